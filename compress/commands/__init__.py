@@ -1,0 +1,1 @@
+"""The verbs of the workshop, one file each."""

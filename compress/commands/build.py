@@ -1,0 +1,57 @@
+"""`vedette build`"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+import msgspec
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from vedette.runtime import keys
+
+from . import screen
+
+
+@click.command()
+@click.argument("goal", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for the bundle and the report.")
+@click.option("--key", type=click.Path(path_type=Path), help="Signs the bundle. [default: this user's own, made when missing]")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
+def build(goal: Path, out: Path, key: Path | None, as_json: bool) -> None:
+    """Make a bundle from the images and the goal in the file GOAL.
+
+    Exits 1 where the goal is missed; the bundle is written all the same and says so.
+    """
+    from .. import build as workshop
+    from .. import goal as goals
+
+    goals.read(goal)  # a wrong goal file is said before anything heavy is loaded
+    private = keys.read_private(key) if key else own_key()
+    built = workshop.build(goal, out, private, screen.track, screen.say)
+    if as_json:
+        facts = {
+            "bundle": str(built.bundle),
+            "report": str(built.report),
+            "goal_met": built.verdict.met,
+            "missed": built.verdict.missed,
+            "unproven": built.verdict.unproven,
+            **built.manifest.measured,
+        }
+        click.echo(msgspec.json.format(msgspec.json.encode(facts), indent=2).decode())
+    else:
+        screen.figures(built.manifest.measured)
+        screen.verdict(built.verdict)
+        click.echo(f"bundle  {built.bundle}\nreport  {built.report}")
+    if not built.verdict.met:
+        raise SystemExit(1)
+
+
+def own_key() -> Ed25519PrivateKey:
+    """This user's key, made on first use; its public half lies in the user's keyring and so is trusted here."""
+    path = keys.own_keyring() / "workshop.key"
+    if not path.exists():
+        keys.generate(path.parent, "workshop")
+        click.echo(f"made a key pair to sign with: {path}", err=True)
+    return keys.read_private(path)

@@ -1,0 +1,130 @@
+"""What a model is worth: scores of held-out images, milliseconds, and how far its two files are apart.
+
+The int8 models are run by the runtime's own preprocessing and back ends. The float model, which never ships, is run by
+ONNX Runtime behind the same preprocessing, on one thread like the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, Protocol
+
+import cv2
+import msgspec
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from vedette.runtime.accuracy import auroc, auroc_interval
+from vedette.runtime.backends import Backend
+from vedette.runtime.frame import Frame
+from vedette.runtime.manifest import Input, Manifest
+from vedette.runtime.preprocess import Preprocess
+from vedette.runtime.stopwatch import interleaved
+
+from . import dataset
+
+Track = Callable[[Iterable[Any], str], Iterable[Any]]
+
+
+class Runner(Protocol):
+    """A model behind its preprocessing."""
+
+    def __call__(self, frame: Frame) -> tuple[NDArray[Any], float]:
+        """The anomaly map, h x w, and the score, both as real numbers."""
+
+
+class Integer:
+    """An int8 model in one of the runtime's back ends."""
+
+    def __init__(self, backend: Backend, manifest: Manifest) -> None:
+        self.preprocess = Preprocess(manifest.input)
+        self.backend = backend
+        self.outputs = {output.name: output for output in manifest.outputs}
+
+    def __call__(self, frame: Frame) -> tuple[NDArray[Any], float]:
+        integers = self.backend.run(self.preprocess(frame))
+        real = {
+            name: output.scale * (integers[name].astype(np.float32) - output.zero_point)
+            for name, output in self.outputs.items()
+        }
+        return real["map"].reshape(self.outputs["map"].shape[-2:]), float(real["score"].flat[0])
+
+
+class Float:
+    """The float model."""
+
+    def __init__(self, model: bytes, spec: Input) -> None:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        options.inter_op_num_threads = 1
+        self.session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        self.preprocess = Preprocess(msgspec.structs.replace(spec, mean=0.0, std=1.0, scale=1.0, zero_point=0))
+        self.spec = spec
+
+    def __call__(self, frame: Frame) -> tuple[NDArray[Any], float]:
+        pixels = self.preprocess(frame).transpose(0, 3, 1, 2).astype(np.float32)
+        anomaly_map, score = self.session.run(None, {self.spec.name: (pixels - self.spec.mean) / self.spec.std})
+        return anomaly_map[0, 0], float(score[0])
+
+
+class Seen(msgspec.Struct, frozen=True):
+    """What one model made of some images."""
+
+    maps: list[NDArray[Any]]
+    scores: NDArray[Any]
+
+
+def see(runner: Runner, paths: Iterable[Path]) -> Seen:
+    results = [runner(Frame("", 0, 0.0, dataset.read_image(path))) for path in paths]
+    return Seen([each for each, _ in results], np.array([score for _, score in results]))
+
+
+def accuracy(name: str, good: Seen, defect: Seen) -> dict[str, Any]:
+    """AUROC and its 95 % interval, under keys that end in `name`; None where there is nothing to compare."""
+    if not len(defect.scores):
+        return {f"auroc_{name}": None, f"auroc_interval_{name}": None}
+    return {
+        f"auroc_{name}": auroc(good.scores, defect.scores),
+        f"auroc_interval_{name}": auroc_interval(good.scores, defect.scores),
+    }
+
+
+def pixel_auroc(good: Seen, defect: Seen, paths: list[Path], masks: dict[Path, Path], size: int) -> float | None:
+    """AUROC of single pixels, over good images and the defective ones that have a mask; all scaled to `size` squared."""
+    if not masks:
+        return None
+    bad, fine = [], [_enlarge(each, size).ravel() for each in good.maps]
+    for path, anomaly_map in zip(paths, defect.maps, strict=True):
+        if path in masks:
+            mask = dataset.read_mask(masks[path]).astype(np.uint8)
+            truth = cv2.resize(mask, (size, size), interpolation=cv2.INTER_NEAREST) > 0
+            enlarged = _enlarge(anomaly_map, size)
+            bad.append(enlarged[truth])
+            fine.append(enlarged[~truth])
+    return auroc(np.concatenate(fine), np.concatenate(bad))
+
+
+def _enlarge(anomaly_map: NDArray[Any], size: int) -> NDArray[Any]:
+    return np.asarray(cv2.resize(anomaly_map.astype(np.float32), (size, size), interpolation=cv2.INTER_LINEAR))
+
+
+def speed(runners: dict[str, Runner], path: Path, rounds: int = 100) -> dict[str, float]:
+    """Milliseconds of one frame, preprocessing included, taken in turn: medians as `ms_…`, 95th percentiles as `p95_ms_…`."""
+    frame = Frame("", 0, 0.0, dataset.read_image(path))
+    timings = interleaved({name: lambda runner=runner: runner(frame) for name, runner in runners.items()}, rounds)
+    return {
+        **{f"ms_{name}": timing.median for name, timing in timings.items()},
+        **{f"p95_ms_{name}": timing.p95 for name, timing in timings.items()},
+    }
+
+
+def parity(first: Backend, second: Backend, tensors: Iterable[NDArray[Any]]) -> int:
+    """The largest difference between two back ends over all outputs, in integer steps."""
+    largest = 0
+    for tensor in tensors:
+        one, other = first.run(tensor), second.run(tensor)
+        for name, output in one.items():
+            largest = max(largest, int(np.abs(output.astype(int) - other[name].astype(int)).max()))
+    return largest

@@ -1,0 +1,49 @@
+"""The bundle's last step: every file digested, the manifest signed, all of it in one archive."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from numpy.typing import NDArray
+
+from vedette.runtime import archive
+from vedette.runtime import manifest as manifests
+from vedette.runtime.bundle import GOLDEN, MANIFEST, SIGNATURE
+from vedette.runtime.keys import key_id
+from vedette.runtime.manifest import Manifest, Member
+
+
+def golden(arrays: dict[str, NDArray[Any]]) -> dict[str, bytes]:
+    """Golden inputs and outputs as members of the bundle."""
+    members = {}
+    for name, array in arrays.items():
+        buffer = io.BytesIO()
+        np.save(buffer, array, allow_pickle=False)
+        members[f"{GOLDEN}/{name}.npy"] = buffer.getvalue()
+    return members
+
+
+def sign(manifest: Manifest, members: dict[str, bytes], key: Ed25519PrivateKey) -> tuple[Manifest, bytes]:
+    """The finished manifest and the bundle's bytes."""
+    files = {name: Member(hashlib.sha256(data).hexdigest(), len(data)) for name, data in sorted(members.items())}
+    manifest = msgspec.structs.replace(manifest, signer=key_id(key.public_key()), files=files)
+    text = manifests.encode(manifest)
+    return manifest, archive.pack(members | {MANIFEST: text, SIGNATURE: key.sign(text)})
+
+
+def write(path: Path, data: bytes) -> None:
+    """All of the file or nothing: it appears under its name when it is complete and on the disk."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    half = path.with_name(path.name + ".part")
+    with half.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    half.replace(path)

@@ -1,0 +1,159 @@
+"""The file itself: tensors, buffers and operators of one TFLite subgraph.
+
+The FlatBuffers classes are those that ship with LiteRT, generated from TensorFlow's `schema.fbs`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import flatbuffers
+import numpy as np
+import onnx
+from ai_edge_litert import schema_py_generated as schema
+from numpy.typing import NDArray
+
+from .. import qdq
+
+# The newest operator version that each layout below needs; tflite-runtime 2.14 knows all of them.
+_VERSIONS = {
+    "ADD": 2,
+    "CONV_2D": 3,
+    "DEPTHWISE_CONV_2D": 3,
+    "MUL": 2,
+    "PAD": 2,
+    "REDUCE_MAX": 2,
+    "RESIZE_NEAREST_NEIGHBOR": 2,
+}
+_TYPES = {np.dtype(np.int8): schema.TensorType.INT8, np.dtype(np.int32): schema.TensorType.INT32}
+_ALIGNMENT = 16
+
+
+class _Buffer(schema.BufferT):  # type: ignore[misc]
+    """Constant data, aligned as the schema asks (`force_align: 16`), which the generated Python code does not do."""
+
+    def Pack(self, builder: flatbuffers.Builder) -> int:
+        vector = None
+        if self.data is not None:
+            data = self.data.tobytes()
+            builder.StartVector(1, len(data), _ALIGNMENT)
+            builder.head -= len(data)
+            builder.Bytes[builder.head : builder.head + len(data)] = data
+            vector = builder.EndVector()
+        schema.BufferStart(builder)
+        if vector is not None:
+            schema.BufferAddData(builder, vector)
+        return int(schema.BufferEnd(builder))
+
+
+class Writer:
+    """Collects one subgraph. Indices are TFLite's: positions in the lists of tensors, buffers and operator codes."""
+
+    def __init__(self) -> None:
+        self.subgraph = schema.SubGraphT()
+        self.subgraph.tensors = []
+        self.subgraph.operators = []
+        self.buffers: list[Any] = [_Buffer()]  # by convention the first is empty and stands for "no data"
+        self.codes: dict[str, int] = {}
+        self.indices: dict[str, int] = {}
+
+    def activation(self, tensor: qdq.Tensor) -> int:
+        """The index of an activation, made on first sight: N C H W becomes N H W C, u8 becomes s8."""
+        if tensor.name not in self.indices:
+            self.indices[tensor.name] = self._tensor(
+                tensor.name, nhwc(tensor.shape), np.dtype(np.int8), 0, tensor.scale, tensor.zero_point - 128
+            )
+        return self.indices[tensor.name]
+
+    def alias(self, tensor: qdq.Tensor, same: qdq.Tensor) -> None:
+        """`tensor` is `same` under another name: the layouts of the two formats make the operator between them nothing."""
+        self.indices[tensor.name] = self.activation(same)
+
+    def constant(
+        self,
+        name: str,
+        data: NDArray[Any],
+        scale: NDArray[np.float32] | None = None,
+        zero_point: NDArray[np.int64] | None = None,
+        channel_axis: int = 0,
+    ) -> int:
+        self.buffers.append(_Buffer(data=np.ascontiguousarray(data)))
+        return self._tensor(name, data.shape, data.dtype, len(self.buffers) - 1, scale, zero_point, channel_axis)
+
+    def intermediate(self, like: qdq.Tensor, name: str, shape: tuple[int, ...]) -> int:
+        """An activation that ONNX does not have, with the parameters of `like`; `shape` is N H W C."""
+        return self._tensor(name, shape, np.dtype(np.int8), 0, like.scale, like.zero_point - 128)
+
+    def operator(self, code: str, inputs: list[int], outputs: list[int], options: Any = None) -> None:
+        op = schema.OperatorT()
+        op.opcodeIndex = self.codes.setdefault(code, len(self.codes))
+        op.inputs, op.outputs = inputs, outputs
+        if options is not None:
+            op.builtinOptionsType = getattr(schema.BuiltinOptions, type(options).__name__.removesuffix("T"))
+            op.builtinOptions = options
+        self.subgraph.operators.append(op)
+
+    def finish(self, graph: qdq.Graph) -> bytes:
+        self.subgraph.inputs = [self.activation(tensor) for tensor in graph.inputs]
+        self.subgraph.outputs = [self.activation(tensor) for tensor in graph.outputs]
+        model = schema.ModelT()
+        model.version = 3
+        model.description = "vedette"
+        model.subgraphs = [self.subgraph]
+        model.buffers = self.buffers
+        model.operatorCodes = [self._code(name) for name in self.codes]
+        builder = flatbuffers.Builder(1 << 20)
+        builder.Finish(model.Pack(builder), b"TFL3")
+        return bytes(builder.Output())
+
+    @staticmethod
+    def _code(name: str) -> Any:
+        code = schema.OperatorCodeT()
+        code.builtinCode = getattr(schema.BuiltinOperator, name)
+        code.deprecatedBuiltinCode = min(code.builtinCode, 127)
+        code.version = _VERSIONS[name]
+        return code
+
+    def _tensor(
+        self,
+        name: str,
+        shape: tuple[int, ...],
+        dtype: np.dtype[Any],
+        buffer: int,
+        scale: NDArray[np.float32] | None = None,
+        zero_point: NDArray[np.int64] | None = None,
+        channel_axis: int = 0,
+    ) -> int:
+        tensor = schema.TensorT()
+        tensor.name = name
+        tensor.shape = list(shape)
+        tensor.type = _TYPES[dtype]
+        tensor.buffer = buffer
+        tensor.hasRank = True
+        if scale is not None and zero_point is not None:
+            tensor.quantization = schema.QuantizationParametersT()
+            tensor.quantization.scale = np.asarray(scale, np.float32)
+            tensor.quantization.zeroPoint = np.asarray(zero_point, np.int64)
+            tensor.quantization.quantizedDimension = channel_axis if len(scale) > 1 else 0
+        self.subgraph.tensors.append(tensor)
+        return len(self.subgraph.tensors) - 1
+
+
+def nhwc(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """N C H W as N H W C; other ranks as they are."""
+    return (shape[0], shape[2], shape[3], shape[1]) if len(shape) == 4 else shape
+
+
+def write(model: onnx.ModelProto) -> bytes:
+    """A TFLite file that computes the integers of the QDQ model `model`.
+
+    Raises:
+        Problem: the graph holds an operator that has no integer twin here; the message names the node.
+    """
+    from .operators import OPERATORS, unknown
+
+    graph = qdq.read(model)
+    writer = Writer()
+    for node in graph.nodes:
+        OPERATORS.get(node.kind, unknown)(writer, node)
+    return writer.finish(graph)

@@ -1,0 +1,65 @@
+"""A kind of machine, as written down in `profiles/NAME.toml`.
+
+`host` has no file: it is whatever machine asks.
+"""
+
+from __future__ import annotations
+
+from importlib.resources import files
+
+import msgspec
+
+
+class DeviceProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Facts about a kind of machine; none of them is a guess, and each file names its source."""
+
+    name: str
+    title: str
+    """As its maker calls it."""
+    cpu: str
+    """Core type, as in "Cortex-A72"."""
+    cores: int
+    architecture: str
+    """As `uname -m` says it."""
+    memory_mb: int
+    """The smallest that is sold, or what this machine has."""
+    features: tuple[str, ...] = ()
+    """Instructions that matter for integer arithmetic: `asimddp` (Arm dot product), `avx512_vnni`, `avx_vnni`, …"""
+    source: str = ""
+    """Where the facts were read."""
+
+
+def names() -> list[str]:
+    """Every profile that a goal file may name."""
+    stems = [entry.name.removesuffix(".toml") for entry in _folder().iterdir() if entry.name.endswith(".toml")]
+    return ["host", *sorted(stems)]
+
+
+def load(name: str) -> DeviceProfile:
+    """The profile called `name`.
+
+    Raises:
+        KeyError: there is none of that name; `names` lists them.
+    """
+    if name == "host":
+        from .host import this_machine
+
+        return this_machine()
+    if name not in names():
+        raise KeyError(name)
+    text = (_folder() / f"{name}.toml").read_bytes()
+    return msgspec.toml.decode(text, type=DeviceProfile)
+
+
+def closest(machine: DeviceProfile) -> DeviceProfile | None:
+    """The named profile that this machine is an instance of: as many cores of the same type; None where none fits.
+
+    A Pi 3 and a Zero 2 W differ in nothing else than memory, so the nearer one in memory wins.
+    """
+    kind = (machine.cpu, machine.cores, machine.architecture)
+    same = [p for p in map(load, names()[1:]) if (p.cpu, p.cores, p.architecture) == kind]
+    return min(same, key=lambda p: abs(p.memory_mb - machine.memory_mb), default=None)
+
+
+def _folder():  # type: ignore[no-untyped-def]  # importlib's Traversable moved between Python 3.11 and 3.13
+    return files(__package__) / "profiles"

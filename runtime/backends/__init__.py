@@ -1,0 +1,67 @@
+"""What multiplies: the same integers in, the same integers out, whichever is chosen."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Protocol
+
+from numpy.typing import NDArray
+
+from ..bundle import Bundle
+from ..parts import choose
+from ..problem import MachineProblem
+
+BACKENDS = {"onnx": ".onnx:Onnx", "tflite": ".tflite:Tflite"}
+
+
+class Backend(Protocol):
+    """A loaded model."""
+
+    version: str
+    """Library and version, for people."""
+
+    def run(self, tensor: NDArray[Any]) -> dict[str, NDArray[Any]]:
+        """1 x H x W x 3, u8 -> each output by name, u8, in the manifest's shape."""
+
+
+def load(name: str, bundle: Bundle, threads: int = 1) -> Backend:
+    """The bundle's model in the back end `name`.
+
+    Raises:
+        MachineProblem: its library is not on this machine, or refuses the model.
+    """
+    part = choose(__package__, BACKENDS, name, "backend")
+    backend: Backend = part(bundle.model(name), bundle.manifest, threads)
+    return backend
+
+
+def available(bundle: Bundle, threads: int = 1) -> dict[str, Backend]:
+    """Every back end of the bundle that loads on this machine, by name.
+
+    Raises:
+        MachineProblem: none does.
+    """
+    loaded, reasons = {}, []
+    for name in bundle.manifest.models:
+        try:
+            loaded[name] = load(name, bundle, threads)
+        except MachineProblem as problem:
+            reasons.append(problem.message)
+    if not loaded:
+        raise MachineProblem(f"no back end loads: {'; '.join(reasons)}", hint="pip install onnxruntime")
+    return loaded
+
+
+def fastest(bundle: Bundle, threads: int = 1, rounds: int = 7) -> str:
+    """The name of the back end that runs this bundle faster on this machine: best of `rounds`, taken in turn."""
+    candidates = available(bundle, threads)
+    if len(candidates) == 1:
+        return next(iter(candidates))
+    tensor = bundle.golden("image")[:1]
+    best = dict.fromkeys(candidates, float("inf"))
+    for _ in range(rounds):
+        for name, backend in candidates.items():
+            start = time.perf_counter()
+            backend.run(tensor)
+            best[name] = min(best[name], time.perf_counter() - start)
+    return min(best, key=lambda name: best[name])

@@ -1,0 +1,37 @@
+"""ONNX Runtime."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from numpy.typing import NDArray
+
+from ..manifest import Manifest
+from ..problem import MachineProblem
+
+
+class Onnx:
+    """The QDQ model; ONNX Runtime fuses it into integer kernels."""
+
+    def __init__(self, model: bytes, manifest: Manifest, threads: int) -> None:
+        try:
+            import onnxruntime
+        except ImportError as error:
+            raise MachineProblem(f"onnxruntime: {error}", hint="pip install onnxruntime") from None
+        self.version = f"onnxruntime {onnxruntime.__version__}"
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        if threads > 1:  # threads that spin between frames would take the cores from the other cameras
+            options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        try:
+            self.session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        except RuntimeError as error:
+            raise MachineProblem(f"onnxruntime refuses the model: {error}", hint="upgrade onnxruntime") from None
+        self.input = manifest.input.name
+        self.shapes = {output.name: output.shape for output in manifest.outputs}
+
+    def run(self, tensor: NDArray[Any]) -> dict[str, NDArray[Any]]:
+        arrays = self.session.run(list(self.shapes), {self.input: tensor})
+        return {name: array.reshape(shape) for (name, shape), array in zip(self.shapes.items(), arrays, strict=True)}

@@ -1,0 +1,1 @@
+"""The verbs of the device, one file each."""

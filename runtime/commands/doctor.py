@@ -1,0 +1,40 @@
+"""`vedette doctor`"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+import msgspec
+
+from ..doctor import examine
+from . import options
+
+
+@click.command()
+@click.argument("camera", required=False)
+@click.option(
+    "--config",
+    "folder",
+    type=click.Path(path_type=Path),
+    help="Folder with vedette.toml: the broker and CAMERA are tried too. [default: /etc/vedette where it is]",
+)
+@options.as_json
+def doctor(camera: str | None, folder: Path | None, as_json: bool) -> None:
+    """Tell what this machine is, which back ends load, and whether the broker and CAMERA answer.
+
+    Exits 1 where something does not work.
+    """
+    findings = examine(folder, camera)
+    if as_json:
+        click.echo(msgspec.json.format(msgspec.json.encode(findings), indent=2).decode())
+    else:
+        for finding in findings:
+            click.echo(f"{_MARKS[finding.works]:4} {finding.what:12} {finding.found}")
+            if finding.remedy:
+                click.echo(f"     {'':12} remedy: {finding.remedy}")
+    if any(finding.works is False for finding in findings):
+        raise SystemExit(1)
+
+
+_MARKS: dict[bool | None, str] = {True: "ok", False: "FAIL", None: "-"}

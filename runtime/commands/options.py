@@ -1,0 +1,15 @@
+"""Options that several verbs share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+keys = click.option(
+    "--keys",
+    type=click.Path(path_type=Path),
+    help="Folder of the trusted .pub files. [default: /etc/vedette/keys and ~/.config/vedette/keys]",
+)
+as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
+bundle = click.argument("bundle", type=click.Path(path_type=Path))

@@ -1,0 +1,49 @@
+"""`vedette show`"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from .. import manifest
+from ..bundle import Bundle
+from ..keys import Keyring
+from . import options
+
+
+@click.command()
+@options.bundle
+@options.keys
+@options.as_json
+def show(bundle: Path, keys: Path | None, as_json: bool) -> None:
+    """Print what BUNDLE is, after verifying its signature and digests."""
+    opened = Bundle.open(bundle, Keyring.read(keys))
+    facts = opened.manifest
+    if as_json:
+        click.echo(manifest.encode(facts).decode(), nl=False)
+        return
+    click.echo(f"{facts.name}, release {facts.release}: {facts.task} model for {facts.device}")
+    click.echo(f"  signed by  {facts.signer}, signature and digests verified")
+    click.echo(f"  input      {facts.input.width} x {facts.input.height} pixels")
+    click.echo(f"  threshold  {facts.threshold:.4g}")
+    click.echo(f"  goal       {'met' if facts.goal_met else 'MISSED'}")
+    for text in (*facts.missed, *facts.unproven):
+        click.echo(f"             {text}")
+    click.echo("  measured")
+    for name, value in facts.measured.items():
+        click.echo(f"    {name:22} {_shorten(value)}")
+    click.echo("  files")
+    for name, member in facts.files.items():
+        click.echo(f"    {name:22} {member.bytes:>10,} bytes  sha256 {member.sha256[:16]}…")
+    for kind, entries in (("weights", facts.weights), ("data", facts.data)):
+        for source in entries:
+            click.echo(f"  {kind:10} {source.name} ({source.licence})")
+
+
+def _shorten(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, list):
+        return " … ".join(map(_shorten, value))
+    return str(value)

@@ -1,0 +1,58 @@
+"""`vedette verify`"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import click
+import msgspec
+
+from ..bundle import Bundle
+from ..keys import Keyring
+from ..problem import BundleProblem
+from ..verify import Report
+from ..verify import verify as check
+from . import options
+
+
+@click.command()
+@options.bundle
+@click.option("--data", type=click.Path(path_type=Path), help="Folder with good/ and defect/: measure the accuracy too.")
+@options.keys
+@options.as_json
+def verify(bundle: Path, data: Path | None, keys: Path | None, as_json: bool) -> None:
+    """Check that BUNDLE computes on this machine, with every back end, what it promises.
+
+    Exits 3 where a back end does not reproduce the golden outputs.
+    """
+    report = check(Bundle.open(bundle, Keyring.read(keys)), data, _progress)
+    if as_json:
+        click.echo(msgspec.json.format(msgspec.json.encode(report), indent=2).decode())
+    else:
+        _print(report)
+    if not report.verified:
+        failed = ", ".join(each.version for each in report.golden.values() if not each.reproduced)
+        hint = "another version of the back end may be needed; cameras/NAME.toml can choose one with backend ="
+        raise BundleProblem(f"{bundle}: golden outputs are not reproduced by {failed}", hint=hint)
+
+
+def _print(report: Report) -> None:
+    click.echo(f"{report.bundle}: signature and digests verified, model {report.model}")
+    for name, golden in report.golden.items():
+        verdict = "reproduced" if golden.reproduced else "NOT reproduced"
+        click.echo(f"  {name:7} {golden.version:22} golden outputs {verdict}, at most {golden.max_steps} steps apart")
+    for name, rate in report.false_alarm_rate.items():
+        low, high = report.auroc_interval[name]
+        click.echo(
+            f"  {name:7} AUROC {getattr(report, f'auroc_int8_{name}'):.4f} ({low:.3f} … {high:.3f}), "
+            f"false alarms {rate:.1%} of {report.good} good, "
+            f"detected {report.detection_rate[name]:.1%} of {report.defect} defective"
+        )
+    if report.good:
+        click.echo("  Images that the bundle was built from flatter these figures.")
+
+
+def _progress(paths: Iterable[Path], label: str) -> Iterable[Path]:
+    with click.progressbar(list(paths), label=f"{label:15}", file=click.get_text_stream("stderr")) as bar:
+        yield from bar

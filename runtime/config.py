@@ -1,0 +1,155 @@
+"""What a person wrote for this device and this camera, checked once and then trusted.
+
+`DIR/vedette.toml` holds what the device's cameras share, `DIR/cameras/NAME.toml` what is one camera's own. Every key is
+known and typed; one that is not is an error that names the file, the key and the keys there are. docs/config.md lists them.
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+
+from .problem import ConfigProblem
+
+_T = TypeVar("_T")
+
+# A level of an MQTT topic, which is what most names become.
+_Level = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_.-]+$")]
+
+
+class _Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    pass
+
+
+def _hostname() -> str:
+    return re.sub(r"[^A-Za-z0-9_.-]", "-", socket.gethostname()) or "device"
+
+
+class Device(_Strict):
+    """`[device]` in vedette.toml."""
+
+    name: _Level = msgspec.field(default_factory=_hostname)
+    site: _Level = "site"
+    area: _Level = "area"
+    line: _Level = "line"
+    keys: str | None = None
+    """Folder of the trusted `.pub` files; None: /etc/vedette/keys and the user's own."""
+    state: str = "state"
+    """Folder of the outboxes."""
+
+
+class Broker(_Strict):
+    """`[broker]` in vedette.toml."""
+
+    url: str = "mqtt://localhost:1883"
+    """A sink: `mqtt://host:port` or `stdout:`."""
+    prefix: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*$")] = "vedette"
+    username: str = ""
+    password_file: str = ""
+    keepalive: Annotated[int, msgspec.Meta(ge=5, le=3600)] = 15
+    """Seconds; a dead connection is noticed within twice that."""
+
+
+class OutboxSettings(_Strict):
+    """`[outbox]` in vedette.toml."""
+
+    max_bytes: Annotated[int, msgspec.Meta(ge=65536)] = 64 << 20
+    drain: Annotated[float, msgspec.Meta(ge=0)] = 5.0
+    """Seconds that an ending daemon spends on sending what still waits."""
+
+
+class _DeviceFile(_Strict):
+    device: Device = Device()
+    broker: Broker = Broker()
+    outbox: OutboxSettings = OutboxSettings()
+
+
+class _CameraFile(_Strict, kw_only=True):
+    source: str
+    """A URL: `file:parts?fps=5`."""
+    bundle: str
+    backend: str = "auto"
+    """`onnx`, `tflite`, or `auto`: the one that is faster on this machine."""
+    threads: Annotated[int, msgspec.Meta(ge=1, le=64)] = 1
+    rules: list[dict[str, Any]]
+
+
+class Config(_Strict):
+    """Both files, merged; paths are absolute."""
+
+    camera: str
+    base: Path
+    """Where relative paths in the camera's file start: its folder."""
+    camera_file: Path
+    device: Device
+    broker: Broker
+    outbox: OutboxSettings
+    keys: Path | None
+    state: Path
+    source: str
+    bundle: Path
+    backend: str
+    threads: int
+    rules: tuple[dict[str, Any], ...]
+
+
+def load(folder: Path, camera: str) -> Config:
+    """The configuration of one camera.
+
+    Raises:
+        ConfigProblem: a file is missing or is not TOML, or a key is missing, unknown or of the wrong type.
+    """
+    device_file = read(folder / "vedette.toml", _DeviceFile)
+    if not re.fullmatch(r"[A-Za-z0-9_.-]+", camera):
+        raise ConfigProblem(f"camera {camera!r}: a name is letters, digits, dots, dashes and underscores")
+    path = folder / "cameras" / f"{camera}.toml"
+    camera_file = read(path, _CameraFile)
+    if not camera_file.rules:
+        raise ConfigProblem(f"{path}: no rules, so nothing would ever be sent", hint='add [[rules]] use = "presence"')
+    folder, base = folder.resolve(), path.parent.resolve()
+    broker = device_file.broker
+    if broker.password_file:
+        broker = msgspec.structs.replace(broker, password_file=str(folder / broker.password_file))
+    return Config(
+        camera=camera,
+        base=base,
+        camera_file=path,
+        device=device_file.device,
+        broker=broker,
+        outbox=device_file.outbox,
+        keys=folder / device_file.device.keys if device_file.device.keys else None,
+        state=folder / device_file.device.state,
+        source=camera_file.source,
+        bundle=base / camera_file.bundle,
+        backend=camera_file.backend,
+        threads=camera_file.threads,
+        rules=tuple(camera_file.rules),
+    )
+
+
+def read(path: Path, kind: type[_T]) -> _T:
+    """A TOML file as a `kind`, every key known and typed.
+
+    Raises:
+        ConfigProblem: the file cannot be read, is not TOML, or does not fit.
+    """
+    try:
+        return msgspec.toml.decode(path.read_bytes(), type=kind)
+    except OSError as error:
+        raise ConfigProblem(f"{path}: {error.strerror}", hint="check the path; docs/config.md shows an example") from None
+    except msgspec.ValidationError as error:
+        raise ConfigProblem(f"{path}: {error}", hint=f"known keys: {', '.join(_keys(kind))}") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ConfigProblem(f"{path}: not TOML: {error}", hint="mend the line it names") from None
+
+
+def _keys(kind: Any, prefix: str = "") -> list[str]:
+    found = []
+    for field in msgspec.structs.fields(kind):
+        nested = isinstance(field.type, type) and issubclass(field.type, msgspec.Struct)
+        found += _keys(field.type, f"{prefix}{field.name}.") if nested else [prefix + field.name]
+    return found

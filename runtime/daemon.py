@@ -1,0 +1,163 @@
+"""The daemon: one camera's frames become events.
+
+    for frame in source              a camera, or a recording
+        tensor  = preprocess(frame)  straight to integers
+        outputs = backend(tensor)    the int8 model
+        seen    = head(outputs)      what is in the frame
+        events  = rule(frame, seen)  what has changed
+        outbox.put(event)            durable before it is sent
+
+One other thread forwards from the outbox to the broker. Whatever happens to the broker, this loop does not notice; whatever
+happens to this process, the outbox does not forget.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+import time
+from importlib.metadata import version
+from pathlib import Path
+from types import FrameType
+
+import msgspec
+
+from . import backends, config, heads, rules, sinks, sources
+from .bundle import Bundle
+from .config import Config
+from .event import Event
+from .forwarder import Forwarder
+from .frame import Frame
+from .golden import reproduces
+from .keys import Keyring
+from .notify import Notifier
+from .outbox import Outbox
+from .preprocess import Preprocess
+from .problem import BundleProblem, ConfigProblem
+from .topics import Topics
+
+log = logging.getLogger(__name__)
+
+STALE_SECONDS = 10.0  # a forwarder that has not turned for so long is stuck
+
+
+class Daemon:
+    """Everything that one camera needs, checked and loaded; `run` sets it going."""
+
+    def __init__(self, settings: Config) -> None:
+        self.settings = settings
+        self.bundle = Bundle.open(settings.bundle, Keyring.read(settings.keys))
+        manifest = self.bundle.manifest
+        self.source = sources.load(settings.camera, settings.source, settings.base)
+        self.preprocess = Preprocess(manifest.input)
+        self.backend = self._backend()
+        self.head = heads.load(manifest)
+        self.rules = self._rules()
+        self.outbox = Outbox(settings.state / settings.camera / "outbox.db", settings.outbox.max_bytes)
+        topics = Topics.of(settings)
+        self.forwarder = Forwarder(self.outbox, sinks.load(settings.broker, self._presence(topics)), topics)
+        self.notifier = Notifier()
+        self.stop = threading.Event()
+        self.frames = 0
+        self.events = 0
+
+    def run(self) -> None:
+        """Until the source ends or a signal comes; what is on its way then is sent or kept."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._on_signal)
+        self.forwarder.start()
+        self.notifier.ready()
+        try:
+            for frame in self.source.frames(self.stop):
+                self.observe(frame)
+                self.beat()
+        finally:
+            self.notifier.stopping()
+            for rule in self.rules:
+                self.record(*rule.close())
+            self.forwarder.drain(self.settings.outbox.drain)
+            log.info(
+                "%d frames, %d events, %d of them still in the outbox", self.frames, self.events, self.outbox.backlog()
+            )
+            self.outbox.close()
+
+    def observe(self, frame: Frame) -> None:
+        """One frame, from pixels to the outbox."""
+        seen = self.head(self.backend.run(self.preprocess(frame)))
+        for rule in self.rules:
+            self.record(*rule.observe(frame, seen))
+        self.frames += 1
+
+    def record(self, *events: Event) -> None:
+        for event in events:
+            sequence = self.outbox.put(event)
+            self.events += 1
+            log.info("event %d: %s %s, score %.3f", sequence, event.rule, event.kind, event.top_score)
+        if events:
+            self.forwarder.sink.wake()
+
+    def beat(self) -> None:
+        """Feeds the watchdog: a frame has just been seen, and the forwarder turns. A broker that is away is healthy."""
+        if self.forwarder.is_alive() and time.monotonic() - self.forwarder.ticked < STALE_SECONDS:
+            self.notifier.beat()
+
+    def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
+        self.stop.set()
+
+    def _backend(self) -> backends.Backend:
+        name = self.settings.backend
+        if name == "auto":
+            name = backends.fastest(self.bundle, self.settings.threads)
+        backend = backends.load(name, self.bundle, self.settings.threads)
+        if not reproduces(self.bundle, backend):
+            raise BundleProblem(
+                f"{self.settings.bundle}: {backend.version} does not reproduce the bundle's golden outputs",
+                hint="run vedette verify on this machine; another version of the back end may be needed",
+            )
+        log.info("%s on %s", self.bundle.manifest.model_id, backend.version)
+        return backend
+
+    def _rules(self) -> list[rules.Rule]:
+        manifest = self.bundle.manifest
+        context = rules.Context(self.settings.camera, manifest.model_id, manifest.threshold)
+        loaded: list[rules.Rule] = []
+        for number, table in enumerate(self.settings.rules):
+            where = f"{self.settings.camera_file}: rules[{number}]"
+            try:
+                loaded.append(rules.load(table, context, where))
+            except msgspec.ValidationError as error:
+                raise ConfigProblem(f"{where}: {error}", hint="docs/config.md lists each rule's keys") from None
+        return loaded
+
+    def _presence(self, topics: Topics) -> sinks.Presence:
+        """What others see of this daemon at the broker, beside its events."""
+        camera, manifest = self.settings.camera, self.bundle.manifest
+        info = {
+            "camera": camera,
+            "device": self.settings.device.name,
+            "model": manifest.model_id,
+            "task": manifest.task,
+            "backend": self.backend.version,
+            "runtime": version("vedette"),
+            "schema": "v1",
+        }
+        state = {
+            name: sinks.Message(topics.availability(camera), name.encode(), retain=True)
+            for name in ("online", "offline", "stopped")
+        }
+        return sinks.Presence(
+            client=f"vedette-{self.settings.device.name}-{camera}",
+            online=(state["online"], sinks.Message(topics.info(camera), msgspec.json.encode(info), retain=True)),
+            offline=state["offline"],
+            stopped=state["stopped"],
+        )
+
+
+def run(camera: str, folder: Path) -> None:
+    """Runs the daemon of `camera` with the configuration in `folder`.
+
+    Raises:
+        Problem: something is wrong with the configuration, the bundle or the machine; nothing was started.
+    """
+    Daemon(config.load(folder, camera)).run()

@@ -1,0 +1,29 @@
+"""Golden inputs and outputs: does this machine compute what the workshop computed?"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .backends import Backend
+from .bundle import Bundle
+
+# ONNX Runtime and LiteRT round ties of element-wise operators differently: one step on some outputs. tflite-runtime's plain
+# kernels round oftener: up to 9 steps were seen on a network of 60 layers.
+TOLERANCE_STEPS = 2
+TOLERANCE_STEPS_TFLITE_RUNTIME = 12
+
+
+def difference(bundle: Bundle, backend: Backend) -> int:
+    """The largest difference between `backend` and the golden outputs, in integer steps."""
+    images = bundle.golden("image")
+    largest = 0
+    for index in range(len(images)):
+        for name, output in backend.run(images[index : index + 1]).items():
+            golden = bundle.golden(name)[index].reshape(output.shape)
+            largest = max(largest, int(np.abs(output.astype(int) - golden.astype(int)).max()))
+    return largest
+
+
+def reproduces(bundle: Bundle, backend: Backend) -> bool:
+    old = backend.version.startswith("tflite-runtime")
+    return difference(bundle, backend) <= (TOLERANCE_STEPS_TFLITE_RUNTIME if old else TOLERANCE_STEPS)

@@ -1,0 +1,26 @@
+"""What a head sees in a frame."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Box(msgspec.Struct, frozen=True):
+    """A rectangle, as fractions 0…1 of the frame's width and height."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+
+class Prediction(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One thing seen."""
+
+    label: str
+    score: float
+    """In the model's own unit; comparable with the bundle's threshold."""
+    box: Box | None = None
+    """None: the whole frame."""
+    track: int | None = None
+    """The same thing over time, where a tracker follows it."""

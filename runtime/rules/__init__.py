@@ -1,0 +1,50 @@
+"""Predictions -> events."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Protocol
+
+import msgspec
+
+from ..event import Event
+from ..frame import Frame
+from ..parts import choose
+from ..prediction import Prediction
+
+RULES = {"presence": ".presence:Presence"}
+
+
+class Context(msgspec.Struct, frozen=True):
+    """What every rule knows about where it runs."""
+
+    camera: str
+    model: str
+    """The bundle's `model_id`."""
+    threshold: float
+    """The bundle's; what a rule takes where its own is not set."""
+
+
+class Rule(Protocol):
+    """Decides by what it is shown alone, never by the clock: a recording replays exactly."""
+
+    name: str
+
+    def observe(self, frame: Frame, seen: tuple[Prediction, ...]) -> Iterable[Event]:
+        """The changes that this frame brings."""
+
+    def close(self) -> Iterable[Event]:
+        """The changes that the end of the stream brings."""
+
+
+def load(table: dict[str, Any], context: Context, where: str) -> Rule:
+    """The rule that one `[[rules]]` table describes.
+
+    Raises:
+        ConfigProblem: `use` names no rule.
+        msgspec.ValidationError: a key of the table is unknown or has the wrong type.
+    """
+    part = choose(__package__, RULES, table.get("use", ""), f"{where}: use")
+    settings = msgspec.convert(table, part.Settings)
+    rule: Rule = part(settings, context)
+    return rule

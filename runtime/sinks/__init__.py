@@ -1,0 +1,73 @@
+"""Where events go, chosen by the scheme of a URL."""
+
+from __future__ import annotations
+
+from typing import Protocol
+from urllib.parse import urlsplit
+
+import msgspec
+
+from ..config import Broker
+from ..parts import choose
+
+SINKS = {"mqtt": ".mqtt:Mqtt", "stdout": ".stdout:Stdout"}
+
+
+class Message(msgspec.Struct, frozen=True):
+    """Bytes for a topic."""
+
+    topic: str
+    payload: bytes
+    retain: bool = False
+    sequence: int | None = None
+    """The outbox row that a receipt settles; None for what needs no receipt."""
+
+
+class Presence(msgspec.Struct, frozen=True):
+    """What the sink says about the daemon itself, so that others see whether it is there."""
+
+    client: str
+    """Unique among the clients of the broker."""
+    online: tuple[Message, ...]
+    """Sent on every connection."""
+    offline: Message
+    """Left with the broker, which sends it when the connection dies (last will)."""
+    stopped: Message
+    """Sent before an orderly end."""
+
+
+class Receipt(msgspec.Struct, frozen=True):
+    """What the other side did with a message."""
+
+    sequence: int
+    refused: str = ""
+    """Why it was not taken; empty where it was."""
+
+
+class Sink(Protocol):
+    """A connection. Network trouble is a ConnectionError: the forwarder waits and opens it again."""
+
+    def open(self) -> None:
+        """Connects, or raises ConnectionError."""
+
+    def send(self, message: Message) -> None:
+        """Hands the message over; its receipt comes later. Raises ConnectionError."""
+
+    def wait(self, seconds: float) -> list[Receipt]:
+        """The receipts that came; returns early when there are some, or when woken. Raises ConnectionError."""
+
+    def wake(self) -> None:
+        """Makes `wait` return. The one method that another thread may call."""
+
+    def close(self) -> None:
+        """Says good-bye where that is possible; never raises."""
+
+
+def load(broker: Broker, presence: Presence) -> Sink:
+    """The sink that `broker.url` describes.
+
+    Raises:
+        ConfigProblem: the scheme is unknown.
+    """
+    sink: Sink = choose(__package__, SINKS, urlsplit(broker.url).scheme, "broker.url")(broker, presence)
+    return sink

@@ -1,0 +1,173 @@
+"""MQTT 5 at QoS 1 through paho: the one pair in which paho shows a refused publish.
+
+    mqtt://host:port
+
+paho keeps a queue and sends it again by itself; here the outbox is the queue, so every connection is a new client with a
+clean start, and only a small window of messages is ever given to it. Its network loop is run by the caller's own thread:
+there is no other thread that could die unseen, and what goes wrong in it is raised where it can be handled.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import select
+import socket
+import time
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from paho.mqtt.client import MQTT_ERR_SUCCESS, Client, ConnectFlags, DisconnectFlags
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+
+from ..config import Broker
+from ..problem import ConfigProblem
+from . import Message, Presence, Receipt
+
+log = logging.getLogger(__name__)
+
+_CONNECT_SECONDS = 5.0
+_NO_SUBSCRIBERS = 0x10  # a success to MQTT: the broker took the message, and nobody was there to have it
+
+
+class Mqtt:
+    """See above."""
+
+    def __init__(self, broker: Broker, presence: Presence) -> None:
+        parts = urlsplit(broker.url)
+        try:
+            self.host, self.port = parts.hostname or "", parts.port or 1883
+        except ValueError:
+            raise ConfigProblem(f"broker.url {broker.url!r}: not a port", hint="write mqtt://host:1883") from None
+        if not self.host:
+            raise ConfigProblem(f"broker.url {broker.url!r} names no host", hint="write mqtt://host:1883")
+        self.password = _password(broker.password_file)
+        self.broker = broker
+        self.presence = presence
+        self.client: Client | None = None
+        self.connected: ReasonCode | None = None
+        self.lost = ""
+        self.sequences: dict[int, int] = {}
+        self.receipts: list[Receipt] = []
+        self.unheard = False
+        self.listener, self.bell = socket.socketpair()
+        for end in (self.listener, self.bell):
+            end.setblocking(False)
+
+    def open(self) -> None:
+        client = self._new_client()
+        self.client, self.connected, self.lost = client, None, ""
+        self.sequences.clear()
+        self.receipts.clear()
+        try:
+            client.connect(self.host, self.port, keepalive=self.broker.keepalive, clean_start=True)
+        except OSError as error:
+            raise ConnectionError(f"{self.host}:{self.port}: {error}") from None
+        deadline = time.monotonic() + _CONNECT_SECONDS
+        while self.connected is None:
+            if time.monotonic() > deadline:
+                raise ConnectionError(f"{self.host}:{self.port} does not answer as an MQTT broker")
+            self._pump(0.1)
+        if self.connected.is_failure:
+            raise ConnectionError(f"{self.host}:{self.port} turned us away: {self.connected}")
+        for message in self.presence.online:
+            self.send(message)
+
+    def _new_client(self) -> Client:
+        client = Client(CallbackAPIVersion.VERSION2, self.presence.client, protocol=MQTTProtocolVersion.MQTTv5)
+        client.connect_timeout = _CONNECT_SECONDS
+        if self.broker.username:
+            client.username_pw_set(self.broker.username, self.password)
+        will = self.presence.offline
+        client.will_set(will.topic, will.payload, qos=1, retain=will.retain)
+        client.on_connect = self._on_connect
+        client.on_disconnect = self._on_disconnect
+        client.on_publish = self._on_publish
+        return client
+
+    def send(self, message: Message) -> None:
+        assert self.client is not None  # the forwarder opens before it sends
+        properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
+        properties.ContentType = "application/cloudevents+json" if message.sequence is not None else "text/plain"
+        info = self.client.publish(message.topic, message.payload, 1, message.retain, properties)
+        if info.rc != MQTT_ERR_SUCCESS:
+            raise ConnectionError(f"publish failed with code {info.rc}")
+        if message.sequence is not None:
+            self.sequences[info.mid] = message.sequence
+
+    def wait(self, seconds: float) -> list[Receipt]:
+        if not self.receipts:
+            self._pump(seconds)
+        receipts, self.receipts = self.receipts, []
+        return receipts
+
+    def wake(self) -> None:
+        with contextlib.suppress(BlockingIOError):  # a full buffer is a bell that rings already
+            self.bell.send(b"!")
+
+    def close(self) -> None:
+        if self.client is None:
+            return
+        if self.connected is not None and not self.connected.is_failure and not self.lost:
+            with contextlib.suppress(ConnectionError, OSError):
+                self.send(self.presence.stopped)
+                self._pump(0.2)
+                self.client.disconnect()
+        stream = self.client.socket()
+        if stream is not None:
+            stream.close()
+        self.client = None
+
+    def _pump(self, seconds: float) -> None:
+        """One turn of paho's loop: reads, writes and keeps the connection alive."""
+        client = self.client
+        stream = client.socket() if client is not None else None
+        if client is None or stream is None:
+            raise ConnectionError(self.lost or "the connection is gone")
+        try:
+            readable, writable, _ = select.select(
+                [stream, self.listener], [stream] if client.want_write() else [], [], min(seconds, 1.0)
+            )
+        except (OSError, ValueError) as error:  # the socket was closed under us
+            raise ConnectionError(str(error)) from None
+        if self.listener in readable:
+            self.listener.recv(4096)
+        if stream in readable:
+            client.loop_read()
+        if stream in writable:
+            client.loop_write()
+        client.loop_misc()
+        if self.lost or client.socket() is None:
+            raise ConnectionError(self.lost or "the connection is gone")
+
+    def _on_connect(self, _client: Client, _data: Any, _flags: ConnectFlags, reason: ReasonCode, _: Any) -> None:
+        self.connected = reason
+
+    def _on_disconnect(self, _client: Client, _data: Any, _flags: DisconnectFlags, reason: ReasonCode, _: Any) -> None:
+        self.lost = f"{self.host}:{self.port} is gone: {reason}"
+
+    def _on_publish(self, _client: Client, _data: Any, mid: int, reason: ReasonCode, _: Any) -> None:
+        sequence = self.sequences.pop(mid, None)
+        if sequence is None:
+            return
+        self.receipts.append(Receipt(sequence, str(reason) if reason.is_failure else ""))
+        unheard = reason.value == _NO_SUBSCRIBERS
+        if unheard != self.unheard:
+            log.warning("nobody subscribes to our events") if unheard else log.info("somebody subscribes to our events")
+            self.unheard = unheard
+
+
+def _password(path: str) -> str | None:
+    if not path:
+        return None
+    try:
+        return Path(path).read_text().rstrip("\n")
+    except OSError as error:
+        hint = "make the file readable for the daemon, or mend broker.password_file"
+        raise ConfigProblem(f"{path}: {error.strerror}", hint=hint) from None
+
+

@@ -1,0 +1,39 @@
+"""Events as lines of JSON, for a terminal or a pipe. Printing is the receipt."""
+
+from __future__ import annotations
+
+import sys
+import threading
+
+from ..config import Broker
+from . import Message, Presence, Receipt
+
+
+class Stdout:
+    """`stdout:`"""
+
+    def __init__(self, broker: Broker, presence: Presence) -> None:
+        self.receipts: list[Receipt] = []
+        self.woken = threading.Event()
+
+    def open(self) -> None:
+        pass
+
+    def send(self, message: Message) -> None:
+        if message.sequence is not None:
+            sys.stdout.write(message.payload.decode() + "\n")
+            sys.stdout.flush()
+            self.receipts.append(Receipt(message.sequence))
+
+    def wait(self, seconds: float) -> list[Receipt]:
+        if not self.receipts:
+            self.woken.wait(seconds)
+            self.woken.clear()
+        receipts, self.receipts = self.receipts, []
+        return receipts
+
+    def wake(self) -> None:
+        self.woken.set()
+
+    def close(self) -> None:
+        pass

@@ -1,0 +1,103 @@
+"""A recording: a video, a folder of images, or a glob of images.
+
+    file:/var/recordings/door.mp4
+    file:parts?fps=5&loop=true
+    file:parts/*.png?fps=0
+
+`fps` is how many frames a second are shown; a video's own rate, or 10 for images, where it is not given; 0 shows them as
+fast as they are taken. Nothing is dropped: each frame waits for the one before it, so a recording replays exactly.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+import cv2
+import msgspec
+from numpy.typing import NDArray
+
+from ..frame import Frame
+from ..problem import ConfigProblem, MachineProblem
+
+log = logging.getLogger(__name__)
+
+IMAGES = frozenset({".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
+_RATE = 10.0
+
+
+class _Query(msgspec.Struct, forbid_unknown_fields=True):
+    fps: float | None = None
+    loop: bool = False
+
+
+class File:
+    """See above."""
+
+    def __init__(self, camera: str, url: str, base: Path) -> None:
+        parts = urlsplit(url)
+        self.camera = camera
+        self.path = base / unquote(parts.path)
+        try:
+            self.query = msgspec.convert(dict(parse_qsl(parts.query, keep_blank_values=True)), _Query, strict=False)
+        except msgspec.ValidationError as error:
+            raise ConfigProblem(f"source {url}: {error}", hint="a file: source takes fps= and loop=") from None
+        if self.query.fps is not None and self.query.fps < 0:
+            raise ConfigProblem(f"source {url}: fps is below 0", hint="give frames per second, or 0 for no pause")
+        self.images = self._images()
+        if not self.images and not self.path.is_file():
+            raise ConfigProblem(f"source {url}: no video or images at {self.path}", hint="check the path")
+
+    def _images(self) -> list[Path]:
+        if self.path.is_dir():
+            found: Any = self.path.iterdir()
+        elif "*" in self.path.name:
+            found = self.path.parent.glob(self.path.name)
+        else:
+            found = [self.path]
+        return sorted(path for path in found if path.suffix.lower() in IMAGES and path.is_file())
+
+    def frames(self, stop: threading.Event) -> Iterator[Frame]:
+        number = 0
+        began, ticked = time.time(), time.monotonic()
+        while not stop.is_set():
+            shown = number
+            for pixels, own_rate in self._pictures():
+                rate = self.query.fps or own_rate
+                if self.query.fps != 0:
+                    stop.wait(max(0.0, ticked + number / rate - time.monotonic()))
+                if stop.is_set():
+                    return
+                pixels.flags.writeable = False
+                yield Frame(self.camera, number, began + number / rate, pixels)
+                number += 1
+            if number == shown:
+                raise MachineProblem(f"{self.path}: not one frame can be read", hint="check that the file plays")
+            if not self.query.loop:
+                return
+
+    def _pictures(self) -> Iterator[tuple[NDArray[Any], float]]:
+        """Each picture with the rate at which it was taken."""
+        for path in self.images:
+            image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+            if image is None:
+                log.warning("%s cannot be read as an image and is left out", path)
+            else:
+                yield image, _RATE
+        if self.images:
+            return
+        capture = cv2.VideoCapture(str(self.path))
+        try:
+            rate = capture.get(cv2.CAP_PROP_FPS) or _RATE
+            while True:
+                ok, image = capture.read()
+                if not ok:
+                    return
+                yield image, rate
+        finally:
+            capture.release()

@@ -1,0 +1,38 @@
+"""Times things side by side.
+
+Machines are shared and their clocks wander, so what is compared is run in turn, round by round: whatever disturbs a round
+disturbs all of them, and the ratio of two medians stays true where the milliseconds do not.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+
+import msgspec
+import numpy as np
+
+
+class Timing(msgspec.Struct, frozen=True):
+    """Milliseconds of one call."""
+
+    median: float
+    p95: float
+
+
+def interleaved(
+    calls: Mapping[str, Callable[[], object]], rounds: int = 100, warm_up: int = 5
+) -> dict[str, Timing]:
+    """Runs every call once a round and times each by itself."""
+    seconds: dict[str, list[float]] = {name: [] for name in calls}
+    for number in range(-warm_up, rounds):
+        for name, call in calls.items():
+            start = time.perf_counter()
+            call()
+            taken = time.perf_counter() - start
+            if number >= 0:
+                seconds[name].append(taken)
+    return {
+        name: Timing(median=1e3 * float(np.median(each)), p95=1e3 * float(np.quantile(each, 0.95)))
+        for name, each in seconds.items()
+    }
