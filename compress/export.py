@@ -10,13 +10,34 @@ from typing import Any
 
 import onnx
 import torch
+from onnx import numpy_helper
+from torch import Tensor, nn
+
+from .detectors import Detector
 
 INPUT, OUTPUTS = "image", ("map", "score")
 
 
-def to_onnx(detector: Any, size: int) -> onnx.ModelProto:
+class _Whole(nn.Module):
+    """Backbone and detector as one network, whose features get names that later steps can find."""
+
+    def __init__(self, detector: Any) -> None:
+        super().__init__()
+        self.detector = detector
+
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        features = self.detector.backbone(image)
+        return *self.detector(features), *features
+
+
+def feature_names(detector: Detector) -> list[str]:
+    """The tensors of the exported graph that hold the detector's features, from shallow to deep."""
+    return [f"features.{number}" for number in range(len(detector.backbone.taps))]
+
+
+def to_onnx(detector: Detector, size: int) -> onnx.ModelProto:
     """The graph of `detector` for one image of 1 x 3 x size x size, normalised; batch normalisation is folded in."""
-    example = torch.zeros(1, 3, size, size)
+    features = feature_names(detector)
     exporter = logging.getLogger("torch.onnx")
     level = exporter.level
     exporter.setLevel(logging.ERROR)
@@ -24,21 +45,34 @@ def to_onnx(detector: Any, size: int) -> onnx.ModelProto:
         with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
             warnings.simplefilter("ignore")
             program = torch.onnx.export(
-                detector.eval(),
-                (example,),
+                _Whole(detector).eval(),
+                (torch.zeros(1, 3, size, size),),
                 dynamo=True,
                 external_data=False,
                 input_names=[INPUT],
-                output_names=list(OUTPUTS),
+                output_names=[*OUTPUTS, *features],
                 verbose=False,
             )
     finally:
         exporter.setLevel(level)
     assert program is not None  # with dynamo it always is a program
     model = program.model_proto
+    for value in [value for value in model.graph.output if value.name in features]:
+        model.graph.output.remove(value)
     _forget_origin(model)
     onnx.checker.check_model(model)
     return model
+
+
+def with_constants_of(detector: Any, model: onnx.ModelProto) -> onnx.ModelProto:
+    """`model`, once exported from `detector`, with what the detector has learnt since."""
+    renewed = onnx.ModelProto.FromString(model.SerializeToString())
+    learnt = _Whole(detector).state_dict()
+    for constant in renewed.graph.initializer:
+        if constant.name in learnt and not constant.name.startswith("detector.backbone."):
+            value = learnt[constant.name].numpy().reshape(tuple(constant.dims))
+            constant.CopyFrom(numpy_helper.from_array(value, constant.name))
+    return renewed
 
 
 def _forget_origin(model: onnx.ModelProto) -> None:

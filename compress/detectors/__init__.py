@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from torch import Tensor
@@ -10,21 +10,24 @@ from torch import Tensor
 from vedette.runtime.parts import choose
 
 from .. import backbone
+from ..backbone import Backbone
 from ..goal import Model
 
 DETECTORS = {"padim": ".padim:Padim"}
 
 
 class Detector(Protocol):
-    """A torch module: N x 3 x H x W, normalised -> `map` N x 1 x H/8 x W/8 and `score` N."""
+    """A torch module over the features of a backbone."""
 
+    backbone: Backbone
     bounded_outputs: tuple[str, ...]
     """Outputs that follow from clipped values by a few layers, so that interval arithmetic gives them a tight range."""
 
-    def fit(self, batches: Iterable[Tensor]) -> None:
-        """Learns from batches of N x 3 x H x W, normalised, of good parts."""
+    def fit(self, features: Iterable[Sequence[Tensor]]) -> None:
+        """Learns from the features of good parts, batch by batch: per tapped level N x C x H x W. Forgets what it knew."""
 
-    def __call__(self, x: Tensor) -> tuple[Tensor, Tensor]: ...
+    def __call__(self, features: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """Features -> `map` N x 1 x H/8 x W/8 and `score` N."""
 
 
 def load(model: Model) -> Detector:

@@ -20,7 +20,7 @@ weight of PRIOR images.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -37,80 +37,75 @@ GRID = 8  # pixels of the input per cell of the anomaly map
 class Level(nn.Module):
     """Distance from normal at one tapped level: N x C x H x W -> N x 1 x h x w."""
 
-    offset: Tensor
+    centre: Tensor
     gain: Tensor
 
     def __init__(self, channels: int, stride: int) -> None:
         super().__init__()
         before = 1 if stride == 1 else 0  # TensorFlow's SAME padding, as in the backbone
         self.pad = nn.ZeroPad2d((before, 1, before, 1))
-        self.pool = nn.Conv2d(channels, channels, 3, stride, groups=channels)
+        self.pool = nn.Conv2d(channels, channels, 3, stride, groups=channels, bias=False)
         self.mean = nn.Conv2d(channels, 1, 1, bias=False)
         nn.init.constant_(self.pool.weight, 1 / 9)
-        nn.init.zeros_(self._bias)
         nn.init.constant_(self.mean.weight, 1 / channels)
         self.images = 0
-        self.total = self.squares = torch.zeros(())
-
-    @property
-    def _bias(self) -> Tensor:
-        assert self.pool.bias is not None
-        return self.pool.bias
+        self.features = self.total = self.squares = torch.zeros(())
 
     def observe(self, features: Tensor) -> None:
         """Takes in N x C x H x W features of good parts."""
         pooled = self.pool(self.pad(features)).double()
-        self.images += len(pooled)
+        self.images += len(features)
+        self.features = self.features + features.double().sum(dim=0)
         self.total = self.total + pooled.sum(dim=0)
         self.squares = self.squares + pooled.square().sum(dim=0)
 
     def settle(self) -> None:
         """Turns what was observed into the constants of the graph."""
-        mean, square = self.total / self.images, self.squares / self.images
-        centre = mean.mean(dim=(1, 2), keepdim=True)
-        spread = (square.mean(dim=(1, 2), keepdim=True) - centre.square()).clamp(min=0).sqrt().clamp(min=FLOOR)
-        variance = (square - mean.square()).clamp(min=0) / spread.square()
-        shared = variance.mean(dim=(1, 2), keepdim=True)
+        variance = (self.squares / self.images - (self.total / self.images).square()).clamp(min=0)
+        shared = variance.mean(dim=(1, 2), keepdim=True).clamp(min=FLOOR**2)
         variance = (self.images * variance + PRIOR * shared) / (self.images + PRIOR)
-        self.pool.weight /= spread.float()[..., None]
-        self._bias.copy_((-centre / spread).flatten())
-        self.register_buffer("offset", ((centre - mean) / spread).float()[None])
-        self.register_buffer("gain", (1 / variance.sqrt().clamp(min=FLOOR)).float()[None])
+        self.pool.weight /= shared.sqrt().float()[..., None]
+        self.register_buffer("centre", -(self.features / self.images).float()[None])
+        self.register_buffer("gain", (shared / variance).sqrt().float()[None])
 
     def forward(self, features: Tensor) -> Tensor:
-        deviation = ((self.pool(self.pad(features)) + self.offset) * self.gain).clamp(-LIMIT, LIMIT)
+        deviation = (self.pool(self.pad(features + self.centre)) * self.gain).clamp(-LIMIT, LIMIT)
         distance: Tensor = self.mean(deviation * deviation)
         return distance
 
 
 class Padim(nn.Module):
-    """N x 3 x H x W, normalised -> anomaly map N x 1 x H/8 x W/8 and score N, in squared standard deviations."""
+    """Features -> anomaly map N x 1 x H/8 x W/8 and score N, both in squared standard deviations."""
 
     bounded_outputs = ("score",)
 
     def __init__(self, backbone: Backbone) -> None:
         super().__init__()
         self.backbone = backbone
-        self.levels = nn.ModuleList()
-        for channels, stride in zip(backbone.channels, backbone.strides, strict=True):
-            self.levels.append(Level(channels, max(GRID // stride, 1)))
+        self.levels = nn.ModuleList(self._new_levels())
         self.smooth = nn.Conv2d(1, 1, 3, padding=1, bias=False)
         nn.init.constant_(self.smooth.weight, 1 / 9)
 
     @torch.no_grad()
-    def fit(self, batches: Iterable[Tensor]) -> None:
-        """Learns from batches of N x 3 x H x W, normalised, of good parts."""
-        for batch in batches:
-            for level, features in zip(self.levels, self.backbone(batch), strict=True):
-                level.observe(features)
-        for level in self.levels:
+    def fit(self, features: Iterable[Sequence[Tensor]]) -> None:
+        """Learns from the features of good parts, batch by batch: per tapped level N x C x H x W."""
+        levels = self._new_levels()
+        for batch in features:
+            for level, each in zip(levels, batch, strict=True):
+                level.observe(each)
+        for level in levels:
             level.settle()
+        self.levels = nn.ModuleList(levels)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        cells = x.shape[-1] // GRID
+    def _new_levels(self) -> list[Level]:
+        sizes = zip(self.backbone.channels, self.backbone.strides, strict=True)
+        return [Level(channels, max(GRID // stride, 1)) for channels, stride in sizes]
+
+    def forward(self, features: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        cells = features[0].shape[-1] * self.backbone.strides[0] // GRID
         total = None
-        for level, features in zip(self.levels, self.backbone(x), strict=True):
-            distance = level(features)
+        for level, each in zip(self.levels, features, strict=True):
+            distance = level(each)
             if distance.shape[-1] < cells:
                 distance = functional.interpolate(distance, scale_factor=float(cells // distance.shape[-1]))
             total = distance if total is None else total + distance

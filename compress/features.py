@@ -1,0 +1,45 @@
+"""The features that a detector is fitted to: from the float backbone, or from its int8 twin.
+
+What varies least in the pictures decides a distance most: before a still background, the float features of good parts
+differ by less than int8 moves them. A detector that was fitted to float features then sees every int8 picture as strange
+(on toy figures before black, AUROC fell from 0.84 to 0.76). Fitted to int8 features, it knows that noise as normal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from .backbone import MEAN, STD, Backbone
+
+_BATCH = 16
+
+
+def of_float(backbone: Backbone, tensors: Iterable[NDArray[Any]]) -> Iterator[list[Tensor]]:
+    """Batches of features, per tapped level N x C x H x W, of images of 1 x H x W x 3, u8."""
+    left = iter(tensors)
+    while batch := [tensor for _, tensor in zip(range(_BATCH), left, strict=False)]:
+        pixels = torch.from_numpy(np.concatenate(batch)).permute(0, 3, 1, 2).float()
+        with torch.inference_mode():
+            yield backbone((pixels - MEAN) / STD)
+
+
+def of_int8(model: onnx.ModelProto, names: list[str], tensors: Iterable[NDArray[Any]]) -> Iterator[list[Tensor]]:
+    """The same, as real numbers, from the tensors `names` of a quantised model with integer input."""
+    opened = onnx.ModelProto.FromString(model.SerializeToString())
+    graph = opened.graph
+    quantised = {node.input[0]: node.output[0] for node in graph.node if node.op_type == "QuantizeLinear"}
+    real = {node.input[0]: node.output[0] for node in graph.node if node.op_type == "DequantizeLinear"}
+    wanted = [real[quantised[name]] for name in names]
+    graph.output.extend(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in wanted)
+    session = onnxruntime.InferenceSession(opened.SerializeToString(), providers=["CPUExecutionProvider"])
+    feed = graph.input[0].name
+    for tensor in tensors:
+        yield [torch.from_numpy(each) for each in session.run(wanted, {feed: tensor})]
