@@ -56,7 +56,7 @@ min_auroc = 0.90
 max_drop = 0.01
 max_ms = 50.0
 max_bytes = 6_000_000
-false_alarm_rate = 0.01
+false_alarm_rate = 0.05
 """
 
 DEVICE = """\
