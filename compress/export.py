@@ -56,7 +56,7 @@ def to_onnx(detector: Detector, size: int) -> onnx.ModelProto:
     finally:
         exporter.setLevel(level)
     assert program is not None  # with dynamo it always is a program
-    model = program.model_proto
+    model: onnx.ModelProto = program.model_proto
     for value in [value for value in model.graph.output if value.name in features]:
         model.graph.output.remove(value)
     _forget_origin(model)

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import msgspec
-
 from vedette import devices
 from vedette.runtime.config import read as read_toml
 from vedette.runtime.problem import ConfigProblem
@@ -21,7 +20,7 @@ class _Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     pass
 
 
-class Data(_Strict, kw_only=True):
+class Data(_Strict, frozen=True, kw_only=True):
     """`[data]`: folders, relative to the goal file."""
 
     good: str
@@ -37,13 +36,13 @@ class Data(_Strict, kw_only=True):
     licence: str = "not stated"
 
 
-class Device(_Strict):
+class Device(_Strict, frozen=True):
     """`[device]`"""
 
     profile: str = "host"
 
 
-class Wish(_Strict):
+class Wish(_Strict, frozen=True):
     """`[goal]`: each is optional, and what is asked for is judged."""
 
     min_auroc: _Share | None = None
@@ -57,7 +56,7 @@ class Wish(_Strict):
     """Share of good parts that may raise an event."""
 
 
-class Model(_Strict):
+class Model(_Strict, frozen=True):
     """`[model]`"""
 
     detector: str = "padim"
@@ -67,7 +66,7 @@ class Model(_Strict):
     """Blocks of the backbone whose features are looked at."""
 
 
-class Goal(_Strict, kw_only=True):
+class Goal(_Strict, frozen=True, kw_only=True):
     """A goal file."""
 
     name: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_.-]+$")]
@@ -140,7 +139,9 @@ def judge(goal: Goal, measured: dict[str, Any]) -> Verdict:
         else:
             fastest = min(measured["p95_ms_int8_onnx"], measured["p95_ms_int8_tflite"])
             if fastest > wish.max_ms:
-                missed.append(f"max_ms: {fastest:.2f} ms, allowed {wish.max_ms}, over by {fastest - wish.max_ms:.2f} ms")
+                missed.append(
+                    f"max_ms: {fastest:.2f} ms, allowed {wish.max_ms}, over by {fastest - wish.max_ms:.2f} ms"
+                )
     if wish.max_bytes is not None:
         largest = max(measured["bytes_int8_onnx"], measured["bytes_int8_tflite"])
         if largest > wish.max_bytes:
@@ -150,7 +151,9 @@ def judge(goal: Goal, measured: dict[str, Any]) -> Verdict:
         if _at_least(alarms, images, wish.false_alarm_rate) < 0.05:
             rate = alarms / images
             over = rate - wish.false_alarm_rate
-            missed.append(f"false_alarm_rate: {rate:.4f} ({alarms} of {images}), over {wish.false_alarm_rate} by {over:.4f}")
+            missed.append(
+                f"false_alarm_rate: {rate:.4f} ({alarms} of {images}), over {wish.false_alarm_rate} by {over:.4f}"
+            )
     return Verdict(met=not missed, missed=tuple(missed), unproven=tuple(unproven))
 
 

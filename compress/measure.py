@@ -7,6 +7,7 @@ ONNX Runtime behind the same preprocessing, on one thread like the others.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -15,7 +16,6 @@ import msgspec
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
-
 from vedette.runtime.accuracy import auroc, auroc_interval
 from vedette.runtime.backends import Backend
 from vedette.runtime.frame import Frame
@@ -113,18 +113,19 @@ def _enlarge(anomaly_map: NDArray[Any], size: int) -> NDArray[Any]:
 def speed(runners: dict[str, Runner], path: Path, rounds: int = 100) -> dict[str, float]:
     """Milliseconds of one frame, preprocessing included, taken in turn: medians as `ms_…`, 95th percentiles as `p95_ms_…`."""
     frame = Frame("", 0, 0.0, dataset.read_image(path))
-    timings = interleaved({name: lambda runner=runner: runner(frame) for name, runner in runners.items()}, rounds)
+    timings = interleaved({name: partial(runner, frame) for name, runner in runners.items()}, rounds)
     return {
         **{f"ms_{name}": timing.median for name, timing in timings.items()},
         **{f"p95_ms_{name}": timing.p95 for name, timing in timings.items()},
     }
 
 
-def parity(first: Backend, second: Backend, tensors: Iterable[NDArray[Any]]) -> int:
-    """The largest difference between two back ends over all outputs, in integer steps."""
+def parity(backends: dict[str, Backend], tensors: Iterable[NDArray[Any]]) -> int:
+    """The largest difference between any two back ends over all outputs, in integer steps."""
     largest = 0
     for tensor in tensors:
-        one, other = first.run(tensor), second.run(tensor)
-        for name, output in one.items():
-            largest = max(largest, int(np.abs(output.astype(int) - other[name].astype(int)).max()))
+        runs = [backend.run(tensor) for backend in backends.values()]
+        for name in runs[0]:
+            spread = np.ptp(np.stack([run[name] for run in runs]).astype(int), axis=0)
+            largest = max(largest, int(spread.max()))
     return largest

@@ -13,7 +13,6 @@ import jinja2
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
-
 from vedette.runtime.accuracy import roc
 from vedette.runtime.manifest import Manifest
 
@@ -73,7 +72,9 @@ def _below(path: Path, base: Path) -> str:
 
 @cache
 def _template() -> jinja2.Template:
-    environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
+    environment = jinja2.Environment(
+        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+    )
     environment.filters["thousands"] = lambda number: f"{number:,}".replace(",", "\u202f")
     return environment.from_string((files(__package__) / "report.html").read_text())
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from importlib.resources import files
+from typing import Any
 
 import msgspec
 
@@ -61,5 +62,5 @@ def closest(machine: DeviceProfile) -> DeviceProfile | None:
     return min(same, key=lambda p: abs(p.memory_mb - machine.memory_mb), default=None)
 
 
-def _folder():  # type: ignore[no-untyped-def]  # importlib's Traversable moved between Python 3.11 and 3.13
+def _folder() -> Any:  # importlib's Traversable moved between Python 3.11 and 3.13
     return files(__package__) / "profiles"

@@ -88,7 +88,8 @@ def _manifest(path: Path, text: bytes) -> Manifest:
         found = msgspec.json.decode(text, type=dict[str, Any]).get("format")
         if found != FORMAT:
             raise BundleProblem(
-                f"{path}: bundle format {found}, and this runtime reads {FORMAT}", hint="upgrade vedette on this machine"
+                f"{path}: bundle format {found}, and this runtime reads {FORMAT}",
+                hint="upgrade vedette on this machine",
             )
         return msgspec.json.decode(text, type=Manifest)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:

@@ -29,7 +29,7 @@ def _hostname() -> str:
     return re.sub(r"[^A-Za-z0-9_.-]", "-", socket.gethostname()) or "device"
 
 
-class Device(_Strict):
+class Device(_Strict, frozen=True):
     """`[device]` in vedette.toml."""
 
     name: _Level = msgspec.field(default_factory=_hostname)
@@ -42,7 +42,7 @@ class Device(_Strict):
     """Folder of the outboxes."""
 
 
-class Broker(_Strict):
+class Broker(_Strict, frozen=True):
     """`[broker]` in vedette.toml."""
 
     url: str = "mqtt://localhost:1883"
@@ -54,7 +54,7 @@ class Broker(_Strict):
     """Seconds; a dead connection is noticed within twice that."""
 
 
-class OutboxSettings(_Strict):
+class OutboxSettings(_Strict, frozen=True):
     """`[outbox]` in vedette.toml."""
 
     max_bytes: Annotated[int, msgspec.Meta(ge=65536)] = 64 << 20
@@ -62,13 +62,13 @@ class OutboxSettings(_Strict):
     """Seconds that an ending daemon spends on sending what still waits."""
 
 
-class _DeviceFile(_Strict):
+class _DeviceFile(_Strict, frozen=True):
     device: Device = Device()
     broker: Broker = Broker()
     outbox: OutboxSettings = OutboxSettings()
 
 
-class _CameraFile(_Strict, kw_only=True):
+class _CameraFile(_Strict, frozen=True, kw_only=True):
     source: str
     """A URL: `file:parts?fps=5`."""
     bundle: str
@@ -78,7 +78,7 @@ class _CameraFile(_Strict, kw_only=True):
     rules: list[dict[str, Any]]
 
 
-class Config(_Strict):
+class Config(_Strict, frozen=True):
     """Both files, merged; paths are absolute."""
 
     camera: str
@@ -140,7 +140,9 @@ def read(path: Path, kind: type[_T]) -> _T:
     try:
         return msgspec.toml.decode(path.read_bytes(), type=kind)
     except OSError as error:
-        raise ConfigProblem(f"{path}: {error.strerror}", hint="check the path; docs/config.md shows an example") from None
+        raise ConfigProblem(
+            f"{path}: {error.strerror}", hint="check the path; docs/config.md shows an example"
+        ) from None
     except msgspec.ValidationError as error:
         raise ConfigProblem(f"{path}: {error}", hint=f"known keys: {', '.join(_keys(kind))}") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:

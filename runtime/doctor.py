@@ -8,7 +8,6 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import msgspec
-
 from vedette.devices import closest, this_machine
 
 from . import config, sinks, sources
@@ -55,7 +54,9 @@ def examine(folder: Path | None, camera: str | None) -> list[Finding]:
 def _machine() -> list[Finding]:
     host = this_machine()
     profile = closest(host)
-    text = f"{host.cores} cores ({host.cpu}), {host.architecture}, {host.memory_mb} MB, {' '.join(host.features) or '-'}"
+    text = (
+        f"{host.cores} cores ({host.cpu}), {host.architecture}, {host.memory_mb} MB, {' '.join(host.features) or '-'}"
+    )
     return [
         Finding("machine", None, f"{host.title}: {text}"),
         Finding("profile", None, f"{profile.name}: {profile.title}" if profile else "host (no named profile fits)"),
@@ -118,4 +119,6 @@ def _camera(settings: Config) -> Finding:
         return Finding(settings.camera, False, f"no frame in {_FRAME_SECONDS:.0f} s", "check the camera and its source")
     height, width = frame.pixels.shape[:2]
     taken = time.monotonic() - start
-    return Finding(settings.camera, True, f"{settings.source} gives {width} x {height}, first frame after {taken:.2f} s")
+    return Finding(
+        settings.camera, True, f"{settings.source} gives {width} x {height}, first frame after {taken:.2f} s"
+    )

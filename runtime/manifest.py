@@ -17,7 +17,7 @@ class _Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     pass
 
 
-class Input(_Strict):
+class Input(_Strict, frozen=True):
     """How a frame becomes the model's input: 1 x height x width x 3, red-green-blue.
 
     A pixel p of 0…255 has the real value (p - mean) / std, and the integer round(real / scale) + zero_point.
@@ -34,7 +34,7 @@ class Input(_Strict):
     resize: Literal["area"] = "area"
 
 
-class Output(_Strict):
+class Output(_Strict, frozen=True):
     """One output: real value = scale * (integer - zero_point)."""
 
     name: str
@@ -44,14 +44,14 @@ class Output(_Strict):
     """As u8. The TFLite model gives s8, so 128 less."""
 
 
-class Member(_Strict):
+class Member(_Strict, frozen=True):
     """A file of the bundle."""
 
     sha256: str
     bytes: int
 
 
-class Source(_Strict):
+class Source(_Strict, frozen=True):
     """Where weights or data came from."""
 
     name: str
@@ -59,7 +59,7 @@ class Source(_Strict):
     origin: str = ""
 
 
-class Manifest(_Strict):
+class Manifest(_Strict, frozen=True):
     """Everything about a bundle but its bytes."""
 
     format: int

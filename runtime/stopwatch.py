@@ -20,9 +20,7 @@ class Timing(msgspec.Struct, frozen=True):
     p95: float
 
 
-def interleaved(
-    calls: Mapping[str, Callable[[], object]], rounds: int = 100, warm_up: int = 5
-) -> dict[str, Timing]:
+def interleaved(calls: Mapping[str, Callable[[], object]], rounds: int = 100, warm_up: int = 5) -> dict[str, Timing]:
     """Runs every call once a round and times each by itself."""
     seconds: dict[str, list[float]] = {name: [] for name in calls}
     for number in range(-warm_up, rounds):

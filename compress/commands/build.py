@@ -6,9 +6,7 @@ from pathlib import Path
 
 import click
 import msgspec
-
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
 from vedette.runtime import keys
 
 from . import screen
@@ -17,7 +15,9 @@ from . import screen
 @click.command()
 @click.argument("goal", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for the bundle and the report.")
-@click.option("--key", type=click.Path(path_type=Path), help="Signs the bundle. [default: this user's own, made when missing]")
+@click.option(
+    "--key", type=click.Path(path_type=Path), help="Signs the bundle. [default: this user's own, made when missing]"
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
 def build(goal: Path, out: Path, key: Path | None, as_json: bool) -> None:
     """Make a bundle from the images and the goal in the file GOAL.

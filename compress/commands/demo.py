@@ -8,16 +8,19 @@ from typing import Any
 
 import click
 import msgspec
-
 from vedette.runtime import keys
 
 from . import screen
 
 
 @click.command()
-@click.option("--out", type=click.Path(path_type=Path), default=Path("vedette-demo"), show_default=True, help="Folder to work in.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), default=Path("vedette-demo"), show_default=True, help="Folder to work in."
+)
 @click.option("--seed", default=0, show_default=True, help="Divides the cells into fit, calibrate, threshold and test.")
-@click.option("--fps", default=30.0, show_default=True, type=click.FloatRange(0), help="Cells a second; 0: as fast as they go.")
+@click.option(
+    "--fps", default=30.0, show_default=True, type=click.FloatRange(0), help="Cells a second; 0: as fast as they go."
+)
 @click.option("--broker", metavar="URL", help="Use this MQTT 5 broker. [default: an embedded one on a free port]")
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the figures to this file.")
 def demo(out: Path, seed: int, fps: float, broker: str | None, json_file: Path | None) -> None:
@@ -55,7 +58,9 @@ def demo(out: Path, seed: int, fps: float, broker: str | None, json_file: Path |
 
 def _show(event: dict[str, Any]) -> None:
     data = event["data"]
-    click.echo(f"  {event['time'][11:23]}  {event['type']:22} cell {data['frame']:4}  top score {data['top_score']:7.2f}")
+    click.echo(
+        f"  {event['time'][11:23]}  {event['type']:22} cell {data['frame']:4}  top score {data['top_score']:7.2f}"
+    )
 
 
 def _summary(figures: dict[str, Any], built: Any) -> None:

@@ -21,7 +21,8 @@ def say(text: str) -> None:
 
 def track(items: Iterable[Any], label: str) -> Iterable[Any]:
     """A progress bar, where there is a terminal to draw it on."""
-    with click.progressbar(list(items), label=f"          {label:20}", file=click.get_text_stream("stderr")) as bar:
+    bar: Any = click.progressbar(list(items), label=f"          {label:20}", file=click.get_text_stream("stderr"))
+    with bar:
         yield from bar
 
 
@@ -39,7 +40,9 @@ def figures(measured: dict[str, Any]) -> None:
     click.echo(f"int8 ONNX and int8 TFLite differ by at most {steps} integer step{'' if steps == 1 else 's'}")
     images = measured["images"]
     caught = "" if measured["detection_rate"] is None else f", {measured['detection_rate']:.1%} of the defects found"
-    click.echo(f"at the threshold {measured['false_alarms']} of {images['test_good']} good parts raise an alarm{caught}")
+    click.echo(
+        f"at the threshold {measured['false_alarms']} of {images['test_good']} good parts raise an alarm{caught}"
+    )
 
 
 def verdict(judged: Verdict) -> None:

@@ -65,10 +65,15 @@ class Quantise:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "int8.onnx"
             root = logging.getLogger()
-            level, root.level = root.level, logging.ERROR  # it recommends, through the root logger, what was done already
+            level, root.level = (
+                root.level,
+                logging.ERROR,
+            )  # it recommends, through the root logger, what was done already
             try:
                 quantize_static(
-                    onnx.ModelProto.FromString(model.SerializeToString()),  # it moves the weights out of what it is given
+                    onnx.ModelProto.FromString(
+                        model.SerializeToString()
+                    ),  # it moves the weights out of what it is given
                     path,
                     _Reader(name, calibration, mean, std),
                     quant_format=QuantFormat.QDQ,
@@ -111,7 +116,9 @@ def _integer_ends(model: onnx.ModelProto) -> onnx.ModelProto:
     image.CopyFrom(onnx.helper.make_tensor_value_info(image.name, onnx.TensorProto.UINT8, shape))
 
     for output in graph.output:
-        for node in [each for each in graph.node if each.output[0] == output.name and each.op_type == "DequantizeLinear"]:
+        for node in [
+            each for each in graph.node if each.output[0] == output.name and each.op_type == "DequantizeLinear"
+        ]:
             graph.node.remove(node)
             for other in graph.node:
                 for place, name in enumerate(other.output):

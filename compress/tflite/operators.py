@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
-
 from vedette.runtime.problem import Problem
 
 from ..qdq import Node, Tensor

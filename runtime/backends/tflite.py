@@ -49,6 +49,8 @@ def _interpreter() -> tuple[Any, str]:
     try:
         from tflite_runtime.interpreter import Interpreter
     except ImportError:
-        raise MachineProblem("neither LiteRT nor tflite-runtime is installed", hint="pip install ai-edge-litert") from None
+        raise MachineProblem(
+            "neither LiteRT nor tflite-runtime is installed", hint="pip install ai-edge-litert"
+        ) from None
     else:
         return Interpreter, f"tflite-runtime {version('tflite-runtime')}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import click
 import msgspec
@@ -18,7 +19,9 @@ from . import options
 
 @click.command()
 @options.bundle
-@click.option("--data", type=click.Path(path_type=Path), help="Folder with good/ and defect/: measure the accuracy too.")
+@click.option(
+    "--data", type=click.Path(path_type=Path), help="Folder with good/ and defect/: measure the accuracy too."
+)
 @options.keys
 @options.as_json
 def verify(bundle: Path, data: Path | None, keys: Path | None, as_json: bool) -> None:
@@ -54,5 +57,6 @@ def _print(report: Report) -> None:
 
 
 def _progress(paths: Iterable[Path], label: str) -> Iterable[Path]:
-    with click.progressbar(list(paths), label=f"{label:15}", file=click.get_text_stream("stderr")) as bar:
+    bar: Any = click.progressbar(list(paths), label=f"{label:15}", file=click.get_text_stream("stderr"))
+    with bar:
         yield from bar

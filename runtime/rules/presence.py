@@ -22,7 +22,7 @@ from . import Context
 _NotNegative = Annotated[float, msgspec.Meta(ge=0)]
 
 
-class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class PresenceSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One `[[rules]]` table with `use = "presence"`."""
 
     use: str
@@ -45,9 +45,9 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Presence:
     """The rule; see above."""
 
-    Settings = Settings
+    Settings = PresenceSettings
 
-    def __init__(self, settings: Settings, context: Context) -> None:
+    def __init__(self, settings: PresenceSettings, context: Context) -> None:
         self.name = settings.name
         self.settings = settings
         self.context = context

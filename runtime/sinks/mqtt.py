@@ -169,5 +169,3 @@ def _password(path: str) -> str | None:
     except OSError as error:
         hint = "make the file readable for the daemon, or mend broker.password_file"
         raise ConfigProblem(f"{path}: {error.strerror}", hint=hint) from None
-
-
