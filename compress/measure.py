@@ -92,7 +92,7 @@ def accuracy(name: str, good: Seen, defect: Seen) -> dict[str, Any]:
 
 
 def pixel_auroc(good: Seen, defect: Seen, paths: list[Path], masks: dict[Path, Path], size: int) -> float | None:
-    """AUROC of single pixels, over good images and the defective ones that have a mask; all scaled to `size` squared."""
+    """AUROC of single pixels, over good images and defective ones with a mask, scaled to `size` x `size`."""
     if not masks:
         return None
     bad, fine = [], [_enlarge(each, size).ravel() for each in good.maps]
@@ -111,7 +111,7 @@ def _enlarge(anomaly_map: NDArray[Any], size: int) -> NDArray[Any]:
 
 
 def speed(runners: dict[str, Runner], path: Path, rounds: int = 100) -> dict[str, float]:
-    """Milliseconds of one frame, preprocessing included, taken in turn: medians as `ms_…`, 95th percentiles as `p95_ms_…`."""
+    """Milliseconds of one frame, preprocessing included, taken in turn: medians `ms_…`, 95th percentiles `p95_ms_…`."""
     frame = Frame("", 0, 0.0, dataset.read_image(path))
     timings = interleaved({name: partial(runner, frame) for name, runner in runners.items()}, rounds)
     return {

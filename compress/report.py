@@ -1,4 +1,4 @@
-"""The report: the goal and its verdict first, then what was measured, then pictures to judge by. One file, no network."""
+"""The report: the goal and its verdict first, then the figures, then pictures to judge by. One file, no network."""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
 """Where to draw the line, from good images that nothing has been fitted to.
 
-If tomorrow's good parts are like these n, the share of them above the k-th smallest score is at most (n + 1 - k) / (n + 1)
-on average (conformal prediction; Vovk, "Conditional validity of inductive conformal predictors", 2012). For a wish smaller
-than 1 / (n + 1) the sample is too small: then the line is drawn above all of them, and it is said what that promises.
+If tomorrow's good parts are like these n, the share of them above the k-th smallest score is at most (n + 1 - k) / (n
++ 1) on average (conformal prediction; Vovk, "Conditional validity of inductive conformal predictors", 2012). For a
+wish smaller than 1 / (n + 1) the sample is too small: then the line is drawn above all of them, and it is said what
+that promises.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How well scores tell good from defective, with NumPy alone: the device measures with what the workshop measured with."""
+"""How well scores tell good from defective, with NumPy alone: workshop and device measure with the same code."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 def auroc(good: ArrayLike, defect: ArrayLike) -> float:
     """Area under the ROC curve: how often a defective part scores above a good one, ties counting half.
 
-    Mann and Whitney's U, "On a Test of Whether one of Two Random Variables is Stochastically Larger than the Other" (1947).
+    It is the U of Mann and Whitney, "On a Test of Whether one of Two Random Variables is Stochastically Larger than the
+    Other" (1947), divided by the number of pairs.
     """
     good, defect = np.sort(np.asarray(good, float)), np.asarray(defect, float)
     below = np.searchsorted(good, defect, side="left")

@@ -1,8 +1,8 @@
 """A bundle that was verified: that a `Bundle` exists is the proof.
 
-Bytes become trust in this order, and each step looks only at what the ones before it vouch for: the container's form, the
-signature over the manifest's exact bytes by a trusted key, the manifest's meaning, and every member's size and digest,
-with none missing and none extra. Only then does anything parse a model.
+Bytes become trust in this order, and each step looks only at what the ones before it vouch for: the container's form,
+the signature over the manifest's exact bytes by a trusted key, the manifest's meaning, and every member's size and
+digest, with none missing and none extra. Only then does anything parse a model.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """The one command, `vedette`, and its verbs.
 
-A verb's module is imported when the verb is used, so that the daemon never loads the workshop, and `--help` loads neither.
+A verb's module is imported when the verb is used, so that the daemon never loads the workshop and `--help` loads
+neither.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ WORKSHOP = {
 
 
 class _Verbs(click.Group):
-    """The verbs by name; each lives in a module of its own called like it, with the command as attribute of the same name."""
+    """The verbs by name; each lives in a module called like it, as the attribute of the same name."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return [*DEVICE, *WORKSHOP]

@@ -1,7 +1,8 @@
 """What a person wrote for this device and this camera, checked once and then trusted.
 
-`DIR/vedette.toml` holds what the device's cameras share, `DIR/cameras/NAME.toml` what is one camera's own. Every key is
-known and typed; one that is not is an error that names the file, the key and the keys there are. docs/config.md lists them.
+`DIR/vedette.toml` holds what the device's cameras share, `DIR/cameras/NAME.toml` what is one camera's own. Every key
+is known and typed; one that is not is an error that names the file, the key and the keys there are. docs/config.md
+lists them.
 """
 
 from __future__ import annotations

@@ -7,8 +7,8 @@
         events  = rule(frame, seen)  what has changed
         outbox.put(event)            durable before it is sent
 
-One other thread forwards from the outbox to the broker. Whatever happens to the broker, this loop does not notice; whatever
-happens to this process, the outbox does not forget.
+One other thread forwards from the outbox to the broker. Whatever happens to the broker, this loop does not notice;
+whatever happens to this process, the outbox does not forget.
 """
 
 from __future__ import annotations

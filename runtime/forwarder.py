@@ -1,8 +1,8 @@
 """Oldest event -> send -> acknowledged -> deleted, for ever.
 
-A thread of its own, so that neither a slow broker nor a dead one ever holds up the camera. Trouble is waited out with full
-jitter (Brooker, "Exponential Backoff And Jitter", 2015), so that a hall of boxes does not come back in step; the wait grows
-until a connection has lasted, so that a broker which accepts and then hangs up is not hammered.
+A thread of its own, so that neither a slow broker nor a dead one ever holds up the camera. Trouble is waited out with
+full jitter (Brooker, "Exponential Backoff And Jitter", 2015), so that a hall of boxes does not come back in step; the
+wait grows until a connection has lasted, so that a broker which accepts and then hangs up is not hammered.
 """
 
 from __future__ import annotations

@@ -7,8 +7,8 @@ import numpy as np
 from .backends import Backend
 from .bundle import Bundle
 
-# ONNX Runtime and LiteRT round ties of element-wise operators differently: one step on some outputs. tflite-runtime's plain
-# kernels round oftener: up to 9 steps were seen on a network of 60 layers.
+# ONNX Runtime and LiteRT round ties of element-wise operators differently: one step on some outputs. tflite-runtime's
+# plain kernels round oftener: up to 9 steps were seen on a network of 60 layers.
 TOLERANCE_STEPS = 2
 TOLERANCE_STEPS_TFLITE_RUNTIME = 12
 

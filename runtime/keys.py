@@ -1,7 +1,8 @@
 """Ed25519 keys: who may say what a device runs.
 
-A workshop signs with `NAME.key`; a device trusts the `NAME.pub` files of one folder, its keyring. Both are PEM, as every
-other tool reads them. A key is known by its id, the first 16 hexadecimal digits of the SHA-256 of its 32 public bytes.
+A workshop signs with `NAME.key`; a device trusts the `NAME.pub` files of one folder, its keyring. Both are PEM, as
+every other tool reads them. A key is known by its id, the first 16 hexadecimal digits of the SHA-256 of its 32 public
+bytes.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ class Notifier:
     def __init__(self) -> None:
         address = os.environ.get("NOTIFY_SOCKET", "")
         self.address = "\0" + address[1:] if address.startswith("@") else address
-        self.interval = int(os.environ.get("WATCHDOG_USEC", 0)) / 2e6
+        self.interval = int(os.environ.get("WATCHDOG_USEC", "0")) / 2e6
         self.beaten = float("-inf")
 
     def ready(self) -> None:

@@ -7,8 +7,8 @@ committed rows); deleting on acknowledgement keeps the second.
 The file is bounded. A really full disk would refuse even a DELETE, so the bound is SQLite's own page count, which trips
 while the disk still has room: then the oldest events give way, and a tombstone in the sequence says which.
 
-One process owns the file (a lock beside it says so), with one connection; SQLite before 3.51.3 can corrupt a WAL that two
-connections write at once.
+One process owns the file (a lock beside it says so), with one connection; SQLite before 3.51.3 can corrupt a WAL that
+two connections write at once.
 """
 
 from __future__ import annotations

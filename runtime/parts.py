@@ -1,7 +1,7 @@
 """Plug points: a part is chosen by its name in a literal table and imported only then.
 
-A table maps a name to "module:attribute", relative to the package that holds the table. An unknown name is an error that
-lists the known ones.
+A table maps a name to "module:attribute", relative to the package that holds the table. An unknown name is an error
+that lists the known ones.
 """
 
 from __future__ import annotations

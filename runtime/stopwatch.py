@@ -1,7 +1,7 @@
 """Times things side by side.
 
-Machines are shared and their clocks wander, so what is compared is run in turn, round by round: whatever disturbs a round
-disturbs all of them, and the ratio of two medians stays true where the milliseconds do not.
+Machines are shared and their clocks wander, so what is compared is run in turn, round by round: whatever disturbs a
+round disturbs all of them, and the ratio of two medians stays true where the milliseconds do not.
 """
 
 from __future__ import annotations

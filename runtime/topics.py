@@ -1,7 +1,7 @@
 """Topic names: PREFIX/v1/SITE/AREA/LINE/DEVICE/… (docs/events.md).
 
-The device has a level of its own, which is also its user name at the broker, so that one line of access control serves a
-whole fleet.
+The device has a level of its own, which is also its user name at the broker, so that one line of access control
+serves a whole fleet.
 """
 
 from __future__ import annotations

@@ -75,7 +75,7 @@ def score(bundle: Bundle, backend: Backend, paths: Iterable[Path]) -> list[float
 
 
 def verify(bundle: Bundle, data: Path | None = None, track: Track = lambda paths, _: paths) -> Report:
-    """Golden outputs on every back end that loads here and, with `data`, the accuracy on its `good` and `defect` folders.
+    """Golden outputs on every back end that loads here and, with `data`, the accuracy on `data`.
 
     Args:
         bundle: a verified bundle

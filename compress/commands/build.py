@@ -8,6 +8,7 @@ import click
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from vedette.runtime import keys
+from vedette.runtime.commands.progress import track
 
 from . import screen
 
@@ -29,7 +30,7 @@ def build(goal: Path, out: Path, key: Path | None, as_json: bool) -> None:
 
     goals.read(goal)  # a wrong goal file is said before anything heavy is loaded
     private = keys.read_private(key) if key else own_key()
-    built = workshop.build(goal, out, private, screen.track, screen.say)
+    built = workshop.build(goal, out, private, track, screen.say)
     if as_json:
         facts = {
             "bundle": str(built.bundle),

@@ -9,6 +9,7 @@ from typing import Any
 import click
 import msgspec
 from vedette.runtime import keys
+from vedette.runtime.commands.progress import track
 
 from . import screen
 
@@ -30,10 +31,10 @@ def demo(out: Path, seed: int, fps: float, broker: str | None, json_file: Path |
 
     out = out.resolve()
     screen.say("laying out solar cells (ELPV, CC BY-NC-SA 4.0)")
-    goal = demo.prepare(out, seed, screen.track)
+    goal = demo.prepare(out, seed, track)
     if not (out / "keys" / "vedette.key").exists():
         keys.generate(out / "keys")
-    built = build.build(goal, out, keys.read_private(out / "keys" / "vedette.key"), screen.track, screen.say)
+    built = build.build(goal, out, keys.read_private(out / "keys" / "vedette.key"), track, screen.say)
     screen.figures(built.manifest.measured)
     screen.verdict(built.verdict)
 

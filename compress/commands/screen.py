@@ -1,9 +1,8 @@
-"""What the workshop's verbs show: steps and bars on stderr, figures on stdout."""
+"""What the workshop's verbs show: steps on stderr, figures on stdout."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
 from typing import Any
 
 import click
@@ -17,13 +16,6 @@ _started = time.monotonic()
 def say(text: str) -> None:
     """What is being done, with the seconds since the start."""
     click.echo(f"[{time.monotonic() - _started:5.1f} s] {text}", err=True)
-
-
-def track(items: Iterable[Any], label: str) -> Iterable[Any]:
-    """A progress bar, where there is a terminal to draw it on."""
-    bar: Any = click.progressbar(list(items), label=f"          {label:20}", file=click.get_text_stream("stderr"))
-    with bar:
-        yield from bar
 
 
 def figures(measured: dict[str, Any]) -> None:

@@ -23,7 +23,7 @@ class Detector(Protocol):
     """Outputs that follow from clipped values by a few layers, so that interval arithmetic gives them a tight range."""
 
     def fit(self, features: Iterable[Sequence[Tensor]]) -> None:
-        """Learns from the features of good parts, batch by batch: per tapped level N x C x H x W. Forgets what it knew."""
+        """Learns from good parts' features, batch by batch, per tapped level N x C x H x W. Forgets what it knew."""
 
     def __call__(self, features: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         """Features -> `map` N x 1 x H/8 x W/8 and `score` N."""

@@ -1,21 +1,22 @@
 """PaDiM with a diagonal covariance, written as a graph that an integer back end can run.
 
-Defard et al., "PaDiM: a Patch Distribution Modeling Framework for Anomaly Detection and Localization" (2020): at every
-position of a feature map, learn how good parts vary; the anomaly is the Mahalanobis distance from that. The full
-covariance needs a matrix per position (7.8 MB at 28 x 28 and 100 channels); the diagonal needs two numbers per channel and
-position, and on solar cells its AUROC is within 0.01.
+Defard et al., "PaDiM: a Patch Distribution Modeling Framework for Anomaly Detection and Localization" (2020): at
+every position of a feature map, learn how good parts vary; the anomaly is the Mahalanobis distance from that. The
+full covariance needs a matrix per position (7.8 MB at 28 x 28 and 100 channels); the diagonal needs two numbers per
+channel and position, and on solar cells its AUROC is within 0.01.
 
 Here each tapped level is measured at its own resolution, and the distances are added: with a diagonal covariance the
-distance is a sum over channels, so nothing is lost by never joining the feature maps, and the deep, wide level stays small.
+distance is a sum over channels, so nothing is lost by never joining the feature maps, and the deep, wide level stays
+small.
 
-    pool     depthwise 3 x 3 mean, standardised per channel    the neighbourhood; per-channel scales survive int8
-    centre   + offset, per channel and position
-    scale    x gain, per channel and position
-    distance square, mean over channels
+    centre    + constant per channel and position     first, so that int8 need only span what varies
+    pool      depthwise 3 x 3 mean, in units of the channel's standard deviation; per-channel weights keep it exact
+    scale     x constant per channel and position
+    distance  clip, square, mean over channels
 
-A deviation counts up to LIMIT standard deviations per channel, so that one channel's outlier can neither decide alone nor
-eat the integer range. With few images a position's variance is uncertain, so it is shrunk towards its channel's by the
-weight of PRIOR images.
+A deviation counts up to LIMIT standard deviations per channel, so that one channel's outlier can neither decide alone
+nor eat the integer range. With few images a position's variance is uncertain, so it is shrunk towards its channel's
+by the weight of PRIOR images.
 """
 
 from __future__ import annotations

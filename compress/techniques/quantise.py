@@ -1,15 +1,15 @@
 """Float ONNX -> int8 ONNX: post-training static quantisation by ONNX Runtime.
 
-Quantise and dequantise nodes around each operator (QDQ), activations u8, weights s8 symmetric per output channel, biases
-s32 (Jacob et al., "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference", 2018).
-These parameters are fast on x86 and legal in TFLite, so one set serves both files.
+Quantise and dequantise nodes around each operator (QDQ), activations u8, weights s8 symmetric per output channel,
+biases s32 (Jacob et al., "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only
+Inference", 2018). These parameters are fast on x86 and legal in TFLite, so one set serves both files.
 
 Ranges are the smallest and largest values over the calibration images, with three exceptions:
 
-    input      its scale is 1 / std and its zero point the mean, so that a pixel is its own integer and costs no arithmetic
+    input      its scale is 1 / std and its zero point the mean, so that a pixel is its own integer
     constants  of Add and Mul are u8 like the activation that they meet, or no integer kernel would take the pair
-    scores     the range that no image can leave, by interval arithmetic: good images alone cannot tell how high the score
-               of a defect may be, and a range taken from them would clamp it
+    scores     the range that no image can leave, by interval arithmetic: good images alone cannot tell how high the
+               score of a defect may be, and a range taken from them would clamp it
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """One function per ONNX operator: how it is said in TFLite.
 
-Each takes the writer and the node, adds what TFLite needs, and must compute the same integers as ONNX Runtime; the tests
-hold each of them to that on random shapes and parameters.
+Each takes the writer and the node, adds what TFLite needs, and must compute the same integers as ONNX Runtime; the
+tests hold each of them to that on random shapes and parameters.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ _ALIGNMENT = 16
 class _Buffer(schema.BufferT):  # type: ignore[misc]
     """Constant data, aligned as the schema asks (`force_align: 16`), which the generated Python code does not do."""
 
-    def Pack(self, builder: flatbuffers.Builder) -> int:
+    def Pack(self, builder: flatbuffers.Builder) -> int:  # noqa: N802  # the generated name
         vector = None
         if self.data is not None:
             data = self.data.tobytes()
@@ -66,7 +66,7 @@ class Writer:
         return self.indices[tensor.name]
 
     def alias(self, tensor: qdq.Tensor, same: qdq.Tensor) -> None:
-        """`tensor` is `same` under another name: the layouts of the two formats make the operator between them nothing."""
+        """`tensor` is `same` under another name: in this layout the operator between them does nothing."""
         self.indices[tensor.name] = self.activation(same)
 
     def constant(

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import click
 import msgspec
@@ -15,6 +13,7 @@ from ..problem import BundleProblem
 from ..verify import Report
 from ..verify import verify as check
 from . import options
+from .progress import track
 
 
 @click.command()
@@ -29,7 +28,7 @@ def verify(bundle: Path, data: Path | None, keys: Path | None, as_json: bool) ->
 
     Exits 3 where a back end does not reproduce the golden outputs.
     """
-    report = check(Bundle.open(bundle, Keyring.read(keys)), data, _progress)
+    report = check(Bundle.open(bundle, Keyring.read(keys)), data, track)
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(report), indent=2).decode())
     else:
@@ -54,9 +53,3 @@ def _print(report: Report) -> None:
         )
     if report.good:
         click.echo("  Images that the bundle was built from flatter these figures.")
-
-
-def _progress(paths: Iterable[Path], label: str) -> Iterable[Path]:
-    bar: Any = click.progressbar(list(paths), label=f"{label:15}", file=click.get_text_stream("stderr"))
-    with bar:
-        yield from bar

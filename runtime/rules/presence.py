@@ -4,8 +4,8 @@
     state     idle  (debounce)  open   open     closed, then silent for `cooldown`
     events                      new   (update)   end
 
-Debounce asks for several frames in a row before it believes; hysteresis asks for a clearly lower score before it lets go,
-so a score that trembles about the threshold is one event, not twenty.
+Debounce asks for several frames in a row before it believes; hysteresis asks for a clearly lower score before it lets
+go, so a score that trembles about the threshold is one event, not twenty.
 """
 
 from __future__ import annotations

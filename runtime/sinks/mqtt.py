@@ -2,9 +2,10 @@
 
     mqtt://host:port
 
-paho keeps a queue and sends it again by itself; here the outbox is the queue, so every connection is a new client with a
-clean start, and only a small window of messages is ever given to it. Its network loop is run by the caller's own thread:
-there is no other thread that could die unseen, and what goes wrong in it is raised where it can be handled.
+paho keeps a queue and sends it again by itself; here the outbox is the queue, so every connection is a new client
+with a clean start, and only a small window of messages is ever given to it. Its network loop is run by the caller's
+own thread: there is no other thread that could die unseen, and what goes wrong in it is raised where it can be
+handled.
 """
 
 from __future__ import annotations

@@ -4,8 +4,8 @@
     file:parts?fps=5&loop=true
     file:parts/*.png?fps=0
 
-`fps` is how many frames a second are shown; a video's own rate, or 10 for images, where it is not given; 0 shows them as
-fast as they are taken. Nothing is dropped: each frame waits for the one before it, so a recording replays exactly.
+`fps` is how many frames a second are shown; a video's own rate, or 10 for images, where it is not given; 0 shows them
+as fast as they are taken. Nothing is dropped: each frame waits for the one before it, so a recording replays exactly.
 """
 
 from __future__ import annotations
