@@ -147,7 +147,7 @@ def build(
         missed=verdict.missed,
         unproven=verdict.unproven,
     )
-    page = report.html(manifest, images, seen, line)
+    page = report.html(manifest, verdict, images, seen, line)
     facts = report.facts(manifest, images, goal_file.parent)
     samples = np.concatenate(list(_tensors([*images.test[:2], *images.defect[:2]][:GOLDEN_IMAGES], size)))
     members = {

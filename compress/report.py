@@ -18,6 +18,7 @@ from vedette.runtime.manifest import Manifest
 
 from . import dataset
 from .dataset import Split
+from .goal import Verdict
 from .measure import Seen
 from .threshold import Threshold
 
@@ -27,13 +28,16 @@ _SAMPLES = 4
 _SIDE = 200  # pixels of a sample picture
 
 
-def html(manifest: Manifest, split: Split, seen: dict[str, tuple[Seen, Seen]], line: Threshold) -> bytes:
+def html(
+    manifest: Manifest, verdict: Verdict, split: Split, seen: dict[str, tuple[Seen, Seen]], line: Threshold
+) -> bytes:
     """`report.html`, self-contained."""
     good, defect = seen["int8_onnx"]
     return (
         _template()
         .render(
             manifest=manifest,
+            verdict=verdict,
             measured=manifest.measured,
             models=MODELS,
             line=line,

@@ -38,6 +38,8 @@ def figures(measured: dict[str, Any]) -> None:
 
 
 def verdict(judged: Verdict) -> None:
+    """Each wish, what was found, and whether that is enough."""
     click.echo("goal met" if judged.met else "goal MISSED")
-    for text in (*judged.missed, *judged.unproven):
-        click.echo(f"  {text}")
+    for each in judged.judgements:
+        mark = {True: "ok", False: "MISSED", None: "-"}[each.met]
+        click.echo(f"  {mark:7} {each}")
