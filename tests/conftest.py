@@ -1,0 +1,310 @@
+"""What the tests share: pictures of a made-up product, a bundle built from them, a real broker, a subscriber, a daemon.
+
+The product is a woven texture, a defect is a scratch in it; both come from a seed, so every run sees the same.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from paho.mqtt.client import Client, MQTTMessage
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+
+from vedette.compress.broker import configure
+from vedette.compress.build import Built, build
+from vedette.runtime import keys
+from vedette.runtime.bundle import Bundle
+from vedette.runtime.keys import Keyring
+
+ROOT = Path(__file__).parent.parent
+DATA = ROOT.parent / "shared" / "data"
+
+GOAL = """\
+name = "weave"
+task = "anomaly"
+[data]
+good = "good"
+defect = "defect"
+[goal]
+min_auroc = 0.9
+false_alarm_rate = 0.1
+[model]
+input = 96
+blocks = [2, 4]
+"""
+
+
+def weave(seed: int, scratched: bool) -> Any:
+    """A picture of the product: 120 x 120 x 3, uint8."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:120, :120]
+    threads = 20 * np.sin(x / 3 + rng.uniform(0, 0.3)) + 20 * np.sin(y / 3 + rng.uniform(0, 0.3))
+    picture = 120 + threads + rng.normal(0, 4, threads.shape)
+    if scratched:
+        start, end = rng.integers(30, 90, 2), rng.integers(30, 90, 2)
+        cv2.line(picture, tuple(map(int, start)), tuple(map(int, end + 20)), 245.0, 4)
+    return np.repeat(picture.clip(0, 255).astype(np.uint8)[..., None], 3, axis=2)
+
+
+@pytest.fixture(scope="session")
+def product(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with good/, defect/ and a goal file."""
+    folder = tmp_path_factory.mktemp("product")
+    for kind, count, first in (("good", 60, 0), ("defect", 12, 1000)):
+        (folder / kind).mkdir()
+        for number in range(count):
+            cv2.imwrite(str(folder / kind / f"{number:03d}.png"), weave(first + number, kind == "defect"))
+    (folder / "goal.toml").write_text(GOAL)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def key_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("keys")
+    keys.generate(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def keyring(key_folder: Path) -> Keyring:
+    return Keyring.read(key_folder)
+
+
+@pytest.fixture(scope="session")
+def built(product: Path, key_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Built:
+    """The product's bundle, built once."""
+    out = tmp_path_factory.mktemp("out")
+    return build(product / "goal.toml", out, keys.read_private(key_folder / "vedette.key"))
+
+
+@pytest.fixture(scope="session")
+def bundle(built: Built, keyring: Keyring) -> Bundle:
+    return Bundle.open(built.bundle, keyring)
+
+
+class Broker:
+    """rumqttd in a process of its own, which can be killed and started again on the same port."""
+
+    def __init__(self, folder: Path) -> None:
+        self.config, self.port = configure(folder)
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        code = f"import iotcore; iotcore.IotCoreBroker(config_path={str(self.config)!r}).run_forever()"
+        self.process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.DEVNULL)
+        wait_for(self.answers, "the broker to listen")
+
+    def answers(self) -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+
+    def kill(self) -> None:
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[Broker]:
+    """Not started yet."""
+    broker = Broker(tmp_path)
+    yield broker
+    broker.kill()
+
+
+class Gate:
+    """A door in front of the broker: closed, it refuses connections and cuts those there are."""
+
+    def __init__(self, port: int) -> None:
+        self.target = port
+        self.server = socket.create_server(("127.0.0.1", 0))
+        self.port = self.server.getsockname()[1]
+        self.open = False
+        self.pairs: list[socket.socket] = []
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                near, _ = self.server.accept()
+            except OSError:
+                return
+            far = socket.socket()
+            if not self.open or far.connect_ex(("127.0.0.1", self.target)):
+                near.close()
+                continue
+            self.pairs += [near, far]
+            for source, sink in ((near, far), (far, near)):
+                threading.Thread(target=self._pipe, args=(source, sink), daemon=True).start()
+
+    @staticmethod
+    def _pipe(source: socket.socket, sink: socket.socket) -> None:
+        try:
+            while data := source.recv(65536):
+                sink.sendall(data)
+        except OSError:
+            pass
+        for each in (source, sink):
+            each.close()
+
+    def shut(self) -> None:
+        self.open = False
+        for each in self.pairs:
+            each.close()
+        self.pairs.clear()
+
+
+@pytest.fixture
+def gate(broker: Broker) -> Iterator[Gate]:
+    gate = Gate(broker.port)
+    yield gate
+    gate.server.close()
+    gate.shut()
+
+
+class Subscriber:
+    """Collects every message below `#`, subscribing again whenever it reconnects."""
+
+    def __init__(self, port: int) -> None:
+        self.messages: list[MQTTMessage] = []
+        self.subscribed = threading.Event()
+        self.client = Client(CallbackAPIVersion.VERSION2, "subscriber", protocol=MQTTProtocolVersion.MQTTv5)
+        self.client.reconnect_delay_set(0.1, 0.2)  # type: ignore[arg-type]  # fractions work
+        self.client.on_connect = lambda client, *_: client.subscribe("#", qos=1)
+        self.client.on_subscribe = lambda *_: self.subscribed.set()
+        self.client.on_disconnect = lambda *_: self.subscribed.clear()
+        self.client.on_message = lambda _client, _data, message: self.messages.append(message)
+        self.client.connect_async("127.0.0.1", port)
+        self.client.loop_start()
+
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        return [json.loads(message.payload) for message in self.messages if "/evt/" in message.topic]
+
+    def latest(self, level: str) -> bytes | None:
+        """The newest payload of the topic that has `level` in it."""
+        payloads = [message.payload for message in self.messages if f"/{level}/" in message.topic]
+        return bytes(payloads[-1]) if payloads else None
+
+
+@pytest.fixture
+def subscriber(broker: Broker) -> Iterator[Subscriber]:
+    subscriber = Subscriber(broker.port)
+    yield subscriber
+    subscriber.client.disconnect()
+    subscriber.client.loop_stop()
+
+
+class Device:
+    """A configuration folder for one camera, and the real daemon in a process of its own."""
+
+    def __init__(self, folder: Path, bundle: Path, keys: Path) -> None:
+        self.folder = folder
+        self.bundle = bundle
+        self.keys = keys
+        (folder / "cameras").mkdir(parents=True)
+        self.processes: list[subprocess.Popen[bytes]] = []
+
+    def configure(self, source: str, url: str, rule: str = "hysteresis = 0.0", **camera: str) -> None:
+        self.folder.joinpath("vedette.toml").write_text(
+            f'[device]\nname = "box"\nsite = "plant"\narea = "hall"\nline = "line1"\nkeys = "{self.keys}"\n'
+            f'[broker]\nurl = "{url}"\nprefix = "test"\n'
+        )
+        extra = "".join(f'{key} = "{value}"\n' for key, value in camera.items())
+        (self.folder / "cameras" / "door.toml").write_text(
+            f'source = "{source}"\nbundle = "{self.bundle}"\n{extra}[[rules]]\nuse = "presence"\n{rule}\n'
+        )
+
+    @property
+    def outbox(self) -> Path:
+        return self.folder / "state" / "door" / "outbox.db"
+
+    def start(self) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-m", "vedette.runtime.cli", "run", "door", "--config", str(self.folder)]
+        with (self.folder / "log").open("ab") as log:
+            process = subprocess.Popen(command, stderr=log, stdout=subprocess.PIPE)
+        self.processes.append(process)
+        return process
+
+    def log(self) -> str:
+        return (self.folder / "log").read_text()
+
+    def recorded(self) -> int:
+        """How many events were ever recorded."""
+        return self._ask("SELECT coalesce(max(seq), 0) FROM sqlite_sequence")
+
+    def waiting(self) -> int:
+        return self._ask("SELECT count(*) FROM events")
+
+    def _ask(self, query: str) -> int:
+        if not self.outbox.exists():
+            return 0
+        database = sqlite3.connect(f"file:{self.outbox}?mode=ro", uri=True, timeout=5)
+        try:
+            return int(database.execute(query).fetchone()[0])
+        except sqlite3.OperationalError:
+            return 0
+        finally:
+            database.close()
+
+
+@pytest.fixture
+def device(tmp_path: Path, built: Built, key_folder: Path) -> Iterator[Device]:
+    device = Device(tmp_path / "config", built.bundle, key_folder)
+    yield device
+    for process in device.processes:
+        if process.poll() is None:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+
+
+@pytest.fixture(scope="session")
+def line(product: Path, built: Built, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of frames as they pass the camera: two good parts, one defective, and so on for 30 parts."""
+    folder = tmp_path_factory.mktemp("line")
+    good = [path for path in built.split.test for _ in range(2)]
+    for number in range(30):
+        source = built.split.defect[number // 3] if number % 3 == 2 else good[number % len(good)]
+        (folder / f"{number:02d}.png").symlink_to(source)
+    return folder
+
+
+def wait_for(condition: Callable[[], object], what: str, seconds: float = 30.0) -> None:
+    until = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > until:
+            pytest.fail(f"waited {seconds:.0f} s for {what}")
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def eventually() -> Callable[..., None]:
+    """Waits until a condition holds, or fails saying what was waited for."""
+    return wait_for
+
+
+@pytest.fixture
+def vedette() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Runs the command line in a process of its own."""
+
+    def run(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "vedette.runtime.cli", *map(str, arguments)]
+        return subprocess.run(
+            command, capture_output=True, text=True, check=False, timeout=300, env=os.environ | environment
+        )
+
+    return run

@@ -1,0 +1,127 @@
+"""Frames -> events on a real broker, through the real daemon, whatever is killed on the way."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sqlite3
+import time
+
+
+def sequences(subscriber):
+    return {int(event["sequence"]) for event in subscriber.events}
+
+
+def test_a_recording_becomes_events(device, line, broker, subscriber, eventually):
+    broker.start()
+    eventually(subscriber.subscribed.is_set, "the subscription")
+    device.configure(f"file:{line}?fps=0", f"mqtt://127.0.0.1:{broker.port}")
+    process = device.start()
+    assert process.wait(60) == 0, device.log()
+    eventually(lambda: len(subscriber.events) == device.recorded(), "all events")
+
+    news = [event for event in subscriber.events if event["type"] == "vedette.presence.new"]
+    ends = [event for event in subscriber.events if event["type"] == "vedette.presence.end"]
+    assert [event["data"]["frame"] for event in news] == list(range(2, 30, 3))
+    assert [event["data"]["event"] for event in ends] == [event["id"] for event in news]
+    assert [int(event["sequence"]) for event in subscriber.events] == list(range(1, 21))
+    assert {message.topic for message in subscriber.messages if "/evt/" in message.topic} == {
+        "test/v1/plant/hall/line1/box/evt/door/presence"
+    }
+    assert {event["source"] for event in news} == {"/plant/hall/line1/box/door"}
+    box = news[0]["data"]["predictions"][0]["box"]
+    assert 0 <= box["left"] < box["right"] <= 1
+    assert 0 <= box["top"] < box["bottom"] <= 1
+    assert device.waiting() == 0
+
+
+def test_others_see_whether_the_daemon_is_there(device, line, broker, subscriber, eventually):
+    broker.start()
+    eventually(subscriber.subscribed.is_set, "the subscription")
+    device.configure(f"file:{line}?fps=10&loop=true", f"mqtt://127.0.0.1:{broker.port}")
+    process = device.start()
+    eventually(lambda: subscriber.latest("availability") == b"online", "online")
+    info = json.loads(subscriber.latest("info"))
+    assert info["camera"] == "door"
+    assert info["model"].startswith("weave:1:")
+    process.send_signal(signal.SIGKILL)
+    eventually(lambda: subscriber.latest("availability") == b"offline", "the last will")
+
+    process = device.start()
+    eventually(lambda: subscriber.latest("availability") == b"online", "online again")
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(20) == 0, device.log()
+    eventually(lambda: subscriber.latest("availability") == b"stopped", "an orderly end")
+
+
+def test_no_recorded_event_is_lost(device, line, broker, gate, subscriber, eventually):
+    """The broker is away at the start and killed in the middle; the daemon is killed too. Every recorded event arrives.
+
+    The daemon reaches the broker through a gate that opens only when the subscriber is there: a broker without
+    persistence throws away what nobody subscribes to, and that is not what is tested.
+    """
+    device.configure(f"file:{line}?fps=30&loop=true", f"mqtt://127.0.0.1:{gate.port}")
+    process = device.start()
+    eventually(lambda: device.recorded() >= 5, "events while there is no broker")
+    broker.start()
+    eventually(subscriber.subscribed.is_set, "the subscription")
+    gate.open = True
+    eventually(lambda: len(subscriber.events) >= 10, "the backlog")
+
+    count = len(subscriber.events)
+    eventually(lambda: len(subscriber.events) > count, "a moment just after a delivery")
+    broker.kill()
+    gate.shut()
+    eventually(lambda: not subscriber.subscribed.is_set(), "the subscriber to notice")
+    recorded = device.recorded()
+    eventually(lambda: device.recorded() >= recorded + 10, "events while the broker is away")
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    survived = device.recorded()
+    assert device.waiting() > 0
+
+    broker.start()
+    eventually(subscriber.subscribed.is_set, "the subscription again")
+    gate.open = True
+    process = device.start()
+    eventually(lambda: survived in sequences(subscriber), "the backlog again")
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    process = device.start()
+    recorded = device.recorded()
+    eventually(lambda: device.recorded() >= recorded + 5, "events of the third start")
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(20) == 0, device.log()
+
+    eventually(lambda: sequences(subscriber) >= set(range(1, device.recorded() + 1)), "every event ever recorded")
+    assert sequences(subscriber) == set(range(1, device.recorded() + 1))
+    assert len({event["epoch"] for event in subscriber.events}) == 1
+    assert device.waiting() == 0
+
+
+def test_an_ending_daemon_keeps_what_it_cannot_send(device, line, eventually):
+    device.configure(f"file:{line}?fps=0", "mqtt://127.0.0.1:1")
+    (device.folder / "vedette.toml").open("a").write("[outbox]\ndrain = 0.5\n")
+    started = time.monotonic()
+    assert device.start().wait(60) == 0, device.log()
+    assert time.monotonic() - started < 30
+    assert device.waiting() == device.recorded() == 20
+    with sqlite3.connect(device.outbox) as database:
+        assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+def test_one_daemon_runs_one_camera(device, line, eventually):
+    device.configure(f"file:{line}?fps=5&loop=true", "mqtt://127.0.0.1:1")
+    device.start()
+    eventually(lambda: device.recorded() >= 1, "the first daemon")
+    assert device.start().wait(30) == 4
+    assert "in use by another vedette" in device.log()
+
+
+def test_stdout_is_a_sink(device, line):
+    device.configure(f"file:{line}?fps=0", "stdout:")
+    process = device.start()
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 0, device.log()
+    events = [json.loads(text) for text in output.splitlines()]
+    assert [event["data"]["kind"] for event in events] == ["new", "end"] * 10
