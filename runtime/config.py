@@ -85,6 +85,7 @@ class Config(_Strict, frozen=True):
     camera: str
     base: Path
     """Where relative paths in the camera's file start: its folder."""
+    device_file: Path
     camera_file: Path
     device: Device
     broker: Broker
@@ -104,10 +105,10 @@ def load(folder: Path, camera: str) -> Config:
     Raises:
         ConfigProblem: a file is missing or is not TOML, or a key is missing, unknown or of the wrong type.
     """
-    device_file = read(folder / "vedette.toml", _DeviceFile)
+    device_path, path = folder / "vedette.toml", folder / "cameras" / f"{camera}.toml"
+    device_file = read(device_path, _DeviceFile)
     if not re.fullmatch(r"[A-Za-z0-9_.-]+", camera):
         raise ConfigProblem(f"camera {camera!r}: a name is letters, digits, dots, dashes and underscores")
-    path = folder / "cameras" / f"{camera}.toml"
     camera_file = read(path, _CameraFile)
     if not camera_file.rules:
         raise ConfigProblem(f"{path}: no rules, so nothing would ever be sent", hint='add [[rules]] use = "presence"')
@@ -118,6 +119,7 @@ def load(folder: Path, camera: str) -> Config:
     return Config(
         camera=camera,
         base=base,
+        device_file=device_path,
         camera_file=path,
         device=device_file.device,
         broker=broker,

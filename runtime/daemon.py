@@ -34,7 +34,7 @@ from .keys import Keyring
 from .notify import Notifier
 from .outbox import Outbox
 from .preprocess import Preprocess
-from .problem import BundleProblem, ConfigProblem
+from .problem import BundleProblem, ConfigProblem, written_in
 from .topics import Topics
 
 log = logging.getLogger(__name__)
@@ -49,14 +49,17 @@ class Daemon:
         self.settings = settings
         self.bundle = Bundle.open(settings.bundle, Keyring.read(settings.keys))
         manifest = self.bundle.manifest
-        self.source = sources.load(settings.camera, settings.source, settings.base)
+        with written_in(settings.camera_file):
+            self.source = sources.load(settings.camera, settings.source, settings.base)
+            self.backend = self._backend()
+            self.rules = self._rules()
         self.preprocess = Preprocess(manifest.input)
-        self.backend = self._backend()
         self.head = heads.load(manifest)
-        self.rules = self._rules()
-        self.outbox = Outbox(settings.state / settings.camera / "outbox.db", settings.outbox.max_bytes)
         topics = Topics.of(settings)
-        self.forwarder = Forwarder(self.outbox, sinks.load(settings.broker, self._presence(topics)), topics)
+        with written_in(settings.device_file):
+            sink = sinks.load(settings.broker, self._presence(topics))
+        self.outbox = Outbox(settings.state / settings.camera / "outbox.db", settings.outbox.max_bytes)
+        self.forwarder = Forwarder(self.outbox, sink, topics)
         self.notifier = Notifier()
         self.stop = threading.Event()
         self.frames = 0
@@ -123,7 +126,7 @@ class Daemon:
         context = rules.Context(self.settings.camera, manifest.model_id, manifest.threshold)
         loaded: list[rules.Rule] = []
         for number, table in enumerate(self.settings.rules):
-            where = f"{self.settings.camera_file}: rules[{number}]"
+            where = f"rules[{number}]"
             try:
                 loaded.append(rules.load(table, context, where))
             except msgspec.ValidationError as error:

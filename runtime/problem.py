@@ -6,6 +6,9 @@ configuration (2) or the bundle (3) is wrong. Trouble on the network is not a Pr
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class Problem(Exception):
     """A fault that its reader can mend. `message` says what and where, `hint` what to do about it."""
@@ -34,3 +37,12 @@ class MachineProblem(Problem):
     """This machine lacks something: a library, a camera, memory, room on the disk."""
 
     code = 4
+
+
+@contextmanager
+def written_in(place: object) -> Iterator[None]:
+    """Says of each ConfigProblem from inside that it was written in `place`."""
+    try:
+        yield
+    except ConfigProblem as problem:
+        raise ConfigProblem(f"{place}: {problem.message}", problem.hint) from None

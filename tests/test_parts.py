@@ -1,0 +1,282 @@
+"""Every part in every table keeps its table's contract. A new part is one line in a table, and these tests pick it up."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import threading
+
+import numpy as np
+import pytest
+import torch
+
+from vedette.compress import backbone, detectors
+from vedette.compress.detectors import DETECTORS
+from vedette.compress.goal import Model
+from vedette.runtime import backends, heads, rules, sinks, sources
+from vedette.runtime.backends import BACKENDS
+from vedette.runtime.config import Broker
+from vedette.runtime.frame import Frame
+from vedette.runtime.golden import difference
+from vedette.runtime.heads import HEADS
+from vedette.runtime.prediction import Prediction
+from vedette.runtime.problem import ConfigProblem
+from vedette.runtime.rules import RULES, Context
+from vedette.runtime.sinks import SINKS, Message, Presence
+from vedette.runtime.sources import SOURCES
+
+TABLES = [(backends, BACKENDS), (heads, HEADS), (rules, RULES), (sinks, SINKS), (sources, SOURCES), (detectors, DETECTORS)]
+
+
+@pytest.mark.parametrize(("package", "table"), TABLES, ids=lambda each: getattr(each, "__name__", ""))
+def test_every_entry_can_be_imported_and_says_what_it_is(package, table):
+    for place in table.values():
+        module, _, attribute = place.partition(":")
+        loaded = importlib.import_module(module, package.__name__)
+        assert loaded.__doc__
+        assert getattr(loaded, attribute).__doc__
+
+
+# Back ends
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+def test_a_backend_reproduces_the_goldens(bundle, name):
+    assert difference(bundle, backends.load(name, bundle)) <= 1
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+def test_a_backend_gives_the_outputs_of_the_manifest(bundle, name):
+    outputs = backends.load(name, bundle, threads=2).run(bundle.golden("image")[:1])
+    assert {key: (each.shape, each.dtype) for key, each in outputs.items()} == {
+        output.name: (output.shape, np.dtype(np.uint8)) for output in bundle.manifest.outputs
+    }
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+def test_a_backend_forgets_the_frame_before(bundle, name):
+    backend = backends.load(name, bundle)
+    first, second = bundle.golden("image")[:1], bundle.golden("image")[-1:]
+    once = {key: each.copy() for key, each in backend.run(first).items()}
+    backend.run(second)
+    again = backend.run(first)
+    assert all(np.array_equal(once[key], again[key]) for key in once)
+    assert not np.array_equal(once["map"], backend.run(second)["map"])
+
+
+def test_the_fastest_backend_is_one_of_them(bundle):
+    assert backends.fastest(bundle) in bundle.manifest.models
+
+
+# Heads
+
+
+@pytest.mark.parametrize("task", HEADS)
+def test_a_head_turns_outputs_into_predictions(bundle, task):
+    assert bundle.manifest.task == task, "add a bundle of this task to conftest.py"
+    head = heads.load(bundle.manifest)
+    for index in range(len(bundle.golden("image"))):
+        outputs = {output.name: bundle.golden(output.name)[index] for output in bundle.manifest.outputs}
+        for prediction in head(outputs):
+            assert isinstance(prediction, Prediction)
+            assert prediction.label in bundle.manifest.labels
+
+
+def test_the_anomaly_head_boxes_what_is_above_the_threshold(bundle):
+    score, anomaly_map = (next(o for o in bundle.manifest.outputs if o.name == name) for name in ("score", "map"))
+    height, width = anomaly_map.shape[-2:]
+    integers = np.zeros(anomaly_map.shape, np.uint8)
+    integers[..., 2:4, 5] = 255
+    outputs = {"map": integers, "score": np.full(score.shape, 255, np.uint8)}
+    (prediction,) = heads.load(bundle.manifest)(outputs)
+    assert prediction.score == pytest.approx(score.scale * (255 - score.zero_point), abs=1e-3)
+    edges = (prediction.box.left, prediction.box.top, prediction.box.right, prediction.box.bottom)
+    assert edges == pytest.approx((5 / width, 2 / height, 6 / width, 4 / height), abs=1e-3)
+    (quiet,) = heads.load(bundle.manifest)({"map": integers * 0, "score": np.zeros(score.shape, np.uint8)})
+    assert quiet.box is None
+
+
+# Rules
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_a_rule_tells_whole_stories(name):
+    """Over random scores: every event opens once, ends once, and its messages belong together."""
+    rng = np.random.default_rng(0)
+    rule = rules.load({"use": name}, Context("door", "model", 1.0), "here")
+    events = []
+    for number, score in enumerate(rng.uniform(0, 2, 500)):
+        seen = (Prediction("anomaly", float(score)),)
+        events += rule.observe(Frame("door", number, number / 10, np.zeros((2, 2, 3), np.uint8)), seen)
+    events += rule.close()
+    assert events
+    stories = {}
+    for event in events:
+        assert event.rule == rule.name
+        stories.setdefault(event.event, []).append(event.kind)
+    for kinds in stories.values():
+        assert kinds[0] == "new"
+        assert kinds[-1] == "end"
+        assert set(kinds[1:-1]) <= {"update"}
+    assert not list(rule.close())
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_a_rule_replays_exactly(name):
+    def story():
+        rng = np.random.default_rng(1)
+        rule = rules.load({"use": name}, Context("door", "model", 1.0), "here")
+        for number, score in enumerate(rng.uniform(0, 2, 200)):
+            frame = Frame("door", number, number / 10, np.zeros((2, 2, 3), np.uint8))
+            for event in rule.observe(frame, (Prediction("anomaly", float(score)),)):
+                yield event.kind, event.frame, event.taken, event.top_score
+
+    assert list(story()) == list(story())
+
+
+# Sinks
+
+WILL = Message("test/availability", b"offline", retain=True)
+PRESENCE = Presence("client", (Message("test/availability", b"online", retain=True),), WILL, WILL)
+
+
+@pytest.fixture
+def urls(broker):
+    broker.start()
+    return {"mqtt": f"mqtt://127.0.0.1:{broker.port}", "stdout": "stdout:"}
+
+
+@pytest.mark.parametrize("scheme", SINKS)
+def test_a_sink_acknowledges_every_message_once(urls, scheme, eventually, capsys):
+    sink = sinks.load(Broker(url=urls[scheme]), PRESENCE)
+    sink.open()
+    for number in range(20):
+        sink.send(Message("test/evt", json.dumps({"n": number}).encode(), sequence=number))
+    receipts = []
+    eventually(lambda: receipts.extend(sink.wait(0.2)) or len(receipts) >= 20, "the receipts")
+    assert sorted(receipt.sequence for receipt in receipts) == list(range(20))
+    assert not any(receipt.refused for receipt in receipts)
+    sink.close()
+    sink.close()
+
+
+@pytest.mark.parametrize("scheme", SINKS)
+def test_a_sink_can_be_woken(urls, scheme):
+    sink = sinks.load(Broker(url=urls[scheme]), PRESENCE)
+    sink.open()
+    sink.wait(0.5)
+    woken = threading.Event()
+
+    def wait():
+        while not woken.is_set():
+            sink.wait(0.9)
+            woken.set()
+
+    waiter = threading.Thread(target=wait)
+    waiter.start()
+    sink.wake()
+    waiter.join(0.8)
+    assert woken.is_set()
+    sink.close()
+
+
+def test_mqtt_says_why_it_cannot_connect():
+    with pytest.raises(ConnectionError, match="127.0.0.1:1"):
+        sinks.load(Broker(url="mqtt://127.0.0.1:1"), PRESENCE).open()
+
+
+def test_mqtt_notices_a_broker_that_dies(urls, broker, eventually):
+    sink = sinks.load(Broker(url=urls["mqtt"]), PRESENCE)
+    sink.open()
+    broker.kill()
+
+    def gone():
+        try:
+            sink.wait(0.2)
+        except ConnectionError:
+            return True
+        return False
+
+    eventually(gone, "the loss to be raised")
+    sink.close()
+
+
+# Sources
+
+
+@pytest.fixture
+def recordings(line):
+    return {"file": f"file:{line}?fps=0"}
+
+
+@pytest.mark.parametrize("scheme", SOURCES)
+def test_a_source_counts_and_dates_its_frames(recordings, scheme, tmp_path):
+    assert scheme in recordings, "add a recording for this source"
+    frames = list(sources.load("door", recordings[scheme], tmp_path).frames(threading.Event()))
+    assert [frame.number for frame in frames] == list(range(len(frames)))
+    assert all(a.taken < b.taken for a, b in zip(frames, frames[1:], strict=False))
+    for frame in frames:
+        assert frame.camera == "door"
+        assert frame.pixels.dtype == np.uint8
+        assert frame.pixels.shape[2] == 3
+        assert not frame.pixels.flags.writeable
+
+
+@pytest.mark.parametrize("scheme", SOURCES)
+def test_a_source_stops_when_told(recordings, scheme, tmp_path):
+    stop = threading.Event()
+    seen = 0
+    for _ in sources.load("door", recordings[scheme], tmp_path).frames(stop):
+        seen += 1
+        stop.set()
+    assert seen == 1
+
+
+# Detectors
+
+
+@pytest.mark.parametrize("name", DETECTORS)
+def test_a_detector_scores_what_is_strange_higher(name):
+    detector = detectors.load(Model(detector=name, input=96, blocks=(2, 4)))
+    rng = torch.Generator().manual_seed(0)
+    good = torch.rand(24, 3, 96, 96, generator=rng) * 0.2
+    strange = good[:4].clone()
+    strange[:, :, 40:60, 40:60] += 0.8
+    with torch.inference_mode():
+        features = detector.backbone(good)
+        detector.fit([features])
+        anomaly_map, calm = detector(features)
+        excited_map, excited = detector(detector.backbone(strange))
+    assert anomaly_map.shape == (24, 1, 12, 12)
+    assert calm.shape == (24,)
+    assert excited.min() > calm.max()
+    peak = excited_map[0, 0].argmax().item()
+    assert 4 <= peak // 12 <= 8
+    assert 4 <= peak % 12 <= 8
+
+
+@pytest.mark.parametrize("name", DETECTORS)
+def test_a_detector_forgets_what_it_knew(name):
+    detector = detectors.load(Model(detector=name, input=96, blocks=(4,)))
+    rng = torch.Generator().manual_seed(0)
+    with torch.inference_mode():
+        first, second = (detector.backbone(torch.rand(8, 3, 96, 96, generator=rng)) for _ in range(2))
+        detector.fit([first])
+        once = detector(first)[1]
+        detector.fit([second])
+        assert not torch.equal(detector(first)[1], once)
+        detector.fit([first])
+        assert torch.equal(detector(first)[1], once)
+
+
+def test_the_backbone_says_what_its_features_are():
+    net = backbone.load((2, 4, 10))
+    with torch.inference_mode():
+        shapes = [tuple(each.shape) for each in net(torch.zeros(1, 3, 224, 224))]
+    assert shapes == [(1, c, 224 // s, 224 // s) for c, s in zip(net.channels, net.strides, strict=True)]
+
+
+def test_an_unknown_part_is_refused_with_the_known_ones():
+    with pytest.raises(ConfigProblem, match="model.detector: unknown 'x'") as caught:
+        detectors.load(Model(detector="x"))
+    assert "padim" in caught.value.hint
