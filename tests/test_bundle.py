@@ -51,7 +51,9 @@ def test_a_flipped_bit_in_each_member_is_noticed(tmp_path, keyring, members):
     for name in members:
         touched = bytearray(members[name])
         touched[len(touched) // 2] ^= 1
-        refused(tmp_path, keyring, archive.pack(members | {name: bytes(touched)}), name, "signature", "manifest", "signer")
+        refused(
+            tmp_path, keyring, archive.pack(members | {name: bytes(touched)}), name, "signature", "manifest", "signer"
+        )
 
 
 @pytest.mark.parametrize("name", ["model.onnx", "model.tflite", "golden/image.npy", "report.html", MANIFEST, SIGNATURE])
@@ -81,7 +83,9 @@ def test_a_newer_format_is_not_guessed_at(tmp_path, key_folder, keyring, members
     refused(tmp_path, keyring, archive.pack(members | {MANIFEST: text, SIGNATURE: private.sign(text)}), "format 2")
 
 
-@pytest.mark.parametrize("name", ["../evil", "/etc/evil", "a/../../evil", "a\\evil", ".hidden", "a/b/c", "", "nul\0byte"])
+@pytest.mark.parametrize(
+    "name", ["../evil", "/etc/evil", "a/../../evil", "a\\evil", ".hidden", "a/b/c", "", "nul\0byte"]
+)
 def test_a_member_cannot_leave_the_bundle(tmp_path, keyring, members, name):
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w") as file:

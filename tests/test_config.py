@@ -92,7 +92,12 @@ def test_a_wrong_key_exits_2(ready, vedette):
 
 @pytest.mark.parametrize(
     ("rule", "word"),
-    [("hysteresis = 2.0", "hysteresis"), ("sped = 1", "sped"), ("debounce = 0", "debounce"), ('threshold = "x"', "threshold")],
+    [
+        ("hysteresis = 2.0", "hysteresis"),
+        ("sped = 1", "sped"),
+        ("debounce = 0", "debounce"),
+        ('threshold = "x"', "threshold"),
+    ],
 )
 def test_a_wrong_rule_exits_2(ready, line, vedette, rule, word):
     ready.configure(f"file:{line}?fps=0", "mqtt://127.0.0.1:1", rule)

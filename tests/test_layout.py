@@ -44,7 +44,9 @@ def test_imports_run_one_way(path):
 def test_every_package_is_listed():
     with (ROOT / "pyproject.toml").open("rb") as file:
         listed = set(tomllib.load(file)["tool"]["setuptools"]["packages"])
-    there = {"vedette." + ".".join(path.parent.relative_to(ROOT).parts) for path in MODULES if path.name == "__init__.py"}
+    there = {
+        "vedette." + ".".join(path.parent.relative_to(ROOT).parts) for path in MODULES if path.name == "__init__.py"
+    }
     assert listed == there
 
 
@@ -75,7 +77,9 @@ def test_the_device_needs_no_torch():
 
 
 def test_a_module_has_one_identity():
-    code = "import sys, vedette.runtime.cli; print([n for n in sys.modules if n.split('.')[0] in ('runtime', 'devices')])"
+    code = (
+        "import sys, vedette.runtime.cli; print([n for n in sys.modules if n.split('.')[0] in ('runtime', 'devices')])"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=ROOT / "tests")
     assert done.stdout == "[]\n", done.stderr
 

@@ -25,7 +25,14 @@ from vedette.runtime.rules import RULES, Context
 from vedette.runtime.sinks import SINKS, Message, Presence
 from vedette.runtime.sources import SOURCES
 
-TABLES = [(backends, BACKENDS), (heads, HEADS), (rules, RULES), (sinks, SINKS), (sources, SOURCES), (detectors, DETECTORS)]
+TABLES = [
+    (backends, BACKENDS),
+    (heads, HEADS),
+    (rules, RULES),
+    (sinks, SINKS),
+    (sources, SOURCES),
+    (detectors, DETECTORS),
+]
 
 
 @pytest.mark.parametrize(("package", "table"), TABLES, ids=lambda each: getattr(each, "__name__", ""))
