@@ -22,6 +22,7 @@ import numpy as np
 import onnx
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from numpy.typing import NDArray
+
 from vedette import devices
 from vedette.runtime.backends import Backend
 from vedette.runtime.backends.onnx import Onnx

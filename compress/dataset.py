@@ -19,6 +19,7 @@ import cv2
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
+
 from vedette.runtime.problem import ConfigProblem
 from vedette.runtime.verify import images
 

@@ -25,6 +25,7 @@ import cv2
 import msgspec
 from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+
 from vedette.runtime.problem import MachineProblem
 
 from .build import Built

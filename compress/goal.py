@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import msgspec
+
 from vedette import devices
 from vedette.runtime.config import read as read_toml
 from vedette.runtime.problem import ConfigProblem

@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 import onnx
 from onnx import numpy_helper
+
 from vedette.runtime.problem import Problem
 
 Interval = tuple[float, float]

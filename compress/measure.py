@@ -16,6 +16,7 @@ import msgspec
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
+
 from vedette.runtime.accuracy import auroc, auroc_interval
 from vedette.runtime.backends import Backend
 from vedette.runtime.frame import Frame

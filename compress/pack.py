@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from numpy.typing import NDArray
+
 from vedette.runtime import archive
 from vedette.runtime import manifest as manifests
 from vedette.runtime.bundle import GOLDEN, MANIFEST, SIGNATURE

@@ -13,6 +13,7 @@ import jinja2
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
+
 from vedette.runtime.accuracy import roc
 from vedette.runtime.manifest import Manifest
 

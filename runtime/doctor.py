@@ -8,6 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import msgspec
+
 from vedette.devices import closest, this_machine
 
 from . import config, sinks, sources

@@ -6,10 +6,11 @@ never used for order: a clock that is set back would break that. Order and gaps 
 
 from __future__ import annotations
 
-import os
+import secrets
 import time
 from datetime import UTC, datetime
 from typing import Literal
+from uuid import UUID
 
 import msgspec
 
@@ -113,14 +114,12 @@ def rfc3339(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-_last = 0
+_last = 0  # milliseconds and 74 random bits of the last id
 
 
 def new_id() -> str:
     """A UUIDv7: milliseconds, then random bits; later calls of one process always sort after earlier ones."""
     global _last  # noqa: PLW0603  # the guard that keeps ids rising when the clock does not
-    stamp = (time.time_ns() // 1_000_000) << 80 | int.from_bytes(os.urandom(10))
-    _last = max(stamp, _last + 1)
-    number = (_last >> 80) << 80 | 0x7 << 76 | (_last >> 64 & 0xFFF) << 64 | 0b10 << 62 | (_last & (1 << 62) - 1)
-    digits = f"{number:032x}"
-    return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
+    _last = max(time.time_ns() // 1_000_000 << 74 | secrets.randbits(74), _last + 1)
+    number = _last >> 74 << 80 | 0x7 << 76 | (_last >> 62 & 0xFFF) << 64 | 0b10 << 62 | _last & (1 << 62) - 1
+    return str(UUID(int=number))

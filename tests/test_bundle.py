@@ -144,7 +144,7 @@ def test_keys_are_never_overwritten(tmp_path, vedette):
 
 def test_a_keyring_names_the_file_that_is_no_key(tmp_path):
     (tmp_path / "odd.pub").write_text("not a key")
-    with pytest.raises(Exception, match="odd.pub"):
+    with pytest.raises(Exception, match=r"odd\.pub"):
         Keyring.read(tmp_path)
 
 

@@ -39,7 +39,7 @@ WRONG = [
     ("cameras/door.toml", CAMERA.replace("source", "sauce"), "sauce", "known keys"),
     ("cameras/door.toml", CAMERA.replace('bundle = "x.vedette"\n', ""), "bundle", "known keys"),
     ("cameras/door.toml", "threads = 0\n" + CAMERA, "threads", "known keys"),
-    ("cameras/door.toml", CAMERA.split("[[")[0] + "rules = []\n", "no rules", "presence"),
+    ("cameras/door.toml", CAMERA.split("[[", maxsplit=1)[0] + "rules = []\n", "no rules", "presence"),
 ]
 
 

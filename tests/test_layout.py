@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-
 ROOT = Path(__file__).parent.parent
 FOLDERS = ("devices", "runtime", "compress")
 ALLOWED = {"devices": {"devices"}, "runtime": {"devices", "runtime"}, "compress": set(FOLDERS)}

@@ -113,7 +113,7 @@ def test_one_process_owns_it(outbox, tmp_path):
 def test_what_is_no_database_is_said_and_kept(tmp_path):
     path = tmp_path / "outbox.db"
     path.write_bytes(b"not a database, but somebody's file\n" * 100)
-    with pytest.raises(MachineProblem, match="outbox.db") as caught:
+    with pytest.raises(MachineProblem, match=r"outbox\.db") as caught:
         Outbox(path, SIZE)
     assert caught.value.hint
     assert path.read_bytes().startswith(b"not a database")

@@ -1,8 +1,9 @@
-"""Every part in every table keeps its table's contract. A new part is one line in a table, and these tests pick it up."""
+"""Every part in every table keeps its table's contract. A new part is one line in a table; these tests pick it up."""
 
 from __future__ import annotations
 
 import importlib
+import itertools
 import json
 import threading
 
@@ -188,7 +189,7 @@ def test_a_sink_can_be_woken(urls, scheme):
 
 
 def test_mqtt_says_why_it_cannot_connect():
-    with pytest.raises(ConnectionError, match="127.0.0.1:1"):
+    with pytest.raises(ConnectionError, match=r"127\.0\.0\.1:1"):
         sinks.load(Broker(url="mqtt://127.0.0.1:1"), PRESENCE).open()
 
 
@@ -221,7 +222,7 @@ def test_a_source_counts_and_dates_its_frames(recordings, scheme, tmp_path):
     assert scheme in recordings, "add a recording for this source"
     frames = list(sources.load("door", recordings[scheme], tmp_path).frames(threading.Event()))
     assert [frame.number for frame in frames] == list(range(len(frames)))
-    assert all(a.taken < b.taken for a, b in zip(frames, frames[1:], strict=False))
+    assert all(a.taken < b.taken for a, b in itertools.pairwise(frames))
     for frame in frames:
         assert frame.camera == "door"
         assert frame.pixels.dtype == np.uint8
@@ -284,6 +285,6 @@ def test_the_backbone_says_what_its_features_are():
 
 
 def test_an_unknown_part_is_refused_with_the_known_ones():
-    with pytest.raises(ConfigProblem, match="model.detector: unknown 'x'") as caught:
+    with pytest.raises(ConfigProblem, match=r"model\.detector: unknown 'x'") as caught:
         detectors.load(Model(detector="x"))
     assert "padim" in caught.value.hint

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
 from vedette.runtime import keys
 from vedette.runtime.commands.progress import track
 

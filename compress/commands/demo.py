@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 import msgspec
+
 from vedette.runtime import keys
 from vedette.runtime.commands.progress import track
 

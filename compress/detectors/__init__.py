@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from torch import Tensor
+
 from vedette.runtime.parts import choose
 
 from .. import backbone

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
+
 from vedette.runtime.problem import Problem
 
 from ..qdq import Node, Tensor
