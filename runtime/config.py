@@ -7,6 +7,7 @@ lists them.
 
 from __future__ import annotations
 
+import os
 import re
 import socket
 from pathlib import Path
@@ -39,8 +40,8 @@ class Device(_Strict, frozen=True):
     line: _Level = "line"
     keys: str | None = None
     """Folder of the trusted `.pub` files; None: /etc/vedette/keys and the user's own."""
-    state: str = "state"
-    """Folder of the outboxes."""
+    state: str | None = None
+    """Folder of the outboxes; None: systemd's StateDirectory, or `state` beside vedette.toml."""
 
 
 class Broker(_Strict, frozen=True):
@@ -125,7 +126,7 @@ def load(folder: Path, camera: str) -> Config:
         broker=broker,
         outbox=device_file.outbox,
         keys=folder / device_file.device.keys if device_file.device.keys else None,
-        state=folder / device_file.device.state,
+        state=folder / (device_file.device.state or os.environ.get("STATE_DIRECTORY") or "state"),
         source=camera_file.source,
         bundle=base / camera_file.bundle,
         backend=camera_file.backend,
