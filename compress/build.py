@@ -73,9 +73,10 @@ def build(
         say: is told what is being done
 
     Raises:
-        ConfigProblem: the goal file or the images are not usable; nothing was written.
+        ConfigProblem: the goal file, the images or the folder `out` are not usable; nothing was written.
     """
     goal = goals.read(goal_file)
+    pack.check(out)
     images = dataset.split(goal.data, goal_file.parent)
     size = goal.model.input
 

@@ -18,6 +18,7 @@ from vedette.runtime import manifest as manifests
 from vedette.runtime.bundle import GOLDEN, MANIFEST, SIGNATURE
 from vedette.runtime.keys import key_id
 from vedette.runtime.manifest import Manifest, Member
+from vedette.runtime.problem import ConfigProblem, MachineProblem
 
 
 def golden(arrays: dict[str, NDArray[Any]]) -> dict[str, bytes]:
@@ -38,12 +39,31 @@ def sign(manifest: Manifest, members: dict[str, bytes], key: Ed25519PrivateKey) 
     return manifest, archive.pack(members | {MANIFEST: text, SIGNATURE: key.sign(text)})
 
 
+def check(folder: Path) -> None:
+    """Says before the long work whether `folder` can be written, without making it.
+
+    Raises:
+        ConfigProblem: it cannot.
+    """
+    nearest = next(each for each in (folder.absolute(), *folder.absolute().parents) if each.exists())
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
+        raise ConfigProblem(f"{folder}: {nearest} is no folder that can be written", hint="choose another --out")
+
+
 def write(path: Path, data: bytes) -> None:
-    """All of the file or nothing: it appears under its name when it is complete and on the disk."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """All of the file or nothing: it appears under its name when it is complete and on the disk.
+
+    Raises:
+        MachineProblem: it cannot be written.
+    """
     half = path.with_name(path.name + ".part")
-    with half.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    half.replace(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with half.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        half.replace(path)
+    except OSError as error:
+        half.unlink(missing_ok=True)
+        raise MachineProblem(f"{path}: {error.strerror}", hint="make room, or choose another --out") from None

@@ -34,7 +34,7 @@ from .keys import Keyring
 from .notify import Notifier
 from .outbox import Outbox
 from .preprocess import Preprocess
-from .problem import BundleProblem, ConfigProblem, written_in
+from .problem import BundleProblem, ConfigProblem, MachineProblem, written_in
 from .topics import Topics
 
 log = logging.getLogger(__name__)
@@ -75,6 +75,8 @@ class Daemon:
             for frame in self.source.frames(self.stop):
                 self.observe(frame)
                 self.beat()
+                if not self.forwarder.is_alive():
+                    raise MachineProblem("the forwarder died; its error is above", hint="events are kept; start again")
         finally:
             self.notifier.stopping()
             for rule in self.rules:
@@ -102,17 +104,17 @@ class Daemon:
 
     def beat(self) -> None:
         """Feeds the watchdog: a frame has just been seen, and the forwarder turns. A broker that is away is healthy."""
-        if self.forwarder.is_alive() and time.monotonic() - self.forwarder.ticked < STALE_SECONDS:
+        if time.monotonic() - self.forwarder.ticked < STALE_SECONDS:
             self.notifier.beat()
 
     def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
         self.stop.set()
 
     def _backend(self) -> backends.Backend:
-        name = self.settings.backend
-        if name == "auto":
-            name = backends.fastest(self.bundle, self.settings.threads)
-        backend = backends.load(name, self.bundle, self.settings.threads)
+        if self.settings.backend == "auto":
+            backend = backends.fastest(self.bundle, self.settings.threads)
+        else:
+            backend = backends.load(self.settings.backend, self.bundle, self.settings.threads)
         if not reproduces(self.bundle, backend):
             raise BundleProblem(
                 f"{self.settings.bundle}: {backend.version} does not reproduce the bundle's golden outputs",

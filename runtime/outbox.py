@@ -60,10 +60,11 @@ class Outbox:
         except OSError as error:
             hint = "give the daemon a folder that it may write"
             raise MachineProblem(f"{path.parent}: {error.strerror}", hint=hint) from None
-        self.database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         try:
+            self.database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
             self._prepare(max_bytes)
         except sqlite3.DatabaseError as error:
+            os.close(self.lock)
             raise MachineProblem(f"{path}: {error}", hint="move the file away; the daemon makes a new one") from None
 
     def _prepare(self, max_bytes: int) -> None:

@@ -98,6 +98,14 @@ def test_an_image_that_cannot_be_read_is_named(folder, vedette):
     assert not (folder / "out").exists()
 
 
+@pytest.mark.parametrize("out", ["goal.toml", "goal.toml/below"])
+def test_a_place_that_cannot_be_written_is_said_first(folder, vedette, out):
+    done = vedette("build", folder / "goal.toml", "--out", folder / out, HOME=str(folder))
+    assert done.returncode == 2
+    assert "is no folder that can be written" in done.stderr
+    assert "fitting" not in done.stderr
+
+
 # The division
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import itertools
 import json
+import socket
 import threading
 
 import numpy as np
@@ -73,7 +74,8 @@ def test_a_backend_forgets_the_frame_before(bundle, name):
 
 
 def test_the_fastest_backend_is_one_of_them(bundle):
-    assert backends.fastest(bundle) in bundle.manifest.models
+    known = {backend.version for backend in backends.available(bundle).values()}
+    assert backends.fastest(bundle).version in known
 
 
 # Heads
@@ -191,6 +193,26 @@ def test_a_sink_can_be_woken(urls, scheme):
 def test_mqtt_says_why_it_cannot_connect():
     with pytest.raises(ConnectionError, match=r"127\.0\.0\.1:1"):
         sinks.load(Broker(url="mqtt://127.0.0.1:1"), PRESENCE).open()
+
+
+@pytest.mark.parametrize(
+    "answer", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"\x20\xff\xff\xff\xff\xff", b"\x20\x02\x00", b""]
+)
+def test_mqtt_survives_what_is_no_broker(answer):
+    """Whatever comes back is a ConnectionError, which the forwarder waits out."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def reply():
+            connection, _ = server.accept()
+            connection.recv(1000)
+            connection.sendall(answer)
+            connection.close()
+
+        threading.Thread(target=reply, daemon=True).start()
+        sink = sinks.load(Broker(url=f"mqtt://127.0.0.1:{server.getsockname()[1]}"), PRESENCE)
+        with pytest.raises(ConnectionError):
+            sink.open()
+        sink.close()
 
 
 def test_mqtt_notices_a_broker_that_dies(urls, broker, eventually):

@@ -14,11 +14,13 @@ import contextlib
 import logging
 import select
 import socket
+import struct
 import time
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from paho.mqtt import MQTTException
 from paho.mqtt.client import MQTT_ERR_SUCCESS, Client, ConnectFlags, DisconnectFlags
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
@@ -32,6 +34,13 @@ from . import Message, Presence, Receipt
 log = logging.getLogger(__name__)
 
 _CONNECT_SECONDS = 5.0
+_GARBLED = (
+    MQTTException,
+    OSError,
+    ValueError,
+    LookupError,
+    struct.error,
+)  # what paho raises on bytes that are not MQTT
 _NO_SUBSCRIBERS = 0x10  # a success to MQTT: the broker took the message, and nobody was there to have it
 
 
@@ -137,11 +146,14 @@ class Mqtt:
             raise ConnectionError(str(error)) from None
         if self.listener in readable:
             self.listener.recv(4096)
-        if stream in readable:
-            client.loop_read()
-        if stream in writable:
-            client.loop_write()
-        client.loop_misc()
+        try:
+            if stream in readable:
+                client.loop_read()
+            if stream in writable:
+                client.loop_write()
+            client.loop_misc()
+        except _GARBLED as error:
+            raise ConnectionError(f"{self.host}:{self.port} does not speak MQTT: {error}") from None
         if self.lost or client.socket() is None:
             raise ConnectionError(self.lost or "the connection is gone")
 
