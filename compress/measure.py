@@ -17,6 +17,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
+from vedette.devices import this_machine
 from vedette.runtime.accuracy import auroc, auroc_interval
 from vedette.runtime.backends import Backend
 from vedette.runtime.frame import Frame
@@ -25,6 +26,8 @@ from vedette.runtime.preprocess import Preprocess
 from vedette.runtime.stopwatch import interleaved
 
 from . import dataset
+from .dataset import Split
+from .threshold import Threshold
 
 Track = Callable[[Iterable[Any], str], Iterable[Any]]
 
@@ -80,6 +83,39 @@ class Seen(msgspec.Struct, frozen=True):
 def see(runner: Runner, paths: Iterable[Path]) -> Seen:
     results = [runner(Frame("", 0, 0.0, dataset.read_image(path))) for path in paths]
     return Seen([each for each, _ in results], np.array([score for _, score in results]))
+
+
+def see_all(runners: dict[str, Runner], images: Split, track: Track) -> dict[str, tuple[Seen, Seen]]:
+    """What each model makes of the good and of the defective test images."""
+    return {
+        name: (
+            see(runner, track(images.test, f"{name}: good")),
+            see(runner, track(images.defect, f"{name}: defect")),
+        )
+        for name, runner in runners.items()
+    }
+
+
+def figures(seen: dict[str, tuple[Seen, Seen]], images: Split, line: Threshold, size: int) -> dict[str, Any]:
+    """Accuracy of all models, and what happens at the threshold; the keys are those of the manifest's `measured`."""
+    found: dict[str, Any] = {}
+    for name, (good, defect) in seen.items():
+        found |= accuracy(name, good, defect)
+    good, defect = seen["int8_onnx"]
+    alarms = int((good.scores >= line.score).sum())
+    return found | {
+        "pixel_auroc": pixel_auroc(good, defect, images.defect, images.masks, size),
+        "false_alarms": alarms,
+        "false_alarm_rate": alarms / len(good.scores),
+        "detection_rate": float((defect.scores >= line.score).mean()) if len(defect.scores) else None,
+        "threshold": msgspec.to_builtins(line),
+        "images": {
+            **{part: len(getattr(images, part)) for part in ("fit", "calibrate", "threshold")},
+            "test_good": len(images.test),
+            "test_defect": len(images.defect),
+        },
+        "machine": this_machine().cpu,
+    }
 
 
 def accuracy(name: str, good: Seen, defect: Seen) -> dict[str, Any]:

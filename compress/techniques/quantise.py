@@ -32,6 +32,8 @@ from onnxruntime.quantization import (
     quantize_static,
 )
 
+from vedette.runtime.manifest import Input
+
 from ..intervals import bounds
 
 
@@ -42,19 +44,18 @@ class Quantise:
     bounded_outputs: tuple[str, ...] = ()
     """Outputs whose ranges come from interval arithmetic."""
 
-    def __call__(
-        self, model: onnx.ModelProto, calibration: Iterable[NDArray[Any]], mean: float, std: float
-    ) -> onnx.ModelProto:
+    def __call__(self, model: onnx.ModelProto, calibration: Iterable[NDArray[Any]], spec: Input) -> onnx.ModelProto:
         """An int8 model with integer inputs and outputs: image 1 x H x W x 3, u8.
 
         Args:
             model: one input, 1 x 3 x H x W, normalised
             calibration: images of 1 x H x W x 3, u8
-            mean: a pixel p enters the float model as (p - mean) / std
-            std: see `mean`
+            spec: how a pixel becomes a real value
         """
         name = model.graph.input[0].name
-        overrides: dict[str, list[dict[str, Any]]] = {name: [_range((0 - mean) / std, (255 - mean) / std)]}
+        overrides: dict[str, list[dict[str, Any]]] = {
+            name: [_range((0 - spec.mean) / spec.std, (255 - spec.mean) / spec.std)]
+        }
         constants = {value.name for value in model.graph.initializer}
         for node in model.graph.node:
             if node.op_type in ("Add", "Mul"):
@@ -62,6 +63,7 @@ class Quantise:
         for output in self.bounded_outputs:
             overrides |= {tensor: [_range(*limits)] for tensor, limits in bounds(model, output).items()}
 
+        copy = onnx.ModelProto.FromString(model.SerializeToString())  # what it is given loses its weights
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "int8.onnx"
             root = logging.getLogger()
@@ -75,7 +77,7 @@ class Quantise:
                         model.SerializeToString()
                     ),  # it moves the weights out of what it is given
                     path,
-                    _Reader(name, calibration, mean, std),
+                    _Reader(name, calibration, spec),
                     quant_format=QuantFormat.QDQ,
                     per_channel=True,
                     activation_type=QuantType.QUInt8,
@@ -90,9 +92,9 @@ class Quantise:
 
 
 class _Reader(CalibrationDataReader):  # type: ignore[misc]
-    def __init__(self, name: str, images: Iterable[NDArray[Any]], mean: float, std: float) -> None:
+    def __init__(self, name: str, images: Iterable[NDArray[Any]], spec: Input) -> None:
         self.feeds: Iterator[dict[str, NDArray[Any]]] = (
-            {name: ((image.astype(np.float32) - mean) / std).transpose(0, 3, 1, 2)} for image in images
+            {name: ((image.astype(np.float32) - spec.mean) / spec.std).transpose(0, 3, 1, 2)} for image in images
         )
 
     def get_next(self) -> dict[str, NDArray[Any]] | None:

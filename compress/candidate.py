@@ -1,0 +1,70 @@
+"""The three models of one build, ready to be run: the float one, and int8 as ONNX and as TFLite."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+
+import msgspec
+import onnx
+
+from vedette.runtime.backends import Backend
+from vedette.runtime.backends.onnx import Onnx
+from vedette.runtime.backends.tflite import Tflite
+from vedette.runtime.manifest import FORMAT, ONNX, TFLITE, Manifest, Output, Source
+
+from . import backbone, qdq, tflite
+from .goal import Goal
+from .measure import Float, Integer, Runner
+
+INT8_ONNX, INT8_TFLITE = "int8_onnx", "int8_tflite"
+
+
+class Candidate:
+    """Each by its name in the figures: `fp32`, `int8_onnx`, `int8_tflite`."""
+
+    def __init__(self, goal: Goal, float_model: onnx.ModelProto, int8_model: onnx.ModelProto) -> None:
+        self.manifest = describe(goal, int8_model)
+        self.files = {
+            "fp32": float_model.SerializeToString(deterministic=True),
+            INT8_ONNX: int8_model.SerializeToString(deterministic=True),
+            INT8_TFLITE: tflite.write(int8_model),
+        }
+        self.backends: dict[str, Backend] = {
+            INT8_ONNX: Onnx(self.files[INT8_ONNX], self.manifest, threads=1),
+            INT8_TFLITE: Tflite(self.files[INT8_TFLITE], self.manifest, threads=1),
+        }
+        self.runners: dict[str, Runner] = {
+            "fp32": Float(self.files["fp32"], self.manifest.input),
+            **{name: Integer(backend, self.manifest) for name, backend in self.backends.items()},
+        }
+
+
+def describe(goal: Goal, model: onnx.ModelProto) -> Manifest:
+    """The manifest as far as it is known before anything is measured."""
+    graph = qdq.read(model)
+    outputs = tuple(
+        Output(tensor.name, tensor.shape, float(tensor.scale[0]), int(tensor.zero_point[0])) for tensor in graph.outputs
+    )
+    tools = ("vedette", "torch", "onnx", "onnxruntime", "ai-edge-litert", "numpy", "opencv-python-headless")
+    return Manifest(
+        format=FORMAT,
+        name=goal.name,
+        release=goal.release,
+        task=goal.task,
+        labels=("anomaly",),
+        input=backbone.input_of(goal.model.input),
+        outputs=outputs,
+        models={ONNX: "model.onnx", TFLITE: "model.tflite"},
+        threshold=0.0,
+        goal={key: value for key, value in msgspec.structs.asdict(goal.goal).items() if value is not None},
+        measured={},
+        goal_met=False,
+        missed=(),
+        unproven=(),
+        device=goal.device.profile,
+        weights=(backbone.WEIGHTS,),
+        data=(Source(goal.data.name or goal.name, goal.data.licence),),
+        tools={name: version(name) for name in tools},
+        signer="",
+        files={},
+    )
