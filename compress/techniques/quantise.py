@@ -73,9 +73,7 @@ class Quantise:
             )  # it recommends, through the root logger, what was done already
             try:
                 quantize_static(
-                    onnx.ModelProto.FromString(
-                        model.SerializeToString()
-                    ),  # it moves the weights out of what it is given
+                    copy,
                     path,
                     _Reader(name, calibration, spec),
                     quant_format=QuantFormat.QDQ,
