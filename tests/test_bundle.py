@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import io
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from vedette.compress import pack
-from vedette.runtime import archive, keys
+from vedette.runtime import archive, heads, keys
+from vedette.runtime.backends import available
 from vedette.runtime.bundle import MANIFEST, SIGNATURE, Bundle
+from vedette.runtime.golden import reproduces
 from vedette.runtime.keys import Keyring
 from vedette.runtime.problem import BundleProblem
 
@@ -151,3 +154,12 @@ def test_a_keyring_names_the_file_that_is_no_key(tmp_path):
 def test_goldens_are_what_the_models_give(bundle):
     assert bundle.golden("image").dtype == np.uint8
     assert len(bundle.golden("score")) == len(bundle.golden("image")) == len(bundle.golden("map"))
+
+
+@pytest.mark.parametrize("folder", sorted((Path(__file__).parent / "bundles").iterdir()), ids=lambda path: path.name)
+def test_bundles_of_every_past_format_open_and_run(folder):
+    """They were made once and lie on devices; whatever comes later must read them and compute the same."""
+    bundle = Bundle.open(folder / "weave.vedette", Keyring.read(folder))
+    for backend in available(bundle).values():
+        assert reproduces(bundle, backend)
+    assert heads.load(bundle.manifest)
