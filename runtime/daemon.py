@@ -39,7 +39,7 @@ from .topics import Topics
 
 log = logging.getLogger(__name__)
 
-STALE_SECONDS = 10.0  # a forwarder that has not turned for so long is stuck
+STALE_SECONDS = 20.0  # a forwarder that has not turned for so long is stuck
 
 
 class Daemon:

@@ -23,6 +23,13 @@ WINDOW = 16  # messages on their way at a time
 ACKNOWLEDGE_SECONDS = 20.0  # after that the connection is taken for dead
 LASTING_SECONDS = 10.0
 BACKOFF_FIRST, BACKOFF_MOST = 0.5, 60.0
+HURRY_SECONDS = 0.5
+
+
+def backoff(failures: int) -> float:
+    """Seconds to wait after so many failures in a row: anything up to a bound that doubles each time, to a point."""
+    doublings = min(failures, 16)  # far beyond the bound, and it fails for weeks where nobody mends the network
+    return random.uniform(0, min(BACKOFF_MOST, BACKOFF_FIRST * 2**doublings))  # noqa: S311
 
 
 class Forwarder(threading.Thread):
@@ -54,7 +61,7 @@ class Forwarder(threading.Thread):
             self.connected = False
             self.sink.close()
             failures = 0 if time.monotonic() - opened > LASTING_SECONDS else failures + 1
-            self._pause(random.uniform(0, min(BACKOFF_MOST, BACKOFF_FIRST * 2**failures)))  # noqa: S311
+            self._pause(backoff(failures))
 
     def _forward(self) -> None:
         """Sends from the oldest on until it is told to stop; a lost connection ends it with ConnectionError."""
@@ -84,10 +91,13 @@ class Forwarder(threading.Thread):
                 raise ConnectionError(f"no acknowledgement in {ACKNOWLEDGE_SECONDS:.0f} s")
 
     def _pause(self, seconds: float) -> None:
-        until = time.monotonic() + seconds
-        while (left := until - time.monotonic()) > 0 and not self._over():
+        """Waits, but only HURRY_SECONDS once the daemon is ending: what is left of its time goes into trying."""
+        began = time.monotonic()
+        while not self._over():
             self.ticked = time.monotonic()
-            time.sleep(min(left, 0.2))
+            if self.ticked - began >= (min(seconds, HURRY_SECONDS) if self.stopping.is_set() else seconds):
+                return
+            time.sleep(0.1)
 
     def _over(self) -> bool:
         """Told to stop, and either nothing is left to send or the time for it is up."""

@@ -7,6 +7,8 @@ import signal
 import sqlite3
 import time
 
+from vedette.runtime.forwarder import BACKOFF_MOST, backoff
+
 
 def sequences(subscriber):
     return {int(event["sequence"]) for event in subscriber.events}
@@ -108,6 +110,26 @@ def test_an_ending_daemon_keeps_what_it_cannot_send(device, line, eventually):
     assert device.waiting() == device.recorded() == 20
     with sqlite3.connect(device.outbox) as database:
         assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+def test_the_wait_between_attempts_is_bounded_for_ever():
+    assert all(0 <= backoff(failures) <= BACKOFF_MOST for failures in (0, 1, 10, 1_000, 1_000_000))
+    assert max(backoff(0) for _ in range(200)) <= 0.5
+    assert max(backoff(1_000_000) for _ in range(200)) > 30
+
+
+def test_an_ending_daemon_uses_its_time_to_try(device, line, broker, gate, subscriber, eventually):
+    """However long the wait between attempts has grown, a broker that comes back in the last seconds gets the events."""
+    device.configure(f"file:{line}?fps=30&loop=true", f"mqtt://127.0.0.1:{gate.port}")
+    (device.folder / "vedette.toml").open("a").write("[outbox]\ndrain = 20.0\n")
+    process = device.start()
+    broker.start()
+    eventually(subscriber.subscribed.is_set, "the subscription")
+    time.sleep(6)  # some failures, so that the bound of the wait has grown to many seconds
+    gate.open = True
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(10) == 0, device.log()
+    assert device.waiting() == 0
 
 
 def test_one_daemon_runs_one_camera(device, line, eventually):
