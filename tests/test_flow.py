@@ -119,7 +119,7 @@ def test_the_wait_between_attempts_is_bounded_for_ever():
 
 
 def test_an_ending_daemon_uses_its_time_to_try(device, line, broker, gate, subscriber, eventually):
-    """However long the wait between attempts has grown, a broker that comes back in the last seconds gets the events."""
+    """However long the wait has grown, a broker that comes back in the last seconds gets the events."""
     device.configure(f"file:{line}?fps=30&loop=true", f"mqtt://127.0.0.1:{gate.port}")
     (device.folder / "vedette.toml").open("a").write("[outbox]\ndrain = 20.0\n")
     process = device.start()
