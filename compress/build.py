@@ -24,11 +24,13 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from numpy.typing import NDArray
 
 from vedette.runtime.manifest import ONNX, TFLITE, Manifest
+from vedette.runtime.problem import written_in
 
 from . import backbone, dataset, detectors, features, measure, pack, report, threshold
 from . import goal as goals
 from .candidate import INT8_ONNX, INT8_TFLITE, Candidate
 from .dataset import Split
+from .detectors import Detector
 from .export import feature_names, to_onnx, with_constants_of
 from .goal import Goal, Verdict
 from .measure import Track
@@ -70,10 +72,12 @@ def build(
     """
     goal = goals.read(goal_file)
     pack.check(out)
-    images = dataset.split(goal.data, goal_file.parent)
+    with written_in(goal_file):
+        images = dataset.split(goal.data, goal_file.parent)
+        detector = detectors.load(goal.model)
 
     say(f"fitting {goal.model.detector} to {len(images.fit)} good images")
-    float_model, int8_model = _fit(goal, images, track)
+    float_model, int8_model = _fit(detector, goal.model.input, images, track)
     candidate = Candidate(goal, float_model, int8_model)
 
     say(f"setting the threshold with {len(images.threshold)} good images")
@@ -118,17 +122,16 @@ def build(
     return Built(bundle, page, goal, images, manifest, verdict)
 
 
-def _fit(goal: Goal, images: Split, track: Track) -> tuple[onnx.ModelProto, onnx.ModelProto]:
+def _fit(detector: Detector, size: int, images: Split, track: Track) -> tuple[onnx.ModelProto, onnx.ModelProto]:
     """The float model, and the int8 model whose detector knows the int8 features of good parts."""
-    detector = detectors.load(goal.model)
     quantise = Quantise(detector.bounded_outputs)
-    spec = backbone.input_of(goal.model.input)
+    spec = backbone.input_of(size)
 
     def fit_images(label: str) -> Iterator[NDArray[Any]]:
         return dataset.tensors(track(images.fit, label), spec)
 
     detector.fit(features.of_float(detector.backbone, fit_images("float features")))
-    float_model = to_onnx(detector, goal.model.input)
+    float_model = to_onnx(detector, size)
     draft = quantise(float_model, dataset.tensors(images.calibrate, spec), spec)
 
     detector.fit(features.of_int8(draft, feature_names(detector), fit_images("int8 features")))

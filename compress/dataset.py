@@ -21,11 +21,11 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from vedette.runtime import picture
 from vedette.runtime.frame import Frame
 from vedette.runtime.manifest import Input
 from vedette.runtime.preprocess import Preprocess
 from vedette.runtime.problem import ConfigProblem
-from vedette.runtime.verify import images
 
 from .goal import Data
 
@@ -51,7 +51,7 @@ def split(data: Data, base: Path) -> Split:
     Raises:
         ConfigProblem: a folder is missing or empty, or there are too few good images or groups.
     """
-    good = images(base / data.good)
+    good = picture.find(base / data.good)
     if len(good) < _FEWEST:
         hint = "a detector needs tens, better hundreds, of good images"
         raise ConfigProblem(f"{base / data.good}: {len(good)} good images, at least {_FEWEST} are needed", hint=hint)
@@ -62,8 +62,12 @@ def split(data: Data, base: Path) -> Split:
         hint = "mend data.group; each of fit, calibrate, threshold and test needs a group"
         raise ConfigProblem(f"data.group makes {len(groups)} groups, at least {len(SHARES)} are needed", hint=hint)
     parts = _divide(groups, data.seed)
-    defect = images(base / data.defect) if data.defect is not None else []
-    return Split(**parts, defect=defect, masks=_masks(defect, base / data.mask) if data.mask is not None else {})
+    defect = picture.find(base / data.defect) if data.defect is not None else []
+    masks = _masks(defect, base / data.mask) if data.mask is not None else {}
+    if shared := set(good) & {*defect, *masks.values()}:
+        hint = "data.good is searched with its sub-folders: keep good and defective images apart"
+        raise ConfigProblem(f"{min(shared)} would count as good and as defective", hint=hint)
+    return Split(**parts, defect=defect, masks=masks)
 
 
 def _group(name: str, pattern: str | None) -> str:
@@ -87,27 +91,19 @@ def _divide(groups: dict[str, list[Path]], seed: int) -> dict[str, list[Path]]:
 
 
 def _masks(defect: list[Path], folder: Path) -> dict[Path, Path]:
-    by_stem = {path.stem: path for path in images(folder)}
-    return {path: by_stem[path.stem] for path in defect if path.stem in by_stem}
-
-
-def read_image(path: Path) -> NDArray[Any]:
-    """H x W x 3, uint8, blue-green-red.
-
-    Raises:
-        ConfigProblem: the file cannot be read as an image.
-    """
-    pixels = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if pixels is None:
-        raise ConfigProblem(f"{path}: cannot be read as an image", hint="mend it or take it out of the folder")
-    return np.asarray(pixels)
+    by_stem = {path.stem: path for path in picture.find(folder)}
+    masks = {path: by_stem[path.stem] for path in defect if path.stem in by_stem}
+    if not masks:
+        hint = "a mask has the stem of the defective image (data.defect) that it belongs to"
+        raise ConfigProblem(f"{folder}: no mask belongs to a defective image", hint=hint)
+    return masks
 
 
 def tensors(paths: Iterable[Path], spec: Input) -> Iterator[NDArray[Any]]:
     """Images as a model takes them, through the runtime's preprocessing: 1 x height x width x 3, u8."""
     preprocess = Preprocess(spec)
     for path in paths:
-        yield preprocess(Frame("", 0, 0.0, read_image(path)))
+        yield preprocess(Frame("", 0, 0.0, picture.read(path)))
 
 
 def read_mask(path: Path) -> NDArray[Any]:
@@ -116,9 +112,7 @@ def read_mask(path: Path) -> NDArray[Any]:
     Raises:
         ConfigProblem: the file cannot be read as an image.
     """
-    pixels: Any = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-    if pixels is None:
-        raise ConfigProblem(f"{path}: cannot be read as an image", hint="mend it or take it out of the folder")
+    pixels = picture.read(path, cv2.IMREAD_UNCHANGED)
     if pixels.ndim == 3 and pixels.shape[2] == 4:
         return np.asarray(pixels[..., 3] >= 128)
     return np.asarray(pixels.reshape(*pixels.shape[:2], -1).max(axis=2) > 0)

@@ -19,17 +19,17 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import cv2
 import msgspec
 from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
+from vedette.runtime import picture
 from vedette.runtime.problem import MachineProblem
+from vedette.runtime.sinks.mqtt import address
 
 from .build import Built
-from .dataset import read_image
 from .measure import Track
 
 BLOCK = 60  # cells in file order that stay together
@@ -148,9 +148,9 @@ def subscribe(url: str, show: Callable[[dict[str, Any]], None]) -> tuple[Client,
     client.on_message = on_message
     client.on_connect = lambda each, *_: each.subscribe(f"{PREFIX}/#", qos=1)
     client.on_subscribe = lambda *_: ready.set()
-    parts = urlsplit(url)
+    host, port = address(url)
     try:
-        client.connect(parts.hostname or "localhost", parts.port or 1883)
+        client.connect(host, port)
     except OSError as error:
         raise MachineProblem(f"{url}: {error}", hint="start the broker, or leave --broker out") from None
     client.loop_start()
@@ -201,7 +201,7 @@ def outcome(built: Built, frames: list[Path], received: Received, published: int
         "misses": len(defective - alarmed),
         "false_alarms": len(alarmed - defective),
         "bytes_published": received.bytes,
-        "bytes_frames": sum(len(cv2.imencode(".jpg", read_image(path), quality)[1]) for path in frames),
+        "bytes_frames": sum(len(cv2.imencode(".jpg", picture.read(path), quality)[1]) for path in frames),
         "bundle": str(built.bundle),
     }
 

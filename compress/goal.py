@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from vedette import devices
+from vedette.runtime.config import Name
 from vedette.runtime.config import read as read_toml
 from vedette.runtime.problem import ConfigProblem
 
@@ -31,7 +32,7 @@ class Data(_Strict, frozen=True, kw_only=True):
     """Pixel truth of the defective images: same stem, black where nothing is wrong."""
     group: str | None = None
     """Regular expression on the path below the folder; images whose first group (or match) is equal stay together."""
-    seed: int = 0
+    seed: Annotated[int, msgspec.Meta(ge=0)] = 0
     name: str = ""
     """What the pictures are called, for the record."""
     licence: str = "not stated"
@@ -70,7 +71,7 @@ class Model(_Strict, frozen=True):
 class Goal(_Strict, frozen=True, kw_only=True):
     """A goal file."""
 
-    name: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_.-]+$")]
+    name: Name
     task: Literal["anomaly"]
     data: Data
     release: Annotated[int, msgspec.Meta(ge=1)] = 1
@@ -85,12 +86,13 @@ def read(path: Path) -> Goal:
     Raises:
         ConfigProblem: it cannot be read, or a key in it is missing, unknown or wrong.
     """
-    goal = read_toml(path, Goal)
+    goal = read_toml(path, Goal, "docs/goal.md")
     if goal.device.profile not in devices.names():
         hint = f"known are {', '.join(devices.names())}"
         raise ConfigProblem(f"{path}: device.profile: unknown {goal.device.profile!r}", hint=hint)
-    if not goal.model.blocks:
-        raise ConfigProblem(f"{path}: model.blocks is empty", hint="name at least one block of 1 to 15")
+    if not goal.model.blocks or len(set(goal.model.blocks)) < len(goal.model.blocks):
+        hint = "name at least one block of 1 to 15, and each once"
+        raise ConfigProblem(f"{path}: model.blocks is empty or names a block twice", hint=hint)
     if goal.data.group is not None:
         try:
             re.compile(goal.data.group)
@@ -179,6 +181,8 @@ def judge(goal: Goal, measured: dict[str, Any]) -> Verdict:
     if wish.false_alarm_rate is not None:
         met = _at_least(alarms, images, wish.false_alarm_rate) >= 0.05
         why = f"{alarms} of {images} good test images"
+        if met and alarms / images > wish.false_alarm_rate:
+            why += ", too few to tell this from what was asked"
         judgements.append(Judgement("false_alarm_rate", wish.false_alarm_rate, alarms / images, met, why))
     return Verdict(tuple(judgements))
 

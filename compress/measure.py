@@ -18,6 +18,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from vedette.devices import this_machine
+from vedette.runtime import picture
 from vedette.runtime.accuracy import auroc, auroc_interval
 from vedette.runtime.backends import Backend
 from vedette.runtime.frame import Frame
@@ -81,7 +82,7 @@ class Seen(msgspec.Struct, frozen=True):
 
 
 def see(runner: Runner, paths: Iterable[Path]) -> Seen:
-    results = [runner(Frame("", 0, 0.0, dataset.read_image(path))) for path in paths]
+    results = [runner(Frame("", 0, 0.0, picture.read(path))) for path in paths]
     return Seen([each for each, _ in results], np.array([score for _, score in results]))
 
 
@@ -149,7 +150,7 @@ def _enlarge(anomaly_map: NDArray[Any], size: int) -> NDArray[Any]:
 
 def speed(runners: dict[str, Runner], path: Path, rounds: int = 100) -> dict[str, float]:
     """Milliseconds of one frame, preprocessing included, taken in turn: medians `ms_…`, 95th percentiles `p95_ms_…`."""
-    frame = Frame("", 0, 0.0, dataset.read_image(path))
+    frame = Frame("", 0, 0.0, picture.read(path))
     timings = interleaved({name: partial(runner, frame) for name, runner in runners.items()}, rounds)
     return {
         **{f"ms_{name}": timing.median for name, timing in timings.items()},

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -46,8 +47,12 @@ def check(folder: Path) -> None:
         ConfigProblem: it cannot.
     """
     nearest = next(each for each in (folder.absolute(), *folder.absolute().parents) if each.exists())
-    if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
-        raise ConfigProblem(f"{folder}: {nearest} is no folder that can be written", hint="choose another --out")
+    try:
+        with tempfile.TemporaryFile(dir=nearest):
+            pass
+    except OSError:
+        problem = f"{folder}: {nearest} is no folder that can be written"
+        raise ConfigProblem(problem, hint="choose another --out") from None
 
 
 def write(path: Path, data: bytes) -> None:

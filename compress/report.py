@@ -14,10 +14,10 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from vedette.runtime import picture
 from vedette.runtime.accuracy import roc
 from vedette.runtime.manifest import Manifest
 
-from . import dataset
 from .dataset import Split
 from .goal import Verdict
 from .measure import Seen
@@ -131,7 +131,7 @@ def _samples(split: Split, good: Seen, defect: Seen, threshold: float) -> list[d
 
 def _picture(path: Path, anomaly_map: NDArray[Any], threshold: float) -> str:
     """The image and beside it the image under its map, as a data URL. Full colour is twice the threshold."""
-    image = cv2.resize(dataset.read_image(path), (_SIDE, _SIDE), interpolation=cv2.INTER_AREA)
+    image = cv2.resize(picture.read(path), (_SIDE, _SIDE), interpolation=cv2.INTER_AREA)
     heat = cv2.resize(anomaly_map.astype(np.float32), (_SIDE, _SIDE), interpolation=cv2.INTER_LINEAR)
     level = np.clip(heat / (2 * threshold) * 255, 0, 255).astype(np.uint8)
     under = cv2.addWeighted(image, 0.5, cv2.applyColorMap(level, cv2.COLORMAP_INFERNO), 0.5, 0)

@@ -29,6 +29,9 @@ WORKSHOP = {
 }
 
 
+INTERRUPTED = 130  # as a shell says of what Ctrl-C ended
+
+
 class _Verbs(click.Group):
     """The verbs by name; each lives in a module called like it, as the attribute of the same name."""
 
@@ -92,7 +95,13 @@ def _log_to_stderr() -> None:
 def main(arguments: list[str] | None = None) -> Any:
     """The entry point: a Problem becomes its message, its hint and its exit code."""
     try:
-        return vedette.main(arguments, prog_name="vedette")
+        return vedette.main(arguments, prog_name="vedette", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except click.Abort:
+        click.echo("vedette: interrupted", err=True)
+        sys.exit(INTERRUPTED)
     except Problem as problem:
         click.echo(f"vedette: {problem.message}", err=True)
         if problem.hint:

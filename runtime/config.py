@@ -19,8 +19,9 @@ from .problem import ConfigProblem
 
 _T = TypeVar("_T")
 
-# A level of an MQTT topic, which is what most names become.
-_Level = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_.-]+$")]
+# What a name may be: it becomes a level of an MQTT topic, and a folder or a file.
+_NAME = r"[A-Za-z0-9_-][A-Za-z0-9_.-]*"
+Name = Annotated[str, msgspec.Meta(pattern=rf"^{_NAME}\Z")]
 
 
 class _Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -28,16 +29,16 @@ class _Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def _hostname() -> str:
-    return re.sub(r"[^A-Za-z0-9_.-]", "-", socket.gethostname()) or "device"
+    return re.sub(r"[^A-Za-z0-9_.-]", "-", socket.gethostname()).lstrip(".") or "device"
 
 
 class Device(_Strict, frozen=True):
     """`[device]` in vedette.toml."""
 
-    name: _Level = msgspec.field(default_factory=_hostname)
-    site: _Level = "site"
-    area: _Level = "area"
-    line: _Level = "line"
+    name: Name = msgspec.field(default_factory=_hostname)
+    site: Name = "site"
+    area: Name = "area"
+    line: Name = "line"
     keys: str | None = None
     """Folder of the trusted `.pub` files; None: /etc/vedette/keys and the user's own."""
     state: str | None = None
@@ -49,7 +50,7 @@ class Broker(_Strict, frozen=True):
 
     url: str = "mqtt://localhost:1883"
     """A sink: `mqtt://host:port` or `stdout:`."""
-    prefix: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*$")] = "vedette"
+    prefix: Annotated[str, msgspec.Meta(pattern=rf"^{_NAME}(/{_NAME})*\Z")] = "vedette"
     username: str = ""
     password_file: str = ""
     keepalive: Annotated[int, msgspec.Meta(ge=5, le=3600)] = 15
@@ -108,8 +109,9 @@ def load(folder: Path, camera: str) -> Config:
     """
     device_path, path = folder / "vedette.toml", folder / "cameras" / f"{camera}.toml"
     device_file = read(device_path, _DeviceFile)
-    if not re.fullmatch(r"[A-Za-z0-9_.-]+", camera):
-        raise ConfigProblem(f"camera {camera!r}: a name is letters, digits, dots, dashes and underscores")
+    if not re.fullmatch(_NAME, camera):
+        hint = "a name is letters, digits, dots, dashes and underscores"
+        raise ConfigProblem(f"camera {camera!r}: not a name", hint=hint)
     camera_file = read(path, _CameraFile)
     if not camera_file.rules:
         raise ConfigProblem(f"{path}: no rules, so nothing would ever be sent", hint='add [[rules]] use = "presence"')
@@ -135,8 +137,8 @@ def load(folder: Path, camera: str) -> Config:
     )
 
 
-def read(path: Path, kind: type[_T]) -> _T:
-    """A TOML file as a `kind`, every key known and typed.
+def read(path: Path, kind: type[_T], docs: str = "docs/config.md") -> _T:
+    """A TOML file as a `kind`, every key known and typed; `docs` lists the keys for people.
 
     Raises:
         ConfigProblem: the file cannot be read, is not TOML, or does not fit.
@@ -144,13 +146,13 @@ def read(path: Path, kind: type[_T]) -> _T:
     try:
         return msgspec.toml.decode(path.read_bytes(), type=kind)
     except OSError as error:
-        raise ConfigProblem(
-            f"{path}: {error.strerror}", hint="check the path; docs/config.md shows an example"
-        ) from None
+        raise ConfigProblem(f"{path}: {error.strerror}", hint=f"check the path; {docs} shows an example") from None
     except msgspec.ValidationError as error:
-        raise ConfigProblem(f"{path}: {error}", hint=f"known keys: {', '.join(_keys(kind))}") from None
+        unknown = "unknown field" in str(error) or "missing required field" in str(error)
+        hint = f"known keys: {', '.join(_keys(kind))}" if unknown else f"{docs} tells what each key may be"
+        raise ConfigProblem(f"{path}: {error}", hint=hint) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise ConfigProblem(f"{path}: not TOML: {error}", hint="mend the line it names") from None
+        raise ConfigProblem(f"{path}: not TOML: {error}", hint="mend the file; it must be TOML in UTF-8") from None
 
 
 def _keys(kind: Any, prefix: str = "") -> list[str]:

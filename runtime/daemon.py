@@ -76,16 +76,17 @@ class Daemon:
                 self.observe(frame)
                 self.beat()
                 if not self.forwarder.is_alive():
-                    raise MachineProblem("the forwarder died; its error is above", hint="events are kept; start again")
+                    break
         finally:
             self.notifier.stopping()
             for rule in self.rules:
                 self.record(*rule.close())
             self.forwarder.drain(self.settings.outbox.drain)
-            log.info(
-                "%d frames, %d events, %d of them still in the outbox", self.frames, self.events, self.outbox.backlog()
-            )
+            waiting, refused = self.outbox.backlog(), self.outbox.refused()
+            log.info("%d frames, %d events; %d wait, %d refused", self.frames, self.events, waiting, refused)
             self.outbox.close()
+        if not self.forwarder.finished:
+            raise MachineProblem("the forwarder died; its error is above", hint="events are kept; start again")
 
     def observe(self, frame: Frame) -> None:
         """One frame, from pixels to the outbox."""
@@ -125,14 +126,18 @@ class Daemon:
 
     def _rules(self) -> list[rules.Rule]:
         manifest = self.bundle.manifest
-        context = rules.Context(self.settings.camera, manifest.model_id, manifest.threshold)
+        context = rules.Context(self.settings.camera, manifest.model_id, manifest.threshold, manifest.labels)
         loaded: list[rules.Rule] = []
         for number, table in enumerate(self.settings.rules):
             where = f"rules[{number}]"
             try:
-                loaded.append(rules.load(table, context, where))
+                with written_in(where):
+                    loaded.append(rules.load(table, context))
             except msgspec.ValidationError as error:
                 raise ConfigProblem(f"{where}: {error}", hint="docs/config.md lists each rule's keys") from None
+            if loaded[-1].name in [rule.name for rule in loaded[:-1]]:
+                hint = "give it a name of its own"
+                raise ConfigProblem(f"{where}: a second rule named {loaded[-1].name!r}", hint=hint)
         return loaded
 
     def _presence(self, topics: Topics) -> sinks.Presence:
@@ -151,9 +156,10 @@ class Daemon:
             name: sinks.Message(topics.availability(camera), name.encode(), retain=True)
             for name in ("online", "offline", "stopped")
         }
+        about = sinks.Message(topics.info(camera), msgspec.json.encode(info), True, content_type="application/json")
         return sinks.Presence(
             client=f"vedette-{self.settings.device.name}-{camera}",
-            online=(state["online"], sinks.Message(topics.info(camera), msgspec.json.encode(info), retain=True)),
+            online=(state["online"], about),
             offline=state["offline"],
             stopped=state["stopped"],
         )

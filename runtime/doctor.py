@@ -15,7 +15,6 @@ from . import config, sinks, sources
 from .config import Config
 from .keys import Keyring
 from .problem import Problem
-from .topics import Topics
 
 _SYSTEM = Path("/etc/vedette")
 _FRAME_SECONDS = 10.0
@@ -93,11 +92,8 @@ def _keyring(folder: Path | None) -> Finding:
 
 
 def _broker(settings: Config) -> Finding:
-    topics = Topics.of(settings)
-    silent = sinks.Message(topics.availability("doctor"), b"stopped")
-    presence = sinks.Presence(f"vedette-{settings.device.name}-doctor", (), silent, silent)
     try:
-        sink = sinks.load(settings.broker, presence)
+        sink = sinks.load(settings.broker, sinks.Presence(f"vedette-{settings.device.name}-doctor", ()))
         sink.open()
     except (ConnectionError, Problem) as error:
         return Finding("broker", False, str(error), "check broker.url, and that the broker runs")

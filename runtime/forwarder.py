@@ -24,6 +24,7 @@ ACKNOWLEDGE_SECONDS = 20.0  # after that the connection is taken for dead
 LASTING_SECONDS = 10.0
 BACKOFF_FIRST, BACKOFF_MOST = 0.5, 60.0
 HURRY_SECONDS = 0.5
+CLOUD_EVENTS = "application/cloudevents+json"
 
 
 def backoff(failures: int) -> float:
@@ -45,6 +46,8 @@ class Forwarder(threading.Thread):
         self.ticked = time.monotonic()
         """When this loop last turned, for the watchdog. It turns at least once a second, connected or not."""
         self.connected = False
+        self.finished = False
+        """Ended as told; a thread that is gone and has not finished died of an error."""
 
     def run(self) -> None:
         failures = 0
@@ -62,6 +65,7 @@ class Forwarder(threading.Thread):
             self.sink.close()
             failures = 0 if time.monotonic() - opened > LASTING_SECONDS else failures + 1
             self._pause(backoff(failures))
+        self.finished = True
 
     def _forward(self) -> None:
         """Sends from the oldest on until it is told to stop; a lost connection ends it with ConnectionError."""
@@ -71,7 +75,7 @@ class Forwarder(threading.Thread):
             for row in self.outbox.after(cursor, WINDOW - len(underway)):
                 payload = cloud_event(row.event, self.topics.source, row.sequence, self.outbox.epoch)
                 topic = self.topics.event(row.event.camera, row.event.rule)
-                self.sink.send(Message(topic, payload, sequence=row.sequence))
+                self.sink.send(Message(topic, payload, content_type=CLOUD_EVENTS, sequence=row.sequence))
                 underway[row.sequence] = time.monotonic()
                 cursor = row.sequence
             if self._over():

@@ -81,17 +81,22 @@ def generate(folder: Path, name: str = "vedette") -> tuple[Path, Path]:
     Raises:
         ConfigProblem: one of the files exists; a key is never overwritten.
     """
+    if not name or Path(name).name != name:
+        raise ConfigProblem(f"{name!r} is no name for a key", hint="give a file name without a suffix")
     private_path, public_path = folder / f"{name}.key", folder / f"{name}.pub"
     for path in (private_path, public_path):
         if path.exists():
             raise ConfigProblem(f"{path} exists, and a key is never overwritten", hint="choose another folder")
-    folder.mkdir(parents=True, exist_ok=True)
     key = Ed25519PrivateKey.generate()
     private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    descriptor = os.open(private_path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(private)
-    public_path.write_bytes(key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(private_path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(private)
+        public_path.write_bytes(key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    except OSError as error:
+        raise ConfigProblem(f"{private_path}: {error.strerror}", hint="choose another folder") from None
     return private_path, public_path
 
 

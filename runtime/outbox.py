@@ -65,7 +65,9 @@ class Outbox:
             self._prepare(max_bytes)
         except sqlite3.DatabaseError as error:
             os.close(self.lock)
-            raise MachineProblem(f"{path}: {error}", hint="move the file away; the daemon makes a new one") from None
+            full = "make room on the disk of the state folder"
+            hint = full if "full" in str(error) else "move it away; the daemon makes a new one"
+            raise MachineProblem(f"{path}: {error}", hint=hint) from None
 
     def _prepare(self, max_bytes: int) -> None:
         run = self.database.execute
@@ -104,10 +106,10 @@ class Outbox:
         run = self.database.execute
         try:
             run("BEGIN IMMEDIATE")
-            gone = run("SELECT sequence FROM events ORDER BY sequence LIMIT ?", (_EVICT,)).fetchall()
-            first, last = gone[0][0], gone[-1][0]
+            rows = run("SELECT sequence, body FROM events ORDER BY sequence LIMIT ?", (_EVICT,)).fetchall()
+            first, last = rows[0][0], rows[-1][0]
             run("DELETE FROM events WHERE sequence BETWEEN ? AND ?", (first, last))
-            tombstone = Tombstone(new_id(), camera, time.time(), first, last, len(gone))
+            tombstone = _bury(rows, camera)
             run("INSERT INTO events (body) VALUES (?)", (msgspec.json.encode(tombstone),))
             row = run("INSERT INTO events (body) VALUES (?) RETURNING sequence", (body,)).fetchone()
             run("COMMIT")
@@ -124,7 +126,13 @@ class Outbox:
                 "SELECT sequence, body FROM events WHERE sequence > ? AND refused IS NULL ORDER BY sequence LIMIT ?",
                 (sequence, limit),
             ).fetchall()
-        return [Row(number, msgspec.json.decode(body, type=Event | Tombstone)) for number, body in rows]
+        readable = []
+        for number, body in rows:
+            try:
+                readable.append(Row(number, msgspec.json.decode(body, type=Event | Tombstone)))
+            except msgspec.DecodeError as error:
+                self.refuse(number, f"unreadable: {error}")
+        return readable
 
     def acknowledge(self, sequences: list[int]) -> None:
         """The broker has them: they may go."""
@@ -139,11 +147,33 @@ class Outbox:
 
     def backlog(self) -> int:
         """How many events could still be sent."""
+        return self._count("refused IS NULL")
+
+    def refused(self) -> int:
+        """How many events the broker would not have."""
+        return self._count("refused IS NOT NULL")
+
+    def _count(self, which: str) -> int:
         with self.guard:
-            count: int = self.database.execute("SELECT count(*) FROM events WHERE refused IS NULL").fetchone()[0]
-        return count
+            row = self.database.execute(f"SELECT count(*) FROM events WHERE {which}").fetchone()  # noqa: S608
+        return int(row[0])
 
     def close(self) -> None:
         with self.guard:
             self.database.close()
             os.close(self.lock)
+
+
+def _bury(rows: list[tuple[int, bytes]], camera: str) -> Tombstone:
+    """One tombstone for all of `rows`; those among them that are tombstones hand on what they stood for."""
+    first, last, count = rows[0][0], rows[-1][0], 0
+    for _, body in rows:
+        try:
+            event = msgspec.json.decode(body, type=Event | Tombstone)
+        except msgspec.DecodeError:
+            event = None
+        if isinstance(event, Tombstone):
+            first, count = min(first, event.first), count + event.count
+        else:
+            count += 1
+    return Tombstone(new_id(), camera, time.time(), first, last, count)

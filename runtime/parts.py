@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
+from urllib.parse import SplitResult, urlsplit
 
 from .problem import ConfigProblem
 
@@ -25,7 +26,19 @@ def choose(package: str, table: Mapping[str, str], name: str, what: str) -> Any:
     Raises:
         ConfigProblem: the table has no such name.
     """
-    if name not in table:
+    if not isinstance(name, str) or name not in table:
         raise ConfigProblem(f"{what}: unknown {name!r}", hint=f"known are {', '.join(sorted(table))}")
     module, _, attribute = table[name].partition(":")
     return getattr(import_module(module, package), attribute)
+
+
+def split_url(url: str, what: str) -> SplitResult:
+    """The parts of a URL that a person wrote.
+
+    Raises:
+        ConfigProblem: it is none.
+    """
+    try:
+        return urlsplit(url)
+    except ValueError as error:
+        raise ConfigProblem(f"{what} {url!r}: {error}", hint="docs/config.md shows examples") from None

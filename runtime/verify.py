@@ -8,18 +8,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-import cv2
 import msgspec
 
-from . import heads
+from . import heads, picture
 from .accuracy import auroc, auroc_interval
 from .backends import Backend, available
 from .bundle import Bundle
 from .frame import Frame
 from .golden import difference, reproduces
 from .preprocess import Preprocess
-from .problem import ConfigProblem
-from .sources.file import IMAGES
 
 Track = Callable[[Iterable[Path], str], Iterable[Path]]
 
@@ -30,13 +27,6 @@ class Golden(msgspec.Struct, frozen=True):
     version: str
     max_steps: int
     reproduced: bool
-
-
-class Scores(msgspec.Struct, frozen=True):
-    """One back end on given images."""
-
-    good: list[float]
-    defect: list[float]
 
 
 class Report(msgspec.Struct, omit_defaults=True):
@@ -66,10 +56,7 @@ def score(bundle: Bundle, backend: Backend, paths: Iterable[Path]) -> list[float
     preprocess, head = Preprocess(bundle.manifest.input), heads.load(bundle.manifest)
     scores = []
     for number, path in enumerate(paths):
-        pixels = cv2.imread(str(path), cv2.IMREAD_COLOR)
-        if pixels is None:
-            raise ConfigProblem(f"{path}: cannot be read as an image", hint="mend it or take it out of the folder")
-        predictions = head(backend.run(preprocess(Frame("", number, 0.0, pixels))))
+        predictions = head(backend.run(preprocess(Frame("", number, 0.0, picture.read(path)))))
         scores.append(max(prediction.score for prediction in predictions))
     return scores
 
@@ -79,7 +66,7 @@ def verify(bundle: Bundle, data: Path | None = None, track: Track = lambda paths
 
     Args:
         bundle: a verified bundle
-        data: a folder that holds images in `good/` and `defect/`
+        data: a folder that holds images in `good/` and, to tell the accuracy, in `defect/`
         track: wraps each list of images, to show progress; the second argument is a label
     """
     loaded = available(bundle)
@@ -96,30 +83,16 @@ def verify(bundle: Bundle, data: Path | None = None, track: Track = lambda paths
     if data is None:
         return report
 
-    good, defect = images(data / "good"), images(data / "defect")
+    good = picture.find(data / "good")
+    defect = picture.find(data / "defect") if (data / "defect").exists() else []
     report.good, report.defect = len(good), len(defect)
     threshold = bundle.manifest.threshold
     for name, backend in loaded.items():
-        scores = Scores(
-            score(bundle, backend, track(good, f"{name}: good")),
-            score(bundle, backend, track(defect, f"{name}: defect")),
-        )
-        report.false_alarm_rate[name] = sum(each >= threshold for each in scores.good) / len(good)
-        report.detection_rate[name] = sum(each >= threshold for each in scores.defect) / len(defect)
-        setattr(report, f"auroc_int8_{name}", auroc(scores.good, scores.defect))
-        report.auroc_interval[name] = auroc_interval(scores.good, scores.defect)
+        fine = score(bundle, backend, track(good, f"{name}: good"))
+        report.false_alarm_rate[name] = sum(each >= threshold for each in fine) / len(fine)
+        if defect:
+            odd = score(bundle, backend, track(defect, f"{name}: defect"))
+            report.detection_rate[name] = sum(each >= threshold for each in odd) / len(odd)
+            setattr(report, f"auroc_int8_{name}", auroc(fine, odd))
+            report.auroc_interval[name] = auroc_interval(fine, odd)
     return report
-
-
-def images(folder: Path) -> list[Path]:
-    """Every image below `folder`, in order of path.
-
-    Raises:
-        ConfigProblem: there is no such folder, or no image in it.
-    """
-    if not folder.is_dir():
-        raise ConfigProblem(f"{folder}: no such folder", hint="it should hold images")
-    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGES and path.is_file())
-    if not found:
-        raise ConfigProblem(f"{folder}: no images in it", hint=f"images end in {', '.join(sorted(IMAGES))}")
-    return found

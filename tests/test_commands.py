@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import signal
 import socket
+import subprocess
+import sys
 
 import pytest
 from click.testing import CliRunner
@@ -52,12 +55,20 @@ def test_verify_measures_through_the_runtime(built, product, key_folder, vedette
     assert "golden outputs reproduced" in text.stdout
 
 
-@pytest.mark.parametrize("missing", ["good", "defect"])
-def test_verify_names_a_missing_folder(built, product, key_folder, vedette, tmp_path, missing):
+def test_verify_names_a_missing_folder(built, product, key_folder, vedette, tmp_path):
+    missing = "good"
     shutil.copytree(product, tmp_path / "data", ignore=shutil.ignore_patterns(missing))
     done = vedette("verify", built.bundle, "--data", tmp_path / "data", "--keys", key_folder)
     assert done.returncode == 2
     assert f"{tmp_path / 'data' / missing}: no such folder" in done.stderr
+
+
+def test_verify_needs_no_defects(built, product, key_folder, vedette, tmp_path):
+    shutil.copytree(product / "good", tmp_path / "data" / "good")
+    done = vedette("verify", built.bundle, "--data", tmp_path / "data", "--keys", key_folder, "--json")
+    report = json.loads(done.stdout)
+    assert set(report["false_alarm_rate"]) == {"onnx", "tflite"}
+    assert "auroc_int8_onnx" not in report
 
 
 def test_show_prints_the_signed_manifest(built, key_folder, vedette):
@@ -122,6 +133,35 @@ def test_doctor_tells_what_works(device, line, broker, vedette):
     assert "120 x 120" in findings["door"]["found"]
     broker.start()
     assert vedette("doctor", "door", "--config", device.folder).returncode == 0
+
+
+@pytest.mark.parametrize("arguments", [("f",), ("f/x",), ("new", "--name", "a/b"), ("new", "--name", "")])
+def test_keygen_says_what_is_wrong(tmp_path, vedette, arguments):
+    (tmp_path / "f").write_text("a file")
+    done = vedette("keygen", tmp_path / arguments[0], *arguments[1:])
+    assert done.returncode == 2
+    assert "remedy" in done.stderr
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("broker", ["mqtt://localhost:99999", "stdout:", "mqtt://127.0.0.1:1", "foo"])
+def test_the_demonstration_tries_its_broker_first(tmp_path, vedette, broker):
+    done = vedette("demo", "--out", tmp_path / "demo", "--broker", broker)
+    assert done.returncode in (2, 4)
+    assert "remedy" in done.stderr
+    assert "fitting" not in done.stderr
+
+
+def test_an_interrupted_build_says_so(product, tmp_path):
+    command = [sys.executable, "-m", "vedette.runtime.cli", "build", str(product / "goal.toml"), "--out", str(tmp_path)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=os.environ | {"HOME": str(tmp_path)})
+    for text in process.stderr:
+        if "fitting" in text:
+            process.send_signal(signal.SIGINT)
+            break
+    assert process.wait(30) == 130
+    assert "interrupted" in process.stderr.read()
+    assert not list(tmp_path.glob("weave*"))
 
 
 def test_systemd_is_told(device, line, tmp_path, monkeypatch):

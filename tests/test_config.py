@@ -29,16 +29,19 @@ def test_a_right_one_loads_with_absolute_paths(folder):
 WRONG = [
     ("vedette.toml", DEVICE + "colour = 1\n", "colour", "broker.url"),
     ("vedette.toml", DEVICE.replace("name", "nmae"), "nmae", "device.name"),
-    ("vedette.toml", DEVICE.replace('"box"', "7"), "$.device.name", "known keys"),
-    ("vedette.toml", DEVICE.replace('"box"', '"a/b"'), "$.device.name", "known keys"),
-    ("vedette.toml", DEVICE + "keepalive = 1\n", "$.broker.keepalive", "known keys"),
+    ("vedette.toml", DEVICE.replace('"box"', "7"), "$.device.name", "docs/config.md"),
+    ("vedette.toml", DEVICE.replace('"box"', '"a/b"'), "$.device.name", "docs/config.md"),
+    ("vedette.toml", DEVICE.replace('"box"', '"box\\n"'), "$.device.name", "docs/config.md"),
+    ("vedette.toml", DEVICE.replace('"box"', '".."'), "$.device.name", "docs/config.md"),
+    ("vedette.toml", DEVICE + 'prefix = "a/#"\n', "$.broker.prefix", "docs/config.md"),
+    ("vedette.toml", DEVICE + "keepalive = 1\n", "$.broker.keepalive", "docs/config.md"),
     ("vedette.toml", "[device\n", "not TOML", "mend"),
     ("vedette.toml", b"\xff\xfe", "not TOML", "mend"),
     ("vedette.toml", None, "No such file", "docs/config.md"),
     ("cameras/door.toml", None, "No such file", "docs/config.md"),
     ("cameras/door.toml", CAMERA.replace("source", "sauce"), "sauce", "known keys"),
     ("cameras/door.toml", CAMERA.replace('bundle = "x.vedette"\n', ""), "bundle", "known keys"),
-    ("cameras/door.toml", "threads = 0\n" + CAMERA, "threads", "known keys"),
+    ("cameras/door.toml", "threads = 0\n" + CAMERA, "threads", "docs/config.md"),
     ("cameras/door.toml", CAMERA.split("[[", maxsplit=1)[0] + "rules = []\n", "no rules", "presence"),
 ]
 
@@ -58,9 +61,10 @@ def test_a_wrong_one_is_explained(folder, name, text, said, remedy):
     assert caught.value.code == 2
 
 
-def test_a_camera_cannot_be_a_path(folder):
+@pytest.mark.parametrize("name", ["../vedette", "..", "a b", "door\n", ""])
+def test_a_camera_cannot_be_a_path(folder, name):
     with pytest.raises(ConfigProblem, match="camera"):
-        config.load(folder, "../vedette")
+        config.load(folder, name)
 
 
 # The daemon as its user meets it: exit code, one message, one remedy, nothing started.
@@ -93,6 +97,10 @@ def test_a_wrong_key_exits_2(ready, vedette):
 @pytest.mark.parametrize(
     ("rule", "word"),
     [
+        ('name = "a/#"', "name"),
+        ('name = ""', "name"),
+        ('label = "dog"', "dog"),
+        ('[[rules]]\nuse = "presence"', "a second rule"),
         ("hysteresis = 2.0", "hysteresis"),
         ("sped = 1", "sped"),
         ("debounce = 0", "debounce"),
@@ -101,22 +109,33 @@ def test_a_wrong_key_exits_2(ready, vedette):
 )
 def test_a_wrong_rule_exits_2(ready, line, vedette, rule, word):
     ready.configure(f"file:{line}?fps=0", "mqtt://127.0.0.1:1", rule)
-    fails(ready, vedette, 2, "door.toml: rules[0]", word)
+    fails(ready, vedette, 2, "door.toml: rules[", word)
 
 
 @pytest.mark.parametrize(
     ("source", "word"),
-    [("file:nowhere", "nowhere"), ("tape:x", "known are file"), ("file:x?speed=2", "speed"), ("file:x?fps=-1", "fps")],
+    [
+        ("file:nowhere", "nowhere"),
+        ("tape:x", "known are file"),
+        ("file:x?speed=2", "speed"),
+        ("file:x?fps=-1", "fps"),
+        ("file:x?fps=nan", "fps"),
+        ("file:x?fps=inf", "fps"),
+        ("file://[x", "source"),
+    ],
 )
 def test_a_wrong_source_exits_2(ready, vedette, source, word):
     ready.configure(source, "mqtt://127.0.0.1:1")
     fails(ready, vedette, 2, word)
 
 
-@pytest.mark.parametrize("url", ["pigeon://roof", "mqtt://", "mqtt://host:port"])
+@pytest.mark.parametrize(
+    "url", ["pigeon://roof", "mqtt://", "mqtt://host:port", "mqtt://[bad", "mqtt://.bad.:1", "mqtt://bob:secret@host"]
+)
 def test_a_wrong_broker_exits_2(ready, line, vedette, url):
     ready.configure(f"file:{line}?fps=0", url)
-    fails(ready, vedette, 2, "broker.url")
+    fails(ready, vedette, 2, "vedette.toml", "broker.url")
+    assert "secret" not in vedette("run", "door", "--config", ready.folder).stderr
 
 
 def test_an_unknown_rule_or_backend_exits_2(ready, line, vedette):
@@ -125,6 +144,21 @@ def test_an_unknown_rule_or_backend_exits_2(ready, line, vedette):
     fails(ready, vedette, 2, "absence", "known are presence")
     ready.configure(f"file:{line}?fps=0", "mqtt://127.0.0.1:1", backend="abacus")
     fails(ready, vedette, 2, "abacus", "known are onnx, tflite")
+
+
+def test_a_part_is_named_by_a_string(ready, vedette):
+    path = ready.folder / "cameras" / "door.toml"
+    path.write_text(path.read_text().replace('"presence"', '["presence"]'))
+    fails(ready, vedette, 2, "rules[0]", "known are presence")
+
+
+@pytest.mark.parametrize("content", [None, b"\xff\xfe"])
+def test_a_password_that_cannot_be_read_exits_2(ready, vedette, content):
+    path = ready.folder / "vedette.toml"
+    path.write_text(path.read_text() + 'username = "u"\npassword_file = "secret"\n')
+    if content is not None:
+        (ready.folder / "secret").write_bytes(content)
+    fails(ready, vedette, 2, "password_file", str(ready.folder / "secret"))
 
 
 def test_a_missing_bundle_exits_3(ready, line, vedette):

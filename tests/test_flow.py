@@ -132,6 +132,35 @@ def test_an_ending_daemon_uses_its_time_to_try(device, line, broker, gate, subsc
     assert device.waiting() == 0
 
 
+def test_what_can_never_be_sent_holds_up_nobody(device, line, broker, subscriber, eventually):
+    """A row whose topic no broker takes is set aside; those behind it arrive."""
+    device.configure(f"file:{line}?fps=0", "mqtt://127.0.0.1:1")
+    (device.folder / "vedette.toml").open("a").write("[outbox]\ndrain = 0.1\n")
+    assert device.start().wait(60) == 0
+    with sqlite3.connect(device.outbox) as database:
+        query = """UPDATE events SET body = CAST(replace(CAST(body AS TEXT), ?, ?) AS BLOB) WHERE sequence = 1"""
+        assert database.execute(query, ('"rule":"presence"', '"rule":"a/#"')).rowcount == 1
+    broker.start()
+    eventually(subscriber.subscribed.is_set, "the subscription")
+    device.configure(f"file:{line}?fps=0", f"mqtt://127.0.0.1:{broker.port}")
+    assert device.start().wait(60) == 0, device.log()
+    eventually(lambda: sequences(subscriber) == set(range(2, 41)), "all but the first")
+    assert device.waiting() == 1
+    assert "refuses event 1" in device.log()
+    assert "1 refused" in device.log()
+
+
+def test_a_dead_forwarder_ends_the_daemon(device, line, eventually):
+    """Whatever kills it, the process does not go on in silence: it ends with 4, and systemd starts it again."""
+    device.configure(f"file:{line}?fps=20&loop=true", "mqtt://127.0.0.1:1")
+    process = device.start()
+    eventually(lambda: device.recorded() >= 2, "the daemon to run")
+    with sqlite3.connect(device.outbox) as database:
+        database.execute("DROP TABLE events")
+    assert process.wait(30) == 4
+    assert device.log().strip().splitlines()[-1].startswith("  remedy: ")
+
+
 def test_one_daemon_runs_one_camera(device, line, eventually):
     device.configure(f"file:{line}?fps=5&loop=true", "mqtt://127.0.0.1:1")
     device.start()

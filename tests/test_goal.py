@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -51,20 +52,24 @@ def test_the_example_is_read(folder):
     ("old", "new", "said", "remedy"),
     [
         ('name = "cells"', 'nmae = "cells"', "nmae", "known keys: name"),
-        ('name = "cells"', 'name = "a b"', "$.name", "known keys"),
+        ('name = "cells"', 'name = "a b"', "$.name", "docs/goal.md"),
         ('name = "cells"\n', "", "`name`", "known keys"),
-        ('"anomaly"', '"astrology"', "$.task", "known keys"),
+        ('"anomaly"', '"astrology"', "$.task", "docs/goal.md"),
         ("[data]\n", "[data]\nbad = 1\n", "bad", "data.good"),
         ('good = "good"', 'good = "goods"', "data.good: no folder", "relative to the goal file"),
         ('good = "good"', 'good = "good"\ndefect = "x"', "data.defect", "relative"),
         ('good = "good"', 'good = "good"\ngroup = "("', "data.group", "regular expression"),
         ('"host"', '"pi400"', "device.profile: unknown 'pi400'", "pi4, pi5"),
-        ("0.90", "90", "$.goal.min_auroc", "known keys"),
-        ("max_drop = 0.01", "max_drop = -1", "$.goal.max_drop", "known keys"),
-        ("max_ms = 50.0", "max_ms = 0", "$.goal.max_ms", "known keys"),
-        ("6_000_000", "6.5", "$.goal.max_bytes", "known keys"),
-        ("[goal]", "[model]\ninput = 100\n[goal]", "$.model.input", "known keys"),
-        ("[goal]", "[model]\nblocks = [0]\n[goal]", "$.model.blocks", "known keys"),
+        ("0.90", "90", "$.goal.min_auroc", "docs/goal.md"),
+        ("max_drop = 0.01", "max_drop = -1", "$.goal.max_drop", "docs/goal.md"),
+        ("max_ms = 50.0", "max_ms = 0", "$.goal.max_ms", "docs/goal.md"),
+        ("6_000_000", "6.5", "$.goal.max_bytes", "docs/goal.md"),
+        ("[goal]", "[model]\ninput = 100\n[goal]", "$.model.input", "docs/goal.md"),
+        ("[goal]", "[model]\nblocks = [0]\n[goal]", "$.model.blocks", "docs/goal.md"),
+        ("[goal]", "[model]\nblocks = [2, 2]\n[goal]", "names a block twice", "each once"),
+        ("[data]\n", "[data]\nseed = -1\n", "$.data.seed", "docs/goal.md"),
+        ('name = "cells"', 'name = "cells\\n"', "$.name", "docs/goal.md"),
+        ('name = "cells"', 'name = ".."', "$.name", "docs/goal.md"),
         ("[goal]", "[model]\nblocks = []\n[goal]", "model.blocks is empty", "block"),
         ("[goal]", "[goal", "not TOML", "mend"),
     ],
@@ -147,6 +152,27 @@ def test_too_few_images_are_said_at_once(folder):
         path.unlink()
     with pytest.raises(ConfigProblem, match="9 good images, at least 10"):
         dataset.split(Data(good="good"), folder)
+
+
+def test_a_defect_cannot_count_as_good(folder):
+    (folder / "good" / "defect").mkdir()
+    cv2.imwrite(str(folder / "good" / "defect" / "bad.png"), np.zeros((9, 9), np.uint8))
+    with pytest.raises(ConfigProblem, match=r"bad\.png would count as good and as defective"):
+        dataset.split(Data(good="good", defect="good/defect"), folder)
+
+
+def test_masks_that_belong_to_nothing_are_said(folder):
+    (folder / "mask").mkdir()
+    cv2.imwrite(str(folder / "mask" / "x.png"), np.zeros((9, 9), np.uint8))
+    with pytest.raises(ConfigProblem, match="no mask belongs to a defective image"):
+        dataset.split(Data(good="good", mask="mask"), folder)
+
+
+def test_a_name_that_is_not_utf8_is_said(folder, vedette):
+    os.rename(folder / "good" / "part00-00.png", os.fsencode(folder / "good") + b"/caf\xe9.png")
+    done = vedette("build", folder / "goal.toml", "--out", folder / "out", HOME=str(folder))
+    assert done.returncode == 2
+    assert "the name is not UTF-8" in done.stderr
 
 
 def test_masks_are_found_by_stem_and_read_by_their_alpha(folder):

@@ -113,7 +113,7 @@ def test_the_anomaly_head_boxes_what_is_above_the_threshold(bundle):
 def test_a_rule_tells_whole_stories(name):
     """Over random scores: every event opens once, ends once, and its messages belong together."""
     rng = np.random.default_rng(0)
-    rule = rules.load({"use": name}, Context("door", "model", 1.0), "here")
+    rule = rules.load({"use": name}, Context("door", "model", 1.0, ("anomaly", "other")))
     events = []
     for number, score in enumerate(rng.uniform(0, 2, 500)):
         seen = (Prediction("anomaly", float(score)),)
@@ -135,7 +135,7 @@ def test_a_rule_tells_whole_stories(name):
 def test_a_rule_replays_exactly(name):
     def story():
         rng = np.random.default_rng(1)
-        rule = rules.load({"use": name}, Context("door", "model", 1.0), "here")
+        rule = rules.load({"use": name}, Context("door", "model", 1.0, ("anomaly", "other")))
         for number, score in enumerate(rng.uniform(0, 2, 200)):
             frame = Frame("door", number, number / 10, np.zeros((2, 2, 3), np.uint8))
             for event in rule.observe(frame, (Prediction("anomaly", float(score)),)):

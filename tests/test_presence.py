@@ -8,6 +8,7 @@ import pytest
 from vedette.runtime import rules
 from vedette.runtime.frame import Frame
 from vedette.runtime.prediction import Prediction
+from vedette.runtime.problem import ConfigProblem
 from vedette.runtime.rules import Context
 
 PIXELS = np.zeros((2, 2, 3), np.uint8)
@@ -15,7 +16,9 @@ PIXELS = np.zeros((2, 2, 3), np.uint8)
 
 def play(scores, fps=10.0, **settings):
     """What happens at which frame: `new@2`, `end@5`, … An end stands at the last frame in which the thing was seen."""
-    rule = rules.load({"use": "presence", "hysteresis": 0.0, **settings}, Context("door", "m", 1.0), "here")
+    rule = rules.load(
+        {"use": "presence", "hysteresis": 0.0, **settings}, Context("door", "m", 1.0, ("anomaly", "other"))
+    )
     events = []
     for number, score in enumerate(scores):
         seen = () if score is None else (Prediction("anomaly", score),)
@@ -69,3 +72,9 @@ def test_time_counts_not_frames():
     fast = play([2, 2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 2], fps=20, cooldown=0.5)
     assert [event.kind for event in slow] == [event.kind for event in fast]
     assert told(slow) == "new@0 end@0 new@6 end@6"
+
+
+def test_a_label_that_the_bundle_does_not_have_is_refused():
+    with pytest.raises(ConfigProblem, match="'dog'") as caught:
+        play([2], label="dog")
+    assert "anomaly, other" in caught.value.hint

@@ -19,7 +19,13 @@ from . import screen
 @click.option(
     "--out", type=click.Path(path_type=Path), default=Path("vedette-demo"), show_default=True, help="Folder to work in."
 )
-@click.option("--seed", default=0, show_default=True, help="Divides the cells into fit, calibrate, threshold and test.")
+@click.option(
+    "--seed",
+    default=0,
+    type=click.IntRange(0),
+    show_default=True,
+    help="Divides the cells into fit, calibrate, threshold and test.",
+)
 @click.option(
     "--fps", default=30.0, show_default=True, type=click.FloatRange(0), help="Cells a second; 0: as fast as they go."
 )
@@ -27,24 +33,26 @@ from . import screen
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the figures to this file.")
 def demo(out: Path, seed: int, fps: float, broker: str | None, json_file: Path | None) -> None:
     """The whole way on real pictures of solar cells: build a bundle, run the daemon, see its events arrive."""
-    from .. import build, demo
+    from .. import build, demo, pack
     from ..broker import embedded
 
     out = out.resolve()
-    screen.say("laying out solar cells (ELPV, CC BY-NC-SA 4.0)")
-    goal = demo.prepare(out, seed, track)
-    if not (out / "keys" / "vedette.key").exists():
-        keys.generate(out / "keys")
-    built = build.build(goal, out, keys.read_private(out / "keys" / "vedette.key"), track, screen.say)
-    screen.figures(built.manifest.measured)
-    screen.verdict(built.verdict)
-
+    pack.check(out)
     with contextlib.ExitStack() as stack:
+        screen.say("laying out solar cells (ELPV, CC BY-NC-SA 4.0)")
+        goal = demo.prepare(out, seed, track)
         if broker is None:
             server, broker = embedded(out)
             stack.enter_context(server)
         client, received = demo.subscribe(broker, _show)
         stack.callback(client.loop_stop)
+
+        if not (out / "keys" / "vedette.key").exists():
+            keys.generate(out / "keys")
+        built = build.build(goal, out, keys.read_private(out / "keys" / "vedette.key"), track, screen.say)
+        screen.figures(built.manifest.measured)
+        screen.verdict(built.verdict)
+
         frames = demo.configure(out, built, broker, fps)
         screen.say(f"the daemon watches {len(frames)} cells and publishes to {broker}")
         published = demo.watch(out, received)

@@ -32,7 +32,7 @@ def show(bundle: Path, keys: Path | None, as_json: bool) -> None:
         click.echo(f"             {text}")
     click.echo("  measured")
     for name, value in facts.measured.items():
-        click.echo(f"    {name:22} {_shorten(value)}")
+        click.echo(f"    {name:26} {_shorten(value)}")
     click.echo("  files")
     for name, member in facts.files.items():
         click.echo(f"    {name:22} {member.bytes:>10,} bytes  sha256 {member.sha256[:16]}…")
@@ -44,6 +44,10 @@ def show(bundle: Path, keys: Path | None, as_json: bool) -> None:
 def _shorten(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_shorten(each)}" for name, each in value.items())
+    if value is None:
+        return "-"
     if isinstance(value, list):
         return " … ".join(map(_shorten, value))
     return str(value)

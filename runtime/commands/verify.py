@@ -18,9 +18,7 @@ from .progress import track
 
 @click.command()
 @options.bundle
-@click.option(
-    "--data", type=click.Path(path_type=Path), help="Folder with good/ and defect/: measure the accuracy too."
-)
+@click.option("--data", type=click.Path(path_type=Path), help="Folder with good/ and, for the AUROC, defect/.")
 @options.keys
 @options.as_json
 def verify(bundle: Path, data: Path | None, keys: Path | None, as_json: bool) -> None:
@@ -43,13 +41,15 @@ def _print(report: Report) -> None:
     click.echo(f"{report.bundle}: signature and digests verified, model {report.model}")
     for name, golden in report.golden.items():
         verdict = "reproduced" if golden.reproduced else "NOT reproduced"
-        click.echo(f"  {name:7} {golden.version:22} golden outputs {verdict}, at most {golden.max_steps} steps apart")
+        steps = f"{golden.max_steps} step{'' if golden.max_steps == 1 else 's'}"
+        click.echo(f"  {name:7} {golden.version:22} golden outputs {verdict}, at most {steps} apart")
     for name, rate in report.false_alarm_rate.items():
-        low, high = report.auroc_interval[name]
-        click.echo(
-            f"  {name:7} AUROC {getattr(report, f'auroc_int8_{name}'):.4f} ({low:.3f} … {high:.3f}), "
-            f"false alarms {rate:.1%} of {report.good} good, "
-            f"detected {report.detection_rate[name]:.1%} of {report.defect} defective"
-        )
+        text = f"  {name:7} false alarms {rate:.1%} of {report.good} good"
+        if report.defect:
+            low, high = report.auroc_interval[name]
+            area = getattr(report, f"auroc_int8_{name}")
+            text += f", detected {report.detection_rate[name]:.1%} of {report.defect} defective, "
+            text += f"AUROC {area:.4f} ({low:.3f} … {high:.3f})"
+        click.echo(text)
     if report.good:
         click.echo("  Images that the bundle was built from flatter these figures.")

@@ -23,6 +23,8 @@ class Context(msgspec.Struct, frozen=True):
     """The bundle's `model_id`."""
     threshold: float
     """The bundle's; what a rule takes where its own is not set."""
+    labels: tuple[str, ...]
+    """What the bundle's predictions may be called."""
 
 
 class Rule(Protocol):
@@ -37,14 +39,14 @@ class Rule(Protocol):
         """The changes that the end of the stream brings."""
 
 
-def load(table: dict[str, Any], context: Context, where: str) -> Rule:
+def load(table: dict[str, Any], context: Context) -> Rule:
     """The rule that one `[[rules]]` table describes.
 
     Raises:
-        ConfigProblem: `use` names no rule.
+        ConfigProblem: `use` names no rule, or a setting does not suit the bundle.
         msgspec.ValidationError: a key of the table is unknown or has the wrong type.
     """
-    part = choose(__package__, RULES, table.get("use", ""), f"{where}: use")
+    part = choose(__package__, RULES, table.get("use", ""), "use")
     settings = msgspec.convert(table, part.Settings)
     rule: Rule = part(settings, context)
     return rule

@@ -14,9 +14,11 @@ from typing import Annotated
 
 import msgspec
 
+from ..config import Name
 from ..event import Event, Kind, new_id
 from ..frame import Frame
 from ..prediction import Prediction
+from ..problem import ConfigProblem
 from . import Context
 
 _NotNegative = Annotated[float, msgspec.Meta(ge=0)]
@@ -26,7 +28,7 @@ class PresenceSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One `[[rules]]` table with `use = "presence"`."""
 
     use: str
-    name: str = "presence"
+    name: Name = "presence"
     """The event's place in the topic."""
     label: str | None = None
     """Only predictions of this label count; None: all."""
@@ -48,6 +50,9 @@ class Presence:
     Settings = PresenceSettings
 
     def __init__(self, settings: PresenceSettings, context: Context) -> None:
+        if settings.label is not None and settings.label not in context.labels:
+            hint = f"the bundle's labels are {', '.join(context.labels)}"
+            raise ConfigProblem(f"label: unknown {settings.label!r}", hint=hint)
         self.name = settings.name
         self.settings = settings
         self.context = context

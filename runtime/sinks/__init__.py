@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from typing import Protocol
-from urllib.parse import urlsplit
 
 import msgspec
 
 from ..config import Broker
-from ..parts import choose
+from ..parts import choose, split_url
 
 SINKS = {"mqtt": ".mqtt:Mqtt", "stdout": ".stdout:Stdout"}
 
@@ -19,6 +18,7 @@ class Message(msgspec.Struct, frozen=True):
     topic: str
     payload: bytes
     retain: bool = False
+    content_type: str = "text/plain"
     sequence: int | None = None
     """The outbox row that a receipt settles; None for what needs no receipt."""
 
@@ -30,9 +30,9 @@ class Presence(msgspec.Struct, frozen=True):
     """Unique among the clients of the broker."""
     online: tuple[Message, ...]
     """Sent on every connection."""
-    offline: Message
+    offline: Message | None = None
     """Left with the broker, which sends it when the connection dies (last will)."""
-    stopped: Message
+    stopped: Message | None = None
     """Sent before an orderly end."""
 
 
@@ -69,5 +69,5 @@ def load(broker: Broker, presence: Presence) -> Sink:
     Raises:
         ConfigProblem: the scheme is unknown.
     """
-    sink: Sink = choose(__package__, SINKS, urlsplit(broker.url).scheme, "broker.url")(broker, presence)
+    sink: Sink = choose(__package__, SINKS, split_url(broker.url, "broker.url").scheme, "broker.url")(broker, presence)
     return sink

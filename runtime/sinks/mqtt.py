@@ -18,7 +18,6 @@ import struct
 import time
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from paho.mqtt import MQTTException
 from paho.mqtt.client import MQTT_ERR_SUCCESS, Client, ConnectFlags, DisconnectFlags
@@ -28,6 +27,7 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from ..config import Broker
+from ..parts import split_url
 from ..problem import ConfigProblem
 from . import Message, Presence, Receipt
 
@@ -44,17 +44,28 @@ _GARBLED = (
 _NO_SUBSCRIBERS = 0x10  # a success to MQTT: the broker took the message, and nobody was there to have it
 
 
+def address(url: str) -> tuple[str, int]:
+    """Host and port of `mqtt://host:port`.
+
+    Raises:
+        ConfigProblem: it is not of that form.
+    """
+    parts = split_url(url, "broker.url")
+    hint = "write mqtt://host:1883; user and password go to broker.username and broker.password_file"
+    try:
+        host, port = (parts.hostname or "").encode("idna").decode(), parts.port or 1883
+    except ValueError as error:
+        raise ConfigProblem(f"broker.url: {error}", hint=hint) from None
+    if parts.scheme != "mqtt" or not host or parts.username or parts.password:
+        raise ConfigProblem(f"broker.url is not of the form mqtt://host:port ({parts.scheme}://{host})", hint=hint)
+    return host, port
+
+
 class Mqtt:
     """See above."""
 
     def __init__(self, broker: Broker, presence: Presence) -> None:
-        parts = urlsplit(broker.url)
-        try:
-            self.host, self.port = parts.hostname or "", parts.port or 1883
-        except ValueError:
-            raise ConfigProblem(f"broker.url {broker.url!r}: not a port", hint="write mqtt://host:1883") from None
-        if not self.host:
-            raise ConfigProblem(f"broker.url {broker.url!r} names no host", hint="write mqtt://host:1883")
+        self.host, self.port = address(broker.url)
         self.password = _password(broker.password_file)
         self.broker = broker
         self.presence = presence
@@ -77,23 +88,29 @@ class Mqtt:
             client.connect(self.host, self.port, keepalive=self.broker.keepalive, clean_start=True)
         except OSError as error:
             raise ConnectionError(f"{self.host}:{self.port}: {error}") from None
-        deadline = time.monotonic() + _CONNECT_SECONDS
+        self._await_connack(time.monotonic() + _CONNECT_SECONDS)
+        for message in self.presence.online:
+            self.send(message)
+
+    def _await_connack(self, deadline: float) -> None:
         while self.connected is None:
             if time.monotonic() > deadline:
                 raise ConnectionError(f"{self.host}:{self.port} does not answer as an MQTT broker")
-            self._pump(0.1)
+            try:
+                self._pump(0.1)
+            except ConnectionError:
+                if self.connected is None:
+                    raise
         if self.connected.is_failure:
             raise ConnectionError(f"{self.host}:{self.port} turned us away: {self.connected}")
-        for message in self.presence.online:
-            self.send(message)
 
     def _new_client(self) -> Client:
         client = Client(CallbackAPIVersion.VERSION2, self.presence.client, protocol=MQTTProtocolVersion.MQTTv5)
         client.connect_timeout = _CONNECT_SECONDS
         if self.broker.username:
             client.username_pw_set(self.broker.username, self.password)
-        will = self.presence.offline
-        client.will_set(will.topic, will.payload, qos=1, retain=will.retain)
+        if (will := self.presence.offline) is not None:
+            client.will_set(will.topic, will.payload, qos=1, retain=will.retain)
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
         client.on_publish = self._on_publish
@@ -102,8 +119,13 @@ class Mqtt:
     def send(self, message: Message) -> None:
         assert self.client is not None  # the forwarder opens before it sends
         properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
-        properties.ContentType = "application/cloudevents+json" if message.sequence is not None else "text/plain"
-        info = self.client.publish(message.topic, message.payload, 1, message.retain, properties)
+        properties.ContentType = message.content_type
+        try:
+            info = self.client.publish(message.topic, message.payload, 1, message.retain, properties)
+        except ValueError as error:  # it can never be sent, now or later
+            if message.sequence is not None:
+                self.receipts.append(Receipt(message.sequence, str(error)))
+            return
         if info.rc != MQTT_ERR_SUCCESS:
             raise ConnectionError(f"publish failed with code {info.rc}")
         if message.sequence is not None:
@@ -124,8 +146,9 @@ class Mqtt:
             return
         if self.connected is not None and not self.connected.is_failure and not self.lost:
             with contextlib.suppress(ConnectionError, OSError):
-                self.send(self.presence.stopped)
-                self._pump(0.2)
+                if self.presence.stopped is not None:
+                    self.send(self.presence.stopped)
+                    self._pump(0.2)
                 self.client.disconnect()
         stream = self.client.socket()
         if stream is not None:
@@ -179,6 +202,6 @@ def _password(path: str) -> str | None:
         return None
     try:
         return Path(path).read_text().rstrip("\n")
-    except OSError as error:
-        hint = "make the file readable for the daemon, or mend broker.password_file"
-        raise ConfigProblem(f"{path}: {error.strerror}", hint=hint) from None
+    except (OSError, UnicodeDecodeError) as error:
+        hint = "make it a file of UTF-8 that the daemon may read, or mend broker.password_file"
+        raise ConfigProblem(f"broker.password_file {path}: {error}", hint=hint) from None

@@ -21,8 +21,11 @@ class Stdout:
 
     def send(self, message: Message) -> None:
         if message.sequence is not None:
-            sys.stdout.write(message.payload.decode() + "\n")
-            sys.stdout.flush()
+            try:
+                sys.stdout.write(message.payload.decode() + "\n")
+                sys.stdout.flush()
+            except OSError as error:
+                raise ConnectionError(f"standard output: {error}") from None
             self.receipts.append(Receipt(message.sequence))
 
     def wait(self, seconds: float) -> list[Receipt]:

@@ -6,10 +6,9 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
-from urllib.parse import urlsplit
 
 from ..frame import Frame
-from ..parts import choose
+from ..parts import choose, split_url
 
 SOURCES = {"file": ".file:File"}
 
@@ -31,5 +30,5 @@ def load(camera: str, url: str, base: Path) -> Source:
     Raises:
         ConfigProblem: the scheme is unknown, or the rest of the URL does not suit it.
     """
-    source: Source = choose(__package__, SOURCES, urlsplit(url).scheme, "source")(camera, url, base)
+    source: Source = choose(__package__, SOURCES, split_url(url, "source").scheme, "source")(camera, url, base)
     return source

@@ -22,13 +22,14 @@ import cv2
 import msgspec
 from numpy.typing import NDArray
 
+from .. import picture
 from ..frame import Frame
 from ..problem import ConfigProblem, MachineProblem
 
 log = logging.getLogger(__name__)
 
-IMAGES = frozenset({".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 _RATE = 10.0
+_MOST = 1000.0
 
 
 class _Query(msgspec.Struct, forbid_unknown_fields=True):
@@ -47,8 +48,9 @@ class File:
             self.query = msgspec.convert(dict(parse_qsl(parts.query, keep_blank_values=True)), _Query, strict=False)
         except msgspec.ValidationError as error:
             raise ConfigProblem(f"source {url}: {error}", hint="a file: source takes fps= and loop=") from None
-        if self.query.fps is not None and self.query.fps < 0:
-            raise ConfigProblem(f"source {url}: fps is below 0", hint="give frames per second, or 0 for no pause")
+        if self.query.fps is not None and not 0 <= self.query.fps <= _MOST:
+            hint = f"give frames per second, up to {_MOST:.0f}, or 0 for no pause"
+            raise ConfigProblem(f"source {url}: fps is {self.query.fps:g}", hint=hint)
         self.images = self._images()
         if not self.images and not self.path.is_file():
             raise ConfigProblem(f"source {url}: no video or images at {self.path}", hint="check the path")
@@ -60,7 +62,7 @@ class File:
             found = self.path.parent.glob(self.path.name)
         else:
             found = [self.path]
-        return sorted(path for path in found if path.suffix.lower() in IMAGES and path.is_file())
+        return sorted(path for path in found if path.suffix.lower() in picture.SUFFIXES and path.is_file())
 
     def frames(self, stop: threading.Event) -> Iterator[Frame]:
         number = 0
@@ -84,9 +86,10 @@ class File:
     def _pictures(self) -> Iterator[tuple[NDArray[Any], float]]:
         """Each picture with the rate at which it was taken."""
         for path in self.images:
-            image = cv2.imread(str(path), cv2.IMREAD_COLOR)
-            if image is None:
-                log.warning("%s cannot be read as an image and is left out", path)
+            try:
+                image = picture.read(path)
+            except ConfigProblem as problem:
+                log.warning("%s; it is left out", problem.message)
             else:
                 yield image, _RATE
         if self.images:
