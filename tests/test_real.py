@@ -34,8 +34,12 @@ def test_a_set_is_built_verified_and_run(name, tmp_path, vedette):
     config = tmp_path / "config"
     (config / "cameras").mkdir(parents=True)
     (config / "vedette.toml").write_text('[broker]\nurl = "stdout:"\n')
+    threshold = (
+        facts["threshold"]["score"] / 2
+    )  # low enough that there are events, whatever the held-out series was like
     (config / "cameras" / "line.toml").write_text(
-        f'source = "file:{SETS / name / "defect"}?fps=0"\nbundle = "{facts["bundle"]}"\n[[rules]]\nuse = "presence"\n'
+        f'source = "file:{SETS / name / "defect"}?fps=0"\nbundle = "{facts["bundle"]}"\n'
+        f'[[rules]]\nuse = "presence"\nthreshold = {threshold}\n'
     )
     run = vedette("run", "line", "--config", config, **home)
     assert run.returncode == 0, run.stderr

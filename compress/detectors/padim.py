@@ -1,22 +1,24 @@
-"""PaDiM with a diagonal covariance, written as a graph that an integer back end can run.
+"""PaDiM, written as a graph that an integer back end can run.
 
-Defard et al., "PaDiM: a Patch Distribution Modeling Framework for Anomaly Detection and Localization" (2020): at
-every position of a feature map, learn how good parts vary; the anomaly is the Mahalanobis distance from that. The
-full covariance needs a matrix per position (7.8 MB at 28 x 28 and 100 channels); the diagonal needs two numbers per
-channel and position, and on solar cells its AUROC is within 0.01.
+Defard et al., "PaDiM: a Patch Distribution Modeling Framework for Anomaly Detection and Localization" (2020): at every
+position of a feature map, learn how good parts vary; the anomaly is the Mahalanobis distance from that. The original
+keeps a covariance matrix per position: 7.8 MB at 28 x 28 and 100 channels, and far more numbers than a few hundred
+images can tell. Here a position has its own mean and variances, and the correlations between channels are one matrix
+per level, shared by all positions: a 1 x 1 convolution.
 
-Here each tapped level is measured at its own resolution, and the distances are added: with a diagonal covariance the
-distance is a sum over channels, so nothing is lost by never joining the feature maps, and the deep, wide level stays
-small.
+Each tapped level is measured at its own resolution, and the distances are added, so that the feature maps are never
+joined and the deep, wide level stays small.
 
     centre    + constant per channel and position     first, so that int8 need only span what varies
     pool      depthwise 3 x 3 mean, in units of the channel's standard deviation; per-channel weights keep it exact
     scale     x constant per channel and position
+    whiten    1 x 1 convolution that takes the correlations out
     distance  clip, square, mean over channels
 
 A deviation counts up to LIMIT standard deviations per channel, so that one channel's outlier can neither decide alone
-nor eat the integer range. With few images a position's variance is uncertain, so it is shrunk towards its channel's
-by the weight of PRIOR images.
+nor eat the integer range. What few images cannot tell is shrunk: a position's variance towards its channel's, by the
+weight of PRIOR images, and the correlations towards none, by the share SHRINK (Ledoit and Wolf, "A well-conditioned
+estimator for large-dimensional covariance matrices", 2004).
 """
 
 from __future__ import annotations
@@ -30,7 +32,8 @@ from torch.nn import functional
 from ..backbone import Backbone
 
 LIMIT = 5.0
-PRIOR = 10.0
+PRIOR = 40.0
+SHRINK = 0.3
 FLOOR = 1e-3
 GRID = 8  # pixels of the input per cell of the anomaly map
 
@@ -46,11 +49,12 @@ class Level(nn.Module):
         before = 1 if stride == 1 else 0  # TensorFlow's SAME padding, as in the backbone
         self.pad = nn.ZeroPad2d((before, 1, before, 1))
         self.pool = nn.Conv2d(channels, channels, 3, stride, groups=channels, bias=False)
+        self.whiten = nn.Conv2d(channels, channels, 1, bias=False)
         self.mean = nn.Conv2d(channels, 1, 1, bias=False)
         nn.init.constant_(self.pool.weight, 1 / 9)
         nn.init.constant_(self.mean.weight, 1 / channels)
         self.images = 0
-        self.features = self.total = self.squares = torch.zeros(())
+        self.features = self.total = self.products = torch.zeros(())
 
     def observe(self, features: Tensor) -> None:
         """Takes in N x C x H x W features of good parts."""
@@ -58,19 +62,27 @@ class Level(nn.Module):
         self.images += len(features)
         self.features = self.features + features.double().sum(dim=0)
         self.total = self.total + pooled.sum(dim=0)
-        self.squares = self.squares + pooled.square().sum(dim=0)
+        self.products = self.products + torch.einsum("nchw,ndhw->cdhw", pooled, pooled)
 
     def settle(self) -> None:
         """Turns what was observed into the constants of the graph."""
-        variance = (self.squares / self.images - (self.total / self.images).square()).clamp(min=0)
+        mean = self.total / self.images
+        covariance = self.products / self.images - torch.einsum("chw,dhw->cdhw", mean, mean)
+        variance = torch.einsum("cchw->chw", covariance).clamp(min=0)
         shared = variance.mean(dim=(1, 2), keepdim=True).clamp(min=FLOOR**2)
         variance = (self.images * variance + PRIOR * shared) / (self.images + PRIOR)
+        spread = variance.sqrt()
+        correlation = (covariance / torch.einsum("chw,dhw->cdhw", spread, spread)).mean(dim=(2, 3))
+        independent = torch.eye(len(correlation), dtype=torch.float64) * correlation.diagonal().mean()
+        values, vectors = torch.linalg.eigh((1 - SHRINK) * correlation + SHRINK * independent)
+        self.whiten.weight.copy_((vectors / values.clamp(min=FLOOR).sqrt() @ vectors.T)[..., None, None])
         self.pool.weight /= shared.sqrt().float()[..., None]
         self.register_buffer("centre", -(self.features / self.images).float()[None])
-        self.register_buffer("gain", (shared / variance).sqrt().float()[None])
+        self.register_buffer("gain", (shared.sqrt() / spread).float()[None])
 
     def forward(self, features: Tensor) -> Tensor:
-        deviation = (self.pool(self.pad(features + self.centre)) * self.gain).clamp(-LIMIT, LIMIT)
+        scaled = self.pool(self.pad(features + self.centre)) * self.gain
+        deviation = self.whiten(scaled).clamp(-LIMIT, LIMIT)
         distance: Tensor = self.mean(deviation * deviation)
         return distance
 
