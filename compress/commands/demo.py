@@ -27,7 +27,7 @@ from . import screen
     help="Divides the cells into fit, calibrate, threshold and test.",
 )
 @click.option(
-    "--fps", default=30.0, show_default=True, type=click.FloatRange(0, 1000), help="Cells a second; 0: as fast as they go."
+    "--fps", default=30.0, show_default=True, type=click.FloatRange(0, 1000), help="Cells a second; 0: no pause."
 )
 @click.option("--broker", metavar="URL", help="Use this MQTT 5 broker. [default: an embedded one on a free port]")
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the figures to this file.")
