@@ -112,15 +112,18 @@ class Daemon:
         self.stop.set()
 
     def _backend(self) -> backends.Backend:
-        if self.settings.backend == "auto":
-            backend = backends.fastest(self.bundle, self.settings.threads)
-        else:
-            backend = backends.load(self.settings.backend, self.bundle, self.settings.threads)
-        if not reproduces(self.bundle, backend):
+        """The back end that the camera's file names, or the fastest that computes what the workshop computed."""
+        name, threads = self.settings.backend, self.settings.threads
+        loaded = backends.available(self.bundle, threads) if name == "auto" else {}
+        candidates = list(loaded.values()) or [backends.load(name, self.bundle, threads)]
+        right = [backend for backend in candidates if reproduces(self.bundle, backend)]
+        if not right:
+            versions = " and ".join(backend.version for backend in candidates)
             raise BundleProblem(
-                f"{self.settings.bundle}: {backend.version} does not reproduce the bundle's golden outputs",
+                f"{self.settings.bundle}: the bundle's golden outputs are not reproduced by {versions}",
                 hint="run vedette verify on this machine; another version of the back end may be needed",
             )
+        backend = backends.fastest(right, self.bundle.golden("image")[:1])
         log.info("%s on %s", self.bundle.manifest.model_id, backend.version)
         return backend
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import hypothesis
 import numpy as np
 import pytest
 from paho.mqtt.client import Client, MQTTMessage
@@ -29,6 +30,10 @@ from vedette.compress.build import Built, build
 from vedette.runtime import keys
 from vedette.runtime.bundle import Bundle
 from vedette.runtime.keys import Keyring
+
+# The same examples on every machine, however slow it is.
+hypothesis.settings.register_profile("vedette", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("vedette")
 
 ROOT = Path(__file__).parent.parent
 DATA = ROOT.parent / "shared" / "data"

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import io
+
+import numpy as np
 import pytest
 
-from vedette.runtime import config
+from vedette.compress import pack
+from vedette.runtime import config, keys
 from vedette.runtime.problem import ConfigProblem
 
 DEVICE = '[device]\nname = "box"\n[broker]\nurl = "mqtt://localhost"\n'
@@ -188,3 +192,15 @@ def test_a_folder_that_cannot_be_written_exits_4(ready, vedette):
     done = vedette("run", "door", "--config", ready.folder)
     assert done.returncode == 4
     assert "remedy" in done.stderr
+
+
+def test_a_bundle_that_this_machine_computes_otherwise_exits_3(ready, line, vedette, bundle, key_folder):
+    """Signed and whole, but its golden outputs are another model's: no back end that gives other scores may run."""
+    golden = np.load(io.BytesIO(bundle.members["golden/score.npy"]))
+    members = bundle.members | pack.golden({"score": 255 - golden})
+    _, content = pack.sign(bundle.manifest, members, keys.read_private(key_folder / "vedette.key"))
+    ready.bundle = ready.folder / "other.vedette"
+    ready.bundle.write_bytes(content)
+    for backend in ("auto", "onnx"):
+        ready.configure(f"file:{line}?fps=0", "mqtt://127.0.0.1:1", backend=backend)
+        fails(ready, vedette, 3, "golden outputs are not reproduced by", "onnxruntime")

@@ -71,7 +71,7 @@ def test_a_small_sample_promises_no_more_than_it_can():
 floats = st.floats(-4, 4, width=32)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(0, 2**32 - 1))
 def test_no_input_leaves_the_interval(seed):
     """A clip, a square, a convolution, a sum, an enlargement and a maximum, on random inputs far outside the clip."""

@@ -19,7 +19,7 @@ from vedette.compress import tflite
 from vedette.compress.tflite.operators import OPERATORS
 from vedette.runtime.problem import Problem
 
-EXAMPLES = settings(max_examples=40, deadline=None, derandomize=True)
+EXAMPLES = settings(max_examples=40)
 seeds = st.integers(0, 2**32 - 1)
 
 
