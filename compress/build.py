@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from vedette.runtime.manifest import ONNX, TFLITE, Manifest
 from vedette.runtime.problem import written_in
+from vedette.runtime.verify import Track
 
 from . import backbone, dataset, detectors, features, measure, pack, report, threshold
 from . import goal as goals
@@ -33,7 +34,6 @@ from .dataset import Split
 from .detectors import Detector
 from .export import feature_names, to_onnx, with_constants_of
 from .goal import Goal, Verdict
-from .measure import Track
 from .techniques.quantise import Quantise
 
 FALSE_ALARM_RATE = 0.01  # where the goal does not say
@@ -82,7 +82,7 @@ def build(
 
     say(f"setting the threshold with {len(images.threshold)} good images")
     held_out = measure.see(candidate.runners[INT8_ONNX], images.threshold)
-    step = candidate.manifest.outputs[1].scale
+    step = candidate.manifest.output("score").scale
     line = threshold.choose(held_out.scores, step, goal.goal.false_alarm_rate or FALSE_ALARM_RATE)
 
     say(f"measuring on {len(images.test)} good and {len(images.defect)} defective images")

@@ -22,7 +22,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vedette.runtime import picture
-from vedette.runtime.frame import Frame
 from vedette.runtime.manifest import Input
 from vedette.runtime.preprocess import Preprocess
 from vedette.runtime.problem import ConfigProblem
@@ -103,7 +102,7 @@ def tensors(paths: Iterable[Path], spec: Input) -> Iterator[NDArray[Any]]:
     """Images as a model takes them, through the runtime's preprocessing: 1 x height x width x 3, u8."""
     preprocess = Preprocess(spec)
     for path in paths:
-        yield preprocess(Frame("", 0, 0.0, picture.read(path)))
+        yield preprocess(picture.read(path))
 
 
 def read_mask(path: Path) -> NDArray[Any]:

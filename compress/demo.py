@@ -28,9 +28,10 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from vedette.runtime import picture
 from vedette.runtime.problem import MachineProblem
 from vedette.runtime.sinks.mqtt import address
+from vedette.runtime.verify import Track
 
 from .build import Built
-from .measure import Track
+from .report import MODELS
 
 BLOCK = 60  # cells in file order that stay together
 JPEG_QUALITY = 95  # what OpenCV writes unless told otherwise
@@ -192,7 +193,7 @@ def outcome(built: Built, frames: list[Path], received: Received, published: int
     quality = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
     measured = built.manifest.measured
     return {
-        **{f"{what}_{name}": measured[f"{what}_{name}"] for what in ("auroc", "ms", "bytes") for name in _MODELS},
+        **{f"{what}_{name}": measured[f"{what}_{name}"] for what in ("auroc", "ms", "bytes") for name in MODELS},
         "parity_max_steps": measured["parity_max_steps"],
         "frames": len(frames),
         "events_published": published,
@@ -204,6 +205,3 @@ def outcome(built: Built, frames: list[Path], received: Received, published: int
         "bytes_frames": sum(len(cv2.imencode(".jpg", picture.read(path), quality)[1]) for path in frames),
         "bundle": str(built.bundle),
     }
-
-
-_MODELS = ("fp32", "int8_onnx", "int8_tflite")

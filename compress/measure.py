@@ -6,7 +6,7 @@ ONNX Runtime behind the same preprocessing, on one thread like the others.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -21,23 +21,21 @@ from vedette.devices import this_machine
 from vedette.runtime import picture
 from vedette.runtime.accuracy import auroc, auroc_interval
 from vedette.runtime.backends import Backend
-from vedette.runtime.frame import Frame
 from vedette.runtime.manifest import Input, Manifest
 from vedette.runtime.preprocess import Preprocess
 from vedette.runtime.stopwatch import interleaved
+from vedette.runtime.verify import Track
 
 from . import dataset
 from .dataset import Split
 from .threshold import Threshold
 
-Track = Callable[[Iterable[Any], str], Iterable[Any]]
-
 
 class Runner(Protocol):
     """A model behind its preprocessing."""
 
-    def __call__(self, frame: Frame) -> tuple[NDArray[Any], float]:
-        """The anomaly map, h x w, and the score, both as real numbers."""
+    def __call__(self, image: NDArray[Any]) -> tuple[NDArray[Any], float]:
+        """H x W x 3, uint8, blue-green-red -> the anomaly map, h x w, and the score, both as real numbers."""
 
 
 class Integer:
@@ -48,8 +46,8 @@ class Integer:
         self.backend = backend
         self.outputs = {output.name: output for output in manifest.outputs}
 
-    def __call__(self, frame: Frame) -> tuple[NDArray[Any], float]:
-        integers = self.backend.run(self.preprocess(frame))
+    def __call__(self, image: NDArray[Any]) -> tuple[NDArray[Any], float]:
+        integers = self.backend.run(self.preprocess(image))
         real = {
             name: output.scale * (integers[name].astype(np.float32) - output.zero_point)
             for name, output in self.outputs.items()
@@ -68,8 +66,8 @@ class Float:
         self.preprocess = Preprocess(msgspec.structs.replace(spec, mean=0.0, std=1.0, scale=1.0, zero_point=0))
         self.spec = spec
 
-    def __call__(self, frame: Frame) -> tuple[NDArray[Any], float]:
-        pixels = self.preprocess(frame).transpose(0, 3, 1, 2).astype(np.float32)
+    def __call__(self, image: NDArray[Any]) -> tuple[NDArray[Any], float]:
+        pixels = self.preprocess(image).transpose(0, 3, 1, 2).astype(np.float32)
         anomaly_map, score = self.session.run(None, {self.spec.name: (pixels - self.spec.mean) / self.spec.std})
         return anomaly_map[0, 0], float(score[0])
 
@@ -82,7 +80,7 @@ class Seen(msgspec.Struct, frozen=True):
 
 
 def see(runner: Runner, paths: Iterable[Path]) -> Seen:
-    results = [runner(Frame("", 0, 0.0, picture.read(path))) for path in paths]
+    results = [runner(picture.read(path)) for path in paths]
     return Seen([each for each, _ in results], np.array([score for _, score in results]))
 
 
@@ -150,8 +148,8 @@ def _enlarge(anomaly_map: NDArray[Any], size: int) -> NDArray[Any]:
 
 def speed(runners: dict[str, Runner], path: Path, rounds: int = 100) -> dict[str, float]:
     """Milliseconds of one frame, preprocessing included, taken in turn: medians `ms_…`, 95th percentiles `p95_ms_…`."""
-    frame = Frame("", 0, 0.0, picture.read(path))
-    timings = interleaved({name: partial(runner, frame) for name, runner in runners.items()}, rounds)
+    image = picture.read(path)
+    timings = interleaved({name: partial(runner, image) for name, runner in runners.items()}, rounds)
     return {
         **{f"ms_{name}": timing.median for name, timing in timings.items()},
         **{f"p95_ms_{name}": timing.p95 for name, timing in timings.items()},

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from . import archive
 from .keys import Keyring
 from .manifest import FORMAT, Manifest
-from .problem import BundleProblem
+from .problem import BundleProblem, written_in
 
 MANIFEST, SIGNATURE = "manifest.json", "manifest.sig"
 GOLDEN = "golden"
@@ -46,12 +46,9 @@ class Bundle:
             text, signature = members.pop(MANIFEST), members.pop(SIGNATURE)
         except KeyError as missing:
             raise BundleProblem(f"{path}: no {missing.args[0]} inside", hint=hint) from None
-        try:
+        with written_in(path, BundleProblem):
             keyring.check(_signer(text), text, signature)
-        except BundleProblem as problem:
-            raise BundleProblem(f"{path}: {problem.message}", hint=problem.hint) from None
-
-        manifest = _manifest(path, text)
+            manifest = _manifest(text)
         if set(members) != set(manifest.files):
             odd = ", ".join(sorted(set(members) ^ set(manifest.files)))
             raise BundleProblem(f"{path}: members and manifest disagree about {odd}", hint=hint)
@@ -83,14 +80,14 @@ def _signer(text: bytes) -> str:
         raise BundleProblem("the manifest names no signer", hint="build the bundle again") from None
 
 
-def _manifest(path: Path, text: bytes) -> Manifest:
+def _manifest(text: bytes) -> Manifest:
     try:
         found = msgspec.json.decode(text, type=dict[str, Any]).get("format")
         if found != FORMAT:
             raise BundleProblem(
-                f"{path}: bundle format {found}, and this runtime reads {FORMAT}",
+                f"bundle format {found}, and this runtime reads {FORMAT}",
                 hint="upgrade vedette on this machine",
             )
         return msgspec.json.decode(text, type=Manifest)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise BundleProblem(f"{path}: manifest.json: {error}", hint="build the bundle again") from None
+        raise BundleProblem(f"manifest.json: {error}", hint="build the bundle again") from None

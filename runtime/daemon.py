@@ -57,7 +57,7 @@ class Daemon:
         self.head = heads.load(manifest)
         topics = Topics.of(settings)
         with written_in(settings.device_file):
-            sink = sinks.load(settings.broker, self._presence(topics))
+            sink = sinks.load(settings.broker, self._identity(topics))
         self.outbox = Outbox(settings.state / settings.camera / "outbox.db", settings.outbox.max_bytes)
         self.forwarder = Forwarder(self.outbox, sink, topics)
         self.notifier = Notifier()
@@ -90,7 +90,7 @@ class Daemon:
 
     def observe(self, frame: Frame) -> None:
         """One frame, from pixels to the outbox."""
-        seen = self.head(self.backend.run(self.preprocess(frame)))
+        seen = self.head(self.backend.run(self.preprocess(frame.pixels)))
         for rule in self.rules:
             self.record(*rule.observe(frame, seen))
         self.frames += 1
@@ -143,7 +143,7 @@ class Daemon:
                 raise ConfigProblem(f"{where}: a second rule named {loaded[-1].name!r}", hint=hint)
         return loaded
 
-    def _presence(self, topics: Topics) -> sinks.Presence:
+    def _identity(self, topics: Topics) -> sinks.Identity:
         """What others see of this daemon at the broker, beside its events."""
         camera, manifest = self.settings.camera, self.bundle.manifest
         info = {
@@ -160,7 +160,7 @@ class Daemon:
             for name in ("online", "offline", "stopped")
         }
         about = sinks.Message(topics.info(camera), msgspec.json.encode(info), True, content_type="application/json")
-        return sinks.Presence(
+        return sinks.Identity(
             client=f"vedette-{self.settings.device.name}-{camera}",
             online=(state["online"], about),
             offline=state["offline"],

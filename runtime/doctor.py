@@ -93,7 +93,7 @@ def _keyring(folder: Path | None) -> Finding:
 
 def _broker(settings: Config) -> Finding:
     try:
-        sink = sinks.load(settings.broker, sinks.Presence(f"vedette-{settings.device.name}-doctor", ()))
+        sink = sinks.load(settings.broker, sinks.Identity(f"vedette-{settings.device.name}-doctor", ()))
         sink.open()
     except (ConnectionError, Problem) as error:
         return Finding("broker", False, str(error), "check broker.url, and that the broker runs")

@@ -16,14 +16,19 @@ TOLERANCE_STEPS_TFLITE_RUNTIME = 12
 def difference(bundle: Bundle, backend: Backend) -> int:
     """The largest difference between `backend` and the golden outputs, in integer steps."""
     images = bundle.golden("image")
+    golden = {output.name: bundle.golden(output.name).astype(int) for output in bundle.manifest.outputs}
     largest = 0
     for index in range(len(images)):
         for name, output in backend.run(images[index : index + 1]).items():
-            golden = bundle.golden(name)[index].reshape(output.shape)
-            largest = max(largest, int(np.abs(output.astype(int) - golden.astype(int)).max()))
+            largest = max(largest, int(np.abs(output.astype(int) - golden[name][index].reshape(output.shape)).max()))
     return largest
 
 
-def reproduces(bundle: Bundle, backend: Backend) -> bool:
+def tolerance(backend: Backend) -> int:
+    """The difference, in integer steps, up to which `backend` is right."""
     old = backend.version.startswith("tflite-runtime")
-    return difference(bundle, backend) <= (TOLERANCE_STEPS_TFLITE_RUNTIME if old else TOLERANCE_STEPS)
+    return TOLERANCE_STEPS_TFLITE_RUNTIME if old else TOLERANCE_STEPS
+
+
+def reproduces(bundle: Bundle, backend: Backend) -> bool:
+    return difference(bundle, backend) <= tolerance(backend)

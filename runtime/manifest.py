@@ -92,6 +92,9 @@ class Manifest(_Strict, frozen=True):
     files: dict[str, Member]
     """Every member but manifest.json and manifest.sig."""
 
+    def output(self, name: str) -> Output:
+        return next(output for output in self.outputs if output.name == name)
+
     @property
     def model_id(self) -> str:
         """Name, release and the beginning of the ONNX model's digest, as in `cells:3:0f9c2ab1`."""

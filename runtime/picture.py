@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,12 @@ def find(folder: Path) -> list[Path]:
     """
     if not folder.is_dir():
         raise ConfigProblem(f"{folder}: no such folder", hint="it should hold images")
-    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+    found = among(folder.rglob("*"))
     if not found:
         raise ConfigProblem(f"{folder}: no images in it", hint=f"images end in {', '.join(sorted(SUFFIXES))}")
     return found
+
+
+def among(paths: Iterable[Path]) -> list[Path]:
+    """Those of `paths` that are image files by their suffix, in order."""
+    return sorted(path for path in paths if path.suffix.lower() in SUFFIXES and path.is_file())

@@ -12,12 +12,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from .frame import Frame
 from .manifest import Input
 
 
 class Preprocess:
-    """Frame -> 1 x height x width x 3, u8."""
+    """H x W x 3, uint8, blue-green-red -> 1 x height x width x 3, u8, red-green-blue."""
 
     def __init__(self, spec: Input) -> None:
         self.size = (spec.width, spec.height)
@@ -25,8 +24,8 @@ class Preprocess:
         integers = np.clip(np.rint(real / spec.scale) + spec.zero_point, 0, 255).astype(np.uint8)
         self.table = None if np.array_equal(integers, np.arange(256)) else integers
 
-    def __call__(self, frame: Frame) -> NDArray[Any]:
-        pixels: Any = frame.pixels
+    def __call__(self, image: NDArray[Any]) -> NDArray[Any]:
+        pixels: Any = image
         if (pixels.shape[1], pixels.shape[0]) != self.size:
             pixels = cv2.resize(pixels, self.size, interpolation=cv2.INTER_AREA)
         pixels = cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)

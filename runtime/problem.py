@@ -40,9 +40,9 @@ class MachineProblem(Problem):
 
 
 @contextmanager
-def written_in(place: object) -> Iterator[None]:
-    """Says of each ConfigProblem from inside that it was written in `place`."""
+def written_in(place: object, kind: type[Problem] = ConfigProblem) -> Iterator[None]:
+    """Says of each problem of the `kind` from inside that it was written in `place`."""
     try:
         yield
-    except ConfigProblem as problem:
-        raise ConfigProblem(f"{place}: {problem.message}", problem.hint) from None
+    except kind as problem:
+        raise kind(f"{place}: {problem.message}", problem.hint) from None

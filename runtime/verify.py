@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -14,11 +15,11 @@ from . import heads, picture
 from .accuracy import auroc, auroc_interval
 from .backends import Backend, available
 from .bundle import Bundle
-from .frame import Frame
-from .golden import difference, reproduces
+from .golden import difference, tolerance
 from .preprocess import Preprocess
 
-Track = Callable[[Iterable[Path], str], Iterable[Path]]
+Track = Callable[[Iterable[Any], str], Iterable[Any]]
+"""Wraps what a loop goes through, to show its progress under a label."""
 
 
 class Golden(msgspec.Struct, frozen=True):
@@ -55,8 +56,8 @@ def score(bundle: Bundle, backend: Backend, paths: Iterable[Path]) -> list[float
     """
     preprocess, head = Preprocess(bundle.manifest.input), heads.load(bundle.manifest)
     scores = []
-    for number, path in enumerate(paths):
-        predictions = head(backend.run(preprocess(Frame("", number, 0.0, picture.read(path)))))
+    for path in paths:
+        predictions = head(backend.run(preprocess(picture.read(path))))
         scores.append(max(prediction.score for prediction in predictions))
     return scores
 
@@ -70,10 +71,10 @@ def verify(bundle: Bundle, data: Path | None = None, track: Track = lambda paths
         track: wraps each list of images, to show progress; the second argument is a label
     """
     loaded = available(bundle)
-    golden = {
-        name: Golden(backend.version, difference(bundle, backend), reproduces(bundle, backend))
-        for name, backend in loaded.items()
-    }
+    golden = {}
+    for name, backend in loaded.items():
+        steps = difference(bundle, backend)
+        golden[name] = Golden(backend.version, steps, steps <= tolerance(backend))
     report = Report(
         bundle=str(bundle.path),
         model=bundle.manifest.model_id,

@@ -35,9 +35,6 @@ from vedette.runtime.keys import Keyring
 hypothesis.settings.register_profile("vedette", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("vedette")
 
-ROOT = Path(__file__).parent.parent
-DATA = ROOT.parent / "shared" / "data"
-
 GOAL = """\
 name = "weave"
 task = "anomaly"

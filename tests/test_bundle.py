@@ -126,7 +126,7 @@ def test_only_the_one_form_is_accepted(tmp_path, keyring, built, members, change
     refused(tmp_path, keyring, content, "not a bundle", "no member accounts", "compressed", "twice")
 
 
-def test_a_giant_is_refused_unread(tmp_path, keyring, monkeypatch):
+def test_a_giant_is_refused_unread(tmp_path, keyring):
     path = tmp_path / "giant.vedette"
     with path.open("wb") as file:
         file.truncate(archive.MAX_BYTES + 1)

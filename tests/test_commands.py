@@ -164,36 +164,36 @@ def test_an_interrupted_build_says_so(product, tmp_path):
     assert not list(tmp_path.glob("weave*"))
 
 
-def test_systemd_is_told(device, line, tmp_path, monkeypatch):
-    """READY comes before anything is watched, WATCHDOG while frames come, STOPPING at the end."""
+@pytest.fixture
+def systemd(tmp_path, monkeypatch):
+    """The end of $NOTIFY_SOCKET that systemd holds; the watchdog wants to be fed every 0.2 s."""
     address = str(tmp_path / "notify")
+    monkeypatch.setenv("NOTIFY_SOCKET", address)
+    monkeypatch.setenv("WATCHDOG_USEC", "200000")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ear:
         ear.bind(address)
         ear.settimeout(30)
-        monkeypatch.setenv("NOTIFY_SOCKET", address)
-        monkeypatch.setenv("WATCHDOG_USEC", "400000")
-        device.configure(f"file:{line}?fps=20&loop=true", "mqtt://127.0.0.1:1")
-        process = device.start()
-        heard = [ear.recv(100).decode() for _ in range(4)]
-        process.send_signal(signal.SIGTERM)
-        while heard[-1] != "STOPPING=1":
-            heard.append(ear.recv(100).decode())
+        yield ear
+
+
+def test_systemd_is_told(device, line, systemd):
+    """READY comes before anything is watched, WATCHDOG while frames come, STOPPING at the end."""
+    device.configure(f"file:{line}?fps=20&loop=true", "mqtt://127.0.0.1:1")
+    process = device.start()
+    heard = [systemd.recv(100).decode() for _ in range(4)]
+    process.send_signal(signal.SIGTERM)
+    while heard[-1] != "STOPPING=1":
+        heard.append(systemd.recv(100).decode())
     assert heard[0] == "READY=1"
     assert set(heard[1:-1]) == {"WATCHDOG=1"}, "a broker that is away is healthy"
 
 
-def test_no_frames_no_watchdog(device, line, tmp_path, monkeypatch):
+def test_no_frames_no_watchdog(device, line, systemd):
     """A source that stands still stops the pings: the watchdog is fed by progress, not by a timer."""
-    address = str(tmp_path / "notify")
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ear:
-        ear.bind(address)
-        ear.settimeout(30)
-        monkeypatch.setenv("NOTIFY_SOCKET", address)
-        monkeypatch.setenv("WATCHDOG_USEC", "200000")
-        device.configure(f"file:{line}?fps=0.1", "mqtt://127.0.0.1:1")
-        device.start()
-        assert ear.recv(100) == b"READY=1"
-        assert ear.recv(100) == b"WATCHDOG=1"
-        ear.settimeout(1.5)
-        with pytest.raises(TimeoutError):
-            ear.recv(100)
+    device.configure(f"file:{line}?fps=0.1", "mqtt://127.0.0.1:1")
+    device.start()
+    assert systemd.recv(100) == b"READY=1"
+    assert systemd.recv(100) == b"WATCHDOG=1"
+    systemd.settimeout(1.5)
+    with pytest.raises(TimeoutError):
+        systemd.recv(100)

@@ -68,8 +68,6 @@ def test_a_small_sample_promises_no_more_than_it_can():
 
 # Interval arithmetic
 
-floats = st.floats(-4, 4, width=32)
-
 
 @settings(max_examples=60)
 @given(st.integers(0, 2**32 - 1))

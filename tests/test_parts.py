@@ -25,7 +25,7 @@ from vedette.runtime.heads import HEADS
 from vedette.runtime.prediction import Prediction
 from vedette.runtime.problem import ConfigProblem
 from vedette.runtime.rules import RULES, Context
-from vedette.runtime.sinks import SINKS, Message, Presence
+from vedette.runtime.sinks import SINKS, Identity, Message
 from vedette.runtime.sources import SOURCES
 
 TABLES = [
@@ -101,7 +101,7 @@ def test_a_head_turns_outputs_into_predictions(bundle, task):
 
 
 def test_the_anomaly_head_boxes_what_is_above_the_threshold(bundle):
-    score, anomaly_map = (next(o for o in bundle.manifest.outputs if o.name == name) for name in ("score", "map"))
+    score, anomaly_map = bundle.manifest.output("score"), bundle.manifest.output("map")
     height, width = anomaly_map.shape[-2:]
     integers = np.zeros(anomaly_map.shape, np.uint8)
     integers[..., 2:4, 5] = 255
@@ -155,7 +155,7 @@ def test_a_rule_replays_exactly(name):
 # Sinks
 
 WILL = Message("test/availability", b"offline", retain=True)
-PRESENCE = Presence("client", (Message("test/availability", b"online", retain=True),), WILL, WILL)
+IDENTITY = Identity("client", (Message("test/availability", b"online", retain=True),), WILL, WILL)
 
 
 @pytest.fixture
@@ -166,7 +166,7 @@ def urls(broker):
 
 @pytest.mark.parametrize("scheme", SINKS)
 def test_a_sink_acknowledges_every_message_once(urls, scheme, eventually, capsys):
-    sink = sinks.load(Broker(url=urls[scheme]), PRESENCE)
+    sink = sinks.load(Broker(url=urls[scheme]), IDENTITY)
     sink.open()
     for number in range(20):
         sink.send(Message("test/evt", json.dumps({"n": number}).encode(), sequence=number))
@@ -180,7 +180,7 @@ def test_a_sink_acknowledges_every_message_once(urls, scheme, eventually, capsys
 
 @pytest.mark.parametrize("scheme", SINKS)
 def test_a_sink_can_be_woken(urls, scheme):
-    sink = sinks.load(Broker(url=urls[scheme]), PRESENCE)
+    sink = sinks.load(Broker(url=urls[scheme]), IDENTITY)
     sink.open()
     sink.wait(0.5)
     woken = threading.Event()
@@ -200,7 +200,7 @@ def test_a_sink_can_be_woken(urls, scheme):
 
 def test_mqtt_says_why_it_cannot_connect():
     with pytest.raises(ConnectionError, match=r"127\.0\.0\.1:1"):
-        sinks.load(Broker(url="mqtt://127.0.0.1:1"), PRESENCE).open()
+        sinks.load(Broker(url="mqtt://127.0.0.1:1"), IDENTITY).open()
 
 
 @pytest.mark.parametrize(
@@ -217,14 +217,14 @@ def test_mqtt_survives_what_is_no_broker(answer):
             connection.close()
 
         threading.Thread(target=reply, daemon=True).start()
-        sink = sinks.load(Broker(url=f"mqtt://127.0.0.1:{server.getsockname()[1]}"), PRESENCE)
+        sink = sinks.load(Broker(url=f"mqtt://127.0.0.1:{server.getsockname()[1]}"), IDENTITY)
         with pytest.raises(ConnectionError):
             sink.open()
         sink.close()
 
 
 def test_mqtt_notices_a_broker_that_dies(urls, broker, eventually):
-    sink = sinks.load(Broker(url=urls["mqtt"]), PRESENCE)
+    sink = sinks.load(Broker(url=urls["mqtt"]), IDENTITY)
     sink.open()
     broker.kill()
 

@@ -66,11 +66,8 @@ class Quantise:
         copy = onnx.ModelProto.FromString(model.SerializeToString())  # what it is given loses its weights
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "int8.onnx"
-            root = logging.getLogger()
-            level, root.level = (
-                root.level,
-                logging.ERROR,
-            )  # it recommends, through the root logger, what was done already
+            root = logging.getLogger()  # through it comes the advice to do what was done already
+            level, root.level = root.level, logging.ERROR
             try:
                 quantize_static(
                     copy,
@@ -116,9 +113,8 @@ def _integer_ends(model: onnx.ModelProto) -> onnx.ModelProto:
     image.CopyFrom(onnx.helper.make_tensor_value_info(image.name, onnx.TensorProto.UINT8, shape))
 
     for output in graph.output:
-        for node in [
-            each for each in graph.node if each.output[0] == output.name and each.op_type == "DequantizeLinear"
-        ]:
+        last = [node for node in graph.node if node.output[0] == output.name and node.op_type == "DequantizeLinear"]
+        for node in last:
             graph.node.remove(node)
             for other in graph.node:
                 for place, name in enumerate(other.output):

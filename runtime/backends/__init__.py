@@ -54,6 +54,8 @@ def available(bundle: Bundle, threads: int = 1) -> dict[str, Backend]:
 
 def fastest(candidates: list[Backend], tensor: NDArray[Any], rounds: int = 7) -> Backend:
     """The back end that runs `tensor` faster on this machine: best of `rounds`, taken in turn."""
+    if len(candidates) == 1:
+        return candidates[0]
     best = [float("inf")] * len(candidates)
     for _ in range(rounds):
         for place, backend in enumerate(candidates):

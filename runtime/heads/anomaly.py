@@ -20,8 +20,7 @@ class Anomaly:
 
     def __init__(self, manifest: Manifest) -> None:
         self.label = manifest.labels[0]
-        outputs = {output.name: output for output in manifest.outputs}
-        self.score, self.map = outputs["score"], outputs["map"]
+        self.score, self.map = manifest.output("score"), manifest.output("map")
         self.threshold = manifest.threshold
 
     def __call__(self, outputs: dict[str, NDArray[Any]]) -> tuple[Prediction, ...]:

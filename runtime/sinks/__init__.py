@@ -23,8 +23,8 @@ class Message(msgspec.Struct, frozen=True):
     """The outbox row that a receipt settles; None for what needs no receipt."""
 
 
-class Presence(msgspec.Struct, frozen=True):
-    """What the sink says about the daemon itself, so that others see whether it is there."""
+class Identity(msgspec.Struct, frozen=True):
+    """Who the daemon is to the broker, and what it says of itself, so that others see whether it is there."""
 
     client: str
     """Unique among the clients of the broker."""
@@ -63,11 +63,11 @@ class Sink(Protocol):
         """Says good-bye where that is possible; never raises."""
 
 
-def load(broker: Broker, presence: Presence) -> Sink:
+def load(broker: Broker, identity: Identity) -> Sink:
     """The sink that `broker.url` describes.
 
     Raises:
         ConfigProblem: the scheme is unknown.
     """
-    sink: Sink = choose(__package__, SINKS, split_url(broker.url, "broker.url").scheme, "broker.url")(broker, presence)
+    sink: Sink = choose(__package__, SINKS, split_url(broker.url, "broker.url").scheme, "broker.url")(broker, identity)
     return sink

@@ -29,18 +29,13 @@ from paho.mqtt.reasoncodes import ReasonCode
 from ..config import Broker
 from ..parts import split_url
 from ..problem import ConfigProblem
-from . import Message, Presence, Receipt
+from . import Identity, Message, Receipt
 
 log = logging.getLogger(__name__)
 
 _CONNECT_SECONDS = 5.0
-_GARBLED = (
-    MQTTException,
-    OSError,
-    ValueError,
-    LookupError,
-    struct.error,
-)  # what paho raises on bytes that are not MQTT
+# What paho raises on bytes that are not MQTT.
+_GARBLED = (MQTTException, OSError, ValueError, LookupError, struct.error)
 _NO_SUBSCRIBERS = 0x10  # a success to MQTT: the broker took the message, and nobody was there to have it
 
 
@@ -64,11 +59,11 @@ def address(url: str) -> tuple[str, int]:
 class Mqtt:
     """See above."""
 
-    def __init__(self, broker: Broker, presence: Presence) -> None:
+    def __init__(self, broker: Broker, identity: Identity) -> None:
         self.host, self.port = address(broker.url)
         self.password = _password(broker.password_file)
         self.broker = broker
-        self.presence = presence
+        self.identity = identity
         self.client: Client | None = None
         self.connected: ReasonCode | None = None
         self.lost = ""
@@ -89,7 +84,7 @@ class Mqtt:
         except OSError as error:
             raise ConnectionError(f"{self.host}:{self.port}: {error}") from None
         self._await_connack(time.monotonic() + _CONNECT_SECONDS)
-        for message in self.presence.online:
+        for message in self.identity.online:
             self.send(message)
 
     def _await_connack(self, deadline: float) -> None:
@@ -105,11 +100,11 @@ class Mqtt:
             raise ConnectionError(f"{self.host}:{self.port} turned us away: {self.connected}")
 
     def _new_client(self) -> Client:
-        client = Client(CallbackAPIVersion.VERSION2, self.presence.client, protocol=MQTTProtocolVersion.MQTTv5)
+        client = Client(CallbackAPIVersion.VERSION2, self.identity.client, protocol=MQTTProtocolVersion.MQTTv5)
         client.connect_timeout = _CONNECT_SECONDS
         if self.broker.username:
             client.username_pw_set(self.broker.username, self.password)
-        if (will := self.presence.offline) is not None:
+        if (will := self.identity.offline) is not None:
             client.will_set(will.topic, will.payload, qos=1, retain=will.retain)
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
@@ -145,9 +140,9 @@ class Mqtt:
         if self.client is None:
             return
         if self.connected is not None and not self.connected.is_failure and not self.lost:
-            with contextlib.suppress(ConnectionError, OSError):
-                if self.presence.stopped is not None:
-                    self.send(self.presence.stopped)
+            with contextlib.suppress(OSError):
+                if self.identity.stopped is not None:
+                    self.send(self.identity.stopped)
                     self._pump(0.2)
                 self.client.disconnect()
         stream = self.client.socket()

@@ -6,13 +6,13 @@ import sys
 import threading
 
 from ..config import Broker
-from . import Message, Presence, Receipt
+from . import Identity, Message, Receipt
 
 
 class Stdout:
     """`stdout:`"""
 
-    def __init__(self, broker: Broker, presence: Presence) -> None:
+    def __init__(self, broker: Broker, identity: Identity) -> None:
         self.receipts: list[Receipt] = []
         self.woken = threading.Event()
 

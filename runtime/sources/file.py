@@ -57,12 +57,10 @@ class File:
 
     def _images(self) -> list[Path]:
         if self.path.is_dir():
-            found: Any = self.path.iterdir()
-        elif "*" in self.path.name:
-            found = self.path.parent.glob(self.path.name)
-        else:
-            found = [self.path]
-        return sorted(path for path in found if path.suffix.lower() in picture.SUFFIXES and path.is_file())
+            return picture.among(self.path.iterdir())
+        if "*" in self.path.name:
+            return picture.among(self.path.parent.glob(self.path.name))
+        return picture.among([self.path])
 
     def frames(self, stop: threading.Event) -> Iterator[Frame]:
         number = 0
