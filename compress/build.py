@@ -5,7 +5,7 @@ images    = good ones divided into fit / calibrate / threshold / test; defective
 detector  = fitted to the float features of good images; exported, it is what everything is measured against
 int8      = quantised, fitted again to its own int8 features, and quantised for good
 candidate = the float model, int8 ONNX, and int8 TFLite with the same integers
-line      = the score that so many good parts stay below
+line      = the score that so many good parts stay below, and what can be promised of it
 evidence  = all three on the test images, through the runtime's own code
 verdict   = the figures held against the goal
 bundle    = models, golden outputs and report, digested and signed
@@ -82,8 +82,14 @@ def build(
 
     say(f"setting the threshold with {len(images.threshold)} good images")
     held_out = measure.see(candidate.runners[INT8_ONNX], images.threshold)
-    step = candidate.manifest.output("score").scale
-    line = threshold.choose(held_out.scores, step, goal.goal.false_alarm_rate or FALSE_ALARM_RATE)
+    score = candidate.manifest.output("score")
+    line = threshold.choose(
+        held_out.scores,
+        step=score.scale,
+        wished=goal.goal.false_alarm_rate or FALSE_ALARM_RATE,
+        groups=[images.groups[path] for path in images.threshold],
+        highest=score.scale * (255 - score.zero_point),
+    )
 
     say(f"measuring on {len(images.test)} good and {len(images.defect)} defective images")
     seen = measure.see_all(candidate.runners, images, track)

@@ -42,6 +42,8 @@ class Split(msgspec.Struct, frozen=True):
     defect: list[Path]
     masks: dict[Path, Path]
     """Defective image -> its mask, where it has one."""
+    groups: dict[Path, str] = {}
+    """Good image -> its group; an image alone is a group of its own."""
 
 
 def split(data: Data, base: Path) -> Split:
@@ -66,7 +68,8 @@ def split(data: Data, base: Path) -> Split:
     if shared := set(good) & {*defect, *masks.values()}:
         hint = "data.good is searched with its sub-folders: keep good and defective images apart"
         raise ConfigProblem(f"{min(shared)} would count as good and as defective", hint=hint)
-    return Split(**parts, defect=defect, masks=masks)
+    of = {path: name for name, paths in groups.items() for path in paths}
+    return Split(**parts, defect=defect, masks=masks, groups=of)
 
 
 def _group(name: str, pattern: str | None) -> str:

@@ -11,7 +11,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
-import cv2
 import msgspec
 import numpy as np
 import onnxruntime
@@ -26,7 +25,7 @@ from vedette.runtime.preprocess import Preprocess
 from vedette.runtime.stopwatch import interleaved
 from vedette.runtime.verify import Track
 
-from . import dataset
+from . import localisation
 from .dataset import Split
 from .threshold import Threshold
 
@@ -100,10 +99,14 @@ def figures(seen: dict[str, tuple[Seen, Seen]], images: Split, line: Threshold, 
     found: dict[str, Any] = {}
     for name, (good, defect) in seen.items():
         found |= accuracy(name, good, defect)
-    good, defect = seen["int8_onnx"]
+    truths = localisation.read(images, size)
+    for name, suffix in (("fp32", "_fp32"), ("int8_onnx", "")):
+        good, defect = seen[name]
+        areas = localisation.areas(good.maps, defect.maps, truths, size)
+        found |= {"pixel_auroc" + suffix: areas.pixel_auroc, "aupro" + suffix: areas.aupro}
     alarms = int((good.scores >= line.score).sum())
     return found | {
-        "pixel_auroc": pixel_auroc(good, defect, images.defect, images.masks, size),
+        **at(line.score, good.scores, defect.scores),
         "false_alarms": alarms,
         "false_alarm_rate": alarms / len(good.scores),
         "detection_rate": float((defect.scores >= line.score).mean()) if len(defect.scores) else None,
@@ -112,6 +115,7 @@ def figures(seen: dict[str, tuple[Seen, Seen]], images: Split, line: Threshold, 
             **{part: len(getattr(images, part)) for part in ("fit", "calibrate", "threshold")},
             "test_good": len(images.test),
             "test_defect": len(images.defect),
+            "masks": len(truths),
         },
         "machine": this_machine().cpu,
     }
@@ -127,23 +131,25 @@ def accuracy(name: str, good: Seen, defect: Seen) -> dict[str, Any]:
     }
 
 
-def pixel_auroc(good: Seen, defect: Seen, paths: list[Path], masks: dict[Path, Path], size: int) -> float | None:
-    """AUROC of single pixels, over good images and defective ones with a mask, scaled to `size` x `size`."""
-    if not masks:
-        return None
-    bad, fine = [], [_enlarge(each, size).ravel() for each in good.maps]
-    for path, anomaly_map in zip(paths, defect.maps, strict=True):
-        if path in masks:
-            mask = dataset.read_mask(masks[path]).astype(np.uint8)
-            truth = cv2.resize(mask, (size, size), interpolation=cv2.INTER_NEAREST) > 0
-            enlarged = _enlarge(anomaly_map, size)
-            bad.append(enlarged[truth])
-            fine.append(enlarged[~truth])
-    return auroc(np.concatenate(fine), np.concatenate(bad))
+def at(line: float, good: NDArray[Any], defect: NDArray[Any]) -> dict[str, float | None]:
+    """Precision, recall and F1 of alarms, a defect being what is looked for, and the best F1 that any threshold has.
 
-
-def _enlarge(anomaly_map: NDArray[Any], size: int) -> NDArray[Any]:
-    return np.asarray(cv2.resize(anomaly_map.astype(np.float32), (size, size), interpolation=cv2.INTER_LINEAR))
+    Precision and F1 depend on how many of the test images are defective. The best F1 is chosen on the images that it is
+    measured on: a reference that flatters.
+    """
+    if not len(defect):
+        return dict.fromkeys(("precision", "recall", "f1", "best_f1"))
+    levels = np.append(np.unique(np.concatenate([good, defect])), line)
+    found = len(defect) - np.searchsorted(np.sort(defect), levels)
+    false = len(good) - np.searchsorted(np.sort(good), levels)
+    f1 = 2 * found / (found + false + len(defect))
+    alarms = int(found[-1] + false[-1])
+    return {
+        "precision": float(found[-1] / alarms) if alarms else None,
+        "recall": float(found[-1] / len(defect)),
+        "f1": float(f1[-1]),
+        "best_f1": float(f1.max()),
+    }
 
 
 def speed(runners: dict[str, Runner], path: Path, rounds: int = 100) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import msgspec
 import numpy as np
 import onnx
@@ -11,12 +12,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from onnx import TensorProto, helper, numpy_helper
+from scipy import ndimage
 
-from vedette.compress import threshold
+from vedette.compress import localisation
+from vedette.compress.aupro import aupro, regions
+from vedette.compress.dataset import Split
 from vedette.compress.goal import Data, Device, Goal, Wish, judge
 from vedette.compress.intervals import bounds
+from vedette.compress.measure import at
 from vedette.runtime.accuracy import auroc, auroc_interval, roc
-from vedette.runtime.problem import Problem
+from vedette.runtime.problem import ConfigProblem, Problem
 from vedette.runtime.stopwatch import interleaved
 
 scores = hnp.arrays(np.float64, st.integers(1, 30), elements=st.integers(0, 9).map(float))
@@ -46,24 +51,118 @@ def test_the_interval_covers_the_truth_about_as_often_as_it_says():
     assert 85 <= hits <= 100
 
 
-@pytest.mark.parametrize(("images", "wished"), [(99, 0.01), (120, 0.05), (300, 0.02), (19, 0.05)])
-def test_a_threshold_keeps_its_promise(images, wished):
-    """Over many samples of good parts, the share of unseen good parts at or above the threshold is as promised."""
-    rng = np.random.default_rng(0)
-    rates, promised = [], 0.0
-    for _ in range(2000):
-        line = threshold.choose(rng.normal(size=images).round(3), 0.001, wished)
-        promised = line.promised
-        rates.append((rng.normal(size=200) >= line.score).mean())
-    assert promised <= wished + 1 / (images + 1)
-    error = 4 * np.std(rates) / np.sqrt(len(rates))
-    assert np.mean(rates) <= promised + error
+def slow_aupro(maps, masks, limit):
+    """By its definition, level by level: overlap with each defect against the share of fault-free pixels."""
+    fine = np.concatenate([each[~mask] for each, mask in zip(maps, masks, strict=True)])
+    defects = []
+    for each, mask in zip(maps, masks, strict=True):
+        labels, count = ndimage.label(mask, structure=np.ones((3, 3)))
+        defects += [each[labels == label] for label in range(1, count + 1)]
+    levels = np.unique(np.concatenate([each.ravel() for each in maps]))[::-1]
+    false = np.array([0.0, *((fine >= level).mean() for level in levels)])
+    overlap = np.array([0.0, *(np.mean([(each >= level).mean() for each in defects]) for level in levels)])
+    at_limit = np.interp(limit, false, overlap)
+    within = false <= limit
+    x, y = np.append(false[within], limit), np.append(overlap[within], at_limit)
+    return np.trapezoid(y, x) / limit
 
 
-def test_a_small_sample_promises_no_more_than_it_can():
-    line = threshold.choose(np.arange(9.0), 1.0, 0.01)
-    assert line.promised == pytest.approx(0.1)
-    assert line.score == 8.5
+@settings(max_examples=60)
+@given(st.integers(0, 2**32 - 1), st.sampled_from([3, 20, None]))
+def test_aupro_is_what_its_definition_says(seed, levels):
+    """Random maps and masks, several defects in some, none in others, with many ties, few, or none."""
+    rng = np.random.default_rng(seed)
+    masks = [rng.uniform(size=(9, 11)) < share for share in (0.0, 0.1, 0.3)]
+    masks[1][4, 4] = True
+    maps = [rng.normal(size=mask.shape) + 0.5 * mask for mask in masks]
+    if levels is not None:
+        maps = [np.round(each * levels / 6) for each in maps]
+    fine = np.concatenate([each[~mask] for each, mask in zip(maps, masks, strict=True)])
+    defects = [values for each, mask in zip(maps, masks, strict=True) for values in regions(mask, each)]
+    for limit in (0.3, 0.05, 1.0):
+        assert aupro(fine, defects, limit) == pytest.approx(slow_aupro(maps, masks, limit), abs=1e-9)
+
+
+def test_aupro_counts_defects_not_pixels():
+    anomaly_map = np.zeros((20, 20))
+    mask = np.zeros((20, 20), bool)
+    mask[:10, :10] = mask[15, 15] = True
+    anomaly_map[:10, :10] = 1
+    assert aupro(anomaly_map[~mask], regions(mask, anomaly_map)) == pytest.approx((1 + 0.15) / 2)
+    assert aupro(np.zeros(50), [np.ones(5)]) == 1
+    assert aupro(np.ones(50), [np.zeros(5)]) == 0
+
+
+@pytest.fixture
+def masked(tmp_path):
+    """A split of four defective images, 40 x 60, with two masks drawn as asked for."""
+
+    def make(*masks):
+        paths = [tmp_path / f"{number}.png" for number in range(4)]
+        for path in paths:
+            cv2.imwrite(str(path), np.zeros((40, 60, 3), np.uint8))
+        drawn = {paths[number + 1]: tmp_path / f"{number}-mask.png" for number in range(len(masks))}
+        for path, mask in zip(drawn.values(), masks, strict=True):
+            cv2.imwrite(str(path), mask)
+        return Split(fit=[], calibrate=[], threshold=[], test=[], defect=paths, masks=drawn)
+
+    return make
+
+
+def test_masks_may_be_empty_or_of_another_size(masked):
+    large = np.zeros((80, 120), np.uint8)
+    large[:20, :20] = large[60:, 90:] = 255
+    truths = localisation.read(masked(large, np.zeros((40, 60), np.uint8)), 32)
+    assert list(truths) == [1]
+    assert truths[1].shape == (32, 32)
+    assert truths[1][:8, :5].all()
+    assert truths[1][24:, 24:].all()
+    assert truths[1].mean() == pytest.approx(large.mean() / 255, abs=0.02)
+
+    good, defect = [np.zeros((4, 4))], [np.zeros((4, 4)) for _ in range(4)]
+    assert localisation.areas(good, defect, truths, 32).aupro == pytest.approx(0.15)
+    defect[1][0, 0] = defect[1][3, 3] = 1
+    found = localisation.areas(good, defect, truths, 32)
+    assert 0.9 < found.aupro <= 1
+    assert 0.9 < found.pixel_auroc <= 1
+    assert localisation.areas(good, defect, {}, 32) == localisation.Areas(None, None)
+
+
+def test_a_mask_of_another_shape_is_refused(masked):
+    with pytest.raises(ConfigProblem, match=r"0-mask\.png: 40 x 40 does not fit its image of 60 x 40"):
+        localisation.read(masked(np.full((40, 40), 255, np.uint8)), 32)
+
+
+@given(scores, scores, st.integers(0, 9))
+def test_f1_is_the_harmonic_mean_of_precision_and_recall(good, defect, line):
+    found = at(line, good, defect)
+    hits, alarms = (defect >= line).sum(), (defect >= line).sum() + (good >= line).sum()
+    assert found["recall"] == pytest.approx(hits / len(defect))
+    if alarms:
+        assert found["precision"] == pytest.approx(hits / alarms)
+    if hits:
+        mean = 2 / (1 / found["precision"] + 1 / found["recall"])
+        assert found["f1"] == pytest.approx(mean)
+    assert found["f1"] <= found["best_f1"]
+    assert found["best_f1"] == pytest.approx(max(at(each, good, defect)["f1"] for each in range(10)))
+
+
+def test_the_build_measures_masks_groups_and_alarms(built):
+    measured = built.manifest.measured
+    assert measured["recall"] == measured["detection_rate"]
+    assert measured["aupro"] is None
+    assert measured["threshold"]["groups"] == measured["threshold"]["images"] == len(built.split.threshold)
+    assert built.manifest.threshold == measured["threshold"]["score"]
+
+
+def test_no_score_is_clamped(built):
+    """The integers of map and score reach as high as any image can drive them."""
+    model = onnx.load(built.report.with_name("weave.float.onnx"))
+    reach = bounds(model, "score")
+    for name in ("map", "score"):
+        output = built.manifest.output(name)
+        assert output.scale * (255 - output.zero_point) >= reach[name][1] - 1e-3
+        assert output.scale * (0 - output.zero_point) <= reach[name][0] + 1e-3
 
 
 # Interval arithmetic
