@@ -8,7 +8,9 @@ Generalized Pareto Distribution", 1987). A few exceedances hardly tell the shape
 by the weight of `PRIOR` exceedances, and kept within `SHAPES`.
 
 It is an extrapolation, and imprecise: a quarter is no infinitely high level, and nothing in the sample shows what lies
-beyond it. The interval holds as far as the model does.
+beyond it. For the share of 0.001 and 60 scores, the upper end of the interval was missed in 1 % of 1,000 normal
+samples, 4 % of exponential ones, 3 % of Student's t with 5 degrees of freedom and 17 % of lognormal ones (sigma 1),
+where 5 % was meant.
 """
 
 from __future__ import annotations
@@ -54,7 +56,7 @@ class Tail(msgspec.Struct, frozen=True):
         rng = np.random.default_rng(0)
         count = max(self.exceeding * worth, 2.0)
         shares = rng.beta(count + 1, max(count / self.share - count, 1.0), DRAWS)
-        means = self.scale / (1 - self.shape) * rng.gamma(count, 1 / count, DRAWS)
+        means = self.scale / (1 - self.shape) / rng.gamma(count, 1 / count, DRAWS)
         shapes = rng.normal(self.shape, np.sqrt(VARIANCE / count), DRAWS).clip(*SHAPES)
         shapes = np.where(np.abs(shapes) < 1e-9, 1e-9, shapes)
         reach = 1 + shapes * (score - self.level) / (means * (1 - shapes))

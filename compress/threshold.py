@@ -1,11 +1,11 @@
 """Where to draw the line, from good images that nothing has been fitted to, and what can be promised of it.
 
-Of unseen good parts that are drawn as these n were, the share above the k-th smallest score follows a Beta(n + 1 - k,
-k) distribution, whatever that of the scores is (Vovk, "Conditional validity of inductive conformal predictors", 2012); ties
-only make the share smaller. Its 1 - RISK quantile is the stated bound, and the line is the lowest whose bound keeps the
-wish. No score bounds it where the images are fewer than log RISK / log(1 - wish), 299 for 1 %. Then the line lies above
-them all or, from FEWEST images on, where tail.py extrapolates the wish to, if that is higher still. The bound remains
-what the images alone can vouch for; only the interval is then a matter of the model.
+Of unseen good parts that are drawn as these n were, the share above the k-th smallest score has a Beta(n + 1 - k, k)
+distribution, whatever that of the scores is (Vovk, "Conditional validity of inductive conformal predictors", 2012);
+ties only make it smaller. Its 1 - RISK quantile is the stated bound, and the line is the lowest whose bound keeps the
+wish. No score does where the images are fewer than log RISK / log(1 - wish), 299 for 1 %. Then the line lies above them
+all or, from FEWEST images on, where tail.py extrapolates the wish to, if that is higher still. The bound remains what
+the images alone can vouch for; only the interval is then a matter of the model.
 
 Images of one group resemble each other, and tomorrow brings another group. How much so is told by the intraclass
 correlation of the upper half of the scores, as ranks turned into normal scores, so that groups that spread count as
@@ -15,8 +15,8 @@ the bound is that of so many, as Korn and Graubard do with counts ("Confidence i
 expected number of positive counts estimated from survey data", 1998). Limit and bound take half of the risk each.
 
 It is imprecise there: a kind of group that was never seen cannot be reckoned with, and G groups cannot exclude that it
-is 1 - RISK ** (1 / G) of all. Where the groups are too few for the wish, the line is drawn as if each image stood alone:
-above them all, one odd picture would decide it at the price of detections, and still nothing would be proven.
+is 1 - RISK ** (1 / G) of all. Where the groups are too few for the wish, the line is drawn as if each image stood
+alone: above them all, one odd picture would decide it at the price of detections, and still nothing would be proven.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Threshold(msgspec.Struct, frozen=True):
     promised: float
     """Share that the sample can vouch for, on average over such samples."""
     bound: float
-    """Share that is not exceeded but with probability `risk`; no model of the scores is in it."""
+    """Share that is not exceeded but with probability `risk`, whatever the distribution of the scores."""
     risk: float
     interval: tuple[float, float]
     """Between which shares the true one lies, each end with that risk; by the model where the method is a model's."""
@@ -80,14 +80,15 @@ class Threshold(msgspec.Struct, frozen=True):
             )
         like = "groups differ as these do" if grouped else "parts are like these"
         said.append(
-            f"As long as {like}, it is at most {_percent(self.bound)} with {sure} confidence, "
+            f"As long as {like}, those that do are at most {_percent(self.bound)} with {sure} confidence, "
             f"and {_percent(self.promised)} on average."
         )
         if self.method == "extreme value":
             low, high = map(_percent, self.interval)
             said.append(
                 "The threshold lies above all of them, where an extreme-value tail fitted to the highest quarter of "
-                f"the scores puts the wish. That is an extrapolation: by this model, and no further, it is {low} to {high}."
+                "the scores puts the wish. That is an extrapolation: by this model, and no further, they are "
+                f"{low} to {high}."
             )
         elif self.method == "above all":
             said.append("The threshold lies just above all of them.")
