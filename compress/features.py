@@ -18,6 +18,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from vedette.runtime.backends.onnx import EXACT
+
 from .backbone import MEAN, STD, Backbone
 
 _BATCH = 16
@@ -40,7 +42,9 @@ def of_int8(model: onnx.ModelProto, names: list[str], tensors: Iterable[NDArray[
     real = {node.input[0]: node.output[0] for node in graph.node if node.op_type == "DequantizeLinear"}
     wanted = [real[quantised[name]] for name in names]
     graph.output.extend(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in wanted)
-    session = onnxruntime.InferenceSession(opened.SerializeToString(), providers=["CPUExecutionProvider"])
+    options = onnxruntime.SessionOptions()
+    options.add_session_config_entry(*EXACT)
+    session = onnxruntime.InferenceSession(opened.SerializeToString(), options, providers=["CPUExecutionProvider"])
     feed = graph.input[0].name
     for tensor in tensors:
         yield [torch.from_numpy(each) for each in session.run(wanted, {feed: tensor})]
