@@ -147,7 +147,7 @@ def split(data: Data, base: Path, images: Images | None = None, found: Audit | N
         hint = "vedette audit shows the near copies; more good images that are no copies are needed"
         raise ConfigProblem(f"{base / data.good}: too many good images nearly are defective ones", hint=hint)
     masks = _masks(defect, base / data.mask) if data.mask is not None else {}
-    return Split(**parts, defect=defect, masks=masks)
+    return Split(parts["fit"], parts["calibrate"], parts["threshold"], parts["test"], defect, masks)
 
 
 def _divide(groups: Mapping[str, list[Path]], tied: set[str], seed: int) -> dict[str, list[Path]]:

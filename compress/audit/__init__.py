@@ -10,13 +10,13 @@
     certainty   what so many images can prove
     report      the page with pictures
 
-imagehash and scikit-learn serve. cleanvision does not: its thresholds are the same for every set, and it brings pandas and
-matplotlib; nor does cleanlab, whose rule flags what a hard set is full of (see labels).
+imagehash and scikit-learn serve. cleanvision does not: its thresholds are the same for every set, and it brings pandas
+and matplotlib; nor does cleanlab, whose rule flags what a hard set is full of (see labels).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
@@ -24,6 +24,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from vedette.runtime.verify import Track
@@ -34,7 +35,8 @@ from .files import Look
 from .finding import Audit, Finding, in_order
 from .groups import joined
 
-_BATCH = 32
+_THREADS = 2
+_BATCH = 4
 
 
 def audit(
@@ -53,17 +55,14 @@ def audit(
         base: names are given relative to it
         track: wraps the loop over the images, to show its progress
     """
+    everything = [(path, label) for label, paths in images.items() for path in paths]
+    findings: list[Finding] = []
     looks: list[Look] = []
     features: list[NDArray[Any]] = []
-    findings: list[Finding] = []
-    embed = Embedding()
-    everything = [(path, label) for label, paths in images.items() for path in paths]
-    for seen in _batches(track(everything, "audit")):
+    for seen, embedded in _seen(track(everything, "audit")):
         findings += [each for each in seen if isinstance(each, Finding)]
-        usable = [each for each in seen if isinstance(each, Look)]
-        if usable:
-            features.append(embed([each.pixels for each in usable if each.pixels is not None]))
-            looks += [msgspec.structs.replace(each, pixels=None) for each in usable]
+        looks += [each for each in seen if isinstance(each, Look)]
+        features += embedded
 
     unchecked = []
     copies = list(twins.find(looks))
@@ -105,9 +104,27 @@ def _labelled(
     return found + [each for each in labels.strangers(clear, features[rows]) if each.file not in named]
 
 
-def _batches(images: Any) -> Iterator[list[Look | Finding]]:
-    """Images of (path, label) looked at, a batch at a time, on two threads; decoding leaves Python free."""
-    left = iter(images)
-    with ThreadPoolExecutor(2) as pool:
-        while batch := list(islice(left, _BATCH)):
-            yield list(pool.map(lambda image: files.look(*image, SIZE), batch))
+def _seen(images: Iterable[tuple[Path, str]]) -> Iterator[tuple[list[Look | Finding], list[NDArray[Any]]]]:
+    """Images looked at, some at a time, and the features of those that can be used.
+
+    Two threads with small batches, each on one core: decoding and multiplying leave Python free, and a network this
+    narrow gains less from sharing each layer between the cores than that costs.
+    """
+    embed = Embedding()
+
+    def see(batch: Sequence[tuple[Path, str]]) -> tuple[list[Look | Finding], list[NDArray[Any]]]:
+        found = [files.look(path, label, SIZE) for path, label in batch]
+        pictures = [each.pixels for each in found if isinstance(each, Look) and each.pixels is not None]
+        features = [embed(pictures)] if pictures else []
+        return [
+            msgspec.structs.replace(each, pixels=None) if isinstance(each, Look) else each for each in found
+        ], features
+
+    left, threads = iter(images), torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with ThreadPoolExecutor(_THREADS) as pool:
+            while some := list(islice(left, _BATCH * _THREADS * 4)):
+                yield from pool.map(see, [some[start : start + _BATCH] for start in range(0, len(some), _BATCH)])
+    finally:
+        torch.set_num_threads(threads)

@@ -23,7 +23,7 @@ import struct
 import warnings
 import zlib
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import imagehash
@@ -74,50 +74,56 @@ def look(path: Path, label: str, size: int) -> Look | Finding:
     """The image at `path`, or why it cannot be used."""
     try:
         str(path).encode()
-    except UnicodeEncodeError:
-        return _unusable("unreadable", path, label, "readable", "the name is not UTF-8, which OpenCV cannot open")
-    try:
         data = path.read_bytes()
+    except UnicodeEncodeError:
+        damage = _Damage("unreadable", "readable", "the name is not UTF-8, which OpenCV cannot open")
     except OSError as error:
-        return _unusable("unreadable", path, label, "readable", f"it cannot be read: {error.strerror}")
+        damage = _Damage("unreadable", "readable", f"it cannot be read: {error.strerror}")
+    else:
+        decoded = _decoded(data)
+        if not isinstance(decoded, _Damage):
+            return _measured(path, label, *decoded, size)
+        damage = decoded
+    return Finding(file=path, label=label, breaks=True, **damage._asdict())
+
+
+class _Damage(NamedTuple):
+    kind: Kind
+    measure: str
+    why: str
+    value: float = 0
+    threshold: float = 1
+
+
+def _decoded(data: bytes) -> tuple[NDArray[Any], int, bool] | _Damage:
+    """H x W x 3, bits per channel and whether there is an alpha channel; or what is wrong."""
     if not data:
-        return _unusable("empty", path, label, "bytes", "the file is empty")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        return _Damage("empty", "bytes", "the file is empty")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
             image = Image.open(io.BytesIO(data))
-    except BROKEN:
-        return _unusable("unreadable", path, label, "readable", "it is no image, or its head is damaged")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        except BROKEN:
+            return _Damage("unreadable", "readable", "it is no image, or its head is damaged")
+        try:
             Image.open(io.BytesIO(data)).verify()  # the checksums of a PNG
             image.load()
             pixels, bits, alpha = _pixels(image)
-    except BROKEN as error:
-        early = "truncated" in str(error).lower() or not _ends(data)
-        why = "its data ends early" if early else f"it cannot be decoded: {error}"
-        return _unusable("truncated" if early else "unreadable", path, label, "decodes", why)
+        except BROKEN as error:
+            early = "truncated" in str(error).lower() or not _ends(data)
+            why = "its data ends early" if early else f"it cannot be decoded: {error}"
+            return _Damage("truncated" if early else "unreadable", "decodes", why)
     if not _ends(data):
-        return _unusable("truncated", path, label, "end marker", "its end is missing")
+        return _Damage("truncated", "end marker", "its end is missing")
     if pixels.max() == pixels.min():
-        why = "all its pixels have one colour"
-        return _unusable("empty", path, label, "levels", why, value=1, threshold=2)
-    return _measured(path, label, pixels, f"{bits} bit" if bits > 8 else "", alpha, size)
-
-
-def _unusable(
-    kind: Kind, path: Path, label: str, measure: str, why: str, value: float = 0, threshold: float = 1
-) -> Finding:
-    return Finding(
-        kind=kind, file=path, label=label, measure=measure, value=value, threshold=threshold, why=why, breaks=True
-    )
+        return _Damage("empty", "levels", "all its pixels have one colour", value=1, threshold=2)
+    return pixels, bits, alpha
 
 
 def _ends(data: bytes) -> bool:
     """Whether the end marker of a JPEG or a PNG is there; other formats are taken at their word."""
     if data.startswith(b"\x89PNG"):
-        return b"IEND" in data[-4096:] or b"IEND" in data
+        return b"IEND" in data
     if not data.startswith(b"\xff\xd8"):
         return True
     at = 2
@@ -137,14 +143,18 @@ def _pixels(image: Image.Image) -> tuple[NDArray[Any], int, bool]:
     return np.asarray(ImageOps.exif_transpose(image).convert("RGB")), 16 if deep else 8, alpha
 
 
-def _measured(path: Path, label: str, pixels: NDArray[Any], deep: str, alpha: bool, size: int) -> Look:
+def _measured(path: Path, label: str, pixels: NDArray[Any], bits: int, alpha: bool, size: int) -> Look:
     height, width = pixels.shape[:2]
     scale = min(1.0, SIDE / max(height, width))
     fitted = (max(1, round(width * scale)), max(1, round(height * scale)))
     small = cv2.resize(pixels, fitted, interpolation=cv2.INTER_AREA) if scale < 1 else pixels
     channels = np.asarray(small).astype(np.int16)
     spread = int((channels.max(axis=2) - channels.min(axis=2)).max())
-    words = ("grey" if spread <= _SPREAD else "colour", "with alpha" if alpha else "", deep)
+    words = (
+        "grey" if spread <= _SPREAD else "colour",
+        "with alpha" if alpha else "",
+        f"{bits} bit" if bits > 8 else "",
+    )
     grey = np.asarray(cv2.cvtColor(np.asarray(small), cv2.COLOR_RGB2GRAY))
     real = grey.astype(np.float32)
     fine, middle, wide = (np.asarray(cv2.GaussianBlur(real, (0, 0), sigma)) for sigma in (1.5, 3.0, 6.0))

@@ -68,8 +68,12 @@ class Audit(msgspec.Struct, frozen=True):
 
     @property
     def doubtful(self) -> set[Path]:
-        """What a cleaned list leaves out: all that a finding names, but near duplicates only become one group."""
-        named = {each.file for each in self.findings if each.kind != "near_duplicate"}
+        """What a cleaned list leaves out: all that a finding names.
+
+        But near copies become one group, and a size or colour that many images have stays.
+        """
+        formats = [each for each in self.findings if each.kind in ("size", "colour") and each.others]
+        named = {each.file for each in self.findings if each.kind != "near_duplicate" and each not in formats}
         return named | set(self.left_out)
 
     def pairs(self) -> list[tuple[Path, Path]]:

@@ -12,7 +12,9 @@ from vedette.runtime.problem import ConfigProblem
 FOLDER = "folder"
 
 
-def of(images: Mapping[str, Sequence[Path]], folders: Mapping[str, Path], rule: str | None, base: Path) -> dict[Path, str]:
+def of(
+    images: Mapping[str, Sequence[Path]], folders: Mapping[str, Path], rule: str | None, base: Path
+) -> dict[Path, str]:
     """The group of each image.
 
     Args:
@@ -53,9 +55,7 @@ def of(images: Mapping[str, Sequence[Path]], folders: Mapping[str, Path], rule: 
     return alone | {path: name for path, name in named.items() if name is not None}
 
 
-def _listed(
-    path: Path, images: Mapping[str, Sequence[Path]], folders: Mapping[str, Path]
-) -> dict[Path, str]:
+def _listed(path: Path, images: Mapping[str, Sequence[Path]], folders: Mapping[str, Path]) -> dict[Path, str]:
     rows = rows_of(path, ("file", "group"))
     named = {place(row["file"], path.parent): row["group"] for row in rows if row["group"]}
     below = {Path(row["file"]).as_posix(): row["group"] for row in rows if row["group"]}

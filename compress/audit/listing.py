@@ -35,9 +35,7 @@ def text(audit: Audit, folder: Path) -> bytes:
     return written.getvalue().encode()
 
 
-def restrict(
-    images: Mapping[str, Sequence[Path]], path: Path
-) -> tuple[dict[str, list[Path]], dict[Path, str]]:
+def restrict(images: Mapping[str, Sequence[Path]], path: Path) -> tuple[dict[str, list[Path]], dict[Path, str]]:
     """The images that the list at `path` names, and the groups that it gives them.
 
     Raises:

@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from math import exp, log
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -27,13 +28,14 @@ _ENOUGH = 20  # images of a label that is held against itself
 _FAR = 5.0  # standard deviations
 
 LESS_SHARP = 0.3  # half the power of fine detail
-BLURRED = -1.28  # as a natural scene blurred by 3 of 512 pixels; of 901 solar cells, some a little soft, none is below -1.26
+BLURRED = -1.28  # about a natural scene blurred by 3 of 512 pixels; none of 901 solar cells is below -1.26
 LEVELS = 40.0  # of 255, that the mean brightness differs by
 CLIPPED = 0.25  # share of pixels beyond the set's own
 ALIGNED = 0.7  # correlation with the set's median picture, typically, where parts lie alike
 MISPLACED = 0.15
 SAME_SIZE = 0.8  # share of images of one size that makes it the size to have
 ASPECT = log(1.5)
+FEW, FEW_SHARE = 5, 0.1  # images of an odd size or colour that are named one by one; more are a second format
 
 
 def find(looks: Sequence[Look]) -> Iterator[Finding]:
@@ -49,7 +51,7 @@ def find(looks: Sequence[Look]) -> Iterator[Finding]:
 
 
 def populations(looks: Sequence[Look]) -> list[list[Look]]:
-    """The images by label, where a label has enough to be held against itself; the rest together, against everything."""
+    """The images by label, or all in one where a label has too few to be held against itself."""
     labels = Counter(each.label for each in looks)
     if len(labels) == 1 or min(labels.values()) < _ENOUGH:
         return [list(looks)]
@@ -115,13 +117,14 @@ def _framing(looks: Sequence[Look]) -> Iterator[Finding]:
 
 
 def _sizes(looks: Sequence[Look]) -> Iterator[Finding]:
-    (usual, count), *_ = Counter((each.width, each.height) for each in looks).most_common(1)
+    sizes = Counter((each.width, each.height) for each in looks)
+    usual, count = sizes.most_common(1)[0]
     if count >= SAME_SIZE * len(looks):
-        for each in looks:
-            if (each.width, each.height) != usual:
-                why = f"it has {each.width} × {each.height} pixels, {count} others have {usual[0]} × {usual[1]}"
-                share = each.width * each.height / (usual[0] * usual[1])
-                yield _finding("size", each, "pixels as a share of the usual", share, 1.0, why)
+        for size in sizes.keys() - {usual}:
+            why = f"{size[0]} × {size[1]} pixels, {count} others have {usual[0]} × {usual[1]}"
+            share = size[0] * size[1] / (usual[0] * usual[1])
+            odd = [each for each in looks if (each.width, each.height) == size]
+            yield from _minority("size", odd, len(looks), "pixels as a share of the usual", share, 1.0, why)
         return
     aspects = np.log([each.width / each.height for each in looks])
     median, deviation = spread(aspects)
@@ -135,8 +138,23 @@ def _sizes(looks: Sequence[Look]) -> Iterator[Finding]:
 
 def _colours(looks: Sequence[Look]) -> Iterator[Finding]:
     kinds = Counter(each.encoding for each in looks)
-    (usual, count), *_ = kinds.most_common(1)
-    for each in looks:
-        if each.encoding != usual:
-            why = f"it is {each.encoding}, {count} others are {usual}"
-            yield _finding("colour", each, "share of images like it", kinds[each.encoding] / len(looks), 0.5, why)
+    usual, count = kinds.most_common(1)[0]
+    for kind in kinds.keys() - {usual}:
+        odd = [each for each in looks if each.encoding == kind]
+        why = f"{kind}, {count} others are {usual}"
+        share = len(odd) / len(looks)
+        yield from _minority("colour", odd, len(looks), "share of images like it", share, count / len(looks), why)
+
+
+def _minority(
+    kind: Kind, odd: Sequence[Look], total: int, measure: str, value: float, threshold: float, why: str
+) -> Iterator[Finding]:
+    """A finding for each of a few odd images; one for all where so many have it that it is a format of its own."""
+    if len(odd) <= max(FEW, FEW_SHARE * total):
+        for each in odd:
+            yield _finding(kind, each, measure, value, threshold, f"it has {why}" if kind == "size" else f"it is {why}")
+        return
+    first, *rest = odd
+    told = f"{len(odd)} images {'have' if kind == 'size' else 'are'} {why}"
+    finding = _finding(kind, first, measure, value, threshold, told)
+    yield msgspec.structs.replace(finding, others=tuple(each.path for each in rest))

@@ -72,9 +72,9 @@ def _picture(path: Path) -> str | None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            image = Image.open(path)
-            _load(image)
-            image = ImageOps.exif_transpose(image)
+            opened = Image.open(path)
+            _load(opened)
+            image = ImageOps.exif_transpose(opened)
             if image.mode.startswith(("I", "F")):
                 image = image.point(lambda level: level / 256).convert("L")
             image = image.convert("RGB")

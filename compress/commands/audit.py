@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 def audit(folder: Path, out: Path | None, fix: Path | None, group: str | None, as_json: bool) -> None:
     """Look at the images in DIR before anything is built from them: each sub-folder is a label.
 
-    Exits 1 where images cannot be used: unreadable, truncated or empty ones, and copies under two labels. Other findings
-    (near copies, blur, probable mislabels, …) are for a person to judge, and exit 0.
+    Exits 1 where images cannot be used: unreadable, truncated or empty ones, and copies under two labels. The other
+    findings (copies, near copies, blur, probable mislabels, …) are for a person to judge, and exit 0.
     """
     from .. import pack
     from ..audit import audit as look
