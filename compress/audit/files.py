@@ -107,17 +107,19 @@ def _decoded(data: bytes) -> tuple[NDArray[Any], int, bool] | _Damage:
             return _Damage("unreadable", "readable", "it is no image, or its head is damaged")
         try:
             Image.open(io.BytesIO(data)).verify()  # the checksums of a PNG
+            deep = image.mode.startswith(("I", "F")) or any("16" in str(each[-1]) for each in image.tile)
+            alpha = "A" in image.getbands() or "transparency" in image.info
             image.load()
-            pixels, bits, alpha = _pixels(image)
+            levels = pixels(image)
         except BROKEN as error:
             early = "truncated" in str(error).lower() or not _ends(data)
             why = "its data ends early" if early else f"it cannot be decoded: {error}"
             return _Damage("truncated" if early else "unreadable", "decodes", why)
     if not _ends(data):
         return _Damage("truncated", "end marker", "its end is missing")
-    if pixels.max() == pixels.min():
+    if levels.max() == levels.min():
         return _Damage("empty", "levels", "all its pixels have one colour", value=1, threshold=2)
-    return pixels, bits, alpha
+    return levels, 16 if deep else 8, alpha
 
 
 def _ends(data: bytes) -> bool:
@@ -132,22 +134,20 @@ def _ends(data: bytes) -> bool:
     return data.find(b"\xff\xd9", at) >= 0
 
 
-def _pixels(image: Image.Image) -> tuple[NDArray[Any], int, bool]:
-    """H x W x 3, uint8, upright, as the runtime would read it; bits per channel; whether there is an alpha channel."""
-    alpha = "A" in image.getbands() or "transparency" in image.info
+def pixels(image: Image.Image) -> NDArray[Any]:
+    """H x W x 3, uint8, red-green-blue, upright: as the runtime would read it."""
+    upright = ImageOps.exif_transpose(image)
     if image.mode.startswith(("I", "F")):
-        levels = np.asarray(ImageOps.exif_transpose(image)).astype(np.float64)
-        levels = levels / 256 if image.mode != "F" else levels
-        return np.repeat(levels.clip(0, 255).astype(np.uint8)[..., None], 3, axis=2), 16, alpha
-    deep = any("16" in str(tile[3]) for tile in getattr(image, "tile", []) if len(tile) > 3)
-    return np.asarray(ImageOps.exif_transpose(image).convert("RGB")), 16 if deep else 8, alpha
+        levels = np.asarray(upright).astype(np.float64) / (1 if image.mode == "F" else 256)
+        return np.repeat(levels.clip(0, 255).astype(np.uint8)[..., None], 3, axis=2)
+    return np.asarray(upright.convert("RGB"))
 
 
-def _measured(path: Path, label: str, pixels: NDArray[Any], bits: int, alpha: bool, size: int) -> Look:
-    height, width = pixels.shape[:2]
+def _measured(path: Path, label: str, full: NDArray[Any], bits: int, alpha: bool, size: int) -> Look:
+    height, width = full.shape[:2]
     scale = min(1.0, SIDE / max(height, width))
     fitted = (max(1, round(width * scale)), max(1, round(height * scale)))
-    small = cv2.resize(pixels, fitted, interpolation=cv2.INTER_AREA) if scale < 1 else pixels
+    small = cv2.resize(full, fitted, interpolation=cv2.INTER_AREA) if scale < 1 else full
     channels = np.asarray(small).astype(np.int16)
     spread = int((channels.max(axis=2) - channels.min(axis=2)).max())
     words = (
@@ -162,7 +162,7 @@ def _measured(path: Path, label: str, pixels: NDArray[Any], bits: int, alpha: bo
     return Look(
         path=path,
         label=label,
-        digest=hashlib.blake2b(pixels.tobytes() + repr(pixels.shape).encode(), digest_size=16).digest(),
+        digest=hashlib.blake2b(full.tobytes() + repr(full.shape).encode(), digest_size=16).digest(),
         width=width,
         height=height,
         encoding=", ".join(filter(None, words)),
@@ -172,5 +172,5 @@ def _measured(path: Path, label: str, pixels: NDArray[Any], bits: int, alpha: bo
         sharpness=float(np.log10(((real - fine).var() + 1e-6) / ((middle - wide).var() + 1e-6))),
         brightness=float(grey.mean()),
         clipped=float(((grey <= 2) | (grey >= 253)).mean()),
-        pixels=np.asarray(cv2.resize(pixels, (size, size), interpolation=cv2.INTER_AREA)),
+        pixels=np.asarray(cv2.resize(full, (size, size), interpolation=cv2.INTER_AREA)),
     )

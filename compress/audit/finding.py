@@ -103,7 +103,9 @@ class Audit(msgspec.Struct, frozen=True):
     def fact(self, finding: Finding) -> dict[str, Any]:
         """One finding for programs, its paths as names."""
         found = msgspec.structs.asdict(finding)
-        return found | {"file": self.name(finding.file), "others": [self.name(each) for each in finding.others]}
+        numbers = {"value": float(finding.value), "threshold": float(finding.threshold)}
+        names = {"file": self.name(finding.file), "others": [self.name(each) for each in finding.others]}
+        return found | numbers | names
 
     def name(self, path: Path) -> str:
         """The path below the base as text that can be printed, whatever bytes are in it."""

@@ -49,7 +49,7 @@ def mislabelled(
         groups: of each image; one group is never in training and judgement at once
     """
     labels = np.array([each.label for each in looks])
-    names = sorted(set(labels))
+    names = sorted(set(labels.tolist()))
     if len(names) < 2:
         return [], None
     identifiers = np.unique([groups[each.path] for each in looks], return_inverse=True)[1]
@@ -100,7 +100,7 @@ def strangers(looks: Sequence[Look], features: NDArray[Any]) -> Iterator[Finding
     from sklearn.neighbors import NearestNeighbors
 
     labels = np.array([each.label for each in looks])
-    for label in sorted(set(labels)):
+    for label in sorted(set(labels.tolist())):
         rows = np.flatnonzero(labels == label)
         if len(rows) < max(FEWEST, 2 * _NEIGHBOURS):
             continue

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-from PIL import Image, ImageFile, ImageOps
+from PIL import Image, ImageFile
 
-from .files import BROKEN
+from .files import BROKEN, pixels
 from .finding import KINDS, Audit, Finding, Kind
 
 TITLES: dict[Kind, str] = {
@@ -74,10 +74,7 @@ def _picture(path: Path) -> str | None:
             warnings.simplefilter("ignore")
             opened = Image.open(path)
             _load(opened)
-            image = ImageOps.exif_transpose(opened)
-            if image.mode.startswith(("I", "F")):
-                image = image.point(lambda level: level / 256).convert("L")
-            image = image.convert("RGB")
+            image = Image.fromarray(pixels(opened))
             image.thumbnail((_SIDE, _SIDE))
     except BROKEN:
         return None
