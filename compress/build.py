@@ -1,7 +1,7 @@
 """The workshop: images and a goal become a signed bundle.
 
 goal      = what is asked: accuracy, milliseconds, bytes, false alarms, on which device
-images    = good ones divided into fit / calibrate / threshold / test; defective ones only for the test
+images    = audited; good ones divided into fit / calibrate / threshold / test; defective ones only for the test
 detector  = fitted to the float features of good images; exported, it is what everything is measured against
 int8      = quantised, fitted again to its own int8 features, and quantised for good
 candidate = the float model, int8 ONNX, and int8 TFLite with the same integers
@@ -73,8 +73,8 @@ def build(
     goal = goals.read(goal_file)
     pack.check(out)
     with written_in(goal_file):
-        images = dataset.split(goal.data, goal_file.parent)
         detector = detectors.load(goal.model)
+        images = dataset.audited(goal.data, goal_file.parent, track, say)
 
     say(f"fitting {goal.model.detector} to {len(images.fit)} good images")
     float_model, int8_model = _fit(detector, goal.model.input, images, track)

@@ -6,13 +6,13 @@
     test        good images that nothing has seen, and all defective ones
 
 Images of one group (pictures of one part, one shift, one module) resemble each other more than what the camera will see
-tomorrow; a group is never divided.
+tomorrow, and near copies all the more; a group is never divided. A good image that nearly is a defective one belongs to
+the test with it, and its group with it.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,11 @@ from vedette.runtime import picture
 from vedette.runtime.manifest import Input
 from vedette.runtime.preprocess import Preprocess
 from vedette.runtime.problem import ConfigProblem
+from vedette.runtime.verify import Track
 
+from .audit import audit, groups, listing
+from .audit.certainty import Certainty
+from .audit.finding import Audit
 from .goal import Data
 
 SHARES = {"fit": 0.5, "calibrate": 0.1, "threshold": 0.15, "test": 0.25}
@@ -44,47 +48,120 @@ class Split(msgspec.Struct, frozen=True):
     """Defective image -> its mask, where it has one."""
     groups: dict[Path, str] = {}
     """Good image -> its group; an image alone is a group of its own."""
+    audit: dict[str, Any] = {}
+    """What the audit said of them, for report.json."""
 
 
-def split(data: Data, base: Path) -> Split:
+class Images(msgspec.Struct, frozen=True):
+    """The images that a goal file names."""
+
+    by_label: dict[str, list[Path]]
+    folders: dict[str, Path]
+    groups: dict[Path, str]
+
+
+def find(data: Data, base: Path) -> Images:
+    """The images that `data` names, and their groups.
+
+    Raises:
+        ConfigProblem: a folder is missing or empty, a list cannot be read, or an image would count twice.
+    """
+    folders = {label: base / name for label, name in (("good", data.good), ("defect", data.defect)) if name is not None}
+    images = {label: picture.find(folder) for label, folder in folders.items()}
+    masks = picture.find(base / data.mask) if data.mask is not None else []
+    if shared := set(images["good"]) & {*images.get("defect", []), *masks}:
+        hint = "data.good is searched with its sub-folders: keep good and defective images apart"
+        raise ConfigProblem(f"{min(shared)} would count as good and as defective", hint=hint)
+    listed: dict[Path, str] = {}
+    if data.list is not None:
+        images, listed = listing.restrict(images, base / data.list)
+    given = groups.of(images, folders, data.group, base)
+    return Images(images, folders, given | listed if data.group is None else given)
+
+
+def audited(
+    data: Data,
+    base: Path,
+    track: Track = lambda items, _: items,
+    say: Callable[[str], None] = lambda _: None,
+) -> Split:
+    """Looks at the images that `data` names, leaves out what no build can use, and divides the rest.
+
+    Args:
+        data: what the goal file says
+        base: folder of the goal file
+        track: wraps the loop over the images, to show its progress
+        say: is told what was found
+
+    Raises:
+        ConfigProblem: as `split`.
+    """
+    named = find(data, base)
+    say(f"auditing {sum(map(len, named.by_label.values()))} images")
+    found = audit(named.by_label, named.folders, named.groups, base, track)
+    for path, finding in found.left_out.items():
+        say(f"left out: {found.name(path)}: {finding.why}")
+    if others := found.counts(breaking=False):
+        text = ", ".join(f"{count} {kind}" for kind, count in others.items())
+        say(f"worth a look (vedette audit shows them): {text}")
+    divided = split(data, base, named, found)
+    say(str(Certainty(len(divided.threshold), len(divided.test), len(divided.defect))))
+    summary = {
+        "images": sum(map(len, named.by_label.values())),
+        "counts": found.counts(),
+        "left_out": [found.fact(each) | {"file": found.name(path)} for path, each in found.left_out.items()],
+        "unchecked": list(found.unchecked),
+    }
+    return msgspec.structs.replace(divided, audit=summary)
+
+
+def split(data: Data, base: Path, images: Images | None = None, found: Audit | None = None) -> Split:
     """Divides the images that `data` names; the same seed gives the same division.
+
+    Args:
+        data: what the goal file says
+        base: folder of the goal file
+        images: what `find` gives for them
+        found: what the audit says of them; without it no image is left out and near copies may be divided
 
     Raises:
         ConfigProblem: a folder is missing or empty, or there are too few good images or groups.
     """
-    good = picture.find(base / data.good)
+    images = images or find(data, base)
+    left_out = set(found.left_out) if found else set()
+    by_label = {label: [each for each in paths if each not in left_out] for label, paths in images.by_label.items()}
+    good, defect = by_label["good"], by_label.get("defect", [])
     if len(good) < _FEWEST:
         hint = "a detector needs tens, better hundreds, of good images"
         raise ConfigProblem(f"{base / data.good}: {len(good)} good images, at least {_FEWEST} are needed", hint=hint)
-    groups: dict[str, list[Path]] = {}
+    pairs = found.pairs() if found else []
+    own = groups.joined({path: images.groups[path] for path in good}, pairs)
+    members: dict[str, list[Path]] = {}
     for path in good:
-        groups.setdefault(_group(path.relative_to(base / data.good).as_posix(), data.group), []).append(path)
-    if len(groups) < len(SHARES):
+        members.setdefault(own[path], []).append(path)
+    if len(members) < len(SHARES):
         hint = "mend data.group; each of fit, calibrate, threshold and test needs a group"
-        raise ConfigProblem(f"data.group makes {len(groups)} groups, at least {len(SHARES)} are needed", hint=hint)
-    parts = _divide(groups, data.seed)
-    defect = picture.find(base / data.defect) if data.defect is not None else []
+        raise ConfigProblem(f"data.group makes {len(members)} groups, at least {len(SHARES)} are needed", hint=hint)
+    bad = set(defect)
+    tied = {own[one] for pair in pairs for one, other in (pair, pair[::-1]) if one in own and other in bad}
+    parts = _divide(members, tied, data.seed)
+    if not all(parts.values()):
+        hint = "vedette audit shows the near copies; more good images that are no copies are needed"
+        raise ConfigProblem(f"{base / data.good}: too many good images nearly are defective ones", hint=hint)
     masks = _masks(defect, base / data.mask) if data.mask is not None else {}
-    if shared := set(good) & {*defect, *masks.values()}:
-        hint = "data.good is searched with its sub-folders: keep good and defective images apart"
-        raise ConfigProblem(f"{min(shared)} would count as good and as defective", hint=hint)
-    of = {path: name for name, paths in groups.items() for path in paths}
-    return Split(**parts, defect=defect, masks=masks, groups=of)
+    return Split(**parts, defect=defect, masks=masks, groups={path: own[path] for path in good})
 
 
-def _group(name: str, pattern: str | None) -> str:
-    found = re.search(pattern, name) if pattern is not None else None
-    if found is None:
-        return name
-    return str(found.group(1) if found.re.groups else found.group())
+def _divide(groups: Mapping[str, list[Path]], tied: set[str], seed: int) -> dict[str, list[Path]]:
+    """Deals the groups, in a random order, to whichever part lacks most of its share; the first four fill all parts.
 
-
-def _divide(groups: dict[str, list[Path]], seed: int) -> dict[str, list[Path]]:
-    """Deals the groups, in a random order, to whichever part lacks most of its share; the first four fill all parts."""
-    names = sorted(groups)
+    Those that are `tied` to defective images go to the test.
+    """
+    names = sorted(set(groups) - tied)
     np.random.default_rng(seed).shuffle(names)
     total = sum(map(len, groups.values()))
     parts: dict[str, list[Path]] = {part: [] for part in SHARES}
+    parts["test"] += [path for name in sorted(tied) for path in groups[name]]
     for name in names:
         empty = [part for part in SHARES if not parts[part]]
         part = min(empty or SHARES, key=lambda part: len(parts[part]) / (SHARES[part] * total))

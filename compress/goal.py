@@ -30,8 +30,11 @@ class Data(_Strict, frozen=True, kw_only=True):
     """Never used to fit an anomaly model, only to measure it."""
     mask: str | None = None
     """Pixel truth of the defective images: same stem, black where nothing is wrong."""
+    list: str | None = None
+    """CSV file of the images to use (column file, and perhaps group), as `vedette audit --fix` writes it."""
     group: str | None = None
-    """Regular expression on the path below the folder; images whose first group (or match) is equal stay together."""
+    """What stays together: `folder`, a CSV file (columns file and group), or a regular expression on the path below the
+    folder, of which the first group (or match) counts."""
     seed: Annotated[int, msgspec.Meta(ge=0)] = 0
     name: str = ""
     """What the pictures are called, for the record."""
@@ -93,12 +96,18 @@ def read(path: Path) -> Goal:
     if not goal.model.blocks or len(set(goal.model.blocks)) < len(goal.model.blocks):
         hint = "name at least one block of 1 to 15, and each once"
         raise ConfigProblem(f"{path}: model.blocks is empty or names a block twice", hint=hint)
-    if goal.data.group is not None:
+    group = goal.data.group or ""
+    if not group.lower().endswith(".csv"):
         try:
-            re.compile(goal.data.group)
+            re.compile(group)
         except re.error as error:
             hint = "mend the regular expression"
             raise ConfigProblem(f"{path}: data.group: {error}", hint=hint) from None
+    lists = {"list": goal.data.list, "group": group if group.lower().endswith(".csv") else None}
+    for key, name in lists.items():
+        if name is not None and not (path.parent / name).is_file():
+            hint = "paths are relative to the goal file"
+            raise ConfigProblem(f"{path}: data.{key}: no file {path.parent / name}", hint=hint)
     for key in ("good", "defect", "mask"):
         folder = getattr(goal.data, key)
         if folder is not None and not (path.parent / folder).is_dir():

@@ -66,6 +66,7 @@ def facts(manifest: Manifest, split: Split, base: Path) -> bytes:
         **manifest.measured,
         "tools": manifest.tools,
         "split": used,
+        "audit": split.audit,
     }
     return msgspec.json.format(msgspec.json.encode(content), indent=2) + b"\n"
 

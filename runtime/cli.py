@@ -23,6 +23,7 @@ DEVICE = {
     "doctor": "tell what this machine is and what works on it",
 }
 WORKSHOP = {
+    "audit": "find unusable, copied, blurred and mislabelled images",
     "build": "make a bundle from images and a goal",
     "keygen": "make a key pair to sign bundles with",
     "demo": "the whole way on real pictures: build, run, events",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 
@@ -59,6 +58,8 @@ def test_the_example_is_read(folder):
         ('good = "good"', 'good = "goods"', "data.good: no folder", "relative to the goal file"),
         ('good = "good"', 'good = "good"\ndefect = "x"', "data.defect", "relative"),
         ('good = "good"', 'good = "good"\ngroup = "("', "data.group", "regular expression"),
+        ('good = "good"', 'good = "good"\ngroup = "x.csv"', "data.group: no file", "relative to the goal file"),
+        ('good = "good"', 'good = "good"\nlist = "x.csv"', "data.list: no file", "relative to the goal file"),
         ('"host"', '"pi400"', "device.profile: unknown 'pi400'", "pi4, pi5"),
         ("0.90", "90", "$.goal.min_auroc", "docs/goal.md"),
         ("max_drop = 0.01", "max_drop = -1", "$.goal.max_drop", "docs/goal.md"),
@@ -93,14 +94,6 @@ def test_the_command_says_it_and_writes_nothing(folder, vedette):
     assert "remedy: known keys: " in done.stderr
     assert not (folder / "out").exists()
     assert not (folder / ".config").exists(), "no key is made for a build that cannot be"
-
-
-def test_an_image_that_cannot_be_read_is_named(folder, vedette):
-    (folder / "good" / "part00-00.png").write_bytes(b"not a picture")
-    done = vedette("build", folder / "goal.toml", "--out", folder / "out", HOME=str(folder))
-    assert done.returncode == 2
-    assert "part00-00.png: cannot be read as an image" in done.stderr
-    assert not (folder / "out").exists()
 
 
 @pytest.mark.parametrize("out", ["goal.toml", "goal.toml/below"])
@@ -166,13 +159,6 @@ def test_masks_that_belong_to_nothing_are_said(folder):
     cv2.imwrite(str(folder / "mask" / "x.png"), np.zeros((9, 9), np.uint8))
     with pytest.raises(ConfigProblem, match="no mask belongs to a defective image"):
         dataset.split(Data(good="good", mask="mask"), folder)
-
-
-def test_a_name_that_is_not_utf8_is_said(folder, vedette):
-    os.rename(folder / "good" / "part00-00.png", os.fsencode(folder / "good") + b"/caf\xe9.png")
-    done = vedette("build", folder / "goal.toml", "--out", folder / "out", HOME=str(folder))
-    assert done.returncode == 2
-    assert "the name is not UTF-8" in done.stderr
 
 
 def test_masks_are_found_by_stem_and_read_by_their_alpha(folder):
