@@ -40,6 +40,11 @@ def bounds(model: onnx.ModelProto, output: str) -> dict[str, Interval]:
         low, high = interval(node.input[0])
         if node.op_type in ("Resize", "ReduceMax"):
             return low, high
+        if node.op_type == "Concat":
+            lows, highs = zip(*map(interval, node.input), strict=True)
+            return min(lows), max(highs)
+        if node.op_type in ("Reshape", "Squeeze"):
+            return low, high
         if node.op_type == "Mul" and node.input[0] == node.input[1]:
             return (0.0 if low <= 0 <= high else min(low**2, high**2)), max(low**2, high**2)
         if node.op_type == "Add":

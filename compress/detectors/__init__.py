@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from torch import Tensor
@@ -11,31 +11,41 @@ from vedette.runtime.parts import choose
 
 from .. import backbone
 from ..backbone import Backbone
-from ..goal import Model
 
-DETECTORS = {"padim": ".padim:Padim"}
+DETECTORS = {
+    "padim": ".padim:Padim",
+    "patchcore": ".patchcore:Patchcore",
+    "discriminative": ".discriminative:Discriminative",
+}
 
 
 class Detector(Protocol):
     """A torch module over the features of a backbone."""
 
     backbone: Backbone
-    bounded_outputs: tuple[str, ...]
-    """Outputs that follow from clipped values by a few layers, so that interval arithmetic gives them a tight range."""
+    bounded_outputs: Mapping[str, float]
+    """Outputs that follow from clipped values by a few layers, so that interval arithmetic gives them a tight range; and
+    what each cannot fall below, for that arithmetic does not see that a maximum is no less than the mean."""
 
-    def fit(self, features: Iterable[Sequence[Tensor]]) -> None:
-        """Learns from good parts' features, batch by batch, per tapped level N x C x H x W. Forgets what it knew."""
+    def fit(self, good: Sequence[Sequence[Tensor]], spoilt: Sequence[Sequence[Tensor]], masks: Tensor) -> None:
+        """Learns from batches of features, per tapped level N x C x H x W. Forgets what it knew.
+
+        Args:
+            good: of good parts
+            spoilt: of good parts with made-up defects
+            masks: of all those, N x H/8 x W/8: the share of each cell that is spoilt
+        """
 
     def __call__(self, features: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         """Features -> `map` N x 1 x H/8 x W/8 and `score` N."""
 
 
-def load(model: Model) -> Detector:
-    """The detector that `model` names, on its backbone, not fitted yet.
+def load(name: str, blocks: Sequence[int], size: int) -> Detector:
+    """The detector of that name over those blocks of the backbone, for images of size x size, not fitted yet.
 
     Raises:
         ConfigProblem: there is no such detector.
     """
-    part = choose(__package__, DETECTORS, model.detector, "model.detector")
-    detector: Detector = part(backbone.load(model.blocks))
+    part = choose(__package__, DETECTORS, name, "model.detector")
+    detector: Detector = part(backbone.load(blocks), size)
     return detector

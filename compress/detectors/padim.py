@@ -13,7 +13,7 @@ joined and the deep, wide level stays small.
     pool      depthwise 3 x 3 mean, in units of the channel's standard deviation; per-channel weights keep it exact
     scale     x constant per channel and position
     whiten    1 x 1 convolution that takes the correlations out
-    distance  clip, square, mean over channels
+    distance  clip, square, mean over channels; then enlarged to the cells of the map and added
 
 A deviation counts up to LIMIT standard deviations per channel, so that one channel's outlier can neither decide alone
 nor eat the integer range. What few images cannot tell is shrunk: a position's variance towards its channel's, by the
@@ -23,19 +23,19 @@ estimator for large-dimensional covariance matrices", 2004).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from ..backbone import Backbone
+from .joined import GRID, enlarged, pool
+from .reading import Reading
 
 LIMIT = 5.0
 PRIOR = 40.0
 SHRINK = 0.3
 FLOOR = 1e-3
-GRID = 8  # pixels of the input per cell of the anomaly map
 
 
 class Level(nn.Module):
@@ -46,19 +46,16 @@ class Level(nn.Module):
 
     def __init__(self, channels: int, stride: int) -> None:
         super().__init__()
-        before = 1 if stride == 1 else 0  # TensorFlow's SAME padding, as in the backbone
-        self.pad = nn.ZeroPad2d((before, 1, before, 1))
-        self.pool = nn.Conv2d(channels, channels, 3, stride, groups=channels, bias=False)
+        self.pool = pool(channels, stride)
         self.whiten = nn.Conv2d(channels, channels, 1, bias=False)
         self.mean = nn.Conv2d(channels, 1, 1, bias=False)
-        nn.init.constant_(self.pool.weight, 1 / 9)
         nn.init.constant_(self.mean.weight, 1 / channels)
         self.images = 0
         self.features = self.total = self.products = torch.zeros(())
 
     def observe(self, features: Tensor) -> None:
         """Takes in N x C x H x W features of good parts."""
-        pooled = self.pool(self.pad(features)).double()
+        pooled = self.pool(features).double()
         self.images += len(features)
         self.features = self.features + features.double().sum(dim=0)
         self.total = self.total + pooled.sum(dim=0)
@@ -76,12 +73,12 @@ class Level(nn.Module):
         independent = torch.eye(len(correlation), dtype=torch.float64) * correlation.diagonal().mean()
         values, vectors = torch.linalg.eigh((1 - SHRINK) * correlation + SHRINK * independent)
         self.whiten.weight.copy_((vectors / values.clamp(min=FLOOR).sqrt() @ vectors.T)[..., None, None])
-        self.pool.weight /= shared.sqrt().float()[..., None]
+        self.pool[1].weight /= shared.sqrt().float()[..., None]
         self.register_buffer("centre", -(self.features / self.images).float()[None])
         self.register_buffer("gain", (shared.sqrt() / spread).float()[None])
 
     def forward(self, features: Tensor) -> Tensor:
-        scaled = self.pool(self.pad(features + self.centre)) * self.gain
+        scaled = self.pool(features + self.centre) * self.gain
         deviation = self.whiten(scaled).clamp(-LIMIT, LIMIT)
         distance: Tensor = self.mean(deviation * deviation)
         return distance
@@ -90,20 +87,20 @@ class Level(nn.Module):
 class Padim(nn.Module):
     """Features -> anomaly map N x 1 x H/8 x W/8 and score N, both in squared standard deviations."""
 
-    bounded_outputs = ("score",)
+    bounded_outputs = {"score": 0.0}
 
-    def __init__(self, backbone: Backbone) -> None:
+    def __init__(self, backbone: Backbone, size: int) -> None:
         super().__init__()
         self.backbone = backbone
+        self.cells = size // GRID
         self.levels = nn.ModuleList(self._new_levels())
-        self.smooth = nn.Conv2d(1, 1, 3, padding=1, bias=False)
-        nn.init.constant_(self.smooth.weight, 1 / 9)
+        self.reading = Reading(self.cells)
 
     @torch.no_grad()
-    def fit(self, features: Iterable[Sequence[Tensor]]) -> None:
-        """Learns from the features of good parts, batch by batch: per tapped level N x C x H x W."""
+    def fit(self, good: Sequence[Sequence[Tensor]], spoilt: Sequence[Sequence[Tensor]], masks: Tensor) -> None:
+        """Learns how good parts vary; the spoilt ones it does not need."""
         levels = self._new_levels()
-        for batch in features:
+        for batch in good:
             for level, each in zip(levels, batch, strict=True):
                 level.observe(each)
         for level in levels:
@@ -115,12 +112,9 @@ class Padim(nn.Module):
         return [Level(channels, max(GRID // stride, 1)) for channels, stride in sizes]
 
     def forward(self, features: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        cells = features[0].shape[-1] * self.backbone.strides[0] // GRID
         total = None
         for level, each in zip(self.levels, features, strict=True):
-            distance = level(each)
-            if distance.shape[-1] < cells:
-                distance = functional.interpolate(distance, scale_factor=float(cells // distance.shape[-1]))
+            distance = enlarged(level(each), self.cells)
             total = distance if total is None else total + distance
-        anomaly_map: Tensor = self.smooth(total)
-        return anomaly_map, anomaly_map.amax(dim=(1, 2, 3))
+        anomaly_map, score = self.reading(total)
+        return anomaly_map, score

@@ -4,12 +4,13 @@ Quantise and dequantise nodes around each operator (QDQ), activations u8, weight
 biases s32 (Jacob et al., "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only
 Inference", 2018). These parameters are fast on x86 and legal in TFLite, so one set serves both files.
 
-Ranges are the smallest and largest values over the calibration images, with three exceptions:
+Ranges are the smallest and largest values over the calibration images, with four exceptions:
 
     input      its scale is 1 / std and its zero point the mean, so that a pixel is its own integer
     constants  of Add and Mul are u8 like the activation that they meet, or no integer kernel would take the pair
     scores     the range that no image can leave, by interval arithmetic: good images alone cannot tell how high the
                score of a defect may be, and a range taken from them would clamp it
+    Concat     one range for all that it joins, by interval arithmetic too, so that it only copies
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -41,8 +42,8 @@ from ..intervals import bounds
 class Quantise:
     """Settings of the technique."""
 
-    bounded_outputs: tuple[str, ...] = ()
-    """Outputs whose ranges come from interval arithmetic."""
+    bounded_outputs: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    """Outputs whose ranges come from interval arithmetic, and what each cannot fall below."""
 
     def __call__(self, model: onnx.ModelProto, calibration: Iterable[NDArray[Any]], spec: Input) -> onnx.ModelProto:
         """An int8 model with integer inputs and outputs: image 1 x H x W x 3, u8.
@@ -60,8 +61,14 @@ class Quantise:
         for node in model.graph.node:
             if node.op_type in ("Add", "Mul"):
                 overrides |= {each: [{"quant_type": QuantType.QUInt8}] for each in node.input if each in constants}
-        for output in self.bounded_outputs:
+        for output, least in self.bounded_outputs.items():
             overrides |= {tensor: [_range(*limits)] for tensor, limits in bounds(model, output).items()}
+            low, high = bounds(model, output)[output]
+            overrides[output] = [_range(max(low, least), high)]
+        for node in model.graph.node:
+            if node.op_type == "Concat":  # only integers of one scale can stand beside each other
+                shared = [_range(*bounds(model, node.output[0])[node.output[0]])]
+                overrides |= {each: shared for each in (*node.input, *node.output)}
 
         copy = onnx.ModelProto.FromString(model.SerializeToString())  # what it is given loses its weights
         with tempfile.TemporaryDirectory() as folder:

@@ -61,6 +61,19 @@ def add(writer: Writer, node: Node) -> None:
     writer.operator("ADD", _operands(writer, node), [writer.activation(node.outputs[0])], schema.AddOptionsT())
 
 
+def concatenate(writer: Writer, node: Node) -> None:
+    """Only of one scale and zero point: then it copies, as TFLite demands."""
+    images, result = [_given(tensor) for tensor in node.inputs], node.outputs[0]
+    same = all(image.scale == result.scale and image.zero_point == result.zero_point for image in images)
+    axis = node.attributes["axis"] % len(result.shape)
+    if not same or len(result.shape) != 4:
+        unknown(writer, node)
+    options = schema.ConcatenationOptionsT()
+    options.axis = (0, 3, 1, 2)[axis]
+    indices = [writer.activation(image) for image in images]
+    writer.operator("CONCATENATION", indices, [writer.activation(result)], options)
+
+
 def multiply(writer: Writer, node: Node) -> None:
     writer.operator("MUL", _operands(writer, node), [writer.activation(node.outputs[0])], schema.MulOptionsT())
 
@@ -149,6 +162,7 @@ def _data(tensor: Tensor) -> Any:
 
 OPERATORS: dict[str, Callable[[Writer, Node], None]] = {
     "Add": add,
+    "Concat": concatenate,
     "Conv": convolution,
     "Mul": multiply,
     "ReduceMax": reduce_max,

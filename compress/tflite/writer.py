@@ -18,6 +18,7 @@ from .. import qdq
 # The newest operator version that each layout below needs; tflite-runtime 2.14 knows all of them.
 _VERSIONS = {
     "ADD": 2,
+    "CONCATENATION": 2,
     "CONV_2D": 3,
     "DEPTHWISE_CONV_2D": 3,
     "MUL": 2,
