@@ -13,8 +13,9 @@ from hypothesis.extra import numpy as hnp
 from onnx import TensorProto, helper, numpy_helper
 
 from vedette.compress import threshold
-from vedette.compress.goal import Data, Device, Goal, Wish, judge
+from vedette.compress.goal import Data, Device, Goal, Wish
 from vedette.compress.intervals import bounds
+from vedette.compress.verdict import judge
 from vedette.runtime.accuracy import auroc, auroc_interval, roc
 from vedette.runtime.problem import Problem
 from vedette.runtime.stopwatch import interleaved

@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from ..goal import Verdict
 from ..report import MODELS
+from ..verdict import Verdict
 
 _started = time.monotonic()
 
