@@ -34,7 +34,7 @@ class Augment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     light: _Small = 0.1
     """Share of the range by which brightness, and share of itself by which contrast, may change. Erases stains and
     fading that are as faint."""
-    blur: Annotated[float, msgspec.Meta(ge=0, le=5)] = 0.3
+    blur: Annotated[float, msgspec.Meta(ge=0, le=5)] = 0.5
     """Largest standard deviation, pixels of the model's input. Erases hairlines narrower than that."""
     noise: Annotated[float, msgspec.Meta(ge=0, le=0.2)] = 0.01
     """Standard deviation, share of the range. Erases graininess that is as fine and as faint."""
@@ -53,15 +53,15 @@ def vary(image: NDArray[Any], how: Augment, rng: np.random.Generator) -> NDArray
     if how.flip:
         pixels = pixels[:: rng.choice((1, -1)), :: rng.choice((1, -1))]
     if how.shift or how.rotate:
-        turn = cv2.getRotationMatrix2D((width / 2, height / 2), rng.uniform(-how.rotate, how.rotate), 1.0)
+        turn: Any = cv2.getRotationMatrix2D((width / 2, height / 2), rng.uniform(-how.rotate, how.rotate), 1.0)
         turn[:, 2] += rng.uniform(-how.shift, how.shift, 2) * (width, height)
         pixels = cv2.warpAffine(np.ascontiguousarray(pixels), turn, (width, height), borderMode=cv2.BORDER_REFLECT_101)
     pixels = pixels.astype(np.float32)
     if how.light:
-        mean = pixels.mean()
+        mean = float(pixels.mean())
         pixels = (pixels - mean) * (1 + rng.uniform(-how.light, how.light)) + mean
         pixels = pixels + 255 * rng.uniform(-how.light, how.light)
-    if how.blur and (spread := rng.uniform(0, how.blur)) > 0.1:  # below, no pixel changes by a step
+    if how.blur and (spread := rng.uniform(0, how.blur)) > 0.2:  # below, nothing changes
         pixels = cv2.GaussianBlur(pixels, (0, 0), spread)
     if how.noise:
         pixels = pixels + rng.normal(0, 255 * how.noise, pixels.shape)

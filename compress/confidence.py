@@ -74,7 +74,9 @@ def choose(scores: NDArray[Any], truth: NDArray[Any], wished: float) -> Confiden
 def fit_temperature(scores: NDArray[Any], truth: NDArray[Any]) -> float:
     """The temperature that makes the right classes likeliest, by golden section on its logarithm: one minimum is there.
 
-    Where every answer is right, colder is always better: then it stops at a bound.
+    Where every answer is right, colder would always be better, and nothing would ever be unknown. So of n images one
+    more of each class is taken to be possible everywhere: a right class is not 1 but (n + 1) / (n + K), as in Platt,
+    "Probabilistic Outputs for Support Vector Machines" (1999).
     """
     low, high = np.log(_COLDEST), np.log(_HOTTEST)
     for _ in range(_ROUNDS):
@@ -87,6 +89,8 @@ def fit_temperature(scores: NDArray[Any], truth: NDArray[Any]) -> float:
 
 
 def surprise(scores: NDArray[Any], truth: NDArray[Any], temperature: float) -> float:
-    """Mean negative logarithm of the probability of the right class."""
-    right = softmax(scores, temperature)[np.arange(len(truth)), truth]
-    return float(-np.log(right.clip(min=1e-12)).mean())
+    """Mean cross-entropy between the probabilities and what is taken to be the case."""
+    images, classes = scores.shape
+    target = np.full(scores.shape, 1 / (images + classes))
+    target[np.arange(images), truth] = (images + 1) / (images + classes)
+    return float(-(target * np.log(softmax(scores, temperature).clip(min=1e-300))).sum(axis=1).mean())

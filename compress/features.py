@@ -40,7 +40,9 @@ def of_int8(model: onnx.ModelProto, names: list[str], tensors: Iterable[NDArray[
     real = {node.input[0]: node.output[0] for node in graph.node if node.op_type == "DequantizeLinear"}
     wanted = [real[quantised[name]] for name in names]
     graph.output.extend(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in wanted)
-    session = onnxruntime.InferenceSession(opened.SerializeToString(), providers=["CPUExecutionProvider"])
+    options = onnxruntime.SessionOptions()
+    options.add_session_config_entry("session.x64quantprecision", "1")  # as the runtime's back end has it
+    session = onnxruntime.InferenceSession(opened.SerializeToString(), options, providers=["CPUExecutionProvider"])
     feed = graph.input[0].name
     for tensor in tensors:
         yield [torch.from_numpy(each) for each in session.run(wanted, {feed: tensor})]

@@ -118,15 +118,15 @@ def _fit_head(classifier: Classifier, learn: Views, weights: Tensor) -> None:
     pooled = classifier.standardise([torch.cat(level) for level in zip(*views, strict=True)])
     truth = learn.truth.repeat(len(views))
     parameters = list(classifier.heads.parameters())
-    optimiser = torch.optim.LBFGS(parameters, max_iter=100, line_search_fn="strong_wolfe")
+    optimiser: torch.optim.Optimizer = torch.optim.LBFGS(parameters, max_iter=100, line_search_fn="strong_wolfe")
 
-    def loss() -> Tensor:
+    def loss() -> float:
         optimiser.zero_grad()
         scores = classifier.answer(pooled).flatten(1)
         size = sum((each**2).sum() for each in parameters if each.ndim > 1)
         value = functional.cross_entropy(scores, truth, weight=weights) + PENALTY * size
         torch.autograd.backward(value)
-        return value
+        return float(value.detach())
 
     optimiser.step(loss)
 

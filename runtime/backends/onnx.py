@@ -23,6 +23,8 @@ class Onnx:
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
+        # Without VNNI, x86 adds two products of u8 and s8 in 16 bits, which clamp; this takes the exact kernels there.
+        options.add_session_config_entry("session.x64quantprecision", "1")
         if threads > 1:  # threads that spin between frames would take the cores from the other cameras
             options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:

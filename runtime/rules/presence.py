@@ -128,9 +128,10 @@ def _wanted(settings: PresenceSettings, context: Context) -> frozenset[str]:
         raise ConfigProblem("label and labels are both set", hint="keep labels, which may name one or several")
     named = settings.labels if settings.label is None else (settings.label,)
     if named is None:
-        return frozenset(context.labels) - frozenset(context.quiet)
+        named = tuple(each for each in context.labels if each not in context.quiet)
     if not named:
-        raise ConfigProblem("labels is empty, so nothing would ever be sent", hint="name labels, or leave it out")
+        hint = f"name some in labels; the bundle's are {', '.join(context.labels)}"
+        raise ConfigProblem("no label counts, so nothing would ever be sent", hint=hint)
     for each in named:
         if each not in context.labels:
             key = "label" if settings.labels is None else "labels"
