@@ -70,6 +70,10 @@ def divide(data: Data, base: Path) -> Labelled:
             hint = "each of fit, calibrate, threshold and test needs one; better are tens, best hundreds"
             raise ConfigProblem(f"{folders[label]}: {count} {what}, at least {len(SHARES)} are needed", hint=hint)
     parts = deal(truth, groups, {part: SHARES[part] for part in _FIRST}, data.seed)
+    for part, paths in parts.items():
+        if lost := set(range(len(classes))) - {truth[path] for path in paths}:
+            hint = "another data.seed may help, smaller groups (data.group) or more of them will"
+            raise ConfigProblem(f"no image of {classes[min(lost)]} is left for {part!r}", hint=hint)
     normal = data.normal if data.normal is not None else tuple({"good"} & set(classes))
     if odd := set(normal) - set(classes):
         hint = f"the classes are {', '.join(classes)}"
@@ -83,7 +87,7 @@ def deal(truth: dict[Path, int], groups: dict[Path, str], shares: dict[str, floa
     Args:
         truth: image -> class
         groups: image -> group
-        shares: of each part, together 1; the first parts are the first to get a rare class
+        shares: of each part, together 1; the first has every class, the others as far as the groups go round
         seed: decides between equals
     """
     members: dict[str, list[Path]] = {}
@@ -97,15 +101,10 @@ def deal(truth: dict[Path, int], groups: dict[Path, str], shares: dict[str, floa
     parts: dict[str, list[Path]] = {part: [] for part in shares}
     filled = {part: np.zeros(len(total)) for part in shares}
     for name in names:
-        inside = held[name] > 0
-        rarest = int(np.flatnonzero(inside)[total[inside].argmin()])
-        empty = [part for part in shares if not filled[part][rarest]]
-
-        def fullness(part: str, counts: np.ndarray = held[name]) -> float:
-            share = (filled[part] + counts) / (shares[part] * total)
-            return float((share * counts).sum() / counts.sum())
-
-        part = empty[0] if empty else min(shares, key=fullness)
+        lacking = [part for part in shares if (filled[part][held[name] > 0] == 0).any()]
+        after = {part: (filled[part] + held[name]) / (shares[part] * total.clip(min=1)) for part in shares}
+        fullness = {part: float((share * held[name]).sum()) for part, share in after.items()}
+        part = lacking[0] if lacking else min(shares, key=fullness.__getitem__)
         parts[part] += members[name]
         filled[part] += held[name]
     return {part: sorted(paths) for part, paths in parts.items()}
