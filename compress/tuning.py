@@ -25,7 +25,7 @@ import numpy as np
 import onnxruntime
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from vedette.runtime.manifest import Input
@@ -134,10 +134,10 @@ def _fit_head(classifier: Classifier, learn: Views, weights: Tensor) -> None:
 
 def _fit_tail(classifier: Classifier, learn: Views, check: Views, weights: Tensor, epochs: int, track: Track) -> None:
     """Late blocks and head together; what the check images like best stays."""
-    tail = classifier.backbone.blocks[CUT:]
-    convolutions = [parameter for name, parameter in tail.named_parameters() if ".norm." not in name]
+    classifier.backbone.requires_grad_(False)
+    convolutions = [each for each in classifier.backbone.blocks[CUT:].modules() if isinstance(each, nn.Conv2d)]
     groups = [
-        {"params": convolutions, "lr": RATE},
+        {"params": [each.weight.requires_grad_() for each in convolutions], "lr": RATE},
         {"params": list(classifier.heads.parameters()), "lr": HEAD_RATE},
     ]
     optimiser = torch.optim.AdamW(groups, weight_decay=DECAY)

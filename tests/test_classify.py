@@ -7,10 +7,13 @@ import json
 import cv2
 import numpy as np
 import pytest
+import torch
 
-from vedette.compress import confidence, goal, labelled
+from vedette.compress import backbone, confidence, goal, labelled
 from vedette.compress.augment import Augment, vary
+from vedette.compress.classifier import Classifier
 from vedette.compress.goal import Data
+from vedette.compress.tuning import tune
 from vedette.runtime.accuracy import calibration_error, confusion, reliability, share_interval
 from vedette.runtime.heads.classify import softmax
 from vedette.runtime.manifest import encode
@@ -191,6 +194,22 @@ def test_counts_and_bins():
     assert calibration_error([0.9] * 10, [True] * 9 + [False]) == pytest.approx(0)
     assert calibration_error([0.99] * 4 + [0.6] * 6, [False] * 4 + [True] * 6) == pytest.approx(0.4 * 0.99 + 0.6 * 0.4)
     assert sum(each.images for each in reliability([0, 0.5, 1, 1], [1, 1, 1, 0])) == 4
+
+
+# Fitting
+
+
+def test_the_same_seed_fits_the_same_classifier(kinds):
+    split = labelled.divide(goal.read(kinds / "goal.toml").data, kinds)
+    spec = backbone.input_of(64)
+    fitted = []
+    for seed in (0, 0, 1):
+        classifier = Classifier(backbone.load((15,)), 3, 64)
+        tune(classifier, split, spec, Augment(), 1, seed, lambda items, _: items)
+        with torch.inference_mode():
+            fitted.append(classifier(classifier.backbone(torch.zeros(1, 3, 64, 64)))[0])
+    assert torch.equal(fitted[0], fitted[1])
+    assert not torch.equal(fitted[0], fitted[2])
 
 
 # The whole way

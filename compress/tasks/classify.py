@@ -31,6 +31,7 @@ from . import classify_report
 
 BLOCKS = (15,)  # whose features are pooled: the last
 ERROR_RATE = 0.05  # where the goal does not say
+_EXAMPLES = 8
 
 
 class Classify:
@@ -99,8 +100,9 @@ class Classify:
         }
 
     def examples(self, images: Labelled) -> list[Path]:
-        """One of each class."""
-        return [next(path for path in images.test if images.truth[path] == k) for k in range(len(images.classes))]
+        """One of each class, of the first ones where there are many."""
+        first = {images.truth[path]: path for path in reversed(images.test)}
+        return [first[number] for number in sorted(first)[:_EXAMPLES]]
 
     def evidence(self, images: Labelled, seen: dict[str, NDArray[Any]], line: Confidence) -> dict[str, Any]:
         return classify_report.evidence(images, seen[INT8_ONNX], line)
