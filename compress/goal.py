@@ -79,7 +79,7 @@ class Model(_Strict, frozen=True):
     """Pixels; images are scaled to a square of it."""
     blocks: tuple[Annotated[int, msgspec.Meta(ge=1, le=15)], ...] = (2, 4, 10)
     """Blocks of the backbone whose features are looked at."""
-    epochs: Annotated[int, msgspec.Meta(ge=0, le=200)] = 8
+    epochs: Annotated[int, msgspec.Meta(ge=0, le=200)] = 4
     """Of the fine-tuning of a classifier; 0: the backbone stays as it is, and only the head learns."""
 
 
