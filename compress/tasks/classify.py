@@ -29,7 +29,7 @@ from ..techniques.quantise import Quantise
 from ..tuning import tune
 from . import classify_report
 
-BLOCKS = (15,)  # whose features are pooled: the last
+BLOCKS = (5, 10, 15)  # whose features are pooled: fine, middle and coarse
 ERROR_RATE = 0.05  # where the goal does not say
 _EXAMPLES = 8
 
