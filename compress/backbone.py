@@ -106,9 +106,12 @@ class Backbone(nn.Module):
                     self.strides.append(reach)
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        x = self.stem(x)
+        return self.onward(self.stem(x))
+
+    def onward(self, x: Tensor, first: int = 0) -> list[Tensor]:
+        """What goes into block `first` -> one feature map per tapped block from there on."""
         features = []
-        for number, block in enumerate(self.blocks):
+        for number, block in enumerate(self.blocks[first:], first):
             x = block(x)
             if number in self.taps:
                 features.append(x)

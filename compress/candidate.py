@@ -14,7 +14,7 @@ from vedette.runtime.manifest import FORMAT, ONNX, TFLITE, Manifest, Output, Sou
 
 from . import backbone, qdq, tflite
 from .goal import Goal
-from .measure import Float, Integer, Runner
+from .runners import Float, Integer, Runner
 
 INT8_ONNX, INT8_TFLITE = "int8_onnx", "int8_tflite"
 
@@ -51,7 +51,7 @@ def describe(goal: Goal, model: onnx.ModelProto) -> Manifest:
         name=goal.name,
         release=goal.release,
         task=goal.task,
-        labels=("anomaly",),
+        labels=(),
         input=backbone.input_of(goal.model.input),
         outputs=outputs,
         models={ONNX: "model.onnx", TFLITE: "model.tflite"},

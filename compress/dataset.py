@@ -149,7 +149,8 @@ def split(data: Data, base: Path, images: Images | None = None, found: Audit | N
         hint = "vedette audit shows the near copies; more good images that are no copies are needed"
         raise ConfigProblem(f"{base / data.good}: too many good images nearly are defective ones", hint=hint)
     masks = _masks(defect, base / data.mask) if data.mask is not None else {}
-    return Split(**parts, defect=defect, masks=masks, groups={path: own[path] for path in good})
+    kept = {path: own[path] for path in good}
+    return Split(parts["fit"], parts["calibrate"], parts["threshold"], parts["test"], defect, masks, kept)
 
 
 def _divide(groups: Mapping[str, list[Path]], tied: set[str], seed: int) -> dict[str, list[Path]]:

@@ -1,4 +1,4 @@
-"""A fitted detector becomes a float ONNX graph: the model that everything after it is measured against."""
+"""What was fitted becomes a float ONNX graph: the model that everything after it is measured against."""
 
 from __future__ import annotations
 
@@ -6,16 +6,23 @@ import contextlib
 import io
 import logging
 import warnings
-from typing import Any
+from typing import Any, Protocol
 
 import onnx
 import torch
 from onnx import numpy_helper
 from torch import Tensor, nn
 
+from .backbone import Backbone
 from .detectors import Detector
 
 INPUT, OUTPUTS = "image", ("map", "score")
+
+
+class Fitted(Protocol):
+    """A torch module over the features of a backbone."""
+
+    backbone: Backbone
 
 
 class _Whole(nn.Module):
@@ -30,14 +37,23 @@ class _Whole(nn.Module):
         return *self.detector(features), *features
 
 
-def feature_names(detector: Detector) -> list[str]:
+def feature_names(detector: Fitted) -> list[str]:
     """The tensors of the exported graph that hold the detector's features, from shallow to deep."""
     return [f"features.{number}" for number in range(len(detector.backbone.taps))]
 
 
-def to_onnx(detector: Detector, size: int) -> onnx.ModelProto:
+def to_onnx(detector: Fitted, size: int, outputs: tuple[str, ...] = OUTPUTS) -> onnx.ModelProto:
     """The graph of `detector` for one image of 1 x 3 x size x size, normalised; batch normalisation is folded in."""
     features = feature_names(detector)
+    model = network(_Whole(detector), size, (*outputs, *features))
+    for value in [value for value in model.graph.output if value.name in features]:
+        model.graph.output.remove(value)
+    onnx.checker.check_model(model)
+    return model
+
+
+def network(module: nn.Module, size: int, outputs: tuple[str, ...]) -> onnx.ModelProto:
+    """The graph of any network for one image of 1 x 3 x size x size, with names for all its outputs."""
     exporter = logging.getLogger("torch.onnx")
     level = exporter.level
     exporter.setLevel(logging.ERROR)
@@ -45,22 +61,19 @@ def to_onnx(detector: Detector, size: int) -> onnx.ModelProto:
         with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
             warnings.simplefilter("ignore")
             program = torch.onnx.export(
-                _Whole(detector).eval(),
+                module.eval(),
                 (torch.zeros(1, 3, size, size),),
                 dynamo=True,
                 external_data=False,
                 input_names=[INPUT],
-                output_names=[*OUTPUTS, *features],
+                output_names=list(outputs),
                 verbose=False,
             )
     finally:
         exporter.setLevel(level)
     assert program is not None  # with dynamo it always is a program
     model: onnx.ModelProto = program.model_proto
-    for value in [value for value in model.graph.output if value.name in features]:
-        model.graph.output.remove(value)
     _forget_origin(model)
-    onnx.checker.check_model(model)
     return model
 
 

@@ -11,8 +11,7 @@ detector fitted to float features then takes every int8 picture for strange; fit
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -46,15 +45,15 @@ class Fitted(msgspec.Struct, frozen=True):
     trials: list[Trial]
 
 
-def fit(goal: Goal, images: Split, track: Track, say: Callable[[str], None]) -> Fitted:
-    """Fits what `goal` names, or what suits the images best, to the good images of `fit`."""
+def fit(goal: Goal, images: Split, trials: list[Trial], track: Track, say: Callable[[str], None]) -> Fitted:
+    """Fits the one of `trials` that suits the images best to the good images of `fit`."""
     spec, rng = backbone.input_of(goal.model.input), np.random.default_rng(goal.data.seed)
     good = list(dataset.tensors(track(images.fit, "reading"), spec))
     spoilt = synthetic.defects(good, min(SPOILT, 8 * len(good)), rng)
-    trials = selection.candidates(goal.model)
     chosen = trials[0]
     if len(trials) > 1:
-        trials = _tried(goal, images.fit, good, images, trials, rng, track)
+        groups = [images.groups[path] for path in images.fit]
+        trials = _tried(goal.model.input, trials, good, spoilt, groups, track)
         chosen = selection.best(trials)
         say(f"chose {chosen.detector} over blocks {', '.join(map(str, chosen.blocks))}")
     if goal.augment is not None:
@@ -74,3 +73,28 @@ def fit(goal: Goal, images: Split, track: Track, say: Callable[[str], None]) -> 
     detector.fit(*_parted(seen, len(good)), masks)
     refitted = with_constants_of(detector, float_model)
     return Fitted(float_model, quantise(refitted, dataset.tensors(images.calibrate, spec), spec), chosen, trials)
+
+
+def _tried(
+    size: int, trials: list[Trial], good: list[NDArray[Any]], spoilt: Defects, groups: list[str], track: Track
+) -> list[Trial]:
+    """The trials with their figures."""
+    blocks = sorted({block for trial in trials for block in trial.blocks})
+    network = backbone.load(blocks)
+    count = min(len(good), selection.MOST)
+    shown = track([*good[:count], *spoilt.images], "features to choose by")
+    levels = [torch.cat(level) for level in zip(*features.of_float(network, shown), strict=True)]
+    looked_at = Features(
+        good={block: level[:count] for block, level in zip(blocks, levels, strict=True)},
+        spoilt={block: level[count:] for block, level in zip(blocks, levels, strict=True)},
+        masks=torch.from_numpy(spoilt.masks),
+        kinds=spoilt.kinds,
+        sources=spoilt.sources,
+    )
+    return selection.tried(trials, size, looked_at, groups[:count], track)
+
+
+def _parted(batches: Sequence[Sequence[Tensor]], count: int) -> tuple[list[list[Tensor]], list[list[Tensor]]]:
+    """The first `count` images, and the others; as one batch each."""
+    levels = [torch.cat(level) for level in zip(*batches, strict=True)]
+    return [[level[:count] for level in levels]], [[level[count:] for level in levels]]

@@ -38,13 +38,9 @@ def bounds(model: onnx.ModelProto, output: str) -> dict[str, Interval]:
         if node.op_type == "Clip":
             return float(constants[node.input[1]]), float(constants[node.input[2]])
         low, high = interval(node.input[0])
-        if node.op_type in ("Resize", "ReduceMax"):
-            return low, high
-        if node.op_type == "Concat":
-            lows, highs = zip(*map(interval, node.input), strict=True)
-            return min(lows), max(highs)
-        if node.op_type in ("Reshape", "Squeeze"):
-            return low, high
+        if node.op_type in ("Resize", "ReduceMax", "Concat"):
+            others = [interval(name) for name in node.input[1:] if node.op_type == "Concat"]
+            return min([low, *(each[0] for each in others)]), max([high, *(each[1] for each in others)])
         if node.op_type == "Mul" and node.input[0] == node.input[1]:
             return (0.0 if low <= 0 <= high else min(low**2, high**2)), max(low**2, high**2)
         if node.op_type == "Add":

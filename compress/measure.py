@@ -1,74 +1,24 @@
-"""What a model is worth: scores of held-out images, milliseconds, and how far its two files are apart.
-
-The int8 models are run by the runtime's own preprocessing and back ends. The float model, which never ships, is run by
-ONNX Runtime behind the same preprocessing, on one thread like the others.
-"""
+"""What an anomaly model is worth: its scores and maps of held-out images."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
 from vedette.devices import this_machine
 from vedette.runtime import picture
 from vedette.runtime.accuracy import auroc, auroc_interval
-from vedette.runtime.backends import Backend
-from vedette.runtime.manifest import Input, Manifest
-from vedette.runtime.preprocess import Preprocess
-from vedette.runtime.stopwatch import interleaved
 from vedette.runtime.verify import Track
 
 from . import localisation
 from .dataset import Split
+from .runners import Runner
 from .threshold import Threshold
-
-
-class Runner(Protocol):
-    """A model behind its preprocessing."""
-
-    def __call__(self, image: NDArray[Any]) -> tuple[NDArray[Any], float]:
-        """H x W x 3, uint8, blue-green-red -> the anomaly map, h x w, and the score, both as real numbers."""
-
-
-class Integer:
-    """An int8 model in one of the runtime's back ends."""
-
-    def __init__(self, backend: Backend, manifest: Manifest) -> None:
-        self.preprocess = Preprocess(manifest.input)
-        self.backend = backend
-        self.outputs = {output.name: output for output in manifest.outputs}
-
-    def __call__(self, image: NDArray[Any]) -> tuple[NDArray[Any], float]:
-        integers = self.backend.run(self.preprocess(image))
-        real = {
-            name: output.scale * (integers[name].astype(np.float32) - output.zero_point)
-            for name, output in self.outputs.items()
-        }
-        return real["map"].reshape(self.outputs["map"].shape[-2:]), float(real["score"].flat[0])
-
-
-class Float:
-    """The float model."""
-
-    def __init__(self, model: bytes, spec: Input) -> None:
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1
-        options.inter_op_num_threads = 1
-        self.session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-        self.preprocess = Preprocess(msgspec.structs.replace(spec, mean=0.0, std=1.0, scale=1.0, zero_point=0))
-        self.spec = spec
-
-    def __call__(self, image: NDArray[Any]) -> tuple[NDArray[Any], float]:
-        pixels = self.preprocess(image).transpose(0, 3, 1, 2).astype(np.float32)
-        anomaly_map, score = self.session.run(None, {self.spec.name: (pixels - self.spec.mean) / self.spec.std})
-        return anomaly_map[0, 0], float(score[0])
 
 
 class Seen(msgspec.Struct, frozen=True):
@@ -80,7 +30,8 @@ class Seen(msgspec.Struct, frozen=True):
 
 def see(runner: Runner, paths: Iterable[Path]) -> Seen:
     results = [runner(picture.read(path)) for path in paths]
-    return Seen([each for each, _ in results], np.array([score for _, score in results]))
+    maps = [each["map"].reshape(each["map"].shape[-2:]) for each in results]
+    return Seen(maps, np.array([float(each["score"].flat[0]) for each in results]))
 
 
 def see_all(runners: dict[str, Runner], images: Split, track: Track) -> dict[str, tuple[Seen, Seen]]:
@@ -150,24 +101,3 @@ def at(line: float, good: NDArray[Any], defect: NDArray[Any]) -> dict[str, float
         "f1": float(f1[-1]),
         "best_f1": float(f1.max()),
     }
-
-
-def speed(runners: dict[str, Runner], path: Path, rounds: int = 100) -> dict[str, float]:
-    """Milliseconds of one frame, preprocessing included, taken in turn: medians `ms_…`, 95th percentiles `p95_ms_…`."""
-    image = picture.read(path)
-    timings = interleaved({name: partial(runner, image) for name, runner in runners.items()}, rounds)
-    return {
-        **{f"ms_{name}": timing.median for name, timing in timings.items()},
-        **{f"p95_ms_{name}": timing.p95 for name, timing in timings.items()},
-    }
-
-
-def parity(backends: dict[str, Backend], tensors: Iterable[NDArray[Any]]) -> int:
-    """The largest difference between any two back ends over all outputs, in integer steps."""
-    largest = 0
-    for tensor in tensors:
-        runs = [backend.run(tensor) for backend in backends.values()]
-        for name in runs[0]:
-            spread = np.ptp(np.stack([run[name] for run in runs]).astype(int), axis=0)
-            largest = max(largest, int(spread.max()))
-    return largest

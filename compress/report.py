@@ -11,49 +11,32 @@ from typing import Any
 import cv2
 import jinja2
 import msgspec
-import numpy as np
 from numpy.typing import NDArray
 
-from vedette.runtime import picture
-from vedette.runtime.accuracy import roc
 from vedette.runtime.manifest import Manifest
 
-from .dataset import Split
-from .goal import Verdict
-from .measure import Seen
-from .threshold import Threshold
+from .goal import FIGURES
+from .verdict import Verdict
 
 MODELS = {"fp32": "float ONNX", "int8_onnx": "int8 ONNX", "int8_tflite": "int8 TFLite"}
-_BINS = 40
-_SAMPLES = 4
-_SIDE = 200  # pixels of a sample picture
 
 
-def html(
-    manifest: Manifest, verdict: Verdict, split: Split, seen: dict[str, tuple[Seen, Seen]], line: Threshold
-) -> bytes:
-    """`report.html`, self-contained."""
-    good, defect = seen["int8_onnx"]
-    return (
-        _template()
-        .render(
-            manifest=manifest,
-            verdict=verdict,
-            measured=manifest.measured,
-            models=MODELS,
-            line=line,
-            histogram=_histogram(good.scores, defect.scores, manifest.threshold),
-            curves=_curves(seen) if len(defect.scores) else None,
-            samples=_samples(split, good, defect, manifest.threshold),
-        )
-        .encode()
-    )
+def html(manifest: Manifest, verdict: Verdict, evidence: dict[str, Any]) -> bytes:
+    """`report.html`, self-contained; `evidence` fills the task's own part of it."""
+    template = _templates().get_template(f"tasks/{manifest.task}.html")
+    facts = {
+        "manifest": manifest,
+        "verdict": verdict,
+        "measured": manifest.measured,
+        "models": MODELS,
+        "figure": FIGURES[manifest.task],
+    }
+    return template.render(**facts, **evidence).encode()
 
 
-def facts(manifest: Manifest, split: Split, base: Path) -> bytes:
+def facts(manifest: Manifest, parts: dict[str, list[Path]], audit: dict[str, Any], base: Path) -> bytes:
     """`report.json`: the same for programs, and which image was used for what."""
-    parts = ("fit", "calibrate", "threshold", "test", "defect")
-    used = {part: [_below(path, base) for path in getattr(split, part)] for part in parts}
+    used = {part: [_below(path, base) for path in paths] for part, paths in parts.items()}
     content = {
         "name": manifest.name,
         "release": manifest.release,
@@ -66,7 +49,7 @@ def facts(manifest: Manifest, split: Split, base: Path) -> bytes:
         **manifest.measured,
         "tools": manifest.tools,
         "split": used,
-        "audit": split.audit,
+        "audit": audit,
     }
     return msgspec.json.format(msgspec.json.encode(content), indent=2) + b"\n"
 
@@ -76,65 +59,21 @@ def _below(path: Path, base: Path) -> str:
     return path.relative_to(base).as_posix() if path.is_relative_to(base) else f"{path.parent.name}/{path.name}"
 
 
+def embed(image: NDArray[Any]) -> str:
+    """A picture, H x W x 3, blue-green-red, as a data URL."""
+    data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 80])[1].tobytes()
+    return "data:image/jpeg;base64," + base64.b64encode(data).decode()
+
+
 @cache
-def _template() -> jinja2.Template:
+def _templates() -> jinja2.Environment:
+    """The page and the tasks' own parts of it, found by their place below this folder."""
     environment = jinja2.Environment(
-        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+        loader=jinja2.FunctionLoader(lambda name: (files(__package__) / name).read_text()),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
     )
     environment.filters["thousands"] = lambda number: f"{number:,}".replace(",", "\u202f")
-    return environment.from_string((files(__package__) / "report.html").read_text())
-
-
-def _histogram(good: NDArray[Any], defect: NDArray[Any], threshold: float) -> dict[str, Any]:
-    """Bars as fractions of the tallest, and the threshold as a fraction of the axis."""
-    low = 0.0
-    high = float(max(good.max(), defect.max(initial=0.0), threshold)) * 1.02
-    counts = [np.histogram(scores, bins=_BINS, range=(low, high))[0] for scores in (good, defect)]
-    shares = [each / max(each.sum(), 1) for each in counts]
-    tallest = max(float(each.max()) for each in shares)
-    return {
-        "good": [float(each) / tallest for each in shares[0]],
-        "defect": [float(each) / tallest for each in shares[1]],
-        "threshold": threshold / high,
-        "high": high,
-    }
-
-
-def _curves(seen: dict[str, tuple[Seen, Seen]]) -> dict[str, str]:
-    """Each model's ROC curve as the points of an SVG polyline in the unit square, y down."""
-    curves = {}
-    for name, (good, defect) in seen.items():
-        points = roc(good.scores, defect.scores)
-        curves[name] = " ".join(f"{x:.4f},{1 - y:.4f}" for x, y in points)
-    return curves
-
-
-def _samples(split: Split, good: Seen, defect: Seen, threshold: float) -> list[dict[str, Any]]:
-    """The most typical good ones, the surest and the most doubtful defects: picture and anomaly map side by side."""
-    rows = []
-    for title, paths, seen, order in (
-        ("good, highest scores", split.test, good, np.argsort(-good.scores)),
-        ("defective, highest scores", split.defect, defect, np.argsort(-defect.scores)),
-        ("defective, lowest scores", split.defect, defect, np.argsort(defect.scores)),
-    ):
-        pictures = [
-            {
-                "name": paths[index].name,
-                "score": float(seen.scores[index]),
-                "image": _picture(paths[index], seen.maps[index], threshold),
-            }
-            for index in order[:_SAMPLES]
-        ]
-        if pictures:
-            rows.append({"title": title, "pictures": pictures})
-    return rows
-
-
-def _picture(path: Path, anomaly_map: NDArray[Any], threshold: float) -> str:
-    """The image and beside it the image under its map, as a data URL. Full colour is twice the threshold."""
-    image = cv2.resize(picture.read(path), (_SIDE, _SIDE), interpolation=cv2.INTER_AREA)
-    heat = cv2.resize(anomaly_map.astype(np.float32), (_SIDE, _SIDE), interpolation=cv2.INTER_LINEAR)
-    level = np.clip(heat / (2 * threshold) * 255, 0, 255).astype(np.uint8)
-    under = cv2.addWeighted(image, 0.5, cv2.applyColorMap(level, cv2.COLORMAP_INFERNO), 0.5, 0)
-    data = cv2.imencode(".jpg", np.hstack([image, under]), [cv2.IMWRITE_JPEG_QUALITY, 80])[1].tobytes()
-    return "data:image/jpeg;base64," + base64.b64encode(data).decode()
+    return environment

@@ -32,7 +32,7 @@ FOLDS = 3
 MARGIN = 0.002
 MOST = 240  # good images that are looked at
 
-CANDIDATES = (
+CANDIDATES: tuple[tuple[str, tuple[int, ...]], ...] = (
     ("padim", (2, 4)),
     ("padim", (4, 10)),
     ("padim", (2, 4, 10)),

@@ -2,9 +2,9 @@
 
 There are no defective pictures to fit with, and a detector must not be chosen by those that it is judged by. So good
 pictures are spoilt: something pasted in (Li et al., "CutPaste", 2021), a stain with the texture of noise (Zavrtanik et
-al., "DRAEM", 2021, whose noise is Perlin's; ours is the same idea, fractal), a scratch, a smear, a dent, a piece that is
-missing. A blob is an ellipse with a ragged rim of 0.1 to 4 % of the picture, a scratch 6 to 60 % of the side long; both
-lie where there is something to see, since nothing is broken in an empty background.
+al., "DRAEM", 2021, whose noise is Perlin's; ours is the same idea, fractal), a scratch, a smear, a dent, a piece that
+is missing. A blob is an ellipse with a ragged rim of 0.1 to 4 % of the picture, a scratch 6 to 60 % of the side long;
+both lie where there is something to see, since nothing is broken in an empty background.
 
 They are not what will happen on the line. They tell detectors that see small local changes from those that do not; what
 they cannot tell is whether real defects are small and local.
@@ -93,7 +93,7 @@ def fractal(size: int, coarsest: int, rng: Rng) -> NDArray[Any]:
         octave = rng.standard_normal((cells + 1, cells + 1)).astype(np.float32)
         noise += weight * cv2.resize(octave, (size, size), interpolation=cv2.INTER_CUBIC)
         cells, weight = cells * 2, weight / 2
-    return noise / noise.std()
+    return np.asarray(noise / noise.std())
 
 
 def _somewhere(image: NDArray[Any], rng: Rng) -> tuple[int, int]:
@@ -158,7 +158,8 @@ def _stain(image: Picture, _: Picture, mask: Mask, rng: Rng) -> Picture:
 def _scratch(image: Picture, _: Picture, mask: Mask, rng: Rng) -> Picture:
     """A line, dark or bright."""
     weight = _soft(mask, 0.7)
-    return np.asarray(image + weight / max(weight.max(), 1e-3) * rng.uniform(20, 110) * rng.choice((-1, 1), p=(0.6, 0.4)))
+    depth = rng.uniform(20, 110) * rng.choice((-1, 1), p=(0.6, 0.4))
+    return np.asarray(image + weight / max(weight.max(), 1e-3) * depth)
 
 
 def _smear(image: Picture, _: Picture, mask: Mask, rng: Rng) -> Picture:

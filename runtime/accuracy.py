@@ -1,8 +1,11 @@
-"""How well scores tell good from defective, with NumPy alone: workshop and device measure with the same code."""
+"""How well a model tells good from defective, or one class from another.
+
+With NumPy alone: workshop and device measure with the same code.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -35,3 +38,52 @@ def roc(good: ArrayLike, defect: ArrayLike) -> NDArray[Any]:
     thresholds = np.unique(np.concatenate([good, defect]))[::-1]
     points = [((good >= each).mean(), (defect >= each).mean()) for each in thresholds]
     return np.array([(0.0, 0.0), *points])
+
+
+def confusion(truth: ArrayLike, said: ArrayLike, classes: int) -> NDArray[np.int64]:
+    """How many images of each class (rows) were called what (columns), classes x classes."""
+    counts = np.zeros((classes, classes), np.int64)
+    np.add.at(counts, (np.asarray(truth, int), np.asarray(said, int)), 1)
+    return counts
+
+
+def share_interval(count: int, trials: int) -> tuple[float, float]:
+    """The 95 % interval of a share of which `count` in `trials` were seen.
+
+    Wilson, "Probable Inference, the Law of Succession, and Statistical Inference" (1927).
+    """
+    z = 1.959964
+    share = count / trials
+    centre = share + z**2 / (2 * trials)
+    spread = z * float(np.sqrt(share * (1 - share) / trials + z**2 / (4 * trials**2)))
+    return (centre - spread) / (1 + z**2 / trials), (centre + spread) / (1 + z**2 / trials)
+
+
+class Bin(NamedTuple):
+    """Answers of like confidence."""
+
+    confidence: float
+    """Their mean."""
+    accuracy: float
+    """Share of them that is right."""
+    images: int
+
+
+def reliability(confidence: ArrayLike, right: ArrayLike, bins: int = 15) -> list[Bin]:
+    """The answers in bins of equal width in confidence; empty bins are left out."""
+    confidence, right = np.asarray(confidence, float), np.asarray(right, bool)
+    place = np.minimum((confidence * bins).astype(int), bins - 1)
+    groups = [place == number for number in range(bins)]
+    return [Bin(float(confidence[g].mean()), float(right[g].mean()), int(g.sum())) for g in groups if g.any()]
+
+
+def calibration_error(confidence: ArrayLike, right: ArrayLike, bins: int = 15) -> float:
+    """ECE: how far confidence and accuracy are apart, bin by bin, weighted by the images in each.
+
+    Naeini et al., "Obtaining Well Calibrated Probabilities Using Bayesian Binning" (2015). With few images it is too
+    high on average, for chance alone sets them apart.
+    """
+    found = reliability(confidence, right, bins)
+    return sum(each.images * abs(each.confidence - each.accuracy) for each in found) / sum(
+        each.images for each in found
+    )

@@ -31,6 +31,7 @@ from .forwarder import Forwarder
 from .frame import Frame
 from .golden import reproduces
 from .keys import Keyring
+from .manifest import UNKNOWN
 from .notify import Notifier
 from .outbox import Outbox
 from .preprocess import Preprocess
@@ -129,7 +130,13 @@ class Daemon:
 
     def _rules(self) -> list[rules.Rule]:
         manifest = self.bundle.manifest
-        context = rules.Context(self.settings.camera, manifest.model_id, manifest.threshold, manifest.labels)
+        context = rules.Context(
+            camera=self.settings.camera,
+            model=manifest.model_id,
+            threshold=manifest.present,
+            labels=manifest.labels,
+            quiet=(*manifest.normal, UNKNOWN),
+        )
         loaded: list[rules.Rule] = []
         for number, table in enumerate(self.settings.rules):
             where = f"rules[{number}]"

@@ -1,6 +1,7 @@
 """What a bundle says about itself: `manifest.json`, format 1.
 
-Unknown keys are refused: what a newer format adds must be understood before it is run.
+Unknown keys are refused: what a newer format adds must be understood before it is run. Keys with a default here are
+written only where they say something, so that what an older runtime can read it can read.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import msgspec
 
 FORMAT = 1
 ONNX, TFLITE = "onnx", "tflite"
+UNKNOWN = "unknown"  # what a classifier answers where no class is sure enough
 
 
 class _Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -59,7 +61,7 @@ class Source(_Strict, frozen=True):
     origin: str = ""
 
 
-class Manifest(_Strict, frozen=True):
+class Manifest(_Strict, frozen=True, omit_defaults=True):
     """Everything about a bundle but its bytes."""
 
     format: int
@@ -68,12 +70,13 @@ class Manifest(_Strict, frozen=True):
     """Counts up; a device refuses to go back."""
     task: str
     labels: tuple[str, ...]
+    """What predictions may be called; of a classifier the classes in the order of its scores, then `unknown`."""
     input: Input
     outputs: tuple[Output, ...]
     models: dict[str, str]
     """Back end -> member that it runs."""
     threshold: float
-    """A score at or above it is an anomaly."""
+    """A score at or above it is an anomaly; a class less probable than it is `unknown`."""
     goal: dict[str, float]
     measured: dict[str, Any]
     goal_met: bool
@@ -91,9 +94,26 @@ class Manifest(_Strict, frozen=True):
     """Id of the key in manifest.sig."""
     files: dict[str, Member]
     """Every member but manifest.json and manifest.sig."""
+    normal: tuple[str, ...] = ()
+    """Labels of parts with nothing wrong: no event, unless a rule asks for it."""
+    temperature: float | None = None
+    """A classifier's scores are divided by it before softmax makes probabilities of them."""
 
     def output(self, name: str) -> Output:
         return next(output for output in self.outputs if output.name == name)
+
+    @property
+    def present(self) -> float:
+        """The score from which on a rule takes a prediction for present, unless told otherwise.
+
+        A classifier has held its answer against the threshold already, so there its label alone decides.
+        """
+        return self.threshold if self.temperature is None else 0.0
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The labels that a classifier has scores for."""
+        return tuple(label for label in self.labels if label != UNKNOWN)
 
     @property
     def model_id(self) -> str:

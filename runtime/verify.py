@@ -10,13 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from . import heads, picture
-from .accuracy import auroc, auroc_interval
+from .accuracy import auroc, auroc_interval, calibration_error, confusion, share_interval
 from .backends import Backend, available
 from .bundle import Bundle
 from .golden import difference, tolerance
+from .heads.classify import Classify
 from .preprocess import Preprocess
+from .problem import ConfigProblem
 
 Track = Callable[[Iterable[Any], str], Iterable[Any]]
 """Wraps what a loop goes through, to show its progress under a label."""
@@ -46,6 +49,20 @@ class Report(msgspec.Struct, omit_defaults=True):
     """Share of the good images at or above the threshold."""
     detection_rate: dict[str, float] = {}
     """Share of the defective images at or above the threshold."""
+    images: dict[str, int] = {}
+    """Of each class, for a classifier; what follows is a classifier's, too."""
+    accuracy_int8_onnx: float | None = None
+    """Share of the images whose likeliest class is the right one, however sure it is."""
+    accuracy_int8_tflite: float | None = None
+    accuracy_interval: dict[str, tuple[float, float]] = {}
+    coverage: dict[str, float] = {}
+    """Share of the images that are answered, not called unknown."""
+    accuracy_answered: dict[str, float] = {}
+    """Share of the answers that are right; absent where there is none."""
+    ece: dict[str, float] = {}
+    """How far confidence and accuracy are apart."""
+    confusion: dict[str, list[list[int]]] = {}
+    """Images of each class (rows) by their likeliest class (columns), in the order of `images`."""
 
 
 def score(bundle: Bundle, backend: Backend, paths: Iterable[Path]) -> list[float]:
@@ -67,8 +84,12 @@ def verify(bundle: Bundle, data: Path | None = None, track: Track = lambda paths
 
     Args:
         bundle: a verified bundle
-        data: a folder that holds images in `good/` and, to tell the accuracy, in `defect/`
+        data: for an anomaly model a folder that holds images in `good/` and, to tell the accuracy, in `defect/`; for a
+            classifier one that holds them in folders named like its classes, other folders not being looked at
         track: wraps each list of images, to show progress; the second argument is a label
+
+    Raises:
+        ConfigProblem: a folder that is needed is missing or empty, or an image cannot be read.
     """
     loaded = available(bundle)
     golden = {}
@@ -84,6 +105,14 @@ def verify(bundle: Bundle, data: Path | None = None, track: Track = lambda paths
     if data is None:
         return report
 
+    if bundle.manifest.temperature is None:
+        _anomaly(report, bundle, loaded, data, track)
+    else:
+        _classify(report, bundle, loaded, data, track)
+    return report
+
+
+def _anomaly(report: Report, bundle: Bundle, loaded: dict[str, Backend], data: Path, track: Track) -> None:
     good = picture.find(data / "good")
     defect = picture.find(data / "defect") if (data / "defect").exists() else []
     report.good, report.defect = len(good), len(defect)
@@ -96,4 +125,27 @@ def verify(bundle: Bundle, data: Path | None = None, track: Track = lambda paths
             report.detection_rate[name] = sum(each >= threshold for each in odd) / len(odd)
             setattr(report, f"auroc_int8_{name}", auroc(fine, odd))
             report.auroc_interval[name] = auroc_interval(fine, odd)
-    return report
+
+
+def _classify(report: Report, bundle: Bundle, loaded: dict[str, Backend], data: Path, track: Track) -> None:
+    manifest = bundle.manifest
+    found = {label: picture.find(data / label) for label in manifest.classes if (data / label).is_dir()}
+    if not found:
+        hint = f"it should hold images in folders named {', '.join(manifest.classes)}"
+        raise ConfigProblem(f"{data}: no folder of a class in it", hint=hint)
+    report.images = {label: len(found.get(label, [])) for label in manifest.classes}
+    paths = [path for each in found.values() for path in each]
+    truth = np.repeat(np.arange(len(manifest.classes)), list(report.images.values()))
+    preprocess, head = Preprocess(manifest.input), Classify(manifest)
+    for name, backend in loaded.items():
+        images = (picture.read(path) for path in track(paths, name))
+        probabilities = np.stack([head.probabilities(backend.run(preprocess(image))) for image in images])
+        sure, said = probabilities.max(axis=1), probabilities.argmax(axis=1)
+        right, answered = said == truth, sure >= manifest.threshold
+        setattr(report, f"accuracy_int8_{name}", float(right.mean()))
+        report.accuracy_interval[name] = share_interval(int(right.sum()), len(right))
+        report.coverage[name] = float(answered.mean())
+        if answered.any():
+            report.accuracy_answered[name] = float(right[answered].mean())
+        report.ece[name] = calibration_error(sure, right)
+        report.confusion[name] = confusion(truth, said, len(manifest.classes)).tolist()

@@ -49,6 +49,22 @@ input = 96
 blocks = [2, 4]
 """
 
+KINDS_GOAL = """\
+name = "kinds"
+task = "classify"
+[data]
+classes = "kinds"
+group = '^(\\d+)'
+[goal]
+min_accuracy = 0.8
+max_drop = 0.1
+[model]
+input = 96
+epochs = 1
+[augment]
+flip = true
+"""
+
 
 def weave(seed: int, scratched: bool) -> Any:
     """A picture of the product: 120 x 120 x 3, uint8."""
@@ -96,6 +112,34 @@ def built(product: Path, key_folder: Path, tmp_path_factory: pytest.TempPathFact
 @pytest.fixture(scope="session")
 def bundle(built: Built, keyring: Keyring) -> Bundle:
     return Bundle.open(built.bundle, keyring)
+
+
+@pytest.fixture(scope="session")
+def kinds(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with kinds/good, kinds/scratch and kinds/spot, few of the last, and a goal file; pairs are groups."""
+    folder = tmp_path_factory.mktemp("kinds")
+    for kind, count, first in (("good", 40, 0), ("scratch", 24, 1000), ("spot", 12, 2000)):
+        (folder / "kinds" / kind).mkdir(parents=True)
+        for number in range(count):
+            picture = weave(first + number, kind == "scratch")
+            if kind == "spot":
+                centre = np.random.default_rng(number).integers(30, 90, 2)
+                cv2.circle(picture, tuple(map(int, centre)), 9, (30, 30, 30), -1)
+            cv2.imwrite(str(folder / "kinds" / kind / f"{number // 2:03d}-{number % 2}.png"), picture)
+    (folder / "goal.toml").write_text(KINDS_GOAL)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def built_kinds(kinds: Path, key_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Built:
+    """The classifier's bundle, built once."""
+    out = tmp_path_factory.mktemp("out")
+    return build(kinds / "goal.toml", out, keys.read_private(key_folder / "vedette.key"))
+
+
+@pytest.fixture(scope="session")
+def kinds_bundle(built_kinds: Built, keyring: Keyring) -> Bundle:
+    return Bundle.open(built_kinds.bundle, keyring)
 
 
 class Broker:
@@ -267,6 +311,17 @@ class Device:
 @pytest.fixture
 def device(tmp_path: Path, built: Built, key_folder: Path) -> Iterator[Device]:
     device = Device(tmp_path / "config", built.bundle, key_folder)
+    yield device
+    for process in device.processes:
+        if process.poll() is None:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+
+
+@pytest.fixture
+def sorter(tmp_path: Path, built_kinds: Built, key_folder: Path) -> Iterator[Device]:
+    """The same with the classifier's bundle."""
+    device = Device(tmp_path / "sorter", built_kinds.bundle, key_folder)
     yield device
     for process in device.processes:
         if process.poll() is None:

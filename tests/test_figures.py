@@ -17,9 +17,10 @@ from scipy import ndimage
 from vedette.compress import localisation
 from vedette.compress.aupro import aupro, regions
 from vedette.compress.dataset import Split
-from vedette.compress.goal import Data, Device, Goal, Wish, judge
+from vedette.compress.goal import Data, Device, Goal, Wish
 from vedette.compress.intervals import bounds
 from vedette.compress.measure import at
+from vedette.compress.verdict import judge
 from vedette.runtime.accuracy import auroc, auroc_interval, roc
 from vedette.runtime.problem import ConfigProblem, Problem
 from vedette.runtime.stopwatch import interleaved

@@ -73,6 +73,11 @@ def test_the_example_is_read(folder):
         ('name = "cells"', 'name = ".."', "$.name", "docs/goal.md"),
         ("[goal]", "[model]\nblocks = []\n[goal]", "model.blocks is empty", "block"),
         ("[goal]", "[goal", "not TOML", "mend"),
+        ('good = "good"', 'defect = "good"', "data.good is missing", "good parts"),
+        ('good = "good"', 'good = "good"\nclasses = "x"', "data.classes means nothing", 'task = "classify"'),
+        ("[goal]", "[goal]\nmin_accuracy = 0.9", "goal.min_accuracy means nothing", 'task = "classify"'),
+        ("[goal]", "[augment]\nflip = true\n[goal]", "augment.flip means nothing", 'task = "classify"'),
+        ('"anomaly"', '"classify"', "goal.min_auroc means nothing", 'task = "anomaly"'),
     ],
 )
 def test_a_wrong_one_is_explained(folder, old, new, said, remedy):

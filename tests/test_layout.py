@@ -57,6 +57,7 @@ def test_the_wheel_holds_everything(tmp_path):
     names = set(zipfile.ZipFile(wheel).namelist())
     wanted = {f"vedette/{path.relative_to(ROOT).as_posix()}" for path in MODULES}
     wanted |= {f"vedette/devices/profiles/{path.name}" for path in (ROOT / "devices" / "profiles").iterdir()}
+    wanted |= {f"vedette/compress/tasks/{path.name}" for path in (ROOT / "compress" / "tasks").glob("*.html")}
     wanted |= {
         "vedette/compress/report.html",
         "vedette/compress/audit/report.html",

@@ -9,13 +9,15 @@ import socket
 import threading
 import time
 
+import msgspec
 import numpy as np
 import pytest
 import torch
 
-from vedette.compress import backbone, detectors
+from vedette.compress import backbone, detectors, tasks
 from vedette.compress.detectors import DETECTORS
 from vedette.compress.goal import Model
+from vedette.compress.tasks import TASKS
 from vedette.runtime import backends, heads, rules, sinks, sources
 from vedette.runtime.backends import BACKENDS
 from vedette.runtime.config import Broker
@@ -35,6 +37,7 @@ TABLES = [
     (sinks, SINKS),
     (sources, SOURCES),
     (detectors, DETECTORS),
+    (tasks, TASKS),
 ]
 
 
@@ -90,8 +93,9 @@ def test_the_fastest_backend_is_taken(bundle):
 
 
 @pytest.mark.parametrize("task", HEADS)
-def test_a_head_turns_outputs_into_predictions(bundle, task):
-    assert bundle.manifest.task == task, "add a bundle of this task to conftest.py"
+def test_a_head_turns_outputs_into_predictions(request, task):
+    bundle = request.getfixturevalue({"anomaly": "bundle", "classify": "kinds_bundle"}[task])
+    assert bundle.manifest.task == task
     head = heads.load(bundle.manifest)
     for index in range(len(bundle.golden("image"))):
         outputs = {output.name: bundle.golden(output.name)[index] for output in bundle.manifest.outputs}
@@ -112,6 +116,22 @@ def test_the_anomaly_head_boxes_what_is_above_the_threshold(bundle):
     assert edges == pytest.approx((5 / width, 2 / height, 6 / width, 4 / height), abs=1e-3)
     (quiet,) = heads.load(bundle.manifest)({"map": integers * 0, "score": np.zeros(score.shape, np.uint8)})
     assert quiet.box is None
+
+
+def test_the_classify_head_knows_when_it_does_not_know(kinds_bundle):
+    """Equal scores are no answer; a clear one is; and the temperature decides how clear it must be."""
+    manifest = kinds_bundle.manifest
+    classes, scores = len(manifest.classes), manifest.output("scores")
+    torn = {"scores": np.full(scores.shape, 100, np.uint8)}
+    (doubtful,) = heads.load(manifest)(torn)
+    assert (doubtful.label, doubtful.box) == ("unknown", None)
+    assert doubtful.score == pytest.approx(1 / classes, abs=1e-4)
+    clear = np.zeros(scores.shape, np.uint8)
+    clear.flat[1] = 255
+    (sure,) = heads.load(manifest)({"scores": clear})
+    assert sure.label == manifest.classes[1]
+    hot = msgspec.structs.replace(manifest, temperature=1000.0)
+    assert heads.load(hot)({"scores": clear})[0].label == "unknown"
 
 
 # Rules

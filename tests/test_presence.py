@@ -74,6 +74,43 @@ def test_time_counts_not_frames():
     assert told(slow) == "new@0 end@0 new@6 end@6"
 
 
+LABELS = ("good", "scratch", "spot", "unknown")
+
+
+@pytest.mark.parametrize(
+    ("settings", "story"),
+    [
+        ({}, "new@1 end@2 new@4 end@4"),  # neither what is normal nor what is unknown
+        ({"labels": ["spot"]}, "new@2 end@2"),
+        ({"labels": ["spot", "unknown"]}, "new@2 end@3"),
+        ({"label": "good"}, "new@0 end@0 new@5 end@5"),
+        ({"labels": ["scratch"], "threshold": 0.8}, "new@4 end@4"),
+    ],
+)
+def test_labels_decide_what_counts(settings, story):
+    rule = rules.load(
+        {"use": "presence", "hysteresis": 0.0, **settings}, Context("door", "m", 0.0, LABELS, ("good", "unknown"))
+    )
+    seen = [("good", 0.9), ("scratch", 0.7), ("spot", 0.9), ("unknown", 0.4), ("scratch", 0.9), ("good", 0.6)]
+    events = []
+    for number, prediction in enumerate(seen):
+        events += rule.observe(Frame("door", number, number / 10, PIXELS), (Prediction(*prediction),))
+    assert told(events + rule.close()) == story
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"labels": ["scratch", "dog"]}, "labels: unknown 'dog'"),
+        ({"labels": []}, "no label counts"),
+        ({"label": "scratch", "labels": ["spot"]}, "both set"),
+    ],
+)
+def test_labels_that_make_no_sense_are_refused(settings, said):
+    with pytest.raises(ConfigProblem, match=said):
+        rules.load({"use": "presence", **settings}, Context("door", "m", 0.0, LABELS, ("good", "unknown")))
+
+
 def test_a_label_that_the_bundle_does_not_have_is_refused():
     with pytest.raises(ConfigProblem, match="'dog'") as caught:
         play([2], label="dog")

@@ -7,8 +7,9 @@ from typing import Any
 
 import click
 
-from ..goal import Verdict
+from ..goal import FIGURES
 from ..report import MODELS
+from ..verdict import Verdict
 
 _started = time.monotonic()
 
@@ -20,16 +21,22 @@ def say(text: str) -> None:
 
 def figures(measured: dict[str, Any]) -> None:
     """Float against int8, one line each."""
-    click.echo(f"{'':12} {'AUROC':>7} {'95 % interval':>15} {'median ms':>10} {'p95 ms':>8} {'bytes':>10}")
-    for key, title in MODELS.items():
-        area, interval = "-", "-"
-        if measured[f"auroc_{key}"] is not None:
-            low, high = measured[f"auroc_interval_{key}"]
-            area, interval = f"{measured[f'auroc_{key}']:.4f}", f"{low:.3f} … {high:.3f}"
+    figure = next(each for each in FIGURES.values() if f"{each}_fp32" in measured)
+    title = {"auroc": "AUROC"}.get(figure, figure)
+    click.echo(f"{'':12} {title:>8} {'95 % interval':>15} {'median ms':>10} {'p95 ms':>8} {'bytes':>10}")
+    for key, model in MODELS.items():
+        found, interval = "-", "-"
+        if measured[f"{figure}_{key}"] is not None:
+            low, high = measured[f"{figure}_interval_{key}"]
+            found, interval = f"{measured[f'{figure}_{key}']:.4f}", f"{low:.3f} … {high:.3f}"
         times = f"{measured[f'ms_{key}']:>10.2f} {measured[f'p95_ms_{key}']:>8.2f}"
-        click.echo(f"{title:12} {area:>7} {interval:>15} {times} {measured[f'bytes_{key}']:>10,}")
+        click.echo(f"{model:12} {found:>8} {interval:>15} {times} {measured[f'bytes_{key}']:>10,}")
     steps = measured["parity_max_steps"]
     click.echo(f"int8 ONNX and int8 TFLite differ by at most {steps} integer step{'' if steps == 1 else 's'}")
+    if figure == "accuracy":
+        images, wrong = measured["images"]["test"], f"{measured['errors']} of them wrong"
+        click.echo(f"{measured['answered']} of {images} test images are answered, {wrong}; the others are unknown")
+        return
     images = measured["images"]
     caught = "" if measured["detection_rate"] is None else f", {measured['detection_rate']:.1%} of the defects found"
     click.echo(

@@ -24,8 +24,8 @@ class Detector(Protocol):
 
     backbone: Backbone
     bounded_outputs: Mapping[str, float]
-    """Outputs that follow from clipped values by a few layers, so that interval arithmetic gives them a tight range; and
-    what each cannot fall below, for that arithmetic does not see that a maximum is no less than the mean."""
+    """Outputs that follow from clipped values by a few layers, so that interval arithmetic gives them a tight range;
+    and what each cannot fall below, for that arithmetic does not see that a maximum is no less than the mean."""
 
     def fit(self, good: Sequence[Sequence[Tensor]], spoilt: Sequence[Sequence[Tensor]], masks: Tensor) -> None:
         """Learns from batches of features, per tapped level N x C x H x W. Forgets what it knew.

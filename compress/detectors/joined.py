@@ -10,6 +10,7 @@ The deep, wide levels are projected while they are still small.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 import torch
@@ -28,23 +29,21 @@ class Joined(nn.Module):
     def __init__(self, backbone: Backbone, size: int, width: int) -> None:
         super().__init__()
         self.cells = size // GRID
-        self.pools, self.projects = nn.ModuleList(), nn.ModuleList()
-        for number, (channels, stride) in enumerate(zip(backbone.channels, backbone.strides, strict=True)):
-            self.pools.append(pool(channels, max(GRID // stride, 1), bias=True))
-            self.projects.append(nn.Conv2d(channels, width, 1, bias=number == 0))
+        shapes = list(zip(backbone.channels, backbone.strides, strict=True))
+        self.pools = nn.ModuleList(Pool(channels, max(GRID // stride, 1), bias=True) for channels, stride in shapes)
+        self.projects = nn.ModuleList(nn.Conv2d(each[0], width, 1, bias=not n) for n, each in enumerate(shapes))
         self.requires_grad_(False)
 
     def standardise(self, good: Sequence[Sequence[Tensor]]) -> None:
         """Sets the means and the standard deviations from batches of good parts' features."""
         for number, each in enumerate(self.pools):
-            plain = pool(each[1].in_channels, each[1].stride[0], bias=True)
-            pooled = [plain(batch[number]).double() for batch in good]
+            assert isinstance(each, Pool)
+            each.reset()
+            pooled = [each(batch[number]).double() for batch in good]
             count = sum(len(batch) * batch.shape[2] * batch.shape[3] for batch in pooled)
             mean = torch.stack([batch.sum(dim=(0, 2, 3)) for batch in pooled]).sum(dim=0) / count
             square = torch.stack([(batch**2).sum(dim=(0, 2, 3)) for batch in pooled]).sum(dim=0) / count
-            spread = (square - mean**2).clamp(min=FLOOR**2).sqrt()
-            each[1].weight.copy_((plain[1].weight / spread[:, None, None, None]).float())
-            each[1].bias.copy_((-mean / spread).float())
+            each.scale((square - mean**2).clamp(min=FLOOR**2).sqrt(), mean)
 
     def concatenated(self, features: Sequence[Tensor]) -> Tensor:
         """What would be projected: N x (channels of all levels) x cells x cells."""
@@ -53,28 +52,46 @@ class Joined(nn.Module):
 
     def adopt(self, weight: Tensor, bias: Tensor) -> None:
         """Takes a projection of the concatenation, width x channels, apart into those of the levels."""
-        parts = weight.split([each.in_channels for each in self.projects], dim=1)
-        for each, part in zip(self.projects, parts, strict=True):
-            each.weight.copy_(part[..., None, None])
-        self.projects[0].bias.copy_(bias)
+        start = 0
+        for each in self.projects:
+            assert isinstance(each, nn.Conv2d)
+            each.weight.copy_(weight[:, start : start + each.in_channels, None, None])
+            start += each.in_channels
+            if each.bias is not None:
+                each.bias.copy_(bias)
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
-        total = None
-        for each, project, level in zip(self.pools, self.projects, features, strict=True):
-            projected = enlarged(project(each(level)), self.cells)
-            total = projected if total is None else total + projected
-        assert total is not None  # a backbone taps at least one block
-        return total
+        parts = zip(self.pools, self.projects, features, strict=True)
+        return functools.reduce(
+            torch.add, [enlarged(project(each(level)), self.cells) for each, project, level in parts]
+        )
 
 
-def pool(channels: int, stride: int, bias: bool = False) -> nn.Sequential:
-    """A depthwise 3 x 3 mean with TensorFlow's SAME padding, as in the backbone; its bias begins at 0."""
-    before = 1 if stride == 1 else 0
-    mean = nn.Conv2d(channels, channels, 3, stride, groups=channels, bias=bias)
-    nn.init.constant_(mean.weight, 1 / 9)
-    if mean.bias is not None:
-        nn.init.zeros_(mean.bias)
-    return nn.Sequential(nn.ZeroPad2d((before, 1, before, 1)), mean).requires_grad_(False)
+class Pool(nn.Module):
+    """A depthwise 3 x 3 mean with TensorFlow's SAME padding, as in the backbone."""
+
+    def __init__(self, channels: int, stride: int, bias: bool = False) -> None:
+        super().__init__()
+        before = 1 if stride == 1 else 0
+        self.pad = nn.ZeroPad2d((before, 1, before, 1))
+        self.mean = nn.Conv2d(channels, channels, 3, stride, groups=channels, bias=bias)
+        self.requires_grad_(False)
+        self.reset()
+
+    def reset(self) -> None:
+        nn.init.constant_(self.mean.weight, 1 / 9)
+        if self.mean.bias is not None:
+            nn.init.zeros_(self.mean.bias)
+
+    def scale(self, unit: Tensor, origin: Tensor | None = None) -> None:
+        """From now on in units of `unit`, less `origin`, both per channel."""
+        self.mean.weight /= unit.float()[:, None, None, None]
+        if self.mean.bias is not None and origin is not None:
+            self.mean.bias.copy_((-origin / unit).float())
+
+    def forward(self, features: Tensor) -> Tensor:
+        pooled: Tensor = self.mean(self.pad(features))
+        return pooled
 
 
 def enlarged(level: Tensor, cells: int) -> Tensor:

@@ -23,13 +23,15 @@ estimator for large-dimensional covariance matrices", 2004).
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from ..backbone import Backbone
-from .joined import GRID, enlarged, pool
+from .joined import GRID, Pool, enlarged
 from .reading import Reading
 
 LIMIT = 5.0
@@ -46,10 +48,12 @@ class Level(nn.Module):
 
     def __init__(self, channels: int, stride: int) -> None:
         super().__init__()
-        self.pool = pool(channels, stride)
+        self.pool = Pool(channels, stride)
         self.whiten = nn.Conv2d(channels, channels, 1, bias=False)
         self.mean = nn.Conv2d(channels, 1, 1, bias=False)
         nn.init.constant_(self.mean.weight, 1 / channels)
+        self.register_buffer("centre", torch.zeros(1))
+        self.register_buffer("gain", torch.ones(1))
         self.images = 0
         self.features = self.total = self.products = torch.zeros(())
 
@@ -73,7 +77,7 @@ class Level(nn.Module):
         independent = torch.eye(len(correlation), dtype=torch.float64) * correlation.diagonal().mean()
         values, vectors = torch.linalg.eigh((1 - SHRINK) * correlation + SHRINK * independent)
         self.whiten.weight.copy_((vectors / values.clamp(min=FLOOR).sqrt() @ vectors.T)[..., None, None])
-        self.pool[1].weight /= shared.sqrt().float()[..., None]
+        self.pool.scale(shared.sqrt()[:, 0, 0])
         self.register_buffer("centre", -(self.features / self.images).float()[None])
         self.register_buffer("gain", (shared.sqrt() / spread).float()[None])
 
@@ -87,7 +91,7 @@ class Level(nn.Module):
 class Padim(nn.Module):
     """Features -> anomaly map N x 1 x H/8 x W/8 and score N, both in squared standard deviations."""
 
-    bounded_outputs = {"score": 0.0}
+    bounded_outputs: ClassVar = {"score": 0.0}
 
     def __init__(self, backbone: Backbone, size: int) -> None:
         super().__init__()
@@ -112,9 +116,6 @@ class Padim(nn.Module):
         return [Level(channels, max(GRID // stride, 1)) for channels, stride in sizes]
 
     def forward(self, features: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        total = None
-        for level, each in zip(self.levels, features, strict=True):
-            distance = enlarged(level(each), self.cells)
-            total = distance if total is None else total + distance
-        anomaly_map, score = self.reading(total)
+        distances = [enlarged(level(each), self.cells) for level, each in zip(self.levels, features, strict=True)]
+        anomaly_map, score = self.reading(functools.reduce(torch.add, distances))
         return anomaly_map, score

@@ -1,8 +1,8 @@
 """PatchCore, written as a graph that an integer back end can run.
 
-Roth et al., "Towards Total Recall in Industrial Anomaly Detection" (2022): remember some patches of good parts, chosen so
-that none is far from all of them (a greedy coreset); the anomaly is the distance to the nearest. It does not care where
-on the picture a patch lies, which suits parts that are never put down twice the same way.
+Roth et al., "Towards Total Recall in Industrial Anomaly Detection" (2022): remember some patches of good parts, chosen
+so that none is far from all of them (a greedy coreset); the anomaly is the distance to the nearest. It does not care
+where on the picture a patch lies, which suits parts that are never put down twice the same way.
 
     join       levels to one vector x of WIDTH principal components per cell, clipped to +-1 (LIMIT of their units)
     distance   1 x 1 convolution over x and its square: -|x - p|^2 for each remembered patch p, clipped
@@ -17,6 +17,7 @@ lies farther counts as that far.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -35,7 +36,7 @@ SAMPLE = 20_000  # patches that the coreset is drawn from
 class Patchcore(nn.Module):
     """Features -> anomaly map N x 1 x H/8 x W/8 and score N, 0…1 in units of the farthest distance."""
 
-    bounded_outputs = {"score": 0.0}
+    bounded_outputs: ClassVar = {"score": 0.0}
 
     def __init__(self, backbone: Backbone, size: int) -> None:
         super().__init__()
@@ -70,7 +71,8 @@ class Patchcore(nn.Module):
         """N x 1 x h x w, the distance to the nearest patch, squared and negative."""
         patch = self.join(features).clamp(-1, 1)
         closeness = self.distance(torch.cat([patch, patch * patch], dim=1))
-        return (closeness.clamp(-1, 0) if clip else closeness).amax(dim=1, keepdim=True)
+        nearest: Tensor = (closeness.clamp(-1, 0) if clip else closeness).amax(dim=1, keepdim=True)
+        return nearest
 
     def forward(self, features: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         anomaly_map, score = self.reading(self._nearest(features))
@@ -81,7 +83,8 @@ def _thinned(vectors: Tensor, batches: int, generator: torch.Generator) -> Tenso
     """A random share of the vectors of one batch, N x C x h x w -> n x C, so that all batches together give enough."""
     flat = vectors.permute(0, 2, 3, 1).reshape(-1, vectors.shape[1])
     chosen = torch.randperm(len(flat), generator=generator)[: max(SAMPLE // batches, 1)]
-    return flat[chosen]
+    picked: Tensor = flat[chosen]
+    return picked
 
 
 def _coreset(vectors: Tensor, count: int, generator: torch.Generator) -> Tensor:

@@ -64,11 +64,14 @@ class Quantise:
         for output, least in self.bounded_outputs.items():
             overrides |= {tensor: [_range(*limits)] for tensor, limits in bounds(model, output).items()}
             low, high = bounds(model, output)[output]
-            overrides[output] = [_range(max(low, least), high)]
+            last = [
+                node.input[0] for node in model.graph.node if node.output[0] == output and node.op_type == "ReduceMax"
+            ]
+            overrides |= {each: [_range(max(low, least), high)] for each in (output, *last)}
         for node in model.graph.node:
             if node.op_type == "Concat":  # only integers of one scale can stand beside each other
                 shared = [_range(*bounds(model, node.output[0])[node.output[0]])]
-                overrides |= {each: shared for each in (*node.input, *node.output)}
+                overrides |= dict.fromkeys((*node.input, *node.output), shared)
 
         copy = onnx.ModelProto.FromString(model.SerializeToString())  # what it is given loses its weights
         with tempfile.TemporaryDirectory() as folder:
@@ -120,14 +123,24 @@ def _integer_ends(model: onnx.ModelProto) -> onnx.ModelProto:
     image.CopyFrom(onnx.helper.make_tensor_value_info(image.name, onnx.TensorProto.UINT8, shape))
 
     for output in graph.output:
-        last = [node for node in graph.node if node.output[0] == output.name and node.op_type == "DequantizeLinear"]
-        for node in last:
-            graph.node.remove(node)
-            for other in graph.node:
-                for place, name in enumerate(other.output):
-                    if name == node.input[0]:
-                        other.output[place] = output.name
+        name = output.name
+        for node in [n for n in graph.node if n.op_type == "ReduceMax" and n.output[0] == name]:
+            real = [n for n in graph.node if n.op_type == "DequantizeLinear" and n.output[0] == node.input[0]]
+            node.input[0] = real[0].input[0] if real else node.input[0]  # the highest integer stands for the highest
+        for node in [n for n in graph.node if n.op_type == "DequantizeLinear" and n.output[0] == name]:
+            _rename(graph, name, f"{name}/real")  # what else reads it
+            _rename(graph, node.input[0], name)
+            if not any(f"{name}/real" in other.input for other in graph.node):
+                graph.node.remove(node)
         output.type.tensor_type.elem_type = onnx.TensorProto.UINT8
     del graph.value_info[:]  # they describe the float tensors
     onnx.checker.check_model(model)
     return model
+
+
+def _rename(graph: onnx.GraphProto, old: str, new: str) -> None:
+    for node in graph.node:
+        for names in (node.input, node.output):
+            for place, name in enumerate(names):
+                if name == old:
+                    names[place] = new

@@ -9,6 +9,7 @@ import click
 from .. import manifest
 from ..bundle import Bundle
 from ..keys import Keyring
+from ..manifest import UNKNOWN
 from . import options
 
 
@@ -27,6 +28,8 @@ def show(bundle: Path, keys: Path | None, as_json: bool) -> None:
     click.echo(f"  signed by  {facts.signer}, signature and digests verified")
     click.echo(f"  input      {facts.input.width} x {facts.input.height} pixels")
     click.echo(f"  threshold  {facts.threshold:.4g}")
+    if facts.temperature is not None:
+        click.echo(f"  classes    {', '.join(facts.classes)}; {UNKNOWN} below the threshold")
     click.echo(f"  goal       {'met' if facts.goal_met else 'MISSED'}")
     for text in (*facts.missed, *facts.unproven):
         click.echo(f"             {text}")

@@ -18,7 +18,11 @@ from .progress import track
 
 @click.command()
 @options.bundle
-@click.option("--data", type=click.Path(path_type=Path), help="Folder with good/ and, for the AUROC, defect/.")
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    help="Folder with good/ and, for the AUROC, defect/; for a classifier, with one for each class.",
+)
 @options.keys
 @options.as_json
 def verify(bundle: Path, data: Path | None, keys: Path | None, as_json: bool) -> None:
@@ -51,5 +55,12 @@ def _print(report: Report) -> None:
             text += f", detected {report.detection_rate[name]:.1%} of {report.defect} defective, "
             text += f"AUROC {area:.4f} ({low:.3f} … {high:.3f})"
         click.echo(text)
-    if report.good:
+    for name, share in report.coverage.items():
+        low, high = report.accuracy_interval[name]
+        text = f"  {name:7} accuracy {getattr(report, f'accuracy_int8_{name}'):.4f} ({low:.3f} … {high:.3f})"
+        text += f", ECE {report.ece[name]:.4f}, answered {share:.1%} of {sum(report.images.values())} images"
+        if name in report.accuracy_answered:
+            text += f", {report.accuracy_answered[name]:.1%} of them right"
+        click.echo(text)
+    if report.good or report.images:
         click.echo("  Images that the bundle was built from flatter these figures.")

@@ -10,7 +10,7 @@ from ..manifest import Manifest
 from ..parts import choose
 from ..prediction import Prediction
 
-HEADS = {"anomaly": ".anomaly:Anomaly"}
+HEADS = {"anomaly": ".anomaly:Anomaly", "classify": ".classify:Classify"}
 
 
 class Head(Protocol):

@@ -25,6 +25,8 @@ class Context(msgspec.Struct, frozen=True):
     """The bundle's; what a rule takes where its own is not set."""
     labels: tuple[str, ...]
     """What the bundle's predictions may be called."""
+    quiet: tuple[str, ...] = ()
+    """Those of them that are no reason for an event unless a rule names them."""
 
 
 class Rule(Protocol):

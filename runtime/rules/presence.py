@@ -31,7 +31,9 @@ class PresenceSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     name: Name = "presence"
     """The event's place in the topic."""
     label: str | None = None
-    """Only predictions of this label count; None: all."""
+    """Only predictions of this label count."""
+    labels: tuple[str, ...] | None = None
+    """Only predictions of these labels count; with neither: of all but `normal` ones and `unknown`."""
     threshold: float | None = None
     """A score at or above it is present; None: the bundle's threshold."""
     hysteresis: Annotated[float, msgspec.Meta(ge=0, lt=1)] = 0.1
@@ -50,9 +52,7 @@ class Presence:
     Settings = PresenceSettings
 
     def __init__(self, settings: PresenceSettings, context: Context) -> None:
-        if settings.label is not None and settings.label not in context.labels:
-            hint = f"the bundle's labels are {', '.join(context.labels)}"
-            raise ConfigProblem(f"label: unknown {settings.label!r}", hint=hint)
+        self.labels = _wanted(settings, context)
         self.name = settings.name
         self.settings = settings
         self.context = context
@@ -65,7 +65,7 @@ class Presence:
 
     def observe(self, frame: Frame, seen: tuple[Prediction, ...]) -> list[Event]:
         best = max(
-            (each for each in seen if self.settings.label in (None, each.label)),
+            (each for each in seen if each.label in self.labels),
             key=lambda each: each.score,
             default=None,
         )
@@ -120,3 +120,21 @@ class Presence:
             predictions=(best,),
             model=self.context.model,
         )
+
+
+def _wanted(settings: PresenceSettings, context: Context) -> frozenset[str]:
+    """The labels that count."""
+    if settings.label is not None and settings.labels is not None:
+        raise ConfigProblem("label and labels are both set", hint="keep labels, which may name one or several")
+    named = settings.labels if settings.label is None else (settings.label,)
+    if named is None:
+        named = tuple(each for each in context.labels if each not in context.quiet)
+    if not named:
+        hint = f"name some in labels; the bundle's are {', '.join(context.labels)}"
+        raise ConfigProblem("no label counts, so nothing would ever be sent", hint=hint)
+    for each in named:
+        if each not in context.labels:
+            key = "label" if settings.labels is None else "labels"
+            hint = f"the bundle's labels are {', '.join(context.labels)}"
+            raise ConfigProblem(f"{key}: unknown {each!r}", hint=hint)
+    return frozenset(named)

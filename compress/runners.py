@@ -1,0 +1,84 @@
+"""The models of a build, run alike: what each makes of an image, how long it takes, how far they differ.
+
+The int8 models are run by the runtime's own preprocessing and back ends. The float model, which never ships, is run by
+ONNX Runtime behind the same preprocessing, on one thread like the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol
+
+import msgspec
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from vedette.runtime import picture
+from vedette.runtime.backends import Backend
+from vedette.runtime.manifest import Input, Manifest
+from vedette.runtime.preprocess import Preprocess
+from vedette.runtime.stopwatch import interleaved
+
+
+class Runner(Protocol):
+    """A model behind its preprocessing."""
+
+    def __call__(self, image: NDArray[Any]) -> dict[str, NDArray[Any]]:
+        """H x W x 3, uint8, blue-green-red -> each output by name, as real numbers, in the manifest's shape."""
+
+
+class Integer:
+    """An int8 model in one of the runtime's back ends."""
+
+    def __init__(self, backend: Backend, manifest: Manifest) -> None:
+        self.preprocess = Preprocess(manifest.input)
+        self.backend = backend
+        self.outputs = manifest.outputs
+
+    def __call__(self, image: NDArray[Any]) -> dict[str, NDArray[Any]]:
+        integers = self.backend.run(self.preprocess(image))
+        return {
+            each.name: each.scale * (integers[each.name].astype(np.float32) - each.zero_point) for each in self.outputs
+        }
+
+
+class Float:
+    """The float model."""
+
+    def __init__(self, model: bytes, spec: Input) -> None:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        options.inter_op_num_threads = 1
+        self.session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        self.names = [output.name for output in self.session.get_outputs()]
+        self.preprocess = Preprocess(msgspec.structs.replace(spec, mean=0.0, std=1.0, scale=1.0, zero_point=0))
+        self.spec = spec
+
+    def __call__(self, image: NDArray[Any]) -> dict[str, NDArray[Any]]:
+        pixels = self.preprocess(image).transpose(0, 3, 1, 2).astype(np.float32)
+        outputs = self.session.run(None, {self.spec.name: (pixels - self.spec.mean) / self.spec.std})
+        return dict(zip(self.names, outputs, strict=True))
+
+
+def speed(runners: dict[str, Runner], path: Path, rounds: int = 100) -> dict[str, float]:
+    """Milliseconds of one frame, preprocessing included, taken in turn: medians `ms_…`, 95th percentiles `p95_ms_…`."""
+    image = picture.read(path)
+    timings = interleaved({name: partial(runner, image) for name, runner in runners.items()}, rounds)
+    return {
+        **{f"ms_{name}": timing.median for name, timing in timings.items()},
+        **{f"p95_ms_{name}": timing.p95 for name, timing in timings.items()},
+    }
+
+
+def parity(backends: dict[str, Backend], tensors: Iterable[NDArray[Any]]) -> int:
+    """The largest difference between any two back ends over all outputs, in integer steps."""
+    largest = 0
+    for tensor in tensors:
+        runs = [backend.run(tensor) for backend in backends.values()]
+        for name in runs[0]:
+            spread = np.ptp(np.stack([run[name] for run in runs]).astype(int), axis=0)
+            largest = max(largest, int(spread.max()))
+    return largest

@@ -1,0 +1,86 @@
+"""What a build does differently for each kind of answer: is anything wrong, or what kind of thing is it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import onnx
+
+from vedette.runtime.parts import choose
+from vedette.runtime.verify import Track
+
+from ..candidate import Candidate
+from ..goal import Goal
+from ..runners import Runner
+
+TASKS = {"anomaly": ".anomaly:Anomaly", "classify": ".classify:Classify"}
+
+
+class Images(Protocol):
+    """Paths of images, divided; the lists are disjoint."""
+
+    @property
+    def fit(self) -> list[Path]: ...
+    @property
+    def calibrate(self) -> list[Path]: ...
+    @property
+    def threshold(self) -> list[Path]: ...
+    @property
+    def test(self) -> list[Path]: ...
+    @property
+    def audit(self) -> dict[str, Any]: ...
+
+
+_Images = TypeVar("_Images", bound=Images)
+_Line = TypeVar("_Line")
+_Seen = TypeVar("_Seen")
+
+
+class Task(Protocol[_Images, _Line, _Seen]):
+    """The steps of build.py, in its order."""
+
+    what: str
+    """What is fitted, for people."""
+
+    def divide(self, base: Path, track: Track, say: Callable[[str], None]) -> _Images:
+        """The images that the goal file in the folder `base` names.
+
+        Raises:
+            ConfigProblem: they are not usable.
+        """
+
+    def parts(self, images: _Images) -> dict[str, list[Path]]:
+        """Which images are used for what; those that nothing is fitted to are `test` and, where there are, `defect`."""
+
+    def fit(self, images: _Images, track: Track, say: Callable[[str], None]) -> tuple[onnx.ModelProto, onnx.ModelProto]:
+        """The float model and the int8 model."""
+
+    def draw(self, candidate: Candidate, images: _Images) -> _Line:
+        """Where the line lies, from the int8 answers to the images of `threshold`."""
+
+    def see(self, runners: dict[str, Runner], images: _Images, track: Track) -> dict[str, _Seen]:
+        """What each model makes of the test images."""
+
+    def figures(self, seen: dict[str, _Seen], images: _Images, line: _Line) -> dict[str, Any]:
+        """What that is worth; the keys are those of the manifest's `measured`."""
+
+    def settings(self, images: _Images, line: _Line) -> dict[str, Any]:
+        """Fields of the manifest: the labels, and where the line lies."""
+
+    def examples(self, images: _Images) -> list[Path]:
+        """A few test images of every kind."""
+
+    def evidence(self, images: _Images, seen: dict[str, _Seen], line: _Line) -> dict[str, Any]:
+        """What the task's own part of the report is filled with."""
+
+
+def load(goal: Goal) -> Task[Any, Any, Any]:
+    """The task that the goal file names.
+
+    Raises:
+        ConfigProblem: it, or a part that it needs, is not known.
+    """
+    task: Task[Any, Any, Any] = choose(__package__, TASKS, goal.task, "task")(goal)
+    return task

@@ -1,0 +1,125 @@
+"""What kind of thing is it? Learnt from images of every class, and honest about what it does not know."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from vedette.devices import this_machine
+from vedette.runtime import picture
+from vedette.runtime.accuracy import calibration_error, confusion, share_interval
+from vedette.runtime.heads.classify import softmax
+from vedette.runtime.manifest import UNKNOWN
+from vedette.runtime.verify import Track
+
+from .. import backbone, confidence, dataset, labelled
+from ..augment import Augment
+from ..candidate import INT8_ONNX, Candidate
+from ..classifier import OUTPUTS, Classifier
+from ..confidence import Confidence
+from ..export import to_onnx
+from ..goal import Goal
+from ..labelled import Labelled
+from ..runners import Runner
+from ..techniques.quantise import Quantise
+from ..tuning import tune
+from . import classify_report
+
+BLOCKS = (5, 10, 15)  # whose features are pooled: fine, middle and coarse
+ERROR_RATE = 0.05  # where the goal does not say
+_EXAMPLES = 8
+
+
+class Classify:
+    """The task; see above."""
+
+    what = "a classifier"
+
+    def __init__(self, goal: Goal) -> None:
+        self.goal = goal
+        self.spec = backbone.input_of(goal.model.input)
+
+    def divide(self, base: Path, track: Track, say: Callable[[str], None]) -> Labelled:
+        return labelled.divide(self.goal.data, base)
+
+    def parts(self, images: Labelled) -> dict[str, list[Path]]:
+        return {part: getattr(images, part) for part in ("fit", "calibrate", "threshold", "test")}
+
+    def fit(
+        self, images: Labelled, track: Track, _say: Callable[[str], None]
+    ) -> tuple[onnx.ModelProto, onnx.ModelProto]:
+        goal, size = self.goal, self.goal.model.input
+        classifier = Classifier(backbone.load(BLOCKS), len(images.classes), size)
+        tune(classifier, images, self.spec, goal.augment or Augment(), goal.model.epochs, goal.data.seed, track)
+        float_model = to_onnx(classifier, size, OUTPUTS)
+        return float_model, Quantise()(float_model, dataset.tensors(images.calibrate, self.spec), self.spec)
+
+    def draw(self, candidate: Candidate, images: Labelled) -> Confidence:
+        scores = _scores(candidate.runners[INT8_ONNX], images.threshold)
+        return confidence.choose(scores, _truth(images, images.threshold), self.goal.goal.error_rate or ERROR_RATE)
+
+    def see(self, runners: dict[str, Runner], images: Labelled, track: Track) -> dict[str, NDArray[Any]]:
+        """Scores of the test images, n x K."""
+        return {name: _scores(runner, track(images.test, name)) for name, runner in runners.items()}
+
+    def figures(self, seen: dict[str, NDArray[Any]], images: Labelled, line: Confidence) -> dict[str, Any]:
+        truth = _truth(images, images.test)
+        found: dict[str, Any] = {}
+        for name, scores in seen.items():
+            sure, right = _answers(scores, truth, line.temperature)
+            found[f"accuracy_{name}"] = float(right.mean())
+            found[f"accuracy_interval_{name}"] = share_interval(int(right.sum()), len(right))
+            found[f"ece_{name}"] = calibration_error(sure, right)
+        scores = seen[INT8_ONNX]
+        sure, right = _answers(scores, truth, line.temperature)
+        counts = confusion(truth, scores.argmax(axis=1), len(images.classes))
+        answered = sure >= line.level
+        return found | {
+            "balanced_accuracy": float((counts.diagonal() / counts.sum(axis=1)).mean()),
+            "ece_uncalibrated": calibration_error(*_answers(scores, truth, 1.0)),
+            "classes": list(images.classes),
+            "confusion": counts.tolist(),
+            UNKNOWN: np.bincount(truth[~answered], minlength=len(images.classes)).tolist(),
+            "coverage": float(answered.mean()),
+            "accuracy_answered": float(right[answered].mean()) if answered.any() else None,
+            "answered": int(answered.sum()),
+            "errors": int((answered & ~right).sum()),
+            "threshold": msgspec.to_builtins(line),
+            "images": {part: len(paths) for part, paths in self.parts(images).items()},
+            "machine": this_machine().cpu,
+        }
+
+    def settings(self, images: Labelled, line: Confidence) -> dict[str, Any]:
+        return {
+            "labels": (*images.classes, UNKNOWN),
+            "normal": images.normal,
+            "threshold": line.level,
+            "temperature": line.temperature,
+        }
+
+    def examples(self, images: Labelled) -> list[Path]:
+        """One of each class, of the first ones where there are many."""
+        first = {images.truth[path]: path for path in reversed(images.test)}
+        return [first[number] for number in sorted(first)[:_EXAMPLES]]
+
+    def evidence(self, images: Labelled, seen: dict[str, NDArray[Any]], line: Confidence) -> dict[str, Any]:
+        return classify_report.evidence(images, seen[INT8_ONNX], line)
+
+
+def _scores(runner: Runner, paths: Any) -> NDArray[Any]:
+    return np.stack([runner(picture.read(path))["scores"].ravel() for path in paths])
+
+
+def _truth(images: Labelled, paths: list[Path]) -> NDArray[Any]:
+    return np.array(images.labels(paths))
+
+
+def _answers(scores: NDArray[Any], truth: NDArray[Any], temperature: float) -> tuple[NDArray[Any], NDArray[Any]]:
+    """How sure the likeliest class is, and whether it is right, for each image."""
+    return softmax(scores, temperature).max(axis=1), scores.argmax(axis=1) == truth
