@@ -6,8 +6,8 @@
     test        good images that nothing has seen, and all defective ones
 
 Images of one group (pictures of one part, one shift, one module) resemble each other more than what the camera will see
-tomorrow, and near copies all the more; a group is never divided. A good image that nearly is a defective one belongs to
-the test with it, and its group with it.
+tomorrow, and near copies all the more; a group is never divided. A good image that nearly is a defective one may
+be tested with it; where its group belongs to another part it is set aside.
 """
 
 from __future__ import annotations
@@ -48,6 +48,8 @@ class Split(msgspec.Struct, frozen=True):
     """Defective image -> its mask, where it has one."""
     groups: dict[Path, str] = {}
     """Good image -> its group; an image alone is a group of its own."""
+    aside: list[Path] = []
+    """Good images that nearly are defective ones, and whose group is not tested."""
     audit: dict[str, Any] = {}
     """What the audit said of them, for report.json."""
 
@@ -106,10 +108,13 @@ def audited(
         say(f"worth a look (vedette audit shows them): {text}")
     divided = split(data, base, named, found)
     say(str(Certainty(len(divided.threshold), len(divided.test), len(divided.defect))))
+    if divided.aside:
+        say(f"set aside: {len(divided.aside)} good images that nearly are defective ones")
     summary = {
         "images": sum(map(len, named.by_label.values())),
         "counts": found.counts(),
         "left_out": [found.fact(each) | {"file": found.name(path)} for path, each in found.left_out.items()],
+        "set_aside": [found.name(path) for path in divided.aside],
         "unchecked": list(found.unchecked),
     }
     return msgspec.structs.replace(divided, audit=summary)
@@ -143,26 +148,24 @@ def split(data: Data, base: Path, images: Images | None = None, found: Audit | N
         hint = "mend data.group; each of fit, calibrate, threshold and test needs a group"
         raise ConfigProblem(f"data.group makes {len(members)} groups, at least {len(SHARES)} are needed", hint=hint)
     bad = set(defect)
-    tied = {own[one] for pair in pairs for one, other in (pair, pair[::-1]) if one in own and other in bad}
-    parts = _divide(members, tied, data.seed)
+    tied = {one for pair in pairs for one, other in (pair, pair[::-1]) if one in own and other in bad}
+    parts = _divide(members, data.seed)
+    aside = sorted(path for part in ("fit", "calibrate", "threshold") for path in parts[part] if path in tied)
+    parts = {part: [path for path in paths if path not in aside] for part, paths in parts.items()}
     if not all(parts.values()):
         hint = "vedette audit shows the near copies; more good images that are no copies are needed"
         raise ConfigProblem(f"{base / data.good}: too many good images nearly are defective ones", hint=hint)
     masks = _masks(defect, base / data.mask) if data.mask is not None else {}
     kept = {path: own[path] for path in good}
-    return Split(parts["fit"], parts["calibrate"], parts["threshold"], parts["test"], defect, masks, kept)
+    return Split(parts["fit"], parts["calibrate"], parts["threshold"], parts["test"], defect, masks, kept, aside)
 
 
-def _divide(groups: Mapping[str, list[Path]], tied: set[str], seed: int) -> dict[str, list[Path]]:
-    """Deals the groups, in a random order, to whichever part lacks most of its share; the first four fill all parts.
-
-    Those that are `tied` to defective images go to the test.
-    """
-    names = sorted(set(groups) - tied)
+def _divide(groups: Mapping[str, list[Path]], seed: int) -> dict[str, list[Path]]:
+    """Deals the groups, in a random order, to whichever part lacks most of its share; the first four fill all parts."""
+    names = sorted(groups)
     np.random.default_rng(seed).shuffle(names)
     total = sum(map(len, groups.values()))
     parts: dict[str, list[Path]] = {part: [] for part in SHARES}
-    parts["test"] += [path for name in sorted(tied) for path in groups[name]]
     for name in names:
         empty = [part for part in SHARES if not parts[part]]
         part = min(empty or SHARES, key=lambda part: len(parts[part]) / (SHARES[part] * total))

@@ -5,8 +5,11 @@ where parts lie anyhow, it pays to know what belongs anywhere (PatchCore). So ea
 good images and has to tell the others from their spoilt copies: the mean AUROC over FOLDS such trials decides, and of
 those within MARGIN of the best the one with the fewest multiplications is taken. Groups stay whole.
 
-A detector that was fitted to spoilt pictures knows how they are spoilt. So that this is no advantage, the kinds of
-defect are dealt too: the kinds that a trial is judged by were never seen by what it fitted.
+A detector that was fitted to spoilt pictures knows how they are spoilt. So the kinds of defect are dealt too: the
+kinds that a trial is judged by were never seen by what it fitted. That is not enough, for whatever is drawn into a
+picture has something in common: on solar cells, cookies, toy figures and ball screws a discriminative head told drawn
+defects from good parts better than the others by 0.02 to 0.06, and real ones worse by 0 to 0.17. So it has to lead by
+HANDICAP.
 
 All is measured on float features, worked out once. The spoilt copies are not what happens on the line; a choice is all
 that they are used for, and no figure of the report comes from them.
@@ -30,6 +33,7 @@ from .goal import Model
 
 FOLDS = 3
 MARGIN = 0.002
+HANDICAP = {"discriminative": 0.1}
 MOST = 240  # good images that are looked at
 
 CANDIDATES: tuple[tuple[str, tuple[int, ...]], ...] = (
@@ -96,8 +100,8 @@ def tried(trials: list[Trial], size: int, features: Features, groups: Sequence[H
 
 def best(trials: list[Trial]) -> Trial:
     """The cheapest of those that are as good as the best."""
-    highest = max(trial.auroc or 0.0 for trial in trials)
-    return next(trial for trial in trials if (trial.auroc or 0.0) >= highest - MARGIN)
+    figures = {trial: (trial.auroc or 0.0) - HANDICAP.get(trial.detector, 0.0) for trial in trials}
+    return next(trial for trial in trials if figures[trial] >= max(figures.values()) - MARGIN)
 
 
 def _folds(groups: Sequence[Hashable]) -> np.ndarray[tuple[int], np.dtype[np.int64]]:

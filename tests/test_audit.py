@@ -259,13 +259,14 @@ def test_a_list_of_other_images_is_said(pictures):
         dataset.find(Data(good="good", list="other.csv"), pictures)
 
 
-def test_a_good_image_that_nearly_is_a_defective_one_is_tested_with_it(pictures):
+def test_a_good_image_that_nearly_is_a_defective_one_is_tested_with_it_or_set_aside(pictures):
     (pictures / "defect").mkdir()
     for number in range(3):
         picture = cv2.imread(str(next((pictures / "good").rglob(f"{number:02d}.png"))))
         cv2.imwrite(str(pictures / "defect" / f"{number}.jpg"), picture, [cv2.IMWRITE_JPEG_QUALITY, 85])
     split = dataset.audited(Data(good="good", defect="defect"), pictures)
-    assert {"00.png", "01.png", "02.png"} <= {path.name for path in split.test}
+    assert {"00.png", "01.png", "02.png"} <= {path.name for path in (*split.test, *split.aside)}
+    assert not set(split.aside) & {*split.fit, *split.calibrate, *split.threshold, *split.test}
     assert len(split.defect) == 3
 
 
