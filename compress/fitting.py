@@ -32,7 +32,7 @@ from .selection import Features, Trial
 from .synthetic import Defects
 from .techniques.quantise import Quantise
 
-SPOILT = 300  # images with made-up defects, or one per good image where those are fewer than half of it
+SPOILT = 240  # images with made-up defects, or eight of each good image where that is less
 VARIED = 3  # variations of each good image, where the goal asks for any
 
 
@@ -49,11 +49,12 @@ def fit(goal: Goal, images: Split, trials: list[Trial], track: Track, say: Calla
     """Fits the one of `trials` that suits the images best to the good images of `fit`."""
     spec, rng = backbone.input_of(goal.model.input), np.random.default_rng(goal.data.seed)
     good = list(dataset.tensors(track(images.fit, "reading"), spec))
-    spoilt = synthetic.defects(good, min(SPOILT, 8 * len(good)), rng)
+    some = sorted(rng.permutation(len(good))[: selection.MOST].tolist())
+    spoilt = synthetic.defects([good[number] for number in some], min(SPOILT, 8 * len(some)), rng)
     chosen = trials[0]
     if len(trials) > 1:
-        groups = [images.groups[path] for path in images.fit]
-        trials = _tried(goal.model.input, trials, good, spoilt, groups, track)
+        groups = [images.groups[images.fit[number]] for number in some]
+        trials = _tried(goal.model.input, trials, [good[number] for number in some], spoilt, groups, track)
         chosen = selection.best(trials)
         say(f"chose {chosen.detector} over blocks {', '.join(map(str, chosen.blocks))}")
     if goal.augment is not None:
@@ -81,8 +82,8 @@ def _tried(
     """The trials with their figures."""
     blocks = sorted({block for trial in trials for block in trial.blocks})
     network = backbone.load(blocks)
-    count = min(len(good), selection.MOST)
-    shown = track([*good[:count], *spoilt.images], "features to choose by")
+    count = len(good)
+    shown = track([*good, *spoilt.images], "features to choose by")
     levels = [torch.cat(level) for level in zip(*features.of_float(network, shown), strict=True)]
     looked_at = Features(
         good={block: level[:count] for block, level in zip(blocks, levels, strict=True)},
@@ -91,7 +92,7 @@ def _tried(
         kinds=spoilt.kinds,
         sources=spoilt.sources,
     )
-    return selection.tried(trials, size, looked_at, groups[:count], track)
+    return selection.tried(trials, size, looked_at, groups, track)
 
 
 def _parted(batches: Sequence[Sequence[Tensor]], count: int) -> tuple[list[list[Tensor]], list[list[Tensor]]]:

@@ -44,7 +44,7 @@ def test_the_example_is_read(folder):
     read = goal.read(folder / "goal.toml")
     assert read.goal.max_bytes == 6_000_000
     assert read.device.profile == "host"
-    assert read.model.detector == "padim"
+    assert read.model.detector == "auto"
 
 
 @pytest.mark.parametrize(

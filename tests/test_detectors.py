@@ -1,0 +1,189 @@
+"""Detectors, the spoilt pictures that they are fitted with and chosen by, and what they cost."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from vedette.compress import backbone, candidate, cost, detectors, features, selection, synthetic
+from vedette.compress.detectors import DETECTORS
+from vedette.compress.export import feature_names, to_onnx
+from vedette.compress.goal import Data, Goal, Model
+from vedette.compress.selection import Features, Trial
+from vedette.compress.techniques.quantise import Quantise
+from vedette.runtime.accuracy import auroc
+from vedette.runtime.problem import ConfigProblem
+
+SIZE, BLOCKS = 96, (2, 4)
+
+
+def scene(rng, size=SIZE):
+    """A plate with a grid, lit a little differently each time: 1 x size x size x 3, u8."""
+    down, right = np.mgrid[:size, :size]
+    plate = 120 + 40 * (((down // 12) + (right // 12)) % 2) + rng.normal(0, 6) + rng.normal(0, 3, (size, size))
+    return np.repeat(plate.clip(0, 255)[..., None], 3, axis=2).astype(np.uint8)[None]
+
+
+@pytest.fixture(scope="module")
+def shown():
+    rng = np.random.default_rng(0)
+    good = [scene(rng) for _ in range(18)]
+    return good, synthetic.defects(good, 24, rng)
+
+
+@pytest.fixture(scope="module")
+def seen(shown):
+    """Features of those images, by block, in one tensor each."""
+    good, spoilt = shown
+    network = backbone.load(BLOCKS)
+    levels = [torch.cat(level) for level in zip(*features.of_float(network, [*good, *spoilt.images]), strict=True)]
+    return [level[: len(good)] for level in levels], [level[len(good) :] for level in levels]
+
+
+@pytest.fixture(scope="module", params=DETECTORS)
+def fitted(request, shown, seen):
+    detector = detectors.load(request.param, BLOCKS, SIZE)
+    detector.fit([seen[0]], [seen[1]], torch.from_numpy(shown[1].masks))
+    return detector
+
+
+def test_a_detector_finds_what_is_strange_and_where(fitted):
+    rng = np.random.default_rng(1)
+    good = [scene(rng) for _ in range(6)]
+    strange = [image.copy() for image in good]
+    for image in strange:
+        image[:, 40:56, 40:56] = (250, 40, 20)
+    with torch.inference_mode():
+        calm_map, calm = fitted(next(features.of_float(fitted.backbone, good)))
+        excited_map, excited = fitted(next(features.of_float(fitted.backbone, strange)))
+    assert calm_map.shape == (6, 1, SIZE // 8, SIZE // 8)
+    assert calm.shape == (6,)
+    assert excited.min() > calm.max()
+    for each in excited_map[:, 0]:
+        down, right = divmod(int(each.argmax()), SIZE // 8)
+        assert 4 <= down <= 7
+        assert 4 <= right <= 7
+
+
+def test_a_detector_forgets_what_it_knew(fitted, shown, seen):
+    masks = torch.from_numpy(shown[1].masks)
+    few = [[level[:12] for level in part] for part in seen]
+    with torch.inference_mode():
+        once = fitted(seen[0])[1]
+    fitted.fit([few[0]], [few[1]], masks[:12])
+    with torch.inference_mode():
+        assert not torch.equal(fitted(seen[0])[1], once)
+    fitted.fit([seen[0]], [seen[1]], masks)
+    with torch.inference_mode():
+        assert torch.allclose(fitted(seen[0])[1], once, atol=1e-5)
+
+
+def test_a_detector_is_one_graph_and_two_int8_files_that_agree(fitted, shown):
+    good, spoilt = shown
+    float_model = to_onnx(fitted, SIZE)
+    spec = backbone.input_of(SIZE)
+    int8_model = Quantise(fitted.bounded_outputs)(float_model, iter(good), spec)
+    goal = Goal(name="plate", task="anomaly", data=Data(good="."), model=Model(input=SIZE))
+    made = candidate.Candidate(goal, float_model, int8_model)
+    scores = {name: [] for name in made.backends}
+    for image in (*good[:6], *spoilt.images[:12]):
+        runs = {name: backend.run(image) for name, backend in made.backends.items()}
+        first, second = runs.values()
+        for output in ("map", "score"):
+            assert np.abs(first[output].astype(int) - second[output].astype(int)).max() <= 3
+        for name, run in runs.items():
+            scores[name].append(int(run["score"].flat[0]))
+    with torch.inference_mode():
+        real = fitted(torch_features(fitted, [*good[:6], *spoilt.images[:12]]))[1].numpy()
+    assert np.corrcoef(real, scores["int8_onnx"])[0, 1] > 0.9
+    assert len(feature_names(fitted)) == len(BLOCKS)
+
+
+def torch_features(detector, images):
+    return [torch.cat(level) for level in zip(*features.of_float(detector.backbone, images), strict=True)]
+
+
+def test_what_it_costs_is_known_before_it_is_fitted():
+    for name in DETECTORS:
+        detector = detectors.load(name, BLOCKS, SIZE)
+        graph = onnx.shape_inference.infer_shapes(to_onnx(detector, SIZE)).graph
+        shapes = {value.name: [d.dim_value for d in value.type.tensor_type.shape.dim] for value in graph.value_info}
+        shapes |= {value.name: [d.dim_value for d in value.type.tensor_type.shape.dim] for value in graph.output}
+        weights = {constant.name: list(constant.dims) for constant in graph.initializer}
+        counted = sum(
+            int(np.prod(shapes[node.output[0]]) * np.prod(weights[node.input[1]][1:]))
+            for node in graph.node
+            if node.op_type == "Conv"
+        )
+        assert cost.macs(detector, SIZE) == counted
+
+
+# Spoilt pictures
+
+
+@pytest.mark.parametrize("kind", synthetic.KINDS)
+def test_a_picture_is_spoilt_where_the_mask_says(kind, shown):
+    good, _ = shown
+    made = synthetic.defects(good, 12, np.random.default_rng(3), [kind])
+    assert set(made.kinds) == {kind}
+    for image, mask, source in zip(made.images, made.masks, made.sources, strict=True):
+        assert image.shape == good[source].shape
+        assert image.dtype == np.uint8
+        changed = (np.abs(image.astype(int) - good[source]).max(axis=3)[0] > synthetic.VISIBLE).reshape(12, 8, 12, 8)
+        cells = changed.any(axis=(1, 3))
+        assert 0 < mask.max() <= 1
+        assert mask.mean() < 0.3
+        assert cells[mask > 0.5].mean() > 0.8
+
+
+def test_the_same_numbers_spoil_the_same_way(shown):
+    one, same, other = (synthetic.defects(shown[0], 5, np.random.default_rng(seed)) for seed in (7, 7, 8))
+    assert all(np.array_equal(a, b) for a, b in zip(one.images, same.images, strict=True))
+    assert not all(np.array_equal(a, b) for a, b in zip(one.images, other.images, strict=True))
+
+
+# The choice
+
+
+def test_what_is_named_is_not_chosen():
+    assert {trial.detector for trial in selection.candidates(Model(input=SIZE))} == set(DETECTORS)
+    assert [t.blocks for t in selection.candidates(Model(detector="patchcore", blocks=(4,), input=SIZE))] == [(4,)]
+    costs = [trial.macs for trial in selection.candidates(Model(input=SIZE))]
+    assert costs == sorted(costs)
+    with pytest.raises(ConfigProblem, match=r"model\.detector"):
+        selection.candidates(Model(detector="oracle"))
+
+
+def test_the_cheapest_of_the_best_is_taken():
+    trials = [
+        Trial("padim", (2,), 1, 0.80),
+        Trial("padim", (2, 4), 2, 0.8995),
+        Trial("discriminative", (4,), 3, 0.95),
+        Trial("patchcore", (4,), 4, 0.90),
+    ]
+    assert selection.best(trials).macs == 2
+    assert selection.best([*trials, Trial("discriminative", (2,), 5, 1.0 + 1e-9)]).macs == 5
+
+
+def test_a_trial_judges_by_what_it_did_not_fit(shown, seen):
+    """A group that is fitted and judged would show: here each group has a picture that no other has."""
+    good, spoilt = shown
+    looked_at = Features(
+        dict(zip(BLOCKS, seen[0], strict=True)),
+        dict(zip(BLOCKS, seen[1], strict=True)),
+        torch.from_numpy(spoilt.masks),
+        spoilt.kinds,
+        spoilt.sources,
+    )
+    groups = [number // 4 for number in range(len(good))]
+    trials = [trial for trial in selection.candidates(Model(blocks=BLOCKS, input=SIZE)) if trial.detector != "auto"]
+    tried = selection.tried(trials, SIZE, looked_at, groups, lambda items, _: items)
+    assert all(0.5 < trial.auroc <= 1 for trial in tried)
+    alone = detectors.load("padim", BLOCKS, SIZE)
+    alone.fit([seen[0]], [seen[1]], looked_at.masks)
+    with torch.inference_mode():
+        flattered = auroc(alone(seen[0])[1].numpy(), alone(seen[1])[1].numpy())
+    honest = next(trial.auroc for trial in tried if trial.detector == "padim")
+    assert honest <= flattered
