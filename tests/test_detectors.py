@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import onnx
 import pytest
@@ -131,11 +132,11 @@ def test_a_picture_is_spoilt_where_the_mask_says(kind, shown):
     for image, mask, source in zip(made.images, made.masks, made.sources, strict=True):
         assert image.shape == good[source].shape
         assert image.dtype == np.uint8
-        changed = (np.abs(image.astype(int) - good[source]).max(axis=3)[0] > synthetic.VISIBLE).reshape(12, 8, 12, 8)
-        cells = changed.any(axis=(1, 3))
-        assert 0 < mask.max() <= 1
-        assert mask.mean() < 0.3
-        assert cells[mask > 0.5].mean() > 0.8
+        changed = np.abs(image.astype(int) - good[source]).max(axis=3)[0] > synthetic.VISIBLE
+        assert changed.sum() >= synthetic.FEWEST
+        assert 0 < mask.mean() < 0.3
+        near = cv2.dilate((mask > 0).astype(np.uint8), np.ones((5, 5), np.uint8))
+        assert not (changed & (cv2.resize(near, (SIZE, SIZE), interpolation=cv2.INTER_NEAREST) == 0)).any()
 
 
 def test_the_same_numbers_spoil_the_same_way(shown):
@@ -164,7 +165,8 @@ def test_the_cheapest_of_the_best_is_taken():
         Trial("patchcore", (4,), 4, 0.90),
     ]
     assert selection.best(trials).macs == 2
-    assert selection.best([*trials, Trial("discriminative", (2,), 5, 1.0 + 1e-9)]).macs == 5
+    assert selection.best([*trials, Trial("discriminative", (2,), 5, 1.0 + 1e-9)]).macs == 2
+    assert selection.best([trials[0], trials[2]]).macs == 3
 
 
 def test_a_trial_judges_by_what_it_did_not_fit(shown, seen):

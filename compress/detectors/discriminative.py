@@ -79,19 +79,22 @@ class Discriminative(nn.Module):
             one, other = torch.randint(len(bad), (CELLS,)), torch.randint(len(fine), (CELLS,))
             cells = torch.cat([fine[torch.randint(len(fine), (NOISY,))], bad[one[NOISY:]], fine[other]])
             cells = cells + strength * torch.randn_like(cells)
-            odds = self._odds(first(cells[..., None, None])).flatten()
+            mixed = _dense(self.mix, _dense(first, cells).clamp(0, 6)).clamp(0, 6)
+            odds = _dense(self.judge, mixed).clamp(-LIMIT, LIMIT).flatten()
             optimiser.zero_grad()
             torch.autograd.backward(functional.binary_cross_entropy_with_logits(odds, truth))
             optimiser.step()
             schedule.step()
 
-    def _odds(self, joined: Tensor) -> Tensor:
-        odds: Tensor = self.judge(self.mix(joined.clamp(0, 6)).clamp(0, 6))
-        return odds.clamp(-LIMIT, LIMIT)
-
     def forward(self, features: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        anomaly_map, score = self.reading(self._odds(self.join(features)))
+        odds = self.judge(self.mix(self.join(features).clamp(0, 6)).clamp(0, 6))
+        anomaly_map, score = self.reading(odds.clamp(-LIMIT, LIMIT))
         return anomaly_map, score
+
+
+def _dense(layer: nn.Conv2d, cells: Tensor) -> Tensor:
+    """A 1 x 1 convolution of single cells, n x C: the same, and much faster."""
+    return functional.linear(cells, layer.weight.flatten(1), layer.bias)
 
 
 def _cells(features: Tensor) -> Tensor:
