@@ -99,25 +99,31 @@ def audited(
         ConfigProblem: as `split`.
     """
     named = find(data, base)
-    say(f"auditing {sum(map(len, named.by_label.values()))} images")
-    found = audit(named.by_label, named.folders, named.groups, base, track)
-    for path, finding in found.left_out.items():
-        say(f"left out: {found.name(path)}: {finding.why}")
-    if others := found.counts(breaking=False):
-        text = ", ".join(f"{count} {kind}" for kind, count in others.items())
-        say(f"worth a look (vedette audit shows them): {text}")
+    found, summary = looked_over(named, base, track, say)
     divided = split(data, base, named, found)
     say(str(Certainty(len(divided.threshold), len(divided.test), len(divided.defect))))
     if divided.aside:
         say(f"set aside: {len(divided.aside)} good images that nearly are defective ones")
-    summary = {
-        "images": sum(map(len, named.by_label.values())),
+    summary["set_aside"] = [found.name(path) for path in divided.aside]
+    return msgspec.structs.replace(divided, audit=summary)
+
+
+def looked_over(named: Images, base: Path, track: Track, say: Callable[[str], None]) -> tuple[Audit, dict[str, Any]]:
+    """The audit of these images, told to `say`, and what report.json keeps of it."""
+    count = sum(map(len, named.by_label.values()))
+    say(f"auditing {count} images")
+    found = audit(named.by_label, named.folders, named.groups, base, track)
+    for path, finding in found.left_out.items():
+        say(f"left out: {found.name(path)}: {finding.why}")
+    if others := found.counts(breaking=False):
+        text = ", ".join(f"{number} {kind}" for kind, number in others.items())
+        say(f"worth a look (vedette audit shows them): {text}")
+    return found, {
+        "images": count,
         "counts": found.counts(),
         "left_out": [found.fact(each) | {"file": found.name(path)} for path, each in found.left_out.items()],
-        "set_aside": [found.name(path) for path in divided.aside],
         "unchecked": list(found.unchecked),
     }
-    return msgspec.structs.replace(divided, audit=summary)
 
 
 def split(data: Data, base: Path, images: Images | None = None, found: Audit | None = None) -> Split:

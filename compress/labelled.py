@@ -9,8 +9,7 @@ kept only roughly.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +19,14 @@ import numpy as np
 from vedette.runtime import picture
 from vedette.runtime.manifest import UNKNOWN
 from vedette.runtime.problem import ConfigProblem
+from vedette.runtime.verify import Track
 
-from .dataset import SHARES
+from . import dataset
+from .audit import listing
+from .audit.finding import Audit
+from .audit.groups import joined
+from .audit.groups import of as groups_of
+from .dataset import SHARES, Images
 from .goal import Data
 
 _FIRST = ("fit", "test", "threshold", "calibrate")  # the order in which a class with few groups reaches the parts
@@ -48,24 +53,59 @@ class Labelled(msgspec.Struct, frozen=True):
         return [self.truth[path] for path in paths]
 
 
-def divide(data: Data, base: Path) -> Labelled:
+def audited(data: Data, base: Path, track: Track, say: Callable[[str], None]) -> Labelled:
+    """Looks at the images that `data` names, leaves out what no build can use, and divides the rest; see dataset.py.
+
+    Raises:
+        ConfigProblem: as `divide`.
+    """
+    named = find(data, base)
+    found, summary = dataset.looked_over(named, base, track, say)
+    return msgspec.structs.replace(divide(data, base, named, found), audit=summary)
+
+
+def find(data: Data, base: Path) -> Images:
+    """The images of each class, and their groups.
+
+    Raises:
+        ConfigProblem: there are fewer than two classes, or an image has two.
+    """
+    folders = _folders(data, base)
+    by_label = {label: picture.find(folder) for label, folder in folders.items()}
+    label_of: dict[Path, str] = {}
+    for label, paths in by_label.items():
+        for path in paths:
+            if path in label_of:
+                hint = "folders are searched with their sub-folders: keep the classes apart"
+                raise ConfigProblem(f"{path} would count as {label_of[path]} and as {label}", hint=hint)
+            label_of[path] = label
+    listed: dict[Path, str] = {}
+    if data.list is not None:
+        by_label, listed = listing.restrict(by_label, base / data.list)
+    given = groups_of(by_label, folders, data.group, base)
+    return Images(by_label, folders, given | listed if data.group is None else given)
+
+
+def divide(data: Data, base: Path, images: Images | None = None, found: Audit | None = None) -> Labelled:
     """Divides the images that `data` names; the same seed gives the same division.
+
+    Args:
+        data: what the goal file says
+        base: folder of the goal file
+        images: what `find` gives for them
+        found: what the audit says of them; without it no image is left out and near copies may be divided
 
     Raises:
         ConfigProblem: there are fewer than two classes, or a class has too few images or groups, or an image has two
             classes.
     """
-    folders = _folders(data, base)
-    classes = tuple(folders)
-    truth: dict[Path, int] = {}
-    groups: dict[Path, str] = {}
-    for label, folder in folders.items():
-        for path in picture.find(folder):
-            if path in truth:
-                hint = "folders are searched with their sub-folders: keep the classes apart"
-                raise ConfigProblem(f"{path} would count as {classes[truth[path]]} and as {label}", hint=hint)
-            truth[path] = classes.index(label)
-            groups[path] = _group(path.relative_to(folder).as_posix(), label, data.group)
+    images = images or find(data, base)
+    folders, classes = images.folders, tuple(images.folders)
+    left_out = set(found.left_out) if found else set()
+    truth = {
+        path: number for number, label in enumerate(classes) for path in images.by_label[label] if path not in left_out
+    }
+    groups = joined({path: images.groups[path] for path in truth}, found.pairs() if found else [])
     for number, label in enumerate(classes):
         count = len({groups[path] for path in truth if truth[path] == number})
         if count < len(SHARES):
@@ -126,11 +166,3 @@ def _folders(data: Data, base: Path) -> dict[str, Path]:
         hint = f"{UNKNOWN!r} is the answer where no class is sure enough: rename the folder"
         raise ConfigProblem(f"{folder / UNKNOWN}: no class may be called {UNKNOWN!r}", hint=hint)
     return found
-
-
-def _group(name: str, label: str, pattern: str | None) -> str:
-    """Images of different classes share a group where the pattern finds the same in both; a name alone never joins."""
-    found = re.search(pattern, name) if pattern is not None else None
-    if found is None:
-        return f"{label}/{name}"
-    return f"={found.group(1) if found.re.groups else found.group()}"

@@ -76,7 +76,6 @@ def test_the_example_is_read(folder):
         ('good = "good"', 'defect = "good"', "data.good is missing", "good parts"),
         ('good = "good"', 'good = "good"\nclasses = "x"', "data.classes means nothing", 'task = "classify"'),
         ("[goal]", "[goal]\nmin_accuracy = 0.9", "goal.min_accuracy means nothing", 'task = "classify"'),
-        ("[goal]", "[augment]\nflip = true\n[goal]", "augment.flip means nothing", 'task = "classify"'),
         ('"anomaly"', '"classify"', "goal.min_auroc means nothing", 'task = "anomaly"'),
     ],
 )

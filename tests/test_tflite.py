@@ -198,8 +198,24 @@ def test_reduce_max(seed, channels, size, keep):
     assert difference(graph) == 0
 
 
+@EXAMPLES
+@given(seeds, st.integers(1, 9), st.tuples(st.integers(2, 9), st.integers(2, 9)), st.sampled_from([1, 2, 3]))
+def test_concatenation(seed, channels, size, axis):
+    graph = Graph(np.random.default_rng(seed), channels, *size)
+    graph.add("Concat", [graph.real, graph.real], axis=axis)
+    assert difference(graph) == 0
+
+
+def test_concatenation_of_other_scales_is_refused():
+    """TFLite would copy the integers as they are, and so change what they mean."""
+    graph = Graph(np.random.default_rng(0), 3, 4, 4)
+    graph.add("Concat", [graph.real, graph.real], 3.0, axis=1)
+    with pytest.raises(Problem, match="Concat"):
+        tflite.write(onnx.shape_inference.infer_shapes(graph.model()))
+
+
 def test_every_operator_is_tried_above():
-    assert set(OPERATORS) == {"Add", "Conv", "Mul", "ReduceMax", "Resize", "Transpose"}
+    assert set(OPERATORS) == {"Add", "Concat", "Conv", "Mul", "ReduceMax", "Resize", "Transpose"}
 
 
 @pytest.mark.parametrize("kind", ["Sigmoid", "Softplus"])

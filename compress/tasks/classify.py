@@ -46,7 +46,7 @@ class Classify:
         self.spec = backbone.input_of(goal.model.input)
 
     def divide(self, base: Path, track: Track, say: Callable[[str], None]) -> Labelled:
-        return labelled.divide(self.goal.data, base)
+        return labelled.audited(self.goal.data, base, track, say)
 
     def parts(self, images: Labelled) -> dict[str, list[Path]]:
         return {part: getattr(images, part) for part in ("fit", "calibrate", "threshold", "test")}
