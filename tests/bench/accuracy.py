@@ -172,7 +172,7 @@ def peer(model: str, images: dict[str, list[Path]], masks: Path | None, seed: in
 def table(found: dict[str, Any]) -> str:
     """The rows as Markdown."""
     heads = ("set", "seed", "model", "AUROC", "95 % interval", "AUPRO", "fit s", "ms", "file MB", "fit MB", "run MB")
-    lines = [" | ".join(heads), "|".join("---" for _ in heads)]
+    lines = [" | ".join(heads), " | ".join("---" for _ in heads)]
     for row in found["rows"]:
         name = row["model"] + (f" ({row['detector']})" if "detector" in row else "")
         cells = [row["set"], str(row["seed"]), name]
