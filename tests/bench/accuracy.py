@@ -78,9 +78,14 @@ def main() -> None:
                 found["skipped"][name] = str(reason)
                 break
             found["rows"] += [{"set": name, "seed": seed, **row} for row in compare(goal, folders, seed, keys, options)]
-            (options.out / "accuracy.json").write_text(json.dumps(found, indent=2) + "\n")
-            (options.out / "accuracy.md").write_text(table(found))
+            write(found, options.out)
+    write(found, options.out)
     click.echo(table(found))
+
+
+def write(found: dict[str, Any], out: Path) -> None:
+    (out / "accuracy.json").write_text(json.dumps(found, indent=2) + "\n")
+    (out / "accuracy.md").write_text(table(found))
 
 
 def compare(goal: Path, folders: dict[str, Path], seed: int, keys: Path, options: Any) -> list[dict[str, Any]]:

@@ -73,11 +73,11 @@ def fit(job: dict) -> None:
             scores[part] = [float(each.pred_score) for each in seen]
             maps += [each.anomaly_map.reshape(SIZE, SIZE).numpy().astype(np.float32) for each in seen]
     np.save(out / "maps.npy", np.stack(maps))
-    sample = torch.from_numpy(pixels(cv2.imread(job["test"][0])))
+    traced, other = (pixels(cv2.imread(job[part][0])) for part in ("defect", "test"))
     names = ["pred_score", "anomaly_map"]
-    pair = plain(model)
-    torch.onnx.export(pair, (sample,), out / "model.onnx", dynamo=False, input_names=["image"], output_names=names)
-    exported = session(out / "model.onnx").run(names, {"image": sample.numpy()})[0].item()
+    inputs = {"input_names": ["image"], "output_names": names}
+    torch.onnx.export(plain(model), (torch.from_numpy(traced),), out / "model.onnx", dynamo=False, **inputs)
+    exported = session(out / "model.onnx").run(names, {"image": other})[0].item()
     result |= {"scores": scores, "exported_score": exported}
     (out / "result.json").write_text(json.dumps(result))
 
