@@ -3,9 +3,10 @@
 
 PYTHON ?= python3
 PIP_ARGS ?=
+BENCH_ARGS ?=
 PIP = .venv/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS)
 
-.PHONY: demo test wheel clean
+.PHONY: demo test wheel bench-accuracy clean
 
 demo: .venv/demo
 	.venv/bin/vedette demo --out build/demo
@@ -15,6 +16,21 @@ test: .venv/dev
 
 wheel: .venv/dev
 	.venv/bin/python -m build --wheel --no-isolation
+
+# Ours against anomalib, side by side; BENCH_ARGS goes to tests/bench/accuracy.py, as in BENCH_ARGS="--sets cookies".
+bench-accuracy: .venv/dev build/bench/anomalib-venv/ready
+	OMP_NUM_THREADS=1 nice -n 5 .venv/bin/python tests/bench/accuracy.py $(BENCH_ARGS)
+
+PEER_PIP = build/bench/anomalib-venv/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS)
+
+# torchvision without its dependencies: it would ask for a torch of its own.
+build/bench/anomalib-venv/ready:
+	@echo "installing anomalib into build/bench/anomalib-venv (1.9 GB; this takes minutes)"
+	$(PYTHON) -m venv build/bench/anomalib-venv
+	$(PEER_PIP) torch==2.13.0
+	$(PEER_PIP) --no-deps torchvision==0.28.0
+	$(PEER_PIP) anomalib==2.7.0 onnx==1.23.2 onnxruntime==1.32.0
+	touch $@
 
 clean:
 	rm -rf .venv .typing build dist *.egg-info

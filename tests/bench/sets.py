@@ -1,0 +1,68 @@
+"""The sets of images that are compared on, each with its goal file.
+
+cookies, aliens and ballscrew lie below a data root and have their goals in `tests/goals`. The solar cells come from the
+PyPI package `elpv-dataset`: defect probability 0 is good, 1 is defective, and blocks of 60 in file order stay together,
+as in `compress/demo.py`.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import cv2
+
+GOALS = Path(__file__).parent.parent / "goals"
+SETS = ("cookies", "aliens", "ballscrew", "elpv-mono", "elpv-poly")
+BLOCK = 60
+
+ELPV = """\
+name = "{name}"
+task = "anomaly"
+[data]
+good = "{folder}/good"
+defect = "{folder}/defect"
+group = '^block(\\d+)'
+name = "ELPV (PyPI elpv-dataset)"
+licence = "CC BY-NC-SA 4.0"
+[goal]
+min_auroc = 0.85
+max_drop = 0.02
+false_alarm_rate = 0.05
+"""
+
+
+class Absent(Exception):
+    """The set is not on this machine; the message says what is missing."""
+
+
+def prepare(name: str, root: Path, folder: Path, seed: int) -> tuple[Path, dict[str, Path]]:
+    """Writes the goal file into `folder`; returns it, and the folders of good images, of defective ones, of masks."""
+    if name.startswith("elpv-"):
+        text = ELPV.format(name=name, folder=_cells(name.removeprefix("elpv-"), folder.parent / name).as_posix())
+    else:
+        if not (root / name).is_dir():
+            raise Absent(f"no folder {name} in the data root (--data)")
+        text = (GOALS / f"{name}.toml").read_text().replace("../../../shared/data", root.as_posix())
+    goal = folder / "goal.toml"
+    folder.mkdir(parents=True, exist_ok=True)
+    goal.write_text(text.replace("[data]\n", f"[data]\nseed = {seed}\n"))
+    data = tomllib.loads(goal.read_text())["data"]
+    return goal, {key: Path(data[key]) for key in ("good", "defect", "mask") if key in data}
+
+
+def _cells(kind: str, folder: Path) -> Path:
+    """The cells of one kind as PNG files; those that are there already stay."""
+    if not (folder / "complete").exists():
+        try:
+            from elpv_dataset.utils import load_dataset
+        except ImportError:
+            raise Absent("the package elpv-dataset is not installed (make .venv/dev)") from None
+        for label in ("good", "defect"):
+            (folder / label).mkdir(parents=True, exist_ok=True)
+        for index, (cell, probability, type_) in enumerate(zip(*load_dataset(), strict=True)):
+            if type_ == kind and probability in (0.0, 1.0):
+                label = "defect" if probability else "good"
+                cv2.imwrite(str(folder / label / f"block{index // BLOCK:02d}-cell{index:04d}.png"), cell)
+        (folder / "complete").touch()
+    return folder
