@@ -32,7 +32,8 @@ from .selection import Features, Trial
 from .synthetic import Defects
 from .techniques.quantise import Quantise
 
-SPOILT = 240  # images with made-up defects, or eight of each good image where that is less
+SPOILT = 240  # images with made-up defects
+EACH = 24  # of one good image, at most
 VARIED = 3  # variations of each good image, where the goal asks for any
 
 
@@ -50,7 +51,8 @@ def fit(goal: Goal, images: Split, trials: list[Trial], track: Track, say: Calla
     spec, rng = backbone.input_of(goal.model.input), np.random.default_rng(goal.data.seed)
     good = list(dataset.tensors(track(images.fit, "reading"), spec))
     some = sorted(rng.permutation(len(good))[: selection.MOST].tolist())
-    spoilt = synthetic.defects([good[number] for number in some], min(SPOILT, 8 * len(some)), rng)
+    spoilt = synthetic.defects([good[number] for number in some], min(SPOILT, EACH * len(some)), rng)
+    trials = selection.feasible(trials, len(good))
     chosen = trials[0]
     if len(trials) > 1:
         groups = [images.groups[images.fit[number]] for number in some]

@@ -161,12 +161,19 @@ def test_the_cheapest_of_the_best_is_taken():
     trials = [
         Trial("padim", (2,), 1, 0.80),
         Trial("padim", (2, 4), 2, 0.8995),
-        Trial("discriminative", (4,), 3, 0.95),
+        Trial("discriminative", (4,), 3, 0.99),
         Trial("patchcore", (4,), 4, 0.90),
     ]
     assert selection.best(trials).macs == 2
     assert selection.best([*trials, Trial("discriminative", (2,), 5, 1.0 + 1e-9)]).macs == 2
     assert selection.best([trials[0], trials[2]]).macs == 3
+
+
+def test_few_images_leave_out_what_needs_many():
+    trials = [Trial("padim", (2,), 1), Trial("patchcore", (4,), 2)]
+    assert [trial.detector for trial in selection.feasible(trials, 15)] == ["patchcore"]
+    assert selection.feasible(trials, 100) == trials
+    assert selection.feasible(trials[:1], 15) == trials[:1]
 
 
 def test_a_trial_judges_by_what_it_did_not_fit(shown, seen):

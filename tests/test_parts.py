@@ -16,7 +16,6 @@ import torch
 
 from vedette.compress import backbone, detectors, tasks
 from vedette.compress.detectors import DETECTORS
-from vedette.compress.goal import Model
 from vedette.compress.tasks import TASKS
 from vedette.runtime import backends, heads, rules, sinks, sources
 from vedette.runtime.backends import BACKENDS
@@ -302,5 +301,5 @@ def test_the_backbone_says_what_its_features_are():
 
 def test_an_unknown_part_is_refused_with_the_known_ones():
     with pytest.raises(ConfigProblem, match=r"model\.detector: unknown 'x'") as caught:
-        detectors.load(Model(detector="x"))
+        detectors.load("x", (4,), 96)
     assert "padim" in caught.value.hint

@@ -13,7 +13,7 @@ joined and the deep, wide level stays small.
     pool      depthwise 3 x 3 mean, in units of the channel's standard deviation; per-channel weights keep it exact
     scale     x constant per channel and position
     whiten    1 x 1 convolution that takes the correlations out
-    distance  clip, square, mean over channels; then enlarged to the cells of the map and added
+    distance  clip, square, mean over channels; then enlarged to the cells of the map
 
 A deviation counts up to LIMIT standard deviations per channel, so that one channel's outlier can neither decide alone
 nor eat the integer range. What few images cannot tell is shrunk: a position's variance towards its channel's, by the
@@ -23,7 +23,6 @@ estimator for large-dimensional covariance matrices", 2004).
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -98,7 +97,7 @@ class Padim(nn.Module):
         self.backbone = backbone
         self.cells = size // GRID
         self.levels = nn.ModuleList(self._new_levels())
-        self.reading = Reading(self.cells)
+        self.reading = Reading(self.cells, channels=len(self.levels))
 
     @torch.no_grad()
     def fit(self, good: Sequence[Sequence[Tensor]], spoilt: Sequence[Sequence[Tensor]], masks: Tensor) -> None:
@@ -117,5 +116,5 @@ class Padim(nn.Module):
 
     def forward(self, features: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         distances = [enlarged(level(each), self.cells) for level, each in zip(self.levels, features, strict=True)]
-        anomaly_map, score = self.reading(functools.reduce(torch.add, distances))
+        anomaly_map, score = self.reading(torch.cat(distances, dim=1))
         return anomaly_map, score
