@@ -16,7 +16,7 @@ from . import backbone, qdq, tflite
 from .goal import Goal
 from .runners import Float, Integer, Runner
 
-INT8_ONNX, INT8_TFLITE = "int8_onnx", "int8_tflite"
+FLOAT, INT8_ONNX, INT8_TFLITE = "fp32", "int8_onnx", "int8_tflite"
 
 
 class Candidate:
@@ -25,7 +25,7 @@ class Candidate:
     def __init__(self, goal: Goal, float_model: onnx.ModelProto, int8_model: onnx.ModelProto) -> None:
         self.manifest = describe(goal, int8_model)
         self.files = {
-            "fp32": float_model.SerializeToString(deterministic=True),
+            FLOAT: float_model.SerializeToString(deterministic=True),
             INT8_ONNX: int8_model.SerializeToString(deterministic=True),
             INT8_TFLITE: tflite.write(int8_model),
         }
@@ -34,7 +34,7 @@ class Candidate:
             INT8_TFLITE: Tflite(self.files[INT8_TFLITE], self.manifest, threads=1),
         }
         self.runners: dict[str, Runner] = {
-            "fp32": Float(self.files["fp32"], self.manifest.input),
+            FLOAT: Float(self.files[FLOAT], self.manifest.input),
             **{name: Integer(backend, self.manifest) for name, backend in self.backends.items()},
         }
 

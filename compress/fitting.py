@@ -5,20 +5,17 @@
     float     the detector fitted to float features: what int8 is measured against
     int8      quantised, fitted again to its own int8 features, and quantised for good
 
-What varies least decides a distance most: before a still background, int8 moves features more than good parts do. A
-detector fitted to float features then takes every int8 picture for strange; fitted again, it knows that noise.
+Why it is fitted twice, features.py tells. The float features serve both the choice and the fitting.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 import numpy as np
 import onnx
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from vedette.runtime.verify import Track
@@ -29,7 +26,6 @@ from .dataset import Split
 from .export import feature_names, to_onnx, with_constants_of
 from .goal import Goal
 from .selection import Features, Trial
-from .synthetic import Defects
 from .techniques.quantise import Quantise
 
 SPOILT = 240  # images with made-up defects
@@ -52,52 +48,36 @@ def fit(goal: Goal, images: Split, trials: list[Trial], track: Track, say: Calla
     good = list(dataset.tensors(track(images.fit, "reading"), spec))
     some = sorted(rng.permutation(len(good))[: selection.MOST].tolist())
     spoilt = synthetic.defects([good[number] for number in some], min(SPOILT, EACH * len(some)), rng)
+    masks = torch.from_numpy(spoilt.masks)
     trials = selection.feasible(trials, len(good))
-    chosen = trials[0]
-    if len(trials) > 1:
-        groups = [images.groups[images.fit[number]] for number in some]
-        trials = _tried(goal.model.input, trials, [good[number] for number in some], spoilt, groups, track)
-        chosen = selection.best(trials)
-        say(f"chose {chosen.detector} over blocks {', '.join(map(str, chosen.blocks))}")
     if goal.augment is not None:
         good += [vary(image[0], goal.augment, rng)[None] for image in good for _ in range(VARIED)]
 
-    detector = detectors.load(chosen.detector, chosen.blocks, goal.model.input)
-    masks = torch.from_numpy(spoilt.masks)
+    network = backbone.load({block for trial in trials for block in trial.blocks})
     shown = track([*good, *spoilt.images], "float features")
-    seen = list(features.of_float(detector.backbone, shown))
-    detector.fit(*_parted(seen, len(good)), masks)
+    fine, odd = (
+        dict(zip(network.taps, levels, strict=True)) for levels in _parted(features.of_float(network, shown), len(good))
+    )
+    if len(trials) > 1:
+        groups = [images.groups[images.fit[number]] for number in some]
+        looked_at = Features({block: fine[block][some] for block in fine}, odd, masks, spoilt.kinds, spoilt.sources)
+        trials = selection.tried(trials, goal.model.input, looked_at, groups, track)
+    chosen = selection.best(trials)
+    if len(trials) > 1:
+        say(f"chose {chosen}")
+    detector = detectors.load(chosen.detector, chosen.blocks, goal.model.input)
+    detector.fit([fine[block] for block in chosen.blocks], [odd[block] for block in chosen.blocks], masks)
     float_model = to_onnx(detector, goal.model.input)
 
     quantise = Quantise(detector.bounded_outputs)
     draft = quantise(float_model, dataset.tensors(images.calibrate, spec), spec)
     shown = track([*good, *spoilt.images], "int8 features")
-    seen = list(features.of_int8(draft, feature_names(detector), shown))
-    detector.fit(*_parted(seen, len(good)), masks)
+    detector.fit(*_parted(features.of_int8(draft, feature_names(detector), shown), len(good)), masks)
     refitted = with_constants_of(detector, float_model)
     return Fitted(float_model, quantise(refitted, dataset.tensors(images.calibrate, spec), spec), chosen, trials)
 
 
-def _tried(
-    size: int, trials: list[Trial], good: list[NDArray[Any]], spoilt: Defects, groups: list[str], track: Track
-) -> list[Trial]:
-    """The trials with their figures."""
-    blocks = sorted({block for trial in trials for block in trial.blocks})
-    network = backbone.load(blocks)
-    count = len(good)
-    shown = track([*good, *spoilt.images], "features to choose by")
-    levels = [torch.cat(level) for level in zip(*features.of_float(network, shown), strict=True)]
-    looked_at = Features(
-        good={block: level[:count] for block, level in zip(blocks, levels, strict=True)},
-        spoilt={block: level[count:] for block, level in zip(blocks, levels, strict=True)},
-        masks=torch.from_numpy(spoilt.masks),
-        kinds=spoilt.kinds,
-        sources=spoilt.sources,
-    )
-    return selection.tried(trials, size, looked_at, groups, track)
-
-
-def _parted(batches: Sequence[Sequence[Tensor]], count: int) -> tuple[list[list[Tensor]], list[list[Tensor]]]:
-    """The first `count` images, and the others; as one batch each."""
+def _parted(batches: Iterable[Sequence[Tensor]], count: int) -> tuple[list[Tensor], list[Tensor]]:
+    """Per level, the features of the first `count` images and those of the others."""
     levels = [torch.cat(level) for level in zip(*batches, strict=True)]
-    return [[level[:count] for level in levels]], [[level[count:] for level in levels]]
+    return [level[:count] for level in levels], [level[count:] for level in levels]

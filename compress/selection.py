@@ -2,8 +2,9 @@
 
 No detector is best for all parts. Where each part lies as the last one did, it pays to know what belongs where (PaDiM);
 where parts lie anyhow, it pays to know what belongs anywhere (PatchCore). So each candidate is fitted to some of the
-good images and has to tell the others from their spoilt copies: the mean AUROC over FOLDS such trials decides, and of
-those within MARGIN of the best the one with the fewest multiplications is taken. Groups stay whole.
+good images and has to tell the others from their spoilt copies: the mean AUROC over FOLDS such trials decides. Those
+within MARGIN of the best it cannot tell apart; of them the one with the fewest multiplications is taken. Groups stay
+whole.
 
 A detector that was fitted to spoilt pictures knows how they are spoilt. So the kinds of defect are dealt too: the
 kinds that a trial is judged by were never seen by what it fitted. That is not enough, for whatever is drawn into a
@@ -35,18 +36,16 @@ from . import cost, detectors
 from .goal import Model
 
 FOLDS = 3
-MARGIN = 0.002
+MARGIN = 0.01
 HANDICAP = {"discriminative": 0.15}
 FEW = 40
 MOST = 240  # good images that are looked at
 
-CANDIDATES: tuple[tuple[str, tuple[int, ...]], ...] = (
-    ("padim", (2, 4)),
-    ("padim", (4, 10)),
-    ("padim", (2, 4, 10)),
-    ("discriminative", (4, 10)),
-    ("patchcore", (4, 10)),
-)
+CANDIDATES: dict[str, tuple[tuple[int, ...], ...]] = {
+    "padim": ((4, 10), (4, 10, 14)),
+    "discriminative": ((4, 10),),
+    "patchcore": ((4, 10),),
+}
 
 
 class Trial(msgspec.Struct, frozen=True):
@@ -58,6 +57,9 @@ class Trial(msgspec.Struct, frozen=True):
     """Multiplications and additions for one image, backbone and detector."""
     auroc: float | None = None
     """Of spoilt against good images that it had not seen; None where there was no choice."""
+
+    def __str__(self) -> str:
+        return f"{self.detector} over blocks {', '.join(map(str, self.blocks))}"
 
 
 class Features(NamedTuple):
@@ -73,13 +75,12 @@ class Features(NamedTuple):
 
 def candidates(model: Model) -> list[Trial]:
     """What `model` leaves open, the cheapest first."""
-    named = model.detector != "auto"
-    choices = [(name, blocks) for name, blocks in CANDIDATES if not named or name == model.detector]
-    if model.blocks is not None:
-        choices = list({name: (name, model.blocks) for name, _ in choices}.values())
-    trials = [
+    names = CANDIDATES if model.detector == "auto" else (model.detector,)
+    given = (tuple(sorted(model.blocks)),) if model.blocks is not None else None
+    options = [(name, blocks) for name in names for blocks in given or CANDIDATES.get(name, ((10,),))]
+    trials = [  # a name that is no detector is refused here
         Trial(name, blocks, cost.macs(detectors.load(name, blocks, model.input), model.input))
-        for name, blocks in choices or [(model.detector, model.blocks or (2, 4, 10))]
+        for name, blocks in options
     ]
     return sorted(trials, key=lambda trial: trial.macs)
 
@@ -137,8 +138,8 @@ def _trial(
     detector = detectors.load(trial.detector, trial.blocks, size)
     learn = ~apart & ~judged
     detector.fit(
-        [[features.good[block][~held] for block in trial.blocks]],
-        [[features.spoilt[block][learn] for block in trial.blocks]],
+        [features.good[block][~held] for block in trial.blocks],
+        [features.spoilt[block][learn] for block in trial.blocks],
         features.masks[learn],
     )
     with torch.inference_mode():

@@ -9,7 +9,12 @@ tail     late blocks and head together: AdamW, one cycle of warming up and cosin
 check    groups of the fit images that only judge: where they are surely worse off (by more than a standard error) than
          with the head alone, the tail stays as it was. To choose the best epoch by so few would be to choose by chance
 
-A rare class weighs as much as a common one (the inverse of its frequency). On one core of a server, at 224 pixels, the
+While it learns, a rare class weighs as much as a common one (the inverse of its frequency). Afterwards the frequencies
+of the fit images are given back, so that a probability is one among parts as they come (Menon et al., "Long-tail
+Learning via Logit Adjustment", 2021, the other way round). On solar cells, two of three being good, this took the
+accuracy of the head alone from 0.797 to 0.829, and the balanced one from 0.783 to 0.786.
+
+On one core of a server, at 224 pixels, the
 trunk took 10 ms for each image and view, and a step of the tail 40 ms for each image and epoch: minutes for a thousand
 images. The price of running the trunk only once per view is that an epoch draws from VIEWS views of an image and not
 from all there could be.
@@ -87,9 +92,11 @@ def tune(
     )
     counts = torch.bincount(learn.truth, minlength=len(images.classes))
     weights = counts.sum() / (len(counts) * counts)
+    classifier.learn(_late(classifier, batch) for batch in torch.split(learn.features[0], BATCH))
     _fit_head(classifier, learn, weights)
     if epochs and len(check.truth) > 1:
         _fit_tail(classifier, learn, check, weights, epochs, track)
+    classifier.expect(1 / weights)
 
 
 class _Trunk:
@@ -116,15 +123,14 @@ def _views(
 
 def _fit_head(classifier: Classifier, learn: Views, weights: Tensor) -> None:
     """Logistic regression on the pooled features of all views, to its minimum."""
-    views = [_pooled(classifier, view) for view in learn.features]
-    pooled = classifier.standardise([torch.cat(level) for level in zip(*views, strict=True)])
-    truth = learn.truth.repeat(len(views))
-    parameters = list(classifier.heads.parameters())
+    pooled = classifier.standardise(torch.cat([_pooled(classifier, view) for view in learn.features]))
+    truth = learn.truth.repeat(len(learn.features))
+    parameters = list(classifier.head.parameters())
     optimiser: torch.optim.Optimizer = torch.optim.LBFGS(parameters, max_iter=100, line_search_fn="strong_wolfe")
 
     def loss() -> float:
         optimiser.zero_grad()
-        scores = classifier.answer(pooled).flatten(1)
+        scores = classifier.head(pooled).flatten(1)
         size = sum((each**2).sum() for each in parameters if each.ndim > 1)
         value = functional.cross_entropy(scores, truth, weight=weights) + PENALTY * size
         torch.autograd.backward(value)
@@ -139,7 +145,7 @@ def _fit_tail(classifier: Classifier, learn: Views, check: Views, weights: Tenso
     convolutions = [each for each in classifier.backbone.blocks[CUT:].modules() if isinstance(each, nn.Conv2d)]
     groups = [
         {"params": [each.weight.requires_grad_() for each in convolutions], "lr": RATE},
-        {"params": list(classifier.heads.parameters()), "lr": HEAD_RATE},
+        {"params": list(classifier.head.parameters()), "lr": HEAD_RATE},
     ]
     optimiser = torch.optim.AdamW(groups, weight_decay=DECAY)
     batches = -(-len(learn.truth) // BATCH)
@@ -166,16 +172,15 @@ def _fit_tail(classifier: Classifier, learn: Views, check: Views, weights: Tenso
 
 
 @torch.no_grad()
-def _pooled(classifier: Classifier, features: Tensor) -> list[Tensor]:
-    """What the trunk makes of images -> per tapped level N x C x 1 x 1."""
-    batches = [classifier.pool(_late(classifier, batch)) for batch in torch.split(features, BATCH)]
-    return [torch.cat(level) for level in zip(*batches, strict=True)]
+def _pooled(classifier: Classifier, features: Tensor) -> Tensor:
+    """What the trunk makes of images -> N x width x 1 x 1."""
+    return torch.cat([classifier.pool(_late(classifier, batch)) for batch in torch.split(features, BATCH)])
 
 
 @torch.no_grad()
 def _surprise(classifier: Classifier, images: Views, weights: Tensor) -> Tensor:
     """The loss of each image as it is, each class weighing alike: N."""
-    scores = classifier.answer(_pooled(classifier, images.features[0])).flatten(1)
+    scores = classifier.head(_pooled(classifier, images.features[0])).flatten(1)
     return functional.cross_entropy(scores, images.truth, weight=weights, reduction="none")
 
 

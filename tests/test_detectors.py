@@ -46,7 +46,7 @@ def seen(shown):
 @pytest.fixture(scope="module", params=DETECTORS)
 def fitted(request, shown, seen):
     detector = detectors.load(request.param, BLOCKS, SIZE)
-    detector.fit([seen[0]], [seen[1]], torch.from_numpy(shown[1].masks))
+    detector.fit(seen[0], seen[1], torch.from_numpy(shown[1].masks))
     return detector
 
 
@@ -73,10 +73,10 @@ def test_a_detector_forgets_what_it_knew(fitted, shown, seen):
     few = [[level[:12] for level in part] for part in seen]
     with torch.inference_mode():
         once = fitted(seen[0])[1]
-    fitted.fit([few[0]], [few[1]], masks[:12])
+    fitted.fit(few[0], few[1], masks[:12])
     with torch.inference_mode():
         assert not torch.equal(fitted(seen[0])[1], once)
-    fitted.fit([seen[0]], [seen[1]], masks)
+    fitted.fit(seen[0], seen[1], masks)
     with torch.inference_mode():
         assert torch.allclose(fitted(seen[0])[1], once, atol=1e-5)
 
@@ -151,6 +151,8 @@ def test_the_same_numbers_spoil_the_same_way(shown):
 def test_what_is_named_is_not_chosen():
     assert {trial.detector for trial in selection.candidates(Model(input=SIZE))} == set(DETECTORS)
     assert [t.blocks for t in selection.candidates(Model(detector="patchcore", blocks=(4,), input=SIZE))] == [(4,)]
+    turned = selection.candidates(Model(detector="padim", blocks=(4, 2), input=SIZE))
+    assert [trial.blocks for trial in turned] == [(2, 4)]
     costs = [trial.macs for trial in selection.candidates(Model(input=SIZE))]
     assert costs == sorted(costs)
     with pytest.raises(ConfigProblem, match=r"model\.detector"):
@@ -187,11 +189,11 @@ def test_a_trial_judges_by_what_it_did_not_fit(shown, seen):
         spoilt.sources,
     )
     groups = [number // 4 for number in range(len(good))]
-    trials = [trial for trial in selection.candidates(Model(blocks=BLOCKS, input=SIZE)) if trial.detector != "auto"]
+    trials = selection.candidates(Model(blocks=BLOCKS, input=SIZE))
     tried = selection.tried(trials, SIZE, looked_at, groups, lambda items, _: items)
     assert all(0.5 < trial.auroc <= 1 for trial in tried)
     alone = detectors.load("padim", BLOCKS, SIZE)
-    alone.fit([seen[0]], [seen[1]], looked_at.masks)
+    alone.fit(seen[0], seen[1], looked_at.masks)
     with torch.inference_mode():
         flattered = auroc(alone(seen[0])[1].numpy(), alone(seen[1])[1].numpy())
     honest = next(trial.auroc for trial in tried if trial.detector == "padim")

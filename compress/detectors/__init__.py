@@ -27,13 +27,13 @@ class Detector(Protocol):
     """Outputs that follow from clipped values by a few layers, so that interval arithmetic gives them a tight range;
     and what each cannot fall below, for that arithmetic does not see that a maximum is no less than the mean."""
 
-    def fit(self, good: Sequence[Sequence[Tensor]], spoilt: Sequence[Sequence[Tensor]], masks: Tensor) -> None:
-        """Learns from batches of features, per tapped level N x C x H x W. Forgets what it knew.
+    def fit(self, good: Sequence[Tensor], spoilt: Sequence[Tensor], masks: Tensor) -> None:
+        """Learns from features, per tapped level N x C x H x W. Forgets what it knew.
 
         Args:
             good: of good parts
             spoilt: of good parts with made-up defects
-            masks: of all those, N x H/8 x W/8: the share of each cell that is spoilt
+            masks: of those, N x H/8 x W/8: the share of each cell that is spoilt
         """
 
     def __call__(self, features: Sequence[Tensor]) -> tuple[Tensor, Tensor]:

@@ -22,7 +22,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ..backbone import Backbone
-from .joined import GRID, Joined
+from .joined import Joined
+from .level import GRID, ByChannel
 from .reading import Reading
 
 WIDTH = 64
@@ -45,17 +46,17 @@ class Discriminative(nn.Module):
     def __init__(self, backbone: Backbone, size: int) -> None:
         super().__init__()
         self.backbone = backbone
-        self.join = Joined(backbone, size, WIDTH)
+        self.join = Joined(backbone, size, ByChannel, WIDTH)
         self.mix = nn.Conv2d(WIDTH, WIDTH, 1)
         self.judge = nn.Conv2d(WIDTH, 1, 1)
         self.reading = Reading(size // GRID)
 
-    def fit(self, good: Sequence[Sequence[Tensor]], spoilt: Sequence[Sequence[Tensor]], masks: Tensor) -> None:
+    def fit(self, good: Sequence[Tensor], spoilt: Sequence[Tensor], masks: Tensor) -> None:
         """Learns to tell them apart; `masks` N x H/8 x W/8 is the share of each cell that is spoilt."""
-        self.join.standardise(good)
+        self.join.learn(good)
         shares = masks.flatten()
-        altered = torch.cat([_cells(self.join.concatenated(batch)) for batch in spoilt])
-        fine = torch.cat([*(_cells(self.join.concatenated(batch)) for batch in good), altered[shares == 0]])
+        altered = torch.cat(list(self.join.vectors(spoilt)))
+        fine = torch.cat([*self.join.vectors(good), altered[shares == 0]])
         with torch.random.fork_rng(), torch.enable_grad():
             torch.manual_seed(0)
             first = nn.Conv2d(fine.shape[1], WIDTH, 1)
@@ -77,9 +78,9 @@ class Discriminative(nn.Module):
         strength[:NOISY] = ANOMALY
         for _ in range(STEPS):
             one, other = torch.randint(len(bad), (CELLS,)), torch.randint(len(fine), (CELLS,))
-            cells = torch.cat([fine[torch.randint(len(fine), (NOISY,))], bad[one[NOISY:]], fine[other]])
-            cells = cells + strength * torch.randn_like(cells)
-            mixed = _dense(self.mix, _dense(first, cells).clamp(0, 6)).clamp(0, 6)
+            shown = torch.cat([fine[torch.randint(len(fine), (NOISY,))], bad[one[NOISY:]], fine[other]])
+            shown = shown + strength * torch.randn_like(shown)
+            mixed = _dense(self.mix, _dense(first, shown).clamp(0, 6)).clamp(0, 6)
             odds = _dense(self.judge, mixed).clamp(-LIMIT, LIMIT).flatten()
             optimiser.zero_grad()
             torch.autograd.backward(functional.binary_cross_entropy_with_logits(odds, truth))
@@ -92,11 +93,6 @@ class Discriminative(nn.Module):
         return anomaly_map, score
 
 
-def _dense(layer: nn.Conv2d, cells: Tensor) -> Tensor:
+def _dense(layer: nn.Conv2d, vectors: Tensor) -> Tensor:
     """A 1 x 1 convolution of single cells, n x C: the same, and much faster."""
-    return functional.linear(cells, layer.weight.flatten(1), layer.bias)
-
-
-def _cells(features: Tensor) -> Tensor:
-    """N x C x h x w -> (N h w) x C."""
-    return features.permute(0, 2, 3, 1).reshape(-1, features.shape[1])
+    return functional.linear(vectors, layer.weight.flatten(1), layer.bias)

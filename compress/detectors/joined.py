@@ -1,6 +1,6 @@
 """Feature maps of several levels as one: each cell of the anomaly map gets one vector.
 
-    pool       depthwise 3 x 3 mean, less the channel's mean, in units of its standard deviation over good parts
+    level      3 x 3 mean, less the mean and in units of the spread over good parts: level.py
     project    1 x 1 convolution, per level at its own resolution
     enlarge    nearest neighbour to the cells of the map
     add        so that nothing is concatenated: a sum of projections is a projection of the concatenation
@@ -11,44 +11,52 @@ The deep, wide levels are projected while they are still small.
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from ..backbone import Backbone
+from .level import GRID, Level
 
-GRID = 8  # pixels of the input per cell of the anomaly map
-FLOOR = 1e-3
+_BATCH = 32
 
 
 class Joined(nn.Module):
-    """Features, per level N x C x H x W -> N x width x cells x cells."""
+    """Features, per level N x C x H x W -> N x width x cells x cells; `width` None is that of all levels together."""
 
-    def __init__(self, backbone: Backbone, size: int, width: int) -> None:
+    def __init__(self, backbone: Backbone, size: int, kind: type[Level], width: int | None = None) -> None:
         super().__init__()
         self.cells = size // GRID
-        shapes = list(zip(backbone.channels, backbone.strides, strict=True))
-        self.pools = nn.ModuleList(Pool(channels, max(GRID // stride, 1), bias=True) for channels, stride in shapes)
-        self.projects = nn.ModuleList(nn.Conv2d(each[0], width, 1, bias=not n) for n, each in enumerate(shapes))
+        self.kind = kind
+        self.shapes = list(zip(backbone.channels, backbone.strides, strict=True))
+        self.width = width or sum(backbone.channels)
+        self.levels = nn.ModuleList(self._new_levels())
+        self.projects = nn.ModuleList(
+            nn.Conv2d(channels, self.width, 1, bias=number == 0) for number, (channels, _) in enumerate(self.shapes)
+        )
         self.requires_grad_(False)
 
-    def standardise(self, good: Sequence[Sequence[Tensor]]) -> None:
-        """Sets the means and the standard deviations from batches of good parts' features."""
-        for number, each in enumerate(self.pools):
-            assert isinstance(each, Pool)
-            each.reset()
-            pooled = [each(batch[number]).double() for batch in good]
-            count = sum(len(batch) * batch.shape[2] * batch.shape[3] for batch in pooled)
-            mean = torch.stack([batch.sum(dim=(0, 2, 3)) for batch in pooled]).sum(dim=0) / count
-            square = torch.stack([(batch**2).sum(dim=(0, 2, 3)) for batch in pooled]).sum(dim=0) / count
-            each.scale((square - mean**2).clamp(min=FLOOR**2).sqrt(), mean)
+    def learn(self, good: Sequence[Tensor]) -> None:
+        """Takes the means and the spreads of good parts' features."""
+        self.levels = nn.ModuleList(self._new_levels())
+        for level, each in zip(self.levels, good, strict=True):
+            assert isinstance(level, Level)
+            level.learn(each)
+
+    def _new_levels(self) -> list[Level]:
+        return [self.kind(channels, max(GRID // stride, 1)) for channels, stride in self.shapes]
 
     def concatenated(self, features: Sequence[Tensor]) -> Tensor:
         """What would be projected: N x (channels of all levels) x cells x cells."""
-        pooled = [each(level) for each, level in zip(self.pools, features, strict=True)]
-        return torch.cat([enlarged(level, self.cells) for level in pooled], dim=1)
+        measured = [level(each) for level, each in zip(self.levels, features, strict=True)]
+        return torch.cat([enlarged(each, self.cells) for each in measured], dim=1)
+
+    def vectors(self, features: Sequence[Tensor]) -> Iterator[Tensor]:
+        """The same, some images at a time, as cells x (channels of all levels)."""
+        for batch in zip(*(torch.split(level, _BATCH) for level in features), strict=True):
+            yield cells(self.concatenated(batch))
 
     def adopt(self, weight: Tensor, bias: Tensor) -> None:
         """Takes a projection of the concatenation, width x channels, apart into those of the levels."""
@@ -61,37 +69,15 @@ class Joined(nn.Module):
                 each.bias.copy_(bias)
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
-        parts = zip(self.pools, self.projects, features, strict=True)
+        parts = zip(self.levels, self.projects, features, strict=True)
         return functools.reduce(
-            torch.add, [enlarged(project(each(level)), self.cells) for each, project, level in parts]
+            torch.add, [enlarged(project(level(each)), self.cells) for level, project, each in parts]
         )
 
 
-class Pool(nn.Module):
-    """A depthwise 3 x 3 mean with TensorFlow's SAME padding, as in the backbone."""
-
-    def __init__(self, channels: int, stride: int, bias: bool = False) -> None:
-        super().__init__()
-        before = 1 if stride == 1 else 0
-        self.pad = nn.ZeroPad2d((before, 1, before, 1))
-        self.mean = nn.Conv2d(channels, channels, 3, stride, groups=channels, bias=bias)
-        self.requires_grad_(False)
-        self.reset()
-
-    def reset(self) -> None:
-        nn.init.constant_(self.mean.weight, 1 / 9)
-        if self.mean.bias is not None:
-            nn.init.zeros_(self.mean.bias)
-
-    def scale(self, unit: Tensor, origin: Tensor | None = None) -> None:
-        """From now on in units of `unit`, less `origin`, both per channel."""
-        self.mean.weight /= unit.float()[:, None, None, None]
-        if self.mean.bias is not None and origin is not None:
-            self.mean.bias.copy_((-origin / unit).float())
-
-    def forward(self, features: Tensor) -> Tensor:
-        pooled: Tensor = self.mean(self.pad(features))
-        return pooled
+def cells(features: Tensor) -> Tensor:
+    """N x C x h x w -> (N h w) x C."""
+    return features.permute(0, 2, 3, 1).reshape(-1, features.shape[1])
 
 
 def enlarged(level: Tensor, cells: int) -> Tensor:

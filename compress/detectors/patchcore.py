@@ -23,7 +23,8 @@ import torch
 from torch import Tensor, nn
 
 from ..backbone import Backbone
-from .joined import GRID, Joined
+from .joined import Joined
+from .level import GRID, ByChannel
 from .reading import Reading
 
 WIDTH = 64
@@ -41,16 +42,17 @@ class Patchcore(nn.Module):
     def __init__(self, backbone: Backbone, size: int) -> None:
         super().__init__()
         self.backbone = backbone
-        self.join = Joined(backbone, size, WIDTH)
+        self.join = Joined(backbone, size, ByChannel, WIDTH)
         self.distance = nn.Conv2d(2 * WIDTH, PATCHES, 1).requires_grad_(False)
         self.reading = Reading(size // GRID, sign=-1.0)
 
     @torch.no_grad()
-    def fit(self, good: Sequence[Sequence[Tensor]], spoilt: Sequence[Sequence[Tensor]], masks: Tensor) -> None:
+    def fit(self, good: Sequence[Tensor], spoilt: Sequence[Tensor], masks: Tensor) -> None:
         """Remembers good parts; the spoilt ones only tell how far distances go."""
         generator = torch.Generator().manual_seed(0)
-        self.join.standardise(good)
-        patches = torch.cat([_thinned(self.join.concatenated(batch), len(good), generator) for batch in good])
+        self.join.learn(good)
+        patches = torch.cat(list(self.join.vectors(good)))
+        patches = patches[torch.randperm(len(patches), generator=generator)[:SAMPLE]]
         mean = patches.mean(dim=0)
         _, vectors = torch.linalg.eigh(((patches - mean).T @ (patches - mean)).double())
         projection = vectors[:, -WIDTH:].T.float() / LIMIT
@@ -59,7 +61,7 @@ class Patchcore(nn.Module):
         remembered = _coreset((patches @ projection.T - projection @ mean).clamp(-1, 1), PATCHES, generator)
         weight = torch.cat([2 * remembered, -torch.ones_like(remembered)], dim=1)
         self._remember(weight, -(remembered**2).sum(dim=1))
-        farthest = max(float(-self._nearest(batch, clip=False).min()) for batch in (*good, *spoilt))
+        farthest = max(float(-self._nearest(each, clip=False).min()) for each in (good, spoilt))
         self._remember(weight / (REACH * farthest), -(remembered**2).sum(dim=1) / (REACH * farthest))
 
     def _remember(self, weight: Tensor, bias: Tensor) -> None:
@@ -77,14 +79,6 @@ class Patchcore(nn.Module):
     def forward(self, features: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         anomaly_map, score = self.reading(self._nearest(features))
         return anomaly_map, score
-
-
-def _thinned(vectors: Tensor, batches: int, generator: torch.Generator) -> Tensor:
-    """A random share of the vectors of one batch, N x C x h x w -> n x C, so that all batches together give enough."""
-    flat = vectors.permute(0, 2, 3, 1).reshape(-1, vectors.shape[1])
-    chosen = torch.randperm(len(flat), generator=generator)[: max(SAMPLE // batches, 1)]
-    picked: Tensor = flat[chosen]
-    return picked
 
 
 def _coreset(vectors: Tensor, count: int, generator: torch.Generator) -> Tensor:
