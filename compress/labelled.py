@@ -22,10 +22,8 @@ from vedette.runtime.problem import ConfigProblem
 from vedette.runtime.verify import Track
 
 from . import dataset
-from .audit import listing
 from .audit.finding import Audit
 from .audit.groups import joined
-from .audit.groups import of as groups_of
 from .dataset import SHARES, Images
 from .goal import Data
 
@@ -79,11 +77,7 @@ def find(data: Data, base: Path) -> Images:
                 hint = "folders are searched with their sub-folders: keep the classes apart"
                 raise ConfigProblem(f"{path} would count as {label_of[path]} and as {label}", hint=hint)
             label_of[path] = label
-    listed: dict[Path, str] = {}
-    if data.list is not None:
-        by_label, listed = listing.restrict(by_label, base / data.list)
-    given = groups_of(by_label, folders, data.group, base)
-    return Images(by_label, folders, given | listed if data.group is None else given)
+    return Images.named(by_label, folders, data, base)
 
 
 def divide(data: Data, base: Path, images: Images | None = None, found: Audit | None = None) -> Labelled:
@@ -101,10 +95,8 @@ def divide(data: Data, base: Path, images: Images | None = None, found: Audit | 
     """
     images = images or find(data, base)
     folders, classes = images.folders, tuple(images.folders)
-    left_out = set(found.left_out) if found else set()
-    truth = {
-        path: number for number, label in enumerate(classes) for path in images.by_label[label] if path not in left_out
-    }
+    kept = images.usable(found)
+    truth = {path: number for number, label in enumerate(classes) for path in kept[label]}
     groups = joined({path: images.groups[path] for path in truth}, found.pairs() if found else [])
     for number, label in enumerate(classes):
         count = len({groups[path] for path in truth if truth[path] == number})

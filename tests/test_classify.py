@@ -212,6 +212,30 @@ def test_the_same_seed_fits_the_same_classifier(kinds):
     assert fitted[0].abs().max() > 0
 
 
+def test_what_only_spreads_is_pooled_too():
+    """Two kinds of map with one mean: the squares tell them apart, the means do not."""
+    torch.manual_seed(0)
+    network = backbone.load((10,))
+    classifier = Classifier(network, 2, 64)
+    calm = 5 + torch.randn(20, network.channels[0], 4, 4)
+    wild = 5 + 3 * torch.randn(20, network.channels[0], 4, 4)
+    classifier.learn([[calm], [wild]])
+    pooled = classifier.standardise(classifier.pool([torch.cat([calm, wild])]))
+    assert torch.allclose(pooled, classifier.pool([torch.cat([calm, wild])]), atol=1e-4)
+    means, squares = pooled.flatten(1).split(network.channels[0], dim=1)
+    assert squares[20:].mean() - squares[:20].mean() > 1.5
+    assert abs(means[20:].mean() - means[:20].mean()) < 0.2
+
+
+def test_classes_are_expected_as_often_as_they_come():
+    """Three of four are of the first class; where the picture says nothing, that is all there is to say."""
+    classifier = Classifier(backbone.load((15,)), 2, 64)
+    classifier.expect(torch.tensor([0.3, 0.1]))
+    with torch.inference_mode():
+        scores = classifier(classifier.backbone(torch.zeros(1, 3, 64, 64)))[0].flatten()
+    assert torch.softmax(scores, 0).tolist() == pytest.approx([0.75, 0.25])
+
+
 # The whole way
 
 

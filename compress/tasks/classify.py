@@ -1,4 +1,10 @@
-"""What kind of thing is it? Learnt from images of every class, and honest about what it does not know."""
+"""What kind of thing is it? Learnt from images of every class, and honest about what it does not know.
+
+Integers move the scores of all images the same way, on solar cells by a seventh of their spread, and near the border of
+two classes that decides. So what the int8 model gives less than the float one, on average over the calibration images,
+is added to its head before it is quantised for good (Nagel et al., "Data-Free Quantization Through Weight Equalization
+and Bias Correction", 2019).
+"""
 
 from __future__ import annotations
 
@@ -9,6 +15,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import onnx
+import torch
 from numpy.typing import NDArray
 
 from vedette.devices import this_machine
@@ -20,10 +27,10 @@ from vedette.runtime.verify import Track
 
 from .. import backbone, confidence, dataset, labelled
 from ..augment import Augment
-from ..candidate import INT8_ONNX, Candidate
+from ..candidate import FLOAT, INT8_ONNX, Candidate
 from ..classifier import OUTPUTS, Classifier
 from ..confidence import Confidence
-from ..export import to_onnx
+from ..export import to_onnx, with_constants_of
 from ..goal import Goal
 from ..labelled import Labelled
 from ..runners import Runner
@@ -58,7 +65,13 @@ class Classify:
         classifier = Classifier(backbone.load(BLOCKS), len(images.classes), size)
         tune(classifier, images, self.spec, goal.augment or Augment(), goal.model.epochs, goal.data.seed, track)
         float_model = to_onnx(classifier, size, OUTPUTS)
-        return float_model, Quantise()(float_model, dataset.tensors(images.calibrate, self.spec), self.spec)
+        draft = Candidate(goal, float_model, self._quantised(float_model, images)).runners
+        lost = _scores(draft[FLOAT], images.calibrate) - _scores(draft[INT8_ONNX], images.calibrate)
+        classifier.shift(torch.from_numpy(lost.mean(axis=0)).float())
+        return float_model, self._quantised(with_constants_of(classifier, float_model), images)
+
+    def _quantised(self, model: onnx.ModelProto, images: Labelled) -> onnx.ModelProto:
+        return Quantise()(model, dataset.tensors(images.calibrate, self.spec), self.spec)
 
     def draw(self, candidate: Candidate, images: Labelled) -> Confidence:
         scores = _scores(candidate.runners[INT8_ONNX], images.threshold)

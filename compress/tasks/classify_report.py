@@ -4,21 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from vedette.runtime import picture
 from vedette.runtime.accuracy import reliability
 from vedette.runtime.heads.classify import softmax
 from vedette.runtime.manifest import UNKNOWN
 
 from ..confidence import Confidence
 from ..labelled import Labelled
-from ..report import embed
+from ..report import embed, sample
 
 _SAMPLES = 8
-_SIDE = 200  # pixels of a sample picture
 
 
 def evidence(images: Labelled, scores: NDArray[Any], line: Confidence) -> dict[str, Any]:
@@ -47,14 +44,13 @@ def _samples(
         pictures = []
         for index in [each for each in order if which[each]][:_SAMPLES]:
             path = images.test[index]
-            image = cv2.resize(picture.read(path), (_SIDE, _SIDE), interpolation=cv2.INTER_AREA)
             pictures.append(
                 {
                     "name": path.name,
                     "truth": images.classes[truth[index]],
                     "said": images.classes[said[index]] if heard[index] else UNKNOWN,
                     "sure": float(sure[index]),
-                    "image": embed(image),
+                    "image": embed(sample(path)),
                 }
             )
         if pictures:
