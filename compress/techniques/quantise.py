@@ -4,13 +4,14 @@ Quantise and dequantise nodes around each operator (QDQ), activations u8, weight
 biases s32 (Jacob et al., "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only
 Inference", 2018). These parameters are fast on x86 and legal in TFLite, so one set serves both files.
 
-Ranges are the smallest and largest values over the calibration images, with four exceptions:
+Ranges are the smallest and largest values over the calibration images, with five exceptions:
 
     input      its scale is 1 / std and its zero point the mean, so that a pixel is its own integer
     constants  of Add and Mul are u8 like the activation that they meet, or no integer kernel would take the pair
     scores     the range that no image can leave, by interval arithmetic: good images alone cannot tell how high the
                score of a defect may be, and a range taken from them would clamp it
     Concat     one range for all that it joins, by interval arithmetic too, so that it only copies
+    sums       one range for what is added and what comes of it, so that adding is exact: sums.py
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ from onnxruntime.quantization import (
 from vedette.runtime.manifest import Input
 
 from ..intervals import bounds
+from .sums import shared_ranges
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,6 +56,7 @@ class Quantise:
             spec: how a pixel becomes a real value
         """
         name = model.graph.input[0].name
+        feeds = list(_feeds(name, calibration, spec))
         overrides: dict[str, list[dict[str, Any]]] = {
             name: [_range((0 - spec.mean) / spec.std, (255 - spec.mean) / spec.std)]
         }
@@ -61,9 +64,11 @@ class Quantise:
         for node in model.graph.node:
             if node.op_type in ("Add", "Mul"):
                 overrides |= {each: [{"quant_type": QuantType.QUInt8}] for each in node.input if each in constants}
+        overrides |= {each: [_range(*limits)] for each, limits in shared_ranges(model, feeds).items()}
         for output, least in self.bounded_outputs.items():
-            overrides |= {tensor: [_range(*limits)] for tensor, limits in bounds(model, output).items()}
-            low, high = bounds(model, output)[output]
+            found = bounds(model, output)
+            overrides |= {tensor: [_range(*limits)] for tensor, limits in found.items()}
+            low, high = found[output]
             last = [
                 node.input[0] for node in model.graph.node if node.output[0] == output and node.op_type == "ReduceMax"
             ]
@@ -82,7 +87,7 @@ class Quantise:
                 quantize_static(
                     copy,
                     path,
-                    _Reader(name, calibration, spec),
+                    _Reader(feeds),
                     quant_format=QuantFormat.QDQ,
                     per_channel=True,
                     activation_type=QuantType.QUInt8,
@@ -96,11 +101,14 @@ class Quantise:
         return _integer_ends(quantised)
 
 
+def _feeds(name: str, images: Iterable[NDArray[Any]], spec: Input) -> Iterator[dict[str, NDArray[Any]]]:
+    for image in images:
+        yield {name: ((image.astype(np.float32) - spec.mean) / spec.std).transpose(0, 3, 1, 2)}
+
+
 class _Reader(CalibrationDataReader):  # type: ignore[misc]
-    def __init__(self, name: str, images: Iterable[NDArray[Any]], spec: Input) -> None:
-        self.feeds: Iterator[dict[str, NDArray[Any]]] = (
-            {name: ((image.astype(np.float32) - spec.mean) / spec.std).transpose(0, 3, 1, 2)} for image in images
-        )
+    def __init__(self, feeds: Iterable[dict[str, NDArray[Any]]]) -> None:
+        self.feeds = iter(feeds)
 
     def get_next(self) -> dict[str, NDArray[Any]] | None:
         return next(self.feeds, None)
