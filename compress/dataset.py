@@ -61,6 +61,24 @@ class Images(msgspec.Struct, frozen=True):
     folders: dict[str, Path]
     groups: dict[Path, str]
 
+    @classmethod
+    def named(cls, by_label: dict[str, list[Path]], folders: dict[str, Path], data: Data, base: Path) -> Images:
+        """Those of the images that `data.list` names, where there is one, and their groups.
+
+        Raises:
+            ConfigProblem: the list or the groups cannot be read.
+        """
+        listed: dict[Path, str] = {}
+        if data.list is not None:
+            by_label, listed = listing.restrict(by_label, base / data.list)
+        given = groups.of(by_label, folders, data.group, base)
+        return cls(by_label, folders, given | listed if data.group is None else given)
+
+    def usable(self, found: Audit | None) -> dict[str, list[Path]]:
+        """What the audit does not leave out, by label."""
+        out = set(found.left_out) if found else set()
+        return {label: [each for each in paths if each not in out] for label, paths in self.by_label.items()}
+
 
 def find(data: Data, base: Path) -> Images:
     """The images that `data` names, and their groups.
@@ -74,11 +92,7 @@ def find(data: Data, base: Path) -> Images:
     if shared := set(images["good"]) & {*images.get("defect", []), *masks}:
         hint = "data.good is searched with its sub-folders: keep good and defective images apart"
         raise ConfigProblem(f"{min(shared)} would count as good and as defective", hint=hint)
-    listed: dict[Path, str] = {}
-    if data.list is not None:
-        images, listed = listing.restrict(images, base / data.list)
-    given = groups.of(images, folders, data.group, base)
-    return Images(images, folders, given | listed if data.group is None else given)
+    return Images.named(images, folders, data, base)
 
 
 def audited(
@@ -139,8 +153,7 @@ def split(data: Data, base: Path, images: Images | None = None, found: Audit | N
         ConfigProblem: a folder is missing or empty, or there are too few good images or groups.
     """
     images = images or find(data, base)
-    left_out = set(found.left_out) if found else set()
-    by_label = {label: [each for each in paths if each not in left_out] for label, paths in images.by_label.items()}
+    by_label = images.usable(found)
     good, defect = by_label["good"], by_label.get("defect", [])
     if len(good) < _FEWEST:
         hint = "a detector needs tens, better hundreds, of good images"

@@ -30,17 +30,17 @@ class Areas(msgspec.Struct, frozen=True):
     aupro: float | None
 
 
-def areas(good: list[NDArray[Any]], defect: list[NDArray[Any]], truths: dict[int, NDArray[Any]], size: int) -> Areas:
+def areas(good: list[NDArray[Any]], defect: list[NDArray[Any]], truths: dict[int, NDArray[Any]]) -> Areas:
     """AUROC of single pixels and AUPRO, over good images and defective ones whose truth is known.
 
     Args:
         good: maps of fault-free images, h x w
         defect: maps of defective images
-        truths: number of a defective image -> size x size, bool
-        size: pixels; maps are enlarged to a square of it
+        truths: number of a defective image -> size x size, bool; maps are enlarged to their size
     """
     if not truths:
         return Areas(None, None)
+    size = len(next(iter(truths.values())))
     fine = [_enlarge(each, size).ravel() for each in good]
     defects: list[NDArray[Any]] = []
     for number, truth in truths.items():

@@ -45,15 +45,23 @@ def see_all(runners: dict[str, Runner], images: Split, track: Track) -> dict[str
     }
 
 
-def figures(seen: dict[str, tuple[Seen, Seen]], images: Split, line: Threshold, size: int) -> dict[str, Any]:
-    """Accuracy of all models, and what happens at the threshold; the keys are those of the manifest's `measured`."""
+def figures(
+    seen: dict[str, tuple[Seen, Seen]], images: Split, truths: dict[int, NDArray[Any]], line: Threshold
+) -> dict[str, Any]:
+    """Accuracy of all models, and what happens at the threshold; the keys are those of the manifest's `measured`.
+
+    Args:
+        seen: of each model, the good and the defective test images
+        images: how they were divided
+        truths: where defects are, from `localisation.read`
+        line: the threshold
+    """
     found: dict[str, Any] = {}
     for name, (good, defect) in seen.items():
         found |= accuracy(name, good, defect)
-    truths = localisation.read(images, size)
     for name, suffix in (("fp32", "_fp32"), ("int8_onnx", "")):
         good, defect = seen[name]
-        areas = localisation.areas(good.maps, defect.maps, truths, size)
+        areas = localisation.areas(good.maps, defect.maps, truths)
         found |= {"pixel_auroc" + suffix: areas.pixel_auroc, "aupro" + suffix: areas.aupro}
     alarms = int((good.scores >= line.score).sum())
     return found | {

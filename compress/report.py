@@ -11,12 +11,16 @@ from typing import Any
 import cv2
 import jinja2
 import msgspec
+import numpy as np
 from numpy.typing import NDArray
 
+from vedette.runtime import picture
 from vedette.runtime.manifest import Manifest
 
 from .goal import FIGURES
 from .verdict import Verdict
+
+SIDE = 200  # pixels of a sample picture
 
 MODELS = {"fp32": "float ONNX", "int8_onnx": "int8 ONNX", "int8_tflite": "int8 TFLite"}
 
@@ -57,6 +61,11 @@ def facts(manifest: Manifest, parts: dict[str, list[Path]], audit: dict[str, Any
 def _below(path: Path, base: Path) -> str:
     """The path as the goal file would say it: no folder of this machine goes out."""
     return path.relative_to(base).as_posix() if path.is_relative_to(base) else f"{path.parent.name}/{path.name}"
+
+
+def sample(path: Path) -> NDArray[Any]:
+    """The picture at `path`, `SIDE` x `SIDE` x 3, blue-green-red."""
+    return np.asarray(cv2.resize(picture.read(path), (SIDE, SIDE), interpolation=cv2.INTER_AREA))
 
 
 def embed(image: NDArray[Any]) -> str:

@@ -285,8 +285,9 @@ def test_a_build_leaves_out_what_it_cannot_use_and_says_so(pictures):
 
 
 def test_more_images_prove_more():
-    few, many = Certainty(9, 10, 10), Certainty(99, 100, 100)
-    assert many.smallest_rate == pytest.approx(0.01)
+    few, many = Certainty(9, 10, 10), Certainty(299, 100, 100)
+    assert many.smallest_rate == pytest.approx(0.01, abs=1e-4)
+    assert Certainty(0, 10, 10).smallest_rate == 1
     assert few.half_width > 3 * many.half_width
     assert Certainty(9, 10, 0).half_width is None
 

@@ -11,6 +11,8 @@ import socket
 import subprocess
 import sys
 
+import cv2
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
@@ -81,6 +83,21 @@ def test_show_prints_the_signed_manifest(built, key_folder, vedette):
     text = vedette("show", built.bundle, "--keys", key_folder)
     assert "signature and digests verified" in text.stdout
     assert vedette("show", built.bundle, "--keys", key_folder / "nowhere").returncode == 2
+
+
+def test_a_mask_that_does_not_fit_is_said_before_anything_is_fitted(product, tmp_path, vedette):
+    spoilt = min((product / "defect").iterdir())
+    (tmp_path / "mask").mkdir()
+    cv2.imwrite(str(tmp_path / "mask" / f"{spoilt.stem}.png"), np.full((40, 400), 255, np.uint8))
+    text = (product / "goal.toml").read_text().replace("[data]", '[data]\nmask = "mask"')
+    for label in ("good", "defect"):
+        text = text.replace(f'"{label}"', f'"{product}/{label}"')
+    (tmp_path / "goal.toml").write_text(text)
+    done = vedette("build", tmp_path / "goal.toml", "--out", tmp_path / "out", HOME=str(tmp_path), XDG_CONFIG_HOME="")
+    assert done.returncode == 2
+    assert f"{spoilt.stem}.png: 400 x 40 does not fit its image" in done.stderr
+    assert "fitting" not in done.stderr
+    assert not list((tmp_path / "out").glob("*"))
 
 
 def test_a_missed_goal_exits_1_and_still_gives_the_bundle(product, tmp_path, vedette):

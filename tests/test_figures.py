@@ -121,12 +121,12 @@ def test_masks_may_be_empty_or_of_another_size(masked):
     assert truths[1].mean() == pytest.approx(large.mean() / 255, abs=0.02)
 
     good, defect = [np.zeros((4, 4))], [np.zeros((4, 4)) for _ in range(4)]
-    assert localisation.areas(good, defect, truths, 32).aupro == pytest.approx(0.15)
+    assert localisation.areas(good, defect, truths).aupro == pytest.approx(0.15)
     defect[1][0, 0] = defect[1][3, 3] = 1
-    found = localisation.areas(good, defect, truths, 32)
+    found = localisation.areas(good, defect, truths)
     assert 0.9 < found.aupro <= 1
     assert 0.9 < found.pixel_auroc <= 1
-    assert localisation.areas(good, defect, {}, 32) == localisation.Areas(None, None)
+    assert localisation.areas(good, defect, {}) == localisation.Areas(None, None)
 
 
 def test_a_mask_of_another_shape_is_refused(masked):

@@ -2,7 +2,7 @@
 
 The interval of an AUROC is that of Hanley and McNeil, "The Meaning and Use of the Area under a Receiver Operating
 Characteristic (ROC) Curve" (1982), whose variance assumes exponential scores: close enough to plan with. The smallest
-false-alarm rate is that of conformal prediction (see compress/threshold.py).
+false-alarm rate is the bound of compress/threshold.py for a line above all of the images, were they independent.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from math import sqrt
 from typing import Any
 
 import msgspec
+
+from ..threshold import RISK
 
 EXPECTED = 0.9  # the AUROC that the interval is told for
 
@@ -27,8 +29,8 @@ class Certainty(msgspec.Struct, frozen=True):
 
     @property
     def smallest_rate(self) -> float:
-        """The smallest false-alarm rate that the threshold images vouch for."""
-        return 1 / (self.threshold + 1)
+        """The smallest false-alarm rate that the threshold images vouch for, with confidence 1 - `RISK`."""
+        return float(1 - RISK ** (1 / self.threshold)) if self.threshold else 1.0
 
     @property
     def half_width(self) -> float | None:

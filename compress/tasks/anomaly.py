@@ -11,7 +11,7 @@ import onnx
 
 from vedette.runtime.verify import Track
 
-from .. import dataset, fitting, measure, selection, threshold
+from .. import dataset, fitting, localisation, measure, selection, threshold
 from ..candidate import INT8_ONNX, Candidate
 from ..dataset import Split
 from ..goal import Goal
@@ -33,7 +33,11 @@ class Anomaly:
         self.what = "a detector" if len(self.trials) > 1 else self.trials[0].detector
 
     def divide(self, base: Path, track: Track, say: Callable[[str], None]) -> Split:
-        return dataset.audited(self.goal.data, base, track, say)
+        images = dataset.audited(self.goal.data, base, track, say)
+        self.truths = localisation.read(
+            images, self.goal.model.input
+        )  # a mask that does not fit is said before fitting
+        return images
 
     def parts(self, images: Split) -> dict[str, list[Path]]:
         parts = ("fit", "calibrate", "threshold", "test", "defect")
@@ -59,7 +63,7 @@ class Anomaly:
         return measure.see_all(runners, images, track)
 
     def figures(self, seen: dict[str, tuple[Seen, Seen]], images: Split, line: Threshold) -> dict[str, Any]:
-        return measure.figures(seen, images, line, self.goal.model.input) | {
+        return measure.figures(seen, images, self.truths, line) | {
             "detector": self.chosen.detector,
             "blocks": list(self.chosen.blocks),
             "macs": self.chosen.macs,

@@ -9,17 +9,15 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from vedette.runtime import picture
 from vedette.runtime.accuracy import roc
 
 from ..dataset import Split
 from ..measure import Seen
-from ..report import embed
+from ..report import SIDE, embed, sample
 from ..threshold import Threshold
 
 _BINS = 40
 _SAMPLES = 4
-_SIDE = 200  # pixels of a sample picture
 
 
 def evidence(split: Split, seen: dict[str, tuple[Seen, Seen]], line: Threshold) -> dict[str, Any]:
@@ -80,8 +78,8 @@ def _samples(split: Split, good: Seen, defect: Seen, threshold: float) -> list[d
 
 def _picture(path: Path, anomaly_map: NDArray[Any], threshold: float) -> str:
     """The image and beside it the image under its map, as a data URL. Full colour is twice the threshold."""
-    image = cv2.resize(picture.read(path), (_SIDE, _SIDE), interpolation=cv2.INTER_AREA)
-    heat = cv2.resize(anomaly_map.astype(np.float32), (_SIDE, _SIDE), interpolation=cv2.INTER_LINEAR)
+    image = sample(path)
+    heat = cv2.resize(anomaly_map.astype(np.float32), (SIDE, SIDE), interpolation=cv2.INTER_LINEAR)
     level = np.clip(heat / (2 * threshold) * 255, 0, 255).astype(np.uint8)
     under = cv2.addWeighted(image, 0.5, cv2.applyColorMap(level, cv2.COLORMAP_INFERNO), 0.5, 0)
     return embed(np.hstack([image, under]))

@@ -166,7 +166,7 @@ def peer(model: str, images: dict[str, list[Path]], masks: Path | None, seed: in
     return row | {
         "auroc": auroc(good, defect),
         "interval": auroc_interval(good, defect),
-        "aupro": localisation.areas(maps[: len(good)], maps[len(good) :], truths, SIZE).aupro,
+        "aupro": localisation.areas(maps[: len(good)], maps[len(good) :], truths).aupro,
         "bytes": (out / "model.onnx").stat().st_size,
         "fit_s": result["fit_s"],
         "fit_bytes": result["fit_bytes"],
