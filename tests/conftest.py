@@ -331,9 +331,12 @@ def sorter(tmp_path: Path, built_kinds: Built, key_folder: Path) -> Iterator[Dev
 
 @pytest.fixture(scope="session")
 def line(product: Path, built: Built, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of frames as they pass the camera: two good parts, one defective, and so on for 30 parts."""
+    """A folder of frames as they pass the camera: two good parts, one defective, and so on for 30 parts.
+
+    The good ones are those that the threshold was drawn above, so that none of them is a false alarm.
+    """
     folder = tmp_path_factory.mktemp("line")
-    good = [path for path in built.split.test for _ in range(2)]
+    good = [path for path in built.split.threshold for _ in range(2)]
     for number in range(30):
         source = built.split.defect[number // 3] if number % 3 == 2 else good[number % len(good)]
         (folder / f"{number:02d}.png").symlink_to(source)
