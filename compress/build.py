@@ -26,11 +26,12 @@ from vedette.runtime.manifest import ONNX, TFLITE, Manifest
 from vedette.runtime.problem import written_in
 from vedette.runtime.verify import Track
 
-from . import dataset, pack, report, runners, tasks
+from . import dataset, pack, report, runners, search, tasks
 from . import goal as goals
 from . import verdict as verdicts
 from .candidate import INT8_ONNX, INT8_TFLITE, Candidate
 from .goal import Goal
+from .search import Effort
 from .verdict import Verdict
 
 
@@ -52,6 +53,8 @@ def build(
     key: Ed25519PrivateKey,
     track: Track = lambda items, _: items,
     say: Callable[[str], None] = lambda _: None,
+    seconds: float | None = None,
+    study: str | None = None,
 ) -> Built:
     """Makes `OUT/NAME.vedette`, signed with `key`, and beside it the report and the float model.
 
@@ -61,6 +64,8 @@ def build(
         key: signs the bundle
         track: wraps long loops, to show their progress under a label
         say: is told what is being done
+        seconds: that a search for the best design may take; None: only what the goal file names is tried
+        study: URL of the database in which the search is kept; None: a file in `out`
 
     Raises:
         ConfigProblem: the goal file, the images or the folder `out` are not usable; nothing was written.
@@ -74,7 +79,8 @@ def build(
     held_out = [*parts["test"], *parts.get("defect", [])]
 
     say(f"fitting {task.what} to {len(images.fit)} images")
-    candidate = Candidate(goal, *task.fit(images, track, say))
+    effort = None if seconds is None else Effort.of(goal, seconds, study or search.beside(out, goal.name))
+    candidate = Candidate(goal, *task.fit(images, effort, track, say))
 
     say(f"drawing the line with {len(images.threshold)} images")
     line = task.draw(candidate, images)

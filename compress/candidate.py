@@ -52,7 +52,7 @@ def describe(goal: Goal, model: onnx.ModelProto) -> Manifest:
         release=goal.release,
         task=goal.task,
         labels=(),
-        input=backbone.input_of(goal.model.input),
+        input=backbone.input_of(graph.inputs[0].shape[1]),
         outputs=outputs,
         models={ONNX: "model.onnx", TFLITE: "model.tflite"},
         threshold=0.0,

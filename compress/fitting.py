@@ -1,83 +1,48 @@
 """From good images to a fitted detector, float and int8.
 
-    spoil     some of the good images get made-up defects
-    choose    where the goal leaves it open, the detector that tells such from good ones best
+    gallery   the good images, plain and spoilt
+    design    where the goal leaves it open, the one that tells spoilt pictures from good ones best for what it costs
     float     the detector fitted to float features: what int8 is measured against
     int8      quantised, fitted again to its own int8 features, and quantised for good
 
-Why it is fitted twice, features.py tells. The float features serve both the choice and the fitting.
+Why it is fitted twice, features.py tells.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-
 import msgspec
-import numpy as np
 import onnx
-import torch
-from torch import Tensor
 
 from vedette.runtime.verify import Track
 
-from . import backbone, dataset, detectors, features, selection, synthetic
-from .augment import vary
+from . import backbone, dataset, features
 from .dataset import Split
+from .design import Design
 from .export import feature_names, to_onnx, with_constants_of
+from .gallery import Gallery, parted
 from .goal import Goal
-from .selection import Features, Trial
 from .techniques.quantise import Quantise
-
-SPOILT = 240  # images with made-up defects
-EACH = 24  # of one good image, at most
-VARIED = 3  # variations of each good image, where the goal asks for any
 
 
 class Fitted(msgspec.Struct, frozen=True):
-    """A detector, float and int8, and how it was chosen."""
+    """A detector as float and as int8 graph."""
 
     float_model: onnx.ModelProto
     int8_model: onnx.ModelProto
-    chosen: Trial
-    trials: list[Trial]
 
 
-def fit(goal: Goal, images: Split, trials: list[Trial], track: Track, say: Callable[[str], None]) -> Fitted:
-    """Fits the one of `trials` that suits the images best to the good images of `fit`."""
-    spec, rng = backbone.input_of(goal.model.input), np.random.default_rng(goal.data.seed)
-    good = list(dataset.tensors(track(images.fit, "reading"), spec))
-    some = sorted(rng.permutation(len(good))[: selection.MOST].tolist())
-    spoilt = synthetic.defects([good[number] for number in some], min(SPOILT, EACH * len(some)), rng)
-    masks = torch.from_numpy(spoilt.masks)
-    trials = selection.feasible(trials, len(good))
-    if goal.augment is not None:
-        good += [vary(image[0], goal.augment, rng)[None] for image in good for _ in range(VARIED)]
-
-    network = backbone.load({block for trial in trials for block in trial.blocks})
-    shown = track([*good, *spoilt.images], "float features")
-    fine, odd = (
-        dict(zip(network.taps, levels, strict=True)) for levels in _parted(features.of_float(network, shown), len(good))
-    )
-    if len(trials) > 1:
-        groups = [images.groups[images.fit[number]] for number in some]
-        looked_at = Features({block: fine[block][some] for block in fine}, odd, masks, spoilt.kinds, spoilt.sources)
-        trials = selection.tried(trials, goal.model.input, looked_at, groups, track)
-    chosen = selection.best(trials)
-    if len(trials) > 1:
-        say(f"chose {chosen}")
-    detector = detectors.load(chosen.detector, chosen.blocks, goal.model.input)
-    detector.fit([fine[block] for block in chosen.blocks], [odd[block] for block in chosen.blocks], masks)
-    float_model = to_onnx(detector, goal.model.input)
+def fit(goal: Goal, design: Design, images: Split, gallery: Gallery, track: Track) -> Fitted:
+    """Fits `design` to the good images of `fit`, in whole."""
+    size, spec = design.input, backbone.input_of(design.input)
+    good = gallery.varied(size, goal.augment)
+    shown, masks = [*good, *gallery.defective(size)], gallery.masks(size)
+    detector = design.load()
+    detector.fit(*parted(features.of_float(detector.backbone, track(shown, "float features")), len(good)), masks)
+    float_model = to_onnx(detector, size)
 
     quantise = Quantise(detector.bounded_outputs)
     draft = quantise(float_model, dataset.tensors(images.calibrate, spec), spec)
-    shown = track([*good, *spoilt.images], "int8 features")
-    detector.fit(*_parted(features.of_int8(draft, feature_names(detector), shown), len(good)), masks)
+    seen = features.of_int8(draft, feature_names(detector), track(shown, "int8 features"))
+    detector.fit(*parted(seen, len(good)), masks)
     refitted = with_constants_of(detector, float_model)
-    return Fitted(float_model, quantise(refitted, dataset.tensors(images.calibrate, spec), spec), chosen, trials)
-
-
-def _parted(batches: Iterable[Sequence[Tensor]], count: int) -> tuple[list[Tensor], list[Tensor]]:
-    """Per level, the features of the first `count` images and those of the others."""
-    levels = [torch.cat(level) for level in zip(*batches, strict=True)]
-    return [level[:count] for level in levels], [level[count:] for level in levels]
+    return Fitted(float_model, quantise(refitted, dataset.tensors(images.calibrate, spec), spec))

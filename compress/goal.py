@@ -68,6 +68,8 @@ class Wish(_Strict, frozen=True):
     """Milliseconds: 95th percentile of one frame, preprocessing included."""
     max_bytes: Annotated[int, msgspec.Meta(gt=0)] | None = None
     """Bytes of each int8 file."""
+    min_speedup: Annotated[float, msgspec.Meta(gt=0)] | None = None
+    """How many times cheaper a frame is than with the float model that nothing was taken from."""
     false_alarm_rate: _Share | None = None
     """Share of good parts that may raise an event."""
     error_rate: _Share | None = None
@@ -79,17 +81,27 @@ class Model(_Strict, frozen=True):
 
     detector: str = "auto"
     """`auto`: whichever suits the good images best."""
-    input: Annotated[int, msgspec.Meta(ge=64, le=1024, multiple_of=32)] = 224
-    """Pixels; images are scaled to a square of it."""
+    input: Annotated[int, msgspec.Meta(ge=64, le=1024, multiple_of=32)] | None = None
+    """Pixels; images are scaled to a square of it. None: 224, or what a search finds."""
     blocks: tuple[Annotated[int, msgspec.Meta(ge=1, le=15)], ...] | None = None
     """Blocks of the backbone whose features are looked at; None: whichever suit the good images best."""
+    rank: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    """Of PaDiM: how many directions count, those in which good parts vary least. None: all, or what a search finds."""
     epochs: Annotated[int, msgspec.Meta(ge=0, le=200)] = 4
     """Of the fine-tuning of a classifier; 0: the backbone stays as it is, and only the head learns."""
 
 
 # What only one task understands: said in the goal file of the other, it would be a wish that nobody hears.
 _OWN = {
-    "anomaly": ("data.mask", "goal.min_auroc", "goal.false_alarm_rate", "model.detector", "model.blocks"),
+    "anomaly": (
+        "data.mask",
+        "goal.min_auroc",
+        "goal.false_alarm_rate",
+        "goal.min_speedup",
+        "model.detector",
+        "model.blocks",
+        "model.rank",
+    ),
     "classify": ("data.classes", "data.normal", "goal.min_accuracy", "goal.error_rate", "model.epochs"),
 }
 

@@ -11,107 +11,111 @@ kinds that a trial is judged by were never seen by what it fitted. That is not e
 picture has something in common: on solar cells, cookies, toy figures and ball screws a discriminative head told drawn
 defects from good parts better than the others by 0.02 to 0.09, and real ones no better or worse, by up to 0.17. So it
 has to lead by HANDICAP.
-
-How a place of the picture varies cannot be told from few pictures, nor can trials tell much then: on 15 good cookies
-another draw of the spoilt copies moved an AUROC by 0.06. So below FEW images PaDiM does not stand for choice.
-
 All is measured on float features, worked out once. The spoilt copies are not what happens on the line; a choice is all
 that they are used for, and no figure of the report comes from them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
-from typing import NamedTuple
+from collections.abc import Hashable, Iterable, Sequence
 
 import msgspec
 import numpy as np
 import torch
-from torch import Tensor
 
 from vedette.runtime.accuracy import auroc
-from vedette.runtime.verify import Track
 
-from . import cost, detectors
+from . import design
+from .budget import Budget
+from .design import Design
+from .gallery import Features, Gallery
 from .goal import Model
 
 FOLDS = 3
 MARGIN = 0.01
 HANDICAP = {"discriminative": 0.15}
-FEW = 40
-MOST = 240  # good images that are looked at
-
-CANDIDATES: dict[str, tuple[tuple[int, ...], ...]] = {
-    "padim": ((4, 10), (4, 10, 14)),
-    "discriminative": ((4, 10),),
-    "patchcore": ((4, 10),),
-}
+FINALISTS = 3
 
 
 class Trial(msgspec.Struct, frozen=True):
-    """One candidate."""
+    """A design and what is known of it."""
 
-    detector: str
-    blocks: tuple[int, ...]
+    design: Design
     macs: int
     """Multiplications and additions for one image, backbone and detector."""
+    bytes: int
+    """Of the int8 file, about."""
     auroc: float | None = None
     """Of spoilt against good images that it had not seen; None where there was no choice."""
 
-    def __str__(self) -> str:
-        return f"{self.detector} over blocks {', '.join(map(str, self.blocks))}"
+    @classmethod
+    def of(cls, design: Design, auroc: float | None = None) -> Trial:
+        """With its cost, which is known before anything is fitted."""
+        cost = design.cost()
+        return cls(design, cost.macs, cost.bytes, auroc)
 
 
-class Features(NamedTuple):
-    """Of good images and of spoilt ones, by block: N x C x H x W."""
-
-    good: dict[int, Tensor]
-    spoilt: dict[int, Tensor]
-    masks: Tensor
-    kinds: tuple[str, ...]
-    sources: tuple[int, ...]
-    """Which good image each spoilt one was made of."""
+def candidates(model: Model, images: int) -> list[Trial]:
+    """What `model` leaves open without a search and `images` good images suffice for, the cheapest first."""
+    return sorted(map(Trial.of, design.customary(model, images)), key=lambda trial: trial.macs)
 
 
-def candidates(model: Model) -> list[Trial]:
-    """What `model` leaves open, the cheapest first."""
-    names = CANDIDATES if model.detector == "auto" else (model.detector,)
-    given = (tuple(sorted(model.blocks)),) if model.blocks is not None else None
-    options = [(name, blocks) for name in names for blocks in given or CANDIDATES.get(name, ((10,),))]
-    trials = [  # a name that is no detector is refused here
-        Trial(name, blocks, cost.macs(detectors.load(name, blocks, model.input), model.input))
-        for name, blocks in options
+def tried(trials: Iterable[Trial], gallery: Gallery) -> list[Trial]:
+    """The same, each with its mean AUROC."""
+    return [
+        msgspec.structs.replace(each, auroc=worth(each.design, gallery.features(each.design.input), gallery.groups))
+        for each in trials
     ]
-    return sorted(trials, key=lambda trial: trial.macs)
 
 
-def feasible(trials: list[Trial], images: int) -> list[Trial]:
-    """Those of them that so many good images suffice for; all, where that leaves none."""
-    return [trial for trial in trials if trial.detector != "padim" or images >= FEW] or trials
-
-
-def tried(trials: list[Trial], size: int, features: Features, groups: Sequence[Hashable], track: Track) -> list[Trial]:
-    """The same, each with its mean AUROC.
+def worth(one: Design, features: Features, groups: Sequence[Hashable]) -> float:
+    """Mean AUROC of spoilt against good images that it had not seen.
 
     Args:
-        trials: from `candidates`
-        size: pixels of the input
-        features: of all blocks that the candidates look at
+        one: the design
+        features: at its size, of all blocks that it looks at
         groups: of each good image
-        track: wraps the loop over the candidates, to show its progress
     """
     folds = _folds(groups)
-    found = []
-    for trial in track(trials, "trying detectors"):
-        figures = [_trial(trial, size, features, folds, fold) for fold in range(folds.max() + 1)]
-        found.append(msgspec.structs.replace(trial, auroc=float(np.mean(figures))))
+    return float(np.mean([_trial(one, features, folds, fold) for fold in range(folds.max() + 1)]))
+
+
+def merit(trial: Trial) -> float:
+    """Its AUROC in trials, less the handicap of what knows how pictures are spoilt."""
+    return (trial.auroc or 0.0) - HANDICAP.get(trial.design.detector, 0.0)
+
+
+ANYTHING = Budget()
+
+
+def best(trials: list[Trial], budget: Budget = ANYTHING) -> Trial:
+    """The cheapest of those that are as good as the best within the budget; where none fits, the nearest miss."""
+    fits = [trial for trial in trials if budget.excess(trial) <= 0]
+    if not fits:
+        return min(trials, key=budget.excess)
+    enough = max(map(merit, fits)) - MARGIN
+    return min((trial for trial in fits if merit(trial) >= enough), key=lambda trial: trial.macs)
+
+
+def front(trials: list[Trial]) -> list[Trial]:
+    """Those that no other beats in merit, multiplications and bytes at once, the cheapest first."""
+
+    def better(one: Trial, other: Trial) -> bool:
+        pairs = ((-merit(one), -merit(other)), (one.macs, other.macs), (one.bytes, other.bytes))
+        return all(a <= b for a, b in pairs) and any(a < b for a, b in pairs)
+
+    kept = [trial for trial in trials if not any(better(other, trial) for other in trials)]
+    return sorted(kept, key=lambda trial: trial.macs)
+
+
+def leading(trials: list[Trial], budget: Budget, count: int = FINALISTS) -> list[Trial]:
+    """The `count` that the choice would fall on one after the other, from the front alone."""
+    left = front(trials)
+    found: list[Trial] = []
+    while left and len(found) < count:
+        found.append(best(left, budget))
+        left = [trial for trial in left if trial is not found[-1]]
     return found
-
-
-def best(trials: list[Trial]) -> Trial:
-    """The cheapest of those that are as good as the best."""
-    figures = {trial: (trial.auroc or 0.0) - HANDICAP.get(trial.detector, 0.0) for trial in trials}
-    return next(trial for trial in trials if figures[trial] >= max(figures.values()) - MARGIN)
 
 
 def _folds(groups: Sequence[Hashable]) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
@@ -127,22 +131,20 @@ def _folds(groups: Sequence[Hashable]) -> np.ndarray[tuple[int], np.dtype[np.int
     return folds
 
 
-def _trial(
-    trial: Trial, size: int, features: Features, folds: np.ndarray[tuple[int], np.dtype[np.int64]], fold: int
-) -> float:
+def _trial(one: Design, features: Features, folds: np.ndarray[tuple[int], np.dtype[np.int64]], fold: int) -> float:
     held = torch.from_numpy(folds == fold)
     apart = torch.from_numpy(folds[list(features.sources)] == fold)
     order = sorted(set(features.kinds))
     judged = torch.tensor([(order.index(kind) + fold) % 2 == 0 for kind in features.kinds])
 
-    detector = detectors.load(trial.detector, trial.blocks, size)
+    detector = one.load()
     learn = ~apart & ~judged
     detector.fit(
-        [features.good[block][~held] for block in trial.blocks],
-        [features.spoilt[block][learn] for block in trial.blocks],
+        [features.good[block][~held].float() for block in one.blocks],
+        [features.spoilt[block][learn].float() for block in one.blocks],
         features.masks[learn],
     )
     with torch.inference_mode():
-        good = detector([features.good[block][held] for block in trial.blocks])[1]
-        spoilt = detector([features.spoilt[block][apart & judged] for block in trial.blocks])[1]
+        good = detector([features.good[block][held].float() for block in one.blocks])[1]
+        spoilt = detector([features.spoilt[block][apart & judged].float() for block in one.blocks])[1]
     return auroc(good.numpy(), spoilt.numpy())

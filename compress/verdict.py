@@ -80,6 +80,10 @@ def judge(goal: Goal, measured: dict[str, Any]) -> Verdict:
     elif wish.max_ms is not None:
         why = f"it was measured on the machine that built the bundle, which is not a {goal.device.profile}"
         judgements.append(Judgement("max_ms", wish.max_ms, None, None, why))
+    if wish.min_speedup is not None:
+        found = measured["speedup"]
+        why = "by multiplications, an int8 one taken to cost no more than a float one"
+        judgements.append(Judgement("min_speedup", wish.min_speedup, found, found >= wish.min_speedup, why))
     if wish.max_bytes is not None:
         judgements.append(Judgement("max_bytes", wish.max_bytes, largest, largest <= wish.max_bytes))
     if wish.false_alarm_rate is not None:

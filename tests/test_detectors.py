@@ -7,12 +7,17 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from vedette.compress import backbone, candidate, cost, detectors, features, selection, synthetic
+from vedette.compress.budget import Budget
+from vedette.compress.design import Design
 from vedette.compress.detectors import DETECTORS
 from vedette.compress.export import feature_names, to_onnx
+from vedette.compress.gallery import Features
 from vedette.compress.goal import Data, Goal, Model
-from vedette.compress.selection import Features, Trial
+from vedette.compress.selection import Trial
 from vedette.compress.techniques.quantise import Quantise
 from vedette.runtime.accuracy import auroc
 from vedette.runtime.problem import ConfigProblem
@@ -118,7 +123,7 @@ def test_what_it_costs_is_known_before_it_is_fitted():
             for node in graph.node
             if node.op_type == "Conv"
         )
-        assert cost.macs(detector, SIZE) == counted
+        assert cost.of(detector, SIZE).macs == counted
 
 
 # Spoilt pictures
@@ -149,33 +154,75 @@ def test_the_same_numbers_spoil_the_same_way(shown):
 
 
 def test_what_is_named_is_not_chosen():
-    assert {trial.detector for trial in selection.candidates(Model(input=SIZE))} == set(DETECTORS)
-    assert [t.blocks for t in selection.candidates(Model(detector="patchcore", blocks=(4,), input=SIZE))] == [(4,)]
-    turned = selection.candidates(Model(detector="padim", blocks=(4, 2), input=SIZE))
-    assert [trial.blocks for trial in turned] == [(2, 4)]
-    costs = [trial.macs for trial in selection.candidates(Model(input=SIZE))]
+    def candidates(images=100, **model):
+        return [trial.design for trial in selection.candidates(Model(**model), images)]
+
+    assert {one.detector for one in candidates(input=SIZE)} == set(DETECTORS)
+    assert candidates(detector="patchcore", blocks=(4,), input=SIZE) == [Design("patchcore", (4,), SIZE)]
+    assert candidates(detector="padim", blocks=(4, 2), rank=8) == [Design("padim", (2, 4), 224, 8)]
+    costs = [trial.macs for trial in selection.candidates(Model(input=SIZE), 100)]
     assert costs == sorted(costs)
     with pytest.raises(ConfigProblem, match=r"model\.detector"):
-        selection.candidates(Model(detector="oracle"))
+        candidates(detector="oracle")
+
+
+def trial(detector, blocks, macs, auroc=None, held=0):
+    return Trial(Design(detector, blocks), macs, held, auroc)
 
 
 def test_the_cheapest_of_the_best_is_taken():
     trials = [
-        Trial("padim", (2,), 1, 0.80),
-        Trial("padim", (2, 4), 2, 0.8995),
-        Trial("discriminative", (4,), 3, 0.99),
-        Trial("patchcore", (4,), 4, 0.90),
+        trial("padim", (2,), 1, 0.80),
+        trial("padim", (2, 4), 2, 0.8995),
+        trial("discriminative", (4,), 3, 0.99),
+        trial("patchcore", (4,), 4, 0.90),
     ]
     assert selection.best(trials).macs == 2
-    assert selection.best([*trials, Trial("discriminative", (2,), 5, 1.0 + 1e-9)]).macs == 2
+    assert selection.best([*trials, trial("discriminative", (2,), 5, 1.0 + 1e-9)]).macs == 2
     assert selection.best([trials[0], trials[2]]).macs == 3
 
 
+def test_what_does_not_fit_the_budget_is_taken_only_where_nothing_does():
+    trials = [trial("padim", (2,), 10, 0.7, 50), trial("padim", (4,), 20, 0.8, 50), trial("padim", (5,), 40, 0.9, 90)]
+    assert selection.best(trials, Budget(macs=20)).macs == 20
+    assert selection.best(trials, Budget(macs=40, bytes=60)).macs == 20
+    assert selection.best(trials, Budget(macs=9)).macs == 10
+    assert selection.best(trials, Budget(bytes=10, macs=15)).macs == 10
+
+
+@given(st.lists(st.tuples(*[st.integers(0, 5)] * 3), min_size=1, max_size=12))
+def test_the_front_is_what_nothing_beats(figures):
+    trials = [trial("padim", (2,), macs, worth / 5, held) for macs, worth, held in figures]
+    front = selection.front(trials)
+    assert front
+    for one in trials:
+        beaten = any(
+            (o.macs, o.bytes, -o.auroc) != (one.macs, one.bytes, -one.auroc)
+            and o.macs <= one.macs
+            and o.bytes <= one.bytes
+            and o.auroc >= one.auroc
+            for o in trials
+        )
+        assert (one in front) != beaten
+
+
 def test_few_images_leave_out_what_needs_many():
-    trials = [Trial("padim", (2,), 1), Trial("patchcore", (4,), 2)]
-    assert [trial.detector for trial in selection.feasible(trials, 15)] == ["patchcore"]
-    assert selection.feasible(trials, 100) == trials
-    assert selection.feasible(trials[:1], 15) == trials[:1]
+    assert {each.design.detector for each in selection.candidates(Model(input=SIZE), 15)} == set(DETECTORS) - {"padim"}
+    named = selection.candidates(Model(detector="padim", blocks=(4,), input=SIZE), 15)
+    assert [each.design.detector for each in named] == ["padim"]
+
+
+@pytest.mark.parametrize("rank", [1, 8, 64, 500])
+def test_a_rank_keeps_the_directions_that_vary_least(rank, seen):
+    detector, whole = detectors.load("padim", BLOCKS, SIZE, rank), detectors.load("padim", BLOCKS, SIZE)
+    for each in (detector, whole):
+        each.fit(seen[0], seen[1], torch.zeros(1))
+    kept = detector.join(seen[0])
+    assert kept.shape[1] == min(rank, detectors.width(BLOCKS))
+    assert torch.allclose(kept, whole.join(seen[0])[:, : kept.shape[1]], atol=1e-4)
+    smallest = [float((weight.weight[0] ** 2).sum()) for weight in whole.join.projects]
+    largest = [float((weight.weight[-1] ** 2).sum()) for weight in whole.join.projects]
+    assert sum(smallest) > sum(largest)  # what varies little is stretched most
 
 
 def test_a_trial_judges_by_what_it_did_not_fit(shown, seen):
@@ -189,12 +236,11 @@ def test_a_trial_judges_by_what_it_did_not_fit(shown, seen):
         spoilt.sources,
     )
     groups = [number // 4 for number in range(len(good))]
-    trials = selection.candidates(Model(blocks=BLOCKS, input=SIZE))
-    tried = selection.tried(trials, SIZE, looked_at, groups, lambda items, _: items)
-    assert all(0.5 < trial.auroc <= 1 for trial in tried)
+    designs = [each.design for each in selection.candidates(Model(blocks=BLOCKS, input=SIZE), 100)]
+    tried = {one.detector: selection.worth(one, looked_at, groups) for one in designs}
+    assert all(0.5 < worth <= 1 for worth in tried.values())
     alone = detectors.load("padim", BLOCKS, SIZE)
     alone.fit(seen[0], seen[1], looked_at.masks)
     with torch.inference_mode():
         flattered = auroc(alone(seen[0])[1].numpy(), alone(seen[1])[1].numpy())
-    honest = next(trial.auroc for trial in tried if trial.detector == "padim")
-    assert honest <= flattered
+    assert tried["padim"] <= flattered

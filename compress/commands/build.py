@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import click
@@ -14,14 +15,28 @@ from vedette.runtime.commands.progress import track
 from . import screen
 
 
+class Duration(click.ParamType[float]):
+    """`90s`, `30m` or `2h`, as seconds."""
+
+    name = "duration"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        found = re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", str(value))
+        if found is None:
+            self.fail(f"{value!r} is not a time: write 90s, 30m or 2h", param, ctx)
+        return float(found[1]) * {"s": 1, "m": 60, "h": 3600}[found[2]]
+
+
 @click.command()
 @click.argument("goal", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for the bundle and the report.")
 @click.option(
     "--key", type=click.Path(path_type=Path), help="Signs the bundle. [default: this user's own, made when missing]"
 )
+@click.option("--time", "seconds", type=Duration(), help="Search for the best design for so long: 90s, 30m, 2h.")
+@click.option("--study", metavar="URL", help="Database of the search, which others may share. [default: a file in OUT]")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
-def build(goal: Path, out: Path, key: Path | None, as_json: bool) -> None:
+def build(goal: Path, out: Path, key: Path | None, seconds: float | None, study: str | None, as_json: bool) -> None:
     """Make a bundle from the images and the goal in the file GOAL.
 
     Exits 1 where the goal is missed; the bundle is written all the same and says so.
@@ -31,7 +46,7 @@ def build(goal: Path, out: Path, key: Path | None, as_json: bool) -> None:
 
     goals.read(goal)  # a wrong goal file is said before anything heavy is loaded
     private = keys.read_private(key) if key else own_key()
-    built = workshop.build(goal, out, private, track, screen.say)
+    built = workshop.build(goal, out, private, track, screen.say, seconds, study)
     if as_json:
         facts = {
             "bundle": str(built.bundle),

@@ -40,12 +40,24 @@ class Detector(Protocol):
         """Features -> `map` N x 1 x H/8 x W/8 and `score` N."""
 
 
-def load(name: str, blocks: Sequence[int], size: int) -> Detector:
+def load(name: str, blocks: Sequence[int], size: int, rank: int | None = None) -> Detector:
     """The detector of that name over those blocks of the backbone, for images of size x size, not fitted yet.
+
+    Args:
+        name: in `DETECTORS`
+        blocks: of the backbone, whose features it looks at
+        size: pixels
+        rank: of PaDiM alone: how many directions count; None: all
 
     Raises:
         ConfigProblem: there is no such detector.
     """
     part = choose(__package__, DETECTORS, name, "model.detector")
-    detector: Detector = part(backbone.load(blocks), size)
+    network = backbone.load(blocks)
+    detector: Detector = part(network, size) if rank is None else part(network, size, rank)
     return detector
+
+
+def width(blocks: Sequence[int]) -> int:
+    """Channels of those blocks together."""
+    return sum(Backbone(blocks).channels)

@@ -12,6 +12,11 @@ on toy figures .988 and .985, on cookies .994 and .969.
               good parts vary, in units of how much they do
     distance  clip, square, mean over the directions
 
+With a rank, only so many directions count: those in which good parts vary least, where a deviation says most (Rippel et
+al., "Modeling the Distribution of Normal Data in Pre-Trained Deep Features for Anomaly Detection", 2021). Of 152
+directions 64 gave, on the same sets, .935 (all: .936), .877 (.878), .919 (.935) and .984 (.984) for less than half of
+the multiplications behind the backbone; the 64 that vary most gave .926, .849, .941 and .971.
+
 A deviation counts up to LIMIT standard deviations per direction, so that one outlier can neither decide alone nor eat
 the integer range. The correlations are shrunk towards none by the share SHRINK (Ledoit and Wolf, "A well-conditioned
 estimator for large-dimensional covariance matrices", 2004).
@@ -38,11 +43,12 @@ class Padim(nn.Module):
     """Features -> anomaly map N x 1 x H/8 x W/8 and score N, both in squared standard deviations."""
 
     bounded_outputs: ClassVar = {"score": 0.0}
+    by_place = True
 
-    def __init__(self, backbone: Backbone, size: int) -> None:
+    def __init__(self, backbone: Backbone, size: int, rank: int | None = None) -> None:
         super().__init__()
         self.backbone = backbone
-        self.join = Joined(backbone, size, ByPlace)
+        self.join = Joined(backbone, size, ByPlace, min(rank or sum(backbone.channels), sum(backbone.channels)))
         self.mean = nn.Conv2d(self.join.width, 1, 1, bias=False).requires_grad_(False)
         nn.init.constant_(self.mean.weight, 1 / self.join.width)
         self.reading = Reading(size // GRID)
@@ -51,14 +57,16 @@ class Padim(nn.Module):
     def fit(self, good: Sequence[Tensor], spoilt: Sequence[Tensor], masks: Tensor) -> None:
         """Learns how good parts vary; the spoilt ones it does not need."""
         self.join.learn(good)
-        products, count = torch.zeros(self.join.width, self.join.width, dtype=torch.float64), 0
+        channels = sum(self.backbone.channels)
+        products, count = torch.zeros(channels, channels, dtype=torch.float64), 0
         for vectors in self.join.vectors(good):
             products += vectors.T @ vectors
             count += len(vectors)
         correlation = products / count
         independent = torch.eye(len(correlation), dtype=torch.float64) * correlation.diagonal().mean()
-        variances, directions = torch.linalg.eigh((1 - SHRINK) * correlation + SHRINK * independent)
-        self.join.adopt((directions / variances.sqrt()).T.float(), torch.zeros(self.join.width))
+        variances, directions = torch.linalg.eigh((1 - SHRINK) * correlation + SHRINK * independent)  # smallest first
+        weight = (directions / variances.sqrt()).T[: self.join.width].float()
+        self.join.adopt(weight, torch.zeros(self.join.width))
 
     def forward(self, features: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         deviation = self.join(features).clamp(-LIMIT, LIMIT)

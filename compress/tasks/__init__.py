@@ -14,6 +14,7 @@ from vedette.runtime.verify import Track
 from ..candidate import Candidate
 from ..goal import Goal
 from ..runners import Runner
+from ..search import Effort
 
 TASKS = {"anomaly": ".anomaly:Anomaly", "classify": ".classify:Classify"}
 
@@ -54,8 +55,10 @@ class Task(Protocol[_Images, _Line, _Seen]):
     def parts(self, images: _Images) -> dict[str, list[Path]]:
         """Which images are used for what; those that nothing is fitted to are `test` and, where there are, `defect`."""
 
-    def fit(self, images: _Images, track: Track, say: Callable[[str], None]) -> tuple[onnx.ModelProto, onnx.ModelProto]:
-        """The float model and the int8 model."""
+    def fit(
+        self, images: _Images, effort: Effort | None, track: Track, say: Callable[[str], None]
+    ) -> tuple[onnx.ModelProto, onnx.ModelProto]:
+        """The float model and the int8 model; with an `effort`, of the best design that is found."""
 
     def draw(self, candidate: Candidate, images: _Images) -> _Line:
         """Where the line lies, from the int8 answers to the images of `threshold`."""

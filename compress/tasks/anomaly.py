@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,17 @@ import onnx
 
 from vedette.runtime.verify import Track
 
-from .. import dataset, fitting, localisation, measure, selection, threshold
+from .. import budget, finals, fitting, localisation, measure, pareto, selection, threshold
 from ..candidate import INT8_ONNX, Candidate
-from ..dataset import Split
+from ..dataset import Split, audited
+from ..design import INPUT, Space
+from ..finals import Final
+from ..gallery import Gallery
 from ..goal import Goal
 from ..measure import Seen
 from ..runners import Runner
+from ..search import Effort, Search
+from ..selection import Trial
 from ..threshold import Threshold
 from . import anomaly_report
 
@@ -29,23 +35,38 @@ class Anomaly:
 
     def __init__(self, goal: Goal) -> None:
         self.goal = goal
-        self.trials = selection.candidates(goal.model)
-        self.what = "a detector" if len(self.trials) > 1 else self.trials[0].detector
+        self.size = goal.model.input or INPUT
+        self.trials: list[Trial] = []
+        self.what = "a detector" if goal.model.detector == "auto" else goal.model.detector
+        self.finals: list[Final] = []
 
     def divide(self, base: Path, track: Track, say: Callable[[str], None]) -> Split:
-        images = dataset.audited(self.goal.data, base, track, say)
-        self.truths = localisation.read(
-            images, self.goal.model.input
-        )  # a mask that does not fit is said before fitting
+        images = audited(self.goal.data, base, track, say)
+        self.truths = localisation.read(images, self.size)  # a mask that does not fit is said before fitting
         return images
 
     def parts(self, images: Split) -> dict[str, list[Path]]:
         parts = ("fit", "calibrate", "threshold", "test", "defect")
         return {part: getattr(images, part) for part in parts}
 
-    def fit(self, images: Split, track: Track, say: Callable[[str], None]) -> tuple[onnx.ModelProto, onnx.ModelProto]:
-        fitted = fitting.fit(self.goal, images, self.trials, track, say)
-        self.trials, self.chosen = fitted.trials, fitted.chosen
+    def fit(
+        self, images: Split, effort: Effort | None, track: Track, say: Callable[[str], None]
+    ) -> tuple[onnx.ModelProto, onnx.ModelProto]:
+        goal, count = self.goal, len(images.fit)
+        self.trials, space = selection.candidates(goal.model, count), Space.of(goal.model, count)
+        blocks = [*(trial.design.blocks for trial in self.trials), *(space.blocks if effort else ())]
+        gallery = Gallery(images, self.size, itertools.chain(*blocks), goal.data.seed, track)
+        if effort is not None:
+            self.trials = Search(goal, space, gallery, effort, say).run()
+            self.finals = finals.build(goal, selection.leading(self.trials, effort.budget), images, gallery, track, say)
+            self.chosen, fitted = finals.best(self.finals, budget.of(goal, margin=0))
+        else:
+            if len(self.trials) > 1:
+                self.trials = selection.tried(track(self.trials, "trying detectors"), gallery)
+            self.chosen = selection.best(self.trials)
+            fitted = fitting.fit(goal, self.chosen.design, images, gallery, track)
+        if len(self.trials) > 1:
+            say(f"chose {self.chosen.design}")
         return fitted.float_model, fitted.int8_model
 
     def draw(self, candidate: Candidate, images: Split) -> Threshold:
@@ -64,10 +85,11 @@ class Anomaly:
 
     def figures(self, seen: dict[str, tuple[Seen, Seen]], images: Split, line: Threshold) -> dict[str, Any]:
         return measure.figures(seen, images, self.truths, line) | {
-            "detector": self.chosen.detector,
-            "blocks": list(self.chosen.blocks),
+            **msgspec.to_builtins(self.chosen.design),
             "macs": self.chosen.macs,
+            "speedup": budget.REFERENCE.cost().macs / self.chosen.macs,
             "trials": msgspec.to_builtins(self.trials),
+            "finals": msgspec.to_builtins([final.trial for final in self.finals]),
         }
 
     def settings(self, _images: Split, line: Threshold) -> dict[str, Any]:
@@ -77,4 +99,6 @@ class Anomaly:
         return [*images.test[:_EXAMPLES], *images.defect[:_EXAMPLES]]
 
     def evidence(self, images: Split, seen: dict[str, tuple[Seen, Seen]], line: Threshold) -> dict[str, Any]:
-        return anomaly_report.evidence(images, seen, line)
+        built = [final.trial for final in self.finals]
+        designs = pareto.evidence(self.trials, built, self.chosen, budget.of(self.goal, margin=0))
+        return anomaly_report.evidence(images, seen, line) | {"designs": designs}

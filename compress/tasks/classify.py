@@ -30,10 +30,12 @@ from ..augment import Augment
 from ..candidate import FLOAT, INT8_ONNX, Candidate
 from ..classifier import OUTPUTS, Classifier
 from ..confidence import Confidence
+from ..design import INPUT
 from ..export import to_onnx, with_constants_of
 from ..goal import Goal
 from ..labelled import Labelled
 from ..runners import Runner
+from ..search import Effort
 from ..techniques.quantise import Quantise
 from ..tuning import tune
 from . import classify_report
@@ -50,7 +52,8 @@ class Classify:
 
     def __init__(self, goal: Goal) -> None:
         self.goal = goal
-        self.spec = backbone.input_of(goal.model.input)
+        self.size = goal.model.input or INPUT
+        self.spec = backbone.input_of(self.size)
 
     def divide(self, base: Path, track: Track, say: Callable[[str], None]) -> Labelled:
         return labelled.audited(self.goal.data, base, track, say)
@@ -59,9 +62,11 @@ class Classify:
         return {part: getattr(images, part) for part in ("fit", "calibrate", "threshold", "test")}
 
     def fit(
-        self, images: Labelled, track: Track, _say: Callable[[str], None]
+        self, images: Labelled, effort: Effort | None, track: Track, say: Callable[[str], None]
     ) -> tuple[onnx.ModelProto, onnx.ModelProto]:
-        goal, size = self.goal, self.goal.model.input
+        goal, size = self.goal, self.size
+        if effort is not None:
+            say("a classifier is not searched for: it is built as the goal file has it")
         classifier = Classifier(backbone.load(BLOCKS), len(images.classes), size)
         tune(classifier, images, self.spec, goal.augment or Augment(), goal.model.epochs, goal.data.seed, track)
         float_model = to_onnx(classifier, size, OUTPUTS)

@@ -1,0 +1,205 @@
+"""Which design is worth most for what it costs: searched by Optuna, with cheap trials, in one study that outlives us.
+
+A trial costs seconds, for it is told from float features that are worked out once per size (selection.py); cost is
+known without fitting anything. Three things are sought at once: that spoilt pictures are told from good ones, few
+multiplications, few bytes. NSGA-II (Deb et al., "A fast and elitist multiobjective genetic algorithm", 2002) keeps what
+no other beats in all three; what does not fit the goal's budget counts less than anything that does.
+
+The study lies in a database: a file beside the bundle, or one that many processes share. Each step depends on nothing
+but what the study holds and the seed, so a search that was killed goes on as if nothing had been. No design is tried
+twice: what is known is told again for nothing, and what another process has under way is left to it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import msgspec
+import optuna
+from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
+from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.exc import SQLAlchemyError
+
+from vedette.runtime.problem import MachineProblem
+
+from . import budget, selection
+from .budget import Budget
+from .design import Design, Space
+from .gallery import Gallery
+from .goal import Goal
+from .selection import Trial
+
+POPULATION = 24
+PATIENCE = 60  # trials in a row without a better design that fits the budget
+REPEATS = 40  # suggestions in a row that were known already: there is nothing left to find
+_SOUGHT: list[Literal["maximize", "minimize"]] = ["maximize", "minimize", "minimize"]  # merit, MACs, bytes
+_PARAMETERS = 4
+HEARTBEAT_SECONDS, GRACE_SECONDS = 10, 60
+
+
+class Effort(msgspec.Struct, frozen=True):
+    """What may be spent on a search, and for what."""
+
+    until: float
+    """When it ends, by time.monotonic()."""
+    study: str
+    """URL of the database: `sqlite:///PATH`, of one process alone, or `postgresql://…`, shared by many."""
+    budget: Budget
+    """What a design may cost."""
+
+    @classmethod
+    def of(cls, goal: Goal, seconds: float, study: str) -> Effort:
+        """From now on."""
+        return cls(time.monotonic() + seconds, study, budget.of(goal))
+
+
+class Search:
+    """One study.
+
+    Args:
+        goal: what is built
+        space: what may be varied
+        gallery: the pictures that designs are tried on
+        effort: what may be spent
+        say: is told what was found
+
+    Raises:
+        MachineProblem: there is no such database.
+    """
+
+    def __init__(self, goal: Goal, space: Space, gallery: Gallery, effort: Effort, say: Callable[[str], None]) -> None:
+        self.space, self.gallery, self.effort, self.say = space, gallery, effort, say
+        self.budget, self.seed = effort.budget, goal.data.seed
+        url = effort.study
+        self.shared = not url.startswith("sqlite")
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        name = f"{goal.name}-{_fingerprint(goal, gallery, effort.budget)}"
+        try:
+            storage = _shared(url) if self.shared else RDBStorage(url)
+            self.study = optuna.create_study(storage=storage, study_name=name, directions=_SOUGHT, load_if_exists=True)
+        except (SQLAlchemyError, ImportError, ValueError) as error:
+            hint = "check the address after --study, that the database runs, and that its driver is installed"
+            text = str(error).splitlines()[0]
+            raise MachineProblem(f"no study in {url.rpartition('@')[2]}: {text}", hint=hint) from None
+        fits = {one: self.budget.excess(Trial.of(one)) <= 0 for one in space.beginnings()}
+        self.beginnings = sorted(fits, key=fits.__getitem__, reverse=True)  # what may win comes first
+        if not self.shared:  # what was under way when the only process died is begun anew
+            for trial in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+                self.study.tell(trial.number, state=TrialState.FAIL)
+
+    def run(self) -> list[Trial]:
+        """Searches until its time is up or nothing better is to be expected; the trials of all processes."""
+        repeats, known = 0, self.trials()
+        while time.monotonic() < self.effort.until and repeats < REPEATS and not self._settled(known):
+            before = len(known)
+            seed = 1000 * self.seed + before + 100_000 * repeats
+            self.study.sampler = optuna.samplers.NSGAIISampler(population_size=POPULATION, seed=seed)
+            self._begin({trial.design for trial in known})
+            self.study.optimize(self._try, n_trials=1)
+            known = self.trials()
+            repeats = repeats + 1 if len(known) == before else 0
+        return known
+
+    def _begin(self, known: set[Design]) -> None:
+        """The next of the first designs, if one is left, before the sampler has its say."""
+        if not self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
+            taken = known | set(self._under_way())
+            for one in [one for one in self.beginnings if one not in taken][:1]:
+                self.study.enqueue_trial(self._parameters(one))
+
+    def trials(self) -> list[Trial]:
+        """All that is known, in the order in which it was found; each design once."""
+        found: dict[Design, Trial] = {}
+        for trial in self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
+            one = self._design(trial)
+            found.setdefault(one, _told(trial))
+        return list(found.values())
+
+    def _settled(self, known: list[Trial]) -> bool:
+        """The best that fits the budget was found PATIENCE trials ago."""
+        fits = [trial for trial in known if self.budget.excess(trial) <= 0]
+        return bool(fits) and len(known) - known.index(max(fits, key=selection.merit)) > PATIENCE
+
+    def _try(self, trial: optuna.Trial) -> tuple[float, float, float]:
+        one = self._suggested(trial)
+        known = next((each for each in self.trials() if each.design == one), None)
+        if known is None and one in self._under_way(before=trial.number):
+            time.sleep(0.2)
+            raise optuna.TrialPruned
+        if known is None:
+            worth = selection.worth(one, self.gallery.features(one.input), self.gallery.groups)
+            known = Trial.of(one, worth)
+            self.say(f"{one}: AUROC in trials {worth:.3f}, {known.macs / 1e6:.0f} million MACs")
+        trial.set_user_attr("trial", msgspec.to_builtins(known))
+        trial.set_constraint("budget", self.budget.excess(known))
+        return selection.merit(known), float(known.macs), float(known.bytes)
+
+    def _suggested(self, trial: optuna.Trial) -> Design:
+        space = self.space
+        return space.design(
+            trial.suggest_categorical("detector", space.detectors),
+            _numbers(trial.suggest_categorical("blocks", [_text(blocks) for blocks in space.blocks])),
+            trial.suggest_categorical("input", space.inputs),
+            cast("int | None", trial.suggest_categorical("rank", space.ranks)),
+        )
+
+    def _under_way(self, before: int | None = None) -> list[Design]:
+        """What other processes work on, if need be only that which they began before a trial of that number."""
+        running = self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        return [
+            self._design(trial)
+            for trial in running
+            if len(trial.params) == _PARAMETERS and (before is None or trial.number < before)
+        ]
+
+    def _parameters(self, one: Design) -> dict[str, Any]:
+        rank = one.rank if one.rank in self.space.ranks else self.space.ranks[0]
+        return {"detector": one.detector, "blocks": _text(one.blocks), "input": one.input, "rank": rank}
+
+    def _design(self, trial: FrozenTrial) -> Design:
+        values = trial.params
+        return self.space.design(values["detector"], _numbers(values["blocks"]), values["input"], values["rank"])
+
+
+def beside(out: Path, name: str) -> str:
+    """URL of the database in the folder `out`, which is made if need be."""
+    out.mkdir(parents=True, exist_ok=True)
+    return f"sqlite:///{out.resolve()}/{name}.study.db"
+
+
+def _shared(url: str) -> RDBStorage:
+    """A database in which each process shows that it lives, so that the others take over what a dead one had begun."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        again = RetryHeartbeatStaleTrialCallback()
+        return RDBStorage(
+            url,
+            heartbeat_interval=HEARTBEAT_SECONDS,
+            grace_period=GRACE_SECONDS,
+            heartbeat_stale_trial_callback=again,
+        )
+
+
+def _fingerprint(goal: Goal, gallery: Gallery, budget: Budget) -> str:
+    """Of all that a trial's figures depend on."""
+    digest = hashlib.sha256(msgspec.json.encode([goal.model, goal.data.seed, gallery.size, budget]))
+    for image in gallery.spoilt.images:
+        digest.update(image.tobytes())
+    return digest.hexdigest()[:12]
+
+
+def _told(trial: FrozenTrial) -> Trial:
+    return msgspec.convert(trial.user_attrs["trial"], Trial)
+
+
+def _text(blocks: tuple[int, ...]) -> str:
+    return " ".join(map(str, blocks))
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    return tuple(map(int, text.split()))

@@ -1,0 +1,166 @@
+"""The search for a design: it ends, forgets nothing that it has paid for, and goes on where it was killed."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vedette.compress import dataset, detectors, search, selection
+from vedette.compress import goal as goals
+from vedette.compress.budget import REFERENCE, Budget
+from vedette.compress.budget import of as budget_of
+from vedette.compress.design import BLOCKS, CUSTOMARY, INPUTS, RANKS, Design, Space
+from vedette.compress.gallery import Gallery
+from vedette.compress.goal import Model
+from vedette.compress.search import Effort, Search
+from vedette.runtime.problem import MachineProblem
+
+SMALL = Space(detectors=("padim",), blocks=((2,), (2, 4)), inputs=(96, 64), ranks=(None, 16))
+
+SCRIPT = """\
+import sys, time
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+import msgspec
+from test_search import gallery_of, searched
+found = searched(gallery_of(Path(sys.argv[1])), sys.argv[2], say=lambda text: print(text, flush=True))
+print(msgspec.json.encode(found).decode())
+"""
+
+
+def gallery_of(product: Path) -> Gallery:
+    """Pictures of the product at 96 pixels, few of them."""
+    goal = goals.read(product / "goal.toml")
+    images = dataset.split(goal.data, product)
+    return Gallery(images, 96, (2, 4), 0, lambda items, _: items)
+
+
+def searched(gallery, url, seconds=300.0, say=lambda _: None):
+    goal = msgspec.structs.replace(goals.read(gallery.images.fit[0].parent.parent / "goal.toml"), name="small")
+    effort = Effort(time.monotonic() + seconds, url, Budget(macs=20e6))
+    return Search(goal, SMALL, gallery, effort, say).run()
+
+
+@pytest.fixture(scope="module")
+def gallery(product):
+    return gallery_of(product)
+
+
+@pytest.fixture(scope="module")
+def whole(gallery, tmp_path_factory):
+    """A search that nothing interrupted."""
+    return searched(gallery, search.beside(tmp_path_factory.mktemp("whole"), "small"))
+
+
+def test_a_small_space_is_searched_whole_and_nothing_twice(whole):
+    designs = [trial.design for trial in whole]
+    assert len(set(designs)) == len(designs)
+    assert set(designs) == {
+        SMALL.design("padim", blocks, size, rank)
+        for blocks in SMALL.blocks
+        for size in SMALL.inputs
+        for rank in SMALL.ranks
+    }
+    assert all(0 <= trial.auroc <= 1 and trial.macs == trial.design.cost().macs for trial in whole)
+
+
+def test_what_may_win_is_tried_first(whole):
+    first = [trial for trial in whole if trial.design in SMALL.beginnings()]
+    fits = [trial.macs <= 20e6 for trial in first]
+    assert fits == sorted(fits, reverse=True)
+    assert whole[: len(first)] == first
+
+
+def test_a_search_that_was_killed_goes_on_as_if_nothing_had_been(product, whole, tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT.format(tests=str(Path(__file__).parent)))
+    command = [sys.executable, str(script), str(product), search.beside(tmp_path, "small")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        for _ in range(3):
+            assert process.stdout.readline()
+        process.send_signal(signal.SIGKILL)
+    again = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert again[-1] == msgspec.json.encode(whole).decode()
+    assert len(again) - 1 <= len(whole) - 3  # what was found before the kill was not tried again
+
+
+def test_time_that_is_up_ends_it(gallery, tmp_path):
+    assert searched(gallery, search.beside(tmp_path, "small"), seconds=0) == []
+
+
+def test_no_database_is_an_error_with_a_remedy(gallery, tmp_path):
+    with pytest.raises(MachineProblem, match="no study in") as caught:
+        searched(gallery, f"sqlite:///{tmp_path}/missing/study.db")
+    assert caught.value.hint
+    with pytest.raises(MachineProblem) as caught:
+        searched(gallery, "postgresql://someone:secret@127.0.0.1:1/none")
+    assert "secret" not in str(caught.value)
+
+
+# The space
+
+
+@given(
+    st.sampled_from(tuple(CUSTOMARY)), st.sampled_from(BLOCKS), st.sampled_from(INPUTS), st.sampled_from((*RANKS, 999))
+)
+def test_every_point_of_the_space_is_a_design(name, blocks, size, rank):
+    one = Space.of(Model(), 100).design(name, blocks, size, rank)
+    assert (one.rank is None) == (name != "padim" or rank is None or rank >= detectors.width(blocks))
+    assert msgspec.convert(msgspec.to_builtins(one), Design) == one
+
+
+def test_what_the_goal_file_names_is_not_varied():
+    space = Space.of(Model(detector="padim", blocks=(7, 4), input=96, rank=8), 100)
+    assert space == Space(("padim",), ((4, 7),), (96,), (8,))
+    assert space.beginnings() == [Design("padim", (4, 7), 96, 8)]
+
+
+def test_a_smaller_input_fewer_blocks_and_a_lower_rank_cost_less():
+    costs = [
+        Design("padim", (4, 10)),
+        Design("padim", (4, 10), 224, 64),
+        Design("padim", (4, 10), 160, 64),
+        Design("padim", (4,), 160, 16),
+    ]
+    macs = [one.cost().macs for one in costs]
+    assert macs == sorted(macs, reverse=True)
+    assert len(set(macs)) == len(macs)
+
+
+def test_the_budget_is_what_the_goal_allows(product):
+    goal = goals.read(product / "goal.toml")
+    assert budget_of(goal) == Budget()
+    wish = msgspec.structs.replace(goal.goal, min_speedup=4.0, max_bytes=100_000)
+    allowed = budget_of(msgspec.structs.replace(goal, goal=wish), margin=0)
+    assert allowed == Budget(REFERENCE.cost().macs / 4, 100_000)
+    assert selection.ANYTHING.excess(selection.Trial.of(REFERENCE)) <= 0
+
+
+# The command
+
+
+def test_a_build_with_time_searches_and_shows_what_it_found(vedette, product, tmp_path):
+    goal = tmp_path / "goal.toml"
+    text = (product / "goal.toml").read_text().replace('"good"', f'"{product}/good"', 1)
+    text = text.replace('"defect"', f'"{product}/defect"', 1).replace("input = 96\nblocks = [2, 4]", "")
+    goal.write_text(
+        text.replace("[goal]\n", "[goal]\nmin_speedup = 1000.0\n").replace("[model]", '[model]\ndetector = "padim"')
+    )
+    result = vedette("build", goal, "--out", tmp_path / "out", "--time", "25s", "--json", HOME=str(tmp_path))
+    assert result.returncode == 1, result.stderr  # a thousandth of the time: nothing does
+    report = json.loads((tmp_path / "out" / "weave.json").read_text())
+    assert report["trials"]
+    assert report["finals"]
+    assert report["input"] < 224
+    assert "min_speedup" in report["missed"][0]
+    page = (tmp_path / "out" / "weave.html").read_text()
+    assert page.count("<circle") == len(report["trials"])
