@@ -69,9 +69,9 @@ class Convolution(nn.Sequential):
 class Block(nn.Module):
     """Inverted residual: expand, depthwise, project, and the input added where the shapes allow."""
 
-    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, expand: int) -> None:
+    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, expand: int, kept: float) -> None:
         super().__init__()
-        width = inputs * expand
+        width = inputs if expand == 1 else kept_width(inputs * expand, kept)
         self.expand = Convolution(inputs, width, 1) if expand > 1 else nn.Identity()
         self.depthwise = Convolution(width, width, kernel, stride, groups=width)
         self.project = Convolution(width, outputs, 1, linear=True)
@@ -82,10 +82,21 @@ class Block(nn.Module):
         return x + y if self.residual else y
 
 
-class Backbone(nn.Module):
-    """N x 3 x H x W, normalised -> one feature map per tapped block, from shallow to deep."""
+def kept_width(width: int, kept: float) -> int:
+    """That share of the channels, a multiple of 8: kernels take 8 at a time, and ragged widths ran slower than all."""
+    return width if kept >= 1 else max(8, 8 * round(width * kept / 8))
 
-    def __init__(self, taps: Iterable[int]) -> None:
+
+class Backbone(nn.Module):
+    """N x 3 x H x W, normalised -> one feature map per tapped block, from shallow to deep.
+
+    Args:
+        taps: numbers of the tapped blocks
+        kept: share of the channels inside each block, between its expansion and its projection; techniques/prune.py
+            chooses which
+    """
+
+    def __init__(self, taps: Iterable[int], kept: float = 1.0) -> None:
         super().__init__()
         self.taps = tuple(sorted(taps))
         self.stem = Convolution(3, STEM, 3, 2)
@@ -100,7 +111,7 @@ class Backbone(nn.Module):
                 if len(self.blocks) > self.taps[-1]:
                     return
                 stride = stage.stride if repeat == 0 else 1
-                self.blocks.append(Block(inputs, stage.channels, stage.kernel, stride, stage.expand))
+                self.blocks.append(Block(inputs, stage.channels, stage.kernel, stride, stage.expand, kept))
                 inputs, reach = stage.channels, reach * stride
                 if len(self.blocks) - 1 in self.taps:
                     self.channels.append(inputs)

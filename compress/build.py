@@ -32,6 +32,7 @@ from . import verdict as verdicts
 from .candidate import INT8_ONNX, INT8_TFLITE, Candidate
 from .goal import Goal
 from .search import Effort
+from .tasks.anomaly import Anomaly
 from .verdict import Verdict
 
 
@@ -65,7 +66,8 @@ def build(
         track: wraps long loops, to show their progress under a label
         say: is told what is being done
         seconds: that a search for the best design may take; None: only what the goal file names is tried
-        study: URL of the database in which the search is kept; None: a file in `out`
+        study: URL of the database in which the search is kept; None: a file in OUT/NAME.work, where what a
+            killed build had reached is kept too
 
     Raises:
         ConfigProblem: the goal file, the images or the folder `out` are not usable; nothing was written.
@@ -73,13 +75,14 @@ def build(
     goal = goals.read(goal_file)
     pack.check(out)
     with written_in(goal_file):
+        folder = out / f"{goal.name}.work"
+        effort = None if seconds is None else Effort.of(goal, seconds, study or search.within(folder), folder)
         task = tasks.load(goal)
         images = task.divide(goal_file.parent, track, say)
     parts = task.parts(images)
     held_out = [*parts["test"], *parts.get("defect", [])]
 
     say(f"fitting {task.what} to {len(images.fit)} images")
-    effort = None if seconds is None else Effort.of(goal, seconds, study or search.beside(out, goal.name))
     candidate = Candidate(goal, *task.fit(images, effort, track, say))
 
     say(f"drawing the line with {len(images.threshold)} images")
@@ -118,6 +121,25 @@ def build(
     pack.write(out / f"{goal.name}.json", members["report.json"])
     pack.write(bundle, data)
     return Built(bundle, page, goal, images, manifest, verdict)
+
+
+def work(
+    goal_file: Path,
+    study: str,
+    seconds: float,
+    track: Track = lambda items, _: items,
+    say: Callable[[str], None] = lambda _: None,
+) -> None:
+    """Takes part in the search that other processes keep in the database `study`, and writes nothing else.
+
+    Raises:
+        ConfigProblem: as `build`.
+    """
+    goal = goals.read(goal_file)
+    with written_in(goal_file):
+        effort = Effort.of(goal, seconds, study, goal_file.parent)
+        task = Anomaly(goal)
+        task.search(task.divide(goal_file.parent, track, say), effort, track, say)
 
 
 def _golden(candidate: Candidate, paths: list[Path]) -> dict[str, NDArray[Any]]:

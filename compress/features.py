@@ -8,7 +8,7 @@ normal.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -27,11 +27,21 @@ _BATCH = 16
 
 def of_float(backbone: Backbone, tensors: Iterable[NDArray[Any]]) -> Iterator[list[Tensor]]:
     """Batches of features, per tapped level N x C x H x W, of images of 1 x H x W x 3, u8."""
+    for batch in batches(tensors):
+        with torch.inference_mode():
+            yield backbone(batch)
+
+
+def batches(tensors: Iterable[NDArray[Any]]) -> Iterator[Tensor]:
+    """Images of 1 x H x W x 3, u8, some at a time as a network takes them: N x 3 x H x W, normalised."""
     left = iter(tensors)
     while batch := [tensor for _, tensor in zip(range(_BATCH), left, strict=False)]:
-        pixels = torch.from_numpy(np.concatenate(batch)).permute(0, 3, 1, 2).float()
-        with torch.inference_mode():
-            yield backbone((pixels - MEAN) / STD)
+        yield pixels(batch)
+
+
+def pixels(images: Sequence[NDArray[Any]]) -> Tensor:
+    """The same, all at once."""
+    return (torch.from_numpy(np.concatenate(images)).permute(0, 3, 1, 2).float() - MEAN) / STD
 
 
 def of_int8(model: onnx.ModelProto, names: list[str], tensors: Iterable[NDArray[Any]]) -> Iterator[list[Tensor]]:

@@ -2,6 +2,7 @@
 
     gallery   the good images, plain and spoilt
     design    where the goal leaves it open, the one that tells spoilt pictures from good ones best for what it costs
+    shrink    where the design keeps only some of the channels: pruned, and taught by what it was
     float     the detector fitted to float features: what int8 is measured against
     int8      quantised, fitted again to its own int8 features, and quantised for good
 
@@ -9,6 +10,8 @@ Why it is fitted twice, features.py tells.
 """
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import msgspec
 import onnx
@@ -21,6 +24,8 @@ from .design import Design
 from .export import feature_names, to_onnx, with_constants_of
 from .gallery import Gallery, parted
 from .goal import Goal
+from .techniques.distil import Distil
+from .techniques.prune import Prune
 from .techniques.quantise import Quantise
 
 
@@ -31,12 +36,18 @@ class Fitted(msgspec.Struct, frozen=True):
     int8_model: onnx.ModelProto
 
 
-def fit(goal: Goal, design: Design, images: Split, gallery: Gallery, track: Track) -> Fitted:
-    """Fits `design` to the good images of `fit`, in whole."""
+def fit(
+    goal: Goal, design: Design, images: Split, gallery: Gallery, track: Track, checkpoint: Path | None = None
+) -> Fitted:
+    """Fits `design` to the good images of `fit`, in whole; where it is distilled, from `checkpoint` on."""
     size, spec = design.input, backbone.input_of(design.input)
     good = gallery.varied(size, goal.augment)
     shown, masks = [*good, *gallery.defective(size)], gallery.masks(size)
-    detector = design.load()
+    network = backbone.load(design.blocks)
+    if design.kept < 1:
+        narrow = Prune(design.kept)(network, track(good, "pruning"))
+        network = Distil(seed=goal.data.seed)(narrow, network, good, checkpoint, track)
+    detector = design.load(network)
     detector.fit(*parted(features.of_float(detector.backbone, track(shown, "float features")), len(good)), masks)
     float_model = to_onnx(detector, size)
 

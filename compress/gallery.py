@@ -7,6 +7,7 @@ once per size and kept in half precision.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -64,6 +65,14 @@ class Gallery:
         self.shown = [good[number] for number in self.some]
         self.spoilt = synthetic.defects(self.shown, min(SPOILT, EACH * len(self.some)), self.rng)
         self.looked_at: dict[int, Features] = {}
+
+    @cached_property
+    def digest(self) -> str:
+        """Of the pictures, spoilt ones included."""
+        digest = hashlib.sha256()
+        for image in (*self.shown, *self.spoilt.images):
+            digest.update(image.tobytes())
+        return digest.hexdigest()
 
     def good(self, size: int) -> list[NDArray[Any]]:
         """All good images, as the model will take them."""

@@ -25,7 +25,7 @@ from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
-from vedette.runtime.problem import MachineProblem
+from vedette.runtime.problem import ConfigProblem, MachineProblem
 
 from . import budget, selection
 from .budget import Budget
@@ -42,20 +42,35 @@ _PARAMETERS = 4
 HEARTBEAT_SECONDS, GRACE_SECONDS = 10, 60
 
 
+SHARE = 0.7  # of the time for trials; what is left builds and measures the leaders
+
+
 class Effort(msgspec.Struct, frozen=True):
     """What may be spent on a search, and for what."""
 
     until: float
-    """When it ends, by time.monotonic()."""
+    """When trials end, by time.monotonic()."""
+    end: float
+    """When nothing new is begun any more."""
     study: str
     """URL of the database: `sqlite:///PATH`, of one process alone, or `postgresql://…`, shared by many."""
+    folder: Path
+    """Where distillations keep how far they are."""
     budget: Budget
     """What a design may cost."""
 
     @classmethod
-    def of(cls, goal: Goal, seconds: float, study: str) -> Effort:
-        """From now on."""
-        return cls(time.monotonic() + seconds, study, budget.of(goal))
+    def of(cls, goal: Goal, seconds: float, study: str, folder: Path) -> Effort:
+        """From now on.
+
+        Raises:
+            ConfigProblem: the task has no designs to search among.
+        """
+        if goal.task != "anomaly":
+            hint = "leave --time out; a smaller [model] input makes it cheaper"
+            raise ConfigProblem(f'task = "{goal.task}" is built as the goal file has it, not searched for', hint=hint)
+        now = time.monotonic()
+        return cls(now + SHARE * seconds, now + seconds, study, folder, budget.of(goal))
 
 
 class Search:
@@ -78,7 +93,9 @@ class Search:
         url = effort.study
         self.shared = not url.startswith("sqlite")
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        name = f"{goal.name}-{_fingerprint(goal, gallery, effort.budget)}"
+        # What a trial's figures depend on; another budget only asks for another order.
+        facts = msgspec.json.encode([space, goal.data.seed, gallery.digest, effort.budget])
+        name = f"{goal.name}-{hashlib.sha256(facts).hexdigest()[:12]}"
         try:
             storage = _shared(url) if self.shared else RDBStorage(url)
             self.study = optuna.create_study(storage=storage, study_name=name, directions=_SOUGHT, load_if_exists=True)
@@ -166,10 +183,10 @@ class Search:
         return self.space.design(values["detector"], _numbers(values["blocks"]), values["input"], values["rank"])
 
 
-def beside(out: Path, name: str) -> str:
-    """URL of the database in the folder `out`, which is made if need be."""
-    out.mkdir(parents=True, exist_ok=True)
-    return f"sqlite:///{out.resolve()}/{name}.study.db"
+def within(folder: Path) -> str:
+    """URL of the database in that folder, which is made if need be."""
+    folder.mkdir(parents=True, exist_ok=True)
+    return f"sqlite:///{folder.resolve()}/study.db"
 
 
 def _shared(url: str) -> RDBStorage:
@@ -183,14 +200,6 @@ def _shared(url: str) -> RDBStorage:
             grace_period=GRACE_SECONDS,
             heartbeat_stale_trial_callback=again,
         )
-
-
-def _fingerprint(goal: Goal, gallery: Gallery, budget: Budget) -> str:
-    """Of all that a trial's figures depend on."""
-    digest = hashlib.sha256(msgspec.json.encode([goal.model, goal.data.seed, gallery.size, budget]))
-    for image in gallery.spoilt.images:
-        digest.update(image.tobytes())
-    return digest.hexdigest()[:12]
 
 
 def _told(trial: FrozenTrial) -> Trial:

@@ -25,7 +25,7 @@ import torch
 
 from vedette.runtime.accuracy import auroc
 
-from . import design
+from . import backbone, design
 from .budget import Budget
 from .design import Design
 from .gallery import Features, Gallery
@@ -137,7 +137,7 @@ def _trial(one: Design, features: Features, folds: np.ndarray[tuple[int], np.dty
     order = sorted(set(features.kinds))
     judged = torch.tensor([(order.index(kind) + fold) % 2 == 0 for kind in features.kinds])
 
-    detector = one.load()
+    detector = one.load(backbone.load(one.blocks))
     learn = ~apart & ~judged
     detector.fit(
         [features.good[block][~held].float() for block in one.blocks],

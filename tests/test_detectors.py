@@ -50,7 +50,7 @@ def seen(shown):
 
 @pytest.fixture(scope="module", params=DETECTORS)
 def fitted(request, shown, seen):
-    detector = detectors.load(request.param, BLOCKS, SIZE)
+    detector = detectors.load(request.param, backbone.load(BLOCKS), SIZE)
     detector.fit(seen[0], seen[1], torch.from_numpy(shown[1].masks))
     return detector
 
@@ -113,7 +113,7 @@ def torch_features(detector, images):
 
 def test_what_it_costs_is_known_before_it_is_fitted():
     for name in DETECTORS:
-        detector = detectors.load(name, BLOCKS, SIZE)
+        detector = detectors.load(name, backbone.load(BLOCKS), SIZE)
         graph = onnx.shape_inference.infer_shapes(to_onnx(detector, SIZE)).graph
         shapes = {value.name: [d.dim_value for d in value.type.tensor_type.shape.dim] for value in graph.value_info}
         shapes |= {value.name: [d.dim_value for d in value.type.tensor_type.shape.dim] for value in graph.output}
@@ -214,7 +214,8 @@ def test_few_images_leave_out_what_needs_many():
 
 @pytest.mark.parametrize("rank", [1, 8, 64, 500])
 def test_a_rank_keeps_the_directions_that_vary_least(rank, seen):
-    detector, whole = detectors.load("padim", BLOCKS, SIZE, rank), detectors.load("padim", BLOCKS, SIZE)
+    network = backbone.load(BLOCKS)
+    detector, whole = detectors.load("padim", network, SIZE, rank), detectors.load("padim", network, SIZE)
     for each in (detector, whole):
         each.fit(seen[0], seen[1], torch.zeros(1))
     kept = detector.join(seen[0])
@@ -239,7 +240,7 @@ def test_a_trial_judges_by_what_it_did_not_fit(shown, seen):
     designs = [each.design for each in selection.candidates(Model(blocks=BLOCKS, input=SIZE), 100)]
     tried = {one.detector: selection.worth(one, looked_at, groups) for one in designs}
     assert all(0.5 < worth <= 1 for worth in tried.values())
-    alone = detectors.load("padim", BLOCKS, SIZE)
+    alone = detectors.load("padim", backbone.load(BLOCKS), SIZE)
     alone.fit(seen[0], seen[1], looked_at.masks)
     with torch.inference_mode():
         flattered = auroc(alone(seen[0])[1].numpy(), alone(seen[1])[1].numpy())

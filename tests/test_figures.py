@@ -14,7 +14,7 @@ from hypothesis.extra import numpy as hnp
 from onnx import TensorProto, helper, numpy_helper
 from scipy import ndimage
 
-from vedette.compress import detectors, localisation
+from vedette.compress import backbone, detectors, localisation
 from vedette.compress.aupro import aupro, regions
 from vedette.compress.dataset import Split
 from vedette.compress.goal import Data, Device, Goal, Wish
@@ -161,7 +161,7 @@ def test_no_score_is_clamped(built):
     model = onnx.load(built.report.with_name("weave.float.onnx"))
     reach = bounds(model, "score")
     measured = built.manifest.measured
-    detector = detectors.load(measured["detector"], measured["blocks"], built.manifest.input.width)
+    detector = detectors.load(measured["detector"], backbone.load(measured["blocks"]), built.manifest.input.width)
     for name in ("map", "score"):
         output = built.manifest.output(name)
         assert output.scale * (255 - output.zero_point) >= reach[name][1] - 1e-3

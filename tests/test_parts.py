@@ -301,5 +301,5 @@ def test_the_backbone_says_what_its_features_are():
 
 def test_an_unknown_part_is_refused_with_the_known_ones():
     with pytest.raises(ConfigProblem, match=r"model\.detector: unknown 'x'") as caught:
-        detectors.load("x", (4,), 96)
+        detectors.load("x", backbone.load((4,)), 96)
     assert "padim" in caught.value.hint

@@ -46,7 +46,8 @@ def gallery_of(product: Path) -> Gallery:
 
 def searched(gallery, url, seconds=300.0, say=lambda _: None):
     goal = msgspec.structs.replace(goals.read(gallery.images.fit[0].parent.parent / "goal.toml"), name="small")
-    effort = Effort(time.monotonic() + seconds, url, Budget(macs=20e6))
+    until = time.monotonic() + seconds
+    effort = Effort(until, until, url, Path(), Budget(macs=20e6))
     return Search(goal, SMALL, gallery, effort, say).run()
 
 
@@ -58,7 +59,7 @@ def gallery(product):
 @pytest.fixture(scope="module")
 def whole(gallery, tmp_path_factory):
     """A search that nothing interrupted."""
-    return searched(gallery, search.beside(tmp_path_factory.mktemp("whole"), "small"))
+    return searched(gallery, search.within(tmp_path_factory.mktemp("whole")))
 
 
 def test_a_small_space_is_searched_whole_and_nothing_twice(whole):
@@ -83,7 +84,7 @@ def test_what_may_win_is_tried_first(whole):
 def test_a_search_that_was_killed_goes_on_as_if_nothing_had_been(product, whole, tmp_path):
     script = tmp_path / "script.py"
     script.write_text(SCRIPT.format(tests=str(Path(__file__).parent)))
-    command = [sys.executable, str(script), str(product), search.beside(tmp_path, "small")]
+    command = [sys.executable, str(script), str(product), search.within(tmp_path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         for _ in range(3):
             assert process.stdout.readline()
@@ -94,7 +95,7 @@ def test_a_search_that_was_killed_goes_on_as_if_nothing_had_been(product, whole,
 
 
 def test_time_that_is_up_ends_it(gallery, tmp_path):
-    assert searched(gallery, search.beside(tmp_path, "small"), seconds=0) == []
+    assert searched(gallery, search.within(tmp_path), seconds=0) == []
 
 
 def test_no_database_is_an_error_with_a_remedy(gallery, tmp_path):

@@ -14,6 +14,8 @@ from vedette.runtime.commands.progress import track
 
 from . import screen
 
+DAY = 86_400.0
+
 
 class Duration(click.ParamType[float]):
     """`90s`, `30m` or `2h`, as seconds."""
@@ -29,22 +31,41 @@ class Duration(click.ParamType[float]):
 
 @click.command()
 @click.argument("goal", type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for the bundle and the report.")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder for the bundle and the report.")
 @click.option(
     "--key", type=click.Path(path_type=Path), help="Signs the bundle. [default: this user's own, made when missing]"
 )
 @click.option("--time", "seconds", type=Duration(), help="Search for the best design for so long: 90s, 30m, 2h.")
 @click.option("--study", metavar="URL", help="Database of the search, which others may share. [default: a file in OUT]")
+@click.option("--worker", is_flag=True, help="Only take part in the search that --study keeps; writes nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
-def build(goal: Path, out: Path, key: Path | None, seconds: float | None, study: str | None, as_json: bool) -> None:
+def build(
+    goal: Path,
+    out: Path | None,
+    key: Path | None,
+    seconds: float | None,
+    study: str | None,
+    worker: bool,
+    as_json: bool,
+) -> None:
     """Make a bundle from the images and the goal in the file GOAL.
 
-    Exits 1 where the goal is missed; the bundle is written all the same and says so.
+    Exits 1 where the goal is missed; the bundle is written all the same and says so. A search that was interrupted goes
+    on where it was when the same command is given again.
     """
     from .. import build as workshop
     from .. import goal as goals
 
     goals.read(goal)  # a wrong goal file is said before anything heavy is loaded
+    if worker:
+        if study is None:
+            raise click.UsageError("--worker needs --study: the database of the search that it takes part in")
+        workshop.work(goal, study, DAY if seconds is None else seconds, track, screen.say)
+        return
+    if out is None:
+        raise click.UsageError("--out is missing: the folder for the bundle and the report")
+    if study is not None and seconds is None:
+        raise click.UsageError("--study needs --time: how long to search")
     private = keys.read_private(key) if key else own_key()
     built = workshop.build(goal, out, private, track, screen.say, seconds, study)
     if as_json:

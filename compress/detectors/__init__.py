@@ -9,7 +9,6 @@ from torch import Tensor
 
 from vedette.runtime.parts import choose
 
-from .. import backbone
 from ..backbone import Backbone
 
 DETECTORS = {
@@ -40,12 +39,12 @@ class Detector(Protocol):
         """Features -> `map` N x 1 x H/8 x W/8 and `score` N."""
 
 
-def load(name: str, blocks: Sequence[int], size: int, rank: int | None = None) -> Detector:
-    """The detector of that name over those blocks of the backbone, for images of size x size, not fitted yet.
+def load(name: str, network: Backbone, size: int, rank: int | None = None) -> Detector:
+    """The detector of that name over all that `network` taps, for images of size x size, not fitted yet.
 
     Args:
         name: in `DETECTORS`
-        blocks: of the backbone, whose features it looks at
+        network: whose features it looks at
         size: pixels
         rank: of PaDiM alone: how many directions count; None: all
 
@@ -53,7 +52,6 @@ def load(name: str, blocks: Sequence[int], size: int, rank: int | None = None) -
         ConfigProblem: there is no such detector.
     """
     part = choose(__package__, DETECTORS, name, "model.detector")
-    network = backbone.load(blocks)
     detector: Detector = part(network, size) if rank is None else part(network, size, rank)
     return detector
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +12,11 @@ import onnx
 
 from vedette.runtime.verify import Track
 
-from .. import budget, finals, fitting, localisation, measure, pareto, selection, threshold
+from .. import budget, fitting, localisation, measure, pareto, selection, threshold
 from ..candidate import INT8_ONNX, Candidate
 from ..dataset import Split, audited
 from ..design import INPUT, Space
-from ..finals import Final
+from ..finals import Finals
 from ..gallery import Gallery
 from ..goal import Goal
 from ..measure import Seen
@@ -38,7 +38,7 @@ class Anomaly:
         self.size = goal.model.input or INPUT
         self.trials: list[Trial] = []
         self.what = "a detector" if goal.model.detector == "auto" else goal.model.detector
-        self.finals: list[Final] = []
+        self.finals: list[Trial] = []
 
     def divide(self, base: Path, track: Track, say: Callable[[str], None]) -> Split:
         images = audited(self.goal.data, base, track, say)
@@ -52,15 +52,15 @@ class Anomaly:
     def fit(
         self, images: Split, effort: Effort | None, track: Track, say: Callable[[str], None]
     ) -> tuple[onnx.ModelProto, onnx.ModelProto]:
-        goal, count = self.goal, len(images.fit)
-        self.trials, space = selection.candidates(goal.model, count), Space.of(goal.model, count)
-        blocks = [*(trial.design.blocks for trial in self.trials), *(space.blocks if effort else ())]
-        gallery = Gallery(images, self.size, itertools.chain(*blocks), goal.data.seed, track)
+        goal = self.goal
         if effort is not None:
-            self.trials = Search(goal, space, gallery, effort, say).run()
-            self.finals = finals.build(goal, selection.leading(self.trials, effort.budget), images, gallery, track, say)
-            self.chosen, fitted = finals.best(self.finals, budget.of(goal, margin=0))
+            gallery = self.search(images, effort, track, say)
+            finals = Finals(goal, images, gallery, effort, track, say)
+            self.chosen, fitted = finals.run(self.trials)
+            self.finals = [final.trial for final in finals.built]
         else:
+            self.trials = selection.candidates(goal.model, len(images.fit))
+            gallery = self._gallery(images, [trial.design.blocks for trial in self.trials], track)
             if len(self.trials) > 1:
                 self.trials = selection.tried(track(self.trials, "trying detectors"), gallery)
             self.chosen = selection.best(self.trials)
@@ -68,6 +68,15 @@ class Anomaly:
         if len(self.trials) > 1:
             say(f"chose {self.chosen.design}")
         return fitted.float_model, fitted.int8_model
+
+    def search(self, images: Split, effort: Effort, track: Track, say: Callable[[str], None]) -> Gallery:
+        space = Space.of(self.goal.model, len(images.fit))
+        gallery = self._gallery(images, space.blocks, track)
+        self.trials = Search(self.goal, space, gallery, effort, say).run()
+        return gallery
+
+    def _gallery(self, images: Split, blocks: Iterable[tuple[int, ...]], track: Track) -> Gallery:
+        return Gallery(images, self.size, itertools.chain(*blocks), self.goal.data.seed, track)
 
     def draw(self, candidate: Candidate, images: Split) -> Threshold:
         held_out = measure.see(candidate.runners[INT8_ONNX], images.threshold)
@@ -89,7 +98,7 @@ class Anomaly:
             "macs": self.chosen.macs,
             "speedup": budget.REFERENCE.cost().macs / self.chosen.macs,
             "trials": msgspec.to_builtins(self.trials),
-            "finals": msgspec.to_builtins([final.trial for final in self.finals]),
+            "finals": msgspec.to_builtins(self.finals),
         }
 
     def settings(self, _images: Split, line: Threshold) -> dict[str, Any]:
@@ -99,6 +108,5 @@ class Anomaly:
         return [*images.test[:_EXAMPLES], *images.defect[:_EXAMPLES]]
 
     def evidence(self, images: Split, seen: dict[str, tuple[Seen, Seen]], line: Threshold) -> dict[str, Any]:
-        built = [final.trial for final in self.finals]
-        designs = pareto.evidence(self.trials, built, self.chosen, budget.of(self.goal, margin=0))
+        designs = pareto.evidence(self.trials, self.finals, self.chosen, budget.of(self.goal, margin=0))
         return anomaly_report.evidence(images, seen, line) | {"designs": designs}

@@ -62,11 +62,9 @@ class Classify:
         return {part: getattr(images, part) for part in ("fit", "calibrate", "threshold", "test")}
 
     def fit(
-        self, images: Labelled, effort: Effort | None, track: Track, say: Callable[[str], None]
+        self, images: Labelled, _effort: Effort | None, track: Track, _say: Callable[[str], None]
     ) -> tuple[onnx.ModelProto, onnx.ModelProto]:
         goal, size = self.goal, self.size
-        if effort is not None:
-            say("a classifier is not searched for: it is built as the goal file has it")
         classifier = Classifier(backbone.load(BLOCKS), len(images.classes), size)
         tune(classifier, images, self.spec, goal.augment or Augment(), goal.model.epochs, goal.data.seed, track)
         float_model = to_onnx(classifier, size, OUTPUTS)
