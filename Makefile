@@ -6,7 +6,7 @@ PIP_ARGS ?=
 BENCH_ARGS ?=
 PIP = .venv/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS)
 
-.PHONY: demo test wheel bench-accuracy clean
+.PHONY: demo test wheel bench-accuracy count-arm64 fit-costs clean
 
 demo: .venv/demo
 	.venv/bin/vedette demo --out build/demo
@@ -31,6 +31,23 @@ build/bench/anomalib-venv/ready:
 	$(PEER_PIP) --no-deps torchvision==0.28.0
 	$(PEER_PIP) anomalib==2.7.0 onnx==1.23.2 onnxruntime==1.32.0
 	touch $@
+
+# Instructions of one inference on emulated Arm cores: make count-arm64 MODELS="a.onnx b.tflite" COUNT_ARGS="--core cortex-a72".
+# The first time it makes build/arm64, which needs root and: apt-get install mmdebstrap qemu-user gcc
+ARM64 = build/arm64
+COUNT_ARGS ?=
+count-arm64: .venv/dev $(ARM64)/counter.so
+	@test -n "$(MODELS)" || { echo 'say which: make count-arm64 MODELS="model.onnx model.tflite"' >&2; exit 2; }
+	.venv/bin/python tests/bench/arm64/count.py $(COUNT_ARGS) $(ARM64) $(MODELS)
+
+$(ARM64)/counter.so: tests/bench/arm64/setup tests/bench/arm64/counter.c
+	tests/bench/arm64/setup $(ARM64)
+
+# The costs in devices/profiles, anew (docs/devices.md): an hour of emulation.
+fit-costs: .venv/dev $(ARM64)/counter.so
+	OMP_NUM_THREADS=1 .venv/bin/python tests/bench/arm64/graphs.py build/graphs
+	.venv/bin/python tests/bench/arm64/count.py $(ARM64) build/graphs/*.onnx build/graphs/*.tflite > build/counts.jsonl
+	.venv/bin/python tests/bench/arm64/fit.py build/graphs build/counts.jsonl --write
 
 clean:
 	rm -rf .venv .typing build dist *.egg-info

@@ -5,10 +5,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib.resources import files
 from typing import Any
 
 import msgspec
+
+from .cost import CostModel, Prediction, Speed, Work
 
 
 class DeviceProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -28,6 +31,27 @@ class DeviceProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Instructions that matter for integer arithmetic: `asimddp` (Arm dot product), `avx512_vnni`, `avx_vnni`, …"""
     source: str = ""
     """Where the facts were read."""
+    clock_mhz: int | None = None
+    """The highest that the maker promises, unless `source` says otherwise."""
+    speed: Speed | None = None
+    """None: nothing is known of how fast it finishes instructions, so there are no milliseconds."""
+    costs: dict[str, CostModel] = {}
+    """Back end -> what models cost in it, on one thread."""
+
+    def predict(self, backend: str, works: Sequence[Work]) -> Prediction | None:
+        """What one inference that is this work costs; None where the profile does not know its back end or kind."""
+        if backend not in self.costs:
+            return None
+        model = self.costs[backend]
+        try:
+            count, spread = model.instructions(works), model.spread(works)
+        except KeyError:
+            return None
+        low, high = count / (1 + spread), count / (1 - spread)
+        if self.speed is None:
+            return Prediction(count, low, high, "predicted from counts")
+        ms = count / self.speed.typical / 1e3, low / self.speed.high / 1e3, high / self.speed.low / 1e3
+        return Prediction(count, low, high, "predicted from counts", *ms)
 
 
 def names() -> list[str]:

@@ -1,0 +1,172 @@
+"""What operators cost on a kind of machine, in instructions: a small linear model per kind of operator.
+
+    instructions = per_run + sum over operators (per_mac * macs + per_read * reads + per_write * elements
+                                                 + per_weight * weights + per_place * places + per_node)
+
+The numbers were fitted to instructions counted under emulation (tests/bench/arm64), per back end and precision, for one
+thread. Integer kernels work on whole tiles of channels, so a ragged width costs what the next full tile costs: widths
+are rounded up before they are multiplied.
+
+Counts are exact; what is not in them is time. How many instructions a core finishes in a second depends on what they
+wait for, and that no emulation tells: `Speed` holds what was published or measured, as a range.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Literal
+
+import msgspec
+
+Precision = Literal["int8", "float32"]
+
+Kind = Literal[
+    "stem",  # convolution of the image: at most 4 channels in
+    "pointwise",  # 1 x 1 convolution, fully connected
+    "dense",  # k x k convolution over all channels
+    "depthwise-1",  # convolution of each channel by itself: 1 x 1, a gain and an offset
+    "depthwise-3",  # up to 3 x 3
+    "depthwise-3-strided",
+    "depthwise-5",  # up to 5 x 5
+    "depthwise-5-strided",
+    "depthwise-ragged",  # up to 5 x 5, channels no multiple of 8
+    "whole",  # the same, larger: a mean over the whole map
+    "elementwise",  # Add, Mul, Clip, …
+    "change",  # between float and integers
+    "copy",  # Concat, Transpose, Pad, …
+    "resize",
+    "reduce",  # ReduceMax, pools
+]
+
+Origin = Literal["measured there", "predicted from a measurement there", "predicted from counts", "measured here"]
+"""Where a figure comes from: the device itself, another bundle on the device, emulation, or this machine."""
+
+
+class Work(msgspec.Struct, frozen=True):
+    """What one operator has to do, for one image.
+
+    A convolution is a product of matrices, places x (taps * inputs) by (taps * inputs) x outputs; what multiplies
+    nothing has no taps.
+    """
+
+    kind: Kind
+    precision: Precision
+    places: int
+    """Positions of the output: height times width."""
+    outputs: int
+    """Channels."""
+    inputs: int = 0
+    """Channels that each output is made of; 1 where each channel stands by itself."""
+    taps: int = 0
+    """Places of the input that each output is made of."""
+    reads: int = 0
+    """Elements that are gathered: the patches of a convolution, else the input."""
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates."""
+        return self.places * self.taps * self.inputs * self.outputs
+
+    @property
+    def elements(self) -> int:
+        """Elements that come out."""
+        return self.places * self.outputs
+
+
+class Tile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Channels that are worked on at a time."""
+
+    inputs: int = 1
+    outputs: int = 1
+
+    def amounts(self, work: Work) -> tuple[int, ...]:
+        """What each coefficient of `Cost` is multiplied by, in their order, at full tiles."""
+        outputs = _up(work.outputs, self.outputs)
+        inputs = _up(work.inputs, self.inputs) if work.inputs > 1 else work.inputs
+        weights = work.taps * inputs * outputs
+        return weights * work.places, work.reads, outputs * work.places, weights, work.places, 1
+
+
+class Cost(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Instructions of one kind of operator."""
+
+    per_mac: float = 0.0
+    per_read: float = 0.0
+    per_write: float = 0.0
+    per_weight: float = 0.0
+    per_place: float = 0.0
+    per_node: float = 0.0
+
+
+class Costs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Instructions of the operators of one precision."""
+
+    kinds: dict[str, Cost]
+    error_median: float
+    """Share by which predictions of models that nothing was fitted to were off."""
+    error_worst: float
+    spread: float
+    """The worst of those and of the networks that were fitted to: by so much a prediction may be off."""
+    tile: Tile = Tile()
+
+
+class CostModel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What models cost in one back end."""
+
+    per_run: float
+    """Of one inference whatever it holds: the way through the library."""
+    precisions: dict[Precision, Costs]
+    source: str
+    """What was counted, in which version of the back end."""
+
+    def instructions(self, works: Iterable[Work]) -> float:
+        """Of one image.
+
+        Raises:
+            KeyError: nothing is known of a kind or a precision among them.
+        """
+        total = self.per_run
+        for work in works:
+            costs = self.precisions[work.precision]
+            cost = costs.kinds[work.kind]
+            prices = msgspec.structs.astuple(cost)
+            total += sum(price * amount for price, amount in zip(prices, costs.tile.amounts(work), strict=True))
+        return total
+
+    def spread(self, works: Iterable[Work]) -> float:
+        """By how large a share a prediction for such work may be off."""
+        return max((self.precisions[each].spread for each in {work.precision for work in works}), default=0.0)
+
+
+class Speed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Million instructions that one core finishes in a second, running such models."""
+
+    low: float
+    high: float
+    typical: float
+    source: str
+    """Where they were read, and what they are worth."""
+
+
+class Prediction(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What one inference costs on a device, model only: preprocessing is not in it."""
+
+    instructions: float
+    instructions_low: float
+    instructions_high: float
+    """By the spread of the cost model."""
+    origin: Origin
+    ms: float | None = None
+    """None: nothing is known of how fast the device finishes instructions."""
+    ms_low: float | None = None
+    ms_high: float | None = None
+
+    def __str__(self) -> str:
+        text = f"{self.origin}: {self.instructions / 1e6:,.1f} million instructions"
+        if self.ms is None:
+            return text
+        return f"{text}, {self.ms:.3g} ms ({self.ms_low:.3g} … {self.ms_high:.3g})"
+
+
+def _up(width: int, multiple: int) -> int:
+    return -(-width // multiple) * multiple

@@ -1,0 +1,146 @@
+"""What a model costs on a device: the work in its graph, and the predictions that the profiles make of it."""
+
+from __future__ import annotations
+
+import msgspec
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from vedette import devices
+from vedette.compress import backbone, cost, work
+from vedette.compress.detectors.padim import Padim
+from vedette.compress.export import to_onnx
+from vedette.devices.cost import Cost, CostModel, Costs, Speed, Tile, Work
+from vedette.runtime.manifest import ONNX
+
+COUNTED = ("pi4", "pi5")
+
+
+@pytest.fixture(scope="module")
+def graphs(built, bundle):
+    """Of the product: float, and int8."""
+    stem = built.bundle.name.removesuffix(".vedette")
+    return onnx.load(built.bundle.with_name(f"{stem}.float.onnx")), onnx.load_from_string(bundle.model(ONNX))
+
+
+def convolution(channels, kernel=1, group=1, size=8, clip=True, stride=1):
+    """A float graph: one convolution, perhaps clipped."""
+    rng = np.random.default_rng(0)
+    weight = rng.normal(size=(channels, channels // group, kernel, kernel)).astype(np.float32)
+    constants = [numpy_helper.from_array(value, name) for name, value in (("w", weight), ("low", np.float32(0)))]
+    form = {"kernel_shape": [kernel] * 2, "group": group, "pads": [kernel // 2] * 4, "strides": [stride] * 2}
+    nodes = [helper.make_node("Conv", ["x", "w"], ["y"], **form)]
+    if clip:
+        nodes.append(helper.make_node("Clip", ["y", "low"], ["z"]))
+    shape = [1, channels, size, size]
+    ends = [helper.make_tensor_value_info(nodes[-1].output[0], TensorProto.FLOAT, None)]
+    graph = helper.make_graph(
+        nodes, "one", [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)], ends, constants
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)])
+
+
+def test_the_work_of_a_convolution():
+    (found,) = work.of(convolution(16, 3, stride=2))
+    assert (found.kind, found.precision) == ("dense", "float32")
+    assert found.macs == 4 * 4 * 9 * 16 * 16
+    assert found.elements == 4 * 4 * 16
+    assert found.reads == 4 * 4 * 9 * 16, "the patches that are gathered"
+
+
+@pytest.mark.parametrize(
+    ("channels", "kernel", "stride", "kind"),
+    [
+        (16, 3, 1, "depthwise-3"),
+        (16, 3, 2, "depthwise-3-strided"),
+        (16, 5, 1, "depthwise-5"),
+        (16, 1, 1, "depthwise-1"),
+        (18, 3, 1, "depthwise-ragged"),
+        (16, 7, 1, "whole"),
+    ],
+)
+def test_kinds_of_depthwise_convolutions(channels, kernel, stride, kind):
+    (found,) = work.of(convolution(channels, kernel, group=channels, stride=stride))
+    assert found.kind == kind
+    assert found.macs == (8 // stride) ** 2 * kernel**2 * channels
+
+
+def test_macs_are_those_of_the_network(graphs):
+    network = backbone.Backbone((2, 4)).eval()
+    detector = Padim(network, 96)
+    assert work.macs(to_onnx(detector, 96)) == cost.macs(detector, 96)
+
+
+@pytest.mark.parametrize("backend", ["onnx", "tflite"])
+def test_an_int8_model_is_predicted_before_it_is_quantised(graphs, backend):
+    """The float graph, taken as int8, is the same work as the int8 graph, and costs the same."""
+    real, integers = graphs
+    assert work.macs(real) == work.macs(integers)
+    for name in COUNTED:
+        profile = devices.load(name)
+        before = work.predict(profile, real, backend, "int8")
+        after = work.predict(profile, integers, backend)
+        assert before.instructions == pytest.approx(after.instructions, rel=0.02)
+        assert {each.precision for each in work.of(integers, "tflite")} == {"int8"}
+
+
+def test_int8_pays_where_there_are_dot_products(graphs):
+    """An A76 has them and an A72 has not; so it was counted on every model that was (docs/devices.md)."""
+    real, integers = graphs
+    ratio = {}
+    for name in ("pi4", "pi5"):
+        profile = devices.load(name)
+        float32, int8 = (work.predict(profile, graph, "onnx").instructions for graph in (real, integers))
+        ratio[name] = float32 / int8
+    assert 1.2 < ratio["pi4"] < 3
+    assert ratio["pi4"] * 1.4 < ratio["pi5"]
+
+
+def test_a_ragged_width_costs_what_the_next_full_one_does():
+    profile = devices.load("pi5")
+    ragged, full = (work.predict(profile, convolution(width), "tflite", "int8").instructions for width in (57, 64))
+    assert 0.97 * full < ragged <= full
+
+
+def test_milliseconds_only_where_a_speed_is_known(graphs):
+    pi4, pi5 = (work.predict(devices.load(name), graphs[1], "tflite") for name in ("pi4", "pi5"))
+    assert pi4.origin == pi5.origin == "predicted from counts"
+    assert pi4.ms_low < pi4.ms < pi4.ms_high
+    assert pi5.ms is None
+    assert "million instructions" in str(pi5)
+    assert " ms" not in str(pi5)
+
+
+def test_nothing_is_predicted_where_nothing_is_known(graphs):
+    assert work.predict(devices.load("n100"), graphs[1], "onnx") is None
+    assert work.predict(devices.load("host"), graphs[1], "onnx") is None
+    assert work.predict(devices.load("pi4"), graphs[0], "tflite") is None, "no float model was counted in LiteRT"
+
+
+@pytest.mark.parametrize("name", COUNTED)
+def test_profiles_say_how_far_off_they_are(name):
+    profile = devices.load(name)
+    assert {"onnx", "tflite"} == set(profile.costs)
+    for model in profile.costs.values():
+        assert "counted" in model.source
+        for costs in model.precisions.values():
+            assert 0 < costs.error_median <= costs.error_worst <= costs.spread < 0.2
+
+
+def test_instructions_are_the_sum_that_is_promised():
+    costs = Costs({"pointwise": Cost(2, 3, 5, 7, 11, 13)}, 0.01, 0.02, 0.25, Tile(4, 8))
+    model = CostModel(100.0, {"int8": costs}, "made up")
+    one = Work("pointwise", "int8", places=10, outputs=9, inputs=5, taps=1, reads=50)
+    expected = 100 + 2 * 10 * 8 * 16 + 3 * 50 + 5 * 10 * 16 + 7 * 8 * 16 + 11 * 10 + 13
+    assert model.instructions([one]) == expected
+    profile = msgspec.structs.replace(
+        devices.load("pi5"), costs={"onnx": model}, speed=Speed(low=500, high=2000, typical=1000, source="made up")
+    )
+    found = profile.predict("onnx", [one])
+    assert found.instructions_low == expected / 1.25
+    assert found.instructions_high == expected / 0.75
+    assert found.ms == pytest.approx(expected / 1e6)
+    assert found.ms_low == pytest.approx(expected / 1.25 / 2e6)
+    assert found.ms_high == pytest.approx(expected / 0.75 / 0.5e6)
