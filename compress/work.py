@@ -11,6 +11,7 @@ convolution or an addition costs nothing, and everything else costs what its kin
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from math import prod
 from typing import Any
 
@@ -51,15 +52,25 @@ def predict(
 def of(graph: onnx.ModelProto, backend: str = "onnx", precision: Precision | None = None) -> list[Work]:
     """The work of each operator, in the order of the graph; the arguments are those of `predict`."""
     reader = _Reader(graph, backend)
-    works = []
-    for node in reader.nodes:
-        if (work := reader.work(node)) is None:
-            continue
-        if precision == "int8" and backend == "onnx" and node.op_type.startswith("Reduce"):
-            works += [reader.change(node.input[0]), work, reader.change(node.output[0])]
+    works = [work for node in reader.nodes if (work := reader.work(node)) is not None]
+    if precision is None:
+        return works
+    works = [msgspec.structs.replace(work, precision=precision) for work in works]
+    return of_backend(works, backend) if precision == "int8" else works
+
+
+def of_backend(works: Iterable[Work], backend: str) -> list[Work]:
+    """The work of integer operators in a back end: ONNX Runtime reduces in float, with a change before and after."""
+    found: list[Work] = []
+    for work in works:
+        if backend == "onnx" and work.kind == "reduce":
+            before = work.reads // work.elements  # elements that each element of the result is made of
+            change = Work("change", "int8", work.places, work.outputs, reads=work.elements)
+            entry = msgspec.structs.replace(change, outputs=before * work.outputs, reads=work.reads)
+            found += [entry, msgspec.structs.replace(work, precision="float32"), change]
         else:
-            works.append(work if precision is None else msgspec.structs.replace(work, precision=precision))
-    return works
+            found.append(work)
+    return found
 
 
 def macs(graph: onnx.ModelProto) -> int:
@@ -112,11 +123,6 @@ class _Reader:
         channels, places = _parted(self.shapes[node.output[0]])
         return Work(kind, precision, places, channels, reads=sum(prod(self.shapes[name]) for name in data))
 
-    def change(self, name: str) -> Work:
-        """The change of a tensor to the other precision."""
-        channels, places = _parted(self.shapes[name])
-        return Work("change", "int8", places, channels, reads=channels * places)
-
     def _product(self, node: onnx.NodeProto, precision: Precision, shape: tuple[int, ...]) -> Work:
         source = self.shapes[node.input[0]]
         if node.op_type != "Conv":
@@ -127,7 +133,7 @@ class _Reader:
         inputs, taps = weight[1], prod(weight[2:])
         if inputs == 1 and _attribute(node, "group", 1) > 1:
             strides = _attribute(node, "strides", [1])
-            return Work(_depthwise(outputs, taps, max(strides)), precision, places, outputs, 1, taps, prod(source))
+            return Work(depthwise(outputs, taps, max(strides)), precision, places, outputs, 1, taps, prod(source))
         kind: Kind = "pointwise" if taps == 1 else "stem" if source[1] <= 4 else "dense"
         return Work(kind, precision, places, outputs, inputs, taps, places * taps * inputs)
 
@@ -163,7 +169,8 @@ class _Reader:
         return alone and maker is not None and maker.op_type in ("Conv", "Add", "Gemm")
 
 
-def _depthwise(channels: int, taps: int, stride: int) -> Kind:
+def depthwise(channels: int, taps: int, stride: int) -> Kind:
+    """The kind of a depthwise convolution of so many taps."""
     if taps > 25:
         return "whole"
     if channels % 8:
