@@ -15,7 +15,7 @@ from vedette.compress.export import to_onnx
 from vedette.devices.cost import Cost, CostModel, Costs, Speed, Tile, Work
 from vedette.runtime.manifest import ONNX
 
-COUNTED = ("pi4", "pi5")
+COUNTED = ("zero2w", "pi3", "pi4", "pi5", "jetson-orin-nano")
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,10 @@ import click
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from vedette.devices import DeviceProfile, decode
 from vedette.runtime import keys
 from vedette.runtime.commands.progress import track
+from vedette.runtime.problem import ConfigProblem
 
 from . import screen
 
@@ -20,8 +22,14 @@ from . import screen
 @click.option(
     "--key", type=click.Path(path_type=Path), help="Signs the bundle. [default: this user's own, made when missing]"
 )
+@click.option(
+    "--profile",
+    type=click.Path(path_type=Path),
+    help="The device as measured there: what vedette bench --json printed. [default: the goal file's device.profile]",
+)
+@click.option("--on", metavar="ssh://USER@HOST", help="A device on which the finished models are measured.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
-def build(goal: Path, out: Path, key: Path | None, as_json: bool) -> None:
+def build(goal: Path, out: Path, key: Path | None, profile: Path | None, on: str | None, as_json: bool) -> None:
     """Make a bundle from the images and the goal in the file GOAL.
 
     Exits 1 where the goal is missed; the bundle is written all the same and says so.
@@ -30,8 +38,11 @@ def build(goal: Path, out: Path, key: Path | None, as_json: bool) -> None:
     from .. import goal as goals
 
     goals.read(goal)  # a wrong goal file is said before anything heavy is loaded
+    if profile is not None and on is not None:
+        raise click.UsageError("--profile is what was measured and --on measures: give one of them")
+    device = _measured(profile) if profile else None
     private = keys.read_private(key) if key else own_key()
-    built = workshop.build(goal, out, private, track, screen.say)
+    built = workshop.build(goal, out, private, track, screen.say, device, on)
     if as_json:
         facts = {
             "bundle": str(built.bundle),
@@ -48,6 +59,14 @@ def build(goal: Path, out: Path, key: Path | None, as_json: bool) -> None:
         click.echo(f"bundle  {built.bundle}\nreport  {built.report}")
     if not built.verdict.met:
         raise SystemExit(1)
+
+
+def _measured(path: Path) -> DeviceProfile:
+    try:
+        return decode(path.read_bytes())
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
+        hint = "make it on the device with vedette bench BUNDLE --json"
+        raise ConfigProblem(f"{path}: not a measured profile ({error})", hint=hint) from None
 
 
 def own_key() -> Ed25519PrivateKey:
