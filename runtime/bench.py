@@ -82,7 +82,7 @@ def bench(path: Path, keys: Path | None, frame: tuple[int, int], threads: int, r
         )
         for name, backend in loaded.items()
     )
-    name, costs = (known.name, known.costs) if known else ("device", {})
+    name, costs = (known.name, known.costs) if known else (host.title, {})
     clock = known.clock_mhz if known else None
     return msgspec.structs.replace(host, name=name, clock_mhz=clock, costs=costs, measured=measured)
 

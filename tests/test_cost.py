@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
 import msgspec
 import numpy as np
 import onnx
@@ -15,6 +21,8 @@ from vedette.compress.export import to_onnx
 from vedette.devices.cost import Cost, CostModel, Costs, Speed, Tile, Work
 from vedette.runtime.manifest import ONNX
 
+ROOT = Path(__file__).parents[1]
+ARM64 = ROOT / "build" / "arm64"
 COUNTED = ("zero2w", "pi3", "pi4", "pi5", "jetson-orin-nano")
 
 
@@ -84,6 +92,27 @@ def test_an_int8_model_is_predicted_before_it_is_quantised(graphs, backend):
         after = work.predict(profile, integers, backend)
         assert before.instructions == pytest.approx(after.instructions, rel=0.02)
         assert {each.precision for each in work.of(integers, "tflite")} == {"int8"}
+
+
+@pytest.mark.skipif(
+    not (ARM64 / "counter.so").exists() or shutil.which("qemu-aarch64") is None,
+    reason="nothing to count with; make count-arm64 sets it up (root, mmdebstrap, qemu-user)",
+)
+def test_predictions_are_what_is_counted(bundle, graphs, tmp_path):
+    """In the emulator, on the product's own model, that nothing was fitted to."""
+    for name, member in bundle.manifest.models.items():
+        (tmp_path / f"{name}.{member.split('.')[-1]}").write_bytes(bundle.members[member])
+    cores = {"cortex-a72": "pi4", "cortex-a76": "pi5"}
+    command = [sys.executable, ROOT / "tests/bench/arm64/count.py", ARM64, *sorted(tmp_path.iterdir())]
+    for core in cores:
+        command += ["--core", core]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    counts = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(counts) == 4
+    for each in counts:
+        found = work.predict(devices.load(cores[each["core"]]), graphs[1], Path(each["model"]).stem)
+        assert found.instructions_low <= each["instructions"] <= found.instructions_high
+        assert (each["dot_products"] > 0) == (each["core"] == "cortex-a76")
 
 
 def test_int8_pays_where_there_are_dot_products(graphs):
