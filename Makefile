@@ -40,8 +40,8 @@ count-arm64: .venv/dev $(ARM64)/counter.so
 	@test -n "$(MODELS)" || { echo 'say which: make count-arm64 MODELS="model.onnx model.tflite"' >&2; exit 2; }
 	.venv/bin/python tests/bench/arm64/count.py $(COUNT_ARGS) $(ARM64) $(MODELS)
 
-$(ARM64)/counter.so: tests/bench/arm64/setup tests/bench/arm64/counter.c
-	tests/bench/arm64/setup $(ARM64)
+$(ARM64)/counter.so: tests/bench/arm64/setup tests/bench/arm64/counter.c | .venv/dev
+	PYTHON=$(CURDIR)/.venv/bin/python tests/bench/arm64/setup $(ARM64)
 
 # The costs in devices/profiles, anew (docs/devices.md): an hour of emulation.
 fit-costs: .venv/dev $(ARM64)/counter.so

@@ -1,21 +1,21 @@
-"""What a design may cost, from what the goal asks.
+"""What a design costs on the device, and what it may cost, from what the goal asks.
 
-The search must know what a design costs on the device before it is built, and builds it only if it may win. So a
-MARGIN is kept, for what is only predicted. Multiplications stand for time: an int8 one is taken to cost no more than a
-float one, which holds on every core that was counted, so a design within the budget is at least as fast as asked.
+The search must know what a design costs before it is built, and builds it only if it may win; so a MARGIN is kept, for
+what is only predicted. Where instructions were counted for the device's core they are the cost, in whichever back end
+takes fewer. Elsewhere multiplications stand for them: an int8 one is then taken to cost no more than a float one, which
+held on every core that was counted, so that what fits is at least as fast as asked.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import msgspec
 
+from vedette.devices import DeviceProfile
+from vedette.runtime.manifest import ONNX
+
+from .cost import Cost
 from .design import Design
 from .goal import Goal
-
-if TYPE_CHECKING:
-    from .selection import Trial
 
 MARGIN = 0.1  # of what is allowed
 # What a speed-up is held against: the float network with nothing taken from it, and a head that costs next to nothing.
@@ -25,19 +25,42 @@ REFERENCE = Design("padim", (2, 4, 10), rank=1)
 class Budget(msgspec.Struct, frozen=True):
     """The most that a design may cost; None: anything."""
 
-    macs: float | None = None
+    effort: float | None = None
+    """In the unit of `effort`."""
     bytes: float | None = None
 
-    def excess(self, trial: Trial) -> float:
-        """The share by which it costs too much, of whatever it exceeds most; 0 or less where it fits."""
-        pairs = ((trial.macs, self.macs), (trial.bytes, self.bytes))
-        return max((cost / most - 1 for cost, most in pairs if most is not None), default=-1.0)
+
+def effort(cost: Cost, device: DeviceProfile) -> float:
+    """Instructions of an int8 model for one image, on one thread, or multiplications; `unit` says which."""
+    counted = cost.instructions(device)
+    return float(cost.macs) if counted is None else counted
 
 
-def of(goal: Goal, margin: float = MARGIN) -> Budget:
+def unit(device: DeviceProfile) -> str:
+    """What `effort` counts, for people."""
+    if REFERENCE.cost().instructions(device) is None:
+        return "multiplications"
+    return f"instructions on a {device.cpu}, predicted from counts"
+
+
+def reference(device: DeviceProfile) -> float:
+    """The effort of the float reference, in ONNX Runtime."""
+    cost = REFERENCE.cost()
+    works = [msgspec.structs.replace(work, precision="float32") for work in cost.works]
+    predicted = device.predict(ONNX, works)
+    if cost.instructions(device) is None or predicted is None or predicted.instructions is None:
+        return float(cost.macs)
+    return predicted.instructions
+
+
+def of(goal: Goal, device: DeviceProfile, margin: float = MARGIN) -> Budget:
     """What `goal` leaves for the design, less a share of it for what is only predicted."""
-    wish, share = goal.goal, 1 - margin
+    wish, limits = goal.goal, []
+    if wish.min_speedup is not None:
+        limits.append(reference(device) / wish.min_speedup)
+    if wish.max_ms is not None and device.speed is not None and REFERENCE.cost().instructions(device) is not None:
+        limits.append(1e3 * wish.max_ms * device.speed.typical)  # million instructions a second are a thousand a ms
     return Budget(
-        macs=None if wish.min_speedup is None else share * REFERENCE.cost().macs / wish.min_speedup,
-        bytes=None if wish.max_bytes is None else share * wish.max_bytes,
+        effort=(1 - margin) * min(limits) if limits else None,
+        bytes=None if wish.max_bytes is None else (1 - margin) * wish.max_bytes,
     )

@@ -22,11 +22,13 @@ import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from numpy.typing import NDArray
 
+from vedette import devices
+from vedette.devices import DeviceProfile
 from vedette.runtime.manifest import ONNX, TFLITE, Manifest
 from vedette.runtime.problem import written_in
 from vedette.runtime.verify import Track
 
-from . import dataset, pack, report, runners, search, tasks
+from . import dataset, estimate, pack, remote, report, runners, search, tasks
 from . import goal as goals
 from . import verdict as verdicts
 from .candidate import INT8_ONNX, INT8_TFLITE, Candidate
@@ -56,6 +58,8 @@ def build(
     say: Callable[[str], None] = lambda _: None,
     seconds: float | None = None,
     study: str | None = None,
+    profile: DeviceProfile | None = None,
+    on: str | None = None,
 ) -> Built:
     """Makes `OUT/NAME.vedette`, signed with `key`, and beside it the report and the float model.
 
@@ -68,16 +72,24 @@ def build(
         seconds: that a search for the best design may take; None: only what the goal file names is tried
         study: URL of the database in which the search is kept; None: a file in OUT/NAME.work, where what a
             killed build had reached is kept too
+        profile: the device that it is for, as measured there; None: the one that the goal file names
+        on: `ssh://user@host` of a device, on which the finished models are measured; None: nowhere
 
     Raises:
         ConfigProblem: the goal file, the images or the folder `out` are not usable; nothing was written.
+        MachineProblem: the device of `on` cannot be reached, or cannot measure; nothing was written.
     """
     goal = goals.read(goal_file)
+    device = profile or devices.load(goal.device.profile)
+    if profile is not None:
+        goal = msgspec.structs.replace(goal, device=goals.Device(profile.name))
+    if on is not None:
+        remote.check(on)
     pack.check(out)
     with written_in(goal_file):
         folder = out / f"{goal.name}.work"
-        effort = None if seconds is None else Effort.of(goal, seconds, study or search.within(folder), folder)
-        task = tasks.load(goal)
+        effort = None if seconds is None else Effort.of(goal, seconds, study or search.within(folder), folder, device)
+        task = tasks.load(goal, device)
         images = task.divide(goal_file.parent, track, say)
     parts = task.parts(images)
     held_out = [*parts["test"], *parts.get("defect", [])]
@@ -96,6 +108,17 @@ def build(
         **{f"bytes_{name}": len(data) for name, data in candidate.files.items()},
         "parity_max_steps": runners.parity(candidate.backends, dataset.tensors(held_out, candidate.manifest.input)),
     }
+    models = {
+        candidate.manifest.models[ONNX]: candidate.files[INT8_ONNX],
+        candidate.manifest.models[TFLITE]: candidate.files[INT8_TFLITE],
+        **pack.golden(_golden(candidate, task.examples(images))),
+    }
+    cost = estimate.figures(candidate.files[INT8_ONNX], device, candidate.manifest)
+    if on is not None:
+        say(f"measuring on {on}")
+        device = remote.measure(on, msgspec.structs.replace(candidate.manifest, measured=cost), models, key)
+        cost = estimate.figures(candidate.files[INT8_ONNX], device, candidate.manifest)
+    measured |= cost
     verdict = verdicts.judge(goal, measured)
 
     say("packing and signing")
@@ -108,11 +131,9 @@ def build(
         unproven=verdict.unproven,
     )
     members = {
-        manifest.models[ONNX]: candidate.files[INT8_ONNX],
-        manifest.models[TFLITE]: candidate.files[INT8_TFLITE],
+        **models,
         "report.html": report.html(manifest, verdict, task.evidence(images, seen, line)),
         "report.json": report.facts(manifest, parts, images.audit, goal_file.parent),
-        **pack.golden(_golden(candidate, task.examples(images))),
     }
     manifest, data = pack.sign(manifest, members, key)
     bundle, page = out / f"{goal.name}.vedette", out / f"{goal.name}.html"
@@ -127,18 +148,22 @@ def work(
     goal_file: Path,
     study: str,
     seconds: float,
+    profile: DeviceProfile | None = None,
     track: Track = lambda items, _: items,
     say: Callable[[str], None] = lambda _: None,
 ) -> None:
     """Takes part in the search that other processes keep in the database `study`, and writes nothing else.
 
+    The goal file, the images and the device must be theirs, or it is another study.
+
     Raises:
         ConfigProblem: as `build`.
     """
     goal = goals.read(goal_file)
+    device = profile or devices.load(goal.device.profile)
     with written_in(goal_file):
-        effort = Effort.of(goal, seconds, study, goal_file.parent)
-        task = Anomaly(goal)
+        effort = Effort.of(goal, seconds, study, goal_file.parent, device)
+        task = Anomaly(goal, device)
         task.search(task.divide(goal_file.parent, track, say), effort, track, say)
 
 

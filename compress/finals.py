@@ -59,7 +59,7 @@ class Finals:
     ) -> None:
         self.goal, self.images, self.gallery, self.effort = goal, images, gallery, effort
         self.track, self.say = track, say
-        self.allowed = budget.of(goal, margin=0)
+        self.allowed = budget.of(goal, effort.device, margin=0)
         held_out = [*images.calibrate, *images.threshold]
         self.good = list(dataset.tensors(track(held_out, "reading"), input_of(gallery.size)))
         rng = np.random.default_rng(goal.data.seed + 1)
@@ -74,7 +74,7 @@ class Finals:
         whole = self.best().trial
         for kept in KEPT:
             if time.monotonic() < self.effort.end:
-                self.build(Trial.of(msgspec.structs.replace(whole.design, kept=kept), whole.auroc))
+                self.build(Trial.of(msgspec.structs.replace(whole.design, kept=kept), self.effort.device))
         return self.best()
 
     def build(self, leader: Trial) -> None:

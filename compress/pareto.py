@@ -13,26 +13,29 @@ from .selection import Trial
 LEFT, RIGHT, TOP, BOTTOM = 50.0, 620.0, 20.0, 260.0  # of the plot, in units of its drawing
 
 
-def evidence(trials: list[Trial], finals: Sequence[Trial], chosen: Trial, budget: Budget) -> dict[str, Any] | None:
+def evidence(
+    trials: list[Trial], finals: Sequence[Trial], chosen: Trial, allowed: Budget, unit: str
+) -> dict[str, Any] | None:
     """What fills designs.html; None where there was no choice.
 
     Args:
         trials: all that were tried
         finals: those that were built, with the AUROC and the bytes of their int8 files
         chosen: one of either
-        budget: what a design may cost
+        allowed: what a design may cost
+        unit: of its effort, for people
     """
     if len(trials) < 2:
         return None
     front = selection.front(trials)
     built = {final.design: final for final in finals}
-    low, high = (math.log10(pick(trial.macs for trial in trials)) for pick in (min, max))
+    low, high = (math.log10(pick(trial.effort for trial in trials)) for pick in (min, max))
     low, high = low - 0.05, high + 0.05
     worst = math.floor(20 * min(trial.auroc or 0 for trial in trials)) / 20
     best = max(1.0, worst + 0.05)
 
-    def x(macs: float) -> float:
-        return round(LEFT + (RIGHT - LEFT) * (math.log10(macs) - low) / (high - low), 1)
+    def x(effort: float) -> float:
+        return round(LEFT + (RIGHT - LEFT) * (math.log10(effort) - low) / (high - low), 1)
 
     def y(auroc: float) -> float:
         return round(BOTTOM - (BOTTOM - TOP) * (auroc - worst) / (best - worst), 1)
@@ -42,17 +45,18 @@ def evidence(trials: list[Trial], finals: Sequence[Trial], chosen: Trial, budget
     return {
         "handicap": max(selection.HANDICAP.values()),
         "finals": bool(finals),
-        "ticks": [{"x": x(macs), "text": f"{macs / 1e6:g}"} for macs in ticks],
+        "ticks": [{"x": x(effort), "text": f"{effort / 1e6:g}"} for effort in ticks],
         "levels": [{"y": y(level), "text": f"{level:.2f}"} for level in levels],
-        "limit": x(budget.macs) if budget.macs and low < math.log10(budget.macs) < high else None,
+        "unit": unit,
+        "limit": x(allowed.effort) if allowed.effort and low < math.log10(allowed.effort) < high else None,
         "points": [
             {
-                "x": x(trial.macs),
+                "x": x(trial.effort),
                 "y": y(trial.auroc or 0),
                 "front": trial in front,
                 "chosen": trial.design == chosen.design,
-                "text": f"{trial.design}: AUROC in trials {trial.auroc:.3f}, {trial.macs / 1e6:.1f} million "
-                f"multiplications, {trial.bytes:,} bytes",
+                "text": f"{trial.design}: AUROC in trials {trial.auroc:.3f}, {trial.effort / 1e6:.1f} million "
+                f"{unit.partition(',')[0]}, {trial.bytes:,} bytes",
             }
             for trial in trials
         ],
@@ -61,7 +65,7 @@ def evidence(trials: list[Trial], finals: Sequence[Trial], chosen: Trial, budget
                 "text": str(trial.design),
                 "auroc": trial.auroc,
                 "built": built[trial.design].auroc if trial.design in built else None,
-                "macs": trial.macs,
+                "effort": trial.effort,
                 "bytes": built.get(trial.design, trial).bytes,
                 "chosen": trial.design == chosen.design,
             }

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from vedette.runtime import picture
 from vedette.runtime.manifest import Manifest
 
+from . import estimate
 from .goal import FIGURES
 from .verdict import Verdict
 
@@ -34,6 +35,7 @@ def html(manifest: Manifest, verdict: Verdict, evidence: dict[str, Any]) -> byte
         "measured": manifest.measured,
         "models": MODELS,
         "figure": FIGURES[manifest.task],
+        "there": estimate.read(manifest.measured),
     }
     return template.render(**facts, **evidence).encode()
 

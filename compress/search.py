@@ -1,8 +1,8 @@
 """Which design is worth most for what it costs: searched by Optuna, with cheap trials, in one study that outlives us.
 
-A trial costs seconds, for it is told from float features that are worked out once per size (selection.py); cost is
-known without fitting anything. Three things are sought at once: that spoilt pictures are told from good ones, few
-multiplications, few bytes. NSGA-II (Deb et al., "A fast and elitist multiobjective genetic algorithm", 2002) keeps what
+A trial costs seconds, for it is told from float features that are worked out once per size (selection.py); cost on the
+device is known without fitting anything. Three things are sought at once: that spoilt pictures are told from good ones,
+little effort, few bytes. NSGA-II (Deb et al., "A fast and elitist multiobjective genetic algorithm", 2002) keeps what
 no other beats in all three; what does not fit the goal's budget counts less than anything that does.
 
 The study lies in a database: a file beside the bundle, or one that many processes share. Each step depends on nothing
@@ -25,6 +25,7 @@ from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
+from vedette.devices import DeviceProfile
 from vedette.runtime.problem import ConfigProblem, MachineProblem
 
 from . import budget, selection
@@ -37,7 +38,7 @@ from .selection import Trial
 POPULATION = 24
 PATIENCE = 60  # trials in a row without a better design that fits the budget
 REPEATS = 40  # suggestions in a row that were known already: there is nothing left to find
-_SOUGHT: list[Literal["maximize", "minimize"]] = ["maximize", "minimize", "minimize"]  # merit, MACs, bytes
+_SOUGHT: list[Literal["maximize", "minimize"]] = ["maximize", "minimize", "minimize"]  # merit, effort, bytes
 _PARAMETERS = 4
 HEARTBEAT_SECONDS, GRACE_SECONDS = 10, 60
 
@@ -56,11 +57,13 @@ class Effort(msgspec.Struct, frozen=True):
     """URL of the database: `sqlite:///PATH`, of one process alone, or `postgresql://…`, shared by many."""
     folder: Path
     """Where distillations keep how far they are."""
+    device: DeviceProfile
+    """What designs are to run on."""
     budget: Budget
-    """What a design may cost."""
+    """What they may cost there."""
 
     @classmethod
-    def of(cls, goal: Goal, seconds: float, study: str, folder: Path) -> Effort:
+    def of(cls, goal: Goal, seconds: float, study: str, folder: Path, device: DeviceProfile) -> Effort:
         """From now on.
 
         Raises:
@@ -70,7 +73,7 @@ class Effort(msgspec.Struct, frozen=True):
             hint = "leave --time out; a smaller [model] input makes it cheaper"
             raise ConfigProblem(f'task = "{goal.task}" is built as the goal file has it, not searched for', hint=hint)
         now = time.monotonic()
-        return cls(now + SHARE * seconds, now + seconds, study, folder, budget.of(goal))
+        return cls(now + SHARE * seconds, now + seconds, study, folder, device, budget.of(goal, device))
 
 
 class Search:
@@ -90,11 +93,12 @@ class Search:
     def __init__(self, goal: Goal, space: Space, gallery: Gallery, effort: Effort, say: Callable[[str], None]) -> None:
         self.space, self.gallery, self.effort, self.say = space, gallery, effort, say
         self.budget, self.seed = effort.budget, goal.data.seed
+        self.unit = budget.unit(effort.device).partition(",")[0]
         url = effort.study
         self.shared = not url.startswith("sqlite")
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         # What a trial's figures depend on; another budget only asks for another order.
-        facts = msgspec.json.encode([space, goal.data.seed, gallery.digest, effort.budget])
+        facts = msgspec.json.encode([space, goal.data.seed, gallery.digest, effort.device, effort.budget])
         name = f"{goal.name}-{hashlib.sha256(facts).hexdigest()[:12]}"
         try:
             storage = _shared(url) if self.shared else RDBStorage(url)
@@ -103,7 +107,7 @@ class Search:
             hint = "check the address after --study, that the database runs, and that its driver is installed"
             text = str(error).splitlines()[0]
             raise MachineProblem(f"no study in {url.rpartition('@')[2]}: {text}", hint=hint) from None
-        fits = {one: self.budget.excess(Trial.of(one)) <= 0 for one in space.beginnings()}
+        fits = {one: Trial.of(one, effort.device).excess(self.budget) <= 0 for one in space.beginnings()}
         self.beginnings = sorted(fits, key=fits.__getitem__, reverse=True)  # what may win comes first
         if not self.shared:  # what was under way when the only process died is begun anew
             for trial in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
@@ -139,7 +143,7 @@ class Search:
 
     def _settled(self, known: list[Trial]) -> bool:
         """The best that fits the budget was found PATIENCE trials ago."""
-        fits = [trial for trial in known if self.budget.excess(trial) <= 0]
+        fits = [trial for trial in known if trial.excess(self.budget) <= 0]
         return bool(fits) and len(known) - known.index(max(fits, key=selection.merit)) > PATIENCE
 
     def _try(self, trial: optuna.Trial) -> tuple[float, float, float]:
@@ -150,11 +154,11 @@ class Search:
             raise optuna.TrialPruned
         if known is None:
             worth = selection.worth(one, self.gallery.features(one.input), self.gallery.groups)
-            known = Trial.of(one, worth)
-            self.say(f"{one}: AUROC in trials {worth:.3f}, {known.macs / 1e6:.0f} million MACs")
+            known = Trial.of(one, self.effort.device, worth)
+            self.say(f"{one}: AUROC in trials {worth:.3f}, {known.effort / 1e6:.1f} million {self.unit}")
         trial.set_user_attr("trial", msgspec.to_builtins(known))
-        trial.set_constraint("budget", self.budget.excess(known))
-        return selection.merit(known), float(known.macs), float(known.bytes)
+        trial.set_constraint("budget", known.excess(self.budget))
+        return selection.merit(known), known.effort, float(known.bytes)
 
     def _suggested(self, trial: optuna.Trial) -> Design:
         space = self.space

@@ -23,9 +23,10 @@ import msgspec
 import numpy as np
 import torch
 
+from vedette.devices import DeviceProfile
 from vedette.runtime.accuracy import auroc
 
-from . import backbone, design
+from . import backbone, budget, design
 from .budget import Budget
 from .design import Design
 from .gallery import Features, Gallery
@@ -43,21 +44,29 @@ class Trial(msgspec.Struct, frozen=True):
     design: Design
     macs: int
     """Multiplications and additions for one image, backbone and detector."""
+    effort: float
+    """Of one image on the device: budget.py."""
     bytes: int
     """Of the int8 file, about."""
     auroc: float | None = None
     """Of spoilt against good images that it had not seen; None where there was no choice."""
 
     @classmethod
-    def of(cls, design: Design, auroc: float | None = None) -> Trial:
+    def of(cls, design: Design, device: DeviceProfile, auroc: float | None = None) -> Trial:
         """With its cost, which is known before anything is fitted."""
         cost = design.cost()
-        return cls(design, cost.macs, cost.bytes, auroc)
+        return cls(design, cost.macs, budget.effort(cost, device), cost.bytes, auroc)
+
+    def excess(self, allowed: Budget) -> float:
+        """The share by which it costs too much, of whatever it exceeds most; 0 or less where it fits."""
+        pairs = ((self.effort, allowed.effort), (self.bytes, allowed.bytes))
+        return max((cost / most - 1 for cost, most in pairs if most is not None), default=-1.0)
 
 
-def candidates(model: Model, images: int) -> list[Trial]:
+def candidates(model: Model, images: int, device: DeviceProfile) -> list[Trial]:
     """What `model` leaves open without a search and `images` good images suffice for, the cheapest first."""
-    return sorted(map(Trial.of, design.customary(model, images)), key=lambda trial: trial.macs)
+    trials = [Trial.of(one, device) for one in design.customary(model, images)]
+    return sorted(trials, key=lambda trial: trial.effort)
 
 
 def tried(trials: Iterable[Trial], gallery: Gallery) -> list[Trial]:
@@ -88,32 +97,32 @@ def merit(trial: Trial) -> float:
 ANYTHING = Budget()
 
 
-def best(trials: list[Trial], budget: Budget = ANYTHING) -> Trial:
+def best(trials: list[Trial], allowed: Budget = ANYTHING) -> Trial:
     """The cheapest of those that are as good as the best within the budget; where none fits, the nearest miss."""
-    fits = [trial for trial in trials if budget.excess(trial) <= 0]
+    fits = [trial for trial in trials if trial.excess(allowed) <= 0]
     if not fits:
-        return min(trials, key=budget.excess)
+        return min(trials, key=lambda trial: trial.excess(allowed))
     enough = max(map(merit, fits)) - MARGIN
-    return min((trial for trial in fits if merit(trial) >= enough), key=lambda trial: trial.macs)
+    return min((trial for trial in fits if merit(trial) >= enough), key=lambda trial: trial.effort)
 
 
 def front(trials: list[Trial]) -> list[Trial]:
-    """Those that no other beats in merit, multiplications and bytes at once, the cheapest first."""
+    """Those that no other beats in merit, effort and bytes at once, the cheapest first."""
 
     def better(one: Trial, other: Trial) -> bool:
-        pairs = ((-merit(one), -merit(other)), (one.macs, other.macs), (one.bytes, other.bytes))
+        pairs = ((-merit(one), -merit(other)), (one.effort, other.effort), (one.bytes, other.bytes))
         return all(a <= b for a, b in pairs) and any(a < b for a, b in pairs)
 
     kept = [trial for trial in trials if not any(better(other, trial) for other in trials)]
-    return sorted(kept, key=lambda trial: trial.macs)
+    return sorted(kept, key=lambda trial: trial.effort)
 
 
-def leading(trials: list[Trial], budget: Budget, count: int = FINALISTS) -> list[Trial]:
+def leading(trials: list[Trial], allowed: Budget, count: int = FINALISTS) -> list[Trial]:
     """The `count` that the choice would fall on one after the other, from the front alone."""
     left = front(trials)
     found: list[Trial] = []
     while left and len(found) < count:
-        found.append(best(left, budget))
+        found.append(best(left, allowed))
         left = [trial for trial in left if trial is not found[-1]]
     return found
 

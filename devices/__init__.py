@@ -2,6 +2,18 @@
 
 from .cost import CostModel, Prediction, Work
 from .host import this_machine
-from .profile import DeviceProfile, closest, load, names
+from .measured import Measured
+from .profile import DeviceProfile, closest, decode, load, names
 
-__all__ = ["CostModel", "DeviceProfile", "Prediction", "Work", "closest", "load", "names", "this_machine"]
+__all__ = [
+    "CostModel",
+    "DeviceProfile",
+    "Measured",
+    "Prediction",
+    "Work",
+    "closest",
+    "decode",
+    "load",
+    "names",
+    "this_machine",
+]

@@ -149,23 +149,31 @@ class Speed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Prediction(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What one inference costs on a device, model only: preprocessing is not in it."""
+    """What one inference costs on a device.
 
-    instructions: float
-    instructions_low: float
-    instructions_high: float
+    Milliseconds that follow from counts are those of the model alone; what comes from a measurement has the
+    preprocessing in it.
+    """
+
+    instructions: float | None
+    """Of the model alone; None: nothing was counted for this core."""
+    instructions_low: float | None
+    instructions_high: float | None
     """By the spread of the cost model."""
     origin: Origin
     ms: float | None = None
     """None: nothing is known of how fast the device finishes instructions."""
     ms_low: float | None = None
     ms_high: float | None = None
+    """Of what was measured, the 95th percentile."""
 
     def __str__(self) -> str:
-        text = f"{self.origin}: {self.instructions / 1e6:,.1f} million instructions"
-        if self.ms is None:
-            return text
-        return f"{text}, {self.ms:.3g} ms ({self.ms_low:.3g} … {self.ms_high:.3g})"
+        parts = []
+        if self.instructions is not None and self.origin == "predicted from counts":
+            parts.append(f"{self.instructions / 1e6:,.1f} million instructions")
+        if self.ms is not None:
+            parts.append(f"{self.ms:.3g} ms ({self.ms_low:.3g} … {self.ms_high:.3g})")
+        return f"{self.origin}: {', '.join(parts)}"
 
 
 def _up(width: int, multiple: int) -> int:

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from .cost import CostModel, Prediction, Speed, Work
+from .measured import Measured
 
 
 class DeviceProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -38,8 +39,36 @@ class DeviceProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     costs: dict[str, CostModel] = {}
     """Back end -> what models cost in it, on one thread."""
 
-    def predict(self, backend: str, works: Sequence[Work]) -> Prediction | None:
-        """What one inference that is this work costs; None where the profile does not know its back end or kind."""
+    measured: tuple[Measured, ...] = ()
+    """What `vedette bench` measured there; empty in the profiles that ship."""
+
+    def predict(self, backend: str, works: Sequence[Work], model: str = "") -> Prediction | None:
+        """What one inference that is this work costs; None where the profile does not know its back end or kind.
+
+        The best that is known: what was measured of the very model, what follows from another's measurement, counts.
+
+        Args:
+            backend: `onnx` or `tflite`
+            works: of each operator
+            model: the bundle's model id, where it has one
+        """
+        count = self._counted(backend, works)
+        found = next((each for each in self.measured if each.backend == backend), None)
+        if found is None or any(work.precision != "int8" for work in works):
+            return count
+        known = (count.instructions, count.instructions_low, count.instructions_high) if count else (None,) * 3
+        if found.model == model:
+            return Prediction(*known, "measured there", found.ms, found.ms, found.p95_ms)
+        before, slow = found.ms - found.model_ms, found.p95_ms / found.ms
+        if found.ms_per_million_instructions is not None and count is not None:
+            times = [before + (amount or 0.0) / 1e6 * found.ms_per_million_instructions for amount in known]
+        elif found.ms_per_million_macs is not None:
+            times = [before + sum(work.macs for work in works) / 1e6 * found.ms_per_million_macs] * 3
+        else:
+            return count
+        return Prediction(*known, "predicted from a measurement there", times[0], times[1], times[2] * slow)
+
+    def _counted(self, backend: str, works: Sequence[Work]) -> Prediction | None:
         if backend not in self.costs:
             return None
         model = self.costs[backend]
@@ -74,6 +103,15 @@ def load(name: str) -> DeviceProfile:
         raise KeyError(name)
     text = (_folder() / f"{name}.toml").read_bytes()
     return msgspec.toml.decode(text, type=DeviceProfile)
+
+
+def decode(text: bytes) -> DeviceProfile:
+    """A measured profile, JSON as `vedette bench --json` prints it.
+
+    Raises:
+        msgspec.MsgspecError: it is none; the message says why.
+    """
+    return msgspec.json.decode(text, type=DeviceProfile)
 
 
 def closest(machine: DeviceProfile) -> DeviceProfile | None:

@@ -21,6 +21,7 @@ DEVICE = {
     "verify": "check that a bundle computes here what it promises",
     "show": "print what a bundle is",
     "doctor": "tell what this machine is and what works on it",
+    "bench": "measure what a bundle costs on this machine",
 }
 WORKSHOP = {
     "audit": "find unusable, copied, blurred and mislabelled images",

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
 import msgspec
 import numpy as np
 import onnx
@@ -15,7 +21,9 @@ from vedette.compress.export import to_onnx
 from vedette.devices.cost import Cost, CostModel, Costs, Speed, Tile, Work
 from vedette.runtime.manifest import ONNX
 
-COUNTED = ("pi4", "pi5")
+ROOT = Path(__file__).parents[1]
+ARM64 = ROOT / "build" / "arm64"
+COUNTED = ("zero2w", "pi3", "pi4", "pi5", "jetson-orin-nano")
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +78,7 @@ def test_kinds_of_depthwise_convolutions(channels, kernel, stride, kind):
 def test_macs_are_those_of_the_network(graphs):
     network = backbone.Backbone((2, 4)).eval()
     detector = Padim(network, 96)
-    assert work.macs(to_onnx(detector, 96)) == cost.macs(detector, 96)
+    assert work.macs(to_onnx(detector, 96)) == cost.of(detector, 96).macs
 
 
 @pytest.mark.parametrize("backend", ["onnx", "tflite"])
@@ -84,6 +92,27 @@ def test_an_int8_model_is_predicted_before_it_is_quantised(graphs, backend):
         after = work.predict(profile, integers, backend)
         assert before.instructions == pytest.approx(after.instructions, rel=0.02)
         assert {each.precision for each in work.of(integers, "tflite")} == {"int8"}
+
+
+@pytest.mark.skipif(
+    not (ARM64 / "counter.so").exists() or shutil.which("qemu-aarch64") is None,
+    reason="nothing to count with; make count-arm64 sets it up (root, mmdebstrap, qemu-user)",
+)
+def test_predictions_are_what_is_counted(bundle, graphs, tmp_path):
+    """In the emulator, on the product's own model, that nothing was fitted to."""
+    for name, member in bundle.manifest.models.items():
+        (tmp_path / f"{name}.{member.split('.')[-1]}").write_bytes(bundle.members[member])
+    cores = {"cortex-a72": "pi4", "cortex-a76": "pi5"}
+    command = [sys.executable, ROOT / "tests/bench/arm64/count.py", ARM64, *sorted(tmp_path.iterdir())]
+    for core in cores:
+        command += ["--core", core]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    counts = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(counts) == 4
+    for each in counts:
+        found = work.predict(devices.load(cores[each["core"]]), graphs[1], Path(each["model"]).stem)
+        assert found.instructions_low <= each["instructions"] <= found.instructions_high
+        assert (each["dot_products"] > 0) == (each["core"] == "cortex-a76")
 
 
 def test_int8_pays_where_there_are_dot_products(graphs):

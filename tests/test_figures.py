@@ -254,7 +254,7 @@ def verdict(wish, profile="host", **measured):
         ({"max_drop": 0.011}, None),
         ({"max_drop": 0.005}, "max_drop: asked 0.005, found 0.01, missed by 0.005"),
         ({"max_ms": 4.5}, None),
-        ({"max_ms": 3.0}, "max_ms: asked 3, found 4, missed by 1 (p95, on this machine)"),
+        ({"max_ms": 3.0}, "max_ms: asked 3, found 4, missed by 1 (p95, measured here)"),
         ({"max_bytes": 120}, None),
         ({"max_bytes": 110}, "max_bytes: asked 110, found 120, missed by 10"),
         ({"false_alarm_rate": 0.01}, None),  # 2 of 100 happens in a quarter of all samples at 1 %

@@ -10,20 +10,26 @@ import time
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vedette.compress import dataset, detectors, search, selection
+from vedette import devices
+from vedette.compress import backbone, dataset, detectors, search, selection, work
 from vedette.compress import goal as goals
-from vedette.compress.budget import REFERENCE, Budget
+from vedette.compress.budget import REFERENCE, Budget, effort, reference
 from vedette.compress.budget import of as budget_of
 from vedette.compress.design import BLOCKS, CUSTOMARY, INPUTS, RANKS, Design, Space
+from vedette.compress.export import to_onnx
 from vedette.compress.gallery import Gallery
 from vedette.compress.goal import Model
 from vedette.compress.search import Effort, Search
+from vedette.compress.techniques.quantise import Quantise
 from vedette.runtime.problem import MachineProblem
 
+PI4 = devices.load("pi4")
 SMALL = Space(detectors=("padim",), blocks=((2,), (2, 4)), inputs=(96, 64), ranks=(None, 16))
 
 SCRIPT = """\
@@ -47,8 +53,8 @@ def gallery_of(product: Path) -> Gallery:
 def searched(gallery, url, seconds=300.0, say=lambda _: None):
     goal = msgspec.structs.replace(goals.read(gallery.images.fit[0].parent.parent / "goal.toml"), name="small")
     until = time.monotonic() + seconds
-    effort = Effort(until, until, url, Path(), Budget(macs=20e6))
-    return Search(goal, SMALL, gallery, effort, say).run()
+    spent = Effort(until, until, url, Path(), PI4, Budget(effort=9e6))
+    return Search(goal, SMALL, gallery, spent, say).run()
 
 
 @pytest.fixture(scope="module")
@@ -71,12 +77,12 @@ def test_a_small_space_is_searched_whole_and_nothing_twice(whole):
         for size in SMALL.inputs
         for rank in SMALL.ranks
     }
-    assert all(0 <= trial.auroc <= 1 and trial.macs == trial.design.cost().macs for trial in whole)
+    assert all(0 <= trial.auroc <= 1 and trial.effort == effort(trial.design.cost(), PI4) for trial in whole)
 
 
 def test_what_may_win_is_tried_first(whole):
     first = [trial for trial in whole if trial.design in SMALL.beginnings()]
-    fits = [trial.macs <= 20e6 for trial in first]
+    fits = [trial.effort <= 9e6 for trial in first]
     assert fits == sorted(fits, reverse=True)
     assert whole[: len(first)] == first
 
@@ -132,18 +138,39 @@ def test_a_smaller_input_fewer_blocks_and_a_lower_rank_cost_less():
         Design("padim", (4, 10), 160, 64),
         Design("padim", (4,), 160, 16),
     ]
-    macs = [one.cost().macs for one in costs]
-    assert macs == sorted(macs, reverse=True)
-    assert len(set(macs)) == len(macs)
+    found = [effort(one.cost(), PI4) for one in costs]
+    assert found == sorted(found, reverse=True)
+    assert len(set(found)) == len(found)
 
 
 def test_the_budget_is_what_the_goal_allows(product):
     goal = goals.read(product / "goal.toml")
-    assert budget_of(goal) == Budget()
+    assert budget_of(goal, PI4) == Budget()
     wish = msgspec.structs.replace(goal.goal, min_speedup=4.0, max_bytes=100_000)
-    allowed = budget_of(msgspec.structs.replace(goal, goal=wish), margin=0)
-    assert allowed == Budget(REFERENCE.cost().macs / 4, 100_000)
-    assert selection.ANYTHING.excess(selection.Trial.of(REFERENCE)) <= 0
+    asked = msgspec.structs.replace(goal, goal=wish)
+    assert budget_of(asked, PI4, margin=0) == Budget(reference(PI4) / 4, 100_000)
+    assert budget_of(asked, PI4).effort < reference(PI4) / 4
+    unknown = msgspec.structs.replace(PI4, costs={})
+    assert budget_of(asked, unknown, margin=0).effort == REFERENCE.cost().macs / 4
+    assert selection.Trial.of(REFERENCE, PI4).excess(selection.ANYTHING) <= 0
+
+
+def test_what_is_watched_is_what_the_graph_has_to_do():
+    """The cost of a design before it is fitted, against that read from its quantised graph."""
+    one = Design("padim", (2, 4), 96, 16)
+    detector = one.load(backbone.load(one.blocks))
+    rng = torch.Generator().manual_seed(0)
+    sizes = zip(detector.backbone.channels, detector.backbone.strides, strict=True)
+    levels = [torch.rand(6, channels, 96 // stride, 96 // stride, generator=rng) for channels, stride in sizes]
+    detector.fit(levels, levels, torch.zeros(1))
+    images = [np.full((1, 96, 96, 3), 40 * n, np.uint8) for n in range(1, 6)]
+    model = Quantise(detector.bounded_outputs)(to_onnx(detector, 96), images, backbone.input_of(96))
+    cost = one.cost()
+    assert cost.macs == work.macs(model)
+    for name in ("onnx", "tflite"):
+        counted = PI4.predict(name, work.of(model, name)).instructions
+        assert PI4.predict(name, work.of_backend(cost.works, name)).instructions == pytest.approx(counted, rel=0.02)
+    assert cost.bytes == pytest.approx(len(model.SerializeToString()), rel=0.35)
 
 
 # The command

@@ -9,8 +9,10 @@ import click
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from vedette.devices import DeviceProfile, decode
 from vedette.runtime import keys
 from vedette.runtime.commands.progress import track
+from vedette.runtime.problem import ConfigProblem
 
 from . import screen
 
@@ -38,6 +40,12 @@ class Duration(click.ParamType[float]):
 @click.option("--time", "seconds", type=Duration(), help="Search for the best design for so long: 90s, 30m, 2h.")
 @click.option("--study", metavar="URL", help="Database of the search, which others may share. [default: a file in OUT]")
 @click.option("--worker", is_flag=True, help="Only take part in the search that --study keeps; writes nothing.")
+@click.option(
+    "--profile",
+    type=click.Path(path_type=Path),
+    help="The device as measured there: what vedette bench --json printed. [default: the goal file's device.profile]",
+)
+@click.option("--on", metavar="ssh://USER@HOST", help="A device on which the finished models are measured.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
 def build(
     goal: Path,
@@ -46,6 +54,8 @@ def build(
     seconds: float | None,
     study: str | None,
     worker: bool,
+    profile: Path | None,
+    on: str | None,
     as_json: bool,
 ) -> None:
     """Make a bundle from the images and the goal in the file GOAL.
@@ -57,17 +67,20 @@ def build(
     from .. import goal as goals
 
     goals.read(goal)  # a wrong goal file is said before anything heavy is loaded
+    if profile is not None and on is not None:
+        raise click.UsageError("--profile is what was measured and --on measures: give one of them")
+    device = _measured(profile) if profile else None
     if worker:
         if study is None:
             raise click.UsageError("--worker needs --study: the database of the search that it takes part in")
-        workshop.work(goal, study, DAY if seconds is None else seconds, track, screen.say)
+        workshop.work(goal, study, DAY if seconds is None else seconds, device, track, screen.say)
         return
     if out is None:
         raise click.UsageError("--out is missing: the folder for the bundle and the report")
     if study is not None and seconds is None:
         raise click.UsageError("--study needs --time: how long to search")
     private = keys.read_private(key) if key else own_key()
-    built = workshop.build(goal, out, private, track, screen.say, seconds, study)
+    built = workshop.build(goal, out, private, track, screen.say, seconds, study, device, on)
     if as_json:
         facts = {
             "bundle": str(built.bundle),
@@ -84,6 +97,14 @@ def build(
         click.echo(f"bundle  {built.bundle}\nreport  {built.report}")
     if not built.verdict.met:
         raise SystemExit(1)
+
+
+def _measured(path: Path) -> DeviceProfile:
+    try:
+        return decode(path.read_bytes())
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
+        hint = "make it on the device with vedette bench BUNDLE --json"
+        raise ConfigProblem(f"{path}: not a measured profile ({error})", hint=hint) from None
 
 
 def own_key() -> Ed25519PrivateKey:

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from .. import estimate
 from ..goal import FIGURES
 from ..report import MODELS
 from ..verdict import Verdict
@@ -33,6 +34,8 @@ def figures(measured: dict[str, Any]) -> None:
         click.echo(f"{model:12} {found:>8} {interval:>15} {times} {measured[f'bytes_{key}']:>10,}")
     steps = measured["parity_max_steps"]
     click.echo(f"int8 ONNX and int8 TFLite differ by at most {steps} integer step{'' if steps == 1 else 's'}")
+    for name, there in estimate.read(measured).items():
+        click.echo(f"on the device, {name}: {there}")
     if figure == "accuracy":
         images, wrong = measured["images"]["test"], f"{measured['errors']} of them wrong"
         click.echo(f"{measured['answered']} of {images} test images are answered, {wrong}; the others are unknown")

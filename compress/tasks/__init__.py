@@ -8,6 +8,7 @@ from typing import Any, Protocol, TypeVar
 
 import onnx
 
+from vedette.devices import DeviceProfile
 from vedette.runtime.parts import choose
 from vedette.runtime.verify import Track
 
@@ -79,11 +80,11 @@ class Task(Protocol[_Images, _Line, _Seen]):
         """What the task's own part of the report is filled with."""
 
 
-def load(goal: Goal) -> Task[Any, Any, Any]:
-    """The task that the goal file names.
+def load(goal: Goal, device: DeviceProfile) -> Task[Any, Any, Any]:
+    """The task that the goal file names, for that device.
 
     Raises:
         ConfigProblem: it, or a part that it needs, is not known.
     """
-    task: Task[Any, Any, Any] = choose(__package__, TASKS, goal.task, "task")(goal)
+    task: Task[Any, Any, Any] = choose(__package__, TASKS, goal.task, "task")(goal, device)
     return task

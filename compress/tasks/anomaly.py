@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import onnx
 
+from vedette.devices import DeviceProfile
 from vedette.runtime.verify import Track
 
 from .. import budget, fitting, localisation, measure, pareto, selection, threshold
@@ -33,8 +34,8 @@ _EXAMPLES = 2  # of each kind
 class Anomaly:
     """The task; see above."""
 
-    def __init__(self, goal: Goal) -> None:
-        self.goal = goal
+    def __init__(self, goal: Goal, device: DeviceProfile) -> None:
+        self.goal, self.device = goal, device
         self.size = goal.model.input or INPUT
         self.trials: list[Trial] = []
         self.what = "a detector" if goal.model.detector == "auto" else goal.model.detector
@@ -59,7 +60,7 @@ class Anomaly:
             self.chosen, fitted = finals.run(self.trials)
             self.finals = [final.trial for final in finals.built]
         else:
-            self.trials = selection.candidates(goal.model, len(images.fit))
+            self.trials = selection.candidates(goal.model, len(images.fit), self.device)
             gallery = self._gallery(images, [trial.design.blocks for trial in self.trials], track)
             if len(self.trials) > 1:
                 self.trials = selection.tried(track(self.trials, "trying detectors"), gallery)
@@ -96,7 +97,8 @@ class Anomaly:
         return measure.figures(seen, images, self.truths, line) | {
             **msgspec.to_builtins(self.chosen.design),
             "macs": self.chosen.macs,
-            "speedup": budget.REFERENCE.cost().macs / self.chosen.macs,
+            "speedup": budget.reference(self.device) / self.chosen.effort,
+            "speedup_by": budget.unit(self.device),
             "trials": msgspec.to_builtins(self.trials),
             "finals": msgspec.to_builtins(self.finals),
         }
@@ -108,5 +110,7 @@ class Anomaly:
         return [*images.test[:_EXAMPLES], *images.defect[:_EXAMPLES]]
 
     def evidence(self, images: Split, seen: dict[str, tuple[Seen, Seen]], line: Threshold) -> dict[str, Any]:
-        designs = pareto.evidence(self.trials, self.finals, self.chosen, budget.of(self.goal, margin=0))
+        designs = pareto.evidence(
+            self.trials, self.finals, self.chosen, budget.of(self.goal, self.device, margin=0), budget.unit(self.device)
+        )
         return anomaly_report.evidence(images, seen, line) | {"designs": designs}

@@ -18,7 +18,7 @@ import onnx
 import torch
 from numpy.typing import NDArray
 
-from vedette.devices import this_machine
+from vedette.devices import DeviceProfile, this_machine
 from vedette.runtime import picture
 from vedette.runtime.accuracy import calibration_error, confusion, share_interval
 from vedette.runtime.heads.classify import softmax
@@ -50,7 +50,7 @@ class Classify:
 
     what = "a classifier"
 
-    def __init__(self, goal: Goal) -> None:
+    def __init__(self, goal: Goal, _device: DeviceProfile) -> None:
         self.goal = goal
         self.size = goal.model.input or INPUT
         self.spec = backbone.input_of(self.size)

@@ -124,6 +124,10 @@ def _solve(
     return parted, float(residual)
 
 
+def _title(core: str) -> str:
+    return f"Cortex-{core.removeprefix('cortex-').upper()}"
+
+
 def _weight(model: Counted) -> int:
     return 1 if model.name.startswith("made-") else WEIGHT
 
@@ -165,7 +169,7 @@ def table(found: dict[tuple[str, str], CostModel], held: int) -> str:
     for (core, backend), model in sorted(found.items()):
         for precision, each in sorted(model.precisions.items()):
             errors = f"{each.error_median:.1%} | {each.error_worst:.1%} | {each.spread:.1%}"
-            lines.append(f"| {core.title()} | {VERSIONS[backend]} | {precision} | {errors} |")
+            lines.append(f"| {_title(core)} | {VERSIONS[backend]} | {precision} | {errors} |")
     return "\n".join(lines)
 
 
@@ -181,7 +185,7 @@ def main() -> None:
     for (core, backend), counted in sorted(read(arguments.graphs, lines).items()):
         held = [each for each in counted if each.name.startswith("ours-") and each.name.split("-")[2] in HELD]
         models = [each for each in counted if each not in held]
-        cores = f"{core.title()} emulated as {CORES[core].title()}" if CORES[core] != core else core.title()
+        cores = _title(core) + (f" emulated as {_title(CORES[core])}" if CORES[core] != core else "")
         source = f"instructions counted under QEMU, {cores}, {VERSIONS[backend]}, one thread, {len(models)} networks"
         found[core, backend] = model = fit(models, held, source)
         most = max(most, len({each.name for each in held}))

@@ -25,6 +25,7 @@ from vedette.compress.classifier import OUTPUTS as SCORES
 from vedette.compress.classifier import Classifier
 from vedette.compress.export import to_onnx
 from vedette.compress.techniques.quantise import Quantise
+from vedette.runtime.parts import choose
 
 MADE = 116
 UNITS, RAGGED = 96, 104  # from these numbers on
@@ -249,9 +250,7 @@ def ours(name: str, size: int, blocks: tuple[int, ...], width: float) -> tuple[o
     ]
     if name == "classifier":
         return to_onnx(Classifier(network, 8, size), size, SCORES), Quantise()
-    module, _, attribute = detectors.DETECTORS[name].partition(":")
-    kind = getattr(__import__(f"{detectors.__name__}{module}", fromlist=[attribute]), attribute)
-    detector = kind(network, size)
+    detector = choose(detectors.__name__, detectors.DETECTORS, name, "OURS")(network, size)
     with torch.no_grad():
         detector.join.learn(noise)
     return to_onnx(detector, size), Quantise(detector.bounded_outputs)

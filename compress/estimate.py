@@ -1,0 +1,53 @@
+"""What the finished int8 model will cost on its device, as far as that is known; for the manifest and the verdict.
+
+The manifest also says what the model multiplies and how many instructions are predicted for each core that was
+counted: with those, `vedette bench` on a device can tell milliseconds per instruction, which is what other models are
+predicted by.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import msgspec
+import onnx
+
+from vedette import devices
+from vedette.devices import DeviceProfile, Prediction
+from vedette.runtime.manifest import Manifest
+
+from . import work
+
+BACKENDS = ("onnx", "tflite")
+
+
+def figures(model: bytes, profile: DeviceProfile, manifest: Manifest) -> dict[str, Any]:
+    """For `measured`: `macs`; `instructions` by core and back end; and `on_device`, by back end.
+
+    Args:
+        model: the int8 ONNX file
+        profile: the device that the bundle is for
+        manifest: as far as it is known
+    """
+    graph = onnx.load_from_string(model)
+    works = {backend: work.of(graph, backend) for backend in BACKENDS}
+    model_id = f"{manifest.name}:{manifest.release}:{hashlib.sha256(model).hexdigest()[:8]}"
+    found = {backend: profile.predict(backend, works[backend], model_id) for backend in BACKENDS}
+    counted: dict[str, dict[str, float]] = {}
+    for each in map(devices.load, devices.names()[1:]):
+        for backend, cost in each.costs.items():
+            prediction = msgspec.structs.replace(each, costs={backend: cost}).predict(backend, works[backend])
+            if prediction is not None and prediction.instructions is not None:
+                counted.setdefault(each.cpu, {})[backend] = round(prediction.instructions)
+    return {
+        "macs": sum(each.macs for each in works["onnx"]),
+        "instructions": counted,
+        "on_device": {name: msgspec.to_builtins(each) for name, each in found.items() if each is not None},
+    }
+
+
+def read(measured: dict[str, Any]) -> dict[str, Prediction]:
+    """What `figures` wrote under `on_device`."""
+    found = measured.get("on_device", {})
+    return {name: msgspec.convert(each, Prediction) for name, each in found.items()}
