@@ -107,8 +107,8 @@ class Search:
             hint = "check the address after --study, that the database runs, and that its driver is installed"
             text = str(error).splitlines()[0]
             raise MachineProblem(f"no study in {url.rpartition('@')[2]}: {text}", hint=hint) from None
-        fits = {one: Trial.of(one, effort.device).excess(self.budget) <= 0 for one in space.beginnings()}
-        self.beginnings = sorted(fits, key=fits.__getitem__, reverse=True)  # what may win comes first
+        over = {one: max(0.0, Trial.of(one, effort.device).excess(self.budget)) for one in space.beginnings()}
+        self.beginnings = sorted(over, key=over.__getitem__)  # what may win comes first
         if not self.shared:  # what was under way when the only process died is begun anew
             for trial in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
                 self.study.tell(trial.number, state=TrialState.FAIL)
