@@ -55,7 +55,7 @@ class Simulation(Network):
     """The float model as it will be when quantised.
 
     On the way, a tensor that has a grid is held as integers, less the zero point; what a layer gives to a Clip is held
-    in steps of that Clip's grid, not yet rounded, for the quantiser takes such a Clip out: the integers end where it did.
+    in steps of that Clip's grid, not yet rounded, for the quantiser takes such a Clip out: integers end where it did.
     """
 
     def __init__(self, model: onnx.ModelProto, int8: onnx.ModelProto) -> None:
@@ -117,8 +117,10 @@ class Simulation(Network):
 
     def _counts(self, node: Node) -> bool:
         """Whether `node` is quantised; a Clip is part of what it clips."""
-        return self.only is None or node.name in self.only or (
-            node.inputs[0] in self._raw and self._made_by[node.inputs[0]].name in self.only
+        return (
+            self.only is None
+            or node.name in self.only
+            or (node.inputs[0] in self._raw and self._made_by[node.inputs[0]].name in self.only)
         )
 
     def _read(self, name: str, node: Node, values: dict[str, Tensor], counts: bool) -> Tensor | None:
@@ -137,14 +139,34 @@ class Simulation(Network):
             return straight(steps + zero).clamp(0, 255) - zero
         return straight(steps).clamp(float(-zero), float(255 - zero))
 
-    def _sums(self, node: Node, values: dict[str, Tensor]) -> Tensor:
+    def sums(self, node: Node, values: dict[str, Tensor], integers: Tensor | None = None) -> Tensor:
+        """What a layer makes before it is rounded, from what its inputs are held as; real values.
+
+        Args:
+            node: the layer
+            values: its inputs
+            integers: its weights, in units of their scales; None: the nearest
+        """
+        return self.real(node.output, self._sums(node, values, integers))
+
+    def limits(self, node: Node) -> tuple[float, float]:
+        """The smallest and the largest real value that the integers behind a layer can be."""
+        name = self._raw.get(node.output, node.output)
+        if name not in self.grids:
+            return float("-inf"), float("inf")
+        scale, zero = (float(each) for each in self.grids[name])
+        return -zero * scale, (255 - zero) * scale
+
+    def _sums(self, node: Node, values: dict[str, Tensor], integers: Tensor | None = None) -> Tensor:
         """A layer's sums of products of integers, in steps of its output."""
         before, scale = self.input_scale(node), self.weight_scale(node)
         image = values[node.inputs[0]]
         if self._unit(node.inputs[0]) is None:
             image = straight(image / before)
         weight = self.parameter(node.inputs[1])
-        integers = self.weight_integers(weight / scale.reshape([-1, *[1] * (weight.ndim - 1)]), node)
+        if integers is None:
+            steps = weight / scale.reshape([-1, *[1] * (weight.ndim - 1)])
+            integers = straight(steps).clamp(-LARGEST, LARGEST)
         bias = self.parameter(node.inputs[2]) if len(node.inputs) > 2 and node.inputs[2] else None
         inputs = [image, integers, None if bias is None else _bias_integers(bias, before * scale)]
         if self.exact:
@@ -153,10 +175,6 @@ class Simulation(Network):
         unit = self._unit(node.output)
         step = before * scale if unit is None else before * scale / unit
         return sums * step.reshape([-1, *[1] * (sums.ndim - 2)])
-
-    def weight_integers(self, steps: Tensor, _: Node) -> Tensor:
-        """The weights of a layer, which come in units of their scales, as integers."""
-        return straight(steps).clamp(-LARGEST, LARGEST)
 
     def input_scale(self, node: Node) -> Tensor:
         """Of the activation that `node` reads."""
