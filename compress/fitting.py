@@ -3,7 +3,7 @@
     spoil     some of the good images get made-up defects
     choose    where the goal leaves it open, the detector that tells such from good ones best
     float     the detector fitted to float features: what int8 is measured against
-    int8      quantised, fitted again to its own int8 features, and quantised for good
+    int8      quantised as the recipe has it, fitted again to its own int8 features, and quantised for good
 
 Why it is fitted twice, features.py tells. The float features serve both the choice and the fitting.
 """
@@ -20,7 +20,7 @@ from torch import Tensor
 
 from vedette.runtime.verify import Track
 
-from . import backbone, dataset, detectors, features, selection, synthetic
+from . import backbone, dataset, detectors, features, selection, synthetic, techniques
 from .augment import vary
 from .dataset import Split
 from .export import feature_names, to_onnx, with_constants_of
@@ -69,12 +69,15 @@ def fit(goal: Goal, images: Split, trials: list[Trial], track: Track, say: Calla
     detector.fit([fine[block] for block in chosen.blocks], [odd[block] for block in chosen.blocks], masks)
     float_model = to_onnx(detector, goal.model.input)
 
-    quantise = Quantise(detector.bounded_outputs)
-    draft = quantise(float_model, dataset.tensors(images.calibrate, spec), spec)
+    quantise: Quantise = techniques.load(goal.recipe).get("quantise", Quantise())
+    calibration = list(dataset.tensors(images.calibrate, spec))
+    ready = quantise.ready(float_model, calibration, spec, feature_names(detector), good)
+    draft = quantise.integers(ready, calibration, spec, detector.bounded_outputs)
     shown = track([*good, *spoilt.images], "int8 features")
     detector.fit(*_parted(features.of_int8(draft, feature_names(detector), shown), len(good)), masks)
-    refitted = with_constants_of(detector, float_model)
-    return Fitted(float_model, quantise(refitted, dataset.tensors(images.calibrate, spec), spec), chosen, trials)
+    refitted = msgspec.structs.replace(ready, model=with_constants_of(detector, ready.model))
+    int8_model = quantise.integers(refitted, calibration, spec, detector.bounded_outputs)
+    return Fitted(float_model, int8_model, chosen, trials)
 
 
 def _parted(batches: Iterable[Sequence[Tensor]], count: int) -> tuple[list[Tensor], list[Tensor]]:

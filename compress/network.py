@@ -110,7 +110,8 @@ class Network(nn.Module):
 
     def written(self, model: onnx.ModelProto) -> onnx.ModelProto:
         """`model`, the graph that this was read from, with what was learnt since."""
-        renewed = onnx.ModelProto.FromString(model.SerializeToString())
+        renewed = onnx.ModelProto()
+        renewed.CopyFrom(model)
         for constant in renewed.graph.initializer:
             if constant.name in self.places:
                 value = self.parameter(constant.name).detach().numpy().astype(np.float32)

@@ -59,7 +59,8 @@ def equalised(model: onnx.ModelProto, images: Tensor, kept: Collection[str] = ()
         array[first.inputs[1]] = weights(first.inputs[1]) * factors.reshape(-1, 1, 1, 1)
         if len(first.inputs) > 2:
             array[first.inputs[2]] = weights(first.inputs[2]) * factors
-    changed = onnx.ModelProto.FromString(model.SerializeToString())
+    changed = onnx.ModelProto()
+    changed.CopyFrom(model)
     for constant in changed.graph.initializer:
         if constant.name in array:
             constant.CopyFrom(numpy_helper.from_array(array[constant.name], constant.name))

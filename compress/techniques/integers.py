@@ -49,6 +49,7 @@ def written(
         if node.op_type in ("Add", "Mul"):
             overrides |= {each: [{"quant_type": QuantType.QUInt8}] for each in node.input if each in constants}
 
+    left_float = {*left_float, *_wider(model, ranges)}
     copy = onnx.ModelProto.FromString(model.SerializeToString())  # what it is given loses its weights
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "int8.onnx"
@@ -71,6 +72,28 @@ def written(
             root.level = level
         quantised = onnx.load(path)
     return _integer_ends(quantised)
+
+
+def _wider(model: onnx.ModelProto, ranges: Mapping[str, Range]) -> list[str]:
+    """The Clips whose output has a range beyond their bounds, as where it is joined to others.
+
+    The quantiser takes Clips out, and would let through what they cut off.
+    """
+    constants = {value.name: value for value in model.graph.initializer}
+    found = []
+    for node in model.graph.node:
+        if node.op_type not in ("Clip", "Relu"):
+            continue
+        ends = [0.0, np.inf]
+        if node.op_type == "Clip":
+            given = [constants.get(name) for name in [*node.input[1:], "", ""][:2]]
+            values = [None if each is None else float(onnx.numpy_helper.to_array(each)) for each in given]
+            ends = [other if each is None else each for each, other in zip(values, (-np.inf, np.inf), strict=True)]
+        low, high = ranges[node.output[0]]
+        slack = (high - low) / 255  # zero must be an integer: the range moves by up to half a step
+        if low < min(ends[0], 0.0) - slack or high > max(ends[1], 0.0) + slack:
+            found.append(node.name)
+    return found
 
 
 class _Reader(CalibrationDataReader):  # type: ignore[misc]

@@ -38,12 +38,14 @@ from vedette.runtime.manifest import Input
 
 from ..intervals import bounds
 from ..network import Network
-from . import correction, equalisation, integers, rounding, teaching
+from . import correction, equalisation, integers, rounding, sensitivity, teaching
 from .ranges import Range, Ranges, observed
 from .simulation import Simulation
 from .sums import shared_ranges
 
 MOST = 64  # images that go through at once: 64 of 224 x 224 take 1 GB
+
+FEW = 16  # images that tell how sensitive a layer is
 
 
 class Ready(msgspec.Struct, frozen=True):
@@ -155,7 +157,7 @@ class Quantise(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     def integers(
         self,
         ready: Ready,
-        calibration: Iterable[NDArray[Any]],
+        calibration: Sequence[NDArray[Any]],
         spec: Input,
         bounded_outputs: Mapping[str, float] | None = None,
     ) -> onnx.ModelProto:
@@ -169,7 +171,21 @@ class Quantise(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         """
         feeds = fed(ready.model, calibration, spec)
         ranges = self._ranges(ready.model, feeds, spec, bounded_outputs or {}, ready.ranges)
-        return integers.written(ready.model, ranges, feeds[0])
+        int8 = integers.written(ready.model, ranges, feeds[0])
+        if not self.float_layers:
+            return int8
+        exact = Network(ready.model)
+        found = self.sensitivities(ready, int8, calibration, spec)
+        spared = sensitivity.worst(found, exact, self.float_layers)
+        clips = [node.name for node in exact.nodes if node.inputs[0] in {each.output for each in spared}]
+        return integers.written(ready.model, ranges, feeds[0], [*(each.name for each in spared), *clips])
+
+    def sensitivities(
+        self, ready: Ready, int8: onnx.ModelProto, calibration: Sequence[NDArray[Any]], spec: Input
+    ) -> list[sensitivity.Sensitivity]:
+        """What each layer of `int8`, which `integers` made of `ready`, loses and costs."""
+        images = teaching.entered(calibration[:FEW], spec)
+        return sensitivity.sensitivities(Network(ready.model), Simulation(ready.model, int8), images)
 
     def _ranges(
         self,
@@ -177,7 +193,7 @@ class Quantise(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         feeds: Sequence[dict[str, NDArray[Any]]],
         spec: Input,
         bounded_outputs: Mapping[str, float],
-        known: Mapping[str, Range],
+        known: dict[str, Range],
         until: Collection[str] = (),
     ) -> dict[str, Range]:
         """Of the input and of each tensor that a node makes."""

@@ -8,7 +8,8 @@ the ones before it rounded already.
 
 The paper takes 10,000 steps per layer. Here there are a few hundred, at a rate that lets a share cross its range within
 them, on a few images at a time, fewer where the maps are large: the time is bounded, and grows with the number of
-layers. A layer whose learnt rounding is not nearer to the float one over all images than rounding to the nearest keeps that.
+layers. A layer whose learnt rounding is not nearer to the float one over all images than rounding to the nearest keeps
+the latter.
 """
 
 from __future__ import annotations
@@ -60,6 +61,8 @@ def _learn_layer(
     floor = torch.floor(weight / scale)
     share = (weight / scale - floor).clamp(1e-4, 1 - 1e-4)
     inverse = (share - STRETCH[0]) / (STRETCH[1] - STRETCH[0])
+    ends = torch.round(weight / scale)
+    fixed = ends.abs() == LARGEST  # they say what a channel's scale is
     slack = torch.log(inverse / (1 - inverse)).detach().requires_grad_(True)
     rate = 6.0 / steps
     adam = torch.optim.Adam([slack], lr=rate)
@@ -70,14 +73,14 @@ def _learn_layer(
         return ((made - target[numbers]) ** 2).mean() / unit
 
     def lost_by(integers: Tensor) -> float:
-        every = torch.arange(len(target)).split(many)
+        every = torch.split(torch.arange(len(target)), many)
         return float(sum(lost(integers, numbers) * len(numbers) for numbers in every) / len(target))
 
     for step in range(steps):
         numbers = torch.randperm(len(target), generator=order)[:many]
         with torch.enable_grad():
             soft = (torch.sigmoid(slack) * (STRETCH[1] - STRETCH[0]) + STRETCH[0]).clamp(0, 1)
-            loss = lost((floor + soft).clamp(-LARGEST, LARGEST), numbers)
+            loss = lost(torch.where(fixed, ends, floor + soft), numbers)
             if step >= WARM * steps:
                 done = (step / steps - WARM) / (1 - WARM)
                 sharpness = SHARPNESS[0] + (SHARPNESS[1] - SHARPNESS[0]) * done
@@ -85,6 +88,5 @@ def _learn_layer(
         adam.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it so
         adam.step()
-    learnt = (floor + (slack >= 0)).clamp(-LARGEST, LARGEST)
-    nearest = torch.round(weight / scale).clamp(-LARGEST, LARGEST)
-    weight.copy_((learnt if lost_by(learnt) < lost_by(nearest) else nearest) * scale)
+    learnt = torch.where(fixed, ends, floor + (slack >= 0))
+    weight.copy_((learnt if lost_by(learnt) < lost_by(ends) else ends) * scale)

@@ -18,20 +18,22 @@ from .ranges import Range
 def shared_ranges(model: onnx.ModelProto, ranges: Mapping[str, Range]) -> dict[str, Range]:
     """The range of each tensor that is added to another, or is such a sum, the same for all that are linked.
 
-    Sums that are clipped keep their own: their range is known, and narrower than what is added.
+    What comes of a Clip or a Relu, or goes into one, keeps its own: that range is known, and the quantiser takes the
+    Clip out, trusting the range to end where it did.
 
     Args:
         model: float
         ranges: of each of its tensors alone
     """
     constants = {value.name for value in model.graph.initializer}
-    clipped = {node.input[0] for node in model.graph.node if node.op_type == "Clip"}
+    clips = [node for node in model.graph.node if node.op_type in ("Clip", "Relu")]
+    clipped, apart = {node.input[0] for node in clips}, {node.output[0] for node in clips}
     chains: list[set[str]] = []
     for node in model.graph.node:
         if node.op_type == "Add" and not constants & set(node.input) and node.output[0] not in clipped:
-            linked = {*node.input, *node.output}
-            apart = [chain for chain in chains if not chain & linked]
-            chains = [*apart, linked.union(*(chain for chain in chains if chain & linked))]
+            linked = {*node.input, *node.output} - apart
+            others = [chain for chain in chains if not chain & linked]
+            chains = [*others, linked.union(*(chain for chain in chains if chain & linked))]
     return {
         name: (min(ranges[each][0] for each in chain), max(ranges[each][1] for each in chain))
         for chain in chains

@@ -133,7 +133,7 @@ class _State:
     def __init__(self, folder: Path | None, digest: str) -> None:
         self.path = None if folder is None else folder / f"teaching-{digest}.pt"
 
-    def read(self, learnt: list[Tensor], adam: torch.optim.Adam) -> tuple[int, float, list[Tensor], int]:
+    def read(self, learnt: Sequence[Tensor], adam: torch.optim.Adam) -> tuple[int, float, list[Tensor], int]:
         if self.path is None or not self.path.exists():
             return 0, math.inf, [], 0
         found = torch.load(self.path, weights_only=True)
@@ -144,7 +144,7 @@ class _State:
         return found["step"], found["best"], found["kept"], found["since"]
 
     def write(
-        self, learnt: list[Tensor], adam: torch.optim.Adam, step: int, best: float, kept: list[Tensor], since: int
+        self, learnt: Sequence[Tensor], adam: torch.optim.Adam, step: int, best: float, kept: list[Tensor], since: int
     ) -> None:
         if self.path is None:
             return
@@ -156,7 +156,7 @@ class _State:
 
 
 def _digest(
-    images: Sequence[NDArray[Any]], wanted: Sequence[str], learnt: list[Tensor], settings: tuple[float, ...]
+    images: Sequence[NDArray[Any]], wanted: Sequence[str], learnt: Sequence[Tensor], settings: tuple[float, ...]
 ) -> str:
     found = hashlib.sha256(repr((wanted, settings)).encode())
     for array in (*images, *(each.detach().numpy() for each in learnt)):
