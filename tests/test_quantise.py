@@ -18,11 +18,13 @@ from onnx import TensorProto, helper, numpy_helper
 
 from vedette.compress import goal as goals
 from vedette.compress import tflite
+from vedette.compress.build import build
 from vedette.compress.network import Network
 from vedette.compress.techniques import correction, equalisation, integers, ranges, rounding, teaching
 from vedette.compress.techniques.quantise import Quantise, fed, up_to
 from vedette.compress.techniques.sensitivity import worst
 from vedette.compress.techniques.simulation import LARGEST, Simulation
+from vedette.runtime import keys
 from vedette.runtime.backends.onnx import EXACT
 from vedette.runtime.manifest import Input
 from vedette.runtime.problem import ConfigProblem, Problem
@@ -159,11 +161,8 @@ def test_the_simulation_of_a_detector_is_at_most_a_step_away(seed):
 def test_a_clip_that_is_added_to_something_wider_still_clips():
     model, images = network(13), pictures(8)  # its stem is clipped, and added to what is not
     assert loss(model, Quantise()(model, images, SPEC), images) < 0.01
-    low = {
-        name: -9.0 if name == "stem" else limits[0]
-        for name, limits in ranges.observed(model, fed(model, images, SPEC), "minmax", 99.99, ()).items()
-    }
-    wide = {name: (low[name], 9.0) for name in low} | {"image": (-127 / 128, 1.0)}
+    names = [name for node in model.graph.node for name in node.output]
+    wide = dict.fromkeys(names, (-9.0, 9.0)) | {"image": (-127 / 128, 1.0)}
     int8 = integers.written(model, wide, fed(model, images, SPEC)[0])
     assert "stem.clip" in {node.name for node in int8.graph.node}
     assert loss(model, int8, images) < 0.1
@@ -450,3 +449,15 @@ def test_rounding_takes_only_the_layers_that_it_is_told():
     rounding.learn(exact, simulated, teaching.entered(images, SPEC), 5, 0, {"expand"})
     assert torch.equal(before["stem.weight"], simulated.parameter("stem.weight"))
     assert not torch.equal(before["expand.weight"], simulated.parameter("expand.weight"))
+
+
+def test_a_build_takes_the_recipe(product, key_folder, tmp_path):
+    """The detector is fitted to the integers of the trained network, and both files agree."""
+    recipe = '[[recipe]]\nuse = "quantise"\nranges = "mse"\nequalise = true\nbias_correction = true\nqat_steps = 2\n'
+    goal = (product / "goal.toml").read_text().replace('name = "weave"', 'name = "taught"')
+    path = product / "taught.toml"
+    path.write_text(f'{goal}detector = "padim"\n{recipe}')
+    built = build(path, tmp_path, keys.read_private(key_folder / "vedette.key"))
+    measured = built.manifest.measured
+    assert min(measured["auroc_int8_onnx"], measured["auroc_int8_tflite"]) > 0.9
+    assert measured["parity_max_steps"] <= 1
