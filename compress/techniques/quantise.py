@@ -43,7 +43,7 @@ from .ranges import Range, Ranges, observed
 from .simulation import Simulation
 from .sums import shared_ranges
 
-MOST = 64  # images that go through at once: 64 of 224 x 224 take 1 GB
+MOST = 64  # images that go through at once: 64 of 224 x 224 take 1 GB, and larger ones are fewer
 
 FEW = 16  # images that tell how sensitive a layer is
 
@@ -122,10 +122,10 @@ class Quantise(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             unlabelled: further images to train with
             folder: where training leaves its state, and goes on from it
         """
-        if self == Quantise(ranges=self.ranges, percentile=self.percentile, float_layers=self.float_layers):
+        if not (self.equalise or self.bias_correction or self.qat_steps or self.rounding == "learned"):
             return Ready(model, {})
         whole = up_to(model, until)
-        images = teaching.entered(calibration[:MOST], spec)
+        images = teaching.entered(calibration[: teaching.fitting(MOST, spec)], spec)
         if self.equalise:
             whole = equalisation.equalised(whole, images, until)
         feeds = fed(whole, calibration, spec)
@@ -184,7 +184,7 @@ class Quantise(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         self, ready: Ready, int8: onnx.ModelProto, calibration: Sequence[NDArray[Any]], spec: Input
     ) -> list[sensitivity.Sensitivity]:
         """What each layer of `int8`, which `integers` made of `ready`, loses and costs."""
-        images = teaching.entered(calibration[:FEW], spec)
+        images = teaching.entered(calibration[: teaching.fitting(FEW, spec)], spec)
         return sensitivity.sensitivities(Network(ready.model), Simulation(ready.model, int8), images)
 
     def _ranges(

@@ -6,9 +6,10 @@ network makes of it, at the outputs and at the end of each residual block on the
 settle where rounding does least harm. There is nothing to be learnt about the task, so a hundred steps go far.
 
 The loss is, per tensor, the mean square of the difference in units of the float tensor's mean square; the outputs weigh
-as much as all blocks together. Adam, its rate falling to none along half a cosine. The images are varied a little as
-they come, and their order follows from the seed and the step. A tenth of them, four at least, are kept apart: every
-CHECK steps the weights that do best on them are remembered, and after PATIENCE checks without a better one it ends.
+as much as all blocks together. Adam, its rate falling to none along half a cosine; BATCH images at a time, fewer where
+they are larger than 224 x 224. They are varied a little as they come, and their order follows from the seed and the
+step. A tenth of them, four at least, are kept apart: every CHECK steps the weights that do best on them are remembered,
+and after PATIENCE checks without a better one it ends.
 
 With a folder, its state is written there at each check, whole or not at all; started again with the same images and
 settings, it goes on from it and ends as if it had never been interrupted.
@@ -94,7 +95,7 @@ def teach(
         best, kept = held_loss(), [each.detach().clone() for each in learnt]
     while step < steps and since < PATIENCE:
         rng = np.random.default_rng((seed, step))
-        numbers = rng.permutation(len(shown))[:BATCH]
+        numbers = rng.permutation(len(shown))[: fitting(BATCH, spec)]
         inputs = entered([vary(shown[number][0], FREE, rng)[None] for number in numbers], spec)
         with torch.no_grad():
             goals = exact(inputs, wanted)
@@ -119,6 +120,11 @@ def entered(images: Sequence[NDArray[Any]], spec: Input) -> Tensor:
     """Images of 1 x H x W x 3, u8, as the network's input."""
     pixels = torch.from_numpy(np.concatenate(images)).permute(0, 3, 1, 2).float()
     return (pixels - spec.mean) / spec.std
+
+
+def fitting(count: int, spec: Input) -> int:
+    """How many images may go through at once where `count` of 224 x 224 may: as many pixels."""
+    return max(1, min(count, count * 224 * 224 // (spec.width * spec.height)))
 
 
 def blocks(model: onnx.ModelProto) -> list[str]:
