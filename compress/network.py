@@ -23,6 +23,7 @@ from torch.nn import functional
 from vedette.runtime.problem import Problem
 
 LAYERS = ("Conv", "Gemm")  # what has weights
+CLIPS = ("Clip", "Relu")
 
 
 class Node:

@@ -60,7 +60,8 @@ def network(seed: int = 0, tail: str = "mean") -> onnx.ModelProto:
     y = layer("depthwise", y, (16, 1, 3, 3), group=16, pads=[1, 1, 1, 1])
     y = layer("project", y, (8, 16, 1, 1), clipped=False)
     nodes.append(helper.make_node("Add", [x, y], ["block"], name="add"))
-    x = layer("last", "block", (12, 8, 1, 1))
+    nodes.append(helper.make_node("Relu", ["block"], ["positive"], name="relu"))
+    x = layer("last", "positive", (12, 8, 1, 1))
     if tail == "mean":
         nodes.append(helper.make_node("ReduceMean", [x, constant("axes", np.array([2, 3]))], ["pooled"], keepdims=0))
         constant("head.weight", rng.normal(0, 0.4, (5, 12)).astype(np.float32))

@@ -66,7 +66,8 @@ class Classify:
         tune(classifier, images, self.spec, goal.augment or Augment(), goal.model.epochs, goal.data.seed, track)
         float_model = to_onnx(classifier, size, OUTPUTS)
         quantise: Quantise = techniques.load(goal.recipe).get("quantise", Quantise())
-        calibration, shown = (list(dataset.tensors(part, self.spec)) for part in (images.calibrate, images.fit))
+        calibration = list(dataset.tensors(images.calibrate, self.spec))
+        shown = list(dataset.tensors(images.fit, self.spec)) if quantise.qat_steps else []
         ready = quantise.ready(float_model, calibration, self.spec, feature_names(classifier), shown)
         draft = Candidate(goal, float_model, quantise.integers(ready, calibration, self.spec)).runners
         lost = _scores(draft[FLOAT], images.calibrate) - _scores(draft[INT8_ONNX], images.calibrate)

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 from torch import Tensor
 
-from ..network import Network, Node
+from ..network import CLIPS, Network, Node
 
 HEADROOM = 0.8
 MOST = 8.0
@@ -97,7 +97,7 @@ def _pairs(network: Network, kept: Collection[str]) -> list[tuple[Node, str, Nod
             continue
         between, bound = first.output, float("inf")
         follows = readers.get(between, [])
-        if len(follows) == 1 and between not in fixed and follows[0].kind in ("Clip", "Relu"):
+        if len(follows) == 1 and between not in fixed and follows[0].kind in CLIPS:
             clip = follows[0]
             if clip.kind == "Clip":
                 low, high = (network.constants.get(name) for name in [*clip.inputs[1:], "", ""][:2])

@@ -5,13 +5,12 @@
     integers   both become a graph of integers: integers.py
 
 Plain (the default), the weights stay as they are and the ranges are the smallest and largest values: post-training
-quantisation. What may come before it, each dearer and mostly better than the last, docs/techniques.md explains and
-measures:
+quantisation. What may come before it, docs/techniques.md explains and measures; in this order:
 
     equalise         channels of one tensor get ranges alike: equalisation.py
-    qat_steps        the float network teaches its quantised self: teaching.py
-    rounding         up or down is learnt for each weight: rounding.py
     bias_correction  what integers lose on average is given back: correction.py
+    qat_steps        the float network teaches its quantised self: teaching.py
+    rounding         up or down is learnt for each weight, and biases corrected once more: rounding.py
 
 The ranges have five exceptions:
 
@@ -37,14 +36,13 @@ from numpy.typing import NDArray
 from vedette.runtime.manifest import Input
 
 from ..intervals import bounds
-from ..network import Network
+from ..network import CLIPS, Network
 from . import correction, equalisation, integers, rounding, sensitivity, teaching
 from .ranges import Range, Ranges, observed
 from .simulation import Simulation
 from .sums import shared_ranges
 
 MOST = 64  # images that go through at once: 64 of 224 x 224 take 1 GB, and larger ones are fewer
-
 FEW = 16  # images that tell how sensitive a layer is
 
 
@@ -177,7 +175,8 @@ class Quantise(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         exact = Network(ready.model)
         found = self.sensitivities(ready, int8, calibration, spec)
         spared = sensitivity.worst(found, exact, self.float_layers)
-        clips = [node.name for node in exact.nodes if node.inputs[0] in {each.output for each in spared}]
+        made = {each.output for each in spared}
+        clips = [node.name for node in exact.nodes if node.kind in CLIPS and node.inputs[0] in made]
         return integers.written(ready.model, ranges, feeds[0], [*(each.name for each in spared), *clips])
 
     def sensitivities(

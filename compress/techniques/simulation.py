@@ -23,11 +23,12 @@ import torch
 from onnx import TensorProto, numpy_helper
 from torch import Tensor
 
-from ..network import LAYERS, Network, Node
+from ..network import CLIPS, LAYERS, Network, Node
 
 LARGEST = 127  # magnitude of a weight's integer
 _SPAN = 2.0 * (2**31 - 1)
 _ROOM = 1.0001  # that ONNX Runtime leaves where a bias would not fit
+_INSIDE = ("Add", "Mul")  # round together with the zero point
 _COPIES = ("Resize", "ReduceMax", "MaxPool", "Reshape", "Flatten", "Transpose", "Identity")
 
 
@@ -54,7 +55,7 @@ def grids(int8: onnx.ModelProto) -> dict[str, Grid]:
 class Simulation(Network):
     """The float model as it will be when quantised.
 
-    On the way, a tensor that has a grid is held as integers, less the zero point; what a layer gives to a Clip is held
+    On the way, a tensor that has a grid is held as integers, less the zero point; what a node gives to a Clip is held
     in steps of that Clip's grid, not yet rounded, for the quantiser takes such a Clip out: integers end where it did.
     """
 
@@ -69,11 +70,11 @@ class Simulation(Network):
         self.only: Collection[str] | None = None
         """The nodes whose output and weights are rounded; None: all."""
         self.exact = False
-        """Sums in float64: no integer is lost, and it takes twice the time."""
+        """Sums in float64: no integer is lost, and it takes four times as long."""
         self._made_by = {node.output: node for node in self.nodes}
-        clipped = {node.output: node.inputs[0] for node in self.nodes if node.kind in ("Clip", "Relu")}
+        clipped = {node.output: node.inputs[0] for node in self.nodes if node.kind in CLIPS}
         kept = {node.name for node in int8.graph.node}
-        made = {node.output for node in layers}
+        made = {node.output for node in self.nodes if node.kind in (*LAYERS, *_INSIDE)}
         self._raw = {
             before: after
             for after, before in clipped.items()
@@ -98,7 +99,7 @@ class Simulation(Network):
         counts = self._counts(node)
         if node.kind in LAYERS and counts and node.name in self.quantised:
             result = self._sums(node, values)
-        elif node.inputs[0] in self._raw and counts and node.kind in ("Clip", "Relu"):
+        elif node.inputs[0] in self._raw and counts and node.kind in CLIPS:
             result = values[node.inputs[0]]
         else:
             reals = [self._read(name, node, values, counts) for name in node.inputs]
@@ -108,7 +109,8 @@ class Simulation(Network):
             result = result / unit
         if node.output in self._raw or not counts:
             return result
-        return self._integers(node.output, result, inside=node.kind in ("Add", "Mul"))
+        before = self._made_by[node.inputs[0]] if node.inputs[0] in self._raw else node
+        return self._integers(node.output, result, inside=before.kind in _INSIDE)
 
     def _unit(self, name: str) -> Tensor | None:
         """What one step of the tensor `name` is worth; None where it is held as it is."""
