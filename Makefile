@@ -6,7 +6,7 @@ PIP_ARGS ?=
 BENCH_ARGS ?=
 PIP = .venv/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS)
 
-.PHONY: demo test wheel bench-accuracy count-arm64 fit-costs clean
+.PHONY: demo test wheel bench-accuracy bench-quantise count-arm64 fit-costs clean
 
 demo: .venv/demo
 	.venv/bin/vedette demo --out build/demo
@@ -20,6 +20,10 @@ wheel: .venv/dev
 # Ours against anomalib, side by side; BENCH_ARGS goes to tests/bench/accuracy.py, as in BENCH_ARGS="--sets cookies".
 bench-accuracy: .venv/dev build/bench/anomalib-venv/ready
 	OMP_NUM_THREADS=1 nice -n 5 .venv/bin/python tests/bench/accuracy.py $(BENCH_ARGS)
+
+# Ways of quantising side by side, as docs/techniques.md has them; it takes half an hour and goes on where it stopped.
+bench-quantise: .venv/dev
+	nice -n 5 .venv/bin/python tests/bench/quantisation.py $(BENCH_ARGS)
 
 PEER_PIP = build/bench/anomalib-venv/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS)
 

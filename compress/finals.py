@@ -21,7 +21,7 @@ from vedette.runtime.accuracy import auroc
 from vedette.runtime.backends.onnx import Onnx
 from vedette.runtime.verify import Track
 
-from . import budget, dataset, fitting, selection, synthetic, tflite
+from . import budget, dataset, fitting, selection, synthetic, techniques, tflite
 from .backbone import input_of
 from .candidate import describe
 from .dataset import Split
@@ -72,7 +72,8 @@ class Finals:
             if not self.built or time.monotonic() < self.effort.end:
                 self.build(leader)
         whole = self.best().trial
-        for kept in KEPT:
+        prune = techniques.load(self.goal.recipe).get("prune")
+        for kept in KEPT if prune is None else (prune.kept,):
             if time.monotonic() < self.effort.end:
                 self.build(Trial.of(msgspec.structs.replace(whole.design, kept=kept), self.effort.device))
         return self.best()

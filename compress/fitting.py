@@ -4,7 +4,7 @@
     design    where the goal leaves it open, the one that tells spoilt pictures from good ones best for what it costs
     shrink    where the design keeps only some of the channels: pruned, and taught by what it was
     float     the detector fitted to float features: what int8 is measured against
-    int8      quantised, fitted again to its own int8 features, and quantised for good
+    int8      quantised as the recipe has it, fitted again to its own int8 features, and quantised for good
 
 Why it is fitted twice, features.py tells.
 """
@@ -18,7 +18,7 @@ import onnx
 
 from vedette.runtime.verify import Track
 
-from . import backbone, dataset, features
+from . import backbone, dataset, features, techniques
 from .dataset import Split
 from .design import Design
 from .export import feature_names, to_onnx, with_constants_of
@@ -43,17 +43,20 @@ def fit(
     size, spec = design.input, backbone.input_of(design.input)
     good = gallery.varied(size, goal.augment)
     shown, masks = [*good, *gallery.defective(size)], gallery.masks(size)
-    network = backbone.load(design.blocks)
+    recipe, network = techniques.load(goal.recipe), backbone.load(design.blocks)
     if design.kept < 1:
         narrow = Prune(design.kept)(network, track(good, "pruning"))
-        network = Distil(seed=goal.data.seed)(narrow, network, good, checkpoint, track)
+        distil: Distil = recipe.get("distil", Distil())
+        network = distil(narrow, network, good, goal.data.seed, checkpoint, track)
     detector = design.load(network)
     detector.fit(*parted(features.of_float(detector.backbone, track(shown, "float features")), len(good)), masks)
     float_model = to_onnx(detector, size)
 
-    quantise = Quantise(detector.bounded_outputs)
-    draft = quantise(float_model, dataset.tensors(images.calibrate, spec), spec)
+    quantise: Quantise = recipe.get("quantise", Quantise())
+    calibration = list(dataset.tensors(images.calibrate, spec))
+    ready = quantise.ready(float_model, calibration, spec, feature_names(detector), good)
+    draft = quantise.integers(ready, calibration, spec, detector.bounded_outputs)
     seen = features.of_int8(draft, feature_names(detector), track(shown, "int8 features"))
     detector.fit(*parted(seen, len(good)), masks)
-    refitted = with_constants_of(detector, float_model)
-    return Fitted(float_model, quantise(refitted, dataset.tensors(images.calibrate, spec), spec))
+    refitted = msgspec.structs.replace(ready, model=with_constants_of(detector, ready.model))
+    return Fitted(float_model, quantise.integers(refitted, calibration, spec, detector.bounded_outputs))

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
 from vedette import devices
 from vedette.runtime.config import Name
 from vedette.runtime.config import read as read_toml
-from vedette.runtime.problem import ConfigProblem
+from vedette.runtime.problem import ConfigProblem, written_in
 
+from . import techniques
 from .augment import Augment
 
 # By which figure the models of a task are compared: the beginning of a key of `measured`.
@@ -116,6 +117,8 @@ class Goal(_Strict, frozen=True, kw_only=True):
     device: Device = Device()
     goal: Wish = Wish()
     model: Model = Model()
+    recipe: tuple[dict[str, Any], ...] = ()
+    """Techniques and their settings, as techniques/ reads them; what is not named is done plainly."""
     augment: Augment | None = None
     """None: `anomaly` varies nothing, `classify` as `Augment` has it."""
 
@@ -142,6 +145,8 @@ def read(path: Path) -> Goal:
             hint = "mend the regular expression"
             raise ConfigProblem(f"{path}: data.group: {error}", hint=hint) from None
     _check_task(path, goal)
+    with written_in(path):
+        techniques.load(goal.recipe)
     lists = {"list": goal.data.list, "group": group if group.lower().endswith(".csv") else None}
     for key, name in lists.items():
         if name is not None and not (path.parent / name).is_file():

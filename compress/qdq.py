@@ -15,6 +15,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
+from vedette.runtime.problem import Problem
+
 
 class Tensor(msgspec.Struct, frozen=True, eq=False):
     """An integer tensor: real value = scale * (integer - zero_point)."""
@@ -97,6 +99,10 @@ class _Reader:
         return Tensor(name, self.shapes[name], scale.astype(np.float32), zero_point.astype(np.int64), data)
 
     def node(self, node: onnx.NodeProto) -> Node:
+        weights = self.constants.get(node.input[1]) if node.op_type in ("Conv", "Gemm") else None
+        if weights is not None and weights.dtype == np.float32:
+            hint = "an integer file cannot hold it: float_layers = 0 in the recipe"
+            raise Problem(f"node {node.name!r} ({node.input[1]}) is float among integers", hint=hint)
         return Node(
             kind=node.op_type,
             name=node.name or node.output[0],

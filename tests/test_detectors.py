@@ -92,7 +92,7 @@ def test_a_detector_is_one_graph_and_two_int8_files_that_agree(fitted, shown):
     good, spoilt = shown
     float_model = to_onnx(fitted, SIZE)
     spec = backbone.input_of(SIZE)
-    int8_model = Quantise(fitted.bounded_outputs)(float_model, iter(good), spec)
+    int8_model = Quantise()(float_model, iter(good), spec, fitted.bounded_outputs)
     goal = Goal(name="plate", task="anomaly", data=Data(good="."), model=Model(input=SIZE))
     made = candidate.Candidate(goal, float_model, int8_model)
     scores = {name: [] for name in made.backends}

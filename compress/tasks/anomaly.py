@@ -13,7 +13,7 @@ import onnx
 from vedette.devices import DeviceProfile
 from vedette.runtime.verify import Track
 
-from .. import budget, fitting, localisation, measure, pareto, selection, threshold
+from .. import budget, fitting, localisation, measure, pareto, selection, techniques, threshold
 from ..candidate import INT8_ONNX, Candidate
 from ..dataset import Split, audited
 from ..design import INPUT, Space
@@ -64,7 +64,7 @@ class Anomaly:
             gallery = self._gallery(images, [trial.design.blocks for trial in self.trials], track)
             if len(self.trials) > 1:
                 self.trials = selection.tried(track(self.trials, "trying detectors"), gallery)
-            self.chosen = selection.best(self.trials)
+            self.chosen = self._pruned(selection.best(self.trials))
             fitted = fitting.fit(goal, self.chosen.design, images, gallery, track)
         if len(self.trials) > 1:
             say(f"chose {self.chosen.design}")
@@ -78,6 +78,13 @@ class Anomaly:
 
     def _gallery(self, images: Split, blocks: Iterable[tuple[int, ...]], track: Track) -> Gallery:
         return Gallery(images, self.size, itertools.chain(*blocks), self.goal.data.seed, track)
+
+    def _pruned(self, chosen: Trial) -> Trial:
+        """The same with as many channels as the recipe leaves it."""
+        prune = techniques.load(self.goal.recipe).get("prune")
+        if prune is None:
+            return chosen
+        return Trial.of(msgspec.structs.replace(chosen.design, kept=prune.kept), self.device, chosen.auroc)
 
     def draw(self, candidate: Candidate, images: Split) -> Threshold:
         held_out = measure.see(candidate.runners[INT8_ONNX], images.threshold)

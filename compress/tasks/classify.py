@@ -25,13 +25,13 @@ from vedette.runtime.heads.classify import softmax
 from vedette.runtime.manifest import UNKNOWN
 from vedette.runtime.verify import Track
 
-from .. import backbone, confidence, dataset, labelled
+from .. import backbone, confidence, dataset, labelled, techniques
 from ..augment import Augment
 from ..candidate import FLOAT, INT8_ONNX, Candidate
 from ..classifier import OUTPUTS, Classifier
 from ..confidence import Confidence
 from ..design import INPUT
-from ..export import to_onnx, with_constants_of
+from ..export import feature_names, to_onnx, with_constants_of
 from ..goal import Goal
 from ..labelled import Labelled
 from ..runners import Runner
@@ -68,13 +68,15 @@ class Classify:
         classifier = Classifier(backbone.load(BLOCKS), len(images.classes), size)
         tune(classifier, images, self.spec, goal.augment or Augment(), goal.model.epochs, goal.data.seed, track)
         float_model = to_onnx(classifier, size, OUTPUTS)
-        draft = Candidate(goal, float_model, self._quantised(float_model, images)).runners
+        quantise: Quantise = techniques.load(goal.recipe).get("quantise", Quantise())
+        calibration = list(dataset.tensors(images.calibrate, self.spec))
+        shown = list(dataset.tensors(images.fit, self.spec)) if quantise.qat_steps else []
+        ready = quantise.ready(float_model, calibration, self.spec, feature_names(classifier), shown)
+        draft = Candidate(goal, float_model, quantise.integers(ready, calibration, self.spec)).runners
         lost = _scores(draft[FLOAT], images.calibrate) - _scores(draft[INT8_ONNX], images.calibrate)
         classifier.shift(torch.from_numpy(lost.mean(axis=0)).float())
-        return float_model, self._quantised(with_constants_of(classifier, float_model), images)
-
-    def _quantised(self, model: onnx.ModelProto, images: Labelled) -> onnx.ModelProto:
-        return Quantise()(model, dataset.tensors(images.calibrate, self.spec), self.spec)
+        shifted = msgspec.structs.replace(ready, model=with_constants_of(classifier, ready.model))
+        return float_model, quantise.integers(shifted, calibration, self.spec)
 
     def draw(self, candidate: Candidate, images: Labelled) -> Confidence:
         scores = _scores(candidate.runners[INT8_ONNX], images.threshold)

@@ -13,11 +13,11 @@ steps 0.926 (rate 2e-4), 0.922 (6e-4) or 0.921 (2e-3); with three quarters 0.933
 from __future__ import annotations
 
 import copy
-import dataclasses
 import math
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import msgspec
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -37,20 +37,19 @@ FLOOR = 1e-3
 VARIATION = Augment()
 
 
-@dataclasses.dataclass(frozen=True)
-class Distil:
+class Distil(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Settings of the technique."""
 
-    steps: int = 300
-    rate: float = 2e-4
+    steps: Annotated[int, msgspec.Meta(ge=0, le=100_000)] = 300
+    rate: Annotated[float, msgspec.Meta(gt=0, le=1)] = 2e-4
     """Of learning, at the beginning."""
-    seed: int = 0
 
     def __call__(
         self,
         student: Backbone,
         teacher: Backbone,
         images: list[NDArray[Any]],
+        seed: int = 0,
         checkpoint: Path | None = None,
         track: Track = lambda items, _: items,
     ) -> Backbone:
@@ -60,10 +59,11 @@ class Distil:
             student: changed in place
             teacher: of the same taps
             images: of the product, 1 x H x W x 3, u8
+            seed: decides what is held out, shown and varied
             checkpoint: file to go on from and to write to, replaced at once or not at all
             track: wraps the loop over the steps
         """
-        rng = np.random.default_rng(self.seed)
+        rng = np.random.default_rng(seed)
         order = rng.permutation(len(images))
         held = max(1, math.ceil(HELD_OUT * len(images)))
         check, learn = [images[i] for i in order[:held]], [images[i] for i in order[held:]] or images
@@ -90,7 +90,7 @@ class Distil:
                 )
             for group in optimiser.param_groups:
                 group["lr"] = self.rate * 0.5 * (1 + math.cos(math.pi * step / self.steps))
-            draw = np.random.default_rng([self.seed, step])
+            draw = np.random.default_rng([seed, step])
             batch = pixels([vary(learn[i][0], VARIATION, draw)[None] for i in draw.integers(len(learn), size=BATCH)])
             with torch.no_grad():
                 wanted = teacher(batch)

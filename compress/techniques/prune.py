@@ -13,10 +13,10 @@ a contribution to what comes out, not the size of a weight).
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable
-from typing import Any
+from typing import Annotated, Any
 
+import msgspec
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -25,11 +25,10 @@ from ..backbone import Backbone, Block
 from ..features import batches
 
 
-@dataclasses.dataclass(frozen=True)
-class Prune:
+class Prune(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Settings of the technique."""
 
-    kept: float = 0.5
+    kept: Annotated[float, msgspec.Meta(gt=0, lt=1)] = 0.5
     """Share of the channels inside each block that stay."""
 
     @torch.no_grad()

@@ -1,10 +1,18 @@
-"""Float ONNX -> int8 ONNX: post-training static quantisation by ONNX Runtime.
+"""Float ONNX -> int8 ONNX, with as much care as is asked for.
 
-Quantise and dequantise nodes around each operator (QDQ), activations u8, weights s8 symmetric per output channel,
-biases s32 (Jacob et al., "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only
-Inference", 2018). These parameters are fast on x86 and legal in TFLite, so one set serves both files.
+    ready      the float weights are made fit for integers: equalised, trained, rounded, their biases corrected
+    ranges     of each activation over the calibration images: ranges.py
+    integers   both become a graph of integers: integers.py
 
-Ranges are the smallest and largest values over the calibration images, with five exceptions:
+Plain (the default), the weights stay as they are and the ranges are the smallest and largest values: post-training
+quantisation. What may come before it, docs/techniques.md explains and measures; in this order:
+
+    equalise         channels of one tensor get ranges alike: equalisation.py
+    bias_correction  what integers lose on average is given back: correction.py
+    qat_steps        the float network teaches its quantised self: teaching.py
+    rounding         up or down is learnt for each weight, and biases corrected once more: rounding.py
+
+The ranges have five exceptions:
 
     input      its scale is 1 / std and its zero point the mean, so that a pixel is its own integer
     constants  of Add and Mul are u8 like the activation that they meet, or no integer kernel would take the pair
@@ -16,139 +24,214 @@ Ranges are the smallest and largest values over the calibration images, with fiv
 
 from __future__ import annotations
 
-import dataclasses
-import logging
-import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
+import msgspec
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnxruntime.quantization import (
-    CalibrationDataReader,
-    CalibrationMethod,
-    QuantFormat,
-    QuantType,
-    quantize_static,
-)
 
 from vedette.runtime.manifest import Input
 
 from ..intervals import bounds
+from ..network import CLIPS, Network
+from . import correction, equalisation, integers, rounding, sensitivity, teaching
+from .ranges import Range, Ranges, observed
+from .simulation import Simulation
 from .sums import shared_ranges
 
+MOST = 64  # images that go through at once: 64 of 224 x 224 take 1 GB, and larger ones are fewer
+FEW = 16  # images that tell how sensitive a layer is
 
-@dataclasses.dataclass(frozen=True)
-class Quantise:
+
+class Ready(msgspec.Struct, frozen=True):
+    """A float model, fit to be quantised."""
+
+    model: onnx.ModelProto
+    ranges: dict[str, Range]
+    """Those that it was made fit for; empty where nothing depends on them."""
+
+
+class Quantise(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Settings of the technique."""
 
-    bounded_outputs: Mapping[str, float] = dataclasses.field(default_factory=dict)
-    """Outputs whose ranges come from interval arithmetic, and what each cannot fall below."""
+    ranges: Ranges = "minmax"
+    """How the range of an activation is chosen."""
+    percentile: Annotated[float, msgspec.Meta(gt=50, le=100)] = 99.99
+    """Per cent of the values that stay, for ranges = "percentile"."""
+    equalise: bool = False
+    """Channels of one tensor get ranges alike, where nothing else changes by it."""
+    bias_correction: bool = False
+    """What integers lose on average, per output channel, goes into the biases."""
+    rounding: Literal["nearest", "learned"] = "nearest"
+    """Of the weights."""
+    rounding_steps: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 200
+    """Per layer, where rounding is learnt."""
+    qat_steps: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)] = 0
+    """Of training, at most."""
+    qat_rate: Annotated[float, msgspec.Meta(gt=0, le=0.01)] = 5e-5
+    """Step of Adam at the beginning; it ends at none."""
+    float_layers: Annotated[int, msgspec.Meta(ge=0)] = 0
+    """So many layers, those that cost the outputs most, stay float. ONNX only: the TFLite writer takes integers."""
+    seed: Annotated[int, msgspec.Meta(ge=0)] = 0
+    """Of what is drawn by chance."""
 
-    def __call__(self, model: onnx.ModelProto, calibration: Iterable[NDArray[Any]], spec: Input) -> onnx.ModelProto:
+    def __call__(
+        self,
+        model: onnx.ModelProto,
+        calibration: Iterable[NDArray[Any]],
+        spec: Input,
+        bounded_outputs: Mapping[str, float] | None = None,
+        unlabelled: Sequence[NDArray[Any]] = (),
+        folder: Path | None = None,
+    ) -> onnx.ModelProto:
         """An int8 model with integer inputs and outputs: image 1 x H x W x 3, u8.
 
         Args:
             model: one input, 1 x 3 x H x W, normalised
             calibration: images of 1 x H x W x 3, u8
             spec: how a pixel becomes a real value
+            bounded_outputs: as for `integers`
+            unlabelled: as for `ready`
+            folder: as for `ready`
         """
-        name = model.graph.input[0].name
-        feeds = list(_feeds(name, calibration, spec))
-        overrides: dict[str, list[dict[str, Any]]] = {
-            name: [_range((0 - spec.mean) / spec.std, (255 - spec.mean) / spec.std)]
-        }
-        constants = {value.name for value in model.graph.initializer}
-        for node in model.graph.node:
-            if node.op_type in ("Add", "Mul"):
-                overrides |= {each: [{"quant_type": QuantType.QUInt8}] for each in node.input if each in constants}
-        overrides |= {each: [_range(*limits)] for each, limits in shared_ranges(model, feeds).items()}
-        for output, least in self.bounded_outputs.items():
+        images = list(calibration)
+        ready = self.ready(model, images, spec, unlabelled=unlabelled, folder=folder)
+        return self.integers(ready, images, spec, bounded_outputs)
+
+    def ready(
+        self,
+        model: onnx.ModelProto,
+        calibration: Sequence[NDArray[Any]],
+        spec: Input,
+        until: Sequence[str] = (),
+        unlabelled: Sequence[NDArray[Any]] = (),
+        folder: Path | None = None,
+    ) -> Ready:
+        """`model` with weights that suffer less from being quantised.
+
+        Args:
+            model: as above
+            calibration: as above
+            spec: as above
+            until: tensors behind which nothing is changed, for it will be fitted again; empty: all is
+            unlabelled: further images to train with
+            folder: where training leaves its state, and goes on from it
+        """
+        if not (self.equalise or self.bias_correction or self.qat_steps or self.rounding == "learned"):
+            return Ready(model, {})
+        whole = up_to(model, until)
+        images = teaching.entered(calibration[: teaching.fitting(MOST, spec)], spec)
+        if self.equalise:
+            whole = equalisation.equalised(whole, images, until)
+        feeds = fed(whole, calibration, spec)
+        ranges = self._ranges(whole, feeds, spec, {}, {}, until)
+        exact, simulated = Network(whole), Simulation(whole, integers.written(whole, ranges, feeds[0]))
+        if self.bias_correction:
+            correction.correct(exact, simulated, images)
+        if self.qat_steps:
+            ends = (list(until) or exact.outputs, teaching.blocks(whole))
+            shown = [*calibration, *unlabelled]
+            teaching.teach(
+                exact,
+                simulated,
+                ends,
+                list(exact.places),
+                shown,
+                spec,
+                self.qat_steps,
+                self.qat_rate,
+                self.seed,
+                folder,
+            )
+        if self.rounding == "learned":
+            rounding.learn(exact, simulated, images, self.rounding_steps, self.seed)
+            if self.bias_correction:
+                correction.correct(exact, simulated, images)
+        return Ready(simulated.written(model), ranges)
+
+    def integers(
+        self,
+        ready: Ready,
+        calibration: Sequence[NDArray[Any]],
+        spec: Input,
+        bounded_outputs: Mapping[str, float] | None = None,
+    ) -> onnx.ModelProto:
+        """The int8 model; as `__call__`, but for weights that stay as they are.
+
+        Args:
+            ready: the float model, and ranges that shall hold
+            calibration: as above
+            spec: as above
+            bounded_outputs: those whose ranges come from interval arithmetic, and what each cannot fall below
+        """
+        feeds = fed(ready.model, calibration, spec)
+        ranges = self._ranges(ready.model, feeds, spec, bounded_outputs or {}, ready.ranges)
+        int8 = integers.written(ready.model, ranges, feeds[0])
+        if not self.float_layers:
+            return int8
+        exact = Network(ready.model)
+        found = self.sensitivities(ready, int8, calibration, spec)
+        spared = sensitivity.worst(found, exact, self.float_layers)
+        made = {each.output for each in spared}
+        clips = [node.name for node in exact.nodes if node.kind in CLIPS and node.inputs[0] in made]
+        return integers.written(ready.model, ranges, feeds[0], [*(each.name for each in spared), *clips])
+
+    def sensitivities(
+        self, ready: Ready, int8: onnx.ModelProto, calibration: Sequence[NDArray[Any]], spec: Input
+    ) -> list[sensitivity.Sensitivity]:
+        """What each layer of `int8`, which `integers` made of `ready`, loses and costs."""
+        images = teaching.entered(calibration[: teaching.fitting(FEW, spec)], spec)
+        return sensitivity.sensitivities(Network(ready.model), Simulation(ready.model, int8), images)
+
+    def _ranges(
+        self,
+        model: onnx.ModelProto,
+        feeds: Sequence[dict[str, NDArray[Any]]],
+        spec: Input,
+        bounded_outputs: Mapping[str, float],
+        known: dict[str, Range],
+        until: Collection[str] = (),
+    ) -> dict[str, Range]:
+        """Of the input and of each tensor that a node makes."""
+        ends = {value.name for value in model.graph.output} - set(until)
+        ranges = observed(model, feeds, self.ranges, self.percentile, ends) | known
+        ranges |= shared_ranges(model, ranges)
+        ranges[model.graph.input[0].name] = (0 - spec.mean) / spec.std, (255 - spec.mean) / spec.std
+        for output, least in bounded_outputs.items():
             found = bounds(model, output)
-            overrides |= {tensor: [_range(*limits)] for tensor, limits in found.items()}
+            ranges |= found
             low, high = found[output]
             last = [
                 node.input[0] for node in model.graph.node if node.output[0] == output and node.op_type == "ReduceMax"
             ]
-            overrides |= {each: [_range(max(low, least), high)] for each in (output, *last)}
+            ranges |= dict.fromkeys((output, *last), (max(low, least), high))
         for node in model.graph.node:
             if node.op_type == "Concat":  # only integers of one scale can stand beside each other
-                shared = [_range(*bounds(model, node.output[0])[node.output[0]])]
-                overrides |= dict.fromkeys((*node.input, *node.output), shared)
-
-        copy = onnx.ModelProto.FromString(model.SerializeToString())  # what it is given loses its weights
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "int8.onnx"
-            root = logging.getLogger()  # through it comes the advice to do what was done already
-            level, root.level = root.level, logging.ERROR
-            try:
-                quantize_static(
-                    copy,
-                    path,
-                    _Reader(feeds),
-                    quant_format=QuantFormat.QDQ,
-                    per_channel=True,
-                    activation_type=QuantType.QUInt8,
-                    weight_type=QuantType.QInt8,
-                    calibrate_method=CalibrationMethod.MinMax,
-                    extra_options={"TensorQuantOverrides": overrides},
-                )
-            finally:
-                root.level = level
-            quantised = onnx.load(path)
-        return _integer_ends(quantised)
+                shared = bounds(model, node.output[0])[node.output[0]]
+                ranges |= dict.fromkeys((*node.input, *node.output), shared)
+        return ranges
 
 
-def _feeds(name: str, images: Iterable[NDArray[Any]], spec: Input) -> Iterator[dict[str, NDArray[Any]]]:
-    for image in images:
-        yield {name: ((image.astype(np.float32) - spec.mean) / spec.std).transpose(0, 3, 1, 2)}
+def up_to(model: onnx.ModelProto, tensors: Sequence[str]) -> onnx.ModelProto:
+    """The part of `model` that `tensors` are made by, with them as its outputs; all of it where there are none."""
+    if not tensors:
+        return model
+    wanted, nodes = set(tensors), []
+    for node in reversed(model.graph.node):
+        if wanted.intersection(node.output):
+            wanted.update(node.input)
+            nodes.append(node)
+    ends = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in tensors]
+    constants = [value for value in model.graph.initializer if value.name in wanted]
+    graph = onnx.helper.make_graph(nodes[::-1], model.graph.name, list(model.graph.input), ends, constants)
+    part = onnx.helper.make_model(graph, opset_imports=model.opset_import, ir_version=model.ir_version)
+    return onnx.shape_inference.infer_shapes(part)
 
 
-class _Reader(CalibrationDataReader):  # type: ignore[misc]
-    def __init__(self, feeds: Iterable[dict[str, NDArray[Any]]]) -> None:
-        self.feeds = iter(feeds)
-
-    def get_next(self) -> dict[str, NDArray[Any]] | None:
-        return next(self.feeds, None)
-
-
-def _range(low: float, high: float) -> dict[str, Any]:
-    return {"rmin": np.float32(low), "rmax": np.float32(high)}
-
-
-def _integer_ends(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Takes the float ends off: the input is u8 in N x H x W x 3, and each output is the u8 tensor behind it."""
-    graph = model.graph
-    image = graph.input[0]
-    batch, channels, height, width = (d.dim_value for d in image.type.tensor_type.shape.dim)
-    entry = next(node for node in graph.node if node.op_type == "QuantizeLinear" and node.input[0] == image.name)
-    turn = onnx.helper.make_node("Transpose", [image.name], [entry.output[0]], name="layout", perm=[0, 3, 1, 2])
-    graph.node.remove(entry)
-    graph.node.insert(0, turn)
-    shape = [batch, height, width, channels]
-    image.CopyFrom(onnx.helper.make_tensor_value_info(image.name, onnx.TensorProto.UINT8, shape))
-
-    for output in graph.output:
-        name = output.name
-        for node in [n for n in graph.node if n.op_type == "ReduceMax" and n.output[0] == name]:
-            real = [n for n in graph.node if n.op_type == "DequantizeLinear" and n.output[0] == node.input[0]]
-            node.input[0] = real[0].input[0] if real else node.input[0]  # the highest integer stands for the highest
-        for node in [n for n in graph.node if n.op_type == "DequantizeLinear" and n.output[0] == name]:
-            _rename(graph, name, f"{name}/real")  # what else reads it
-            _rename(graph, node.input[0], name)
-            if not any(f"{name}/real" in other.input for other in graph.node):
-                graph.node.remove(node)
-        output.type.tensor_type.elem_type = onnx.TensorProto.UINT8
-    del graph.value_info[:]  # they describe the float tensors
-    onnx.checker.check_model(model)
-    return model
-
-
-def _rename(graph: onnx.GraphProto, old: str, new: str) -> None:
-    for node in graph.node:
-        for names in (node.input, node.output):
-            for place, name in enumerate(names):
-                if name == old:
-                    names[place] = new
+def fed(model: onnx.ModelProto, images: Iterable[NDArray[Any]], spec: Input) -> list[dict[str, NDArray[Any]]]:
+    """The float model's input for each image of 1 x H x W x 3, u8."""
+    name = model.graph.input[0].name
+    return [{name: ((image.astype(np.float32) - spec.mean) / spec.std).transpose(0, 3, 1, 2)} for image in images]

@@ -1,0 +1,170 @@
+"""The float network teaches its quantised self, on images that nobody labelled.
+
+Quantisation-aware training (Jacob et al., 2018) by distillation (Hinton et al., "Distilling the Knowledge in a Neural
+Network", 2015) of a network into its own simulation: what the integers make of an image shall be what the float
+network makes of it, at the outputs and at the end of each residual block on the way. The weights move a little, and
+settle where rounding does least harm. There is nothing to be learnt about the task, so a hundred steps go far.
+
+The loss is, per tensor, the mean square of the difference in units of the float tensor's mean square; the outputs weigh
+as much as all blocks together. Adam, its rate falling to none along half a cosine; BATCH images at a time, fewer where
+they are larger than 224 x 224. They are varied a little as they come, and their order follows from the seed and the
+step. A tenth of them, four at least, are kept apart: every CHECK steps the weights that do best on them are remembered,
+and after PATIENCE checks without a better one it ends.
+
+With a folder, its state is written there at each check, whole or not at all; started again with the same images and
+settings, it goes on from it and ends as if it had never been interrupted.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from vedette.runtime.manifest import Input
+
+from ..augment import Augment, vary
+from ..network import Network
+from .simulation import Simulation
+
+BATCH = 16
+CHECK = 25  # steps
+PATIENCE = 4  # checks
+FREE = Augment(shift=0.05, rotate=5.0, light=0.1, blur=0.0, noise=0.0)
+
+
+def teach(
+    exact: Network,
+    simulated: Simulation,
+    targets: tuple[Sequence[str], Sequence[str]],
+    learners: Sequence[str],
+    images: Sequence[NDArray[Any]],
+    spec: Input,
+    steps: int,
+    rate: float,
+    seed: int,
+    folder: Path | None = None,
+) -> None:
+    """Changes the weights and biases `learners` of `simulated`.
+
+    Args:
+        exact: the float network
+        simulated: the same, quantised; it is changed
+        targets: tensors that shall be alike: at the end, and on the way there
+        learners: names of weights and biases
+        images: 1 x H x W x 3, u8
+        spec: how a pixel becomes a real value
+        steps: at most
+        rate: of Adam, at the first step
+        seed: of the order and the variations
+        folder: for the state
+    """
+    spare = max(len(images) // 10, min(4, len(images) // 2))
+    held, shown = images[:spare], images[spare:]
+    wanted = [*targets[0], *targets[1]]
+    shares = torch.tensor([1 / len(targets[0])] * len(targets[0]) + [1 / max(len(targets[1]), 1)] * len(targets[1]))
+    judged = entered(held, spec)
+    with torch.no_grad():
+        truth = exact(judged, wanted)
+
+    def loss(inputs: Tensor, goals: Sequence[Tensor]) -> Tensor:
+        made = simulated(inputs, wanted)
+        parts = [((a - b) ** 2).mean() / (b**2).mean().clamp(min=1e-9) for a, b in zip(made, goals, strict=True)]
+        return (torch.stack(parts) * shares).sum()
+
+    def held_loss() -> float:
+        with torch.no_grad():
+            return float(loss(judged, truth))
+
+    learnt = [simulated.parameter(name) for name in learners]
+    for parameter in simulated.parameters():
+        parameter.requires_grad_(any(parameter is each for each in learnt))
+    adam = torch.optim.Adam(learnt, lr=rate)
+    state = _State(folder, _digest(images, wanted, learnt, (steps, rate, seed)))
+    step, best, kept, since = state.read(learnt, adam)
+    if step == 0:
+        best, kept = held_loss(), [each.detach().clone() for each in learnt]
+    while step < steps and since < PATIENCE:
+        rng = np.random.default_rng((seed, step))
+        numbers = rng.permutation(len(shown))[: fitting(BATCH, spec)]
+        inputs = entered([vary(shown[number][0], FREE, rng)[None] for number in numbers], spec)
+        with torch.no_grad():
+            goals = exact(inputs, wanted)
+        for group in adam.param_groups:
+            group["lr"] = rate * (1 + math.cos(math.pi * step / steps)) / 2
+        adam.zero_grad()
+        loss(inputs, goals).backward()  # type: ignore[no-untyped-call]  # torch leaves it so
+        adam.step()
+        step += 1
+        if step % CHECK == 0 or step == steps:
+            reached = held_loss()
+            since = 0 if reached < best else since + 1
+            if reached < best:
+                best, kept = reached, [each.detach().clone() for each in learnt]
+            state.write(learnt, adam, step, best, kept, since)
+    with torch.no_grad():
+        for parameter, value in zip(learnt, kept, strict=True):
+            parameter.copy_(value)
+
+
+def entered(images: Sequence[NDArray[Any]], spec: Input) -> Tensor:
+    """Images of 1 x H x W x 3, u8, as the network's input."""
+    pixels = torch.from_numpy(np.concatenate(images)).permute(0, 3, 1, 2).float()
+    return (pixels - spec.mean) / spec.std
+
+
+def fitting(count: int, spec: Input) -> int:
+    """How many images may go through at once where `count` of 224 x 224 may: as many pixels."""
+    return max(1, min(count, count * 224 * 224 // (spec.width * spec.height)))
+
+
+def blocks(model: onnx.ModelProto) -> list[str]:
+    """The tensors at the ends of residual blocks."""
+    constants = {value.name for value in model.graph.initializer}
+    return [node.output[0] for node in model.graph.node if node.op_type == "Add" and not constants & set(node.input)]
+
+
+class _State:
+    """What is needed to go on, in one file of the folder."""
+
+    def __init__(self, folder: Path | None, digest: str) -> None:
+        self.path = None if folder is None else folder / f"teaching-{digest}.pt"
+
+    def read(self, learnt: Sequence[Tensor], adam: torch.optim.Adam) -> tuple[int, float, list[Tensor], int]:
+        if self.path is None or not self.path.exists():
+            return 0, math.inf, [], 0
+        found = torch.load(self.path, weights_only=True)
+        with torch.no_grad():
+            for parameter, value in zip(learnt, found["learnt"], strict=True):
+                parameter.copy_(value)
+        adam.load_state_dict(found["adam"])
+        return found["step"], found["best"], found["kept"], found["since"]
+
+    def write(
+        self, learnt: Sequence[Tensor], adam: torch.optim.Adam, step: int, best: float, kept: list[Tensor], since: int
+    ) -> None:
+        if self.path is None:
+            return
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        written = {"learnt": [each.detach() for each in learnt], "adam": adam.state_dict(), "kept": kept}
+        half = self.path.with_suffix(".half")
+        torch.save(written | {"step": step, "best": best, "since": since}, half)
+        os.replace(half, self.path)
+
+
+def _digest(
+    images: Sequence[NDArray[Any]], wanted: Sequence[str], learnt: Sequence[Tensor], settings: tuple[float, ...]
+) -> str:
+    found = hashlib.sha256(repr((wanted, settings)).encode())
+    for array in (*images, *(each.detach().numpy() for each in learnt)):
+        found.update(np.ascontiguousarray(array).data)
+    return found.hexdigest()[:16]
