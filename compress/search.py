@@ -93,6 +93,7 @@ class Search:
     def __init__(self, goal: Goal, space: Space, gallery: Gallery, effort: Effort, say: Callable[[str], None]) -> None:
         self.space, self.gallery, self.effort, self.say = space, gallery, effort, say
         self.budget, self.seed = effort.budget, goal.data.seed
+        self.waits = 0  # for what other processes have under way
         self.unit = budget.unit(effort.device).partition(",")[0]
         url = effort.study
         self.shared = not url.startswith("sqlite")
@@ -116,14 +117,15 @@ class Search:
     def run(self) -> list[Trial]:
         """Searches until its time is up or nothing better is to be expected; the trials of all processes."""
         repeats, known = 0, self.trials()
+        self.waits = 0
         while time.monotonic() < self.effort.until and repeats < REPEATS and not self._settled(known):
-            before = len(known)
-            seed = 1000 * self.seed + before + 100_000 * repeats
+            before, waits = len(known), self.waits
+            seed = 1000 * self.seed + before + 100_000 * (repeats + waits)
             self.study.sampler = optuna.samplers.NSGAIISampler(population_size=POPULATION, seed=seed)
             self._begin({trial.design for trial in known})
             self.study.optimize(self._try, n_trials=1)
             known = self.trials()
-            repeats = repeats + 1 if len(known) == before else 0
+            repeats = 0 if len(known) > before else repeats + (self.waits == waits)
         return known
 
     def _begin(self, known: set[Design]) -> None:
@@ -150,6 +152,7 @@ class Search:
         one = self._suggested(trial)
         known = next((each for each in self.trials() if each.design == one), None)
         if known is None and one in self._under_way(before=trial.number):
+            self.waits += 1
             time.sleep(0.2)
             raise optuna.TrialPruned
         if known is None:

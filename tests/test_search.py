@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import signal
+import socket
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -111,6 +115,48 @@ def test_no_database_is_an_error_with_a_remedy(gallery, tmp_path):
     with pytest.raises(MachineProblem) as caught:
         searched(gallery, "postgresql://someone:secret@127.0.0.1:1/none")
     assert "secret" not in str(caught.value)
+
+
+# Many processes
+
+
+@pytest.fixture
+def postgresql(tmp_path):
+    """URL of a database of a PostgreSQL server of our own."""
+    if os.getuid() != 0 or not shutil.which("initdb") or not shutil.which("runuser"):
+        pytest.skip("no PostgreSQL server to start (Debian: postgresql), or not root")
+    programs = Path(os.path.realpath(str(shutil.which("initdb")))).parent
+    folder = Path(tempfile.mkdtemp(prefix="study", dir="/tmp"))
+    shutil.chown(folder, "postgres")
+
+    def run(*command):
+        subprocess.run(["runuser", "-u", "postgres", "--", *map(str, command)], check=True, capture_output=True)
+
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    run(programs / "initdb", "-D", folder / "data", "--auth=trust", "--no-sync", "--locale=C")
+    options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={folder} -c fsync=off"
+    run(programs / "pg_ctl", "-D", folder / "data", "-w", "-l", folder / "log", "-o", options, "start")
+    yield f"postgresql://postgres@127.0.0.1:{port}/postgres"
+    run(programs / "pg_ctl", "-D", folder / "data", "-m", "immediate", "stop")
+    shutil.rmtree(folder)
+
+
+def test_three_processes_share_a_study_and_one_is_killed(product, whole, postgresql, tmp_path):
+    script = tmp_path / "script.py"
+    short = "import vedette.compress.search as s\ns.HEARTBEAT_SECONDS, s.GRACE_SECONDS = 1, 4\n"
+    script.write_text(short + SCRIPT.format(tests=str(Path(__file__).parent)))
+    command = [sys.executable, str(script), str(product), postgresql]
+    victim, *others = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    assert victim.stdout.readline()
+    victim.send_signal(signal.SIGKILL)
+    victim.communicate()
+    told = [process.communicate(timeout=250)[0].splitlines() for process in others]
+    for lines in told:  # each knows everything in the end, whoever found it
+        found = msgspec.json.decode(lines[-1], type=list[selection.Trial])
+        assert {trial.design: trial.auroc for trial in found} == {trial.design: trial.auroc for trial in whole}
+    tried = [line for lines in told for line in lines[:-1]]
+    assert len(tried) == len(set(tried)) <= len(whole)
 
 
 # The space
