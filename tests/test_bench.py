@@ -71,6 +71,7 @@ def test_a_measured_profile_says_where_a_figure_comes_from(printed, built, bundl
     manifest, model = bundle.manifest, bundle.model(ONNX)
     measured = {each.backend: each for each in profile.measured}
     there = estimate.read(estimate.figures(model, profile, manifest))
+    assert set(there) == set(measured)
     for name, each in there.items():
         assert each.origin == "measured there"
         assert (each.ms, each.ms_high) == (measured[name].ms, measured[name].p95_ms)
