@@ -118,6 +118,8 @@ def build(
         say(f"measuring on {on}")
         device = remote.measure(on, msgspec.structs.replace(candidate.manifest, measured=cost), models, key)
         cost = estimate.figures(candidate.files[INT8_ONNX], device, candidate.manifest)
+    if device.name == "host" and not cost["on_device"]:
+        cost["on_device"] = estimate.here(measured)
     measured |= cost
     verdict = verdicts.judge(goal, measured)
 

@@ -119,8 +119,8 @@ def _speed(asked: float, device: str, here: float, there: dict[str, Prediction])
         return Judgement("max_ms", asked, None, None, why)
     best = min(timed, key=lambda each: each.ms_high or 0.0)
     low, middle, high = best.ms_low or 0.0, best.ms or 0.0, best.ms_high or 0.0
-    if best.origin == "measured there":
-        return Judgement("max_ms", asked, high, high <= asked, "p95, measured there")
+    if best.origin in ("measured there", "measured here"):
+        return Judgement("max_ms", asked, high, high <= asked, f"p95, {best.origin}")
     if low <= asked < high:
         return Judgement("max_ms", asked, middle, None, f"{best}, which allows either")
     return Judgement("max_ms", asked, middle, high <= asked, str(best))

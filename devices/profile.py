@@ -54,7 +54,7 @@ class DeviceProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """
         count = self._counted(backend, works)
         found = next((each for each in self.measured if each.backend == backend), None)
-        if found is None or any(work.precision != "int8" for work in works):
+        if found is None or any(work.macs and work.precision != "int8" for work in works):
             return count
         known = (count.instructions, count.instructions_low, count.instructions_high) if count else (None,) * 3
         if found.model == model:

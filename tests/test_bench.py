@@ -71,6 +71,7 @@ def test_a_measured_profile_says_where_a_figure_comes_from(printed, built, bundl
     manifest, model = bundle.manifest, bundle.model(ONNX)
     measured = {each.backend: each for each in profile.measured}
     there = estimate.read(estimate.figures(model, profile, manifest))
+    assert set(there) == set(measured)
     for name, each in there.items():
         assert each.origin == "measured there"
         assert (each.ms, each.ms_high) == (measured[name].ms, measured[name].p95_ms)
@@ -112,7 +113,9 @@ def test_the_bundle_says_what_it_costs(built):
     assert measured["macs"] > 1e6
     for core in ("Cortex-A72", "Cortex-A76"):
         assert set(measured["instructions"][core]) == {"onnx", "tflite"}
-    assert measured["on_device"] == {}, "on the host nothing needs to be predicted"
+    there = estimate.read(measured)
+    assert {each.origin for each in there.values()} == {"measured here"}, "on the host nothing needs to be predicted"
+    assert there["tflite"].ms_high == measured["p95_ms_int8_tflite"]
 
 
 SPEED = {"p95_ms_int8_onnx": 5.0, "p95_ms_int8_tflite": 4.0, "bytes_int8_onnx": 1, "bytes_int8_tflite": 1}

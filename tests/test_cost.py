@@ -145,7 +145,8 @@ def test_milliseconds_only_where_a_speed_is_known(graphs):
 def test_nothing_is_predicted_where_nothing_is_known(graphs):
     assert work.predict(devices.load("n100"), graphs[1], "onnx") is None
     assert work.predict(devices.load("host"), graphs[1], "onnx") is None
-    assert work.predict(devices.load("pi4"), graphs[0], "tflite") is None, "no float model was counted in LiteRT"
+    strange = Work("pointwise", "int16", places=1, outputs=8, inputs=8, taps=1)
+    assert devices.load("pi4").predict("onnx", [strange]) is None
 
 
 @pytest.mark.parametrize("name", COUNTED)
@@ -155,7 +156,8 @@ def test_profiles_say_how_far_off_they_are(name):
     for model in profile.costs.values():
         assert "counted" in model.source
         for costs in model.precisions.values():
-            assert 0 < costs.error_median <= costs.error_worst <= costs.spread < 0.2
+            assert costs.error_worst < 0.1
+            assert 0 < costs.error_median <= costs.error_worst <= costs.spread < 0.3
 
 
 def test_instructions_are_the_sum_that_is_promised():

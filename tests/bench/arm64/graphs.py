@@ -1,4 +1,4 @@
-"""Models to fit the devices' costs with: `graphs.py FOLDER` writes each as .fp32.onnx, .int8.onnx and .int8.tflite.
+"""Models to fit the devices' costs with: `graphs.py FOLDER` writes each as .onnx and .tflite, in fp32 and int8.
 
     made     random small networks of the operators that our graphs are made of: what the costs are fitted to
     ours-…   our own detectors and classifier, at several input sizes, depths and widths: what the fit is judged by
@@ -13,9 +13,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import flatbuffers
 import numpy as np
 import onnx
 import torch
+from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
@@ -267,7 +269,29 @@ def write(folder: Path, name: str, model: onnx.ModelProto, quantise: Quantise) -
     onnx.save(model, folder / f"{name}.fp32.onnx")
     integers = quantise(model, images(size), backbone.input_of(size))
     onnx.save(integers, folder / f"{name}.int8.onnx")
-    (folder / f"{name}.int8.tflite").write_bytes(tflite.write(integers))
+    written = tflite.write(integers)
+    (folder / f"{name}.int8.tflite").write_bytes(written)
+    (folder / f"{name}.fp32.tflite").write_bytes(as_float(written))
+
+
+def as_float(file: bytes) -> bytes:
+    """The same TFLite graph with float tensors; its numbers mean nothing, but take as long to compute with."""
+    model = schema.ModelT.InitFromPackedBuf(file, 0)
+    (graph,) = model.subgraphs
+    real = {index for index, each in enumerate(graph.tensors) if each.type == schema.TensorType.INT8}
+    for operator in graph.operators:
+        code = model.operatorCodes[operator.opcodeIndex].builtinCode
+        if code in (schema.BuiltinOperator.CONV_2D, schema.BuiltinOperator.DEPTHWISE_CONV_2D):
+            real.add(operator.inputs[2])
+    for tensor in (graph.tensors[index] for index in real):
+        tensor.type, tensor.quantization = schema.TensorType.FLOAT32, None
+        if tensor.buffer:
+            model.buffers[tensor.buffer].data = np.full(int(np.prod(tensor.shape)), 0.01, np.float32).view(np.uint8)
+    for each in model.operatorCodes:
+        each.version = 1
+    builder = flatbuffers.Builder(1 << 20)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    return bytes(builder.Output())
 
 
 def main() -> None:
