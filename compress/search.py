@@ -40,6 +40,7 @@ PATIENCE = 60  # trials in a row without a better design that fits the budget
 REPEATS = 40  # suggestions in a row that were known already: there is nothing left to find
 _SOUGHT: list[Literal["maximize", "minimize"]] = ["maximize", "minimize", "minimize"]  # merit, effort, bytes
 _PARAMETERS = 4
+ATTEMPTS = 3  # at making the study
 HEARTBEAT_SECONDS, GRACE_SECONDS = 10, 60
 
 
@@ -101,13 +102,7 @@ class Search:
         # What a trial's figures depend on; another budget only asks for another order.
         facts = msgspec.json.encode([space, goal.data.seed, gallery.digest, effort.device, effort.budget])
         name = f"{goal.name}-{hashlib.sha256(facts).hexdigest()[:12]}"
-        try:
-            storage = _shared(url) if self.shared else RDBStorage(url)
-            self.study = optuna.create_study(storage=storage, study_name=name, directions=_SOUGHT, load_if_exists=True)
-        except (SQLAlchemyError, ImportError, ValueError) as error:
-            hint = "check the address after --study, that the database runs, and that its driver is installed"
-            text = str(error).splitlines()[0]
-            raise MachineProblem(f"no study in {url.rpartition('@')[2]}: {text}", hint=hint) from None
+        self.study = _study(url, name)
         over = {one: max(0.0, Trial.of(one, effort.device).excess(self.budget)) for one in space.beginnings()}
         self.beginnings = sorted(over, key=over.__getitem__)  # what may win comes first
         if not self.shared:  # what was under way when the only process died is begun anew
@@ -196,8 +191,23 @@ def within(folder: Path) -> str:
     return f"sqlite:///{folder.resolve()}/study.db"
 
 
+def _study(url: str, name: str) -> optuna.Study:
+    """The study of that name, made if need be; two processes may be about to make it, so a failure is tried again."""
+    for attempt in range(ATTEMPTS):
+        try:
+            storage = RDBStorage(url) if url.startswith("sqlite") else _shared(url)
+            return optuna.create_study(storage=storage, study_name=name, directions=_SOUGHT, load_if_exists=True)
+        except (SQLAlchemyError, ImportError, ValueError) as error:
+            hint = "check the address after --study and the database; pip install 'vedette[study]' brings its driver"
+            problem = MachineProblem(f"no study in {url.rpartition('@')[2]}: {str(error).splitlines()[0]}", hint=hint)
+            time.sleep(0.5 * attempt)
+    raise problem
+
+
 def _shared(url: str) -> RDBStorage:
     """A database in which each process shows that it lives, so that the others take over what a dead one had begun."""
+    if url.startswith("postgresql://"):
+        url = url.replace("postgresql:", "postgresql+psycopg:", 1)  # the driver that `vedette[study]` brings
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         again = RetryHeartbeatStaleTrialCallback()

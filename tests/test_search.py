@@ -134,7 +134,7 @@ def postgresql(tmp_path):
 
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
-    run(programs / "initdb", "-D", folder / "data", "--auth=trust", "--no-sync", "--locale=C")
+    run(programs / "initdb", "-D", folder / "data", "--auth=trust", "--no-sync", "--locale=C", "--encoding=UTF8")
     options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={folder} -c fsync=off"
     run(programs / "pg_ctl", "-D", folder / "data", "-w", "-l", folder / "log", "-o", options, "start")
     yield f"postgresql://postgres@127.0.0.1:{port}/postgres"
