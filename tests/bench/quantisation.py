@@ -29,7 +29,6 @@ from vedette.runtime.backends.onnx import EXACT
 ROWS: dict[str, dict[str, Any]] = {
     "minmax": {},
     "percentile": {"ranges": "percentile"},
-    "entropy": {"ranges": "entropy"},
     "mse": {"ranges": "mse"},
     "equalise": {"equalise": True},
     "bias": {"bias_correction": True},
