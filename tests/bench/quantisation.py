@@ -35,6 +35,7 @@ ROWS: dict[str, dict[str, Any]] = {
     "mse, bias": {"ranges": "mse", "bias_correction": True},
     "equalise, bias": {"equalise": True, "bias_correction": True},
     "learned, bias": {"rounding": "learned", "rounding_steps": 100, "bias_correction": True},
+    "bias, qat 25": {"bias_correction": True, "qat_steps": 25},
     "bias, qat 100, 5e-5": {"bias_correction": True, "qat_steps": 100, "qat_rate": 5e-5},
     "bias, qat 100": {"bias_correction": True, "qat_steps": 100},
 }
