@@ -23,7 +23,7 @@ bench-accuracy: .venv/dev build/bench/anomalib-venv/ready
 
 # Ways of quantising side by side, as docs/techniques.md has them; it takes half an hour and goes on where it stopped.
 bench-quantise: .venv/dev
-	nice -n 5 .venv/bin/python tests/bench/quantisation.py $(BENCH_ARGS)
+	OMP_NUM_THREADS=1 nice -n 5 .venv/bin/python tests/bench/quantisation.py $(BENCH_ARGS)
 
 PEER_PIP = build/bench/anomalib-venv/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS)
 

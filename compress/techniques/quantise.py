@@ -71,7 +71,7 @@ class Quantise(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Per layer, where rounding is learnt."""
     qat_steps: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)] = 0
     """Of training, at most."""
-    qat_rate: Annotated[float, msgspec.Meta(gt=0, le=0.01)] = 5e-5
+    qat_rate: Annotated[float, msgspec.Meta(gt=0, le=0.01)] = 1e-5
     """Step of Adam at the beginning; it ends at none."""
     float_layers: Annotated[int, msgspec.Meta(ge=0)] = 0
     """So many layers, those that cost the outputs most, stay float. ONNX only: the TFLite writer takes integers."""

@@ -6,11 +6,9 @@ histogram per tensor over the calibration images:
     minmax      the smallest and the largest value that was seen: nothing is cut off
     percentile  what holds all but a few values: half of the rest is cut off at each end
     mse         where the mean square of what rounding and clamping change is least
-    entropy     where the distribution loses least information, by Kullback-Leibler divergence (Migacz, "8-bit Inference
-                with TensorRT", 2017)
 
-The first is exact. The others know a value to a 2048th of the range that was seen. The two that search move one end
-at a time, in steps of 2 % of it, down to a quarter. What the model gives out always has the whole range: which score
+The first is exact. The others know a value to a 2048th of the range that was seen. The last moves one end at
+a time, in steps of 2 % of it, down to a quarter. What the model gives out always has the whole range: which score
 is highest is not worth a finer step.
 """
 
@@ -24,7 +22,7 @@ import onnx
 import onnxruntime
 from numpy.typing import NDArray
 
-Ranges = Literal["minmax", "percentile", "entropy", "mse"]
+Ranges = Literal["minmax", "percentile", "mse"]
 KINDS = get_args(Ranges)
 BINS = 2048
 STEPS = 256
@@ -86,10 +84,9 @@ def chosen(counts: NDArray[Any], seen: Range, kind: Ranges, percentile: float) -
         first = int(np.searchsorted(np.cumsum(counts), cut, side="right"))
         last = int(np.searchsorted(np.cumsum(counts[::-1]), cut, side="right"))
         return min(float(edges[first]), 0.0), max(float(edges[len(counts) - last]), 0.0)
-    loss = _squares if kind == "mse" else _divergence
     centres = (edges[1:] + edges[:-1]) / 2
-    high = _least([high * each for each in _NARROWER], lambda end: loss(counts, centres, low, end))
-    low = _least([low * each for each in _NARROWER], lambda end: loss(counts, centres, end, high))
+    high = _least([high * each for each in _NARROWER], lambda end: _squares(counts, centres, low, end))
+    low = _least([low * each for each in _NARROWER], lambda end: _squares(counts, centres, end, high))
     return low, high
 
 
@@ -103,22 +100,3 @@ def _squares(counts: NDArray[Any], centres: NDArray[Any], low: float, high: floa
     inside = centres.clip(low, high)
     # Within a step a value lies anywhere: its rounding costs a twelfth of the step squared, whatever its bin's centre.
     return float((counts * ((centres - inside) ** 2 + scale**2 / 12 * (centres == inside))).sum())
-
-
-def _divergence(counts: NDArray[Any], centres: NDArray[Any], low: float, high: float) -> float:
-    """Kullback-Leibler divergence of what the integers tell from what was there."""
-    inside = (centres >= low) & (centres <= high)
-    if not inside.any():
-        return float("inf")
-    true = np.where(inside, counts, 0).astype(np.float64)
-    first, last = np.flatnonzero(inside)[[0, -1]]
-    kept = true.copy()
-    true[first] += counts[:first].sum()  # what is clamped counts where it is clamped to
-    true[last] += counts[last + 1 :].sum()
-    steps = ((centres - low) / (high - low) * (STEPS - 1)).round().astype(np.int64).clip(0, STEPS - 1)
-    filled = inside & (true > 0)
-    per_step = np.bincount(steps[inside], kept[inside], STEPS)
-    many = np.bincount(steps[filled], minlength=STEPS)
-    told = np.where(filled, per_step[steps] / np.maximum(many[steps], 1), 0.0)
-    true, told = true[filled] / true.sum(), told[filled] / max(told.sum(), 1.0)
-    return float((true * np.log(true / np.maximum(told, 1e-12))).sum())

@@ -29,13 +29,14 @@ from vedette.runtime.backends.onnx import EXACT
 ROWS: dict[str, dict[str, Any]] = {
     "minmax": {},
     "percentile": {"ranges": "percentile"},
-    "entropy": {"ranges": "entropy"},
     "mse": {"ranges": "mse"},
     "equalise": {"equalise": True},
     "bias": {"bias_correction": True},
     "mse, bias": {"ranges": "mse", "bias_correction": True},
     "equalise, bias": {"equalise": True, "bias_correction": True},
     "learned, bias": {"rounding": "learned", "rounding_steps": 100, "bias_correction": True},
+    "bias, qat 25": {"bias_correction": True, "qat_steps": 25},
+    "bias, qat 100, 5e-5": {"bias_correction": True, "qat_steps": 100, "qat_rate": 5e-5},
     "bias, qat 100": {"bias_correction": True, "qat_steps": 100},
 }
 
