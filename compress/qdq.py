@@ -15,6 +15,19 @@ import onnx
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
+_COPIES = (
+    "Transpose",
+    "ReduceMax",
+    "MaxPool",
+    "Resize",
+    "Reshape",
+    "Flatten",
+    "Squeeze",
+    "Unsqueeze",
+    "Slice",
+    "Gather",
+)
+
 
 class Tensor(msgspec.Struct, frozen=True, eq=False):
     """An integer tensor: real value = scale * (integer - zero_point)."""
@@ -78,7 +91,7 @@ class _Reader:
                 self.integers[node.input[0]] = node.output[0]
                 self.parameters[node.output[0]] = (node.input[1], node.input[2])
         for node in inferred.node:  # these hand the integers on as they are
-            if node.op_type in ("Transpose", "ReduceMax", "MaxPool", "Resize", "Reshape"):
+            if node.op_type in _COPIES:
                 source, result = self._integer(node.input[0]), self._integer(node.output[0])
                 if source in self.parameters:
                     self.parameters.setdefault(result, self.parameters[source])
