@@ -26,6 +26,7 @@ _COPIES = (
     "Unsqueeze",
     "Slice",
     "Gather",
+    "SpaceToDepth",
 )
 
 

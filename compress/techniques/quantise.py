@@ -33,11 +33,16 @@ from onnxruntime.quantization import (
     QuantType,
     quantize_static,
 )
+from onnxruntime.quantization.registry import QDQRegistry, QLinearOpsRegistry
 
 from vedette.runtime.manifest import Input
 
+from ..foreign.ranges import Scales
 from ..intervals import bounds
 from .sums import shared_ranges
+
+# What ONNX Runtime's quantiser takes up by itself, and what it only takes when told.
+_KINDS = sorted({*QDQRegistry, *QLinearOpsRegistry, "SpaceToDepth", "Sub", "Tanh"})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,6 +51,8 @@ class Quantise:
 
     bounded_outputs: Mapping[str, float] = dataclasses.field(default_factory=dict)
     """Outputs whose ranges come from interval arithmetic, and what each cannot fall below."""
+    foreign: bool = False
+    """The network was not made here: each tensor's scale is what foreign/ranges.py says."""
 
     def __call__(self, model: onnx.ModelProto, calibration: Iterable[NDArray[Any]], spec: Input) -> onnx.ModelProto:
         """An int8 model with integer inputs and outputs: image 1 x H x W x 3, u8.
@@ -64,7 +71,11 @@ class Quantise:
         for node in model.graph.node:
             if node.op_type in ("Add", "Mul"):
                 overrides |= {each: [{"quant_type": QuantType.QUInt8}] for each in node.input if each in constants}
-        overrides |= {each: [_range(*limits)] for each, limits in shared_ranges(model, feeds).items()}
+        if self.foreign:
+            model = onnx.ModelProto.FromString(model.SerializeToString())
+            overrides = Scales(model, feeds).overrides() | overrides
+        else:
+            overrides |= {each: [_range(*limits)] for each, limits in shared_ranges(model, feeds).items()}
         for output, least in self.bounded_outputs.items():
             found = bounds(model, output)
             overrides |= {tensor: [_range(*limits)] for tensor, limits in found.items()}
@@ -74,7 +85,7 @@ class Quantise:
             ]
             overrides |= {each: [_range(max(low, least), high)] for each in (output, *last)}
         for node in model.graph.node:
-            if node.op_type == "Concat":  # only integers of one scale can stand beside each other
+            if node.op_type == "Concat" and not self.foreign:  # only integers of one scale can stand beside each other
                 shared = [_range(*bounds(model, node.output[0])[node.output[0]])]
                 overrides |= dict.fromkeys((*node.input, *node.output), shared)
 
@@ -92,6 +103,7 @@ class Quantise:
                     per_channel=True,
                     activation_type=QuantType.QUInt8,
                     weight_type=QuantType.QInt8,
+                    op_types_to_quantize=_KINDS,
                     calibrate_method=CalibrationMethod.MinMax,
                     extra_options={"TensorQuantOverrides": overrides},
                 )

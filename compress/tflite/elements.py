@@ -42,6 +42,9 @@ def tanh(writer: Writer, node: Node) -> None:
 def leaky(writer: Writer, node: Node) -> None:
     options = schema.LeakyReluOptionsT()
     options.alpha = float(node.attributes.get("alpha", 0.01))
+    if options.alpha == 0:
+        rectify(writer, node)
+        return
     _unary(writer, node, "LEAKY_RELU", options)
 
 

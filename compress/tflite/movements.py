@@ -71,6 +71,13 @@ def split(writer: Writer, node: Node) -> None:
         begin[axis] += result.shape[axis]
 
 
+def space_to_depth(writer: Writer, node: Node) -> None:
+    options = schema.SpaceToDepthOptionsT()
+    options.blockSize = node.attributes["blocksize"]
+    images, results = [writer.activation(given(node.inputs[0]))], [writer.activation(node.outputs[0])]
+    writer.operator("SPACE_TO_DEPTH", images, results, options)
+
+
 def gather(writer: Writer, node: Node) -> None:
     """By constant indices; evenly spaced ones are a slice."""
     image, which, result = given(node.inputs[0]), given(node.inputs[1]), node.outputs[0]

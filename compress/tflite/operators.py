@@ -33,6 +33,7 @@ OPERATORS: dict[str, Callable[[Writer, Node], None]] = {
     "Resize": windows.resize,
     "Sigmoid": elements.sigmoid,
     "Slice": movements.cut,
+    "SpaceToDepth": movements.space_to_depth,
     "Softmax": elements.softmax,
     "Split": movements.split,
     "Squeeze": movements.reshape,

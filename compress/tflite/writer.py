@@ -39,6 +39,7 @@ _VERSIONS = {
     "RESIZE_NEAREST_NEIGHBOR": 2,
     "SLICE": 2,
     "SOFTMAX": 2,
+    "SPACE_TO_DEPTH": 2,
     "STRIDED_SLICE": 2,
     "SUB": 2,
     "TANH": 2,

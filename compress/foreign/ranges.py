@@ -1,0 +1,214 @@
+"""Scales for a float graph, such that both integer files can compute the same.
+
+    links        what is joined, added or only moved has one scale; then joining copies, and adding is adding integers
+    own scale    Sigmoid, Softmax and Tanh have the one that TFLite knows. Where such a result, or a clipped one, is
+                 joined with something else, a convolution of weight one stands between and changes the scale exactly
+    tables       a function of 256 integers is a table in both libraries, and each works it out in its own way; a scale
+                 at which an entry lies nearly half way between two steps is widened by a thousandth until none does
+    LeakyReLU    XNNPACK has 8 bits after the point for each slope. So the input's scale is a multiple of a 256th of the
+                 output's, such that the lower slope is whole too; ties are moved off the fence by a millionth
+
+Ranges are the smallest and largest values over the calibration images. Linked tensors share the widest, and those that
+span less have fewer steps: that is the price, and it is highest where many stages are linked by channel shuffles.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+from numpy.typing import NDArray
+from onnx import helper, numpy_helper
+
+MOVES = frozenset(
+    [
+        "Flatten",
+        "Gather",
+        "MaxPool",
+        "Pad",
+        "Reshape",
+        "Resize",
+        "Slice",
+        "SpaceToDepth",
+        "Split",
+        "Squeeze",
+        "Transpose",
+        "Unsqueeze",
+    ]
+)
+OWN = {"Sigmoid": (1 / 256, 0), "Softmax": (1 / 256, 0), "Tanh": (1 / 128, 128)}
+_BOUNDED = (*OWN, "Clip")
+_MARGIN = 1e-3  # of a step, from the fence
+_KERNEL = 127 / 496  # the range at which 1/16, 2/16 and 4/16 are 31, 62 and 124 steps
+
+
+class Scales:
+    """Scale and zero point of each activation.
+
+    Args:
+        model: float, from `lowering.lower`; it is changed where a scale has to be
+        feeds: the inputs that the ranges are taken from
+    """
+
+    def __init__(self, model: onnx.ModelProto, feeds: Iterable[dict[str, NDArray[Any]]]) -> None:
+        self.graph = model.graph
+        _part_bounded(self.graph)
+        self.fixed = {value.name for value in self.graph.initializer}
+        self.makers = {name: node for node in self.graph.node for name in node.output}
+        self.links = _links(self.graph, self.fixed)
+        self.seen = _seen(model, feeds)
+        self.scale: dict[str, tuple[float, int]] = {}
+        for name, members in self.links.items():
+            if name not in self.scale:
+                self._set(members, self._given(members) or _affine(*self._range(members)))
+        self._rectify()
+        self._lean()
+        self._off_the_fence()
+
+    def overrides(self) -> dict[str, list[dict[str, Any]]]:
+        """As ONNX Runtime's quantiser wants them."""
+        found = {
+            name: [{"scale": np.array(scale, np.float32), "zero_point": np.array(zero, np.uint8)}]
+            for name, (scale, zero) in self.scale.items()
+        }
+        for value in self.graph.initializer:
+            if value.name.endswith("/weight") and value.dims[1:] == [1, 3, 3]:
+                first = numpy_helper.to_array(value)[0, 0]
+                if np.array_equal(first, (np.outer([1, 2, 1], [1, 2, 1]) / 16).astype(np.float32)):
+                    limits = {"axis": 0, "rmin": np.float32(-_KERNEL), "rmax": np.float32(_KERNEL)}
+                    found[value.name] = [dict(limits) for _ in range(value.dims[0])]
+        return found
+
+    def _range(self, members: frozenset[str]) -> tuple[float, float]:
+        pairs = [self.seen[name] for name in members if name in self.seen]
+        return min(low for low, _ in pairs), max(high for _, high in pairs)
+
+    def _set(self, members: frozenset[str], scale: tuple[float, int]) -> None:
+        self.scale.update(dict.fromkeys(members, scale))
+
+    def _given(self, members: frozenset[str]) -> tuple[float, int] | None:
+        kinds = {self.makers[name].op_type for name in members if name in self.makers}
+        return next((OWN[kind] for kind in sorted(kinds & set(OWN))), None)
+
+    def _rectify(self) -> None:
+        """Where what a ReLU gives may be negative, because it is joined with such, it cannot hide in a range."""
+        for node in self.graph.node:
+            if node.op_type == "Relu" and self.scale[node.output[0]][1] > 0:
+                node.op_type = "LeakyRelu"
+                node.attribute.append(helper.make_attribute("alpha", 0.0))
+                if len(self.links[node.input[0]]) == 1:
+                    self._set(self.links[node.input[0]], self.scale[node.output[0]])
+
+    def _lean(self) -> None:
+        """LeakyReLU: the slopes are whole 256ths."""
+        for node in self.graph.node:
+            members = self.links.get(node.input[0]) if node.op_type == "LeakyRelu" else None
+            alpha = next((each for each in node.attribute if each.name == "alpha"), None)
+            if members is None or len(members) > 1 or alpha is None or not 0 < alpha.f < 1:
+                continue
+            result, zero = self.scale[node.output[0]]
+            low, high = self._range(members)
+            least = max(1, int(np.ceil((high - low) / 255 / result * 256)))
+            choices = range(least, min(2 * least + 64, 127 * 256))
+            upper = next((n for n in choices if abs(n * alpha.f - round(n * alpha.f)) < 1e-3), None)
+            if upper is None:
+                continue
+            scale = float(np.float32(result * upper / 256 * (1 + 2e-6)))
+            place = int(np.clip(round(-low / scale), 0, 255))
+            self._set(members, (scale, place))
+            alpha.f = round(upper * alpha.f) / upper * (1 - 4e-6)
+
+    def _off_the_fence(self) -> None:
+        leaning = {
+            name for node in self.graph.node if node.op_type == "LeakyRelu" for name in (*node.input, *node.output)
+        }
+        for node in self.graph.node:
+            if node.op_type not in ("Sigmoid", "Tanh"):
+                continue
+            members = self.links[node.input[0]]
+            if members & leaning or self._given(members):
+                continue
+            step, zero = self.scale[node.input[0]]
+            for attempt in range(200):
+                scale = float(np.float32(step * (1 + attempt / 1000)))
+                real = scale * (np.arange(256) - zero)
+                values = np.tanh(real) * 128 if node.op_type == "Tanh" else 256 / (1 + np.exp(-real))
+                if np.abs(values - np.floor(values) - 0.5).min() > _MARGIN:
+                    self._set(members, (scale, zero))
+                    break
+
+
+def _affine(low: float, high: float) -> tuple[float, int]:
+    low, high = min(low, 0.0), max(high, 0.0)
+    scale = float(np.float32(max(high - low, 1e-6) / 255))
+    return scale, int(np.clip(round(-low / scale), 0, 255))
+
+
+def _links(graph: onnx.GraphProto, fixed: set[str]) -> dict[str, frozenset[str]]:
+    """Each activation and all that must have its scale."""
+    found: dict[str, set[str]] = {}
+    for name in (*(value.name for value in graph.input), *(name for node in graph.node for name in node.output)):
+        found[name] = {name}
+    for node in graph.node:
+        if node.op_type in MOVES:
+            linked = [node.input[0], *node.output]
+        elif node.op_type == "Concat" or (node.op_type in ("Add", "Sub") and not fixed & set(node.input)):
+            linked = [*node.input, *node.output]
+        else:
+            continue
+        whole = set().union(*(found[name] for name in linked if name in found))
+        for name in whole:
+            found[name] = whole
+    return {name: frozenset(members) for name, members in found.items()}
+
+
+def _part_bounded(graph: onnx.GraphProto) -> None:
+    """A convolution of weight one behind each result that has a range of its own and is joined with something else."""
+    fixed = {value.name for value in graph.initializer}
+    makers = {name: node for node in graph.node for name in node.output}
+
+    def origin(name: str) -> str:
+        while name in makers and makers[name].op_type in MOVES:
+            name = makers[name].input[0]
+        if name not in makers or makers[name].op_type not in _BOUNDED:
+            return ""
+        limits = makers[name].input[1:] if makers[name].op_type == "Clip" else ()
+        return " ".join((makers[name].op_type, *limits))
+
+    shapes = {v.name: [d.dim_value for d in v.type.tensor_type.shape.dim] for v in graph.value_info}
+    for node in list(graph.node):
+        if node.op_type == "Concat":
+            origins = {origin(name) for name in node.input}
+            parted = len(origins) > 1
+        else:
+            parted = node.op_type in ("Add", "Sub") and not fixed & set(node.input)
+        for place, name in enumerate(node.input if parted else ()):
+            if origin(name) and len(shapes.get(name, ())) == 4:
+                result, channels = f"{name}/for {node.output[0]}", shapes[name][1]
+                ones = np.ones((channels, 1, 1, 1), np.float32)
+                graph.initializer.append(numpy_helper.from_array(ones, f"{result}/weight"))
+                made = helper.make_node(
+                    "Conv", [name, f"{result}/weight"], [result], name=f"{result}/conv", group=channels
+                )
+                graph.node.insert(list(graph.node).index(node), made)
+                node.input[place] = result
+
+
+def _seen(model: onnx.ModelProto, feeds: Iterable[dict[str, NDArray[Any]]]) -> dict[str, tuple[float, float]]:
+    """The smallest and the largest value of each activation."""
+    opened = onnx.ModelProto.FromString(model.SerializeToString())
+    names = [name for node in opened.graph.node for name in node.output]
+    del opened.graph.output[:]
+    opened.graph.output.extend(helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in names)
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(opened.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    found: dict[str, tuple[float, float]] = {}
+    for feed in feeds:
+        for name, values in (*zip(names, session.run(names, feed), strict=True), *feed.items()):
+            low, high = found.get(name, (np.inf, -np.inf))
+            found[name] = min(low, float(values.min())), max(high, float(values.max()))
+    return found
