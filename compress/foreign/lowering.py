@@ -44,7 +44,7 @@ def _apart(model: onnx.ModelProto) -> onnx.ModelProto:
     while True:
         producers = {name: node for node in graph.node for name in node.output}
         readers = [name for node in graph.node for name in node.input]
-        for place, output in enumerate(graph.output):
+        for output in graph.output:
             trail, name = [], output.name
             while name in producers and producers[name].op_type in _JOINTS:
                 trail.append(producers[name])
@@ -58,8 +58,7 @@ def _apart(model: onnx.ModelProto) -> onnx.ModelProto:
             return model
         for node in trail:
             graph.node.remove(node)
-        outputs = [each for each in graph.output if each is not output]
-        outputs[place:place] = joined
+        outputs = [part for each in graph.output for part in (joined if each is output else [each])]
         kept = [onnx.ValueInfoProto.FromString(each.SerializeToString()) for each in outputs]
         del graph.output[:]
         graph.output.extend(kept)
@@ -139,15 +138,13 @@ class _Lowering:
 
     def mean(self, node: onnx.NodeProto, attributes: dict[str, Any]) -> list[onnx.NodeProto] | None:
         """All weights alike."""
-        if node.op_type not in ("AveragePool", "GlobalAveragePool", "ReduceMean"):
-            return None
-        source, result = node.input[0], node.output[0]
-        shape = self.shapes[source]
-        if len(shape) != 4:
+        source, result = node.input[0] if node.input else "", node.output[0]
+        shape = self.shapes.get(source, ())
+        if node.op_type not in ("AveragePool", "GlobalAveragePool", "ReduceMean") or len(shape) != 4:
             return None
         if node.op_type == "AveragePool":
             counted = attributes.get("count_include_pad", 0) or not any(attributes.get("pads", (0,)))
-            if not counted or attributes.get("ceil_mode", 0) or "dilations" in attributes:
+            if not counted or attributes.get("ceil_mode", 0):
                 return None
             size = tuple(attributes["kernel_shape"])
             settings = {name: attributes[name] for name in ("pads", "strides") if name in attributes}

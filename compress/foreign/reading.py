@@ -11,6 +11,7 @@ from pathlib import Path
 
 import onnx
 import onnxruntime
+from google.protobuf.message import DecodeError
 from onnx.external_data_helper import uses_external_data
 
 from vedette.runtime.problem import ConfigProblem
@@ -27,13 +28,12 @@ def read(path: Path) -> onnx.ModelProto:
     """
     try:
         model = onnx.load(path, load_external_data=False)
+        inside = (each.t for node in model.graph.node for each in node.attribute)
+        if any(uses_external_data(value) for value in (*model.graph.initializer, *inside)):
+            raise ConfigProblem(f"{path}: its weights are in other files, which are not opened", hint=_HINT)
         onnx.checker.check_model(model)
-    except (OSError, ValueError, onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+    except (OSError, ValueError, DecodeError, onnx.checker.ValidationError) as error:
         raise ConfigProblem(f"{path}: no usable ONNX file: {_first(error)}", hint=_HINT) from None
-    except Exception as error:  # noqa: BLE001  # protobuf's DecodeError has no public name
-        raise ConfigProblem(f"{path}: no ONNX file: {_first(error)}", hint=_HINT) from None
-    if any(uses_external_data(value) for value in model.graph.initializer):
-        raise ConfigProblem(f"{path}: its weights are in other files, which are not opened", hint=_HINT)
     return model
 
 

@@ -15,7 +15,8 @@ from ..candidate import Candidate
 from ..goal import Goal
 from ..runners import Runner
 
-TASKS = {"anomaly": ".anomaly:Anomaly", "classify": ".classify:Classify"}
+TASKS = {"anomaly": ".anomaly:Anomaly", "classify": ".classify:Classify", "embed": ".own:Embed"}
+OWN = {"classify": ".own:OwnClassify"}  # with a network of the user's
 
 
 class Images(Protocol):
@@ -82,5 +83,5 @@ def load(goal: Goal) -> Task[Any, Any, Any]:
     Raises:
         ConfigProblem: it, or a part that it needs, is not known.
     """
-    task: Task[Any, Any, Any] = choose(__package__, TASKS, goal.task, "task")(goal)
+    task: Task[Any, Any, Any] = choose(__package__, TASKS | OWN if goal.model.own else TASKS, goal.task, "task")(goal)
     return task

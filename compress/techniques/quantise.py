@@ -73,7 +73,7 @@ class Quantise:
                 overrides |= {each: [{"quant_type": QuantType.QUInt8}] for each in node.input if each in constants}
         if self.foreign:
             model = onnx.ModelProto.FromString(model.SerializeToString())
-            overrides = Scales(model, feeds).overrides() | overrides
+            overrides = Scales(model, feeds, (1 / spec.std, round(spec.mean))).overrides() | overrides
         else:
             overrides |= {each: [_range(*limits)] for each, limits in shared_ranges(model, feeds).items()}
         for output, least in self.bounded_outputs.items():
