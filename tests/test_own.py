@@ -1,4 +1,4 @@
-"""Networks of the user's own: read strictly, made integer exactly, built, verified and refused where they do not fit."""
+"""Networks of the user's own: read strictly, made integer exactly, built, verified, refused where they do not fit."""
 
 from __future__ import annotations
 
@@ -127,15 +127,15 @@ def write(folder: Path, task: str, data: str, model: str) -> Path:
     return path
 
 
-@pytest.mark.parametrize(
-    "model", ['onnx = "net.onnx"', 'torch = "net.pt"\ninput = 64', 'torch = "own_network:network"\ninput = 64']
-)
+WAYS = ['onnx = "net.onnx"', 'torch = "net.pt"\ninput = 64', 'torch = "own_network:network"\ninput = 64']
+
+
+@pytest.mark.parametrize("model", WAYS)
 def test_every_way_gives_the_same_numbers(home, model):
     scope: dict = {}
     exec(NETWORK, scope)
-    settings = goals.read(
-        write(home, "embed", IMAGES, model + '\nmean = [10.0, 20.0, 30.0]\nstd = [50.0, 60.0, 70.0]\norder = "bgr"')
-    ).model
+    model += '\nmean = [10.0, 20.0, 30.0]\nstd = [50.0, 60.0, 70.0]\norder = "bgr"'
+    settings = goals.read(write(home, "embed", IMAGES, model)).model
     made, spec = network.load(home, settings, "vector")
     assert (spec.width, spec.height, spec.mean, spec.std) == (64, 64, 0.0, 1.0)
     pixels = np.random.default_rng(0).integers(0, 256, (1, 3, 64, 64)).astype(np.float32)
@@ -182,8 +182,9 @@ def test_a_classifier_of_ones_own_can_be_verified_and_watch(classified, keyring,
     assert found.accuracy_int8_onnx == pytest.approx(found.accuracy_int8_tflite, abs=0.05)
     (tmp_path / "cameras").mkdir()
     (tmp_path / "vedette.toml").write_text(f'[device]\nkeys = "{key_folder}"\n[broker]\nurl = "stdout:"\n')
+    spots = home / "kinds" / "spot"
     (tmp_path / "cameras" / "door.toml").write_text(
-        f'source = "file:{home / "kinds" / "spot"}?fps=0"\nbundle = "{classified.bundle}"\n[[rules]]\nuse = "presence"\n'
+        f'source = "file:{spots}?fps=0"\nbundle = "{classified.bundle}"\n[[rules]]\nuse = "presence"\n'
     )
     done = vedette("run", "door", "--config", tmp_path)
     assert done.returncode == 0, done.stderr
@@ -289,11 +290,10 @@ def test_an_operator_that_is_not_known_is_named(home, key_folder, tmp_path):
     ]
     weight = numpy_helper.from_array(np.ones((4, 3, 1, 1), np.float32), "weight")
     image = helper.make_tensor_value_info("image", TensorProto.FLOAT, ["n", 3, 64, 64])
-    flat = helper.make_tensor_value_info("flat", TensorProto.FLOAT, None)
+    flat = helper.make_tensor_value_info("flat", TensorProto.FLOAT, ["n", 4])
     graph = helper.make_graph(nodes, "g", [image], [flat], [weight])
-    onnx.save(
-        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), tmp_path / "odd.onnx"
-    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(model, tmp_path / "odd.onnx")
     shutil.copytree(home / "kinds", tmp_path / "kinds")
     goal = write(tmp_path, "embed", IMAGES, 'onnx = "odd.onnx"')
     key = keys.read_private(key_folder / "vedette.key")

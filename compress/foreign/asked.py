@@ -30,10 +30,10 @@ def check(path: Path, goal: Any) -> None:
         return
     _check_model(path, goal, plain)
     if goal.task == "embed" or data.classes is None:
-        key = next((key for key in ("good", "defect", "classes") if getattr(data, key)), None)
-        if key is not None:
+        said = [key for key in ("good", "defect", "classes") if getattr(data, key)]
+        if said:
             hint = "name the folder of images as data.images" + ("" if goal.task == "embed" else ", or data.classes")
-            raise ConfigProblem(f"{path}: data.{key} means nothing to a network of your own here", hint=hint)
+            raise ConfigProblem(f"{path}: data.{said[0]} means nothing to a network of your own here", hint=hint)
         if data.images is None:
             hint = "name a folder of pictures as the network will see them; it needs tens, better a hundred"
             raise ConfigProblem(f"{path}: data.images is missing", hint=hint)

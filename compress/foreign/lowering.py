@@ -171,7 +171,7 @@ class _Lowering:
             alpha, beta = 1 / 6, 0.5
         gate = f"{result}/gate" if node.op_type == "HardSwish" else result
         channels = self.shapes[source][1]
-        limits = [self.constant(f"{result}/{name}", np.float32(name)) for name in ("0", "1")]
+        limits = [self.constant(f"{result}/{name}", np.array(name, np.float32)) for name in ("0", "1")]
         line = self.depthwise(source, f"{gate}/line", np.full((channels, 1, 1), alpha), np.full(channels, beta))
         made = [line, helper.make_node("Clip", [f"{gate}/line", *limits], [gate], name=f"{gate}/clip")]
         if node.op_type == "HardSwish":

@@ -27,6 +27,7 @@ from vedette.runtime.problem import ConfigProblem
 
 from .. import export
 from ..goal import Model
+from ..tflite.operators import check
 from . import reading
 from .asked import triple
 from .lowering import lower
@@ -43,13 +44,15 @@ def load(base: Path, model: Model, output: str) -> tuple[onnx.ModelProto, Input]
         output: name of 1 x K numbers
 
     Raises:
-        ConfigProblem: it cannot be read or exported, or has not one image in and one row of numbers out.
+        ConfigProblem: it cannot be read or exported, has not one image in and one row of numbers out, or holds an
+            operator that no integer file can compute; the message names the node.
     """
     where = f"model.onnx: {base / model.onnx}" if model.onnx else f"model.torch: {model.torch}"
     raw = reading.read(base / model.onnx) if model.onnx else _exported(base, str(model.torch), model, where)
     graph = _trimmed(reading.plain(raw, _size(raw, model), where), where)
     graph, mean, std = _normalised(graph, model)
     graph = _named(lower(graph), output, where)
+    check(graph)
     height, width = (dim.dim_value for dim in graph.graph.input[0].type.tensor_type.shape.dim[2:])
     return graph, Input(graph.graph.input[0].name, width, height, mean, std, 1 / std, round(mean))
 
@@ -72,6 +75,7 @@ def _exported(base: Path, name: str, model: Model, where: str) -> onnx.ModelProt
     size = model.input or DEFAULT
     hint = "it must be, or return, a torch.nn.Module that takes N x 3 x H x W and gives one tensor"
     script = ":" not in name
+    network: Any
     try:
         network = torch.jit.load(base / name) if script else _called(base, name)  # type: ignore[no-untyped-call]
         if not isinstance(network, torch.nn.Module):
@@ -83,8 +87,9 @@ def _exported(base: Path, name: str, model: Model, where: str) -> onnx.ModelProt
             warnings.simplefilter("ignore")
             example = (torch.zeros(1, 3, size, size),)
             # The newer exporter wants sources, which a TorchScript file has not.
-            torch.onnx.export(network.eval(), example, buffer, dynamo=False, opset_version=17)
-        return onnx.ModelProto.FromString(buffer.getvalue())
+            torch.onnx.export(network.eval(), example, buffer, dynamo=False, opset_version=17)  # type: ignore[arg-type]
+        buffer.seek(0)
+        return onnx.load(buffer)
     except (ImportError, AttributeError, TypeError, ValueError, RuntimeError) as error:
         text = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise ConfigProblem(f"{where}: {text[:200]}", hint=hint) from error

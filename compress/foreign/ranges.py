@@ -8,12 +8,8 @@
     LeakyReLU    XNNPACK has 8 bits after the point for each slope. So the input's scale is a multiple of a 256th of the
                  output's, such that the lower slope is whole too; ties are moved off the fence by a millionth
 
-Ranges are those at which the mean absolute error over the calibration images is least. On YOLOX-nano, whose first
-layer gives a few values ten times as high as all others, the cosine of the classes at the three strides to the float
-ones was 0.37, 0.36 and 0.40 with the smallest and largest values, 0.54, 0.49 and 0.55 with the least mean square error
-(as in Nagel et al., "A White Paper on Neural Network Quantization", 2021, section 3.1), and 0.61, 0.62 and 0.69 with
-this (32 images of coco128 to calibrate, 64 others to measure). Linked tensors share the widest, and those that span
-less have fewer steps: that is the price, and it is highest where many stages are linked by channel shuffles.
+Linked tensors share the widest range (extents.py), and those that span less have fewer steps: that is the price, and it
+is highest where many stages are linked by channel shuffles.
 """
 
 from __future__ import annotations
@@ -23,9 +19,10 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
+
+from .extents import extents
 
 MOVES = frozenset(
     [
@@ -46,8 +43,6 @@ MOVES = frozenset(
 OWN = {"Sigmoid": (1 / 256, 0), "Softmax": (1 / 256, 0), "Tanh": (1 / 128, 128)}
 _BOUNDED = (*OWN, "Clip")
 _FLAT = 6.3
-_SAMPLE = 2000  # values of one tensor and image
-_SHARES = np.geomspace(1, 0.25, 12)  # of the range, at either end
 _MARGIN = 1e-3  # of a step, from the fence
 _KERNEL = 127 / 496  # the range at which 1/16, 2/16 and 4/16 are 31, 62 and 124 steps
 
@@ -69,7 +64,7 @@ class Scales:
         self.fixed = {value.name for value in self.graph.initializer}
         self.makers = {name: node for node in self.graph.node for name in node.output}
         self.links = _links(self.graph, self.fixed)
-        self.seen = _seen(model, feeds)
+        self.seen = extents(model, feeds)
         self._clamp()
         self.scale: dict[str, tuple[float, int]] = {}
         image = self.graph.input[0].name
@@ -223,33 +218,3 @@ def _part_bounded(graph: onnx.GraphProto) -> None:
                 )
                 graph.node.insert(list(graph.node).index(node), made)
                 node.input[place] = result
-
-
-def _seen(model: onnx.ModelProto, feeds: Iterable[dict[str, NDArray[Any]]]) -> dict[str, tuple[float, float]]:
-    """The range of each activation."""
-    opened = onnx.ModelProto.FromString(model.SerializeToString())
-    names = [name for node in opened.graph.node for name in node.output]
-    del opened.graph.output[:]
-    opened.graph.output.extend(helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in names)
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(opened.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    some: dict[str, list[NDArray[Any]]] = {}
-    for feed in feeds:
-        for name, values in (*zip(names, session.run(names, feed), strict=True), *feed.items()):
-            flat = values.ravel()
-            some.setdefault(name, []).append(np.r_[flat[:: max(1, flat.size // _SAMPLE)], flat.min(), flat.max()])
-    return {name: _worth(np.concatenate(values).astype(np.float64)) for name, values in some.items()}
-
-
-def _worth(values: NDArray[np.float64]) -> tuple[float, float]:
-    """The range that costs least: what is cut off, and the rounding of what is not."""
-    low, high = min(values.min(), 0.0), max(values.max(), 0.0)
-    for _ in range(2):  # each end by itself, and once more
-        high = min((high * share for share in _SHARES), key=lambda end: _cost(values, low, end))
-        low = min((low * share for share in _SHARES), key=lambda end: _cost(values, end, high))
-    return float(low), float(high)
-
-
-def _cost(values: NDArray[np.float64], low: float, high: float) -> float:
-    return float(np.abs(values - values.clip(low, high)).mean() + (high - low) / 255 / 4)

@@ -6,14 +6,14 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from vedette.runtime.problem import Problem
+from vedette.runtime.problem import ConfigProblem
 
 from ..qdq import Node, Tensor
 from .layout import Order, laid
 from .writer import Writer
 
 
-class Refused(Problem):
+class Refused(ConfigProblem):
     """A graph holds an operator that has no integer twin here."""
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import onnx
+
 from ..qdq import Node
 from . import convolutions, elements, movements, windows
 from .operands import refuse
@@ -44,5 +46,23 @@ OPERATORS: dict[str, Callable[[Writer, Node], None]] = {
 }
 
 
+_FOLDED = ("Clip",)  # into the range of what it limits
+
+
+def check(model: onnx.ModelProto) -> None:
+    """That each operator of a float graph is known, before any work is done on it.
+
+    Raises:
+        Refused: one is not; the message names the node.
+    """
+    for node in model.graph.node:
+        if node.op_type not in OPERATORS and node.op_type not in _FOLDED:
+            refuse(Node(node.op_type, node.name or node.output[0], (), (), {}), _why())
+
+
 def unknown(_: Writer, node: Node) -> None:
-    refuse(node, f"there is no such operator in it; it has {', '.join(sorted(OPERATORS))}")
+    refuse(node, _why())
+
+
+def _why() -> str:
+    return f"known are {', '.join(sorted(OPERATORS))}"

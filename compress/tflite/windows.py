@@ -96,7 +96,9 @@ def pad(writer: Writer, node: Node) -> None:
     source, made = writer.activation(image, order), writer.activation(result, order)
     if mode == "constant":
         value = node.inputs[2] if len(node.inputs) > 2 else None
-        zero = image.zero_point[0] if value is None or not value.scale.size else int(np.ravel(value.data)[0])
+        zero = int(image.zero_point[0])
+        if value is not None and value.data is not None and value.scale.size:
+            zero = int(value.data.ravel()[0])
         filling = writer.constant(
             f"{node.name}/value", np.array([zero - 128], np.int8), image.scale, image.zero_point - 128
         )
