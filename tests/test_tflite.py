@@ -383,6 +383,14 @@ def test_channel_shuffle(seed, channels, size, groups, divided):
 
 
 @EXAMPLES
+@given(seeds, st.integers(1, 9), sizes, st.integers(2, 3))
+def test_space_to_depth(seed, channels, size, block):
+    graph = Graph(np.random.default_rng(seed), channels, size[0] * block, size[1] * block)
+    graph.add("SpaceToDepth", [graph.real], blocksize=block)
+    assert difference(graph) == 0
+
+
+@EXAMPLES
 @given(seed=seeds, channels=st.integers(2, 9), size=sizes, data=st.data())
 def test_movements(seed, channels, size, data):
     """Any chain of three of them: the bytes arrive where ONNX has them."""

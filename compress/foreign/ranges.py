@@ -23,25 +23,8 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 from .extents import extents
+from .links import OWN, links, part
 
-MOVES = frozenset(
-    [
-        "Flatten",
-        "Gather",
-        "MaxPool",
-        "Pad",
-        "Reshape",
-        "Resize",
-        "Slice",
-        "SpaceToDepth",
-        "Split",
-        "Squeeze",
-        "Transpose",
-        "Unsqueeze",
-    ]
-)
-OWN = {"Sigmoid": (1 / 256, 0), "Softmax": (1 / 256, 0), "Tanh": (1 / 128, 128)}
-_BOUNDED = (*OWN, "Clip")
 _FLAT = 6.3
 _MARGIN = 1e-3  # of a step, from the fence
 _KERNEL = 127 / 496  # the range at which 1/16, 2/16 and 4/16 are 31, 62 and 124 steps
@@ -60,10 +43,9 @@ class Scales:
         self, model: onnx.ModelProto, feeds: Iterable[dict[str, NDArray[Any]]], entry: tuple[float, int]
     ) -> None:
         self.graph = model.graph
-        _part_bounded(self.graph)
-        self.fixed = {value.name for value in self.graph.initializer}
+        part(self.graph)
         self.makers = {name: node for node in self.graph.node for name in node.output}
-        self.links = _links(self.graph, self.fixed)
+        self.links = links(self.graph)
         self.seen = extents(model, feeds)
         self._clamp()
         self.scale: dict[str, tuple[float, int]] = {}
@@ -126,22 +108,23 @@ class Scales:
                     self._set(self.links[node.input[0]], self.scale[node.output[0]])
 
     def _lean(self) -> None:
-        """LeakyReLU: the slopes are whole 256ths."""
+        """LeakyReLU: the slopes are whole 256ths; the lower one is moved to the next, by less than a thousandth."""
         for node in self.graph.node:
-            members = self.links.get(node.input[0]) if node.op_type == "LeakyRelu" else None
-            alpha = next((each for each in node.attribute if each.name == "alpha"), None)
-            if members is None or len(members) > 1 or alpha is None or not 0 < alpha.f < 1:
+            if node.op_type != "LeakyRelu":
+                continue
+            if not node.attribute:
+                node.attribute.append(helper.make_attribute("alpha", 0.01))
+            (alpha,) = node.attribute
+            members = self.links[node.input[0]]
+            if len(members) > 1 or not 0 < alpha.f < 1:
                 continue
             result, _ = self.scale[node.output[0]]
             low, high = self._range(members)
-            least = max(1, int(np.ceil((high - low) / 255 / result * 256)))
+            least = max(1, int(np.ceil((high - low) / 255 / result * 256)), int(np.ceil(1 / alpha.f)))
             choices = range(least, min(2 * least + 64, 127 * 256))
-            upper = next((n for n in choices if abs(n * alpha.f - round(n * alpha.f)) < 1e-3), None)
-            if upper is None:
-                continue
+            upper = min(choices, key=lambda n, slope=alpha.f: (round(abs(n * slope - round(n * slope)), 3), n))
             scale = float(np.float32(result * upper / 256 * (1 + 2e-6)))
-            place = int(np.clip(round(-low / scale), 0, 255))
-            self._set(members, (scale, place))
+            self._set(members, (scale, int(np.clip(round(-low / scale), 0, 255))))
             alpha.f = round(upper * alpha.f) / upper * (1 - 4e-6)
 
     def _off_the_fence(self) -> None:
@@ -168,53 +151,3 @@ def _affine(low: float, high: float) -> tuple[float, int]:
     low, high = min(low, 0.0), max(high, 0.0)
     scale = float(np.float32(max(high - low, 1e-6) / 255))
     return scale, int(np.clip(round(-low / scale), 0, 255))
-
-
-def _links(graph: onnx.GraphProto, fixed: set[str]) -> dict[str, frozenset[str]]:
-    """Each activation and all that must have its scale."""
-    found: dict[str, set[str]] = {}
-    for name in (*(value.name for value in graph.input), *(name for node in graph.node for name in node.output)):
-        found[name] = {name}
-    for node in graph.node:
-        if node.op_type in MOVES:
-            linked = [node.input[0], *node.output]
-        elif node.op_type == "Concat" or (node.op_type in ("Add", "Sub") and not fixed & set(node.input)):
-            linked = [*node.input, *node.output]
-        else:
-            continue
-        whole = set().union(*(found[name] for name in linked if name in found))
-        for name in whole:
-            found[name] = whole
-    return {name: frozenset(members) for name, members in found.items()}
-
-
-def _part_bounded(graph: onnx.GraphProto) -> None:
-    """A convolution of weight one behind each result that has a range of its own and is joined with something else."""
-    fixed = {value.name for value in graph.initializer}
-    makers = {name: node for node in graph.node for name in node.output}
-
-    def origin(name: str) -> str:
-        while name in makers and makers[name].op_type in MOVES:
-            name = makers[name].input[0]
-        if name not in makers or makers[name].op_type not in _BOUNDED:
-            return ""
-        limits = makers[name].input[1:] if makers[name].op_type == "Clip" else ()
-        return " ".join((makers[name].op_type, *limits))
-
-    shapes = {v.name: [d.dim_value for d in v.type.tensor_type.shape.dim] for v in graph.value_info}
-    for node in list(graph.node):
-        if node.op_type == "Concat":
-            origins = {origin(name) for name in node.input}
-            parted = len(origins) > 1
-        else:
-            parted = node.op_type in ("Add", "Sub") and not fixed & set(node.input)
-        for place, name in enumerate(node.input if parted else ()):
-            if origin(name) and len(shapes.get(name, ())) == 4:
-                result, channels = f"{name}/for {node.output[0]}", shapes[name][1]
-                ones = np.ones((channels, 1, 1, 1), np.float32)
-                graph.initializer.append(numpy_helper.from_array(ones, f"{result}/weight"))
-                made = helper.make_node(
-                    "Conv", [name, f"{result}/weight"], [result], name=f"{result}/conv", group=channels
-                )
-                graph.node.insert(list(graph.node).index(node), made)
-                node.input[place] = result
