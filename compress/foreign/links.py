@@ -68,7 +68,7 @@ def part(graph: onnx.GraphProto) -> None:
 def _between(graph: onnx.GraphProto, node: onnx.NodeProto, place: int) -> None:
     name = node.input[place]
     known = {value.name: value for value in graph.value_info}
-    dims = known[name].type.tensor_type.shape.dim if name in known else ()
+    dims = list(known[name].type.tensor_type.shape.dim) if name in known else []
     if len(dims) != 4:
         return
     result, channels = f"{name}/for {node.output[0]}", dims[1].dim_value

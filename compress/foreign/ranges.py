@@ -122,7 +122,8 @@ class Scales:
             low, high = self._range(members)
             least = max(1, int(np.ceil((high - low) / 255 / result * 256)), int(np.ceil(1 / alpha.f)))
             choices = range(least, min(2 * least + 64, 127 * 256))
-            upper = min(choices, key=lambda n, slope=alpha.f: (round(abs(n * slope - round(n * slope)), 3), n))
+            off = np.array([round(abs(n * alpha.f - round(n * alpha.f)), 3) for n in choices])
+            upper = choices[int(off.argmin())]
             scale = float(np.float32(result * upper / 256 * (1 + 2e-6)))
             self._set(members, (scale, int(np.clip(round(-low / scale), 0, 255))))
             alpha.f = round(upper * alpha.f) / upper * (1 - 4e-6)
