@@ -88,7 +88,7 @@ def both(network, *outputs):
 
 
 @EXAMPLES
-@given(seeds, st.sampled_from(["silu", "leaky", "hardswish", "relu6"]), st.floats(0.01, 0.4))
+@given(seeds, st.sampled_from(["silu", "leaky", "hardswish", "relu6", "squeeze"]), st.floats(0.01, 0.4))
 def test_activations(seed, kind, alpha):
     network = Network(seed)
     for _ in range(2):
@@ -97,6 +97,9 @@ def test_activations(seed, kind, alpha):
             made = network.add("Mul", [last, network.add("Sigmoid", [last])])
         elif kind == "leaky":
             made = network.add("LeakyRelu", [last], alpha=alpha)
+        elif kind == "squeeze":
+            mean = network.add("GlobalAveragePool", [last])
+            made = network.add("Mul", [last, network.add("Sigmoid", [network.convolution(mean, CHANNELS, CHANNELS)])])
         elif kind == "hardswish":
             made = network.add("HardSwish", [last])
         else:
@@ -135,6 +138,18 @@ def test_constants_for_each_channel(seed, kind, before, each):
     values = network.rng.uniform(0.5, 2, (CHANNELS, 1, 1) if each else ()).astype(np.float32)
     inputs = [network.last, network.constant(values)]
     made = network.add(kind, inputs[::-1] if before and kind != "Div" else inputs)
+    steps, likeness = both(network, made)
+    assert steps == 0
+    assert likeness > 0.95
+
+
+@EXAMPLES
+@given(seeds, st.sampled_from([2, 4]), st.sampled_from([1, 2]))
+def test_convolutions_in_groups(seed, groups, stride):
+    network = Network(seed)
+    weight = network.rng.normal(0, 0.3, (2 * CHANNELS, CHANNELS // groups, 3, 3)).astype(np.float32)
+    inputs = [network.last, network.constant(weight)]
+    made = network.add("Conv", inputs, group=groups, strides=[stride] * 2, pads=[1] * 4)
     steps, likeness = both(network, made)
     assert steps == 0
     assert likeness > 0.95

@@ -302,6 +302,18 @@ def test_an_operator_that_is_not_known_is_named(home, key_folder, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(("domain", "kind"), [("somebody.else", "Special"), ("", "NonMaxSuppression")])
+def test_what_onnx_runtime_refuses_is_said(domain, kind, tmp_path):
+    image = helper.make_tensor_value_info("image", TensorProto.FLOAT, ["n", 3, 64, 64])
+    end = helper.make_tensor_value_info("end", TensorProto.FLOAT, ["n", 4])
+    graph = helper.make_graph([helper.make_node(kind, ["image"], ["end"], domain=domain)], "g", [image], [end])
+    opsets = [helper.make_opsetid("", 17)] + ([helper.make_opsetid(domain, 1)] if domain else [])
+    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=8), tmp_path / "odd.onnx")
+    with pytest.raises(ConfigProblem) as problem:
+        network.load(tmp_path, Model(onnx="odd.onnx"), "vector")
+    assert problem.value.hint
+
+
 MODELS = Path(__file__).parent.parent.parent / "shared" / "data"
 DETECTORS = {
     "fastestdet/FastestDet_352": (0.0, 255.0, 3),

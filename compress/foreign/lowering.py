@@ -8,6 +8,7 @@ and on bilinear resizing each has its own way to round. All of these are convolu
     HardSigmoid, HardSwish                        a line, clipped; and the product with it
     Resize, bilinear                              to the half: means of four; to the double: neighbours, and a kernel of
                                                   1 2 1 over them (2 x 2 / 16), the edge repeated
+    Conv in groups                                one for each group of channels, side by side
     Gemm, MatMul                                  the matrix turned as a convolution has it
 
 What a detector's head joins at last is taken apart: one scale over boxes, objectness and classes would leave the boxes
@@ -29,7 +30,8 @@ _JOINTS = ("Concat", "Reshape", "Transpose", "Flatten", "Squeeze", "Unsqueeze")
 def lower(model: onnx.ModelProto) -> onnx.ModelProto:
     """`model`, float, of known shapes and opset 20, computing the same."""
     lowering = _Lowering(_apart(model))
-    for rule in (_Lowering.linear, _Lowering.mean, _Lowering.hard, _Lowering.bilinear, _Lowering.product):
+    rules = (_Lowering.linear, _Lowering.mean, _Lowering.hard, _Lowering.bilinear, _Lowering.product, _Lowering.grouped)
+    for rule in rules:
         lowering.apply(rule)
     lowered = onnx.shape_inference.infer_shapes(lowering.finish(), strict_mode=True)
     onnx.checker.check_model(lowered)
@@ -106,6 +108,22 @@ class _Lowering:
             inputs.append(self.constant(f"{result}/bias", bias.astype(np.float32)))
         self.shapes.setdefault(result, self.shapes[source])
         return helper.make_node("Conv", inputs, [result], name=f"{result}/conv", group=len(kernel), **attributes)
+
+    def grouped(self, node: onnx.NodeProto, attributes: dict[str, Any]) -> list[onnx.NodeProto] | None:
+        """One convolution for each group, unless each channel is one."""
+        groups = attributes.pop("group", 1)
+        if node.op_type != "Conv" or groups == 1 or node.input[1] not in self.constants:
+            return None
+        weight, name = self.constants[node.input[1]], node.output[0]
+        if weight.shape[1] == 1 and groups == self.shapes[node.input[0]][1]:
+            return None
+        parts, results = ([f"{name}/{what}{number}" for number in range(groups)] for what in ("part", "made"))
+        made = [helper.make_node("Split", [node.input[0]], parts, name=f"{name}/parts", axis=1, num_outputs=groups)]
+        pieces = [np.split(self.constants[each], groups) for each in node.input[1:]]
+        for number, (part, result) in enumerate(zip(parts, results, strict=True)):
+            names = [self.constant(f"{result}/{place}", each[number]) for place, each in enumerate(pieces)]
+            made.append(helper.make_node("Conv", [part, *names], [result], name=f"{result}/conv", **attributes))
+        return [*made, helper.make_node("Concat", results, [name], name=f"{name}/together", axis=1)]
 
     def linear(self, node: onnx.NodeProto, attributes: dict[str, Any]) -> list[onnx.NodeProto] | None:
         """One weight and one bias for each channel."""

@@ -13,10 +13,15 @@ import onnx
 import onnxruntime
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx.external_data_helper import uses_external_data
+from onnxruntime.capi import onnxruntime_pybind11_state as refusals
 
 from vedette.runtime.problem import ConfigProblem
 
 OPSET = 20
+_REFUSALS = (
+    *(RuntimeError, ValueError, refusals.Fail, refusals.InvalidArgument, refusals.InvalidGraph),
+    *(refusals.InvalidProtobuf, refusals.NotImplemented, refusals.RuntimeException),
+)
 _HINT = "export it again: float, one image input N x 3 x H x W, opset 11 to 20, weights inside the file"
 
 
@@ -76,7 +81,7 @@ def plain(model: onnx.ModelProto, size: tuple[int, int] | None, where: str) -> o
     _leave_out_empty(graph)
     try:
         model = onnx.version_converter.convert_version(model, OPSET)
-    except RuntimeError as error:
+    except (RuntimeError, onnx.version_converter.ConvertError) as error:
         raise ConfigProblem(f"{where}: cannot be brought to opset {OPSET}: {_first(error)}", hint=_HINT) from None
     return _folded(model, where)
 
@@ -89,13 +94,16 @@ def _folded(model: onnx.ModelProto, where: str) -> onnx.ModelProto:
         options.log_severity_level = 4
         try:
             onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-        except (RuntimeError, ValueError) as error:
+        except _REFUSALS as error:
             raise ConfigProblem(f"{where}: ONNX Runtime refuses it: {_first(error)}", hint=_HINT) from None
         model = onnx.load(options.optimized_model_filepath)
     for entry in [entry for entry in model.opset_import if entry.domain]:
         model.opset_import.remove(entry)
     model.ir_version = 10
-    return onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
+    try:
+        return onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
+    except onnx.shape_inference.InferenceError as error:
+        raise ConfigProblem(f"{where}: its shapes cannot be told: {_first(error)}", hint=_HINT) from None
 
 
 def _leave_out_empty(graph: onnx.GraphProto) -> None:
