@@ -156,8 +156,12 @@ def test_convolutions_in_groups(seed, groups, stride):
 
 
 @EXAMPLES
-@given(seeds, st.lists(st.sampled_from(["plain", "Relu", "Sigmoid", "Clip", "LeakyRelu"]), min_size=2, max_size=3))
-def test_what_is_joined_has_one_scale(seed, kinds):
+@given(
+    seeds,
+    st.lists(st.sampled_from(["plain", "Relu", "Sigmoid", "Clip", "LeakyRelu"]), min_size=2, max_size=3),
+    st.sampled_from(["", "Relu", "Clip", "LeakyRelu"]),
+)
+def test_what_is_joined_has_one_scale(seed, kinds, end):
     """A rectified branch beside one that is not, a bounded one beside one that is not; then two are added."""
     network = Network(seed)
     branches = []
@@ -167,6 +171,10 @@ def test_what_is_joined_has_one_scale(seed, kinds):
         branches.append(made if kind == "plain" else network.add(kind, [made, *limits]))
     joined = network.add("Concat", branches, axis=1)
     total = network.add("Add", [network.convolution(joined, CHANNELS * len(kinds), CHANNELS), branches[0]])
+    if end == "Clip":
+        total = network.add("Clip", [total, *(network.constant(np.float32(each)) for each in (0, 1))])
+    elif end:
+        total = network.add(end, [total])
     steps, likeness = both(network, network.convolution(total, CHANNELS, CHANNELS))
     assert steps == 0
     assert likeness > 0.9

@@ -1,9 +1,10 @@
 """Which tensors of a float graph must have one scale, and where a convolution parts those that cannot.
 
-What is joined, added or only moved is linked. A bounded result has a scale of its own (Sigmoid, Softmax, Tanh) or a
-range that does the clipping (Clip): joined with something else it would lose either. And the scale of what enters a
-LeakyReLU is chosen for its slopes. There a convolution of weight one stands between: what it is given has one scale,
-what it gives another, and both files agree on its integers.
+What is joined, added or only moved is linked; so is what a ReLU makes of it, for only behind a convolution can a range
+stand for the ReLU. A bounded result has a scale of its own (Sigmoid, Softmax, Tanh) or a range that does the clipping
+(Clip): joined with something else it would lose either. And the scale of what enters a LeakyReLU is chosen for its
+slopes. There a convolution of weight one stands between: what it is given has one scale, what it gives another, and
+both files agree on its integers.
 """
 
 from __future__ import annotations
@@ -24,10 +25,12 @@ def links(graph: onnx.GraphProto) -> dict[str, frozenset[str]]:
     """Each activation and all that must have its scale."""
     fixed = {value.name for value in graph.initializer}
     found: dict[str, set[str]] = {}
+    makers: dict[str, onnx.NodeProto] = {}
     for name in (*(value.name for value in graph.input), *(name for node in graph.node for name in node.output)):
         found[name] = {name}
     for node in graph.node:
-        if node.op_type in MOVES:
+        makers.update(dict.fromkeys(node.output, node))
+        if node.op_type in MOVES or (node.op_type == "Relu" and not _weighs(makers.get(node.input[0]))):
             linked = [node.input[0], *node.output]
         elif node.op_type == "Concat" or (node.op_type in ("Add", "Sub") and not fixed & set(node.input)):
             linked = [*node.input, *node.output]
@@ -59,10 +62,17 @@ def part(graph: onnx.GraphProto) -> None:
             node.op_type in ("Add", "Sub") and not fixed & set(node.input)
         ):
             wanted = [place for place, name in enumerate(node.input) if origin(name)]
-        elif node.op_type == "LeakyRelu" and len(linked[node.input[0]]) > 1:
+        elif (node.op_type == "LeakyRelu" and len(linked[node.input[0]]) > 1) or (
+            node.op_type == "Clip" and not _weighs(makers.get(node.input[0]))
+        ):
             wanted = [0]
         for place in wanted:
             _between(graph, node, place)
+
+
+def _weighs(node: onnx.NodeProto | None) -> bool:
+    """Whether what comes of a node has whatever scale is wished."""
+    return node is not None and node.op_type in ("Conv", "Gemm", "MatMul")
 
 
 def _between(graph: onnx.GraphProto, node: onnx.NodeProto, place: int) -> None:
