@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib.metadata import version
+from pathlib import Path
 
 import msgspec
 import onnx
@@ -10,7 +11,7 @@ import onnx
 from vedette.runtime.backends import Backend
 from vedette.runtime.backends.onnx import Onnx
 from vedette.runtime.backends.tflite import Tflite
-from vedette.runtime.manifest import FORMAT, ONNX, TFLITE, Manifest, Output, Source
+from vedette.runtime.manifest import FORMAT, ONNX, TFLITE, Input, Manifest, Output, Source
 
 from . import backbone, qdq, tflite
 from .goal import Goal
@@ -52,7 +53,7 @@ def describe(goal: Goal, model: onnx.ModelProto) -> Manifest:
         release=goal.release,
         task=goal.task,
         labels=(),
-        input=backbone.input_of(graph.inputs[0].shape[1]),
+        input=_input(graph.inputs[0]) if goal.model.own else backbone.input_of(graph.inputs[0].shape[1]),
         outputs=outputs,
         models={ONNX: "model.onnx", TFLITE: "model.tflite"},
         threshold=0.0,
@@ -62,9 +63,21 @@ def describe(goal: Goal, model: onnx.ModelProto) -> Manifest:
         missed=(),
         unproven=(),
         device=goal.device.profile,
-        weights=(backbone.WEIGHTS,),
+        weights=(_source(goal) if goal.model.own else backbone.WEIGHTS,),
         data=(Source(goal.data.name or goal.name, goal.data.licence),),
         tools={name: version(name) for name in tools},
         signer="",
         files={},
     )
+
+
+def _input(image: qdq.Tensor) -> Input:
+    """In every model here a pixel is its own integer: scale and zero point are those of the pixels."""
+    _, height, width, _ = image.shape
+    scale, mean = float(image.scale[0]), int(image.zero_point[0])
+    return Input(image.name, width, height, float(mean), 1 / scale, scale, mean)
+
+
+def _source(goal: Goal) -> Source:
+    name = goal.model.onnx or goal.model.torch or ""
+    return Source(Path(name).name, goal.model.licence, "the user's own network")

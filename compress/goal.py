@@ -15,9 +15,10 @@ from vedette.runtime.problem import ConfigProblem, written_in
 
 from . import techniques
 from .augment import Augment
+from .foreign import asked
 
 # By which figure the models of a task are compared: the beginning of a key of `measured`.
-FIGURES = {"anomaly": "auroc", "classify": "accuracy"}
+FIGURES = {"anomaly": "auroc", "classify": "accuracy", "embed": "cosine"}
 
 _Share = Annotated[float, msgspec.Meta(gt=0, lt=1)]
 _Positive = Annotated[float, msgspec.Meta(gt=0)]
@@ -36,6 +37,8 @@ class Data(_Strict, frozen=True, kw_only=True):
     """Never used to fit an anomaly model, only to measure it."""
     classes: str | None = None
     """A folder with one sub-folder of images for each class."""
+    images: str | None = None
+    """A folder of images without labels, for a network of one's own."""
     normal: tuple[str, ...] | None = None
     """Classes of parts with nothing wrong; None: `good`, where there is one."""
     mask: str | None = None
@@ -63,6 +66,8 @@ class Wish(_Strict, frozen=True):
     min_auroc: _Share | None = None
     min_accuracy: _Share | None = None
     """Share of the test images whose likeliest class is the right one, however sure it is."""
+    min_cosine: _Share | None = None
+    """Of the outputs of a network of one's own, int8 against float, mean of the test images."""
     max_drop: Annotated[float, msgspec.Meta(ge=0, lt=1)] | None = None
     """AUROC or accuracy that the int8 models may lose against the float model on the same test images."""
     max_ms: _Positive | None = None
@@ -90,6 +95,22 @@ class Model(_Strict, frozen=True):
     """Of PaDiM: how many directions count, those in which good parts vary least. None: all, or what a search finds."""
     epochs: Annotated[int, msgspec.Meta(ge=0, le=200)] = 4
     """Of the fine-tuning of a classifier; 0: the backbone stays as it is, and only the head learns."""
+    onnx: str | None = None
+    """A float network of one's own; from here on the keys are for such."""
+    torch: str | None = None
+    """Likewise: `module:function`, or a TorchScript file."""
+    labels: str | None = None
+    """A file with the name of each score, one a line."""
+    mean: float | tuple[float, float, float] = 0.0
+    """Of pixels of 0…255, for all channels or for each in the order of the network: (p - mean) / std."""
+    std: float | tuple[float, float, float] = 255.0
+    order: Literal["rgb", "bgr"] = "rgb"
+    licence: str = "not stated"
+
+    @property
+    def own(self) -> bool:
+        """Whether the network is the user's."""
+        return self.onnx is not None or self.torch is not None
 
 
 # What only one task understands: said in the goal file of the other, it would be a wish that nobody hears.
@@ -103,6 +124,7 @@ _OWN = {
         "model.blocks",
         "model.rank",
     ),
+    "embed": ("goal.min_cosine",),
     "classify": ("data.classes", "data.normal", "goal.min_accuracy", "goal.error_rate", "model.epochs"),
 }
 
@@ -111,7 +133,7 @@ class Goal(_Strict, frozen=True, kw_only=True):
     """A goal file."""
 
     name: Name
-    task: Literal["anomaly", "classify"]
+    task: Literal["anomaly", "classify", "embed"]
     data: Data
     release: Annotated[int, msgspec.Meta(ge=1)] = 1
     device: Device = Device()
@@ -152,7 +174,7 @@ def read(path: Path) -> Goal:
         if name is not None and not (path.parent / name).is_file():
             hint = "paths are relative to the goal file"
             raise ConfigProblem(f"{path}: data.{key}: no file {path.parent / name}", hint=hint)
-    for key in ("good", "defect", "mask", "classes"):
+    for key in ("good", "defect", "mask", "classes", "images"):
         folder = getattr(goal.data, key)
         if folder and not (path.parent / folder).is_dir():
             hint = "paths are relative to the goal file"
@@ -160,17 +182,25 @@ def read(path: Path) -> Goal:
     return goal
 
 
+def _shared(key: str, goal: Goal) -> bool:
+    """A classifier of one's own is held against its float self, too."""
+    return key == "goal.min_cosine" and goal.model.own
+
+
 def _check_task(path: Path, goal: Goal) -> None:
     """That the goal file names images that its task can use, and nothing that only another task understands."""
     data = goal.data
     for task, keys in _OWN.items():
-        for table, key in (each.split(".") for each in keys if task != goal.task):
+        for table, key in (each.split(".") for each in keys if task != goal.task and not _shared(each, goal)):
             settings = getattr(goal, table)
             if getattr(settings, key) != getattr(type(settings)(), key):
                 hint = f'it belongs to task = "{task}"; docs/goal.md lists what belongs to which'
                 raise ConfigProblem(f'{path}: {table}.{key} means nothing to task = "{goal.task}"', hint=hint)
     if goal.task == "anomaly" and not data.good:
         raise ConfigProblem(f"{path}: data.good is missing", hint="name the folder with images of good parts")
+    asked.check(path, goal)
+    if goal.model.own:
+        return
     pair = bool(data.good) and data.defect is not None
     if goal.task == "classify" and (pair == (data.classes is not None) or (data.good and not pair)):
         hint = 'either classes = "DIR", with one sub-folder for each class, or good and defect'

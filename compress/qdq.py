@@ -17,6 +17,20 @@ from onnx import numpy_helper
 
 from vedette.runtime.problem import Problem
 
+_COPIES = (
+    "Transpose",
+    "ReduceMax",
+    "MaxPool",
+    "Resize",
+    "Reshape",
+    "Flatten",
+    "Squeeze",
+    "Unsqueeze",
+    "Slice",
+    "Gather",
+    "SpaceToDepth",
+)
+
 
 class Tensor(msgspec.Struct, frozen=True, eq=False):
     """An integer tensor: real value = scale * (integer - zero_point)."""
@@ -80,7 +94,7 @@ class _Reader:
                 self.integers[node.input[0]] = node.output[0]
                 self.parameters[node.output[0]] = (node.input[1], node.input[2])
         for node in inferred.node:  # these hand the integers on as they are
-            if node.op_type in ("Transpose", "ReduceMax", "MaxPool", "Resize", "Reshape"):
+            if node.op_type in _COPIES:
                 source, result = self._integer(node.input[0]), self._integer(node.output[0])
                 if source in self.parameters:
                     self.parameters.setdefault(result, self.parameters[source])

@@ -28,7 +28,7 @@ MODELS = {"fp32": "float ONNX", "int8_onnx": "int8 ONNX", "int8_tflite": "int8 T
 
 def html(manifest: Manifest, verdict: Verdict, evidence: dict[str, Any]) -> bytes:
     """`report.html`, self-contained; `evidence` fills the task's own part of it."""
-    template = _templates().get_template(f"tasks/{manifest.task}.html")
+    template = _templates().get_template(f"tasks/{evidence.get('page', manifest.task)}.html")
     facts = {
         "manifest": manifest,
         "verdict": verdict,

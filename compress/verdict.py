@@ -71,6 +71,8 @@ def judge(goal: Goal, measured: dict[str, Any]) -> Verdict:
 
     judgements = []
     no_defects = "there are no defective images to measure it with (data.defect)"
+    if goal.model.own:
+        no_defects = "there are no labels to measure it with (data.classes)"
     for name, least in (("min_auroc", wish.min_auroc), ("min_accuracy", wish.min_accuracy)):
         if least is not None:
             met = None if worst is None else worst >= least
@@ -78,6 +80,9 @@ def judge(goal: Goal, measured: dict[str, Any]) -> Verdict:
     if wish.max_drop is not None:
         met = None if drop is None else drop <= wish.max_drop
         judgements.append(Judgement("max_drop", wish.max_drop, drop, met, no_defects if drop is None else ""))
+    if wish.min_cosine is not None:
+        cosine = min(measured["cosine_int8_onnx"], measured["cosine_int8_tflite"])
+        judgements.append(Judgement("min_cosine", wish.min_cosine, cosine, cosine >= wish.min_cosine))
     if wish.max_ms is not None:
         judgements.append(_speed(wish.max_ms, goal.device.profile, fastest, estimate.read(measured)))
     if wish.min_speedup is not None:
@@ -90,7 +95,9 @@ def judge(goal: Goal, measured: dict[str, Any]) -> Verdict:
     if wish.false_alarm_rate is not None:
         counts = measured["false_alarms"], measured["images"]["test_good"]
         judgements.append(_rate("false_alarm_rate", wish.false_alarm_rate, *counts, "good test images"))
-    if wish.error_rate is not None:
+    if wish.error_rate is not None and measured["accuracy_fp32"] is None:
+        judgements.append(Judgement("error_rate", wish.error_rate, None, None, no_defects))
+    elif wish.error_rate is not None:
         counts = measured["errors"], measured["answered"]
         judgements.append(_rate("error_rate", wish.error_rate, *counts, "answers on test images"))
     return Verdict(tuple(judgements))

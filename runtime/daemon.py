@@ -50,12 +50,12 @@ class Daemon:
         self.settings = settings
         self.bundle = Bundle.open(settings.bundle, Keyring.read(settings.keys))
         manifest = self.bundle.manifest
+        self.head = heads.load(manifest)
         with written_in(settings.camera_file):
             self.source = sources.load(settings.camera, settings.source, settings.base)
             self.backend = self._backend()
             self.rules = self._rules()
         self.preprocess = Preprocess(manifest.input)
-        self.head = heads.load(manifest)
         topics = Topics.of(settings)
         with written_in(settings.device_file):
             sink = sinks.load(settings.broker, self._identity(topics))

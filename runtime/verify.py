@@ -105,6 +105,9 @@ def verify(bundle: Bundle, data: Path | None = None, track: Track = lambda paths
     if data is None:
         return report
 
+    if bundle.manifest.task == "embed":
+        hint = "leave --data out: the golden vectors are compared without it"
+        raise ConfigProblem(f"{bundle.path}: an embedding has no accuracy to measure with {data}", hint=hint)
     if bundle.manifest.temperature is None:
         _anomaly(report, bundle, loaded, data, track)
     else:

@@ -210,7 +210,7 @@ def test_what_is_watched_is_what_the_graph_has_to_do():
     levels = [torch.rand(6, channels, 96 // stride, 96 // stride, generator=rng) for channels, stride in sizes]
     detector.fit(levels, levels, torch.zeros(1))
     images = [np.full((1, 96, 96, 3), 40 * n, np.uint8) for n in range(1, 6)]
-    model = Quantise(detector.bounded_outputs)(to_onnx(detector, 96), images, backbone.input_of(96))
+    model = Quantise()(to_onnx(detector, 96), images, backbone.input_of(96), detector.bounded_outputs)
     cost = one.cost()
     assert cost.macs == work.macs(model)
     for name in ("onnx", "tflite"):

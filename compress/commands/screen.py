@@ -36,6 +36,14 @@ def figures(measured: dict[str, Any]) -> None:
     click.echo(f"int8 ONNX and int8 TFLite differ by at most {steps} integer step{'' if steps == 1 else 's'}")
     for name, there in estimate.read(measured).items():
         click.echo(f"on the device, {name}: {there}")
+    if "cosine_int8_onnx" in measured:
+        least = min(measured["cosine_int8_onnx"], measured["cosine_int8_tflite"])
+        click.echo(f"cosine of the outputs, int8 to float: {least:.4f} on average over the test images")
+    if "agreement_int8_onnx" in measured:
+        least = min(measured["agreement_int8_onnx"], measured["agreement_int8_tflite"])
+        click.echo(f"the likeliest class is the same for {least:.1%} of them")
+    if measured.get("accuracy_fp32", 0) is None or figure == "cosine":
+        return
     if figure == "accuracy":
         images, wrong = measured["images"]["test"], f"{measured['errors']} of them wrong"
         click.echo(f"{measured['answered']} of {images} test images are answered, {wrong}; the others are unknown")

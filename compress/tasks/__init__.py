@@ -17,7 +17,8 @@ from ..goal import Goal
 from ..runners import Runner
 from ..search import Effort
 
-TASKS = {"anomaly": ".anomaly:Anomaly", "classify": ".classify:Classify"}
+TASKS = {"anomaly": ".anomaly:Anomaly", "classify": ".classify:Classify", "embed": ".own:Embed"}
+OWN = {"classify": ".own:OwnClassify"}  # with a network of the user's
 
 
 class Images(Protocol):
@@ -86,5 +87,6 @@ def load(goal: Goal, device: DeviceProfile) -> Task[Any, Any, Any]:
     Raises:
         ConfigProblem: it, or a part that it needs, is not known.
     """
-    task: Task[Any, Any, Any] = choose(__package__, TASKS, goal.task, "task")(goal, device)
+    tables = TASKS | OWN if goal.model.own else TASKS
+    task: Task[Any, Any, Any] = choose(__package__, tables, goal.task, "task")(goal, device)
     return task

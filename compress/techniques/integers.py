@@ -23,8 +23,12 @@ from onnxruntime.quantization import (
     QuantType,
     quantize_static,
 )
+from onnxruntime.quantization.registry import QDQRegistry, QLinearOpsRegistry
 
 from .ranges import Range
+
+# What ONNX Runtime's quantiser takes up by itself, and what it only takes when told.
+_KINDS = sorted({*QDQRegistry, *QLinearOpsRegistry, "SpaceToDepth", "Sub", "Tanh"})
 
 
 def written(
@@ -44,12 +48,20 @@ def written(
     overrides: dict[str, list[dict[str, Any]]] = {
         name: [{"rmin": np.float32(low), "rmax": np.float32(high)}] for name, (low, high) in ranges.items()
     }
-    constants = {value.name for value in model.graph.initializer}
+    return quantised(model, overrides, feed, {*left_float, *_wider(model, ranges)})
+
+
+def quantised(
+    model: onnx.ModelProto,
+    overrides: Mapping[str, list[dict[str, Any]]],
+    feed: dict[str, NDArray[Any]],
+    left_float: Collection[str] = (),
+) -> onnx.ModelProto:
+    """The same, where each tensor's parameters are said in the words of ONNX Runtime's quantiser."""
+    constants, told = {value.name for value in model.graph.initializer}, dict(overrides)
     for node in model.graph.node:
         if node.op_type in ("Add", "Mul"):
-            overrides |= {each: [{"quant_type": QuantType.QUInt8}] for each in node.input if each in constants}
-
-    left_float = {*left_float, *_wider(model, ranges)}
+            told |= {each: [{"quant_type": QuantType.QUInt8}] for each in node.input if each in constants}
     copy = onnx.ModelProto.FromString(model.SerializeToString())  # what it is given loses its weights
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "int8.onnx"
@@ -64,14 +76,15 @@ def written(
                 per_channel=True,
                 activation_type=QuantType.QUInt8,
                 weight_type=QuantType.QInt8,
+                op_types_to_quantize=_KINDS,
                 nodes_to_exclude=list(left_float),
                 calibrate_method=CalibrationMethod.MinMax,
-                extra_options={"TensorQuantOverrides": overrides},
+                extra_options={"TensorQuantOverrides": told},
             )
         finally:
             root.level = level
-        quantised = onnx.load(path)
-    return _integer_ends(quantised)
+        model = onnx.load(path)
+    return _integer_ends(model)
 
 
 def _wider(model: onnx.ModelProto, ranges: Mapping[str, Range]) -> list[str]:

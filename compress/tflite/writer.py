@@ -14,17 +14,36 @@ from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
 from .. import qdq
+from . import layout
+from .layout import Order
 
 # The newest operator version that each layout below needs; tflite-runtime 2.14 knows all of them.
 _VERSIONS = {
     "ADD": 2,
+    "AVERAGE_POOL_2D": 2,
     "CONCATENATION": 2,
     "CONV_2D": 3,
     "DEPTHWISE_CONV_2D": 3,
+    "GATHER": 2,
+    "LEAKY_RELU": 2,
+    "LOGISTIC": 2,
+    "MAX_POOL_2D": 2,
+    "MIRROR_PAD": 2,
     "MUL": 2,
     "PAD": 2,
+    "PADV2": 2,
     "REDUCE_MAX": 2,
+    "RELU": 2,
+    "RESHAPE": 1,
+    "RESIZE_BILINEAR": 3,
     "RESIZE_NEAREST_NEIGHBOR": 2,
+    "SLICE": 2,
+    "SOFTMAX": 2,
+    "SPACE_TO_DEPTH": 2,
+    "STRIDED_SLICE": 2,
+    "SUB": 2,
+    "TANH": 2,
+    "TRANSPOSE": 2,
 }
 _TYPES = {np.dtype(np.int8): schema.TensorType.INT8, np.dtype(np.int32): schema.TensorType.INT32}
 _ALIGNMENT = 16
@@ -56,19 +75,51 @@ class Writer:
         self.subgraph.operators = []
         self.buffers: list[Any] = [_Buffer()]  # by convention the first is empty and stands for "no data"
         self.codes: dict[str, int] = {}
-        self.indices: dict[str, int] = {}
+        self.indices: dict[tuple[str, Order], int] = {}
+        self.orders: dict[str, Order] = {}
 
-    def activation(self, tensor: qdq.Tensor) -> int:
-        """The index of an activation, made on first sight: N C H W becomes N H W C, u8 becomes s8."""
-        if tensor.name not in self.indices:
-            self.indices[tensor.name] = self._tensor(
-                tensor.name, nhwc(tensor.shape), np.dtype(np.int8), 0, tensor.scale, tensor.zero_point - 128
-            )
-        return self.indices[tensor.name]
+    def activation(self, tensor: qdq.Tensor, order: Order | None = None) -> int:
+        """The index of an activation in `order`, the usual one unless told otherwise; u8 becomes s8.
 
-    def alias(self, tensor: qdq.Tensor, same: qdq.Tensor) -> None:
-        """`tensor` is `same` under another name: in this layout the operator between them does nothing."""
-        self.indices[tensor.name] = self.activation(same)
+        It is made on first sight; where it is there in another order, its bytes are moved.
+        """
+        order = order or layout.usual(len(tensor.shape))
+        if tensor.name not in self.orders:
+            self.orders[tensor.name] = order
+            self.indices[tensor.name, order] = self.intermediate(tensor, tensor.name, layout.laid(tensor.shape, order))
+        if (tensor.name, order) not in self.indices:
+            self.indices[tensor.name, order] = self._moved(tensor, order)
+        return self.indices[tensor.name, order]
+
+    def order(self, tensor: qdq.Tensor) -> Order:
+        """The order in which an activation is there already, or else the usual one."""
+        return self.orders.get(tensor.name, layout.usual(len(tensor.shape)))
+
+    def alias(self, tensor: qdq.Tensor, same: qdq.Tensor, order: Order) -> None:
+        """`tensor` in `order` has the bytes of `same`: the operator between them does nothing."""
+        self.orders[tensor.name] = order
+        self.indices[tensor.name, order] = self.activation(same, self.order(same))
+
+    def reshape(self, source: int, result: int) -> None:
+        """The same bytes with the shape that `result` has."""
+        shape = self.subgraph.tensors[result].shape
+        options = schema.ReshapeOptionsT()
+        options.newShape = shape
+        where = self.constant(f"{self.subgraph.tensors[result].name}/shape", np.array(shape, np.int32))
+        self.operator("RESHAPE", [source, where], [result], options)
+
+    def _moved(self, tensor: qdq.Tensor, order: Order) -> int:
+        before = self.orders[tensor.name]
+        source = self.indices[tensor.name, before]
+        shape = layout.laid(tensor.shape, order)
+        result = self.intermediate(tensor, f"{tensor.name}/{''.join(map(str, order))}", shape)
+        if layout.moves(tensor.shape, before, order):
+            perm = np.array([before.index(axis) for axis in order], np.int32)
+            where = self.constant(f"{tensor.name}/perm", perm)
+            self.operator("TRANSPOSE", [source, where], [result], schema.TransposeOptionsT())
+        else:
+            self.reshape(source, result)
+        return result
 
     def constant(
         self,
@@ -82,7 +133,7 @@ class Writer:
         return self._tensor(name, data.shape, data.dtype, len(self.buffers) - 1, scale, zero_point, channel_axis)
 
     def intermediate(self, like: qdq.Tensor, name: str, shape: tuple[int, ...]) -> int:
-        """An activation that ONNX does not have, with the parameters of `like`; `shape` is N H W C."""
+        """An activation that ONNX does not have, with the parameters of `like`; `shape` as in the file."""
         return self._tensor(name, shape, np.dtype(np.int8), 0, like.scale, like.zero_point - 128)
 
     def operator(self, code: str, inputs: list[int], outputs: list[int], options: Any = None) -> None:
@@ -95,8 +146,10 @@ class Writer:
         self.subgraph.operators.append(op)
 
     def finish(self, graph: qdq.Graph) -> bytes:
-        self.subgraph.inputs = [self.activation(tensor) for tensor in graph.inputs]
-        self.subgraph.outputs = [self.activation(tensor) for tensor in graph.outputs]
+        self.subgraph.inputs = [self.activation(tensor, self.order(tensor)) for tensor in graph.inputs]
+        self.subgraph.outputs = []
+        for tensor in graph.outputs:
+            self.subgraph.outputs.append(self._output(tensor))
         model = schema.ModelT()
         model.version = 3
         model.description = "vedette"
@@ -106,6 +159,19 @@ class Writer:
         builder = flatbuffers.Builder(1 << 20)
         builder.Finish(model.Pack(builder), b"TFL3")
         return bytes(builder.Output())
+
+    def _output(self, tensor: qdq.Tensor) -> int:
+        """An output has the bytes that it has in ONNX, and its name there."""
+        order, plain = self.order(tensor), tuple(range(len(tensor.shape)))
+        index = self.activation(tensor, plain if layout.moves(tensor.shape, order, plain) else order)
+        if index in (*self.subgraph.inputs, *self.subgraph.outputs):
+            source, index = index, self.intermediate(tensor, tensor.name, tensor.shape)
+            self.reshape(source, index)
+        for other in self.subgraph.tensors:
+            if other.name == tensor.name:
+                other.name = f"{tensor.name}/as stored"
+        self.subgraph.tensors[index].name = tensor.name
+        return index
 
     @staticmethod
     def _code(name: str) -> Any:
@@ -140,11 +206,6 @@ class Writer:
         return len(self.subgraph.tensors) - 1
 
 
-def nhwc(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """N C H W as N H W C; other ranks as they are."""
-    return (shape[0], shape[2], shape[3], shape[1]) if len(shape) == 4 else shape
-
-
 def write(model: onnx.ModelProto) -> bytes:
     """A TFLite file that computes the integers of the QDQ model `model`.
 
@@ -155,6 +216,8 @@ def write(model: onnx.ModelProto) -> bytes:
 
     graph = qdq.read(model)
     writer = Writer()
+    for tensor in graph.inputs:  # made for the camera: N x H x W x C already
+        writer.activation(tensor, tuple(range(len(tensor.shape))))
     for node in graph.nodes:
         OPERATORS.get(node.kind, unknown)(writer, node)
     return writer.finish(graph)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from ..manifest import Manifest
 from ..parts import choose
 from ..prediction import Prediction
+from ..problem import BundleProblem
 
 HEADS = {"anomaly": ".anomaly:Anomaly", "classify": ".classify:Classify"}
 
@@ -21,5 +22,13 @@ class Head(Protocol):
 
 
 def load(manifest: Manifest) -> Head:
+    """The head for the manifest's task.
+
+    Raises:
+        Problem: there is none.
+    """
+    if manifest.task == "embed":
+        hint = "vedette verify and vedette show take it; to watch, build a bundle of task anomaly or classify"
+        raise BundleProblem(f"{manifest.name} makes vectors, in which no rule sees anything", hint=hint)
     head: Head = choose(__package__, HEADS, manifest.task, "task")(manifest)
     return head

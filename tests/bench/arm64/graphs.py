@@ -9,7 +9,7 @@ Instructions do not depend on what the numbers are, so weights are whatever they
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -238,8 +238,8 @@ def _drawn(number: int, rng: np.random.Generator) -> tuple[Network, list[str]]:
 _SHARES = [0.44, *[0.08] * 7]
 
 
-def ours(name: str, size: int, blocks: tuple[int, ...], width: float) -> tuple[onnx.ModelProto, Quantise]:
-    """One of our models, with what quantises it. A narrower one has no weights that anybody trained."""
+def ours(name: str, size: int, blocks: tuple[int, ...], width: float) -> tuple[onnx.ModelProto, Mapping[str, float]]:
+    """One of our models, and which of its outputs are bounded. A narrower one has no weights that anybody trained."""
     backbone.STAGES = tuple(  # type: ignore[misc]
         stage._replace(channels=max(8, round(stage.channels * width / 8) * 8)) for stage in STAGES
     )
@@ -251,11 +251,11 @@ def ours(name: str, size: int, blocks: tuple[int, ...], width: float) -> tuple[o
         for channels, s in zip(network.channels, network.strides, strict=True)
     ]
     if name == "classifier":
-        return to_onnx(Classifier(network, 8, size), size, SCORES), Quantise()
+        return to_onnx(Classifier(network, 8, size), size, SCORES), {}
     detector = choose(detectors.__name__, detectors.DETECTORS, name, "OURS")(network, size)
     with torch.no_grad():
         detector.join.learn(noise)
-    return to_onnx(detector, size), Quantise(detector.bounded_outputs)
+    return to_onnx(detector, size), detector.bounded_outputs
 
 
 def images(size: int, count: int = 2) -> Iterator[NDArray[np.uint8]]:
@@ -264,10 +264,10 @@ def images(size: int, count: int = 2) -> Iterator[NDArray[np.uint8]]:
         yield rng.integers(0, 256, (1, size, size, 3), dtype=np.uint8)
 
 
-def write(folder: Path, name: str, model: onnx.ModelProto, quantise: Quantise) -> None:
+def write(folder: Path, name: str, model: onnx.ModelProto, bounded: Mapping[str, float]) -> None:
     size = model.graph.input[0].type.tensor_type.shape.dim[2].dim_value
     onnx.save(model, folder / f"{name}.fp32.onnx")
-    integers = quantise(model, images(size), backbone.input_of(size))
+    integers = Quantise()(model, images(size), backbone.input_of(size), bounded)
     onnx.save(integers, folder / f"{name}.int8.onnx")
     written = tflite.write(integers)
     (folder / f"{name}.int8.tflite").write_bytes(written)
@@ -300,7 +300,7 @@ def main() -> None:
     folder = parser.parse_args().folder
     folder.mkdir(parents=True, exist_ok=True)
     for number in range(MADE):
-        write(folder, f"made-{number:03d}", made(number), Quantise())
+        write(folder, f"made-{number:03d}", made(number), {})
     for name, size, blocks, width in OURS:
         title = "-".join(["ours", name, str(size), "+".join(map(str, blocks)), f"{width:g}"])
         write(folder, title, *ours(name, size, blocks, width))

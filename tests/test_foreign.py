@@ -1,0 +1,190 @@
+"""Foreign graphs, lowered and given their scales: both files compute the same integers, whatever the numbers are.
+
+Each example is a small float network with random weights, quantised as a user's would be. Where single operators may
+differ by a step (test_tflite.py), the scales are chosen so that here they do not.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import onnxruntime
+from ai_edge_litert.interpreter import Interpreter
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from onnx import TensorProto, helper, numpy_helper
+
+from vedette.compress import tflite
+from vedette.compress.foreign import lowering
+from vedette.compress.foreign.integers import int8 as int8_of
+from vedette.runtime.manifest import Input
+
+EXAMPLES = settings(max_examples=12)
+seeds = st.integers(0, 2**32 - 1)
+SIDE, CHANNELS = 12, 8
+
+
+class Network:
+    """A convolution, and what follows; every convolution has random weights."""
+
+    def __init__(self, seed):
+        self.rng = np.random.default_rng(seed)
+        self.nodes, self.constants = [], []
+        self.last = self.convolution("image", 3, CHANNELS)
+
+    def constant(self, values):
+        name = f"constant{len(self.constants)}"
+        self.constants.append(numpy_helper.from_array(np.asarray(values), name))
+        return name
+
+    def convolution(self, source, inputs, outputs, stride=1):
+        size = self.rng.choice([1, 3])
+        spread = 1 / np.sqrt(inputs * size * size)
+        weight = self.rng.normal(0, spread, (outputs, inputs, size, size)).astype(np.float32)
+        bias = self.rng.normal(0, 0.3, outputs).astype(np.float32)
+        given = [source, self.constant(weight), self.constant(bias)]
+        return self.add("Conv", given, pads=[size // 2] * 4, strides=[stride] * 2)
+
+    def add(self, kind, inputs, number=1, **attributes):
+        made = [f"{kind}{len(self.nodes)}.{place}" for place in range(number)]
+        self.nodes.append(helper.make_node(kind, inputs, made, name=made[0], **attributes))
+        return made[0] if number == 1 else made
+
+    def model(self, *outputs):
+        image = helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, 3, SIDE, SIDE])
+        values = [helper.make_tensor_value_info(each, TensorProto.FLOAT, None) for each in outputs]
+        graph = helper.make_graph(self.nodes, "g", [image], values, self.constants)
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+        return onnx.shape_inference.infer_shapes(model, strict_mode=True)
+
+
+def both(network, *outputs):
+    """The largest difference of the two files in steps, and the least correlation to float, over all outputs."""
+    plain = network.model(*outputs)
+    model = lowering.lower(plain)
+    pictures = [network.rng.integers(0, 256, (1, SIDE, SIDE, 3), dtype=np.uint8) for _ in range(4)]
+    feeds = [{"image": ((each.astype(np.float32) - 128) / 64).transpose(0, 3, 1, 2)} for each in pictures]
+    int8 = int8_of(model, pictures[:3], Input("image", SIDE, SIDE, 128.0, 64.0, 1 / 64, 128))
+    options = onnxruntime.SessionOptions()
+    options.add_session_config_entry("session.x64quantprecision", "1")
+    session = onnxruntime.InferenceSession(int8.SerializeToString(), options)
+    exact = onnxruntime.InferenceSession(plain.SerializeToString())
+    interpreter = Interpreter(model_content=tflite.write(int8), num_threads=1)
+    interpreter.allocate_tensors()
+    places = {each["name"]: each["index"] for each in interpreter.get_output_details()}
+    steps, likeness = 0, 1.0
+    names = [each.name for each in int8.graph.output]
+    for picture, feed in zip(pictures, feeds, strict=True):
+        interpreter.set_tensor(interpreter.get_input_details()[0]["index"], (picture ^ 0x80).view(np.int8))
+        interpreter.invoke()
+        runs = zip(
+            names, session.run(names, {"image": picture}), exact.run(None, feed), strict=len(outputs) == len(names)
+        )
+        for name, expected, real in runs:
+            got = (interpreter.get_tensor(places[name]).view(np.uint8) ^ 0x80).reshape(expected.shape)
+            steps = max(steps, int(np.abs(got.astype(int) - expected.astype(int)).max()))
+            likeness = min(likeness, float(np.corrcoef(expected.ravel(), real.ravel())[0, 1]))
+    return steps, likeness
+
+
+@EXAMPLES
+@given(seeds, st.sampled_from(["silu", "leaky", "hardswish", "relu6", "squeeze"]), st.floats(0.01, 0.4))
+def test_activations(seed, kind, alpha):
+    network = Network(seed)
+    for _ in range(2):
+        last = network.last
+        if kind == "silu":
+            made = network.add("Mul", [last, network.add("Sigmoid", [last])])
+        elif kind == "leaky":
+            made = network.add("LeakyRelu", [last], alpha=alpha)
+        elif kind == "squeeze":
+            mean = network.add("GlobalAveragePool", [last])
+            made = network.add("Mul", [last, network.add("Sigmoid", [network.convolution(mean, CHANNELS, CHANNELS)])])
+        elif kind == "hardswish":
+            made = network.add("HardSwish", [last])
+        else:
+            limits = [network.constant(np.float32(each)) for each in (0, 1)]
+            made = network.add("Clip", [last, *limits])
+        network.last = network.convolution(made, CHANNELS, CHANNELS)
+    steps, likeness = both(network, network.last)
+    assert steps == 0
+    assert likeness > 0.95
+
+
+@EXAMPLES
+@given(seeds, st.sampled_from(["AveragePool", "GlobalAveragePool", "half", "double", "ReduceMean"]))
+def test_means_and_bilinear_sizes(seed, kind):
+    network = Network(seed)
+    if kind == "AveragePool":
+        how = {"kernel_shape": [2, 2], "strides": [2, 2]}
+        made = network.add(kind, [network.last], **how)
+    elif kind == "GlobalAveragePool":
+        made = network.add(kind, [network.last])
+    elif kind == "ReduceMean":
+        made = network.add(kind, [network.last, network.constant(np.array([2, 3]))], keepdims=0)
+    else:
+        factor = 0.5 if kind == "half" else 2.0
+        factors = network.constant(np.array([1, 1, factor, factor], np.float32))
+        made = network.add("Resize", [network.last, "", factors], mode="linear")
+    steps, likeness = both(network, made)
+    assert steps == 0
+    assert likeness > 0.95
+
+
+@EXAMPLES
+@given(seeds, st.sampled_from(["Add", "Sub", "Mul", "Div"]), st.booleans(), st.booleans())
+def test_constants_for_each_channel(seed, kind, before, each):
+    network = Network(seed)
+    values = network.rng.uniform(0.5, 2, (CHANNELS, 1, 1) if each else ()).astype(np.float32)
+    inputs = [network.last, network.constant(values)]
+    made = network.add(kind, inputs[::-1] if before and kind != "Div" else inputs)
+    steps, likeness = both(network, made)
+    assert steps == 0
+    assert likeness > 0.95
+
+
+@EXAMPLES
+@given(seeds, st.sampled_from([2, 4]), st.sampled_from([1, 2]))
+def test_convolutions_in_groups(seed, groups, stride):
+    network = Network(seed)
+    weight = network.rng.normal(0, 0.3, (2 * CHANNELS, CHANNELS // groups, 3, 3)).astype(np.float32)
+    inputs = [network.last, network.constant(weight)]
+    made = network.add("Conv", inputs, group=groups, strides=[stride] * 2, pads=[1] * 4)
+    steps, likeness = both(network, made)
+    assert steps == 0
+    assert likeness > 0.95
+
+
+@EXAMPLES
+@given(
+    seeds,
+    st.lists(st.sampled_from(["plain", "Relu", "Sigmoid", "Clip", "LeakyRelu"]), min_size=2, max_size=3),
+    st.sampled_from(["", "Relu", "Clip", "LeakyRelu"]),
+)
+def test_what_is_joined_has_one_scale(seed, kinds, end):
+    """A rectified branch beside one that is not, a bounded one beside one that is not; then two are added."""
+    network = Network(seed)
+    branches = []
+    for kind in kinds:
+        made = network.convolution(network.last, CHANNELS, CHANNELS)
+        limits = [network.constant(np.float32(each)) for each in (0, 1)] if kind == "Clip" else []
+        branches.append(made if kind == "plain" else network.add(kind, [made, *limits]))
+    joined = network.add("Concat", branches, axis=1)
+    total = network.add("Add", [network.convolution(joined, CHANNELS * len(kinds), CHANNELS), branches[0]])
+    if end == "Clip":
+        total = network.add("Clip", [total, *(network.constant(np.float32(each)) for each in (0, 1))])
+    elif end:
+        total = network.add(end, [total])
+    steps, likeness = both(network, network.convolution(total, CHANNELS, CHANNELS))
+    assert steps == 0
+    assert likeness > 0.9
+
+
+def test_what_a_head_joins_at_last_is_taken_apart():
+    network = Network(3)
+    boxes = network.convolution(network.last, CHANNELS, 4)
+    classes = network.add("Sigmoid", [network.convolution(network.last, CHANNELS, 5)])
+    joined = network.add("Concat", [boxes, classes], axis=1)
+    flat = network.add("Reshape", [joined, network.constant(np.array([1, 9, SIDE * SIDE]))])
+    model = lowering.lower(network.model(network.add("Transpose", [flat], perm=[0, 2, 1])))
+    assert [each.name for each in model.graph.output] == [boxes, classes]
