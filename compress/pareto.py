@@ -29,6 +29,7 @@ def evidence(
         return None
     front = selection.front(trials)
     built = {final.design: final for final in finals}
+    shrunk = [final for final in finals if final.design.kept < 1]
     low, high = (math.log10(pick(trial.effort for trial in trials)) for pick in (min, max))
     low, high = low - 0.05, high + 0.05
     worst = math.floor(20 * min(trial.auroc or 0 for trial in trials)) / 20
@@ -63,12 +64,12 @@ def evidence(
         "rows": [
             {
                 "text": str(trial.design),
-                "auroc": trial.auroc,
+                "auroc": trial.auroc if trial.design.kept == 1 else None,  # with fewer channels it had no trial
                 "built": built[trial.design].auroc if trial.design in built else None,
                 "effort": trial.effort,
                 "bytes": built.get(trial.design, trial).bytes,
                 "chosen": trial.design == chosen.design,
             }
-            for trial in front
+            for trial in sorted([*front, *shrunk], key=lambda trial: trial.effort)
         ],
     }

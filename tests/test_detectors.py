@@ -216,6 +216,16 @@ def test_few_images_leave_out_what_needs_many():
     assert [each.design.detector for each in named] == ["padim"]
 
 
+@pytest.mark.parametrize("name", DETECTORS)
+def test_few_channels_are_enough(name, shown, seen):
+    """One shallow block has fewer channels than detectors join many blocks to."""
+    detector = detectors.load(name, backbone.load((2,)), SIZE)
+    detector.fit(seen[0][:1], seen[1][:1], torch.from_numpy(shown[1].masks))
+    with torch.inference_mode():
+        good, spoilt = (detector(levels[:1])[1].numpy() for levels in seen)
+    assert auroc(good, spoilt) > 0.6
+
+
 @pytest.mark.parametrize("rank", [1, 8, 64, 500])
 def test_a_rank_keeps_the_directions_that_vary_least(rank, seen):
     network = backbone.load(BLOCKS)

@@ -4,7 +4,7 @@ Roth et al., "Towards Total Recall in Industrial Anomaly Detection" (2022): reme
 so that none is far from all of them (a greedy coreset); the anomaly is the distance to the nearest. It does not care
 where on the picture a patch lies, which suits parts that are never put down twice the same way.
 
-    join       levels to one vector x of WIDTH principal components per cell, clipped to +-1 (LIMIT of their units)
+    join       levels to one vector x of at most WIDTH principal components per cell, clipped to +-1 (LIMIT of their units)
     distance   1 x 1 convolution over x and its square: -|x - p|^2 for each remembered patch p, clipped
     nearest    maximum over the patches
 
@@ -42,8 +42,8 @@ class Patchcore(nn.Module):
     def __init__(self, backbone: Backbone, size: int) -> None:
         super().__init__()
         self.backbone = backbone
-        self.join = Joined(backbone, size, ByChannel, WIDTH)
-        self.distance = nn.Conv2d(2 * WIDTH, PATCHES, 1).requires_grad_(False)
+        self.join = Joined(backbone, size, ByChannel, min(WIDTH, sum(backbone.channels)))
+        self.distance = nn.Conv2d(2 * self.join.width, PATCHES, 1).requires_grad_(False)
         self.reading = Reading(size // GRID, sign=-1.0)
 
     @torch.no_grad()
@@ -55,7 +55,7 @@ class Patchcore(nn.Module):
         patches = patches[torch.randperm(len(patches), generator=generator)[:SAMPLE]]
         mean = patches.mean(dim=0)
         _, vectors = torch.linalg.eigh(((patches - mean).T @ (patches - mean)).double())
-        projection = vectors[:, -WIDTH:].T.float() / LIMIT
+        projection = vectors[:, -self.join.width :].T.float() / LIMIT
         self.join.adopt(projection, -projection @ mean)
 
         remembered = _coreset((patches @ projection.T - projection @ mean).clamp(-1, 1), PATCHES, generator)
