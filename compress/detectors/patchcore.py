@@ -4,7 +4,7 @@ Roth et al., "Towards Total Recall in Industrial Anomaly Detection" (2022): reme
 so that none is far from all of them (a greedy coreset); the anomaly is the distance to the nearest. It does not care
 where on the picture a patch lies, which suits parts that are never put down twice the same way.
 
-    join       levels to one vector x of at most WIDTH principal components per cell, clipped to +-1 (LIMIT of their units)
+    join       levels to one vector x per cell, of WIDTH principal components at most, clipped to +-1 (LIMIT units)
     distance   1 x 1 convolution over x and its square: -|x - p|^2 for each remembered patch p, clipped
     nearest    maximum over the patches
 
