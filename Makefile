@@ -6,7 +6,7 @@ PIP_ARGS ?=
 BENCH_ARGS ?=
 PIP = .venv/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS)
 
-.PHONY: demo test wheel bench-accuracy bench-quantise count-arm64 fit-costs clean
+.PHONY: demo test wheel bench-accuracy bench-quantise bench-compressors count-arm64 fit-costs clean
 
 demo: .venv/demo
 	.venv/bin/vedette demo --out build/demo
@@ -52,6 +52,10 @@ fit-costs: .venv/dev $(ARM64)/counter.so
 	OMP_NUM_THREADS=1 .venv/bin/python tests/bench/arm64/graphs.py build/graphs
 	.venv/bin/python tests/bench/arm64/count.py $(ARM64) build/graphs/*.onnx build/graphs/*.tflite > build/counts.jsonl
 	.venv/bin/python tests/bench/arm64/fit.py build/graphs build/counts.jsonl --write
+
+# What a search makes of solar cells for a Pi 4 and a Pi 5, against the float model; three hours with its 30m each.
+bench-compressors: .venv/dev
+	OMP_NUM_THREADS=1 nice -n 5 .venv/bin/python tests/bench/compressors.py $(BENCH_ARGS)
 
 clean:
 	rm -rf .venv .typing build dist *.egg-info

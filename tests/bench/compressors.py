@@ -1,0 +1,190 @@
+"""`make bench-compressors`: what the workshop makes of solar cells for a Pi 4 and a Pi 5, against the float model.
+
+The float model is EfficientNet-Lite0 at 224 pixels, blocks 2, 4 and 10, PaDiM with variances alone (no correlations),
+unpruned, in ONNX Runtime. It is fitted to the same images as ours and tested on the same; blocks of 60 cells in file
+order stay together. Ours comes from `vedette build --time`, asked to be 7 (pi4) and 10 (pi5) times as fast with a tenth
+of the bytes.
+
+- AUROC: on the test images, float against the worse of the int8 files.
+- Instructions: predicted from counts (docs/devices.md), float in ONNX Runtime against the int8 file that takes fewer.
+- Milliseconds and processor seconds on this machine: one thread, with preprocessing, in turn; the faster file.
+- Bytes: of the ONNX files.
+
+Other compressors are not held against ours here yet. Options: --seeds 0,1,2, --time 30m, --out FOLDER. It leaves
+compressors.json, elpv-float.onnx and, of the first seed, elpv-pi4.vedette and elpv-pi5.vedette in the folder.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import subprocess
+import sys
+import time
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import sets
+import torch
+from torch import Tensor, nn
+
+from vedette import devices
+from vedette.compress import backbone, dataset, features, measure, work
+from vedette.compress import goal as goals
+from vedette.compress.detectors.joined import enlarged
+from vedette.compress.detectors.level import GRID, ByPlace
+from vedette.compress.detectors.reading import Reading
+from vedette.compress.export import to_onnx
+from vedette.compress.gallery import parted
+from vedette.compress.runners import Float, Integer, Runner
+from vedette.runtime import backends, picture
+from vedette.runtime.accuracy import auroc
+from vedette.runtime.bundle import Bundle
+from vedette.runtime.keys import Keyring
+from vedette.runtime.stopwatch import interleaved
+
+SIZE, BLOCKS, LIMIT = 224, (2, 4, 10), 4.0
+ASKED = {"pi4": 7.0, "pi5": 10.0}
+ROUNDS = 200
+GOAL = (
+    '[device]\nprofile = "{profile}"\n[goal]\nmin_speedup = {speedup}\nmax_bytes = {bytes}\nfalse_alarm_rate = 0.05\n'
+)
+
+
+class Diagonal(nn.Module):
+    """PaDiM with a mean and a variance for each channel at each place, and no correlations."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.backbone = backbone.load(BLOCKS)
+        shapes = list(zip(self.backbone.channels, self.backbone.strides, strict=True))
+        self.levels = nn.ModuleList(ByPlace(channels, max(GRID // stride, 1)) for channels, stride in shapes)
+        self.means = nn.ModuleList(nn.Conv2d(channels, 1, 1, bias=False) for channels, _ in shapes)
+        for mean, (channels, _) in zip(self.means, shapes, strict=True):
+            nn.init.constant_(mean.weight, 1 / channels)  # type: ignore[arg-type]
+        self.reading = Reading(SIZE // GRID, channels=len(shapes))
+        self.requires_grad_(False)
+
+    def forward(self, seen: list[Tensor]) -> tuple[Tensor, Tensor]:
+        maps = []
+        for level, mean, each in zip(self.levels, self.means, seen, strict=True):
+            deviation = level(each).clamp(-LIMIT, LIMIT)
+            maps.append(enlarged(mean(deviation * deviation), SIZE // GRID))
+        anomaly_map, score = self.reading(torch.cat(maps, dim=1))
+        return anomaly_map, score
+
+
+def baseline(images: dataset.Split) -> onnx.ModelProto:
+    """The float model, fitted to the images of `fit`."""
+    detector, spec = Diagonal(), backbone.input_of(SIZE)
+    tensors = list(dataset.tensors(images.fit, spec))
+    levels, _ = parted(features.of_float(detector.backbone, tensors), len(tensors))
+    for level, each in zip(detector.levels, levels, strict=True):
+        level.learn(each)  # type: ignore[operator]
+    return to_onnx(detector, SIZE)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Our compressed models of solar cells against the float one.")
+    parser.add_argument("--seeds", type=lambda text: list(map(int, text.split(","))), default=[0, 1, 2])
+    parser.add_argument("--time", default="30m")
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent.parent.parent / "build" / "bench")
+    options = parser.parse_args()
+    folder = options.out.resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    vedette = Path(sys.executable).with_name("vedette")
+    if not (folder / "keys").is_dir():
+        subprocess.run([vedette, "keygen", folder / "keys"], check=True)
+    rows: list[dict[str, Any]] = []
+    for seed in options.seeds:
+        path, _ = sets.prepare("elpv-mono", Path(), folder / f"compressors-{seed}", seed)
+        data = goals.read(path).data
+        images = dataset.audited(data, path.parent)
+        model = baseline(images)
+        whole = model.SerializeToString(deterministic=True)
+        (folder / "elpv-float.onnx").write_bytes(whole)
+        text = path.read_text()
+        for profile, speedup in ASKED.items():
+            goal = path.with_name(f"{profile}.toml")
+            wish = GOAL.format(profile=profile, speedup=speedup, bytes=len(whole) // 10)
+            goal.write_text(text[: text.index("[goal]")].replace("elpv-mono", f"elpv-{profile}", 1) + wish)
+            out, started = path.parent / profile, time.monotonic()
+            command = [vedette, "build", goal, "--out", out, "--key", folder / "keys" / "vedette.key"]
+            done = subprocess.run([*command, "--time", options.time], check=False)
+            if done.returncode not in (0, 1):
+                raise SystemExit(done.returncode)
+            bundle = out / f"elpv-{profile}.vedette"
+            minutes = (time.monotonic() - started) / 60
+            keys = Keyring.read(folder / "keys")
+            rows.append({"seed": seed, "profile": profile, "minutes": minutes, **compared(bundle, keys, model, images)})
+            if seed == options.seeds[0]:
+                shutil.copy(bundle, folder / bundle.name)
+            (folder / "compressors.json").write_text(json.dumps(rows, indent=2) + "\n")
+    show(rows)
+
+
+def compared(path: Path, keys: Keyring, model: onnx.ModelProto, images: dataset.Split) -> dict[str, Any]:
+    """Our bundle against the float model."""
+    bundle, whole = Bundle.open(path, keys), model.SerializeToString(deterministic=True)
+    manifest = bundle.manifest
+    ours: dict[str, Runner] = {
+        name: Integer(backend, manifest) for name, backend in backends.available(bundle, threads=1).items()
+    }
+    runners: dict[str, Runner] = {"float": Float(whole, backbone.input_of(SIZE)), **ours}
+    found = {name: _auroc(runner, images) for name, runner in runners.items()}
+    frame = picture.read(images.test[0])
+    timings = interleaved({name: partial(runner, frame) for name, runner in runners.items()}, ROUNDS)
+    seconds = {name: _processor(partial(runner, frame)) for name, runner in runners.items()}
+    device = devices.load(manifest.device)
+    reference = work.predict(device, model, "onnx")
+    assert reference is not None and reference.instructions is not None  # noqa: PT018
+    least = min(manifest.measured["on_device"].values(), key=lambda each: each["instructions"])["instructions"]
+    held = len(bundle.model("onnx"))
+    return {
+        "design": {key: manifest.measured[key] for key in ("detector", "blocks", "input", "rank", "kept")},
+        "auroc_float": found["float"],
+        "auroc_int8": min(found[name] for name in ours),
+        "instructions_float": reference.instructions,
+        "instructions_int8": least,
+        "fewer_instructions": reference.instructions / least,
+        "ms_float": timings["float"].median,
+        "ms_int8": min(timings[name].median for name in ours),
+        "faster": timings["float"].median / min(timings[name].median for name in ours),
+        "processor_seconds_saved": 1 - min(seconds[name] for name in ours) / seconds["float"],
+        "bytes_float": len(whole),
+        "bytes_int8": held,
+        "bytes_share": held / len(whole),
+        "parity_max_steps": manifest.measured["parity_max_steps"],
+        "goal_met": manifest.goal_met,
+    }
+
+
+def _auroc(runner: Runner, images: dataset.Split) -> float:
+    return auroc(measure.see(runner, images.test).scores, measure.see(runner, images.defect).scores)
+
+
+def _processor(call: Any) -> float:
+    """Median processor seconds of a call."""
+    taken = []
+    for _ in range(ROUNDS):
+        start = time.process_time()
+        call()
+        taken.append(time.process_time() - start)
+    return float(np.median(taken))
+
+
+def show(rows: list[dict[str, Any]]) -> None:
+    """A line for each profile: means over the seeds."""
+    keys = ("auroc_float", "auroc_int8", "fewer_instructions", "faster", "processor_seconds_saved", "bytes_share")
+    sys.stdout.write(f"{'':6}" + "".join(f"{key:>25}" for key in keys) + "\n")
+    for profile in ASKED:
+        means = [float(np.mean([row[key] for row in rows if row["profile"] == profile])) for key in keys]
+        sys.stdout.write(f"{profile:6}" + "".join(f"{mean:>25.4f}" for mean in means) + "\n")
+
+
+if __name__ == "__main__":
+    main()
