@@ -169,12 +169,13 @@ class Search:
 
     def _under_way(self, before: int | None = None) -> list[Design]:
         """What other processes work on, if need be only that which they began before a trial of that number."""
-        running = self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-        return [
-            self._design(trial)
-            for trial in running
-            if len(trial.params) == _PARAMETERS and (before is None or trial.number < before)
-        ]
+        while True:
+            running = self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+            earlier = [trial for trial in running if before is None or trial.number < before]
+            decided = [trial for trial in earlier if len(trial.params) == _PARAMETERS]
+            if before is None or len(decided) == len(earlier) or time.monotonic() > self.effort.until:
+                return [self._design(trial) for trial in decided]
+            time.sleep(0.05)  # one is about to say what it works on
 
     def _parameters(self, one: Design) -> dict[str, Any]:
         rank = one.rank if one.rank in self.space.ranks else self.space.ranks[0]
