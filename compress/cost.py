@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 import torch
-import torch._dynamo  # noqa: F401  # now, and not in the midst of work: what it imports may swallow an interrupt
+import torch._dynamo  # now, and not in the midst of work: what it imports may swallow an interrupt
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
