@@ -6,13 +6,16 @@ PIP_ARGS ?=
 BENCH_ARGS ?=
 PIP = .venv/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS)
 
-.PHONY: demo test wheel bench-accuracy bench-quantise bench-compressors count-arm64 fit-costs clean
+.PHONY: demo test test-slow wheel bench-accuracy bench-quantise bench-compressors count-arm64 fit-costs clean
 
 demo: .venv/demo
 	.venv/bin/vedette demo --out build/demo
 
 test: .venv/dev
 	tests/check
+
+test-slow: .venv/dev
+	.venv/bin/python -m pytest -m slow
 
 wheel: .venv/dev
 	.venv/bin/python -m build --wheel --no-isolation

@@ -145,8 +145,9 @@ class Search:
 
     def _try(self, trial: optuna.Trial) -> tuple[float, float, float]:
         one = self._suggested(trial)
+        busy = one in self._under_way(before=trial.number)  # first: what ends after this look is known by the next
         known = next((each for each in self.trials() if each.design == one), None)
-        if known is None and one in self._under_way(before=trial.number):
+        if known is None and busy:
             self.waits += 1
             time.sleep(0.2)
             raise optuna.TrialPruned

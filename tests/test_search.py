@@ -143,6 +143,7 @@ def postgresql(tmp_path):
     shutil.rmtree(folder)
 
 
+@pytest.mark.slow
 def test_three_processes_share_a_study_and_one_is_killed(product, whole, postgresql, tmp_path):
     script = tmp_path / "script.py"
     short = "import vedette.compress.search as s\ns.HEARTBEAT_SECONDS, s.GRACE_SECONDS = 1, 4\n"
