@@ -72,6 +72,10 @@ keys = "../keys"
 [broker]
 url = "{url}"
 prefix = "{prefix}"
+
+# The demonstration's events may as well be lost in a power cut.
+[outbox]
+volatile = true
 """
 
 CAMERA_FILE = """\
@@ -174,7 +178,7 @@ def watch(folder: Path, received: Received) -> int:
         raise MachineProblem(f"the daemon ended with code {code}", hint=f"{log} tells why")
     with sqlite3.connect(folder / "config" / "state" / CAMERA / "outbox.db") as outbox:
         recorded = outbox.execute("SELECT coalesce(max(seq), 0) FROM sqlite_sequence").fetchone()[0]
-        waiting = outbox.execute("SELECT count(*) FROM events").fetchone()[0]
+        waiting = outbox.execute("SELECT count(*) FROM events WHERE NOT delivered").fetchone()[0]
     published: int = recorded - waiting
     until = time.monotonic() + 5
     while len(received.events) < published and time.monotonic() < until:

@@ -49,10 +49,17 @@ class Broker(_Strict, frozen=True):
     """`[broker]` in vedette.toml."""
 
     url: str = "mqtt://localhost:1883"
-    """A sink: `mqtt://host:port` or `stdout:`."""
+    """A sink: `mqtt://host:port`, `mqtts://host:port` or `stdout:`."""
     prefix: Annotated[str, msgspec.Meta(pattern=rf"^{_NAME}(/{_NAME})*\Z")] = "vedette"
     username: str = ""
     password_file: str = ""
+    ca_file: str = ""
+    """Of who signed the broker's certificate; empty: whom the system trusts."""
+    cert_file: str = ""
+    key_file: str = ""
+    """Of this client, where the broker asks for a certificate."""
+    require_subscriber: bool = False
+    """An event counts as delivered only when somebody subscribed to it."""
     keepalive: Annotated[int, msgspec.Meta(ge=5, le=3600)] = 15
     """Seconds; a dead connection is noticed within twice that."""
 
@@ -61,6 +68,12 @@ class OutboxSettings(_Strict, frozen=True):
     """`[outbox]` in vedette.toml."""
 
     max_bytes: Annotated[int, msgspec.Meta(ge=65536)] = 64 << 20
+    min_free: Annotated[int, msgspec.Meta(ge=0)] = 16 << 20
+    """Bytes that it leaves free on its disk."""
+    journal: Annotated[int, msgspec.Meta(ge=0)] = 10_000
+    """Events that are kept after they were delivered, to be sent again when asked for."""
+    volatile: bool = False
+    """A state folder in memory is meant: it is no fault."""
     drain: Annotated[float, msgspec.Meta(ge=0)] = 5.0
     """Seconds that an ending daemon spends on sending what still waits."""
 
@@ -117,8 +130,9 @@ def load(folder: Path, camera: str) -> Config:
         raise ConfigProblem(f"{path}: no rules, so nothing would ever be sent", hint='add [[rules]] use = "presence"')
     folder, base = folder.resolve(), path.parent.resolve()
     broker = device_file.broker
-    if broker.password_file:
-        broker = msgspec.structs.replace(broker, password_file=str(folder / broker.password_file))
+    for key in ("password_file", "ca_file", "cert_file", "key_file"):
+        if written := getattr(broker, key):
+            broker = msgspec.structs.replace(broker, **{key: str(_place(written, folder))})
     return Config(
         camera=camera,
         base=base,
@@ -153,6 +167,17 @@ def read(path: Path, kind: type[_T], docs: str = "docs/config.md") -> _T:
         raise ConfigProblem(f"{path}: {error}", hint=hint) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ConfigProblem(f"{path}: not TOML: {error}", hint="mend the file; it must be TOML in UTF-8") from None
+
+
+def _place(written: str, folder: Path) -> Path:
+    """Where a file of the broker's lies: `credential:NAME` is what systemd's LoadCredential= brought."""
+    scheme, _, name = written.partition(":")
+    if scheme != "credential":
+        return folder / written
+    if "CREDENTIALS_DIRECTORY" not in os.environ:
+        hint = "only systemd brings credentials (LoadCredential=); elsewhere name a file"
+        raise ConfigProblem(f"{written}: there are no credentials here", hint=hint)
+    return Path(os.environ["CREDENTIALS_DIRECTORY"]) / name
 
 
 def _keys(kind: Any, prefix: str = "") -> list[str]:

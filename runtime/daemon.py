@@ -59,7 +59,7 @@ class Daemon:
         topics = Topics.of(settings)
         with written_in(settings.device_file):
             sink = sinks.load(settings.broker, self._identity(topics))
-        self.outbox = Outbox(settings.state / settings.camera / "outbox.db", settings.outbox.max_bytes)
+        self.outbox = self._outbox()
         self.forwarder = Forwarder(self.outbox, sink, topics)
         self.notifier = Notifier()
         self.stop = threading.Event()
@@ -86,6 +86,9 @@ class Daemon:
             waiting, refused = self.outbox.backlog(), self.outbox.refused()
             log.info("%d frames, %d events; %d wait, %d refused", self.frames, self.events, waiting, refused)
             self.outbox.close()
+        if waiting and not self.outbox.lasting:
+            hint = "give the daemon a folder that it may write, on a disk with room"
+            raise MachineProblem(f"{waiting} events waited in memory and are gone: {self.outbox.path}", hint=hint)
         if not self.forwarder.finished:
             raise MachineProblem("the forwarder died; its error is above", hint="events are kept; start again")
 
@@ -97,12 +100,13 @@ class Daemon:
         self.frames += 1
 
     def record(self, *events: Event) -> None:
-        for event in events:
-            sequence = self.outbox.put(event)
-            self.events += 1
+        if not events:
+            return
+        first = self.outbox.put(*events) - len(events) + 1
+        self.events += len(events)
+        for sequence, event in enumerate(events, first):
             log.info("event %d: %s %s, score %.3f", sequence, event.rule, event.kind, event.top_score)
-        if events:
-            self.forwarder.sink.wake()
+        self.forwarder.sink.wake()
 
     def beat(self) -> None:
         """Feeds the watchdog: a frame has just been seen, and the forwarder turns. A broker that is away is healthy."""
@@ -111,6 +115,17 @@ class Daemon:
 
     def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
         self.stop.set()
+
+    def _outbox(self) -> Outbox:
+        settings, limits = self.settings, self.settings.outbox
+        return Outbox(
+            settings.state / settings.camera / "outbox.db",
+            limits.max_bytes,
+            min_free=limits.min_free,
+            journal=limits.journal,
+            volatile=limits.volatile,
+            camera=settings.camera,
+        )
 
     def _backend(self) -> backends.Backend:
         """The back end that the camera's file names, or the fastest that computes what the workshop computed."""
@@ -172,6 +187,7 @@ class Daemon:
             online=(state["online"], about),
             offline=state["offline"],
             stopped=state["stopped"],
+            commands=topics.replay(),
         )
 
 

@@ -8,19 +8,34 @@ from __future__ import annotations
 
 import secrets
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Any, Literal
 from uuid import UUID
 
 import msgspec
 
+from .clock import Clock, TimeQuality
 from .prediction import Prediction
 
 Kind = Literal["new", "update", "end"]
-TimeQuality = Literal["synced", "unknown"]
+PRIORITY = 5  # of 0…9; what is lower gives way first where the outbox is full
+ALARM = 9  # of what the daemon says of itself
 
 
-class Event(msgspec.Struct, frozen=True, omit_defaults=True, tag="event"):
+class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What the outbox notes on whatever it stores."""
+
+    priority: int = PRIORITY
+    timequality: TimeQuality = "unknown"
+    """Whether the clock was known to be synchronised."""
+    boot: str = ""
+    """The boot in which it was recorded."""
+    boottime: float = 0.0
+    """`taken` as seconds since that boot."""
+
+
+class Event(Record, frozen=True, omit_defaults=True, tag="event"):
     """A change that a rule noticed, as stored in the outbox."""
 
     id: str
@@ -41,26 +56,39 @@ class Event(msgspec.Struct, frozen=True, omit_defaults=True, tag="event"):
     predictions: tuple[Prediction, ...] = ()
     model: str = ""
     """Name, release and digest of the bundle that saw it."""
-    timequality: TimeQuality = "unknown"
-    """Whether the clock was known to be synchronised."""
 
 
-class Tombstone(msgspec.Struct, frozen=True, tag="tombstone"):
-    """Stands in the sequence for events that had to go because the outbox was full."""
+class Notice(Record, frozen=True, tag="notice"):
+    """What the daemon says of itself: events that had to give way, a store that was mended, a broker's refusal."""
 
     id: str
     camera: str
+    rule: str
+    """Of whom it speaks, where a rule's name would be: `outbox`, `broker`."""
+    kind: str
+    """What happened, as `evicted`."""
     taken: float
-    """When they went, seconds since 1970, UTC."""
-    first: int
-    """Lowest sequence number that went."""
-    last: int
-    """Highest sequence number that went."""
-    count: int
-    """How many went; the others between had been delivered."""
+    """When, seconds since 1970, UTC."""
+    facts: dict[str, Any] = {}
 
-    rule = "outbox"
-    kind = "evicted"
+
+def notice(camera: str, rule: str, kind: str, facts: Mapping[str, Any], clock: Clock) -> Notice:
+    """One of now."""
+    return Notice(new_id(), camera, rule, kind, clock.wall(), dict(facts), priority=ALARM)
+
+
+def stamped(record: Event | Notice, clock: Clock) -> Event | Notice:
+    """The same with what the clock says while it is recorded."""
+    return msgspec.structs.replace(
+        record, timequality=clock.quality(), boot=clock.boot, boottime=record.taken - clock.booted()
+    )
+
+
+def correction(record: Event | Notice, clock: Clock) -> float:
+    """Seconds by which its times are wrong, now that the clock is right; 0 where they were right or nobody can tell."""
+    if record.timequality == "synced" or clock.quality() != "synced" or not clock.boot or record.boot != clock.boot:
+        return 0.0
+    return record.boottime + clock.booted() - record.taken
 
 
 class _Data(msgspec.Struct, omit_defaults=True):
@@ -72,41 +100,42 @@ class _Data(msgspec.Struct, omit_defaults=True):
     predictions: tuple[Prediction, ...] = ()
 
 
-class _Evicted(msgspec.Struct):
-    first: int
-    last: int
-    count: int
-
-
-def cloud_event(event: Event | Tombstone, source: str, sequence: int, epoch: str) -> bytes:
+def cloud_event(record: Event | Notice, source: str, sequence: int, epoch: str, clock: Clock) -> bytes:
     """The JSON that goes over the wire.
 
     Args:
-        event: the event
+        record: what is told
         source: `/site/area/line/device`, which with `id` is unique in the world
         sequence: place in the outbox, counting from 1 without gaps within `epoch`
         epoch: identifies the outbox that counted
+        clock: puts times right that were taken before it was
     """
+    late = correction(record, clock)
     envelope = {
         "specversion": "1.0",
-        "id": event.id,
-        "source": f"{source}/{event.camera}",
-        "type": f"vedette.{event.rule}.{event.kind}",
-        "time": rfc3339(event.taken),
+        "id": record.id,
+        "source": f"{source}/{record.camera}",
+        "type": f"vedette.{record.rule}.{record.kind}",
+        "time": rfc3339(record.taken + late),
         "sequence": f"{sequence:012d}",
         "epoch": epoch,
+        "timequality": "synced" if late else record.timequality,
     }
-    if isinstance(event, Tombstone):
-        return msgspec.json.encode(envelope | {"data": _Evicted(event.first, event.last, event.count)})
+    if record.boot:
+        envelope |= {"bootid": record.boot, "boottime": f"{record.boottime:.3f}"}
+    if late:
+        envelope["recordedtime"] = rfc3339(record.taken)
+    if isinstance(record, Notice):
+        return msgspec.json.encode(envelope | {"data": record.facts})
     data = _Data(
-        event=event.event,
-        kind=event.kind,
-        frame=event.frame,
-        started=rfc3339(event.started),
-        top_score=round(event.top_score, 4),
-        predictions=event.predictions,
+        event=record.event,
+        kind=record.kind,
+        frame=record.frame,
+        started=rfc3339(record.started + late),
+        top_score=round(record.top_score, 4),
+        predictions=record.predictions,
     )
-    return msgspec.json.encode(envelope | {"timequality": event.timequality, "modelid": event.model, "data": data})
+    return msgspec.json.encode(envelope | {"modelid": record.model, "data": data})
 
 
 def rfc3339(seconds: float) -> str:

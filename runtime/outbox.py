@@ -1,11 +1,14 @@
 """Events wait here until the broker has acknowledged them.
 
-The promise: once `put` returns, the event survives a crash and a power cut, and it is deleted only when the broker has
+The promise: once `put` returns, the event survives a crash and a power cut, and it stays until the broker has
 acknowledged it. SQLite in WAL mode with synchronous=FULL keeps the first half (with NORMAL, power cuts lost up to 357
-committed rows); deleting on acknowledgement keeps the second.
+committed rows). What is acknowledged stays a while longer, as a journal: a broker may lose what it has taken, and then
+it can be sent again.
 
 The file is bounded. A really full disk would refuse even a DELETE, so the bound is SQLite's own page count, which trips
-while the disk still has room: then the oldest events give way, and a tombstone in the sequence says which.
+while the disk still has room; it comes down to what is there where the disk has less than `min_free` left. Then the
+journal gives way first; after it the events of the lowest priority, the oldest of them first, and a tombstone in the
+sequence says which.
 
 One process owns the file (a lock beside it says so), with one connection; SQLite before 3.51.3 can corrupt a WAL that
 two connections write at once.
@@ -13,132 +16,182 @@ two connections write at once.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import sqlite3
 import threading
-import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 
-from .event import Event, Tombstone, new_id
+from . import store
+from .clock import Clock
+from .event import ALARM, Event, Notice, notice, stamped
 from .problem import MachineProblem
-from .timesync import time_quality
 
+JOURNAL = 10_000  # events
 _EVICT = 64  # events that give way at a time
-
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
-CREATE TABLE IF NOT EXISTS events (
-    sequence INTEGER PRIMARY KEY AUTOINCREMENT,
-    body     BLOB NOT NULL,
-    refused  TEXT
-) STRICT;
-"""
+_ROOM = 4  # pages that are to be empty afterwards
+_MOST_IN_MEMORY = 8 << 20  # bytes
+_TOMBSTONE = ALARM + 1  # the priority of what stands for others
+_WAITS = "refused IS NULL AND NOT delivered"
 
 
 class Row(msgspec.Struct, frozen=True):
     """An event in its place."""
 
     sequence: int
-    event: Event | Tombstone
+    event: Event | Notice
 
 
 class Outbox:
-    """The file; every method may be called from any thread."""
+    """The file; every method may be called from any thread.
 
-    def __init__(self, path: Path, max_bytes: int) -> None:
-        self.path = path
+    Args:
+        path: of the file
+        max_bytes: that it may take
+        min_free: bytes that it leaves free on the disk
+        journal: how many events are kept after they were delivered, room permitting
+        volatile: a file system in memory is no fault
+        camera: in whose name it speaks
+        clock: what it stamps events with
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        max_bytes: int,
+        min_free: int = 0,
+        journal: int = JOURNAL,
+        volatile: bool = False,
+        camera: str = "",
+        clock: Clock | None = None,
+    ) -> None:
+        self.path, self.min_free, self.journal, self.camera = path, min_free, journal, camera
+        self.clock = clock or Clock()
         self.guard = threading.Lock()
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self.lock = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise MachineProblem(f"{path} is in use by another vedette", hint="one daemon runs one camera") from None
-        except OSError as error:
-            hint = "give the daemon a folder that it may write"
-            raise MachineProblem(f"{path.parent}: {error.strerror}", hint=hint) from None
-        try:
-            self.database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-            self._prepare(max_bytes)
-        except sqlite3.DatabaseError as error:
-            os.close(self.lock)
-            full = "make room on the disk of the state folder"
-            hint = full if "full" in str(error) else "move it away; the daemon makes a new one"
-            raise MachineProblem(f"{path}: {error}", hint=hint) from None
-
-    def _prepare(self, max_bytes: int) -> None:
+        self.store = store.opened(path, volatile)
+        self.database = self.store.database
         run = self.database.execute
-        run("PRAGMA journal_mode = WAL")
-        run("PRAGMA synchronous = FULL")
-        run("PRAGMA wal_autocheckpoint = 256")
-        run("PRAGMA journal_size_limit = 1048576")
-        page = run("PRAGMA page_size").fetchone()[0]
-        run(f"PRAGMA max_page_count = {max(max_bytes // page, 16)}")
-        self.database.executescript(_SCHEMA)
-        run("INSERT OR IGNORE INTO facts VALUES ('epoch', ?)", (os.urandom(4).hex(),))
+        held = max_bytes if self.lasting else min(max_bytes, _MOST_IN_MEMORY)
+        self.most = max(held // run("PRAGMA page_size").fetchone()[0], 16)
+        self.bound = 0
+        self._keep_bound()
         self.epoch: str = run("SELECT value FROM facts WHERE name = 'epoch'").fetchone()[0]
         run("UPDATE events SET refused = NULL WHERE refused IS NOT NULL")  # a new start tries again
+        for start in range(0, len(self.store.saved), _EVICT):
+            self._put(self.store.saved[start : start + _EVICT])
+        if self.store.fault is not None:
+            kind, facts = self.store.fault
+            self.put(notice(camera, "outbox", kind, facts, self.clock))
 
-    def put(self, event: Event) -> int:
-        """Records the event and returns its sequence number; from then on it is not lost.
+    @property
+    def lasting(self) -> bool:
+        """Whether it outlives the process."""
+        return self.store.lock is not None
+
+    def put(self, *records: Event | Notice) -> int:
+        """Records them, all or none, and returns the last one's sequence number; from then on they are not lost.
 
         Raises:
             MachineProblem: the store takes nothing any more, not even after making room.
         """
-        body = msgspec.json.encode(msgspec.structs.replace(event, timequality=time_quality()))
+        rows = [(msgspec.json.encode(stamped(record, self.clock)), record.priority) for record in records]
         with self.guard:
-            try:
-                return self._insert(body)
-            except sqlite3.OperationalError as error:
-                if "full" not in str(error):
-                    raise MachineProblem(f"{self.path}: {error}", hint="check the disk of the state folder") from None
-            return self._make_room(event.camera, body)
+            return self._put(rows)
 
-    def _insert(self, body: bytes) -> int:
-        row = self.database.execute("INSERT INTO events (body) VALUES (?) RETURNING sequence", (body,)).fetchone()
-        return int(row[0])
-
-    def _make_room(self, camera: str, body: bytes) -> int:
-        """Lets the oldest events go, leaves a tombstone for them, and records the new one: all three or nothing."""
+    def _put(self, rows: Sequence[tuple[bytes, int]]) -> int:
         run = self.database.execute
         try:
+            self._keep_bound()
             run("BEGIN IMMEDIATE")
-            rows = run("SELECT sequence, body FROM events ORDER BY sequence LIMIT ?", (_EVICT,)).fetchall()
-            first, last = rows[0][0], rows[-1][0]
-            run("DELETE FROM events WHERE sequence BETWEEN ? AND ?", (first, last))
-            tombstone = _bury(rows, camera)
-            run("INSERT INTO events (body) VALUES (?)", (msgspec.json.encode(tombstone),))
-            row = run("INSERT INTO events (body) VALUES (?) RETURNING sequence", (body,)).fetchone()
+            try:
+                last = self._insert(rows)
+            except sqlite3.OperationalError as error:
+                if "full" not in str(error):
+                    raise
+                if self.database.in_transaction:
+                    run("ROLLBACK")
+                run("BEGIN IMMEDIATE")
+                self._make_room()
+                last = self._insert(rows)
             run("COMMIT")
-        except (sqlite3.OperationalError, IndexError) as error:
+        except sqlite3.OperationalError as error:
             if self.database.in_transaction:
                 run("ROLLBACK")
             raise MachineProblem(f"{self.path}: {error}", hint="check the disk of the state folder") from None
-        return int(row[0])
+        return last
+
+    def _insert(self, rows: Sequence[tuple[bytes, int]]) -> int:
+        last = 0
+        for row in rows:
+            found = self.database.execute("INSERT INTO events (body, priority) VALUES (?, ?) RETURNING sequence", row)
+            last = int(found.fetchone()[0])
+        return last
+
+    def _keep_bound(self) -> None:
+        """How many pages the file may have; no more than now where the disk is nearly full."""
+        bound = self.most
+        if self.min_free and self.lasting:
+            disk = os.statvfs(self.path.parent)
+            if disk.f_bavail * disk.f_frsize < self.min_free:
+                bound = min(bound, self.database.execute("PRAGMA page_count").fetchone()[0])
+        if bound != self.bound:
+            self.database.execute(f"PRAGMA max_page_count = {bound}")
+            self.bound = bound
+
+    def _make_room(self) -> None:
+        """Lets the journal go, or else what waits least, with a tombstone for it; within a transaction."""
+        oldest = "SELECT sequence, body FROM events WHERE delivered ORDER BY sequence LIMIT ?"
+        least = "SELECT sequence, body FROM events WHERE priority < ? ORDER BY priority, sequence LIMIT ?"
+        while not self._roomy() and self._let_go(oldest, _EVICT):
+            pass
+        gone: list[tuple[int, bytes]] = []
+        while not self._roomy() and (rows := self._let_go(least, _TOMBSTONE, _EVICT)):
+            gone += rows
+        if gone:
+            gone += self._let_go("SELECT sequence, body FROM events WHERE priority = ?", _TOMBSTONE)
+            tombstone = stamped(notice(self.camera, "outbox", "evicted", _buried(gone), self.clock), self.clock)
+            self._insert([(msgspec.json.encode(tombstone), _TOMBSTONE)])
+
+    def _roomy(self) -> bool:
+        """Rows that lie scattered share their pages with others, and only an empty page makes room."""
+        return bool(self.database.execute("PRAGMA freelist_count").fetchone()[0] >= _ROOM)
+
+    def _let_go(self, which: str, *values: int) -> list[tuple[int, bytes]]:
+        rows = self.database.execute(which, values).fetchall()
+        self.database.execute(f"DELETE FROM events WHERE sequence IN ({_marks(rows)})", [number for number, _ in rows])
+        return rows
 
     def after(self, sequence: int, limit: int) -> list[Row]:
         """The oldest events behind `sequence` that still wait, at most `limit`."""
         with self.guard:
             rows = self.database.execute(
-                "SELECT sequence, body FROM events WHERE sequence > ? AND refused IS NULL ORDER BY sequence LIMIT ?",
+                f"SELECT sequence, body FROM events WHERE sequence > ? AND {_WAITS} ORDER BY sequence LIMIT ?",
                 (sequence, limit),
             ).fetchall()
         readable = []
         for number, body in rows:
             try:
-                readable.append(Row(number, msgspec.json.decode(body, type=Event | Tombstone)))
+                readable.append(Row(number, msgspec.json.decode(body, type=Event | Notice)))
             except msgspec.DecodeError as error:
                 self.refuse(number, f"unreadable: {error}")
         return readable
 
     def acknowledge(self, sequences: list[int]) -> None:
-        """The broker has them: they may go."""
+        """The broker has them: they go into the journal, and the oldest there go for good."""
         with self.guard:
-            marks = ",".join("?" * len(sequences))
-            self.database.execute(f"DELETE FROM events WHERE sequence IN ({marks})", sequences)  # noqa: S608
+            run = self.database.execute
+            run("BEGIN IMMEDIATE")
+            run(f"UPDATE events SET delivered = 1 WHERE sequence IN ({_marks(sequences)})", sequences)
+            run("DELETE FROM events WHERE delivered AND sequence <= ?", (max(sequences) - self.journal,))
+            run("COMMIT")
+
+    def replay(self, first: int, last: int) -> int:
+        """Takes what was delivered back from the journal, to be sent again; how many those are."""
+        with self.guard:
+            changed = "UPDATE events SET delivered = 0 WHERE delivered AND sequence BETWEEN ? AND ?"
+            return self.database.execute(changed, (first, last)).rowcount
 
     def refuse(self, sequence: int, reason: str) -> None:
         """The broker will not have this one: it is kept, and does not hold up those behind it."""
@@ -147,7 +200,7 @@ class Outbox:
 
     def backlog(self) -> int:
         """How many events could still be sent."""
-        return self._count("refused IS NULL")
+        return self._count(_WAITS)
 
     def refused(self) -> int:
         """How many events the broker would not have."""
@@ -155,25 +208,28 @@ class Outbox:
 
     def _count(self, which: str) -> int:
         with self.guard:
-            row = self.database.execute(f"SELECT count(*) FROM events WHERE {which}").fetchone()  # noqa: S608
+            row = self.database.execute(f"SELECT count(*) FROM events WHERE {which}").fetchone()
         return int(row[0])
 
     def close(self) -> None:
         with self.guard:
-            self.database.close()
-            os.close(self.lock)
+            self.store.close()
 
 
-def _bury(rows: list[tuple[int, bytes]], camera: str) -> Tombstone:
-    """One tombstone for all of `rows`; those among them that are tombstones hand on what they stood for."""
-    first, last, count = rows[0][0], rows[-1][0], 0
+def _marks(values: Sequence[object]) -> str:
+    return ",".join("?" * len(values))
+
+
+def _buried(rows: list[tuple[int, bytes]]) -> dict[str, int]:
+    """What a tombstone for all of `rows` tells; those among them that are tombstones hand on what they stood for."""
+    first, last, count = min(number for number, _ in rows), max(number for number, _ in rows), 0
     for _, body in rows:
         try:
-            event = msgspec.json.decode(body, type=Event | Tombstone)
+            event = msgspec.json.decode(body, type=Event | Notice)
         except msgspec.DecodeError:
             event = None
-        if isinstance(event, Tombstone):
-            first, count = min(first, event.first), count + event.count
+        if isinstance(event, Notice) and event.kind == "evicted":
+            first, count = min(first, event.facts["first"]), count + event.facts["count"]
         else:
             count += 1
-    return Tombstone(new_id(), camera, time.time(), first, last, count)
+    return {"first": first, "last": last, "count": count}

@@ -29,5 +29,9 @@ class Topics(msgspec.Struct, frozen=True):
     def availability(self, camera: str) -> str:
         return f"{self.root}/availability/{camera}"
 
+    def replay(self) -> str:
+        """Where orders come in, for all cameras of the device."""
+        return f"{self.root}/cmd/replay"
+
     def info(self, camera: str) -> str:
         return f"{self.root}/info/{camera}"

@@ -248,11 +248,23 @@ class Subscriber:
 
 
 @pytest.fixture
-def subscriber(broker: Broker) -> Iterator[Subscriber]:
-    subscriber = Subscriber(broker.port)
-    yield subscriber
-    subscriber.client.disconnect()
-    subscriber.client.loop_stop()
+def listen() -> Iterator[Callable[[int], Subscriber]]:
+    """A subscriber to the broker at a port."""
+    subscribers: list[Subscriber] = []
+
+    def begin(port: int) -> Subscriber:
+        subscribers.append(Subscriber(port))
+        return subscribers[-1]
+
+    yield begin
+    for subscriber in subscribers:
+        subscriber.client.disconnect()
+        subscriber.client.loop_stop()
+
+
+@pytest.fixture
+def subscriber(broker: Broker, listen: Callable[[int], Subscriber]) -> Subscriber:
+    return listen(broker.port)
 
 
 class Device:
@@ -267,6 +279,7 @@ class Device:
 
     def configure(self, source: str, url: str, rule: str = "hysteresis = 0.0", **camera: str) -> None:
         self.folder.joinpath("vedette.toml").write_text(
+            f"[outbox]\nvolatile = true\n"
             f'[device]\nname = "box"\nsite = "plant"\narea = "hall"\nline = "line1"\nkeys = "{self.keys}"\n'
             f'[broker]\nurl = "{url}"\nprefix = "test"\n'
         )
@@ -274,6 +287,11 @@ class Device:
         (self.folder / "cameras" / "door.toml").write_text(
             f'source = "{source}"\nbundle = "{self.bundle}"\n{extra}[[rules]]\nuse = "presence"\n{rule}\n'
         )
+
+    def amend(self, table: str, text: str) -> None:
+        """Adds lines to a table of vedette.toml."""
+        path = self.folder / "vedette.toml"
+        path.write_text(path.read_text().replace(f"[{table}]\n", f"[{table}]\n{text}\n"))
 
     @property
     def outbox(self) -> Path:
@@ -294,7 +312,7 @@ class Device:
         return self._ask("SELECT coalesce(max(seq), 0) FROM sqlite_sequence")
 
     def waiting(self) -> int:
-        return self._ask("SELECT count(*) FROM events")
+        return self._ask("SELECT count(*) FROM events WHERE NOT delivered")
 
     def _ask(self, query: str) -> int:
         if not self.outbox.exists():

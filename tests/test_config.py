@@ -189,8 +189,11 @@ def test_an_untrusted_bundle_exits_3(ready, line, vedette, tmp_path):
 
 def test_a_folder_that_cannot_be_written_exits_4(ready, vedette):
     (ready.folder / "state").write_text("a file where the folder should be")
+    ready.amend("outbox", "drain = 0.1")
     done = vedette("run", "door", "--config", ready.folder)
     assert done.returncode == 4
+    assert "events wait in memory" in done.stderr, "it goes on as well as it can"
+    assert "21 events waited in memory and are gone" in done.stderr
     assert "remedy" in done.stderr
 
 

@@ -103,7 +103,7 @@ def test_no_recorded_event_is_lost(device, line, broker, gate, subscriber, event
 
 def test_an_ending_daemon_keeps_what_it_cannot_send(device, line, eventually):
     device.configure(f"file:{line}?fps=0", "mqtt://127.0.0.1:1")
-    (device.folder / "vedette.toml").open("a").write("[outbox]\ndrain = 0.5\n")
+    device.amend("outbox", "drain = 0.5")
     started = time.monotonic()
     assert device.start().wait(60) == 0, device.log()
     assert time.monotonic() - started < 30
@@ -121,7 +121,7 @@ def test_the_wait_between_attempts_is_bounded_for_ever():
 def test_an_ending_daemon_uses_its_time_to_try(device, line, broker, gate, subscriber, eventually):
     """However long the wait has grown, a broker that comes back in the last seconds gets the events."""
     device.configure(f"file:{line}?fps=30&loop=true", f"mqtt://127.0.0.1:{gate.port}")
-    (device.folder / "vedette.toml").open("a").write("[outbox]\ndrain = 20.0\n")
+    device.amend("outbox", "drain = 20.0")
     process = device.start()
     broker.start()
     eventually(subscriber.subscribed.is_set, "the subscription")
@@ -135,7 +135,7 @@ def test_an_ending_daemon_uses_its_time_to_try(device, line, broker, gate, subsc
 def test_what_can_never_be_sent_holds_up_nobody(device, line, broker, subscriber, eventually):
     """A row whose topic no broker takes is set aside; those behind it arrive."""
     device.configure(f"file:{line}?fps=0", "mqtt://127.0.0.1:1")
-    (device.folder / "vedette.toml").open("a").write("[outbox]\ndrain = 0.1\n")
+    device.amend("outbox", "drain = 0.1")
     assert device.start().wait(60) == 0
     with sqlite3.connect(device.outbox) as database:
         query = """UPDATE events SET body = CAST(replace(CAST(body AS TEXT), ?, ?) AS BLOB) WHERE sequence = 1"""
@@ -144,7 +144,9 @@ def test_what_can_never_be_sent_holds_up_nobody(device, line, broker, subscriber
     eventually(subscriber.subscribed.is_set, "the subscription")
     device.configure(f"file:{line}?fps=0", f"mqtt://127.0.0.1:{broker.port}")
     assert device.start().wait(60) == 0, device.log()
-    eventually(lambda: sequences(subscriber) == set(range(2, 41)), "all but the first")
+    eventually(lambda: sequences(subscriber) == set(range(2, 42)), "all but the first, and what is told of it")
+    told = [event for event in subscriber.events if event["type"] == "vedette.broker.refused"]
+    assert [event["data"]["sequence"] for event in told] == [1]
     assert device.waiting() == 1
     assert "refuses event 1" in device.log()
     assert "1 refused" in device.log()

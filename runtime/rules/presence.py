@@ -15,7 +15,7 @@ from typing import Annotated
 import msgspec
 
 from ..config import Name
-from ..event import Event, Kind, new_id
+from ..event import PRIORITY, Event, Kind, new_id
 from ..frame import Frame
 from ..prediction import Prediction
 from ..problem import ConfigProblem
@@ -44,6 +44,8 @@ class PresenceSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Seconds after an event closed in which no other opens."""
     update: _NotNegative = 10.0
     """Seconds between updates of an open event; 0: none."""
+    priority: Annotated[int, msgspec.Meta(ge=0, le=9)] = PRIORITY
+    """What is lower gives way first where the outbox is full."""
 
 
 class Presence:
@@ -119,6 +121,7 @@ class Presence:
             top_score=max(top, best.score),
             predictions=(best,),
             model=self.context.model,
+            priority=self.settings.priority,
         )
 
 

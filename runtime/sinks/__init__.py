@@ -9,7 +9,7 @@ import msgspec
 from ..config import Broker
 from ..parts import choose, split_url
 
-SINKS = {"mqtt": ".mqtt:Mqtt", "stdout": ".stdout:Stdout"}
+SINKS = {"mqtt": ".mqtt:Mqtt", "mqtts": ".mqtt:Mqtt", "stdout": ".stdout:Stdout"}
 
 
 class Message(msgspec.Struct, frozen=True):
@@ -21,6 +21,8 @@ class Message(msgspec.Struct, frozen=True):
     content_type: str = "text/plain"
     sequence: int | None = None
     """The outbox row that a receipt settles; None for what needs no receipt."""
+    correlation: bytes = b""
+    """Of the order that it answers."""
 
 
 class Identity(msgspec.Struct, frozen=True):
@@ -34,6 +36,8 @@ class Identity(msgspec.Struct, frozen=True):
     """Left with the broker, which sends it when the connection dies (last will)."""
     stopped: Message | None = None
     """Sent before an orderly end."""
+    commands: str = ""
+    """The topic on which it takes orders; empty: on none."""
 
 
 class Receipt(msgspec.Struct, frozen=True):
@@ -41,7 +45,23 @@ class Receipt(msgspec.Struct, frozen=True):
 
     sequence: int
     refused: str = ""
-    """Why it was not taken; empty where it was."""
+    """Why it was not taken and never will be; empty where it was."""
+    busy: str = ""
+    """Why it was not taken now, and may be later."""
+
+
+class Order(msgspec.Struct, frozen=True):
+    """What somebody asks of the daemon through the broker."""
+
+    payload: bytes
+    reply_to: str = ""
+    """The topic that wants the answer; empty: nobody does."""
+    correlation: bytes = b""
+    """What the answer bears, so that it finds its question."""
+
+
+class IdentityTaken(ConnectionError):
+    """Another client came with our name, so the broker sent us away."""
 
 
 class Sink(Protocol):
@@ -53,8 +73,8 @@ class Sink(Protocol):
     def send(self, message: Message) -> None:
         """Hands the message over; its receipt comes later. Raises ConnectionError."""
 
-    def wait(self, seconds: float) -> list[Receipt]:
-        """The receipts that came; returns early when there are some, or when woken. Raises ConnectionError."""
+    def wait(self, seconds: float) -> list[Receipt | Order]:
+        """What came; returns early when something did, or when woken. Raises ConnectionError."""
 
     def wake(self) -> None:
         """Makes `wait` return. The one method that another thread may call."""

@@ -6,14 +6,14 @@ import sys
 import threading
 
 from ..config import Broker
-from . import Identity, Message, Receipt
+from . import Identity, Message, Order, Receipt
 
 
 class Stdout:
     """`stdout:`"""
 
     def __init__(self, broker: Broker, identity: Identity) -> None:
-        self.receipts: list[Receipt] = []
+        self.receipts: list[Receipt | Order] = []
         self.woken = threading.Event()
 
     def open(self) -> None:
@@ -28,7 +28,7 @@ class Stdout:
                 raise ConnectionError(f"standard output: {error}") from None
             self.receipts.append(Receipt(message.sequence))
 
-    def wait(self, seconds: float) -> list[Receipt]:
+    def wait(self, seconds: float) -> list[Receipt | Order]:
         if not self.receipts:
             self.woken.wait(seconds)
             self.woken.clear()

@@ -1,0 +1,171 @@
+"""`vedette outbox`: what waits, what was delivered and what nobody would have."""
+
+from __future__ import annotations
+
+import sqlite3
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from .. import config, store
+from ..clock import Clock
+from ..event import Event, Notice, cloud_event, rfc3339
+from ..problem import MachineProblem
+from ..topics import Topics
+from . import options
+
+_STATES = {"waiting": "refused IS NULL AND NOT delivered", "dead": "refused IS NOT NULL", "delivered": "delivered"}
+
+
+@click.group()
+def outbox() -> None:
+    """Look into a camera's outbox, and send again what it delivered."""
+
+
+folder = click.option(
+    "--config",
+    "folder",
+    type=click.Path(path_type=Path),
+    default=Path("/etc/vedette"),
+    show_default=True,
+    help="Folder with vedette.toml and cameras/.",
+)
+camera = click.argument("camera")
+
+
+@outbox.command("list")
+@camera
+@folder
+@options.as_json
+def list_(camera: str, folder: Path, as_json: bool) -> None:
+    """Count what waits, is dead and was delivered, and print what waits."""
+    settings = config.load(folder, camera)
+    with _Reading(_file(settings)) as reading:
+        counts = {state: reading.count(state) for state in _STATES}
+        rows = list(reading.rows("waiting"))
+    if as_json:
+        waiting = [_described(row) for row in rows]
+        click.echo(msgspec.json.encode({"epoch": reading.epoch, **counts, "events": waiting}).decode())
+        return
+    click.echo(", ".join(f"{number} {state}" for state, number in counts.items()) + f"; epoch {reading.epoch}")
+    _print(rows)
+
+
+@outbox.command()
+@camera
+@folder
+@options.as_json
+def dead(camera: str, folder: Path, as_json: bool) -> None:
+    """Print what the broker would not have, and why; the next start of the daemon tries it again."""
+    settings = config.load(folder, camera)
+    with _Reading(_file(settings)) as reading:
+        rows = list(reading.rows("dead"))
+    if as_json:
+        click.echo(msgspec.json.encode([_described(row) for row in rows]).decode())
+        return
+    click.echo(f"{len(rows)} dead")
+    _print(rows)
+
+
+@outbox.command()
+@camera
+@folder
+@click.option("--from", "first", type=click.IntRange(min=1), default=1, show_default=True, help="Sequence number.")
+@click.option("--to", "last", type=click.IntRange(min=1), help="Sequence number. [default: the last one]")
+def replay(camera: str, folder: Path, first: int, last: int | None) -> None:
+    """Mark delivered events to be sent again, while the daemon is stopped; as far as the journal goes back."""
+    settings = config.load(folder, camera)
+    path, topic = _file(settings), Topics.of(settings).replay()
+    with _Reading(path) as reading:
+        epoch, newest = reading.epoch, reading.newest
+    wanted = {"epoch": epoch, "from": first, "to": last or newest}
+    try:
+        opened = store.opened(path, volatile=True)
+    except MachineProblem as problem:
+        hint = f"the daemon runs: publish {msgspec.json.encode(wanted).decode()} to {topic}, or stop it first"
+        raise MachineProblem(problem.message, hint=hint) from None
+    try:
+        changed = "UPDATE events SET delivered = 0 WHERE delivered AND sequence BETWEEN ? AND ?"
+        number = opened.database.execute(changed, (first, last or newest)).rowcount
+    finally:
+        opened.close()
+    click.echo(f"{number} events will be sent again at the next start of the daemon")
+
+
+@outbox.command()
+@camera
+@folder
+def export(camera: str, folder: Path) -> None:
+    """Print all that is in it, delivered or not, as one CloudEvent a line, in order."""
+    settings = config.load(folder, camera)
+    source, clock = Topics.of(settings).source, Clock()
+    with _Reading(_file(settings)) as reading:
+        for row in reading.rows("waiting", "dead", "delivered"):
+            line = cloud_event(_event(row), source, row["sequence"], reading.epoch, clock)
+            sys.stdout.write(line.decode() + "\n")
+
+
+class _Reading:
+    """The file, looked at only: the daemon may be at work on it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        if not path.is_file():
+            hint = "the daemon makes it when it first runs; check the camera's name and [device] state"
+            raise MachineProblem(f"no outbox at {path}", hint=hint)
+        self.database = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=5)
+        self.database.row_factory = sqlite3.Row
+
+    def __enter__(self) -> _Reading:
+        try:
+            self.epoch: str = self._one("SELECT value FROM facts WHERE name = 'epoch'")
+            self.newest: int = self._one("SELECT coalesce(max(sequence), 0) FROM events")
+        except sqlite3.DatabaseError as error:
+            self.database.close()
+            hint = "the daemon sets a corrupt file aside when it starts, and saves what can be read"
+            raise MachineProblem(f"{self.path}: {error}", hint=hint) from None
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.database.close()
+
+    def _one(self, query: str) -> Any:
+        return self.database.execute(query).fetchone()[0]
+
+    def count(self, state: str) -> int:
+        return int(self._one(f"SELECT count(*) FROM events WHERE {_STATES[state]}"))
+
+    def rows(self, *states: str) -> Iterator[sqlite3.Row]:
+        which = " OR ".join(f"({_STATES[state]})" for state in states)
+        query = f"SELECT sequence, body, refused, priority FROM events WHERE {which} ORDER BY sequence"
+        return iter(self.database.execute(query))
+
+
+def _file(settings: config.Config) -> Path:
+    return settings.state / settings.camera / "outbox.db"
+
+
+def _event(row: sqlite3.Row) -> Event | Notice:
+    return msgspec.json.decode(row["body"], type=Event | Notice)
+
+
+def _described(row: sqlite3.Row) -> dict[str, Any]:
+    event = _event(row)
+    described = {
+        "sequence": row["sequence"],
+        "id": event.id,
+        "type": f"vedette.{event.rule}.{event.kind}",
+        "time": rfc3339(event.taken),
+        "priority": row["priority"],
+    }
+    return described if row["refused"] is None else described | {"refused": row["refused"]}
+
+
+def _print(rows: list[sqlite3.Row]) -> None:
+    for row in rows:
+        each = _described(row)
+        click.echo(f"{each['sequence']:>8}  {each['time']}  {each['type']:32} {each.get('refused', '')}".rstrip())
