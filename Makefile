@@ -14,7 +14,9 @@ demo: .venv/demo
 test: .venv/dev
 	tests/check
 
+# The proofs of docs/delivery.md, and what else takes minutes; their figures go to build/proofs.json.
 test-slow: .venv/dev
+	tests/servers
 	.venv/bin/python -m pytest -m slow
 
 wheel: .venv/dev

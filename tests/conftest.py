@@ -386,3 +386,20 @@ def vedette() -> Callable[..., subprocess.CompletedProcess[str]]:
         )
 
     return run
+
+
+@pytest.fixture
+def prove(request: pytest.FixtureRequest) -> Callable[..., None]:
+    """Writes a proof's figures into build/proofs.json, under the name of the test; it took as long as until then."""
+    started = time.monotonic()
+    path = Path(__file__).parent.parent / "build" / "proofs.json"
+
+    def write(tries: int, losses: int, **more: object) -> None:
+        proofs = json.loads(path.read_text()) if path.exists() else {}
+        seconds = round(time.monotonic() - started, 1)
+        name = request.node.name.removeprefix("test_")
+        proofs[name] = {"tries": tries, "losses": losses, "seconds": seconds, **more}
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(json.dumps(proofs, indent=2) + "\n")
+
+    return write

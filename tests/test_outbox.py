@@ -129,8 +129,7 @@ def test_what_was_delivered_can_be_had_again_and_gives_way_first(tmp_path):
     outbox.acknowledge([11, 12, 13, 14, 15])
     while outbox.replay(1, 10_000):
         outbox.acknowledge([row.sequence for row in outbox.after(0, 10_000)])
-        for number in range(20):
-            outbox.put(event(number))
+        outbox.put(*map(event, range(20)))
     assert outbox.backlog() > 0
     assert not any(isinstance(row.event, Notice) for row in outbox.after(0, 10_000)), "nothing that waits had to go"
     outbox.close()
