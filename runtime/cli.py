@@ -21,6 +21,7 @@ DEVICE = {
     "verify": "check that a bundle computes here what it promises",
     "show": "print what a bundle is",
     "doctor": "tell what this machine is and what works on it",
+    "status": "ask the daemons how they are",
     "outbox": "look into the outbox, and send again what it delivered",
     "bench": "measure what a bundle costs on this machine",
 }

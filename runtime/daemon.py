@@ -36,6 +36,7 @@ from .notify import Notifier
 from .outbox import Outbox
 from .preprocess import Preprocess
 from .problem import BundleProblem, ConfigProblem, MachineProblem, written_in
+from .status import Counts, Report, Teller, memory_mb, temperature
 from .topics import Topics
 
 log = logging.getLogger(__name__)
@@ -60,17 +61,18 @@ class Daemon:
         with written_in(settings.device_file):
             sink = sinks.load(settings.broker, self._identity(topics))
         self.outbox = self._outbox()
-        self.forwarder = Forwarder(self.outbox, sink, topics)
+        self.counts = Counts()
+        self.teller = Teller(settings.state / settings.camera, self.report)
+        self.forwarder = Forwarder(self.outbox, sink, topics, self.stats)
         self.notifier = Notifier()
         self.stop = threading.Event()
-        self.frames = 0
-        self.events = 0
 
     def run(self) -> None:
         """Until the source ends or a signal comes; what is on its way then is sent or kept."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
         self.forwarder.start()
+        self.teller.start()
         self.notifier.ready()
         try:
             for frame in self.source.frames(self.stop):
@@ -80,11 +82,12 @@ class Daemon:
                     break
         finally:
             self.notifier.stopping()
+            self.teller.close()
             for rule in self.rules:
                 self.record(*rule.close())
             self.forwarder.drain(self.settings.outbox.drain)
-            waiting, refused = self.outbox.backlog(), self.outbox.refused()
-            log.info("%d frames, %d events; %d wait, %d refused", self.frames, self.events, waiting, refused)
+            counts, waiting, refused = self.counts, self.outbox.backlog(), self.outbox.refused()
+            log.info("%d frames, %d events; %d wait, %d refused", counts.frames, counts.events, waiting, refused)
             self.outbox.close()
         if waiting and not self.outbox.lasting:
             hint = "give the daemon a folder that it may write, on a disk with room"
@@ -94,17 +97,18 @@ class Daemon:
 
     def observe(self, frame: Frame) -> None:
         """One frame, from pixels to the outbox."""
+        began = time.monotonic()
         seen = self.head(self.backend.run(self.preprocess(frame.pixels)))
         for rule in self.rules:
             self.record(*rule.observe(frame, seen))
-        self.frames += 1
+        self.counts.frame(began)
 
     def record(self, *events: Event) -> None:
         if not events:
             return
         first = self.outbox.put(*events) - len(events) + 1
-        self.events += len(events)
         for sequence, event in enumerate(events, first):
+            self.counts.event(sequence, f"vedette.{event.rule}.{event.kind}", event.taken)
             log.info("event %d: %s %s, score %.3f", sequence, event.rule, event.kind, event.top_score)
         self.forwarder.sink.wake()
 
@@ -112,6 +116,38 @@ class Daemon:
         """Feeds the watchdog: a frame has just been seen, and the forwarder turns. A broker that is away is healthy."""
         if time.monotonic() - self.forwarder.ticked < STALE_SECONDS:
             self.notifier.beat()
+
+    def report(self) -> Report:
+        """How it goes; any thread may ask."""
+        counts, manifest = self.counts, self.bundle.manifest
+        dead = self.outbox.refused()
+        faults = {
+            "events wait in memory": not self.outbox.lasting,
+            "no connection to the broker": not self.forwarder.connected,
+            f"the broker refuses {dead} events": dead > 0,
+        }
+        return Report(
+            camera=self.settings.camera,
+            model=manifest.model_id,
+            backend=self.backend.version,
+            uptime_seconds=time.monotonic() - counts.began,
+            frames=counts.frames,
+            frames_per_second=counts.rate(),
+            latency_ms=counts.latency_ms(),
+            events=counts.events,
+            backlog=self.outbox.backlog(),
+            dead=dead,
+            connected=self.forwarder.connected,
+            last_event=counts.last,
+            faults=[fault for fault, there in faults.items() if there],
+            memory_mb=memory_mb(),
+            temperature=temperature(),
+        )
+
+    def stats(self) -> sinks.Message:
+        """The same for the broker."""
+        topic = Topics.of(self.settings).stats(self.settings.camera)
+        return sinks.Message(topic, msgspec.json.encode(self.report()), retain=True, content_type="application/json")
 
     def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
         self.stop.set()

@@ -14,7 +14,7 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -32,6 +32,7 @@ LASTING_SECONDS = 10.0
 BRIEF_SECONDS, BRIEF_TIMES = 30.0, 5
 BACKOFF_FIRST, BACKOFF_MOST = 0.5, 60.0
 HURRY_SECONDS = 0.5
+STATS_SECONDS = 60.0
 _LONG = 7  # failures in a row, for a wait of up to a minute
 CLOUD_EVENTS = "application/cloudevents+json"
 
@@ -57,11 +58,14 @@ class _Busy(ConnectionError):
 class Forwarder(threading.Thread):
     """Empties the outbox into the sink."""
 
-    def __init__(self, outbox: Outbox, sink: Sink, topics: Topics) -> None:
+    def __init__(self, outbox: Outbox, sink: Sink, topics: Topics, stats: Callable[[], Message] | None = None) -> None:
         super().__init__(name="forwarder", daemon=True)
         self.outbox = outbox
         self.sink = sink
         self.topics = topics
+        self.stats = stats
+        """What is told of the daemon every STATS_SECONDS."""
+        self.told = float("-inf")
         self.stopping = threading.Event()
         self.until = float("inf")
         self.ticked = time.monotonic()
@@ -117,6 +121,9 @@ class Forwarder(threading.Thread):
                 self.cursor = row.sequence
                 if row.sequence not in self.underway:
                     self._send(row)
+            if self.stats is not None and time.monotonic() - self.told >= STATS_SECONDS:
+                self.told = time.monotonic()
+                self.sink.send(self.stats())
             if self._over():
                 return
 

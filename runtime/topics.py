@@ -29,6 +29,9 @@ class Topics(msgspec.Struct, frozen=True):
     def availability(self, camera: str) -> str:
         return f"{self.root}/availability/{camera}"
 
+    def stats(self, camera: str) -> str:
+        return f"{self.root}/stats/{camera}"
+
     def replay(self) -> str:
         """Where orders come in, for all cameras of the device."""
         return f"{self.root}/cmd/replay"

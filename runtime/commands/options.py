@@ -11,5 +11,13 @@ keys = click.option(
     type=click.Path(path_type=Path),
     help="Folder of the trusted .pub files. [default: /etc/vedette/keys and ~/.config/vedette/keys]",
 )
+config = click.option(
+    "--config",
+    "folder",
+    type=click.Path(path_type=Path),
+    default=Path("/etc/vedette"),
+    show_default=True,
+    help="Folder with vedette.toml and cameras/CAMERA.toml.",
+)
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
 bundle = click.argument("bundle", type=click.Path(path_type=Path))

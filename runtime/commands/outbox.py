@@ -26,20 +26,12 @@ def outbox() -> None:
     """Look into a camera's outbox, and send again what it delivered."""
 
 
-folder = click.option(
-    "--config",
-    "folder",
-    type=click.Path(path_type=Path),
-    default=Path("/etc/vedette"),
-    show_default=True,
-    help="Folder with vedette.toml and cameras/.",
-)
 camera = click.argument("camera")
 
 
 @outbox.command("list")
 @camera
-@folder
+@options.config
 @options.as_json
 def list_(camera: str, folder: Path, as_json: bool) -> None:
     """Count what waits, is dead and was delivered, and print what waits."""
@@ -57,7 +49,7 @@ def list_(camera: str, folder: Path, as_json: bool) -> None:
 
 @outbox.command()
 @camera
-@folder
+@options.config
 @options.as_json
 def dead(camera: str, folder: Path, as_json: bool) -> None:
     """Print what the broker would not have, and why; the next start of the daemon tries it again."""
@@ -73,7 +65,7 @@ def dead(camera: str, folder: Path, as_json: bool) -> None:
 
 @outbox.command()
 @camera
-@folder
+@options.config
 @click.option("--from", "first", type=click.IntRange(min=1), default=1, show_default=True, help="Sequence number.")
 @click.option("--to", "last", type=click.IntRange(min=1), help="Sequence number. [default: the last one]")
 def replay(camera: str, folder: Path, first: int, last: int | None) -> None:
@@ -98,7 +90,7 @@ def replay(camera: str, folder: Path, first: int, last: int | None) -> None:
 
 @outbox.command()
 @camera
-@folder
+@options.config
 def export(camera: str, folder: Path) -> None:
     """Print all that is in it, delivered or not, as one CloudEvent a line, in order."""
     settings = config.load(folder, camera)

@@ -7,18 +7,12 @@ from pathlib import Path
 import click
 
 from .. import daemon
+from . import options
 
 
 @click.command()
 @click.argument("camera")
-@click.option(
-    "--config",
-    "folder",
-    type=click.Path(path_type=Path),
-    default=Path("/etc/vedette"),
-    show_default=True,
-    help="Folder with vedette.toml and cameras/CAMERA.toml.",
-)
+@options.config
 def run(camera: str, folder: Path) -> None:
     """Watch CAMERA and send its events, until it is told to stop or a recording ends.
 

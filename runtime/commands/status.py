@@ -1,0 +1,53 @@
+"""`vedette status`"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+import msgspec
+
+from .. import config
+from ..problem import ConfigProblem
+from ..status import Report, ask
+from . import options
+
+
+@click.command()
+@click.argument("camera", required=False)
+@options.config
+@options.as_json
+def status(camera: str | None, folder: Path, as_json: bool) -> None:
+    """Ask the daemon of CAMERA how it is, or those of all cameras.
+
+    Exit code 4: one of them does not run, or does not answer.
+    """
+    cameras = [camera] if camera else sorted(path.stem for path in (folder / "cameras").glob("*.toml"))
+    if not cameras:
+        raise ConfigProblem(f"no cameras in {folder / 'cameras'}", hint="write cameras/NAME.toml, or name --config")
+    found = {name: ask(config.load(folder, name).state / name) for name in cameras}
+    if as_json:
+        click.echo(msgspec.json.encode([report or {"camera": name} for name, report in found.items()]).decode())
+    else:
+        for name, report in found.items():
+            _show(name, report)
+    if None in found.values():
+        sys.exit(4)
+
+
+def _show(name: str, report: Report | None) -> None:
+    if report is None:
+        click.echo(f"{name}: does not run")
+        return
+    rate = "-" if report.frames_per_second is None else f"{report.frames_per_second:.1f}"
+    latency = " ".join(f"{share} {value:.1f}" for share, value in report.latency_ms.items()) or "-"
+    heat = "unknown" if report.temperature is None else f"{report.temperature:.0f} °C"
+    last = report.last_event
+    click.echo(f"{name}: {'; '.join(report.faults) or 'well'}")
+    click.echo(f"  model       {report.model} on {report.backend}")
+    click.echo(f"  running     {report.uptime_seconds:.0f} s, {report.frames} frames, {rate} a second")
+    click.echo(f"  latency     {latency} ms")
+    click.echo(f"  events      {report.events}, {report.backlog} wait, {report.dead} dead")
+    click.echo(f"  last        {'none' if last is None else f'{last.sequence}, {last.type}, {last.time}'}")
+    click.echo(f"  machine     {report.memory_mb:.0f} MB, {heat}")

@@ -1,0 +1,162 @@
+"""How the daemon is: counted as it goes, told to whoever asks at its socket and, every minute, to the broker.
+
+The socket lies in the camera's state folder. Who connects gets one line of JSON; nothing is read from them, so nothing
+can be asked of the daemon there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import socket
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import msgspec
+
+from .event import rfc3339
+
+log = logging.getLogger(__name__)
+
+SOCKET = "status.sock"
+REMEMBERED = 1000  # frames, for rate and percentiles
+ASKING_SECONDS = 5.0
+_THERMAL = Path("/sys/class/thermal")
+
+
+class LastEvent(msgspec.Struct, frozen=True):
+    """The newest that was recorded."""
+
+    sequence: int
+    type: str
+    time: str
+
+
+class Report(msgspec.Struct, frozen=True):
+    """What is told; docs/status.md."""
+
+    camera: str
+    model: str
+    backend: str
+    uptime_seconds: float
+    frames: int
+    frames_per_second: float | None
+    """Over the last frames; None before there are two."""
+    latency_ms: dict[str, float]
+    """From a frame in memory to its events on the disk: p50, p95, p99 of the last frames."""
+    events: int
+    """Recorded since the start."""
+    backlog: int
+    dead: int
+    connected: bool
+    last_event: LastEvent | None
+    faults: list[str]
+    """What is wrong just now."""
+    memory_mb: float
+    temperature: float | None
+    """Of the hottest zone, degrees Celsius; None: unknown."""
+
+
+class Counts:
+    """What the daemon's loop counts; told of by other threads."""
+
+    def __init__(self) -> None:
+        self.began = time.monotonic()
+        self.frames = self.events = 0
+        self.last: LastEvent | None = None
+        self.ends: deque[float] = deque(maxlen=REMEMBERED)
+        self.took: deque[float] = deque(maxlen=REMEMBERED)
+
+    def frame(self, began: float) -> None:
+        """One more frame, whose work began then, by time.monotonic()."""
+        now = time.monotonic()
+        self.frames += 1
+        self.ends.append(now)
+        self.took.append(now - began)
+
+    def event(self, sequence: int, kind: str, taken: float) -> None:
+        self.events += 1
+        self.last = LastEvent(sequence, kind, rfc3339(taken))
+
+    def rate(self) -> float | None:
+        ends = list(self.ends)
+        return (len(ends) - 1) / (ends[-1] - ends[0]) if len(ends) > 1 and ends[-1] > ends[0] else None
+
+    def latency_ms(self) -> dict[str, float]:
+        took = sorted(self.took)
+        shares = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
+        return {name: 1e3 * took[min(int(share * len(took)), len(took) - 1)] for name, share in shares.items() if took}
+
+
+class Teller(threading.Thread):
+    """Tells whoever connects to the socket in `folder`; `report` makes what is told."""
+
+    def __init__(self, folder: Path, report: Callable[[], Report]) -> None:
+        super().__init__(name="status", daemon=True)
+        self.report = report
+        self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            with _short(folder) as place:
+                Path(place, SOCKET).unlink(missing_ok=True)
+                self.listener.bind(f"{place}/{SOCKET}")
+            self.listener.listen(8)
+        except OSError as error:
+            log.warning("vedette status cannot ask this daemon: %s: %s", folder, error.strerror)
+            self.listener.close()
+
+    def run(self) -> None:
+        while True:
+            try:
+                connection, _ = self.listener.accept()
+            except OSError:  # it was closed
+                return
+            with connection, contextlib.suppress(OSError):
+                connection.settimeout(ASKING_SECONDS)
+                connection.sendall(msgspec.json.encode(self.report()) + b"\n")
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):
+            self.listener.shutdown(socket.SHUT_RDWR)  # wakes accept
+        self.listener.close()
+
+
+def ask(folder: Path) -> Report | None:
+    """What the daemon whose socket lies in `folder` tells; None where none runs, or it does not answer."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.settimeout(ASKING_SECONDS)
+        try:
+            with _short(folder) as place:
+                connection.connect(f"{place}/{SOCKET}")
+            with connection.makefile("rb") as answer:
+                return msgspec.json.decode(answer.read(), type=Report)
+        except (OSError, msgspec.DecodeError):
+            return None
+
+
+@contextlib.contextmanager
+def _short(folder: Path) -> Iterator[str]:
+    """A name for `folder` that leaves room for the socket's: an address may have only 108 bytes (unix(7))."""
+    descriptor = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{descriptor}"
+    finally:
+        os.close(descriptor)
+
+
+def memory_mb() -> float:
+    """What this process holds in memory, 10**6 bytes."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+def temperature() -> float | None:
+    """Of the machine's hottest thermal zone, degrees Celsius; None where it has none that can be read."""
+    found = []
+    for zone in _THERMAL.glob("thermal_zone*/temp"):
+        with contextlib.suppress(OSError, ValueError):
+            found.append(int(zone.read_text()) / 1000)
+    return max(found, default=None)

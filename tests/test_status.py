@@ -1,0 +1,75 @@
+"""`vedette status` tells what the daemon is doing, and that it is not."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+
+import pytest
+
+
+@pytest.fixture
+def running(device, line, eventually):
+    device.configure(f"file:{line}?fps=20&loop=true", "mqtt://127.0.0.1:1")
+    device.start()
+    eventually(lambda: device.recorded() >= 4, "the daemon to run")
+    return device
+
+
+def test_it_tells_how_the_daemon_is(running, vedette):
+    done = vedette("status", "door", "--config", running.folder, "--json")
+    assert done.returncode == 0, done.stderr
+    (report,) = json.loads(done.stdout)
+    assert report["camera"] == "door"
+    assert report["model"].startswith("weave:1:")
+    assert report["frames"] > 5
+    assert 10 < report["frames_per_second"] < 25
+    assert 0 < report["latency_ms"]["p50"] <= report["latency_ms"]["p95"] <= report["latency_ms"]["p99"]
+    assert report["events"] >= 4
+    assert report["backlog"] == report["events"] == report["last_event"]["sequence"]
+    assert report["faults"] == ["no connection to the broker"]
+    assert 20 < report["memory_mb"] < 500
+    shown = vedette("status", "--config", running.folder)
+    assert shown.stdout.startswith("door: no connection to the broker\n")
+    assert report["model"] in shown.stdout
+
+
+def test_it_tells_where_none_runs(running, vedette, eventually):
+    running.processes[0].send_signal(signal.SIGKILL)
+    running.processes[0].wait()
+    done = vedette("status", "--config", running.folder)
+    assert (done.returncode, done.stdout) == (4, "door: does not run\n")
+    assert json.loads(vedette("status", "--config", running.folder, "--json").stdout) == [{"camera": "door"}]
+    running.start()
+    eventually(lambda: vedette("status", "--config", running.folder).returncode == 0, "the next daemon to answer")
+
+
+def test_who_connects_and_says_nothing_holds_up_nobody(running, vedette):
+    before = running.recorded()
+    address = f"/proc/self/fd/{os.open(running.outbox.parent, os.O_PATH)}/status.sock"
+    silent = [socket.socket(socket.AF_UNIX) for _ in range(5)]
+    for each in silent:
+        each.connect(address)
+    (report,) = json.loads(vedette("status", "--config", running.folder, "--json").stdout)
+    assert report["frames"] > 0
+    for each in silent:
+        each.close()
+    assert running.recorded() >= before
+
+
+def test_it_is_published_too(device, line, broker, subscriber, eventually):
+    broker.start()
+    eventually(subscriber.subscribed.is_set, "the subscription")
+    device.configure(f"file:{line}?fps=20&loop=true", f"mqtt://127.0.0.1:{broker.port}")
+    device.start()
+    eventually(lambda: subscriber.latest("stats"), "the first")
+    report = json.loads(subscriber.latest("stats"))
+    assert (report["camera"], report["connected"]) == ("door", True)
+
+
+def test_without_cameras_it_says_where_it_looked(tmp_path, vedette):
+    done = vedette("status", "--config", tmp_path)
+    assert done.returncode == 2
+    assert str(tmp_path / "cameras") in done.stderr
