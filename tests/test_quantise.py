@@ -202,7 +202,7 @@ def test_what_is_rare_is_cut_off_and_what_is_common_is_not():
     seen = float(values.min()), float(values.max())
     histogram = np.histogram(values, ranges.BINS, seen)[0]
     assert ranges.chosen(histogram, seen, "minmax", 99.99) == seen
-    for kind in ("percentile", "mse"):
+    for kind in ("percentile", "mse", "entropy"):
         low, high = ranges.chosen(histogram, seen, kind, 99.99)
         assert high < 20, kind
         assert low < -2, kind
@@ -219,6 +219,48 @@ def test_mse_is_the_least_of_all_ranges_that_were_tried():
         return ((np.round(values.clip(low, end) / scale) * scale - values) ** 2).mean()
 
     assert lost(high) <= min(lost(share * seen[1]) for share in (0.4, 0.6, 0.8, 1.0)) * 1.02
+
+
+@pytest.mark.parametrize("zeros", [0, 1_000_000])
+def test_entropy_keeps_what_a_relu6_gives_however_many_zeros_there_are(zeros):
+    rng = np.random.default_rng(2)
+    values = np.r_[rng.normal(1.5, 2.0, 200_000).clip(0, 6), np.zeros(zeros)]
+    histogram = np.histogram(values, ranges.BINS, (0.0, 6.0))[0]
+    assert ranges.chosen(histogram, (0.0, 6.0), "entropy", 99.99) == (0.0, 6.0)
+
+
+def test_entropy_is_the_least_divergence_of_all_cuts_that_were_tried():
+    """Against the method word by word: magnitudes that were never folded, one level after the other."""
+    values = np.abs(np.random.default_rng(3).standard_t(3, 100_000))
+    reach = float(values.max())
+    counts = np.histogram(values, 2048, (0.0, reach))[0]
+    counts[0] = min(counts[:2])
+
+    def diverged(end):
+        reference, copy = counts[:end].astype(float), np.zeros(end)
+        reference[-1] += counts[end:].sum()
+        for places in np.array_split(np.arange(end), 256):
+            held = places[counts[places] > 0]
+            copy[held] = counts[places].sum() / max(len(held), 1)
+        p, q = reference / reference.sum(), copy / copy.sum()
+        filled = p > 0
+        return float((p[filled] * np.log(p[filled] / np.maximum(q[filled], 1e-7))).sum())
+
+    low, high = ranges.chosen(np.histogram(values, 2048, (0.0, reach))[0], (0.0, reach), "entropy", 99.99)
+    assert low == 0
+    ends = range(256, 2049, 8)
+    best = min(diverged(end) for end in ends)
+    assert diverged(round(high / reach * 2048)) < 1.2 * best + 1e-5
+    assert high < 0.8 * reach
+
+
+def test_entropy_takes_signed_values_by_their_magnitude():
+    values = np.random.default_rng(4).normal(0, 1, 200_000)
+    values[:20] = -30.0
+    seen = float(values.min()), float(values.max())
+    low, high = ranges.chosen(np.histogram(values, ranges.BINS, seen)[0], seen, "entropy", 99.99)
+    assert -10 < low < -3
+    assert high == pytest.approx(seen[1], rel=0.4)
 
 
 def test_equalised_weights_compute_the_same():
