@@ -18,15 +18,28 @@ from vedette.runtime import picture
 from vedette.runtime.manifest import Manifest
 
 from . import estimate
+from .disagreement import Disagreement
 from .goal import FIGURES
+from .noise import Noise
+from .techniques.steps import Step
 from .verdict import Verdict
+from .way import MODELS, Stage
 
 SIDE = 200  # pixels of a sample picture
 
-MODELS = {"fp32": "float ONNX", "int8_onnx": "int8 ONNX", "int8_tflite": "int8 TFLite"}
+
+class Findings(msgspec.Struct, frozen=True):
+    """What every task's report shows beside the figures."""
+
+    stages: list[Stage]
+    unit: str
+    """Of their effort, for people."""
+    steps: tuple[Step, ...]
+    noise: Noise
+    apart: Disagreement
 
 
-def html(manifest: Manifest, verdict: Verdict, evidence: dict[str, Any]) -> bytes:
+def html(manifest: Manifest, verdict: Verdict, findings: Findings, evidence: dict[str, Any]) -> bytes:
     """`report.html`, self-contained; `evidence` fills the task's own part of it."""
     template = _templates().get_template(f"tasks/{evidence.get('page', manifest.task)}.html")
     facts = {
@@ -36,11 +49,14 @@ def html(manifest: Manifest, verdict: Verdict, evidence: dict[str, Any]) -> byte
         "models": MODELS,
         "figure": FIGURES[manifest.task],
         "there": estimate.read(manifest.measured),
+        **{field: getattr(findings, field) for field in findings.__struct_fields__},
     }
-    return template.render(**facts, **evidence).encode()
+    return template.render(**(facts | evidence)).encode()
 
 
-def facts(manifest: Manifest, parts: dict[str, list[Path]], audit: dict[str, Any], base: Path) -> bytes:
+def facts(
+    manifest: Manifest, findings: Findings, parts: dict[str, list[Path]], audit: dict[str, Any], base: Path
+) -> bytes:
     """`report.json`: the same for programs, and which image was used for what."""
     used = {part: [_below(path, base) for path in paths] for part, paths in parts.items()}
     content = {
@@ -53,6 +69,10 @@ def facts(manifest: Manifest, parts: dict[str, list[Path]], audit: dict[str, Any
         "unproven": manifest.unproven,
         "threshold": manifest.threshold,
         **manifest.measured,
+        "stages": findings.stages,
+        "steps": findings.steps,
+        "noise": findings.noise,
+        "disagreement": findings.apart.facts(lambda path: _below(path, base)),
         "tools": manifest.tools,
         "split": used,
         "audit": audit,

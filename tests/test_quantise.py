@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 from vedette.compress import goal as goals
-from vedette.compress import tflite
+from vedette.compress import network as networks
+from vedette.compress import noise, tflite
 from vedette.compress.build import build
 from vedette.compress.network import Network
 from vedette.compress.techniques import correction, equalisation, integers, ranges, rounding, teaching
@@ -26,7 +27,7 @@ from vedette.compress.techniques.sensitivity import worst
 from vedette.compress.techniques.simulation import LARGEST, Simulation
 from vedette.runtime import keys
 from vedette.runtime.backends.onnx import EXACT
-from vedette.runtime.manifest import Input
+from vedette.runtime.manifest import Input, Manifest, Output
 from vedette.runtime.problem import ConfigProblem, Problem
 
 SIZE = 32
@@ -416,6 +417,87 @@ def test_the_layer_that_is_to_blame_is_found_and_left_float():
     assert loss(model, mixed, held) < loss(model, int8, held) / 2
     with pytest.raises(Problem, match=r"'project' \(project.weight\) is float"):
         tflite.write(mixed)
+
+
+def heard(exact, int8, images):
+    grid = Simulation(exact, int8).grids["scores"]
+    outputs = (Output("scores", (1, 5), float(grid.scale), int(grid.zero_point)),)
+    blank = dict.fromkeys((field.name for field in msgspec.structs.fields(Manifest)), None)
+    return noise.heard(exact, int8, images, Manifest(**(blank | {"input": SPEC, "outputs": outputs})))
+
+
+# What it costs, layer after layer
+
+
+@pytest.fixture(scope="module")
+def plainly():
+    model, images = network(5), pictures(12)
+    return model, Quantise()(model, images, SPEC), images
+
+
+def test_noise_is_what_the_simulation_says(plainly):
+    model, int8, images = plainly
+    found = {layer.name: layer for layer in heard(model, int8, images).layers}
+    few = images[: noise.FEW]
+    technique = Quantise()
+    simulated = {
+        each.weights.removesuffix(".weight"): each
+        for each in technique.sensitivities(technique.ready(model, images, SPEC), int8, few, SPEC)
+    }
+    assert found.keys() == simulated.keys() == {"stem", "expand", "depthwise", "project", "last", "head"}
+    for name in ("project", "head"):  # no Clip stands behind these
+        assert found[name].sqnr == pytest.approx(simulated[name].sqnr, abs=0.05)
+
+
+def test_what_one_layer_moves_is_what_the_whole_network_says(plainly):
+    model, int8, images = plainly
+    simulated, inputs = Simulation(model, int8), teaching.entered(images[: noise.FEW], SPEC)
+    for layer in heard(model, int8, images).layers:
+        with torch.inference_mode():
+            simulated.only = ()
+            truth = simulated(inputs)[0]
+            simulated.only = {layer.name}
+            assert layer.moved == pytest.approx(float((simulated(inputs)[0] - truth).norm() / truth.norm()), abs=1e-6)
+
+
+def test_the_layer_that_was_spoilt_comes_first():
+    model, images = network(13), pictures(12)
+    for constant in model.graph.initializer:  # half of its channels are drowned by one weight
+        if constant.name == "last.weight":
+            weight = numpy_helper.to_array(constant).copy()
+            weight[::2, 0] = 25.0
+            constant.CopyFrom(numpy_helper.from_array(weight, constant.name))
+    found = heard(model, Quantise()(model, images, SPEC), images)
+    assert found.layers[0].name == "last"
+    moved = [layer.moved for layer in found.layers]
+    assert moved == sorted(moved, reverse=True)
+
+
+def test_a_network_that_cannot_be_simulated_still_tells_its_noise(plainly, monkeypatch):
+    model, int8, images = plainly
+    before = heard(model, int8, images)
+    monkeypatch.delitem(networks._OPERATORS, "ReduceMean")
+    found = noise._moved(model, int8, teaching.entered(images[:1], SPEC), "scores")
+    assert found == {}
+    assert all(layer.sqnr > 10 for layer in before.layers)
+
+
+def test_each_step_of_a_recipe_is_told_with_what_it_gave(plainly):
+    model, _, images = plainly
+    technique = Quantise(equalise=True, bias_correction=True, qat_steps=2, rounding="learned", rounding_steps=40)
+    steps = technique.ready(model, images, SPEC).steps
+    assert [step.name for step in steps] == [
+        "ranges, minmax",
+        "equalise",
+        "bias correction",
+        "training",
+        "learned rounding",
+    ]
+    assert all(0 < step.lost < 1 and step.seconds >= 0 for step in steps)
+    before, after = Quantise(bias_correction=True).ready(model, pictures(24), SPEC).steps
+    assert after.lost < before.lost
+    assert technique.ready(model, images, SPEC, ["last"]).exact.graph.output[0].name == "scores"
+    assert Quantise().ready(model, images, SPEC).steps == ()
 
 
 def test_what_lies_behind_the_features_is_left_as_it_is():

@@ -1,0 +1,162 @@
+"""What integers cost, layer after layer, the worst first: evidence for the report, from images that calibrate.
+
+    sqnr    signal to quantisation noise, decibels: what leaves the layer in the int8 file, behind its activation
+            function, held against the float model, both run by ONNX Runtime. The noise of earlier layers is in it
+    moved   how far the model's answer moves if this layer alone is rounded: root mean square of the difference, as a
+            share of the answer's own. By the simulation, and so only for networks that it knows
+
+A layer may be rounded coarsely and nobody notice; another may be rounded well and decide everything. In the whole of
+EfficientNet-Lite0 the first depthwise convolution moves the scores most (6.6 %) with one of the best ratios (29 dB).
+The float model is the one that the integers were made of: a detector that was fitted to int8 features is not the one of
+the float file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+from numpy.typing import NDArray
+
+from vedette.runtime.backends.onnx import EXACT
+from vedette.runtime.manifest import Manifest
+from vedette.runtime.problem import Problem
+
+from .network import CLIPS, LAYERS
+from .techniques.quantise import fed
+from .techniques.simulation import Grid, Simulation, grids
+from .techniques.teaching import entered, fitting
+
+FEW = 4  # images
+_BEST = 120.0  # decibels, where nothing is lost
+
+
+class Layer(msgspec.Struct, frozen=True):
+    """One layer."""
+
+    name: str
+    sqnr: float
+    moved: float | None = None
+    """None: not measured."""
+
+
+class Noise(msgspec.Struct, frozen=True):
+    """Of a model."""
+
+    images: int
+    moved: float
+    """How far the answer moves with all layers rounded, in the int8 file."""
+    layers: tuple[Layer, ...]
+    """The one that moves the answer most first; where that was not measured, the one with the least SQNR."""
+
+
+def heard(exact: onnx.ModelProto, int8: onnx.ModelProto, images: Sequence[NDArray[Any]], manifest: Manifest) -> Noise:
+    """The noise of each layer.
+
+    Args:
+        exact: the float model that `int8` was made of
+        int8: with integer inputs and outputs
+        images: 1 x H x W x 3, u8; the first FEW are looked at
+        manifest: how pixels enter, and the outputs, of which the last is the model's answer
+    """
+    spec, by = manifest.input, manifest.outputs[-1]
+    images = list(images)[: fitting(FEW, spec)]
+    tensors = _tensors(exact, grids(int8))
+    signal, noise = dict.fromkeys(tensors, 0.0), dict.fromkeys(tensors, 0.0)
+    answers, lost = 0.0, 0.0
+    float_session, int8_session, integers = _opened(exact, int8, set(tensors.values()))
+    scales = {name: (float(grid.scale), float(grid.zero_point)) for name, grid in grids(int8).items()}
+    for image, feed in zip(images, fed(exact, images, spec), strict=True):
+        real = dict(zip([*tensors, by.name], float_session.run([*tensors.values(), by.name], feed), strict=True))
+        names = [integers[name] for name in tensors.values()]
+        made = dict(zip([*tensors, by.name], int8_session.run([*names, by.name], {spec.name: image}), strict=True))
+        for layer, name in tensors.items():
+            scale, zero = scales[name]
+            signal[layer] += float((real[layer].astype(np.float64) ** 2).sum())
+            noise[layer] += float(((scale * (made[layer].astype(np.float64) - zero) - real[layer]) ** 2).sum())
+        answer = by.scale * (made[by.name].astype(np.float64) - by.zero_point)
+        answers += float((real[by.name].astype(np.float64) ** 2).sum())
+        lost += float(((answer - real[by.name]) ** 2).sum())
+    weights = {node.name or node.output[0]: node.input[1] for node in exact.graph.node if node.op_type in LAYERS}
+    decibels = {layer: _decibels(signal[layer], noise[layer]) for layer in tensors}
+    moved = _moved(exact, int8, entered(images, spec), by.name)
+    order = sorted(tensors, key=lambda layer: (-moved.get(layer, 0.0), decibels[layer]))
+    layers = (Layer(_called(weights[layer]), round(decibels[layer], 2), moved.get(layer)) for layer in order)
+    return Noise(len(images), (lost / max(answers, 1e-30)) ** 0.5, tuple(layers))
+
+
+def _tensors(exact: onnx.ModelProto, known: dict[str, Grid]) -> dict[str, str]:
+    """For each layer the tensor in which both models have what leaves it: the quantiser takes a Clip behind it out."""
+    clipped = {node.input[0]: node.output[0] for node in exact.graph.node if node.op_type in CLIPS}
+    made = {node.name or node.output[0]: node.output[0] for node in exact.graph.node if node.op_type in LAYERS}
+    found = {layer: name if name in known else clipped.get(name, name) for layer, name in made.items()}
+    return {layer: name for layer, name in found.items() if name in known}
+
+
+def _opened(
+    exact: onnx.ModelProto, int8: onnx.ModelProto, wanted: set[str]
+) -> tuple[onnxruntime.InferenceSession, onnxruntime.InferenceSession, dict[str, str]]:
+    """Both models with all of the tensors `wanted` as outputs, and what each is called among the integers."""
+    known: dict[str, str] = {}
+    for node in int8.graph.node:
+        if node.op_type == "QuantizeLinear":
+            known.setdefault(node.input[1].removesuffix("_scale"), node.output[0])
+    kinds = ((exact, wanted, onnx.TensorProto.FLOAT), (int8, {known[name] for name in wanted}, onnx.TensorProto.UINT8))
+    sessions = []
+    for model, names, kind in kinds:
+        opened = onnx.ModelProto.FromString(model.SerializeToString())
+        there = {value.name for value in opened.graph.output}
+        opened.graph.output.extend(
+            onnx.helper.make_tensor_value_info(name, kind, None) for name in sorted(names - there)
+        )
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        options.add_session_config_entry(*EXACT)
+        sessions.append(
+            onnxruntime.InferenceSession(opened.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        )
+    return sessions[0], sessions[1], known
+
+
+@torch.inference_mode()
+def _moved(exact: onnx.ModelProto, int8: onnx.ModelProto, images: torch.Tensor, answer: str) -> dict[str, float]:
+    """By layer, how far the answer moves when it alone is rounded; only what comes after it is computed again."""
+    try:
+        simulated = Simulation(exact, int8)
+    except Problem:  # an operator that cannot be simulated
+        return {}
+    simulated.only = ()
+    plain = {simulated.input: simulated.entered(images)}
+    for node in simulated.nodes:
+        plain[node.output] = simulated.done(node, plain)
+    truth = simulated.real(answer, plain[answer])
+    found = {}
+    for first, layer in enumerate(simulated.nodes):
+        if layer.name in simulated.quantised:
+            simulated.only, values = {layer.name}, dict(plain)
+            for number, node in enumerate(simulated.nodes[first:], first):
+                values[node.output] = simulated.done(node, values)
+                simulated.forget(values, number, [answer])
+            made = simulated.real(answer, values[answer])
+            found[layer.name] = float((made - truth).norm() / truth.norm().clamp(min=1e-12))
+    return found
+
+
+def _decibels(signal: float, noise: float) -> float:
+    return (
+        _BEST if noise <= signal * 10 ** (-_BEST / 10) else float(10 * np.log10(signal / noise)) if signal else -_BEST
+    )
+
+
+def _called(weights: str) -> str:
+    """Where the layer is, for people, from the name of its weights."""
+    for end in (".weight", ".conv"):
+        weights = weights.removesuffix(end)
+    for start in ("detector.", "backbone."):
+        weights = weights.removeprefix(start)
+    return weights
