@@ -6,6 +6,11 @@ The network is made of what ours are made of: stem, inverted residual, clips at 
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
+import time
+
 import msgspec
 import numpy as np
 import onnx
@@ -27,6 +32,7 @@ from vedette.compress.techniques.sensitivity import worst
 from vedette.compress.techniques.simulation import LARGEST, Simulation
 from vedette.runtime import keys
 from vedette.runtime.backends.onnx import EXACT
+from vedette.runtime.bundle import Bundle
 from vedette.runtime.manifest import Input, Manifest, Output
 from vedette.runtime.problem import ConfigProblem, Problem
 
@@ -586,3 +592,43 @@ def test_a_build_takes_the_recipe(product, key_folder, tmp_path):
     measured = built.manifest.measured
     assert min(measured["auroc_int8_onnx"], measured["auroc_int8_tflite"]) > 0.9
     assert measured["parity_max_steps"] <= 1
+
+
+def test_a_build_that_was_killed_while_training_goes_on_and_ends_the_same(product, key_folder, keyring, tmp_path):
+    """A process of its own is killed for real behind its first checkpoint; the next one makes the very same files."""
+    recipe = '[[recipe]]\nuse = "quantise"\nbias_correction = true\nqat_steps = 30\nqat_rate = 1e-4\n'
+    goal = (product / "goal.toml").read_text().replace('name = "weave"', 'name = "killed"').replace("= 96", "= 64")
+    path = product / "killed.toml"
+    path.write_text(f'{goal}detector = "padim"\n{recipe}')
+
+    def command(out):
+        key = key_folder / "vedette.key"
+        return [sys.executable, "-m", "vedette.runtime.cli", "build", str(path), "--out", str(out), "--key", str(key)]
+
+    broken, whole = tmp_path / "broken", tmp_path / "whole"
+    with subprocess.Popen(command(broken), stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as process:
+        until = time.monotonic() + 240
+        while not (states := list((broken / "killed.work").glob("teaching-*.pt"))):
+            assert process.poll() is None, "it ended before it could be killed"
+            assert time.monotonic() < until
+            time.sleep(0.01)
+        process.send_signal(signal.SIGKILL)
+    assert not (broken / "killed.vedette").exists()
+    assert torch.load(states[0], weights_only=True)["step"] == 25
+
+    made = {}
+    for out in (broken, whole):
+        done = subprocess.run(command(out), capture_output=True, text=True, check=False, timeout=240)
+        assert done.returncode == 0, done.stderr
+        members = Bundle.open(out / "killed.vedette", keyring).members
+        made[out] = members["model.onnx"], members["model.tflite"]
+    assert made[broken] == made[whole]
+    assert list((broken / "killed.work").glob("teaching-*.pt")) == states, "the second began anew"
+    assert torch.load(states[0], weights_only=True)["step"] == 30
+
+
+def test_training_for_other_ranges_is_another_training(tmp_path):
+    model, images = network(2), pictures(12)
+    for kind in ("minmax", "mse"):
+        Quantise(ranges=kind, qat_steps=1).ready(model, images, SPEC, folder=tmp_path)
+    assert len(list(tmp_path.glob("teaching-*.pt"))) == 2
