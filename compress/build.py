@@ -32,6 +32,7 @@ from . import budget, dataset, estimate, noise, pack, remote, report, runners, s
 from . import goal as goals
 from . import verdict as verdicts
 from .candidate import INT8_ONNX, INT8_TFLITE, Candidate
+from .findings import Findings
 from .goal import FIGURES, Goal
 from .search import Effort
 from .tasks.anomaly import Anomaly
@@ -127,7 +128,7 @@ def build(
     say("looking for what integers cost")
     evidence = task.evidence(images, seen, line)
     calibration = dataset.tensors(images.calibrate[: noise.FEW], candidate.manifest.input)
-    findings = report.Findings(
+    findings = Findings(
         way.stages(evidence.get("before", []), measured, FIGURES[goal.task], fitted.int8_model, device),
         budget.unit(device),
         fitted.steps,

@@ -31,7 +31,7 @@ from vedette.runtime.sinks.mqtt import address
 from vedette.runtime.verify import Track
 
 from .build import Built
-from .way import MODELS
+from .report import MODELS
 
 BLOCK = 60  # cells in file order that stay together
 JPEG_QUALITY = 95  # what OpenCV writes unless told otherwise

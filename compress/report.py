@@ -6,7 +6,7 @@ import base64
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import jinja2
@@ -18,25 +18,16 @@ from vedette.runtime import picture
 from vedette.runtime.manifest import Manifest
 
 from . import estimate
-from .disagreement import Disagreement
 from .goal import FIGURES
-from .noise import Noise
-from .techniques.steps import Step
 from .verdict import Verdict
-from .way import MODELS, Stage
+
+if TYPE_CHECKING:  # it loads what is heavy, and a wrong goal file is told before that
+    from .findings import Findings
 
 SIDE = 200  # pixels of a sample picture
 
 
-class Findings(msgspec.Struct, frozen=True):
-    """What every task's report shows beside the figures."""
-
-    stages: list[Stage]
-    unit: str
-    """Of their effort, for people."""
-    steps: tuple[Step, ...]
-    noise: Noise
-    apart: Disagreement
+MODELS = {"fp32": "float ONNX", "int8_onnx": "int8 ONNX", "int8_tflite": "int8 TFLite"}
 
 
 def html(manifest: Manifest, verdict: Verdict, findings: Findings, evidence: dict[str, Any]) -> bytes:

@@ -16,8 +16,7 @@ from vedette.runtime.manifest import ONNX
 
 from . import budget, work
 from .candidate import FLOAT, INT8_ONNX, INT8_TFLITE
-
-MODELS = {FLOAT: "float ONNX", INT8_ONNX: "int8 ONNX", INT8_TFLITE: "int8 TFLite"}
+from .report import MODELS
 
 
 class Stage(msgspec.Struct, frozen=True, kw_only=True):

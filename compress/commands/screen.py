@@ -9,8 +9,8 @@ import click
 
 from .. import estimate
 from ..goal import FIGURES
+from ..report import MODELS
 from ..verdict import Verdict
-from ..way import MODELS
 
 _started = time.monotonic()
 
