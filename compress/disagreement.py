@@ -49,7 +49,8 @@ class Disagreement(msgspec.Struct, frozen=True):
             every = f"all {self.images} test images" if self.images > 1 else "the test image"
             return f"On {every} int8 answers as float does, {self.what}. Shown is where they are farthest apart."
         some = f"{self.differing} of {self.images} test images"
-        return f"On {some} int8 answers otherwise than float, {self.what}. They come first, the farthest apart leading."
+        first = "It comes" if self.differing == 1 else "They come"
+        return f"On {some} int8 answers otherwise than float, {self.what}. {first} first, then the others by how far apart they are."
 
     def pictures(self, image: Callable[[Pair], str]) -> list[dict[str, Any]]:
         """Those that are shown, `image` giving a data URL for each."""
