@@ -50,7 +50,8 @@ class Disagreement(msgspec.Struct, frozen=True):
             return f"On {every} int8 answers as float does, {self.what}. Shown is where they are farthest apart."
         some = f"{self.differing} of {self.images} test images"
         first = "It comes" if self.differing == 1 else "They come"
-        return f"On {some} int8 answers otherwise than float, {self.what}. {first} first, those farthest apart leading."
+        more = "" if self.differing <= SHOWN else f" Shown are {SHOWN}, all are in report.json."
+        return f"On {some} int8 answers otherwise than float, {self.what}. {first} first, the farthest apart.{more}"
 
     def pictures(self, image: Callable[[Pair], str]) -> list[dict[str, Any]]:
         """Those that are shown, `image` giving a data URL for each."""

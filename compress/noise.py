@@ -13,7 +13,7 @@ the float file.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -29,7 +29,7 @@ from vedette.runtime.problem import Problem
 
 from .network import CLIPS, LAYERS
 from .techniques.quantise import fed
-from .techniques.simulation import Grid, Simulation, grids
+from .techniques.simulation import Simulation, grids
 from .techniques.teaching import entered, fitting
 
 FEW = 4  # images
@@ -66,14 +66,16 @@ def heard(exact: onnx.ModelProto, int8: onnx.ModelProto, images: Sequence[NDArra
     """
     spec, by = manifest.input, manifest.outputs[-1]
     images = list(images)[: fitting(FEW, spec)]
-    tensors = _tensors(exact, grids(int8))
+    integers = _integers(int8)
+    tensors = _tensors(exact, integers)
     signal, noise = dict.fromkeys(tensors, 0.0), dict.fromkeys(tensors, 0.0)
     answers, lost = 0.0, 0.0
-    float_session, int8_session, integers = _opened(exact, int8, set(tensors.values()))
+    names = [integers[name] for name in tensors.values()]
+    float_session = _opened(exact, tensors.values(), onnx.TensorProto.FLOAT)
+    int8_session = _opened(int8, names, onnx.TensorProto.UINT8)
     scales = {name: (float(grid.scale), float(grid.zero_point)) for name, grid in grids(int8).items()}
     for image, feed in zip(images, fed(exact, images, spec), strict=True):
         real = dict(zip([*tensors, by.name], float_session.run([*tensors.values(), by.name], feed), strict=True))
-        names = [integers[name] for name in tensors.values()]
         made = dict(zip([*tensors, by.name], int8_session.run([*names, by.name], {spec.name: image}), strict=True))
         for layer, name in tensors.items():
             scale, zero = scales[name]
@@ -84,13 +86,22 @@ def heard(exact: onnx.ModelProto, int8: onnx.ModelProto, images: Sequence[NDArra
         lost += float(((answer - real[by.name]) ** 2).sum())
     weights = {node.name or node.output[0]: node.input[1] for node in exact.graph.node if node.op_type in LAYERS}
     decibels = {layer: _decibels(signal[layer], noise[layer]) for layer in tensors}
-    moved = _moved(exact, int8, entered(images, spec), by.name)
+    try:
+        moved = _moved(exact, int8, entered(images, spec), by.name)
+    except Problem:  # an operator that cannot be simulated
+        moved = {}
     order = sorted(tensors, key=lambda layer: (-moved.get(layer, 0.0), decibels[layer]))
     layers = (Layer(_called(weights[layer]), round(decibels[layer], 2), moved.get(layer)) for layer in order)
     return Noise(len(images), (lost / max(answers, 1e-30)) ** 0.5, tuple(layers))
 
 
-def _tensors(exact: onnx.ModelProto, known: dict[str, Grid]) -> dict[str, str]:
+def _integers(int8: onnx.ModelProto) -> dict[str, str]:
+    """What each tensor is called where it is integers."""
+    steps = [node for node in int8.graph.node if node.op_type == "QuantizeLinear"]
+    return {node.input[1].removesuffix("_scale"): node.output[0] for node in steps}
+
+
+def _tensors(exact: onnx.ModelProto, known: Container[str]) -> dict[str, str]:
     """For each layer the tensor in which both models have what leaves it: the quantiser takes a Clip behind it out."""
     clipped = {node.input[0]: node.output[0] for node in exact.graph.node if node.op_type in CLIPS}
     made = {node.name or node.output[0]: node.output[0] for node in exact.graph.node if node.op_type in LAYERS}
@@ -98,38 +109,21 @@ def _tensors(exact: onnx.ModelProto, known: dict[str, Grid]) -> dict[str, str]:
     return {layer: name for layer, name in found.items() if name in known}
 
 
-def _opened(
-    exact: onnx.ModelProto, int8: onnx.ModelProto, wanted: set[str]
-) -> tuple[onnxruntime.InferenceSession, onnxruntime.InferenceSession, dict[str, str]]:
-    """Both models with all of the tensors `wanted` as outputs, and what each is called among the integers."""
-    known: dict[str, str] = {}
-    for node in int8.graph.node:
-        if node.op_type == "QuantizeLinear":
-            known.setdefault(node.input[1].removesuffix("_scale"), node.output[0])
-    kinds = ((exact, wanted, onnx.TensorProto.FLOAT), (int8, {known[name] for name in wanted}, onnx.TensorProto.UINT8))
-    sessions = []
-    for model, names, kind in kinds:
-        opened = onnx.ModelProto.FromString(model.SerializeToString())
-        there = {value.name for value in opened.graph.output}
-        opened.graph.output.extend(
-            onnx.helper.make_tensor_value_info(name, kind, None) for name in sorted(names - there)
-        )
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1
-        options.add_session_config_entry(*EXACT)
-        sessions.append(
-            onnxruntime.InferenceSession(opened.SerializeToString(), options, providers=["CPUExecutionProvider"])
-        )
-    return sessions[0], sessions[1], known
+def _opened(model: onnx.ModelProto, names: Iterable[str], kind: int) -> onnxruntime.InferenceSession:
+    """`model` with the tensors `names` as outputs, too; it computes what it did."""
+    opened = onnx.ModelProto.FromString(model.SerializeToString())
+    more = sorted(set(names) - {value.name for value in opened.graph.output})
+    opened.graph.output.extend(onnx.helper.make_tensor_value_info(name, kind, None) for name in more)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.add_session_config_entry(*EXACT)
+    return onnxruntime.InferenceSession(opened.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
 
 @torch.inference_mode()
 def _moved(exact: onnx.ModelProto, int8: onnx.ModelProto, images: torch.Tensor, answer: str) -> dict[str, float]:
     """By layer, how far the answer moves when it alone is rounded; only what comes after it is computed again."""
-    try:
-        simulated = Simulation(exact, int8)
-    except Problem:  # an operator that cannot be simulated
-        return {}
+    simulated = Simulation(exact, int8)
     simulated.only = ()
     plain = {simulated.input: simulated.entered(images)}
     for node in simulated.nodes:

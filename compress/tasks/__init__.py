@@ -76,7 +76,10 @@ class Task(Protocol[_Images, _Line, _Seen]):
         """A few test images of every kind."""
 
     def evidence(self, images: _Images, seen: dict[str, _Seen], line: _Line) -> dict[str, Any]:
-        """What the task's own part of the report is filled with."""
+        """What the task's own part of the report is filled with.
+
+        `apart` is where float and int8 disagree; `before`, where it is there, the stages before the float model.
+        """
 
 
 def load(goal: Goal, device: DeviceProfile) -> Task[Any, Any, Any]:
