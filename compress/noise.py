@@ -14,7 +14,7 @@ the float file.
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -22,6 +22,7 @@ import onnx
 import onnxruntime
 import torch
 from numpy.typing import NDArray
+from onnx import numpy_helper
 
 from vedette.runtime.backends.onnx import EXACT
 from vedette.runtime.manifest import Manifest
@@ -29,10 +30,11 @@ from vedette.runtime.problem import Problem
 
 from .network import CLIPS, LAYERS
 from .techniques.quantise import fed
-from .techniques.simulation import Simulation, grids
+from .techniques.simulation import Simulation
 from .techniques.teaching import entered, fitting
 
 FEW = 4  # images
+_QUANTISED = "_QuantizeLinear_Output"  # what ONNX Runtime's quantiser puts behind a name
 _BEST = 120.0  # decibels, where nothing is lost
 
 
@@ -70,15 +72,14 @@ def heard(exact: onnx.ModelProto, int8: onnx.ModelProto, images: Sequence[NDArra
     tensors = _tensors(exact, integers)
     signal, noise = dict.fromkeys(tensors, 0.0), dict.fromkeys(tensors, 0.0)
     answers, lost = 0.0, 0.0
-    names = [integers[name] for name in tensors.values()]
+    names = [integers[name].name for name in tensors.values()]
     float_session = _opened(exact, tensors.values(), onnx.TensorProto.FLOAT)
     int8_session = _opened(int8, names, onnx.TensorProto.UINT8)
-    scales = {name: (float(grid.scale), float(grid.zero_point)) for name, grid in grids(int8).items()}
     for image, feed in zip(images, fed(exact, images, spec), strict=True):
         real = dict(zip([*tensors, by.name], float_session.run([*tensors.values(), by.name], feed), strict=True))
         made = dict(zip([*tensors, by.name], int8_session.run([*names, by.name], {spec.name: image}), strict=True))
         for layer, name in tensors.items():
-            scale, zero = scales[name]
+            _, scale, zero = integers[name]
             signal[layer] += float((real[layer].astype(np.float64) ** 2).sum())
             noise[layer] += float(((scale * (made[layer].astype(np.float64) - zero) - real[layer]) ** 2).sum())
         answer = by.scale * (made[by.name].astype(np.float64) - by.zero_point)
@@ -91,14 +92,27 @@ def heard(exact: onnx.ModelProto, int8: onnx.ModelProto, images: Sequence[NDArra
     except Problem:  # an operator that cannot be simulated
         moved = {}
     order = sorted(tensors, key=lambda layer: (-moved.get(layer, 0.0), decibels[layer]))
-    layers = (Layer(_called(weights[layer]), round(decibels[layer], 2), moved.get(layer)) for layer in order)
+    layers = (Layer(_called(layer, weights[layer]), round(decibels[layer], 2), moved.get(layer)) for layer in order)
     return Noise(len(images), (lost / max(answers, 1e-30)) ** 0.5, tuple(layers))
 
 
-def _integers(int8: onnx.ModelProto) -> dict[str, str]:
-    """What each tensor is called where it is integers."""
-    steps = [node for node in int8.graph.node if node.op_type == "QuantizeLinear"]
-    return {node.input[1].removesuffix("_scale"): node.output[0] for node in steps}
+class _Integers(NamedTuple):
+    """Where a tensor of the float model is integers: what it is called there, and what they stand for."""
+
+    name: str
+    scale: float
+    zero: float
+
+
+def _integers(int8: onnx.ModelProto) -> dict[str, _Integers]:
+    """Of each tensor. Not by the name of its scale, which it may share with others that are only copied from it."""
+    constants = {value.name: value for value in int8.graph.initializer}
+    found = {}
+    for node in int8.graph.node:
+        if node.op_type == "QuantizeLinear":
+            scale, zero = (float(numpy_helper.to_array(constants[name])) for name in node.input[1:3])
+            found[node.output[0].removesuffix(_QUANTISED)] = _Integers(node.output[0], scale, zero)
+    return found
 
 
 def _tensors(exact: onnx.ModelProto, known: Container[str]) -> dict[str, str]:
@@ -147,10 +161,9 @@ def _decibels(signal: float, noise: float) -> float:
     )
 
 
-def _called(weights: str) -> str:
-    """Where the layer is, for people, from the name of its weights."""
-    for end in (".weight", ".conv"):
-        weights = weights.removesuffix(end)
-    for start in ("detector.", "backbone."):
-        weights = weights.removeprefix(start)
-    return weights
+def _called(node: str, weights: str) -> str:
+    """Where the layer is, for people: from the name of its weights, if PyTorch gave it, or its own."""
+    if not weights.endswith(".weight"):
+        return node
+    name = weights.removesuffix(".weight").removesuffix(".conv")
+    return name.removeprefix("detector.").removeprefix("backbone.")

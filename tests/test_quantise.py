@@ -479,6 +479,17 @@ def test_the_layer_that_was_spoilt_comes_first():
     assert moved == sorted(moved, reverse=True)
 
 
+def test_a_tensor_that_is_copied_at_its_scale_is_not_taken_for_it():
+    model, images = network(5), pictures(12)
+    (mean,) = [node for node in model.graph.node if node.op_type == "ReduceMean"]
+    pool = helper.make_node("MaxPool", [mean.input[0]], ["most"], name="pool", kernel_shape=[2, 2], strides=[2, 2])
+    mean.input[0] = "most"
+    model.graph.node.insert(list(model.graph.node).index(mean), pool)
+    model = onnx.shape_inference.infer_shapes(model, strict_mode=True)
+    found = {layer.name: layer.sqnr for layer in heard(model, Quantise()(model, images, SPEC), images).layers}
+    assert found["last"] > 25
+
+
 def test_a_network_that_cannot_be_simulated_still_tells_its_noise(plainly, monkeypatch):
     model, int8, images = plainly
     before = {layer.name: layer for layer in heard(model, int8, images).layers}
