@@ -18,6 +18,7 @@ from .design import Design
 from .goal import Goal
 
 MARGIN = 0.1  # of what is allowed
+MULTIPLICATIONS = "multiplications"
 # What a speed-up is held against: the float network with nothing taken from it, and a head that costs next to nothing.
 REFERENCE = Design("padim", (2, 4, 10), rank=1)
 
@@ -39,7 +40,7 @@ def effort(cost: Cost, device: DeviceProfile) -> float:
 def unit(device: DeviceProfile) -> str:
     """What `effort` counts, for people."""
     if REFERENCE.cost().instructions(device) is None:
-        return "multiplications"
+        return MULTIPLICATIONS
     return f"instructions on a {device.cpu}, predicted from counts"
 
 

@@ -28,11 +28,12 @@ from vedette.runtime.manifest import ONNX, TFLITE, Manifest
 from vedette.runtime.problem import written_in
 from vedette.runtime.verify import Track
 
-from . import dataset, estimate, pack, remote, report, runners, search, tasks
+from . import budget, dataset, estimate, noise, pack, remote, report, runners, search, tasks, way
 from . import goal as goals
 from . import verdict as verdicts
 from .candidate import INT8_ONNX, INT8_TFLITE, Candidate
-from .goal import Goal
+from .findings import Findings
+from .goal import FIGURES, Goal
 from .search import Effort
 from .tasks.anomaly import Anomaly
 from .verdict import Verdict
@@ -95,7 +96,8 @@ def build(
     held_out = [*parts["test"], *parts.get("defect", [])]
 
     say(f"fitting {task.what} to {len(images.fit)} images")
-    candidate = Candidate(goal, *task.fit(images, effort, track, say))
+    fitted = task.fit(images, effort, folder, track, say)
+    candidate = Candidate(goal, fitted.float_model, fitted.int8_model)
 
     say(f"drawing the line with {len(images.threshold)} images")
     line = task.draw(candidate, images)
@@ -123,6 +125,17 @@ def build(
     measured |= cost
     verdict = verdicts.judge(goal, measured)
 
+    say("looking for what integers cost")
+    evidence = task.evidence(images, seen, line)
+    calibration = dataset.tensors(images.calibrate[: noise.FEW], candidate.manifest.input)
+    findings = Findings(
+        way.stages(evidence.get("before", []), measured, FIGURES[goal.task], fitted.int8_model, device),
+        budget.unit(device),
+        fitted.steps,
+        noise.heard(fitted.exact, fitted.int8_model, list(calibration), candidate.manifest),
+        evidence["apart"],
+    )
+
     say("packing and signing")
     manifest = msgspec.structs.replace(
         candidate.manifest,
@@ -134,8 +147,8 @@ def build(
     )
     members = {
         **models,
-        "report.html": report.html(manifest, verdict, task.evidence(images, seen, line)),
-        "report.json": report.facts(manifest, parts, images.audit, goal_file.parent),
+        "report.html": report.html(manifest, verdict, findings, evidence),
+        "report.json": report.facts(manifest, findings, parts, images.audit, goal_file.parent),
     }
     manifest, data = pack.sign(manifest, members, key)
     bundle, page = out / f"{goal.name}.vedette", out / f"{goal.name}.html"

@@ -16,8 +16,20 @@ from vedette.runtime.manifest import FORMAT, ONNX, TFLITE, Input, Manifest, Outp
 from . import backbone, qdq, tflite
 from .goal import Goal
 from .runners import Float, Integer, Runner
+from .techniques.steps import Step
 
 FLOAT, INT8_ONNX, INT8_TFLITE = "fp32", "int8_onnx", "int8_tflite"
+
+
+class Fitted(msgspec.Struct, frozen=True):
+    """What a task makes of the images."""
+
+    float_model: onnx.ModelProto
+    int8_model: onnx.ModelProto
+    exact: onnx.ModelProto
+    """What the integers are to come near, layer by layer: `float_model`, but for a head that was fitted anew."""
+    steps: tuple[Step, ...] = ()
+    """What was done that it might be fit for integers."""
 
 
 class Candidate:

@@ -8,7 +8,6 @@ fewer channels, pruned and distilled, and the best of all by the same rule is th
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Callable
 from typing import NamedTuple
@@ -23,10 +22,8 @@ from vedette.runtime.verify import Track
 
 from . import budget, dataset, fitting, selection, synthetic, techniques, tflite
 from .backbone import input_of
-from .candidate import describe
+from .candidate import Fitted, describe
 from .dataset import Split
-from .design import Design
-from .fitting import Fitted
 from .gallery import EACH, SPOILT, Gallery, scaled
 from .goal import Goal
 from .search import Effort
@@ -81,8 +78,7 @@ class Finals:
     def build(self, leader: Trial) -> None:
         """Fits, quantises and measures it."""
         design, size = leader.design, leader.design.input
-        checkpoint = self.effort.folder / f"{_digest(self.gallery, design)}.pt"
-        fitted = fitting.fit(self.goal, design, self.images, self.gallery, self.track, checkpoint)
+        fitted = fitting.fit(self.goal, design, self.images, self.gallery, self.track, self.effort.folder)
         data = fitted.int8_model.SerializeToString(deterministic=True)
         backend = Onnx(data, describe(self.goal, fitted.int8_model), threads=1)
         worth = auroc(*(_scores(backend, [scaled(each, size) for each in kind]) for kind in (self.good, self.spoilt)))
@@ -94,11 +90,6 @@ class Finals:
         """The one by the same rule as in trials, with what was measured now."""
         winner = selection.best([final.trial for final in self.built], self.allowed)
         return next(final for final in self.built if final.trial is winner)
-
-
-def _digest(gallery: Gallery, design: Design) -> str:
-    """Of what a distillation depends on."""
-    return hashlib.sha256(msgspec.json.encode([gallery.digest, design])).hexdigest()[:12]
 
 
 def _scores(backend: Onnx, images: list[NDArray[np.uint8]]) -> NDArray[np.float64]:

@@ -11,14 +11,16 @@ Why it is fitted twice, features.py tells.
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
+from typing import Any
 
 import msgspec
-import onnx
 
 from vedette.runtime.verify import Track
 
 from . import backbone, dataset, features, techniques
+from .candidate import Fitted
 from .dataset import Split
 from .design import Design
 from .export import feature_names, to_onnx, with_constants_of
@@ -29,17 +31,10 @@ from .techniques.prune import Prune
 from .techniques.quantise import Quantise
 
 
-class Fitted(msgspec.Struct, frozen=True):
-    """A detector as float and as int8 graph."""
-
-    float_model: onnx.ModelProto
-    int8_model: onnx.ModelProto
-
-
 def fit(
-    goal: Goal, design: Design, images: Split, gallery: Gallery, track: Track, checkpoint: Path | None = None
+    goal: Goal, design: Design, images: Split, gallery: Gallery, track: Track, folder: Path | None = None
 ) -> Fitted:
-    """Fits `design` to the good images of `fit`, in whole; where it is distilled, from `checkpoint` on."""
+    """Fits `design` to the good images of `fit`, in whole; what is distilled or trained goes on from `folder`."""
     size, spec = design.input, backbone.input_of(design.input)
     good = gallery.varied(size, goal.augment)
     shown, masks = [*good, *gallery.defective(size)], gallery.masks(size)
@@ -47,6 +42,8 @@ def fit(
     if design.kept < 1:
         narrow = Prune(design.kept)(network, track(good, "pruning"))
         distil: Distil = recipe.get("distil", Distil())
+        name = f"{_digest(gallery, [design, distil, goal.data.seed, goal.augment])}.pt"
+        checkpoint = None if folder is None else folder / name
         network = distil(narrow, network, good, goal.data.seed, checkpoint, track)
     detector = design.load(network)
     detector.fit(*parted(features.of_float(detector.backbone, track(shown, "float features")), len(good)), masks)
@@ -54,9 +51,15 @@ def fit(
 
     quantise: Quantise = recipe.get("quantise", Quantise())
     calibration = list(dataset.tensors(images.calibrate, spec))
-    ready = quantise.ready(float_model, calibration, spec, feature_names(detector), good)
+    ready = quantise.ready(float_model, calibration, spec, feature_names(detector), good, folder)
     draft = quantise.integers(ready, calibration, spec, detector.bounded_outputs)
     seen = features.of_int8(draft, feature_names(detector), track(shown, "int8 features"))
     detector.fit(*parted(seen, len(good)), masks)
     refitted = msgspec.structs.replace(ready, model=with_constants_of(detector, ready.model))
-    return Fitted(float_model, quantise.integers(refitted, calibration, spec, detector.bounded_outputs))
+    int8_model = quantise.integers(refitted, calibration, spec, detector.bounded_outputs)
+    return Fitted(float_model, int8_model, with_constants_of(detector, ready.exact), ready.steps)
+
+
+def _digest(gallery: Gallery, how: list[Any]) -> str:
+    """Of the pictures and of all that a distillation of them depends on."""
+    return hashlib.sha256(msgspec.json.encode([gallery.digest, *how])).hexdigest()[:12]

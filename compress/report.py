@@ -6,7 +6,7 @@ import base64
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import jinja2
@@ -21,12 +21,16 @@ from . import estimate
 from .goal import FIGURES
 from .verdict import Verdict
 
+if TYPE_CHECKING:  # it loads what is heavy, and a wrong goal file is told before that
+    from .findings import Findings
+
 SIDE = 200  # pixels of a sample picture
+
 
 MODELS = {"fp32": "float ONNX", "int8_onnx": "int8 ONNX", "int8_tflite": "int8 TFLite"}
 
 
-def html(manifest: Manifest, verdict: Verdict, evidence: dict[str, Any]) -> bytes:
+def html(manifest: Manifest, verdict: Verdict, findings: Findings, evidence: dict[str, Any]) -> bytes:
     """`report.html`, self-contained; `evidence` fills the task's own part of it."""
     template = _templates().get_template(f"tasks/{evidence.get('page', manifest.task)}.html")
     facts = {
@@ -36,11 +40,14 @@ def html(manifest: Manifest, verdict: Verdict, evidence: dict[str, Any]) -> byte
         "models": MODELS,
         "figure": FIGURES[manifest.task],
         "there": estimate.read(manifest.measured),
+        **{field: getattr(findings, field) for field in findings.__struct_fields__},
     }
-    return template.render(**facts, **evidence).encode()
+    return template.render(**(facts | evidence)).encode()
 
 
-def facts(manifest: Manifest, parts: dict[str, list[Path]], audit: dict[str, Any], base: Path) -> bytes:
+def facts(
+    manifest: Manifest, findings: Findings, parts: dict[str, list[Path]], audit: dict[str, Any], base: Path
+) -> bytes:
     """`report.json`: the same for programs, and which image was used for what."""
     used = {part: [_below(path, base) for path in paths] for part, paths in parts.items()}
     content = {
@@ -53,6 +60,10 @@ def facts(manifest: Manifest, parts: dict[str, list[Path]], audit: dict[str, Any
         "unproven": manifest.unproven,
         "threshold": manifest.threshold,
         **manifest.measured,
+        "stages": findings.stages,
+        "steps": findings.steps,
+        "noise": findings.noise,
+        "disagreement": findings.apart.facts(lambda path: _below(path, base)),
         "tools": manifest.tools,
         "split": used,
         "audit": audit,

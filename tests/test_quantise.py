@@ -6,6 +6,11 @@ The network is made of what ours are made of: stem, inverted residual, clips at 
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
+import time
+
 import msgspec
 import numpy as np
 import onnx
@@ -17,16 +22,18 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 from vedette.compress import goal as goals
-from vedette.compress import tflite
+from vedette.compress import network as networks
+from vedette.compress import noise, tflite
 from vedette.compress.build import build
 from vedette.compress.network import Network
 from vedette.compress.techniques import correction, equalisation, integers, ranges, rounding, teaching
 from vedette.compress.techniques.quantise import Quantise, fed, up_to
 from vedette.compress.techniques.sensitivity import worst
-from vedette.compress.techniques.simulation import LARGEST, Simulation
+from vedette.compress.techniques.simulation import LARGEST, Simulation, grids
 from vedette.runtime import keys
 from vedette.runtime.backends.onnx import EXACT
-from vedette.runtime.manifest import Input
+from vedette.runtime.bundle import Bundle
+from vedette.runtime.manifest import Input, Manifest, Output
 from vedette.runtime.problem import ConfigProblem, Problem
 
 SIZE = 32
@@ -202,7 +209,7 @@ def test_what_is_rare_is_cut_off_and_what_is_common_is_not():
     seen = float(values.min()), float(values.max())
     histogram = np.histogram(values, ranges.BINS, seen)[0]
     assert ranges.chosen(histogram, seen, "minmax", 99.99) == seen
-    for kind in ("percentile", "mse"):
+    for kind in ("percentile", "mse", "entropy"):
         low, high = ranges.chosen(histogram, seen, kind, 99.99)
         assert high < 20, kind
         assert low < -2, kind
@@ -219,6 +226,48 @@ def test_mse_is_the_least_of_all_ranges_that_were_tried():
         return ((np.round(values.clip(low, end) / scale) * scale - values) ** 2).mean()
 
     assert lost(high) <= min(lost(share * seen[1]) for share in (0.4, 0.6, 0.8, 1.0)) * 1.02
+
+
+@pytest.mark.parametrize("zeros", [0, 1_000_000])
+def test_entropy_keeps_what_a_relu6_gives_however_many_zeros_there_are(zeros):
+    rng = np.random.default_rng(2)
+    values = np.r_[rng.normal(1.5, 2.0, 200_000).clip(0, 6), np.zeros(zeros)]
+    histogram = np.histogram(values, ranges.BINS, (0.0, 6.0))[0]
+    assert ranges.chosen(histogram, (0.0, 6.0), "entropy", 99.99) == (0.0, 6.0)
+
+
+def test_entropy_is_the_least_divergence_of_all_cuts_that_were_tried():
+    """Against the method word by word: magnitudes that were never folded, one level after the other."""
+    values = np.abs(np.random.default_rng(3).standard_t(3, 100_000))
+    reach = float(values.max())
+    counts = np.histogram(values, 2048, (0.0, reach))[0]
+    counts[0] = min(counts[:2])
+
+    def diverged(end):
+        reference, copy = counts[:end].astype(float), np.zeros(end)
+        reference[-1] += counts[end:].sum()
+        for places in np.array_split(np.arange(end), 256):
+            held = places[counts[places] > 0]
+            copy[held] = counts[places].sum() / max(len(held), 1)
+        p, q = reference / reference.sum(), copy / copy.sum()
+        filled = p > 0
+        return float((p[filled] * np.log(p[filled] / np.maximum(q[filled], 1e-7))).sum())
+
+    low, high = ranges.chosen(np.histogram(values, 2048, (0.0, reach))[0], (0.0, reach), "entropy", 99.99)
+    assert low == 0
+    ends = range(256, 2049, 8)
+    best = min(diverged(end) for end in ends)
+    assert diverged(round(high / reach * 2048)) < 1.2 * best + 1e-5
+    assert high < 0.8 * reach
+
+
+def test_entropy_takes_signed_values_by_their_magnitude():
+    values = np.random.default_rng(4).normal(0, 1, 200_000)
+    values[:20] = -30.0
+    seen = float(values.min()), float(values.max())
+    low, high = ranges.chosen(np.histogram(values, ranges.BINS, seen)[0], seen, "entropy", 99.99)
+    assert -10 < low < -3
+    assert high == pytest.approx(seen[1], rel=0.4)
 
 
 def test_equalised_weights_compute_the_same():
@@ -376,6 +425,99 @@ def test_the_layer_that_is_to_blame_is_found_and_left_float():
         tflite.write(mixed)
 
 
+def heard(exact, int8, images):
+    grid = grids(int8)["scores"]
+    outputs = (Output("scores", (1, 5), float(grid.scale), int(grid.zero_point)),)
+    blank = dict.fromkeys((field.name for field in msgspec.structs.fields(Manifest)), None)
+    return noise.heard(exact, int8, images, Manifest(**(blank | {"input": SPEC, "outputs": outputs})))
+
+
+# What it costs, layer after layer
+
+
+@pytest.fixture(scope="module")
+def plainly():
+    model, images = network(5), pictures(12)
+    return model, Quantise()(model, images, SPEC), images
+
+
+def test_noise_is_what_the_simulation_says(plainly):
+    model, int8, images = plainly
+    found = {layer.name: layer for layer in heard(model, int8, images).layers}
+    few = images[: noise.FEW]
+    technique = Quantise()
+    simulated = {
+        each.weights.removesuffix(".weight"): each
+        for each in technique.sensitivities(technique.ready(model, images, SPEC), int8, few, SPEC)
+    }
+    assert found.keys() == simulated.keys() == {"stem", "expand", "depthwise", "project", "last", "head"}
+    for name in ("project", "head"):  # no Clip stands behind these
+        assert found[name].sqnr == pytest.approx(simulated[name].sqnr, abs=0.05)
+
+
+def test_what_one_layer_moves_is_what_the_whole_network_says(plainly):
+    model, int8, images = plainly
+    simulated, inputs = Simulation(model, int8), teaching.entered(images[: noise.FEW], SPEC)
+    for layer in heard(model, int8, images).layers:
+        with torch.inference_mode():
+            simulated.only = ()
+            truth = simulated(inputs)[0]
+            simulated.only = {layer.name}
+            assert layer.moved == pytest.approx(float((simulated(inputs)[0] - truth).norm() / truth.norm()), abs=1e-6)
+
+
+def test_the_layer_that_was_spoilt_comes_first():
+    model, images = network(13), pictures(12)
+    for constant in model.graph.initializer:  # half of its channels are drowned by one weight
+        if constant.name == "last.weight":
+            weight = numpy_helper.to_array(constant).copy()
+            weight[::2, 0] = 25.0
+            constant.CopyFrom(numpy_helper.from_array(weight, constant.name))
+    found = heard(model, Quantise()(model, images, SPEC), images)
+    assert found.layers[0].name == "last"
+    moved = [layer.moved for layer in found.layers]
+    assert moved == sorted(moved, reverse=True)
+
+
+def test_a_tensor_that_is_copied_at_its_scale_is_not_taken_for_it():
+    model, images = network(5), pictures(12)
+    (mean,) = [node for node in model.graph.node if node.op_type == "ReduceMean"]
+    pool = helper.make_node("MaxPool", [mean.input[0]], ["most"], name="pool", kernel_shape=[2, 2], strides=[2, 2])
+    mean.input[0] = "most"
+    model.graph.node.insert(list(model.graph.node).index(mean), pool)
+    model = onnx.shape_inference.infer_shapes(model, strict_mode=True)
+    found = {layer.name: layer.sqnr for layer in heard(model, Quantise()(model, images, SPEC), images).layers}
+    assert found["last"] > 25
+
+
+def test_a_network_that_cannot_be_simulated_still_tells_its_noise(plainly, monkeypatch):
+    model, int8, images = plainly
+    before = {layer.name: layer for layer in heard(model, int8, images).layers}
+    monkeypatch.delitem(networks._OPERATORS, "ReduceMean")
+    found = heard(model, int8, images).layers
+    assert all(layer.moved is None for layer in found)
+    assert {layer.name: layer.sqnr for layer in found} == {name: layer.sqnr for name, layer in before.items()}
+    assert [layer.sqnr for layer in found] == sorted(layer.sqnr for layer in found)
+
+
+def test_each_step_of_a_recipe_is_told_with_what_it_gave(plainly):
+    model, _, images = plainly
+    technique = Quantise(equalise=True, bias_correction=True, qat_steps=2, rounding="learned", rounding_steps=40)
+    steps = technique.ready(model, images, SPEC).steps
+    assert [step.name for step in steps] == [
+        "ranges, minmax",
+        "equalise",
+        "bias correction",
+        "training",
+        "learned rounding",
+    ]
+    assert all(0 < step.lost < 1 and step.seconds >= 0 for step in steps)
+    before, after = Quantise(bias_correction=True).ready(model, pictures(24), SPEC).steps
+    assert after.lost < before.lost
+    assert technique.ready(model, images, SPEC, ["last"]).exact.graph.output[0].name == "scores"
+    assert Quantise().ready(model, images, SPEC).steps == ()
+
+
 def test_what_lies_behind_the_features_is_left_as_it_is():
     model, images = network(5, "map"), pictures(12)
     ready = Quantise(equalise=True, bias_correction=True, qat_steps=3).ready(model, images, SPEC, ["last"])
@@ -462,3 +604,43 @@ def test_a_build_takes_the_recipe(product, key_folder, tmp_path):
     measured = built.manifest.measured
     assert min(measured["auroc_int8_onnx"], measured["auroc_int8_tflite"]) > 0.9
     assert measured["parity_max_steps"] <= 1
+
+
+def test_a_build_that_was_killed_while_training_goes_on_and_ends_the_same(product, key_folder, keyring, tmp_path):
+    """A process of its own is killed for real behind its first checkpoint; the next one makes the very same files."""
+    recipe = '[[recipe]]\nuse = "quantise"\nbias_correction = true\nqat_steps = 30\nqat_rate = 1e-4\n'
+    goal = (product / "goal.toml").read_text().replace('name = "weave"', 'name = "killed"').replace("= 96", "= 64")
+    path = product / "killed.toml"
+    path.write_text(f'{goal}detector = "padim"\n{recipe}')
+
+    def command(out):
+        key = key_folder / "vedette.key"
+        return [sys.executable, "-m", "vedette.runtime.cli", "build", str(path), "--out", str(out), "--key", str(key)]
+
+    broken, whole = tmp_path / "broken", tmp_path / "whole"
+    with subprocess.Popen(command(broken), stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as process:
+        until = time.monotonic() + 240
+        while not (states := list((broken / "killed.work").glob("teaching-*.pt"))):
+            assert process.poll() is None, "it ended before it could be killed"
+            assert time.monotonic() < until
+            time.sleep(0.01)
+        process.send_signal(signal.SIGKILL)
+    assert not (broken / "killed.vedette").exists()
+    assert torch.load(states[0], weights_only=True)["step"] == 25
+
+    made = {}
+    for out in (broken, whole):
+        done = subprocess.run(command(out), capture_output=True, text=True, check=False, timeout=240)
+        assert done.returncode == 0, done.stderr
+        members = Bundle.open(out / "killed.vedette", keyring).members
+        made[out] = members["model.onnx"], members["model.tflite"]
+    assert made[broken] == made[whole]
+    assert list((broken / "killed.work").glob("teaching-*.pt")) == states, "the second began anew"
+    assert torch.load(states[0], weights_only=True)["step"] == 30
+
+
+def test_training_for_other_ranges_is_another_training(tmp_path):
+    model, images = network(2), pictures(12)
+    for kind in ("minmax", "mse"):
+        Quantise(ranges=kind, qat_steps=1).ready(model, images, SPEC, folder=tmp_path)
+    assert len(list(tmp_path.glob("teaching-*.pt"))) == 2

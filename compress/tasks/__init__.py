@@ -6,13 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-import onnx
-
 from vedette.devices import DeviceProfile
 from vedette.runtime.parts import choose
 from vedette.runtime.verify import Track
 
-from ..candidate import Candidate
+from ..candidate import Candidate, Fitted
 from ..goal import Goal
 from ..runners import Runner
 from ..search import Effort
@@ -58,9 +56,9 @@ class Task(Protocol[_Images, _Line, _Seen]):
         """Which images are used for what; those that nothing is fitted to are `test` and, where there are, `defect`."""
 
     def fit(
-        self, images: _Images, effort: Effort | None, track: Track, say: Callable[[str], None]
-    ) -> tuple[onnx.ModelProto, onnx.ModelProto]:
-        """The float model and the int8 model; with an `effort`, of the best design that is found."""
+        self, images: _Images, effort: Effort | None, folder: Path, track: Track, say: Callable[[str], None]
+    ) -> Fitted:
+        """The models; with an `effort`, of the best design that is found. What takes long goes on from `folder`."""
 
     def draw(self, candidate: Candidate, images: _Images) -> _Line:
         """Where the line lies, from the int8 answers to the images of `threshold`."""
@@ -78,7 +76,10 @@ class Task(Protocol[_Images, _Line, _Seen]):
         """A few test images of every kind."""
 
     def evidence(self, images: _Images, seen: dict[str, _Seen], line: _Line) -> dict[str, Any]:
-        """What the task's own part of the report is filled with."""
+        """What the task's own part of the report is filled with.
+
+        `apart` is where float and int8 disagree; `before`, where it is there, the stages before the float model.
+        """
 
 
 def load(goal: Goal, device: DeviceProfile) -> Task[Any, Any, Any]:

@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import onnx
 
 from vedette.devices import DeviceProfile
 from vedette.runtime.verify import Track
 
 from .. import budget, fitting, localisation, measure, pareto, selection, techniques, threshold
-from ..candidate import INT8_ONNX, Candidate
+from ..candidate import FLOAT, INT8_ONNX, Candidate, Fitted
 from ..dataset import Split, audited
 from ..design import INPUT, Space
 from ..finals import Finals
@@ -25,6 +24,7 @@ from ..runners import Runner
 from ..search import Effort, Search
 from ..selection import Trial
 from ..threshold import Threshold
+from ..way import Stage
 from . import anomaly_report
 
 FALSE_ALARM_RATE = 0.01  # where the goal does not say
@@ -51,8 +51,8 @@ class Anomaly:
         return {part: getattr(images, part) for part in parts}
 
     def fit(
-        self, images: Split, effort: Effort | None, track: Track, say: Callable[[str], None]
-    ) -> tuple[onnx.ModelProto, onnx.ModelProto]:
+        self, images: Split, effort: Effort | None, folder: Path, track: Track, say: Callable[[str], None]
+    ) -> Fitted:
         goal = self.goal
         if effort is not None:
             gallery = self.search(images, effort, track, say)
@@ -65,10 +65,10 @@ class Anomaly:
             if len(self.trials) > 1:
                 self.trials = selection.tried(track(self.trials, "trying detectors"), gallery)
             self.chosen = self._pruned(selection.best(self.trials))
-            fitted = fitting.fit(goal, self.chosen.design, images, gallery, track)
+            fitted = fitting.fit(goal, self.chosen.design, images, gallery, track, folder)
         if len(self.trials) > 1:
             say(f"chose {self.chosen.design}")
-        return fitted.float_model, fitted.int8_model
+        return fitted
 
     def search(self, images: Split, effort: Effort, track: Track, say: Callable[[str], None]) -> Gallery:
         space = Space.of(self.goal.model, len(images.fit))
@@ -87,15 +87,13 @@ class Anomaly:
         return Trial.of(msgspec.structs.replace(chosen.design, kept=prune.kept), self.device, chosen.auroc)
 
     def draw(self, candidate: Candidate, images: Split) -> Threshold:
-        held_out = measure.see(candidate.runners[INT8_ONNX], images.threshold)
         score = candidate.manifest.output("score")
-        return threshold.choose(
-            held_out.scores,
-            step=score.scale,
-            wished=self.goal.goal.false_alarm_rate or FALSE_ALARM_RATE,
-            groups=[images.groups[path] for path in images.threshold],
-            highest=score.scale * (255 - score.zero_point),
-        )
+        wished = self.goal.goal.false_alarm_rate or FALSE_ALARM_RATE
+        groups = [images.groups[path] for path in images.threshold]
+        highest = score.scale * (255 - score.zero_point)
+        held_out = {name: measure.see(candidate.runners[name], images.threshold).scores for name in (FLOAT, INT8_ONNX)}
+        self.float_line = threshold.choose(held_out[FLOAT], score.scale, wished, groups)
+        return threshold.choose(held_out[INT8_ONNX], score.scale, wished, groups, highest)
 
     def see(self, runners: dict[str, Runner], images: Split, track: Track) -> dict[str, tuple[Seen, Seen]]:
         return measure.see_all(runners, images, track)
@@ -120,4 +118,17 @@ class Anomaly:
         designs = pareto.evidence(
             self.trials, self.finals, self.chosen, budget.of(self.goal, self.device, margin=0), budget.unit(self.device)
         )
-        return anomaly_report.evidence(images, seen, line) | {"designs": designs}
+        found = anomaly_report.evidence(images, seen, line, self.float_line)
+        return found | {"designs": designs, "before": self._before()}
+
+    def _before(self) -> list[Stage]:
+        """What the design was made from: the reference of `min_speedup`, and itself before it was pruned."""
+        network = (
+            f"EfficientNet-Lite0 to block {max(budget.REFERENCE.blocks)} at {budget.REFERENCE.input} pixels, float"
+        )
+        stages = [Stage(title=network, effort=budget.reference(self.device))]
+        if self.chosen.design.kept < 1:
+            whole = Trial.of(msgspec.structs.replace(self.chosen.design, kept=1.0), self.device)
+            title = f"{whole.design}, int8, before pruning (predicted)"
+            stages.append(Stage(title=title, effort=whole.effort, bytes=whole.bytes))
+        return stages

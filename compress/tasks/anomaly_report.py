@@ -12,19 +12,24 @@ from numpy.typing import NDArray
 from vedette.runtime.accuracy import roc
 
 from ..dataset import Split
+from ..disagreement import Pair, between
 from ..measure import Seen
 from ..report import SIDE, embed, sample
 from ..threshold import Threshold
 
 _BINS = 40
 _SAMPLES = 4
+SURE = 2.0  # times the threshold: what lies beyond is anomalous beyond doubt, and has the full colour
 
 
-def evidence(split: Split, seen: dict[str, tuple[Seen, Seen]], line: Threshold) -> dict[str, Any]:
-    """What fills anomaly.html."""
+def evidence(
+    split: Split, seen: dict[str, tuple[Seen, Seen]], line: Threshold, float_line: Threshold
+) -> dict[str, Any]:
+    """What fills anomaly.html; `float_line` is the threshold that the float model would have."""
     good, defect = seen["int8_onnx"]
     return {
         "line": line,
+        **_disagreement(split, seen, line.score, float_line.score),
         "histogram": _histogram(good.scores, defect.scores, line.score),
         "curves": _curves(seen) if len(defect.scores) else None,
         "samples": _samples(split, good, defect, line.score),
@@ -76,10 +81,44 @@ def _samples(split: Split, good: Seen, defect: Seen, threshold: float) -> list[d
     return rows
 
 
+def _disagreement(split: Split, seen: dict[str, tuple[Seen, Seen]], line: float, float_line: float) -> dict[str, Any]:
+    """Where float and int8 disagree: the picture, float's map and int8's."""
+    paths = [*split.test, *split.defect]
+    models = (("fp32", float_line), ("int8_onnx", line))
+    scores = [np.concatenate([each.scores for each in seen[name]]) / level for name, level in models]
+    maps = [[*seen[name][0].maps, *seen[name][1].maps] for name, _ in models]
+
+    def said(share: float, level: float) -> str:
+        return f"{share * level:.3g}, {share:.2f} of the threshold"
+
+    pairs = (
+        Pair(
+            place,
+            path,
+            said(fp32, float_line),
+            said(int8, line),
+            bool((fp32 >= 1) != (int8 >= 1)),
+            float(abs(min(fp32, SURE) - min(int8, SURE))),
+        )
+        for place, (path, fp32, int8) in enumerate(zip(paths, *scores, strict=True))
+    )
+    apart = between(pairs, "each score held against a threshold drawn for its own model")
+
+    def image(pair: Pair) -> str:
+        picture = sample(pair.path)
+        heats = [_under(picture, each[pair.place], level) for each, (_, level) in zip(maps, models, strict=True)]
+        return embed(np.hstack([picture, *heats]))
+
+    return {"apart": apart, "apart_pictures": apart.pictures(image), "apart_wide": True}
+
+
 def _picture(path: Path, anomaly_map: NDArray[Any], threshold: float) -> str:
     """The image and beside it the image under its map, as a data URL. Full colour is twice the threshold."""
     image = sample(path)
+    return embed(np.hstack([image, _under(image, anomaly_map, threshold)]))
+
+
+def _under(image: NDArray[Any], anomaly_map: NDArray[Any], threshold: float) -> NDArray[Any]:
     heat = cv2.resize(anomaly_map.astype(np.float32), (SIDE, SIDE), interpolation=cv2.INTER_LINEAR)
-    level = np.clip(heat / (2 * threshold) * 255, 0, 255).astype(np.uint8)
-    under = cv2.addWeighted(image, 0.5, cv2.applyColorMap(level, cv2.COLORMAP_INFERNO), 0.5, 0)
-    return embed(np.hstack([image, under]))
+    level = np.clip(heat / (SURE * threshold) * 255, 0, 255).astype(np.uint8)
+    return np.asarray(cv2.addWeighted(image, 0.5, cv2.applyColorMap(level, cv2.COLORMAP_INFERNO), 0.5, 0))

@@ -14,7 +14,6 @@ from typing import Any
 
 import msgspec
 import numpy as np
-import onnx
 import torch
 from numpy.typing import NDArray
 
@@ -27,7 +26,7 @@ from vedette.runtime.verify import Track
 
 from .. import backbone, confidence, dataset, labelled, techniques
 from ..augment import Augment
-from ..candidate import FLOAT, INT8_ONNX, Candidate
+from ..candidate import FLOAT, INT8_ONNX, Candidate, Fitted
 from ..classifier import OUTPUTS, Classifier
 from ..confidence import Confidence
 from ..design import INPUT
@@ -62,8 +61,8 @@ class Classify:
         return {part: getattr(images, part) for part in ("fit", "calibrate", "threshold", "test")}
 
     def fit(
-        self, images: Labelled, _effort: Effort | None, track: Track, _say: Callable[[str], None]
-    ) -> tuple[onnx.ModelProto, onnx.ModelProto]:
+        self, images: Labelled, _effort: Effort | None, folder: Path, track: Track, _say: Callable[[str], None]
+    ) -> Fitted:
         goal, size = self.goal, self.size
         classifier = Classifier(backbone.load(BLOCKS), len(images.classes), size)
         tune(classifier, images, self.spec, goal.augment or Augment(), goal.model.epochs, goal.data.seed, track)
@@ -71,16 +70,24 @@ class Classify:
         quantise: Quantise = techniques.load(goal.recipe).get("quantise", Quantise())
         calibration = list(dataset.tensors(images.calibrate, self.spec))
         shown = list(dataset.tensors(images.fit, self.spec)) if quantise.qat_steps else []
-        ready = quantise.ready(float_model, calibration, self.spec, feature_names(classifier), shown)
+        ready = quantise.ready(float_model, calibration, self.spec, feature_names(classifier), shown, folder)
         draft = Candidate(goal, float_model, quantise.integers(ready, calibration, self.spec)).runners
         lost = _scores(draft[FLOAT], images.calibrate) - _scores(draft[INT8_ONNX], images.calibrate)
         classifier.shift(torch.from_numpy(lost.mean(axis=0)).float())
         shifted = msgspec.structs.replace(ready, model=with_constants_of(classifier, ready.model))
-        return float_model, quantise.integers(shifted, calibration, self.spec)
+        int8_model = quantise.integers(shifted, calibration, self.spec)
+        return Fitted(float_model, int8_model, with_constants_of(classifier, ready.exact), ready.steps)
 
     def draw(self, candidate: Candidate, images: Labelled) -> Confidence:
-        scores = _scores(candidate.runners[INT8_ONNX], images.threshold)
-        return confidence.choose(scores, _truth(images, images.threshold), self.goal.goal.error_rate or ERROR_RATE)
+        self.float_line, line = (
+            confidence.choose(
+                _scores(candidate.runners[name], images.threshold),
+                _truth(images, images.threshold),
+                self.goal.goal.error_rate or ERROR_RATE,
+            )
+            for name in (FLOAT, INT8_ONNX)
+        )
+        return line
 
     def see(self, runners: dict[str, Runner], images: Labelled, track: Track) -> dict[str, NDArray[Any]]:
         """Scores of the test images, n x K."""
@@ -127,7 +134,7 @@ class Classify:
         return [first[number] for number in sorted(first)[:_EXAMPLES]]
 
     def evidence(self, images: Labelled, seen: dict[str, NDArray[Any]], line: Confidence) -> dict[str, Any]:
-        return classify_report.evidence(images, seen[INT8_ONNX], line)
+        return classify_report.evidence(images, seen, line, self.float_line)
 
 
 def _scores(runner: Runner, paths: Any) -> NDArray[Any]:

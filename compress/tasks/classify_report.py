@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,14 +14,25 @@ from vedette.runtime.heads.classify import softmax
 from vedette.runtime.manifest import UNKNOWN
 
 from ..confidence import Confidence
+from ..disagreement import Pair, between
 from ..labelled import Labelled
 from ..report import embed, sample
 
 _SAMPLES = 8
 
 
-def evidence(images: Labelled, scores: NDArray[Any], line: Confidence) -> dict[str, Any]:
-    """What fills classify.html; `scores` are the int8 model's of the test images, n x K."""
+def evidence(
+    images: Labelled, seen: dict[str, NDArray[Any]], line: Confidence, float_line: Confidence
+) -> dict[str, Any]:
+    """What fills classify.html.
+
+    Args:
+        images: how they were divided
+        seen: each model's scores of the test images, n x K
+        line: between answers and `unknown`
+        float_line: the one that the float model would have
+    """
+    scores = seen["int8_onnx"]
     truth = np.array(images.labels(images.test))
     probabilities = softmax(scores, line.temperature)
     sure, said = probabilities.max(axis=1), probabilities.argmax(axis=1)
@@ -27,6 +40,52 @@ def evidence(images: Labelled, scores: NDArray[Any], line: Confidence) -> dict[s
         "line": line,
         "bins": reliability(sure, said == truth),
         "samples": _samples(images, truth, said, sure, line.level),
+        **disagreement(images.test, images.classes, (seen["fp32"], scores), (float_line, line)),
+    }
+
+
+def disagreement(
+    paths: Sequence[Path],
+    names: Sequence[str],
+    scores: tuple[NDArray[Any], NDArray[Any]],
+    lines: tuple[Confidence, Confidence] | None,
+) -> dict[str, Any]:
+    """Where float and int8 disagree.
+
+    Args:
+        paths: test images
+        names: of the classes
+        scores: float's and int8's, n x K
+        lines: of each; None: nothing is ever unknown
+    """
+    temperatures = [line.temperature for line in lines] if lines else [1.0, 1.0]
+    levels = [line.level for line in lines] if lines else [0.0, 0.0]
+    shares = [softmax(each, temperature) for each, temperature in zip(scores, temperatures, strict=True)]
+    sure, best = ([getattr(each, how)(axis=1) for each in shares] for how in ("max", "argmax"))
+    answers = [np.where(one >= level, who, -1) for one, who, level in zip(sure, best, levels, strict=True)]
+
+    def said(model: int, place: int) -> str:
+        text = f"{names[best[model][place]]} {sure[model][place]:.3f}"
+        return text if answers[model][place] >= 0 else f"{UNKNOWN} ({text})"
+
+    pairs = (
+        Pair(
+            place,
+            path,
+            said(0, place),
+            said(1, place),
+            bool(answers[0][place] != answers[1][place]),
+            float(np.abs(shares[0][place] - shares[1][place]).max()),
+        )
+        for place, path in enumerate(paths)
+    )
+    what = "the answer being the likeliest class"
+    what += f", or {UNKNOWN} below a confidence set for each model by itself" if lines else ""
+    apart = between(pairs, what)
+    return {
+        "apart": apart,
+        "apart_pictures": apart.pictures(lambda pair: embed(sample(pair.path))),
+        "apart_wide": False,
     }
 
 

@@ -25,7 +25,7 @@ from vedette.runtime.problem import ConfigProblem, written_in
 from vedette.runtime.verify import Track
 
 from .. import confidence, dataset, labelled
-from ..candidate import FLOAT, INT8_ONNX, Candidate
+from ..candidate import FLOAT, INT8_ONNX, Candidate, Fitted
 from ..confidence import Confidence
 from ..dataset import Split
 from ..foreign import network
@@ -37,6 +37,8 @@ from ..report import sample
 from ..runners import Runner
 from ..search import Effort
 from .classify import ERROR_RATE
+from .classify_report import disagreement
+from .own_report import cosine_of, neighbours
 
 MOST = 200  # images that the ranges are taken from
 _SAMPLES = 8
@@ -68,12 +70,12 @@ class Own:
         return {part: getattr(images, part) for part in ("fit", "calibrate", "threshold", "test")}
 
     def fit(
-        self, images: Split | Labelled, _effort: Effort | None, track: Track, _say: Callable[[str], None]
-    ) -> tuple[onnx.ModelProto, onnx.ModelProto]:
+        self, images: Split | Labelled, _effort: Effort | None, _folder: Path, track: Track, _say: Callable[[str], None]
+    ) -> Fitted:
         """Nothing is fitted: the images of `fit` set the ranges, with those of `calibrate`."""
         some = [*images.calibrate, *images.fit][:MOST]
         pixels = dataset.tensors(track(some, "ranges"), self.spec)
-        return self.model, int8(self.model, pixels, self.spec)
+        return Fitted(self.model, int8(self.model, pixels, self.spec), self.model)
 
     def see(self, runners: dict[str, Runner], images: Split | Labelled, track: Track) -> dict[str, NDArray[Any]]:
         """Outputs for the test images, n x K."""
@@ -90,7 +92,7 @@ class Own:
         found: dict[str, Any] = {}
         for name, outputs in seen.items():
             if name != FLOAT:
-                cosine = _cosine(seen[FLOAT], outputs)
+                cosine = cosine_of(seen[FLOAT], outputs)
                 found[f"cosine_{name}"], found[f"cosine_least_{name}"] = float(cosine.mean()), float(cosine.min())
         counts = {part: len(paths) for part, paths in self.parts(images).items()}
         return found | {"images": counts, "machine": this_machine().cpu}
@@ -114,7 +116,7 @@ class Embed(Own):
     def figures(self, seen: dict[str, NDArray[Any]], images: Split | Labelled, _line: None) -> dict[str, Any]:
         found = self.common(seen, images) | {"cosine_fp32": 1.0, "width": seen[FLOAT].shape[1]}
         for name, vectors in seen.items():
-            cosine = _cosine(seen[FLOAT], vectors)
+            cosine = cosine_of(seen[FLOAT], vectors)
             spread = 1.96 * float(cosine.std()) / len(cosine) ** 0.5
             found[f"cosine_interval_{name}"] = (float(cosine.mean()) - spread, min(float(cosine.mean()) + spread, 1.0))
         return found
@@ -123,10 +125,11 @@ class Embed(Own):
         return {"labels": (), "threshold": 0.0}
 
     def evidence(self, images: Split | Labelled, seen: dict[str, NDArray[Any]], _line: None) -> dict[str, Any]:
-        cosine = _cosine(seen[FLOAT], seen[INT8_ONNX])
+        cosine = cosine_of(seen[FLOAT], seen[INT8_ONNX])
         texts = [f"cosine {each:.4f}" for each in cosine]
         title = "Least like float"
-        return {"page": "own", "rows": [{"title": title, "pictures": self.pictures(images, cosine.argsort(), texts)}]}
+        rows = [{"title": title, "pictures": self.pictures(images, cosine.argsort(), texts)}]
+        return {"page": "own", "rows": rows, **neighbours(images.test, seen[FLOAT], seen[INT8_ONNX])}
 
 
 class OwnClassify(Own):
@@ -142,9 +145,12 @@ class OwnClassify(Own):
     def draw(self, candidate: Candidate, images: Split | Labelled) -> Confidence | None:
         if not isinstance(images, Labelled):
             return None
-        scores = self.outputs(candidate.runners[INT8_ONNX], images.threshold)
-        truth = self._truth(images, images.threshold)
-        return confidence.choose(scores, truth, self.goal.goal.error_rate or ERROR_RATE)
+        truth, wished = self._truth(images, images.threshold), self.goal.goal.error_rate or ERROR_RATE
+        self.float_line, line = (
+            confidence.choose(self.outputs(candidate.runners[name], images.threshold), truth, wished)
+            for name in (FLOAT, INT8_ONNX)
+        )
+        return line
 
     def figures(
         self, seen: dict[str, NDArray[Any]], images: Split | Labelled, line: Confidence | None
@@ -183,16 +189,11 @@ class OwnClassify(Own):
         }
 
     def evidence(
-        self, images: Split | Labelled, seen: dict[str, NDArray[Any]], _line: Confidence | None
+        self, images: Split | Labelled, seen: dict[str, NDArray[Any]], line: Confidence | None
     ) -> dict[str, Any]:
-        best = {name: seen[name].argmax(axis=1) for name in (FLOAT, INT8_ONNX)}
-        texts = [
-            f"float {self.labels[one]}, int8 {self.labels[other]}"
-            for one, other in zip(best[FLOAT], best[INT8_ONNX], strict=True)
-        ]
-        apart = np.flatnonzero(best[FLOAT] != best[INT8_ONNX])
-        rows = [{"title": "Where float and int8 disagree", "pictures": self.pictures(images, apart, texts)}]
-        return {"page": "own", "rows": rows if len(apart) else []}
+        scores = seen[FLOAT], seen[INT8_ONNX]
+        lines = None if line is None else (self.float_line, line)
+        return {"page": "own", "rows": [], **disagreement(images.test, self.labels, scores, lines)}
 
     def _truth(self, images: Labelled, paths: list[Path]) -> NDArray[Any]:
         places = [self.labels.index(name) for name in images.classes]
@@ -216,10 +217,3 @@ class OwnClassify(Own):
         if odd := set(folders) - set(labels):
             raise ConfigProblem(f"{where}: no name for the folder {min(odd)!r}", hint=hint)
         return labels
-
-
-def _cosine(one: NDArray[Any], other: NDArray[Any]) -> NDArray[Any]:
-    """Of each row."""
-    one, other = one.astype(np.float64), other.astype(np.float64)
-    lengths = np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1)
-    return np.asarray((one * other).sum(axis=1) / lengths.clip(min=1e-12))

@@ -40,6 +40,7 @@ from ..network import CLIPS, Network
 from . import correction, equalisation, integers, rounding, sensitivity, teaching
 from .ranges import Range, Ranges, observed
 from .simulation import Simulation
+from .steps import Step, Steps
 from .sums import shared_ranges
 
 MOST = 64  # images that go through at once: 64 of 224 x 224 take 1 GB, and larger ones are fewer
@@ -52,6 +53,10 @@ class Ready(msgspec.Struct, frozen=True):
     model: onnx.ModelProto
     ranges: dict[str, Range]
     """Those that it was made fit for; empty where nothing depends on them."""
+    exact: onnx.ModelProto
+    """What the integers are to come near: the same layers, computing what the float model did."""
+    steps: tuple[Step, ...] = ()
+    """What it took."""
 
 
 class Quantise(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -121,36 +126,37 @@ class Quantise(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             folder: where training leaves its state, and goes on from it
         """
         if not (self.equalise or self.bias_correction or self.qat_steps or self.rounding == "learned"):
-            return Ready(model, {})
+            return Ready(model, {}, model)
         whole = up_to(model, until)
         images = teaching.entered(calibration[: teaching.fitting(MOST, spec)], spec)
+        steps = Steps(until, images[: teaching.fitting(FEW, spec)])
+        feeds = fed(whole, calibration, spec)
+
+        def twins() -> tuple[Network, Simulation, dict[str, Range]]:
+            ranges = self._ranges(whole, feeds, spec, {}, {}, until)
+            return Network(whole), Simulation(whole, integers.written(whole, ranges, feeds[0])), ranges
+
+        exact, simulated, ranges = twins()
+        steps.note(f"ranges, {self.ranges}", exact, simulated)
         if self.equalise:
             whole = equalisation.equalised(whole, images, until)
-        feeds = fed(whole, calibration, spec)
-        ranges = self._ranges(whole, feeds, spec, {}, {}, until)
-        exact, simulated = Network(whole), Simulation(whole, integers.written(whole, ranges, feeds[0]))
+            exact, simulated, ranges = twins()
+            steps.note("equalise", exact, simulated)
         if self.bias_correction:
             correction.correct(exact, simulated, images)
+            steps.note("bias correction", exact, simulated)
         if self.qat_steps:
             ends = (list(until) or exact.outputs, teaching.blocks(whole))
             shown = [*calibration, *unlabelled]
-            teaching.teach(
-                exact,
-                simulated,
-                ends,
-                list(exact.places),
-                shown,
-                spec,
-                self.qat_steps,
-                self.qat_rate,
-                self.seed,
-                folder,
-            )
+            how = self.qat_steps, self.qat_rate, self.seed
+            teaching.teach(exact, simulated, ends, list(exact.places), shown, spec, *how, folder)
+            steps.note("training", exact, simulated)
         if self.rounding == "learned":
             rounding.learn(exact, simulated, images, self.rounding_steps, self.seed)
             if self.bias_correction:
                 correction.correct(exact, simulated, images)
-        return Ready(simulated.written(model), ranges)
+            steps.note("learned rounding", exact, simulated)
+        return Ready(simulated.written(model), ranges, exact.written(model), tuple(steps.done))
 
     def integers(
         self,

@@ -6,8 +6,9 @@ histogram per tensor over the calibration images:
     minmax      the smallest and the largest value that was seen: nothing is cut off
     percentile  what holds all but a few values: half of the rest is cut off at each end
     mse         where the mean square of what rounding and clamping change is least
+    entropy     whose integers are spread most as the values are: entropy.py
 
-The first is exact. The others know a value to a 2048th of the range that was seen. The last moves one end at
+The first is exact. The others know a value to a 2048th of the range that was seen. `mse` moves one end at
 a time, in steps of 2 % of it, down to a quarter. What the model gives out always has the whole range: which score
 is highest is not worth a finer step.
 """
@@ -22,7 +23,9 @@ import onnx
 import onnxruntime
 from numpy.typing import NDArray
 
-Ranges = Literal["minmax", "percentile", "mse"]
+from . import entropy
+
+Ranges = Literal["minmax", "percentile", "mse", "entropy"]
 KINDS = get_args(Ranges)
 BINS = 2048
 STEPS = 256
@@ -84,6 +87,8 @@ def chosen(counts: NDArray[Any], seen: Range, kind: Ranges, percentile: float) -
         first = int(np.searchsorted(np.cumsum(counts), cut, side="right"))
         last = int(np.searchsorted(np.cumsum(counts[::-1]), cut, side="right"))
         return min(float(edges[first]), 0.0), max(float(edges[len(counts) - last]), 0.0)
+    if kind == "entropy":
+        return entropy.cut(counts, low, high)
     centres = (edges[1:] + edges[:-1]) / 2
     high = _least([high * each for each in _NARROWER], lambda end: _squares(counts, centres, low, end))
     low = _least([low * each for each in _NARROWER], lambda end: _squares(counts, centres, end, high))

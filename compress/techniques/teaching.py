@@ -89,7 +89,7 @@ def teach(
     for parameter in simulated.parameters():
         parameter.requires_grad_(any(parameter is each for each in learnt))
     adam = torch.optim.Adam(learnt, lr=rate)
-    state = _State(folder, _digest(images, wanted, learnt, (steps, rate, seed)))
+    state = _State(folder, _digest(images, wanted, simulated, learnt, (steps, rate, seed)))
     step, best, kept, since = state.read(learnt, adam)
     if step == 0:
         best, kept = held_loss(), [each.detach().clone() for each in learnt]
@@ -162,9 +162,15 @@ class _State:
 
 
 def _digest(
-    images: Sequence[NDArray[Any]], wanted: Sequence[str], learnt: Sequence[Tensor], settings: tuple[float, ...]
+    images: Sequence[NDArray[Any]],
+    wanted: Sequence[str],
+    simulated: Simulation,
+    learnt: Sequence[Tensor],
+    settings: tuple[float, ...],
 ) -> str:
-    found = hashlib.sha256(repr((wanted, settings)).encode())
+    """Of all that the result depends on, the ranges too."""
+    grids = {name: (float(grid.scale), float(grid.zero_point)) for name, grid in sorted(simulated.grids.items())}
+    found = hashlib.sha256(repr((wanted, settings, grids)).encode())
     for array in (*images, *(each.detach().numpy() for each in learnt)):
         found.update(np.ascontiguousarray(array).data)
     return found.hexdigest()[:16]
