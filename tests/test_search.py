@@ -15,6 +15,7 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
+import optuna
 import pytest
 import torch
 from hypothesis import given
@@ -120,6 +121,22 @@ def test_no_database_is_an_error_with_a_remedy(gallery, tmp_path):
 # Many processes
 
 
+def test_a_design_is_one_trials_alone_until_that_has_failed(tmp_path):
+    study, claims = search._study(search.within(tmp_path), "claims")
+    one, other, third = study.ask(), study.ask(), study.ask()
+    assert claims.take("a design", one)
+    assert not claims.take("a design", other)
+    assert claims.take("another", other)
+    assert claims.under_way() == {"a design", "another"}
+    study.tell(one, state=optuna.trial.TrialState.FAIL)
+    study.tell(other, (0.5, 1.0, 1.0))
+    assert claims.under_way() == set()
+    assert claims.take("a design", third)
+    assert not claims.take("another", third)
+    elsewhere, others = search._study(search.within(tmp_path), "another study")
+    assert others.take("a design", elsewhere.ask())
+
+
 @pytest.fixture
 def postgresql(tmp_path):
     """URL of a database of a PostgreSQL server of our own."""
@@ -150,15 +167,16 @@ def test_three_processes_share_a_study_and_one_is_killed(product, whole, postgre
     script.write_text(short + SCRIPT.format(tests=str(Path(__file__).parent)))
     command = [sys.executable, str(script), str(product), postgresql]
     victim, *others = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
-    assert victim.stdout.readline()
+    first = victim.stdout.readline().strip()
     victim.send_signal(signal.SIGKILL)
-    victim.communicate()
+    victims, _ = victim.communicate()
     told = [process.communicate(timeout=250)[0].splitlines() for process in others]
     for lines in told:  # each knows everything in the end, whoever found it
         found = msgspec.json.decode(lines[-1], type=list[selection.Trial])
         assert {trial.design: trial.auroc for trial in found} == {trial.design: trial.auroc for trial in whole}
     tried = [line for lines in told for line in lines[:-1]]
-    assert len(tried) == len(set(tried)) <= len(whole)
+    done = [first, *victims.splitlines()][:-1]  # what it had under way last is tried again
+    assert len(tried + done) == len(set(tried + done)) <= len(whole)
 
 
 # The space
