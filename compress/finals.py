@@ -2,8 +2,8 @@
 
 A search tells designs apart by float features and by costs that are predicted. Its leaders are built as int8 files and
 measured: on good images that nothing was fitted to (those of calibrate and threshold), plain and spoilt, and by the
-bytes that they really have. The best of them is then built again with
-fewer channels, pruned and distilled, and the best of all by the same rule is the one.
+bytes that they really have. The best of them is then built again with fewer channels, pruned and distilled, and the
+best of all by the same rule is the one.
 """
 
 from __future__ import annotations

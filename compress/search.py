@@ -57,7 +57,7 @@ class Effort(msgspec.Struct, frozen=True):
     study: str
     """URL of the database: `sqlite:///PATH`, of one process alone, or `postgresql://…`, shared by many."""
     folder: Path
-    """Where distillations keep how far they are."""
+    """Where the search and what is built after it keep how far they are; made when the search begins."""
     device: DeviceProfile
     """What designs are to run on."""
     budget: Budget
@@ -71,7 +71,7 @@ class Effort(msgspec.Struct, frozen=True):
             ConfigProblem: the task has no designs to search among.
         """
         if goal.task != "anomaly":
-            hint = "leave --time out; a smaller [model] input makes it cheaper"
+            hint = "leave --time, or the recipe's search, out; a smaller [model] input makes it cheaper"
             raise ConfigProblem(f'task = "{goal.task}" is built as the goal file has it, not searched for', hint=hint)
         now = time.monotonic()
         return cls(now + SHARE * seconds, now + seconds, study, folder, device, budget.of(goal, device))
@@ -101,6 +101,7 @@ class Search:
         # What a trial's figures depend on; another budget only asks for another order.
         facts = msgspec.json.encode([space, goal.data.seed, gallery.digest, effort.device, effort.budget])
         name = f"{goal.name}-{hashlib.sha256(facts).hexdigest()[:12]}"
+        effort.folder.mkdir(parents=True, exist_ok=True)
         self.study, self.claims = _study(url, name)
         over = {one: max(0.0, Trial.of(one, effort.device).excess(self.budget)) for one in space.beginnings()}
         self.beginnings = sorted(over, key=over.__getitem__)  # what may win comes first
@@ -109,9 +110,9 @@ class Search:
                 self.study.tell(trial.number, state=TrialState.FAIL)
 
     def run(self) -> list[Trial]:
-        """Searches until its time is up or nothing better is to be expected; the trials of all processes."""
+        """Until its time is up or nothing better is to be expected; the trials of all processes, one at least."""
         repeats, fruitless, known = 0, 0, self.trials()  # fruitless: repeats, and waits for other processes
-        while time.monotonic() < self.effort.until and repeats < REPEATS and not self._settled(known):
+        while self._time_is_left(known) and repeats < REPEATS and not self._settled(known):
             before = len(known)
             seed = 1000 * self.seed + before + 100_000 * fruitless
             self.study.sampler = optuna.samplers.NSGAIISampler(population_size=POPULATION, seed=seed)
@@ -138,6 +139,9 @@ class Search:
             one = self._design(trial)
             found.setdefault(one, _told(trial))
         return list(found.values())
+
+    def _time_is_left(self, known: list[Trial]) -> bool:
+        return not known or time.monotonic() < self.effort.until
 
     def _settled(self, known: list[Trial]) -> bool:
         """The best that fits the budget was found PATIENCE trials ago."""
@@ -177,8 +181,7 @@ class Search:
 
 
 def within(folder: Path) -> str:
-    """URL of the database in that folder, which is made if need be."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """URL of a database in that folder."""
     return f"sqlite:///{folder.resolve()}/study.db"
 
 

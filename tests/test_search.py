@@ -26,12 +26,14 @@ from vedette.compress import backbone, dataset, detectors, search, selection, wo
 from vedette.compress import goal as goals
 from vedette.compress.budget import REFERENCE, Budget, effort, reference
 from vedette.compress.budget import of as budget_of
+from vedette.compress.build import build
 from vedette.compress.design import BLOCKS, CUSTOMARY, INPUTS, RANKS, Design, Space
 from vedette.compress.export import to_onnx
 from vedette.compress.gallery import Gallery
 from vedette.compress.goal import Model
 from vedette.compress.search import Effort, Search
 from vedette.compress.techniques.quantise import Quantise
+from vedette.runtime import keys
 from vedette.runtime.problem import MachineProblem
 
 PI4 = devices.load("pi4")
@@ -105,8 +107,8 @@ def test_a_search_that_was_killed_goes_on_as_if_nothing_had_been(product, whole,
     assert len(again) - 1 <= len(whole) - 2  # what was found before the kill, but for the last, was not tried again
 
 
-def test_time_that_is_up_ends_it(gallery, tmp_path):
-    assert searched(gallery, search.within(tmp_path), seconds=0) == []
+def test_time_that_is_up_ends_it_with_one_design_at_least(gallery, whole, tmp_path):
+    assert searched(gallery, search.within(tmp_path), seconds=0) == whole[:1]
 
 
 def test_no_database_is_an_error_with_a_remedy(gallery, tmp_path):
@@ -242,12 +244,51 @@ def test_what_is_watched_is_what_the_graph_has_to_do():
 # The command
 
 
+def goal_for(product, folder, *changes):
+    """A goal file in `folder` for the product's images."""
+    text = (product / "goal.toml").read_text()
+    pictures = (('"good"', f'"{product}/good"'), ('"defect"', f'"{product}/defect"'))
+    for old, new in (*pictures, *changes):
+        assert old in text
+        text = text.replace(old, new, 1)
+    (folder / "goal.toml").write_text(text)
+    return folder / "goal.toml"
+
+
+def test_a_search_can_stand_in_the_recipe(product, key_folder, tmp_path):
+    recipe = '[[recipe]]\nuse = "search"\ntime = "1s"\n[model]\ndetector = "padim"'
+    goal = goal_for(product, tmp_path, ("[model]", recipe))
+    built = build(goal, tmp_path / "out", keys.read_private(key_folder / "vedette.key"))
+    assert built.manifest.measured["trials"]
+    assert built.manifest.measured["finals"]
+
+
+def test_what_cannot_be_searched_leaves_nothing(vedette, product, tmp_path):
+    classes = (
+        ('task = "anomaly"', 'task = "classify"'),
+        ("blocks = [2, 4]", ""),
+        ("min_auroc = 0.9\nfalse_alarm_rate = 0.1", ""),
+    )
+    for name, changes, said in (("few", (), "good images"), ("classify", classes, "searched for")):
+        folder = tmp_path / name
+        folder.mkdir()
+        goal = goal_for(product, folder, *changes)
+        if name == "few":
+            (folder / "good").mkdir()
+            goal.write_text(goal.read_text().replace(f'"{product}/good"', '"good"'))
+        result = vedette("build", goal, "--out", folder / "out", "--time", "1m", HOME=str(tmp_path))
+        assert result.returncode == 2, result.stderr
+        assert said in result.stderr
+        assert not (folder / "out").exists()
+
+
 def test_a_build_with_time_searches_and_shows_what_it_found(vedette, product, tmp_path):
-    goal = tmp_path / "goal.toml"
-    text = (product / "goal.toml").read_text().replace('"good"', f'"{product}/good"', 1)
-    text = text.replace('"defect"', f'"{product}/defect"', 1).replace("input = 96\nblocks = [2, 4]", "")
-    goal.write_text(
-        text.replace("[goal]\n", "[goal]\nmin_speedup = 1000.0\n").replace("[model]", '[model]\ndetector = "padim"')
+    goal = goal_for(
+        product,
+        tmp_path,
+        ("input = 96\nblocks = [2, 4]", ""),
+        ("[goal]\n", "[goal]\nmin_speedup = 1000.0\n"),
+        ("[model]", '[model]\ndetector = "padim"'),
     )
     result = vedette("build", goal, "--out", tmp_path / "out", "--time", "25s", "--json", HOME=str(tmp_path))
     assert result.returncode == 1, result.stderr  # a thousandth of the time: nothing does
