@@ -263,13 +263,56 @@ def test_a_search_can_stand_in_the_recipe(product, key_folder, tmp_path):
     assert built.manifest.measured["finals"]
 
 
+FITTER = """\
+import hashlib, sys, time
+from pathlib import Path
+import msgspec
+from vedette import devices
+from vedette.compress import goal, search
+from vedette.compress.budget import Budget
+from vedette.compress.search import Effort
+from vedette.compress.tasks.anomaly import Anomaly
+file, folder = map(Path, sys.argv[1:])
+pi4, now = devices.load("pi4"), time.monotonic()
+task = Anomaly(goal.read(file), pi4)
+say, track = lambda text: print(text, flush=True), lambda items, _: items
+effort = Effort(now, now + 3600, search.within(folder), folder, pi4, Budget())
+models = task.fit(task.divide(file.parent, track, say), effort, track, say)
+print(*(hashlib.sha256(each.SerializeToString(deterministic=True)).hexdigest() for each in models))
+print(msgspec.json.encode(task.finals).decode())
+"""
+
+
+def test_a_leader_that_was_built_before_a_kill_is_not_built_again(product, tmp_path):
+    recipe = '[[recipe]]\nuse = "prune"\n[[recipe]]\nuse = "distil"\nsteps = 10\n[model]\ndetector = "padim"\n'
+    goal = goal_for(product, tmp_path, ("[model]\n", recipe))
+    (tmp_path / "script.py").write_text(FITTER)
+
+    def command(folder):
+        return [sys.executable, str(tmp_path / "script.py"), str(goal), str(folder)]
+
+    with subprocess.Popen(command(tmp_path / "killed"), stdout=subprocess.PIPE, text=True) as process:
+        while "int8 AUROC" not in (line := process.stdout.readline()):
+            assert line
+        process.send_signal(signal.SIGKILL)
+    kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "killed").glob("*.final")}
+    assert kept
+    whole, again = (
+        subprocess.run(command(tmp_path / name), check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()
+        for name in ("whole", "killed")
+    )
+    assert whole[-2:] == again[-2:]
+    assert len(msgspec.json.decode(whole[-1])) == 2
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept
+
+
 def test_what_cannot_be_searched_leaves_nothing(vedette, product, tmp_path):
     classes = (
         ('task = "anomaly"', 'task = "classify"'),
         ("blocks = [2, 4]", ""),
         ("min_auroc = 0.9\nfalse_alarm_rate = 0.1", ""),
     )
-    for name, changes, said in (("few", (), "good images"), ("classify", classes, "searched for")):
+    for name, changes, said in (("few", (), "no images"), ("classify", classes, "searched for")):
         folder = tmp_path / name
         folder.mkdir()
         goal = goal_for(product, folder, *changes)
