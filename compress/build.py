@@ -70,7 +70,8 @@ def build(
         key: signs the bundle
         track: wraps long loops, to show their progress under a label
         say: is told what is being done
-        seconds: that a search for the best design may take; None: only what the goal file names is tried
+        seconds: that a search for the best design may take; None: as the recipe has it, and where that names no
+            search, only what the goal file names is tried
         study: URL of the database in which the search is kept; None: a file in OUT/NAME.work, where what a
             killed build had reached is kept too
         profile: the device that it is for, as measured there; None: the one that the goal file names
@@ -89,6 +90,7 @@ def build(
     pack.check(out)
     with written_in(goal_file):
         folder = out / f"{goal.name}.work"
+        seconds = goal.searched if seconds is None else seconds
         effort = None if seconds is None else Effort.of(goal, seconds, study or search.within(folder), folder, device)
         task = tasks.load(goal, device)
         images = task.divide(goal_file.parent, track, say)

@@ -2,34 +2,63 @@
 
 A search tells designs apart by float features and by costs that are predicted. Its leaders are built as int8 files and
 measured: on good images that nothing was fitted to (those of calibrate and threshold), plain and spoilt, and by the
-bytes that they really have. The best of them is then built again with
-fewer channels, pruned and distilled, and the best of all by the same rule is the one.
+bytes that they really have. The best of them is then built again with fewer channels, pruned and distilled, and the
+best of all by the same rule is the one.
+
+Each takes half a minute or more, so what came of it is kept beside the study, under the digest of all that it depends
+on; after an interruption it is taken from there.
 """
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable
-from typing import NamedTuple
+from importlib.metadata import version
+from typing import NamedTuple, cast
 
 import msgspec
 import numpy as np
+import onnx
 from numpy.typing import NDArray
 
 from vedette.runtime.accuracy import auroc
 from vedette.runtime.backends.onnx import Onnx
 from vedette.runtime.verify import Track
 
-from . import budget, dataset, fitting, selection, synthetic, techniques, tflite
+from . import budget, dataset, fitting, pack, selection, synthetic, techniques, tflite
 from .backbone import input_of
 from .candidate import Fitted, describe
 from .dataset import Split
-from .gallery import EACH, SPOILT, Gallery, scaled
+from .design import Design
+from .gallery import EACH, SPOILT, Gallery, digest, scaled
 from .goal import Goal
 from .search import Effort
 from .selection import Trial
+from .techniques.steps import Step
 
 KEPT = (0.75, 0.5, 0.25)  # shares of the channels
+
+
+class Kept(msgspec.Struct, frozen=True):
+    """What is kept of one that was built."""
+
+    auroc: float
+    size: int
+    """Of the larger file."""
+    models: tuple[bytes, bytes, bytes]
+    """Float, int8, and what the integers are to come near."""
+    steps: tuple[Step, ...]
+
+    @classmethod
+    def of(cls, auroc: float, size: int, fitted: Fitted) -> Kept:
+        models = (fitted.float_model, fitted.int8_model, fitted.exact)
+        written = tuple(model.SerializeToString(deterministic=True) for model in models)
+        return cls(auroc, size, cast("tuple[bytes, bytes, bytes]", written), fitted.steps)
+
+    def fitted(self) -> Fitted:
+        float_model, int8_model, exact = map(onnx.ModelProto.FromString, self.models)
+        return Fitted(float_model, int8_model, exact, self.steps)
 
 
 class Final(NamedTuple):
@@ -76,15 +105,33 @@ class Finals:
         return self.best()
 
     def build(self, leader: Trial) -> None:
-        """Fits, quantises and measures it."""
-        design, size = leader.design, leader.design.input
-        fitted = fitting.fit(self.goal, design, self.images, self.gallery, self.track, self.effort.folder)
+        """Fits, quantises and measures it, or takes what was kept of that."""
+        path = self.effort.folder / f"{self._digest(leader.design)}.final"
+        if path.exists():
+            kept = msgspec.msgpack.decode(path.read_bytes(), type=Kept)
+        else:
+            kept = self._measured(leader.design)
+            pack.write(path, msgspec.msgpack.encode(kept))
+        self.say(f"{leader.design}: int8 AUROC on spoilt pictures {kept.auroc:.3f}, {kept.size:,} bytes")
+        self.built.append(Final(msgspec.structs.replace(leader, auroc=kept.auroc, bytes=kept.size), kept.fitted()))
+
+    def _measured(self, design: Design) -> Kept:
+        size, folder = design.input, self.effort.folder
+        fitted = fitting.fit(self.goal, design, self.images, self.gallery, self.track, folder)
         data = fitted.int8_model.SerializeToString(deterministic=True)
         backend = Onnx(data, describe(self.goal, fitted.int8_model), threads=1)
         worth = auroc(*(_scores(backend, [scaled(each, size) for each in kind]) for kind in (self.good, self.spoilt)))
         held = max(len(data), len(tflite.write(fitted.int8_model)))
-        self.say(f"{design}: int8 AUROC on spoilt pictures {worth:.3f}, {held:,} bytes")
-        self.built.append(Final(msgspec.structs.replace(leader, auroc=worth, bytes=held), fitted))
+        return Kept.of(worth, held, fitted)
+
+    def _digest(self, design: Design) -> str:
+        """Of all that a design's model, and what it is worth, depend on."""
+        goal, gallery = self.goal, self.gallery
+        pictures = [gallery.digest, gallery.all, digest([*self.good, *self.spoilt])]
+        count = len(self.images.calibrate)  # of the held-out ones, the first
+        recipe = [table for table in goal.recipe if table["use"] != "search"]  # how long was searched matters not
+        facts = [version("vedette"), design, recipe, goal.augment, goal.data.seed, count, *pictures]
+        return hashlib.sha256(msgspec.json.encode(facts, order="deterministic")).hexdigest()[:12]
 
     def best(self) -> Final:
         """The one by the same rule as in trials, with what was measured now."""

@@ -60,6 +60,8 @@ class Gallery:
         self.rng = np.random.default_rng(seed)
         self.track = track
         good = self.good(size)
+        self.all = digest(good)
+        """Digest of all good images, which detectors are fitted to."""
         self.some = sorted(self.rng.permutation(len(good))[:MOST].tolist())
         """Numbers of the good images that trials look at."""
         self.shown = [good[number] for number in self.some]
@@ -68,11 +70,8 @@ class Gallery:
 
     @cached_property
     def digest(self) -> str:
-        """Of the pictures, spoilt ones included."""
-        digest = hashlib.sha256()
-        for image in (*self.shown, *self.spoilt.images):
-            digest.update(image.tobytes())
-        return digest.hexdigest()
+        """Of the pictures that trials look at, spoilt ones included."""
+        return digest([*self.shown, *self.spoilt.images])
 
     def good(self, size: int) -> list[NDArray[Any]]:
         """All good images, as the model will take them."""
@@ -116,6 +115,14 @@ class Gallery:
                 self.spoilt.sources,
             )
         return self.looked_at[size]
+
+
+def digest(images: Iterable[NDArray[Any]]) -> str:
+    """Of their pixels, in their order."""
+    found = hashlib.sha256()
+    for image in images:
+        found.update(image.tobytes())
+    return found.hexdigest()
 
 
 def parted(batches: Iterable[Sequence[Tensor]], count: int) -> tuple[list[Tensor], list[Tensor]]:

@@ -13,7 +13,7 @@ from vedette.runtime.config import Name
 from vedette.runtime.config import read as read_toml
 from vedette.runtime.problem import ConfigProblem, written_in
 
-from . import techniques
+from . import duration, techniques
 from .augment import Augment
 from .foreign import asked
 
@@ -143,6 +143,12 @@ class Goal(_Strict, frozen=True, kw_only=True):
     """Techniques and their settings, as techniques/ reads them; what is not named is done plainly."""
     augment: Augment | None = None
     """None: `anomaly` varies nothing, `classify` as `Augment` has it."""
+
+    @property
+    def searched(self) -> float | None:
+        """Seconds that a search for the best design may take, where the recipe names one."""
+        search = techniques.load(self.recipe).get("search")
+        return None if search is None else duration.seconds(search.time)
 
 
 def read(path: Path) -> Goal:

@@ -7,7 +7,7 @@ no other beats in all three; what does not fit the goal's budget counts less tha
 
 The study lies in a database: a file beside the bundle, or one that many processes share. Each step depends on nothing
 but what the study holds and the seed, so a search that was killed goes on as if nothing had been. No design is tried
-twice: what is known is told again for nothing, and what another process has under way is left to it.
+twice: what is known is told again for nothing, and what another process has claimed (claims.py) is left to it.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from vedette.runtime.problem import ConfigProblem, MachineProblem
 
 from . import budget, selection
 from .budget import Budget
+from .claims import Claims
 from .design import Design, Space
 from .gallery import Gallery
 from .goal import Goal
@@ -39,10 +40,9 @@ POPULATION = 24
 PATIENCE = 60  # trials in a row without a better design that fits the budget
 REPEATS = 40  # suggestions in a row that were known already: there is nothing left to find
 _SOUGHT: list[Literal["maximize", "minimize"]] = ["maximize", "minimize", "minimize"]  # merit, effort, bytes
-_PARAMETERS = 4
 ATTEMPTS = 3  # at making the study
 HEARTBEAT_SECONDS, GRACE_SECONDS = 10, 60
-
+WAIT_SECONDS = 0.2  # for what another process has under way
 
 SHARE = 0.7  # of the time for trials; what is left builds and measures the leaders
 
@@ -57,7 +57,7 @@ class Effort(msgspec.Struct, frozen=True):
     study: str
     """URL of the database: `sqlite:///PATH`, of one process alone, or `postgresql://…`, shared by many."""
     folder: Path
-    """Where distillations keep how far they are."""
+    """Where the search and what is built after it keep how far they are; made when the search begins."""
     device: DeviceProfile
     """What designs are to run on."""
     budget: Budget
@@ -71,7 +71,7 @@ class Effort(msgspec.Struct, frozen=True):
             ConfigProblem: the task has no designs to search among.
         """
         if goal.task != "anomaly":
-            hint = "leave --time out; a smaller [model] input makes it cheaper"
+            hint = "leave --time, or the recipe's search, out; a smaller [model] input makes it cheaper"
             raise ConfigProblem(f'task = "{goal.task}" is built as the goal file has it, not searched for', hint=hint)
         now = time.monotonic()
         return cls(now + SHARE * seconds, now + seconds, study, folder, device, budget.of(goal, device))
@@ -94,7 +94,6 @@ class Search:
     def __init__(self, goal: Goal, space: Space, gallery: Gallery, effort: Effort, say: Callable[[str], None]) -> None:
         self.space, self.gallery, self.effort, self.say = space, gallery, effort, say
         self.budget, self.seed = effort.budget, goal.data.seed
-        self.waits = 0  # for what other processes have under way
         self.unit = budget.unit(effort.device).partition(",")[0]
         url = effort.study
         self.shared = not url.startswith("sqlite")
@@ -102,7 +101,8 @@ class Search:
         # What a trial's figures depend on; another budget only asks for another order.
         facts = msgspec.json.encode([space, goal.data.seed, gallery.digest, effort.device, effort.budget])
         name = f"{goal.name}-{hashlib.sha256(facts).hexdigest()[:12]}"
-        self.study = _study(url, name)
+        effort.folder.mkdir(parents=True, exist_ok=True)
+        self.study, self.claims = _study(url, name)
         over = {one: max(0.0, Trial.of(one, effort.device).excess(self.budget)) for one in space.beginnings()}
         self.beginnings = sorted(over, key=over.__getitem__)  # what may win comes first
         if not self.shared:  # what was under way when the only process died is begun anew
@@ -110,24 +110,26 @@ class Search:
                 self.study.tell(trial.number, state=TrialState.FAIL)
 
     def run(self) -> list[Trial]:
-        """Searches until its time is up or nothing better is to be expected; the trials of all processes."""
-        repeats, known = 0, self.trials()
-        self.waits = 0
-        while time.monotonic() < self.effort.until and repeats < REPEATS and not self._settled(known):
-            before, waits = len(known), self.waits
-            seed = 1000 * self.seed + before + 100_000 * (repeats + waits)
+        """Until its time is up or nothing better is to be expected; the trials of all processes, one at least."""
+        repeats, fruitless, known = 0, 0, self.trials()  # fruitless: repeats, and waits for other processes
+        while self._time_is_left(known) and repeats < REPEATS and not self._settled(known):
+            before = len(known)
+            seed = 1000 * self.seed + before + 100_000 * fruitless
             self.study.sampler = optuna.samplers.NSGAIISampler(population_size=POPULATION, seed=seed)
             self._begin({trial.design for trial in known})
             self.study.optimize(self._try, n_trials=1)
             known = self.trials()
-            repeats = 0 if len(known) > before else repeats + (self.waits == waits)
+            if len(known) > before:
+                repeats = fruitless = 0
+            else:  # nothing is left to find only where nothing is under way either
+                repeats, fruitless = repeats + (not self.claims.under_way()), fruitless + 1
         return known
 
     def _begin(self, known: set[Design]) -> None:
         """The next of the first designs, if one is left, before the sampler has its say."""
         if not self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
-            taken = known | set(self._under_way())
-            for one in [one for one in self.beginnings if one not in taken][:1]:
+            busy = self.claims.under_way()
+            for one in [one for one in self.beginnings if one not in known and str(one) not in busy][:1]:
                 self.study.enqueue_trial(self._parameters(one))
 
     def trials(self) -> list[Trial]:
@@ -138,6 +140,9 @@ class Search:
             found.setdefault(one, _told(trial))
         return list(found.values())
 
+    def _time_is_left(self, known: list[Trial]) -> bool:
+        return not known or time.monotonic() < self.effort.until
+
     def _settled(self, known: list[Trial]) -> bool:
         """The best that fits the budget was found PATIENCE trials ago."""
         fits = [trial for trial in known if trial.excess(self.budget) <= 0]
@@ -145,11 +150,9 @@ class Search:
 
     def _try(self, trial: optuna.Trial) -> tuple[float, float, float]:
         one = self._suggested(trial)
-        busy = one in self._under_way(before=trial.number)  # first: what ends after this look is known by the next
         known = next((each for each in self.trials() if each.design == one), None)
-        if known is None and busy:
-            self.waits += 1
-            time.sleep(0.2)
+        if known is None and not self.claims.take(str(one), trial):
+            time.sleep(WAIT_SECONDS)
             raise optuna.TrialPruned
         if known is None:
             worth = selection.worth(one, self.gallery.features(one.input), self.gallery.groups)
@@ -168,16 +171,6 @@ class Search:
             cast("int | None", trial.suggest_categorical("rank", space.ranks)),
         )
 
-    def _under_way(self, before: int | None = None) -> list[Design]:
-        """What other processes work on, if need be only that which they began before a trial of that number."""
-        while True:
-            running = self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-            earlier = [trial for trial in running if before is None or trial.number < before]
-            decided = [trial for trial in earlier if len(trial.params) == _PARAMETERS]
-            if before is None or len(decided) == len(earlier) or time.monotonic() > self.effort.until:
-                return [self._design(trial) for trial in decided]
-            time.sleep(0.05)  # one is about to say what it works on
-
     def _parameters(self, one: Design) -> dict[str, Any]:
         rank = one.rank if one.rank in self.space.ranks else self.space.ranks[0]
         return {"detector": one.detector, "blocks": _text(one.blocks), "input": one.input, "rank": rank}
@@ -188,17 +181,17 @@ class Search:
 
 
 def within(folder: Path) -> str:
-    """URL of the database in that folder, which is made if need be."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """URL of a database in that folder."""
     return f"sqlite:///{folder.resolve()}/study.db"
 
 
-def _study(url: str, name: str) -> optuna.Study:
-    """The study of that name, made if need be; two processes may be about to make it, so a failure is tried again."""
+def _study(url: str, name: str) -> tuple[optuna.Study, Claims]:
+    """The study of that name and its claims, made if need be; others may be making it, so a failure is tried again."""
     for attempt in range(ATTEMPTS):
         try:
             storage = RDBStorage(url) if url.startswith("sqlite") else _shared(url)
-            return optuna.create_study(storage=storage, study_name=name, directions=_SOUGHT, load_if_exists=True)
+            study = optuna.create_study(storage=storage, study_name=name, directions=_SOUGHT, load_if_exists=True)
+            return study, Claims(study, storage)
         except (SQLAlchemyError, ImportError, ValueError) as error:
             hint = "check the address after --study and the database; pip install 'vedette[study]' brings its driver"
             problem = MachineProblem(f"no study in {url.rpartition('@')[2]}: {str(error).splitlines()[0]}", hint=hint)

@@ -128,6 +128,15 @@ def test_the_parts_are_disjoint_and_complete(folder, group):
     assert split.defect == []
 
 
+def test_a_recipe_may_say_how_long_to_search(folder):
+    assert goal.read(folder / "goal.toml").searched is None
+    (folder / "goal.toml").write_text(GOAL + '[[recipe]]\nuse = "search"\ntime = "1.5m"\n')
+    assert goal.read(folder / "goal.toml").searched == 90
+    (folder / "goal.toml").write_text(GOAL + '[[recipe]]\nuse = "search"\ntime = "soon"\n')
+    with pytest.raises(ConfigProblem, match="'soon' is not a time: write 90s"):
+        goal.read(folder / "goal.toml")
+
+
 def test_a_group_is_never_divided(folder):
     for seed in range(10):
         split = dataset.split(Data(good="good", group=r"^part(\d+)", seed=seed), folder)

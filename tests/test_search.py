@@ -15,6 +15,7 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
+import optuna
 import pytest
 import torch
 from hypothesis import given
@@ -25,12 +26,14 @@ from vedette.compress import backbone, dataset, detectors, search, selection, wo
 from vedette.compress import goal as goals
 from vedette.compress.budget import REFERENCE, Budget, effort, reference
 from vedette.compress.budget import of as budget_of
+from vedette.compress.build import build
 from vedette.compress.design import BLOCKS, CUSTOMARY, INPUTS, RANKS, Design, Space
 from vedette.compress.export import to_onnx
 from vedette.compress.gallery import Gallery
 from vedette.compress.goal import Model
 from vedette.compress.search import Effort, Search
 from vedette.compress.techniques.quantise import Quantise
+from vedette.runtime import keys
 from vedette.runtime.problem import MachineProblem
 
 PI4 = devices.load("pi4")
@@ -104,8 +107,8 @@ def test_a_search_that_was_killed_goes_on_as_if_nothing_had_been(product, whole,
     assert len(again) - 1 <= len(whole) - 2  # what was found before the kill, but for the last, was not tried again
 
 
-def test_time_that_is_up_ends_it(gallery, tmp_path):
-    assert searched(gallery, search.within(tmp_path), seconds=0) == []
+def test_time_that_is_up_ends_it_with_one_design_at_least(gallery, whole, tmp_path):
+    assert searched(gallery, search.within(tmp_path), seconds=0) == whole[:1]
 
 
 def test_no_database_is_an_error_with_a_remedy(gallery, tmp_path):
@@ -118,6 +121,22 @@ def test_no_database_is_an_error_with_a_remedy(gallery, tmp_path):
 
 
 # Many processes
+
+
+def test_a_design_is_one_trials_alone_until_that_has_failed(tmp_path):
+    study, claims = search._study(search.within(tmp_path), "claims")
+    one, other, third = study.ask(), study.ask(), study.ask()
+    assert claims.take("a design", one)
+    assert not claims.take("a design", other)
+    assert claims.take("another", other)
+    assert claims.under_way() == {"a design", "another"}
+    study.tell(one, state=optuna.trial.TrialState.FAIL)
+    study.tell(other, (0.5, 1.0, 1.0))
+    assert claims.under_way() == set()
+    assert claims.take("a design", third)
+    assert not claims.take("another", third)
+    elsewhere, others = search._study(search.within(tmp_path), "another study")
+    assert others.take("a design", elsewhere.ask())
 
 
 @pytest.fixture
@@ -150,15 +169,16 @@ def test_three_processes_share_a_study_and_one_is_killed(product, whole, postgre
     script.write_text(short + SCRIPT.format(tests=str(Path(__file__).parent)))
     command = [sys.executable, str(script), str(product), postgresql]
     victim, *others = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
-    assert victim.stdout.readline()
+    first = victim.stdout.readline().strip()
     victim.send_signal(signal.SIGKILL)
-    victim.communicate()
+    victims, _ = victim.communicate()
     told = [process.communicate(timeout=250)[0].splitlines() for process in others]
     for lines in told:  # each knows everything in the end, whoever found it
         found = msgspec.json.decode(lines[-1], type=list[selection.Trial])
         assert {trial.design: trial.auroc for trial in found} == {trial.design: trial.auroc for trial in whole}
     tried = [line for lines in told for line in lines[:-1]]
-    assert len(tried) == len(set(tried)) <= len(whole)
+    done = [first, *victims.splitlines()][:-1]  # what it had under way last is tried again
+    assert len(tried + done) == len(set(tried + done)) <= len(whole)
 
 
 # The space
@@ -224,12 +244,94 @@ def test_what_is_watched_is_what_the_graph_has_to_do():
 # The command
 
 
+def goal_for(product, folder, *changes):
+    """A goal file in `folder` for the product's images."""
+    text = (product / "goal.toml").read_text()
+    pictures = (('"good"', f'"{product}/good"'), ('"defect"', f'"{product}/defect"'))
+    for old, new in (*pictures, *changes):
+        assert old in text
+        text = text.replace(old, new, 1)
+    (folder / "goal.toml").write_text(text)
+    return folder / "goal.toml"
+
+
+def test_a_search_can_stand_in_the_recipe(product, key_folder, tmp_path):
+    recipe = '[[recipe]]\nuse = "search"\ntime = "1s"\n[model]\ndetector = "padim"'
+    goal = goal_for(product, tmp_path, ("[model]", recipe))
+    built = build(goal, tmp_path / "out", keys.read_private(key_folder / "vedette.key"))
+    assert built.manifest.measured["trials"]
+    assert built.manifest.measured["finals"]
+
+
+FITTER = """\
+import hashlib, sys, time
+from pathlib import Path
+import msgspec
+from vedette import devices
+from vedette.compress import goal, search
+from vedette.compress.budget import Budget
+from vedette.compress.search import Effort
+from vedette.compress.tasks.anomaly import Anomaly
+file, folder = map(Path, sys.argv[1:])
+pi4, now = devices.load("pi4"), time.monotonic()
+task = Anomaly(goal.read(file), pi4)
+say, track = lambda text: print(text, flush=True), lambda items, _: items
+effort = Effort(now, now + 3600, search.within(folder), folder, pi4, Budget())
+models = task.fit(task.divide(file.parent, track, say), effort, track, say)
+print(*(hashlib.sha256(each.SerializeToString(deterministic=True)).hexdigest() for each in models))
+print(msgspec.json.encode(task.finals).decode())
+"""
+
+
+def test_a_leader_that_was_built_before_a_kill_is_not_built_again(product, tmp_path):
+    recipe = '[[recipe]]\nuse = "prune"\n[[recipe]]\nuse = "distil"\nsteps = 10\n[model]\ndetector = "padim"\n'
+    goal = goal_for(product, tmp_path, ("[model]\n", recipe))
+    (tmp_path / "script.py").write_text(FITTER)
+
+    def command(folder):
+        return [sys.executable, str(tmp_path / "script.py"), str(goal), str(folder)]
+
+    with subprocess.Popen(command(tmp_path / "killed"), stdout=subprocess.PIPE, text=True) as process:
+        while "int8 AUROC" not in (line := process.stdout.readline()):
+            assert line
+        process.send_signal(signal.SIGKILL)
+    kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "killed").glob("*.final")}
+    assert kept
+    whole, again = (
+        subprocess.run(command(tmp_path / name), check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()
+        for name in ("whole", "killed")
+    )
+    assert whole[-2:] == again[-2:]
+    assert len(msgspec.json.decode(whole[-1])) == 2
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept
+
+
+def test_what_cannot_be_searched_leaves_nothing(vedette, product, tmp_path):
+    classes = (
+        ('task = "anomaly"', 'task = "classify"'),
+        ("blocks = [2, 4]", ""),
+        ("min_auroc = 0.9\nfalse_alarm_rate = 0.1", ""),
+    )
+    for name, changes, said in (("few", (), "no images"), ("classify", classes, "searched for")):
+        folder = tmp_path / name
+        folder.mkdir()
+        goal = goal_for(product, folder, *changes)
+        if name == "few":
+            (folder / "good").mkdir()
+            goal.write_text(goal.read_text().replace(f'"{product}/good"', '"good"'))
+        result = vedette("build", goal, "--out", folder / "out", "--time", "1m", HOME=str(tmp_path))
+        assert result.returncode == 2, result.stderr
+        assert said in result.stderr
+        assert not (folder / "out").exists()
+
+
 def test_a_build_with_time_searches_and_shows_what_it_found(vedette, product, tmp_path):
-    goal = tmp_path / "goal.toml"
-    text = (product / "goal.toml").read_text().replace('"good"', f'"{product}/good"', 1)
-    text = text.replace('"defect"', f'"{product}/defect"', 1).replace("input = 96\nblocks = [2, 4]", "")
-    goal.write_text(
-        text.replace("[goal]\n", "[goal]\nmin_speedup = 1000.0\n").replace("[model]", '[model]\ndetector = "padim"')
+    goal = goal_for(
+        product,
+        tmp_path,
+        ("input = 96\nblocks = [2, 4]", ""),
+        ("[goal]\n", "[goal]\nmin_speedup = 1000.0\n"),
+        ("[model]", '[model]\ndetector = "padim"'),
     )
     result = vedette("build", goal, "--out", tmp_path / "out", "--time", "25s", "--json", HOME=str(tmp_path))
     assert result.returncode == 1, result.stderr  # a thousandth of the time: nothing does

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import click
@@ -14,6 +13,7 @@ from vedette.runtime import keys
 from vedette.runtime.commands.progress import track
 from vedette.runtime.problem import ConfigProblem
 
+from .. import duration
 from . import screen
 
 DAY = 86_400.0
@@ -25,10 +25,10 @@ class Duration(click.ParamType[float]):
     name = "duration"
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        found = re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", str(value))
-        if found is None:
-            self.fail(f"{value!r} is not a time: write 90s, 30m or 2h", param, ctx)
-        return float(found[1]) * {"s": 1, "m": 60, "h": 3600}[found[2]]
+        try:
+            return duration.seconds(str(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
 
 
 @click.command()
@@ -37,7 +37,12 @@ class Duration(click.ParamType[float]):
 @click.option(
     "--key", type=click.Path(path_type=Path), help="Signs the bundle. [default: this user's own, made when missing]"
 )
-@click.option("--time", "seconds", type=Duration(), help="Search for the best design for so long: 90s, 30m, 2h.")
+@click.option(
+    "--time",
+    "seconds",
+    type=Duration(),
+    help="Search for the best design for so long: 90s, 30m, 2h. [default: the goal file's recipe]",
+)
 @click.option("--study", metavar="URL", help="Database of the search, which others may share. [default: a file in OUT]")
 @click.option("--worker", is_flag=True, help="Only take part in the search that --study keeps; writes nothing.")
 @click.option(
@@ -66,7 +71,7 @@ def build(
     from .. import build as workshop
     from .. import goal as goals
 
-    goals.read(goal)  # a wrong goal file is said before anything heavy is loaded
+    searched = goals.read(goal).searched  # a wrong goal file is said before anything heavy is loaded
     if profile is not None and on is not None:
         raise click.UsageError("--profile is what was measured and --on measures: give one of them")
     device = _measured(profile) if profile else None
@@ -77,8 +82,8 @@ def build(
         return
     if out is None:
         raise click.UsageError("--out is missing: the folder for the bundle and the report")
-    if study is not None and seconds is None:
-        raise click.UsageError("--study needs --time: how long to search")
+    if study is not None and seconds is None and searched is None:
+        raise click.UsageError("--study needs --time, or a search in the goal file's recipe: how long to search")
     private = keys.read_private(key) if key else own_key()
     built = workshop.build(goal, out, private, track, screen.say, seconds, study, device, on)
     if as_json:

@@ -17,6 +17,7 @@ TECHNIQUES = {
     "quantise": ".quantise:Quantise",
     "prune": ".prune:Prune",
     "distil": ".distil:Distil",
+    "search": ".search:Search",
 }
 
 
