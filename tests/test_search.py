@@ -277,8 +277,9 @@ pi4, now = devices.load("pi4"), time.monotonic()
 task = Anomaly(goal.read(file), pi4)
 say, track = lambda text: print(text, flush=True), lambda items, _: items
 effort = Effort(now, now + 3600, search.within(folder), folder, pi4, Budget())
-models = task.fit(task.divide(file.parent, track, say), effort, track, say)
-print(*(hashlib.sha256(each.SerializeToString(deterministic=True)).hexdigest() for each in models))
+models = task.fit(task.divide(file.parent, track, say), effort, folder, track, say)
+found = (models.float_model, models.int8_model)
+print(*(hashlib.sha256(each.SerializeToString(deterministic=True)).hexdigest() for each in found))
 print(msgspec.json.encode(task.finals).decode())
 """
 
