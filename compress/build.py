@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from vedette import devices
 from vedette.devices import DeviceProfile
+from vedette.runtime.golden import FLOAT
 from vedette.runtime.manifest import ONNX, TFLITE, Manifest
 from vedette.runtime.problem import written_in
 from vedette.runtime.verify import Track
@@ -187,5 +188,9 @@ def work(
 def _golden(candidate: Candidate, paths: list[Path]) -> dict[str, NDArray[Any]]:
     """Some images and what the model makes of each, by output."""
     samples = list(dataset.tensors(paths, candidate.manifest.input))
-    runs = [candidate.backends[INT8_ONNX].run(sample) for sample in samples]
-    return {"image": np.concatenate(samples), **{name: np.stack([run[name] for run in runs]) for name in runs[0]}}
+    found = {"image": np.concatenate(samples)}
+    for name in [INT8_ONNX, *([INT8_TFLITE] if candidate.manifest.floats else [])]:
+        backend = candidate.backends[name]
+        runs, kind = [backend.run(sample) for sample in samples], FLOAT if backend.real else ""
+        found |= {output + kind: np.stack([run[output] for run in runs]) for output in runs[0]}
+    return found

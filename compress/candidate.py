@@ -14,9 +14,11 @@ from vedette.runtime.backends.tflite import Tflite
 from vedette.runtime.manifest import FORMAT, ONNX, TFLITE, Input, Manifest, Output, Source
 
 from . import backbone, qdq, tflite
+from .foreign import fallback
 from .goal import Goal
 from .runners import Float, Integer, Runner
 from .techniques.steps import Step
+from .tflite.operands import Refused
 
 FLOAT, INT8_ONNX, INT8_TFLITE = "fp32", "int8_onnx", "int8_tflite"
 
@@ -33,15 +35,28 @@ class Fitted(msgspec.Struct, frozen=True):
 
 
 class Candidate:
-    """Each by its name in the figures: `fp32`, `int8_onnx`, `int8_tflite`."""
+    """Each by its name in the figures: `fp32`, `int8_onnx`, `int8_tflite`.
+
+    Where a network of the user's own has no integer TFLite file, the last is a float one, and the manifest says so.
+
+    Raises:
+        Refused: there is no such file either.
+    """
 
     def __init__(self, goal: Goal, float_model: onnx.ModelProto, int8_model: onnx.ModelProto) -> None:
         self.manifest = describe(goal, int8_model)
         self.files = {
             FLOAT: float_model.SerializeToString(deterministic=True),
             INT8_ONNX: int8_model.SerializeToString(deterministic=True),
-            INT8_TFLITE: tflite.write(int8_model),
         }
+        try:
+            self.files[INT8_TFLITE] = tflite.write(int8_model)
+        except Refused as refused:
+            if not goal.model.own:
+                raise
+            self.files[INT8_TFLITE] = fallback.write(float_model, refused)
+            tools = self.manifest.tools | {fallback.PROGRAM: fallback.version(refused)}
+            self.manifest = msgspec.structs.replace(self.manifest, floats={TFLITE: refused.message}, tools=tools)
         self.backends: dict[str, Backend] = {
             INT8_ONNX: Onnx(self.files[INT8_ONNX], self.manifest, threads=1),
             INT8_TFLITE: Tflite(self.files[INT8_TFLITE], self.manifest, threads=1),

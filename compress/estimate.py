@@ -31,12 +31,12 @@ def figures(model: bytes, profile: DeviceProfile, manifest: Manifest) -> dict[st
         manifest: as far as it is known
     """
     graph = onnx.load_from_string(model)
-    works = {backend: work.of(graph, backend) for backend in BACKENDS}
+    works = {backend: work.of(graph, backend) for backend in BACKENDS if backend not in manifest.floats}
     model_id = f"{manifest.name}:{manifest.release}:{hashlib.sha256(model).hexdigest()[:8]}"
-    found = {backend: profile.predict(backend, works[backend], model_id) for backend in BACKENDS}
+    found = {backend: profile.predict(backend, works[backend], model_id) for backend in works}
     counted: dict[str, dict[str, float]] = {}
     for each in map(devices.load, devices.names()[1:]):
-        for backend, cost in each.costs.items():
+        for backend, cost in [(name, cost) for name, cost in each.costs.items() if name in works]:
             prediction = msgspec.structs.replace(each, costs={backend: cost}).predict(backend, works[backend])
             if prediction is not None and prediction.instructions is not None:
                 counted.setdefault(each.cpu, {})[backend] = round(prediction.instructions)

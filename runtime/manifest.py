@@ -98,6 +98,8 @@ class Manifest(_Strict, frozen=True, omit_defaults=True):
     """Labels of parts with nothing wrong: no event, unless a rule asks for it."""
     temperature: float | None = None
     """A classifier's scores are divided by it before softmax makes probabilities of them."""
+    floats: dict[str, str] = {}
+    """Back ends whose model computes in float, and why. Such a one has golden outputs of its own, `NAME-float`."""
 
     def output(self, name: str) -> Output:
         return next(output for output in self.outputs if output.name == name)

@@ -17,10 +17,11 @@ from vedette.compress import goal as goals
 from vedette.compress import tflite
 from vedette.compress.build import build
 from vedette.compress.candidate import describe
-from vedette.compress.foreign import lowering, network, reading
+from vedette.compress.foreign import fallback, lowering, network, reading
 from vedette.compress.foreign.integers import int8 as int8_of
 from vedette.compress.goal import Data, Goal, Model
 from vedette.compress.runners import parity
+from vedette.compress.tflite.operands import Refused
 from vedette.runtime import keys
 from vedette.runtime.backends.onnx import Onnx
 from vedette.runtime.backends.tflite import Tflite
@@ -281,25 +282,76 @@ def test_weights_in_other_files_are_not_opened(home, tmp_path):
         reading.read(tmp_path / "net.onnx")
 
 
-def test_an_operator_that_is_not_known_is_named(home, key_folder, tmp_path):
-    """By name, kind and reason; nothing is written."""
+@pytest.fixture
+def odd(home, tmp_path):
+    """A goal for a network of which one operator has no integer twin in TFLite."""
+    rng = np.random.default_rng(0)
+    weights = {"weight": (128, 3, 3, 3), "last": (16, 128)}
     nodes = [
-        helper.make_node("Conv", ["image", "weight"], ["features"], name="first"),
-        helper.make_node("GlobalMaxPool", ["features"], ["pooled"], name="the odd one"),
+        helper.make_node("Conv", ["image", "weight"], ["features"], name="first", strides=[2, 2]),
+        helper.make_node("Softplus", ["features"], ["softly"], name="the odd one"),
+        helper.make_node("GlobalAveragePool", ["softly"], ["pooled"]),
         helper.make_node("Flatten", ["pooled"], ["flat"]),
+        helper.make_node("Gemm", ["flat", "last"], ["end"], transB=1),
     ]
-    weight = numpy_helper.from_array(np.ones((4, 3, 1, 1), np.float32), "weight")
+    constants = [
+        numpy_helper.from_array(rng.normal(0, 0.5, shape).astype(np.float32), name) for name, shape in weights.items()
+    ]
     image = helper.make_tensor_value_info("image", TensorProto.FLOAT, ["n", 3, 64, 64])
-    flat = helper.make_tensor_value_info("flat", TensorProto.FLOAT, ["n", 4])
-    graph = helper.make_graph(nodes, "g", [image], [flat], [weight])
+    end = helper.make_tensor_value_info("end", TensorProto.FLOAT, ["n", 16])
+    graph = helper.make_graph(nodes, "g", [image], [end], constants)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     onnx.save(model, tmp_path / "odd.onnx")
     shutil.copytree(home / "kinds", tmp_path / "kinds")
-    goal = write(tmp_path, "embed", IMAGES, 'onnx = "odd.onnx"')
+    return write(tmp_path, "embed", IMAGES, 'onnx = "odd.onnx"\nmean = [120, 110, 100]\nstd = [60, 61, 62]')
+
+
+def test_an_operator_that_is_not_known_is_named(odd, key_folder, tmp_path, monkeypatch):
+    """By name, kind and reason, with what helps; nothing is written."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
     key = keys.read_private(key_folder / "vedette.key")
-    with pytest.raises(Problem, match="'the odd one' is a GlobalMaxPool"):
-        build(goal, tmp_path / "out", key)
+    with pytest.raises(Problem, match="'the odd one' is a Softplus") as problem:
+        build(odd, tmp_path / "out", key)
+    assert "pip install onnx2tf==" in problem.value.hint
     assert not (tmp_path / "out").exists()
+
+
+def test_a_converter_that_fails_is_heard(odd, key_folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    (fallback.home() / "bin").mkdir(parents=True)
+    stub = fallback.home() / "bin" / fallback.PROGRAM
+    stub.write_text("#!/bin/sh\necho it cannot be done >&2\nexit 1\n")
+    stub.chmod(0o755)
+    key = keys.read_private(key_folder / "vedette.key")
+    with pytest.raises(Problem, match=r"'the odd one' is a Softplus.*it cannot be done"):
+        build(odd, tmp_path / "out", key)
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_operator_that_is_not_known_makes_a_float_tflite_file(odd, key_folder, keyring, vedette, tmp_path):
+    refused = Refused("no integer file")
+    try:
+        fallback.program(refused)
+    except Refused as problem:
+        pytest.skip(f"onnx2tf is not installed: {problem.hint}")
+    heard = []
+    built = build(odd, tmp_path / "out", keys.read_private(key_folder / "vedette.key"), say=heard.append)
+    assert any("'the odd one' is a Softplus" in text for text in heard)
+    bundle = Bundle.open(built.bundle, keyring)
+    manifest = bundle.manifest
+    assert "'the odd one'" in manifest.floats["tflite"]
+    assert manifest.tools["onnx2tf"] == fallback.version(refused)
+    assert manifest.measured["cosine_int8_tflite"] > 0.999
+    assert manifest.measured["cosine_int8_onnx"] > 0.98
+    assert not Onnx(bundle.model("onnx"), manifest, threads=1).real
+    assert Tflite(bundle.model("tflite"), manifest, threads=1).real
+    assert "computes in float" in (tmp_path / "out" / "own.html").read_text()
+    found = verify(bundle)
+    assert found.verified
+    assert set(found.golden) == {"onnx", "tflite"}
+    done = vedette("bench", built.bundle, "--keys", key_folder)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize(("domain", "kind"), [("somebody.else", "Special"), ("", "NonMaxSuppression")])

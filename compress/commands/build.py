@@ -98,6 +98,8 @@ def build(
         click.echo(msgspec.json.format(msgspec.json.encode(facts), indent=2).decode())
     else:
         screen.figures(built.manifest.measured)
+        for name, why in built.manifest.floats.items():
+            click.echo(f"the file for {name} computes in float: {why}")
         screen.verdict(built.verdict)
         click.echo(f"bundle  {built.bundle}\nreport  {built.report}")
     if not built.verdict.met:

@@ -27,7 +27,6 @@ from vedette.runtime.problem import ConfigProblem
 
 from .. import export
 from ..goal import Model
-from ..tflite.operators import check
 from . import reading
 from .asked import triple
 from .lowering import lower
@@ -44,15 +43,13 @@ def load(base: Path, model: Model, output: str) -> tuple[onnx.ModelProto, Input]
         output: name of 1 x K numbers
 
     Raises:
-        ConfigProblem: it cannot be read or exported, has not one image in and one row of numbers out, or holds an
-            operator that no integer file can compute; the message names the node.
+        ConfigProblem: it cannot be read or exported, or has not one image in and one row of numbers out.
     """
     where = f"model.onnx: {base / model.onnx}" if model.onnx else f"model.torch: {model.torch}"
     raw = reading.read(base / model.onnx) if model.onnx else _exported(base, str(model.torch), model, where)
     graph = _trimmed(reading.plain(raw, _size(raw, model), where), where)
     graph, mean, std = _normalised(graph, model)
     graph = _named(lower(graph), output, where)
-    check(graph)
     height, width = (dim.dim_value for dim in graph.graph.input[0].type.tensor_type.shape.dim[2:])
     return graph, Input(graph.graph.input[0].name, width, height, mean, std, 1 / std, round(mean))
 

@@ -28,7 +28,7 @@ from .. import confidence, dataset, labelled
 from ..candidate import FLOAT, INT8_ONNX, Candidate, Fitted
 from ..confidence import Confidence
 from ..dataset import Split
-from ..foreign import network
+from ..foreign import fallback, network
 from ..foreign.integers import int8
 from ..goal import Goal
 from ..labelled import Labelled
@@ -36,6 +36,8 @@ from ..report import embed as picture_url
 from ..report import sample
 from ..runners import Runner
 from ..search import Effort
+from ..tflite.operands import Refused
+from ..tflite.operators import check
 from .classify import ERROR_RATE
 from .classify_report import disagreement
 from .own_report import cosine_of, neighbours
@@ -57,6 +59,10 @@ class Own:
 
     def divide(self, base: Path, track: Track, say: Callable[[str], None]) -> Split | Labelled:
         self.model, self.spec = network.load(base, self.goal.model, self.output)
+        try:
+            check(self.model)  # before the images are read
+        except Refused as refused:
+            say(f"{refused.message}; {fallback.program(refused)} makes a float file")
         data = self.goal.data
         if data.classes is not None:
             return labelled.audited(data, base, track, say)

@@ -49,7 +49,7 @@ _TYPES = {np.dtype(np.int8): schema.TensorType.INT8, np.dtype(np.int32): schema.
 _ALIGNMENT = 16
 
 
-class _Buffer(schema.BufferT):  # type: ignore[misc]
+class Buffer(schema.BufferT):  # type: ignore[misc]
     """Constant data, aligned as the schema asks (`force_align: 16`), which the generated Python code does not do."""
 
     def Pack(self, builder: flatbuffers.Builder) -> int:  # noqa: N802  # the generated name
@@ -73,7 +73,7 @@ class Writer:
         self.subgraph = schema.SubGraphT()
         self.subgraph.tensors = []
         self.subgraph.operators = []
-        self.buffers: list[Any] = [_Buffer()]  # by convention the first is empty and stands for "no data"
+        self.buffers: list[Any] = [Buffer()]  # by convention the first is empty and stands for "no data"
         self.codes: dict[str, int] = {}
         self.indices: dict[tuple[str, Order], int] = {}
         self.orders: dict[str, Order] = {}
@@ -129,7 +129,7 @@ class Writer:
         zero_point: NDArray[np.int64] | None = None,
         channel_axis: int = 0,
     ) -> int:
-        self.buffers.append(_Buffer(data=np.ascontiguousarray(data)))
+        self.buffers.append(Buffer(data=np.ascontiguousarray(data)))
         return self._tensor(name, data.shape, data.dtype, len(self.buffers) - 1, scale, zero_point, channel_axis)
 
     def intermediate(self, like: qdq.Tensor, name: str, shape: tuple[int, ...]) -> int:

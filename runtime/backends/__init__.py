@@ -19,6 +19,8 @@ class Backend(Protocol):
 
     version: str
     """Library and version, for people."""
+    real: bool
+    """Whether the model computes in float: its golden outputs are others."""
 
     def run(self, tensor: NDArray[Any]) -> dict[str, NDArray[Any]]:
         """1 x H x W x 3, u8 -> each output by name, u8, in the manifest's shape."""

@@ -17,6 +17,8 @@ EXACT = ("session.x64quantprecision", "1")
 class Onnx:
     """The QDQ model; ONNX Runtime fuses it into integer kernels."""
 
+    real = False
+
     def __init__(self, model: bytes, manifest: Manifest, threads: int) -> None:
         try:
             import onnxruntime
