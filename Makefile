@@ -86,9 +86,8 @@ build/bench/%-venv/ready:
 	  echo "installing what $* needs into build/bench/$*-venv" && \
 	  $(or $(PYTHON_$*),$(PYTHON)) -m venv $(@D) && \
 	  for packages in $(if $(FIRST_$*),"$(FIRST_$*)") "$(WANTS_$*)"; do \
-	    $(@D)/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) $$packages || exit 1; done; \
+	    $(@D)/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) $$packages || exit 1; done && touch $@; \
 	else echo "$*: no $(or $(PYTHON_$*),$(PYTHON)), left out (make PYTHON312=…)" >&2; fi
-	touch $@
 
 clean:
 	rm -rf .venv .typing build dist *.egg-info

@@ -37,8 +37,11 @@ def quantise(told: dict[str, Any]) -> None:
                 settings |= {"quant_type": told["way"]}
             settings["custom_input_op_name_np_data_path"] = [[told["input"], images, 0 * ones, ones]]
             ending = "_full_integer_quant.tflite"
-        out = f"{folder}/out"
-        onnx2tf.convert(told["float"], output_folder_path=out, non_verbose=True, **settings)
+        out, model = (
+            f"{folder}/out",
+            shutil.copy(told["float"], f"{folder}/float.onnx"),
+        )  # it simplifies what it is given
+        onnx2tf.convert(model, output_folder_path=out, non_verbose=True, **settings)
         (made,) = Path(out).glob(f"*{ending}")
         shutil.copy(made, f"{told['out']}.tflite")
 

@@ -4,7 +4,8 @@
     bias       bias_correction = true
     learned    rounding = "learned" (100 steps per layer) and bias correction
 
-A detector of others (`own`) goes the way of a network of the user's own, which knows no recipe. Both files are written.
+A detector of others (`own`) goes the way of a network of the user's own, which knows no recipe; the classifier is
+lowered as such a network is, but the recipes hold. Both files are written.
 """
 
 from __future__ import annotations
@@ -33,8 +34,10 @@ def quantise(told: dict[str, Any]) -> None:
     height, width = (dim.dim_value for dim in model.graph.input[0].type.tensor_type.shape.dim[2:])
     spec = Input(told["input"], width, height, mean, std, 1 / std, round(mean))
     images = [each[None] for each in np.load(told["pixels"])]
+    if told["metric"] != "AUROC":
+        model = lowering.lower(model)
     if told["own"]:
-        int8 = integers.int8(lowering.lower(model), images, spec)
+        int8 = integers.int8(model, images, spec)
     else:
         bounded = {value.name: 0.0 for value in model.graph.output if value.name == "score"}
         int8 = Quantise(**RECIPES[told["way"]])(model, images, spec, bounded)

@@ -11,7 +11,7 @@ run here by the same back ends, ONNX Runtime or LiteRT, on one thread:
   a process of its own and they run in turn (`turns.py`). Median of the turns' ratios, and between which 80 % of them
   lie.
 - instructions: counted on emulated Arm cores where `make count-arm64` has left build/arm64, else unknown.
-- seconds: from calibration to the written file, libraries loaded. Bytes: of the file.
+- seconds: of processor time, from calibration to the written file, libraries loaded. Bytes: of the file.
 
 Nobody's settings were chosen by the held-out images. Bundles that `compressors.py` left for seed 0 are run, too: the
 same division of cells, but designs and fits of their own, so their cosine means nothing.
@@ -49,7 +49,6 @@ from vedette.runtime.keys import Keyring
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
-ROUNDS = 60
 CORES = ("cortex-a72", "cortex-a76")
 sys.path.insert(0, str(HERE / "arm64"))
 
@@ -154,9 +153,12 @@ def quantised(each: Way, about: dict[str, Any], folder: Path, options: Any) -> l
             except subprocess.TimeoutExpired:
                 return [row | {"failed": f"did not finish in {options.limit} s"}]
         if done.returncode:
-            reason = re.search(r"^\S*(?:Error|Exception)\b.*", log.read_text(), re.MULTILINE)  # the first cause
-            return [row | {"failed": reason[0][:200] if reason else f"ended with code {done.returncode}"}]
+            reason = re.search(r"^\S*(?:Error|Exception|Refused)\b.*", log.read_text(), re.MULTILINE)  # the first cause
+            text = reason[0] if reason else f"ended with code {done.returncode}"
+            told.write_text(json.dumps({"failed": f"failed: {text[:200]}"}))
     facts = json.loads(told.read_text())
+    if "failed" in facts:
+        return [row | facts]
     return [row | facts | {"file": f"{out.name}{suffix}"} for suffix in each.files]
 
 
@@ -212,7 +214,7 @@ def timed(rows: dict[str, dict[str, Any]], folder: Path, about: dict[str, Any], 
         said = frame.with_suffix(".json")
         said.write_text(json.dumps({**about, "frame": str(frame)}))
         commands[file] = [sys.executable, str(HERE / "files.py"), str(folder / file), str(said)]
-    taken = turns.take(commands, ENVIRONMENT, rounds=ROUNDS)
+    taken = turns.take(commands, ENVIRONMENT)
     exact = np.array(taken["float.onnx"]["turns"])
     for file, row in rows.items():
         ratios = exact / np.array(taken[file]["turns"])
@@ -229,13 +231,13 @@ def counted(files: list[Path], core: str, arm64: Path, folder: Path) -> dict[str
     if missing and (arm64 / core).is_dir():
         from count import count
 
-        for path in missing:
-            try:
-                for each in count(arm64, core, [path]):
-                    known[keys[path]] = each.instructions
-            except SystemExit as reason:
-                click.echo(f"{path.name}: not counted: {str(reason)[-200:]}", err=True)
-            cache.write_text(json.dumps(known))
+        by_name = {str(path.resolve()): keys[path] for path in missing}
+        try:
+            for each in count(arm64, core, missing):
+                known[by_name[each.model]] = each.instructions
+                cache.write_text(json.dumps(known))
+        except SystemExit as reason:
+            click.echo(f"not all were counted: {str(reason)[-200:]}", err=True)
     return {path.name: known[key] for path, key in keys.items() if key in known}
 
 
@@ -267,7 +269,7 @@ def _options() -> Any:
     data = os.environ.get("VEDETTE_BENCH_DATA", ROOT.parent / "shared" / "data")
     parser.add_argument("--data", type=Path, default=Path(data))
     parser.add_argument("--subjects", type=lambda text: text.split(","), default=list(subjects.MAKERS))
-    parser.add_argument("--limit", type=int, default=600)
+    parser.add_argument("--limit", type=int, default=1800)
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "bench")
     options = parser.parse_args()
     options.data, options.out = options.data.resolve(), options.out.resolve()

@@ -43,9 +43,7 @@ def _tell(text: str) -> None:
     sys.stdout.flush()
 
 
-def take(
-    commands: dict[str, list[str]], environment: dict[str, str], rounds: int = ROUNDS
-) -> dict[str, dict[str, Any]]:
+def take(commands: dict[str, list[str]], environment: dict[str, str]) -> dict[str, dict[str, Any]]:
     """Starts a process for each model and lets them run in turn.
 
     Returns:
@@ -63,7 +61,7 @@ def take(
     try:
         for name in commands:
             _read(name, processes[name])
-        for _ in range(rounds):
+        for _ in range(ROUNDS):
             for name, process in processes.items():
                 process.stdin.write(f"{FRAMES}\n")
                 process.stdin.flush()
