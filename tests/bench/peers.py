@@ -10,7 +10,8 @@ run here by the same back ends, ONNX Runtime or LiteRT, on one thread:
 - times as fast: the float model in ONNX Runtime against the file, the model alone on a ready input; every file waits in
   a process of its own and they run in turn (`turns.py`). Median of the turns' ratios, and between which 80 % of them
   lie.
-- instructions: counted on emulated Arm cores where `make count-arm64` has left build/arm64, else unknown.
+- instructions: counted on emulated Arm cores where `make count-arm64` has left build/arm64; else (~) what the profiles
+  predict, for the float model and our files alone: they know no other graphs.
 - seconds: of processor time, from calibration to the written file, libraries loaded. Bytes: of the file.
 
 Nobody's settings were chosen by the held-out images. Bundles that `compressors.py` left for seed 0 are run, too: the
@@ -24,12 +25,10 @@ peers.md in the folder.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import os
 import re
 import subprocess
-import sys
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -38,19 +37,15 @@ import click
 import numpy as np
 import sets
 import subjects
-import turns
-from files import Array, File, parts
+from files import File, parts
+from measures import CORES, ENVIRONMENT, counted, figures, predict, timed
 
 from vedette.devices import this_machine
-from vedette.runtime.accuracy import auroc
 from vedette.runtime.bundle import Bundle
 from vedette.runtime.keys import Keyring
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
-ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
-CORES = ("cortex-a72", "cortex-a76")
-sys.path.insert(0, str(HERE / "arm64"))
 
 
 class Way(NamedTuple):
@@ -131,6 +126,7 @@ def compare(name: str, about: dict[str, Any], folder: Path, options: Any) -> dic
             [folder / each for each in alive], core, options.out.parent / "arm64", folder
         ).items():
             alive[file][core] = count
+    predict(rows, folder)
     return {"metric": about["metric"], "images": about["images"], "rows": rows}
 
 
@@ -176,71 +172,6 @@ def bundles(about: dict[str, Any], folder: Path, out: Path) -> list[dict[str, An
     return rows
 
 
-def figures(path: Path, truth: list[dict[int, Array]], held: Array, about: dict[str, Any]) -> dict[str, Any]:
-    """How near a file is to the float model on the held-out images."""
-    file, own = File(path, about), path.with_suffix(".npy")
-    searched = own.is_file()
-    images = np.load(own) if searched else held
-    outputs = [parts(file(image[None]), None if searched else like) for image, like in zip(images, truth, strict=True)]
-    found: dict[str, Any] = {"bytes": path.stat().st_size}
-    if not searched:
-        each = [_cosine(got, like) for got, like in zip(outputs, truth, strict=True)]
-        found |= {"cosine": float(np.mean(each)), "least": float(np.min(each))}
-    if about["metric"] == "top-1":
-        best = [(got[1000].argmax(), like[1000].argmax()) for got, like in zip(outputs, truth, strict=True)]
-        found["task"] = float(np.mean([one == other for one, other in best]))
-    if about["metric"] == "AUROC":
-        scores = np.array([got[1].item() for got in outputs])
-        found["task"] = auroc(scores[: about["good"]], scores[about["good"] :])
-    return found
-
-
-def _cosine(got: dict[int, Array], like: dict[int, Array]) -> float:
-    found = []
-    for size, each in like.items():
-        if size > 1:
-            one, other = got[size].ravel().astype(np.float64), each.ravel().astype(np.float64)
-            found.append(one @ other / max(np.linalg.norm(one) * np.linalg.norm(other), 1e-12))
-    return float(np.mean(found))
-
-
-def timed(rows: dict[str, dict[str, Any]], folder: Path, about: dict[str, Any], held: Array) -> None:
-    """Adds milliseconds and the ratio to the float model, all files in turn."""
-    commands = {}
-    for file, row in rows.items():
-        own = row.get("pixels")
-        frame = folder / f"frame{'-' + own if own else '.npy'}"
-        np.save(frame, (np.load(folder / own) if own else held)[:1])
-        said = frame.with_suffix(".json")
-        said.write_text(json.dumps({**about, "frame": str(frame)}))
-        commands[file] = [sys.executable, str(HERE / "files.py"), str(folder / file), str(said)]
-    taken = turns.take(commands, ENVIRONMENT)
-    exact = np.array(taken["float.onnx"]["turns"])
-    for file, row in rows.items():
-        ratios = exact / np.array(taken[file]["turns"])
-        row |= {"ms": taken[file]["ms"], "faster": float(np.median(ratios))}
-        row["spread"] = [float(each) for each in np.quantile(ratios, (0.1, 0.9))]
-
-
-def counted(files: list[Path], core: str, arm64: Path, folder: Path) -> dict[str, int]:
-    """Instructions of one inference on an emulated core; what was counted once is remembered."""
-    cache = folder / "counts.json"
-    known = json.loads(cache.read_text()) if cache.is_file() else {}
-    keys = {path: f"{core} {hashlib.sha256(path.read_bytes()).hexdigest()}" for path in files}
-    missing = [path for path in files if keys[path] not in known]
-    if missing and (arm64 / core).is_dir():
-        from count import count
-
-        by_name = {str(path.resolve()): keys[path] for path in missing}
-        try:
-            for each in count(arm64, core, missing):
-                known[by_name[each.model]] = each.instructions
-                cache.write_text(json.dumps(known))
-        except SystemExit as reason:
-            click.echo(f"not all were counted: {str(reason)[-200:]}", err=True)
-    return {path.name: known[key] for path, key in keys.items() if key in known}
-
-
 def table(found: dict[str, Any]) -> str:
     """The rows as Markdown, a table for each subject."""
     text = f"{found['machine']}: {', '.join(found['features'])}\n"
@@ -258,9 +189,14 @@ def _cells(row: dict[str, Any]) -> list[str]:
     def number(key: str, form: str, scale: float = 1) -> str:
         return "–" if row.get(key) is None else format(row[key] / scale, form)
 
+    def instructions(core: str) -> str:
+        return (
+            number(core, ".1f", 1e6) if core in row or f"~{core}" not in row else "~" + number(f"~{core}", ".1f", 1e6)
+        )
+
     low, high = row["spread"]
     cells = [Path(row["file"]).suffix[1:], number("cosine", ".4f"), number("least", ".4f"), number("task", ".3f")]
-    cells += [f"{row['faster']:.2f} ({low:.2f}–{high:.2f})", *(number(core, ".1f", 1e6) for core in CORES)]
+    cells += [f"{row['faster']:.2f} ({low:.2f}–{high:.2f})", *(instructions(core) for core in CORES)]
     return [*cells, number("bytes", ".0f", 1e3), number("seconds", ".1f")]
 
 
