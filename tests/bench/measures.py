@@ -91,7 +91,7 @@ def counted(files: list[Path], core: str, arm64: Path, folder: Path) -> dict[str
 
 
 def predict(rows: list[dict[str, Any]], folder: Path) -> None:
-    """Adds the instructions of what was not counted and can be known."""
+    """Adds the instructions of what was not counted and can be known: graphs like those that costs were fitted to."""
     for row in rows:
         if "failed" not in row and row["tool"] in ("", "vedette"):
             path = folder / row["file"]
