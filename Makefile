@@ -6,7 +6,7 @@ PIP_ARGS ?=
 BENCH_ARGS ?=
 PIP = .venv/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS)
 
-.PHONY: demo test test-slow wheel bench-accuracy bench-quantise bench-compressors count-arm64 fit-costs clean
+.PHONY: demo test test-slow wheel bench-accuracy bench-quantise bench-compressors bench-peers count-arm64 fit-costs clean
 
 demo: .venv/demo
 	.venv/bin/vedette demo --out build/demo
@@ -58,9 +58,38 @@ fit-costs: .venv/dev $(ARM64)/counter.so
 	.venv/bin/python tests/bench/arm64/count.py $(ARM64) build/graphs/*.onnx build/graphs/*.tflite > build/counts.jsonl
 	.venv/bin/python tests/bench/arm64/fit.py build/graphs build/counts.jsonl --write
 
-# What a search makes of solar cells for a Pi 4 and a Pi 5, against the float model; three hours with its 30m each.
+# What a search makes of solar cells for a Pi 4 and a Pi 5, against the float model; three hours with its 30m each. Then
+# the same float model, and three others, by post-training quantisation: ours and other people's.
 bench-compressors: .venv/dev
 	OMP_NUM_THREADS=1 nice -n 5 .venv/bin/python tests/bench/compressors.py $(BENCH_ARGS)
+	$(MAKE) bench-peers BENCH_ARGS=
+
+# Quantisers side by side, each in an environment of its own (5.8 GB together); half an hour, and it goes on where it stopped.
+# onnx2tf and TensorFlow need a Python of their own: where there is none, their rows say so.
+PYTHON312 ?= python3.12
+PEERS = onnxruntime nncf olive litert onnx2tf tensorflow
+bench-peers: .venv/dev $(PEERS:%=build/bench/%-venv/ready)
+	OMP_NUM_THREADS=1 nice -n 5 .venv/bin/python tests/bench/peers.py $(BENCH_ARGS)
+
+WANTS_onnxruntime = onnxruntime==1.32.0 onnx==1.23.2
+WANTS_nncf = nncf==3.4.0 onnxruntime==1.32.0 onnx==1.23.2
+WANTS_olive = olive-ai==0.13.0 requests onnxruntime==1.32.0 onnx==1.23.2
+WANTS_litert = ai-edge-quantizer==0.10.0 ai-edge-litert==2.3.0
+WANTS_onnx2tf = onnx2tf==2.6.9
+WANTS_tensorflow = onnx2tf==2.6.9 tensorflow-cpu==2.21.0 tf_keras==2.21.0
+# Olive asks for a torch, so it gets ours first.
+FIRST_olive = torch==2.13.0
+PYTHON_onnx2tf = $(PYTHON312)
+PYTHON_tensorflow = $(PYTHON312)
+
+build/bench/%-venv/ready:
+	@mkdir -p $(@D)
+	@if $(or $(PYTHON_$*),$(PYTHON)) --version >/dev/null 2>&1; then \
+	  echo "installing what $* needs into build/bench/$*-venv" && \
+	  $(or $(PYTHON_$*),$(PYTHON)) -m venv $(@D) && \
+	  for packages in $(if $(FIRST_$*),"$(FIRST_$*)") "$(WANTS_$*)"; do \
+	    $(@D)/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) $$packages || exit 1; done && touch $@; \
+	else echo "$*: no $(or $(PYTHON_$*),$(PYTHON)), left out (make PYTHON312=…)" >&2; fi
 
 clean:
 	rm -rf .venv .typing build dist *.egg-info

@@ -10,8 +10,9 @@ of the bytes.
 - Milliseconds and processor seconds on this machine: one thread, with preprocessing, in turn; the faster file.
 - Bytes: of the ONNX files.
 
-Other compressors are not held against ours here yet. Options: --seeds 0,1,2, --time 30m, --out FOLDER. It leaves
-compressors.json, elpv-float.onnx and, of the first seed, elpv-pi4.vedette and elpv-pi5.vedette in the folder.
+`peers.py` holds other people's quantisers against ours, on this float model among others. Options: --seeds 0,1,2,
+--time 30m, --out FOLDER. It leaves compressors.json, elpv-float.onnx and, of the first seed, elpv-pi4.vedette and
+elpv-pi5.vedette in the folder.
 """
 
 from __future__ import annotations

@@ -17,6 +17,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 WARM_UP = 5
 ROUNDS = 20
@@ -42,8 +43,11 @@ def _tell(text: str) -> None:
     sys.stdout.flush()
 
 
-def take(commands: dict[str, list[str]], environment: dict[str, str]) -> dict[str, dict[str, float]]:
-    """Starts a process for each model and lets them run in turn: median milliseconds and peak bytes of each.
+def take(commands: dict[str, list[str]], environment: dict[str, str]) -> dict[str, dict[str, Any]]:
+    """Starts a process for each model and lets them run in turn.
+
+    Returns:
+        of each: `ms`, median milliseconds; `turns`, the median of each turn; `running_bytes`, the most memory
 
     Raises:
         RuntimeError: one of them ended.
@@ -52,7 +56,7 @@ def take(commands: dict[str, list[str]], environment: dict[str, str]) -> dict[st
         name: subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
         for name, command in commands.items()
     }
-    found: dict[str, dict[str, float]] = {}
+    found: dict[str, dict[str, Any]] = {name: {"turns": []} for name in commands}
     taken: dict[str, list[float]] = {name: [] for name in commands}
     try:
         for name in commands:
@@ -63,7 +67,8 @@ def take(commands: dict[str, list[str]], environment: dict[str, str]) -> dict[st
                 process.stdin.flush()
                 told = json.loads(_read(name, process))
                 taken[name] += told["ms"][1:]
-                found[name] = {"ms": statistics.median(taken[name]), "running_bytes": told["peak_bytes"]}
+                found[name]["turns"].append(statistics.median(told["ms"][1:]))
+                found[name] |= {"ms": statistics.median(taken[name]), "running_bytes": told["peak_bytes"]}
     finally:
         for process in processes.values():
             process.stdin.close()

@@ -1,0 +1,125 @@
+"""An ONNX or TFLite file of any maker, run on one thread, real numbers out.
+
+Quantisers end their files as they like: pixels or normalised numbers, channels first or last, float or integer outputs.
+`File` takes pixels whatever the file wants, and hands back each output in the layout of the float ONNX file, known by
+how many numbers it has (no two outputs of one subject have as many). What one file joins and another leaves apart is
+compared apart: FastestDet's 85 channels are objectness, box and classes.
+
+`files.py FILE ABOUT` is the process that `turns.py` times: the model alone, on an input of the type that it takes.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from turns import answer
+
+JOINED = {85: (1, 5)}  # channels that are joined -> where they part
+Array = NDArray[Any]
+
+
+class File:
+    """A loaded model.
+
+    Args:
+        path: .onnx or .tflite
+        about: `mean` and `std` of a pixel
+    """
+
+    def __init__(self, path: Path, about: dict[str, Any]) -> None:
+        self.mean, self.std = about["mean"], about["std"]
+        load = self._onnx if path.suffix == ".onnx" else self._tflite
+        self.enter: Callable[[Array], Array]
+        self.run: Callable[[Array], list[Array]]
+        self.real: list[Callable[[Array], Array]]
+        load(path)
+
+    def __call__(self, pixels: Array) -> list[Array]:
+        """1 x H x W x 3, uint8 -> the outputs, as real numbers."""
+        return [real(each) for real, each in zip(self.real, self.run(self.enter(pixels)), strict=True)]
+
+    def _onnx(self, path: Path) -> None:
+        import onnx
+        import onnxruntime
+
+        from vedette.compress import qdq
+        from vedette.runtime.backends.onnx import EXACT
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        options.add_session_config_entry(*EXACT)
+        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        (image,) = session.get_inputs()
+        if image.type == "tensor(uint8)":  # ours
+            self.enter = lambda pixels: pixels
+            self.real = [_affine(float(e.scale[0]), int(e.zero_point[0])) for e in qdq.read(onnx.load(path)).outputs]
+        else:
+            self.enter = lambda pixels: self._normalised(pixels).transpose(0, 3, 1, 2).copy()
+            self.real = [_same for _ in session.get_outputs()]
+        self.run = lambda tensor: session.run(None, {image.name: tensor})
+
+    def _tflite(self, path: Path) -> None:
+        from ai_edge_litert.interpreter import Interpreter
+
+        interpreter = Interpreter(str(path), num_threads=1)
+        interpreter.allocate_tensors()
+        (image,), outputs = interpreter.get_input_details(), interpreter.get_output_details()
+        scale, zero = image["quantization"]
+        first = image["shape"][1] == 3
+
+        def enter(pixels: Array) -> Array:
+            real = self._normalised(pixels)
+            if scale:
+                low, high = np.iinfo(image["dtype"]).min, np.iinfo(image["dtype"]).max
+                real = (np.round(real / scale) + zero).clip(low, high)
+            return (real.transpose(0, 3, 1, 2) if first else real).astype(image["dtype"])
+
+        def run(tensor: Array) -> list[Array]:
+            interpreter.set_tensor(image["index"], tensor)
+            interpreter.invoke()
+            return [interpreter.get_tensor(each["index"]) for each in outputs]
+
+        self.enter, self.run = enter, run
+        self.real = [_affine(*each["quantization"]) if each["quantization"][0] else _same for each in outputs]
+
+    def _normalised(self, pixels: Array) -> Array:
+        return (pixels.astype(np.float32) - np.float32(self.mean)) / np.float32(self.std)
+
+
+def _affine(scale: float, zero: int) -> Callable[[Array], Array]:
+    return lambda integers: scale * (integers.astype(np.float32) - zero)
+
+
+def _same(real: Array) -> Array:
+    return real
+
+
+def parts(outputs: list[Array], like: dict[int, Array] | None = None) -> dict[int, Array]:
+    """Outputs by how many numbers they have, in the layout of `like`."""
+    found = {}
+    for each in outputs:
+        axes = [axis for axis, length in enumerate(each.shape) if length in JOINED]
+        pieces = np.split(each, JOINED[each.shape[axes[0]]], axis=axes[0]) if axes else [each]
+        found |= {piece.size: piece for piece in pieces}
+    return {size: _laid(each, like[size].shape) for size, each in found.items()} if like else found
+
+
+def _laid(array: Array, shape: tuple[int, ...]) -> Array:
+    """Channels go first where they went last."""
+    if array.ndim == 4 and array.shape != shape and array.transpose(0, 3, 1, 2).shape == shape:
+        array = array.transpose(0, 3, 1, 2)
+    return array.reshape(shape)
+
+
+if __name__ == "__main__":
+    told = json.loads(Path(sys.argv[2]).read_text())
+    file = File(Path(sys.argv[1]), told)
+    ready = file.enter(np.load(told["frame"]))
+    answer(lambda: file.run(ready))

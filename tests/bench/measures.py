@@ -1,0 +1,102 @@
+"""What is measured of a quantised file for `peers.py`: nearness to the float model, speed, instructions."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import onnx
+import turns
+from files import Array, File, parts
+
+from vedette import devices
+from vedette.compress import work
+from vedette.runtime.accuracy import auroc
+
+HERE = Path(__file__).parent
+ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
+CORES = {"cortex-a72": "pi4", "cortex-a76": "pi5"}
+sys.path.insert(0, str(HERE / "arm64"))
+
+
+def figures(path: Path, truth: list[dict[int, Array]], held: Array, about: dict[str, Any]) -> dict[str, Any]:
+    """How near a file is to the float model on the held-out images."""
+    file, own = File(path, about), path.with_suffix(".npy")
+    searched = own.is_file()
+    images = np.load(own) if searched else held
+    outputs = [parts(file(image[None]), None if searched else like) for image, like in zip(images, truth, strict=True)]
+    found: dict[str, Any] = {"bytes": path.stat().st_size}
+    if not searched:
+        each = [_cosine(got, like) for got, like in zip(outputs, truth, strict=True)]
+        found |= {"cosine": float(np.mean(each)), "least": float(np.min(each))}
+    if about["metric"] == "top-1":
+        best = [(got[1000].argmax(), like[1000].argmax()) for got, like in zip(outputs, truth, strict=True)]
+        found["task"] = float(np.mean([one == other for one, other in best]))
+    if about["metric"] == "AUROC":
+        scores = np.array([got[1].item() for got in outputs])
+        found["task"] = auroc(scores[: about["good"]], scores[about["good"] :])
+    return found
+
+
+def _cosine(got: dict[int, Array], like: dict[int, Array]) -> float:
+    found = []
+    for size, each in like.items():
+        if size > 1:
+            one, other = got[size].ravel().astype(np.float64), each.ravel().astype(np.float64)
+            found.append(one @ other / max(np.linalg.norm(one) * np.linalg.norm(other), 1e-12))
+    return float(np.mean(found))
+
+
+def timed(rows: dict[str, dict[str, Any]], folder: Path, about: dict[str, Any], held: Array) -> None:
+    """Adds milliseconds and the ratio to the float model, all files in turn."""
+    commands = {}
+    for file, row in rows.items():
+        own = row.get("pixels")
+        frame = folder / f"frame{'-' + own if own else '.npy'}"
+        np.save(frame, (np.load(folder / own) if own else held)[:1])
+        said = frame.with_suffix(".json")
+        said.write_text(json.dumps({**about, "frame": str(frame)}))
+        commands[file] = [sys.executable, str(HERE / "files.py"), str(folder / file), str(said)]
+    taken = turns.take(commands, ENVIRONMENT)
+    exact = np.array(taken["float.onnx"]["turns"])
+    for file, row in rows.items():
+        ratios = exact / np.array(taken[file]["turns"])
+        row |= {"ms": taken[file]["ms"], "faster": float(np.median(ratios))}
+        row["spread"] = [float(each) for each in np.quantile(ratios, (0.1, 0.9))]
+
+
+def counted(files: list[Path], core: str, arm64: Path, folder: Path) -> dict[str, int]:
+    """Instructions of one inference on an emulated core; what was counted once is remembered."""
+    cache = folder / "counts.json"
+    known = json.loads(cache.read_text()) if cache.is_file() else {}
+    keys = {path: f"{core} {hashlib.sha256(path.read_bytes()).hexdigest()}" for path in files}
+    missing = [path for path in files if keys[path] not in known]
+    if missing and (arm64 / core).is_dir():
+        from count import count
+
+        by_name = {str(path.resolve()): keys[path] for path in missing}
+        try:
+            for each in count(arm64, core, missing):
+                known[by_name[each.model]] = each.instructions
+                cache.write_text(json.dumps(known))
+        except SystemExit as reason:
+            click.echo(f"not all were counted: {str(reason)[-200:]}", err=True)
+    return {path.name: known[key] for path, key in keys.items() if key in known}
+
+
+def predict(rows: list[dict[str, Any]], folder: Path) -> None:
+    """Adds the instructions of what was not counted and can be known: graphs like those that costs were fitted to."""
+    for row in rows:
+        if "failed" not in row and row["tool"] in ("", "vedette"):
+            path = folder / row["file"]
+            graph, backend = onnx.load(path.with_suffix(".onnx")), path.suffix[1:]
+            for core, profile in CORES.items():
+                found = work.predict(devices.load(profile), graph, backend)
+                if core not in row and found is not None:
+                    row[f"~{core}"] = found.instructions

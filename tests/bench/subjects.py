@@ -1,0 +1,103 @@
+"""The float models that quantisers are compared on, each with images to calibrate with and images held out.
+
+lite0        EfficientNet-Lite0 with its 1000 classes, as in `lite0.py`: 64 whole photographs of COCO128 calibrate,
+             the other 64 and a random crop of each are held out
+elpv         PaDiM with variances alone on solar cells, the float model of `compressors.py`, seed 0: 64 of the images
+             that it was fitted to calibrate; those of `test` and the defective ones are held out
+fastestdet   FastestDet at 352 pixels: the whole photographs of both halves, scaled to a square
+nanodet      NanoDet-m at 320 pixels: the same, with one mean and one spread for its channels (114, 57), near its own
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import lite0
+import numpy as np
+import onnx
+import sets
+from compressors import SIZE as CELL
+from compressors import baseline
+from numpy.typing import NDArray
+
+from vedette.compress import backbone, dataset
+from vedette.compress import goal as goals
+from vedette.compress.foreign import reading
+from vedette.runtime import picture
+from vedette.runtime.manifest import Input
+
+IMAGES = 64
+DETECTORS = {"fastestdet": ("FastestDet_352", 0.0, 255.0), "nanodet": ("nanodet_m_320", 114.0, 57.0)}
+Made = tuple[onnx.ModelProto, NDArray[Any], NDArray[Any], dict[str, Any]]
+
+
+def prepare(name: str, data: Path, folder: Path) -> dict[str, Any]:
+    """What `about.json` in `folder` says of a subject; where there is none yet, it and what it names are made.
+
+    Raises:
+        sets.Absent: its model or its images are not on this machine.
+    """
+    path = folder / "about.json"
+    if not path.is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        model, calibration, held, about = MAKERS[name](data, folder)
+        np.save(folder / "calibration.npy", calibration)
+        np.save(folder / "held.npy", held)
+        onnx.save(model, folder / "float.onnx")
+        about |= {"input": model.graph.input[0].name, "images": [len(calibration), len(held)]}
+        path.write_text(json.dumps(about))
+    about = json.loads(path.read_text())
+    files = {"float": "float.onnx", "pixels": "calibration.npy", "held": "held.npy"}
+    return about | {key: str(folder / each) for key, each in files.items()}
+
+
+def _classifier(data: Path, _: Path) -> Made:
+    shown, held = lite0.images(_photographs(data))
+    about = {"mean": lite0.SPEC.mean, "std": lite0.SPEC.std, "metric": "top-1"}
+    return lite0.model(), np.concatenate(shown[::2]), np.concatenate(held), about
+
+
+def _cells(_: Path, folder: Path) -> Made:
+    path, _folders = sets.prepare("elpv-mono", Path(), folder.parent.parent / "peers-elpv", 0)
+    images, spec = dataset.audited(goals.read(path).data, path.parent), backbone.input_of(CELL)
+    some = [images.fit[place] for place in np.linspace(0, len(images.fit) - 1, IMAGES).astype(int)]
+    held = [*images.test, *images.defect]
+    about = {"mean": spec.mean, "std": spec.std, "metric": "AUROC", "good": len(images.test)}
+    about["paths"] = [str(each.resolve()) for each in held]
+    return baseline(images), seen(some, spec), seen(held, spec), about
+
+
+def seen(paths: list[Path], spec: Input) -> NDArray[Any]:
+    """Images as a model takes them, n x height x width x 3, uint8."""
+    return np.concatenate(list(dataset.tensors(paths, spec)))
+
+
+def _detector(name: str) -> Callable[[Path, Path], Made]:
+    file, mean, std = DETECTORS[name]
+
+    def made(data: Path, _: Path) -> Made:
+        path = data / "models" / name / f"{file}.onnx"
+        if not path.is_file():
+            raise sets.Absent(f"no models/{name} in the data root (--data)")
+        model = reading.plain(reading.read(path), None, name)
+        side = model.graph.input[0].type.tensor_type.shape.dim[2].dim_value
+        paths = picture.find(_photographs(data))
+        scaled = [cv2.resize(picture.read(each), (side, side), interpolation=cv2.INTER_AREA) for each in paths]
+        about = {"mean": mean, "std": std, "metric": None, "own": True}
+        return model, np.stack(scaled[::2]), np.stack(scaled[1::2]), about
+
+    return made
+
+
+def _photographs(data: Path) -> Path:
+    folder = data / "coco128" / "images"
+    if not folder.is_dir():
+        raise sets.Absent("no coco128/images in the data root (--data)")
+    return folder
+
+
+MAKERS = {"lite0": _classifier, "elpv": _cells, **{name: _detector(name) for name in DETECTORS}}
