@@ -17,6 +17,7 @@ from onnx import TensorProto, helper, numpy_helper
 from vedette.compress import tflite
 from vedette.compress.foreign import lowering
 from vedette.compress.foreign.integers import int8 as int8_of
+from vedette.runtime.backends.onnx import EXACT
 from vedette.runtime.manifest import Input
 
 EXAMPLES = settings(max_examples=12)
@@ -66,7 +67,7 @@ def both(network, *outputs):
     feeds = [{"image": ((each.astype(np.float32) - 128) / 64).transpose(0, 3, 1, 2)} for each in pictures]
     int8 = int8_of(model, pictures[:3], Input("image", SIDE, SIDE, 128.0, 64.0, 1 / 64, 128))
     options = onnxruntime.SessionOptions()
-    options.add_session_config_entry("session.x64quantprecision", "1")
+    options.add_session_config_entry(*EXACT)
     session = onnxruntime.InferenceSession(int8.SerializeToString(), options)
     exact = onnxruntime.InferenceSession(plain.SerializeToString())
     interpreter = Interpreter(model_content=tflite.write(int8), num_threads=1)

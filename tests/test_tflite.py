@@ -19,6 +19,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from vedette.compress import tflite
 from vedette.compress.tflite.operators import OPERATORS
+from vedette.runtime.backends.onnx import EXACT
 from vedette.runtime.problem import Problem
 
 EXAMPLES = settings(max_examples=40)
@@ -116,7 +117,7 @@ def difference(graph):
     model = onnx.shape_inference.infer_shapes(graph.model())
     picture = graph.picture()
     options = onnxruntime.SessionOptions()
-    options.add_session_config_entry("session.x64quantprecision", "1")  # as the runtime's back end has it
+    options.add_session_config_entry(*EXACT)
     expected = onnxruntime.InferenceSession(model.SerializeToString(), options).run(None, {"image": picture})[0]
     interpreter = Interpreter(model_content=tflite.write(model), num_threads=1)
     interpreter.allocate_tensors()
