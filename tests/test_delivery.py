@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import datetime
-import ipaddress
 import json
 import os
 import time
 
 import msgspec
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+from certificates import issued
 from mosquitto import BINARY, Mosquitto
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
@@ -103,7 +98,8 @@ def test_what_the_broker_will_never_take_is_a_dead_letter(make, tmp_path, eventu
     assert box.outbox.refused() == 2
 
 
-def test_nobody_there_is_no_delivery_where_a_subscriber_is_required(make, eventually):
+def test_nobody_there_is_no_delivery_where_a_subscriber_is_required(make, monkeypatch, eventually):
+    monkeypatch.setattr("vedette.runtime.forwarder.BACKOFF_MOST", 1.0)
     broker = make.broker()
     box = make.box(url(broker), require_subscriber=True)
     box.outbox.put(event(0))
@@ -170,30 +166,6 @@ def test_a_frozen_broker_is_waited_for(make, monkeypatch, eventually):
     eventually(lambda: set(numbers(subscriber)) == set(range(1, 21)), "all of it", seconds=40)
 
 
-def issued(folder, name, by=None):
-    """A key and a certificate for `name`, signed by the pair `by` or by itself: name.key, name.pem."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    now = datetime.datetime.now(datetime.UTC)
-    issuer, signer = (subject, key) if by is None else by
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(issuer)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(hours=1))
-        .not_valid_after(now + datetime.timedelta(hours=1))
-        .add_extension(x509.BasicConstraints(ca=by is None, path_length=None), critical=True)
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
-        .sign(signer, hashes.SHA256())
-    )
-    pem, nobody = serialization.Encoding.PEM, serialization.NoEncryption()
-    (folder / f"{name}.key").write_bytes(key.private_bytes(pem, serialization.PrivateFormat.PKCS8, nobody))
-    (folder / f"{name}.pem").write_bytes(certificate.public_bytes(pem))
-    return subject, key
-
-
 def test_both_sides_may_ask_for_a_certificate(make, tmp_path, eventually):
     authority = issued(tmp_path, "authority")
     for name in ("broker", "client"):
@@ -201,8 +173,7 @@ def test_both_sides_may_ask_for_a_certificate(make, tmp_path, eventually):
     issued(tmp_path, "stranger")
     files = f"cafile {tmp_path}/authority.pem\ncertfile {tmp_path}/broker.pem\nkeyfile {tmp_path}/broker.key\n"
     plain = make.broker()
-    with_tls = Mosquitto(tmp_path / "tls")
-    with_tls.config.write_text(with_tls.config.read_text() + files + "require_certificate true\n")
+    with_tls = Mosquitto(tmp_path / "tls", files + "require_certificate true\n")
     with_tls.start()
     secure = f"mqtts://127.0.0.1:{with_tls.port}"
     ours = {"ca_file": f"{tmp_path}/authority.pem", "cert_file": f"{tmp_path}/client.pem"}

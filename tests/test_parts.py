@@ -13,6 +13,8 @@ import msgspec
 import numpy as np
 import pytest
 import torch
+from certificates import issued
+from mosquitto import BINARY, Mosquitto
 
 from vedette.compress import backbone, detectors, tasks
 from vedette.compress.detectors import DETECTORS
@@ -178,14 +180,28 @@ IDENTITY = Identity("client", (Message("test/availability", b"online", retain=Tr
 
 
 @pytest.fixture
-def urls(broker):
-    broker.start()
-    return {"mqtt": f"mqtt://127.0.0.1:{broker.port}", "stdout": "stdout:"}
+def sink(request, broker, tmp_path):
+    """The sink of a scheme, with something at its other end."""
+    scheme, secure = request.param, None
+    settings = {"url": "stdout:"}
+    if scheme == "mqtt":
+        broker.start()
+        settings = {"url": f"mqtt://127.0.0.1:{broker.port}"}
+    elif scheme == "mqtts":
+        if BINARY is None:
+            pytest.skip("needs mosquitto: apt-get install mosquitto")
+        issued(tmp_path, "broker", issued(tmp_path, "authority"))
+        files = f"cafile {tmp_path}/authority.pem\ncertfile {tmp_path}/broker.pem\nkeyfile {tmp_path}/broker.key\n"
+        secure = Mosquitto(tmp_path / "secure", files)
+        secure.start()
+        settings = {"url": f"mqtts://127.0.0.1:{secure.port}", "ca_file": f"{tmp_path}/authority.pem"}
+    yield sinks.load(Broker(**settings), IDENTITY)
+    if secure is not None:
+        secure.kill()
 
 
-@pytest.mark.parametrize("scheme", SINKS)
-def test_a_sink_acknowledges_every_message_once(urls, scheme, eventually, capsys):
-    sink = sinks.load(Broker(url=urls[scheme]), IDENTITY)
+@pytest.mark.parametrize("sink", SINKS, indirect=True)
+def test_a_sink_acknowledges_every_message_once(sink, eventually, capsys):
     sink.open()
     for number in range(20):
         sink.send(Message("test/evt", json.dumps({"n": number}).encode(), sequence=number))
@@ -197,9 +213,8 @@ def test_a_sink_acknowledges_every_message_once(urls, scheme, eventually, capsys
     sink.close()
 
 
-@pytest.mark.parametrize("scheme", SINKS)
-def test_a_sink_can_be_woken(urls, scheme):
-    sink = sinks.load(Broker(url=urls[scheme]), IDENTITY)
+@pytest.mark.parametrize("sink", SINKS, indirect=True)
+def test_a_sink_can_be_woken(sink):
     sink.open()
     sink.wait(0.5)
     woken = threading.Event()
@@ -242,8 +257,9 @@ def test_mqtt_survives_what_is_no_broker(answer):
         sink.close()
 
 
-def test_mqtt_notices_a_broker_that_dies(urls, broker, eventually):
-    sink = sinks.load(Broker(url=urls["mqtt"]), IDENTITY)
+def test_mqtt_notices_a_broker_that_dies(broker, eventually):
+    broker.start()
+    sink = sinks.load(Broker(url=f"mqtt://127.0.0.1:{broker.port}"), IDENTITY)
     sink.open()
     broker.kill()
 
