@@ -54,7 +54,7 @@ def _cosine(got: dict[int, Array], like: dict[int, Array]) -> float:
 
 
 def timed(rows: dict[str, dict[str, Any]], folder: Path, about: dict[str, Any], held: Array) -> None:
-    """Adds milliseconds and the ratio to the float model, all files in turn."""
+    """Adds milliseconds, and the ratio to the float model, all files in turn."""
     commands = {}
     for file, row in rows.items():
         own = row.get("pixels")

@@ -7,9 +7,9 @@ run here by the same back ends, ONNX Runtime or LiteRT, on one thread:
 - cosine: between its outputs and the float model's, of each held-out image, several outputs counting alike; mean and
   least.
 - top-1: how often the likeliest class is the float model's. AUROC: of the cells, by the score.
-- times as fast: the float model in ONNX Runtime against the file, the model alone on a ready input; every file waits in
-  a process of its own and they run in turn (`turns.py`). Median of the turns' ratios, and between which 80 % of them
-  lie.
+- times as fast: processor time of the float model in ONNX Runtime against that of the file, the model alone on a ready
+  input; every file waits in a process of its own and they run in turn (`turns.py`). Median of the turns' ratios, and
+  between which 80 % of them lie.
 - instructions: counted on emulated Arm cores where `make count-arm64` has left build/arm64; else (~) what the profiles
   predict, for our own networks, float and quantised by us alone: they were fitted to no other graphs.
 - seconds: of processor time, from calibration to the written file, libraries loaded. Bytes: of the file.

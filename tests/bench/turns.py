@@ -30,12 +30,13 @@ def answer(call: Callable[[], object]) -> None:
         call()
     _tell("ready")
     for line in sys.stdin:
-        taken = []
+        taken, used = [], []
         for _ in range(int(line)):
-            start = time.perf_counter()
+            start, begun = time.perf_counter(), time.process_time()
             call()
+            used.append(1e3 * (time.process_time() - begun))
             taken.append(1e3 * (time.perf_counter() - start))
-        _tell(json.dumps({"ms": taken, "peak_bytes": peak_bytes()}))
+        _tell(json.dumps({"ms": taken, "processor_ms": used, "peak_bytes": peak_bytes()}))
 
 
 def _tell(text: str) -> None:
@@ -47,7 +48,7 @@ def take(commands: dict[str, list[str]], environment: dict[str, str]) -> dict[st
     """Starts a process for each model and lets them run in turn.
 
     Returns:
-        of each: `ms`, median milliseconds; `turns`, the median of each turn; `running_bytes`, the most memory
+        of each: `ms`, median milliseconds; `turns`, of processor time, the median of each turn; `running_bytes`
 
     Raises:
         RuntimeError: one of them ended.
@@ -67,7 +68,7 @@ def take(commands: dict[str, list[str]], environment: dict[str, str]) -> dict[st
                 process.stdin.flush()
                 told = json.loads(_read(name, process))
                 taken[name] += told["ms"][1:]
-                found[name]["turns"].append(statistics.median(told["ms"][1:]))
+                found[name]["turns"].append(statistics.median(told["processor_ms"][1:]))
                 found[name] |= {"ms": statistics.median(taken[name]), "running_bytes": told["peak_bytes"]}
     finally:
         for process in processes.values():
