@@ -17,13 +17,12 @@ import logging
 import signal
 import threading
 import time
-from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
 
 import msgspec
 
-from . import backends, config, heads, rules, sinks, sources
+from . import backends, config, heads, identity, rules, sinks, sources
 from .bundle import Bundle
 from .config import Config
 from .event import Event
@@ -35,7 +34,7 @@ from .manifest import UNKNOWN
 from .notify import Notifier
 from .outbox import Outbox
 from .preprocess import Preprocess
-from .problem import BundleProblem, ConfigProblem, MachineProblem, written_in
+from .problem import BundleProblem, ConfigProblem, MachineProblem, Problem, written_in
 from .status import Counts, Report, Teller, memory_mb, temperature
 from .topics import Topics
 
@@ -55,21 +54,22 @@ class Daemon:
         with written_in(settings.camera_file):
             self.source = sources.load(settings.camera, settings.source, settings.base)
             self.backend = self._backend()
-            self.rules = self._rules()
+            self.rules = self._rules(settings)
         self.preprocess = Preprocess(manifest.input)
         topics = Topics.of(settings)
         with written_in(settings.device_file):
-            sink = sinks.load(settings.broker, self._identity(topics))
+            sink = sinks.load(settings.broker, identity.of(settings, manifest, self.backend.version, topics))
         self.outbox = self._outbox()
         self.counts = Counts()
         self.teller = Teller(settings.state / settings.camera, self.report)
         self.forwarder = Forwarder(self.outbox, sink, topics, self.stats)
         self.notifier = Notifier()
         self.stop = threading.Event()
+        self.changed = False
 
     def run(self) -> None:
         """Until the source ends or a signal comes; what is on its way then is sent or kept."""
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, self._on_signal)
         self.forwarder.start()
         self.teller.start()
@@ -78,6 +78,8 @@ class Daemon:
             for frame in self.source.frames(self.stop):
                 self.observe(frame)
                 self.beat()
+                if self.changed:
+                    self.reload()
                 if not self.forwarder.is_alive():
                     break
         finally:
@@ -149,8 +151,31 @@ class Daemon:
         topic = Topics.of(self.settings).stats(self.settings.camera)
         return sinks.Message(topic, msgspec.json.encode(self.report()), retain=True, content_type="application/json")
 
-    def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
-        self.stop.set()
+    def reload(self) -> None:
+        """Takes the rules as the camera's file has them now; what is wrong leaves those that run as they are."""
+        self.changed = False
+        try:
+            settings = config.load(self.settings.device_file.parent, self.settings.camera)
+            with written_in(settings.camera_file):
+                fresh = self._rules(settings)
+        except Problem as problem:
+            log.error("not reloaded, the rules stay as they were: %s; %s", problem.message, problem.hint)
+            return
+        running = list(zip(self.settings.rules, self.rules, strict=True))
+        kept = {rule.name: rule for table, rule in running if table in settings.rules}  # an open event stays open
+        for rule in self.rules:
+            if rule.name not in kept:
+                self.record(*rule.close())
+        self.rules = [kept.get(rule.name, rule) for rule in fresh]
+        same = msgspec.structs.replace(settings, rules=self.settings.rules) == self.settings
+        self.settings = msgspec.structs.replace(self.settings, rules=settings.rules)
+        log.info("reloaded: %d rules%s", len(fresh), "" if same else "; other changes wait for the next start")
+
+    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
+        if number == signal.SIGHUP:
+            self.changed = True
+        else:
+            self.stop.set()
 
     def _outbox(self) -> Outbox:
         settings, limits = self.settings, self.settings.outbox
@@ -179,7 +204,7 @@ class Daemon:
         log.info("%s on %s", self.bundle.manifest.model_id, backend.version)
         return backend
 
-    def _rules(self) -> list[rules.Rule]:
+    def _rules(self, settings: Config) -> list[rules.Rule]:
         manifest = self.bundle.manifest
         context = rules.Context(
             camera=self.settings.camera,
@@ -189,7 +214,7 @@ class Daemon:
             quiet=(*manifest.normal, UNKNOWN),
         )
         loaded: list[rules.Rule] = []
-        for number, table in enumerate(self.settings.rules):
+        for number, table in enumerate(settings.rules):
             where = f"rules[{number}]"
             try:
                 with written_in(where):
@@ -200,31 +225,6 @@ class Daemon:
                 hint = "give it a name of its own"
                 raise ConfigProblem(f"{where}: a second rule named {loaded[-1].name!r}", hint=hint)
         return loaded
-
-    def _identity(self, topics: Topics) -> sinks.Identity:
-        """What others see of this daemon at the broker, beside its events."""
-        camera, manifest = self.settings.camera, self.bundle.manifest
-        info = {
-            "camera": camera,
-            "device": self.settings.device.name,
-            "model": manifest.model_id,
-            "task": manifest.task,
-            "backend": self.backend.version,
-            "runtime": version("vedette"),
-            "schema": "v1",
-        }
-        state = {
-            name: sinks.Message(topics.availability(camera), name.encode(), retain=True)
-            for name in ("online", "offline", "stopped")
-        }
-        about = sinks.Message(topics.info(camera), msgspec.json.encode(info), True, content_type="application/json")
-        return sinks.Identity(
-            client=f"vedette-{self.settings.device.name}-{camera}",
-            online=(state["online"], about),
-            offline=state["offline"],
-            stopped=state["stopped"],
-            commands=topics.replay(),
-        )
 
 
 def run(camera: str, folder: Path) -> None:
