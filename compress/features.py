@@ -46,15 +46,22 @@ def pixels(images: Sequence[NDArray[Any]]) -> Tensor:
 
 def of_int8(model: onnx.ModelProto, names: list[str], tensors: Iterable[NDArray[Any]]) -> Iterator[list[Tensor]]:
     """The same, as real numbers, from the tensors `names` of a quantised model with integer input."""
-    opened = onnx.ModelProto.FromString(model.SerializeToString())
-    graph = opened.graph
+    graph = model.graph
     quantised = {node.input[0]: node.output[0] for node in graph.node if node.op_type == "QuantizeLinear"}
     real = {node.input[0]: node.output[0] for node in graph.node if node.op_type == "DequantizeLinear"}
     wanted = [real[quantised[name]] for name in names]
-    graph.output.extend(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in wanted)
+    opened = revealing(model, wanted, onnx.TensorProto.FLOAT)
     options = onnxruntime.SessionOptions()
     options.add_session_config_entry(*EXACT)
     session = onnxruntime.InferenceSession(opened.SerializeToString(), options, providers=["CPUExecutionProvider"])
     feed = graph.input[0].name
     for tensor in tensors:
         yield [torch.from_numpy(each) for each in session.run(wanted, {feed: tensor})]
+
+
+def revealing(model: onnx.ModelProto, names: Iterable[str], kind: int) -> onnx.ModelProto:
+    """A copy of `model` that has the tensors `names`, of the type `kind`, as outputs, too; it computes what it did."""
+    opened: onnx.ModelProto = onnx.ModelProto.FromString(model.SerializeToString())
+    more = sorted(set(names) - {value.name for value in opened.graph.output})
+    opened.graph.output.extend(onnx.helper.make_tensor_value_info(name, kind, None) for name in more)
+    return opened

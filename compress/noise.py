@@ -28,6 +28,7 @@ from vedette.runtime.backends.onnx import EXACT
 from vedette.runtime.manifest import Manifest
 from vedette.runtime.problem import Problem
 
+from .features import revealing
 from .network import CLIPS, LAYERS
 from .techniques.quantise import fed
 from .techniques.simulation import Simulation
@@ -124,14 +125,12 @@ def _tensors(exact: onnx.ModelProto, known: Container[str]) -> dict[str, str]:
 
 
 def _opened(model: onnx.ModelProto, names: Iterable[str], kind: int) -> onnxruntime.InferenceSession:
-    """`model` with the tensors `names` as outputs, too; it computes what it did."""
-    opened = onnx.ModelProto.FromString(model.SerializeToString())
-    more = sorted(set(names) - {value.name for value in opened.graph.output})
-    opened.graph.output.extend(onnx.helper.make_tensor_value_info(name, kind, None) for name in more)
+    """`model` on one thread, with the tensors `names` as outputs, too."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.add_session_config_entry(*EXACT)
-    return onnxruntime.InferenceSession(opened.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    data = revealing(model, names, kind).SerializeToString()
+    return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
 
 
 @torch.inference_mode()

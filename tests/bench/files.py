@@ -49,14 +49,12 @@ class File:
         import onnxruntime
 
         from vedette.compress import qdq
-        from vedette.devices import this_machine
         from vedette.runtime.backends.onnx import EXACT
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.log_severity_level = 3
-        if not any("vnni" in each for each in this_machine().features):  # elsewhere it only halves the speed
-            options.add_session_config_entry(*EXACT)
+        options.add_session_config_entry(*EXACT)
         session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         (image,) = session.get_inputs()
         if image.type == "tensor(uint8)":  # ours
