@@ -113,6 +113,11 @@ class Config(_Strict, frozen=True):
     threads: int
     rules: tuple[dict[str, Any], ...]
 
+    @property
+    def place(self) -> Path:
+        """The camera's folder for what outlives its process."""
+        return self.state / self.camera
+
 
 def load(folder: Path, camera: str) -> Config:
     """The configuration of one camera.

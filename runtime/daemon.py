@@ -59,9 +59,9 @@ class Daemon:
         topics = Topics.of(settings)
         with written_in(settings.device_file):
             sink = sinks.load(settings.broker, identity.of(settings, manifest, self.backend.version, topics))
-        self.outbox = self._outbox()
+        self.outbox = Outbox.of(settings)
         self.counts = Counts()
-        self.teller = Teller(settings.state / settings.camera, self.report)
+        self.teller = Teller(settings.place, self.report)
         self.forwarder = Forwarder(self.outbox, sink, topics, self.stats)
         self.notifier = Notifier()
         self.stop = threading.Event()
@@ -176,17 +176,6 @@ class Daemon:
             self.changed = True
         else:
             self.stop.set()
-
-    def _outbox(self) -> Outbox:
-        settings, limits = self.settings, self.settings.outbox
-        return Outbox(
-            settings.state / settings.camera / "outbox.db",
-            limits.max_bytes,
-            min_free=limits.min_free,
-            journal=limits.journal,
-            volatile=limits.volatile,
-            camera=settings.camera,
-        )
 
     def _backend(self) -> backends.Backend:
         """The back end that the camera's file names, or the fastest that computes what the workshop computed."""

@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from .event import Notice, cloud_event, notice
+from .event import Notice, cloud_event
 from .outbox import Outbox, Row
 from .sinks import IdentityTaken, Message, Order, Receipt, Sink
 from .topics import Topics
@@ -108,7 +108,7 @@ class Forwarder(threading.Thread):
         """Tells that another client seems to have our name, and waits longer: two that fight for it never end."""
         if failures < _LONG:
             log.error("another client seems to have our name at the broker: has a card been copied?")
-            self._tell("broker", "duplicate_identity", {})
+            self.outbox.tell("broker", "duplicate_identity", {})
         return _LONG
 
     def _forward(self) -> None:
@@ -155,7 +155,7 @@ class Forwarder(threading.Thread):
                 self.outbox.refuse(receipt.sequence, receipt.refused)
                 if receipt.refused not in self.complaints and row is not None and not isinstance(row.event, Notice):
                     self.complaints.add(receipt.refused)
-                    self._tell("broker", "refused", {"sequence": receipt.sequence, "reason": receipt.refused})
+                    self.outbox.tell("broker", "refused", {"sequence": receipt.sequence, "reason": receipt.refused})
         busy = next((each.busy for each in receipts if each.busy), None)
         if busy is not None:
             raise _Busy(f"the broker takes no events now: {busy}")
@@ -177,9 +177,6 @@ class Forwarder(threading.Thread):
             body = msgspec.json.encode(answer)
             message = Message(order.reply_to, body, content_type="application/json", correlation=order.correlation)
             self.sink.send(message)
-
-    def _tell(self, rule: str, kind: str, facts: dict[str, int | str]) -> None:
-        self.outbox.put(notice(self.outbox.camera, rule, kind, facts, self.outbox.clock))
 
     def _pause(self, seconds: float) -> None:
         """Waits, but only HURRY_SECONDS once the daemon is ending: what is left of its time goes into trying."""

@@ -21,11 +21,13 @@ import sqlite3
 import threading
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from . import store
 from .clock import Clock
+from .config import Config
 from .event import ALARM, Event, Notice, notice, stamped
 from .problem import MachineProblem
 
@@ -34,7 +36,8 @@ _EVICT = 64  # events that give way at a time
 _ROOM = 4  # pages that are to be empty afterwards
 _MOST_IN_MEMORY = 8 << 20  # bytes
 _TOMBSTONE = ALARM + 1  # the priority of what stands for others
-_WAITS = "refused IS NULL AND NOT delivered"
+FILE = "outbox.db"
+WAITS, DEAD = "refused IS NULL AND NOT delivered", "refused IS NOT NULL"
 
 
 class Row(msgspec.Struct, frozen=True):
@@ -78,12 +81,17 @@ class Outbox:
         self.bound = 0
         self._keep_bound()
         self.epoch: str = run("SELECT value FROM facts WHERE name = 'epoch'").fetchone()[0]
-        run("UPDATE events SET refused = NULL WHERE refused IS NOT NULL")  # a new start tries again
+        run(f"UPDATE events SET refused = NULL WHERE {DEAD}")  # a new start tries again
         for start in range(0, len(self.store.saved), _EVICT):
             self._put(self.store.saved[start : start + _EVICT])
         if self.store.fault is not None:
-            kind, facts = self.store.fault
-            self.put(notice(camera, "outbox", kind, facts, self.clock))
+            self.tell("outbox", *self.store.fault)
+
+    @classmethod
+    def of(cls, settings: Config) -> Outbox:
+        """That of a camera, with its limits."""
+        limits, path = settings.outbox, settings.place / FILE
+        return cls(path, limits.max_bytes, limits.min_free, limits.journal, limits.volatile, settings.camera)
 
     @property
     def lasting(self) -> bool:
@@ -99,6 +107,10 @@ class Outbox:
         rows = [(msgspec.json.encode(stamped(record, self.clock)), record.priority) for record in records]
         with self.guard:
             return self._put(rows)
+
+    def tell(self, rule: str, kind: str, facts: dict[str, Any]) -> None:
+        """Records a notice of the daemon's own; see event.py."""
+        self.put(notice(self.camera, rule, kind, facts, self.clock))
 
     def _put(self, rows: Sequence[tuple[bytes, int]]) -> int:
         run = self.database.execute
@@ -167,7 +179,7 @@ class Outbox:
         """The oldest events behind `sequence` that still wait, at most `limit`."""
         with self.guard:
             rows = self.database.execute(
-                f"SELECT sequence, body FROM events WHERE sequence > ? AND {_WAITS} ORDER BY sequence LIMIT ?",
+                f"SELECT sequence, body FROM events WHERE sequence > ? AND {WAITS} ORDER BY sequence LIMIT ?",
                 (sequence, limit),
             ).fetchall()
         readable = []
@@ -200,11 +212,11 @@ class Outbox:
 
     def backlog(self) -> int:
         """How many events could still be sent."""
-        return self._count(_WAITS)
+        return self._count(WAITS)
 
     def refused(self) -> int:
         """How many events the broker would not have."""
-        return self._count("refused IS NOT NULL")
+        return self._count(DEAD)
 
     def _count(self, which: str) -> int:
         with self.guard:

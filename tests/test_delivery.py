@@ -244,6 +244,29 @@ def test_a_running_daemon_is_asked_through_the_broker(device, line, vedette, eve
     assert '"from":1' in done.stderr
 
 
+def test_who_asks_for_a_replay_of_a_corrupt_outbox_loses_nothing(device, line, vedette):
+    """What can be read is in the new file, as if the daemon had started; looking alone tells and changes nothing."""
+    device.configure(f"file:{line}?fps=0", "mqtt://127.0.0.1:1")
+    outbox = Outbox(device.outbox, 1 << 20, volatile=True, camera="door")
+    outbox.put(*map(event, range(1500)))
+    outbox.close()
+    with device.outbox.open("r+b") as file:
+        file.seek(device.outbox.stat().st_size // 2 // 4096 * 4096)
+        file.write(b"\xff" * 4096)
+    looked = vedette("outbox", "export", "door", "--config", device.folder)
+    assert looked.returncode == 4
+    assert str(device.outbox) in looked.stderr
+    assert "Traceback" not in looked.stderr
+    assert not list(device.outbox.parent.glob("outbox.corrupt-*"))
+    done = vedette("outbox", "replay", "door", "--config", device.folder)
+    assert done.returncode == 0, done.stderr
+    again = Outbox(device.outbox, 1 << 20, volatile=True)
+    kinds = [row.event.kind for row in again.after(0, 10_000)]
+    assert kinds[-1] == "recovered"
+    assert kinds.count("new") > 1400
+    again.close()
+
+
 def test_without_an_outbox_it_says_where_it_looked(device, line, vedette):
     device.configure(f"file:{line}", "mqtt://127.0.0.1:1")
     done = vedette("outbox", "list", "door", "--config", device.folder)

@@ -11,14 +11,15 @@ from typing import Any
 import click
 import msgspec
 
-from .. import config, store
+from .. import config
 from ..clock import Clock
 from ..event import Event, Notice, cloud_event, rfc3339
+from ..outbox import DEAD, FILE, WAITS, Outbox
 from ..problem import MachineProblem
 from ..topics import Topics
 from . import options
 
-_STATES = {"waiting": "refused IS NULL AND NOT delivered", "dead": "refused IS NOT NULL", "delivered": "delivered"}
+_STATES = {"waiting": WAITS, "dead": DEAD, "delivered": "delivered"}
 
 
 @click.group()
@@ -35,8 +36,7 @@ camera = click.argument("camera")
 @options.as_json
 def list_(camera: str, folder: Path, as_json: bool) -> None:
     """Count what waits, is dead and was delivered, and print what waits."""
-    settings = config.load(folder, camera)
-    with _Reading(_file(settings)) as reading:
+    with _Reading(config.load(folder, camera)) as reading:
         counts = {state: reading.count(state) for state in _STATES}
         rows = list(reading.rows("waiting"))
     if as_json:
@@ -53,8 +53,7 @@ def list_(camera: str, folder: Path, as_json: bool) -> None:
 @options.as_json
 def dead(camera: str, folder: Path, as_json: bool) -> None:
     """Print what the broker would not have, and why; the next start of the daemon tries it again."""
-    settings = config.load(folder, camera)
-    with _Reading(_file(settings)) as reading:
+    with _Reading(config.load(folder, camera)) as reading:
         rows = list(reading.rows("dead"))
     if as_json:
         click.echo(msgspec.json.encode([_described(row) for row in rows]).decode())
@@ -71,18 +70,19 @@ def dead(camera: str, folder: Path, as_json: bool) -> None:
 def replay(camera: str, folder: Path, first: int, last: int | None) -> None:
     """Mark delivered events to be sent again, while the daemon is stopped; as far as the journal goes back."""
     settings = config.load(folder, camera)
-    path, topic = _file(settings), Topics.of(settings).replay()
-    with _Reading(path) as reading:
+    topic = Topics.of(settings).replay()
+    with _Reading(settings) as reading:
         epoch, newest = reading.epoch, reading.newest
     wanted = {"epoch": epoch, "from": first, "to": last or newest}
     try:
-        opened = store.opened(path, volatile=True)
+        opened = Outbox.of(settings)
     except MachineProblem as problem:
         hint = f"the daemon runs: publish {msgspec.json.encode(wanted).decode()} to {topic}, or stop it first"
         raise MachineProblem(problem.message, hint=hint) from None
     try:
-        changed = "UPDATE events SET delivered = 0 WHERE delivered AND sequence BETWEEN ? AND ?"
-        number = opened.database.execute(changed, (first, last or newest)).rowcount
+        if not opened.lasting:
+            raise MachineProblem(f"{opened.path} cannot be written", hint="run it as the daemon's user, or as root")
+        number = opened.replay(first, last or newest)
     finally:
         opened.close()
     click.echo(f"{number} events will be sent again at the next start of the daemon")
@@ -95,7 +95,7 @@ def export(camera: str, folder: Path) -> None:
     """Print all that is in it, delivered or not, as one CloudEvent a line, in order."""
     settings = config.load(folder, camera)
     source, clock = Topics.of(settings).source, Clock()
-    with _Reading(_file(settings)) as reading:
+    with _Reading(settings) as reading:
         for row in reading.rows("waiting", "dead", "delivered"):
             line = cloud_event(_event(row), source, row["sequence"], reading.epoch, clock)
             sys.stdout.write(line.decode() + "\n")
@@ -104,8 +104,8 @@ def export(camera: str, folder: Path) -> None:
 class _Reading:
     """The file, looked at only: the daemon may be at work on it."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, settings: config.Config) -> None:
+        self.path = path = settings.place / FILE
         if not path.is_file():
             hint = "the daemon makes it when it first runs; check the camera's name and [device] state"
             raise MachineProblem(f"no outbox at {path}", hint=hint)
@@ -117,13 +117,14 @@ class _Reading:
             self.epoch: str = self._one("SELECT value FROM facts WHERE name = 'epoch'")
             self.newest: int = self._one("SELECT coalesce(max(sequence), 0) FROM events")
         except sqlite3.DatabaseError as error:
-            self.database.close()
-            hint = "the daemon sets a corrupt file aside when it starts, and saves what can be read"
-            raise MachineProblem(f"{self.path}: {error}", hint=hint) from None
+            self.__exit__(None, error, None)
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         self.database.close()
+        if isinstance(error, sqlite3.DatabaseError):
+            hint = "the daemon sets a corrupt file aside when it starts, and saves what can be read"
+            raise MachineProblem(f"{self.path}: {error}", hint=hint) from None
 
     def _one(self, query: str) -> Any:
         return self.database.execute(query).fetchone()[0]
@@ -135,10 +136,6 @@ class _Reading:
         which = " OR ".join(f"({_STATES[state]})" for state in states)
         query = f"SELECT sequence, body, refused, priority FROM events WHERE {which} ORDER BY sequence"
         return iter(self.database.execute(query))
-
-
-def _file(settings: config.Config) -> Path:
-    return settings.state / settings.camera / "outbox.db"
 
 
 def _event(row: sqlite3.Row) -> Event | Notice:

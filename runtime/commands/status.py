@@ -26,7 +26,7 @@ def status(camera: str | None, folder: Path, as_json: bool) -> None:
     cameras = [camera] if camera else sorted(path.stem for path in (folder / "cameras").glob("*.toml"))
     if not cameras:
         raise ConfigProblem(f"no cameras in {folder / 'cameras'}", hint="write cameras/NAME.toml, or name --config")
-    found = {name: ask(config.load(folder, name).state / name) for name in cameras}
+    found = {name: ask(config.load(folder, name).place) for name in cameras}
     if as_json:
         click.echo(msgspec.json.encode([report or {"camera": name} for name, report in found.items()]).decode())
     else:
