@@ -52,7 +52,10 @@ def list_(camera: str, folder: Path, as_json: bool) -> None:
 @options.config
 @options.as_json
 def dead(camera: str, folder: Path, as_json: bool) -> None:
-    """Print what the broker would not have, and why; the next start of the daemon tries it again."""
+    """Print what the broker would not have, and why.
+
+    The next start of the daemon tries it again.
+    """
     with _Reading(config.load(folder, camera)) as reading:
         rows = list(reading.rows("dead"))
     if as_json:
@@ -68,7 +71,10 @@ def dead(camera: str, folder: Path, as_json: bool) -> None:
 @click.option("--from", "first", type=click.IntRange(min=1), default=1, show_default=True, help="Sequence number.")
 @click.option("--to", "last", type=click.IntRange(min=1), help="Sequence number. [default: the last one]")
 def replay(camera: str, folder: Path, first: int, last: int | None) -> None:
-    """Mark delivered events to be sent again, while the daemon is stopped; as far as the journal goes back."""
+    """Have delivered events sent again.
+
+    While the daemon is stopped, and as far as its journal goes back.
+    """
     settings = config.load(folder, camera)
     topic = Topics.of(settings).replay()
     with _Reading(settings) as reading:
@@ -92,7 +98,10 @@ def replay(camera: str, folder: Path, first: int, last: int | None) -> None:
 @camera
 @options.config
 def export(camera: str, folder: Path) -> None:
-    """Print all that is in it, delivered or not, as one CloudEvent a line, in order."""
+    """Print all that is in it, one CloudEvent a line.
+
+    Delivered or not, in order.
+    """
     settings = config.load(folder, camera)
     source, clock = Topics.of(settings).source, Clock()
     with _Reading(settings) as reading:
