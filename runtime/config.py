@@ -41,6 +41,8 @@ class Device(_Strict, frozen=True):
     line: Name = "line"
     keys: str | None = None
     """Folder of the trusted `.pub` files; None: /etc/vedette/keys and the user's own."""
+    hot: Annotated[float, msgspec.Meta(ge=0, le=150)] = 75.0
+    """Degrees Celsius from which on fewer pictures are looked at; the firmware of a Pi slows it down at 80."""
     state: str | None = None
     """Folder of the outboxes; None: systemd's StateDirectory, or `state` beside vedette.toml."""
 
@@ -78,6 +80,28 @@ class OutboxSettings(_Strict, frozen=True):
     """Seconds that an ending daemon spends on sending what still waits."""
 
 
+_Span = Annotated[float, msgspec.Meta(ge=0, le=86400)]
+
+
+class Health(_Strict, frozen=True):
+    """`[health]` in a camera's file: how many seconds something is wrong before it is told; 0: it is never told.
+
+    Recordings are not watched.
+    """
+
+    stalled: Annotated[float, msgspec.Meta(ge=1, le=86400)] = 5.0
+    """No picture comes. What reads the camera is then taken for stuck, and started anew."""
+    frozen: _Span = 10.0
+    """The same picture comes, bit by bit."""
+    dark: _Span = 10.0
+    bright: _Span = 10.0
+    blurred: _Span = 20.0
+    moved: _Span = 20.0
+    """It shows another place than before."""
+    recovered: Annotated[float, msgspec.Meta(ge=0, le=3600)] = 3.0
+    """How long all must be well again."""
+
+
 class _DeviceFile(_Strict, frozen=True):
     device: Device = Device()
     broker: Broker = Broker()
@@ -87,10 +111,14 @@ class _DeviceFile(_Strict, frozen=True):
 class _CameraFile(_Strict, frozen=True, kw_only=True):
     source: str
     """A URL: `file:parts?fps=5`."""
+    username: str = ""
+    password_file: str = ""
+    """Of a camera in the network."""
     bundle: str
     backend: str = "auto"
     """`onnx`, `tflite`, or `auto`: the one that is faster on this machine."""
     threads: Annotated[int, msgspec.Meta(ge=1, le=64)] = 1
+    health: Health = Health()
     rules: list[dict[str, Any]]
 
 
@@ -108,9 +136,12 @@ class Config(_Strict, frozen=True):
     keys: Path | None
     state: Path
     source: str
+    username: str
+    password_file: str
     bundle: Path
     backend: str
     threads: int
+    health: Health
     rules: tuple[dict[str, Any], ...]
 
     @property
@@ -149,9 +180,12 @@ def load(folder: Path, camera: str) -> Config:
         keys=folder / device_file.device.keys if device_file.device.keys else None,
         state=folder / (device_file.device.state or os.environ.get("STATE_DIRECTORY") or "state"),
         source=camera_file.source,
+        username=camera_file.username,
+        password_file=str(_place(camera_file.password_file, base)) if camera_file.password_file else "",
         bundle=base / camera_file.bundle,
         backend=camera_file.backend,
         threads=camera_file.threads,
+        health=camera_file.health,
         rules=tuple(camera_file.rules),
     )
 
@@ -172,6 +206,21 @@ def read(path: Path, kind: type[_T], docs: str = "docs/config.md") -> _T:
         raise ConfigProblem(f"{path}: {error}", hint=hint) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ConfigProblem(f"{path}: not TOML: {error}", hint="mend the file; it must be TOML in UTF-8") from None
+
+
+def secret(path: str, key: str) -> str | None:
+    """The password in a file; None where `key` names none.
+
+    Raises:
+        ConfigProblem: it cannot be read.
+    """
+    if not path:
+        return None
+    try:
+        return Path(path).read_text().rstrip("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        hint = f"make it a file of UTF-8 that the daemon may read, or mend {key}"
+        raise ConfigProblem(f"{key} {path}: {error}", hint=hint) from None
 
 
 def _place(written: str, folder: Path) -> Path:

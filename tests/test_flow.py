@@ -7,7 +7,8 @@ import signal
 import sqlite3
 import time
 
-from vedette.runtime.forwarder import BACKOFF_MOST, backoff
+from vedette.runtime.backoff import backoff
+from vedette.runtime.forwarder import BACKOFF_MOST
 
 
 def sequences(subscriber):
@@ -113,9 +114,9 @@ def test_an_ending_daemon_keeps_what_it_cannot_send(device, line, eventually):
 
 
 def test_the_wait_between_attempts_is_bounded_for_ever():
-    assert all(0 <= backoff(failures) <= BACKOFF_MOST for failures in (0, 1, 10, 1_000, 1_000_000))
-    assert max(backoff(0) for _ in range(200)) <= 0.5
-    assert max(backoff(1_000_000) for _ in range(200)) > 30
+    assert all(0 <= backoff(failures, BACKOFF_MOST) <= BACKOFF_MOST for failures in (0, 1, 10, 1_000, 1_000_000))
+    assert max(backoff(0, BACKOFF_MOST) for _ in range(200)) <= 0.5
+    assert max(backoff(1_000_000, BACKOFF_MOST) for _ in range(200)) > 30
 
 
 def test_an_ending_daemon_uses_its_time_to_try(device, line, broker, gate, subscriber, eventually):

@@ -50,4 +50,9 @@ def _show(name: str, report: Report | None) -> None:
     click.echo(f"  latency     {latency} ms")
     click.echo(f"  events      {report.events}, {report.backlog} wait, {report.dead} dead")
     click.echo(f"  last        {'none' if last is None else f'{last.sequence}, {last.type}, {last.time}'}")
-    click.echo(f"  machine     {report.memory_mb:.0f} MB, {heat}")
+    if (pictures := report.pictures) is not None:
+        counted = f"{pictures.dropped} dropped, {pictures.late} late, {pictures.restarts} restarts"
+        click.echo(f"  camera      {counted}{f'; {pictures.trouble}' if pictures.trouble else ''}")
+    slow = f", {report.slowness:g} times slower to stay cool" if report.slowness > 1 else ""
+    flags = "unknown" if report.throttled is None else ", ".join(report.throttled) or "none"
+    click.echo(f"  machine     {report.memory_mb:.0f} MB, {heat}, throttling {flags}{slow}")

@@ -18,7 +18,6 @@ import socket
 import ssl
 import struct
 import time
-from pathlib import Path
 from typing import Any
 
 from paho.mqtt import MQTTException
@@ -28,7 +27,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
-from ..config import Broker
+from ..config import Broker, secret
 from ..parts import split_url
 from ..problem import ConfigProblem
 from . import Identity, IdentityTaken, Message, Order, Receipt
@@ -66,7 +65,7 @@ class Mqtt:
 
     def __init__(self, broker: Broker, identity: Identity) -> None:
         self.host, self.port = address(broker.url)
-        self.password = _password(broker.password_file)
+        self.password = secret(broker.password_file, "broker.password_file")
         self.tls = _tls(broker)
         self.broker = broker
         self.identity = identity
@@ -236,13 +235,3 @@ def _tls(broker: Broker) -> ssl.SSLContext | None:
         hint = "broker.ca_file, cert_file and key_file are PEM files that the daemon may read"
         raise ConfigProblem(f"broker: {files}: {error}", hint=hint) from None
     return context
-
-
-def _password(path: str) -> str | None:
-    if not path:
-        return None
-    try:
-        return Path(path).read_text().rstrip("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        hint = "make it a file of UTF-8 that the daemon may read, or mend broker.password_file"
-        raise ConfigProblem(f"broker.password_file {path}: {error}", hint=hint) from None
