@@ -19,6 +19,10 @@ def scene(number, seed=0):
     return cv2.add(room(seed), np.roll(noise(), 7 * number, axis=0), dtype=cv2.CV_8U)
 
 
+def jpeg(pixels):
+    return cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, 90])[1].tobytes()
+
+
 @cache
 def noise():
     return np.random.default_rng(1).normal(0, 3, (240, 320, 3)).round().astype(np.int16)
@@ -41,7 +45,7 @@ _REFUSAL = b'HTTP/1.1 401 no\r\nWWW-Authenticate: Basic realm="camera"\r\nConten
 class Camera:
     """Listens on a port of its own until it is closed.
 
-    `picture` makes what is sent from the number of the picture, `way` is how it is sent:
+    `picture` makes what is sent, pixels or a JPEG, from the number of the picture, `way` is how it is sent:
     good, silent (answers nothing), stalled (sends nothing more), trickle (a byte now and then), garbage (bytes that are
     no picture), reset (hangs up rudely), refused (wants another password), empty (answers, and ends).
     """
@@ -107,7 +111,8 @@ class Camera:
         elif self.way == "empty":
             return False
         else:
-            body = cv2.imencode(".jpg", self.picture(self.sent), [cv2.IMWRITE_JPEG_QUALITY, 90])[1].tobytes()
+            made = self.picture(self.sent)
+            body = made if isinstance(made, bytes) else jpeg(made)
             head = f"--next\r\nContent-Type: image/jpeg\r\nContent-Length: {len(body)}\r\n\r\n"
             connection.sendall(head.encode() + body + b"\r\n")
             self.sent += 1

@@ -6,8 +6,12 @@ import json
 import os
 import signal
 import socket
+import subprocess
+import sys
+import urllib.request
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 
 @pytest.fixture
@@ -44,6 +48,39 @@ def test_it_tells_where_none_runs(running, vedette, eventually):
     assert json.loads(vedette("status", "--config", running.folder, "--json").stdout) == [{"camera": "door"}]
     running.start()
     eventually(lambda: vedette("status", "--config", running.folder).returncode == 0, "the next daemon to answer")
+
+
+def test_prometheus_reads_it(running, vedette):
+    done = vedette("metrics", "--config", running.folder)
+    assert done.returncode == 0, done.stderr
+    (family,) = (each for each in text_string_to_metric_families(done.stdout) if each.name == "vedette_frames")
+    assert family.type == "counter"
+    assert family.samples[0].labels == {"camera": "door"}
+    assert family.samples[0].value > 5
+    values = {name.name: name.samples for name in text_string_to_metric_families(done.stdout)}
+    assert values["vedette_up"][0].value == 1
+    assert {each.labels["quantile"] for each in values["vedette_detector_inference_speed_seconds"]} == {
+        "0.5",
+        "0.95",
+        "0.99",
+    }
+    assert values["vedette_fault"][0].labels["fault"] == "no connection to the broker"
+    assert values["vedette_broker_connected"][0].value == 0
+    running.processes[0].kill()
+    running.processes[0].wait()
+    assert 'vedette_up{camera="door"} 0.0' in vedette("metrics", "--config", running.folder).stdout
+
+
+def test_prometheus_reads_it_over_http(running, eventually):
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "vedette.runtime.cli", "metrics", "--config", str(running.folder)]
+    server = subprocess.Popen([*command, "--listen", f"127.0.0.1:{port}"], stdout=subprocess.PIPE, text=True)
+    assert server.stdout.readline() == f"http://127.0.0.1:{port}/metrics\n"
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+        assert 'vedette_up{camera="door"} 1.0' in answer.read().decode()
+    server.terminate()
+    assert server.wait(10) == 0
 
 
 def test_who_connects_and_says_nothing_holds_up_nobody(running, vedette):

@@ -23,10 +23,7 @@ def status(camera: str | None, folder: Path, as_json: bool) -> None:
 
     Exit code 4: one of them does not run, or does not answer.
     """
-    cameras = [camera] if camera else sorted(path.stem for path in (folder / "cameras").glob("*.toml"))
-    if not cameras:
-        raise ConfigProblem(f"no cameras in {folder / 'cameras'}", hint="write cameras/NAME.toml, or name --config")
-    found = {name: ask(config.load(folder, name).place) for name in cameras}
+    found = asked(folder, camera)
     if as_json:
         click.echo(msgspec.json.encode([report or {"camera": name} for name, report in found.items()]).decode())
     else:
@@ -34,6 +31,18 @@ def status(camera: str | None, folder: Path, as_json: bool) -> None:
             _show(name, report)
     if None in found.values():
         sys.exit(4)
+
+
+def asked(folder: Path, camera: str | None) -> dict[str, Report | None]:
+    """What the daemons of all cameras tell, or that of one; None: it does not run.
+
+    Raises:
+        ConfigProblem: there are no cameras, or the configuration of one is wrong.
+    """
+    cameras = [camera] if camera else sorted(path.stem for path in (folder / "cameras").glob("*.toml"))
+    if not cameras:
+        raise ConfigProblem(f"no cameras in {folder / 'cameras'}", hint="write cameras/NAME.toml, or name --config")
+    return {name: ask(config.load(folder, name).place) for name in cameras}
 
 
 def _show(name: str, report: Report | None) -> None:
