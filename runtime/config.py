@@ -11,7 +11,7 @@ import os
 import re
 import socket
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 
@@ -62,6 +62,8 @@ class Broker(_Strict, frozen=True):
     """Of this client, where the broker asks for a certificate."""
     require_subscriber: bool = False
     """An event counts as delivered only when somebody subscribed to it."""
+    protocol: Literal["5", "3.1.1"] = "5"
+    """Of MQTT. With 3.1.1 a broker cannot say that it refuses an event."""
     keepalive: Annotated[int, msgspec.Meta(ge=5, le=3600)] = 15
     """Seconds; a dead connection is noticed within twice that."""
 

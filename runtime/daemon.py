@@ -25,6 +25,7 @@ from typing import Any
 import msgspec
 
 from . import config, golden, heads, identity, rules, sinks, sources
+from .bulletin import Bulletin
 from .bundle import Bundle
 from .config import Config
 from .event import Event
@@ -68,7 +69,7 @@ class Daemon:
         self.governor = Governor(settings.device.hot, settings.place / "undervoltage", boot)
         self.counts = Counts()
         self.teller = Teller(settings.place, self.report)
-        self.forwarder = Forwarder(self.outbox, sink, topics, self.stats)
+        self.forwarder = Forwarder(self.outbox, sink, topics, Bulletin(self.report, topics, self.outbox.clock))
         self.notifier = Notifier()
         self.stop = threading.Event()
         self.changed = False
@@ -134,7 +135,7 @@ class Daemon:
             return
         first = self.outbox.put(*events) - len(events) + 1
         for sequence, event in enumerate(events, first):
-            self.counts.event(sequence, f"vedette.{event.rule}.{event.kind}", event.taken)
+            self.counts.event(sequence, event)
             log.info("event %d: %s %s, score %.3f", sequence, event.rule, event.kind, event.top_score)
         self.forwarder.sink.wake()
 
@@ -166,6 +167,7 @@ class Daemon:
             dead=dead,
             connected=self.forwarder.connected,
             last_event=counts.last,
+            open=sorted(counts.open.values()),
             faults=[fault for fault, there in faults.items() if there],
             memory_mb=memory_mb(),
             memory_mb_per_hour=counts.growth(),
@@ -174,11 +176,6 @@ class Daemon:
             slowness=self.governor.slowness,
             pictures=self.source.tally,
         )
-
-    def stats(self) -> sinks.Message:
-        """The same for the broker."""
-        topic = Topics.of(self.settings).stats(self.settings.camera)
-        return sinks.Message(topic, msgspec.json.encode(self.report()), retain=True, content_type="application/json")
 
     def reload(self) -> None:
         """Takes the rules as the camera's file has them now; what is wrong leaves those that run as they are."""

@@ -12,11 +12,12 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import msgspec
 
 from .backoff import backoff
+from .bulletin import Bulletin
 from .event import Notice, cloud_event
 from .outbox import Outbox, Row
 from .sinks import IdentityTaken, Message, Order, Receipt, Sink
@@ -31,7 +32,6 @@ LASTING_SECONDS = 10.0
 BRIEF_SECONDS, BRIEF_TIMES = 30.0, 5
 BACKOFF_MOST = 60.0
 HURRY_SECONDS = 0.5
-STATS_SECONDS = 60.0
 _LONG = 7  # failures in a row, for a wait of up to a minute
 CLOUD_EVENTS = "application/cloudevents+json"
 
@@ -51,14 +51,12 @@ class _Busy(ConnectionError):
 class Forwarder(threading.Thread):
     """Empties the outbox into the sink."""
 
-    def __init__(self, outbox: Outbox, sink: Sink, topics: Topics, stats: Callable[[], Message] | None = None) -> None:
+    def __init__(self, outbox: Outbox, sink: Sink, topics: Topics, bulletin: Bulletin | None = None) -> None:
         super().__init__(name="forwarder", daemon=True)
         self.outbox = outbox
         self.sink = sink
         self.topics = topics
-        self.stats = stats
-        """What is told of the daemon every STATS_SECONDS."""
-        self.told = float("-inf")
+        self.bulletin = bulletin
         self.stopping = threading.Event()
         self.until = float("inf")
         self.ticked = time.monotonic()
@@ -109,14 +107,16 @@ class Forwarder(threading.Thread):
         self.cursor = 0
         self.underway.clear()
         self.complaints.clear()
+        if self.bulletin is not None:
+            self.bulletin.anew()
         while True:
             for row in self.outbox.after(self.cursor, WINDOW - len(self.underway)):
                 self.cursor = row.sequence
                 if row.sequence not in self.underway:
                     self._send(row)
-            if self.stats is not None and time.monotonic() - self.told >= STATS_SECONDS:
-                self.told = time.monotonic()
-                self.sink.send(self.stats())
+            if self.bulletin is not None:
+                for message in self.bulletin.due():
+                    self.sink.send(message)
             if self._over():
                 return
 

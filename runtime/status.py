@@ -19,7 +19,7 @@ from statistics import linear_regression
 
 import msgspec
 
-from .event import rfc3339
+from .event import Event, rfc3339
 from .sources import Tally
 
 log = logging.getLogger(__name__)
@@ -56,6 +56,8 @@ class Report(msgspec.Struct, frozen=True):
     dead: int
     connected: bool
     last_event: LastEvent | None
+    open: list[str]
+    """Rules with an event that has begun and has not ended."""
     faults: list[str]
     """What is wrong just now."""
     memory_mb: float
@@ -78,6 +80,7 @@ class Counts:
         self.began = time.monotonic()
         self.frames = self.events = 0
         self.last: LastEvent | None = None
+        self.open: dict[str, str] = {}
         self.ends: deque[float] = deque(maxlen=REMEMBERED)
         self.took: deque[float] = deque(maxlen=REMEMBERED)
         self.memory: deque[tuple[float, float]] = deque(maxlen=_MEMORY_SAMPLES)
@@ -91,9 +94,15 @@ class Counts:
         if not self.memory or now - self.memory[-1][0] >= _MEMORY_SECONDS:
             self.memory.append((now, memory_mb()))
 
-    def event(self, sequence: int, kind: str, taken: float) -> None:
+    def event(self, sequence: int, event: Event) -> None:
         self.events += 1
-        self.last = LastEvent(sequence, kind, rfc3339(taken))
+        self.last = LastEvent(sequence, f"vedette.{event.rule}.{event.kind}", rfc3339(event.taken))
+        now = dict(self.open)  # another thread may be reading the old one
+        if event.kind == "end":
+            now.pop(event.event, None)
+        else:
+            now[event.event] = event.rule
+        self.open = now
 
     def rate(self) -> float | None:
         ends = list(self.ends)

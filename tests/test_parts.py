@@ -184,25 +184,29 @@ IDENTITY = Identity("client", (Message("test/availability", b"online", retain=Tr
 @pytest.fixture
 def sink(request, broker, tmp_path):
     """The sink of a scheme, with something at its other end."""
-    scheme, secure = request.param, None
+    scheme, other = request.param, None
     settings = {"url": "stdout:"}
+    if scheme not in ("mqtt", "stdout") and BINARY is None:
+        pytest.skip("needs mosquitto: apt-get install mosquitto")
     if scheme == "mqtt":
         broker.start()
         settings = {"url": f"mqtt://127.0.0.1:{broker.port}"}
+    elif scheme == "3.1.1":
+        other = Mosquitto(tmp_path / "old")
+        other.start()
+        settings = {"url": f"mqtt://127.0.0.1:{other.port}", "protocol": scheme}
     elif scheme == "mqtts":
-        if BINARY is None:
-            pytest.skip("needs mosquitto: apt-get install mosquitto")
         issued(tmp_path, "broker", issued(tmp_path, "authority"))
         files = f"cafile {tmp_path}/authority.pem\ncertfile {tmp_path}/broker.pem\nkeyfile {tmp_path}/broker.key\n"
-        secure = Mosquitto(tmp_path / "secure", files)
-        secure.start()
-        settings = {"url": f"mqtts://127.0.0.1:{secure.port}", "ca_file": f"{tmp_path}/authority.pem"}
+        other = Mosquitto(tmp_path / "secure", files)
+        other.start()
+        settings = {"url": f"mqtts://127.0.0.1:{other.port}", "ca_file": f"{tmp_path}/authority.pem"}
     yield sinks.load(Broker(**settings), IDENTITY)
-    if secure is not None:
-        secure.kill()
+    if other is not None:
+        other.kill()
 
 
-@pytest.mark.parametrize("sink", SINKS, indirect=True)
+@pytest.mark.parametrize("sink", [*SINKS, "3.1.1"], indirect=True)
 def test_a_sink_acknowledges_every_message_once(sink, eventually, capsys):
     sink.open()
     for number in range(20):

@@ -8,10 +8,18 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 import urllib.request
+from datetime import datetime
 
+import msgspec
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+
+from vedette.runtime.bulletin import Bulletin
+from vedette.runtime.clock import Clock
+from vedette.runtime.status import Report
+from vedette.runtime.topics import Topics
 
 
 @pytest.fixture
@@ -104,6 +112,38 @@ def test_it_is_published_too(device, line, broker, subscriber, eventually):
     eventually(lambda: subscriber.latest("stats"), "the first")
     report = json.loads(subscriber.latest("stats"))
     assert (report["camera"], report["connected"]) == ("door", True)
+
+
+def test_what_holds_now_is_retained(device, line, broker, subscriber, eventually):
+    broker.start()
+    eventually(subscriber.subscribed.is_set, "the subscription")
+    device.configure(f"file:{line}?fps=1&loop=true", f"mqtt://127.0.0.1:{broker.port}")
+    device.start()
+    state = lambda: json.loads(subscriber.latest("state") or "{}")  # noqa: E731
+    eventually(lambda: state().get("open") == ["presence"], "an event that has begun")
+    eventually(lambda: state() == {"open": [], "faults": []}, "its end")
+
+
+class Right(Clock):
+    """A clock that is synchronised."""
+
+    def quality(self):
+        return "synced"
+
+
+def test_the_right_time_is_told(running, vedette):
+    (report,) = json.loads(vedette("status", "door", "--config", running.folder, "--json").stdout)
+    bulletin = Bulletin(lambda: msgspec.convert(report, Report), Topics("test/v1/box", "/box"), Right())
+    state, stats, correlation = bulletin.due()
+    assert [each.topic.split("/")[3] for each in (state, stats, correlation)] == ["state", "stats", "time"]
+    assert all(each.retain for each in (state, stats, correlation))
+    told = json.loads(correlation.payload)
+    assert told["bootid"] == Clock().boot
+    assert told["boottime"] == pytest.approx(time.clock_gettime(time.CLOCK_BOOTTIME), abs=5)
+    assert datetime.fromisoformat(told["time"]).timestamp() == pytest.approx(time.time(), abs=5)
+    assert bulletin.due() == []
+    bulletin.anew()
+    assert len(bulletin.due()) == 3
 
 
 def test_without_cameras_it_says_where_it_looked(tmp_path, vedette):
