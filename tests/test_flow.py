@@ -104,7 +104,7 @@ def test_no_recorded_event_is_lost(device, line, broker, gate, subscriber, event
 
 
 def test_it_speaks_to_its_broker_alone(device, line, tmp_path, broker):
-    """The libraries in it would like to report to their makers: they find no home to keep a name in, and call nobody."""
+    """The libraries in it would like to report to their makers: they keep nothing at home, and call nobody."""
     broker.start()
     device.configure(f"file:{line}?fps=0", f"mqtt://127.0.0.1:{broker.port}", backend="onnx")
     trace, home = tmp_path / "trace", tmp_path / "home"

@@ -34,7 +34,8 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
-from ..config import Broker, secret
+from ..config import Broker
+from ..credentials import at_hand, secret
 from ..parts import split_url
 from ..problem import ConfigProblem
 from . import Identity, IdentityTaken, Message, Order, Receipt
@@ -240,9 +241,9 @@ def _tls(broker: Broker) -> ssl.SSLContext | None:
     if split_url(broker.url, "broker.url").scheme != "mqtts":
         return None
     try:
-        context = ssl.create_default_context(cafile=broker.ca_file or None)
+        context = ssl.create_default_context(cafile=at_hand(broker.ca_file) or None)
         if broker.cert_file:
-            context.load_cert_chain(broker.cert_file, broker.key_file or None)
+            context.load_cert_chain(at_hand(broker.cert_file), at_hand(broker.key_file) or None)
     except OSError as error:  # ssl.SSLError is one
         files = ", ".join(filter(None, (broker.ca_file, broker.cert_file, broker.key_file)))
         hint = "broker.ca_file, cert_file and key_file are PEM files that the daemon may read"
