@@ -1,7 +1,7 @@
 """Passwords and keys, in files.
 
-`credential:NAME` names what systemd's LoadCredential= brought: the unit has it and nobody else, so a person's command reads
-the same configuration and finds it missing only where it would be used.
+`credential:NAME` names what systemd's LoadCredential= brought: the unit has it and nobody else, so a person's command
+reads the same configuration and finds it missing only where it would be used.
 """
 
 from __future__ import annotations

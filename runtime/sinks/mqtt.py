@@ -75,8 +75,7 @@ class Mqtt:
         self.host, self.port = address(broker.url)
         self.password = secret(broker.password_file, "broker.password_file")
         self.tls = _tls(broker)
-        self.broker = broker
-        self.modern = broker.protocol == "5"
+        self.broker, self.modern = broker, broker.protocol == "5"
         if not self.modern:
             log.warning("MQTT 3.1.1: the broker cannot say that it refuses an event, which then counts as delivered")
         self.identity = identity
