@@ -16,6 +16,7 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 
 from .problem import ConfigProblem
+from .tracking.settings import TrackerSettings
 
 _T = TypeVar("_T")
 
@@ -43,6 +44,8 @@ class Device(_Strict, frozen=True):
     """Folder of the trusted `.pub` files; None: /etc/vedette/keys and the user's own."""
     state: str | None = None
     """Folder of the outboxes; None: systemd's StateDirectory, or `state` beside vedette.toml."""
+    timezone: str = ""
+    """Of the hours and days in rules, as `Europe/Berlin`; empty: the machine's."""
 
 
 class Broker(_Strict, frozen=True):
@@ -91,6 +94,7 @@ class _CameraFile(_Strict, frozen=True, kw_only=True):
     backend: str = "auto"
     """`onnx`, `tflite`, or `auto`: the one that is faster on this machine."""
     threads: Annotated[int, msgspec.Meta(ge=1, le=64)] = 1
+    tracker: TrackerSettings = TrackerSettings()
     rules: list[dict[str, Any]]
 
 
@@ -111,6 +115,7 @@ class Config(_Strict, frozen=True):
     bundle: Path
     backend: str
     threads: int
+    tracker: TrackerSettings
     rules: tuple[dict[str, Any], ...]
 
     @property
@@ -152,6 +157,7 @@ def load(folder: Path, camera: str) -> Config:
         bundle=base / camera_file.bundle,
         backend=camera_file.backend,
         threads=camera_file.threads,
+        tracker=camera_file.tracker,
         rules=tuple(camera_file.rules),
     )
 

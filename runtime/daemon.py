@@ -3,7 +3,7 @@
     for frame in source              a camera, or a recording
         tensor  = preprocess(frame)  straight to integers
         outputs = backend(tensor)    the int8 model
-        seen    = head(outputs)      what is in the frame
+        seen    = head(outputs)      what is in the frame, and what of it was there before
         events  = rule(frame, seen)  what has changed
         outbox.put(event)            durable before it is sent
 
@@ -37,6 +37,7 @@ from .preprocess import Preprocess
 from .problem import BundleProblem, ConfigProblem, MachineProblem, Problem, written_in
 from .status import Counts, Report, Teller, memory_mb, temperature
 from .topics import Topics
+from .tracking.tracker import Tracker
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +57,7 @@ class Daemon:
             self.backend = self._backend()
             self.rules = self._rules(settings)
         self.preprocess = Preprocess(manifest.input)
+        self.tracker = Tracker(settings.tracker, manifest.present)
         topics = Topics.of(settings)
         with written_in(settings.device_file):
             sink = sinks.load(settings.broker, identity.of(settings, manifest, self.backend.version, topics))
@@ -101,6 +103,8 @@ class Daemon:
         """One frame, from pixels to the outbox."""
         began = time.monotonic()
         seen = self.head(self.backend.run(self.preprocess(frame.pixels)))
+        if any(rule.follows for rule in self.rules):
+            seen = self.tracker.follow(frame, seen)
         for rule in self.rules:
             self.record(*rule.observe(frame, seen))
         self.counts.frame(began)
@@ -201,6 +205,8 @@ class Daemon:
             threshold=manifest.present,
             labels=manifest.labels,
             quiet=(*manifest.normal, UNKNOWN),
+            timezone=settings.device.timezone,
+            keep=self.settings.tracker.keep,
         )
         loaded: list[rules.Rule] = []
         for number, table in enumerate(settings.rules):

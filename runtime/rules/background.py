@@ -1,0 +1,120 @@
+"""What the picture looks like where nothing happens, and which parts of it have changed and stand still.
+
+Two averages of a small grey picture, one quick and one slow (two-rate background, Porikli 2007):
+
+    unlike the slow one, like the quick one     has changed and stands still: its seconds count
+    unlike both                                 something passes: the seconds stay as they are
+    like the slow one                           nothing has changed: they run down
+
+The slow average learns only where the picture is like it, so that a bag does not fade into it while it is watched,
+until the bag has stood for `absorb` seconds and belongs to the place. A change of light that the whole picture shares
+is taken out by its median; where after that more than half of the picture has changed, a lamp or the camera has, and
+it learns anew. It learns for the first seconds after a start, too: who stood there then and leaves is later something
+removed.
+
+It is imprecise for what is about as grey as the place that it stands on, for shadows and pools of light that settle,
+and for anything narrower than a few of its pixels.
+"""
+
+from __future__ import annotations
+
+from math import exp
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ..frame import Frame
+
+Grey = NDArray[np.float32]
+Mask = NDArray[np.bool_]
+
+WIDTH = 160  # pixels of the small picture
+_QUICK, _SLOW = 0.5, 60.0  # seconds in which the averages take up 63 % of a change
+_LEARNING, _SETTLING = 2.0, 5.0  # seconds: the same while it learns, and how long it does
+_PASSING = 10.0  # grey levels from the quick average
+_FADE = 4.0  # seconds run down so much faster than they count
+_SPARE = 0.25  # seconds that are counted beyond the asked: what flickers for a moment stays
+
+
+class Background:
+    """See above."""
+
+    def __init__(self, seconds: float, absorb: float, contrast: float) -> None:
+        """Nothing is learnt yet.
+
+        Args:
+            seconds: after which what stands still is told
+            absorb: seconds after which it belongs to the place
+            contrast: grey levels, 0…255, that are a change
+        """
+        self.seconds, self.absorb, self.contrast = seconds, absorb, contrast
+        self.last: float | None = None
+        self.quick: Grey
+        """As it is now, but for what passes."""
+        self.slow: Grey
+        """As it was before."""
+        self.still: Grey
+        """Seconds for which each pixel has stood changed."""
+        self.stood: Grey
+        """The same, with no end."""
+
+    def show(self, frame: Frame) -> Mask:
+        """Which pixels of the small picture have changed and stood still for long enough."""
+        grey = small(frame.pixels)
+        if self.last is None or frame.taken < self.last or grey.shape != self.slow.shape:
+            self._start(grey, frame.taken)
+        seconds, self.last = frame.taken - (self.last or 0.0), frame.taken
+        self.quick += _share(seconds, _QUICK) * (grey - self.quick)
+        if frame.taken - self.began < _SETTLING:
+            self.slow += _share(seconds, _LEARNING) * (grey - self.slow)
+            return self.still > self.seconds
+        off = grey - self.slow
+        off -= np.median(off)
+        changed = np.abs(off) > self.contrast
+        if changed.mean() > 0.5:
+            self._start(grey, frame.taken)
+            return self.still > self.seconds
+        standing = changed & (np.abs(grey - self.quick) <= _PASSING)
+        self.slow += _share(seconds, _SLOW) * (grey - self.slow) * ~changed
+        self.still += seconds * standing - _FADE * seconds * ~changed
+        np.clip(self.still, 0, self.seconds + _SPARE * _FADE, out=self.still)
+        self.stood = (self.stood + seconds * standing) * (self.still > 0)
+        old = self.stood >= self.absorb
+        self.slow[old], self.still[old], self.stood[old] = self.quick[old], 0, 0
+        return self.still >= self.seconds
+
+    def forget(self) -> None:
+        """All seconds count anew; what it has learnt stays."""
+        if self.last is not None:
+            self.still[:], self.stood[:] = 0, 0
+
+    def edges(self, blob: Mask) -> float:
+        """Whether the outline of the pixels `blob` is an edge now (1) or was one before (0); 0.5: as much as it was."""
+        shape = blob.astype(np.uint8)
+        band = (cv2.dilate(shape, np.ones((5, 5))) - cv2.erode(shape, np.ones((3, 3)))).astype(bool)
+        now, before = (float(_slope(grey)[band].mean()) for grey in (self.quick, self.slow))
+        return now / max(now + before, 1e-6)
+
+    def _start(self, grey: Grey, taken: float) -> None:
+        self.quick, self.slow = grey.copy(), grey.copy()
+        self.still, self.stood = np.zeros_like(grey), np.zeros_like(grey)
+        self.began = self.last = taken
+
+
+def small(pixels: NDArray[Any]) -> Grey:
+    """The picture in grey levels, WIDTH pixels wide, a little blurred against noise."""
+    height, width = pixels.shape[:2]
+    size = (WIDTH, max(round(WIDTH * height / width), 1))
+    grey = cv2.cvtColor(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), cv2.COLOR_BGR2GRAY)
+    return np.asarray(cv2.GaussianBlur(grey, (3, 3), 0), np.float32)
+
+
+def _share(seconds: float, lag: float) -> float:
+    """Of a change that an average takes up in so long."""
+    return 1 - exp(-seconds / lag)
+
+
+def _slope(grey: Grey) -> Grey:
+    return np.hypot(cv2.Sobel(grey, cv2.CV_32F, 1, 0), cv2.Sobel(grey, cv2.CV_32F, 0, 1))
