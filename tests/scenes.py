@@ -1,7 +1,7 @@
 """Scripted scenes: things that walk on known paths before a camera, as boxes with the truth beside them, or drawn.
 
-A walker is where its path says at any time, so the same scene can be filmed at any rate. Its box is its feet's
-place with its size; one whose box is mostly behind a nearer walker's, or behind a screen, is not detected, as with a real
+A walker is where its path says at any time, so the same scene can be filmed at any rate. Its box is its feet's place
+with its size; one whose box is mostly behind a nearer walker's, or behind a screen, is not detected, as with a real
 detector. Boxes tremble by a fraction of the walker's size.
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from dataclasses import dataclass, field
 
+import msgspec
 import numpy as np
 
 from vedette.runtime import rules
@@ -19,6 +20,8 @@ from vedette.runtime.rules import Context
 from vedette.runtime.tracking.settings import TrackerSettings
 from vedette.runtime.tracking.tracker import Tracker
 
+FILMS = [(5, 0.0), (10, 0.0), (30, 0.0), (5, 0.2), (10, 0.2), (30, 0.2)]
+"""Frames a second, and the fraction of them that is dropped at random."""
 START = 1_700_000_000.0  # Tuesday, 2023-11-14 22:13:20 UTC
 PIXELS = np.zeros((90, 160, 3), np.uint8)
 LABELS = ("person", "car", "good", "unknown")
@@ -119,6 +122,20 @@ class Played:
 
     def times(self, kind, moment="taken"):
         return [round(getattr(event, moment) - START, 3) for event in self.events if event.kind == kind]
+
+
+def plain(events):
+    """What of them a second run must repeat: all but the ids, of which only the order is asked."""
+    order = {}
+    for event in events:
+        order.setdefault(event.event, len(order))
+    return [msgspec.structs.replace(event, id="", event=str(order[event.event])) for event in events]
+
+
+def within(times, expected, fps):
+    """Whether each moment is met, up to a few frames later: the tracker confirms, and frames are dropped."""
+    late = [time - wanted for time, wanted in zip(times, expected, strict=True)]
+    return all(-1e-3 <= each <= 4 / fps for each in late)
 
 
 def _text(event, name):

@@ -2,9 +2,9 @@
 
 Two averages of a small grey picture, one quick and one slow (two-rate background, Porikli 2007):
 
-    unlike the slow one, like the quick one     has changed and stands still: its seconds count
-    unlike both                                 something passes: the seconds stay as they are
-    like the slow one                           nothing has changed: they run down
+    like the quick one, unlike the slow one     has changed and stands still: its seconds count
+    like both                                   nothing has changed: they run down
+    unlike the quick one                        something passes: they stay as they are
 
 The slow average learns only where the picture is like it, so that a bag does not fade into it while it is watched,
 until the bag has stood for `absorb` seconds and belongs to the place. A change of light that the whole picture shares
@@ -76,9 +76,10 @@ class Background:
         if changed.mean() > 0.5:
             self._start(grey, frame.taken)
             return self.still > self.seconds
-        standing = changed & (np.abs(grey - self.quick) <= _PASSING)
-        self.slow += _share(seconds, _SLOW) * (grey - self.slow) * ~changed
-        self.still += seconds * standing - _FADE * seconds * ~changed
+        steady = np.abs(grey - self.quick) <= _PASSING
+        standing, same = steady & changed, steady & ~changed
+        self.slow += _share(seconds, _SLOW) * (grey - self.slow) * same
+        self.still += seconds * standing - _FADE * seconds * same
         np.clip(self.still, 0, self.seconds + _SPARE * _FADE, out=self.still)
         self.stood = (self.stood + seconds * standing) * (self.still > 0)
         old = self.stood >= self.absorb

@@ -56,6 +56,13 @@ class Speed(Watch):
         Region(settings.points, "points")
         on_one_line(settings.points, "points")
         on_one_line(settings.metres, "metres")
+        turned = {
+            side(*seen) * side(*measured) > 0
+            for seen, measured in zip(combinations(settings.points, 3), combinations(settings.metres, 3), strict=True)
+        }
+        if len(turned) > 1:
+            hint = "give the same four places in the same order in both"
+            raise ConfigProblem("metres: they are not in the order of points", hint=hint)
         if settings.polygon is None and not settings.zones:
             area = Area(settings.called, settings.points, {})
         else:

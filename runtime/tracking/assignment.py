@@ -15,9 +15,19 @@ from numpy.typing import NDArray
 Boxes = NDArray[np.float64]
 
 
-def overlap(first: Boxes, second: Boxes, buffer: float = 0.0) -> Boxes:
-    """Intersection over union of each pair: N x 4 and M x 4 (left, top, right, bottom) -> N x M, 0…1."""
-    one, other = _grown(first, buffer)[:, None], _grown(second, buffer)[None]
+def overlap(first: Boxes, second: Boxes, buffer: Boxes | float = 0.0) -> Boxes:
+    """Intersection over union of each pair, 0…1.
+
+    Args:
+        first: N x 4: left, top, right, bottom
+        second: M x 4
+        buffer: of its size by which each box of a pair is grown at every side; N, or the same for all
+
+    Returns:
+        N x M
+    """
+    buffer = np.broadcast_to(buffer, len(first))[:, None, None]
+    one, other = _grown(first[:, None], buffer), _grown(second[None], buffer)
     sides = np.minimum(one[..., 2:], other[..., 2:]) - np.maximum(one[..., :2], other[..., :2])
     shared = np.prod(np.maximum(sides, 0), axis=-1)
     both = np.prod(one[..., 2:] - one[..., :2], axis=-1) + np.prod(other[..., 2:] - other[..., :2], axis=-1)
@@ -32,6 +42,6 @@ def pairs(scores: Boxes, least: float) -> list[tuple[int, int]]:
     return [(row, int(column)) for row, column in enumerate(columns) if column >= 0]
 
 
-def _grown(boxes: Boxes, buffer: float) -> Boxes:
-    margin = (boxes[:, 2:] - boxes[:, :2]) * buffer
-    return np.concatenate([boxes[:, :2] - margin, boxes[:, 2:] + margin], axis=1)
+def _grown(boxes: Boxes, buffer: Boxes) -> Boxes:
+    margin = (boxes[..., 2:] - boxes[..., :2]) * buffer
+    return np.concatenate([boxes[..., :2] - margin, boxes[..., 2:] + margin], axis=-1)

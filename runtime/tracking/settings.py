@@ -19,7 +19,8 @@ class TrackerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     iou: Annotated[float, msgspec.Meta(gt=0, lt=1)] = 0.2
     """Least overlap, as intersection over union, of a detection with where its track should be."""
     buffer: _Fraction = 0.3
-    """Of its size: by so much each box is grown at every side before overlap is measured."""
+    """Of its size: by so much each box is grown at every side before overlap is measured, where a track was last seen
+    0.2 s ago or longer; by less where it is more recent."""
     keep: Annotated[float, msgspec.Meta(gt=0, le=60)] = 2.0
     """Seconds for which a track that nobody sees is waited for."""
     confirm: Annotated[int, msgspec.Meta(ge=1, le=100)] = 2

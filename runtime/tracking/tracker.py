@@ -2,7 +2,8 @@
 
     detections above high_score     join tracks that are followed or lost, most overlap first
     those between low and high      join followed tracks that found none: somebody half hidden is seen less surely
-    high ones that are left         begin a track, told of once it was seen `confirm` times in a row
+    high ones that are left         join tracks that are still where they were last seen: who stopped or turned round
+    the rest of the high ones       begin a track, told of once it was seen `confirm` times in a row
     tracks that found none          are lost; they move on as they did, and are given up after `keep` seconds
 
 Nothing is taken away: a detection without a track passes as it is. Time goes by `frame.taken`, so a recording gives the
@@ -15,7 +16,7 @@ that has moved out of the picture is given up at once.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 import numpy as np
@@ -26,6 +27,8 @@ from .assignment import Boxes, overlap, pairs
 from .kalman import Motion
 from .settings import TrackerSettings
 
+_FULL = 0.2  # seconds after which boxes are grown by all of `buffer`; by less before: at 30 a second nobody jumps
+
 
 class _Track:
     def __init__(self, label: str, box: Boxes, taken: float) -> None:
@@ -35,12 +38,14 @@ class _Track:
         self.hits = 1
         self.misses = 0
         self.seen = taken
+        self.box = box
+        """Where it was last seen."""
 
     def found(self, box: Boxes, taken: float) -> None:
         self.motion.update(box)
         self.hits += 1
         self.misses = 0
-        self.seen = taken
+        self.seen, self.box = taken, box
 
 
 class Tracker:
@@ -52,7 +57,7 @@ class Tracker:
         self.high = threshold if settings.high_score is None else settings.high_score
         self.low = self.high / 2 if settings.low_score is None else settings.low_score
         self.tracks: list[_Track] = []
-        self.last: float | None = None
+        self.last = float("-inf")
         self.numbers = 0
 
     def follow(self, frame: Frame, seen: tuple[Prediction, ...]) -> tuple[Prediction, ...]:
@@ -63,11 +68,16 @@ class Tracker:
         known = [track for track in self.tracks if track.number]
         followed = [track for track in known if not track.misses]
         fresh = [track for track in self.tracks if not track.number]
-        for tracks, indices in ((known, sure), (followed, unsure), (fresh, sure)):
-            self._join(tracks, indices, seen, boxes, owners)
+        for tracks, indices, place in (
+            (known, sure, _expected),
+            (followed, unsure, _expected),
+            (known, sure, _last_seen),
+            (fresh, sure, _expected),
+        ):
+            self._join(frame, tracks, indices, seen, boxes, owners, place)
         for index, track in owners.items():
             track.found(boxes[index], frame.taken)
-        self._let_go(frame, set(owners.values()))
+        self._let_go(set(owners.values()))
         for index in sure:
             if index not in owners:
                 owners[index] = _Track(seen[index].label, boxes[index], frame.taken)
@@ -79,11 +89,14 @@ class Tracker:
         return tuple(_marked(each, owners.get(index)) for index, each in enumerate(seen))
 
     def _move(self, frame: Frame) -> None:
-        """All tracks to where they should be by now. A frame that is not later than the last moves nothing."""
-        seconds = 0.0 if self.last is None else max(frame.taken - self.last, 0.0)
-        self.last = frame.taken
+        """All tracks to where they should be by now. Who was missed for too long, or has left, is given up."""
+        if frame.taken < self.last:
+            self.tracks.clear()
+        seconds, self.last = frame.taken - self.last, frame.taken
         for track in self.tracks:
             track.motion.predict(seconds)
+        keep = self.settings.keep
+        self.tracks = [each for each in self.tracks if frame.taken - each.seen <= keep and _inside(each, frame)]
 
     def _sorted(self, frame: Frame, seen: Sequence[Prediction]) -> tuple[Boxes, list[int], list[int]]:
         """Every box in heights of the picture; which detections are sure; which are less so."""
@@ -94,34 +107,40 @@ class Tracker:
 
     def _join(
         self,
+        frame: Frame,
         tracks: list[_Track],
         indices: list[int],
         seen: Sequence[Prediction],
         boxes: Boxes,
         owners: dict[int, _Track],
+        place: Callable[[_Track], Boxes],
     ) -> None:
         """Notes in `owners` which of the detections `indices` is which of the `tracks`, where neither is taken."""
         tracks = [track for track in tracks if track not in owners.values()]
         indices = [index for index in indices if index not in owners]
         if not tracks or not indices:
             return
-        scores = overlap(np.array([track.motion.box for track in tracks]), boxes[indices], self.settings.buffer)
+        waited = np.array([frame.taken - track.seen for track in tracks])
+        buffer = self.settings.buffer * np.minimum(waited / _FULL, 1.0)
+        scores = overlap(np.array([place(track) for track in tracks]), boxes[indices], buffer)
         for row, track in enumerate(tracks):
             scores[row, [seen[index].label != track.label for index in indices]] = 0.0
         for row, column in pairs(scores, self.settings.iou):
             owners[indices[column]] = tracks[row]
 
-    def _let_go(self, frame: Frame, found: set[_Track]) -> None:
-        """Counts who was missed in this frame; forgets what is new or was missed for too long, or has left."""
-        kept = []
+    def _let_go(self, found: set[_Track]) -> None:
+        """Counts who was missed in this frame; forgets what is new and was missed."""
         for track in self.tracks:
-            if track in found:
-                kept.append(track)
-                continue
-            track.misses += 1
-            if track.number and frame.taken - track.seen <= self.settings.keep and _inside(track, frame):
-                kept.append(track)
-        self.tracks = kept
+            track.misses += track not in found
+        self.tracks = [track for track in self.tracks if track.number or not track.misses]
+
+
+def _expected(track: _Track) -> Boxes:
+    return track.motion.box
+
+
+def _last_seen(track: _Track) -> Boxes:
+    return track.box
 
 
 def _edges(seen: Prediction) -> Iterable[float]:
