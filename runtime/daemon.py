@@ -205,7 +205,8 @@ class Daemon:
             threshold=manifest.present,
             labels=manifest.labels,
             quiet=(*manifest.normal, UNKNOWN),
-            timezone=settings.device.timezone,
+            boxes=manifest.task != "classify",
+            timezone=self.settings.device.timezone,
             keep=self.settings.tracker.keep,
         )
         loaded: list[rules.Rule] = []

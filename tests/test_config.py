@@ -153,7 +153,7 @@ def test_an_unknown_rule_or_backend_exits_2(ready, line, vedette):
 def test_a_part_is_named_by_a_string(ready, vedette):
     path = ready.folder / "cameras" / "door.toml"
     path.write_text(path.read_text().replace('"presence"', '["presence"]'))
-    fails(ready, vedette, 2, "rules[0]", "known are presence")
+    fails(ready, vedette, 2, "rules[0]", "known are crossing, crowd")
 
 
 @pytest.mark.parametrize("content", [None, b"\xff\xfe"])

@@ -155,6 +155,7 @@ FOUR = {"points": SQUARE, "metres": [[0, 0], [5, 0], [5, 5], [0, 5]], "limit": 3
         ({"use": "zone", "polygon": SQUARE, "zones": {"a": SQUARE}}, "polygon and zones are both set", "keep zones"),
         ({"use": "zone", "polygon": SQUARE, "labels": ["dog"]}, "labels: unknown 'dog'", "person, car"),
         ({"use": "left_object", "ignore": ["dog"]}, "ignore: unknown 'dog'", "person, car"),
+        ({"use": "left_object", "seconds": 700.0}, "absorb: after 600 s", "longer than seconds"),
         ({"use": "zone", "polygon": SQUARE, "days": ["monday"]}, "days: unknown 'monday'", "mon, tue"),
         ({"use": "zone", "polygon": SQUARE, "days": []}, "days: none", "leave days out"),
         ({"use": "zone", "polygon": SQUARE, "hours": "8-17"}, "hours: '8-17' is no span", "22:00-06:00"),
@@ -213,3 +214,25 @@ def test_wrong_types_name_their_key(table, said):
 def test_an_unknown_time_zone_is_told():
     with pytest.raises(ConfigProblem, match="timezone: unknown 'Mars'"):
         rules.load({"use": "crowd", "count": 1}, msgspec.structs.replace(CONTEXT, timezone="Mars"))
+
+
+@pytest.mark.parametrize("table", [{"use": "zone", "polygon": SQUARE}, {"use": "crowd", "count": 2}])
+def test_a_rule_about_places_asks_for_boxes(table):
+    with pytest.raises(ConfigProblem, match="does not say where") as caught:
+        rules.load(table, msgspec.structs.replace(CONTEXT, boxes=False))
+    assert "presence" in caught.value.hint
+
+
+def test_time_that_goes_back_ends_what_is_open_and_all_begins_anew():
+    walker = Walker(((0.0, 0.3, 0.7), (10.0, 0.3, 0.7)))
+    for table in ({"use": "zone", "polygon": SQUARE, "update": 0}, {"use": "crowd", "count": 1, "update": 0}):
+        rule = rules.load(table, CONTEXT)
+        events = []
+        for start in (1000.0, 0.0):
+            for frame, seen, _ in Scene((walker,), 5.0).film(10):
+                tracked = tuple(msgspec.structs.replace(each, track=1) for each in seen)
+                early = msgspec.structs.replace(frame, taken=start + frame.number / 10)
+                events += rule.observe(early, tracked)
+        events += rule.close()
+        assert [event.kind for event in events] == ["new", "end"] * (len(events) // 2)
+        assert events[-1].taken == 5.0

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import motmetrics
+import msgspec
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scenes import FILMS, Scene, Walker
 
 from vedette.runtime.frame import Frame
@@ -14,11 +17,11 @@ from vedette.runtime.tracking.settings import TrackerSettings
 from vedette.runtime.tracking.tracker import Tracker
 
 
-def followed(scene, fps, dropped=0.0, seed=0, **settings):
+def followed(scene, fps, dropped=0.0, seed=0, **tracker):
     """(frame, tracked predictions, truth) of each frame."""
-    tracker = Tracker(TrackerSettings(**settings), 0.5)
+    follower = Tracker(TrackerSettings(**tracker), 0.5)
     for frame, seen, truth in scene.film(fps, dropped, seed):
-        yield frame, tracker.follow(frame, seen), truth
+        yield frame, follower.follow(frame, seen), truth
 
 
 def edges(box):
@@ -161,3 +164,27 @@ def test_time_that_goes_back_begins_anew():
     assert shown(tracker, 0, person, taken=100.0) == 1
     assert shown(tracker, 1, person, taken=50.0) == 2
     assert shown(tracker, 2, person, taken=50.1) == 2
+
+
+UNIT = st.floats(0, 1)
+SEEN = st.builds(
+    Prediction,
+    st.sampled_from(["person", "car"]),
+    UNIT,
+    st.one_of(st.none(), st.builds(Box, UNIT, UNIT, UNIT, UNIT)),  # some of them inside out
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(st.tuples(st.floats(0, 3), st.lists(SEEN, max_size=6)), max_size=12))
+def test_whatever_is_seen_passes_and_a_number_is_one_thing(frames):
+    """Nothing is lost or reordered; no two things of a frame share a number, and none changes its label."""
+    tracker, labels, taken = Tracker(TrackerSettings(confirm=1), 0.5), {}, 0.0
+    for number, (pause, seen) in enumerate(frames):
+        taken += pause
+        frame = Frame("door", number, taken, np.zeros((90, 160, 3), np.uint8))
+        followed = tracker.follow(frame, tuple(seen))
+        assert [msgspec.structs.replace(each, track=None) for each in followed] == seen
+        tracks = [each.track for each in followed if each.track is not None]
+        assert len(set(tracks)) == len(tracks)
+        assert all(labels.setdefault(each.track, each.label) == each.label for each in followed if each.track)

@@ -37,6 +37,8 @@ class Context(msgspec.Struct, frozen=True):
     """What the bundle's predictions may be called."""
     quiet: tuple[str, ...] = ()
     """Those of them that are no reason for an event unless a rule names them."""
+    boxes: bool = True
+    """Whether its predictions may say where in the picture they are."""
     timezone: str = ""
     """Of hours and days, as `Europe/Berlin`; empty: the machine's."""
     keep: float = 2.0

@@ -23,12 +23,13 @@ from ..frame import Frame
 from ..problem import ConfigProblem
 from . import Context
 from .episode import Episode
+from .post import PostSettings
 from .region import WHOLE, Area, Point, Polygon, inside_picture, side
 from .thing import Thing
-from .watch import Watch, WatchSettings
+from .watch import Watch
 
 
-class CrossingSettings(WatchSettings, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class CrossingSettings(PostSettings, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One `[[rules]]` table with `use = "crossing"`."""
 
     line: Polygon
@@ -73,7 +74,7 @@ class Crossing(Watch):
             if passage.net == 0 or distance(point, self.settings.line) <= self.settings.margin:
                 passage.beyond = None
                 continue
-            passage.beyond = passage.beyond or Episode(self.settings.inertia, self.episodes.teller)
+            passage.beyond = passage.beyond or Episode(self.settings.inertia, self.episodes.sender)
             state = State(direction="right" if passage.net > 0 else "left")
             passage.beyond.yes(frame, state, (thing.seen,), thing.top_score)
             if passage.beyond.so.show(True, frame.taken):

@@ -14,11 +14,9 @@ from ..event import Event, State
 from ..frame import Frame
 from ..prediction import Prediction
 from . import Context
-from .episode import Episodes, Teller
 from .labels import wanted
-from .region import Area, foot
-from .schedule import Schedule
-from .watch import AreaSettings
+from .post import AreaSettings, Post
+from .region import foot
 
 
 class CrowdSettings(AreaSettings, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -28,22 +26,18 @@ class CrowdSettings(AreaSettings, frozen=True, forbid_unknown_fields=True, kw_on
     """So many are a crowd."""
 
 
-class Crowd:
+class Crowd(Post):
     """The rule; see above."""
 
     Settings = CrowdSettings
     follows = False
 
     def __init__(self, settings: CrowdSettings, context: Context) -> None:
-        self.name = settings.called
-        self.area = Area(self.name, settings.polygon, settings.zones)
-        self.schedule = Schedule(settings.hours, settings.days, context.timezone)
+        super().__init__(settings, context)
         self.labels = wanted(settings.labels, context)
         self.least = context.threshold if settings.min_score is None else settings.min_score
         self.count = settings.count
         self.present: dict[str, int] = {}
-        teller = Teller(self.name, context.model, settings.priority, settings.update, lambda: dict(self.present))
-        self.episodes = Episodes(teller, settings.inertia)
 
     def observe(self, frame: Frame, seen: tuple[Prediction, ...]) -> list[Event]:
         if not self.schedule.covers(frame.taken):
@@ -62,3 +56,6 @@ class Crowd:
 
     def close(self) -> list[Event]:
         return self.episodes.close()
+
+    def counts(self) -> dict[str, int]:
+        return dict(self.present)

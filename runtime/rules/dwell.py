@@ -13,8 +13,9 @@ import msgspec
 from ..event import State
 from ..frame import Frame
 from . import Context
+from .post import AreaSettings
 from .thing import Thing
-from .watch import AreaSettings, Watch, place
+from .watch import Watch, place
 
 
 class DwellSettings(AreaSettings, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -24,7 +24,7 @@ from ..prediction import Prediction
 from .inertia import SLACK, Inertia
 
 
-class Teller(msgspec.Struct, frozen=True):
+class Sender(msgspec.Struct, frozen=True):
     """What all messages of a rule have in common."""
 
     rule: str
@@ -38,8 +38,8 @@ class Teller(msgspec.Struct, frozen=True):
 class Episode:
     """One story."""
 
-    def __init__(self, inertia: float, teller: Teller) -> None:
-        self.teller = teller
+    def __init__(self, inertia: float, sender: Sender) -> None:
+        self.sender = sender
         self.so = Inertia(inertia)
         self.since = 0.0
         self.top = float("-inf")
@@ -64,7 +64,7 @@ class Episode:
 
     def due(self) -> bool:
         """Whether there is news since the last message."""
-        told, every = self.told, self.teller.update
+        told, every = self.told, self.sender.update
         changed = told is not None and told.zones != self.state.zones
         return changed or (every > 0 and self.taken - self.told_at >= every - SLACK)
 
@@ -72,21 +72,21 @@ class Episode:
         """Of the last frame in which it was so."""
         identifier = new_id()
         self.event = self.event or identifier
-        before, after = self.told, msgspec.structs.replace(self.state, counts=self.teller.counts())
+        before, after = self.told, msgspec.structs.replace(self.state, counts=self.sender.counts())
         self.told, self.told_at = after, self.taken
         return Event(
             id=identifier,
             event=self.event,
             camera=self.camera,
-            rule=self.teller.rule,
+            rule=self.sender.rule,
             kind=kind,
             taken=self.taken,
             frame=self.number,
             started=self.since,
             top_score=self.top,
             predictions=self.seen,
-            model=self.teller.model,
-            priority=self.teller.priority,
+            model=self.sender.model,
+            priority=self.sender.priority,
             track=self.seen[0].track if len(self.seen) == 1 else None,
             before=before,
             after=after,
@@ -96,9 +96,9 @@ class Episode:
 class Episodes:
     """The stories that a rule tells at once, each by a key, as the track that it is about."""
 
-    def __init__(self, teller: Teller, inertia: float, hold: float = 0.0) -> None:
+    def __init__(self, sender: Sender, inertia: float, hold: float = 0.0) -> None:
         """`inertia`: seconds, see above; `hold`: seconds from the first yes until a story is told."""
-        self.teller, self.inertia, self.hold = teller, inertia, hold
+        self.sender, self.inertia, self.hold = sender, inertia, hold
         self.of: dict[Hashable, Episode] = {}
 
     def judge(
@@ -114,7 +114,7 @@ class Episodes:
         if episode is None:
             if state is None:
                 return []
-            episode = self.of[key] = Episode(self.inertia, self.teller)
+            episode = self.of[key] = Episode(self.inertia, self.sender)
         if state is not None:
             episode.yes(frame, state, seen, top)
         believed = episode.so.show(state is not None, frame.taken)

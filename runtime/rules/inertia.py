@@ -24,7 +24,7 @@ class Inertia:
         if value == self.value:
             self.turning = None
             return self.value
-        if self.turning is None:
+        if self.turning is None or taken < self.turning:
             self.turning = taken
         if taken - self.turning >= self.seconds - SLACK:
             self.value, self.turning = value, None

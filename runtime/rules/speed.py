@@ -23,9 +23,10 @@ from ..event import Event, State
 from ..frame import Frame
 from ..problem import ConfigProblem
 from . import Context
+from .post import AreaSettings, NotNegative
 from .region import Area, Point, Region, side
 from .thing import Thing
-from .watch import AreaSettings, NotNegative, Watch, place
+from .watch import Watch, place
 
 _UNITS = {"m/s": 1.0, "km/h": 3.6, "mph": 2.236936}
 _Four = tuple[Point, Point, Point, Point]

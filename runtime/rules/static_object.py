@@ -23,13 +23,12 @@ import numpy as np
 from ..event import Event, State
 from ..frame import Frame
 from ..prediction import Box, Prediction
+from ..problem import ConfigProblem
 from . import Context
 from .background import Background, Mask
-from .episode import Episodes, Teller
 from .labels import wanted
-from .region import Area, foot
-from .schedule import Schedule
-from .watch import AreaSettings
+from .post import AreaSettings, Post
+from .region import foot
 
 _Positive = Annotated[float, msgspec.Meta(gt=0)]
 
@@ -51,20 +50,21 @@ class StaticObjectSettings(AreaSettings, frozen=True, forbid_unknown_fields=True
     """What a prediction of one of these labels covers does not count."""
 
 
-class _StaticObject:
+class _StaticObject(Post):
     Settings = StaticObjectSettings
     follows = False
+    boxes = False
     label: ClassVar[str]
 
     def __init__(self, settings: StaticObjectSettings, context: Context) -> None:
-        self.name = settings.called
+        if settings.absorb <= settings.seconds:
+            hint = f"make it longer than seconds, which is {settings.seconds:g}"
+            raise ConfigProblem(f"absorb: after {settings.absorb:g} s nothing would be left to tell of", hint=hint)
+        super().__init__(settings, context)
         self.settings = settings
-        self.area = Area(self.name, settings.polygon, settings.zones)
-        self.schedule = Schedule(settings.hours, settings.days, context.timezone)
         self.labels = wanted(settings.labels, context) if settings.labels is not None else None
         self.ignored = wanted(settings.ignore, context, "ignore") if settings.ignore else frozenset()
         self.background = Background(settings.seconds, settings.absorb, settings.contrast)
-        self.episodes = Episodes(Teller(self.name, context.model, settings.priority, settings.update), settings.inertia)
         self.patches: dict[int, Box] = {}
         self.numbers = 0
 
@@ -81,7 +81,7 @@ class _StaticObject:
             label = self._called(box, seen)
             number = self._number(box)
             score = self.certainty(self.background.edges(blob))
-            if label is None or (score < (self.settings.min_score or 0.5) and not self._told(number)):
+            if label is None or (score < (self.settings.min_score or 0.0) and not self._told(number)):
                 continue
             there[number] = (State(zones=zones, entered_zones=zones), Prediction(label, round(score, 4), box))
             self.patches[number] = box

@@ -1,64 +1,23 @@
-"""What the rules have in common that watch tracks: which of them, where, when, and how it is told.
+"""A rule that watches tracks.
 
-A rule says of one thing in one frame whether it is so (`judge`); all else is here, in `thing.py` and in `episode.py`.
+It says of one thing in one frame whether it is so (`judge`); all else is here, in `thing.py` and in `episode.py`.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any
 
-import msgspec
-
-from ..config import Name
-from ..event import PRIORITY, Event, State
+from ..event import Event, State
 from ..frame import Frame
 from ..prediction import Prediction
 from . import Context
-from .episode import Episodes, Teller
 from .labels import wanted
-from .region import Area, Polygon
-from .schedule import Schedule
+from .post import Post
+from .region import Area
 from .thing import Thing, Things
 
-NotNegative = Annotated[float, msgspec.Meta(ge=0)]
 
-
-class WatchSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The keys that each of these rules has in its `[[rules]]` table."""
-
-    use: str
-    name: Name = ""
-    """The event's place in the topic; without one what `use` says."""
-    labels: tuple[str, ...] | None = None
-    """Only predictions of these labels count; None: of all but `normal` ones and `unknown`."""
-    min_score: float | None = None
-    """What a thing must once have reached to count; None: the bundle's threshold."""
-    hours: str | tuple[str, ...] | None = None
-    """When the rule looks, as `22:00-06:00`; None: at any hour."""
-    days: tuple[str, ...] | None = None
-    """On which days, as `mon`; None: on all."""
-    inertia: NotNegative = 0.5
-    """Seconds for which every frame must agree before a change is believed."""
-    update: NotNegative = 10.0
-    """Seconds between updates of an open event; 0: only where its zones change."""
-    priority: Annotated[int, msgspec.Meta(ge=0, le=9)] = PRIORITY
-    """What is lower gives way first where the outbox is full."""
-
-    @property
-    def called(self) -> str:
-        return self.name or self.use
-
-
-class AreaSettings(WatchSettings, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Those of a rule that looks at a part of the picture."""
-
-    polygon: Polygon | None = None
-    """[x, y] of each corner, fractions 0…1; None: the whole picture."""
-    zones: dict[Name, Polygon] = {}
-    """The same for several, by name."""
-
-
-class Watch:
+class Watch(Post):
     """A rule over tracks."""
 
     follows = True
@@ -66,15 +25,10 @@ class Watch:
     """Seconds of a thing's path that the rule looks at."""
 
     def __init__(self, settings: Any, context: Context, area: Area | None = None, hold: float = 0.0) -> None:
-        """`hold`: seconds for which it must be so before it is told."""
-        self.name = settings.called
-        self.area = area or Area(self.name, settings.polygon, settings.zones)
-        self.schedule = Schedule(settings.hours, settings.days, context.timezone)
+        super().__init__(settings, context, area, hold)
         least = context.threshold if settings.min_score is None else settings.min_score
         labels = wanted(settings.labels, context)
         self.things = Things(labels, least, self.area, settings.inertia, context.keep)
-        teller = Teller(self.name, context.model, settings.priority, settings.update, self.counts)
-        self.episodes = Episodes(teller, settings.inertia, hold)
         self.last = float("-inf")
 
     def observe(self, frame: Frame, seen: tuple[Prediction, ...]) -> list[Event]:
@@ -110,10 +64,6 @@ class Watch:
     def gone(self, thing: Thing) -> list[Event]:
         """What there is to tell of a thing that is not followed any longer."""
         return self.episodes.end(thing.track)
-
-    def counts(self) -> dict[str, int]:
-        """What is told of all things with every message."""
-        return {}
 
 
 def place(thing: Thing) -> State:

@@ -17,9 +17,10 @@ from ..event import State
 from ..frame import Frame
 from ..problem import ConfigProblem
 from . import Context
+from .post import AreaSettings
 from .region import Point, inside_picture
 from .thing import Thing
-from .watch import AreaSettings, Watch, place
+from .watch import Watch, place
 
 
 class WrongWaySettings(AreaSettings, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -9,8 +9,9 @@ from ..event import State
 from ..frame import Frame
 from ..problem import ConfigProblem
 from . import Context
+from .post import AreaSettings
 from .thing import Thing
-from .watch import AreaSettings, Watch, place
+from .watch import Watch, place
 
 
 class ZoneSettings(AreaSettings, frozen=True, forbid_unknown_fields=True, kw_only=True):

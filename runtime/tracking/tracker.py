@@ -101,7 +101,7 @@ class Tracker:
     def _sorted(self, frame: Frame, seen: Sequence[Prediction]) -> tuple[Boxes, list[int], list[int]]:
         """Every box in heights of the picture; which detections are sure; which are less so."""
         boxes = np.array([_edges(each) for each in seen], np.float64).reshape(-1, 4) * _unit(frame)
-        boxed = [index for index, each in enumerate(seen) if each.box is not None]
+        boxed = [index for index, box in enumerate(boxes) if box[0] < box[2] and box[1] < box[3]]
         sure = [index for index in boxed if seen[index].score >= self.high]
         return boxes, sure, [index for index in boxed if self.low <= seen[index].score < self.high]
 
