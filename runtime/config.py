@@ -12,6 +12,7 @@ import re
 import socket
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
+from zoneinfo import ZoneInfo
 
 import msgspec
 
@@ -139,6 +140,7 @@ def load(folder: Path, camera: str) -> Config:
     if not camera_file.rules:
         raise ConfigProblem(f"{path}: no rules, so nothing would ever be sent", hint='add [[rules]] use = "presence"')
     folder, base = folder.resolve(), path.parent.resolve()
+    _known_zone(device_file.device.timezone, device_path)
     broker = device_file.broker
     for key in ("password_file", "ca_file", "cert_file", "key_file"):
         if written := getattr(broker, key):
@@ -189,6 +191,16 @@ def _place(written: str, folder: Path) -> Path:
         hint = "only systemd brings credentials (LoadCredential=); elsewhere name a file"
         raise ConfigProblem(f"{written}: there are no credentials here", hint=hint)
     return Path(os.environ["CREDENTIALS_DIRECTORY"]) / name
+
+
+def _known_zone(name: str, path: Path) -> None:
+    if not name:
+        return
+    try:
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        hint = "name one of /usr/share/zoneinfo, as Europe/Berlin; without one the machine's is taken"
+        raise ConfigProblem(f"{path}: device.timezone: unknown {name!r}", hint=hint) from None
 
 
 def _keys(kind: Any, prefix: str = "") -> list[str]:

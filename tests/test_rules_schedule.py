@@ -211,11 +211,6 @@ def test_wrong_types_name_their_key(table, said):
         rules.load(table, CONTEXT)
 
 
-def test_an_unknown_time_zone_is_told():
-    with pytest.raises(ConfigProblem, match="timezone: unknown 'Mars'"):
-        rules.load({"use": "crowd", "count": 1}, msgspec.structs.replace(CONTEXT, timezone="Mars"))
-
-
 @pytest.mark.parametrize("table", [{"use": "zone", "polygon": SQUARE}, {"use": "crowd", "count": 2}])
 def test_a_rule_about_places_asks_for_boxes(table):
     with pytest.raises(ConfigProblem, match="does not say where") as caught:

@@ -42,7 +42,7 @@ class Schedule:
         if not self.spans or not self.days:
             key = "days" if self.spans else "hours"
             raise ConfigProblem(f"{key}: none, so the rule would never look", hint=f"name some, or leave {key} out")
-        self.zone = _zone(timezone)
+        self.zone = ZoneInfo(timezone) if timezone else None
 
     def covers(self, taken: float) -> bool:
         """Whether it looks at a frame taken then, seconds since 1970, UTC."""
@@ -73,13 +73,3 @@ def _span(written: str) -> tuple[int, int]:
     if begin == end:
         raise ConfigProblem(f"hours: {written!r} is empty", hint='the whole day is "00:00-24:00", or no hours at all')
     return begin, end
-
-
-def _zone(name: str) -> ZoneInfo | None:
-    if not name:
-        return None
-    try:
-        return ZoneInfo(name)
-    except (KeyError, ValueError, OSError):
-        hint = "name one of /usr/share/zoneinfo, as Europe/Berlin; without one the machine's is taken"
-        raise ConfigProblem(f"device.timezone: unknown {name!r}", hint=hint) from None
