@@ -70,8 +70,8 @@ def times(events, kind, moment="taken"):
     return [round(getattr(event, moment) - START, 3) for event in events if event.kind == kind]
 
 
-LEFT = {"use": "left_object", "seconds": 5.0, "update": 0}
-REMOVED = {"use": "removed_object", "seconds": 5.0, "update": 0}
+LEFT = {"use": "left_object", "seconds": 5.0, "learn": 6.0, "update": 0}
+REMOVED = {"use": "removed_object", "seconds": 5.0, "learn": 6.0, "update": 0}
 PASSING = ((2.0, 4.0, 150), (14.0, 4.0, 150), (17.0, 5.0, 156))  # some of them before the bag
 
 
@@ -104,6 +104,14 @@ def test_who_stands_for_less_is_nothing():
     assert film(LEFT, 25, bag=(10.0, 14.0), walkers=PASSING) == []
 
 
+def test_one_frame_after_a_long_pause_decides_nothing():
+    rule, rng, events = rules.load(LEFT, CONTEXT), np.random.default_rng(3), []
+    for number, when in enumerate([*np.arange(0, 8, 0.1), 60.0, 60.1, *np.arange(60.2, 70, 0.1)]):
+        pixels = drawn(when, rng, bag=(59.0, 60.15))
+        events += rule.observe(Frame("door", number, START + when, pixels), ())
+    assert events + rule.close() == []
+
+
 def test_what_stands_long_enough_belongs_to_the_place():
     events = film(LEFT | {"absorb": 12.0}, 30, bag=(8.0, 99.0))
     assert story(events) == ["new left_object", "end left_object"]
@@ -121,6 +129,21 @@ def test_light_is_no_object(light):
     assert film(REMOVED, 30, hung=(0.0, 99.0), light=light) == []
 
 
+def test_who_walks_through_while_the_place_is_learnt_is_not_learnt():
+    assert film(REMOVED, 15, walkers=((0.0, 6.0, 150), (1.0, 5.0, 156))) == []
+
+
+def test_who_stands_there_while_it_is_learnt_is_missed_unless_a_detector_knows_them():
+    box = Box(BAG[0] / WIDE, BAG[1] / HIGH, BAG[2] / WIDE, BAG[3] / HIGH)
+
+    def person(when):
+        return (Prediction("person", 0.9, box),) if when < 8 else ()
+
+    scene = {"bag": (0.0, 8.0)}  # the bag plays a person, who is there for longer than it learns
+    assert story(film(REMOVED, 16, **scene)) == ["new removed_object", "end removed_object"]
+    assert film(REMOVED | {"ignore": ["person"]}, 16, seen=person, **scene) == []
+
+
 def test_only_where_the_polygon_is():
     elsewhere = LEFT | {"polygon": [[0.0, 0.5], [0.5, 0.5], [0.5, 1.0], [0.0, 1.0]]}
     assert film(elsewhere, 20, bag=(8.0, 99.0)) == []
@@ -134,7 +157,12 @@ def test_what_a_prediction_covers_may_be_left_out_or_named():
     def person(when):
         return (Prediction("person", 0.9, box),) if when > 8 else ()
 
+    def owner(when):
+        return person(when) if when < 12 else ()
+
     assert film(LEFT | {"ignore": ["person"]}, 20, seen=person, bag=(8.0, 99.0)) == []
+    (new, _) = film(LEFT | {"ignore": ["person"]}, 22, seen=owner, bag=(8.0, 99.0))
+    assert 17.0 <= new.taken - START <= 18.5, "it counts from when its owner left it"
     events = film(LEFT | {"labels": ["person"]}, 20, seen=person, bag=(8.0, 99.0))
     assert story(events) == ["new person", "end person"]
     assert film(LEFT | {"labels": ["car"]}, 20, seen=person, bag=(8.0, 99.0)) == []

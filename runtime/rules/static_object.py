@@ -2,10 +2,10 @@
 
 Both are a patch of the picture that differs from what it was (`background.py`) and stands still for `seconds`. Where
 the patch's outline is an edge now and was none before, something was left; where it was one before, something is
-gone. The event's score says how clearly, 0.5…1; half and half is told of as what it is by a hair.
+gone. The event's score says how clearly: 0.5 is half and half.
 
-People who stand still are patches too; `ignore = ["person"]` leaves out what a prediction of that label covers, where
-the bundle has one. Without it `seconds` must be longer than people wait. A patch begins to count when the quick
+People who stand still are patches too. With `ignore = ["person"]`, where the bundle has such a label, no seconds count
+within their boxes; without it `seconds` must be longer than people wait. A patch begins to count when the quick
 average has followed it, about a second after the thing was put down. A thing put down in front of a busy pattern, or
 a gap that looks like a thing (a hole in a white wall), is told the wrong way round; a thing that is moved is one gone
 and one left.
@@ -36,18 +36,20 @@ _Positive = Annotated[float, msgspec.Meta(gt=0)]
 class StaticObjectSettings(AreaSettings, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One `[[rules]]` table with `use = "left_object"` or `use = "removed_object"`."""
 
-    min_score: float | None = 0.5
+    min_score: float | None = 0.6
     """How clear it must be, 0.5…1."""
     seconds: _Positive = 20.0
     """For which it must have stood there, or been gone."""
     absorb: _Positive = 600.0
     """Seconds after which it belongs to the place, and the event ends."""
+    learn: _Positive = 30.0
+    """Seconds after a start in which it learns the place."""
     contrast: Annotated[float, msgspec.Meta(gt=0, le=255)] = 20.0
     """Grey levels by which it differs from what was there."""
     min_area: Annotated[float, msgspec.Meta(gt=0, lt=1)] = 0.001
     """Fraction of the picture; what is smaller does not count."""
     ignore: tuple[str, ...] = ()
-    """What a prediction of one of these labels covers does not count."""
+    """Where a prediction of one of these labels is, nothing counts."""
 
 
 class _StaticObject(Post):
@@ -64,19 +66,20 @@ class _StaticObject(Post):
         self.settings = settings
         self.labels = wanted(settings.labels, context) if settings.labels is not None else None
         self.ignored = wanted(settings.ignore, context, "ignore") if settings.ignore else frozenset()
-        self.background = Background(settings.seconds, settings.absorb, settings.contrast)
+        self.background = Background(settings.seconds, settings.absorb, settings.contrast, settings.learn)
         self.patches: dict[int, Box] = {}
         self.numbers = 0
 
     def observe(self, frame: Frame, seen: tuple[Prediction, ...]) -> list[Event]:
-        standing = self.background.show(frame)
+        veils = [each.box for each in seen if each.box is not None and each.label in self.ignored]
+        standing = self.background.show(frame, veils)
         if not self.schedule.covers(frame.taken):
             self.background.forget()
             return self.close()
         there: dict[int, tuple[State, Prediction]] = {}
         for blob, box in blobs(standing, self.settings.min_area):
             zones = self.area.around(foot(box))
-            if not zones or any(each.label in self.ignored and covers(each.box, box) for each in seen):
+            if not zones:
                 continue
             label = self._called(box, seen)
             number = self._number(box)
