@@ -183,6 +183,21 @@ def test_who_is_too_fast_is_told(fps, dropped):
     assert played.events[-1].after.top_speed == pytest.approx(36.0, rel=0.15)
 
 
+def test_who_slows_down_a_little_is_still_too_fast_and_who_is_nearly_so_is_not():
+    """Limit 30 km/h, over below 27: 28.8 alone is not told of; after 36 it goes on until the slow end."""
+    table = {"use": "speed", "points": POINTS, "metres": METRES, "limit": 30.0, "inertia": 0.3}
+    nearly = drive((3, 29), (3, 1), 0.0, 8.0)
+    assert play(Scene((nearly,), 6.0), table).story() == []
+    legs = [((3, 29), (3, 19), 10.0), ((3, 19), (3, 5), 8.0), ((3, 5), (3, 1), 3.0)]
+    path, begin = [], 0.0
+    for start, end, speed in legs:
+        leg = drive(start, end, begin, speed).path
+        path, begin = [*path, *leg[bool(path) :]], leg[-1][0]
+    played = play(Scene((Walker(tuple(path), "car", (0.06, 0.08)),), 8.0), table)
+    assert played.story() == ["new 0", "end 0"]
+    assert 2.6 <= played.times("end")[0] <= 3.3
+
+
 def test_units():
     walker = drive((3, 28), (3, 2), 0.0, 10.0)
     for unit, speed in [("m/s", 10), ("km/h", 36), ("mph", 22.37)]:

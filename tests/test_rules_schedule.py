@@ -88,8 +88,11 @@ def test_outside_its_hours_a_rule_sees_nothing():
     assert played.times("end") == [159.8]
     dwell = table | {"use": "dwell", "seconds": 30.0, "hours": "22:15-22:16"}
     assert play(Scene((walker,), 300.0), dwell, 5, context=context).times("new") == [130.0]
-    tuesday = table | {"days": ["mon"]}
-    assert play(Scene((walker,), 10.0), tuesday, 5, context=context).events == []
+    twice = table | {"hours": ["22:15-22:16", "22:17-22:18"]}
+    patient = msgspec.structs.replace(context, keep=100.0)
+    assert play(Scene((walker,), 300.0), twice, 5, context=patient).times("end") == [159.8, 279.8]
+    monday = table | {"days": ["mon"]}
+    assert play(Scene((walker,), 10.0), monday, 5, context=context).events == []
 
 
 UNIT = st.integers(0, 40).map(lambda each: each / 40)
@@ -229,5 +232,5 @@ def test_time_that_goes_back_ends_what_is_open_and_all_begins_anew():
                 early = msgspec.structs.replace(frame, taken=start + frame.number / 10)
                 events += rule.observe(early, tracked)
         events += rule.close()
-        assert [event.kind for event in events] == ["new", "end"] * (len(events) // 2)
-        assert events[-1].taken == 5.0
+        assert [event.kind for event in events] == ["new", "end", "new", "end"]
+        assert [event.taken for event in events[1::2]] == [1005.0, 5.0]

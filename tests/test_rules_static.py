@@ -130,7 +130,7 @@ def test_light_is_no_object(light):
 
 
 def test_who_walks_through_while_the_place_is_learnt_is_not_learnt():
-    assert film(REMOVED, 15, walkers=((0.0, 6.0, 150), (1.0, 5.0, 156))) == []
+    assert film(REMOVED, 15, walkers=((-2.0, 6.0, 150), (1.0, 5.0, 156))) == []
 
 
 def test_who_stands_there_while_it_is_learnt_is_missed_unless_a_detector_knows_them():
@@ -142,6 +142,13 @@ def test_who_stands_there_while_it_is_learnt_is_missed_unless_a_detector_knows_t
     scene = {"bag": (0.0, 8.0)}  # the bag plays a person, who is there for longer than it learns
     assert story(film(REMOVED, 16, **scene)) == ["new removed_object", "end removed_object"]
     assert film(REMOVED | {"ignore": ["person"]}, 16, seen=person, **scene) == []
+
+
+def test_a_bag_stays_where_it_is_when_the_camera_opens_its_iris():
+    """By a fifth brighter all over, which alone is more than `contrast`."""
+    events = film(LEFT, 30, bag=(8.0, 26.0), light=lambda when: 1.2 if when > 18 else 1.0)
+    assert story(events) == ["new left_object", "end left_object"]
+    assert times(events, "end")[0] >= 26.0
 
 
 def test_only_where_the_polygon_is():

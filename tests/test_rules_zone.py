@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 
 import pytest
-from scenes import FILMS, Scene, Walker, plain, play, within
+from scenes import CONTEXT, FILMS, PIXELS, START, Scene, Walker, plain, play, within
 
+from vedette.runtime import rules
 from vedette.runtime.clock import Clock
 from vedette.runtime.event import cloud_event
-from vedette.runtime.prediction import Box
+from vedette.runtime.frame import Frame
+from vedette.runtime.prediction import Box, Prediction
 
 YARD = [[0.2, 0.5], [0.5, 0.5], [0.5, 1.0], [0.2, 1.0]]
 DOOR = [[0.4, 0.5], [0.7, 0.5], [0.7, 1.0], [0.4, 1.0]]
@@ -189,3 +191,16 @@ def test_a_crowd_is_told_while_it_is_one(fps, dropped):
     assert len(new.predictions) == 3
     assert new.track is None
     assert 6.5 < end.taken - 1_700_000_000 <= 7.2
+
+
+def test_what_was_sure_once_may_be_seen_less_surely_later():
+    """Sure for a second, half hidden for five: one stay. What is never sure is nothing."""
+    for scores, story in (([0.9] * 10 + [0.3] * 50, ["new", "end"]), ([0.4] * 60, [])):
+        rule = rules.load({"use": "zone", "polygon": YARD, "update": 0}, CONTEXT)
+        events = []
+        for number, score in enumerate(scores):
+            seen = (Prediction("person", score, Box(0.3, 0.4, 0.4, 0.7), track=1),)
+            events += rule.observe(Frame("door", number, START + number / 10, PIXELS), seen)
+        events += rule.close()
+        assert [event.kind for event in events] == story
+        assert not events or events[-1].frame == 59

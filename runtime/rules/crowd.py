@@ -40,15 +40,15 @@ class Crowd(Post):
         self.present: dict[str, int] = {}
 
     def observe(self, frame: Frame, seen: tuple[Prediction, ...]) -> list[Event]:
+        events = self.close() if self.back(frame) else []
         if not self.schedule.covers(frame.taken):
-            return self.close()
+            return events + self.close()
         there: dict[str, list[Prediction]] = {name: [] for name in self.area.zones}
         for each in seen:
             if each.box is not None and each.label in self.labels and each.score >= self.least:
                 for name in self.area.around(foot(each.box)):
                     there[name].append(each)
         self.present = {name: len(them) for name, them in there.items()}
-        events = []
         for name, them in there.items():
             crowded = State(zones=(name,), entered_zones=(name,)) if len(them) >= self.count else None
             events += self.episodes.judge(frame, name, crowded, tuple(them))

@@ -11,6 +11,7 @@ import msgspec
 
 from ..config import Name
 from ..event import PRIORITY
+from ..frame import Frame
 from ..problem import ConfigProblem
 from . import Context
 from .episode import Episodes, Sender
@@ -75,6 +76,12 @@ class Post:
         self.schedule = Schedule(settings.hours, settings.days, context.timezone)
         sender = Sender(self.name, context.model, settings.priority, settings.update, self.counts)
         self.episodes = Episodes(sender, settings.inertia, hold)
+        self.last = float("-inf")
+
+    def back(self, frame: Frame) -> bool:
+        """Whether time has gone back since the frame before: what is open then ends, as it does outside the hours."""
+        back, self.last = frame.taken < self.last, frame.taken
+        return back
 
     def counts(self) -> dict[str, int]:
         """What is told of all things with every message."""

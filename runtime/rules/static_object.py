@@ -71,11 +71,12 @@ class _StaticObject(Post):
         self.numbers = 0
 
     def observe(self, frame: Frame, seen: tuple[Prediction, ...]) -> list[Event]:
+        events = self.close() if self.back(frame) else []
         veils = [each.box for each in seen if each.box is not None and each.label in self.ignored]
         standing = self.background.show(frame, veils)
         if not self.schedule.covers(frame.taken):
             self.background.forget()
-            return self.close()
+            return events + self.close()
         there: dict[int, tuple[State, Prediction]] = {}
         for blob, box in blobs(standing, self.settings.min_area):
             zones = self.area.around(foot(box))
@@ -88,7 +89,6 @@ class _StaticObject(Post):
                 continue
             there[number] = (State(zones=zones, entered_zones=zones), Prediction(label, round(score, 4), box))
             self.patches[number] = box
-        events = []
         for number in [*self.patches]:
             state, prediction = there.get(number, (None, None))
             shown = () if prediction is None else (prediction,)

@@ -29,12 +29,9 @@ class Watch(Post):
         least = context.threshold if settings.min_score is None else settings.min_score
         labels = wanted(settings.labels, context)
         self.things = Things(labels, least, self.area, settings.inertia, context.keep)
-        self.last = float("-inf")
 
     def observe(self, frame: Frame, seen: tuple[Prediction, ...]) -> list[Event]:
-        """The changes that this frame brings. Time that goes back ends what is open, as the schedule does."""
-        back, self.last = frame.taken < self.last, frame.taken
-        events = self.close() if back else []
+        events = self.close() if self.back(frame) else []
         if not self.schedule.covers(frame.taken):
             return events + self.close()
         for thing in self.things.give_up(frame.taken):
