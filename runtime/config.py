@@ -12,7 +12,6 @@ import re
 import socket
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
-from zoneinfo import ZoneInfo
 
 import msgspec
 
@@ -196,6 +195,8 @@ def _place(written: str, folder: Path) -> Path:
 def _known_zone(name: str, path: Path) -> None:
     if not name:
         return
+    from zoneinfo import ZoneInfo
+
     try:
         ZoneInfo(name)
     except (KeyError, ValueError, OSError):

@@ -172,6 +172,11 @@ def test_what_a_prediction_covers_may_be_left_out_or_named():
     assert 17.0 <= new.taken - START <= 18.5, "it counts from when its owner left it"
     events = film(LEFT | {"labels": ["person"]}, 20, seen=person, bag=(8.0, 99.0))
     assert story(events) == ["new person", "end person"]
+    missed = film(
+        LEFT | {"labels": ["person"]}, 24, seen=lambda when: person(when) if when < 16 else (), bag=(8.0, 99.0)
+    )
+    assert story(missed) == ["new person", "end person"]
+    assert times(missed, "end")[0] > 23, "it is still that when it is not recognised any longer"
     assert film(LEFT | {"labels": ["car"]}, 20, seen=person, bag=(8.0, 99.0)) == []
 
 

@@ -146,6 +146,15 @@ def test_a_track_waits_for_seconds_not_for_frames():
         assert shown(tracker, 3, person, taken=0.1 + wait) == expected
 
 
+def test_who_turns_round_while_frames_are_dropped_keeps_a_number():
+    """Three frames to the right at five a second are missing, and then somebody comes back."""
+    tracker = Tracker(TrackerSettings(), 0.5)
+    for number in range(11):
+        x = 0.1 + 0.02 * number
+        shown(tracker, number, ("person", 0.9, Box(x, 0.4, x + 0.08, 0.7)), taken=number / 5)
+    assert shown(tracker, 13, ("person", 0.9, Box(0.246, 0.4, 0.326, 0.7)), taken=2.6) == 1
+
+
 def test_labels_keep_apart_and_what_has_no_box_passes():
     box = Box(0.4, 0.4, 0.5, 0.7)
     tracker = Tracker(TrackerSettings(confirm=1), 0.5)

@@ -67,7 +67,7 @@ class _StaticObject(Post):
         self.labels = wanted(settings.labels, context) if settings.labels is not None else None
         self.ignored = wanted(settings.ignore, context, "ignore") if settings.ignore else frozenset()
         self.background = Background(settings.seconds, settings.absorb, settings.contrast, settings.learn)
-        self.patches: dict[int, Box] = {}
+        self.patches: dict[int, tuple[Box, str]] = {}
         self.numbers = 0
 
     def observe(self, frame: Frame, seen: tuple[Prediction, ...]) -> list[Event]:
@@ -82,13 +82,15 @@ class _StaticObject(Post):
             zones = self.area.around(foot(box))
             if not zones:
                 continue
-            label = self._called(box, seen)
             number = self._number(box)
+            label = self._called(box, seen)
             score = self.certainty(self.background.edges(blob))
-            if label is None or (score < (self.settings.min_score or 0.0) and not self._told(number)):
+            if self._told(number):
+                label = label or self.patches[number][1]
+            elif label is None or score < (self.settings.min_score or 0.0):
                 continue
             there[number] = (State(zones=zones, entered_zones=zones), Prediction(label, round(score, 4), box))
-            self.patches[number] = box
+            self.patches[number] = (box, label)
         for number in [*self.patches]:
             state, prediction = there.get(number, (None, None))
             shown = () if prediction is None else (prediction,)
@@ -110,7 +112,7 @@ class _StaticObject(Post):
 
     def _number(self, box: Box) -> int:
         """Of the patch that was there before, or a new one."""
-        for number, known in self.patches.items():
+        for number, (known, _) in self.patches.items():
             if covers(known, box) or covers(box, known):
                 return number
         self.numbers += 1
