@@ -22,6 +22,7 @@ DEVICE = {
     "show": "print what a bundle is",
     "doctor": "tell what this machine is and what works on it",
     "status": "ask the daemons how they are",
+    "metrics": "the same for Prometheus",
     "outbox": "look into the outbox, and send again what it delivered",
     "bench": "measure what a bundle costs on this machine",
 }

@@ -11,7 +11,7 @@ import os
 import re
 import socket
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 
@@ -42,6 +42,8 @@ class Device(_Strict, frozen=True):
     line: Name = "line"
     keys: str | None = None
     """Folder of the trusted `.pub` files; None: /etc/vedette/keys and the user's own."""
+    hot: Annotated[float, msgspec.Meta(ge=0, le=150)] = 75.0
+    """Degrees Celsius from which on fewer pictures are looked at; the firmware of a Pi slows it down at 80."""
     state: str | None = None
     """Folder of the outboxes; None: systemd's StateDirectory, or `state` beside vedette.toml."""
     timezone: str = ""
@@ -63,6 +65,8 @@ class Broker(_Strict, frozen=True):
     """Of this client, where the broker asks for a certificate."""
     require_subscriber: bool = False
     """An event counts as delivered only when somebody subscribed to it."""
+    protocol: Literal["5", "3.1.1"] = "5"
+    """Of MQTT. With 3.1.1 a broker cannot say that it refuses an event."""
     keepalive: Annotated[int, msgspec.Meta(ge=5, le=3600)] = 15
     """Seconds; a dead connection is noticed within twice that."""
 
@@ -81,6 +85,28 @@ class OutboxSettings(_Strict, frozen=True):
     """Seconds that an ending daemon spends on sending what still waits."""
 
 
+_Span = Annotated[float, msgspec.Meta(ge=0, le=86400)]
+
+
+class Health(_Strict, frozen=True):
+    """`[health]` in a camera's file: how many seconds something is wrong before it is told; 0: it is never told.
+
+    Recordings are not watched.
+    """
+
+    stalled: Annotated[float, msgspec.Meta(ge=1, le=86400)] = 5.0
+    """No picture comes. What reads the camera is then taken for stuck, and started anew."""
+    frozen: _Span = 10.0
+    """The same picture comes, bit by bit."""
+    dark: _Span = 10.0
+    bright: _Span = 10.0
+    blurred: _Span = 20.0
+    moved: _Span = 20.0
+    """It shows another place than before."""
+    recovered: Annotated[float, msgspec.Meta(ge=0, le=3600)] = 3.0
+    """How long all must be well again."""
+
+
 class _DeviceFile(_Strict, frozen=True):
     device: Device = Device()
     broker: Broker = Broker()
@@ -90,11 +116,15 @@ class _DeviceFile(_Strict, frozen=True):
 class _CameraFile(_Strict, frozen=True, kw_only=True):
     source: str
     """A URL: `file:parts?fps=5`."""
+    username: str = ""
+    password_file: str = ""
+    """Of a camera in the network."""
     bundle: str
     backend: str = "auto"
     """`onnx`, `tflite`, or `auto`: the one that is faster on this machine."""
     threads: Annotated[int, msgspec.Meta(ge=1, le=64)] = 1
     tracker: TrackerSettings = TrackerSettings()
+    health: Health = Health()
     rules: list[dict[str, Any]]
 
 
@@ -112,10 +142,13 @@ class Config(_Strict, frozen=True):
     keys: Path | None
     state: Path
     source: str
+    username: str
+    password_file: str
     bundle: Path
     backend: str
     threads: int
     tracker: TrackerSettings
+    health: Health
     rules: tuple[dict[str, Any], ...]
 
     @property
@@ -139,7 +172,6 @@ def load(folder: Path, camera: str) -> Config:
     if not camera_file.rules:
         raise ConfigProblem(f"{path}: no rules, so nothing would ever be sent", hint='add [[rules]] use = "presence"')
     folder, base = folder.resolve(), path.parent.resolve()
-    _known_zone(device_file.device.timezone, device_path)
     broker = device_file.broker
     for key in ("password_file", "ca_file", "cert_file", "key_file"):
         if written := getattr(broker, key):
@@ -155,10 +187,13 @@ def load(folder: Path, camera: str) -> Config:
         keys=folder / device_file.device.keys if device_file.device.keys else None,
         state=folder / (device_file.device.state or os.environ.get("STATE_DIRECTORY") or "state"),
         source=camera_file.source,
+        username=camera_file.username,
+        password_file=str(_place(camera_file.password_file, base)) if camera_file.password_file else "",
         bundle=base / camera_file.bundle,
         backend=camera_file.backend,
         threads=camera_file.threads,
         tracker=camera_file.tracker,
+        health=camera_file.health,
         rules=tuple(camera_file.rules),
     )
 
@@ -181,6 +216,21 @@ def read(path: Path, kind: type[_T], docs: str = "docs/config.md") -> _T:
         raise ConfigProblem(f"{path}: not TOML: {error}", hint="mend the file; it must be TOML in UTF-8") from None
 
 
+def secret(path: str, key: str) -> str | None:
+    """The password in a file; None where `key` names none.
+
+    Raises:
+        ConfigProblem: it cannot be read.
+    """
+    if not path:
+        return None
+    try:
+        return Path(path).read_text().rstrip("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        hint = f"make it a file of UTF-8 that the daemon may read, or mend {key}"
+        raise ConfigProblem(f"{key} {path}: {error}", hint=hint) from None
+
+
 def _place(written: str, folder: Path) -> Path:
     """Where a file of the broker's lies: `credential:NAME` is what systemd's LoadCredential= brought."""
     scheme, _, name = written.partition(":")
@@ -190,18 +240,6 @@ def _place(written: str, folder: Path) -> Path:
         hint = "only systemd brings credentials (LoadCredential=); elsewhere name a file"
         raise ConfigProblem(f"{written}: there are no credentials here", hint=hint)
     return Path(os.environ["CREDENTIALS_DIRECTORY"]) / name
-
-
-def _known_zone(name: str, path: Path) -> None:
-    if not name:
-        return
-    from zoneinfo import ZoneInfo
-
-    try:
-        ZoneInfo(name)
-    except (KeyError, ValueError, OSError):
-        hint = "name one of /usr/share/zoneinfo, as Europe/Berlin; without one the machine's is taken"
-        raise ConfigProblem(f"{path}: device.timezone: unknown {name!r}", hint=hint) from None
 
 
 def _keys(kind: Any, prefix: str = "") -> list[str]:

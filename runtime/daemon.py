@@ -1,6 +1,7 @@
 """The daemon: one camera's frames become events.
 
     for frame in source              a camera, or a recording
+        watch(frame)                 is the camera well, and the machine?
         tensor  = preprocess(frame)  straight to integers
         outputs = backend(tensor)    the int8 model
         seen    = head(outputs)      what is in the frame, and what of it was there before
@@ -19,23 +20,27 @@ import threading
 import time
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import msgspec
 
-from . import backends, config, heads, identity, rules, sinks, sources
+from . import config, golden, heads, identity, rules, sinks, sources
+from .bulletin import Bulletin
 from .bundle import Bundle
 from .config import Config
 from .event import Event
 from .forwarder import Forwarder
 from .frame import Frame
-from .golden import reproduces
+from .governor import Governor
+from .health import Health
 from .keys import Keyring
 from .manifest import UNKNOWN
 from .notify import Notifier
 from .outbox import Outbox
 from .preprocess import Preprocess
-from .problem import BundleProblem, ConfigProblem, MachineProblem, Problem, written_in
-from .status import Counts, Report, Teller, memory_mb, temperature
+from .problem import ConfigProblem, MachineProblem, Problem, written_in
+from .rules.schedule import zone
+from .status import Counts, Report, Teller, memory_mb
 from .topics import Topics
 from .tracking.tracker import Tracker
 
@@ -52,9 +57,11 @@ class Daemon:
         self.bundle = Bundle.open(settings.bundle, Keyring.read(settings.keys))
         manifest = self.bundle.manifest
         self.head = heads.load(manifest)
+        with written_in(settings.device_file):
+            zone(settings.device.timezone)
         with written_in(settings.camera_file):
-            self.source = sources.load(settings.camera, settings.source, settings.base)
-            self.backend = self._backend()
+            self.source = sources.load(sources.Address.of(settings))
+            self.backend = golden.trusted(self.bundle, settings.backend, settings.threads)
             self.rules = self._rules(settings)
         self.preprocess = Preprocess(manifest.input)
         self.tracker = Tracker(settings.tracker, manifest.present)
@@ -62,9 +69,12 @@ class Daemon:
         with written_in(settings.device_file):
             sink = sinks.load(settings.broker, identity.of(settings, manifest, self.backend.version, topics))
         self.outbox = Outbox.of(settings)
+        self.health = Health(settings.health)
+        boot = self.outbox.clock.boot
+        self.governor = Governor(settings.device.hot, settings.place / "undervoltage", boot)
         self.counts = Counts()
         self.teller = Teller(settings.place, self.report)
-        self.forwarder = Forwarder(self.outbox, sink, topics, self.stats)
+        self.forwarder = Forwarder(self.outbox, sink, topics, Bulletin(self.report, topics, self.outbox.clock))
         self.notifier = Notifier()
         self.stop = threading.Event()
         self.changed = False
@@ -78,7 +88,9 @@ class Daemon:
         self.notifier.ready()
         try:
             for frame in self.source.frames(self.stop):
-                self.observe(frame)
+                if frame is not None:
+                    self.observe(frame)
+                self.watch(frame)
                 self.beat()
                 if self.changed:
                     self.reload()
@@ -109,17 +121,33 @@ class Daemon:
             self.record(*rule.observe(frame, seen))
         self.counts.frame(began)
 
+    def watch(self, frame: Frame | None) -> None:
+        """The camera and the machine; None: no picture came."""
+        now = time.monotonic()
+        if self.source.tally is not None:
+            for kind, facts in self.health.changes(frame, now, self.source.tally.trouble):
+                self.tell("camera", kind, facts)
+        for kind, facts in self.governor.changes(now):
+            self.tell("device", kind, facts)
+        self.source.slow(self.governor.slowness)
+
+    def tell(self, rule: str, kind: str, facts: dict[str, Any]) -> None:
+        """What it has to say of itself goes the way of all events."""
+        log.warning("%s %s: %s", rule, kind, ", ".join(f"{key} {value}" for key, value in facts.items()))
+        self.outbox.tell(rule, kind, facts)
+        self.forwarder.sink.wake()
+
     def record(self, *events: Event) -> None:
         if not events:
             return
         first = self.outbox.put(*events) - len(events) + 1
         for sequence, event in enumerate(events, first):
-            self.counts.event(sequence, f"vedette.{event.rule}.{event.kind}", event.taken)
+            self.counts.event(sequence, event)
             log.info("event %d: %s %s, score %.3f", sequence, event.rule, event.kind, event.top_score)
         self.forwarder.sink.wake()
 
     def beat(self) -> None:
-        """Feeds the watchdog: a frame has just been seen, and the forwarder turns. A broker that is away is healthy."""
+        """Feeds the watchdog: both loops turn. A broker that is away is healthy, and a camera that is was reported."""
         if time.monotonic() - self.forwarder.ticked < STALE_SECONDS:
             self.notifier.beat()
 
@@ -131,6 +159,7 @@ class Daemon:
             "events wait in memory": not self.outbox.lasting,
             "no connection to the broker": not self.forwarder.connected,
             f"the broker refuses {dead} events": dead > 0,
+            **{f"the camera is {name}": True for name in self.health.faults()},
         }
         return Report(
             camera=self.settings.camera,
@@ -145,15 +174,15 @@ class Daemon:
             dead=dead,
             connected=self.forwarder.connected,
             last_event=counts.last,
+            open=sorted(counts.open.values()),
             faults=[fault for fault, there in faults.items() if there],
             memory_mb=memory_mb(),
-            temperature=temperature(),
+            memory_mb_per_hour=counts.growth(),
+            temperature=self.governor.machine.temperature,
+            throttled=self.governor.machine.now,
+            slowness=self.governor.slowness,
+            pictures=self.source.tally,
         )
-
-    def stats(self) -> sinks.Message:
-        """The same for the broker."""
-        topic = Topics.of(self.settings).stats(self.settings.camera)
-        return sinks.Message(topic, msgspec.json.encode(self.report()), retain=True, content_type="application/json")
 
     def reload(self) -> None:
         """Takes the rules as the camera's file has them now; what is wrong leaves those that run as they are."""
@@ -180,22 +209,6 @@ class Daemon:
             self.changed = True
         else:
             self.stop.set()
-
-    def _backend(self) -> backends.Backend:
-        """The back end that the camera's file names, or the fastest that computes what the workshop computed."""
-        name, threads = self.settings.backend, self.settings.threads
-        loaded = backends.available(self.bundle, threads) if name == "auto" else {}
-        candidates = list(loaded.values()) or [backends.load(name, self.bundle, threads)]
-        right = [backend for backend in candidates if reproduces(self.bundle, backend)]
-        if not right:
-            versions = " and ".join(backend.version for backend in candidates)
-            raise BundleProblem(
-                f"{self.settings.bundle}: the bundle's golden outputs are not reproduced by {versions}",
-                hint="run vedette verify on this machine; another version of the back end may be needed",
-            )
-        backend = backends.fastest(right, self.bundle.golden("image")[:1])
-        log.info("%s on %s", self.bundle.manifest.model_id, backend.version)
-        return backend
 
     def _rules(self, settings: Config) -> list[rules.Rule]:
         manifest = self.bundle.manifest

@@ -14,6 +14,7 @@ from vedette.devices import closest, this_machine
 from . import config, sinks, sources
 from .config import Config
 from .keys import Keyring
+from .parts import redacted
 from .problem import Problem
 
 _SYSTEM = Path("/etc/vedette")
@@ -102,20 +103,21 @@ def _broker(settings: Config) -> Finding:
 
 
 def _camera(settings: Config) -> Finding:
-    start = time.monotonic()
+    start, shown = time.monotonic(), redacted(settings.source)
     stop = threading.Event()
     alarm = threading.Timer(_FRAME_SECONDS, stop.set)
     alarm.start()
     try:
-        frame = next(iter(sources.load(settings.camera, settings.source, settings.base).frames(stop)), None)
+        source = sources.load(sources.Address.of(settings))
+        frame = next((each for each in source.frames(stop) if each is not None), None)
     except Problem as problem:
         return Finding(settings.camera, False, problem.message, problem.hint)
     finally:
         alarm.cancel()
     if frame is None:
-        return Finding(settings.camera, False, f"no frame in {_FRAME_SECONDS:.0f} s", "check the camera and its source")
+        why = source.tally.trouble if source.tally else ""
+        found = f"{shown}: no frame in {_FRAME_SECONDS:.0f} s{why and f', {why}'}"
+        return Finding(settings.camera, False, found, "check the camera and its source")
     height, width = frame.pixels.shape[:2]
     taken = time.monotonic() - start
-    return Finding(
-        settings.camera, True, f"{settings.source} gives {width} x {height}, first frame after {taken:.2f} s"
-    )
+    return Finding(settings.camera, True, f"{shown} gives {width} x {height}, first frame after {taken:.2f} s")

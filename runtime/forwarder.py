@@ -1,8 +1,7 @@
 """Oldest event -> send -> acknowledged -> journal, for ever.
 
-A thread of its own, so that neither a slow broker nor a dead one ever holds up the camera. Trouble is waited out with
-full jitter (Brooker, "Exponential Backoff And Jitter", 2015), so that a hall of boxes does not come back in step; the
-wait grows until a connection has lasted, so that a broker which accepts and then hangs up is not hammered.
+A thread of its own, so that neither a slow broker nor a dead one ever holds up the camera. Trouble is waited out;
+the wait grows until a connection has lasted, so that a broker which accepts and then hangs up is not hammered.
 
 What the broker will never take is a dead letter: kept, told of once for each reason, and in nobody's way. What it will
 not take now ends the connection, and is tried again like all that waits.
@@ -11,13 +10,14 @@ not take now ends the connection, and is tried again like all that waits.
 from __future__ import annotations
 
 import logging
-import random
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import msgspec
 
+from .backoff import backoff
+from .bulletin import Bulletin
 from .event import Notice, cloud_event
 from .outbox import Outbox, Row
 from .sinks import IdentityTaken, Message, Order, Receipt, Sink
@@ -30,9 +30,8 @@ ACKNOWLEDGE_SECONDS = 20.0  # after that the connection is taken for dead
 LASTING_SECONDS = 10.0
 # So many connections in a row that the broker ended so soon, each had at the first attempt: somebody else has our name.
 BRIEF_SECONDS, BRIEF_TIMES = 30.0, 5
-BACKOFF_FIRST, BACKOFF_MOST = 0.5, 60.0
+BACKOFF_MOST = 60.0
 HURRY_SECONDS = 0.5
-STATS_SECONDS = 60.0
 _LONG = 7  # failures in a row, for a wait of up to a minute
 CLOUD_EVENTS = "application/cloudevents+json"
 
@@ -45,12 +44,6 @@ class Replay(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"f
     last: int
 
 
-def backoff(failures: int) -> float:
-    """Seconds to wait after so many failures in a row: anything up to a bound that doubles each time, to a point."""
-    doublings = min(failures, 16)  # far beyond the bound, and it fails for weeks where nobody mends the network
-    return random.uniform(0, min(BACKOFF_MOST, BACKOFF_FIRST * 2**doublings))  # noqa: S311
-
-
 class _Busy(ConnectionError):
     """The broker is there, and takes nothing for the time being."""
 
@@ -58,14 +51,12 @@ class _Busy(ConnectionError):
 class Forwarder(threading.Thread):
     """Empties the outbox into the sink."""
 
-    def __init__(self, outbox: Outbox, sink: Sink, topics: Topics, stats: Callable[[], Message] | None = None) -> None:
+    def __init__(self, outbox: Outbox, sink: Sink, topics: Topics, bulletin: Bulletin | None = None) -> None:
         super().__init__(name="forwarder", daemon=True)
         self.outbox = outbox
         self.sink = sink
         self.topics = topics
-        self.stats = stats
-        """What is told of the daemon every STATS_SECONDS."""
-        self.told = float("-inf")
+        self.bulletin = bulletin
         self.stopping = threading.Event()
         self.until = float("inf")
         self.ticked = time.monotonic()
@@ -101,7 +92,7 @@ class Forwarder(threading.Thread):
             self.connected = False
             self.sink.close()
             failures = 0 if lasted > LASTING_SECONDS and not taken_over else failures + 1
-            self._pause(backoff(failures))
+            self._pause(backoff(failures, BACKOFF_MOST))
         self.finished = True
 
     def _shared_name(self, failures: int) -> int:
@@ -116,14 +107,16 @@ class Forwarder(threading.Thread):
         self.cursor = 0
         self.underway.clear()
         self.complaints.clear()
+        if self.bulletin is not None:
+            self.bulletin.anew()
         while True:
             for row in self.outbox.after(self.cursor, WINDOW - len(self.underway)):
                 self.cursor = row.sequence
                 if row.sequence not in self.underway:
                     self._send(row)
-            if self.stats is not None and time.monotonic() - self.told >= STATS_SECONDS:
-                self.told = time.monotonic()
-                self.sink.send(self.stats())
+            if self.bulletin is not None:
+                for message in self.bulletin.due():
+                    self.sink.send(message)
             if self._over():
                 return
 

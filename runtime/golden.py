@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import logging
+
 import numpy as np
 
+from . import backends
 from .backends import Backend
 from .bundle import Bundle
+from .problem import BundleProblem
+
+log = logging.getLogger(__name__)
 
 # ONNX Runtime and LiteRT round ties of element-wise operators differently: one step on some outputs. tflite-runtime's
 # plain kernels round oftener: up to 9 steps were seen on a network of 60 layers.
@@ -33,3 +39,24 @@ def tolerance(backend: Backend) -> int:
 
 def reproduces(bundle: Bundle, backend: Backend) -> bool:
     return difference(bundle, backend) <= tolerance(backend)
+
+
+def trusted(bundle: Bundle, name: str, threads: int) -> Backend:
+    """The back end called `name`; of `auto`, the fastest here that computes what the workshop computed.
+
+    Raises:
+        BundleProblem: none does.
+        MachineProblem: none loads.
+    """
+    loaded = backends.available(bundle, threads) if name == "auto" else {}
+    candidates = list(loaded.values()) or [backends.load(name, bundle, threads)]
+    right = [backend for backend in candidates if reproduces(bundle, backend)]
+    if not right:
+        versions = " and ".join(backend.version for backend in candidates)
+        raise BundleProblem(
+            f"{bundle.path}: the bundle's golden outputs are not reproduced by {versions}",
+            hint="run vedette verify on this machine; another version of the back end may be needed",
+        )
+    backend = backends.fastest(right, bundle.golden("image")[:1])
+    log.info("%s on %s", bundle.manifest.model_id, backend.version)
+    return backend

@@ -6,12 +6,17 @@ that lists the known ones.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from importlib import import_module
-from typing import Any
-from urllib.parse import SplitResult, urlsplit
+from typing import Any, TypeVar
+from urllib.parse import SplitResult, parse_qsl, urlsplit
+
+import msgspec
 
 from .problem import ConfigProblem
+
+_T = TypeVar("_T", bound=msgspec.Struct)
 
 
 def choose(package: str, table: Mapping[str, str], name: str, what: str) -> Any:
@@ -41,4 +46,22 @@ def split_url(url: str, what: str) -> SplitResult:
     try:
         return urlsplit(url)
     except ValueError as error:
-        raise ConfigProblem(f"{what} {url!r}: {error}", hint="docs/config.md shows examples") from None
+        raise ConfigProblem(f"{what} {redacted(url)!r}: {error}", hint="docs/config.md shows examples") from None
+
+
+def redacted(url: str) -> str:
+    """The same for people: without the password in it."""
+    return re.sub(r"//([^/@:]*):[^/@]*@", r"//\1:…@", url)
+
+
+def options(text: str, kind: type[_T], what: str) -> _T:
+    """`a=1&b=2`, as a person wrote it into a URL, as a `kind`.
+
+    Raises:
+        ConfigProblem: one of them is unknown or not what it should be.
+    """
+    try:
+        return msgspec.convert(dict(parse_qsl(text, keep_blank_values=True)), kind, strict=False)
+    except msgspec.ValidationError as error:
+        known = ", ".join(f"{field.encode_name}=" for field in msgspec.structs.fields(kind))
+        raise ConfigProblem(f"{what}: {error}", hint=f"it takes {known}") from None

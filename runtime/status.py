@@ -15,17 +15,19 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from statistics import linear_regression
 
 import msgspec
 
-from .event import rfc3339
+from .event import Event, rfc3339
+from .sources import Tally
 
 log = logging.getLogger(__name__)
 
 SOCKET = "status.sock"
 REMEMBERED = 1000  # frames, for rate and percentiles
 ASKING_SECONDS = 5.0
-_THERMAL = Path("/sys/class/thermal")
+_MEMORY_SECONDS, _MEMORY_SAMPLES = 60.0, 180  # three hours of minutes
 
 
 class LastEvent(msgspec.Struct, frozen=True):
@@ -54,11 +56,21 @@ class Report(msgspec.Struct, frozen=True):
     dead: int
     connected: bool
     last_event: LastEvent | None
+    open: list[str]
+    """Rules with an event that has begun and has not ended."""
     faults: list[str]
     """What is wrong just now."""
     memory_mb: float
+    memory_mb_per_hour: float | None
+    """How it has grown lately; None before there are ten minutes of it."""
     temperature: float | None
     """Of the hottest zone, degrees Celsius; None: unknown."""
+    throttled: tuple[str, ...] | None
+    """What the firmware does or has found just now; None: unknown."""
+    slowness: float = 1.0
+    """So many times as long as usual lies between two pictures, to keep the machine cool."""
+    pictures: Tally | None = None
+    """What became of the camera's; None of a recording."""
 
 
 class Counts:
@@ -68,8 +80,10 @@ class Counts:
         self.began = time.monotonic()
         self.frames = self.events = 0
         self.last: LastEvent | None = None
+        self.open: dict[str, str] = {}
         self.ends: deque[float] = deque(maxlen=REMEMBERED)
         self.took: deque[float] = deque(maxlen=REMEMBERED)
+        self.memory: deque[tuple[float, float]] = deque(maxlen=_MEMORY_SAMPLES)
 
     def frame(self, began: float) -> None:
         """One more frame, whose work began then, by time.monotonic()."""
@@ -77,14 +91,28 @@ class Counts:
         self.frames += 1
         self.ends.append(now)
         self.took.append(now - began)
+        if not self.memory or now - self.memory[-1][0] >= _MEMORY_SECONDS:
+            self.memory.append((now, memory_mb()))
 
-    def event(self, sequence: int, kind: str, taken: float) -> None:
+    def event(self, sequence: int, event: Event) -> None:
         self.events += 1
-        self.last = LastEvent(sequence, kind, rfc3339(taken))
+        self.last = LastEvent(sequence, f"vedette.{event.rule}.{event.kind}", rfc3339(event.taken))
+        now = dict(self.open)  # another thread may be reading the old one
+        if event.kind == "end":
+            now.pop(event.event, None)
+        else:
+            now[event.event] = event.rule
+        self.open = now
 
     def rate(self) -> float | None:
         ends = list(self.ends)
         return (len(ends) - 1) / (ends[-1] - ends[0]) if len(ends) > 1 and ends[-1] > ends[0] else None
+
+    def growth(self) -> float | None:
+        """Of the memory, 10**6 bytes an hour, by least squares; None before there are ten minutes of it."""
+        if len(self.memory) <= 10:
+            return None
+        return 3600 * linear_regression(*zip(*self.memory, strict=True)).slope
 
     def latency_ms(self) -> dict[str, float]:
         took = sorted(self.took)
@@ -151,12 +179,3 @@ def memory_mb() -> float:
     """What this process holds in memory, 10**6 bytes."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
-
-
-def temperature() -> float | None:
-    """Of the machine's hottest thermal zone, degrees Celsius; None where it has none that can be read."""
-    found = []
-    for zone in _THERMAL.glob("thermal_zone*/temp"):
-        with contextlib.suppress(OSError, ValueError):
-            found.append(int(zone.read_text()) / 1000)
-    return max(found, default=None)

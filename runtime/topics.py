@@ -32,6 +32,12 @@ class Topics(msgspec.Struct, frozen=True):
     def stats(self, camera: str) -> str:
         return f"{self.root}/stats/{camera}"
 
+    def state(self, camera: str) -> str:
+        return f"{self.root}/state/{camera}"
+
+    def correlation(self, camera: str) -> str:
+        return f"{self.root}/time/correlation/{camera}"
+
     def replay(self) -> str:
         """Where orders come in, for all cameras of the device."""
         return f"{self.root}/cmd/replay"

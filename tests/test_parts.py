@@ -13,8 +13,10 @@ import msgspec
 import numpy as np
 import pytest
 import torch
+from camera import Camera
 from certificates import issued
 from mosquitto import BINARY, Mosquitto
+from rtsp import RtspCamera
 
 from vedette.compress import backbone, detectors, tasks
 from vedette.compress.detectors import DETECTORS
@@ -29,7 +31,7 @@ from vedette.runtime.prediction import Box, Prediction
 from vedette.runtime.problem import ConfigProblem
 from vedette.runtime.rules import RULES, Context
 from vedette.runtime.sinks import SINKS, Identity, Message
-from vedette.runtime.sources import SOURCES
+from vedette.runtime.sources import SOURCES, Address
 
 TABLES = [
     (backends, BACKENDS),
@@ -199,25 +201,29 @@ IDENTITY = Identity("client", (Message("test/availability", b"online", retain=Tr
 @pytest.fixture
 def sink(request, broker, tmp_path):
     """The sink of a scheme, with something at its other end."""
-    scheme, secure = request.param, None
+    scheme, other = request.param, None
     settings = {"url": "stdout:"}
+    if scheme not in ("mqtt", "stdout") and BINARY is None:
+        pytest.skip("needs mosquitto: apt-get install mosquitto")
     if scheme == "mqtt":
         broker.start()
         settings = {"url": f"mqtt://127.0.0.1:{broker.port}"}
+    elif scheme == "3.1.1":
+        other = Mosquitto(tmp_path / "old")
+        other.start()
+        settings = {"url": f"mqtt://127.0.0.1:{other.port}", "protocol": scheme}
     elif scheme == "mqtts":
-        if BINARY is None:
-            pytest.skip("needs mosquitto: apt-get install mosquitto")
         issued(tmp_path, "broker", issued(tmp_path, "authority"))
         files = f"cafile {tmp_path}/authority.pem\ncertfile {tmp_path}/broker.pem\nkeyfile {tmp_path}/broker.key\n"
-        secure = Mosquitto(tmp_path / "secure", files)
-        secure.start()
-        settings = {"url": f"mqtts://127.0.0.1:{secure.port}", "ca_file": f"{tmp_path}/authority.pem"}
+        other = Mosquitto(tmp_path / "secure", files)
+        other.start()
+        settings = {"url": f"mqtts://127.0.0.1:{other.port}", "ca_file": f"{tmp_path}/authority.pem"}
     yield sinks.load(Broker(**settings), IDENTITY)
-    if secure is not None:
-        secure.kill()
+    if other is not None:
+        other.kill()
 
 
-@pytest.mark.parametrize("sink", SINKS, indirect=True)
+@pytest.mark.parametrize("sink", [*SINKS, "3.1.1"], indirect=True)
 def test_a_sink_acknowledges_every_message_once(sink, eventually, capsys):
     sink.open()
     for number in range(20):
@@ -295,15 +301,31 @@ def test_mqtt_notices_a_broker_that_dies(broker, eventually):
 
 
 @pytest.fixture
-def recordings(line):
-    return {"file": f"file:{line}?fps=0"}
+def addresses(line, tmp_path):
+    """One for each scheme; of what this machine does not have, one at which there is nothing."""
+    camera, rtsp_camera = Camera(), RtspCamera()
+    urls = {
+        "file": f"file:{line}?fps=0",
+        "http": camera.url,
+        "rtsp": rtsp_camera.url,
+        "https": camera.url.replace("http:", "https:"),
+        "rtsps": rtsp_camera.url.replace("rtsp:", "rtsps:"),
+        "v4l2": "v4l2:/dev/v4l/by-id/none",
+        "picamera": "picamera:0",
+    }
+    yield {scheme: Address("door", url, tmp_path) for scheme, url in urls.items()}
+    camera.close()
+    rtsp_camera.close()
 
 
-@pytest.mark.parametrize("scheme", SOURCES)
-def test_a_source_counts_and_dates_its_frames(recordings, scheme, tmp_path):
-    assert scheme in recordings, "add a recording for this source"
-    frames = list(sources.load("door", recordings[scheme], tmp_path).frames(threading.Event()))
-    assert [frame.number for frame in frames] == list(range(len(frames)))
+@pytest.mark.parametrize("scheme", ["file", "http", "rtsp"])
+def test_a_source_counts_and_dates_its_frames(addresses, scheme):
+    stop, frames = threading.Event(), []
+    for frame in sources.load(addresses[scheme]).frames(stop):
+        frames += [] if frame is None else [frame]
+        if len(frames) == 20:
+            stop.set()
+    assert [frame.number for frame in frames] == list(range(20))
     assert all(a.taken < b.taken for a, b in itertools.pairwise(frames))
     for frame in frames:
         assert frame.camera == "door"
@@ -313,13 +335,14 @@ def test_a_source_counts_and_dates_its_frames(recordings, scheme, tmp_path):
 
 
 @pytest.mark.parametrize("scheme", SOURCES)
-def test_a_source_stops_when_told(recordings, scheme, tmp_path):
+def test_a_source_stops_when_told(addresses, scheme):
+    assert scheme in addresses, "add an address for this source"
     stop = threading.Event()
-    seen = 0
-    for _ in sources.load("door", recordings[scheme], tmp_path).frames(stop):
-        seen += 1
+    turns = 0
+    for _ in sources.load(addresses[scheme]).frames(stop):
+        turns += 1
         stop.set()
-    assert seen == 1
+    assert turns == 1
 
 
 # Backbone

@@ -23,10 +23,7 @@ def status(camera: str | None, folder: Path, as_json: bool) -> None:
 
     Exit code 4: one of them does not run, or does not answer.
     """
-    cameras = [camera] if camera else sorted(path.stem for path in (folder / "cameras").glob("*.toml"))
-    if not cameras:
-        raise ConfigProblem(f"no cameras in {folder / 'cameras'}", hint="write cameras/NAME.toml, or name --config")
-    found = {name: ask(config.load(folder, name).place) for name in cameras}
+    found = asked(folder, camera)
     if as_json:
         click.echo(msgspec.json.encode([report or {"camera": name} for name, report in found.items()]).decode())
     else:
@@ -34,6 +31,18 @@ def status(camera: str | None, folder: Path, as_json: bool) -> None:
             _show(name, report)
     if None in found.values():
         sys.exit(4)
+
+
+def asked(folder: Path, camera: str | None) -> dict[str, Report | None]:
+    """What the daemons of all cameras tell, or that of one; None: it does not run.
+
+    Raises:
+        ConfigProblem: there are no cameras, or the configuration of one is wrong.
+    """
+    cameras = [camera] if camera else sorted(path.stem for path in (folder / "cameras").glob("*.toml"))
+    if not cameras:
+        raise ConfigProblem(f"no cameras in {folder / 'cameras'}", hint="write cameras/NAME.toml, or name --config")
+    return {name: ask(config.load(folder, name).place) for name in cameras}
 
 
 def _show(name: str, report: Report | None) -> None:
@@ -50,4 +59,9 @@ def _show(name: str, report: Report | None) -> None:
     click.echo(f"  latency     {latency} ms")
     click.echo(f"  events      {report.events}, {report.backlog} wait, {report.dead} dead")
     click.echo(f"  last        {'none' if last is None else f'{last.sequence}, {last.type}, {last.time}'}")
-    click.echo(f"  machine     {report.memory_mb:.0f} MB, {heat}")
+    if (pictures := report.pictures) is not None:
+        counted = f"{pictures.dropped} dropped, {pictures.late} late, {pictures.restarts} restarts"
+        click.echo(f"  camera      {counted}{f'; {pictures.trouble}' if pictures.trouble else ''}")
+    slow = f", {report.slowness:g} times slower to stay cool" if report.slowness > 1 else ""
+    flags = "unknown" if report.throttled is None else ", ".join(report.throttled) or "none"
+    click.echo(f"  machine     {report.memory_mb:.0f} MB, {heat}, throttling {flags}{slow}")

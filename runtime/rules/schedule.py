@@ -42,7 +42,7 @@ class Schedule:
         if not self.spans or not self.days:
             key = "days" if self.spans else "hours"
             raise ConfigProblem(f"{key}: none, so the rule would never look", hint=f"name some, or leave {key} out")
-        self.zone = ZoneInfo(timezone) if timezone else None
+        self.zone = zone(timezone)
 
     def covers(self, taken: float) -> bool:
         """Whether it looks at a frame taken then, seconds since 1970, UTC."""
@@ -73,3 +73,18 @@ def _span(written: str) -> tuple[int, int]:
     if begin == end:
         raise ConfigProblem(f"hours: {written!r} is empty", hint='the whole day is "00:00-24:00", or no hours at all')
     return begin, end
+
+
+def zone(name: str) -> ZoneInfo | None:
+    """The time zone of that name; None: the machine's, where there is no name.
+
+    Raises:
+        ConfigProblem: nobody knows it.
+    """
+    if not name:
+        return None
+    try:
+        return ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        hint = "name one of /usr/share/zoneinfo, as Europe/Berlin; without one the machine's is taken"
+        raise ConfigProblem(f"device.timezone: unknown {name!r}", hint=hint) from None

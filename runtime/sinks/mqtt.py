@@ -18,17 +18,23 @@ import socket
 import ssl
 import struct
 import time
-from pathlib import Path
 from typing import Any
 
 from paho.mqtt import MQTTException
-from paho.mqtt.client import MQTT_ERR_SUCCESS, Client, ConnectFlags, DisconnectFlags, MQTTMessage
+from paho.mqtt.client import (
+    MQTT_CLEAN_START_FIRST_ONLY,
+    MQTT_ERR_SUCCESS,
+    Client,
+    ConnectFlags,
+    DisconnectFlags,
+    MQTTMessage,
+)
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
-from ..config import Broker
+from ..config import Broker, secret
 from ..parts import split_url
 from ..problem import ConfigProblem
 from . import Identity, IdentityTaken, Message, Order, Receipt
@@ -66,14 +72,16 @@ class Mqtt:
 
     def __init__(self, broker: Broker, identity: Identity) -> None:
         self.host, self.port = address(broker.url)
-        self.password = _password(broker.password_file)
+        self.password = secret(broker.password_file, "broker.password_file")
         self.tls = _tls(broker)
         self.broker = broker
+        self.modern = broker.protocol == "5"
+        if not self.modern:
+            log.warning("MQTT 3.1.1: the broker cannot say that it refuses an event, which then counts as delivered")
         self.identity = identity
         self.client: Client | None = None
         self.connected: ReasonCode | None = None
-        self.lost = ""
-        self.taken_over = False
+        self.lost, self.taken_over = "", False
         self.sequences: dict[int, int] = {}
         self.receipts: list[Receipt | Order] = []
         self.unheard = False
@@ -87,7 +95,8 @@ class Mqtt:
         self.sequences.clear()
         self.receipts.clear()
         try:
-            client.connect(self.host, self.port, keepalive=self.broker.keepalive, clean_start=True)
+            fresh = True if self.modern else MQTT_CLEAN_START_FIRST_ONLY  # all that 3.1.1 may be given
+            client.connect(self.host, self.port, keepalive=self.broker.keepalive, clean_start=fresh)
         except OSError as error:
             raise ConnectionError(f"{self.host}:{self.port}: {error}") from None
         self._await_connack(time.monotonic() + _CONNECT_SECONDS)
@@ -109,7 +118,8 @@ class Mqtt:
             raise ConnectionError(f"{self.host}:{self.port} turned us away: {self.connected}")
 
     def _new_client(self) -> Client:
-        client = Client(CallbackAPIVersion.VERSION2, self.identity.client, protocol=MQTTProtocolVersion.MQTTv5)
+        clean, protocol = (None, MQTTProtocolVersion.MQTTv5) if self.modern else (True, MQTTProtocolVersion.MQTTv311)
+        client = Client(CallbackAPIVersion.VERSION2, self.identity.client, clean, protocol=protocol)
         client.connect_timeout = _CONNECT_SECONDS
         if self.broker.username:
             client.username_pw_set(self.broker.username, self.password)
@@ -125,10 +135,12 @@ class Mqtt:
 
     def send(self, message: Message) -> None:
         assert self.client is not None  # the forwarder opens before it sends
-        properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
-        properties.ContentType = message.content_type
-        if message.correlation:
-            properties.CorrelationData = message.correlation
+        properties = None
+        if self.modern:
+            properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
+            properties.ContentType = message.content_type
+            if message.correlation:
+                properties.CorrelationData = message.correlation
         try:
             info = self.client.publish(message.topic, message.payload, 1, message.retain, properties)
         except ValueError as error:  # it can never be sent, now or later
@@ -236,13 +248,3 @@ def _tls(broker: Broker) -> ssl.SSLContext | None:
         hint = "broker.ca_file, cert_file and key_file are PEM files that the daemon may read"
         raise ConfigProblem(f"broker: {files}: {error}", hint=hint) from None
     return context
-
-
-def _password(path: str) -> str | None:
-    if not path:
-        return None
-    try:
-        return Path(path).read_text().rstrip("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        hint = "make it a file of UTF-8 that the daemon may read, or mend broker.password_file"
-        raise ConfigProblem(f"broker.password_file {path}: {error}", hint=hint) from None

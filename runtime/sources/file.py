@@ -16,7 +16,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import unquote, urlsplit
 
 import cv2
 import msgspec
@@ -24,36 +24,43 @@ from numpy.typing import NDArray
 
 from .. import picture
 from ..frame import Frame
+from ..parts import options
 from ..problem import ConfigProblem, MachineProblem
+from . import Address, Rate
 
 log = logging.getLogger(__name__)
 
 _RATE = 10.0
-_MOST = 1000.0
 
 
-class _Query(msgspec.Struct, forbid_unknown_fields=True):
-    fps: float | None = None
+class Options(msgspec.Struct, forbid_unknown_fields=True):
+    """Behind `?`."""
+
+    fps: Rate | None = None
     loop: bool = False
 
 
 class File:
     """See above."""
 
-    def __init__(self, camera: str, url: str, base: Path) -> None:
-        parts = urlsplit(url)
-        self.camera = camera
-        self.path = base / unquote(parts.path)
+    tally = None
+
+    def __init__(self, address: Address) -> None:
+        parts = urlsplit(address.url)
+        self.camera = address.camera
+        self.path = address.base / unquote(parts.path)
+        self.query = options(parts.query, Options, f"source {address.url}")
         try:
-            self.query = msgspec.convert(dict(parse_qsl(parts.query, keep_blank_values=True)), _Query, strict=False)
-        except msgspec.ValidationError as error:
-            raise ConfigProblem(f"source {url}: {error}", hint="a file: source takes fps= and loop=") from None
-        if self.query.fps is not None and not 0 <= self.query.fps <= _MOST:
-            hint = f"give frames per second, up to {_MOST:.0f}, or 0 for no pause"
-            raise ConfigProblem(f"source {url}: fps is {self.query.fps:g}", hint=hint)
-        self.images = self._images()
-        if not self.images and not self.path.is_file():
-            raise ConfigProblem(f"source {url}: no video or images at {self.path}", hint="check the path")
+            self.images = self._images()
+            found = self.images or self.path.is_file()
+        except OSError as error:
+            hint = "let the daemon's user read it"
+            raise ConfigProblem(f"source {address.url}: {self.path}: {error.strerror}", hint=hint) from None
+        if not found:
+            raise ConfigProblem(f"source {address.url}: no video or images at {self.path}", hint="check the path")
+
+    def slow(self, times: float) -> None:
+        """A recording is shown at its own rate."""
 
     def _images(self) -> list[Path]:
         if self.path.is_dir():

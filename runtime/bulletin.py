@@ -1,0 +1,75 @@
+"""What is published of the daemon itself, beside its events: how it goes, every minute; what holds now, whenever that
+changes; and what its clock says, so that whoever has events of a box that was wrong about the time can put them right.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import msgspec
+
+from .clock import Clock
+from .event import rfc3339
+from .sinks import Message
+from .status import Report
+from .topics import Topics
+
+STATS_SECONDS = 60.0
+LOOK_SECONDS = 1.0
+
+
+class State(msgspec.Struct, frozen=True):
+    """What holds now."""
+
+    open: list[str]
+    """Rules with an event that has begun and has not ended."""
+    faults: list[str]
+
+
+class Correlation(msgspec.Struct, frozen=True):
+    """Which wall time a second since the boot is."""
+
+    bootid: str
+    boottime: float
+    time: str
+
+
+class Bulletin:
+    """Of one camera's daemon.
+
+    Args:
+        report: tells how it goes
+        topics: of the device
+        clock: is told of once it is right
+    """
+
+    def __init__(self, report: Callable[[], Report], topics: Topics, clock: Clock) -> None:
+        self.report, self.topics, self.clock = report, topics, clock
+        self.anew()
+
+    def anew(self) -> None:
+        """All of it is due: a broker that was started again may have forgotten what it kept."""
+        self.looked = self.told = float("-inf")
+        self.state = b""
+
+    def due(self) -> list[Message]:
+        """What is to be published now."""
+        if time.monotonic() - self.looked < LOOK_SECONDS:
+            return []
+        self.looked = time.monotonic()
+        report, found = self.report(), []
+        if (state := msgspec.json.encode(State(report.open, report.faults))) != self.state:
+            self.state = state
+            found.append(_retained(self.topics.state(report.camera), state))
+        if time.monotonic() - self.told >= STATS_SECONDS:
+            self.told = time.monotonic()
+            found.append(_retained(self.topics.stats(report.camera), msgspec.json.encode(report)))
+            if self.clock.quality() == "synced":
+                now = Correlation(self.clock.boot, round(self.clock.since_boot(), 3), rfc3339(self.clock.wall()))
+                found.append(_retained(self.topics.correlation(report.camera), msgspec.json.encode(now)))
+        return found
+
+
+def _retained(topic: str, payload: bytes) -> Message:
+    return Message(topic, payload, retain=True, content_type="application/json")
