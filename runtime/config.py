@@ -17,6 +17,7 @@ import msgspec
 
 from . import credentials
 from .problem import ConfigProblem
+from .tracking.settings import TrackerSettings
 
 _T = TypeVar("_T")
 
@@ -48,6 +49,8 @@ class Device(_Strict, frozen=True):
     """Degrees Celsius from which on fewer pictures are looked at; the firmware of a Pi slows it down at 80."""
     state: str | None = None
     """Folder of the outboxes; None: systemd's StateDirectory, also found by people's commands, or `state` here."""
+    timezone: str = ""
+    """Of the hours and days in rules, as `Europe/Berlin`; empty: the machine's."""
 
 
 class Broker(_Strict, frozen=True):
@@ -123,6 +126,7 @@ class _CameraFile(_Strict, frozen=True, kw_only=True):
     backend: str = "auto"
     """`onnx`, `tflite`, or `auto`: the one that is faster on this machine."""
     threads: Annotated[int, msgspec.Meta(ge=1, le=64)] = 1
+    tracker: TrackerSettings = TrackerSettings()
     health: Health = Health()
     rules: list[dict[str, Any]]
 
@@ -146,6 +150,7 @@ class Config(_Strict, frozen=True):
     bundle: Path
     backend: str
     threads: int
+    tracker: TrackerSettings
     health: Health
     rules: tuple[dict[str, Any], ...]
 
@@ -190,6 +195,7 @@ def load(folder: Path, camera: str) -> Config:
         bundle=base / camera_file.bundle,
         backend=camera_file.backend,
         threads=camera_file.threads,
+        tracker=camera_file.tracker,
         health=camera_file.health,
         rules=tuple(camera_file.rules),
     )

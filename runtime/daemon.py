@@ -4,7 +4,7 @@
         watch(frame)                 is the camera well, and the machine?
         tensor  = preprocess(frame)  straight to integers
         outputs = backend(tensor)    the int8 model
-        seen    = head(outputs)      what is in the frame
+        seen    = head(outputs)      what is in the frame, and what of it was there before
         events  = rule(frame, seen)  what has changed
         outbox.put(event)            durable before it is sent
 
@@ -39,8 +39,10 @@ from .notify import Notifier
 from .outbox import Outbox
 from .preprocess import Preprocess
 from .problem import ConfigProblem, MachineProblem, Problem, written_in
+from .rules.schedule import zone
 from .status import Counts, Report, Teller, memory_mb
 from .topics import Topics
+from .tracking.tracker import Tracker
 
 log = logging.getLogger(__name__)
 
@@ -55,11 +57,14 @@ class Daemon:
         self.bundle = Bundle.open(settings.bundle, Keyring.read(settings.keys))
         manifest = self.bundle.manifest
         self.head = heads.load(manifest)
+        with written_in(settings.device_file):
+            zone(settings.device.timezone)
         with written_in(settings.camera_file):
             self.source = sources.load(sources.Address.of(settings))
             self.backend = golden.trusted(self.bundle, settings.backend, settings.threads)
             self.rules = self._rules(settings)
         self.preprocess = Preprocess(manifest.input)
+        self.tracker = Tracker(settings.tracker, manifest.present)
         topics = Topics.of(settings)
         with written_in(settings.device_file):
             sink = sinks.load(settings.broker, identity.of(settings, manifest, self.backend.version, topics))
@@ -110,6 +115,8 @@ class Daemon:
         """One frame, from pixels to the outbox."""
         began = time.monotonic()
         seen = self.head(self.backend.run(self.preprocess(frame.pixels)))
+        if any(rule.follows for rule in self.rules):
+            seen = self.tracker.follow(frame, seen)
         for rule in self.rules:
             self.record(*rule.observe(frame, seen))
         self.counts.frame(began)
@@ -211,6 +218,9 @@ class Daemon:
             threshold=manifest.present,
             labels=manifest.labels,
             quiet=(*manifest.normal, UNKNOWN),
+            boxes=manifest.task != "classify",
+            timezone=self.settings.device.timezone,
+            keep=self.settings.tracker.keep,
         )
         loaded: list[rules.Rule] = []
         for number, table in enumerate(settings.rules):
