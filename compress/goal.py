@@ -73,7 +73,7 @@ class Wish(_Strict, frozen=True):
     min_map50: _Share | None = None
     """Mean average precision of boxes that overlap by half, over the test images."""
     max_drop: Annotated[float, msgspec.Meta(ge=0, lt=1)] | None = None
-    """AUROC, accuracy or mean average precision that the int8 models may lose against the float model on the same test images."""
+    """AUROC, accuracy or mAP50 that the int8 models may lose against the float model on the same test images."""
     max_ms: _Positive | None = None
     """Milliseconds: 95th percentile of one frame, preprocessing included."""
     max_bytes: Annotated[int, msgspec.Meta(gt=0)] | None = None

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from vedette.runtime.annotations import Object
+from vedette.runtime.ground_truth import Object
 from vedette.runtime.prediction import Box, Prediction
 
 OVERLAP = 0.5
@@ -28,9 +28,7 @@ class Line(msgspec.Struct, frozen=True):
     objects: int
 
 
-def choose(
-    truth: Sequence[Sequence[Object]], seen: Sequence[Sequence[Prediction]], labels: Sequence[str]
-) -> Line:
+def choose(truth: Sequence[Sequence[Object]], seen: Sequence[Sequence[Prediction]], labels: Sequence[str]) -> Line:
     """The score of the highest F1; `PLAIN` where nothing was marked or found.
 
     Args:
@@ -39,7 +37,11 @@ def choose(
         labels: of the model
     """
     rights = sorted(
-        ((each.score, right) for one, found in zip(truth, seen, strict=True) for each, right in _judged(one, found, labels)),
+        (
+            (each.score, right)
+            for one, found in zip(truth, seen, strict=True)
+            for each, right in _judged(one, found, labels)
+        ),
         key=lambda pair: -pair[0],
     )
     objects = sum(not each.crowd for one in truth for each in one)
@@ -47,8 +49,9 @@ def choose(
     for number, (score, hit) in enumerate(rights, start=1):
         right += hit
         f1 = 2 * right / (number + objects)
-        if hit and f1 > best.f1:
-            best = Line(score, right / number, right / objects, f1, objects)
+        below = rights[number][0] if number < len(rights) else 0.0
+        if hit and f1 > best.f1 and below < score:
+            best = Line((score + below) / 2, right / number, right / objects, f1, objects)
     return best
 
 

@@ -1,9 +1,9 @@
 """How well boxes are found: COCO's mean average precision.
 
-Worked out by faster-coco-eval (Apache-2.0), which gives the figures of COCO's own `pycocotools`. Average precision is taken for each
-class over all images, and its mean over the classes that the truth has; `map50` counts a box as right that overlaps by
-half (intersection over union), `map` is the mean over ten such limits from 0.5 to 0.95. With few images a class has few
-objects, and one box more or less moves the figure: an interval says by how much.
+Worked out by faster-coco-eval (Apache-2.0), which gives the figures of COCO's own `pycocotools`. Average precision is
+taken for each class over all images, and its mean over the classes that the truth has; `map50` counts a box as right
+that overlaps by half (intersection over union), `map` is the mean over ten such limits from 0.5 to 0.95. With few
+images a class has few objects, and one box more or less moves the figure: an interval says by how much.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Sequence
 import msgspec
 import numpy as np
 
-from .annotations import Object
+from .ground_truth import Object
 from .prediction import Box, Prediction
 from .problem import MachineProblem
 

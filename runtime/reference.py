@@ -1,7 +1,7 @@
 """The float model that a bundle was made from, where it still lies beside it: to measure what int8 has cost.
 
-It never ships. `vedette build` writes it as NAME.float.onnx, and the signed manifest has its digest, so that only that very file is
-opened, and only after the bundle was verified.
+It never ships. `vedette build` writes it as NAME.float.onnx, and the signed manifest has its digest, so that only that
+very file is opened, and only after the bundle was verified.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from . import annotations, detection, heads, picture, reference
+from . import detection, ground_truth, heads, picture, reference
 from .accuracy import auroc, auroc_interval, calibration_error, confusion, share_interval
 from .backends import Backend, available
 from .bundle import Bundle
@@ -173,7 +173,7 @@ def _classify(report: Report, bundle: Bundle, loaded: dict[str, Backend], data: 
 def _detect(report: Report, bundle: Bundle, loaded: dict[str, Backend], data: Path, track: Track) -> None:
     manifest, preprocess = bundle.manifest, Preprocess(bundle.manifest.input)
     labels = data / "labels" if (data / "labels").exists() else data / "labels.json"
-    truth = annotations.read(data / "images", labels, manifest.labels)
+    truth = ground_truth.read(data / "images", labels, manifest.labels)
     report.pictures, report.objects = len(truth), sum(map(len, truth.values()))
     models: dict[str, tuple[Any, Detect]] = {
         f"int8_{name}": (backend, Detect(manifest, detection.LEAST)) for name, backend in loaded.items()

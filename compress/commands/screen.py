@@ -51,7 +51,9 @@ def figures(measured: dict[str, Any]) -> None:
     if figure == "map50":
         images, line = measured["images"], measured["threshold"]["score"]
         found = f"precision {measured['precision']:.3f}, recall {measured['recall']:.3f}"
-        click.echo(f"{images['test']} test images with {images['test_objects']} objects; from a score of {line:.3f}: {found}")
+        click.echo(
+            f"{images['test']} test images with {images['test_objects']} objects; from a score of {line:.3f}: {found}"
+        )
         return
     images = measured["images"]
     caught = "" if measured["detection_rate"] is None else f", {measured['detection_rate']:.1%} of the defects found"

@@ -88,14 +88,21 @@ class _Reader:
         pads = [0, 0, 0, 0]
         if options.padding == schema.Padding.SAME:
             for axis in (0, 1):
-                before, after = (int(self.graph.tensors[each].shape[1 + axis]) for each in (source, operator.outputs[0]))
+                before, after = (
+                    int(self.graph.tensors[each].shape[1 + axis]) for each in (source, operator.outputs[0])
+                )
                 missing = max(0, (after - 1) * stride[axis] + (size[axis] - 1) * dilation[axis] + 1 - before)
                 pads[axis], pads[2 + axis] = missing // 2, missing - missing // 2
         limits = self._limits(operator.outputs[0], options.fusedActivationFunction)
         made = f"{name}/sum" if limits else name
         inputs = [self._name(source), self._constant(f"{name}/weight", values)]
         inputs.append(self._constant(f"{name}/bias", self._values(bias)))
-        how = {"pads": pads, "strides": stride, "dilations": dilation, "group": len(values) if depthwise else 1}
+        how: dict[str, Any] = {
+            "pads": pads,
+            "strides": stride,
+            "dilations": dilation,
+            "group": len(values) if depthwise else 1,
+        }
         self.nodes.append(helper.make_node("Conv", inputs, [made], name=f"{name}/conv", **how))
         if limits:
             ends = [

@@ -98,7 +98,9 @@ def _sized(raw: onnx.ModelProto, size: tuple[int, int] | None, where: str) -> on
         return reading.plain(resized, size, where)
     except ConfigProblem as problem:
         hint = f"leave model.input out, or export the network for {size[0]} pixels"
-        raise ConfigProblem(f"{where}: it is made for {sides[1]} x {sides[0]} throughout: {problem.message}", hint=hint) from None
+        raise ConfigProblem(
+            f"{where}: it is made for {sides[1]} x {sides[0]} throughout: {problem.message}", hint=hint
+        ) from None
 
 
 def _outputs(graph: onnx.ModelProto, role: str) -> list[tuple[int, ...]]:

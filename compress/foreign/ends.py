@@ -1,8 +1,8 @@
 """A detector is cut where its last convolutions end: behind them integers would ruin it, and the head does it better.
 
-Exporters differ in what they put behind: sigmoids, one large tensor of boxes, objectness and classes, decoded or not, or a
-tensor for each. All of that is gone here, whoever exported it. What is left are plain sums of products, each with a
-scale of its own, and named after what they mean and the level they belong to, as the runtime's heads read them.
+Exporters differ in what they put behind: sigmoids, one large tensor of boxes, objectness and classes, decoded or not,
+or a tensor for each. All of that is gone here, whoever exported it. What is left are plain sums of products, each with
+a scale of its own, and named after what they mean and the level they belong to, as the runtime's heads read them.
 """
 
 from __future__ import annotations
@@ -39,9 +39,8 @@ def cut(model: onnx.ModelProto, where: str) -> onnx.ModelProto:
         seen.add(name)
         changing = [each for each in node.input if each not in fixed]
         before = makers.get(changing[0]) if len(changing) == 1 else None
-        if node.op_type == "Conv" and not _integral(node, makers):
-            ends.append(name)
-        elif node.op_type in _SCALED and before is not None and before.op_type == "Conv":
+        scaled = node.op_type in _SCALED and before is not None and before.op_type == "Conv"
+        if scaled or (node.op_type == "Conv" and not _integral(node, makers)):
             ends.append(name)
         else:
             data = node.input if node.op_type in ("Concat", *_SCALED) else node.input[:1]
@@ -134,6 +133,4 @@ def _parted(graph: onnx.GraphProto, value: onnx.ValueInfoProto, family: Family) 
             made.input[slot] = f"{result}/{slot}"
             graph.initializer.append(numpy_helper.from_array(piece[number].copy(), made.input[slot]))
         graph.node.insert(place + number, made)
-        graph.output.append(
-            onnx.helper.make_tensor_value_info(result, onnx.TensorProto.FLOAT, [1, count, *size])
-        )
+        graph.output.append(onnx.helper.make_tensor_value_info(result, onnx.TensorProto.FLOAT, [1, count, *size]))

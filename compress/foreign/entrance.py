@@ -1,10 +1,10 @@
 """What happens to pixels first becomes part of the first convolution, where it costs nothing.
 
-    Focus           YOLOX and its like lay each square of two by two pixels into twelve channels before the first convolution,
-                    of 3 x 3. One of 6 x 6 that goes two pixels at a time computes the same sums from the pixels themselves
-    mean, spread    one for each channel goes into the weights and the bias. What pads the picture's edge then has the
-                    common mean and not its channel's: a fifth of a spread for what NanoDet was trained with, and only in
-                    the outermost pixels. That is the imprecision; the float model that int8 is held against has it, too
+Focus           YOLOX and its like lay each square of two by two pixels into twelve channels before the first
+                convolution, of 3 x 3. One of 6 x 6 that goes two pixels at a time computes the same sums
+mean, spread    one for each channel goes into the weights and the bias. What pads the picture's edge then has the
+                common mean and not its channel's: a fifth of a spread for what NanoDet was trained with, and only
+                at the edge. That is the imprecision; the float model that int8 is held against has it, too
 """
 
 from __future__ import annotations
@@ -25,14 +25,18 @@ def unfolded(model: onnx.ModelProto) -> onnx.ModelProto:
     for node in [each for each in graph.node if each.op_type == "SpaceToDepth" and each.input[0] in channels]:
         block = helper.get_node_attr_value(node, "blocksize")
         trail, order = [node], np.arange(3 * block**2)
-        (reader,) = _readers(graph, node.output[0]) or [None]
+        reader = _reader(graph, node.output[0])
         if reader is not None and reader.op_type == "Gather" and reader.input[1] in constants:
             axis = [a.i for a in reader.attribute if a.name == "axis"]
             order = numpy_helper.to_array(constants[reader.input[1]])
             trail.append(reader)
-            (reader,) = (_readers(graph, reader.output[0]) if axis == [1] else None) or [None]
+            reader = _reader(graph, reader.output[0]) if axis == [1] else None
         how = {} if reader is None else {a.name: helper.get_attribute_value(a) for a in reader.attribute}
-        plain = how.get("group", 1) == 1 and set(how.get("dilations", (1,))) == {1} and how.get("auto_pad", b"NOTSET") == b"NOTSET"
+        plain = (
+            how.get("group", 1) == 1
+            and set(how.get("dilations", (1,))) == {1}
+            and how.get("auto_pad", b"NOTSET") == b"NOTSET"
+        )
         if reader is None or reader.op_type != "Conv" or reader.input[1] not in constants or not plain:
             continue
         name = f"{reader.output[0]}/pixels/weight"
@@ -48,10 +52,10 @@ def unfolded(model: onnx.ModelProto) -> onnx.ModelProto:
     return model
 
 
-def _readers(graph: onnx.GraphProto, name: str) -> list[onnx.NodeProto] | None:
+def _reader(graph: onnx.GraphProto, name: str) -> onnx.NodeProto | None:
     """The one node that reads `name`; None: there are others."""
     found = [node for node in graph.node if name in node.input]
-    return found if len(found) == 1 else None
+    return found[0] if len(found) == 1 else None
 
 
 def _spread(weight: NDArray[Any], order: NDArray[Any], block: int) -> NDArray[np.float32]:
@@ -68,7 +72,7 @@ def _spread(weight: NDArray[Any], order: NDArray[Any], block: int) -> NDArray[np
 def normalised(
     model: onnx.ModelProto, mean: NDArray[Any], std: NDArray[Any], swapped: bool
 ) -> tuple[onnx.ModelProto, float, float] | None:
-    """`model` for red-green-blue pixels of one mean and one spread, and these; None: no convolution is there to take it.
+    """`model` for red-green-blue pixels of one mean and one spread, and these; None: no convolution can take it.
 
     Args:
         model: float, its image normalised; changed in place

@@ -1,7 +1,8 @@
 """A lowered float network -> int8 ONNX, each tensor at the scale that ranges.py says.
 
-With a recipe, the techniques for our own networks go on from there: biases corrected, weights trained by the float network or
-rounded as learnt (techniques/), on a view of the graph that their simulation knows. Scales stay as they were chosen.
+With a recipe, the techniques for our own networks go on from there: biases corrected, weights trained by the float
+network or rounded as learnt (techniques/), on a view of the graph that their simulation knows. Scales stay as they were
+chosen.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from ..techniques.integers import quantised
 from ..techniques.quantise import FEW, MOST, Quantise, fed
 from ..techniques.simulation import Simulation
 from ..techniques.steps import Step, Steps
+from . import gates
 from .ranges import Scales
 
 
@@ -61,7 +63,8 @@ def careful(
     """
     model = onnx.ModelProto.FromString(model.SerializeToString())  # some scales ask for another graph
     feeds = fed(model, images, spec)
-    overrides = Scales(model, feeds, (1 / spec.std, round(spec.mean))).overrides()
+    floors = gates.levelled(model, feeds)
+    overrides = Scales(model, feeds, (1 / spec.std, round(spec.mean)), floors).overrides()
     made = quantised(model, overrides, feeds[0])
     if not (how.bias_correction or how.qat_steps or how.rounding == "learned"):
         return Made(made, model)

@@ -1,7 +1,8 @@
 """Object detectors of the user's own: made integer, and judged by mean average precision on labelled images.
 
-Images are audited and divided like all others. Those to fit and to calibrate set the ranges; from those for the threshold
-comes the score at which the detector is believed; the figures are those of the test images, which nothing has seen.
+Images are audited and divided like all others. Those to fit and to calibrate set the ranges; from those for the
+threshold comes the score at which the detector is believed; the figures are those of the test images, which nothing has
+seen.
 The float model and both files are read by the very head that will run on the device.
 """
 
@@ -15,8 +16,8 @@ from typing import Any
 import msgspec
 
 from vedette.devices import DeviceProfile, this_machine
-from vedette.runtime import annotations, detection, picture
-from vedette.runtime.annotations import Annotations
+from vedette.runtime import detection, ground_truth, picture
+from vedette.runtime.ground_truth import GroundTruth, Object
 from vedette.runtime.heads.detect import Detect as Head
 from vedette.runtime.prediction import Prediction
 from vedette.runtime.problem import ConfigProblem, written_in
@@ -49,7 +50,7 @@ class Detect:
 
     def __init__(self, goal: Goal, _device: DeviceProfile) -> None:
         self.goal = goal
-        self.truth: Annotations = {}
+        self.truth: GroundTruth = {}
 
     def divide(self, base: Path, track: Track, say: Callable[[str], None]) -> Split:
         data, model = self.goal.data, self.goal.model
@@ -59,7 +60,7 @@ class Detect:
             say(f"the licence of {Path(str(model.onnx or model.tflite)).name} is not stated: say it as model.licence")
         folder = base / str(data.images)
         with written_in("data.labels"):
-            self.truth = annotations.read(folder, base / str(data.labels), self.detector.labels)
+            self.truth = ground_truth.read(folder, base / str(data.labels), self.detector.labels)
         if not any(self.truth.values()):
             hint = "mean average precision needs objects to find"
             raise ConfigProblem(f"data.labels: {base / str(data.labels)}: no object is marked in any image", hint=hint)
@@ -140,6 +141,5 @@ class Detect:
         lines = self.float_line.score, line.score
         return evidence(images.test, self._truth(images.test), seen, lines, self.detector.labels)
 
-    def _truth(self, paths: list[Path]) -> list[tuple[annotations.Object, ...]]:
+    def _truth(self, paths: list[Path]) -> list[tuple[Object, ...]]:
         return [self.truth[path] for path in paths]
-

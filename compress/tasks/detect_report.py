@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vedette.runtime import picture
-from vedette.runtime.annotations import Object
+from vedette.runtime.ground_truth import Object
 from vedette.runtime.prediction import Box, Prediction
 
 from ..disagreement import Pair, between
@@ -105,12 +105,16 @@ def _by_class(
         for some in found[model]:
             for prediction in some:
                 counts[1 + model, labels.index(prediction.label)] += 1
-    rows = [
-        {"label": labels[place], "marked": int(counts[0, place]), "fp32": int(counts[1, place]), "int8": int(counts[2, place])}
+    return [
+        {
+            "label": labels[place],
+            "marked": int(counts[0, place]),
+            "fp32": int(counts[1, place]),
+            "int8": int(counts[2, place]),
+        }
         for place in np.argsort(-counts[0], kind="stable")
         if counts[:, place].any()
     ]
-    return rows
 
 
 def _picture(

@@ -21,8 +21,8 @@ from .progress import track
 @click.option(
     "--data",
     type=click.Path(path_type=Path),
-    help="Folder with good/ and, for the AUROC, defect/; for a classifier, with one for each class; for a detector, with "
-    "images/ and labels/.",
+    help="Folder with good/ and, for the AUROC, defect/; for a classifier, with one for each class; for a detector, "
+    "with images/ and labels/.",
 )
 @options.keys
 @options.as_json

@@ -63,7 +63,8 @@ class Detect:
         edges = (found.edges / np.array([across, down, across, down])).clip(0, 1).astype(np.float64)
         rectangles = np.hstack([edges[:, :2], edges[:, 2:] - edges[:, :2]])
         scores = found.scores.astype(np.float32)
-        kept = cv2.dnn.NMSBoxesBatched(rectangles, scores, found.classes.astype(np.int32), 0.0, self.iou)
+        suppress: Any = cv2.dnn.NMSBoxesBatched  # it takes arrays, whatever its types say
+        kept = suppress(rectangles, scores, found.classes.astype(np.int32), 0.0, self.iou)
         kept = [int(each) for each in np.ravel(kept) if rectangles[each, 2:].min() > 0]
         kept = sorted(kept, key=lambda each: -scores[each])[:MOST]
         return tuple(

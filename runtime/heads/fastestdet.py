@@ -1,7 +1,7 @@
 """FastestDet: one grid, with an objectness, a box and the classes of each cell.
 
-`utils/tool.py` of dog-qiuqiu/FastestDet (BSD-3-Clause), `handle_preds`: the centre is the cell plus the hyperbolic tangent
-of the first two numbers, the size the sigmoid of the others, a share of the input. The score is
+`utils/tool.py` of dog-qiuqiu/FastestDet (BSD-3-Clause), `handle_preds`: the centre is the cell plus the hyperbolic
+tangent of the first two numbers, the size the sigmoid of the others, a share of the input. The score is
 objectness^0.6 · likeliest class^0.4, the classes being a softmax, so no more than objectness^0.6: where that is too
 little, nothing else is looked at.
 """

@@ -1,8 +1,8 @@
 """What a detector's network gives, level by level: for each cell of a grid some numbers for each role.
 
-An output is called after its role and its level, as in `box0`; level 0 has the most cells. Hardly a cell of a frame holds
-anything, so integers are compared as integers, and only the numbers of the few cells that pass become real. Outputs of
-a float model are read by the same code, with a scale of one and no zero point.
+An output is called after its role and its level, as in `box0`; level 0 has the most cells. Hardly a cell of a frame
+holds anything, so integers are compared as integers, and only the numbers of the few cells that pass become real.
+Outputs of a float model are read by the same code, with a scale of one and no zero point.
 """
 
 from __future__ import annotations
@@ -32,9 +32,7 @@ class Candidates(NamedTuple):
         return Candidates(*(np.concatenate(each) for each in zip(*parts, strict=True)))
 
     @staticmethod
-    def around(
-        centres: NDArray[Any], sizes: NDArray[Any], scores: NDArray[Any], classes: NDArray[Any]
-    ) -> Candidates:
+    def around(centres: NDArray[Any], sizes: NDArray[Any], scores: NDArray[Any], classes: NDArray[Any]) -> Candidates:
         """Boxes from centres and sizes, n x 2 each: x and y as fractions of the input."""
         return Candidates(np.hstack([centres - sizes / 2, centres + sizes / 2]), scores, classes)
 

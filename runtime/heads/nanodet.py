@@ -1,8 +1,8 @@
 """NanoDet: a score for each class, and how far each side is from the middle of the cell, as a distribution.
 
 `nanodet/model/head/gfl_head.py` of RangiLyu/nanodet (Apache-2.0), after Li et al., "Generalized Focal Loss", 2020. A
-distance is the mean of its bins, in strides, from the middle of the cell. There is no objectness: the score of a class is
-its sigmoid, and one cell may answer with several classes.
+distance is the mean of its bins, in strides, from the middle of the cell. There is no objectness: the score of a class
+is its sigmoid, and one cell may answer with several classes.
 
 Older releases (NanoDet-m) take the middle of a cell at (cell + 1/2) · stride, NanoDet-Plus its upper left corner; this
 is the older. Boxes of a NanoDet-Plus would lie half a cell too far right and down.

@@ -1,11 +1,11 @@
 """Where the objects in some images are, as people have marked them: YOLO's text files, or one COCO file.
 
-    YOLO    for each image a file of the same path with the ending `.txt`, below a folder of labels; a line holds the number
-            of the class, and the box's centre and size, or the corners of an outline, as fractions. An image
-            without a file has no objects. `classes.txt`, where the folder holds one, names the classes; without it a
-            number is the place of the model's label.
-    COCO    one `.json`; its categories are found by their names among the model's labels. Images that it does not
-            list are left out.
+YOLO    for each image a file of the same path with the ending `.txt`, below a folder of labels; a line holds the number
+        of the class, and the box's centre and size, or the corners of an outline, as fractions. An image
+        without a file has no objects. `classes.txt`, where the folder holds one, names the classes; without it a
+        number is the place of the model's label.
+COCO    one `.json`; its categories are found by their names among the model's labels. Images that it does not
+        list are left out.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ class Object(NamedTuple):
     """A heap of several: finding it counts neither for nor against."""
 
 
-Annotations = dict[Path, tuple[Object, ...]]
+GroundTruth = dict[Path, tuple[Object, ...]]
 """Image -> what it shows."""
 
 
-def read(images: Path, labels: Path, names: Sequence[str]) -> Annotations:
+def read(images: Path, labels: Path, names: Sequence[str]) -> GroundTruth:
     """The objects in every image below `images` that the labels speak of.
 
     Args:
@@ -60,7 +60,7 @@ def read(images: Path, labels: Path, names: Sequence[str]) -> Annotations:
     return _coco(images, paths, listed[0], names) if listed else _yolo(images, paths, labels, names)
 
 
-def _yolo(images: Path, paths: list[Path], folder: Path, names: Sequence[str]) -> Annotations:
+def _yolo(images: Path, paths: list[Path], folder: Path, names: Sequence[str]) -> GroundTruth:
     places = _places(folder / _CLASSES, names)
     found, files = {}, 0
     for path in paths:
@@ -148,7 +148,7 @@ class _File(msgspec.Struct):
     categories: list[_Category]
 
 
-def _coco(images: Path, paths: list[Path], file: Path, names: Sequence[str]) -> Annotations:
+def _coco(images: Path, paths: list[Path], file: Path, names: Sequence[str]) -> GroundTruth:
     try:
         content = msgspec.json.decode(file.read_bytes(), type=_File)
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
