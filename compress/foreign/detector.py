@@ -121,8 +121,8 @@ def _anchors(
 ) -> tuple[tuple[tuple[float, float], ...], ...]:
     """Height and width by level; without those of a file, the ones of TensorFlow's SSD for 300 pixels.
 
-    `ssd_anchor_generator` of the Object Detection API: scales from 0.2 to 0.95, the aspects 1, 2, 1/2, 3, 1/3 and once more
-    1 at the mean scale; the first level has three.
+    `ssd_anchor_generator` of the Object Detection API: scales from 0.2 to 0.95, the aspects 1, 2, 1/2, 3, 1/3 and
+    once more 1 at the mean scale; the first level has three.
     """
     shapes = _outputs(graph, "box")
     counts = [shape[1] // 4 for shape in shapes]
