@@ -6,25 +6,23 @@ The network that is built finds red and green squares of eight pixels; its weigh
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from types import SimpleNamespace
 
-import cv2
 import numpy as np
 import onnx
 import onnxruntime
 import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
+from squares import LABELS, SIDE, draw
 from torch import nn
 
 from vedette.compress import goal as goals
 from vedette.compress import operating
-from vedette.compress.build import build
 from vedette.compress.foreign import detector, entrance, reading
 from vedette.compress.foreign.integers import int8
 from vedette.compress.goal import Model
-from vedette.runtime import detection, ground_truth, heads, keys
+from vedette.runtime import detection, ground_truth, heads
 from vedette.runtime.bundle import Bundle
 from vedette.runtime.ground_truth import Object
 from vedette.runtime.heads.detect import Detect
@@ -34,8 +32,6 @@ from vedette.runtime.preprocess import Preprocess
 from vedette.runtime.problem import ConfigProblem
 from vedette.runtime.verify import verify
 
-SIDE = 64
-LABELS = ("red", "green")
 SCALE, ZERO = 1 / 16, 128
 
 
@@ -296,96 +292,6 @@ def test_the_line_lies_where_f1_is_highest():
     assert operating.at(0.85, truth, seen, LABELS).recall == 0.5
 
 
-def draw(folder: Path, count: int, seed: int = 0) -> list[list[tuple[int, int, int]]]:
-    """Pictures of 64 x 64 with red and green squares of 8 pixels; class, column and row of the squares in each."""
-    rng = np.random.default_rng(seed)
-    folder.mkdir(parents=True)
-    told = []
-    for number in range(count):
-        picture = rng.integers(100, 130, (SIDE, SIDE, 3)).astype(np.uint8)
-        cells = rng.choice(64, 3, replace=False)
-        squares = [(int(rng.integers(2)), int(cell % 8), int(cell // 8)) for cell in cells]
-        for kind, column, row in squares:
-            picture[row * 8 : row * 8 + 8, column * 8 : column * 8 + 8] = (20, 20, 230) if kind == 0 else (20, 230, 20)
-        cv2.imwrite(str(folder / f"{number:02d}.png"), picture)
-        told.append(squares)
-    return told
-
-
-def write_network(path: Path) -> None:
-    """A YOLOX of one level and two classes: an eighth of the size, redness and greenness, and what follows from it."""
-    look = np.zeros((4, 3, 8, 8), np.float32)  # of blue, green and red; gentle, for sums go through a SiLU
-    look[0, 2], look[0, 1], look[1, 1], look[1, 2] = 1 / 64, -1 / 64, 1 / 64, -1 / 64
-    look[2, 0], look[3, 1] = 0.01 / 64, 0.01 / 64
-    mixed = {
-        "box": ([[0.001, 0, 0.01, 0], [0, 0.001, 0, 0.01], [0, 0, 0.001, 0], [0, 0, 0, 0.001]], [0.5, 0.5, 0, 0]),
-        "objectness": ([[0.1, 0.1, 0, 0]], [-8.0]),
-        "class": ([[0.06, -0.06, 0, 0], [-0.06, 0.06, 0, 0]], [0.0, 0.0]),
-    }
-    nodes = [
-        helper.make_node("Conv", ["images", "look", "level"], ["seen"], name="look", strides=[8, 8]),
-        helper.make_node("Sigmoid", ["seen"], ["gate"], name="gate"),
-        helper.make_node("Mul", ["seen", "gate"], ["known"], name="silu"),
-    ]
-    constants = {"look": look, "level": np.zeros(4), "shape": np.array([1, 7, 64])}
-    for name, (weight, bias) in mixed.items():
-        constants |= {f"{name}.w": np.array(weight)[..., None, None], f"{name}.b": np.array(bias)}
-        nodes.append(helper.make_node("Conv", ["known", f"{name}.w", f"{name}.b"], [name], name=name))
-    nodes += [
-        helper.make_node("Sigmoid", ["objectness"], ["o"], name="o"),
-        helper.make_node("Sigmoid", ["class"], ["c"], name="c"),
-        helper.make_node("Concat", ["box", "o", "c"], ["joined"], name="join", axis=1),
-        helper.make_node("Reshape", ["joined", "shape"], ["flat"], name="flat"),
-        helper.make_node("Transpose", ["flat"], ["output"], name="turn", perm=[0, 2, 1]),
-    ]
-    tensors = [
-        numpy_helper.from_array(np.asarray(each, np.int64 if name == "shape" else np.float32), name)
-        for name, each in constants.items()
-    ]
-    image = helper.make_tensor_value_info("images", TensorProto.FLOAT, [1, 3, SIDE, SIDE])
-    end = helper.make_tensor_value_info("output", TensorProto.FLOAT, [1, 64, 7])
-    graph = helper.make_graph(nodes, "g", [image], [end], tensors)
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 11)], ir_version=6), path)
-
-
-GOAL = """\
-name = "squares"
-task = "detect"
-[data]
-images = "images"
-labels = "{labels}"
-[goal]
-min_map50 = 0.9
-max_drop = 0.02
-[model]
-onnx = "net.onnx"
-family = "yolox"
-labels = "names.txt"
-licence = "Apache-2.0"
-{model}"""
-
-
-@pytest.fixture(scope="module")
-def squares(tmp_path_factory):
-    """A folder with pictures, labels of both kinds, the network and a goal file."""
-    folder = tmp_path_factory.mktemp("squares")
-    told = draw(folder / "images", 24)
-    (folder / "labels").mkdir()
-    content = {"images": [], "annotations": [], "categories": [{"id": 7, "name": "green"}, {"id": 3, "name": "red"}]}
-    for number, objects in enumerate(told):
-        lines = [f"{kind} {(column + 0.5) / 8} {(row + 0.5) / 8} 0.125 0.125" for kind, column, row in objects]
-        (folder / "labels" / f"{number:02d}.txt").write_text("\n".join(lines) + "\n")
-        content["images"].append({"id": number, "file_name": f"{number:02d}.png", "width": SIDE, "height": SIDE})
-        for kind, column, row in objects:
-            mark = {"image_id": number, "category_id": (3, 7)[kind], "bbox": [column * 8, row * 8, 8, 8], "iscrowd": 0}
-            content["annotations"].append(mark)
-    (folder / "coco.json").write_text(json.dumps(content))
-    (folder / "names.txt").write_text("red\ngreen\n")
-    write_network(folder / "net.onnx")
-    (folder / "goal.toml").write_text(GOAL.format(labels="labels", model=""))
-    return folder
-
-
 def test_both_kinds_of_labels_say_the_same(squares):
     yolo = ground_truth.read(squares / "images", squares / "labels", LABELS)
     coco = ground_truth.read(squares / "images", squares / "coco.json", LABELS)
@@ -460,15 +366,10 @@ def test_labels_that_belong_to_no_image_are_no_labels(squares, tmp_path):
         ground_truth.read(squares / "images", tmp_path / "nothing", LABELS)
 
 
-@pytest.fixture(scope="module")
-def found(squares, key_folder, tmp_path_factory):
-    return build(squares / "goal.toml", tmp_path_factory.mktemp("out"), keys.read_private(key_folder / "vedette.key"))
-
-
-def test_a_detector_is_built_and_keeps_its_precision(found, keyring):
-    manifest = Bundle.open(found.bundle, keyring).manifest
+def test_a_detector_is_built_and_keeps_its_precision(built_squares, keyring):
+    manifest = Bundle.open(built_squares.bundle, keyring).manifest
     measured = manifest.measured
-    assert found.verdict.met
+    assert built_squares.verdict.met
     assert measured["map50_fp32"] > 0.95
     assert measured["map50_int8_onnx"] >= measured["map50_fp32"] - 0.02
     assert measured["map50_int8_tflite"] >= measured["map50_fp32"] - 0.02
@@ -477,35 +378,37 @@ def test_a_detector_is_built_and_keeps_its_precision(found, keyring):
     assert (manifest.boxes.family, manifest.input.resize, manifest.labels) == ("yolox", "letterbox", LABELS)
     assert manifest.weights[0].licence == "Apache-2.0"
     assert {each.name for each in manifest.outputs} == {"box0", "objectness0", "class0"}
-    assert "data:image/jpeg" in found.report.read_text()
+    assert "data:image/jpeg" in built_squares.report.read_text()
 
 
-def test_its_bundle_is_verified_on_labelled_images_beside_its_float_model(found, keyring, key_folder, squares, vedette):
-    report = verify(Bundle.open(found.bundle, keyring), squares)
+def test_its_bundle_is_verified_on_labelled_images_beside_its_float_model(
+    built_squares, keyring, key_folder, squares, vedette
+):
+    report = verify(Bundle.open(built_squares.bundle, keyring), squares)
     assert report.verified
     assert (report.pictures, report.objects) == (24, 72)
     assert report.map50_float > 0.95
     assert report.map50_int8_onnx == pytest.approx(report.map50_float, abs=0.02)
     assert report.map50_int8_tflite == pytest.approx(report.map50_float, abs=0.02)
-    done = vedette("verify", found.bundle, "--keys", key_folder, "--data", squares, "--json")
+    done = vedette("verify", built_squares.bundle, "--keys", key_folder, "--data", squares, "--json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["map50_int8_onnx"] == report.map50_int8_onnx
 
 
-def test_another_float_model_beside_it_is_not_taken_for_its_own(found, keyring, squares, tmp_path):
-    bundle = tmp_path / found.bundle.name
-    bundle.write_bytes(found.bundle.read_bytes())
+def test_another_float_model_beside_it_is_not_taken_for_its_own(built_squares, keyring, squares, tmp_path):
+    bundle = tmp_path / built_squares.bundle.name
+    bundle.write_bytes(built_squares.bundle.read_bytes())
     (tmp_path / "squares.float.onnx").write_bytes((squares / "net.onnx").read_bytes())
     report = verify(Bundle.open(bundle, keyring), squares)
     assert report.map50_float is None
     assert report.map50_int8_onnx > 0.9
 
 
-def test_what_it_sees_raises_events(found, key_folder, squares, vedette, tmp_path):
+def test_what_it_sees_raises_events(built_squares, key_folder, squares, vedette, tmp_path):
     (tmp_path / "cameras").mkdir()
     (tmp_path / "vedette.toml").write_text(f'[device]\nkeys = "{key_folder}"\n[broker]\nurl = "stdout:"\n')
     (tmp_path / "cameras" / "door.toml").write_text(
-        f'source = "file:{squares / "images"}?fps=0"\nbundle = "{found.bundle}"\n'
+        f'source = "file:{squares / "images"}?fps=0"\nbundle = "{built_squares.bundle}"\n'
         '[[rules]]\nuse = "presence"\nlabels = ["red"]\n'
     )
     done = vedette("run", "door", "--config", tmp_path)
