@@ -79,7 +79,7 @@ def interval(
     truth: Sequence[Sequence[Object]],
     seen: Sequence[Sequence[Prediction]],
     labels: Sequence[str],
-    draws: int = 100,
+    draws: int = 50,
     seed: int = 0,
 ) -> tuple[float, float]:
     """The 95 % percentile bootstrap interval of `map50`, images drawn."""

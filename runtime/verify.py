@@ -75,7 +75,6 @@ class Report(msgspec.Struct, omit_defaults=True):
     map50_int8_tflite: float | None = None
     map: dict[str, float] = {}
     """The mean over overlaps from 0.5 to 0.95."""
-    map50_interval: dict[str, tuple[float, float]] = {}
 
 
 def score(bundle: Bundle, backend: Backend, paths: Iterable[Path]) -> list[float]:
@@ -186,4 +185,3 @@ def _detect(report: Report, bundle: Bundle, loaded: dict[str, Backend], data: Pa
         reached = detection.precision(list(truth.values()), seen, manifest.labels)
         setattr(report, f"map50_{name}", reached.map50)
         report.map[name] = reached.map
-        report.map50_interval[name] = detection.interval(list(truth.values()), seen, manifest.labels)

@@ -64,8 +64,7 @@ def _print(report: Report) -> None:
             text += f", {report.accuracy_answered[name]:.1%} of them right"
         click.echo(text)
     for name, value in report.map.items():
-        low, high = report.map50_interval[name]
-        text = f"  {name:11} mAP50 {getattr(report, f'map50_{name}'):.4f} ({low:.3f} … {high:.3f}), mAP {value:.4f}"
+        text = f"  {name:11} mAP50 {getattr(report, f'map50_{name}'):.4f}, mAP {value:.4f}"
         click.echo(f"{text}, {report.objects} objects in {report.pictures} images")
     if report.map and report.map50_float is None:
         click.echo("  The float model that it was built from is not beside the bundle, so what int8 costs is not told.")
