@@ -100,7 +100,7 @@ def build(
 
     say(f"fitting {task.what} to {len(images.fit)} images")
     fitted = task.fit(images, effort, folder, track, say)
-    candidate = Candidate(goal, fitted.float_model, fitted.int8_model)
+    candidate = Candidate(goal, fitted.float_model, fitted.int8_model, fitted.about)
 
     say(f"drawing the line with {len(images.threshold)} images")
     line = task.draw(candidate, images)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import onnx
@@ -32,6 +34,8 @@ class Fitted(msgspec.Struct, frozen=True):
     """What the integers are to come near, layer by layer: `float_model`, but for a head that was fitted anew."""
     steps: tuple[Step, ...] = ()
     """What was done that it might be fit for integers."""
+    about: dict[str, Any] = {}
+    """Of a detector: `boxes` and `labels` of the manifest, and `resize` of its input."""
 
 
 class Candidate:
@@ -43,8 +47,14 @@ class Candidate:
         Refused: there is no such file either.
     """
 
-    def __init__(self, goal: Goal, float_model: onnx.ModelProto, int8_model: onnx.ModelProto) -> None:
-        self.manifest = describe(goal, int8_model)
+    def __init__(
+        self,
+        goal: Goal,
+        float_model: onnx.ModelProto,
+        int8_model: onnx.ModelProto,
+        about: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.manifest = _known(describe(goal, int8_model), dict(about or {}))
         self.files = {
             FLOAT: float_model.SerializeToString(deterministic=True),
             INT8_ONNX: int8_model.SerializeToString(deterministic=True),
@@ -65,6 +75,13 @@ class Candidate:
             FLOAT: Float(self.files[FLOAT], self.manifest.input),
             **{name: Integer(backend, self.manifest) for name, backend in self.backends.items()},
         }
+
+
+def _known(manifest: Manifest, about: dict[str, Any]) -> Manifest:
+    """The manifest with what `Fitted.about` says."""
+    if resize := about.pop("resize", None):
+        about["input"] = msgspec.structs.replace(manifest.input, resize=resize)
+    return msgspec.structs.replace(manifest, **about)
 
 
 def describe(goal: Goal, model: onnx.ModelProto) -> Manifest:
@@ -106,5 +123,5 @@ def _input(image: qdq.Tensor) -> Input:
 
 
 def _source(goal: Goal) -> Source:
-    name = goal.model.onnx or goal.model.torch or ""
+    name = goal.model.onnx or goal.model.torch or goal.model.tflite or ""
     return Source(Path(name).name, goal.model.licence, "the user's own network")

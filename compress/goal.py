@@ -18,7 +18,7 @@ from .augment import Augment
 from .foreign import asked
 
 # By which figure the models of a task are compared: the beginning of a key of `measured`.
-FIGURES = {"anomaly": "auroc", "classify": "accuracy", "embed": "cosine"}
+FIGURES = {"anomaly": "auroc", "classify": "accuracy", "embed": "cosine", "detect": "map50"}
 
 _Share = Annotated[float, msgspec.Meta(gt=0, lt=1)]
 _Positive = Annotated[float, msgspec.Meta(gt=0)]
@@ -38,7 +38,9 @@ class Data(_Strict, frozen=True, kw_only=True):
     classes: str | None = None
     """A folder with one sub-folder of images for each class."""
     images: str | None = None
-    """A folder of images without labels, for a network of one's own."""
+    """A folder of images without labels, for a network of one's own; for `detect` those that `labels` describe."""
+    labels: str | None = None
+    """Of `detect`: a folder of YOLO files, or a COCO file."""
     normal: tuple[str, ...] | None = None
     """Classes of parts with nothing wrong; None: `good`, where there is one."""
     mask: str | None = None
@@ -68,8 +70,10 @@ class Wish(_Strict, frozen=True):
     """Share of the test images whose likeliest class is the right one, however sure it is."""
     min_cosine: _Share | None = None
     """Of the outputs of a network of one's own, int8 against float, mean of the test images."""
+    min_map50: _Share | None = None
+    """Mean average precision of boxes that overlap by half, over the test images."""
     max_drop: Annotated[float, msgspec.Meta(ge=0, lt=1)] | None = None
-    """AUROC or accuracy that the int8 models may lose against the float model on the same test images."""
+    """AUROC, accuracy or mAP50 that the int8 models may lose against the float model on the same test images."""
     max_ms: _Positive | None = None
     """Milliseconds: 95th percentile of one frame, preprocessing included."""
     max_bytes: Annotated[int, msgspec.Meta(gt=0)] | None = None
@@ -99,6 +103,10 @@ class Model(_Strict, frozen=True):
     """A float network of one's own; from here on the keys are for such."""
     torch: str | None = None
     """Likewise: `module:function`, or a TorchScript file."""
+    tflite: str | None = None
+    """Likewise: a quantised TFLite file of the family `ssd`."""
+    family: Literal["yolox", "nanodet", "fastestdet", "ssd", "yolov8"] | None = None
+    """Of `detect`: how the network's outputs become boxes."""
     labels: str | None = None
     """A file with the name of each score, one a line."""
     mean: float | tuple[float, float, float] = 0.0
@@ -110,7 +118,7 @@ class Model(_Strict, frozen=True):
     @property
     def own(self) -> bool:
         """Whether the network is the user's."""
-        return self.onnx is not None or self.torch is not None
+        return self.onnx is not None or self.torch is not None or self.tflite is not None
 
 
 # What only one task understands: said in the goal file of the other, it would be a wish that nobody hears.
@@ -125,6 +133,7 @@ _OWN = {
         "model.rank",
     ),
     "embed": ("goal.min_cosine",),
+    "detect": ("data.labels", "goal.min_map50", "model.family", "model.tflite"),
     "classify": ("data.classes", "data.normal", "goal.min_accuracy", "goal.error_rate", "model.epochs"),
 }
 
@@ -133,7 +142,7 @@ class Goal(_Strict, frozen=True, kw_only=True):
     """A goal file."""
 
     name: Name
-    task: Literal["anomaly", "classify", "embed"]
+    task: Literal["anomaly", "classify", "embed", "detect"]
     data: Data
     release: Annotated[int, msgspec.Meta(ge=1)] = 1
     device: Device = Device()

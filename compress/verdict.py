@@ -73,7 +73,11 @@ def judge(goal: Goal, measured: dict[str, Any]) -> Verdict:
     no_defects = "there are no defective images to measure it with (data.defect)"
     if goal.model.own:
         no_defects = "there are no labels to measure it with (data.classes)"
-    for name, least in (("min_auroc", wish.min_auroc), ("min_accuracy", wish.min_accuracy)):
+    for name, least in (
+        ("min_auroc", wish.min_auroc),
+        ("min_accuracy", wish.min_accuracy),
+        ("min_map50", wish.min_map50),
+    ):
         if least is not None:
             met = None if worst is None else worst >= least
             judgements.append(Judgement(name, least, worst, met, no_defects if worst is None else ""))

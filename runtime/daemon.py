@@ -56,7 +56,8 @@ class Daemon:
         self.settings = settings
         self.bundle = Bundle.open(settings.bundle, Keyring.read(settings.keys))
         manifest = self.bundle.manifest
-        self.head = heads.load(manifest)
+        self.tracker = Tracker(settings.tracker, manifest.present)
+        self.head = heads.load(manifest, self.tracker.low)
         with written_in(settings.device_file):
             zone(settings.device.timezone)
         with written_in(settings.camera_file):
@@ -64,7 +65,6 @@ class Daemon:
             self.backend = golden.trusted(self.bundle, settings.backend, settings.threads)
             self.rules = self._rules(settings)
         self.preprocess = Preprocess(manifest.input)
-        self.tracker = Tracker(settings.tracker, manifest.present)
         topics = Topics.of(settings)
         with written_in(settings.device_file):
             sink = sinks.load(settings.broker, identity.of(settings, manifest, self.backend.version, topics))
@@ -114,7 +114,7 @@ class Daemon:
     def observe(self, frame: Frame) -> None:
         """One frame, from pixels to the outbox."""
         began = time.monotonic()
-        seen = self.head(self.backend.run(self.preprocess(frame.pixels)))
+        seen = self.head(self.backend.run(self.preprocess(frame.pixels)), frame.pixels.shape[:2])
         if any(rule.follows for rule in self.rules):
             seen = self.tracker.follow(frame, seen)
         for rule in self.rules:

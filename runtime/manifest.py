@@ -33,7 +33,9 @@ class Input(_Strict, frozen=True):
     scale: float
     zero_point: int
     """As u8. The TFLite model takes s8, so 128 less."""
-    resize: Literal["area"] = "area"
+    resize: Literal["area", "stretch", "letterbox"] = "area"
+    """`area` and `stretch`: to both sides, whatever that does to its shape (OpenCV's INTER_AREA, INTER_LINEAR).
+    `letterbox`: until it fits (INTER_LINEAR), in the upper left corner; what is left over is 114 grey."""
 
 
 class Output(_Strict, frozen=True):
@@ -44,6 +46,17 @@ class Output(_Strict, frozen=True):
     scale: float
     zero_point: int
     """As u8. The TFLite model gives s8, so 128 less."""
+
+
+class Boxes(_Strict, frozen=True, omit_defaults=True):
+    """How the outputs of an object detector become boxes."""
+
+    family: str
+    """Which head reads them: a key of `runtime.heads.FAMILIES`."""
+    iou: float
+    """Of two boxes of one class that overlap more, the less sure one is dropped: intersection over union."""
+    anchors: tuple[tuple[tuple[float, float], ...], ...] = ()
+    """Of `ssd`: for each level height and width of the boxes that every cell starts from, fractions of the input."""
 
 
 class Member(_Strict, frozen=True):
@@ -70,13 +83,14 @@ class Manifest(_Strict, frozen=True, omit_defaults=True):
     """Counts up; a device refuses to go back."""
     task: str
     labels: tuple[str, ...]
-    """What predictions may be called; of a classifier the classes in the order of its scores, then `unknown`."""
+    """What predictions may be called; of a classifier the classes in the order of its scores, then `unknown`; of a
+    detector the classes in the order of its channels."""
     input: Input
     outputs: tuple[Output, ...]
     models: dict[str, str]
     """Back end -> member that it runs."""
     threshold: float
-    """A score at or above it is an anomaly; a class less probable than it is `unknown`."""
+    """A score at or above it is an anomaly, or an object; a class less probable than it is `unknown`."""
     goal: dict[str, float]
     measured: dict[str, Any]
     goal_met: bool
@@ -100,6 +114,9 @@ class Manifest(_Strict, frozen=True, omit_defaults=True):
     """A classifier's scores are divided by it before softmax makes probabilities of them."""
     floats: dict[str, str] = {}
     """Back ends whose model computes in float, and why. Such a one has golden outputs of its own, `NAME-float`."""
+
+    boxes: Boxes | None = None
+    """Of an object detector."""
 
     def output(self, name: str) -> Output:
         return next(output for output in self.outputs if output.name == name)

@@ -12,12 +12,13 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from . import heads, picture
+from . import detection, ground_truth, heads, picture, reference
 from .accuracy import auroc, auroc_interval, calibration_error, confusion, share_interval
 from .backends import Backend, available
 from .bundle import Bundle
 from .golden import difference, tolerance
 from .heads.classify import Classify
+from .heads.detect import Detect
 from .preprocess import Preprocess
 from .problem import ConfigProblem
 
@@ -63,6 +64,17 @@ class Report(msgspec.Struct, omit_defaults=True):
     """How far confidence and accuracy are apart."""
     confusion: dict[str, list[list[int]]] = {}
     """Images of each class (rows) by their likeliest class (columns), in the order of `images`."""
+    pictures: int = 0
+    """Of a detector; what follows is a detector's, too."""
+    objects: int = 0
+    """That are marked in them."""
+    map50_float: float | None = None
+    """Of the float model, where it lies beside the bundle as NAME.float.onnx."""
+    map50_int8_onnx: float | None = None
+    """Mean average precision of boxes that overlap by half."""
+    map50_int8_tflite: float | None = None
+    map: dict[str, float] = {}
+    """The mean over overlaps from 0.5 to 0.95."""
 
 
 def score(bundle: Bundle, backend: Backend, paths: Iterable[Path]) -> list[float]:
@@ -85,7 +97,8 @@ def verify(bundle: Bundle, data: Path | None = None, track: Track = lambda paths
     Args:
         bundle: a verified bundle
         data: for an anomaly model a folder that holds images in `good/` and, to tell the accuracy, in `defect/`; for a
-            classifier one that holds them in folders named like its classes, other folders not being looked at
+            classifier one that holds them in folders named like its classes, other folders not being looked at; for a
+            detector one with `images/` and `labels/` (YOLO's or COCO's)
         track: wraps each list of images, to show progress; the second argument is a label
 
     Raises:
@@ -108,7 +121,9 @@ def verify(bundle: Bundle, data: Path | None = None, track: Track = lambda paths
     if bundle.manifest.task == "embed":
         hint = "leave --data out: the golden vectors are compared without it"
         raise ConfigProblem(f"{bundle.path}: an embedding has no accuracy to measure with {data}", hint=hint)
-    if bundle.manifest.temperature is None:
+    if bundle.manifest.boxes is not None:
+        _detect(report, bundle, loaded, data, track)
+    elif bundle.manifest.temperature is None:
         _anomaly(report, bundle, loaded, data, track)
     else:
         _classify(report, bundle, loaded, data, track)
@@ -152,3 +167,21 @@ def _classify(report: Report, bundle: Bundle, loaded: dict[str, Backend], data: 
             report.accuracy_answered[name] = float(right[answered].mean())
         report.ece[name] = calibration_error(sure, right)
         report.confusion[name] = confusion(truth, said, len(manifest.classes)).tolist()
+
+
+def _detect(report: Report, bundle: Bundle, loaded: dict[str, Backend], data: Path, track: Track) -> None:
+    manifest, preprocess = bundle.manifest, Preprocess(bundle.manifest.input)
+    labels = data / "labels" if (data / "labels").exists() else data / "labels.json"
+    truth = ground_truth.read(data / "images", labels, manifest.labels)
+    report.pictures, report.objects = len(truth), sum(map(len, truth.values()))
+    models: dict[str, tuple[Any, Detect]] = {
+        f"int8_{name}": (backend, Detect(manifest, detection.LEAST)) for name, backend in loaded.items()
+    }
+    if (beside := reference.beside(bundle)) is not None:
+        models["float"] = beside, Detect(reference.real(manifest), detection.LEAST)
+    for name, (model, head) in models.items():
+        images = (picture.read(path) for path in track(list(truth), name))
+        seen = [head(model.run(preprocess(image)), image.shape[:2]) for image in images]
+        reached = detection.precision(list(truth.values()), seen, manifest.labels)
+        setattr(report, f"map50_{name}", reached.map50)
+        report.map[name] = reached.map

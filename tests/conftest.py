@@ -24,6 +24,7 @@ import numpy as np
 import pytest
 from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+from squares import make as make_squares
 
 from vedette.compress.broker import configure
 from vedette.compress.build import Built, build
@@ -140,6 +141,26 @@ def built_kinds(kinds: Path, key_folder: Path, tmp_path_factory: pytest.TempPath
 @pytest.fixture(scope="session")
 def kinds_bundle(built_kinds: Built, keyring: Keyring) -> Bundle:
     return Bundle.open(built_kinds.bundle, keyring)
+
+
+@pytest.fixture(scope="session")
+def squares(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with images/, labels/, coco.json, a detector and a goal file."""
+    folder = tmp_path_factory.mktemp("squares")
+    make_squares(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def built_squares(squares: Path, key_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Built:
+    """The detector's bundle, built once."""
+    out = tmp_path_factory.mktemp("out")
+    return build(squares / "goal.toml", out, keys.read_private(key_folder / "vedette.key"))
+
+
+@pytest.fixture(scope="session")
+def squares_bundle(built_squares: Built, keyring: Keyring) -> Bundle:
+    return Bundle.open(built_squares.bundle, keyring)
 
 
 class Broker:

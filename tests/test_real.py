@@ -48,6 +48,39 @@ def test_a_set_is_built_verified_and_run(name, tmp_path, vedette):
     assert {event["data"]["kind"] for event in events} <= {"new", "update", "end"}
 
 
+MODELS = {
+    "yolox": ('onnx = "yolox_nano/yolox_nano_416_coco.onnx"', 0.48),
+    "nanodet": ('onnx = "nanodet/nanodet_m_320.onnx"', 0.45),
+    "fastestdet": ('onnx = "fastestdet/FastestDet_352.onnx"', 0.30),
+    "ssd": ('tflite = "ssd_mobilenet_v1/ssd_mobilenet_v1_coco_uint8_300.tflite"', 0.35),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", MODELS)
+def test_a_detector_keeps_its_boxes(family, tmp_path, vedette):
+    """Float is read as well as others read it, and int8 finds what float does; both files alike."""
+    if not (SETS / "coco128").is_dir():
+        pytest.skip("the development images coco128 are not beside the project")
+    home = {"HOME": str(tmp_path), "XDG_CONFIG_HOME": ""}
+    model, least = MODELS[family]
+    goal = tmp_path / "goal.toml"
+    goal.write_text(
+        f'name = "{family}"\ntask = "detect"\n[data]\nimages = "{SETS}/coco128/images"\n'
+        f'labels = "{SETS}/coco128/labels"\n[model]\n{model.replace(chr(34), chr(34) + f"{SETS}/models/", 1)}\n'
+        f'family = "{family}"\n'
+    )
+    done = vedette("build", goal, "--out", tmp_path, "--json", **home)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert json.loads(done.stdout)["parity_max_steps"] <= 1
+    done = vedette("verify", tmp_path / f"{family}.vedette", "--data", SETS / "coco128", "--json", **home)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["map50_float"] > least
+    for name in ("map50_int8_onnx", "map50_int8_tflite"):
+        assert found[name] > found["map50_float"] - 0.04
+
+
 def test_the_demonstration(tmp_path, vedette):
     """One seed of the figures that are promised; times are left to the benches."""
     figures = tmp_path / "figures.json"

@@ -23,7 +23,7 @@ def say(text: str) -> None:
 def figures(measured: dict[str, Any]) -> None:
     """Float against int8, one line each."""
     figure = next(each for each in FIGURES.values() if f"{each}_fp32" in measured)
-    title = {"auroc": "AUROC"}.get(figure, figure)
+    title = {"auroc": "AUROC", "map50": "mAP50"}.get(figure, figure)
     click.echo(f"{'':12} {title:>8} {'95 % interval':>15} {'median ms':>10} {'p95 ms':>8} {'bytes':>10}")
     for key, model in MODELS.items():
         found, interval = "-", "-"
@@ -47,6 +47,13 @@ def figures(measured: dict[str, Any]) -> None:
     if figure == "accuracy":
         images, wrong = measured["images"]["test"], f"{measured['errors']} of them wrong"
         click.echo(f"{measured['answered']} of {images} test images are answered, {wrong}; the others are unknown")
+        return
+    if figure == "map50":
+        images, line = measured["images"], measured["threshold"]["score"]
+        found = f"precision {measured['precision']:.3f}, recall {measured['recall']:.3f}"
+        click.echo(
+            f"{images['test']} test images with {images['test_objects']} objects; from a score of {line:.3f}: {found}"
+        )
         return
     images = measured["images"]
     caught = "" if measured["detection_rate"] is None else f", {measured['detection_rate']:.1%} of the defects found"

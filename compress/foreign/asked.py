@@ -18,6 +18,9 @@ def check(path: Path, goal: Any) -> None:
         ConfigProblem: it does not, or a file that it names is missing.
     """
     model, plain, data = goal.model, type(goal.model)(), goal.data
+    if goal.task == "detect":
+        _check_detector(path, goal, plain)
+        return
     if goal.task == "embed" and not model.own:
         hint = 'say model.onnx = "FILE.onnx", or model.torch = "module:function" or "FILE.pt"'
         raise ConfigProblem(f'{path}: task = "embed" has no network of Vedette\'s own', hint=hint)
@@ -42,6 +45,38 @@ def check(path: Path, goal: Any) -> None:
         raise ConfigProblem(f"{path}: data.images and data.classes exclude each other", hint=hint)
 
 
+def _check_detector(path: Path, goal: Any, plain: Any) -> None:
+    model, data = goal.model, goal.data
+    given = [key for key in ("onnx", "torch", "tflite") if getattr(model, key)]
+    hint = 'say model.onnx = "FILE.onnx", or model.tflite = "FILE.tflite" for an SSD'
+    if not given or "torch" in given:
+        why = "takes no module" if given else "has no network of Vedette's own"
+        raise ConfigProblem(f'{path}: task = "detect" {why}', hint=hint + "; export a module to ONNX first")
+    if len(given) > 1:
+        raise ConfigProblem(f"{path}: model.onnx and model.tflite exclude each other", hint="keep one of them")
+    if model.family is None:
+        known = "yolox, nanodet, fastestdet, ssd and yolov8"
+        raise ConfigProblem(f"{path}: model.family is missing", hint=f"how are its boxes read? Known are {known}")
+    if model.tflite and model.family != "ssd":
+        hint = "a TFLite file is read for its weights, and only those of SSD are known: bring the family's ONNX"
+        raise ConfigProblem(f'{path}: model.tflite is no {model.family}: it belongs to family = "ssd"', hint=hint)
+    said = [key for key in ("good", "defect", "classes") if getattr(data, key)]
+    if said:
+        hint = "a detector takes images and labels"
+        raise ConfigProblem(f'{path}: data.{said[0]} means nothing to task = "detect"', hint=hint)
+    for key, what in (("images", "a folder of images"), ("labels", "a folder of YOLO files, or a COCO file")):
+        if getattr(data, key) is None:
+            raise ConfigProblem(f"{path}: data.{key} is missing", hint=f"name {what}")
+    if not (path.parent / data.labels).exists():
+        hint = "paths are relative to the goal file"
+        raise ConfigProblem(f"{path}: data.labels: nothing at {path.parent / data.labels}", hint=hint)
+    others = [table.get("use") for table in goal.recipe if table.get("use") != "quantise"]
+    if others:
+        hint = 'use = "quantise" is what a detector takes; a smaller input is model.input'
+        raise ConfigProblem(f'{path}: recipe: {others[0]} means nothing to task = "detect"', hint=hint)
+    _check_model(path, goal, plain)
+
+
 def _check_model(path: Path, goal: Any, plain: Any) -> None:
     model, base = goal.model, path.parent
     if goal.task == "anomaly":
@@ -55,7 +90,8 @@ def _check_model(path: Path, goal: Any, plain: Any) -> None:
         hint = "a network of your own is not fitted here: leave it out"
         raise ConfigProblem(f"{path}: {what} means nothing to a network of your own", hint=hint)
     torch_file = model.torch if model.torch and ":" not in model.torch else None
-    for key, name in (("onnx", model.onnx), ("torch", torch_file), ("labels", model.labels)):
+    files = ("onnx", model.onnx), ("tflite", model.tflite), ("torch", torch_file), ("labels", model.labels)
+    for key, name in files:
         if name and not (base / name).is_file():
             hint = "paths are relative to the goal file; a PyTorch module is module:function"
             raise ConfigProblem(f"{path}: model.{key}: no file {base / name}", hint=hint)

@@ -1,18 +1,38 @@
-"""A lowered float network -> int8 ONNX, each tensor at the scale that ranges.py says."""
+"""A lowered float network -> int8 ONNX, each tensor at the scale that ranges.py says.
+
+With a recipe, the techniques for our own networks go on from there: biases corrected, weights trained by the float
+network or rounded as learnt (techniques/), on a view of the graph that their simulation knows. Scales stay as they were
+chosen.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import onnx
 from numpy.typing import NDArray
 
 from vedette.runtime.manifest import Input
 
+from ..network import Network
+from ..techniques import correction, rounding, teaching
 from ..techniques.integers import quantised
-from ..techniques.quantise import fed
+from ..techniques.quantise import FEW, MOST, Quantise, fed
+from ..techniques.simulation import Simulation
+from ..techniques.steps import Step, Steps
+from . import gates
 from .ranges import Scales
+
+
+class Made(NamedTuple):
+    """What came of it."""
+
+    int8: onnx.ModelProto
+    exact: onnx.ModelProto
+    """The float graph that it was made of, computing the same as the one that was given."""
+    steps: tuple[Step, ...] = ()
 
 
 def int8(model: onnx.ModelProto, images: Iterable[NDArray[Any]], spec: Input) -> onnx.ModelProto:
@@ -23,6 +43,44 @@ def int8(model: onnx.ModelProto, images: Iterable[NDArray[Any]], spec: Input) ->
         images: 1 x H x W x 3, u8, that ranges are taken from
         spec: how a pixel becomes a real value
     """
+    return careful(model, list(images), spec, Quantise()).int8
+
+
+def careful(
+    model: onnx.ModelProto, images: Sequence[NDArray[Any]], spec: Input, how: Quantise, folder: Path | None = None
+) -> Made:
+    """The same with as much care as `how` asks for; its ranges are ours whatever it says.
+
+    Args:
+        model: as above
+        images: as above
+        spec: as above
+        how: which techniques
+        folder: where training leaves its state, and goes on from it
+
+    Raises:
+        Problem: a technique is asked for, and the graph holds an operator that cannot be trained here.
+    """
     model = onnx.ModelProto.FromString(model.SerializeToString())  # some scales ask for another graph
     feeds = fed(model, images, spec)
-    return quantised(model, Scales(model, feeds, (1 / spec.std, round(spec.mean))).overrides(), feeds[0])
+    floors = gates.levelled(model, feeds)
+    overrides = Scales(model, feeds, (1 / spec.std, round(spec.mean)), floors).overrides()
+    made = quantised(model, overrides, feeds[0])
+    if not (how.bias_correction or how.qat_steps or how.rounding == "learned"):
+        return Made(made, model)
+    exact, simulated = Network(model), Simulation(model, made)
+    shown = teaching.entered(images[: teaching.fitting(MOST, spec)], spec)
+    steps = Steps((), shown[: teaching.fitting(FEW, spec)])
+    steps.note("ranges", exact, simulated)
+    if how.qat_steps:
+        ends = exact.outputs, teaching.blocks(model)
+        asked = how.qat_steps, how.qat_rate, how.seed
+        teaching.teach(exact, simulated, ends, list(exact.places), images, spec, *asked, folder)
+        steps.note("training", exact, simulated)
+    if how.rounding == "learned":
+        rounding.learn(exact, simulated, shown, how.rounding_steps, how.seed)
+        steps.note("learned rounding", exact, simulated)
+    if how.bias_correction:
+        correction.correct(exact, simulated, shown)
+        steps.note("bias correction", exact, simulated)
+    return Made(quantised(simulated.written(model), overrides, feeds[0]), model, tuple(steps.done))

@@ -48,7 +48,7 @@ def load(base: Path, model: Model, output: str) -> tuple[onnx.ModelProto, Input]
     where = f"model.onnx: {base / model.onnx}" if model.onnx else f"model.torch: {model.torch}"
     raw = reading.read(base / model.onnx) if model.onnx else _exported(base, str(model.torch), model, where)
     graph = _trimmed(reading.plain(raw, _size(raw, model), where), where)
-    graph, mean, std = _normalised(graph, model)
+    graph, mean, std = normalised(graph, model)
     graph = _named(lower(graph), output, where)
     height, width = (dim.dim_value for dim in graph.graph.input[0].type.tensor_type.shape.dim[2:])
     return graph, Input(graph.graph.input[0].name, width, height, mean, std, 1 / std, round(mean))
@@ -134,7 +134,7 @@ def _sweep(graph: onnx.GraphProto) -> None:
             graph.node.remove(node)
 
 
-def _normalised(model: onnx.ModelProto, settings: Model) -> tuple[onnx.ModelProto, float, float]:
+def normalised(model: onnx.ModelProto, settings: Model) -> tuple[onnx.ModelProto, float, float]:
     """The graph for red-green-blue pixels, and the mean and spread that are left to whoever feeds it."""
     graph = model.graph
     image, constants = graph.input[0].name, {value.name: value for value in graph.initializer}

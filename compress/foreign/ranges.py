@@ -14,7 +14,7 @@ is highest where many stages are linked by channel shuffles.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -37,16 +37,23 @@ class Scales:
         model: float, from `lowering.lower`; it is changed where a scale has to be
         feeds: the inputs that the ranges are taken from
         entry: scale and zero point of the input
+        floors: tensors of which nothing below a value counts, and that value
     """
 
     def __init__(
-        self, model: onnx.ModelProto, feeds: Iterable[dict[str, NDArray[Any]]], entry: tuple[float, int]
+        self,
+        model: onnx.ModelProto,
+        feeds: Iterable[dict[str, NDArray[Any]]],
+        entry: tuple[float, int],
+        floors: Mapping[str, float] | None = None,
     ) -> None:
         self.graph = model.graph
         part(self.graph)
         self.makers = {name: node for node in self.graph.node for name in node.output}
         self.links = links(self.graph)
         self.seen = extents(model, feeds)
+        for name, least in (floors or {}).items():
+            self.seen[name] = max(self.seen[name][0], least), self.seen[name][1]
         self._clamp()
         self.scale: dict[str, tuple[float, int]] = {}
         image = self.graph.input[0].name

@@ -1,4 +1,4 @@
-"""What a build does differently for each kind of answer: is anything wrong, or what kind of thing is it."""
+"""What a build does differently for each kind of answer: is anything wrong, what kind of thing is it, or where."""
 
 from __future__ import annotations
 
@@ -15,7 +15,12 @@ from ..goal import Goal
 from ..runners import Runner
 from ..search import Effort
 
-TASKS = {"anomaly": ".anomaly:Anomaly", "classify": ".classify:Classify", "embed": ".own:Embed"}
+TASKS = {
+    "anomaly": ".anomaly:Anomaly",
+    "classify": ".classify:Classify",
+    "detect": ".detect:Detect",
+    "embed": ".own:Embed",
+}
 OWN = {"classify": ".own:OwnClassify"}  # with a network of the user's
 
 

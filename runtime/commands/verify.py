@@ -21,7 +21,8 @@ from .progress import track
 @click.option(
     "--data",
     type=click.Path(path_type=Path),
-    help="Folder with good/ and, for the AUROC, defect/; for a classifier, with one for each class.",
+    help="Folder with good/ and, for the AUROC, defect/; for a classifier, with one for each class; for a detector, "
+    "with images/ and labels/.",
 )
 @options.keys
 @options.as_json
@@ -62,5 +63,10 @@ def _print(report: Report) -> None:
         if name in report.accuracy_answered:
             text += f", {report.accuracy_answered[name]:.1%} of them right"
         click.echo(text)
-    if report.good or report.images:
+    for name, value in report.map.items():
+        text = f"  {name:11} mAP50 {getattr(report, f'map50_{name}'):.4f}, mAP {value:.4f}"
+        click.echo(f"{text}, {report.objects} objects in {report.pictures} images")
+    if report.map and report.map50_float is None:
+        click.echo("  The float model that it was built from is not beside the bundle, so what int8 costs is not told.")
+    if report.good or report.images or report.pictures:
         click.echo("  Images that the bundle was built from flatter these figures.")

@@ -23,7 +23,9 @@ class Anomaly:
         self.score, self.map = manifest.output("score"), manifest.output("map")
         self.threshold = manifest.threshold
 
-    def __call__(self, outputs: dict[str, NDArray[Any]]) -> tuple[Prediction, ...]:
+    def __call__(
+        self, outputs: dict[str, NDArray[Any]], _frame: tuple[int, int] | None = None
+    ) -> tuple[Prediction, ...]:
         score = self.score.scale * (int(outputs["score"].flat[0]) - self.score.zero_point)
         box = None
         if score >= self.threshold:

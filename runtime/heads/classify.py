@@ -26,7 +26,9 @@ class Classify:
         self.temperature = 1.0 if manifest.temperature is None else manifest.temperature
         self.confidence = manifest.threshold
 
-    def __call__(self, outputs: dict[str, NDArray[Any]]) -> tuple[Prediction, ...]:
+    def __call__(
+        self, outputs: dict[str, NDArray[Any]], _frame: tuple[int, int] | None = None
+    ) -> tuple[Prediction, ...]:
         probabilities = self.probabilities(outputs)
         best = int(probabilities.argmax())
         score = float(probabilities[best])
