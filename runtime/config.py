@@ -15,6 +15,8 @@ from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 
+from .camera import Gate, Health, Privacy
+from .evidence.settings import Evidence
 from .problem import ConfigProblem
 
 _T = TypeVar("_T")
@@ -82,28 +84,6 @@ class OutboxSettings(_Strict, frozen=True):
     """Seconds that an ending daemon spends on sending what still waits."""
 
 
-_Span = Annotated[float, msgspec.Meta(ge=0, le=86400)]
-
-
-class Health(_Strict, frozen=True):
-    """`[health]` in a camera's file: how many seconds something is wrong before it is told; 0: it is never told.
-
-    Recordings are not watched.
-    """
-
-    stalled: Annotated[float, msgspec.Meta(ge=1, le=86400)] = 5.0
-    """No picture comes. What reads the camera is then taken for stuck, and started anew."""
-    frozen: _Span = 10.0
-    """The same picture comes, bit by bit."""
-    dark: _Span = 10.0
-    bright: _Span = 10.0
-    blurred: _Span = 20.0
-    moved: _Span = 20.0
-    """It shows another place than before."""
-    recovered: Annotated[float, msgspec.Meta(ge=0, le=3600)] = 3.0
-    """How long all must be well again."""
-
-
 class _DeviceFile(_Strict, frozen=True):
     device: Device = Device()
     broker: Broker = Broker()
@@ -121,6 +101,9 @@ class _CameraFile(_Strict, frozen=True, kw_only=True):
     """`onnx`, `tflite`, or `auto`: the one that is faster on this machine."""
     threads: Annotated[int, msgspec.Meta(ge=1, le=64)] = 1
     health: Health = Health()
+    privacy: Privacy = Privacy()
+    gate: Gate = Gate()
+    evidence: Evidence = Evidence()
     rules: list[dict[str, Any]]
 
 
@@ -144,6 +127,9 @@ class Config(_Strict, frozen=True):
     backend: str
     threads: int
     health: Health
+    privacy: Privacy
+    gate: Gate
+    evidence: Evidence
     rules: tuple[dict[str, Any], ...]
 
     @property
@@ -188,6 +174,9 @@ def load(folder: Path, camera: str) -> Config:
         backend=camera_file.backend,
         threads=camera_file.threads,
         health=camera_file.health,
+        privacy=camera_file.privacy,
+        gate=camera_file.gate,
+        evidence=camera_file.evidence.placed(path.parent.resolve(), _place),
         rules=tuple(camera_file.rules),
     )
 

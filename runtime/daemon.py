@@ -3,7 +3,7 @@
     for frame in source              a camera, or a recording
         watch(frame)                 is the camera well, and the machine?
         tensor  = preprocess(frame)  straight to integers
-        outputs = backend(tensor)    the int8 model
+        outputs = backend(tensor)    the int8 model; not where nothing moves, if so asked
         seen    = head(outputs)      what is in the frame
         events  = rule(frame, seen)  what has changed
         outbox.put(event)            durable before it is sent
@@ -29,8 +29,10 @@ from .bulletin import Bulletin
 from .bundle import Bundle
 from .config import Config
 from .event import Event
+from .evidence.witness import Witness
 from .forwarder import Forwarder
 from .frame import Frame
+from .gate import Gate
 from .governor import Governor
 from .health import Health
 from .keys import Keyring
@@ -64,6 +66,8 @@ class Daemon:
         with written_in(settings.device_file):
             sink = sinks.load(settings.broker, identity.of(settings, manifest, self.backend.version, topics))
         self.outbox = Outbox.of(settings)
+        self.gate = Gate(settings.gate)
+        self.witness = Witness(settings, self.outbox)
         self.health = Health(settings.health)
         boot = self.outbox.clock.boot
         self.governor = Governor(settings.device.hot, settings.place / "undervoltage", boot)
@@ -79,6 +83,7 @@ class Daemon:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, self._on_signal)
         self.forwarder.start()
+        self.witness.start()
         self.teller.start()
         self.notifier.ready()
         try:
@@ -96,6 +101,7 @@ class Daemon:
             self.teller.close()
             for rule in self.rules:
                 self.record(*rule.close())
+            self.witness.close()
             self.forwarder.drain(self.settings.outbox.drain)
             counts, waiting, refused = self.counts, self.outbox.backlog(), self.outbox.refused()
             log.info("%d frames, %d events; %d wait, %d refused", counts.frames, counts.events, waiting, refused)
@@ -109,9 +115,10 @@ class Daemon:
     def observe(self, frame: Frame) -> None:
         """One frame, from pixels to the outbox."""
         began = time.monotonic()
-        seen = self.head(self.backend.run(self.preprocess(frame.pixels)))
+        seen = self.gate.look(frame, lambda: self.head(self.backend.run(self.preprocess(frame.pixels))))
+        self.witness.look(frame, seen)
         for rule in self.rules:
-            self.record(*rule.observe(frame, seen))
+            self.record(*map(self.witness.attach, rule.observe(frame, seen)))
         self.counts.frame(began)
 
     def watch(self, frame: Frame | None) -> None:
@@ -152,6 +159,7 @@ class Daemon:
             "events wait in memory": not self.outbox.lasting,
             "no connection to the broker": not self.forwarder.connected,
             f"the broker refuses {dead} events": dead > 0,
+            **self.witness.faults(),
             **{f"the camera is {name}": True for name in self.health.faults()},
         }
         return Report(
@@ -175,6 +183,9 @@ class Daemon:
             throttled=self.governor.machine.now,
             slowness=self.governor.slowness,
             pictures=self.source.tally,
+            **self.gate.facts(),
+            published=self.forwarder.published,
+            evidence=self.witness.tally(),
         )
 
     def reload(self) -> None:

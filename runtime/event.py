@@ -35,6 +35,18 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """`taken` as seconds since that boot."""
 
 
+class Exhibit(msgspec.Struct, frozen=True):
+    """What proves an event: a picture or a clip, kept or uploaded."""
+
+    sha256: str
+    """Of the file, hexadecimal."""
+    bytes: int
+    type: str
+    """As `image/jpeg`."""
+    link: str
+    """Where it lies, or will once it is uploaded."""
+
+
 class Event(Record, frozen=True, omit_defaults=True, tag="event"):
     """A change that a rule noticed, as stored in the outbox."""
 
@@ -56,6 +68,7 @@ class Event(Record, frozen=True, omit_defaults=True, tag="event"):
     predictions: tuple[Prediction, ...] = ()
     model: str = ""
     """Name, release and digest of the bundle that saw it."""
+    evidence: Exhibit | None = None
 
 
 class Notice(Record, frozen=True, tag="notice"):
@@ -98,6 +111,7 @@ class _Data(msgspec.Struct, omit_defaults=True):
     started: str
     top_score: float
     predictions: tuple[Prediction, ...] = ()
+    evidence: Exhibit | None = None
 
 
 def cloud_event(record: Event | Notice, source: str, sequence: int, epoch: str, clock: Clock) -> bytes:
@@ -134,6 +148,7 @@ def cloud_event(record: Event | Notice, source: str, sequence: int, epoch: str, 
         started=rfc3339(record.started + late),
         top_score=round(record.top_score, 4),
         predictions=record.predictions,
+        evidence=record.evidence,
     )
     return msgspec.json.encode(envelope | {"modelid": record.model, "data": data})
 

@@ -20,6 +20,7 @@ from statistics import linear_regression
 import msgspec
 
 from .event import Event, rfc3339
+from .evidence.shelf import Tally as Evidence
 from .sources import Tally
 
 log = logging.getLogger(__name__)
@@ -71,6 +72,16 @@ class Report(msgspec.Struct, frozen=True):
     """So many times as long as usual lies between two pictures, to keep the machine cool."""
     pictures: Tally | None = None
     """What became of the camera's; None of a recording."""
+    inferences: int = 0
+    """Frames that the model was asked about."""
+    skipped: int = 0
+    """Frames in which nothing had moved, by the gate."""
+    duty: float | None = None
+    """The share of the time that went into inference, over the last frames; None before there are two."""
+    published: int = 0
+    """Bytes handed to the broker's connection since the start, framing included."""
+    evidence: Evidence | None = None
+    """What became of it; None where none is wanted."""
 
 
 class Counts:
