@@ -143,7 +143,7 @@ def test_memory_that_is_shared_never_holds_what_is_hidden(tmp_path, device, even
     memory = next(each for each in links.iterdir() if "vedette-camera" in os.readlink(each))
     hidden = covered([SQUARE], 240, 320)
     with memory.open("rb") as shared:
-        for _ in range(200):
+        for _ in range(100):
             shared.seek(4096)
             slots = np.frombuffer(shared.read(3 * 240 * 320 * 3), np.uint8).reshape(3, 240, 320, 3)
             assert not slots[:, hidden].any()

@@ -39,11 +39,13 @@ def link(url: str, camera: str, name: str) -> str:
 
 
 class Uploader(threading.Thread):
-    """Empties the shelf's `waiting` to `url`; `key` signs, where there is one."""
+    """Empties the shelf's `waiting` to `url`; `key` signs, where there is one; `timeout` is what an answer may take."""
 
-    def __init__(self, shelf: Shelf, url: str, camera: str, key: Key | None) -> None:
+    def __init__(
+        self, shelf: Shelf, url: str, camera: str, key: Key | None = None, timeout: float = TIMEOUT_SECONDS
+    ) -> None:
         super().__init__(name="upload", daemon=True)
-        self.shelf, self.url, self.camera, self.key = shelf, url, camera, key
+        self.shelf, self.url, self.camera, self.key, self.timeout = shelf, url, camera, key, timeout
         self.woken, self.ended = threading.Event(), threading.Event()
         self.refused: set[str] = set()
 
@@ -78,7 +80,7 @@ class Uploader(threading.Thread):
             headers = signed("PUT", place, headers, digest, self.key, datetime.now(UTC))
         request = urllib.request.Request(place, body, headers, method="PUT")  # noqa: S310  # http or https: settings.py
         try:
-            with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as answer:  # noqa: S310
+            with urllib.request.urlopen(request, timeout=self.timeout) as answer:  # noqa: S310
                 answer.read(1024)
         except urllib.error.HTTPError as error:
             with error:
