@@ -15,7 +15,7 @@ import urllib.error
 import urllib.request
 from datetime import UTC, datetime
 from pathlib import Path
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from ..backoff import backoff
 from .shelf import Shelf
@@ -34,7 +34,7 @@ TYPES = {".jpg": "image/jpeg", ".webp": "image/webp", ".mp4": "video/mp4"}
 def link(url: str, camera: str, name: str) -> str:
     """Where it is uploaded to, without what lets us in: that is in the query."""
     parts = urlsplit(url)
-    path = f"{parts.path.rstrip('/')}/{quote(camera)}/{quote(name)}"
+    path = quote(f"{unquote(parts.path).rstrip('/')}/{camera}/{name}")
     return parts._replace(path=path, query="", fragment="").geturl()
 
 
