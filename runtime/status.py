@@ -82,6 +82,9 @@ class Report(msgspec.Struct, frozen=True):
     """Bytes handed to the broker's connection since the start, framing included."""
     evidence: Evidence | None = None
     """What became of it; None where none is wanted."""
+    of_h264: float | None = None
+    """What was published and uploaded as a share of the stream as H.264; None unless `vedette traffic` has measured it,
+    and on `stats`, where nobody looks it up."""
 
 
 class Counts:
