@@ -6,7 +6,7 @@ PIP_ARGS ?=
 BENCH_ARGS ?=
 PIP = .venv/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS)
 
-.PHONY: demo test test-slow wheel bench-accuracy bench-quantise bench-compressors bench-peers count-arm64 fit-costs clean
+.PHONY: demo test test-slow wheel bench-accuracy bench-quantise bench-compressors bench-peers bench-runtime count-arm64 fit-costs clean
 
 demo: .venv/demo
 	.venv/bin/vedette demo --out build/demo
@@ -40,6 +40,10 @@ build/bench/anomalib-venv/ready:
 	$(PEER_PIP) --no-deps torchvision==0.28.0
 	$(PEER_PIP) anomalib==2.7.0 onnx==1.23.2 onnxruntime==1.32.0
 	touch $@
+
+# What the daemon costs beside its inference; figures go to build/runtime.json.
+bench-runtime: demo
+	OMP_NUM_THREADS=1 .venv/bin/python tests/bench/runtime.py $(BENCH_ARGS)
 
 # Instructions of one inference on emulated Arm cores: make count-arm64 MODELS="a.onnx b.tflite" COUNT_ARGS="--core cortex-a72".
 # The first time it makes build/arm64, which needs root and: apt-get install mmdebstrap qemu-user gcc

@@ -45,13 +45,14 @@ class Keyring:
         """Every `*.pub` of `folder`; of the system's keyring and this user's where none is named.
 
         Raises:
-            ConfigProblem: a named folder does not exist, or a file in it is not an Ed25519 public key.
+            ConfigProblem: a named folder is not there or closed to us, or a file in it is not an Ed25519 public key.
         """
-        if folder is not None and not folder.is_dir():
-            raise ConfigProblem(f"{folder}: no such folder of trusted keys", hint="put the signer's NAME.pub in it")
+        if folder is not None and not _entered(folder):
+            hint = "it should hold the signer's NAME.pub, and this user may read it"
+            raise ConfigProblem(f"{folder}: no such folder of trusted keys", hint=hint)
         folders = (folder,) if folder is not None else (SYSTEM_KEYRING, own_keyring())
         keys = {}
-        for path in (path for each in folders for path in sorted(each.glob("*.pub"))):
+        for path in (path for each in folders if _entered(each) for path in sorted(each.glob("*.pub"))):
             public = read_public(path)
             keys[key_id(public)] = public
         return cls(keys, folders)
@@ -69,6 +70,14 @@ class Keyring:
             self.keys[signer].verify(signature, message)
         except InvalidSignature:
             raise BundleProblem("the signature does not match the manifest", hint="fetch the bundle again") from None
+
+
+def _entered(folder: Path) -> bool:
+    """Whether it is a folder that we may look into; under systemd homes are closed."""
+    try:
+        return folder.is_dir() and os.access(folder, os.R_OK | os.X_OK)
+    except PermissionError:
+        return False
 
 
 def key_id(public: Ed25519PublicKey) -> str:

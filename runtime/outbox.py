@@ -19,7 +19,8 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +84,8 @@ class Outbox:
         self.epoch: str = run("SELECT value FROM facts WHERE name = 'epoch'").fetchone()[0]
         run(f"UPDATE events SET refused = NULL WHERE {DEAD}")  # a new start tries again
         for start in range(0, len(self.store.saved), _EVICT):
-            self._put(self.store.saved[start : start + _EVICT])
+            with self._held():
+                self._put(self.store.saved[start : start + _EVICT])
         if self.store.fault is not None:
             self.tell("outbox", *self.store.fault)
 
@@ -105,33 +107,40 @@ class Outbox:
             MachineProblem: the store takes nothing any more, not even after making room.
         """
         rows = [(msgspec.json.encode(stamped(record, self.clock)), record.priority) for record in records]
-        with self.guard:
+        with self._held():
             return self._put(rows)
 
     def tell(self, rule: str, kind: str, facts: dict[str, Any]) -> None:
         """Records a notice of the daemon's own; see event.py."""
         self.put(notice(self.camera, rule, kind, facts, self.clock))
 
+    @contextmanager
+    def _held(self) -> Iterator[None]:
+        """One thread at a time; what the database cannot do is the machine's fault."""
+        with self.guard:
+            try:
+                yield
+            except sqlite3.DatabaseError as error:
+                with suppress(sqlite3.DatabaseError):
+                    if self.database.in_transaction:
+                        self.database.execute("ROLLBACK")
+                raise MachineProblem(f"{self.path}: {error}", hint="check the disk of the state folder") from None
+
     def _put(self, rows: Sequence[tuple[bytes, int]]) -> int:
         run = self.database.execute
+        self._keep_bound()
+        run("BEGIN IMMEDIATE")
         try:
-            self._keep_bound()
-            run("BEGIN IMMEDIATE")
-            try:
-                last = self._insert(rows)
-            except sqlite3.OperationalError as error:
-                if "full" not in str(error):
-                    raise
-                if self.database.in_transaction:
-                    run("ROLLBACK")
-                run("BEGIN IMMEDIATE")
-                self._make_room()
-                last = self._insert(rows)
-            run("COMMIT")
+            last = self._insert(rows)
         except sqlite3.OperationalError as error:
+            if "full" not in str(error):
+                raise
             if self.database.in_transaction:
                 run("ROLLBACK")
-            raise MachineProblem(f"{self.path}: {error}", hint="check the disk of the state folder") from None
+            run("BEGIN IMMEDIATE")
+            self._make_room()
+            last = self._insert(rows)
+        run("COMMIT")
         return last
 
     def _insert(self, rows: Sequence[tuple[bytes, int]]) -> int:
@@ -163,7 +172,7 @@ class Outbox:
             gone += rows
         if gone:
             gone += self._let_go("SELECT sequence, body FROM events WHERE priority = ?", _TOMBSTONE)
-            tombstone = stamped(notice(self.camera, "outbox", "evicted", _buried(gone), self.clock), self.clock)
+            tombstone = stamped(notice(self.camera, "outbox", "evicted", store.buried(gone), self.clock), self.clock)
             self._insert([(msgspec.json.encode(tombstone), _TOMBSTONE)])
 
     def _roomy(self) -> bool:
@@ -177,7 +186,7 @@ class Outbox:
 
     def after(self, sequence: int, limit: int) -> list[Row]:
         """The oldest events behind `sequence` that still wait, at most `limit`."""
-        with self.guard:
+        with self._held():
             rows = self.database.execute(
                 f"SELECT sequence, body FROM events WHERE sequence > ? AND {WAITS} ORDER BY sequence LIMIT ?",
                 (sequence, limit),
@@ -192,7 +201,7 @@ class Outbox:
 
     def acknowledge(self, sequences: list[int]) -> None:
         """The broker has them: they go into the journal, and the oldest there go for good."""
-        with self.guard:
+        with self._held():
             run = self.database.execute
             run("BEGIN IMMEDIATE")
             run(f"UPDATE events SET delivered = 1 WHERE sequence IN ({_marks(sequences)})", sequences)
@@ -201,13 +210,13 @@ class Outbox:
 
     def replay(self, first: int, last: int) -> int:
         """Takes what was delivered back from the journal, to be sent again; how many those are."""
-        with self.guard:
+        with self._held():
             changed = "UPDATE events SET delivered = 0 WHERE delivered AND sequence BETWEEN ? AND ?"
             return self.database.execute(changed, (first, last)).rowcount
 
     def refuse(self, sequence: int, reason: str) -> None:
         """The broker will not have this one: it is kept, and does not hold up those behind it."""
-        with self.guard:
+        with self._held():
             self.database.execute("UPDATE events SET refused = ? WHERE sequence = ?", (reason, sequence))
 
     def backlog(self) -> int:
@@ -219,29 +228,14 @@ class Outbox:
         return self._count(DEAD)
 
     def _count(self, which: str) -> int:
-        with self.guard:
+        with self._held():
             row = self.database.execute(f"SELECT count(*) FROM events WHERE {which}").fetchone()
         return int(row[0])
 
     def close(self) -> None:
-        with self.guard:
+        with self._held():
             self.store.close()
 
 
 def _marks(values: Sequence[object]) -> str:
     return ",".join("?" * len(values))
-
-
-def _buried(rows: list[tuple[int, bytes]]) -> dict[str, int]:
-    """What a tombstone for all of `rows` tells; those among them that are tombstones hand on what they stood for."""
-    first, last, count = min(number for number, _ in rows), max(number for number, _ in rows), 0
-    for _, body in rows:
-        try:
-            event = msgspec.json.decode(body, type=Event | Notice)
-        except msgspec.DecodeError:
-            event = None
-        if isinstance(event, Notice) and event.kind == "evicted":
-            first, count = min(first, event.facts["first"]), count + event.facts["count"]
-        else:
-            count += 1
-    return {"first": first, "last": last, "count": count}

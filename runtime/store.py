@@ -19,6 +19,9 @@ import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import msgspec
+
+from .event import Event, Notice
 from .problem import MachineProblem
 
 log = logging.getLogger(__name__)
@@ -194,3 +197,18 @@ def _file_system(folder: Path) -> str:
     place = str(folder.resolve())
     above = [(where, kind) for where, kind in mounts if place == where or place.startswith(where.rstrip("/") + "/")]
     return max(above, key=lambda each: len(each[0]), default=("", ""))[1]
+
+
+def buried(rows: list[tuple[int, bytes]]) -> dict[str, int]:
+    """What a tombstone for all of `rows` tells; those among them that are tombstones hand on what they stood for."""
+    first, last, count = min(number for number, _ in rows), max(number for number, _ in rows), 0
+    for _, body in rows:
+        try:
+            event = msgspec.json.decode(body, type=Event | Notice)
+        except msgspec.DecodeError:
+            event = None
+        if isinstance(event, Notice) and event.kind == "evicted":
+            first, count = min(first, event.facts["first"]), count + event.facts["count"]
+        else:
+            count += 1
+    return {"first": first, "last": last, "count": count}

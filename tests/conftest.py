@@ -276,6 +276,8 @@ class Device:
         self.keys = keys
         (folder / "cameras").mkdir(parents=True)
         self.processes: list[subprocess.Popen[bytes]] = []
+        self.prefix: list[str] = []
+        self.outbox = folder / "state" / "door" / "outbox.db"
 
     def configure(self, source: str, url: str, rule: str = "hysteresis = 0.0", **camera: str) -> None:
         self.folder.joinpath("vedette.toml").write_text(
@@ -293,12 +295,17 @@ class Device:
         path = self.folder / "vedette.toml"
         path.write_text(path.read_text().replace(f"[{table}]\n", f"[{table}]\n{text}\n"))
 
-    @property
-    def outbox(self) -> Path:
-        return self.folder / "state" / "door" / "outbox.db"
-
     def start(self) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "vedette.runtime.cli", "run", "door", "--config", str(self.folder)]
+        command = [
+            *self.prefix,
+            sys.executable,
+            "-m",
+            "vedette.runtime.cli",
+            "run",
+            "door",
+            "--config",
+            str(self.folder),
+        ]
         with (self.folder / "log").open("ab") as log:
             process = subprocess.Popen(command, stderr=log, stdout=subprocess.PIPE)
         self.processes.append(process)
@@ -320,7 +327,7 @@ class Device:
         database = sqlite3.connect(f"file:{self.outbox}?mode=ro", uri=True, timeout=5)
         try:
             return int(database.execute(query).fetchone()[0])
-        except sqlite3.OperationalError:
+        except sqlite3.DatabaseError:  # it is being made, or mended
             return 0
         finally:
             database.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import sqlite3
 import time
@@ -100,6 +101,22 @@ def test_no_recorded_event_is_lost(device, line, broker, gate, subscriber, event
     assert sequences(subscriber) == set(range(1, device.recorded() + 1))
     assert len({event["epoch"] for event in subscriber.events}) == 1
     assert device.waiting() == 0
+
+
+def test_it_speaks_to_its_broker_alone(device, line, tmp_path, broker):
+    """The libraries in it would like to report to their makers: they find no home to keep a name in, and call nobody."""
+    broker.start()
+    device.configure(f"file:{line}?fps=0", f"mqtt://127.0.0.1:{broker.port}", backend="onnx")
+    trace, home = tmp_path / "trace", tmp_path / "home"
+    home.mkdir()
+    if shutil.which("strace"):
+        device.prefix = ["strace", "-f", "-qq", "-e", "trace=connect,sendto", "-o", str(trace)]
+    device.prefix = ["env", "-u", "CI", f"HOME={home}", *device.prefix]
+    assert device.start().wait(60) == 0, device.log()
+    assert list(home.rglob("*")) == []
+    calls = trace.read_text().splitlines() if trace.exists() else []
+    ports = {call.partition("htons(")[2].partition(")")[0] for call in calls if "AF_INET" in call}
+    assert ports <= {str(broker.port)}
 
 
 def test_an_ending_daemon_keeps_what_it_cannot_send(device, line, eventually):

@@ -34,11 +34,13 @@ needs_mosquitto = pytest.mark.skipif(BINARY is None, reason="needs mosquitto: ap
 class Auditor:
     """A subscriber whom the broker keeps its messages for, with all that ever came."""
 
-    def __init__(self, port):
-        self.numbers = []
+    def __init__(self, port, login=None):
+        self.numbers, self.events = [], []
         self.client = Client(CallbackAPIVersion.VERSION2, "auditor", protocol=MQTTProtocolVersion.MQTTv5)
         self.client.reconnect_delay_set(0.1, 0.2)
-        self.client.on_message = lambda _client, _data, message: self.numbers.append(self.number(message.payload))
+        self.client.on_message = self.came
+        if login is not None:
+            self.client.username_pw_set(*login)
         self.subscribed = threading.Event()
         self.client.on_subscribe = lambda *_: self.subscribed.set()
         properties = Properties(PacketTypes.CONNECT)
@@ -49,9 +51,13 @@ class Auditor:
         self.client.loop_start()
         assert self.subscribed.wait(10)
 
-    @staticmethod
-    def number(payload):
-        return int(json.loads(payload)["sequence"])
+    def came(self, _client, _data, message):
+        event = json.loads(message.payload)
+        self.numbers.append(int(event["sequence"]))
+        self.events.append(event)
+
+    def types(self):
+        return {event["type"] for event in self.events}
 
     def inversions(self):
         firsts = list(dict.fromkeys(self.numbers))

@@ -52,8 +52,13 @@ class File:
         self.path = address.base / unquote(parts.path)
         self.query = options(parts.query, Options, f"source {address.url}")
         self.mask = Mask(address.zones)
-        self.images = self._images()
-        if not self.images and not self.path.is_file():
+        try:
+            self.images = self._images()
+            found = self.images or self.path.is_file()
+        except OSError as error:
+            hint = "let the daemon's user read it"
+            raise ConfigProblem(f"source {address.url}: {self.path}: {error.strerror}", hint=hint) from None
+        if not found:
             raise ConfigProblem(f"source {address.url}: no video or images at {self.path}", hint="check the path")
 
     def slow(self, times: float) -> None:
