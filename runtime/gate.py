@@ -12,7 +12,7 @@ them at the next one.
 
 It is imprecise where the picture moves by itself: leaves, rain, a clock in the picture, a sensor's noise at night. All
 of these open the gate, and cost what was to be saved; a privacy zone over a clock closes it again. Threshold and number
-of cells were chosen on three recorded scenes (docs/status.md has what they save there).
+of cells were chosen on three recorded scenes (docs/privacy.md has what they save there).
 """
 
 from __future__ import annotations
@@ -72,8 +72,8 @@ class Gate:
         return {"inferences": self.inferences, "skipped": self.skipped, "duty": self.duty()}
 
     def _still(self, frame: Frame) -> bool:
-        small = cv2.resize(frame.pixels, SIZE, interpolation=cv2.INTER_AREA)
-        grey = cv2.GaussianBlur(cv2.cvtColor(small, cv2.COLOR_BGR2GRAY), (0, 0), 1)
+        small = cv2.resize(cv2.cvtColor(frame.pixels, cv2.COLOR_BGR2GRAY), SIZE, interpolation=cv2.INTER_AREA)
+        grey = cv2.GaussianBlur(small, (0, 0), 1)
         since = frame.taken - self.checked
         if self.background is not None and 0 <= since < self.settings.seconds:
             moved = cv2.absdiff(grey, self.background) > self.settings.threshold

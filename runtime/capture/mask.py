@@ -21,19 +21,17 @@ class Mask:
 
     def __init__(self, zones: Sequence[Sequence[Sequence[float]]]) -> None:
         self.zones = zones
-        self.hidden: Any = None
-        """H x W, bool, of the size that pictures have had."""
+        self.keep: Any = None
+        """H x W x 3, uint8, of the size that pictures have had: all bits where they are seen, none where not."""
 
     def __call__(self, pixels: Any) -> Any:
         """The picture, H x W x 3, uint8, without what is in the zones: itself, or a copy where it cannot be written."""
         if not self.zones:
             return pixels
-        if self.hidden is None or self.hidden.shape != pixels.shape[:2]:
-            self.hidden = covered(self.zones, *pixels.shape[:2])
-        if not pixels.flags.writeable:
-            pixels = pixels.copy()
-        pixels[self.hidden] = 0
-        return pixels
+        if self.keep is None or self.keep.shape != pixels.shape:
+            hidden = covered(self.zones, *pixels.shape[:2])
+            self.keep = np.where(hidden, 0, 255)[..., None].repeat(3, axis=2).astype(np.uint8)
+        return np.bitwise_and(pixels, self.keep, out=pixels if pixels.flags.writeable else None)
 
 
 def covered(zones: Sequence[Sequence[Sequence[float]]], height: int, width: int) -> Any:
