@@ -149,7 +149,7 @@ def _apart(settings: Config, url: str, place: Path) -> Config:
         state=place,
         broker=replace(settings.broker, url="stdout:"),
         outbox=replace(settings.outbox, volatile=True, drain=_DRAIN),
-        evidence=replace(settings.evidence, folder=str(place / "evidence"), url="", access_key="", secret_key_file=""),
+        evidence=replace(settings.evidence, folder="", url="", access_key="", secret_key_file=""),
     )
 
 

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from store import Store
 
+from vedette.runtime.event import new_id
 from vedette.runtime.evidence.clips import Ring, encoded
 from vedette.runtime.evidence.hiding import hidden
 from vedette.runtime.evidence.shelf import Shelf
@@ -136,16 +137,27 @@ def test_what_waits_gives_way_last_and_is_counted(tmp_path):
 
 def test_what_is_too_old_goes_even_after_a_restart(tmp_path):
     shelf = Shelf(tmp_path, 1 << 20, 1.0, uploads=False)
-    shelf.keep("old.jpg", b"old")
-    shelf.keep("new.jpg", b"new")
+    old, new, half = (f"{new_id()}{suffix}" for suffix in (".jpg", ".mp4", ".webp.part"))
+    shelf.keep(old, b"old")
+    shelf.keep(new, b"new")
+    (tmp_path / half).write_bytes(b"ha")
     past = time.time() - 86400 * 1.5
-    os.utime(tmp_path / "old.jpg", (past, past))
-    (tmp_path / "half.jpg.part").write_bytes(b"ha")
+    for name in (old, "holiday.jpg"):
+        (tmp_path / name).write_bytes(b"old")
+        os.utime(tmp_path / name, (past, past))
     again = Shelf(tmp_path, 1 << 20, 1.0, uploads=False)
-    assert names(tmp_path) == ["new.jpg", "old.jpg"]
+    assert names(tmp_path) == sorted([old, new, "holiday.jpg"])
     again.expire()
-    assert names(tmp_path) == ["new.jpg"]
+    assert names(tmp_path) == sorted([new, "holiday.jpg"]), "what is somebody else's is not touched"
     assert again.tally.bytes == 3
+
+
+def test_where_nothing_is_uploaded_any_more_nothing_waits(tmp_path):
+    name = f"{new_id()}.jpg"
+    Shelf(tmp_path, 1 << 20, 1.0, uploads=True).keep(name, b"a")
+    again = Shelf(tmp_path, 1 << 20, 1.0, uploads=False)
+    assert names(tmp_path) == [name]
+    assert (again.tally.files, again.tally.waiting) == (1, 0)
 
 
 def test_room_for_events_is_left_on_the_disk(tmp_path):

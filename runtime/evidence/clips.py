@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 SUFFIX = ".mp4"
 _APART = 0.095  # seconds
 _QUALITY = 80
+_MOST_WAITING = 4  # clips: each holds its pictures in memory
 _RATES = (1.0, 30.0)
 
 
@@ -97,13 +98,20 @@ class Clips(threading.Thread):
 
     def write(self, event: str, shots: tuple[Shot, ...]) -> None:
         """Asks for the clip of that event."""
-        if shots:
+        if self.jobs.qsize() >= _MOST_WAITING:
+            log.warning("event %s has no clip: %d others are not written yet", event, _MOST_WAITING)
+        elif shots:
             self.jobs.put((event, shots))
 
     def run(self) -> None:
         while (job := self.jobs.get()) is not None:
             event, shots = job
-            if data := encoded(shots):
+            try:
+                data = encoded(shots)
+            except OSError as error:
+                log.warning("event %s has no clip: %s", event, error)
+                continue
+            if data:
                 self.done(event, data)
             else:
                 log.warning("event %s has no clip: OpenCV writes no MPEG-4 here", event)

@@ -28,7 +28,7 @@ class Evidence(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     blur: Literal["", "people", "surroundings"] = ""
     """What is made unrecognisable: boxes of `person`, or all outside of the boxes seen."""
     folder: str = ""
-    """Where it is kept; empty: `evidence` in the camera's state folder."""
+    """Where it is kept, below the camera's name; empty: `evidence` in the camera's state folder."""
     quota: Annotated[int, msgspec.Meta(ge=65536)] = 256 * _MIB
     """Bytes of all that is kept; the oldest gives way."""
     days: Annotated[float, msgspec.Meta(gt=0, le=3650)] = 30.0

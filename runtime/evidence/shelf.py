@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
 import threading
 import time
 from pathlib import Path
@@ -22,6 +23,7 @@ log = logging.getLogger(__name__)
 _DAY = 86400.0
 _WAITING = "waiting"
 _PART = ".part"
+_OURS = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\.(jpg|webp|mp4)")  # nothing else is ever touched
 
 
 class Tally(msgspec.Struct):
@@ -50,7 +52,7 @@ class _Item(msgspec.Struct, frozen=True):
 
 
 class Shelf:
-    """The evidence of one camera.
+    """The evidence of one camera; files are called by their event's id.
 
     Args:
         folder: where it lies; made where it is not
@@ -74,22 +76,27 @@ class Shelf:
         found: list[tuple[str, _Item]] = []
         for place in (self.folder, self.folder / _WAITING):
             for path in place.iterdir():
+                if not _OURS.fullmatch(path.name.removesuffix(_PART)):
+                    continue
                 if path.name.endswith(_PART):
                     path.unlink()
-                elif path.is_file():
-                    facts = path.stat()
-                    found.append((path.name, _Item(facts.st_mtime, facts.st_size, place != self.folder)))
+                    continue
+                facts = path.stat()
+                if not self.uploads and place != self.folder:
+                    path.rename(self.folder / path.name)
+                waits = self.uploads and place != self.folder
+                found.append((path.name, _Item(facts.st_mtime, facts.st_size, waits)))
         self.items = dict(sorted(found, key=lambda each: each[1].at))
         self._count()
 
     def keep(self, name: str, data: bytes) -> bool:
         """Writes it so that a power cut does not take it; False where that cannot be, and why is in the log."""
+        place = self._place(self.uploads)
+        part = place / f"{name}{_PART}"
         with self.guard:
             try:
                 self._room(len(data))
-                place = self._place(self.uploads)
                 place.mkdir(mode=0o700, parents=True, exist_ok=True)
-                part = place / f"{name}{_PART}"
                 with part.open("wb") as file:
                     file.write(data)
                     file.flush()
@@ -97,6 +104,8 @@ class Shelf:
                 part.rename(place / name)
                 _sync(place)
             except OSError as error:
+                with contextlib.suppress(OSError):
+                    part.unlink(missing_ok=True)
                 self.tally.lost += 1
                 why = error.strerror or str(error)
                 if self.tally.unwritable != why:

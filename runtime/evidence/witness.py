@@ -8,6 +8,7 @@ nothing can be written the event goes without: it is worth more than its picture
 from __future__ import annotations
 
 import hashlib
+import logging
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,12 +20,15 @@ from ..event import Event, Exhibit
 from ..frame import Frame
 from ..outbox import Outbox
 from ..prediction import Prediction
+from ..problem import MachineProblem
 from .clips import SUFFIX, Clips, Ring
 from .hiding import hidden
 from .shelf import Shelf, Tally
 from .signature import Key
 from .thumbnail import suffix, thumbnail
 from .upload import TYPES, Uploader, link
+
+log = logging.getLogger(__name__)
 
 _EXPIRE_SECONDS = 60.0
 
@@ -48,7 +52,7 @@ class Witness:
         self.uploader: Uploader | None = None
         if not settings.wanted:
             return
-        folder = Path(settings.folder) if settings.folder else config.place / "evidence"
+        folder = Path(settings.folder, self.camera) if settings.folder else config.place / "evidence"
         uploads = bool(settings.url)
         self.shelf = Shelf(folder, settings.quota, settings.days, uploads, config.outbox.min_free)
         self.ring, self.clips = Ring(settings.clip_seconds, settings.clip_memory), Clips(self._clip)
@@ -67,10 +71,10 @@ class Witness:
         if self.shelf is None:
             return
         self.frame, self.seen = frame, seen
+        for event, end in [each for each in self.due if each[1] <= frame.taken]:  # before a late frame pushes them out
+            self._cut(event, end)
         if self.settings.clip_seconds and self.ring.wants(frame.taken):
             self.ring.add(frame.taken, hidden(frame.pixels, seen, self.settings.blur))
-        for event, end in [each for each in self.due if each[1] <= frame.taken]:
-            self._cut(event, end)
         if time.monotonic() - self.expired > _EXPIRE_SECONDS:
             self.expired = time.monotonic()
             self.shelf.expire()
@@ -113,8 +117,12 @@ class Witness:
 
     def _clip(self, event: str, data: bytes) -> None:
         exhibit = self._keep(f"{event}{SUFFIX}", data)
-        if exhibit is not None:
+        if exhibit is None:
+            return
+        try:
             self.outbox.tell("evidence", "clip", {"event": event, **msgspec.structs.asdict(exhibit)})
+        except MachineProblem as problem:  # the camera's loop meets it, too, and ends
+            log.error("the clip of event %s is not told of: %s", event, problem.message)
 
     def _keep(self, name: str, data: bytes) -> Exhibit | None:
         assert self.shelf is not None
