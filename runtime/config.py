@@ -15,14 +15,18 @@ from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 
+from . import credentials
 from .camera import Gate, Health, Privacy
 from .evidence.settings import Evidence
 from .problem import ConfigProblem
+from .tracking.settings import TrackerSettings
 
 _T = TypeVar("_T")
 
 # What a name may be: it becomes a level of an MQTT topic, and a folder or a file.
 _NAME = r"[A-Za-z0-9_-][A-Za-z0-9_.-]*"
+# Where the unit's StateDirectory is, for who asks from outside of the unit.
+STATE = {Path("/etc/vedette"): "/var/lib/vedette"}
 Name = Annotated[str, msgspec.Meta(pattern=rf"^{_NAME}\Z")]
 
 
@@ -46,7 +50,9 @@ class Device(_Strict, frozen=True):
     hot: Annotated[float, msgspec.Meta(ge=0, le=150)] = 75.0
     """Degrees Celsius from which on fewer pictures are looked at; the firmware of a Pi slows it down at 80."""
     state: str | None = None
-    """Folder of the outboxes; None: systemd's StateDirectory, or `state` beside vedette.toml."""
+    """Folder of the outboxes; None: systemd's StateDirectory, also found by people's commands, or `state` here."""
+    timezone: str = ""
+    """Of the hours and days in rules, as `Europe/Berlin`; empty: the machine's."""
 
 
 class Broker(_Strict, frozen=True):
@@ -100,6 +106,7 @@ class _CameraFile(_Strict, frozen=True, kw_only=True):
     backend: str = "auto"
     """`onnx`, `tflite`, or `auto`: the one that is faster on this machine."""
     threads: Annotated[int, msgspec.Meta(ge=1, le=64)] = 1
+    tracker: TrackerSettings = TrackerSettings()
     health: Health = Health()
     privacy: Privacy = Privacy()
     gate: Gate = Gate()
@@ -126,6 +133,7 @@ class Config(_Strict, frozen=True):
     bundle: Path
     backend: str
     threads: int
+    tracker: TrackerSettings
     health: Health
     privacy: Privacy
     gate: Gate
@@ -156,7 +164,7 @@ def load(folder: Path, camera: str) -> Config:
     broker = device_file.broker
     for key in ("password_file", "ca_file", "cert_file", "key_file"):
         if written := getattr(broker, key):
-            broker = msgspec.structs.replace(broker, **{key: str(_place(written, folder))})
+            broker = msgspec.structs.replace(broker, **{key: credentials.place(written, folder)})
     return Config(
         camera=camera,
         base=base,
@@ -166,17 +174,18 @@ def load(folder: Path, camera: str) -> Config:
         broker=broker,
         outbox=device_file.outbox,
         keys=folder / device_file.device.keys if device_file.device.keys else None,
-        state=folder / (device_file.device.state or os.environ.get("STATE_DIRECTORY") or "state"),
+        state=folder / (device_file.device.state or os.environ.get("STATE_DIRECTORY") or STATE.get(folder, "state")),
         source=camera_file.source,
         username=camera_file.username,
-        password_file=str(_place(camera_file.password_file, base)) if camera_file.password_file else "",
+        password_file=credentials.place(camera_file.password_file, base) if camera_file.password_file else "",
         bundle=base / camera_file.bundle,
         backend=camera_file.backend,
         threads=camera_file.threads,
+        tracker=camera_file.tracker,
         health=camera_file.health,
         privacy=camera_file.privacy,
         gate=camera_file.gate,
-        evidence=camera_file.evidence.placed(path.parent.resolve(), _place),
+        evidence=camera_file.evidence.placed(base, credentials.place),
         rules=tuple(camera_file.rules),
     )
 
@@ -197,32 +206,6 @@ def read(path: Path, kind: type[_T], docs: str = "docs/config.md") -> _T:
         raise ConfigProblem(f"{path}: {error}", hint=hint) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ConfigProblem(f"{path}: not TOML: {error}", hint="mend the file; it must be TOML in UTF-8") from None
-
-
-def secret(path: str, key: str) -> str | None:
-    """The password in a file; None where `key` names none.
-
-    Raises:
-        ConfigProblem: it cannot be read.
-    """
-    if not path:
-        return None
-    try:
-        return Path(path).read_text().rstrip("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        hint = f"make it a file of UTF-8 that the daemon may read, or mend {key}"
-        raise ConfigProblem(f"{key} {path}: {error}", hint=hint) from None
-
-
-def _place(written: str, folder: Path) -> Path:
-    """Where a file of the broker's lies: `credential:NAME` is what systemd's LoadCredential= brought."""
-    scheme, _, name = written.partition(":")
-    if scheme != "credential":
-        return folder / written
-    if "CREDENTIALS_DIRECTORY" not in os.environ:
-        hint = "only systemd brings credentials (LoadCredential=); elsewhere name a file"
-        raise ConfigProblem(f"{written}: there are no credentials here", hint=hint)
-    return Path(os.environ["CREDENTIALS_DIRECTORY"]) / name
 
 
 def _keys(kind: Any, prefix: str = "") -> list[str]:

@@ -4,7 +4,7 @@
         watch(frame)                 is the camera well, and the machine?
         tensor  = preprocess(frame)  straight to integers
         outputs = backend(tensor)    the int8 model; not where nothing moves, if so asked
-        seen    = head(outputs)      what is in the frame
+        seen    = head(outputs)      what is in the frame, and what of it was there before
         events  = rule(frame, seen)  what has changed
         outbox.put(event)            durable before it is sent
 
@@ -41,8 +41,10 @@ from .notify import Notifier
 from .outbox import Outbox
 from .preprocess import Preprocess
 from .problem import ConfigProblem, MachineProblem, Problem, written_in
-from .status import Counts, Report, Teller, memory_mb
+from .rules.schedule import zone
+from .status import Counts, Report, Teller
 from .topics import Topics
+from .tracking.tracker import Tracker
 
 log = logging.getLogger(__name__)
 
@@ -57,11 +59,14 @@ class Daemon:
         self.bundle = Bundle.open(settings.bundle, Keyring.read(settings.keys))
         manifest = self.bundle.manifest
         self.head = heads.load(manifest)
+        with written_in(settings.device_file):
+            zone(settings.device.timezone)
         with written_in(settings.camera_file):
             self.source = sources.load(sources.Address.of(settings))
             self.backend = golden.trusted(self.bundle, settings.backend, settings.threads)
             self.rules = self._rules(settings)
         self.preprocess = Preprocess(manifest.input)
+        self.tracker = Tracker(settings.tracker, manifest.present)
         topics = Topics.of(settings)
         with written_in(settings.device_file):
             sink = sinks.load(settings.broker, identity.of(settings, manifest, self.backend.version, topics))
@@ -116,6 +121,8 @@ class Daemon:
         """One frame, from pixels to the outbox."""
         began = time.monotonic()
         seen = self.gate.look(frame, lambda: self.head(self.backend.run(self.preprocess(frame.pixels))))
+        if any(rule.follows for rule in self.rules):
+            seen = self.tracker.follow(frame, seen)
         self.witness.look(frame, seen)
         for rule in self.rules:
             self.record(*map(self.witness.attach, rule.observe(frame, seen)))
@@ -153,40 +160,7 @@ class Daemon:
 
     def report(self) -> Report:
         """How it goes; any thread may ask."""
-        counts, manifest = self.counts, self.bundle.manifest
-        dead = self.outbox.refused()
-        faults = {
-            "events wait in memory": not self.outbox.lasting,
-            "no connection to the broker": not self.forwarder.connected,
-            f"the broker refuses {dead} events": dead > 0,
-            **self.witness.faults(),
-            **{f"the camera is {name}": True for name in self.health.faults()},
-        }
-        return Report(
-            camera=self.settings.camera,
-            model=manifest.model_id,
-            backend=self.backend.version,
-            uptime_seconds=time.monotonic() - counts.began,
-            frames=counts.frames,
-            frames_per_second=counts.rate(),
-            latency_ms=counts.latency_ms(),
-            events=counts.events,
-            backlog=self.outbox.backlog(),
-            dead=dead,
-            connected=self.forwarder.connected,
-            last_event=counts.last,
-            open=sorted(counts.open.values()),
-            faults=[fault for fault, there in faults.items() if there],
-            memory_mb=memory_mb(),
-            memory_mb_per_hour=counts.growth(),
-            temperature=self.governor.machine.temperature,
-            throttled=self.governor.machine.now,
-            slowness=self.governor.slowness,
-            pictures=self.source.tally,
-            **self.gate.facts(),
-            published=self.forwarder.published,
-            evidence=self.witness.tally(),
-        )
+        return Report.of(self)
 
     def reload(self) -> None:
         """Takes the rules as the camera's file has them now; what is wrong leaves those that run as they are."""
@@ -222,6 +196,9 @@ class Daemon:
             threshold=manifest.present,
             labels=manifest.labels,
             quiet=(*manifest.normal, UNKNOWN),
+            boxes=manifest.task != "classify",
+            timezone=self.settings.device.timezone,
+            keep=self.settings.tracker.keep,
         )
         loaded: list[rules.Rule] = []
         for number, table in enumerate(settings.rules):

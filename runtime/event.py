@@ -16,7 +16,7 @@ from uuid import UUID
 import msgspec
 
 from .clock import Clock, TimeQuality
-from .prediction import Prediction
+from .prediction import Box, Prediction
 
 Kind = Literal["new", "update", "end"]
 PRIORITY = 5  # of 0…9; what is lower gives way first where the outbox is full
@@ -47,6 +47,27 @@ class Exhibit(msgspec.Struct, frozen=True):
     """Where it lies, or will once it is uploaded."""
 
 
+class State(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What an event is about, as it was in one frame; what a rule does not tell is left out."""
+
+    label: str = ""
+    score: float = 0.0
+    box: Box | None = None
+    seconds: float = 0.0
+    """How long it had lasted by then."""
+    zones: tuple[str, ...] = ()
+    """Those it is in."""
+    entered_zones: tuple[str, ...] = ()
+    """Those it has been in so far, in that order."""
+    counts: dict[str, int] = {}
+    """How many things are in each zone, or have crossed in each direction since the daemon's start."""
+    direction: str | None = None
+    """`left` or `right`: where it went, seen along the line."""
+    speed: float | None = None
+    top_speed: float | None = None
+    """In the rule's unit."""
+
+
 class Event(Record, frozen=True, omit_defaults=True, tag="event"):
     """A change that a rule noticed, as stored in the outbox."""
 
@@ -68,6 +89,12 @@ class Event(Record, frozen=True, omit_defaults=True, tag="event"):
     predictions: tuple[Prediction, ...] = ()
     model: str = ""
     """Name, release and digest of the bundle that saw it."""
+    track: int | None = None
+    """The tracker's number of the thing it is about."""
+    before: State | None = None
+    """As the message before told it."""
+    after: State | None = None
+    """As this one tells it."""
     evidence: Exhibit | None = None
 
 
@@ -111,6 +138,9 @@ class _Data(msgspec.Struct, omit_defaults=True):
     started: str
     top_score: float
     predictions: tuple[Prediction, ...] = ()
+    track: int | None = None
+    before: State | None = None
+    after: State | None = None
     evidence: Exhibit | None = None
 
 
@@ -148,6 +178,9 @@ def cloud_event(record: Event | Notice, source: str, sequence: int, epoch: str, 
         started=rfc3339(record.started + late),
         top_score=round(record.top_score, 4),
         predictions=record.predictions,
+        track=record.track,
+        before=record.before,
+        after=record.after,
         evidence=record.evidence,
     )
     return msgspec.json.encode(envelope | {"modelid": record.model, "data": data})

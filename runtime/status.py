@@ -16,12 +16,16 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from statistics import linear_regression
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from .event import Event, rfc3339
 from .evidence.shelf import Tally as Evidence
 from .sources import Tally
+
+if TYPE_CHECKING:
+    from .daemon import Daemon
 
 log = logging.getLogger(__name__)
 
@@ -85,6 +89,44 @@ class Report(msgspec.Struct, frozen=True):
     of_h264: float | None = None
     """What was published and uploaded as a share of the stream as H.264; None unless `vedette traffic` has measured it,
     and on `stats`, where nobody looks it up."""
+
+    @classmethod
+    def of(cls, daemon: Daemon) -> Report:
+        """How that one is; any thread may ask."""
+        counts, manifest = daemon.counts, daemon.bundle.manifest
+        dead = daemon.outbox.refused()
+        faults = {
+            "events wait in memory": not daemon.outbox.lasting,
+            "no connection to the broker": not daemon.forwarder.connected,
+            f"the broker refuses {dead} events": dead > 0,
+            **daemon.witness.faults(),
+            **{f"the camera is {name}": True for name in daemon.health.faults()},
+        }
+        return cls(
+            camera=daemon.settings.camera,
+            model=manifest.model_id,
+            backend=daemon.backend.version,
+            uptime_seconds=time.monotonic() - counts.began,
+            frames=counts.frames,
+            frames_per_second=counts.rate(),
+            latency_ms=counts.latency_ms(),
+            events=counts.events,
+            backlog=daemon.outbox.backlog(),
+            dead=dead,
+            connected=daemon.forwarder.connected,
+            last_event=counts.last,
+            open=sorted(counts.open.values()),
+            faults=[fault for fault, there in faults.items() if there],
+            memory_mb=memory_mb(),
+            memory_mb_per_hour=counts.growth(),
+            temperature=daemon.governor.machine.temperature,
+            throttled=daemon.governor.machine.now,
+            slowness=daemon.governor.slowness,
+            pictures=daemon.source.tally,
+            **daemon.gate.facts(),
+            published=daemon.forwarder.published,
+            evidence=daemon.witness.tally(),
+        )
 
 
 class Counts:

@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 
 KEPT_ASIDE = 3  # corrupt files, the newest
 _IN_MEMORY = ("tmpfs", "ramfs")
+_LEAST_FREE = 1 << 20  # bytes: with less SQLite cannot even delete, for its log has to grow first
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
@@ -112,6 +113,9 @@ def _whole(path: Path, lock: int, volatile: bool) -> Store:
         (verdict,) = database.execute("PRAGMA quick_check(1)").fetchone()
         if verdict != "ok":
             raise sqlite3.DatabaseError(verdict)
+        disk = os.statvfs(path.parent)
+        if disk.f_bavail * disk.f_frsize < _LEAST_FREE:
+            raise sqlite3.OperationalError("the disk is full")
         database.execute("PRAGMA journal_mode = WAL")
         _lay_out(database)
     except BaseException:

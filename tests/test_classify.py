@@ -293,3 +293,11 @@ def test_defects_of_a_kind_become_events(sorter, kinds, broker, subscriber, even
     assert len(called) >= 4, "most of the six defects"
     assert sum(shown[frame] == label for frame, label in called.items()) >= len(called) - 1
     assert all(0 < event["predictions"][0]["score"] <= 1 for event in news)
+
+
+def test_a_rule_about_places_is_not_for_a_classifier(sorter, kinds):
+    sorter.configure(f"file:{kinds / 'kinds' / 'good'}?fps=0", "mqtt://127.0.0.1:1")
+    path = sorter.folder / "cameras" / "door.toml"
+    path.write_text(path.read_text().replace('"presence"\nhysteresis = 0.0', '"dwell"\nseconds = 3.0'))
+    assert sorter.start().wait(60) == 2, sorter.log()
+    assert "door.toml: rules[0]: dwell: the bundle does not say where" in sorter.log()

@@ -142,10 +142,30 @@ def test_a_wrong_broker_exits_2(ready, line, vedette, url):
     assert "secret" not in vedette("run", "door", "--config", ready.folder).stderr
 
 
+@pytest.mark.parametrize(
+    ("table", "words"),
+    [
+        ("[tracker]\nkeeep = 3.0\n", ("door.toml", "keeep", "tracker.keep")),
+        ("[tracker]\niou = 1.5\n", ("door.toml", "tracker.iou")),
+        ("[tracker]\nconfirm = 0\n", ("door.toml", "tracker.confirm")),
+    ],
+)
+def test_a_wrong_tracker_exits_2(ready, vedette, table, words):
+    path = ready.folder / "cameras" / "door.toml"
+    path.write_text(path.read_text().replace("[[rules]]", table + "[[rules]]"))
+    fails(ready, vedette, 2, *words)
+
+
+@pytest.mark.parametrize("zone", ["Mars/Olympus", "../../etc/passwd", "Europe"])
+def test_a_wrong_time_zone_exits_2(ready, vedette, zone):
+    ready.amend("device", f'timezone = "{zone}"')
+    fails(ready, vedette, 2, "vedette.toml: device.timezone", zone)
+
+
 def test_an_unknown_rule_or_backend_exits_2(ready, line, vedette):
     path = ready.folder / "cameras" / "door.toml"
     path.write_text(path.read_text().replace('"presence"', '"absence"'))
-    fails(ready, vedette, 2, "absence", "known are presence")
+    fails(ready, vedette, 2, "absence", "known are crossing, crowd")
     ready.configure(f"file:{line}?fps=0", "mqtt://127.0.0.1:1", backend="abacus")
     fails(ready, vedette, 2, "abacus", "known are onnx, tflite")
 
@@ -153,7 +173,7 @@ def test_an_unknown_rule_or_backend_exits_2(ready, line, vedette):
 def test_a_part_is_named_by_a_string(ready, vedette):
     path = ready.folder / "cameras" / "door.toml"
     path.write_text(path.read_text().replace('"presence"', '["presence"]'))
-    fails(ready, vedette, 2, "rules[0]", "known are presence")
+    fails(ready, vedette, 2, "rules[0]", "known are crossing, crowd")
 
 
 @pytest.mark.parametrize("content", [None, b"\xff\xfe"])

@@ -39,6 +39,32 @@ def test_a_recording_becomes_events(device, line, broker, subscriber, eventually
     assert device.waiting() == 0
 
 
+def test_a_rule_over_tracks_tells_what_it_saw(device, line, broker, subscriber, eventually):
+    """Every scratch is a thing of its own: a zone that is the whole picture tells of each with its track."""
+    broker.start()
+    eventually(subscriber.subscribed.is_set, "the subscription")
+    device.configure(f"file:{line}?fps=0", f"mqtt://127.0.0.1:{broker.port}")
+    path = device.folder / "cameras" / "door.toml"
+    head, _, _ = path.read_text().partition("[[rules]]")
+    zone = '[[rules]]\nuse = "zone"\ninertia = 0\nzones.all = [[0, 0], [1, 0], [1, 1], [0, 1]]\n'
+    path.write_text(f"{head}[tracker]\nconfirm = 1\nkeep = 0.05\n{zone}")
+    process = device.start()
+    assert process.wait(60) == 0, device.log()
+    eventually(lambda: subscriber.events and len(subscriber.events) == device.recorded(), "all events")
+    stories = {}
+    for event in subscriber.events:
+        stories.setdefault(event["data"]["event"], []).append(event["data"])
+    assert [each[0]["frame"] for each in stories.values()] == list(range(2, 30, 3))
+    for number, (new, end) in enumerate(stories.values(), 1):
+        assert (new["kind"], end["kind"]) == ("new", "end")
+        assert new["track"] == end["track"] == new["predictions"][0]["track"] == number
+        assert "before" not in new
+        assert end["before"] == new["after"]
+        assert new["after"]["counts"] == {"all": 1}
+        assert new["after"]["zones"] == new["after"]["entered_zones"] == ["all"]
+        assert end["after"].get("counts") == {"all": 0}
+
+
 def test_others_see_whether_the_daemon_is_there(device, line, broker, subscriber, eventually):
     broker.start()
     eventually(subscriber.subscribed.is_set, "the subscription")
@@ -104,7 +130,7 @@ def test_no_recorded_event_is_lost(device, line, broker, gate, subscriber, event
 
 
 def test_it_speaks_to_its_broker_alone(device, line, tmp_path, broker):
-    """The libraries in it would like to report to their makers: they find no home to keep a name in, and call nobody."""
+    """The libraries in it would like to report to their makers: they keep nothing at home, and call nobody."""
     broker.start()
     device.configure(f"file:{line}?fps=0", f"mqtt://127.0.0.1:{broker.port}", backend="onnx")
     trace, home = tmp_path / "trace", tmp_path / "home"

@@ -13,7 +13,7 @@ NEVER = "threshold = 1e9\n"
 @pytest.fixture
 def running(device, line, eventually):
     device.configure(f"file:{line}?fps=30&loop=true", "mqtt://127.0.0.1:1")
-    rules(device, RULE)
+    rules(device, "[tracker]\nconfirm = 1\n" + RULE)
     process = device.start()
     eventually(lambda: device.recorded() >= 2, "the daemon to run")
     return device, process
@@ -21,7 +21,7 @@ def running(device, line, eventually):
 
 def rules(device, text):
     path = device.folder / "cameras" / "door.toml"
-    head, _, _ = path.read_text().partition("[[rules]]")
+    head, _, _ = path.read_text().partition("[[rules]]")  # what stands before them stays
     path.write_text(head + text)
 
 
@@ -68,3 +68,17 @@ def test_an_unchanged_rule_keeps_its_open_event(running, eventually):
     assert process.wait(20) == 0
     assert device.log().count("always new") == 1
     assert device.log().count("always end") == 1
+
+
+def test_a_rule_that_follows_things_may_come_later(running, eventually):
+    """The tracker begins when the first rule needs it, with the settings that the camera's file had at the start."""
+    device, process = running
+    rules(device, f'{RULE}[[rules]]\nuse = "zone"\npolygon = [[0, 0], [2, 0], [1, 1]]\n')
+    reloaded(device, process, eventually, "not reloaded, the rules stay as they were")
+    assert "polygon[1]: [2, 0] is outside the picture" in device.log()
+    rules(device, f'{RULE}[[rules]]\nuse = "zone"\npolygon = [[0, 0], [1, 0], [1, 1], [0, 1]]\ninertia = 0\n')
+    reloaded(device, process, eventually, "reloaded: 2 rules")
+    eventually(lambda: "zone new" in device.log(), "a thing that is followed")
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(20) == 0, device.log()
+    assert device.log().count("zone new") == device.log().count("zone end")

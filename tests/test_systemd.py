@@ -76,8 +76,9 @@ def until(condition, what, seconds=60):
     deadline = time.monotonic() + seconds
     while not (found := condition()):
         if time.monotonic() > deadline:
-            log = run("journalctl", "-u", UNIT, "--no-pager", "-n", "30")
-            raise SystemExit(f"waited {seconds} s for {what}: {log}")
+            log = run("journalctl", "-u", UNIT, "--no-pager", "-n", "20")
+            asked = subprocess.run(["/opt/vedette/bin/vedette", "status", "door"], capture_output=True, text=True)
+            raise SystemExit(f"waited {seconds} s for {what}: {log} {asked.stdout}{asked.stderr}")
         time.sleep(0.5)
     return found
 

@@ -195,6 +195,7 @@ def test_the_disk_dies_and_is_mended(flow, tmp_path, prove):
         flow.device.outbox = place / "door" / "outbox.db"
         flow.start()
         before = os.open(place, os.O_RDONLY)
+        flow.grows("events", by=40)
         fcntl.ioctl(before, SHUTDOWN, struct.pack("I", 0))
         os.close(before)
         assert flow.process.wait(60) == 4, "it says that it cannot record"

@@ -53,10 +53,10 @@ class Evidence(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def wanted(self) -> bool:
         return bool(self.thumbnail or self.clip_seconds)
 
-    def placed(self, base: Path, place: Callable[[str, Path], Path]) -> Evidence:
+    def placed(self, base: Path, place: Callable[[str, Path], str]) -> Evidence:
         """The same with absolute paths; `place` knows where a secret lies."""
         return msgspec.structs.replace(
             self,
             folder=str(base / self.folder) if self.folder else "",
-            secret_key_file=str(place(self.secret_key_file, base)) if self.secret_key_file else "",
+            secret_key_file=place(self.secret_key_file, base) if self.secret_key_file else "",
         )

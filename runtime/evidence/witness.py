@@ -15,7 +15,8 @@ from pathlib import Path
 
 import msgspec
 
-from ..config import Config, secret
+from ..config import Config
+from ..credentials import secret
 from ..event import Event, Exhibit
 from ..frame import Frame
 from ..outbox import Outbox

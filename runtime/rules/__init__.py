@@ -12,7 +12,17 @@ from ..frame import Frame
 from ..parts import choose
 from ..prediction import Prediction
 
-RULES = {"presence": ".presence:Presence"}
+RULES = {
+    "crossing": ".crossing:Crossing",
+    "crowd": ".crowd:Crowd",
+    "dwell": ".dwell:Dwell",
+    "left_object": ".static_object:LeftObject",
+    "presence": ".presence:Presence",
+    "removed_object": ".static_object:RemovedObject",
+    "speed": ".speed:Speed",
+    "wrong_way": ".wrong_way:WrongWay",
+    "zone": ".zone:Zone",
+}
 
 
 class Context(msgspec.Struct, frozen=True):
@@ -27,12 +37,20 @@ class Context(msgspec.Struct, frozen=True):
     """What the bundle's predictions may be called."""
     quiet: tuple[str, ...] = ()
     """Those of them that are no reason for an event unless a rule names them."""
+    boxes: bool = True
+    """Whether its predictions may say where in the picture they are."""
+    timezone: str = ""
+    """Of hours and days, as `Europe/Berlin`; empty: the machine's."""
+    keep: float = 2.0
+    """Seconds for which the tracker waits for what nobody sees."""
 
 
 class Rule(Protocol):
     """Decides by what it is shown alone, never by the clock: a recording replays exactly."""
 
     name: str
+    follows: bool
+    """Whether it needs the tracks of what is seen."""
 
     def observe(self, frame: Frame, seen: tuple[Prediction, ...]) -> Iterable[Event]:
         """The changes that this frame brings."""

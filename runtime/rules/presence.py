@@ -20,6 +20,7 @@ from ..frame import Frame
 from ..prediction import Prediction
 from ..problem import ConfigProblem
 from . import Context
+from .labels import wanted
 
 _NotNegative = Annotated[float, msgspec.Meta(ge=0)]
 
@@ -52,6 +53,7 @@ class Presence:
     """The rule; see above."""
 
     Settings = PresenceSettings
+    follows = False
 
     def __init__(self, settings: PresenceSettings, context: Context) -> None:
         self.labels = _wanted(settings, context)
@@ -127,17 +129,8 @@ class Presence:
 
 def _wanted(settings: PresenceSettings, context: Context) -> frozenset[str]:
     """The labels that count."""
-    if settings.label is not None and settings.labels is not None:
+    if settings.label is None:
+        return wanted(settings.labels, context)
+    if settings.labels is not None:
         raise ConfigProblem("label and labels are both set", hint="keep labels, which may name one or several")
-    named = settings.labels if settings.label is None else (settings.label,)
-    if named is None:
-        named = tuple(each for each in context.labels if each not in context.quiet)
-    if not named:
-        hint = f"name some in labels; the bundle's are {', '.join(context.labels)}"
-        raise ConfigProblem("no label counts, so nothing would ever be sent", hint=hint)
-    for each in named:
-        if each not in context.labels:
-            key = "label" if settings.labels is None else "labels"
-            hint = f"the bundle's labels are {', '.join(context.labels)}"
-            raise ConfigProblem(f"{key}: unknown {each!r}", hint=hint)
-    return frozenset(named)
+    return wanted((settings.label,), context, "label")

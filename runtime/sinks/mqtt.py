@@ -34,7 +34,8 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
-from ..config import Broker, secret
+from ..config import Broker
+from ..credentials import at_hand, secret
 from ..parts import split_url
 from ..problem import ConfigProblem
 from . import Identity, IdentityTaken, Message, Order, Receipt
@@ -74,8 +75,7 @@ class Mqtt:
         self.host, self.port = address(broker.url)
         self.password = secret(broker.password_file, "broker.password_file")
         self.tls = _tls(broker)
-        self.broker = broker
-        self.modern = broker.protocol == "5"
+        self.broker, self.modern = broker, broker.protocol == "5"
         if not self.modern:
             log.warning("MQTT 3.1.1: the broker cannot say that it refuses an event, which then counts as delivered")
         self.identity = identity
@@ -240,9 +240,9 @@ def _tls(broker: Broker) -> ssl.SSLContext | None:
     if split_url(broker.url, "broker.url").scheme != "mqtts":
         return None
     try:
-        context = ssl.create_default_context(cafile=broker.ca_file or None)
+        context = ssl.create_default_context(cafile=at_hand(broker.ca_file) or None)
         if broker.cert_file:
-            context.load_cert_chain(broker.cert_file, broker.key_file or None)
+            context.load_cert_chain(at_hand(broker.cert_file), at_hand(broker.key_file) or None)
     except OSError as error:  # ssl.SSLError is one
         files = ", ".join(filter(None, (broker.ca_file, broker.cert_file, broker.key_file)))
         hint = "broker.ca_file, cert_file and key_file are PEM files that the daemon may read"

@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from ..config import secret
+from ..credentials import secret
 from ..parts import options, redacted, split_url
 from ..problem import ConfigProblem
 from . import Address, Rate, Seconds
