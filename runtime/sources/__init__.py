@@ -9,10 +9,10 @@ from typing import Annotated, Protocol
 
 import msgspec
 
-from ..camera import Point
 from ..config import Config
 from ..frame import Frame
 from ..parts import choose, split_url
+from ..polygon import Polygon
 
 SOURCES = {
     "file": ".file:File",
@@ -41,7 +41,7 @@ class Address(msgspec.Struct, frozen=True):
     password_file: str = ""
     silence: float = 5.0
     """Seconds without a picture after which what reads a camera is taken for stuck."""
-    zones: tuple[tuple[Point, ...], ...] = ()
+    zones: tuple[Polygon, ...] = ()
     """Polygons that are black in every picture."""
 
     @classmethod
