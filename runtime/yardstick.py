@@ -23,9 +23,8 @@ class Yardstick(msgspec.Struct, frozen=True):
     recording: str
 
     def keep(self, place: Path) -> bool:
-        """Leaves it in the camera's state folder; False where that cannot be written."""
+        """Leaves it in the camera's state folder, which is the daemon's to make; False where that cannot be."""
         try:
-            place.mkdir(parents=True, exist_ok=True)
             (place / _FILE).write_bytes(msgspec.json.encode(self))
         except OSError:
             return False

@@ -12,9 +12,11 @@ import pytest
 from vedette.runtime.camera import Gate as Settings
 from vedette.runtime.frame import Frame
 from vedette.runtime.gate import Gate
-from vedette.runtime.prediction import Prediction
+from vedette.runtime.prediction import Box, Prediction
 from vedette.runtime.rules import Context
 from vedette.runtime.rules.presence import Presence, PresenceSettings
+from vedette.runtime.tracking.settings import TrackerSettings
+from vedette.runtime.tracking.tracker import Tracker
 
 VIDEOS = Path(__file__).parent.parent.parent / "shared" / "data" / "videos"
 THERE = (Prediction("thing", 1.0),)
@@ -126,6 +128,20 @@ def test_a_skip_ends_nothing():
     assert gate.skipped > 500
     assert told[0] == told[1]
     assert [kind for kind, _ in told[0]] == ["new", *["update"] * 5, "end"]
+
+
+def test_a_track_outlasts_the_skips():
+    """What stands still for longer than a lost track is kept has one number all along."""
+    box = Box(60 / 320, 100 / 180, 76 / 320, 124 / 180)
+    there = (Prediction("thing", 0.9, box),)
+    gate, tracker = Gate(Settings(seconds=10.0)), Tracker(TrackerSettings(keep=1.0), 0.5)
+    numbers = [
+        each.track
+        for frame in frames([room(60) for _ in range(400)])
+        for each in tracker.follow(frame, gate.look(frame, lambda: there))
+    ]
+    assert gate.inferences <= 5
+    assert set(numbers[5:]) == {1}
 
 
 def test_a_lamp_opens_it():

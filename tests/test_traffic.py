@@ -37,7 +37,7 @@ def test_every_event_of_the_recording_is_counted(device, line, vedette, eventual
     eventually(subscriber.subscribed.is_set, "the subscription")
     device.configure(f"file:{line}?fps=0", f"mqtt://127.0.0.1:{broker.port}")
     found = measured(vedette, device, line)
-    assert not (device.folder / "state" / "door" / "outbox.db").exists(), "the camera's own was not touched"
+    assert not (device.folder / "state").exists(), "the camera's own was not touched"
     assert device.start().wait(60) == 0, device.log()
     eventually(lambda: len(subscriber.events) == found["events"], "the events")
     kind = "application/cloudevents+json"
@@ -111,9 +111,9 @@ def test_a_recording_that_is_not_there(device, vedette, tmp_path):
 
 def test_status_holds_what_was_published_against_it(device, line, vedette, eventually):
     device.configure(f"file:{line}?fps=20&loop=true", "mqtt://127.0.0.1:1")
-    found = measured(vedette, device, line)
     device.start()
     eventually(lambda: device.recorded() >= 2, "events")
+    found = measured(vedette, device, line)
     (report,) = json.loads(vedette("status", "door", "--config", device.folder, "--json").stdout)
     assert report["of_h264"] == 0, "nothing was published: there is no broker"
     shown = vedette("status", "door", "--config", device.folder).stdout

@@ -27,7 +27,7 @@ def traffic(video: Path, camera: str, folder: Path, as_json: bool) -> None:
     found = measure(folder, camera, video)
     stream = Yardstick(found.h264 / found.seconds, found.encoder, found.recording)
     if not stream.keep(config.load(folder, camera).place):
-        click.echo("the state folder cannot be written: vedette status will not compare", err=True)
+        click.echo("no state folder of the camera that can be written: vedette status does not compare", err=True)
     if as_json:
         click.echo(msgspec.json.encode(found).decode())
     else:
