@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import threading
@@ -132,14 +133,16 @@ class Tap:
         near, _ = self.server.accept()
         far = socket.create_connection(("127.0.0.1", self.port))
         threading.Thread(target=self.pipe, args=(far, near), daemon=True).start()
-        while data := near.recv(65536):
-            self.bytes += data
-            far.sendall(data)
+        with contextlib.suppress(ConnectionError):
+            while data := near.recv(65536):
+                self.bytes += data
+                far.sendall(data)
 
     @staticmethod
     def pipe(source, sink):
-        while data := source.recv(65536):
-            sink.sendall(data)
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                sink.sendall(data)
 
 
 def published(stream):
