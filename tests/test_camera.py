@@ -21,6 +21,7 @@ from rtsp import RtspCamera
 from vedette.runtime import sources
 from vedette.runtime.problem import ConfigProblem
 from vedette.runtime.sources import Address
+from vedette.runtime.sources.process import Process
 
 SILENCE = 1.5
 
@@ -360,4 +361,32 @@ def test_opening_and_closing_leaves_nothing_behind(camera):
     for _ in range(10):
         cycle()
     assert len(os.listdir("/proc/self/fd")) == before
+    assert readers() == []
+
+
+@pytest.mark.slow
+def test_ten_thousand_openings(camera, prove):
+    """Each starts a process and ends it, every hundredth once a picture has come."""
+
+    def figures():
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE") / 1e6, len(os.listdir("/proc/self/fd"))
+
+    spec = {"reader": "stream", "url": camera.url, "timeout": 5.0}
+    pictures, samples = 0, []
+    for number in range(10_000):
+        process = Process((sys.executable, "-P"), spec)
+        if number % 100 == 0:
+            until = time.monotonic() + 20
+            while time.monotonic() < until and process.newest(1.0) is None:
+                pass
+            pictures += process.next is not None or time.monotonic() < until
+            samples.append(figures())
+        process.close()
+    memory, descriptors = zip(*samples[10:], strict=True)
+    growth = memory[-1] - memory[0]
+    prove(10_000, 100 - pictures, growth_mb=round(growth, 2), descriptors=[min(descriptors), max(descriptors)])
+    assert pictures == 100
+    assert growth < 5
+    assert max(descriptors) - min(descriptors) <= 3  # the camera's own connections come and go
     assert readers() == []

@@ -212,11 +212,11 @@ def test_systemd_starts_watches_and_fences_it_in(machine, tmp_path, prove):
         end = told(container, results, "end")
         assert end == {"state": "inactive", "result": "success"}
         assert container.wait(60) == 0
+        time.sleep(2)
     finally:
         container.kill()
         container.wait()
-    time.sleep(2)
-    broker.kill()
+        broker.kill()
     numbers = set(auditor.numbers)
     auditor.close()
     missing = set(range(1, max(numbers) + 1)) - numbers

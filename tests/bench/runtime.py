@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import statistics
 import subprocess
@@ -132,7 +133,7 @@ def used(pids: list[int]) -> float:
 
 
 def resident(pids: list[int]) -> float:
-    """What the processes have for themselves and their share of what they share, 10**6 bytes."""
+    """What they hold in memory, 10**6 bytes; what two share counts twice."""
     lines = [line.split() for pid in pids for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()]
     return sum(int(line[1]) for line in lines if line[0] == "Rss:") * 1024 / 1e6
 
@@ -159,6 +160,25 @@ def cost(watched: Bare | Watch, seconds: float) -> dict[str, float]:
         "rss": resident(pids["daemon"]),
         "rss_reader": resident(pids["reader"]),
     }
+
+
+def start_up(folder: Path, picture: Path, bundle: Path, keys: Path, rounds: int) -> dict[str, float]:
+    """Processor seconds from nothing to the end of one picture, and those of the imports alone."""
+    configure(folder, f"file:{picture}?fps=0", 1, bundle, keys, "short")
+    toml = folder / "vedette.toml"
+    toml.write_text(toml.read_text().replace("mqtt://127.0.0.1:1", "stdout:"))
+    run = [sys.executable, "-m", "vedette.runtime.cli", "run", "short", "--config", str(folder)]
+    imports = [sys.executable, "-c", "import vedette.runtime.daemon"]
+    found = {}
+    for name, command in (("start_up_s", run), ("imports_s", imports)):
+        took = []
+        for _ in range(rounds):
+            before = resource.getrusage(resource.RUSAGE_CHILDREN)
+            subprocess.run(command, check=True, capture_output=True)
+            after = resource.getrusage(resource.RUSAGE_CHILDREN)
+            took.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+        found[name] = statistics.median(took)
+    return found
 
 
 def end(*processes: subprocess.Popen[Any]) -> None:
@@ -219,6 +239,7 @@ def bench(bundle: Path, keys: Path, seconds: float, rounds: int) -> None:
         folder = Path(place)
         broker = Mosquitto(folder / "broker")
         broker.start()
+        found |= start_up(folder, good[0], bundle, keys, rounds)
         source, url = camera(30, good)
         configure(folder, url, broker.port, bundle, keys, "one", "threshold = 1e9")
         rows: dict[str, list[dict[str, float]]] = {"bare": [], "daemon": []}
