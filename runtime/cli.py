@@ -24,6 +24,7 @@ DEVICE = {
     "status": "ask the daemons how they are",
     "metrics": "the same for Prometheus",
     "outbox": "look into the outbox, and send again what it delivered",
+    "traffic": "measure what a camera publishes of a recording, against H.264",
     "bench": "measure what a bundle costs on this machine",
 }
 WORKSHOP = {

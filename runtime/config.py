@@ -16,6 +16,8 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 
 from . import credentials
+from .camera import Gate, Health, Privacy
+from .evidence.settings import Evidence
 from .problem import ConfigProblem
 from .tracking.settings import TrackerSettings
 
@@ -88,28 +90,6 @@ class OutboxSettings(_Strict, frozen=True):
     """Seconds that an ending daemon spends on sending what still waits."""
 
 
-_Span = Annotated[float, msgspec.Meta(ge=0, le=86400)]
-
-
-class Health(_Strict, frozen=True):
-    """`[health]` in a camera's file: how many seconds something is wrong before it is told; 0: it is never told.
-
-    Recordings are not watched.
-    """
-
-    stalled: Annotated[float, msgspec.Meta(ge=1, le=86400)] = 5.0
-    """No picture comes. What reads the camera is then taken for stuck, and started anew."""
-    frozen: _Span = 10.0
-    """The same picture comes, bit by bit."""
-    dark: _Span = 10.0
-    bright: _Span = 10.0
-    blurred: _Span = 20.0
-    moved: _Span = 20.0
-    """It shows another place than before."""
-    recovered: Annotated[float, msgspec.Meta(ge=0, le=3600)] = 3.0
-    """How long all must be well again."""
-
-
 class _DeviceFile(_Strict, frozen=True):
     device: Device = Device()
     broker: Broker = Broker()
@@ -128,6 +108,9 @@ class _CameraFile(_Strict, frozen=True, kw_only=True):
     threads: Annotated[int, msgspec.Meta(ge=1, le=64)] = 1
     tracker: TrackerSettings = TrackerSettings()
     health: Health = Health()
+    privacy: Privacy = Privacy()
+    gate: Gate = Gate()
+    evidence: Evidence = Evidence()
     rules: list[dict[str, Any]]
 
 
@@ -152,6 +135,9 @@ class Config(_Strict, frozen=True):
     threads: int
     tracker: TrackerSettings
     health: Health
+    privacy: Privacy
+    gate: Gate
+    evidence: Evidence
     rules: tuple[dict[str, Any], ...]
 
     @property
@@ -197,6 +183,9 @@ def load(folder: Path, camera: str) -> Config:
         threads=camera_file.threads,
         tracker=camera_file.tracker,
         health=camera_file.health,
+        privacy=camera_file.privacy,
+        gate=camera_file.gate,
+        evidence=camera_file.evidence.placed(base, credentials.place),
         rules=tuple(camera_file.rules),
     )
 

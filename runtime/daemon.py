@@ -3,7 +3,7 @@
     for frame in source              a camera, or a recording
         watch(frame)                 is the camera well, and the machine?
         tensor  = preprocess(frame)  straight to integers
-        outputs = backend(tensor)    the int8 model
+        outputs = backend(tensor)    the int8 model; not where nothing moves, if so asked
         seen    = head(outputs)      what is in the frame, and what of it was there before
         events  = rule(frame, seen)  what has changed
         outbox.put(event)            durable before it is sent
@@ -29,18 +29,21 @@ from .bulletin import Bulletin
 from .bundle import Bundle
 from .config import Config
 from .event import Event
+from .evidence.witness import Witness
 from .forwarder import Forwarder
 from .frame import Frame
+from .gate import Gate
 from .governor import Governor
 from .health import Health
 from .keys import Keyring
 from .manifest import UNKNOWN
 from .notify import Notifier
 from .outbox import Outbox
+from .prediction import Prediction
 from .preprocess import Preprocess
 from .problem import ConfigProblem, MachineProblem, Problem, written_in
 from .rules.schedule import zone
-from .status import Counts, Report, Teller, memory_mb
+from .status import Counts, Report, Teller
 from .topics import Topics
 from .tracking.tracker import Tracker
 
@@ -69,6 +72,8 @@ class Daemon:
         with written_in(settings.device_file):
             sink = sinks.load(settings.broker, identity.of(settings, manifest, self.backend.version, topics))
         self.outbox = Outbox.of(settings)
+        self.gate = Gate(settings.gate)
+        self.witness = Witness(settings, self.outbox)
         self.health = Health(settings.health)
         boot = self.outbox.clock.boot
         self.governor = Governor(settings.device.hot, settings.place / "undervoltage", boot)
@@ -84,6 +89,7 @@ class Daemon:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, self._on_signal)
         self.forwarder.start()
+        self.witness.start()
         self.teller.start()
         self.notifier.ready()
         try:
@@ -101,6 +107,7 @@ class Daemon:
             self.teller.close()
             for rule in self.rules:
                 self.record(*rule.close())
+            self.witness.close()
             self.forwarder.drain(self.settings.outbox.drain)
             counts, waiting, refused = self.counts, self.outbox.backlog(), self.outbox.refused()
             log.info("%d frames, %d events; %d wait, %d refused", counts.frames, counts.events, waiting, refused)
@@ -114,12 +121,17 @@ class Daemon:
     def observe(self, frame: Frame) -> None:
         """One frame, from pixels to the outbox."""
         began = time.monotonic()
-        seen = self.head(self.backend.run(self.preprocess(frame.pixels)), frame.pixels.shape[:2])
+        seen = self.gate.look(frame, lambda: self.infer(frame))
         if any(rule.follows for rule in self.rules):
             seen = self.tracker.follow(frame, seen)
+        self.witness.look(frame, seen)
         for rule in self.rules:
-            self.record(*rule.observe(frame, seen))
+            self.record(*map(self.witness.attach, rule.observe(frame, seen)))
         self.counts.frame(began)
+
+    def infer(self, frame: Frame) -> tuple[Prediction, ...]:
+        """What the model sees in a frame."""
+        return self.head(self.backend.run(self.preprocess(frame.pixels)), frame.pixels.shape[:2])
 
     def watch(self, frame: Frame | None) -> None:
         """The camera and the machine; None: no picture came."""
@@ -153,36 +165,7 @@ class Daemon:
 
     def report(self) -> Report:
         """How it goes; any thread may ask."""
-        counts, manifest = self.counts, self.bundle.manifest
-        dead = self.outbox.refused()
-        faults = {
-            "events wait in memory": not self.outbox.lasting,
-            "no connection to the broker": not self.forwarder.connected,
-            f"the broker refuses {dead} events": dead > 0,
-            **{f"the camera is {name}": True for name in self.health.faults()},
-        }
-        return Report(
-            camera=self.settings.camera,
-            model=manifest.model_id,
-            backend=self.backend.version,
-            uptime_seconds=time.monotonic() - counts.began,
-            frames=counts.frames,
-            frames_per_second=counts.rate(),
-            latency_ms=counts.latency_ms(),
-            events=counts.events,
-            backlog=self.outbox.backlog(),
-            dead=dead,
-            connected=self.forwarder.connected,
-            last_event=counts.last,
-            open=sorted(counts.open.values()),
-            faults=[fault for fault, there in faults.items() if there],
-            memory_mb=memory_mb(),
-            memory_mb_per_hour=counts.growth(),
-            temperature=self.governor.machine.temperature,
-            throttled=self.governor.machine.now,
-            slowness=self.governor.slowness,
-            pictures=self.source.tally,
-        )
+        return Report.of(self)
 
     def reload(self) -> None:
         """Takes the rules as the camera's file has them now; what is wrong leaves those that run as they are."""

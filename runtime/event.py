@@ -35,6 +35,18 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """`taken` as seconds since that boot."""
 
 
+class Exhibit(msgspec.Struct, frozen=True):
+    """What proves an event: a picture or a clip, kept or uploaded."""
+
+    sha256: str
+    """Of the file, hexadecimal."""
+    bytes: int
+    type: str
+    """As `image/jpeg`."""
+    link: str
+    """Where it lies, or will once it is uploaded."""
+
+
 class State(msgspec.Struct, frozen=True, omit_defaults=True):
     """What an event is about, as it was in one frame; what a rule does not tell is left out."""
 
@@ -83,6 +95,7 @@ class Event(Record, frozen=True, omit_defaults=True, tag="event"):
     """As the message before told it."""
     after: State | None = None
     """As this one tells it."""
+    evidence: Exhibit | None = None
 
 
 class Notice(Record, frozen=True, tag="notice"):
@@ -128,6 +141,7 @@ class _Data(msgspec.Struct, omit_defaults=True):
     track: int | None = None
     before: State | None = None
     after: State | None = None
+    evidence: Exhibit | None = None
 
 
 def cloud_event(record: Event | Notice, source: str, sequence: int, epoch: str, clock: Clock) -> bytes:
@@ -167,6 +181,7 @@ def cloud_event(record: Event | Notice, source: str, sequence: int, epoch: str, 
         track=record.track,
         before=record.before,
         after=record.after,
+        evidence=record.evidence,
     )
     return msgspec.json.encode(envelope | {"modelid": record.model, "data": data})
 

@@ -21,6 +21,7 @@ from .bulletin import Bulletin
 from .event import Notice, cloud_event
 from .outbox import Outbox, Row
 from .sinks import IdentityTaken, Message, Order, Receipt, Sink
+from .sinks.framing import framed
 from .topics import Topics
 
 log = logging.getLogger(__name__)
@@ -62,6 +63,8 @@ class Forwarder(threading.Thread):
         self.ticked = time.monotonic()
         """When this loop last turned, for the watchdog. It turns at least once a second, connected or not."""
         self.connected = False
+        self.published = 0
+        """Bytes of what was sent so far, as MQTT frames it."""
         self.finished = False
         """Ended as told; a thread that is gone and has not finished died of an error."""
         self.cursor = 0
@@ -116,7 +119,7 @@ class Forwarder(threading.Thread):
                     self._send(row)
             if self.bulletin is not None:
                 for message in self.bulletin.due():
-                    self.sink.send(message)
+                    self._hand_over(message)
             if self._over():
                 return
 
@@ -133,7 +136,7 @@ class Forwarder(threading.Thread):
     def _send(self, row: Row) -> None:
         payload = cloud_event(row.event, self.topics.source, row.sequence, self.outbox.epoch, self.outbox.clock)
         topic = self.topics.event(row.event.camera, row.event.rule)
-        self.sink.send(Message(topic, payload, content_type=CLOUD_EVENTS, sequence=row.sequence))
+        self._hand_over(Message(topic, payload, content_type=CLOUD_EVENTS, sequence=row.sequence))
         self.underway[row.sequence] = (time.monotonic(), row)
 
     def _settle(self, receipts: Sequence[Receipt]) -> None:
@@ -169,7 +172,11 @@ class Forwarder(threading.Thread):
         if order.reply_to:
             body = msgspec.json.encode(answer)
             message = Message(order.reply_to, body, content_type="application/json", correlation=order.correlation)
-            self.sink.send(message)
+            self._hand_over(message)
+
+    def _hand_over(self, message: Message) -> None:
+        self.sink.send(message)
+        self.published += framed(message)
 
     def _pause(self, seconds: float) -> None:
         """Waits, but only HURRY_SECONDS once the daemon is ending: what is left of its time goes into trying."""

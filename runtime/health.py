@@ -28,7 +28,7 @@ import cv2
 import msgspec
 import numpy as np
 
-from .config import Health as Settings
+from .camera import Health as Settings
 from .frame import Frame
 
 LOOK_SECONDS = 1.0

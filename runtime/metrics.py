@@ -59,6 +59,7 @@ def _families(reports: list[Report]) -> Iterator[Metric]:
         if report.pictures is not None:
             skipped.add_metric([report.camera, "dropped"], report.pictures.dropped)
             skipped.add_metric([report.camera, "late"], report.pictures.late)
+        skipped.add_metric([report.camera, "still"], report.skipped)
         for name, _, of in _COUNTERS:
             if (value := of(report)) is not None:
                 counted[name].add_metric([report.camera], value)
@@ -74,11 +75,29 @@ _GAUGES: tuple[tuple[str, str, _Of], ...] = (
     ("broker_connected", "Whether the broker is there", lambda report: float(report.connected)),
     ("memory_bytes", "Held by the process", lambda report: 1e6 * report.memory_mb),
     ("device_temperature", "Of the hottest zone, degrees Celsius", lambda report: report.temperature),
+    ("inference_duty", "The share of the time that goes into inference", lambda report: report.duty),
+    (
+        "evidence_bytes",
+        "Of the evidence that is kept",
+        lambda report: report.evidence.bytes if report.evidence else None,
+    ),
+    (
+        "evidence_waiting",
+        "Files of it that are not uploaded yet",
+        lambda report: report.evidence.waiting if report.evidence else None,
+    ),
     ("slowness", "How many times as long as usual lies between two pictures", lambda report: report.slowness),
 )
 _COUNTERS: tuple[tuple[str, str, _Of], ...] = (
     ("frames", "Pictures looked at", lambda report: report.frames),
+    ("inferences", "Frames that the model was asked about", lambda report: report.inferences),
     ("events", "Events recorded", lambda report: report.events),
+    ("published_bytes", "Handed to the broker's connection", lambda report: report.published),
+    (
+        "evidence_lost",
+        "Files of evidence that were not written, or deleted before they were uploaded",
+        lambda report: report.evidence.lost if report.evidence else None,
+    ),
     (
         "camera_restarts",
         "Attempts at the camera after the first",

@@ -16,11 +16,16 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from statistics import linear_regression
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from .event import Event, rfc3339
+from .evidence.shelf import Tally as Evidence
 from .sources import Tally
+
+if TYPE_CHECKING:
+    from .daemon import Daemon
 
 log = logging.getLogger(__name__)
 
@@ -71,6 +76,57 @@ class Report(msgspec.Struct, frozen=True):
     """So many times as long as usual lies between two pictures, to keep the machine cool."""
     pictures: Tally | None = None
     """What became of the camera's; None of a recording."""
+    inferences: int = 0
+    """Frames that the model was asked about."""
+    skipped: int = 0
+    """Frames in which nothing had moved, by the gate."""
+    duty: float | None = None
+    """The share of the time that went into inference, over the last frames; None before there are two."""
+    published: int = 0
+    """Bytes handed to the broker's connection since the start, framing included."""
+    evidence: Evidence | None = None
+    """What became of it; None where none is wanted."""
+    of_h264: float | None = None
+    """What was published and uploaded as a share of the stream as H.264; None unless `vedette traffic` has measured it,
+    and on `stats`, where nobody looks it up."""
+
+    @classmethod
+    def of(cls, daemon: Daemon) -> Report:
+        """How that one is; any thread may ask."""
+        counts, manifest = daemon.counts, daemon.bundle.manifest
+        dead = daemon.outbox.refused()
+        faults = {
+            "events wait in memory": not daemon.outbox.lasting,
+            "no connection to the broker": not daemon.forwarder.connected,
+            f"the broker refuses {dead} events": dead > 0,
+            **daemon.witness.faults(),
+            **{f"the camera is {name}": True for name in daemon.health.faults()},
+        }
+        return cls(
+            camera=daemon.settings.camera,
+            model=manifest.model_id,
+            backend=daemon.backend.version,
+            uptime_seconds=time.monotonic() - counts.began,
+            frames=counts.frames,
+            frames_per_second=counts.rate(),
+            latency_ms=counts.latency_ms(),
+            events=counts.events,
+            backlog=daemon.outbox.backlog(),
+            dead=dead,
+            connected=daemon.forwarder.connected,
+            last_event=counts.last,
+            open=sorted(counts.open.values()),
+            faults=[fault for fault, there in faults.items() if there],
+            memory_mb=memory_mb(),
+            memory_mb_per_hour=counts.growth(),
+            temperature=daemon.governor.machine.temperature,
+            throttled=daemon.governor.machine.now,
+            slowness=daemon.governor.slowness,
+            pictures=daemon.source.tally,
+            **daemon.gate.facts(),
+            published=daemon.forwarder.published,
+            evidence=daemon.witness.tally(),
+        )
 
 
 class Counts:

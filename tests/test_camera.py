@@ -335,9 +335,12 @@ def test_a_ribbon_camera_is_read_by_another_python(tmp_path, watch, eventually):
         (tmp_path / "numpy" / each.name).symlink_to(each)
     probe = [python, "-I", "-c", "import vedette"]
     assert subprocess.run(probe, capture_output=True, check=False).returncode
-    watched = watch(f"picamera:0?width=64&height=32&python={python}")
+    corner = ((0.0, 0.0), (0.5, 0.0), (0.0, 0.5))
+    watched = watch(f"picamera:0?width=64&height=32&python={python}", zones=(corner,))
     eventually(lambda: watched.count >= 3, "pictures")
     assert watched.frames[0].pixels.shape == (32, 64, 3)
+    assert not watched.frames[0].pixels[0, 0].any()
+    assert watched.frames[0].pixels[-1, -1].all()
 
 
 def test_a_ribbon_camera_without_its_library_says_so(watch, eventually):

@@ -16,6 +16,7 @@ import time
 from importlib import import_module
 from typing import Any, NoReturn
 
+from .mask import Mask
 from .slots import Writer
 
 READERS = {"stream": ".stream:Stream", "video4linux": ".video4linux:Video4Linux", "picamera": ".picamera:Picamera"}
@@ -39,6 +40,9 @@ def _read(spec: dict[str, Any]) -> NoReturn:
     slots = Writer(spec["memory"])
     module, _, name = READERS[spec["reader"]].partition(":")
     reader = getattr(import_module(module, __package__), name)(spec)
+    take, mask = reader.retrieve, Mask(spec["zones"])
+    if mask.zones:  # into memory of this process first: nobody else ever sees what is in the zones
+        take = lambda _: mask(reader.retrieve(None))  # noqa: E731
     number, shown = 0, float("-inf")
     while True:
         reader.grab()
@@ -46,7 +50,7 @@ def _read(spec: dict[str, Any]) -> NoReturn:
         if at - shown < 0.9 * slots.interval:  # a camera's own rate wavers
             continue
         shown = at
-        slot, shape = slots.put(reader.retrieve)
+        slot, shape = slots.put(take)
         _say(spec, slot=slot, number=number, at=at, shape=shape)
         number += 1
 

@@ -11,6 +11,7 @@ import msgspec
 from .. import config
 from ..problem import ConfigProblem
 from ..status import Report, ask
+from ..yardstick import compared
 from . import options
 
 
@@ -42,7 +43,12 @@ def asked(folder: Path, camera: str | None) -> dict[str, Report | None]:
     cameras = [camera] if camera else sorted(path.stem for path in (folder / "cameras").glob("*.toml"))
     if not cameras:
         raise ConfigProblem(f"no cameras in {folder / 'cameras'}", hint="write cameras/NAME.toml, or name --config")
-    return {name: ask(config.load(folder, name).place) for name in cameras}
+    found: dict[str, Report | None] = {}
+    for name in cameras:
+        place = config.load(folder, name).place
+        report = ask(place)
+        found[name] = compared(report, place) if report is not None else None
+    return found
 
 
 def _show(name: str, report: Report | None) -> None:
@@ -57,8 +63,16 @@ def _show(name: str, report: Report | None) -> None:
     click.echo(f"  model       {report.model} on {report.backend}")
     click.echo(f"  running     {report.uptime_seconds:.0f} s, {report.frames} frames, {rate} a second")
     click.echo(f"  latency     {latency} ms")
+    duty = "-" if report.duty is None else f"{report.duty:.0%}"
+    click.echo(f"  inference   {report.inferences} frames, {report.skipped} skipped, {duty} of the time")
     click.echo(f"  events      {report.events}, {report.backlog} wait, {report.dead} dead")
     click.echo(f"  last        {'none' if last is None else f'{last.sequence}, {last.type}, {last.time}'}")
+    against = "" if report.of_h264 is None else f", {report.of_h264:.3%} of the stream as H.264"
+    click.echo(f"  published   {report.published} bytes{against}")
+    if (kept := report.evidence) is not None:
+        counted = f"{kept.files} files, {kept.bytes} bytes, {kept.waiting} wait, {kept.lost} lost"
+        trouble = kept.unwritable or kept.trouble
+        click.echo(f"  evidence    {counted}{f'; {trouble}' if trouble else ''}")
     if (pictures := report.pictures) is not None:
         counted = f"{pictures.dropped} dropped, {pictures.late} late, {pictures.restarts} restarts"
         click.echo(f"  camera      {counted}{f'; {pictures.trouble}' if pictures.trouble else ''}")

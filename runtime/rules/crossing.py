@@ -20,11 +20,12 @@ import msgspec
 
 from ..event import Event, State
 from ..frame import Frame
+from ..polygon import Point, Polygon, side
 from ..problem import ConfigProblem
 from . import Context
 from .episode import Episode
 from .post import PostSettings
-from .region import WHOLE, Area, Point, Polygon, inside_picture, side
+from .region import WHOLE, Area, inside_picture
 from .thing import Thing
 from .watch import Watch
 

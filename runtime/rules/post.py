@@ -12,10 +12,11 @@ import msgspec
 from ..config import Name
 from ..event import PRIORITY
 from ..frame import Frame
+from ..polygon import Polygon
 from ..problem import ConfigProblem
 from . import Context
 from .episode import Episodes, Sender
-from .region import Area, Polygon
+from .region import Area
 from .schedule import Schedule
 
 NotNegative = Annotated[float, msgspec.Meta(ge=0)]

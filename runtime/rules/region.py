@@ -7,16 +7,13 @@ picture's edge, the feet are taken to be where the box ends, and so too far away
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import combinations, pairwise
 
 import cv2
 import numpy as np
 
+from ..polygon import Point, Polygon, knot
 from ..prediction import Box
 from ..problem import ConfigProblem
-
-Point = tuple[float, float]
-Polygon = tuple[Point, ...]
 
 WHOLE: Polygon = ((0.0, 0.0), (1.0, 0.0), (1.0, 1.0), (0.0, 1.0))
 _LEAST = 1e-6  # of the picture; less is no area
@@ -40,12 +37,9 @@ class Region:
         inside_picture(points, key)
         if len(points) < 3:
             raise ConfigProblem(f"{key}: {len(points)} points", hint="a polygon has at least three")
-        edges = list(pairwise((*points, points[0])))
-        for (first, one), (second, other) in combinations(enumerate(edges), 2):
-            adjoin = second - first == 1 or (first == 0 and second == len(edges) - 1)
-            if not adjoin and meet(*one, *other):
-                hint = "give the points in order around it"
-                raise ConfigProblem(f"{key}: the edges from {one[0]} and from {other[0]} cross", hint=hint)
+        if crossed := knot(points):
+            hint = "give the points in order around it"
+            raise ConfigProblem(f"{key}: the edges from {crossed[0]} and from {crossed[1]} cross", hint=hint)
         self.contour = np.array(points, np.float32)
         if cv2.contourArea(self.contour) < _LEAST:
             raise ConfigProblem(f"{key}: it encloses nothing", hint="give points that do not lie on one line")
@@ -76,18 +70,3 @@ def inside_picture(points: Sequence[Point], key: str) -> None:
         if not (0 <= x <= 1 and 0 <= y <= 1):
             hint = "points are [x, y] as fractions 0…1 of the picture's width and height"
             raise ConfigProblem(f"{key}[{number}]: [{x:g}, {y:g}] is outside the picture", hint=hint)
-
-
-def side(point: Point, start: Point, end: Point) -> float:
-    """Above 0: to the right of who walks from start to end, as the picture shows it; 0: on the line; else left."""
-    return (end[0] - start[0]) * (point[1] - start[1]) - (end[1] - start[1]) * (point[0] - start[0])
-
-
-def meet(a: Point, b: Point, c: Point, d: Point) -> bool:
-    """Whether the segments ab and cd have a point in common."""
-    straddles = side(a, c, d) * side(b, c, d) <= 0 and side(c, a, b) * side(d, a, b) <= 0
-    boxes = all(
-        max(min(a[axis], b[axis]), min(c[axis], d[axis])) <= min(max(a[axis], b[axis]), max(c[axis], d[axis]))
-        for axis in (0, 1)
-    )
-    return straddles and boxes

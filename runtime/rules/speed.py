@@ -21,10 +21,11 @@ import numpy as np
 
 from ..event import Event, State
 from ..frame import Frame
+from ..polygon import Point, side
 from ..problem import ConfigProblem
 from . import Context
 from .post import AreaSettings, NotNegative
-from .region import Area, Point, Region, side
+from .region import Area, Region
 from .thing import Thing
 from .watch import Watch, place
 

@@ -10,9 +10,10 @@ from collections import deque
 from collections.abc import Iterable
 
 from ..frame import Frame
+from ..polygon import Point
 from ..prediction import Prediction
 from .inertia import SLACK, Inertia
-from .region import Area, Point, foot
+from .region import Area, foot
 
 
 class Thing:

@@ -15,10 +15,11 @@ import msgspec
 
 from ..event import State
 from ..frame import Frame
+from ..polygon import Point
 from ..problem import ConfigProblem
 from . import Context
 from .post import AreaSettings
-from .region import Point, inside_picture
+from .region import inside_picture
 from .thing import Thing
 from .watch import Watch, place
 

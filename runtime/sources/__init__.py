@@ -12,6 +12,7 @@ import msgspec
 from ..config import Config
 from ..frame import Frame
 from ..parts import choose, split_url
+from ..polygon import Polygon
 
 SOURCES = {
     "file": ".file:File",
@@ -40,13 +41,15 @@ class Address(msgspec.Struct, frozen=True):
     password_file: str = ""
     silence: float = 5.0
     """Seconds without a picture after which what reads a camera is taken for stuck."""
+    zones: tuple[Polygon, ...] = ()
+    """Polygons that are black in every picture."""
 
     @classmethod
     def of(cls, settings: Config) -> Address:
         """That of a configured camera."""
         login = settings.username, settings.password_file
         silence = 0.8 * settings.health.stalled  # before it is told that it stalls: the reason is to be known then
-        return cls(settings.camera, settings.source, settings.base, *login, silence)
+        return cls(settings.camera, settings.source, settings.base, *login, silence, settings.privacy.zones)
 
 
 class Tally(msgspec.Struct):

@@ -23,6 +23,7 @@ import msgspec
 from numpy.typing import NDArray
 
 from .. import picture
+from ..capture.mask import Mask
 from ..frame import Frame
 from ..parts import options
 from ..problem import ConfigProblem, MachineProblem
@@ -50,6 +51,7 @@ class File:
         self.camera = address.camera
         self.path = address.base / unquote(parts.path)
         self.query = options(parts.query, Options, f"source {address.url}")
+        self.mask = Mask(address.zones)
         try:
             self.images = self._images()
             found = self.images or self.path.is_file()
@@ -96,7 +98,7 @@ class File:
             except ConfigProblem as problem:
                 log.warning("%s; it is left out", problem.message)
             else:
-                yield image, _RATE
+                yield self.mask(image), _RATE
         if self.images:
             return
         capture = cv2.VideoCapture(str(self.path))
@@ -106,6 +108,6 @@ class File:
                 ok, image = capture.read()
                 if not ok:
                     return
-                yield image, rate
+                yield self.mask(image), rate
         finally:
             capture.release()

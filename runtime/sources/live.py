@@ -46,7 +46,8 @@ class Live:
         fps: float,
         python: tuple[str, ...] = (sys.executable, "-P"),
     ) -> None:
-        self.camera, self.spec, self.silence, self.python = address.camera, spec, address.silence, python
+        self.camera, self.silence, self.python = address.camera, address.silence, python
+        self.spec = spec | {"zones": address.zones}
         self.interval = 1 / fps if fps else 0.0
         self.slowness = 1.0
         """How many times as long as usual lies between two pictures."""
