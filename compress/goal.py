@@ -18,7 +18,7 @@ from .augment import Augment
 from .foreign import asked
 
 # By which figure the models of a task are compared: the beginning of a key of `measured`.
-FIGURES = {"anomaly": "auroc", "classify": "accuracy", "embed": "cosine"}
+FIGURES = {"anomaly": "auroc", "classify": "accuracy", "embed": "cosine", "behaviour": "auroc"}
 
 _Share = Annotated[float, msgspec.Meta(gt=0, lt=1)]
 _Positive = Annotated[float, msgspec.Meta(gt=0)]
@@ -39,6 +39,10 @@ class Data(_Strict, frozen=True, kw_only=True):
     """A folder with one sub-folder of images for each class."""
     images: str | None = None
     """A folder of images without labels, for a network of one's own."""
+    footage: str | None = None
+    """A folder of normal recordings, for `behaviour`."""
+    abnormal: str | None = None
+    """Recordings of what is not normal: never used to fit, only to measure."""
     normal: tuple[str, ...] | None = None
     """Classes of parts with nothing wrong; None: `good`, where there is one."""
     mask: str | None = None
@@ -93,6 +97,8 @@ class Model(_Strict, frozen=True):
     """Blocks of the backbone whose features are looked at; None: whichever suit the good images best."""
     rank: Annotated[int, msgspec.Meta(ge=1)] | None = None
     """Of PaDiM: how many directions count, those in which good parts vary least. None: all, or what a search finds."""
+    spacing: Annotated[float, msgspec.Meta(gt=0, le=5)] = 0.2
+    """Seconds between the frames in which `behaviour` looks for motion."""
     epochs: Annotated[int, msgspec.Meta(ge=0, le=200)] = 4
     """Of the fine-tuning of a classifier; 0: the backbone stays as it is, and only the head learns."""
     onnx: str | None = None
@@ -124,16 +130,22 @@ _OWN = {
         "model.blocks",
         "model.rank",
     ),
+    "behaviour": ("data.footage", "data.abnormal", "model.spacing"),
     "embed": ("goal.min_cosine",),
     "classify": ("data.classes", "data.normal", "goal.min_accuracy", "goal.error_rate", "model.epochs"),
 }
+
+
+# What `behaviour` shares with the others: with footage it is an anomaly, with classes a classifier.
+_FOOTAGE = ("goal.min_auroc", "goal.false_alarm_rate")
+_CLIPS = ("goal.min_auroc", "data.classes", "data.normal", "goal.error_rate", "model.epochs")
 
 
 class Goal(_Strict, frozen=True, kw_only=True):
     """A goal file."""
 
     name: Name
-    task: Literal["anomaly", "classify", "embed"]
+    task: Literal["anomaly", "behaviour", "classify", "embed"]
     data: Data
     release: Annotated[int, msgspec.Meta(ge=1)] = 1
     device: Device = Device()
@@ -180,7 +192,7 @@ def read(path: Path) -> Goal:
         if name is not None and not (path.parent / name).is_file():
             hint = "paths are relative to the goal file"
             raise ConfigProblem(f"{path}: data.{key}: no file {path.parent / name}", hint=hint)
-    for key in ("good", "defect", "mask", "classes", "images"):
+    for key in ("good", "defect", "mask", "classes", "images", "footage", "abnormal"):
         folder = getattr(goal.data, key)
         if folder and not (path.parent / folder).is_dir():
             hint = "paths are relative to the goal file"
@@ -189,7 +201,9 @@ def read(path: Path) -> Goal:
 
 
 def _shared(key: str, goal: Goal) -> bool:
-    """A classifier of one's own is held against its float self, too."""
+    """A classifier of one's own is held against its float self, too; behaviour is like an anomaly, or like classes."""
+    if goal.task == "behaviour":
+        return key in (_FOOTAGE if goal.data.classes is None else _CLIPS)
     return key == "goal.min_cosine" and goal.model.own
 
 
@@ -205,9 +219,26 @@ def _check_task(path: Path, goal: Goal) -> None:
     if goal.task == "anomaly" and not data.good:
         raise ConfigProblem(f"{path}: data.good is missing", hint="name the folder with images of good parts")
     asked.check(path, goal)
+    if goal.task == "behaviour":
+        _check_behaviour(path, goal)
+        return
     if goal.model.own:
         return
     pair = bool(data.good) and data.defect is not None
     if goal.task == "classify" and (pair == (data.classes is not None) or (data.good and not pair)):
         hint = 'either classes = "DIR", with one sub-folder for each class, or good and defect'
         raise ConfigProblem(f"{path}: [data] does not say what the classes are", hint=hint)
+
+
+def _check_behaviour(path: Path, goal: Goal) -> None:
+    data = goal.data
+    if (data.footage is None) == (data.classes is None) or (data.abnormal is not None and data.footage is None):
+        hint = 'either footage = "DIR", normal recordings, perhaps with abnormal = "DIR"; or classes = "DIR"'
+        raise ConfigProblem(f"{path}: [data] does not say what is normal", hint=hint)
+    for key in ("good", "defect", "list"):
+        if getattr(data, key):
+            hint = "behaviour is learnt from recordings: footage, abnormal or classes"
+            raise ConfigProblem(f'{path}: data.{key} means nothing to task = "behaviour"', hint=hint)
+    if goal.augment is not None and data.classes is None:
+        hint = "leave it out: footage is taken as it is"
+        raise ConfigProblem(f"{path}: [augment] means nothing to footage without labels", hint=hint)

@@ -71,6 +71,8 @@ def judge(goal: Goal, measured: dict[str, Any]) -> Verdict:
 
     judgements = []
     no_defects = "there are no defective images to measure it with (data.defect)"
+    if goal.task == "behaviour":
+        no_defects = "there are no abnormal clips to measure it with (data.abnormal)"
     if goal.model.own:
         no_defects = "there are no labels to measure it with (data.classes)"
     for name, least in (("min_auroc", wish.min_auroc), ("min_accuracy", wish.min_accuracy)):

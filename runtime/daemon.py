@@ -35,6 +35,7 @@ from .governor import Governor
 from .health import Health
 from .keys import Keyring
 from .manifest import UNKNOWN
+from .motion import Differences, Window
 from .notify import Notifier
 from .outbox import Outbox
 from .preprocess import Preprocess
@@ -59,6 +60,8 @@ class Daemon:
             self.source = sources.load(sources.Address.of(settings))
             self.backend = golden.trusted(self.bundle, settings.backend, settings.threads)
             self.rules = self._rules(settings)
+        self.differences = Differences(manifest.input, manifest.motion)
+        self.window = Window(manifest.motion)
         self.preprocess = Preprocess(manifest.input)
         topics = Topics.of(settings)
         with written_in(settings.device_file):
@@ -109,9 +112,12 @@ class Daemon:
     def observe(self, frame: Frame) -> None:
         """One frame, from pixels to the outbox."""
         began = time.monotonic()
-        seen = self.head(self.backend.run(self.preprocess(frame.pixels)))
-        for rule in self.rules:
-            self.record(*rule.observe(frame, seen))
+        pixels = self.differences(frame.taken, frame.pixels)
+        if pixels is not None:
+            outputs = self.window(frame.taken, self.backend.run(self.preprocess(pixels)))
+            seen = None if outputs is None else self.head(outputs)
+            for rule in self.rules if seen is not None else []:
+                self.record(*rule.observe(frame, seen))
         self.counts.frame(began)
 
     def watch(self, frame: Frame | None) -> None:

@@ -46,6 +46,17 @@ class Output(_Strict, frozen=True):
     """As u8. The TFLite model gives s8, so 128 less."""
 
 
+class Motion(_Strict, frozen=True):
+    """The model sees what changes, not the frame itself: runtime/motion.py."""
+
+    spacing: float
+    """Seconds between the frames that are compared."""
+    gain: float
+    """Integers for a grey level of difference."""
+    window: float
+    """Seconds over which the outputs are taken together."""
+
+
 class Member(_Strict, frozen=True):
     """A file of the bundle."""
 
@@ -100,6 +111,9 @@ class Manifest(_Strict, frozen=True, omit_defaults=True):
     """A classifier's scores are divided by it before softmax makes probabilities of them."""
     floats: dict[str, str] = {}
     """Back ends whose model computes in float, and why. Such a one has golden outputs of its own, `NAME-float`."""
+
+    motion: Motion | None = None
+    """None: the model sees each frame by itself."""
 
     def output(self, name: str) -> Output:
         return next(output for output in self.outputs if output.name == name)

@@ -15,7 +15,12 @@ from ..goal import Goal
 from ..runners import Runner
 from ..search import Effort
 
-TASKS = {"anomaly": ".anomaly:Anomaly", "classify": ".classify:Classify", "embed": ".own:Embed"}
+TASKS = {
+    "anomaly": ".anomaly:Anomaly",
+    "behaviour": ".behaviour:behaviour",
+    "classify": ".classify:Classify",
+    "embed": ".own:Embed",
+}
 OWN = {"classify": ".own:OwnClassify"}  # with a network of the user's
 
 

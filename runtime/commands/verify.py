@@ -21,7 +21,8 @@ from .progress import track
 @click.option(
     "--data",
     type=click.Path(path_type=Path),
-    help="Folder with good/ and, for the AUROC, defect/; for a classifier, with one for each class.",
+    help="Folder with good/ and, for the AUROC, defect/; for a classifier, with one for each class; for behaviour, "
+    "with recordings in normal/ and others.",
 )
 @options.keys
 @options.as_json
@@ -48,11 +49,12 @@ def _print(report: Report) -> None:
         steps = f"{golden.max_steps} step{'' if golden.max_steps == 1 else 's'}"
         click.echo(f"  {name:7} {golden.version:22} golden outputs {verdict}, at most {steps} apart")
     for name, rate in report.false_alarm_rate.items():
-        text = f"  {name:7} false alarms {rate:.1%} of {report.good} good"
+        kinds = ("good", "defective") if report.what == "images" else (f"normal {report.what}", "others")
+        text = f"  {name:7} false alarms {rate:.1%} of {report.good} {kinds[0]}"
         if report.defect:
             low, high = report.auroc_interval[name]
             area = getattr(report, f"auroc_int8_{name}")
-            text += f", detected {report.detection_rate[name]:.1%} of {report.defect} defective, "
+            text += f", detected {report.detection_rate[name]:.1%} of {report.defect} {kinds[1]}, "
             text += f"AUROC {area:.4f} ({low:.3f} … {high:.3f})"
         click.echo(text)
     for name, share in report.coverage.items():
@@ -63,4 +65,4 @@ def _print(report: Report) -> None:
             text += f", {report.accuracy_answered[name]:.1%} of them right"
         click.echo(text)
     if report.good or report.images:
-        click.echo("  Images that the bundle was built from flatter these figures.")
+        click.echo(f"  {report.what.capitalize()} that the bundle was built from flatter these figures.")

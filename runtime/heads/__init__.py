@@ -11,7 +11,7 @@ from ..parts import choose
 from ..prediction import Prediction
 from ..problem import BundleProblem
 
-HEADS = {"anomaly": ".anomaly:Anomaly", "classify": ".classify:Classify"}
+HEADS = {"anomaly": ".anomaly:Anomaly", "behaviour": ".behaviour:behaviour", "classify": ".classify:Classify"}
 
 
 class Head(Protocol):

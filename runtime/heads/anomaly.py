@@ -24,7 +24,7 @@ class Anomaly:
         self.threshold = manifest.threshold
 
     def __call__(self, outputs: dict[str, NDArray[Any]]) -> tuple[Prediction, ...]:
-        score = self.score.scale * (int(outputs["score"].flat[0]) - self.score.zero_point)
+        score = self.score.scale * (float(outputs["score"].flat[0]) - self.score.zero_point)
         box = None
         if score >= self.threshold:
             box = self._box(outputs["map"].reshape(self.map.shape[-2:]))
