@@ -1,4 +1,5 @@
-"""Recordings of behaviour, shown to a build as pictures: which clips there are, which belong together, and their pictures.
+"""Recordings of behaviour, shown to a build as pictures: which clips there are, which belong together, and their
+pictures.
 
     clip      what is judged as one: a file or, of normal footage that lasts longer than PIECE seconds, each such piece
     group     what is never divided: a file, unless the goal file says otherwise. Footage of fewer files than there are

@@ -4,24 +4,26 @@
 
     energy     |now - earlier| and |earlier - earliest|, averaged
     change     |first difference - second|: what starts, stops or shakes; even motion has little
-    direction  right, left, down, up: where the energy of now lies as far beside that of before as SHIFT says, and not on
-               the other side of it. That is Reichardt's correlator ("Autocorrelation, a principle for the evaluation of
-               sensory information by the central nervous system", 1961) with the smaller of the two for their product,
-               which keeps the unit and needs no more than a clipped difference: min(a, b) = a - clip(a - b)
+    direction  right, left, down, up: where the energy of now lies as far beside that of before as SHIFT says, and not
+               on the other side of it. That is Reichardt's correlator ("Autocorrelation, a principle for the
+               evaluation of sensory information by the central nervous system", 1961) with the smaller of the two for
+               their product, which keeps the unit and needs no more than a clipped difference: min(a, b) is a
+               less clip(a - b)
 
 `Zones` divides each by a quantile of it over normal footage (a zone in a hundred has more), by place as far as the
 footage can tell, and averages what goes beyond. It counts what is more than usual, never what is less: a quiet scene is
 no alarm. Nothing of it is trained on anything abnormal.
 
 Measured while it was designed, on the fight clips at 128 pixels (grouped by source video, three divisions, float; the
-figures in docs/benchmarks.md are those of the finished code): a Gaussian by place, clipped at 4 standard deviations, gave
-.80, this .78, the distance to 256 remembered zones (PatchCore) .78, EfficientNet-Lite0 features of the same pictures in
-PaDiM's way .47 to .71. The Gaussian failed on one camera whose footage holds walkers to the right alone: there a walker
-is so rare at each place that everything is beyond 4 deviations, and those who shook, ran or went left scored no higher.
-This and PatchCore told all of them; this is the cheaper by far.
+figures in docs/benchmarks.md are those of the finished code): a Gaussian by place, clipped at 4 standard deviations,
+gave .80, this .78, the distance to 256 remembered zones (PatchCore) .78, EfficientNet-Lite0 features of the same
+pictures in PaDiM's way .47 to .71. The Gaussian failed on one camera whose footage holds walkers to the right alone:
+there a walker is so rare at each place that everything is beyond 4 deviations, and those who shook, ran or went left
+scored no higher. This and PatchCore told all of them; this is the cheaper by far.
 
 It is imprecise where footage is short: then a place has no quantile of its own (PRIOR), and neither is the direction
-known there. What moves less than the network's 2 pixels or more than 16 in one spacing has energy but no direction.
+known there. Direction shows best where something moves 2 SHIFT pixels of the input in one spacing, and fades for what
+is much slower or faster.
 """
 
 from __future__ import annotations
@@ -123,5 +125,3 @@ class Zones(nn.Module):
 @torch.no_grad()
 def _fixed_mean() -> nn.Conv2d:
     return _fixed(_CHANNELS, torch.full((_CHANNELS, 1, 3, 3), 1 / 9), groups=_CHANNELS, pad=1)
-
-

@@ -113,10 +113,12 @@ class Daemon:
         """One frame, from pixels to the outbox."""
         began = time.monotonic()
         pixels = self.differences(frame.taken, frame.pixels)
+        outputs = None
         if pixels is not None:
             outputs = self.window(frame.taken, self.backend.run(self.preprocess(pixels)))
-            seen = None if outputs is None else self.head(outputs)
-            for rule in self.rules if seen is not None else []:
+        if outputs is not None:
+            seen = self.head(outputs)
+            for rule in self.rules:
                 self.record(*rule.observe(frame, seen))
         self.counts.frame(began)
 

@@ -88,7 +88,7 @@ def pictures(path: Path, spec: Input, motion: Motion) -> Iterator[tuple[float, N
             yield taken, picture
     if not shown:
         problem = f"{path}: too short, or too few frames a second, to see motion in it"
-        hint = f"it must last longer than {2 * motion.spacing:.2g} s and have a frame at least every {motion.spacing:.2g} s"
+        hint = f"it must last {2 * motion.spacing:.2g} s or more, with a frame every {motion.spacing:.2g} s or oftener"
         raise ConfigProblem(problem, hint=hint)
 
 

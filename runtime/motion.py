@@ -12,8 +12,8 @@ stands still. That is why such a model can be taken to another camera, and why s
 
 By `frame.taken`, never by the clock. A frame is compared with the remembered one that is nearest to the time that is
 meant, and with none that is more than half of the spacing off: where pictures come too slowly there is no answer, and
-that is told once. After a jump back in time, or a gap, everything is forgotten. It is imprecise where light flickers or a
-camera adjusts its exposure, which moves all grey levels at once and looks like motion all over; the score of an
+that is told once. After a jump back in time, or a gap, everything is forgotten. It is imprecise where light flickers
+or a camera adjusts its exposure, which moves all grey levels at once and looks like motion all over; the score of an
 anomaly, its highest cell less half of the mean, feels that half as much.
 """
 
@@ -46,14 +46,14 @@ class Differences:
         self.blind = 0
 
     def __call__(self, taken: float, pixels: NDArray[Any]) -> NDArray[Any] | None:
-        """H x W x 3, uint8 -> the picture for the preprocessing, of the same kind; None: there is nothing to compare."""
+        """H x W x 3, uint8 -> the picture for the preprocessing, of the same kind; None: nothing to compare with."""
         if self.motion is None:
             return pixels
         self.remember(taken, pixels)
         picture = self.picture()
         self.blind = self.blind + 1 if picture is None else 0
         if self.blind == PATIENCE:
-            log.warning("frames do not come %.2g s apart, as the model needs them: it sees nothing", self.motion.spacing)
+            log.warning("no frames %.2g s apart, which the model compares: it sees nothing", self.motion.spacing)
         return picture
 
     def remember(self, taken: float, pixels: NDArray[Any]) -> None:
@@ -113,7 +113,9 @@ def together(outputs: list[dict[str, NDArray[Any]]]) -> dict[str, NDArray[Any]]:
     return {name: each.max(axis=0) if name == "map" else each.mean(axis=0) for name, each in stacks.items()}
 
 
-def answers(motion: Motion | None, outputs: Sequence[tuple[float, dict[str, NDArray[Any]]]]) -> list[dict[str, NDArray[Any]]]:
+def answers(
+    motion: Motion | None, outputs: Sequence[tuple[float, dict[str, NDArray[Any]]]]
+) -> list[dict[str, NDArray[Any]]]:
     """What a recording comes to: the outputs of each full window, or of all of it where it is shorter than one.
 
     Args:

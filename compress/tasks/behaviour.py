@@ -4,9 +4,9 @@
               anomaly, with a box (compress/zones.py). Clips of abnormal behaviour only measure
     classes   clips with labels: a classifier over EfficientNet-Lite0, as for images (`Labelled`, behaviour_clips.py)
 
-Both look at pictures of what has changed (runtime/motion.py), and to everything else in a build those are images; clips.py
-makes them. What is judged is the clip: its score is the highest that the device would have told while it was shown,
-the threshold is drawn for clips, and the AUROC counts clips.
+Both look at pictures of what has changed (runtime/motion.py), and to everything else in a build those are images;
+clips.py makes them. What is judged is the clip: its score is the highest that the device would have told while it was
+shown, the threshold is drawn for clips, and the AUROC counts clips.
 """
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ class Unlabelled:
         return Seen(maps, np.array(scores))
 
     def figures(self, seen: dict[str, tuple[Seen, Seen]], images: Split, line: Threshold) -> dict[str, Any]:
-        return measure.figures(seen, _judged(images), {}, line) | {"input": self.size}
+        return measure.figures(seen, _judged(images), {}, line) | {"input": self.size, "judged": "clips"}
 
     def settings(self, _images: Split, line: Threshold) -> dict[str, Any]:
         return {"labels": ("anomaly",), "threshold": line.score, "motion": self.motion}
@@ -139,8 +139,8 @@ class Unlabelled:
         return found | {"page": "behaviour"}
 
 
-def fit(goal: Goal, size: int, shown: list[Any], calibration: list[Any], folder: Path | None = None) -> Fitted:
-    """Zones, float and int8: fitted to the energies of each. `shown` and `calibration` are as the network takes them."""
+def fit(goal: Goal, size: int, shown: list[Any], calibration: list[Any], folder: Path) -> Fitted:
+    """Zones, float and int8, each fitted to its own energies; pictures of 1 x size x size x 3, u8."""
     spec, zones = backbone.input_of(size), Zones(size)
     zones.fit(_whole(features.of_float(zones.backbone, shown)))
     float_model = to_onnx(zones, size)

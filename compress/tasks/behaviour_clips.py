@@ -1,11 +1,11 @@
 """Which kind of behaviour is it? The classifier of images (classify.py), over pictures of what has changed.
 
-A clip's scores are the means of its pictures', as its label is that of the whole clip. With what is normal named (a class
-called `normal` or `good`, or `data.normal`), the AUROC is that of the probability that a clip is none of it; without, of
-the probability that it is not of the first class.
+A clip's scores are the means of its pictures', as its label is that of the whole clip. With what is normal named (a
+class called `normal` or `good`, or `data.normal`), the AUROC is that of the probability that a clip is none of it;
+without, of the probability that it is not of the first class.
 
-Mirrored left-right people fight alike, and upside down they are not seen, so nothing is flipped here; light is left as it
-is too, for in a picture of differences it would be motion.
+Mirrored left-right people fight alike, and upside down they are not seen, so nothing is flipped here; light is left as
+it is too, for in a picture of differences it would be motion.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class Labelled(Classify):
 
     def figures(self, seen: dict[str, NDArray[Any]], images: Divided, line: Confidence) -> dict[str, Any]:
         judged = _judged(images)
-        found = super().figures(seen, judged, line)
+        found = super().figures(seen, judged, line) | {"input": self.size, "judged": "clips"}
         normal = judged.normal or judged.classes[:1]
         fine = [judged.classes.index(name) for name in normal]
         is_fine = np.isin(judged.labels(judged.test), fine)
