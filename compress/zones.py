@@ -91,16 +91,18 @@ class Zones(nn.Module):
     bounded_outputs: ClassVar = {"score": 0.0}
     gain: Tensor
 
+    @torch.no_grad()
     def __init__(self, size: int) -> None:
         super().__init__()
         self.backbone = Energies()
         cells = size // GRID
-        self.near = _fixed_mean()
+        self.near = _fixed(_CHANNELS, torch.full((_CHANNELS, 1, 3, 3), 1 / 9), groups=_CHANNELS, pad=1)
         self.register_buffer("gain", torch.ones(1, _CHANNELS, cells, cells))
-        self.excess = nn.Conv2d(_CHANNELS, 1, 1).requires_grad_(False)
-        nn.init.constant_(self.excess.weight, 1 / _CHANNELS)
-        assert self.excess.bias is not None
-        nn.init.constant_(self.excess.bias, -1.0)
+        self.beyond = nn.Conv2d(_CHANNELS, _CHANNELS, 1, groups=_CHANNELS).requires_grad_(False)
+        nn.init.ones_(self.beyond.weight)
+        assert self.beyond.bias is not None
+        nn.init.constant_(self.beyond.bias, -1.0)
+        self.mean = _fixed(_CHANNELS, torch.full((1, _CHANNELS, 1, 1), 1 / _CHANNELS))
         self.reading = Reading(cells)
 
     @torch.no_grad()
@@ -117,11 +119,7 @@ class Zones(nn.Module):
         self.register_buffer("gain", 1 / (scale[:, None, None] * (place + 1) / 2)[None])
 
     def forward(self, features: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        usual = (self.near(features[0]) * self.gain).clamp(1.0, LIMIT)
-        anomaly_map, score = self.reading(self.excess(usual))
+        times = (self.near(features[0]) * self.gain).clamp(0.0, LIMIT)
+        beyond = self.beyond(times).clamp(0.0, LIMIT - 1)  # integers can clip at zero, and at no other low end
+        anomaly_map, score = self.reading(self.mean(beyond))
         return anomaly_map, score
-
-
-@torch.no_grad()
-def _fixed_mean() -> nn.Conv2d:
-    return _fixed(_CHANNELS, torch.full((_CHANNELS, 1, 3, 3), 1 / 9), groups=_CHANNELS, pad=1)

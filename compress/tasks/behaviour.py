@@ -11,15 +11,18 @@ shown, the threshold is drawn for clips, and the AUROC counts clips.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
+import torch
+from numpy.typing import NDArray
 
 from vedette.devices import DeviceProfile
 from vedette.runtime.manifest import Motion
+from vedette.runtime.motion import ZERO
 from vedette.runtime.verify import Track
 
 from .. import backbone, clips, dataset, features, measure, techniques, threshold
@@ -140,8 +143,13 @@ class Unlabelled:
 
 
 def fit(goal: Goal, size: int, shown: list[Any], calibration: list[Any], folder: Path) -> Fitted:
-    """Zones, float and int8, each fitted to its own energies; pictures of 1 x size x size x 3, u8."""
+    """Zones, float and int8, each fitted to its own energies; pictures of 1 x size x size x 3, u8.
+
+    What is to be noticed moves more than what calibrates, and the integers must reach that far: so each picture
+    calibrates a second time, with its differences doubled.
+    """
     spec, zones = backbone.input_of(size), Zones(size)
+    calibration = [*calibration, *(_doubled(each) for each in calibration)]
     zones.fit(_whole(features.of_float(zones.backbone, shown)))
     float_model = to_onnx(zones, size)
     quantise: Quantise = techniques.load(goal.recipe).get("quantise", Quantise())
@@ -153,9 +161,11 @@ def fit(goal: Goal, size: int, shown: list[Any], calibration: list[Any], folder:
     return Fitted(float_model, int8_model, with_constants_of(zones, ready.exact), ready.steps)
 
 
-def _whole(batches: Any) -> list[Any]:
-    import torch
+def _doubled(image: NDArray[Any]) -> NDArray[Any]:
+    return np.clip(2 * image.astype(np.int16) - ZERO, 0, 255).astype(np.uint8)
 
+
+def _whole(batches: Iterable[Sequence[torch.Tensor]]) -> list[torch.Tensor]:
     return [torch.cat(level) for level in zip(*batches, strict=True)]
 
 
