@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from vedette.runtime import footage, motion, picture
 from vedette.runtime.manifest import Input, Motion
-from vedette.runtime.problem import ConfigProblem
+from vedette.runtime.problem import ConfigProblem, MachineProblem
 from vedette.runtime.verify import Track
 
 from . import origins
@@ -61,9 +61,17 @@ def shown(
         track: wraps the loop over the files
 
     Raises:
-        ConfigProblem: a folder is empty, a file cannot be read or shows no motion, or the groups cannot be read.
+        ConfigProblem: a folder is empty, a file has two labels, cannot be read or shows no motion, or the groups cannot
+            be read.
+        MachineProblem: there is no room for the pictures.
     """
     files = {label: footage.find(folder) for label, folder in by_label.items()}
+    seen: set[Path] = set()
+    for label, paths in files.items():
+        if both := seen & set(paths):
+            hint = "folders are searched with their sub-folders: keep them apart"
+            raise ConfigProblem(f"{min(both)} would count as {label} and as something else", hint=hint)
+        seen |= set(paths)
     groups = origins.of(files, by_label, data.group, base)
     place = tempfile.TemporaryDirectory(prefix="vedette-clips-")
     images: dict[str, list[Path]] = {label: [] for label in files}
@@ -76,7 +84,8 @@ def shown(
             clip = Path(place.name) / label / f"{number[path]:04}-{path.name}{piece}"
             clip.mkdir(parents=True, exist_ok=True)
             images[label].append(clip / f"{round(1000 * taken):09}.png")
-            cv2.imwrite(str(images[label][-1]), pixels)
+            if not cv2.imwrite(str(images[label][-1]), pixels):
+                raise MachineProblem(f"{clip}: cannot be written", hint="make room there, or set TMPDIR")
             group_of[images[label][-1]] = groups[path]
     if pieces in files and data.group is None and len(files[pieces]) < len(SHARES):
         group_of |= _blocks(images[pieces], group_of)

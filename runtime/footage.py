@@ -147,6 +147,8 @@ def sorted_out(manifest: Manifest, data: Path) -> tuple[list[Path], list[Path]]:
 def verify(report: Any, bundle: Bundle, loaded: dict[str, Backend], data: Path, track: Any) -> None:
     """Fills a report of `vedette verify` with what the recordings below `data` tell.
 
+    An alarm is a score at or above the threshold; of a classifier, that something not normal is likelier than what is.
+
     Raises:
         ConfigProblem: none is there, or one cannot be read.
     """

@@ -12,6 +12,7 @@ shown, the threshold is drawn for clips, and the AUROC counts clips.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,7 @@ from .anomaly import FALSE_ALARM_RATE
 INPUT = 128  # pixels: a person who fills a tenth of the height still is a cell and a half
 GAIN = 2.0  # integers for a grey level: differences beyond 64 levels all look alike
 WINDOW = 1.0  # seconds
+MOST = 4000  # pictures that zones are fitted to, taken evenly: thirteen minutes
 _EXAMPLES = 2
 _GOOD, _DEFECT = "footage", "abnormal"
 
@@ -89,7 +91,8 @@ class Unlabelled:
     def fit(
         self, images: Split, _effort: Effort | None, folder: Path, track: Track, _say: Callable[[str], None]
     ) -> Fitted:
-        shown = list(dataset.tensors(track(images.fit, "reading"), self.spec))
+        some = images.fit[:: ceil(len(images.fit) / MOST)]
+        shown = list(dataset.tensors(track(some, "reading"), self.spec))
         calibration = list(dataset.tensors(images.calibrate, self.spec))
         return fit(self.goal, self.size, shown, calibration, folder)
 
