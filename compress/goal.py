@@ -99,8 +99,9 @@ class Model(_Strict, frozen=True):
     """Of PaDiM: how many directions count, those in which good parts vary least. None: all, or what a search finds."""
     spacing: Annotated[float, msgspec.Meta(gt=0, le=5)] = 0.2
     """Seconds between the frames in which `behaviour` looks for motion."""
-    epochs: Annotated[int, msgspec.Meta(ge=0, le=200)] = 4
-    """Of the fine-tuning of a classifier; 0: the backbone stays as it is, and only the head learns."""
+    epochs: Annotated[int, msgspec.Meta(ge=0, le=200)] | None = None
+    """Of the fine-tuning of a classifier; 0: the backbone stays as it is, and only the head learns. None: 4 for images,
+    0 for clips."""
     onnx: str | None = None
     """A float network of one's own; from here on the keys are for such."""
     torch: str | None = None

@@ -288,11 +288,11 @@ def test_classes_of_clips_make_a_classifier(yard, key_folder, keyring, tmp_path,
         for seed in range(6):
             made.write(tmp_path / "kinds" / name / f"{seed:02}.avi", made.yard(kind, seed, seconds=1.2))
     goal = tmp_path / "goal.toml"
-    goal.write_text(GOAL.format(data='classes = "kinds"', model="input = 64\nepochs = 0"))
+    goal.write_text(GOAL.format(data='classes = "kinds"', model="input = 64"))
     built = build(goal, tmp_path / "out", keys.read_private(key_folder / "vedette.key"))
     manifest = Bundle.open(built.bundle, keyring).manifest
     assert manifest.normal == ("normal",)
-    assert manifest.measured["images"]["test"] == 4
+    assert manifest.measured["images"]["test"] >= 2
     assert manifest.measured["auroc_int8_tflite"] >= 0.9
     assert manifest.measured["accuracy_int8_onnx"] >= 0.8
     done = vedette("verify", built.bundle, "--keys", key_folder, "--data", tmp_path / "kinds", "--json")
@@ -309,6 +309,6 @@ def test_fights_are_told_from_what_is_normal():
     import bench.behaviour as bench
 
     for what, least in (("without labels", 0.70), ("with labels", 0.80)):
-        scores, truth, _ = bench.crossed(what, CLIPS, seed=0, epochs=0)
+        scores, truth, _ = bench.crossed(what, CLIPS, seed=0)
         for name in ("int8_onnx", "int8_tflite"):
             assert bench.auroc(scores[name][truth == 0], scores[name][truth == 1]) >= least

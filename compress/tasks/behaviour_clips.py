@@ -41,6 +41,7 @@ class Labelled(Classify):
     """The task; see above."""
 
     what = "a classifier of clips"
+    epochs = 0  # dozens of clips from a handful of cameras tell a head enough, and a backbone too little
 
     def __init__(self, goal: Goal, device: DeviceProfile) -> None:
         super().__init__(msgspec.structs.replace(goal, augment=goal.augment or Augment(light=0.0)), device)

@@ -67,7 +67,9 @@ def main() -> None:
     (options.out / "behaviour.md").write_text(text + "\n")
 
 
-def crossed(what: str, data: Path, seed: int, epochs: int) -> tuple[dict[str, NDArray[Any]], NDArray[Any], list[str]]:
+def crossed(
+    what: str, data: Path, seed: int, epochs: int | None = None
+) -> tuple[dict[str, NDArray[Any]], NDArray[Any], list[str]]:
     """Scores of all clips, each by a model that saw nothing of its video; which are fights; and their videos."""
     with_labels = what == "with labels"
     said = Data(classes=".", group="videos.txt", seed=seed) if with_labels else Data(footage=NORMAL, group="videos.txt")
@@ -85,7 +87,8 @@ def crossed(what: str, data: Path, seed: int, epochs: int) -> tuple[dict[str, ND
     for left_out in parts.values():
         rest = {clip: truth[clip] for clip in pictures if clip not in left_out and (with_labels or not truth[clip])}
         dealt = deal(rest, groups, {"fit": 0.8, "calibrate": 0.2}, seed)
-        built = fitted(task, {part: [path for clip in each for path in pictures[clip]] for part, each in dealt.items()})
+        shown_as = {part: [path for clip in each for path in pictures[clip]] for part, each in dealt.items()}
+        built = fitted(task, shown_as, groups)
         for name in MODELS:
             for clip in left_out:
                 scores[name][clip] = score(task, built.runners[name], pictures[clip], with_labels)
@@ -97,13 +100,13 @@ def crossed(what: str, data: Path, seed: int, epochs: int) -> tuple[dict[str, ND
     )
 
 
-def fitted(task: Any, parts: dict[str, list[Path]]) -> candidate.Candidate:
+def fitted(task: Any, parts: dict[str, list[Path]], videos: dict[Path, str]) -> candidate.Candidate:
     """The float and the int8 models of one fold."""
     if isinstance(task, behaviour.Unlabelled):
         images: Any = Split(parts["fit"], parts["calibrate"], [], [], [], {})
     else:
         truth = {path: int(path.parent.parent.name == FIGHT) for part in parts.values() for path in part}
-        groups = {path: path.parent.name for path in truth}
+        groups = {path: videos[path.parent] for path in truth}
         images = Labelled(parts["fit"], parts["calibrate"], [], [], (NORMAL, FIGHT), (NORMAL,), truth, groups)
     with tempfile.TemporaryDirectory() as folder:
         made = task.fit(images, None, Path(folder), lambda items, _: items, lambda _: None)
@@ -154,7 +157,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data" / "fight")
     parser.add_argument("--seeds", type=lambda text: [int(each) for each in text.split(",")], default=[0, 1, 2])
     parser.add_argument("--models", type=lambda text: text.split(","), default=["without labels", "with labels"])
-    parser.add_argument("--epochs", type=int, default=Model().epochs)
+    parser.add_argument("--epochs", type=int)
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "bench")
     return parser.parse_args()
 
