@@ -217,59 +217,38 @@ def test_the_same_recording_gives_the_same_pictures(tmp_path):
 # From recordings to events
 
 
-@pytest.fixture(scope="module")
-def yard(tmp_path_factory):
-    """Folders normal/ and abnormal/, and a long recording in which someone shakes in the middle."""
-    folder = tmp_path_factory.mktemp("yard")
-    for seed in range(12):
-        made.write(folder / "normal" / f"{seed:02}.avi", made.yard("walk", seed))
-    for seed in range(6):
-        kind = ("shake", "run", "back")[seed % 3]
-        made.write(folder / "abnormal" / f"{kind}{seed}.avi", made.yard(kind, 100 + seed))
-    scenes = [made.yard("walk", 200, 2.0), made.yard("shake", 200, 3.0), made.yard("walk", 200, 2.0)]
-    made.write(folder / "day.avi", [frame for scene in scenes for frame in scene])
-    return folder
-
-
-@pytest.fixture(scope="module")
-def built(yard, key_folder, tmp_path_factory):
-    goal = yard / "goal.toml"
-    goal.write_text(GOAL.format(data='footage = "normal"\nabnormal = "abnormal"\n[goal]\nmin_auroc = 0.9', model=""))
-    return build(goal, tmp_path_factory.mktemp("out"), keys.read_private(key_folder / "vedette.key"))
-
-
-def test_footage_alone_makes_a_bundle(built, keyring):
-    manifest = Bundle.open(built.bundle, keyring).manifest
+def test_footage_alone_makes_a_bundle(built_yard, keyring):
+    manifest = Bundle.open(built_yard.bundle, keyring).manifest
     assert manifest.motion == MOTION
-    assert built.verdict.met
+    assert built_yard.verdict.met
     measured = manifest.measured
     assert measured["images"]["test_good"] == 3
     assert measured["images"]["test_defect"] == 6
     assert measured["auroc_int8_onnx"] == measured["auroc_int8_tflite"] >= 0.9
     assert measured["parity_max_steps"] <= 1
     assert measured["bytes_int8_tflite"] < 50_000
-    page = built.report.read_text()
+    page = built_yard.report.read_text()
     assert "score is the highest that the device would have told" in page
-    facts = json.loads(built.report.with_suffix(".json").read_text())
+    facts = json.loads(built_yard.report.with_suffix(".json").read_text())
     assert not any("/tmp" in text or "vedette-clips" in text for part in facts["split"].values() for text in part)
 
 
-def test_it_is_verified_on_recordings(built, yard, key_folder, vedette):
-    done = vedette("verify", built.bundle, "--keys", key_folder, "--data", yard, "--json")
+def test_it_is_verified_on_recordings(built_yard, yard, key_folder, vedette):
+    done = vedette("verify", built_yard.bundle, "--keys", key_folder, "--data", yard, "--json")
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert (found["good"], found["defect"]) == (12, 6)
     assert found["auroc_int8_onnx"] == found["auroc_int8_tflite"] >= 0.9
-    done = vedette("verify", built.bundle, "--keys", key_folder, "--data", yard / "normal")
+    done = vedette("verify", built_yard.bundle, "--keys", key_folder, "--data", yard / "normal")
     assert done.returncode == 2
     assert "no recordings of what is normal" in done.stderr
 
 
-def test_the_daemon_tells_when_and_where(built, yard, key_folder, tmp_path, vedette):
+def test_the_daemon_tells_when_and_where(built_yard, yard, key_folder, tmp_path, vedette):
     (tmp_path / "cameras").mkdir()
     (tmp_path / "vedette.toml").write_text(f'[broker]\nurl = "stdout:"\n[device]\nkeys = "{key_folder}"\n')
     (tmp_path / "cameras" / "yard.toml").write_text(
-        f'source = "file:{yard / "day.avi"}?fps=0"\nbundle = "{built.bundle}"\n[[rules]]\nuse = "presence"\n'
+        f'source = "file:{yard / "day.avi"}?fps=0"\nbundle = "{built_yard.bundle}"\n[[rules]]\nuse = "presence"\n'
     )
     run = vedette("run", "yard", "--config", tmp_path)
     assert run.returncode == 0, run.stderr
@@ -283,7 +262,7 @@ def test_the_daemon_tells_when_and_where(built, yard, key_folder, tmp_path, vede
     assert box["left"] < 0.4 < box["right"] < 0.7  # it shakes about a third of the way across, and nobody else does
 
 
-def test_classes_of_clips_make_a_classifier(yard, key_folder, keyring, tmp_path, vedette):
+def test_classes_of_clips_make_a_classifier(key_folder, keyring, tmp_path, vedette):
     for kind, name in (("walk", "normal"), ("shake", "fight")):
         for seed in range(6):
             made.write(tmp_path / "kinds" / name / f"{seed:02}.avi", made.yard(kind, seed, seconds=1.2))

@@ -97,7 +97,9 @@ def test_the_fastest_backend_is_taken(bundle):
 
 @pytest.mark.parametrize("task", HEADS)
 def test_a_head_turns_outputs_into_predictions(request, task):
-    bundle = request.getfixturevalue({"anomaly": "bundle", "classify": "kinds_bundle"}[task])
+    bundle = request.getfixturevalue(
+        {"anomaly": "bundle", "behaviour": "yard_bundle", "classify": "kinds_bundle"}[task]
+    )
     assert bundle.manifest.task == task
     head = heads.load(bundle.manifest)
     for index in range(len(bundle.golden("image"))):
