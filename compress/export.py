@@ -13,15 +13,13 @@ import torch
 from onnx import numpy_helper
 from torch import Tensor, nn
 
-from .backbone import Backbone
-
 INPUT, OUTPUTS = "image", ("map", "score")
 
 
 class Fitted(Protocol):
-    """A torch module over the features of a backbone."""
+    """A torch module over the features of a backbone, or of what stands for one."""
 
-    backbone: Backbone
+    backbone: Any
 
 
 class _Whole(nn.Module):

@@ -16,16 +16,16 @@ import onnx
 import onnxruntime
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from vedette.runtime.backends.onnx import EXACT
 
-from .backbone import MEAN, STD, Backbone
+from .backbone import MEAN, STD
 
 _BATCH = 16
 
 
-def of_float(backbone: Backbone, tensors: Iterable[NDArray[Any]]) -> Iterator[list[Tensor]]:
+def of_float(backbone: nn.Module, tensors: Iterable[NDArray[Any]]) -> Iterator[list[Tensor]]:
     """Batches of features, per tapped level N x C x H x W, of images of 1 x H x W x 3, u8."""
     for batch in batches(tensors):
         with torch.inference_mode():

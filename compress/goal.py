@@ -18,7 +18,7 @@ from .augment import Augment
 from .foreign import asked
 
 # By which figure the models of a task are compared: the beginning of a key of `measured`.
-FIGURES = {"anomaly": "auroc", "classify": "accuracy", "embed": "cosine", "detect": "map50"}
+FIGURES = {"anomaly": "auroc", "behaviour": "auroc", "classify": "accuracy", "detect": "map50", "embed": "cosine"}
 
 _Share = Annotated[float, msgspec.Meta(gt=0, lt=1)]
 _Positive = Annotated[float, msgspec.Meta(gt=0)]
@@ -41,6 +41,10 @@ class Data(_Strict, frozen=True, kw_only=True):
     """A folder of images without labels, for a network of one's own; for `detect` those that `labels` describe."""
     labels: str | None = None
     """Of `detect`: a folder of YOLO files, or a COCO file."""
+    footage: str | None = None
+    """A folder of normal recordings, for `behaviour`."""
+    abnormal: str | None = None
+    """Recordings of what is not normal: never used to fit, only to measure."""
     normal: tuple[str, ...] | None = None
     """Classes of parts with nothing wrong; None: `good`, where there is one."""
     mask: str | None = None
@@ -97,8 +101,11 @@ class Model(_Strict, frozen=True):
     """Blocks of the backbone whose features are looked at; None: whichever suit the good images best."""
     rank: Annotated[int, msgspec.Meta(ge=1)] | None = None
     """Of PaDiM: how many directions count, those in which good parts vary least. None: all, or what a search finds."""
-    epochs: Annotated[int, msgspec.Meta(ge=0, le=200)] = 4
-    """Of the fine-tuning of a classifier; 0: the backbone stays as it is, and only the head learns."""
+    spacing: Annotated[float, msgspec.Meta(gt=0, le=5)] = 0.2
+    """Seconds between the frames in which `behaviour` looks for motion."""
+    epochs: Annotated[int, msgspec.Meta(ge=0, le=200)] | None = None
+    """Of the fine-tuning of a classifier; 0: the backbone stays as it is, and only the head learns. None: 4 for images,
+    0 for clips."""
     onnx: str | None = None
     """A float network of one's own; from here on the keys are for such."""
     torch: str | None = None
@@ -132,17 +139,23 @@ _OWN = {
         "model.blocks",
         "model.rank",
     ),
+    "behaviour": ("data.footage", "data.abnormal", "model.spacing"),
     "embed": ("goal.min_cosine",),
     "detect": ("data.labels", "goal.min_map50", "model.family", "model.tflite"),
     "classify": ("data.classes", "data.normal", "goal.min_accuracy", "goal.error_rate", "model.epochs"),
 }
 
 
+# What `behaviour` shares with the others: with footage it is an anomaly, with classes a classifier.
+_FOOTAGE = ("goal.min_auroc", "goal.false_alarm_rate")
+_CLIPS = ("goal.min_auroc", "data.classes", "data.normal", "goal.error_rate", "model.epochs")
+
+
 class Goal(_Strict, frozen=True, kw_only=True):
     """A goal file."""
 
     name: Name
-    task: Literal["anomaly", "classify", "embed", "detect"]
+    task: Literal["anomaly", "behaviour", "classify", "detect", "embed"]
     data: Data
     release: Annotated[int, msgspec.Meta(ge=1)] = 1
     device: Device = Device()
@@ -189,7 +202,7 @@ def read(path: Path) -> Goal:
         if name is not None and not (path.parent / name).is_file():
             hint = "paths are relative to the goal file"
             raise ConfigProblem(f"{path}: data.{key}: no file {path.parent / name}", hint=hint)
-    for key in ("good", "defect", "mask", "classes", "images"):
+    for key in ("good", "defect", "mask", "classes", "images", "footage", "abnormal"):
         folder = getattr(goal.data, key)
         if folder and not (path.parent / folder).is_dir():
             hint = "paths are relative to the goal file"
@@ -198,7 +211,9 @@ def read(path: Path) -> Goal:
 
 
 def _shared(key: str, goal: Goal) -> bool:
-    """A classifier of one's own is held against its float self, too."""
+    """A classifier of one's own is held against its float self, too; behaviour is like an anomaly, or like classes."""
+    if goal.task == "behaviour":
+        return key in (_FOOTAGE if goal.data.classes is None else _CLIPS)
     return key == "goal.min_cosine" and goal.model.own
 
 
@@ -214,9 +229,26 @@ def _check_task(path: Path, goal: Goal) -> None:
     if goal.task == "anomaly" and not data.good:
         raise ConfigProblem(f"{path}: data.good is missing", hint="name the folder with images of good parts")
     asked.check(path, goal)
+    if goal.task == "behaviour":
+        _check_behaviour(path, goal)
+        return
     if goal.model.own:
         return
     pair = bool(data.good) and data.defect is not None
     if goal.task == "classify" and (pair == (data.classes is not None) or (data.good and not pair)):
         hint = 'either classes = "DIR", with one sub-folder for each class, or good and defect'
         raise ConfigProblem(f"{path}: [data] does not say what the classes are", hint=hint)
+
+
+def _check_behaviour(path: Path, goal: Goal) -> None:
+    data = goal.data
+    if (data.footage is None) == (data.classes is None) or (data.abnormal is not None and data.footage is None):
+        hint = 'either footage = "DIR", normal recordings, perhaps with abnormal = "DIR"; or classes = "DIR"'
+        raise ConfigProblem(f"{path}: [data] does not say what is normal", hint=hint)
+    for key in ("good", "defect", "list"):
+        if getattr(data, key):
+            hint = "behaviour is learnt from recordings: footage, abnormal or classes"
+            raise ConfigProblem(f'{path}: data.{key} means nothing to task = "behaviour"', hint=hint)
+    if goal.augment is not None and data.classes is None:
+        hint = "leave it out: footage is taken as it is"
+        raise ConfigProblem(f"{path}: [augment] means nothing to footage without labels", hint=hint)

@@ -68,7 +68,7 @@ def find(data: Data, base: Path) -> Images:
     Raises:
         ConfigProblem: there are fewer than two classes, or an image has two.
     """
-    folders = _folders(data, base)
+    folders = folders_of(data, base)
     by_label = {label: picture.find(folder) for label, folder in folders.items()}
     label_of: dict[Path, str] = {}
     for label, paths in by_label.items():
@@ -146,7 +146,7 @@ def deal(truth: dict[Path, int], groups: dict[Path, str], shares: dict[str, floa
     return {part: sorted(paths) for part, paths in parts.items()}
 
 
-def _folders(data: Data, base: Path) -> dict[str, Path]:
+def folders_of(data: Data, base: Path) -> dict[str, Path]:
     if data.classes is None:
         return {"good": base / data.good, "defect": base / str(data.defect)}
     folder = base / data.classes

@@ -70,9 +70,7 @@ def judge(goal: Goal, measured: dict[str, Any]) -> Verdict:
     largest = max(measured["bytes_int8_onnx"], measured["bytes_int8_tflite"])
 
     judgements = []
-    no_defects = "there are no defective images to measure it with (data.defect)"
-    if goal.model.own:
-        no_defects = "there are no labels to measure it with (data.classes)"
+    no_defects = _absent(goal)
     for name, least in (
         ("min_auroc", wish.min_auroc),
         ("min_accuracy", wish.min_accuracy),
@@ -105,6 +103,15 @@ def judge(goal: Goal, measured: dict[str, Any]) -> Verdict:
         counts = measured["errors"], measured["answered"]
         judgements.append(_rate("error_rate", wish.error_rate, *counts, "answers on test images"))
     return Verdict(tuple(judgements))
+
+
+def _absent(goal: Goal) -> str:
+    """Why nothing can be compared."""
+    if goal.task == "behaviour":
+        return "there are no abnormal clips to measure it with (data.abnormal)"
+    if goal.model.own:
+        return "there are no labels to measure it with (data.classes)"
+    return "there are no defective images to measure it with (data.defect)"
 
 
 def _speed(asked: float, device: str, here: float, there: dict[str, Prediction]) -> Judgement:

@@ -24,7 +24,7 @@ from typing import Any
 
 import msgspec
 
-from . import config, golden, heads, identity, rules, sinks, sources
+from . import config, gate, golden, heads, identity, rules, sinks, sources
 from .bulletin import Bulletin
 from .bundle import Bundle
 from .config import Config
@@ -32,11 +32,11 @@ from .event import Event
 from .evidence.witness import Witness
 from .forwarder import Forwarder
 from .frame import Frame
-from .gate import Gate
 from .governor import Governor
 from .health import Health
 from .keys import Keyring
 from .manifest import UNKNOWN
+from .motion import Differences, Window
 from .notify import Notifier
 from .outbox import Outbox
 from .prediction import Prediction
@@ -67,12 +67,15 @@ class Daemon:
             self.source = sources.load(sources.Address.of(settings))
             self.backend = golden.trusted(self.bundle, settings.backend, settings.threads)
             self.rules = self._rules(settings)
+        self.differences = Differences(manifest.input, manifest.motion)
+        self.window = Window(manifest.motion)
+            gate.suits(settings.gate, manifest)
         self.preprocess = Preprocess(manifest.input)
         topics = Topics.of(settings)
         with written_in(settings.device_file):
             sink = sinks.load(settings.broker, identity.of(settings, manifest, self.backend.version, topics))
         self.outbox = Outbox.of(settings)
-        self.gate = Gate(settings.gate)
+        self.gate = gate.Gate(settings.gate)
         self.witness = Witness(settings, self.outbox)
         self.health = Health(settings.health)
         boot = self.outbox.clock.boot
@@ -122,16 +125,25 @@ class Daemon:
         """One frame, from pixels to the outbox."""
         began = time.monotonic()
         seen = self.gate.look(frame, lambda: self.infer(frame))
+        if seen is not None:
+            self.judge(frame, seen)
+        self.counts.frame(began)
+
+    def infer(self, frame: Frame) -> tuple[Prediction, ...] | None:
+        """What the model sees in a frame; None: it looks at several, and there are too few of them yet."""
+        pixels = self.differences(frame.taken, frame.pixels)
+        if pixels is None:
+            return None
+        outputs = self.window(frame.taken, self.backend.run(self.preprocess(pixels)))
+        return None if outputs is None else self.head(outputs, frame.pixels.shape[:2])
+
+    def judge(self, frame: Frame, seen: tuple[Prediction, ...]) -> None:
+        """What is new in what is seen."""
         if any(rule.follows for rule in self.rules):
             seen = self.tracker.follow(frame, seen)
         self.witness.look(frame, seen)
         for rule in self.rules:
             self.record(*map(self.witness.attach, rule.observe(frame, seen)))
-        self.counts.frame(began)
-
-    def infer(self, frame: Frame) -> tuple[Prediction, ...]:
-        """What the model sees in a frame."""
-        return self.head(self.backend.run(self.preprocess(frame.pixels)), frame.pixels.shape[:2])
 
     def watch(self, frame: Frame | None) -> None:
         """The camera and the machine; None: no picture came."""

@@ -27,8 +27,11 @@ import numpy as np
 
 from .camera import Gate as Settings
 from .frame import Frame
+from .manifest import Manifest
 from .prediction import Prediction
+from .problem import ConfigProblem
 
+Seen = tuple[Prediction, ...] | None
 SIZE = (160, 90)
 _REMEMBERED = 1000  # frames
 
@@ -42,11 +45,11 @@ class Gate:
         self.background: Any = None
         self.checked = float("-inf")
         """`Frame.taken` of the one that was inferred last."""
-        self.seen: tuple[Prediction, ...] = ()
+        self.seen: Seen = None
         self.busy: deque[tuple[float, float]] = deque(maxlen=_REMEMBERED)
         """Of the last frames: when each was done with, and how many seconds inference took."""
 
-    def look(self, frame: Frame, infer: Callable[[], tuple[Prediction, ...]]) -> tuple[Prediction, ...]:
+    def look(self, frame: Frame, infer: Callable[[], Seen]) -> Seen:
         """What is in the frame, by `infer`, or by what it said last where nothing has moved since."""
         began = time.monotonic()
         if self.settings.seconds and self._still(frame):
@@ -81,3 +84,14 @@ class Gate:
                 return True
         self.background, self.checked = grey, frame.taken
         return False
+
+
+def suits(settings: Settings, manifest: Manifest) -> None:
+    """Returns where the bundle can do with some frames alone.
+
+    Raises:
+        ConfigProblem: it cannot.
+    """
+    if settings.seconds and manifest.motion is not None:
+        hint = "take gate.seconds out: the bundle looks at motion itself"
+        raise ConfigProblem(f"gate.seconds: {manifest.name} compares each frame with those before it", hint=hint)

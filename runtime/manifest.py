@@ -59,6 +59,17 @@ class Boxes(_Strict, frozen=True, omit_defaults=True):
     """Of `ssd`: for each level height and width of the boxes that every cell starts from, fractions of the input."""
 
 
+class Motion(_Strict, frozen=True):
+    """The model sees what changes, not the frame itself: runtime/motion.py."""
+
+    spacing: float
+    """Seconds between the frames that are compared."""
+    gain: float
+    """Integers for a grey level of difference."""
+    window: float
+    """Seconds over which the outputs are taken together."""
+
+
 class Member(_Strict, frozen=True):
     """A file of the bundle."""
 
@@ -117,6 +128,8 @@ class Manifest(_Strict, frozen=True, omit_defaults=True):
 
     boxes: Boxes | None = None
     """Of an object detector."""
+    motion: Motion | None = None
+    """None: the model sees each frame by itself."""
 
     def output(self, name: str) -> Output:
         return next(output for output in self.outputs if output.name == name)

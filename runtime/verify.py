@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from . import detection, ground_truth, heads, picture, reference
+from . import detection, footage, ground_truth, heads, picture, reference
 from .accuracy import auroc, auroc_interval, calibration_error, confusion, share_interval
 from .backends import Backend, available
 from .bundle import Bundle
@@ -43,6 +43,7 @@ class Report(msgspec.Struct, omit_defaults=True):
     verified: bool
     good: int = 0
     defect: int = 0
+    what: str = "images"
     auroc_int8_onnx: float | None = None
     auroc_int8_tflite: float | None = None
     auroc_interval: dict[str, tuple[float, float]] = {}
@@ -98,7 +99,8 @@ def verify(bundle: Bundle, data: Path | None = None, track: Track = lambda paths
         bundle: a verified bundle
         data: for an anomaly model a folder that holds images in `good/` and, to tell the accuracy, in `defect/`; for a
             classifier one that holds them in folders named like its classes, other folders not being looked at; for a
-            detector one with `images/` and `labels/` (YOLO's or COCO's)
+            detector one with `images/` and `labels/` (YOLO's or COCO's); for a model of behaviour one with recordings
+            in `normal/` and, to tell the accuracy, in other folders
         track: wraps each list of images, to show progress; the second argument is a label
 
     Raises:
@@ -123,6 +125,8 @@ def verify(bundle: Bundle, data: Path | None = None, track: Track = lambda paths
         raise ConfigProblem(f"{bundle.path}: an embedding has no accuracy to measure with {data}", hint=hint)
     if bundle.manifest.boxes is not None:
         _detect(report, bundle, loaded, data, track)
+    elif bundle.manifest.motion is not None:
+        footage.verify(report, bundle, loaded, data, track)
     elif bundle.manifest.temperature is None:
         _anomaly(report, bundle, loaded, data, track)
     else:

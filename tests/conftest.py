@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import clips
 import cv2
 import hypothesis
 import numpy as np
@@ -67,6 +68,17 @@ flip = true
 """
 
 
+YARD_GOAL = """\
+name = "yard"
+task = "behaviour"
+[data]
+footage = "normal"
+abnormal = "abnormal"
+[goal]
+min_auroc = 0.9
+"""
+
+
 def weave(seed: int, scratched: bool) -> Any:
     """A picture of the product: 120 x 120 x 3, uint8."""
     rng = np.random.default_rng(seed)
@@ -113,6 +125,33 @@ def built(product: Path, key_folder: Path, tmp_path_factory: pytest.TempPathFact
 @pytest.fixture(scope="session")
 def bundle(built: Built, keyring: Keyring) -> Bundle:
     return Bundle.open(built.bundle, keyring)
+
+
+@pytest.fixture(scope="session")
+def yard(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Recordings in normal/ and abnormal/, a long one in which someone shakes in the middle, and a goal file."""
+    folder = tmp_path_factory.mktemp("yard")
+    for seed in range(12):
+        clips.write(folder / "normal" / f"{seed:02}.avi", clips.yard("walk", seed))
+    for seed in range(6):
+        kind = ("shake", "run", "back")[seed % 3]
+        clips.write(folder / "abnormal" / f"{kind}{seed}.avi", clips.yard(kind, 100 + seed))
+    scenes = [clips.yard("walk", 200, 2.0), clips.yard("shake", 200, 3.0), clips.yard("walk", 200, 2.0)]
+    clips.write(folder / "day.avi", [frame for scene in scenes for frame in scene])
+    (folder / "goal.toml").write_text(YARD_GOAL)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def built_yard(yard: Path, key_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Built:
+    """The bundle of a yard's normal behaviour, built once."""
+    out = tmp_path_factory.mktemp("out")
+    return build(yard / "goal.toml", out, keys.read_private(key_folder / "vedette.key"))
+
+
+@pytest.fixture(scope="session")
+def yard_bundle(built_yard: Built, keyring: Keyring) -> Bundle:
+    return Bundle.open(built_yard.bundle, keyring)
 
 
 @pytest.fixture(scope="session")

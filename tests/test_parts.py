@@ -98,7 +98,12 @@ def test_the_fastest_backend_is_taken(bundle):
 @pytest.mark.parametrize("task", HEADS)
 def test_a_head_turns_outputs_into_predictions(request, task):
     bundle = request.getfixturevalue(
-        {"anomaly": "bundle", "classify": "kinds_bundle", "detect": "squares_bundle"}[task]
+        {
+            "anomaly": "bundle",
+            "behaviour": "yard_bundle",
+            "classify": "kinds_bundle",
+            "detect": "squares_bundle",
+        }[task]
     )
     assert bundle.manifest.task == task
     head = heads.load(bundle.manifest)

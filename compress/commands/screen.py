@@ -44,22 +44,21 @@ def figures(measured: dict[str, Any]) -> None:
         click.echo(f"the likeliest class is the same for {least:.1%} of them")
     if measured.get("accuracy_fp32", 0) is None or figure == "cosine":
         return
-    if figure == "accuracy":
-        images, wrong = measured["images"]["test"], f"{measured['errors']} of them wrong"
-        click.echo(f"{measured['answered']} of {images} test images are answered, {wrong}; the others are unknown")
+    images, judged = measured["images"], measured.get("judged")
+    if "answered" in measured:
+        answered, wrong = f"{measured['answered']} of {images['test']}", f"{measured['errors']} of them wrong"
+        click.echo(f"{answered} test {judged or 'images'} are answered, {wrong}; the others are unknown")
         return
     if figure == "map50":
-        images, line = measured["images"], measured["threshold"]["score"]
+        line = measured["threshold"]["score"]
         found = f"precision {measured['precision']:.3f}, recall {measured['recall']:.3f}"
         click.echo(
             f"{images['test']} test images with {images['test_objects']} objects; from a score of {line:.3f}: {found}"
         )
         return
-    images = measured["images"]
     caught = "" if measured["detection_rate"] is None else f", {measured['detection_rate']:.1%} of the defects found"
-    click.echo(
-        f"at the threshold {measured['false_alarms']} of {images['test_good']} good parts raise an alarm{caught}"
-    )
+    alarms = f"{measured['false_alarms']} of {images['test_good']} good {judged or 'parts'}"
+    click.echo(f"at the threshold {alarms} raise an alarm{caught}")
 
 
 def verdict(judged: Verdict) -> None:

@@ -79,9 +79,9 @@ def _check_detector(path: Path, goal: Any, plain: Any) -> None:
 
 def _check_model(path: Path, goal: Any, plain: Any) -> None:
     model, base = goal.model, path.parent
-    if goal.task == "anomaly":
+    if goal.task in ("anomaly", "behaviour"):
         hint = 'task = "classify" and task = "embed" take one'
-        raise ConfigProblem(f'{path}: task = "anomaly" takes no network of your own', hint=hint)
+        raise ConfigProblem(f'{path}: task = "{goal.task}" takes no network of your own', hint=hint)
     if model.onnx and model.torch:
         raise ConfigProblem(f"{path}: model.onnx and model.torch exclude each other", hint="keep one of them")
     ours = [key for key in _OURS if getattr(model, key) != getattr(plain, key)]

@@ -17,6 +17,7 @@ from ..search import Effort
 
 TASKS = {
     "anomaly": ".anomaly:Anomaly",
+    "behaviour": ".behaviour:behaviour",
     "classify": ".classify:Classify",
     "detect": ".detect:Detect",
     "embed": ".own:Embed",

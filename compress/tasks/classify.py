@@ -48,6 +48,8 @@ class Classify:
     """The task; see above."""
 
     what = "a classifier"
+    epochs = 4
+    """Of fine-tuning, where the goal does not say."""
 
     def __init__(self, goal: Goal, _device: DeviceProfile) -> None:
         self.goal = goal
@@ -65,7 +67,8 @@ class Classify:
     ) -> Fitted:
         goal, size = self.goal, self.size
         classifier = Classifier(backbone.load(BLOCKS), len(images.classes), size)
-        tune(classifier, images, self.spec, goal.augment or Augment(), goal.model.epochs, goal.data.seed, track)
+        epochs = self.epochs if goal.model.epochs is None else goal.model.epochs
+        tune(classifier, images, self.spec, goal.augment or Augment(), epochs, goal.data.seed, track)
         float_model = to_onnx(classifier, size, OUTPUTS)
         quantise: Quantise = techniques.load(goal.recipe).get("quantise", Quantise())
         calibration = list(dataset.tensors(images.calibrate, self.spec))

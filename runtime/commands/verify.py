@@ -22,7 +22,7 @@ from .progress import track
     "--data",
     type=click.Path(path_type=Path),
     help="Folder with good/ and, for the AUROC, defect/; for a classifier, with one for each class; for a detector, "
-    "with images/ and labels/.",
+    "with images/ and labels/; for behaviour, with recordings in normal/ and others.",
 )
 @options.keys
 @options.as_json
@@ -49,11 +49,12 @@ def _print(report: Report) -> None:
         steps = f"{golden.max_steps} step{'' if golden.max_steps == 1 else 's'}"
         click.echo(f"  {name:7} {golden.version:22} golden outputs {verdict}, at most {steps} apart")
     for name, rate in report.false_alarm_rate.items():
-        text = f"  {name:7} false alarms {rate:.1%} of {report.good} good"
+        kinds = ("good", "defective") if report.what == "images" else (f"normal {report.what}", "others")
+        text = f"  {name:7} false alarms {rate:.1%} of {report.good} {kinds[0]}"
         if report.defect:
             low, high = report.auroc_interval[name]
             area = getattr(report, f"auroc_int8_{name}")
-            text += f", detected {report.detection_rate[name]:.1%} of {report.defect} defective, "
+            text += f", detected {report.detection_rate[name]:.1%} of {report.defect} {kinds[1]}, "
             text += f"AUROC {area:.4f} ({low:.3f} … {high:.3f})"
         click.echo(text)
     for name, share in report.coverage.items():
@@ -69,4 +70,4 @@ def _print(report: Report) -> None:
     if report.map and report.map50_float is None:
         click.echo("  The float model that it was built from is not beside the bundle, so what int8 costs is not told.")
     if report.good or report.images or report.pictures:
-        click.echo("  Images that the bundle was built from flatter these figures.")
+        click.echo(f"  {report.what.capitalize()} that the bundle was built from flatter these figures.")

@@ -11,7 +11,12 @@ from ..parts import choose
 from ..prediction import Prediction
 from ..problem import BundleProblem
 
-HEADS = {"anomaly": ".anomaly:Anomaly", "classify": ".classify:Classify", "detect": ".detect:Detect"}
+HEADS = {
+    "anomaly": ".anomaly:Anomaly",
+    "behaviour": ".behaviour:behaviour",
+    "classify": ".classify:Classify",
+    "detect": ".detect:Detect",
+}
 FAMILIES = {
     "fastestdet": ".fastestdet:FastestDet",
     "nanodet": ".nanodet:NanoDet",

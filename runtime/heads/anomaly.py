@@ -26,7 +26,7 @@ class Anomaly:
     def __call__(
         self, outputs: dict[str, NDArray[Any]], _frame: tuple[int, int] | None = None
     ) -> tuple[Prediction, ...]:
-        score = self.score.scale * (int(outputs["score"].flat[0]) - self.score.zero_point)
+        score = self.score.scale * (float(outputs["score"].flat[0]) - self.score.zero_point)
         box = None
         if score >= self.threshold:
             box = self._box(outputs["map"].reshape(self.map.shape[-2:]))

@@ -1,0 +1,166 @@
+"""`make bench-behaviour`: how well the two models of behaviour tell fights from what is normal, on clips of unseen
+videos.
+
+For each seed the source videos are dealt into FOLDS parts. In turn each part is left out: the workshop's own tasks fit
+and quantise a model to the others (without labels: to their normal clips alone; with labels: to both), and score the
+clips that were left out, in float and by both int8 back ends, through the code of `vedette build`. So each clip has
+one score, by a model that saw nothing of its video; the AUROC is that of all of them together.
+
+The interval is a bootstrap over source videos, drawn whole: clips of one video are no independent evidence, and there
+are few videos. What a seed changes is the division (and chance in training); seeds are no independent evidence either,
+so the mean over seeds has no interval of its own.
+
+The data was looked at while the designs were chosen (compress/zones.py says what was tried): on it the figures
+flatter, if less than a fit would.
+
+Options: --data FOLDER (fight/, normal/, videos.txt), --seeds 0,1,2, --epochs N of the classifier, --out FOLDER. It
+prints a table and leaves `behaviour.json` and `behaviour.md`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+from numpy.typing import NDArray
+
+from vedette.compress import candidate, clips
+from vedette.compress.dataset import Split
+from vedette.compress.goal import Data, Goal, Model
+from vedette.compress.labelled import Labelled, deal
+from vedette.compress.tasks import behaviour, behaviour_clips
+from vedette.devices import load, this_machine
+from vedette.runtime.accuracy import auroc
+
+ROOT = Path(__file__).parent.parent.parent
+FOLDS = 5
+MODELS = (candidate.FLOAT, candidate.INT8_ONNX, candidate.INT8_TFLITE)
+DRAWS = 2000
+NORMAL, FIGHT = "normal", "fight"
+
+
+def main() -> None:
+    options = _options()
+    if not (options.data / FIGHT).is_dir():
+        sys.exit(f"{options.data}: no clips there; say --data FOLDER")
+    rows = []
+    for what in options.models:
+        for seed in options.seeds:
+            scores, truth, groups = crossed(what, options.data, seed, options.epochs)
+            row = {"model": what, "seed": seed, "clips": len(truth), "videos": len(set(groups))}
+            for name in MODELS:
+                row[name] = auroc(scores[name][truth == 0], scores[name][truth == 1])
+            row["interval"] = interval(scores[candidate.INT8_ONNX], truth, groups)
+            rows.append(row)
+            click.echo(line(row), err=True)
+    text = table(rows)
+    click.echo(text)
+    options.out.mkdir(parents=True, exist_ok=True)
+    found = {"machine": this_machine().cpu, "folds": FOLDS, "epochs": options.epochs, "rows": rows}
+    (options.out / "behaviour.json").write_text(json.dumps(found, indent=2))
+    (options.out / "behaviour.md").write_text(text + "\n")
+
+
+def crossed(
+    what: str, data: Path, seed: int, epochs: int | None = None
+) -> tuple[dict[str, NDArray[Any]], NDArray[Any], list[str]]:
+    """Scores of all clips, each by a model that saw nothing of its video; which are fights; and their videos."""
+    with_labels = what == "with labels"
+    said = Data(classes=".", group="videos.txt", seed=seed) if with_labels else Data(footage=NORMAL, group="videos.txt")
+    goal = Goal(name="fight", task="behaviour", data=said, model=Model(epochs=epochs))
+    task = behaviour.behaviour(goal, load("host"))
+    folders = {NORMAL: data / NORMAL, FIGHT: data / FIGHT}
+    shown = clips.shown(folders, said, data, task.spec, task.motion, "", lambda items, _: items)
+    pictures = {
+        each[0].parent: each for paths in shown.images.by_label.values() for each in clips.by_clip(paths).values()
+    }
+    truth = {clip: int(clip.parent.name == FIGHT) for clip in pictures}
+    groups = {clip: shown.images.groups[pictures[clip][0]] for clip in pictures}
+    parts = deal(truth, groups, {str(number): 1 / FOLDS for number in range(FOLDS)}, seed)
+    scores: dict[str, dict[Path, float]] = {name: {} for name in MODELS}
+    for left_out in parts.values():
+        rest = {clip: truth[clip] for clip in pictures if clip not in left_out and (with_labels or not truth[clip])}
+        dealt = deal(rest, groups, {"fit": 0.8, "calibrate": 0.2}, seed)
+        shown_as = {part: [path for clip in each for path in pictures[clip]] for part, each in dealt.items()}
+        built = fitted(task, shown_as, groups)
+        for name in MODELS:
+            for clip in left_out:
+                scores[name][clip] = score(task, built.runners[name], pictures[clip], with_labels)
+    order = sorted(pictures)
+    return (
+        {name: np.array([each[clip] for clip in order]) for name, each in scores.items()},
+        np.array([truth[clip] for clip in order]),
+        [groups[clip] for clip in order],
+    )
+
+
+def fitted(task: Any, parts: dict[str, list[Path]], videos: dict[Path, str]) -> candidate.Candidate:
+    """The float and the int8 models of one fold."""
+    if isinstance(task, behaviour.Unlabelled):
+        images: Any = Split(parts["fit"], parts["calibrate"], [], [], [], {})
+    else:
+        truth = {path: int(path.parent.parent.name == FIGHT) for part in parts.values() for path in part}
+        groups = {path: videos[path.parent] for path in truth}
+        images = Labelled(parts["fit"], parts["calibrate"], [], [], (NORMAL, FIGHT), (NORMAL,), truth, groups)
+    with tempfile.TemporaryDirectory() as folder:
+        made = task.fit(images, None, Path(folder), lambda items, _: items, lambda _: None)
+    return candidate.Candidate(task.goal, made.float_model, made.int8_model)
+
+
+def score(task: Any, runner: Any, pictures: list[Path], with_labels: bool) -> float:
+    """How unusual a clip is, or how much more like a fight; a temperature would not change the order."""
+    if with_labels:
+        normal, fight = behaviour_clips.scores(runner, pictures)[0]
+        return float(fight - normal)
+    return max(float(each["score"].flat[0]) for each in clips.answers(runner, pictures, task.motion))
+
+
+def interval(scores: NDArray[Any], truth: NDArray[Any], groups: list[str]) -> tuple[float, float]:
+    """95 %, source videos drawn whole."""
+    members = [np.flatnonzero(np.array(groups) == name) for name in sorted(set(groups))]
+    rng = np.random.default_rng(0)
+    found = []
+    for _ in range(DRAWS):
+        drawn = np.concatenate([members[number] for number in rng.integers(len(members), size=len(members))])
+        if 0 < truth[drawn].sum() < len(drawn):
+            found.append(auroc(scores[drawn][truth[drawn] == 0], scores[drawn][truth[drawn] == 1]))
+    low, high = np.quantile(found, (0.025, 0.975))
+    return float(low), float(high)
+
+
+def line(row: dict[str, Any]) -> str:
+    low, high = row["interval"]
+    figures = " | ".join(f"{row[name]:.3f}" for name in MODELS)
+    return f"| {row['model']} | {row['seed']} | {figures} | {low:.2f} … {high:.2f} |"
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    text = [
+        "| model | seed | float | int8 ONNX | int8 TFLite | 95 % over videos (int8 ONNX) |",
+        "|---|---|---|---|---|---|",
+        *map(line, rows),
+    ]
+    for what in dict.fromkeys(row["model"] for row in rows):
+        means = [np.mean([row[name] for row in rows if row["model"] == what]) for name in MODELS]
+        text.append(f"| {what} | mean | {' | '.join(f'{mean:.3f}' for mean in means)} | |")
+    return "\n".join(text)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="AUROC by clip, grouped by source video")
+    parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data" / "fight")
+    parser.add_argument("--seeds", type=lambda text: [int(each) for each in text.split(",")], default=[0, 1, 2])
+    parser.add_argument("--models", type=lambda text: text.split(","), default=["without labels", "with labels"])
+    parser.add_argument("--epochs", type=int)
+    parser.add_argument("--out", type=Path, default=ROOT / "build" / "bench")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
