@@ -13,9 +13,8 @@ from vedette.runtime.config import Name
 from vedette.runtime.config import read as read_toml
 from vedette.runtime.problem import ConfigProblem, written_in
 
-from . import duration, techniques
+from . import coherence, duration, techniques
 from .augment import Augment
-from .foreign import asked
 
 # By which figure the models of a task are compared: the beginning of a key of `measured`.
 FIGURES = {"anomaly": "auroc", "behaviour": "auroc", "classify": "accuracy", "detect": "map50", "embed": "cosine"}
@@ -128,29 +127,6 @@ class Model(_Strict, frozen=True):
         return self.onnx is not None or self.torch is not None or self.tflite is not None
 
 
-# What only one task understands: said in the goal file of the other, it would be a wish that nobody hears.
-_OWN = {
-    "anomaly": (
-        "data.mask",
-        "goal.min_auroc",
-        "goal.false_alarm_rate",
-        "goal.min_speedup",
-        "model.detector",
-        "model.blocks",
-        "model.rank",
-    ),
-    "behaviour": ("data.footage", "data.abnormal", "model.spacing"),
-    "embed": ("goal.min_cosine",),
-    "detect": ("data.labels", "goal.min_map50", "model.family", "model.tflite"),
-    "classify": ("data.classes", "data.normal", "goal.min_accuracy", "goal.error_rate", "model.epochs"),
-}
-
-
-# What `behaviour` shares with the others: with footage it is an anomaly, with classes a classifier.
-_FOOTAGE = ("goal.min_auroc", "goal.false_alarm_rate")
-_CLIPS = ("goal.min_auroc", "data.classes", "data.normal", "goal.error_rate", "model.epochs")
-
-
 class Goal(_Strict, frozen=True, kw_only=True):
     """A goal file."""
 
@@ -194,7 +170,7 @@ def read(path: Path) -> Goal:
         except re.error as error:
             hint = "mend the regular expression"
             raise ConfigProblem(f"{path}: data.group: {error}", hint=hint) from None
-    _check_task(path, goal)
+    coherence.check(path, goal)
     with written_in(path):
         techniques.load(goal.recipe)
     lists = {"list": goal.data.list, "group": group if group.lower().endswith(".csv") else None}
@@ -208,47 +184,3 @@ def read(path: Path) -> Goal:
             hint = "paths are relative to the goal file"
             raise ConfigProblem(f"{path}: data.{key}: no folder {path.parent / folder}", hint=hint)
     return goal
-
-
-def _shared(key: str, goal: Goal) -> bool:
-    """A classifier of one's own is held against its float self, too; behaviour is like an anomaly, or like classes."""
-    if goal.task == "behaviour":
-        return key in (_FOOTAGE if goal.data.classes is None else _CLIPS)
-    return key == "goal.min_cosine" and goal.model.own
-
-
-def _check_task(path: Path, goal: Goal) -> None:
-    """That the goal file names images that its task can use, and nothing that only another task understands."""
-    data = goal.data
-    for task, keys in _OWN.items():
-        for table, key in (each.split(".") for each in keys if task != goal.task and not _shared(each, goal)):
-            settings = getattr(goal, table)
-            if getattr(settings, key) != getattr(type(settings)(), key):
-                hint = f'it belongs to task = "{task}"; docs/goal.md lists what belongs to which'
-                raise ConfigProblem(f'{path}: {table}.{key} means nothing to task = "{goal.task}"', hint=hint)
-    if goal.task == "anomaly" and not data.good:
-        raise ConfigProblem(f"{path}: data.good is missing", hint="name the folder with images of good parts")
-    asked.check(path, goal)
-    if goal.task == "behaviour":
-        _check_behaviour(path, goal)
-        return
-    if goal.model.own:
-        return
-    pair = bool(data.good) and data.defect is not None
-    if goal.task == "classify" and (pair == (data.classes is not None) or (data.good and not pair)):
-        hint = 'either classes = "DIR", with one sub-folder for each class, or good and defect'
-        raise ConfigProblem(f"{path}: [data] does not say what the classes are", hint=hint)
-
-
-def _check_behaviour(path: Path, goal: Goal) -> None:
-    data = goal.data
-    if (data.footage is None) == (data.classes is None) or (data.abnormal is not None and data.footage is None):
-        hint = 'either footage = "DIR", normal recordings, perhaps with abnormal = "DIR"; or classes = "DIR"'
-        raise ConfigProblem(f"{path}: [data] does not say what is normal", hint=hint)
-    for key in ("good", "defect", "list"):
-        if getattr(data, key):
-            hint = "behaviour is learnt from recordings: footage, abnormal or classes"
-            raise ConfigProblem(f'{path}: data.{key} means nothing to task = "behaviour"', hint=hint)
-    if goal.augment is not None and data.classes is None:
-        hint = "leave it out: footage is taken as it is"
-        raise ConfigProblem(f"{path}: [augment] means nothing to footage without labels", hint=hint)

@@ -67,9 +67,9 @@ class Daemon:
             self.source = sources.load(sources.Address.of(settings))
             self.backend = golden.trusted(self.bundle, settings.backend, settings.threads)
             self.rules = self._rules(settings)
+            gate.suits(settings.gate, manifest)
         self.differences = Differences(manifest.input, manifest.motion)
         self.window = Window(manifest.motion)
-            gate.suits(settings.gate, manifest)
         self.preprocess = Preprocess(manifest.input)
         topics = Topics.of(settings)
         with written_in(settings.device_file):
