@@ -6,7 +6,7 @@ PIP_ARGS ?=
 BENCH_ARGS ?=
 PIP = .venv/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS)
 
-.PHONY: demo test test-slow wheel bench-accuracy bench-behaviour bench-quantise bench-compressors bench-peers bench-runtime \
+.PHONY: demo test test-slow wheel bench-accuracy bench-behaviour bench-quantise bench-compressors bench-peers bench-runtime bench-scene \
   count-arm64 fit-costs clean
 
 demo: .venv/demo
@@ -49,6 +49,10 @@ build/bench/anomalib-venv/ready:
 # What the daemon costs beside its inference; figures go to build/runtime.json.
 bench-runtime: demo
 	OMP_NUM_THREADS=1 .venv/bin/python tests/bench/runtime.py $(BENCH_ARGS)
+
+# A recording as the daemon sees it, for people: an annotated video and a sheet; see tests/bench/scene.py.
+bench-scene: .venv/dev
+	.venv/bin/python tests/bench/scene.py $(BENCH_ARGS)
 
 # Instructions of one inference on emulated Arm cores: make count-arm64 MODELS="a.onnx b.tflite" COUNT_ARGS="--core cortex-a72".
 # The first time it makes build/arm64, which needs root and: apt-get install mmdebstrap qemu-user gcc
