@@ -5,8 +5,8 @@ before, and how much its outlines are like those of the minutes before. Each fau
 be gone for a while before it counts as mended; so a lorry that passes close by is none.
 
     stalled    no picture comes
-    frozen     all that is looked at is the same to the bit: a sensor has noise, and a picture twice sent has none. Where
-               a camera compresses so strongly that a resting scene repeats, ask for longer, or 0
+    frozen     all that is looked at is the same to the bit: a sensor has noise, and a picture sent twice is the same.
+               Where a camera compresses so strongly that a resting scene repeats, ask for longer, or 0
     dark       the lightest spots are dark; a night with a lamp in it is not
     bright     the darkest spots are light
     blurred    the outlines have gone soft: their variance (of the Laplacian) is far below what it was in good times
