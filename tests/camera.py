@@ -42,26 +42,14 @@ def room(seed):
 _REFUSAL = b'HTTP/1.1 401 no\r\nWWW-Authenticate: Basic realm="camera"\r\nContent-Length: 0\r\n\r\n'
 
 
-class Camera:
-    """Listens on a port of its own until it is closed.
+class Listener:
+    """Serves whoever connects to a port of its own, each in a thread, until it is closed."""
 
-    `picture` makes what is sent, pixels or a JPEG, from the number of the picture, `way` is how it is sent:
-    good, silent (answers nothing), stalled (sends nothing more), trickle (a byte now and then), garbage (bytes that are
-    no picture), reset (hangs up rudely), refused (wants another password), empty (answers, and ends).
-    """
-
-    def __init__(self, picture=scene, fps=20.0, login=""):
-        self.picture, self.fps, self.login, self.way = picture, fps, login, "good"
-        self.connections = 0
-        self.open = True
+    def __init__(self):
+        self.open, self.connections = True, 0
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port = self.listener.getsockname()[1]
-        self.sent = 0
         threading.Thread(target=self._accept, daemon=True).start()
-
-    @property
-    def url(self):
-        return f"http://127.0.0.1:{self.port}/video.mjpg"
 
     def close(self):
         self.open = False
@@ -77,6 +65,27 @@ class Camera:
                 return
             self.connections += 1
             threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+
+    def _serve(self, connection):
+        raise NotImplementedError
+
+
+class Camera(Listener):
+    """One that is there until it is closed.
+
+    `picture` makes what is sent, pixels or a JPEG, from the number of the picture, `way` is how it is sent:
+    good, silent (answers nothing), stalled (sends nothing more), trickle (a byte now and then), garbage (bytes that are
+    no picture), reset (hangs up rudely), refused (wants another password), empty (answers, and ends).
+    """
+
+    def __init__(self, picture=scene, fps=20.0, login=""):
+        self.picture, self.fps, self.login, self.way = picture, fps, login, "good"
+        self.sent = 0
+        super().__init__()
+
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self.port}/video.mjpg"
 
     def _serve(self, connection):
         with connection, contextlib.suppress(OSError):

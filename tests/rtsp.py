@@ -3,43 +3,29 @@
 from __future__ import annotations
 
 import contextlib
-import socket
 import struct
-import threading
 import time
 
 import cv2
-from camera import scene
+from camera import Listener, scene
 
 _SDP = "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=camera\r\nt=0 0\r\nm=video 0 RTP/AVP 26\r\na=control:track0\r\n"
 _MOST = 1400  # bytes of a picture in a packet
 
 
-class RtspCamera:
-    """Listens on a port of its own until it is closed; `way` is good, silent (never answers) or stalled."""
+class RtspCamera(Listener):
+    """One that is there until it is closed; `way` is good, silent (never answers) or stalled."""
 
     def __init__(self, picture=scene, fps=15.0):
-        self.picture, self.fps, self.way, self.open = picture, fps, "good", True
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.url = f"rtsp://127.0.0.1:{self.listener.getsockname()[1]}/stream1"
+        self.picture, self.fps, self.way = picture, fps, "good"
         self.transports = []
-        threading.Thread(target=self._accept, daemon=True).start()
+        super().__init__()
 
-    def close(self):
-        self.open = False
-        with contextlib.suppress(OSError):
-            self.listener.shutdown(socket.SHUT_RDWR)
-        self.listener.close()
+    @property
+    def url(self):
+        return f"rtsp://127.0.0.1:{self.port}/stream1"
 
-    def _accept(self):
-        while self.open:
-            try:
-                connection, _ = self.listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._talk, args=(connection,), daemon=True).start()
-
-    def _talk(self, connection):
+    def _serve(self, connection):
         with connection, contextlib.suppress(OSError):
             request = b""
             while self.open:
