@@ -372,15 +372,15 @@ def test_ten_thousand_openings(camera, prove):
         pages = int(Path("/proc/self/statm").read_text().split()[1])
         return pages * os.sysconf("SC_PAGE_SIZE") / 1e6, len(os.listdir("/proc/self/fd"))
 
-    spec = {"reader": "stream", "url": camera.url, "timeout": 5.0}
+    spec = sources.load(Address("door", camera.url, Path("/"))).spec
     pictures, samples = 0, []
     for number in range(10_000):
         process = Process((sys.executable, "-P"), spec)
         if number % 100 == 0:
-            until = time.monotonic() + 20
-            while time.monotonic() < until and process.newest(1.0) is None:
-                pass
-            pictures += process.next is not None or time.monotonic() < until
+            found, until = None, time.monotonic() + 20
+            while found is None and not process.why and time.monotonic() < until:
+                found = process.newest(1.0)
+            pictures += found is not None
             samples.append(figures())
         process.close()
     memory, descriptors = zip(*samples[10:], strict=True)

@@ -108,7 +108,7 @@ def test_activations(seed, kind, alpha):
             made = network.add("Clip", [last, *limits])
         network.last = network.convolution(made, CHANNELS, CHANNELS)
     steps, likeness = both(network, network.last)
-    assert steps == 0
+    assert steps <= (kind == "squeeze"), "a mean may lie half way between two steps"
     assert likeness > 0.95
 
 
