@@ -11,8 +11,9 @@ import pytest
 
 from vedette.runtime.camera import Gate as Settings
 from vedette.runtime.frame import Frame
-from vedette.runtime.gate import Gate
+from vedette.runtime.gate import Gate, suits
 from vedette.runtime.prediction import Box, Prediction
+from vedette.runtime.problem import ConfigProblem
 from vedette.runtime.rules import Context
 from vedette.runtime.rules.presence import Presence, PresenceSettings
 from vedette.runtime.tracking.settings import TrackerSettings
@@ -188,3 +189,11 @@ def test_the_daemon_tells_what_it_saves(device, line, eventually, vedette):
     metrics = vedette("metrics", "--config", device.folder).stdout
     assert 'vedette_skipped_frames_total{camera="door",reason="still"}' in metrics
     assert 'vedette_inferences_total{camera="door"}' in metrics
+
+
+def test_a_bundle_that_compares_frames_has_no_gate(yard_bundle, bundle):
+    with pytest.raises(ConfigProblem, match="compares each frame") as caught:
+        suits(Settings(seconds=2.0), yard_bundle.manifest)
+    assert "gate.seconds" in caught.value.hint
+    suits(Settings(), yard_bundle.manifest)
+    suits(Settings(seconds=2.0), bundle.manifest)
