@@ -284,6 +284,7 @@ print(msgspec.json.encode(task.finals).decode())
 """
 
 
+@pytest.mark.slow
 def test_a_leader_that_was_built_before_a_kill_is_not_built_again(product, tmp_path):
     recipe = '[[recipe]]\nuse = "prune"\n[[recipe]]\nuse = "distil"\nsteps = 10\n[model]\ndetector = "padim"\n'
     goal = goal_for(product, tmp_path, ("[model]\n", recipe))
