@@ -13,13 +13,13 @@ from typing import Any, Protocol
 
 import msgspec
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
 from vedette.runtime import picture
 from vedette.runtime.backends import Backend
 from vedette.runtime.manifest import Input, Manifest
 from vedette.runtime.preprocess import Preprocess
+from vedette.runtime.reference import Reference
 from vedette.runtime.stopwatch import interleaved
 
 
@@ -49,18 +49,13 @@ class Float:
     """The float model."""
 
     def __init__(self, model: bytes, spec: Input) -> None:
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1
-        options.inter_op_num_threads = 1
-        self.session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-        self.names = [output.name for output in self.session.get_outputs()]
+        self.reference = Reference(model, spec)
         self.preprocess = Preprocess(msgspec.structs.replace(spec, mean=0.0, std=1.0, scale=1.0, zero_point=0))
         self.spec = spec
 
     def __call__(self, image: NDArray[Any]) -> dict[str, NDArray[Any]]:
-        pixels = self.preprocess(image).transpose(0, 3, 1, 2).astype(np.float32)
-        outputs = self.session.run(None, {self.spec.name: (pixels - self.spec.mean) / self.spec.std})
-        return dict(zip(self.names, outputs, strict=True))
+        pixels = self.preprocess(image).astype(np.float32)
+        return self.reference.of((pixels - self.spec.mean) / self.spec.std)
 
 
 def speed(runners: dict[str, Runner], path: Path, rounds: int = 100) -> dict[str, float]:

@@ -21,7 +21,7 @@ DIGEST = "sha256_fp32"
 
 
 class Reference:
-    """A float ONNX model behind the bundle's own preprocessing, on one thread."""
+    """A float ONNX model, on one thread."""
 
     def __init__(self, model: bytes, spec: Input) -> None:
         import onnxruntime
@@ -36,9 +36,11 @@ class Reference:
 
     def run(self, tensor: NDArray[Any]) -> dict[str, NDArray[Any]]:
         """1 x H x W x 3, u8, as the int8 models take it -> each output by name, real numbers."""
-        spec = self.spec
-        real = (tensor.astype(np.float32) - spec.zero_point) * np.float32(spec.scale)
-        outputs = self.session.run(None, {spec.name: np.ascontiguousarray(real.transpose(0, 3, 1, 2))})
+        return self.of((tensor.astype(np.float32) - self.spec.zero_point) * np.float32(self.spec.scale))
+
+    def of(self, pixels: NDArray[Any]) -> dict[str, NDArray[Any]]:
+        """1 x H x W x 3, float32, normalised -> the same."""
+        outputs = self.session.run(None, {self.spec.name: np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))})
         return dict(zip(self.names, outputs, strict=True))
 
 
