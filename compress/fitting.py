@@ -12,10 +12,12 @@ Why it is fitted twice, features.py tells.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
+from torch import Tensor
 
 from vedette.runtime.verify import Track
 
@@ -29,6 +31,9 @@ from .goal import Goal
 from .techniques.distil import Distil
 from .techniques.prune import Prune
 from .techniques.quantise import Quantise
+
+Batches = Iterator[list[Tensor]]
+"""Features, image by image or some at a time, each a level."""
 
 
 def fit(
@@ -46,15 +51,43 @@ def fit(
         checkpoint = None if folder is None else folder / name
         network = distil(narrow, network, good, goal.data.seed, checkpoint, track)
     detector = design.load(network)
-    detector.fit(*parted(features.of_float(detector.backbone, track(shown, "float features")), len(good)), masks)
-    float_model = to_onnx(detector, size)
-
-    quantise: Quantise = recipe.get("quantise", Quantise())
     calibration = list(dataset.tensors(images.calibrate, spec))
-    ready = quantise.ready(float_model, calibration, spec, feature_names(detector), good, folder)
+
+    def learn(batches: Batches) -> None:
+        detector.fit(*parted(batches, len(good)), masks)
+
+    return twice(goal, detector, size, learn, calibration, good, lambda what: track(shown, what), folder)
+
+
+def twice(
+    goal: Goal,
+    detector: Any,
+    size: int,
+    learn: Callable[[Batches], None],
+    calibration: list[Any],
+    good: list[Any],
+    shown: Callable[[str], Iterable[Any]],
+    folder: Path | None,
+) -> Fitted:
+    """A detector fitted to its float features, then quantised and fitted again to its int8 features.
+
+    Args:
+        goal: its recipe says how it is quantised
+        detector: a module with a backbone of its own
+        size: of its input
+        learn: fits it to features
+        calibration: images that ranges are taken from, 1 x size x size x 3, u8
+        good: images that techniques may train with
+        shown: images that it is fitted to, for a purpose that people are told of
+        folder: where what is trained goes on from
+    """
+    spec, names = backbone.input_of(size), feature_names(detector)
+    learn(features.of_float(detector.backbone, shown("float features")))
+    float_model = to_onnx(detector, size)
+    quantise: Quantise = techniques.load(goal.recipe).get("quantise", Quantise())
+    ready = quantise.ready(float_model, calibration, spec, names, good, folder)
     draft = quantise.integers(ready, calibration, spec, detector.bounded_outputs)
-    seen = features.of_int8(draft, feature_names(detector), track(shown, "int8 features"))
-    detector.fit(*parted(seen, len(good)), masks)
+    learn(features.of_int8(draft, names, shown("int8 features")))
     refitted = msgspec.structs.replace(ready, model=with_constants_of(detector, ready.model))
     int8_model = quantise.integers(refitted, calibration, spec, detector.bounded_outputs)
     return Fitted(float_model, int8_model, with_constants_of(detector, ready.exact), ready.steps)

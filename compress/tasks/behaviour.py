@@ -11,14 +11,13 @@ shown, the threshold is drawn for clips, and the AUROC counts clips.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from math import ceil
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from vedette.devices import DeviceProfile
@@ -26,15 +25,14 @@ from vedette.runtime.manifest import Motion
 from vedette.runtime.motion import ZERO
 from vedette.runtime.verify import Track
 
-from .. import backbone, clips, dataset, features, measure, techniques, threshold
+from .. import backbone, clips, dataset, fitting, measure, threshold
 from ..candidate import FLOAT, INT8_ONNX, Candidate, Fitted
 from ..dataset import SHARES, Split
-from ..export import feature_names, to_onnx, with_constants_of
+from ..gallery import parted
 from ..goal import Goal
 from ..measure import Seen
 from ..runners import Runner
 from ..search import Effort
-from ..techniques.quantise import Quantise
 from ..threshold import Threshold
 from ..zones import Zones
 from . import anomaly_report
@@ -151,25 +149,17 @@ def fit(goal: Goal, size: int, shown: list[Any], calibration: list[Any], folder:
     What is to be noticed moves more than what calibrates, and the integers must reach that far: so each picture
     calibrates a second time, with its differences doubled.
     """
-    spec, zones = backbone.input_of(size), Zones(size)
+    zones = Zones(size)
     calibration = [*calibration, *(_doubled(each) for each in calibration)]
-    zones.fit(_whole(features.of_float(zones.backbone, shown)))
-    float_model = to_onnx(zones, size)
-    quantise: Quantise = techniques.load(goal.recipe).get("quantise", Quantise())
-    ready = quantise.ready(float_model, calibration, spec, feature_names(zones), shown, folder)
-    draft = quantise.integers(ready, calibration, spec, zones.bounded_outputs)
-    zones.fit(_whole(features.of_int8(draft, feature_names(zones), shown)))
-    again = msgspec.structs.replace(ready, model=with_constants_of(zones, ready.model))
-    int8_model = quantise.integers(again, calibration, spec, zones.bounded_outputs)
-    return Fitted(float_model, int8_model, with_constants_of(zones, ready.exact), ready.steps)
+
+    def learn(batches: fitting.Batches) -> None:
+        zones.fit(parted(batches, len(shown))[0])
+
+    return fitting.twice(goal, zones, size, learn, calibration, shown, lambda _: shown, folder)
 
 
 def _doubled(image: NDArray[Any]) -> NDArray[Any]:
     return np.clip(2 * image.astype(np.int16) - ZERO, 0, 255).astype(np.uint8)
-
-
-def _whole(batches: Iterable[Sequence[torch.Tensor]]) -> list[torch.Tensor]:
-    return [torch.cat(level) for level in zip(*batches, strict=True)]
 
 
 def _judged(images: Split) -> Split:
