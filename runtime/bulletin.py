@@ -12,19 +12,11 @@ import msgspec
 from .clock import Clock
 from .event import rfc3339
 from .sinks import Message
-from .status import Report
+from .status import Report, State
 from .topics import Topics
 
 STATS_SECONDS = 60.0
 LOOK_SECONDS = 1.0
-
-
-class State(msgspec.Struct, frozen=True):
-    """What holds now."""
-
-    open: list[str]
-    """Rules with an event that has begun and has not ended."""
-    faults: list[str]
 
 
 class Correlation(msgspec.Struct, frozen=True):
@@ -39,13 +31,17 @@ class Bulletin:
     """Of one camera's daemon.
 
     Args:
+        camera: its name
+        state: tells what holds now; asked every second
         report: tells how it goes
         topics: of the device
         clock: is told of once it is right
     """
 
-    def __init__(self, report: Callable[[], Report], topics: Topics, clock: Clock) -> None:
-        self.report, self.topics, self.clock = report, topics, clock
+    def __init__(
+        self, camera: str, state: Callable[[], State], report: Callable[[], Report], topics: Topics, clock: Clock
+    ) -> None:
+        self.camera, self.now, self.report, self.topics, self.clock = camera, state, report, topics, clock
         self.anew()
 
     def anew(self) -> None:
@@ -58,16 +54,16 @@ class Bulletin:
         if time.monotonic() - self.looked < LOOK_SECONDS:
             return []
         self.looked = time.monotonic()
-        report, found = self.report(), []
-        if (state := msgspec.json.encode(State(report.open, report.faults))) != self.state:
+        found = []
+        if (state := msgspec.json.encode(self.now())) != self.state:
             self.state = state
-            found.append(_retained(self.topics.state(report.camera), state))
+            found.append(_retained(self.topics.state(self.camera), state))
         if time.monotonic() - self.told >= STATS_SECONDS:
             self.told = time.monotonic()
-            found.append(_retained(self.topics.stats(report.camera), msgspec.json.encode(report)))
+            found.append(_retained(self.topics.stats(self.camera), msgspec.json.encode(self.report())))
             if self.clock.quality() == "synced":
                 now = Correlation(self.clock.boot, round(self.clock.since_boot(), 3), rfc3339(self.clock.wall()))
-                found.append(_retained(self.topics.correlation(report.camera), msgspec.json.encode(now)))
+                found.append(_retained(self.topics.correlation(self.camera), msgspec.json.encode(now)))
         return found
 
 

@@ -43,7 +43,7 @@ from .prediction import Prediction
 from .preprocess import Preprocess
 from .problem import ConfigProblem, MachineProblem, Problem, written_in
 from .rules.schedule import zone
-from .status import Counts, Report, Teller
+from .status import Counts, Report, State, Teller
 from .topics import Topics
 from .tracking.tracker import Tracker
 
@@ -82,7 +82,8 @@ class Daemon:
         self.governor = Governor(settings.device.hot, settings.place / "undervoltage", boot)
         self.counts = Counts()
         self.teller = Teller(settings.place, self.report)
-        self.forwarder = Forwarder(self.outbox, sink, topics, Bulletin(self.report, topics, self.outbox.clock))
+        bulletin = Bulletin(settings.camera, lambda: State.of(self), self.report, topics, self.outbox.clock)
+        self.forwarder = Forwarder(self.outbox, sink, topics, bulletin)
         self.notifier = Notifier()
         self.stop = threading.Event()
         self.changed = False

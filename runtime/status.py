@@ -43,6 +43,28 @@ class LastEvent(msgspec.Struct, frozen=True):
     time: str
 
 
+class State(msgspec.Struct, frozen=True):
+    """What holds now."""
+
+    open: list[str]
+    """Rules with an event that has begun and has not ended."""
+    faults: list[str]
+    """What is wrong."""
+
+    @classmethod
+    def of(cls, daemon: Daemon) -> State:
+        """That of a daemon; any thread may ask, and often."""
+        dead = daemon.outbox.refused()
+        faults = {
+            "events wait in memory": not daemon.outbox.lasting,
+            "no connection to the broker": not daemon.forwarder.connected,
+            f"the broker refuses {dead} events": dead > 0,
+            **daemon.witness.faults(),
+            **{f"the camera is {name}": True for name in daemon.health.faults()},
+        }
+        return cls(sorted(daemon.counts.open.values()), [fault for fault, there in faults.items() if there])
+
+
 class Report(msgspec.Struct, frozen=True):
     """What is told; docs/status.md."""
 
@@ -93,15 +115,7 @@ class Report(msgspec.Struct, frozen=True):
     @classmethod
     def of(cls, daemon: Daemon) -> Report:
         """How that one is; any thread may ask."""
-        counts, manifest = daemon.counts, daemon.bundle.manifest
-        dead = daemon.outbox.refused()
-        faults = {
-            "events wait in memory": not daemon.outbox.lasting,
-            "no connection to the broker": not daemon.forwarder.connected,
-            f"the broker refuses {dead} events": dead > 0,
-            **daemon.witness.faults(),
-            **{f"the camera is {name}": True for name in daemon.health.faults()},
-        }
+        counts, manifest, state = daemon.counts, daemon.bundle.manifest, State.of(daemon)
         return cls(
             camera=daemon.settings.camera,
             model=manifest.model_id,
@@ -112,11 +126,10 @@ class Report(msgspec.Struct, frozen=True):
             latency_ms=counts.latency_ms(),
             events=counts.events,
             backlog=daemon.outbox.backlog(),
-            dead=dead,
+            dead=daemon.outbox.refused(),
             connected=daemon.forwarder.connected,
             last_event=counts.last,
-            open=sorted(counts.open.values()),
-            faults=[fault for fault, there in faults.items() if there],
+            **msgspec.structs.asdict(state),
             memory_mb=memory_mb(),
             memory_mb_per_hour=counts.growth(),
             temperature=daemon.governor.machine.temperature,

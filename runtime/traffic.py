@@ -17,7 +17,7 @@ from urllib.parse import quote
 import msgspec
 
 from . import config, h264, identity
-from .bulletin import STATS_SECONDS, State
+from .bulletin import STATS_SECONDS
 from .config import Broker, Config
 from .daemon import Daemon
 from .frame import Frame
@@ -26,7 +26,7 @@ from .sinks import Message, Receipt
 from .sinks.framing import PING, framed
 from .sinks.stdout import Stdout
 from .sources import Address
-from .status import Report
+from .status import Report, State
 
 _DRAIN = 3600.0  # seconds; the sink takes all that it is given
 
@@ -110,7 +110,7 @@ def measure(folder: Path, camera: str, recording: Path) -> Traffic:
     url = f"file:{quote(str(recording.resolve()))}?fps=0"
     stream = h264.stream(Address(camera, url, recording.parent), recording)
     with tempfile.TemporaryDirectory(prefix="vedette-traffic-") as place:
-        daemon = Rehearsal(_apart(settings, url, Path(place)))
+        daemon = Rehearsal(apart(settings, url, Path(place)))
         daemon.run()
     first, last, meter = daemon.first, daemon.last, daemon.meter
     if daemon.stop.is_set() or first is None or last is None or daemon.told is None:
@@ -140,7 +140,7 @@ def measure(folder: Path, camera: str, recording: Path) -> Traffic:
     )
 
 
-def _apart(settings: Config, url: str, place: Path) -> Config:
+def apart(settings: Config, url: str, place: Path) -> Config:
     """The camera's settings with the recording before it, and nothing of the real one touched."""
     replace = msgspec.structs.replace
     return replace(

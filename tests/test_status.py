@@ -18,7 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from vedette.runtime.bulletin import Bulletin
 from vedette.runtime.clock import Clock
-from vedette.runtime.status import Report
+from vedette.runtime.status import Report, State
 from vedette.runtime.topics import Topics
 
 
@@ -134,7 +134,8 @@ class Right(Clock):
 
 def test_the_right_time_is_told(running, vedette):
     (report,) = json.loads(vedette("status", "door", "--config", running.folder, "--json").stdout)
-    bulletin = Bulletin(lambda: msgspec.convert(report, Report), Topics("test/v1/box", "/box"), Right())
+    whole, topics = msgspec.convert(report, Report), Topics("test/v1/box", "/box")
+    bulletin = Bulletin("door", lambda: State(whole.open, whole.faults), lambda: whole, topics, Right())
     state, stats, correlation = bulletin.due()
     assert [each.topic.split("/")[3] for each in (state, stats, correlation)] == ["state", "stats", "time"]
     assert all(each.retain for each in (state, stats, correlation))
