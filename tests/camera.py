@@ -46,19 +46,19 @@ class Listener:
     """Serves whoever connects to a port of its own, each in a thread, until it is closed."""
 
     def __init__(self):
-        self.open, self.connections = True, 0
+        self.running, self.connections = True, 0
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port = self.listener.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
 
     def close(self):
-        self.open = False
+        self.running = False
         with contextlib.suppress(OSError):
             self.listener.shutdown(socket.SHUT_RDWR)
         self.listener.close()
 
     def _accept(self):
-        while self.open:
+        while self.running:
             try:
                 connection, _ = self.listener.accept()
             except OSError:
@@ -92,7 +92,7 @@ class Camera(Listener):
             request = b""
             while b"\r\n\r\n" not in request:
                 request += connection.recv(4096) or b"\r\n\r\n"
-            while self.open and self.way == "silent":
+            while self.running and self.way == "silent":
                 time.sleep(0.05)
             refused = self.login and f"Authorization: Basic {self.login}".encode() not in request
             if refused or self.way == "refused":
@@ -102,7 +102,7 @@ class Camera(Listener):
                 return
             connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: multipart/x-mixed-replace; boundary=next\r\n\r\n")
             began, first = time.monotonic(), self.sent
-            while self.open and self._send(connection):
+            while self.running and self._send(connection):
                 time.sleep(max(0.0, began + (self.sent - first) / self.fps - time.monotonic()))
 
     def _send(self, connection):

@@ -25,6 +25,7 @@ import numpy as np
 import pytest
 from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+from proxy import Proxy
 from squares import make as make_squares
 
 from vedette.compress.broker import configure
@@ -232,54 +233,12 @@ def broker(tmp_path: Path) -> Iterator[Broker]:
     broker.kill()
 
 
-class Gate:
-    """A door in front of the broker: closed, it refuses connections and cuts those there are."""
-
-    def __init__(self, port: int) -> None:
-        self.target = port
-        self.server = socket.create_server(("127.0.0.1", 0))
-        self.port = self.server.getsockname()[1]
-        self.open = False
-        self.pairs: list[socket.socket] = []
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                near, _ = self.server.accept()
-            except OSError:
-                return
-            far = socket.socket()
-            if not self.open or far.connect_ex(("127.0.0.1", self.target)):
-                near.close()
-                continue
-            self.pairs += [near, far]
-            for source, sink in ((near, far), (far, near)):
-                threading.Thread(target=self._pipe, args=(source, sink), daemon=True).start()
-
-    @staticmethod
-    def _pipe(source: socket.socket, sink: socket.socket) -> None:
-        try:
-            while data := source.recv(65536):
-                sink.sendall(data)
-        except OSError:
-            pass
-        for each in (source, sink):
-            each.close()
-
-    def shut(self) -> None:
-        self.open = False
-        for each in self.pairs:
-            each.close()
-        self.pairs.clear()
-
-
 @pytest.fixture
-def gate(broker: Broker) -> Iterator[Gate]:
-    gate = Gate(broker.port)
+def gate(broker: Broker) -> Iterator[Proxy]:
+    """A door in front of the broker, shut at first."""
+    gate = Proxy(broker.port, open=False)
     yield gate
-    gate.server.close()
-    gate.shut()
+    gate.close()
 
 
 class Subscriber:

@@ -15,13 +15,14 @@ BINARY = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin"
 class Mosquitto:
     """One that keeps what it has taken, as docs/delivery.md asks for; `more` is added to its configuration."""
 
-    def __init__(self, folder: Path, more: str = "") -> None:
+    def __init__(self, folder: Path, more: str = "", host: str = "127.0.0.1") -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        with socket.create_server(("127.0.0.1", 0)) as probe:
+        self.host = host
+        with socket.create_server((host, 0)) as probe:
             self.port = probe.getsockname()[1]
         self.config = folder / "mosquitto.conf"
         self.config.write_text(
-            f"listener {self.port} 127.0.0.1\nuser root\nallow_anonymous true\n"
+            f"listener {self.port} {host}\nuser root\nallow_anonymous true\n"
             f"persistence true\npersistence_location {folder}/\nautosave_interval 1\nautosave_on_changes true\n"
             f"max_queued_messages 100000\nmax_inflight_messages 20\n{more}"
         )
@@ -34,7 +35,7 @@ class Mosquitto:
         deadline = time.monotonic() + 10
         while time.monotonic() < deadline:
             with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
+                if probe.connect_ex((self.host, self.port)) == 0:
                     return
             time.sleep(0.02)
         raise TimeoutError(self.config.with_suffix(".log").read_text())

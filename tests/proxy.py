@@ -1,4 +1,4 @@
-"""A TCP connection that can be slow, silent, cut, or broken again and again."""
+"""A TCP connection that can be refused, slow, silent, cut, or broken again and again."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ import struct
 import threading
 import time
 
+from camera import Listener
 
-class Proxy:
-    """Forwards from a port of its own to `port`; `delay` seconds late, nothing while `silent`."""
 
-    def __init__(self, port):
-        self.target, self.delay, self.silent, self.open = port, 0.0, False, True
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self.listener.getsockname()[1]
+class Proxy(Listener):
+    """Forwards from a port of its own to `port`, while `open`; `delay` seconds late, nothing while `silent`."""
+
+    def __init__(self, port, open=True):  # noqa: A002  # a door is
+        self.target, self.open, self.delay, self.silent = port, open, 0.0, False
         self.pairs = []
-        threading.Thread(target=self._accept, daemon=True).start()
+        super().__init__()
 
     def reset(self):
         """Ends every connection rudely; how many those were."""
@@ -29,28 +29,28 @@ class Proxy:
             end.close()
         return len(pairs)
 
-    def close(self):
+    def shut(self):
+        """Refuses connections from now on, and ends those there are."""
         self.open = False
-        with contextlib.suppress(OSError):
-            self.listener.shutdown(socket.SHUT_RDWR)
-        self.listener.close()
         self.reset()
 
-    def _accept(self):
-        while self.open:
-            try:
-                near, _ = self.listener.accept()
-                far = socket.create_connection(("127.0.0.1", self.target), 5)
-            except OSError:
-                continue
-            self.pairs.append((near, far))
-            for source, sink in ((near, far), (far, near)):
-                threading.Thread(target=self._pump, args=(source, sink), daemon=True).start()
+    def close(self):
+        super().close()
+        self.shut()
+
+    def _serve(self, connection):
+        far = socket.socket()
+        if not self.open or far.connect_ex(("127.0.0.1", self.target)):
+            connection.close()
+            return
+        self.pairs.append((connection, far))
+        threading.Thread(target=self._pump, args=(far, connection), daemon=True).start()
+        self._pump(connection, far)
 
     def _pump(self, source, sink):
         with contextlib.suppress(OSError, ValueError):
             while data := source.recv(65536):
-                while self.silent and self.open:
+                while self.silent and self.running:
                     time.sleep(0.05)
                 time.sleep(self.delay)
                 sink.sendall(data)

@@ -28,7 +28,7 @@ class RtspCamera(Listener):
     def _serve(self, connection):
         with connection, contextlib.suppress(OSError):
             request = b""
-            while self.open:
+            while self.running:
                 request += connection.recv(4096)
                 if not request:
                     return
@@ -58,7 +58,7 @@ class RtspCamera(Listener):
 
     def _play(self, connection):
         count = number = 0
-        while self.open:
+        while self.running:
             if self.way == "good":
                 for packet, last in _packets(self.picture(number)):
                     stamp = int(number * 90_000 / self.fps) & 0xFFFFFFFF

@@ -33,15 +33,16 @@ SHUTDOWN = 0x8004587D  # FS_IOC_SHUTDOWN, include/uapi/linux/fs.h: a disk that t
 
 
 class Line:
-    """A daemon, a broker, something between them, and an auditor who hears all that arrives."""
+    """A daemon, a broker, a proxy between them unless there is another `way`, and an auditor of all that arrives."""
 
-    def __init__(self, device, line, folder, eventually, more=""):
+    def __init__(self, device, line, folder, eventually, more="", way=""):
         self.device, self.eventually = device, eventually
-        self.broker = Mosquitto(folder / "broker", more)
+        self.broker = Mosquitto(folder / "broker", more, "0.0.0.0" if way else "127.0.0.1")
         self.broker.start()
         self.proxy = Proxy(self.broker.port)
         self.auditor = Auditor(self.broker.port)
-        device.configure(f"file:{line}?fps=30&loop=true", f"mqtt://127.0.0.1:{self.proxy.port}")
+        place = f"{way}:{self.broker.port}" if way else f"127.0.0.1:{self.proxy.port}"
+        device.configure(f"file:{line}?fps=30&loop=true", f"mqtt://{place}")
         device.amend("broker", "keepalive = 5")
 
     def start(self):
@@ -249,14 +250,7 @@ def test_the_link_goes_down(device, line, tmp_path, eventually, prove):
         for command in set_up:
             if subprocess.run(command.split(), capture_output=True, check=False).returncode:
                 pytest.skip(f"this machine does not let us: {command}")
-        broker = Mosquitto(tmp_path / "broker")
-        broker.config.write_text(broker.config.read_text().replace(" 127.0.0.1\n", " 0.0.0.0\n"))
-        broker.start()
-        flow = Line.__new__(Line)
-        flow.device, flow.eventually, flow.broker = device, eventually, broker
-        flow.proxy, flow.auditor = Proxy(broker.port), Auditor(broker.port)
-        device.configure(f"file:{line}?fps=30&loop=true", f"mqtt://10.98.7.1:{broker.port}")
-        device.amend("broker", "keepalive = 5")
+        flow = Line(device, line, tmp_path, eventually, way="10.98.7.1")
         device.prefix = ["ip", "netns", "exec", name]
         flow.start()
         for _ in range(3):

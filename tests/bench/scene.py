@@ -20,15 +20,15 @@ from urllib.parse import quote
 
 import click
 import cv2
-import msgspec
 import numpy as np
 
 from vedette.runtime import config
-from vedette.runtime.config import Broker, Config
+from vedette.runtime.config import Config
 from vedette.runtime.daemon import Daemon
 from vedette.runtime.event import Event
 from vedette.runtime.frame import Frame
 from vedette.runtime.prediction import Prediction
+from vedette.runtime.traffic import apart
 
 COLOURS = [(66, 135, 245), (80, 200, 80), (60, 60, 230), (230, 160, 40), (200, 80, 200), (40, 200, 220)]
 THUMBNAIL, COLUMNS = (320, 240), 5
@@ -116,12 +116,7 @@ def scene(recording: Path, camera: str, folder: Path, out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     settings = config.load(folder, camera)
     with tempfile.TemporaryDirectory() as state:
-        changes = {
-            "source": f"file:{quote(str(recording.resolve()))}?fps=0",
-            "broker": Broker(url="stdout:"),
-            "state": Path(state),
-        }
-        daemon = Shown(msgspec.structs.replace(settings, **changes), out)
+        daemon = Shown(apart(settings, f"file:{quote(str(recording.resolve()))}?fps=0", Path(state)), out)
         daemon.run()
     if daemon.video is not None:
         daemon.video.release()
