@@ -16,7 +16,7 @@ from .status import Report, State
 from .topics import Topics
 
 STATS_SECONDS = 60.0
-LOOK_SECONDS = 1.0
+LOOK_SECONDS = 0.1  # what comes and goes within is not told of
 
 
 class Correlation(msgspec.Struct, frozen=True):
@@ -32,7 +32,7 @@ class Bulletin:
 
     Args:
         camera: its name
-        state: tells what holds now; asked every second
+        state: tells what holds now; asked whenever the forwarder turns, but not oftener than that
         report: tells how it goes
         topics: of the device
         clock: is told of once it is right
