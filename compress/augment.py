@@ -66,3 +66,24 @@ def vary(image: NDArray[Any], how: Augment, rng: np.random.Generator) -> NDArray
     if how.noise:
         pixels = pixels + rng.normal(0, 255 * how.noise, pixels.shape)
     return np.asarray(pixels.round().clip(0, 255).astype(np.uint8))
+
+
+def scene(image: NDArray[Any], rng: np.random.Generator, grey: int = 114) -> NDArray[Any]:
+    """Another picture of such a scene: mirrored, from nearer or farther, in more or less light.
+
+    Args:
+        image: H x W x 3, u8
+        rng: decides
+        grey: what lies around it, seen from farther
+    """
+    height, width = image.shape[:2]
+    size, light = rng.uniform(0.6, 1.6), rng.uniform(0.7, 1.3)
+    pixels: Any = image[:, :: rng.choice((1, -1))]
+    pixels = cv2.resize(np.ascontiguousarray(pixels), None, fx=size, fy=size, interpolation=cv2.INTER_AREA)
+    down, right = (rng.integers(abs(now - was) + 1) for now, was in zip(pixels.shape[:2], (height, width), strict=True))
+    if size >= 1:
+        made = pixels[down : down + height, right : right + width]
+    else:
+        made = np.full_like(image, grey)
+        made[down : down + pixels.shape[0], right : right + pixels.shape[1]] = pixels
+    return np.asarray((made * light).clip(0, 255).astype(np.uint8))

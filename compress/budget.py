@@ -54,11 +54,18 @@ def reference(device: DeviceProfile) -> float:
     return predicted.instructions
 
 
-def of(goal: Goal, device: DeviceProfile, margin: float = MARGIN) -> Budget:
-    """What `goal` leaves for the design, less a share of it for what is only predicted."""
+def of(goal: Goal, device: DeviceProfile, margin: float = MARGIN, whole: float | None = None) -> Budget:
+    """What `goal` leaves for the design, less a share of it for what is only predicted.
+
+    Args:
+        goal: what is asked
+        device: what it is for
+        margin: that share
+        whole: effort that a speed-up is held against; None: that of the reference
+    """
     wish, limits = goal.goal, []
     if wish.min_speedup is not None:
-        limits.append(reference(device) / wish.min_speedup)
+        limits.append((reference(device) if whole is None else whole) / wish.min_speedup)
     if wish.max_ms is not None and device.speed is not None and REFERENCE.cost().instructions(device) is not None:
         limits.append(1e3 * wish.max_ms * device.speed.typical)  # million instructions a second are a thousand a ms
     return Budget(

@@ -132,7 +132,7 @@ def build(
     evidence = task.evidence(images, seen, line)
     calibration = dataset.tensors(images.calibrate[: noise.FEW], candidate.manifest.input)
     findings = Findings(
-        way.stages(evidence.get("before", []), measured, FIGURES[goal.task], fitted.int8_model, device),
+        way.stages(evidence.get("before", []), measured, FIGURES[goal.task], fitted.float_model, device),
         budget.unit(device),
         fitted.steps,
         noise.heard(fitted.exact, fitted.int8_model, list(calibration), candidate.manifest),

@@ -54,7 +54,7 @@ class Candidate:
         int8_model: onnx.ModelProto,
         about: Mapping[str, Any] | None = None,
     ) -> None:
-        self.manifest = _known(describe(goal, int8_model), dict(about or {}))
+        self.manifest = describe(goal, int8_model, about)
         self.files = {
             FLOAT: float_model.SerializeToString(deterministic=True),
             INT8_ONNX: int8_model.SerializeToString(deterministic=True),
@@ -72,20 +72,26 @@ class Candidate:
             INT8_TFLITE: Tflite(self.files[INT8_TFLITE], self.manifest, threads=1),
         }
         self.runners: dict[str, Runner] = {
-            FLOAT: Float(self.files[FLOAT], self.manifest.input),
+            FLOAT: Float(self.files[FLOAT], self.manifest),
             **{name: Integer(backend, self.manifest) for name, backend in self.backends.items()},
         }
 
 
-def _known(manifest: Manifest, about: dict[str, Any]) -> Manifest:
-    """The manifest with what `Fitted.about` says."""
-    if resize := about.pop("resize", None):
-        about["input"] = msgspec.structs.replace(manifest.input, resize=resize)
-    return msgspec.structs.replace(manifest, **about)
+def describe(goal: Goal, model: onnx.ModelProto, about: Mapping[str, Any] | None = None) -> Manifest:
+    """The manifest as far as it is known before anything is measured.
+
+    Args:
+        goal: what is asked
+        model: the int8 one
+        about: as in `Fitted`
+    """
+    manifest, known = _plain(goal, model), dict(about or {})
+    if resize := known.pop("resize", None):
+        known["input"] = msgspec.structs.replace(manifest.input, resize=resize)
+    return msgspec.structs.replace(manifest, **known)
 
 
-def describe(goal: Goal, model: onnx.ModelProto) -> Manifest:
-    """The manifest as far as it is known before anything is measured."""
+def _plain(goal: Goal, model: onnx.ModelProto) -> Manifest:
     graph = qdq.read(model)
     outputs = tuple(
         Output(tensor.name, tensor.shape, float(tensor.scale[0]), int(tensor.zero_point[0])) for tensor in graph.outputs

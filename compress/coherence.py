@@ -60,7 +60,9 @@ def check(path: Path, goal: Any) -> None:
 
 
 def _shared(key: str, goal: Any) -> bool:
-    """A classifier of one's own is held against its float self, too; behaviour is like an anomaly, or like classes."""
+    """A network of one's own is held against its float self, too; behaviour is like an anomaly, or like classes."""
+    if key == "goal.min_speedup":
+        return bool(goal.task == "detect")
     if goal.task == "behaviour":
         return key in (_FOOTAGE if goal.data.classes is None else _CLIPS)
     return key == "goal.min_cosine" and goal.model.own

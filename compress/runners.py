@@ -15,9 +15,11 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from vedette.runtime import picture
+from vedette.runtime import detection, picture
 from vedette.runtime.backends import Backend
-from vedette.runtime.manifest import Input, Manifest
+from vedette.runtime.heads.detect import Detect
+from vedette.runtime.manifest import Manifest
+from vedette.runtime.prediction import Prediction
 from vedette.runtime.preprocess import Preprocess
 from vedette.runtime.reference import Reference
 from vedette.runtime.stopwatch import interleaved
@@ -25,6 +27,9 @@ from vedette.runtime.stopwatch import interleaved
 
 class Runner(Protocol):
     """A model behind its preprocessing."""
+
+    manifest: Manifest
+    """What it takes and gives."""
 
     def __call__(self, image: NDArray[Any]) -> dict[str, NDArray[Any]]:
         """H x W x 3, uint8, blue-green-red -> each output by name, as real numbers, in the manifest's shape."""
@@ -36,26 +41,43 @@ class Integer:
     def __init__(self, backend: Backend, manifest: Manifest) -> None:
         self.preprocess = Preprocess(manifest.input)
         self.backend = backend
-        self.outputs = manifest.outputs
+        self.manifest = manifest
 
     def __call__(self, image: NDArray[Any]) -> dict[str, NDArray[Any]]:
         integers = self.backend.run(self.preprocess(image))
         return {
-            each.name: each.scale * (integers[each.name].astype(np.float32) - each.zero_point) for each in self.outputs
+            each.name: each.scale * (integers[each.name].astype(np.float32) - each.zero_point)
+            for each in self.manifest.outputs
         }
 
 
 class Float:
     """The float model."""
 
-    def __init__(self, model: bytes, spec: Input) -> None:
-        self.reference = Reference(model, spec)
-        self.preprocess = Preprocess(msgspec.structs.replace(spec, mean=0.0, std=1.0, scale=1.0, zero_point=0))
-        self.spec = spec
+    def __init__(self, model: bytes, manifest: Manifest) -> None:
+        self.reference = Reference(model, manifest)
+        self.manifest = self.reference.manifest
+        plain = msgspec.structs.replace(self.manifest.input, mean=0.0, std=1.0, scale=1.0, zero_point=0)
+        self.preprocess = Preprocess(plain)
 
     def __call__(self, image: NDArray[Any]) -> dict[str, NDArray[Any]]:
-        pixels = self.preprocess(image).astype(np.float32)
-        return self.reference.of((pixels - self.spec.mean) / self.spec.std)
+        pixels, spec = self.preprocess(image).astype(np.float32), self.manifest.input
+        return self.reference.of((pixels - spec.mean) / spec.std)
+
+
+Seen = list[tuple[Prediction, ...]]
+"""What a detector makes of some images, doubtful boxes too."""
+
+
+def boxes(runner: Runner, paths: Iterable[Path]) -> Seen:
+    """What a detector finds in images, read by the head that runs on the device; integers as integers."""
+    head = Detect(runner.manifest, detection.LEAST)
+    found = []
+    for path in paths:
+        image = picture.read(path)
+        outputs = runner.backend.run(runner.preprocess(image)) if isinstance(runner, Integer) else runner(image)
+        found.append(head(outputs, image.shape[:2]))
+    return found
 
 
 def speed(runners: dict[str, Runner], path: Path, rounds: int = 100) -> dict[str, float]:

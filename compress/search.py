@@ -68,11 +68,14 @@ class Effort(msgspec.Struct, frozen=True):
         """From now on.
 
         Raises:
-            ConfigProblem: the task has no designs to search among.
+            ConfigProblem: the task has no designs to search among, or none that processes could share.
         """
-        if goal.task != "anomaly":
+        if goal.task not in ("anomaly", "detect"):
             hint = "leave --time, or the recipe's search, out; a smaller [model] input makes it cheaper"
             raise ConfigProblem(f'task = "{goal.task}" is built as the goal file has it, not searched for', hint=hint)
+        if goal.task == "detect" and study != within(folder):
+            hint = "leave --study and --worker out: a few sizes are tried, by one process"
+            raise ConfigProblem('task = "detect" keeps no study', hint=hint)
         now = time.monotonic()
         return cls(now + SHARE * seconds, now + seconds, study, folder, device, budget.of(goal, device))
 

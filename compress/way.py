@@ -33,7 +33,7 @@ class Stage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def stages(
-    before: list[Stage], measured: dict[str, Any], figure: str, int8_model: onnx.ModelProto, device: DeviceProfile
+    before: list[Stage], measured: dict[str, Any], figure: str, float_model: onnx.ModelProto, device: DeviceProfile
 ) -> list[Stage]:
     """All of them, and last the models that were made.
 
@@ -41,22 +41,17 @@ def stages(
         before: what the design was made from
         measured: as in the manifest
         figure: name of the task's figure there
-        int8_model: the one that was made
+        float_model: what the int8 ones are held against
         device: what it is for
     """
-    works = [
-        msgspec.structs.replace(each, precision="float32")
-        for each in work.of(int8_model, ONNX)
-        if each.kind != "change"  # of scale, which a float model has not
-    ]
-    predicted = device.predict(ONNX, works)
+    predicted = work.predict(device, float_model, ONNX)
     efforts = {
         FLOAT: None if predicted is None else predicted.instructions,
         INT8_ONNX: measured["on_device"].get("onnx", {}).get("instructions"),
         INT8_TFLITE: measured["on_device"].get("tflite", {}).get("instructions"),
     }
     if budget.unit(device) == budget.MULTIPLICATIONS:
-        efforts = dict.fromkeys(MODELS, float(measured["macs"]))
+        efforts = dict.fromkeys(MODELS, float(measured["macs"])) | {FLOAT: float(work.macs(float_model))}
     return [
         *before,
         *(

@@ -14,16 +14,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .bundle import Bundle
-from .manifest import Input, Manifest
+from .manifest import Manifest, Output
 
 DIGEST = "sha256_fp32"
 """Key of `measured`."""
 
 
 class Reference:
-    """A float ONNX model, on one thread."""
+    """A float ONNX model, on one thread. It may be of another size than the int8 models that came of it.
 
-    def __init__(self, model: bytes, spec: Input) -> None:
+    Args:
+        model: the file
+        manifest: of the int8 models
+    """
+
+    def __init__(self, model: bytes, manifest: Manifest) -> None:
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
@@ -31,23 +36,26 @@ class Reference:
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
         self.session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-        self.names = [output.name for output in self.session.get_outputs()]
-        self.spec = spec
+        self.manifest = self._own(manifest)
+        """What it takes and gives: real numbers."""
+
+    def _own(self, manifest: Manifest) -> Manifest:
+        (image,), made = self.session.get_inputs(), self.session.get_outputs()
+        _, _, height, width = image.shape
+        spec = msgspec.structs.replace(manifest.input, width=width, height=height)
+        outputs = tuple(Output(each.name, tuple(each.shape), 1.0, 0) for each in made)
+        return msgspec.structs.replace(manifest, input=spec, outputs=outputs)
 
     def run(self, tensor: NDArray[Any]) -> dict[str, NDArray[Any]]:
         """1 x H x W x 3, u8, as the int8 models take it -> each output by name, real numbers."""
-        return self.of((tensor.astype(np.float32) - self.spec.zero_point) * np.float32(self.spec.scale))
+        spec = self.manifest.input
+        return self.of((tensor.astype(np.float32) - spec.zero_point) * np.float32(spec.scale))
 
     def of(self, pixels: NDArray[Any]) -> dict[str, NDArray[Any]]:
         """1 x H x W x 3, float32, normalised -> the same."""
-        outputs = self.session.run(None, {self.spec.name: np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))})
-        return dict(zip(self.names, outputs, strict=True))
-
-
-def real(manifest: Manifest) -> Manifest:
-    """The manifest for outputs that are real numbers already."""
-    outputs = tuple(msgspec.structs.replace(each, scale=1.0, zero_point=0) for each in manifest.outputs)
-    return msgspec.structs.replace(manifest, outputs=outputs)
+        fed = {self.manifest.input.name: np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))}
+        names = [each.name for each in self.manifest.outputs]
+        return dict(zip(names, self.session.run(names, fed), strict=True))
 
 
 def beside(bundle: Bundle) -> Reference | None:
@@ -56,4 +64,4 @@ def beside(bundle: Bundle) -> Reference | None:
     if digest is None or not path.is_file():
         return None
     data = path.read_bytes()
-    return Reference(data, bundle.manifest.input) if hashlib.sha256(data).hexdigest() == digest else None
+    return Reference(data, bundle.manifest) if hashlib.sha256(data).hexdigest() == digest else None

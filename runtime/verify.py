@@ -19,6 +19,7 @@ from .bundle import Bundle
 from .golden import difference, tolerance
 from .heads.classify import Classify
 from .heads.detect import Detect
+from .manifest import Manifest
 from .preprocess import Preprocess
 from .problem import ConfigProblem
 
@@ -174,16 +175,15 @@ def _classify(report: Report, bundle: Bundle, loaded: dict[str, Backend], data: 
 
 
 def _detect(report: Report, bundle: Bundle, loaded: dict[str, Backend], data: Path, track: Track) -> None:
-    manifest, preprocess = bundle.manifest, Preprocess(bundle.manifest.input)
+    manifest = bundle.manifest
     labels = data / "labels" if (data / "labels").exists() else data / "labels.json"
     truth = ground_truth.read(data / "images", labels, manifest.labels)
     report.pictures, report.objects = len(truth), sum(map(len, truth.values()))
-    models: dict[str, tuple[Any, Detect]] = {
-        f"int8_{name}": (backend, Detect(manifest, detection.LEAST)) for name, backend in loaded.items()
-    }
+    models: dict[str, tuple[Any, Manifest]] = {f"int8_{name}": (each, manifest) for name, each in loaded.items()}
     if (beside := reference.beside(bundle)) is not None:
-        models["float"] = beside, Detect(reference.real(manifest), detection.LEAST)
-    for name, (model, head) in models.items():
+        models["float"] = beside, beside.manifest
+    for name, (model, about) in models.items():
+        preprocess, head = Preprocess(about.input), Detect(about, detection.LEAST)
         images = (picture.read(path) for path in track(list(truth), name))
         seen = [head(model.run(preprocess(image)), image.shape[:2]) for image in images]
         reached = detection.precision(list(truth.values()), seen, manifest.labels)

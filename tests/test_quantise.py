@@ -388,7 +388,9 @@ def test_training_ends_early_where_nothing_is_gained(monkeypatch):
     seen = []
     monkeypatch.setattr(teaching, "vary", lambda image, *_: seen.append(1) or image)
     before = simulated.parameter("stem.weight").detach().clone()
-    teaching.teach(exact, simulated, (["scores"], []), ["stem.weight"], images, SPEC, 1000, 10.0, 0)  # far too fast
+    teaching.teach(
+        exact, simulated, teaching.near(["scores"], []), ["stem.weight"], images, SPEC, 1000, 10.0, 0
+    )  # far too fast
     assert len(seen) < 30 * teaching.BATCH
     torch.testing.assert_close(simulated.parameter("stem.weight").detach(), before)  # the best were the first
 

@@ -70,9 +70,9 @@ def _check_detector(path: Path, goal: Any, plain: Any) -> None:
     if not (path.parent / data.labels).exists():
         hint = "paths are relative to the goal file"
         raise ConfigProblem(f"{path}: data.labels: nothing at {path.parent / data.labels}", hint=hint)
-    others = [table.get("use") for table in goal.recipe if table.get("use") != "quantise"]
+    others = [table.get("use") for table in goal.recipe if table.get("use") not in ("quantise", "search")]
     if others:
-        hint = 'use = "quantise" is what a detector takes; a smaller input is model.input'
+        hint = 'use = "quantise" and use = "search" are what a detector takes'
         raise ConfigProblem(f'{path}: recipe: {others[0]} means nothing to task = "detect"', hint=hint)
     _check_model(path, goal, plain)
 

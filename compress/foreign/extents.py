@@ -10,6 +10,11 @@ between so few images only large differences mean anything):
     SSD-MobileNet       0.383   0.398     0.379      0.393               0.383         0.346
     NanoDet-320         0.512   0.498     0.475      0.494               0.488         0.475
     YOLOX-nano          0.506   0.493                                    0.476
+
+What is only gated, x in x · sigmoid(x), reaches no further down than is worth it: below, the product comes to nothing,
+and each step that is spent there is one less above. The lower end is where the product is nearest to the float one, by
+mean square. On YOLOX-nano the scores above 0.1 were 0.093 away from the float ones on average when all of it down to
+-6.3 counted, and 0.085 since; mAP of all 128 images rose from 0.299 to 0.313 (float 0.331).
 """
 
 from __future__ import annotations
@@ -24,7 +29,9 @@ from numpy.typing import NDArray
 from onnx import helper
 
 _SAMPLE = 2000  # values of one tensor and image
+_GATED = 20_000  # values that tell how far down a gate's input is worth counting
 WITHIN = 99.99  # per cent
+FLAT = 6.3  # below minus this a sigmoid is 0 of its 256 steps
 
 
 def extents(model: onnx.ModelProto, feeds: Iterable[dict[str, NDArray[Any]]]) -> dict[str, tuple[float, float]]:
@@ -39,7 +46,23 @@ def extents(model: onnx.ModelProto, feeds: Iterable[dict[str, NDArray[Any]]]) ->
         for name, each in values.items():
             flat = each.ravel()
             some.setdefault(name, []).append(np.r_[flat[:: max(1, flat.size // _SAMPLE)], flat.min(), flat.max()])
-    return {name: _worth(np.concatenate(values).astype(np.float64)) for name, values in some.items()}
+    joined = {name: np.concatenate(values).astype(np.float64) for name, values in some.items()}
+    reach = {name: _worth(values) for name, values in joined.items()}
+    return reach | {name: _above(joined[name], *reach[name]) for name in gated(model.graph) if name in joined}
+
+
+def gated(graph: onnx.GraphProto) -> list[str]:
+    """Each x that nothing reads but its sigmoid and the product of the two."""
+    readers: dict[str, list[onnx.NodeProto]] = {}
+    for node in graph.node:
+        for name in set(node.input):
+            readers.setdefault(name, []).append(node)
+    found = []
+    for node in [each for each in graph.node if each.op_type == "Sigmoid"]:
+        others = [each for each in readers[node.input[0]] if each is not node]
+        if others and all(each.op_type == "Mul" and node.output[0] in each.input for each in others):
+            found.append(node.input[0])
+    return found
 
 
 def channels(
@@ -70,6 +93,20 @@ def _run(
     session = onnxruntime.InferenceSession(opened.SerializeToString(), options, providers=["CPUExecutionProvider"])
     for feed in feeds:
         yield {**feed, **dict(zip(names, session.run(names, feed), strict=True))}
+
+
+def _above(values: NDArray[np.float64], low: float, high: float) -> tuple[float, float]:
+    """The range of a gate's input: its lower end moved up to where the product is nearest to the float one."""
+    lowest = max(low, -FLAT)
+    values = values[:: max(1, len(values) // _GATED)]
+    product = values / (1 + np.exp(-values.clip(-80.0)))
+    lost = {}
+    for least in np.arange(lowest, 0.0, 0.1):
+        step = max(high - least, 1e-6) / 255
+        zero = round(-least / step)
+        held = (np.round(values / step).clip(-zero, 255 - zero)) * step
+        lost[float(least)] = float(((held / (1 + np.exp(-held)) - product) ** 2).mean())
+    return (min(lost, key=lost.__getitem__) if lost else lowest), high
 
 
 def _worth(values: NDArray[np.float64]) -> tuple[float, float]:

@@ -35,10 +35,9 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-from .extents import channels
+from .extents import FLAT, channels
 
-SPREAD = 32.0  # of the factors, from which on it pays
-_FLAT = 6.3  # below minus this a sigmoid is 0 of its 256 steps
+SPREAD = 8.0  # of the factors, from which on it pays
 _BELOW = 0.5  # how far down, as a share of how far up, the multiplied channels may reach
 
 
@@ -67,7 +66,7 @@ def levelled(model: onnx.ModelProto, feeds: Iterable[dict[str, NDArray[Any]]]) -
     for gate in gates:
         name = gate.layer.output[0]
         low, high = seen[name]
-        down = np.minimum(np.maximum(-low, 1e-6), _FLAT)
+        down = np.minimum(np.maximum(-low, 1e-6), FLAT)
         most = high.max()
         factors = np.maximum(1.0, np.minimum(most / np.maximum(high, 1e-3), _BELOW * most / down))
         factors /= factors.min()

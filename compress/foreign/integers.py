@@ -1,12 +1,13 @@
 """A lowered float network -> int8 ONNX, each tensor at the scale that ranges.py says.
 
-With a recipe, the techniques for our own networks go on from there: biases corrected, weights trained by the float
-network or rounded as learnt (techniques/), on a view of the graph that their simulation knows. Scales stay as they were
-chosen.
+The techniques for our own networks go on from there where they are asked for: biases corrected, weights trained by the
+float network or rounded as learnt (techniques/), on a view of the graph that their simulation knows. Scales stay as
+they were chosen.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,6 +23,7 @@ from ..techniques.integers import quantised
 from ..techniques.quantise import FEW, MOST, Quantise, fed
 from ..techniques.simulation import Simulation
 from ..techniques.steps import Step, Steps
+from ..techniques.teaching import Lesson
 from . import gates
 from .ranges import Scales
 
@@ -47,7 +49,13 @@ def int8(model: onnx.ModelProto, images: Iterable[NDArray[Any]], spec: Input) ->
 
 
 def careful(
-    model: onnx.ModelProto, images: Sequence[NDArray[Any]], spec: Input, how: Quantise, folder: Path | None = None
+    model: onnx.ModelProto,
+    images: Sequence[NDArray[Any]],
+    spec: Input,
+    how: Quantise,
+    folder: Path | None = None,
+    lesson: Lesson | None = None,
+    end: float = math.inf,
 ) -> Made:
     """The same with as much care as `how` asks for; its ranges are ours whatever it says.
 
@@ -57,6 +65,8 @@ def careful(
         spec: as above
         how: which techniques
         folder: where training leaves its state, and goes on from it
+        lesson: what training teaches; None: that all numbers are alike
+        end: when training ends, done or not, by time.monotonic()
 
     Raises:
         Problem: a technique is asked for, and the graph holds an operator that cannot be trained here.
@@ -73,9 +83,9 @@ def careful(
     steps = Steps((), shown[: teaching.fitting(FEW, spec)])
     steps.note("ranges", exact, simulated)
     if how.qat_steps:
-        ends = exact.outputs, teaching.blocks(model)
+        lesson = lesson or teaching.near(exact.outputs, teaching.blocks(model))
         asked = how.qat_steps, how.qat_rate, how.seed
-        teaching.teach(exact, simulated, ends, list(exact.places), images, spec, *asked, folder)
+        teaching.teach(exact, simulated, lesson, list(exact.places), images, spec, *asked, folder, end)
         steps.note("training", exact, simulated)
     if how.rounding == "learned":
         rounding.learn(exact, simulated, shown, how.rounding_steps, how.seed)

@@ -3,8 +3,8 @@
     links        what is joined, added or only moved has one scale; then joining copies, and adding is adding integers
     own scale    Sigmoid, Softmax and Tanh have the one that TFLite knows. Where such a result, or a clipped one, is
                  joined with something else, a convolution of weight one stands between and changes the scale exactly
-    tables       a function of 256 integers is a table in both libraries, and each works it out in its own way; a scale
-                 at which an entry lies nearly half way between two steps is widened by a thousandth until none does
+    fence        a scale at which a value lies nearly half way between two steps, so that each library may round it to
+                 another side, is widened by a thousandth until none does (fence.py)
     LeakyReLU    XNNPACK has 8 bits after the point for each slope. So the input's scale is a multiple of a 256th of the
                  output's, such that the lower slope is whole too; ties are moved off the fence by a millionth
 
@@ -14,7 +14,9 @@ is highest where many stages are linked by channel shuffles.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,11 +24,12 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-from .extents import extents
+from . import fence
+from .extents import FLAT, extents
+from .fence import Scale
 from .links import OWN, links, part
 
-_FLAT = 6.3
-_MARGIN = 1e-3  # of a step, from the fence
+_ATTEMPTS = 200  # at keeping off the fence
 _KERNEL = 127 / 496  # the range at which 1/16, 2/16 and 4/16 are 31, 62 and 124 steps
 
 
@@ -55,7 +58,7 @@ class Scales:
         for name, least in (floors or {}).items():
             self.seen[name] = max(self.seen[name][0], least), self.seen[name][1]
         self._clamp()
-        self.scale: dict[str, tuple[float, int]] = {}
+        self.scale: dict[str, Scale] = {}
         image = self.graph.input[0].name
         for name, members in self.links.items():
             if name not in self.scale:
@@ -83,27 +86,21 @@ class Scales:
         pairs = [self.seen[name] for name in members if name in self.seen]
         return min(low for low, _ in pairs), max(high for _, high in pairs)
 
-    def _set(self, members: frozenset[str], scale: tuple[float, int]) -> None:
+    def _set(self, members: frozenset[str], scale: Scale) -> None:
         self.scale.update(dict.fromkeys(members, scale))
 
-    def _given(self, members: frozenset[str]) -> tuple[float, int] | None:
+    def _given(self, members: frozenset[str]) -> Scale | None:
         kinds = {self.makers[name].op_type for name in members if name in self.makers}
         return next((OWN[kind] for kind in sorted(kinds & set(OWN))), None)
 
     def _clamp(self) -> None:
-        """Below -6.3 a sigmoid is 0 of its 256 steps, and so is what it multiplies; above 6.3 it is the last step."""
-        readers: dict[str, list[onnx.NodeProto]] = {}
+        """Below -6.3 a sigmoid is 0 of its 256 steps, above 6.3 it is the last one: nothing beyond counts."""
+        readers = Counter(name for node in self.graph.node for name in set(node.input))
         for node in self.graph.node:
-            for name in set(node.input):
-                readers.setdefault(name, []).append(node)
-        for node in self.graph.node:
-            if node.op_type != "Sigmoid" or len(self.links[node.input[0]]) > 1:
-                continue
-            name, gate = node.input[0], node.output[0]
-            others = [each for each in readers[name] if each is not node]
-            low, high = self.seen[name]
-            if all(each.op_type == "Mul" and gate in each.input for each in others):
-                self.seen[name] = max(low, -_FLAT), high if others else min(high, _FLAT)
+            name = node.input[0]
+            if node.op_type == "Sigmoid" and readers[name] == 1 and len(self.links[name]) == 1:
+                low, high = self.seen[name]
+                self.seen[name] = max(low, -FLAT), min(high, FLAT)
 
     def _rectify(self) -> None:
         """Where what a ReLU gives may be negative, because it is joined with such, it cannot hide in a range."""
@@ -136,26 +133,40 @@ class Scales:
             alpha.f = round(upper * alpha.f) / upper * (1 - 4e-6)
 
     def _off_the_fence(self) -> None:
+        """First what tables read, then what products give: those read what the tables did."""
         leaning = {
             name for node in self.graph.node if node.op_type == "LeakyRelu" for name in (*node.input, *node.output)
         }
         for node in self.graph.node:
-            if node.op_type not in ("Sigmoid", "Tanh"):
-                continue
-            members = self.links[node.input[0]]
-            if members & leaning or self._given(members):
-                continue
-            step, zero = self.scale[node.input[0]]
-            for attempt in range(200):
-                scale = float(np.float32(step * (1 + attempt / 1000)))
-                real = scale * (np.arange(256) - zero)
-                values = np.tanh(real) * 128 if node.op_type == "Tanh" else 256 / (1 + np.exp(-real))
-                if np.abs(values - np.floor(values) - 0.5).min() > _MARGIN:
-                    self._set(members, (scale, zero))
-                    break
+            if node.op_type in ("Sigmoid", "Tanh"):
+                self._widen(node.input[0], leaning, partial(fence.table, node.op_type))
+        products = [node for node in self.graph.node if node.op_type == "Mul" and set(node.input) <= set(self.scale)]
+        for node in products:
+            alike = [each for each in products if each.output[0] in self.links[node.output[0]]]
+            self._widen(node.output[0], leaning, partial(self._clear, alike))
+
+    def _widen(self, name: str, fixed: set[str], clear: Callable[[Scale], bool]) -> None:
+        """Makes the scale of `name`, and all that is linked to it, larger until it is clear."""
+        members = self.links[name]
+        if members & fixed or self._given(members) or self.graph.input[0].name in members:
+            return
+        step, zero = self.scale[name]
+        for attempt in range(_ATTEMPTS):
+            scale = float(np.float32(step * (1 + attempt / 1000)))
+            if clear((scale, zero)):
+                self._set(members, (scale, zero))
+                return
+
+    def _clear(self, products: list[onnx.NodeProto], result: Scale) -> bool:
+        for node in products:
+            x = fence.gated(node, self.makers)
+            one, other = (self.scale[name] for name in node.input)
+            if not (fence.product(one, other, result) if x is None else fence.gate(self.scale[x], result)):
+                return False
+        return True
 
 
-def _affine(low: float, high: float) -> tuple[float, int]:
+def _affine(low: float, high: float) -> Scale:
     low, high = min(low, 0.0), max(high, 0.0)
     scale = float(np.float32(max(high - low, 1e-6) / 255))
     return scale, int(np.clip(round(-low / scale), 0, 255))

@@ -1,9 +1,9 @@
 """Object detectors of the user's own: made integer, and judged by mean average precision on labelled images.
 
-Images are audited and divided like all others. Those to fit and to calibrate set the ranges; from those for the
-threshold comes the score at which the detector is believed; the figures are those of the test images, which nothing has
-seen.
-The float model and both files are read by the very head that will run on the device.
+Images are audited and divided like all others. Those to fit and to calibrate set the ranges and, where integers lose
+too much, teach; from those for the threshold comes the score at which the detector is believed; together they judge
+sizes of the input, where time is given to try some (sizes.py). The figures are those of the test images, which nothing
+has seen. The float model and both files are read by the very head that will run on the device.
 """
 
 from __future__ import annotations
@@ -16,31 +16,26 @@ from typing import Any
 import msgspec
 
 from vedette.devices import DeviceProfile, this_machine
-from vedette.runtime import detection, ground_truth, picture
+from vedette.runtime import detection, ground_truth
 from vedette.runtime.ground_truth import GroundTruth, Object
-from vedette.runtime.heads.detect import Detect as Head
-from vedette.runtime.prediction import Prediction
 from vedette.runtime.problem import ConfigProblem, written_in
-from vedette.runtime.reference import DIGEST, real
+from vedette.runtime.reference import DIGEST
 from vedette.runtime.verify import Track
 
-from .. import dataset, operating, techniques
+from .. import dataset, operating
 from ..candidate import FLOAT, INT8_ONNX, Candidate, Fitted
 from ..dataset import Split
-from ..foreign import detector, integers
+from ..foreign import detector
 from ..goal import Goal
 from ..operating import Line
-from ..runners import Integer, Runner
+from ..runners import Runner, Seen, boxes
 from ..search import Effort
-from ..techniques.quantise import Quantise
+from ..sizes import Pictures, Sizes
 from ..tflite.operators import check
 from .detect_report import evidence
 
-MOST = 200  # images that the ranges are taken from
+MOST = 200  # images that the ranges are taken from, and as many that judge
 _SAMPLES = 8
-
-Seen = list[tuple[Prediction, ...]]
-"""What one model makes of the test images, doubtful boxes too."""
 
 
 class Detect:
@@ -48,13 +43,13 @@ class Detect:
 
     what = "a detector of your own"
 
-    def __init__(self, goal: Goal, _device: DeviceProfile) -> None:
-        self.goal = goal
+    def __init__(self, goal: Goal, device: DeviceProfile) -> None:
+        self.goal, self.device = goal, device
         self.truth: GroundTruth = {}
 
     def divide(self, base: Path, track: Track, say: Callable[[str], None]) -> Split:
         data, model = self.goal.data, self.goal.model
-        self.detector = detector.load(base, model)
+        self.base, self.detector = base, detector.load(base, model)
         check(self.detector.model)  # before the images are read
         if model.licence == type(model)().licence:
             say(f"the licence of {Path(str(model.onnx or model.tflite)).name} is not stated: say it as model.licence")
@@ -79,55 +74,51 @@ class Detect:
         return {part: getattr(images, part) for part in ("fit", "calibrate", "threshold", "test")}
 
     def fit(
-        self, images: Split, _effort: Effort | None, folder: Path, track: Track, say: Callable[[str], None]
+        self, images: Split, effort: Effort | None, folder: Path, track: Track, say: Callable[[str], None]
     ) -> Fitted:
-        """Nothing is fitted: the images of `fit` set the ranges, with those of `calibrate`."""
-        some = [*images.calibrate, *images.fit][:MOST]
-        pixels = list(dataset.tensors(track(some, "ranges"), self.detector.input))
-        how = techniques.load(self.goal.recipe).get("quantise", Quantise())
-        made = integers.careful(self.detector.model, pixels, self.detector.input, how, folder)
-        about = {"boxes": self.detector.boxes, "resize": self.detector.input.resize, "labels": self.detector.labels}
-        return Fitted(self.detector.model, made.int8, made.exact, made.steps, about)
+        """Nothing is fitted anew but the integers; the test images have no part in it."""
+        whole, some = self.detector, [*images.calibrate, *images.fit][:MOST]
+        judging = [*images.threshold, *some][:MOST]
+        pictures = Pictures(some, {path: self.truth[path] for path in judging})
+        self.sizes = Sizes(self.goal, self.device, whole, pictures, folder, track, say)
+        self.chosen = self.sizes.run(self.base, effort)
+        self.detector, made = self.chosen.detector, self.chosen.made
+        return Fitted(whole.model, made.int8, made.exact, made.steps, self.chosen.about)
 
     def draw(self, candidate: Candidate, images: Split) -> Line:
         self.digest = hashlib.sha256(candidate.files[FLOAT]).hexdigest()
-        self.manifest = candidate.manifest
         truth = self._truth(images.threshold)
         self.float_line, line = (
-            operating.choose(truth, self._found(name, candidate.runners[name], images.threshold), self.detector.labels)
+            operating.choose(truth, boxes(candidate.runners[name], images.threshold), self.detector.labels)
             for name in (FLOAT, INT8_ONNX)
         )
         return line
 
     def see(self, runners: dict[str, Runner], images: Split, track: Track) -> dict[str, Seen]:
         """Boxes in the test images."""
-        return {name: self._found(name, runner, track(images.test, name)) for name, runner in runners.items()}
-
-    def _found(self, name: str, runner: Runner, paths: Any) -> Seen:
-        head = Head(real(self.manifest) if name == FLOAT else self.manifest, detection.LEAST)
-        found = []
-        for path in paths:
-            image = picture.read(path)
-            outputs = runner.backend.run(runner.preprocess(image)) if isinstance(runner, Integer) else runner(image)
-            found.append(head(outputs, image.shape[:2]))
-        return found
+        return {name: boxes(runner, track(images.test, name)) for name, runner in runners.items()}
 
     def figures(self, seen: dict[str, Seen], images: Split, line: Line) -> dict[str, Any]:
         truth, labels = self._truth(images.test), self.detector.labels
         found: dict[str, Any] = {}
-        for name, boxes in seen.items():
-            reached = detection.precision(truth, boxes, labels)
+        for name, some in seen.items():
+            reached = detection.precision(truth, some, labels)
             found[f"map50_{name}"], found[f"map_{name}"] = reached.map50, reached.map
-            found[f"map50_interval_{name}"] = detection.interval(truth, boxes, labels)
+            found[f"map50_interval_{name}"] = detection.interval(truth, some, labels)
         here = operating.at(line.score, truth, seen[INT8_ONNX], labels)
         counts = {part: len(paths) for part, paths in self.parts(images).items()}
+        counts |= {"test_objects": here.objects, "judging": len(self.sizes.pictures.truth)}
         return found | {
             "precision": here.precision,
             "recall": here.recall,
             "f1": here.f1,
             "threshold": msgspec.to_builtins(line),
-            "images": counts | {"test_objects": here.objects},
+            "images": counts,
             "machine": this_machine().cpu,
+            "input": self.detector.input.width,
+            "speedup": self.sizes.ruler.whole / self.chosen.size.effort,
+            "speedup_by": self.sizes.ruler.unit,
+            "trials": [msgspec.to_builtins(each.size) for each in self.sizes.tried],
             DIGEST: self.digest,
         }
 

@@ -146,10 +146,10 @@ class Quantise(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             correction.correct(exact, simulated, images)
             steps.note("bias correction", exact, simulated)
         if self.qat_steps:
-            ends = (list(until) or exact.outputs, teaching.blocks(whole))
+            lesson = teaching.near(list(until) or exact.outputs, teaching.blocks(whole))
             shown = [*calibration, *unlabelled]
             how = self.qat_steps, self.qat_rate, self.seed
-            teaching.teach(exact, simulated, ends, list(exact.places), shown, spec, *how, folder)
+            teaching.teach(exact, simulated, lesson, list(exact.places), shown, spec, *how, folder)
             steps.note("training", exact, simulated)
         if self.rounding == "learned":
             rounding.learn(exact, simulated, images, self.rounding_steps, self.seed)

@@ -5,11 +5,12 @@ Network", 2015) of a network into its own simulation: what the integers make of 
 network makes of it, at the outputs and at the end of each residual block on the way. The weights move a little, and
 settle where rounding does least harm. There is nothing to be learnt about the task, so a hundred steps go far.
 
-The loss is, per tensor, the mean square of the difference in units of the float tensor's mean square; the outputs weigh
-as much as all blocks together. Adam, its rate falling to none along half a cosine; BATCH images at a time, fewer where
-they are larger than 224 x 224. They are varied a little as they come, and their order follows from the seed and the
-step. A tenth of them, four at least, are kept apart: every CHECK steps the weights that do best on them are remembered,
-and after PATIENCE checks without a better one it ends.
+What is compared, how, and how pictures are varied, a lesson says. The plain one (`near`) takes, per tensor, the mean
+square of the difference in units of the float tensor's mean square; the outputs weigh as much as all blocks together,
+and pictures are varied a little. Adam, its rate falling to none along half a cosine; BATCH images at a time, fewer
+where they are larger than 224 x 224. Their order follows from the seed and the step. A tenth of them, four at least,
+are kept apart: every CHECK steps the weights that do best on them are remembered, and after PATIENCE checks without a
+better one it ends.
 
 With a folder, its state is written there at each check, whole or not at all; started again with the same images and
 settings, it goes on from it and ends as if it had never been interrupted.
@@ -20,9 +21,10 @@ from __future__ import annotations
 import hashlib
 import math
 import os
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import onnx
@@ -42,10 +44,33 @@ PATIENCE = 4  # checks
 FREE = Augment(shift=0.05, rotate=5.0, light=0.1, blur=0.0, noise=0.0)
 
 
+class Lesson(NamedTuple):
+    """What is to be learnt."""
+
+    name: str
+    wanted: list[str]
+    """Tensors that shall be alike."""
+    loss: Callable[[Sequence[Tensor], Sequence[Tensor]], Tensor]
+    """Of the quantised and of the float network's, how far they are apart."""
+    view: Callable[[NDArray[Any], np.random.Generator], NDArray[Any]]
+    """A picture of H x W x 3, u8, varied."""
+
+
+def near(ends: Sequence[str], way: Sequence[str]) -> Lesson:
+    """That all numbers are alike, at the end and on the way there."""
+    shares = torch.tensor([1 / len(ends)] * len(ends) + [1 / max(len(way), 1)] * len(way))
+
+    def loss(made: Sequence[Tensor], goals: Sequence[Tensor]) -> Tensor:
+        parts = [((a - b) ** 2).mean() / (b**2).mean().clamp(min=1e-9) for a, b in zip(made, goals, strict=True)]
+        return (torch.stack(parts) * shares).sum()
+
+    return Lesson("near", [*ends, *way], loss, lambda image, rng: vary(image, FREE, rng))
+
+
 def teach(
     exact: Network,
     simulated: Simulation,
-    targets: tuple[Sequence[str], Sequence[str]],
+    lesson: Lesson,
     learners: Sequence[str],
     images: Sequence[NDArray[Any]],
     spec: Input,
@@ -53,13 +78,14 @@ def teach(
     rate: float,
     seed: int,
     folder: Path | None = None,
+    end: float = math.inf,
 ) -> None:
     """Changes the weights and biases `learners` of `simulated`.
 
     Args:
         exact: the float network
         simulated: the same, quantised; it is changed
-        targets: tensors that shall be alike: at the end, and on the way there
+        lesson: what is to be learnt
         learners: names of weights and biases
         images: 1 x H x W x 3, u8
         spec: how a pixel becomes a real value
@@ -67,42 +93,36 @@ def teach(
         rate: of Adam, at the first step
         seed: of the order and the variations
         folder: for the state
+        end: when it ends, done or not, by time.monotonic()
     """
     spare = max(len(images) // 10, min(4, len(images) // 2))
     held, shown = images[:spare], images[spare:]
-    wanted = [*targets[0], *targets[1]]
-    shares = torch.tensor([1 / len(targets[0])] * len(targets[0]) + [1 / max(len(targets[1]), 1)] * len(targets[1]))
-    judged = entered(held, spec)
+    judged, wanted = entered(held, spec), lesson.wanted
     with torch.no_grad():
         truth = exact(judged, wanted)
 
-    def loss(inputs: Tensor, goals: Sequence[Tensor]) -> Tensor:
-        made = simulated(inputs, wanted)
-        parts = [((a - b) ** 2).mean() / (b**2).mean().clamp(min=1e-9) for a, b in zip(made, goals, strict=True)]
-        return (torch.stack(parts) * shares).sum()
-
     def held_loss() -> float:
         with torch.no_grad():
-            return float(loss(judged, truth))
+            return float(lesson.loss(simulated(judged, wanted), truth))
 
     learnt = [simulated.parameter(name) for name in learners]
     for parameter in simulated.parameters():
         parameter.requires_grad_(any(parameter is each for each in learnt))
     adam = torch.optim.Adam(learnt, lr=rate)
-    state = _State(folder, _digest(images, wanted, simulated, learnt, (steps, rate, seed)))
+    state = _State(folder, _digest(images, lesson, simulated, learnt, (steps, rate, seed)))
     step, best, kept, since = state.read(learnt, adam)
     if step == 0:
         best, kept = held_loss(), [each.detach().clone() for each in learnt]
-    while step < steps and since < PATIENCE:
+    while step < steps and since < PATIENCE and time.monotonic() < end:
         rng = np.random.default_rng((seed, step))
         numbers = rng.permutation(len(shown))[: fitting(BATCH, spec)]
-        inputs = entered([vary(shown[number][0], FREE, rng)[None] for number in numbers], spec)
+        inputs = entered([lesson.view(shown[number][0], rng)[None] for number in numbers], spec)
         with torch.no_grad():
             goals = exact(inputs, wanted)
         for group in adam.param_groups:
             group["lr"] = rate * (1 + math.cos(math.pi * step / steps)) / 2
         adam.zero_grad()
-        loss(inputs, goals).backward()  # type: ignore[no-untyped-call]  # torch leaves it so
+        lesson.loss(simulated(inputs, wanted), goals).backward()  # type: ignore[no-untyped-call]  # torch leaves it so
         adam.step()
         step += 1
         if step % CHECK == 0 or step == steps:
@@ -163,14 +183,14 @@ class _State:
 
 def _digest(
     images: Sequence[NDArray[Any]],
-    wanted: Sequence[str],
+    lesson: Lesson,
     simulated: Simulation,
     learnt: Sequence[Tensor],
     settings: tuple[float, ...],
 ) -> str:
     """Of all that the result depends on, the ranges too."""
     grids = {name: (float(grid.scale), float(grid.zero_point)) for name, grid in sorted(simulated.grids.items())}
-    found = hashlib.sha256(repr((wanted, settings, grids)).encode())
+    found = hashlib.sha256(repr((lesson.name, lesson.wanted, settings, grids)).encode())
     for array in (*images, *(each.detach().numpy() for each in learnt)):
         found.update(np.ascontiguousarray(array).data)
     return found.hexdigest()[:16]
