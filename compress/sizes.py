@@ -38,6 +38,7 @@ from .goal import Goal, Wish
 from .runners import Float, Integer, Runner, boxes
 from .search import Effort
 from .techniques.quantise import Quantise
+from .techniques.teaching import Course
 
 STEP = 32  # pixels
 SMALLEST = 0.5  # of its own side
@@ -155,7 +156,7 @@ class Sizes:
     def _made(self, one: Detector, how: Quantise, end: float = math.inf) -> Tried:
         some = list(dataset.tensors(self.track(self.pictures.ranging, "ranges"), one.input))
         lesson = likeness.lesson([each.name for each in one.model.graph.output], one.boxes)
-        made = integers.careful(one.model, some, one.input, how, self.folder, lesson, end)
+        made = integers.careful(one.model, some, one.input, how, lesson, Course(self.folder, end, self.track))
         tried = Tried(Size(one.input.width, self.ruler.effort(made.int8), 0.0, 0.0), one, made)
         manifest = describe(self.goal, made.int8, tried.about)
         int8 = Onnx(made.int8.SerializeToString(), manifest, threads=1)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 from vedette.compress import tflite
-from vedette.compress.foreign import lowering
+from vedette.compress.foreign import extents, fence, lowering
 from vedette.compress.foreign.integers import int8 as int8_of
 from vedette.runtime.backends.onnx import EXACT
 from vedette.runtime.manifest import Input
@@ -189,3 +189,34 @@ def test_what_a_head_joins_at_last_is_taken_apart():
     flat = network.add("Reshape", [joined, network.constant(np.array([1, 9, SIDE * SIDE]))])
     model = lowering.lower(network.model(network.add("Transpose", [flat], perm=[0, 2, 1])))
     assert [each.name for each in model.graph.output] == [boxes, classes]
+
+
+@EXAMPLES
+@given(st.floats(0.005, 0.08), st.integers(0, 200), st.integers(201, 255))
+def test_a_gate_on_the_fence_is_seen(step, zero, integer):
+    """The scale of the product is such that one of its 256 values lies half way between two steps."""
+    entry = step, zero
+    x = integer - zero
+    product = x * min(round(256 / (1 + np.exp(-step * x))), 255) / 256 * step
+    result = product / (round(product / step) + 0.5), 0
+    assert not fence.gate(entry, result)
+    assert any(fence.gate(entry, (result[0] * (1 + attempt / 1000), 0)) for attempt in range(200))
+
+
+def test_products_of_any_two_integers_are_looked_at():
+    assert not fence.product((0.5, 0), (0.5, 0), (0.5, 0))  # one times one is half a step
+    assert fence.product((0.5, 0), (0.5, 0), (0.25, 0))
+
+
+def test_a_gate_that_needs_no_negative_numbers_spends_no_steps_on_them():
+    """Below -4 the product is less than a step of what is large: those steps are worth more above."""
+    network = Network(0)
+    values = np.random.default_rng(0).normal(0, 3, (1, CHANNELS, SIDE, SIDE)).astype(np.float32)
+    moved = network.add("Add", [network.last, network.constant(8 * values)])
+    made = network.add("Mul", [moved, network.add("Sigmoid", [moved])])
+    plain = network.model(made)
+    feeds = [{"image": network.rng.normal(0, 1, (1, 3, SIDE, SIDE)).astype(np.float32)} for _ in range(3)]
+    reach = extents.extents(plain, feeds)
+    assert extents.gated(plain.graph) == [moved]
+    assert reach[moved][1] > 40
+    assert -extents.FLAT < reach[moved][0] < -0.5

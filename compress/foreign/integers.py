@@ -7,9 +7,7 @@ they were chosen.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import onnx
@@ -23,7 +21,7 @@ from ..techniques.integers import quantised
 from ..techniques.quantise import FEW, MOST, Quantise, fed
 from ..techniques.simulation import Simulation
 from ..techniques.steps import Step, Steps
-from ..techniques.teaching import Lesson
+from ..techniques.teaching import UNWATCHED, Course, Lesson
 from . import gates
 from .ranges import Scales
 
@@ -53,9 +51,8 @@ def careful(
     images: Sequence[NDArray[Any]],
     spec: Input,
     how: Quantise,
-    folder: Path | None = None,
     lesson: Lesson | None = None,
-    end: float = math.inf,
+    course: Course = UNWATCHED,
 ) -> Made:
     """The same with as much care as `how` asks for; its ranges are ours whatever it says.
 
@@ -64,9 +61,8 @@ def careful(
         images: as above
         spec: as above
         how: which techniques
-        folder: where training leaves its state, and goes on from it
         lesson: what training teaches; None: that all numbers are alike
-        end: when training ends, done or not, by time.monotonic()
+        course: how it is gone through
 
     Raises:
         Problem: a technique is asked for, and the graph holds an operator that cannot be trained here.
@@ -84,8 +80,8 @@ def careful(
     steps.note("ranges", exact, simulated)
     if how.qat_steps:
         lesson = lesson or teaching.near(exact.outputs, teaching.blocks(model))
-        asked = how.qat_steps, how.qat_rate, how.seed
-        teaching.teach(exact, simulated, lesson, list(exact.places), images, spec, *asked, folder, end)
+        asked = how.qat_steps, how.qat_rate, how.seed, course
+        teaching.teach(exact, simulated, lesson, list(exact.places), images, spec, *asked)
         steps.note("training", exact, simulated)
     if how.rounding == "learned":
         rounding.learn(exact, simulated, shown, how.rounding_steps, how.seed)

@@ -148,8 +148,8 @@ class Quantise(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         if self.qat_steps:
             lesson = teaching.near(list(until) or exact.outputs, teaching.blocks(whole))
             shown = [*calibration, *unlabelled]
-            how = self.qat_steps, self.qat_rate, self.seed
-            teaching.teach(exact, simulated, lesson, list(exact.places), shown, spec, *how, folder)
+            how = self.qat_steps, self.qat_rate, self.seed, teaching.Course(folder)
+            teaching.teach(exact, simulated, lesson, list(exact.places), shown, spec, *how)
             steps.note("training", exact, simulated)
         if self.rounding == "learned":
             rounding.learn(exact, simulated, images, self.rounding_steps, self.seed)

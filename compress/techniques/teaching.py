@@ -33,6 +33,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vedette.runtime.manifest import Input
+from vedette.runtime.verify import Track
 
 from ..augment import Augment, vary
 from ..network import Network
@@ -56,6 +57,20 @@ class Lesson(NamedTuple):
     """A picture of H x W x 3, u8, varied."""
 
 
+class Course(NamedTuple):
+    """How it is gone through."""
+
+    folder: Path | None = None
+    """For the state; None: it is not kept."""
+    end: float = math.inf
+    """When it ends, done or not, by time.monotonic()."""
+    track: Track = lambda steps, _: steps
+    """Wraps the steps, to show how far it is."""
+
+
+UNWATCHED = Course()
+
+
 def near(ends: Sequence[str], way: Sequence[str]) -> Lesson:
     """That all numbers are alike, at the end and on the way there."""
     shares = torch.tensor([1 / len(ends)] * len(ends) + [1 / max(len(way), 1)] * len(way))
@@ -77,8 +92,7 @@ def teach(
     steps: int,
     rate: float,
     seed: int,
-    folder: Path | None = None,
-    end: float = math.inf,
+    course: Course = UNWATCHED,
 ) -> None:
     """Changes the weights and biases `learners` of `simulated`.
 
@@ -92,8 +106,7 @@ def teach(
         steps: at most
         rate: of Adam, at the first step
         seed: of the order and the variations
-        folder: for the state
-        end: when it ends, done or not, by time.monotonic()
+        course: how it is gone through
     """
     spare = max(len(images) // 10, min(4, len(images) // 2))
     held, shown = images[:spare], images[spare:]
@@ -109,11 +122,13 @@ def teach(
     for parameter in simulated.parameters():
         parameter.requires_grad_(any(parameter is each for each in learnt))
     adam = torch.optim.Adam(learnt, lr=rate)
-    state = _State(folder, _digest(images, lesson, simulated, learnt, (steps, rate, seed)))
-    step, best, kept, since = state.read(learnt, adam)
-    if step == 0:
+    state = _State(course.folder, _digest(images, lesson, simulated, learnt, (steps, rate, seed)))
+    done, best, kept, since = state.read(learnt, adam)
+    if done == 0:
         best, kept = held_loss(), [each.detach().clone() for each in learnt]
-    while step < steps and since < PATIENCE and time.monotonic() < end:
+    for step in course.track(range(done, steps), "training"):
+        if since >= PATIENCE or time.monotonic() > course.end:
+            break
         rng = np.random.default_rng((seed, step))
         numbers = rng.permutation(len(shown))[: fitting(BATCH, spec)]
         inputs = entered([lesson.view(shown[number][0], rng)[None] for number in numbers], spec)
@@ -124,13 +139,12 @@ def teach(
         adam.zero_grad()
         lesson.loss(simulated(inputs, wanted), goals).backward()  # type: ignore[no-untyped-call]  # torch leaves it so
         adam.step()
-        step += 1
-        if step % CHECK == 0 or step == steps:
+        if (step + 1) % CHECK == 0 or step + 1 == steps:
             reached = held_loss()
             since = 0 if reached < best else since + 1
             if reached < best:
                 best, kept = reached, [each.detach().clone() for each in learnt]
-            state.write(learnt, adam, step, best, kept, since)
+            state.write(learnt, adam, step + 1, best, kept, since)
     with torch.no_grad():
         for parameter, value in zip(learnt, kept, strict=True):
             parameter.copy_(value)
