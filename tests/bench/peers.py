@@ -2,7 +2,8 @@
 
 Every tool gets the same float ONNX file and the same calibration images (`subjects.py`), and runs in an environment of
 its own (build/bench/NAME-venv, made by the Makefile) through a small script (`peer_NAME.py`). What each wrote is then
-run here by the same back ends, ONNX Runtime or LiteRT, on one thread:
+run by the same back ends, ONNX Runtime or LiteRT, on one thread; OpenVINO's files run in its own, in its environment,
+and are there for reference:
 
 - cosine: between its outputs and the float model's, of each held-out image, several outputs counting alike; mean and
   least.
@@ -38,7 +39,7 @@ import numpy as np
 import sets
 import subjects
 from files import File, parts
-from measures import CORES, ENVIRONMENT, counted, figures, predict, timed
+from measures import CORES, ENVIRONMENT, counted, figures, predict, python, timed
 
 from vedette.devices import this_machine
 from vedette.runtime.bundle import Bundle
@@ -73,11 +74,17 @@ WAYS = (
     Way("NNCF", "nncf", "performance", "performance preset"),
     Way("NNCF", "nncf", "mixed", "mixed preset"),
     Way("NNCF", "nncf", "bias", "mixed preset, full bias correction"),
+    Way("NNCF, torch path", "nncf_torch", "performance", "performance preset", venv="nncf-torch"),
+    Way("NNCF, torch path", "nncf_torch", "mixed", "mixed preset", venv="nncf-torch"),
     Way("Olive", "olive", "static", "static, u8/s8 per channel"),
     Way("ai-edge-quantizer", "litert", "static", "static_wi8_ai8", (".tflite",)),
     Way("onnx2tf", "onnx2tf", "per-channel", "integers, per channel", (".tflite",)),
     Way("onnx2tf", "onnx2tf", "per-tensor", "integers, per tensor", (".tflite",)),
     Way("TensorFlow", "onnx2tf", "tensorflow", "TFLiteConverter, per channel", (".tflite",), "tensorflow"),
+    Way("OpenVINO", "openvino", "float", "float", (".xml",)),
+    Way("OpenVINO, NNCF", "openvino", "performance", "performance preset", (".xml",)),
+    Way("OpenVINO, NNCF", "openvino", "mixed", "mixed preset", (".xml",)),
+    Way("OpenVINO, NNCF", "openvino", "bias", "mixed preset, full bias correction", (".xml",)),
 )
 
 
@@ -116,14 +123,15 @@ def compare(name: str, about: dict[str, Any], folder: Path, options: Any) -> dic
         if "failed" not in row:
             click.echo(f"{name}: {row['file']}", err=True)
             try:
-                row.update(figures(folder / row["file"], truth, held, about))
+                path = folder / row["file"]
+                row.update(figures(path, truth, held, about, python(path, options.out)))
             except (RuntimeError, ValueError, KeyError) as error:
                 row["failed"] = f"its file does not run: {' '.join(str(error).split())[:200]}"
     alive = {row["file"]: row for row in rows if "failed" not in row}
-    timed(alive, folder, about, held)
+    timed(alive, folder, about, held, options.out)
     for core in CORES:
         for file, count in counted(
-            [folder / each for each in alive], core, options.out.parent / "arm64", folder
+            [folder / each for each in alive if not each.endswith(".xml")], core, options.out.parent / "arm64", folder
         ).items():
             alive[file][core] = count
     if not about.get("own"):
@@ -134,11 +142,13 @@ def compare(name: str, about: dict[str, Any], folder: Path, options: Any) -> dic
 def quantised(each: Way, about: dict[str, Any], folder: Path, options: Any) -> list[dict[str, Any]]:
     """Has a tool do its work, unless it has; a row for each file, or the reason why there is none."""
     venv = ROOT / ".venv" if each.script == "vedette" else options.out / f"{each.venv or each.script}-venv"
-    python, out = venv / "bin" / "python", folder / f"{each.script}-{each.way}"
+    interpreter, out = venv / "bin" / "python", folder / f"{each.script}-{each.way}"
     row: dict[str, Any] = {"tool": each.tool, "way": each.shown}
+    if each.script == "nncf_torch" and "module" not in about:
+        return [row | {"failed": "not run: there is no torch module of it, only the ONNX file"}]
     told, log = Path(f"{out}.json"), Path(f"{out}.log")
     if not told.is_file():
-        if not python.is_file():
+        if not interpreter.is_file():
             return [row | {"failed": f"not run: no {venv.name}"}]
         job = {**about, "way": each.way, "own": about.get("own", False), "out": str(out)}
         job["tflite"] = str(folder / "onnx2tf-float.tflite")
@@ -146,7 +156,7 @@ def quantised(each: Way, about: dict[str, Any], folder: Path, options: Any) -> l
         with log.open("w") as said:
             run = partial(subprocess.run, stdout=said, stderr=said, env=ENVIRONMENT, check=False)
             try:
-                done = run([python, HERE / f"peer_{each.script}.py", f"{out}.job"], timeout=options.limit)
+                done = run([interpreter, HERE / f"peer_{each.script}.py", f"{out}.job"], timeout=options.limit)
             except subprocess.TimeoutExpired:
                 return [row | {"failed": f"did not finish in {options.limit} s"}]
         if done.returncode:
