@@ -112,8 +112,6 @@ def compare(name: str, about: dict[str, Any], folder: Path, options: Any) -> dic
     """A row for each file, and for each tool that made none."""
     rows: list[dict[str, Any]] = [{"tool": "", "way": "float", "file": "float.onnx", "seconds": None}]
     for each in WAYS:
-        if each.script == "vedette" and about.get("own") and each.way != "plain":
-            continue
         click.echo(f"{name}: {each.tool}, {each.way}", err=True)
         rows += quantised(each, about, folder, options)
     rows += bundles(about, folder, options.out) if name == "elpv" else []
@@ -160,8 +158,8 @@ def quantised(each: Way, about: dict[str, Any], folder: Path, options: Any) -> l
             except subprocess.TimeoutExpired:
                 return [row | {"failed": f"did not finish in {options.limit} s"}]
         if done.returncode:
-            reason = re.search(r"^\S*(?:Error|Exception|Refused)\b.*", log.read_text(), re.MULTILINE)  # the first cause
-            text = reason[0] if reason else f"ended with code {done.returncode}"
+            causes = re.findall(r"^\S*(?:Error|Exception|Problem|Refused)\b.*", log.read_text(), re.MULTILINE)
+            text = causes[0] if causes else f"ended with code {done.returncode}"
             told.write_text(json.dumps({"failed": f"failed: {text[:200]}"}))
     facts = json.loads(told.read_text())
     if "failed" in facts:
