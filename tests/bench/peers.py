@@ -62,6 +62,8 @@ class Way(NamedTuple):
 
 
 OURS = (".onnx", ".tflite")
+NOTHING = "–"
+CAUSE = re.compile(r"^(?:\w+\.)*(\w*(?:Error|Exception|Problem|Refused)\b.*)", re.MULTILINE)
 WAYS = (
     Way("onnx2tf", "onnx2tf", "float", "float, for LiteRT", (".tflite",)),
     Way("vedette", "vedette", "plain", "default recipe", OURS),
@@ -158,7 +160,7 @@ def quantised(each: Way, about: dict[str, Any], folder: Path, options: Any) -> l
             except subprocess.TimeoutExpired:
                 return [row | {"failed": f"did not finish in {options.limit} s"}]
         if done.returncode:
-            causes = re.findall(r"^\S*(?:Error|Exception|Problem|Refused)\b.*", log.read_text(), re.MULTILINE)
+            causes = CAUSE.findall(log.read_text())
             text = causes[0] if causes else f"ended with code {done.returncode}"
             told.write_text(json.dumps({"failed": f"failed: {text[:200]}"}))
     facts = json.loads(told.read_text())
@@ -182,21 +184,23 @@ def bundles(about: dict[str, Any], folder: Path, out: Path) -> list[dict[str, An
 
 
 def table(found: dict[str, Any]) -> str:
-    """The rows as Markdown, a table for each subject."""
+    """The rows as Markdown, a table for each subject; columns in which nothing stands are left out."""
     text = f"{found['machine']}: {', '.join(found['features'])}\n"
     for name, subject in found["subjects"].items():
         heads = ["tool", "way", "file", "cosine", "least", subject["metric"], "times as fast", "A72", "A76", "kB", "s"]
         lines = [heads, ["---"] * len(heads)]
         for row in subject["rows"]:
-            lines += [[row["tool"], row["way"], *([row["failed"]] if "failed" in row else _cells(row))]]
+            cells = [row["failed"]] + [""] * (len(heads) - 3) if "failed" in row else _cells(row)
+            lines += [[row["tool"], row["way"], *cells]]
+        columns = [each for each in zip(*lines, strict=True) if set(each[2:]) - {"", NOTHING}]
         text += f"\n{name}, {subject['images'][0]} images calibrate, {subject['images'][1]} test\n\n"
-        text += "".join(f"| {' | '.join(each or '' for each in line)} |\n" for line in lines)
+        text += "".join(f"| {' | '.join(line)} |\n" for line in zip(*columns, strict=True))
     return text
 
 
 def _cells(row: dict[str, Any]) -> list[str]:
     def number(key: str, form: str, scale: float = 1) -> str:
-        return "–" if row.get(key) is None else format(row[key] / scale, form)
+        return NOTHING if row.get(key) is None else format(row[key] / scale, form)
 
     def instructions(core: str) -> str:
         return (
