@@ -94,9 +94,11 @@ class File:
     def _openvino(self, path: Path) -> None:
         import openvino
 
+        core = openvino.Core()
+        model = core.read_model(path)
         settings = {"INFERENCE_NUM_THREADS": 1, "NUM_STREAMS": 1, "ENABLE_CPU_PINNING": False}
-        settings |= {"INFERENCE_PRECISION_HINT": "f32"}  # else it computes in bfloat16 where the processor can
-        request = openvino.Core().compile_model(path, "CPU", settings).create_infer_request()
+        settings |= {"INFERENCE_PRECISION_HINT": model.get_rt_info("precision").astype(str)}
+        request = core.compile_model(model, "CPU", settings).create_infer_request()
         outputs = range(len(request.model_outputs))
 
         def run(tensor: Array) -> list[Array]:

@@ -84,6 +84,7 @@ WAYS = (
     Way("onnx2tf", "onnx2tf", "per-tensor", "integers, per tensor", (".tflite",)),
     Way("TensorFlow", "onnx2tf", "tensorflow", "TFLiteConverter, per channel", (".tflite",), "tensorflow"),
     Way("OpenVINO", "openvino", "float", "float", (".xml",)),
+    Way("OpenVINO", "openvino", "bfloat16", "float, in bfloat16 where the processor can", (".xml",)),
     Way("OpenVINO, NNCF", "openvino", "performance", "performance preset", (".xml",)),
     Way("OpenVINO, NNCF", "openvino", "mixed", "mixed preset", (".xml",)),
     Way("OpenVINO, NNCF", "openvino", "bias", "mixed preset, full bias correction", (".xml",)),
