@@ -88,7 +88,7 @@ bench-compressors: .venv/dev
 	OMP_NUM_THREADS=1 nice -n 5 .venv/bin/python tests/bench/compressors.py $(BENCH_ARGS)
 	$(MAKE) bench-peers BENCH_ARGS=
 
-# Quantisers side by side, each in an environment of its own (5.8 GB together); half an hour, and it goes on where it stopped.
+# Quantisers side by side, each in an environment of its own (8 GB together); an hour, and it goes on where it stopped.
 # onnx2tf and TensorFlow need a Python of their own: where there is none, their rows say so.
 PYTHON312 ?= python3.12
 PEERS = onnxruntime nncf nncf-torch openvino olive litert onnx2tf tensorflow
