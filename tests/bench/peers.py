@@ -127,7 +127,8 @@ def compare(name: str, about: dict[str, Any], folder: Path, options: Any) -> dic
                 path = folder / row["file"]
                 row.update(figures(path, truth, held, about, python(path, options.out)))
             except Exception as error:  # noqa: BLE001  # each library has its own
-                row["failed"] = f"its file does not run: {' '.join(str(error).split())[:200]}"
+                said = " ".join(str(error).replace(f"{folder}/", "").split())
+                row["failed"] = f"its file does not run: {said[:200]}"
     alive = {row["file"]: row for row in rows if "failed" not in row}
     timed(alive, folder, about, held, options.out)
     for core in CORES:
