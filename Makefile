@@ -88,21 +88,25 @@ bench-compressors: .venv/dev
 	OMP_NUM_THREADS=1 nice -n 5 .venv/bin/python tests/bench/compressors.py $(BENCH_ARGS)
 	$(MAKE) bench-peers BENCH_ARGS=
 
-# Quantisers side by side, each in an environment of its own (5.8 GB together); half an hour, and it goes on where it stopped.
+# Quantisers side by side, each in an environment of its own (8 GB together); an hour, and it goes on where it stopped.
 # onnx2tf and TensorFlow need a Python of their own: where there is none, their rows say so.
 PYTHON312 ?= python3.12
-PEERS = onnxruntime nncf olive litert onnx2tf tensorflow
+PEERS = onnxruntime nncf nncf-torch openvino olive litert onnx2tf tensorflow
 bench-peers: .venv/dev $(PEERS:%=build/bench/%-venv/ready)
 	OMP_NUM_THREADS=1 nice -n 5 .venv/bin/python tests/bench/peers.py $(BENCH_ARGS)
 
 WANTS_onnxruntime = onnxruntime==1.32.0 onnx==1.23.2
 WANTS_nncf = nncf==3.4.0 onnxruntime==1.32.0 onnx==1.23.2
+# The torch modules that are quantised there are ours.
+WANTS_nncf-torch = nncf==3.4.0 torchao==0.18.0 --editable .[compress]
+WANTS_openvino = nncf==3.4.0 openvino==2026.4.1
 WANTS_olive = olive-ai==0.13.0 requests onnxruntime==1.32.0 onnx==1.23.2
 WANTS_litert = ai-edge-quantizer==0.10.0 ai-edge-litert==2.3.0
 WANTS_onnx2tf = onnx2tf==2.6.9
 WANTS_tensorflow = onnx2tf==2.6.9 tensorflow-cpu==2.21.0 tf_keras==2.21.0
 # Olive asks for a torch, so it gets ours first.
 FIRST_olive = torch==2.13.0
+FIRST_nncf-torch = torch==2.13.0
 PYTHON_onnx2tf = $(PYTHON312)
 PYTHON_tensorflow = $(PYTHON312)
 

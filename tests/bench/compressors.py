@@ -79,14 +79,14 @@ class Diagonal(nn.Module):
         return anomaly_map, score
 
 
-def baseline(images: dataset.Split) -> onnx.ModelProto:
-    """The float model, fitted to the images of `fit`."""
+def fitted(images: dataset.Split) -> Diagonal:
+    """The float model's torch module, fitted to the images of `fit`."""
     detector, spec = Diagonal(), backbone.input_of(SIZE)
     tensors = list(dataset.tensors(images.fit, spec))
     levels, _ = parted(features.of_float(detector.backbone, tensors), len(tensors))
     for level, each in zip(detector.levels, levels, strict=True):
         level.learn(each)  # type: ignore[operator]
-    return to_onnx(detector, SIZE)
+    return detector
 
 
 def main() -> None:
@@ -106,7 +106,7 @@ def main() -> None:
         path, _ = sets.prepare("elpv-mono", Path(), folder / f"compressors-{seed}", seed)
         data = goals.read(path).data
         images = dataset.audited(data, path.parent)
-        model = baseline(images)
+        model = to_onnx(fitted(images), SIZE)
         whole = model.SerializeToString(deterministic=True)
         (folder / "elpv-float.onnx").write_bytes(whole)
         text = path.read_text()

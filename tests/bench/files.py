@@ -1,11 +1,13 @@
-"""An ONNX or TFLite file of any maker, run on one thread, real numbers out.
+"""An ONNX, TFLite or OpenVINO file of any maker, run on one thread, real numbers out.
 
 Quantisers end their files as they like: pixels or normalised numbers, channels first or last, float or integer outputs.
 `File` takes pixels whatever the file wants, and hands back each output in the layout of the float ONNX file, known by
 how many numbers it has (no two outputs of one subject have as many). What one file joins and another leaves apart is
 compared apart: FastestDet's 85 channels are objectness, box and classes.
 
-`files.py FILE ABOUT` is the process that `turns.py` times: the model alone, on an input of the type that it takes.
+`files.py FILE ABOUT` is the process that `turns.py` times: the model alone, on an input of the type that it takes. With
+a third argument, OUT.npz, it runs the held-out images and leaves what came of each output. Both work in the environment
+of OpenVINO, too, where there is no vedette.
 """
 
 from __future__ import annotations
@@ -28,13 +30,13 @@ class File:
     """A loaded model.
 
     Args:
-        path: .onnx or .tflite
+        path: .onnx, .tflite or .xml
         about: `mean` and `std` of a pixel
     """
 
     def __init__(self, path: Path, about: dict[str, Any]) -> None:
         self.mean, self.std = about["mean"], about["std"]
-        load = self._onnx if path.suffix == ".onnx" else self._tflite
+        load = {".onnx": self._onnx, ".tflite": self._tflite, ".xml": self._openvino}[path.suffix]
         self.enter: Callable[[Array], Array]
         self.run: Callable[[Array], list[Array]]
         self.real: list[Callable[[Array], Array]]
@@ -89,6 +91,23 @@ class File:
         self.enter, self.run = enter, run
         self.real = [_affine(*each["quantization"]) if each["quantization"][0] else _same for each in outputs]
 
+    def _openvino(self, path: Path) -> None:
+        import openvino
+
+        core = openvino.Core()
+        model = core.read_model(path)
+        settings = {"INFERENCE_NUM_THREADS": 1, "NUM_STREAMS": 1, "ENABLE_CPU_PINNING": False}
+        settings |= {"INFERENCE_PRECISION_HINT": model.get_rt_info("precision").astype(str)}
+        request = core.compile_model(model, "CPU", settings).create_infer_request()
+        outputs = range(len(request.model_outputs))
+
+        def run(tensor: Array) -> list[Array]:
+            request.infer([tensor], share_inputs=True)
+            return [request.get_output_tensor(each).data.copy() for each in outputs]
+
+        self.enter = lambda pixels: self._normalised(pixels).transpose(0, 3, 1, 2).copy()
+        self.run, self.real = run, [_same for _ in outputs]
+
     def _normalised(self, pixels: Array) -> Array:
         return (pixels.astype(np.float32) - np.float32(self.mean)) / np.float32(self.std)
 
@@ -121,5 +140,9 @@ def _laid(array: Array, shape: tuple[int, ...]) -> Array:
 if __name__ == "__main__":
     told = json.loads(Path(sys.argv[2]).read_text())
     file = File(Path(sys.argv[1]), told)
-    ready = file.enter(np.load(told["frame"]))
-    answer(lambda: file.run(ready))
+    if len(sys.argv) > 3:
+        seen = [file(each[None]) for each in np.load(told["held"])]
+        np.savez(sys.argv[3], *(np.stack(each) for each in zip(*seen, strict=True)))
+    else:
+        ready = file.enter(np.load(told["frame"]))
+        answer(lambda: file.run(ready))

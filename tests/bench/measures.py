@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -25,13 +26,29 @@ CORES = {"cortex-a72": "pi4", "cortex-a76": "pi5"}
 sys.path.insert(0, str(HERE / "arm64"))
 
 
-def figures(path: Path, truth: list[dict[int, Array]], held: Array, about: dict[str, Any]) -> dict[str, Any]:
-    """How near a file is to the float model on the held-out images."""
-    file, own = File(path, about), path.with_suffix(".npy")
+def python(path: Path, out: Path) -> Path:
+    """What runs a file: this environment, or that of OpenVINO."""
+    return out / "openvino-venv" / "bin" / "python" if path.suffix == ".xml" else Path(sys.executable)
+
+
+def figures(
+    path: Path, truth: list[dict[int, Array]], held: Array, about: dict[str, Any], interpreter: Path
+) -> dict[str, Any]:
+    """How near a file is to the float model on the held-out images.
+
+    Raises:
+        RuntimeError, ValueError, KeyError: it does not run, or gives other outputs.
+    """
+    own = path.with_suffix(".npy")
     searched = own.is_file()
-    images = np.load(own) if searched else held
-    outputs = [parts(file(image[None]), None if searched else like) for image, like in zip(images, truth, strict=True)]
-    found: dict[str, Any] = {"bytes": path.stat().st_size}
+    if path.suffix == ".xml":
+        given = _elsewhere(path, about, interpreter)
+    else:
+        file = File(path, about)
+        given = [file(image[None]) for image in (np.load(own) if searched else held)]
+    outputs = [parts(each, None if searched else like) for each, like in zip(given, truth, strict=True)]
+    weights = path.with_suffix(".bin")
+    found: dict[str, Any] = {"bytes": path.stat().st_size + (weights.stat().st_size if weights.is_file() else 0)}
     if not searched:
         each = [_cosine(got, like) for got, like in zip(outputs, truth, strict=True)]
         found |= {"cosine": float(np.mean(each)), "least": float(np.min(each))}
@@ -44,6 +61,20 @@ def figures(path: Path, truth: list[dict[int, Array]], held: Array, about: dict[
     return found
 
 
+def _elsewhere(path: Path, about: dict[str, Any], interpreter: Path) -> list[list[Array]]:
+    """The outputs of each held-out image, run in another environment."""
+    said, out = path.with_suffix(".held.json"), path.with_suffix(".npz")
+    said.write_text(json.dumps(about))
+    command = [str(interpreter), str(HERE / "files.py"), str(path), str(said), str(out)]
+    done = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, check=False)
+    if done.returncode:
+        raise RuntimeError(done.stderr[-200:])
+    with np.load(out) as arrays:
+        each = [arrays[name] for name in arrays.files]
+    out.unlink()
+    return [list(outputs) for outputs in zip(*each, strict=True)]
+
+
 def _cosine(got: dict[int, Array], like: dict[int, Array]) -> float:
     found = []
     for size, each in like.items():
@@ -53,7 +84,7 @@ def _cosine(got: dict[int, Array], like: dict[int, Array]) -> float:
     return float(np.mean(found))
 
 
-def timed(rows: dict[str, dict[str, Any]], folder: Path, about: dict[str, Any], held: Array) -> None:
+def timed(rows: dict[str, dict[str, Any]], folder: Path, about: dict[str, Any], held: Array, out: Path) -> None:
     """Adds milliseconds, and the ratio to the float model, all files in turn."""
     commands = {}
     for file, row in rows.items():
@@ -62,7 +93,7 @@ def timed(rows: dict[str, dict[str, Any]], folder: Path, about: dict[str, Any], 
         np.save(frame, (np.load(folder / own) if own else held)[:1])
         said = frame.with_suffix(".json")
         said.write_text(json.dumps({**about, "frame": str(frame)}))
-        commands[file] = [sys.executable, str(HERE / "files.py"), str(folder / file), str(said)]
+        commands[file] = [str(python(folder / file, out)), str(HERE / "files.py"), str(folder / file), str(said)]
     taken = turns.take(commands, ENVIRONMENT)
     exact = np.array(taken["float.onnx"]["turns"])
     for file, row in rows.items():

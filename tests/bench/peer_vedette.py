@@ -4,8 +4,8 @@
     bias       bias_correction = true
     learned    rounding = "learned" (100 steps per layer) and bias correction
 
-A detector of others (`own`) goes the way of a network of the user's own, which knows no recipe; the classifier is
-lowered as such a network is, but the recipes hold. Both files are written.
+A detector of others (`own`) goes the way of a network of the user's own, whose scales no recipe changes; the classifier
+is lowered as such a network is, but the recipes hold in full. Both files are written.
 """
 
 from __future__ import annotations
@@ -36,11 +36,12 @@ def quantise(told: dict[str, Any]) -> None:
     images = [each[None] for each in np.load(told["pixels"])]
     if told["metric"] != "AUROC":
         model = lowering.lower(model)
+    recipe = Quantise(**RECIPES[told["way"]])
     if told["own"]:
-        int8 = integers.int8(model, images, spec)
+        int8 = integers.careful(model, images, spec, recipe).int8
     else:
         bounded = {value.name: 0.0 for value in model.graph.output if value.name == "score"}
-        int8 = Quantise(**RECIPES[told["way"]])(model, images, spec, bounded)
+        int8 = recipe(model, images, spec, bounded)
     onnx.save(int8, f"{told['out']}.onnx")
     Path(f"{told['out']}.tflite").write_bytes(tflite.write(int8))
 

@@ -2,7 +2,8 @@
 
 Every tool gets the same float ONNX file and the same calibration images (`subjects.py`), and runs in an environment of
 its own (build/bench/NAME-venv, made by the Makefile) through a small script (`peer_NAME.py`). What each wrote is then
-run here by the same back ends, ONNX Runtime or LiteRT, on one thread:
+run by the same back ends, ONNX Runtime or LiteRT, on one thread; OpenVINO's files run in its own, in its environment,
+and are there for reference:
 
 - cosine: between its outputs and the float model's, of each held-out image, several outputs counting alike; mean and
   least.
@@ -38,7 +39,7 @@ import numpy as np
 import sets
 import subjects
 from files import File, parts
-from measures import CORES, ENVIRONMENT, counted, figures, predict, timed
+from measures import CORES, ENVIRONMENT, counted, figures, predict, python, timed
 
 from vedette.devices import this_machine
 from vedette.runtime.bundle import Bundle
@@ -61,6 +62,8 @@ class Way(NamedTuple):
 
 
 OURS = (".onnx", ".tflite")
+NOTHING = "–"
+CAUSE = re.compile(r"^(?:\w+\.)*(\w*(?:Error|Exception|Problem|Refused)\b.*)", re.MULTILINE)
 WAYS = (
     Way("onnx2tf", "onnx2tf", "float", "float, for LiteRT", (".tflite",)),
     Way("vedette", "vedette", "plain", "default recipe", OURS),
@@ -73,11 +76,18 @@ WAYS = (
     Way("NNCF", "nncf", "performance", "performance preset"),
     Way("NNCF", "nncf", "mixed", "mixed preset"),
     Way("NNCF", "nncf", "bias", "mixed preset, full bias correction"),
+    Way("NNCF, torch path", "nncf_torch", "performance", "performance preset", venv="nncf-torch"),
+    Way("NNCF, torch path", "nncf_torch", "mixed", "mixed preset", venv="nncf-torch"),
     Way("Olive", "olive", "static", "static, u8/s8 per channel"),
     Way("ai-edge-quantizer", "litert", "static", "static_wi8_ai8", (".tflite",)),
     Way("onnx2tf", "onnx2tf", "per-channel", "integers, per channel", (".tflite",)),
     Way("onnx2tf", "onnx2tf", "per-tensor", "integers, per tensor", (".tflite",)),
     Way("TensorFlow", "onnx2tf", "tensorflow", "TFLiteConverter, per channel", (".tflite",), "tensorflow"),
+    Way("OpenVINO", "openvino", "float", "float", (".xml",)),
+    Way("OpenVINO", "openvino", "bfloat16", "float, in bfloat16 where the processor can", (".xml",)),
+    Way("OpenVINO, NNCF", "openvino", "performance", "performance preset", (".xml",)),
+    Way("OpenVINO, NNCF", "openvino", "mixed", "mixed preset", (".xml",)),
+    Way("OpenVINO, NNCF", "openvino", "bias", "mixed preset, full bias correction", (".xml",)),
 )
 
 
@@ -105,8 +115,6 @@ def compare(name: str, about: dict[str, Any], folder: Path, options: Any) -> dic
     """A row for each file, and for each tool that made none."""
     rows: list[dict[str, Any]] = [{"tool": "", "way": "float", "file": "float.onnx", "seconds": None}]
     for each in WAYS:
-        if each.script == "vedette" and about.get("own") and each.way != "plain":
-            continue
         click.echo(f"{name}: {each.tool}, {each.way}", err=True)
         rows += quantised(each, about, folder, options)
     rows += bundles(about, folder, options.out) if name == "elpv" else []
@@ -116,14 +124,16 @@ def compare(name: str, about: dict[str, Any], folder: Path, options: Any) -> dic
         if "failed" not in row:
             click.echo(f"{name}: {row['file']}", err=True)
             try:
-                row.update(figures(folder / row["file"], truth, held, about))
-            except (RuntimeError, ValueError, KeyError) as error:
-                row["failed"] = f"its file does not run: {' '.join(str(error).split())[:200]}"
+                path = folder / row["file"]
+                row.update(figures(path, truth, held, about, python(path, options.out)))
+            except Exception as error:  # noqa: BLE001  # each library has its own
+                said = " ".join(str(error).replace(f"{folder}/", "").split())
+                row["failed"] = f"its file does not run: {said[:200]}"
     alive = {row["file"]: row for row in rows if "failed" not in row}
-    timed(alive, folder, about, held)
+    timed(alive, folder, about, held, options.out)
     for core in CORES:
         for file, count in counted(
-            [folder / each for each in alive], core, options.out.parent / "arm64", folder
+            [folder / each for each in alive if not each.endswith(".xml")], core, options.out.parent / "arm64", folder
         ).items():
             alive[file][core] = count
     if not about.get("own"):
@@ -134,11 +144,13 @@ def compare(name: str, about: dict[str, Any], folder: Path, options: Any) -> dic
 def quantised(each: Way, about: dict[str, Any], folder: Path, options: Any) -> list[dict[str, Any]]:
     """Has a tool do its work, unless it has; a row for each file, or the reason why there is none."""
     venv = ROOT / ".venv" if each.script == "vedette" else options.out / f"{each.venv or each.script}-venv"
-    python, out = venv / "bin" / "python", folder / f"{each.script}-{each.way}"
+    interpreter, out = venv / "bin" / "python", folder / f"{each.script}-{each.way}"
     row: dict[str, Any] = {"tool": each.tool, "way": each.shown}
+    if each.script == "nncf_torch" and "module" not in about:
+        return [row | {"failed": "not run: there is no torch module of it, only the ONNX file"}]
     told, log = Path(f"{out}.json"), Path(f"{out}.log")
     if not told.is_file():
-        if not python.is_file():
+        if not interpreter.is_file():
             return [row | {"failed": f"not run: no {venv.name}"}]
         job = {**about, "way": each.way, "own": about.get("own", False), "out": str(out)}
         job["tflite"] = str(folder / "onnx2tf-float.tflite")
@@ -146,12 +158,12 @@ def quantised(each: Way, about: dict[str, Any], folder: Path, options: Any) -> l
         with log.open("w") as said:
             run = partial(subprocess.run, stdout=said, stderr=said, env=ENVIRONMENT, check=False)
             try:
-                done = run([python, HERE / f"peer_{each.script}.py", f"{out}.job"], timeout=options.limit)
+                done = run([interpreter, HERE / f"peer_{each.script}.py", f"{out}.job"], timeout=options.limit)
             except subprocess.TimeoutExpired:
                 return [row | {"failed": f"did not finish in {options.limit} s"}]
         if done.returncode:
-            reason = re.search(r"^\S*(?:Error|Exception|Refused)\b.*", log.read_text(), re.MULTILINE)  # the first cause
-            text = reason[0] if reason else f"ended with code {done.returncode}"
+            causes = CAUSE.findall(log.read_text())
+            text = causes[0] if causes else f"ended with code {done.returncode}"
             told.write_text(json.dumps({"failed": f"failed: {text[:200]}"}))
     facts = json.loads(told.read_text())
     if "failed" in facts:
@@ -174,21 +186,23 @@ def bundles(about: dict[str, Any], folder: Path, out: Path) -> list[dict[str, An
 
 
 def table(found: dict[str, Any]) -> str:
-    """The rows as Markdown, a table for each subject."""
+    """The rows as Markdown, a table for each subject; columns in which nothing stands are left out."""
     text = f"{found['machine']}: {', '.join(found['features'])}\n"
     for name, subject in found["subjects"].items():
         heads = ["tool", "way", "file", "cosine", "least", subject["metric"], "times as fast", "A72", "A76", "kB", "s"]
         lines = [heads, ["---"] * len(heads)]
         for row in subject["rows"]:
-            lines += [[row["tool"], row["way"], *([row["failed"]] if "failed" in row else _cells(row))]]
+            cells = [row["failed"]] + [""] * (len(heads) - 3) if "failed" in row else _cells(row)
+            lines += [[row["tool"], row["way"], *cells]]
+        columns = [each for each in zip(*lines, strict=True) if set(each[2:]) - {"", NOTHING}]
         text += f"\n{name}, {subject['images'][0]} images calibrate, {subject['images'][1]} test\n\n"
-        text += "".join(f"| {' | '.join(each or '' for each in line)} |\n" for line in lines)
+        text += "".join(f"| {' | '.join(line)} |\n" for line in zip(*columns, strict=True))
     return text
 
 
 def _cells(row: dict[str, Any]) -> list[str]:
     def number(key: str, form: str, scale: float = 1) -> str:
-        return "–" if row.get(key) is None else format(row[key] / scale, form)
+        return NOTHING if row.get(key) is None else format(row[key] / scale, form)
 
     def instructions(core: str) -> str:
         return (

@@ -6,6 +6,8 @@ elpv         PaDiM with variances alone on solar cells, the float model of `comp
              that it was fitted to calibrate; those of `test` and the defective ones are held out
 fastestdet   FastestDet at 352 pixels: the whole photographs of both halves, scaled to a square
 nanodet      NanoDet-m at 320 pixels: the same, with one mean and one spread for its channels (114, 57), near its own
+
+The first two are torch modules of ours and lie there as such, too (`module` in about.json), for what quantises modules.
 """
 
 from __future__ import annotations
@@ -20,12 +22,15 @@ import lite0
 import numpy as np
 import onnx
 import sets
+import torch
 from compressors import SIZE as CELL
-from compressors import baseline
+from compressors import Diagonal, fitted
 from numpy.typing import NDArray
+from torch import Tensor, nn
 
 from vedette.compress import backbone, dataset
 from vedette.compress import goal as goals
+from vedette.compress.export import network, to_onnx
 from vedette.compress.foreign import reading
 from vedette.runtime import picture
 from vedette.runtime.manifest import Input
@@ -33,6 +38,18 @@ from vedette.runtime.manifest import Input
 IMAGES = 64
 DETECTORS = {"fastestdet": ("FastestDet_352", 0.0, 255.0), "nanodet": ("nanodet_m_320", 114.0, 57.0)}
 Made = tuple[onnx.ModelProto, NDArray[Any], NDArray[Any], dict[str, Any]]
+
+
+class Cells(nn.Module):
+    """Backbone and detector as one module: N x 3 x H x W, normalised -> map and score."""
+
+    def __init__(self, detector: Diagonal) -> None:
+        super().__init__()
+        self.detector = detector
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        found: tuple[Tensor, Tensor] = self.detector(self.detector.backbone(image))
+        return found
 
 
 def prepare(name: str, data: Path, folder: Path) -> dict[str, Any]:
@@ -51,14 +68,16 @@ def prepare(name: str, data: Path, folder: Path) -> dict[str, Any]:
         about |= {"input": model.graph.input[0].name, "images": [len(calibration), len(held)]}
         path.write_text(json.dumps(about))
     about = json.loads(path.read_text())
-    files = {"float": "float.onnx", "pixels": "calibration.npy", "held": "held.npy"}
-    return about | {key: str(folder / each) for key, each in files.items()}
+    files = {"float": "float.onnx", "module": "float.pt", "pixels": "calibration.npy", "held": "held.npy"}
+    return about | {key: str(folder / each) for key, each in files.items() if (folder / each).is_file()}
 
 
-def _classifier(data: Path, _: Path) -> Made:
+def _classifier(data: Path, folder: Path) -> Made:
     shown, held = lite0.images(_photographs(data))
+    module = lite0.Lite0().eval()
+    torch.save(module, folder / "float.pt")
     about = {"mean": lite0.SPEC.mean, "std": lite0.SPEC.std, "metric": "top-1"}
-    return lite0.model(), np.concatenate(shown[::2]), np.concatenate(held), about
+    return network(module, lite0.SIZE, ("scores",)), np.concatenate(shown[::2]), np.concatenate(held), about
 
 
 def _cells(_: Path, folder: Path) -> Made:
@@ -68,7 +87,9 @@ def _cells(_: Path, folder: Path) -> Made:
     held = [*images.test, *images.defect]
     about = {"mean": spec.mean, "std": spec.std, "metric": "AUROC", "good": len(images.test)}
     about["paths"] = [str(each.resolve()) for each in held]
-    return baseline(images), seen(some, spec), seen(held, spec), about
+    detector = fitted(images).eval()
+    torch.save(Cells(detector), folder / "float.pt")
+    return to_onnx(detector, CELL), seen(some, spec), seen(held, spec), about
 
 
 def seen(paths: list[Path], spec: Input) -> NDArray[Any]:
