@@ -127,6 +127,12 @@ def difference(graph):
     return int(np.abs(got.reshape(expected.shape).astype(int) - expected.astype(int)).max())
 
 
+def operators(content):
+    """The kinds of a file's operators, in their order."""
+    interpreter = Interpreter(model_content=content)
+    return [each["op_name"] for each in interpreter._get_ops_details()]
+
+
 @EXAMPLES
 @given(
     seed=seeds,
@@ -381,6 +387,27 @@ def test_channel_shuffle(seed, channels, size, groups, divided):
     else:
         graph.add("Reshape", [mixed, "whole"])
     assert difference(graph) == 0
+
+
+@EXAMPLES
+@given(seeds, st.integers(2, 6), sizes, st.integers(2, 4), st.booleans())
+def test_channels_are_dealt_once_and_never_picked_one_by_one(seed, each, size, hands, divided):
+    """Every so many-th channel, by indices or as one of a divided axis; and both hands by one transposition."""
+    graph = Graph(np.random.default_rng(seed), each * hands, *size)
+    source, axis = graph.real, 1
+    if divided:
+        graph.constant("apart", np.array([1, each, hands, *size], np.int64))
+        (source,) = copied(graph, "apart_", "Reshape", [graph.real, "apart"])
+        axis = 2
+    wanted = [np.int64(hand) if divided else np.arange(hand, each * hands, hands) for hand in (1, 0)]
+    for place, indices in enumerate(wanted):
+        graph.constant(f"which{place}", indices)
+    taken = [copied(graph, f"hand{n}_", "Gather", [source, f"which{n}"], axis=axis)[0] for n in (0, 1)]
+    graph.add("Concat", taken, axis=1)
+    assert difference(graph) == 0
+    kinds = operators(tflite.write(onnx.shape_inference.infer_shapes(graph.model())))
+    assert kinds.count("TRANSPOSE") == 2  # and the output's, which ONNX wants as it had it
+    assert "STRIDED_SLICE" not in kinds
 
 
 @EXAMPLES
