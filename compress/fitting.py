@@ -2,7 +2,7 @@
 
     gallery   the good images, plain and spoilt
     design    where the goal leaves it open, the one that tells spoilt pictures from good ones best for what it costs
-    shrink    where the design keeps only some of the channels: pruned, and taught by what it was
+    shrink    where the design keeps only some of the channels: pruned in rounds, and taught by what it was
     float     the detector fitted to float features: what int8 is measured against
     int8      quantised as the recipe has it, fitted again to its own int8 features, and quantised for good
 
@@ -22,6 +22,7 @@ from torch import Tensor
 from vedette.runtime.verify import Track
 
 from . import backbone, dataset, features, techniques
+from .backbone import Backbone
 from .candidate import Fitted
 from .dataset import Split
 from .design import Design
@@ -45,11 +46,10 @@ def fit(
     shown, masks = [*good, *gallery.defective(size)], gallery.masks(size)
     recipe, network = techniques.load(goal.recipe), backbone.load(design.blocks)
     if design.kept < 1:
-        narrow = Prune(design.kept)(network, track(good, "pruning"))
+        prune = msgspec.structs.replace(recipe.get("prune", Prune()), kept=design.kept)
         distil: Distil = recipe.get("distil", Distil())
-        name = f"{_digest(gallery, [design, distil, goal.data.seed, goal.augment])}.pt"
-        checkpoint = None if folder is None else folder / name
-        network = distil(narrow, network, good, goal.data.seed, checkpoint, track)
+        name = _digest(gallery, [design, prune, distil, goal.data.seed, goal.augment])
+        network = _shrunk(network, prune, distil, good, goal.data.seed, track, folder and folder / name)
     detector = design.load(network)
     calibration = list(dataset.tensors(images.calibrate, spec))
 
@@ -91,6 +91,19 @@ def twice(
     refitted = msgspec.structs.replace(ready, model=with_constants_of(detector, ready.model))
     int8_model = quantise.integers(refitted, calibration, spec, detector.bounded_outputs)
     return Fitted(float_model, int8_model, with_constants_of(detector, ready.exact), ready.steps)
+
+
+def _shrunk(
+    whole: Backbone, prune: Prune, distil: Distil, good: list[Any], seed: int, track: Track, checkpoint: Path | None
+) -> Backbone:
+    """Round after round, what matters least goes, and what is left learns from the whole."""
+    narrow = whole
+    for number, share in enumerate(prune.shares()):
+        narrow = msgspec.structs.replace(prune, kept=share)(narrow, track(good, "pruning"))
+        steps = distil.steps * (number + 1) // prune.rounds - distil.steps * number // prune.rounds
+        kept = checkpoint and checkpoint.with_name(f"{checkpoint.name}-{number}.pt")
+        narrow = msgspec.structs.replace(distil, steps=steps)(narrow, whole, good, seed, kept, track)
+    return narrow
 
 
 def _digest(gallery: Gallery, how: list[Any]) -> str:

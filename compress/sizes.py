@@ -43,7 +43,7 @@ from .techniques.teaching import Course
 STEP = 32  # pixels
 SMALLEST = 0.5  # of its own side
 DROP = 0.01  # of mAP50, that integers may lose where the goal does not say
-STEPS, RATE = 300, 3e-5  # of what is taught
+STEPS, RATE = 300, 1.5e-5  # of what is taught
 
 
 class Size(msgspec.Struct, frozen=True):

@@ -117,3 +117,19 @@ def test_half_of_the_channels_is_nearly_half_of_the_work():
 
     whole, half = (cost.of(Plain(kept), SIZE).macs for kept in (1.0, 0.5))
     assert 0.5 < half / whole < 0.75
+
+
+@pytest.mark.parametrize(
+    ("kept", "rounds", "shares"), [(0.5, 1, [0.5]), (0.25, 2, [0.5, 0.25]), (0.5, 3, [0.794, 0.63, 0.5])]
+)
+def test_channels_go_in_rounds(kept, rounds, shares):
+    assert Prune(kept=kept, rounds=rounds).shares() == pytest.approx(shares, abs=0.001)
+
+
+def test_what_was_pruned_is_pruned_further(whole, images):
+    """In two rounds the network has the shape that it has in one, and what is measured next is what is left."""
+    narrow = Prune(kept=0.5)(Prune(kept=0.75)(whole, images), images)
+    at_once = Prune(kept=0.5)(whole, images)
+    shapes = [{name: value.shape for name, value in each.state_dict().items()} for each in (narrow, at_once)]
+    assert shapes[0] == shapes[1]
+    assert difference(narrow, whole, images) < 1.5 * difference(at_once, whole, images)

@@ -9,6 +9,9 @@ A channel's importance is how much the block's output would change on the produc
 its mean: its variance times the squared norm of its column in the projection. What it adds by its mean is kept, in the
 bias of the projection (as in Molchanov et al., "Importance Estimation for Neural Network Pruning", 2019, importance is
 a contribution to what comes out, not the size of a weight).
+
+In more than one round a share of them goes in each, and between rounds the network learns anew (distil.py), so that
+what is measured next is what it has become.
 """
 
 from __future__ import annotations
@@ -30,6 +33,12 @@ class Prune(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     kept: Annotated[float, msgspec.Meta(gt=0, lt=1)] = 0.5
     """Share of the channels inside each block that stay."""
+    rounds: Annotated[int, msgspec.Meta(ge=1, le=20)] = 2
+    """In which they go, with distillation in between; the steps of that are divided among them."""
+
+    def shares(self) -> list[float]:
+        """What is left of the whole network's channels after each round; of the rest the same share goes every time."""
+        return [self.kept ** (number / self.rounds) for number in range(1, self.rounds + 1)]
 
     @torch.no_grad()
     def __call__(self, network: Backbone, images: Iterable[NDArray[Any]]) -> Backbone:
