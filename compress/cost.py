@@ -21,7 +21,8 @@ from vedette.devices import DeviceProfile
 from vedette.devices.cost import Kind, Work
 from vedette.runtime.manifest import ONNX, TFLITE
 
-from .work import depthwise, of_backend
+from .kinds import depthwise, stem
+from .work import of_backend
 
 OPERATOR_BYTES = 2_000  # names, shapes and quantisation parameters of an operator, beside its weights
 _PADDED = 25  # taps of the convolutions whose padding is folded in
@@ -94,5 +95,5 @@ def _convolution(arguments: Any, result: Tensor) -> Work:
         kind = depthwise(outputs, taps, max(strides))
         reads = outputs * places * prod(strides) if taps <= _PADDED else image.numel()
         return Work(kind, "int8", places, outputs, 1, taps, reads)
-    other: Kind = "pointwise" if taps == 1 else "stem" if image.shape[1] <= 4 else "dense"
+    other: Kind = "pointwise" if taps == 1 else stem(image.shape[1], taps) if image.shape[1] <= 4 else "dense"
     return Work(other, "int8", places, outputs, inputs, taps, places * taps * inputs)

@@ -3,7 +3,8 @@
 A float graph and its quantised twin do the same work in another precision, so the cost of an int8 model is known
 before anything is quantised: a search can look before it leaps. In a quantised graph (QDQ) an operator is one of
 integers where its inputs come from DequantizeLinear and its outputs become integers again: the back ends fuse the
-three. What is left over computes in float, and the changes between the two are work of their own.
+three. What is left over computes in float, and the changes between the two are work of their own. What is turned
+or padded without the graph's saying so is told by moves.py.
 
 Imprecise: which operators a back end fuses differs between them and their versions; here a Clip or Relu behind a
 convolution or an addition costs nothing, and everything else costs what its kind does.
@@ -11,9 +12,8 @@ convolution or an addition costs nothing, and everything else costs what its kin
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from math import prod
-from typing import Any
 
 import msgspec
 import onnx
@@ -22,13 +22,13 @@ from onnx import TensorProto
 from vedette.devices import DeviceProfile
 from vedette.devices.cost import Kind, Precision, Prediction, Work
 
+from . import moves
+from .kinds import attribute, depthwise, plain, stem
+
 _PRODUCTS = ("Conv", "Gemm", "MatMul")
 _FUSED = ("Clip", "Relu")
-_COPIES = ("Concat", "Transpose", "Pad", "Slice", "Split", "DepthToSpace", "SpaceToDepth", "Gather")
-_REDUCES = ("Max", "Mean", "Sum", "L1", "L2", "Min", "Prod")
-_REDUCED = ("MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool", *(f"Reduce{each}" for each in _REDUCES))
-_RESIZES = ("Resize", "Upsample")
-_FREE = ("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Constant", "Shape", "Dropout")
+_NOTHING = ("Constant", "Shape")
+_FREE = (*moves.RESHAPES, *_NOTHING, "Identity", "Dropout")
 _CHANGES = ("QuantizeLinear", "DequantizeLinear")
 
 
@@ -51,8 +51,7 @@ def predict(
 
 def of(graph: onnx.ModelProto, backend: str = "onnx", precision: Precision | None = None) -> list[Work]:
     """The work of each operator, in the order of the graph; the arguments are those of `predict`."""
-    reader = _Reader(graph, backend)
-    works = [work for node in reader.nodes if (work := reader.work(node)) is not None]
+    works = list(_Reader(graph, backend, precision).works())
     if precision is None:
         return works
     works = [msgspec.structs.replace(work, precision=precision) for work in works]
@@ -60,7 +59,10 @@ def of(graph: onnx.ModelProto, backend: str = "onnx", precision: Precision | Non
 
 
 def of_backend(works: Iterable[Work], backend: str) -> list[Work]:
-    """The work of integer operators in a back end: ONNX Runtime reduces in float, with a change before and after."""
+    """The work of integer operators in a back end: ONNX Runtime reduces in float, with a change before and after.
+
+    In a quantised graph these are read where they stand, so it is not for what was read from one.
+    """
     found: list[Work] = []
     for work in works:
         if backend == "onnx" and work.kind == "reduce":
@@ -79,10 +81,11 @@ def macs(graph: onnx.ModelProto) -> int:
 
 
 class _Reader:
-    def __init__(self, model: onnx.ModelProto, backend: str) -> None:
+    def __init__(self, model: onnx.ModelProto, backend: str, precision: Precision | None = None) -> None:
         graph = onnx.shape_inference.infer_shapes(model).graph
         self.backend = backend
-        self.whole = backend == "tflite" and any(node.op_type in _CHANGES for node in graph.node)
+        quantised = any(node.op_type in _CHANGES for node in graph.node)
+        self.whole = backend == "tflite" and quantised
         self.shapes = {value.name: tuple(value.dims) for value in graph.initializer}
         self.integers = {v.name for v in graph.initializer if v.data_type in (TensorProto.INT8, TensorProto.UINT8)}
         for value in (*graph.input, *graph.output, *graph.value_info):
@@ -94,47 +97,76 @@ class _Reader:
             if node.op_type in (*_CHANGES, "Constant") and set(node.input) <= self.constants:
                 self.constants |= set(node.output)
         self.nodes = graph.node
+        self.orders = moves.Orders(self.shapes, backend, backend == "tflite" or quantised or precision == "int8")
+        for name in self.given:
+            self.orders.given(name)
+        self.ends = [value.name for value in graph.output]
         self.producers = {name: node for node in graph.node for name in node.output}
         self.readers: dict[str, list[onnx.NodeProto]] = {}
         for node in graph.node:
             for name in node.input:
                 self.readers.setdefault(name, []).append(node)
 
-    def work(self, node: onnx.NodeProto) -> Work | None:
+    def works(self) -> Iterator[Work]:
+        """That of each operator, with what is moved for it, in the order of the graph."""
+        precision: Precision = "int8" if self.whole or self.backend == "onnx" else "float32"  # ONNX's floats stay put
+        for node in self.nodes:
+            data = self._data(node)
+            if data and node.op_type not in _NOTHING:
+                turns = self.orders.before(node, data)
+                yield from (msgspec.structs.replace(each, precision=precision) for each in turns)
+                yield from self._works(node, data)
+        for name in self.ends:
+            yield from (msgspec.structs.replace(each, precision=precision) for each in self.orders.end(name))
+
+    def _works(self, node: onnx.NodeProto, data: list[str]) -> Iterator[Work]:
+        work = self._work(node, data)
+        if work is None:
+            return
+        if self.backend == "tflite" and node.op_type == "MaxPool":
+            yield from moves.padding(node, self.shapes[node.input[0]], work.precision)
+        yield from self.orders.cuts(node, work.precision) if node.op_type in moves.CUTS else (work,)
+
+    def _work(self, node: onnx.NodeProto, data: list[str]) -> Work | None:
         """None: it costs nothing."""
-        data = [name for name in node.input if name and name not in self.constants]
-        if not data or node.op_type in _FREE:
+        if node.op_type in _FREE or (node.op_type in _FUSED and self._follows(node)):
             return None
-        shape = self.shapes[node.output[0]]
         if node.op_type in _CHANGES:
             return None if self.whole or self._belongs(node) else self._plain("change", "int8", node, data)
         precision: Precision = "int8" if self.whole or self._is_integer(node, data) else "float32"
         if node.op_type in _PRODUCTS:
-            return self._product(node, precision, shape)
-        if node.op_type in _FUSED and self._follows(node):
-            return None
-        if node.op_type == "Transpose" and (self.backend == "tflite" or node.input[0] in self.given):
-            return None  # the layout of LiteRT is the other one, and so is that of integer convolutions in ONNX Runtime
-        kinds: dict[Kind, tuple[str, ...]] = {"copy": _COPIES, "resize": _RESIZES, "reduce": _REDUCED}
-        found = [kind for kind, names in kinds.items() if node.op_type in names]
-        return self._plain(found[0] if found else "elementwise", precision, node, data)
+            return self._product(node, precision)
+        if node.op_type == "Transpose":
+            return self._turned(node, precision)
+        work = self._plain(plain(node, data), precision, node, data)
+        if work.kind == "pool":
+            source, result = (self.shapes[name] for name in (node.input[0], node.output[0]))
+            work = msgspec.structs.replace(work, reads=moves.patches(node, source, result, self.backend == "onnx"))
+        return work
+
+    def _turned(self, node: onnx.NodeProto, precision: Precision) -> Work | None:
+        if self.backend == "tflite" or node.input[0] in self.given:
+            return None  # only the name of an axis changes there, until somebody needs another order
+        source = self.shapes[node.input[0]]
+        axes = tuple(range(len(source)))
+        return moves.turned(source, axes, tuple(attribute(node, "perm", axes[::-1])), precision)
 
     def _plain(self, kind: Kind, precision: Precision, node: onnx.NodeProto, data: list[str]) -> Work:
         channels, places = _parted(self.shapes[node.output[0]])
         return Work(kind, precision, places, channels, reads=sum(prod(self.shapes[name]) for name in data))
 
-    def _product(self, node: onnx.NodeProto, precision: Precision, shape: tuple[int, ...]) -> Work:
-        source = self.shapes[node.input[0]]
+    def _product(self, node: onnx.NodeProto, precision: Precision) -> Work:
+        source, shape = (self.shapes[name] for name in (node.input[0], node.output[0]))
         if node.op_type != "Conv":
             outputs, inputs = shape[-1], source[-1]
             return Work("pointwise", precision, prod(shape[:-1]), outputs, inputs, 1, prod(source))
         weight = self.shapes[node.input[1]]
         outputs, places = _parted(shape)
         inputs, taps = weight[1], prod(weight[2:])
-        if inputs == 1 and _attribute(node, "group", 1) > 1:
-            strides = _attribute(node, "strides", [1])
+        if inputs == 1 and attribute(node, "group", 1) > 1:
+            strides = attribute(node, "strides", [1])
             return Work(depthwise(outputs, taps, max(strides)), precision, places, outputs, 1, taps, prod(source))
-        kind: Kind = "pointwise" if taps == 1 else "stem" if source[1] <= 4 else "dense"
+        kind: Kind = "pointwise" if taps == 1 else stem(source[1], taps) if source[1] <= 4 else "dense"
         return Work(kind, precision, places, outputs, inputs, taps, places * taps * inputs)
 
     def _is_integer(self, node: onnx.NodeProto, data: list[str]) -> bool:
@@ -169,23 +201,6 @@ class _Reader:
         return alone and maker is not None and maker.op_type in ("Conv", "Add", "Gemm")
 
 
-def depthwise(channels: int, taps: int, stride: int) -> Kind:
-    """The kind of a depthwise convolution of so many taps."""
-    if taps > 25:
-        return "whole"
-    if channels % 8:
-        return "depthwise-ragged"
-    if taps == 1:
-        return "depthwise-1"
-    if taps <= 9:
-        return "depthwise-3" if stride == 1 else "depthwise-3-strided"
-    return "depthwise-5" if stride == 1 else "depthwise-5-strided"
-
-
 def _parted(shape: tuple[int, ...]) -> tuple[int, int]:
     """Channels and places of N x C x … with N = 1."""
     return (shape[1], prod(shape[2:])) if len(shape) > 2 else (prod(shape), 1)
-
-
-def _attribute(node: onnx.NodeProto, name: str, default: Any) -> Any:
-    return next((onnx.helper.get_attribute_value(each) for each in node.attribute if each.name == name), default)

@@ -21,7 +21,8 @@ import msgspec
 Precision = Literal["int8", "float32"]
 
 Kind = Literal[
-    "stem",  # convolution of the image: at most 4 channels in
+    "stem",  # convolution of the image: at most 4 channels in, up to 3 x 3
+    "stem-wide",  # larger, of more than 1 channel
     "pointwise",  # 1 x 1 convolution, fully connected
     "dense",  # k x k convolution over all channels
     "depthwise-1",  # convolution of each channel by itself: 1 x 1, a gain and an offset
@@ -29,13 +30,26 @@ Kind = Literal[
     "depthwise-3-strided",
     "depthwise-5",  # up to 5 x 5
     "depthwise-5-strided",
-    "depthwise-ragged",  # up to 5 x 5, channels no multiple of 8
+    "depthwise-3-ragged",  # up to 3 x 3, channels no multiple of 8
+    "depthwise-3-ragged-strided",
+    "depthwise-5-ragged",
     "whole",  # the same, larger: a mean over the whole map
-    "elementwise",  # Add, Mul, Clip, …
+    "elementwise",  # Add, Clip, Mul with a constant or itself, …
+    "product",  # Mul of two activations
+    "curve",  # Sigmoid, Tanh: a table in integers
+    "leaky",  # LeakyRelu
+    "rectify",  # Relu that is fused with nothing
     "change",  # between float and integers
-    "copy",  # Concat, Transpose, Pad, …
-    "resize",
-    "reduce",  # ReduceMax, pools
+    "copy",  # Concat, …
+    "transpose",  # from one order of axes to another, which the graph says or a kernel wants
+    "deal",  # the last axis turned with the one before it, that what a Gather takes may lie together
+    "split",  # Split, Slice, Gather along an axis
+    "pad",  # that LiteRT pads before a pool
+    "edge",  # Pad with what lies at the edge
+    "resize",  # nearest
+    "resize-linear",
+    "pool",  # MaxPool
+    "reduce",  # ReduceMax, means
 ]
 
 Origin = Literal["measured there", "predicted from a measurement there", "predicted from counts", "measured here"]
@@ -52,7 +66,7 @@ class Work(msgspec.Struct, frozen=True):
     kind: Kind
     precision: Precision
     places: int
-    """Positions of the output: height times width."""
+    """Positions of the output: height times width; of what is only moved, the runs that lie together."""
     outputs: int
     """Channels."""
     inputs: int = 0
@@ -60,7 +74,7 @@ class Work(msgspec.Struct, frozen=True):
     taps: int = 0
     """Places of the input that each output is made of."""
     reads: int = 0
-    """Elements that are gathered: the patches of a convolution, else the input."""
+    """Elements that are gathered: the patches of a convolution or a pool, else the input."""
 
     @property
     def macs(self) -> int:
@@ -108,6 +122,14 @@ class Costs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     spread: float
     """The worst of those and of the networks that were fitted to: by so much a prediction may be off."""
     tile: Tile = Tile()
+    added: tuple[str, ...] = ()
+    """Kinds that were fitted afterwards, to pieces of detectors, while the prices of the others were kept."""
+    added_spread: float = 0.0
+    """`spread` where one of those is among the work: by so much a prediction of a piece was off."""
+
+    def off(self, works: Iterable[Work]) -> float:
+        """By how large a share a prediction for such work may be off."""
+        return max(self.spread, self.added_spread) if any(work.kind in self.added for work in works) else self.spread
 
 
 class CostModel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -135,7 +157,10 @@ class CostModel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def spread(self, works: Iterable[Work]) -> float:
         """By how large a share a prediction for such work may be off."""
-        return max((self.precisions[each].spread for each in {work.precision for work in works}), default=0.0)
+        parted: dict[Precision, list[Work]] = {}
+        for work in works:
+            parted.setdefault(work.precision, []).append(work)
+        return max((self.precisions[precision].off(each) for precision, each in parted.items()), default=0.0)
 
 
 class Speed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
