@@ -76,11 +76,14 @@ $(ARM64)/looks/ready: | $(ARM64)/counter.so
 $(ARM64)/counter.so: tests/bench/arm64/setup tests/bench/arm64/counter.c | .venv/dev
 	PYTHON=$(CURDIR)/.venv/bin/python tests/bench/arm64/setup $(ARM64)
 
-# The costs in devices/profiles, anew (docs/devices.md): an hour of emulation.
+# The costs in devices/profiles, anew (docs/devices.md): an hour of emulation. What detectors are made of comes second.
 fit-costs: .venv/dev $(ARM64)/counter.so
 	OMP_NUM_THREADS=1 .venv/bin/python tests/bench/arm64/graphs.py build/graphs
 	.venv/bin/python tests/bench/arm64/count.py $(ARM64) build/graphs/*.onnx build/graphs/*.tflite > build/counts.jsonl
 	.venv/bin/python tests/bench/arm64/fit.py build/graphs build/counts.jsonl --write
+	OMP_NUM_THREADS=1 .venv/bin/python tests/bench/arm64/pieces.py build/pieces
+	.venv/bin/python tests/bench/arm64/count.py $(ARM64) build/pieces/*.onnx build/pieces/*.tflite > build/pieces.jsonl
+	.venv/bin/python tests/bench/arm64/fit.py build/pieces build/pieces.jsonl --keep --again transpose --write
 
 # What a search makes of solar cells for a Pi 4 and a Pi 5, against the float model; three hours with its 30m each. Then
 # the same float model, and three others, by post-training quantisation: ours and other people's.

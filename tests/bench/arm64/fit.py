@@ -5,6 +5,10 @@
     count.py build/arm64 build/graphs/* > counts.jsonl       # their instructions on each core; takes an hour
     fit.py build/graphs counts.jsonl [--write]               # this; --write puts the costs into devices/profiles
 
+    pieces.py build/pieces                                   # what detectors are made of
+    count.py build/arm64 build/pieces/* > pieces.jsonl       # ten minutes
+    fit.py build/pieces pieces.jsonl --keep [--write]        # kinds that the profiles lack; the others' prices are kept
+
 Non-negative least squares on relative errors. How many channels a kernel takes at a time is not looked up but tried
 out: that which fits best. Fitted to the made networks and to our smaller models; held back are both classifiers and all
 detectors at 128, 192 and 224 pixels.
@@ -17,18 +21,19 @@ import itertools
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import click
 import msgspec
 import numpy as np
 import onnx
 from count import CORES
+from extend import AMOUNTS, Counted, extended, priced
 from numpy.typing import NDArray
 from scipy.optimize import nnls
 
+from vedette import devices
 from vedette.compress import work
-from vedette.devices.cost import Cost, CostModel, Costs, Precision, Tile, Work
+from vedette.devices.cost import CostModel, Costs, Precision, Tile, Work
 
 PROFILES = Path(__file__).parents[3] / "devices" / "profiles"
 DEVICES = {
@@ -39,22 +44,12 @@ DEVICES = {
 }
 VERSIONS = {"onnx": "ONNX Runtime 1.32.0", "tflite": "LiteRT 2.3.0"}
 MARK = "# What follows was written by tests/bench/arm64/fit.py."
-AMOUNTS = len(Cost.__struct_fields__)
 HELD = ("128", "192", "224")  # our models of these input sizes are held back
 WEIGHT = 3  # of ours in the fit, against 1 of a made network
 TILES = {
     "int8": [Tile(inputs, outputs) for inputs in (1, 4, 8) for outputs in (1, 4, 8, 16)],
     "float32": [Tile(1, outputs) for outputs in (1, 4, 8, 16)],
 }
-
-
-class Counted(NamedTuple):
-    """A model and what it was counted to take."""
-
-    name: str
-    precision: Precision
-    works: list[Work]
-    instructions: int
 
 
 def read(graphs: Path, counts: Iterable[str]) -> dict[tuple[str, str], list[Counted]]:
@@ -138,7 +133,7 @@ def _model(
     costs = {}
     for precision, tile in tiles.items():
         kinds = {
-            column[1]: Cost(*(float(f"{value:.4g}") for value in values))
+            column[1]: priced(values)
             for column, values in solution.items()
             if column is not None and column[0] == precision
         }
@@ -156,6 +151,8 @@ def toml(costs: dict[str, CostModel]) -> str:
             lines += [f"error_median = {each.error_median}", f"error_worst = {each.error_worst}"]
             lines += [f"spread = {each.spread}"]
             lines += [f"tile = {{ inputs = {each.tile.inputs}, outputs = {each.tile.outputs} }}"]
+            if each.added:
+                lines += [f"added = {json.dumps(each.added)}", f"added_spread = {each.added_spread}"]
             lines += ["", f"[costs.{backend}.precisions.{precision}.kinds]"]
             for kind, cost in sorted(each.kinds.items()):
                 told = ", ".join(f"{name} = {value}" for name, value in msgspec.structs.asdict(cost).items() if value)
@@ -173,28 +170,41 @@ def table(found: dict[tuple[str, str], CostModel], held: int) -> str:
     return "\n".join(lines)
 
 
+def told(core: str, backend: str, model: CostModel, models: Iterable[Counted]) -> None:
+    """How far off the costs are for each of `models`."""
+    for each in models:
+        off = model.instructions(each.works) / each.instructions - 1
+        click.echo(f"{core} {backend} {each.precision:8} {each.name:40} {each.instructions / 1e6:8.2f} M {off:+.1%}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="Fit the devices' costs to counted instructions.")
     parser.add_argument("graphs", type=Path)
     parser.add_argument("counts", type=Path, nargs="+", help="what count.py printed")
     parser.add_argument("--write", action="store_true", help="put the costs into devices/profiles")
     parser.add_argument("--details", action="store_true", help="print how far off each model is that was held back")
+    parser.add_argument("--keep", action="store_true", help="fit only the kinds that the profiles lack")
+    parser.add_argument(
+        "--again", action="append", default=[], metavar="KIND", help="with --keep: this one all the same"
+    )
     arguments = parser.parse_args()
     lines = [line for path in arguments.counts for line in path.read_text().splitlines()]
     found, most = {}, 0
     for (core, backend), counted in sorted(read(arguments.graphs, lines).items()):
+        if arguments.keep:
+            known = devices.load(DEVICES[core][0]).costs[backend]
+            found[core, backend] = extended(known, counted, arguments.again)
+            told(core, backend, found[core, backend], counted if arguments.details else ())
+            continue
         held = [each for each in counted if each.name.startswith("ours-") and each.name.split("-")[2] in HELD]
         models = [each for each in counted if each not in held]
         cores = _title(core) + (f" emulated as {_title(CORES[core])}" if CORES[core] != core else "")
         source = f"instructions counted under QEMU, {cores}, {VERSIONS[backend]}, one thread, {len(models)} networks"
         found[core, backend] = model = fit(models, held, source)
         most = max(most, len({each.name for each in held}))
-        for each in held if arguments.details else ():
-            off = model.instructions(each.works) / each.instructions - 1
-            click.echo(
-                f"{core} {backend} {each.precision:8} {each.name:40} {each.instructions / 1e6:8.2f} M {off:+.1%}"
-            )
-    click.echo(table(found, most))
+        told(core, backend, model, held if arguments.details else ())
+    if not arguments.keep:
+        click.echo(table(found, most))
     for core, names in DEVICES.items() if arguments.write else ():
         costs = {backend: model for (which, backend), model in found.items() if which == core}
         for path in (PROFILES / f"{name}.toml" for name in names):

@@ -1,0 +1,81 @@
+"""Prices for kinds that a profile lacks, its others kept: fit.py's --keep.
+
+What was counted of networks that hold such kinds, less what the known kinds cost in them, is what is left for these.
+The known prices were fitted to other networks, so their errors land here: pieces are mostly of what is new.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import NamedTuple, get_args
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import nnls
+
+from vedette.devices.cost import Cost, CostModel, Costs, Kind, Precision, Work
+
+AMOUNTS = len(Cost.__struct_fields__)
+JOINED = "; and "
+
+
+class Counted(NamedTuple):
+    """A model and what it was counted to take."""
+
+    name: str
+    precision: Precision
+    works: list[Work]
+    instructions: int
+
+
+def extended(model: CostModel, models: Sequence[Counted], again: Collection[str] = ()) -> CostModel:
+    """`model` with prices for the kinds of `models` that it lacks.
+
+    Args:
+        model: what is known, and kept
+        models: what was counted
+        again: kinds whose prices are fitted anew although they are known
+    """
+    kept = {name: _without(each, again) for name, each in model.precisions.items()}
+    columns = sorted({(w.precision, w.kind) for m in models for w in m.works if w.kind not in kept[w.precision].kinds})
+    matrix = np.zeros((len(models), AMOUNTS * len(columns)))
+    left = np.zeros(len(models))
+    base = msgspec.structs.replace(model, precisions=kept)
+    for place, each in enumerate(models):
+        known = [work for work in each.works if (work.precision, work.kind) not in columns]
+        left[place] = 1 - base.instructions(known) / each.instructions
+        for one in each.works:
+            if (one.precision, one.kind) in columns:
+                start = AMOUNTS * columns.index((one.precision, one.kind))
+                matrix[place, start : start + AMOUNTS] += kept[one.precision].tile.amounts(one)
+        matrix[place] /= each.instructions
+    scale = matrix.max(axis=0, initial=0)
+    scale[scale == 0] = 1
+    values = nnls(matrix / scale, left, maxiter=100_000)[0] / scale
+    found = dict(kept)
+    for number, (precision, kind) in enumerate(columns):
+        cost = priced(values[AMOUNTS * number : AMOUNTS * (number + 1)])
+        kinds = {**found[precision].kinds, kind: cost}
+        added = tuple(sorted({*found[precision].added, kind}))
+        found[precision] = msgspec.structs.replace(found[precision], kinds=kinds, added=added)
+    number = len({each.name for each in models})
+    source = f"{model.source.partition(JOINED)[0]}{JOINED}{number} pieces of detectors for what was added"
+    made = msgspec.structs.replace(base, precisions=found, source=source)
+    for precision, costs in found.items():
+        off = [abs(made.instructions(m.works) / m.instructions - 1) for m in models if m.precision == precision]
+        spread = max(costs.spread, round(max(off, default=0.0), 4))
+        found[precision] = msgspec.structs.replace(costs, added_spread=spread)
+    return msgspec.structs.replace(made, precisions=found)
+
+
+def priced(values: NDArray[np.float64]) -> Cost:
+    """To four figures."""
+    return Cost(*(float(f"{value:.4g}") for value in values))
+
+
+def _without(costs: Costs, kinds: Collection[str]) -> Costs:
+    """As it was before what had been added was added, and without `kinds` and those that are no more."""
+    dropped = {*costs.added, *kinds}
+    left = {name: cost for name, cost in costs.kinds.items() if name in get_args(Kind) and name not in dropped}
+    return msgspec.structs.replace(costs, kinds=left, added=(), added_spread=0.0)
