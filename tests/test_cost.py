@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import msgspec
 import numpy as np
@@ -18,7 +19,7 @@ from vedette import devices
 from vedette.compress import backbone, cost, work
 from vedette.compress.detectors.padim import Padim
 from vedette.compress.export import to_onnx
-from vedette.devices.cost import Cost, CostModel, Costs, Speed, Tile, Work
+from vedette.devices.cost import Cost, CostModel, Costs, Kind, Speed, Tile, Work
 from vedette.runtime.manifest import ONNX
 
 ROOT = Path(__file__).parents[1]
@@ -65,7 +66,9 @@ def test_the_work_of_a_convolution():
         (16, 3, 2, "depthwise-3-strided"),
         (16, 5, 1, "depthwise-5"),
         (16, 1, 1, "depthwise-1"),
-        (18, 3, 1, "depthwise-ragged"),
+        (18, 3, 1, "depthwise-3-ragged"),
+        (18, 3, 2, "depthwise-3-ragged-strided"),
+        (18, 5, 1, "depthwise-5-ragged"),
         (16, 7, 1, "whole"),
     ],
 )
@@ -158,6 +161,8 @@ def test_profiles_say_how_far_off_they_are(name):
         for costs in model.precisions.values():
             assert costs.error_worst < 0.1
             assert 0 < costs.error_median <= costs.error_worst <= costs.spread < 0.3
+            assert costs.spread <= costs.added_spread < 0.3
+            assert set(costs.added) <= set(costs.kinds) <= set(get_args(Kind))
 
 
 def test_instructions_are_the_sum_that_is_promised():
@@ -175,3 +180,13 @@ def test_instructions_are_the_sum_that_is_promised():
     assert found.ms == pytest.approx(expected / 1e6)
     assert found.ms_low == pytest.approx(expected / 1.25 / 2e6)
     assert found.ms_high == pytest.approx(expected / 0.75 / 0.5e6)
+
+
+def test_kinds_that_were_added_have_a_range_of_their_own():
+    known, added = (Work(kind, "int8", places=1, outputs=1) for kind in ("pointwise", "pool"))
+    costs = Costs(
+        {"pointwise": Cost(per_node=1), "pool": Cost(per_node=1)}, 0.0, 0.0, 0.1, added=("pool",), added_spread=0.2
+    )
+    model = CostModel(0.0, {"int8": costs}, "made up")
+    assert model.spread([known]) == 0.1
+    assert model.spread([known, added]) == 0.2
