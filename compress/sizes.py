@@ -4,10 +4,11 @@ What a detector costs goes with the pixels that it looks at, and one of convolut
 it is tried at its own size and at smaller ones, in steps of STEP: made integer, and measured, float and integer, on
 labelled images that are not those of the test. What it then costs on the device is predicted from its graph.
 
-Of the sizes that the goal's budget allows, the one at which the float network is most precise is taken, for what
-integers lose can be learnt back; where there is no budget, the cheapest that leaves half of `max_drop` to the integers;
-where there is none either, its own. At whatever size, a network whose integers lose more than the goal allows is taught
-by its float self (foreign/likeness.py).
+Of the sizes that the goal's budget allows, the largest is taken that is within MARGIN of the best, for so little is
+chance, and a larger picture shows no less. It is the float networks that are compared: what integers lose can be learnt
+back. Where there is no budget, the cheapest that leaves half of `max_drop` to the integers; where there is none either,
+its own. At whatever size, a network whose integers lose more than the goal allows is taught by its float self
+(foreign/likeness.py).
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ from .techniques.teaching import Course
 
 STEP = 32  # pixels
 SMALLEST = 0.5  # of its own side
+MARGIN = 0.01  # of mAP50
 DROP = 0.01  # of mAP50, that integers may lose where the goal does not say
 STEPS, RATE = 300, 1.5e-5  # of what is taught
 
@@ -220,7 +222,8 @@ def best(tried: list[Tried], wish: Wish, most: float | None) -> Tried:
         fits = [each for each in tried if each.size.effort <= most]
         if not fits:
             return min(tried, key=lambda each: each.size.effort)
-        return max(fits, key=lambda each: each.size.map50_fp32)
+        enough = max(each.size.map50_fp32 for each in fits) - MARGIN
+        return max((each for each in fits if each.size.map50_fp32 >= enough), key=lambda each: each.size.input)
     if wish.max_drop is None:
         return tried[0]
     least = tried[0].size.map50_fp32 - wish.max_drop / 2

@@ -38,7 +38,8 @@ LADDER = tried((416, 100.0, 0.50, 0.48), (384, 85.0, 0.49, 0.47), (352, 70.0, 0.
         (Wish(max_drop=0.03), None, 352),  # half of it is left to the integers
         (Wish(max_drop=0.5), None, 320),
         (Wish(max_drop=0.001), None, 416),
-        (Wish(), 90.0, 352),  # more precise than the larger one that fits
+        (Wish(), 90.0, 384),  # the smaller one is more precise by chance
+        (Wish(), 75.0, 352),
         (Wish(), 65.0, 320),
         (Wish(), 10.0, 320),  # the nearest miss
     ],

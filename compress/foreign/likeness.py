@@ -12,7 +12,8 @@ and from farther: a few dozen must stand for all that a camera will see.
 
 On YOLOX-nano, 80 images of coco128, 200 steps at 3e-5 from ranges of an earlier kind (mAP50 of all 128, mAP; float
 0.507, 0.331): 0.471, 0.299 before, 0.483, 0.307 by the mean square of all outputs and pictures hardly varied, 0.499,
-0.319 by this, and 0.497, 0.325 after 400 steps.
+0.319 by this. From the ranges as they are the scores above 0.1 of 48 other images are 0.064 from the float ones on
+average, after 300 steps at 1.5e-5 0.051, after 500 at 6e-5 0.059; mAP50 moves by 0.01 from one look to the next.
 """
 
 from __future__ import annotations
