@@ -25,7 +25,7 @@ def evidence(
         allowed: what a design may cost
         unit: of its effort, for people
     """
-    if len(trials) < 2:
+    if len(trials) < 2 and not finals:
         return None
     front = selection.front(trials)
     built = {final.design: final for final in finals}
