@@ -16,7 +16,7 @@ LEFT, RIGHT, TOP, BOTTOM = 50.0, 620.0, 20.0, 260.0  # of the plot, in units of 
 def evidence(
     trials: list[Trial], finals: Sequence[Trial], chosen: Trial, allowed: Budget, unit: str
 ) -> dict[str, Any] | None:
-    """What fills designs.html; None where there was no choice.
+    """What fills designs.html; None where there was neither a search nor a choice.
 
     Args:
         trials: all that were tried
