@@ -141,7 +141,7 @@ def compared(path: Path, keys: Keyring, model: onnx.ModelProto, images: dataset.
     ours: dict[str, Runner] = {
         name: Integer(backend, manifest) for name, backend in backends.available(bundle, threads=1).items()
     }
-    runners: dict[str, Runner] = {"float": Float(whole, backbone.input_of(SIZE)), **ours}
+    runners: dict[str, Runner] = {"float": Float(whole, manifest), **ours}
     found = {name: _auroc(runner, images) for name, runner in runners.items()}
     frame = picture.read(images.test[0])
     timings = interleaved({name: partial(runner, frame) for name, runner in runners.items()}, ROUNDS)

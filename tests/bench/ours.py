@@ -22,7 +22,7 @@ def main(model: str, path: Path, keys: Path, image: Path) -> None:
     if model == "fp32":
         from vedette.compress.runners import Float
 
-        run = Float(path.with_suffix(".float.onnx").read_bytes(), bundle.manifest.input)
+        run = Float(path.with_suffix(".float.onnx").read_bytes(), bundle.manifest)
         answer(lambda: run(pixels))
     else:
         preprocess, backend = Preprocess(bundle.manifest.input), backends.load("onnx", bundle)
