@@ -36,6 +36,7 @@ from .foreign import detector, integers, likeness
 from .foreign.detector import Detector
 from .foreign.integers import Made
 from .goal import Goal, Wish
+from .network import Network
 from .runners import Float, Integer, Runner, boxes
 from .search import Effort
 from .techniques.quantise import Quantise
@@ -128,13 +129,15 @@ class Sizes:
         lost, may = chosen.size.lost, allowed(chosen.size, self.tried[0].size, self.goal.goal)
         if self._asked is not None or lost <= may:
             return chosen
-        self.say(f"integers lose {lost:.3f} of mAP50, and {may:.3f} is allowed: they are taught by the float network")
+        loss = f"integers lose {lost:.4f} of mAP50, and {may:.4f} is allowed"
         try:
-            taught = Quantise(qat_steps=STEPS, qat_rate=RATE)
-            return self._made(chosen.detector, taught, math.inf if effort is None else effort.end)
+            Network(chosen.made.exact)
         except Problem as problem:
-            self.say(f"they cannot be: {problem.message}")
+            self.say(f"{loss}; they cannot be taught: {problem.message}")
             return chosen
+        self.say(f"{loss}: they are taught by the float network, which takes minutes")
+        taught = Quantise(qat_steps=STEPS, qat_rate=RATE)
+        return self._made(chosen.detector, taught, math.inf if effort is None else effort.end)
 
     @property
     def _asked(self) -> Quantise | None:
