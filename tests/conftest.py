@@ -405,10 +405,10 @@ def eventually() -> Callable[..., None]:
 def vedette() -> Callable[..., subprocess.CompletedProcess[str]]:
     """Runs the command line in a process of its own."""
 
-    def run(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    def run(*arguments: str | Path, seconds: float = 300.0, **environment: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "vedette.runtime.cli", *map(str, arguments)]
         return subprocess.run(
-            command, capture_output=True, text=True, check=False, timeout=300, env=os.environ | environment
+            command, capture_output=True, text=True, check=False, timeout=seconds, env=os.environ | environment
         )
 
     return run

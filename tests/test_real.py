@@ -70,7 +70,7 @@ def test_a_detector_keeps_its_boxes(family, tmp_path, vedette):
         f'labels = "{SETS}/coco128/labels"\n[model]\n{model.replace(chr(34), chr(34) + f"{SETS}/models/", 1)}\n'
         f'family = "{family}"\n'
     )
-    done = vedette("build", goal, "--out", tmp_path, "--json", **home)
+    done = vedette("build", goal, "--out", tmp_path, "--json", seconds=3600.0, **home)  # one of them is taught
     assert done.returncode == 0, done.stdout + done.stderr
     assert json.loads(done.stdout)["parity_max_steps"] <= 1
     done = vedette("verify", tmp_path / f"{family}.vedette", "--data", SETS / "coco128", "--json", **home)

@@ -22,7 +22,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vedette import devices
-from vedette.compress import backbone, dataset, detectors, search, selection, work
+from vedette.compress import backbone, dataset, detectors, finals, search, selection, work
 from vedette.compress import goal as goals
 from vedette.compress.budget import REFERENCE, Budget, effort, reference
 from vedette.compress.budget import of as budget_of
@@ -253,6 +253,25 @@ def goal_for(product, folder, *changes):
         text = text.replace(old, new, 1)
     (folder / "goal.toml").write_text(text)
     return folder / "goal.toml"
+
+
+@pytest.mark.parametrize(("may_lose", "steps"), [(-1.0, ["ranges, minmax", "bias correction"]), (1.0, [])])
+def test_integers_that_cost_too_much_are_made_with_care(product, key_folder, tmp_path, monkeypatch, may_lose, steps):
+    """Care is taken where they lose more than they may, and only there; what was built with it is kept apart."""
+    monkeypatch.setattr(finals, "KEPT", ())
+    monkeypatch.setattr(finals, "CARE", ({"bias_correction": True},))
+    monkeypatch.setattr(finals, "DROP", may_lose)
+    told = []
+    goal = goal_for(product, tmp_path, ("[model]", '[model]\ndetector = "padim"'))
+    key = keys.read_private(key_folder / "vedette.key")
+    built = build(goal, tmp_path / "out", key, say=told.append, seconds=60.0)
+    assert any("once more with bias_correction" in each for each in told) == (may_lose < 0)
+    assert len(list((tmp_path / "out" / "weave.work").glob("*.final"))) == selection.FINALISTS + (may_lose < 0)
+    made = json.loads((tmp_path / "out" / "weave.json").read_text())
+    figures = [each["auroc"] for each in made["finals"]]
+    if figures[-1] >= figures[0]:
+        assert [each["name"] for each in made["steps"]] == steps
+    assert built.manifest.measured["auroc_int8_onnx"] > 0.9
 
 
 def test_a_search_can_stand_in_the_recipe(product, key_folder, tmp_path):

@@ -57,7 +57,8 @@ class Anomaly:
         if effort is not None:
             gallery = self.search(images, effort, track, say)
             finals = Finals(goal, images, gallery, effort, track, say)
-            self.chosen, fitted = finals.run(self.trials)
+            best = finals.run(self.trials)
+            self.chosen, fitted = best.trial, best.fitted
             self.finals = [final.trial for final in finals.built]
         else:
             self.trials = selection.candidates(goal.model, len(images.fit), self.device)
