@@ -106,11 +106,12 @@ class Finals:
             if not self.built or time.monotonic() < self.effort.end:
                 self.build(leader)
         whole = self.best().trial
-        prune = techniques.load(self.goal.recipe).get("prune")
+        recipe = techniques.load(self.goal.recipe)
+        prune = recipe.get("prune")
         for kept in KEPT if prune is None else (prune.kept,):
             if time.monotonic() < self.effort.end:
                 self.build(Trial.of(msgspec.structs.replace(whole.design, kept=kept), self.effort.device))
-        for care in CARE if techniques.load(self.goal.recipe).get("quantise") is None else ():
+        for care in CARE if recipe.get("quantise") is None else ():
             best = self.best()
             if best.lost > self._may_lose and time.monotonic() < self.effort.end:
                 self.say(f"integers cost {best.lost:.4f} of the AUROC: once more with {' and '.join(care)}")

@@ -17,7 +17,7 @@ import math
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 import onnx
@@ -70,11 +70,6 @@ class Tried(NamedTuple):
     size: Size
     detector: Detector
     made: Made
-
-    @property
-    def about(self) -> dict[str, Any]:
-        """As `Fitted` has it."""
-        return {"boxes": self.detector.boxes, "resize": self.detector.input.resize, "labels": self.detector.labels}
 
 
 class Pictures(NamedTuple):
@@ -162,20 +157,19 @@ class Sizes:
         some = list(dataset.tensors(self.track(self.pictures.ranging, "ranges"), one.input))
         lesson = likeness.lesson([each.name for each in one.model.graph.output], one.boxes)
         made = integers.careful(one.model, some, one.input, how, lesson, Course(self.folder, end, self.track))
-        tried = Tried(Size(one.input.width, self.ruler.effort(made.int8), 0.0, 0.0), one, made)
-        manifest = describe(self.goal, made.int8, tried.about)
+        manifest = describe(self.goal, made.int8, one.about)
         int8 = Onnx(made.int8.SerializeToString(), manifest, threads=1)
         models: dict[str, Runner] = {
             "float": Float(one.model.SerializeToString(), manifest),
             "int8": Integer(int8, manifest),
         }
         pair = [self._map50(model, one.labels, name) for name, model in models.items()]
-        size = Size(one.input.width, tried.size.effort, *pair)
+        size = Size(one.input.width, self.ruler.effort(made.int8), *pair)
         self.say(
             f"{size.input} pixels: mAP50 {size.map50_fp32:.3f}, as integers {size.map50_int8:.3f}, "
             f"{size.effort / 1e6:.0f} million {self.ruler.unit.partition(',')[0]}"
         )
-        return tried._replace(size=size)
+        return Tried(size, one, made)
 
     def _map50(self, model: Runner, labels: tuple[str, ...], name: str) -> float:
         seen = boxes(model, self.track(list(self.pictures.truth), name))

@@ -9,7 +9,7 @@ are worked out, and that is passed on.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -37,6 +37,11 @@ class Detector(NamedTuple):
     input: Input
     boxes: Boxes
     labels: tuple[str, ...]
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """What the manifest says of it, as `Fitted` has it."""
+        return {"boxes": self.boxes, "resize": self.input.resize, "labels": self.labels}
 
 
 def load(base: Path, model: Model) -> Detector:

@@ -83,7 +83,7 @@ class Detect:
         self.sizes = Sizes(self.goal, self.device, whole, pictures, folder, track, say)
         self.chosen = self.sizes.run(self.base, effort)
         self.detector, made = self.chosen.detector, self.chosen.made
-        return Fitted(whole.model, made.int8, made.exact, made.steps, self.chosen.about)
+        return Fitted(whole.model, made.int8, made.exact, made.steps, self.detector.about)
 
     def draw(self, candidate: Candidate, images: Split) -> Line:
         self.digest = hashlib.sha256(candidate.files[FLOAT]).hexdigest()

@@ -27,31 +27,21 @@ from vedette.compress.foreign.lowering import lower
 SEED = 2
 
 
-def gates(network: Piece, channels: int, count: int, kernel: int) -> list[str]:
+def bent(network: Piece, channels: int, count: int, bend: Bend, kernel: int = 3) -> list[str]:
+    """Depthwise and pointwise in turn, each with what follows it."""
     network.stem(channels, kernel)
-    network.gate()
+    bend(network)
     for _ in range(count):
         network.even(channels, 3, depthwise=True)
-        network.gate()
+        bend(network)
         network.convolution(channels, 1)
-        network.gate()
+        bend(network)
     return network.outputs(8)
 
 
 def wide(network: Piece, channels: int, stride: int) -> list[str]:
     network.stem(channels, 6)
     network.even(channels, 3, stride, depthwise=True)
-    return network.outputs(8)
-
-
-def slopes(network: Piece, channels: int, count: int) -> list[str]:
-    network.stem(channels)
-    network.leaky()
-    for _ in range(count):
-        network.even(channels, 3, depthwise=True)
-        network.leaky()
-        network.convolution(channels, 1)
-        network.leaky()
     return network.outputs(8)
 
 
@@ -128,14 +118,17 @@ def heads(network: Piece, channels: int, *widths: int) -> list[str]:
     return network.outputs(*widths)
 
 
+# The side of the image, the channels, how many times, and the kernel of the stem.
+GATED = [(48, 16, 1, 3), (96, 16, 2, 6), (160, 24, 1, 6), (64, 48, 2, 6)]
+GATED += [(64, 96, 1, 3), (32, 128, 2, 3), (192, 16, 0, 6), (128, 8, 2, 6)]
+SLOPED = [(48, 24, 1), (160, 24, 1), (96, 58, 1), (64, 116, 1), (32, 96, 2), (20, 232, 1), (192, 16, 0)]
 # The side of the image, the channels, and how many shuffles.
 SHUFFLED = [(192, 48, 2), (96, 48, 3), (96, 96, 3), (160, 116, 2), (64, 116, 3), (48, 232, 2), (32, 64, 3)]
 # How a piece is grown -> the side of the image, and what else it is told.
 PIECES: list[tuple[Callable[..., list[str]], list[tuple[Any, ...]]]] = [
-    (gates, [(48, 16, 1, 3), (96, 16, 2, 6), (160, 24, 1, 6), (64, 48, 2, 6)]),
-    (gates, [(64, 96, 1, 3), (32, 128, 2, 3), (192, 16, 0, 6), (128, 8, 2, 6)]),
+    (bent, [(size, channels, count, Piece.gate, kernel) for size, channels, count, kernel in GATED]),
     (wide, [(128, 16, 2), (96, 32, 1), (160, 24, 2), (48, 16, 2)]),
-    (slopes, [(48, 24, 1), (160, 24, 1), (96, 58, 1), (64, 116, 1), (32, 96, 2), (20, 232, 1), (192, 16, 0)]),
+    (bent, [(*told, Piece.leaky) for told in SLOPED]),
     (curves, [(64, 32, "Sigmoid"), (160, 16, "Tanh"), (32, 96, "Sigmoid")]),
     (pools, [(128, 24, 24), (96, 16, 48), (192, 8, 32), (64, 40, 58), (256, 24, 16), (224, 16, 16)]),
     (pyramids, [(64, 64, 5, 9, 13), (96, 32, 5, 5, 9), (52, 128, 5, 9, 13), (64, 96, 3, 7), (44, 192, 5, 9, 13)]),
