@@ -24,20 +24,28 @@ from numpy.typing import NDArray
 
 from vedette import devices
 from vedette.devices import DeviceProfile
-from vedette.runtime.golden import FLOAT
-from vedette.runtime.manifest import ONNX, TFLITE, Manifest
-from vedette.runtime.problem import written_in
-from vedette.runtime.verify import Track
+from vedette.runtime.bundle.manifest import ONNX, TFLITE, Manifest
+from vedette.runtime.errors import written_in
+from vedette.runtime.evaluation.verify import Track
+from vedette.runtime.inference.golden_outputs import FLOAT
 
-from . import budget, dataset, estimate, noise, pack, remote, report, runners, search, tasks, way
-from . import goal as goals
-from . import verdict as verdicts
-from .candidate import INT8_ONNX, INT8_TFLITE, Candidate
-from .findings import Findings
-from .goal import FIGURES, Goal
-from .search import Effort
+from . import tasks
+from .cost import cost_limits, predicted_cost, remote_benchmark
+from .data import split as dataset
+from .evaluation import model_runners
+from .evaluation.built_models import INT8_ONNX, INT8_TFLITE, Candidate
+from .export import bundle_writer
+from .goal import goal_file as goals
+from .goal.goal_file import FIGURES, Goal
+from .quantization import layer_errors
+from .report import compression_steps
+from .report import html_report as report
+from .report import verdict as verdicts
+from .report.evidence import Findings
+from .report.verdict import Verdict
+from .search import study as search
+from .search.study import Effort
 from .tasks.anomaly import Anomaly
-from .verdict import Verdict
 
 
 class Built(msgspec.Struct, frozen=True):
@@ -87,8 +95,8 @@ def build(
     if profile is not None:
         goal = msgspec.structs.replace(goal, device=goals.Device(profile.name))
     if on is not None:
-        remote.check(on)
-    pack.check(out)
+        remote_benchmark.check(on)
+    bundle_writer.check(out)
     with written_in(goal_file):
         folder = out / f"{goal.name}.work"
         seconds = goal.searched if seconds is None else seconds
@@ -109,33 +117,35 @@ def build(
     seen = task.see(candidate.runners, images, track)
     measured = {
         **task.figures(seen, images, line),
-        **runners.speed(candidate.runners, images.test[0]),
+        **model_runners.speed(candidate.runners, images.test[0]),
         **{f"bytes_{name}": len(data) for name, data in candidate.files.items()},
-        "parity_max_steps": runners.parity(candidate.backends, dataset.tensors(held_out, candidate.manifest.input)),
+        "parity_max_steps": model_runners.parity(
+            candidate.backends, dataset.tensors(held_out, candidate.manifest.input)
+        ),
     }
     models = {
         candidate.manifest.models[ONNX]: candidate.files[INT8_ONNX],
         candidate.manifest.models[TFLITE]: candidate.files[INT8_TFLITE],
-        **pack.golden(_golden(candidate, task.examples(images))),
+        **bundle_writer.golden(_golden(candidate, task.examples(images))),
     }
-    cost = estimate.figures(candidate.files[INT8_ONNX], device, candidate.manifest)
+    cost = predicted_cost.figures(candidate.files[INT8_ONNX], device, candidate.manifest)
     if on is not None:
         say(f"measuring on {on}")
-        device = remote.measure(on, msgspec.structs.replace(candidate.manifest, measured=cost), models, key)
-        cost = estimate.figures(candidate.files[INT8_ONNX], device, candidate.manifest)
+        device = remote_benchmark.measure(on, msgspec.structs.replace(candidate.manifest, measured=cost), models, key)
+        cost = predicted_cost.figures(candidate.files[INT8_ONNX], device, candidate.manifest)
     if device.name == "host" and not cost["on_device"]:
-        cost["on_device"] = estimate.here(measured)
+        cost["on_device"] = predicted_cost.here(measured)
     measured |= cost
     verdict = verdicts.judge(goal, measured)
 
     say("looking for what integers cost")
     evidence = task.evidence(images, seen, line)
-    calibration = dataset.tensors(images.calibrate[: noise.FEW], candidate.manifest.input)
+    calibration = dataset.tensors(images.calibrate[: layer_errors.FEW], candidate.manifest.input)
     findings = Findings(
-        way.stages(evidence.get("before", []), measured, FIGURES[goal.task], fitted.float_model, device),
-        budget.unit(device),
+        compression_steps.stages(evidence.get("before", []), measured, FIGURES[goal.task], fitted.float_model, device),
+        cost_limits.unit(device),
         fitted.steps,
-        noise.heard(fitted.exact, fitted.int8_model, list(calibration), candidate.manifest),
+        layer_errors.heard(fitted.exact, fitted.int8_model, list(calibration), candidate.manifest),
         evidence["apart"],
     )
 
@@ -153,12 +163,12 @@ def build(
         "report.html": report.html(manifest, verdict, findings, evidence),
         "report.json": report.facts(manifest, findings, parts, images.audit, goal_file.parent),
     }
-    manifest, data = pack.sign(manifest, members, key)
+    manifest, data = bundle_writer.sign(manifest, members, key)
     bundle, page = out / f"{goal.name}.vedette", out / f"{goal.name}.html"
-    pack.write(out / f"{goal.name}.float.onnx", candidate.files["fp32"])
-    pack.write(page, members["report.html"])
-    pack.write(out / f"{goal.name}.json", members["report.json"])
-    pack.write(bundle, data)
+    bundle_writer.write(out / f"{goal.name}.float.onnx", candidate.files["fp32"])
+    bundle_writer.write(page, members["report.html"])
+    bundle_writer.write(out / f"{goal.name}.json", members["report.json"])
+    bundle_writer.write(bundle, data)
     return Built(bundle, page, goal, images, manifest, verdict)
 
 

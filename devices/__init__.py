@@ -1,6 +1,6 @@
 """Facts about machines: what a Pi 4 is, what this machine is, what either can run."""
 
-from .cost import CostModel, Prediction, Work
+from .cost_model import CostModel, Prediction, Work
 from .host import this_machine
 from .measured import Measured
 from .profile import DeviceProfile, closest, decode, load, names

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from .cost import CostModel, Prediction, Speed, Work
+from .cost_model import CostModel, Prediction, Speed, Work
 from .measured import Measured
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import click
 
-from .problem import MachineProblem, Problem
+from .errors import MachineProblem, Problem
 
 DEVICE = {
     "run": "watch one camera and send its events",

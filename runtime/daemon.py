@@ -24,27 +24,31 @@ from typing import Any
 
 import msgspec
 
-from . import config, gate, golden, heads, identity, rules, sinks, sources
-from .bulletin import Bulletin
-from .bundle import Bundle
-from .config import Config
-from .event import Event
-from .evidence.witness import Witness
-from .forwarder import Forwarder
-from .frame import Frame
-from .governor import Governor
-from .health import Health
-from .keys import Keyring
-from .manifest import UNKNOWN
-from .motion import Differences, Window
-from .notify import Notifier
-from .outbox import Outbox
-from .prediction import Prediction
-from .preprocess import Preprocess
-from .problem import ConfigProblem, MachineProblem, Problem, written_in
-from .rules.schedule import zone
-from .status import Counts, Report, State, Teller
-from .topics import Topics
+from . import rules
+from .bundle.bundle import Bundle
+from .bundle.keys import Keyring
+from .bundle.manifest import UNKNOWN
+from .camera import motion_gate, sources
+from .camera.frame import Frame
+from .camera.health import Health
+from .config import configuration
+from .config.configuration import Config
+from .errors import ConfigProblem, MachineProblem, Problem, written_in
+from .events import mqtt_identity, sinks
+from .events.event import Event
+from .events.forwarder import Forwarder
+from .events.outbox import Outbox
+from .events.topics import Topics
+from .evidence.recorder import Witness
+from .inference import golden_outputs, heads
+from .inference.frame_differencing import Differences, Window
+from .inference.prediction import Prediction
+from .inference.preprocess import Preprocess
+from .monitoring.device_topics import Bulletin
+from .monitoring.status import Counts, Report, State, Teller
+from .monitoring.systemd import Notifier
+from .monitoring.thermal_governor import Governor
+from .rules.conditions.schedule import zone
 from .tracking.tracker import Tracker
 
 log = logging.getLogger(__name__)
@@ -65,17 +69,17 @@ class Daemon:
             zone(settings.device.timezone)
         with written_in(settings.camera_file):
             self.source = sources.load(sources.Address.of(settings))
-            self.backend = golden.trusted(self.bundle, settings.backend, settings.threads)
+            self.backend = golden_outputs.trusted(self.bundle, settings.backend, settings.threads)
             self.rules = self._rules(settings)
-            gate.suits(settings.gate, manifest)
+            motion_gate.suits(settings.gate, manifest)
         self.differences = Differences(manifest.input, manifest.motion)
         self.window = Window(manifest.motion)
         self.preprocess = Preprocess(manifest.input)
         topics = Topics.of(settings)
         with written_in(settings.device_file):
-            sink = sinks.load(settings.broker, identity.of(settings, manifest, self.backend.version, topics))
+            sink = sinks.load(settings.broker, mqtt_identity.of(settings, manifest, self.backend.version, topics))
         self.outbox = Outbox.of(settings)
-        self.gate = gate.Gate(settings.gate)
+        self.gate = motion_gate.Gate(settings.gate)
         self.witness = Witness(settings, self.outbox)
         self.health = Health(settings.health)
         boot = self.outbox.clock.boot
@@ -184,7 +188,7 @@ class Daemon:
         """Takes the rules as the camera's file has them now; what is wrong leaves those that run as they are."""
         self.changed = False
         try:
-            settings = config.load(self.settings.device_file.parent, self.settings.camera)
+            settings = configuration.load(self.settings.device_file.parent, self.settings.camera)
             with written_in(settings.camera_file):
                 fresh = self._rules(settings)
         except Problem as problem:
@@ -238,4 +242,4 @@ def run(camera: str, folder: Path) -> None:
     Raises:
         Problem: something is wrong with the configuration, the bundle or the machine; nothing was started.
     """
-    Daemon(config.load(folder, camera)).run()
+    Daemon(configuration.load(folder, camera)).run()

@@ -25,14 +25,15 @@ import numpy as np
 import pytest
 from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+from paths import ROOT
 from proxy import Proxy
 from squares import make as make_squares
 
-from vedette.compress.broker import configure
 from vedette.compress.build import Built, build
-from vedette.runtime import keys
-from vedette.runtime.bundle import Bundle
-from vedette.runtime.keys import Keyring
+from vedette.compress.demo.broker import configure
+from vedette.runtime.bundle import keys
+from vedette.runtime.bundle.bundle import Bundle
+from vedette.runtime.bundle.keys import Keyring
 
 # The same examples on every machine, however slow it is.
 hypothesis.settings.register_profile("vedette", deadline=None, derandomize=True)
@@ -418,7 +419,7 @@ def vedette() -> Callable[..., subprocess.CompletedProcess[str]]:
 def prove(request: pytest.FixtureRequest) -> Callable[..., None]:
     """Writes a proof's figures into build/proofs.json, under the name of the test; it took as long as until then."""
     started = time.monotonic()
-    path = Path(__file__).parent.parent / "build" / "proofs.json"
+    path = ROOT / "build" / "proofs.json"
 
     def write(tries: int, losses: int, **more: object) -> None:
         proofs = json.loads(path.read_text()) if path.exists() else {}

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
-from vedette.runtime.commands.progress import track
+from vedette.runtime.progress import track
 
 if TYPE_CHECKING:
-    from ..audit.certainty import Certainty
-    from ..audit.finding import Audit
+    from ..data.audit.findings import Audit
+    from ..data.audit.sample_size import Certainty
 
 
 @click.command()
@@ -30,22 +30,23 @@ def audit(folder: Path, out: Path | None, fix: Path | None, group: str | None, a
     Exits 1 where images cannot be used: unreadable, truncated or empty ones, and copies under two labels. The other
     findings (copies, near copies, blur, probable mislabels, …) are for a person to judge, and exit 0.
     """
-    from .. import pack
-    from ..audit import audit as look
-    from ..audit import folder as layout
-    from ..audit import groups, listing, report
+    from ..data import groups, keep_list
+    from ..data.audit import audit as look
+    from ..data.audit import folder_layout as layout
+    from ..data.audit import html_report
+    from ..export import bundle_writer
 
     for file in (out, fix):
         if file is not None:
-            pack.check(file.parent)
+            bundle_writer.check(file.parent)
     images, folders = layout.read(folder)
     found = look(images, folders, groups.of(images, folders, group, Path()), folder, track)
     worth = _certainty(found)
     facts = found.facts() | {"certainty": worth.facts() if worth else None}
     if out is not None:
-        pack.write(out, report.html(found, folder.resolve().name, str(worth or "")))
+        bundle_writer.write(out, html_report.html(found, folder.resolve().name, str(worth or "")))
     if fix is not None:
-        pack.write(fix, listing.text(found, fix.parent))
+        bundle_writer.write(fix, keep_list.text(found, fix.parent))
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(facts), indent=2).decode())
     else:
@@ -59,9 +60,9 @@ def audit(folder: Path, out: Path | None, fix: Path | None, group: str | None, a
 
 def _certainty(found: Audit) -> Certainty | None:
     """What the images would be worth in a build that takes all of them; None where none is called good."""
-    from ..audit.certainty import Certainty
-    from ..audit.folder import GOOD
-    from ..dataset import SHARES
+    from ..data.audit.folder_layout import GOOD
+    from ..data.audit.sample_size import Certainty
+    from ..data.split import SHARES
 
     usable = {label: len(set(paths) - set(found.left_out)) for label, paths in found.images.items()}
     good = usable.get(GOOD) if len(usable) > 1 else next(iter(usable.values()))

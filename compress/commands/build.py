@@ -9,12 +9,12 @@ import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from vedette.devices import DeviceProfile, decode
-from vedette.runtime import keys
-from vedette.runtime.commands.progress import track
-from vedette.runtime.problem import ConfigProblem
+from vedette.runtime.bundle import keys
+from vedette.runtime.errors import ConfigProblem
+from vedette.runtime.progress import track
 
-from .. import duration
-from . import screen
+from ..goal import duration
+from . import console
 
 DAY = 86_400.0
 
@@ -69,7 +69,7 @@ def build(
     on where it was when the same command is given again.
     """
     from .. import build as workshop
-    from .. import goal as goals
+    from ..goal import goal_file as goals
 
     searched = goals.read(goal).searched  # a wrong goal file is said before anything heavy is loaded
     if profile is not None and on is not None:
@@ -78,14 +78,14 @@ def build(
     if worker:
         if study is None:
             raise click.UsageError("--worker needs --study: the database of the search that it takes part in")
-        workshop.work(goal, study, DAY if seconds is None else seconds, device, track, screen.say)
+        workshop.work(goal, study, DAY if seconds is None else seconds, device, track, console.say)
         return
     if out is None:
         raise click.UsageError("--out is missing: the folder for the bundle and the report")
     if study is not None and seconds is None and searched is None:
         raise click.UsageError("--study needs --time, or a search in the goal file's recipe: how long to search")
     private = keys.read_private(key) if key else own_key()
-    built = workshop.build(goal, out, private, track, screen.say, seconds, study, device, on)
+    built = workshop.build(goal, out, private, track, console.say, seconds, study, device, on)
     if as_json:
         facts = {
             "bundle": str(built.bundle),
@@ -97,10 +97,10 @@ def build(
         }
         click.echo(msgspec.json.format(msgspec.json.encode(facts), indent=2).decode())
     else:
-        screen.figures(built.manifest.measured)
+        console.figures(built.manifest.measured)
         for name, why in built.manifest.floats.items():
             click.echo(f"the file for {name} computes in float: {why}")
-        screen.verdict(built.verdict)
+        console.verdict(built.verdict)
         click.echo(f"bundle  {built.bundle}\nreport  {built.report}")
     if not built.verdict.met:
         raise SystemExit(1)

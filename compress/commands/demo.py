@@ -9,10 +9,10 @@ from typing import Any
 import click
 import msgspec
 
-from vedette.runtime import keys
-from vedette.runtime.commands.progress import track
+from vedette.runtime.bundle import keys
+from vedette.runtime.progress import track
 
-from . import screen
+from . import console
 
 
 @click.command()
@@ -33,13 +33,15 @@ from . import screen
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the figures to this file.")
 def demo(out: Path, seed: int, fps: float, broker: str | None, json_file: Path | None) -> None:
     """The whole way on real pictures of solar cells: build a bundle, run the daemon, see its events arrive."""
-    from .. import build, demo, pack
-    from ..broker import embedded
+    from .. import build
+    from ..demo import solar_cells as demo
+    from ..demo.broker import embedded
+    from ..export import bundle_writer
 
     out = out.resolve()
-    pack.check(out)
+    bundle_writer.check(out)
     with contextlib.ExitStack() as stack:
-        screen.say("laying out solar cells (ELPV, CC BY-NC-SA 4.0)")
+        console.say("laying out solar cells (ELPV, CC BY-NC-SA 4.0)")
         goal = demo.prepare(out, seed, track)
         if broker is None:
             server, broker = embedded(out)
@@ -49,12 +51,12 @@ def demo(out: Path, seed: int, fps: float, broker: str | None, json_file: Path |
 
         if not (out / "keys" / "vedette.key").exists():
             keys.generate(out / "keys")
-        built = build.build(goal, out, keys.read_private(out / "keys" / "vedette.key"), track, screen.say)
-        screen.figures(built.manifest.measured)
-        screen.verdict(built.verdict)
+        built = build.build(goal, out, keys.read_private(out / "keys" / "vedette.key"), track, console.say)
+        console.figures(built.manifest.measured)
+        console.verdict(built.verdict)
 
         frames = demo.configure(out, built, broker, fps)
-        screen.say(f"the daemon watches {len(frames)} cells and publishes to {broker}")
+        console.say(f"the daemon watches {len(frames)} cells and publishes to {broker}")
         published = demo.watch(out, received)
     figures = demo.outcome(built, frames, received, published)
     _summary(figures, built)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from vedette.runtime import keys
+from vedette.runtime.bundle import keys
 
 
 @click.command()

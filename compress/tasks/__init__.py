@@ -7,22 +7,22 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from vedette.devices import DeviceProfile
-from vedette.runtime.parts import choose
-from vedette.runtime.verify import Track
+from vedette.runtime.evaluation.verify import Track
+from vedette.runtime.plugins import choose
 
-from ..candidate import Candidate, Fitted
-from ..goal import Goal
-from ..runners import Runner
-from ..search import Effort
+from ..evaluation.built_models import Candidate, Fitted
+from ..evaluation.model_runners import Runner
+from ..goal.goal_file import Goal
+from ..search.study import Effort
 
 TASKS = {
     "anomaly": ".anomaly:Anomaly",
     "behaviour": ".behaviour:behaviour",
     "classify": ".classify:Classify",
     "detect": ".detect:Detect",
-    "embed": ".own:Embed",
+    "embed": ".imported:Embed",
 }
-OWN = {"classify": ".own:OwnClassify"}  # with a network of the user's
+OWN = {"classify": ".imported:OwnClassify"}  # with a network of the user's
 
 
 class Images(Protocol):

@@ -10,22 +10,26 @@ from typing import Any
 import msgspec
 
 from vedette.devices import DeviceProfile
-from vedette.runtime.verify import Track
+from vedette.runtime.evaluation.verify import Track
 
-from .. import budget, fitting, localisation, measure, pareto, selection, techniques, threshold
-from ..candidate import FLOAT, INT8_ONNX, Candidate, Fitted
-from ..dataset import Split, audited
-from ..design import INPUT, Space
-from ..finals import Finals
-from ..gallery import Gallery
-from ..goal import Goal
-from ..measure import Seen
-from ..runners import Runner
-from ..search import Effort, Search
-from ..selection import Trial
-from ..threshold import Threshold
-from ..way import Stage
-from . import anomaly_report
+from ..cost import cost_limits
+from ..data.feature_cache import Gallery
+from ..data.split import Split, audited
+from ..evaluation import anomaly_scoring, conformal_threshold, pixel_metrics
+from ..evaluation.anomaly_scoring import Seen
+from ..evaluation.built_models import FLOAT, INT8_ONNX, Candidate, Fitted
+from ..evaluation.conformal_threshold import Threshold
+from ..evaluation.model_runners import Runner
+from ..goal import recipe
+from ..goal.goal_file import Goal
+from ..models.design import INPUT, Space
+from ..report import anomaly_page, pareto_chart
+from ..report.compression_steps import Stage
+from ..search import selection
+from ..search.finalists import Finals
+from ..search.selection import Trial
+from ..search.study import Effort, Search
+from ..training import anomaly_fitting
 
 FALSE_ALARM_RATE = 0.01  # where the goal does not say
 _EXAMPLES = 2  # of each kind
@@ -43,7 +47,7 @@ class Anomaly:
 
     def divide(self, base: Path, track: Track, say: Callable[[str], None]) -> Split:
         images = audited(self.goal.data, base, track, say)
-        self.truths = localisation.read(images, self.size)  # a mask that does not fit is said before fitting
+        self.truths = pixel_metrics.read(images, self.size)  # a mask that does not fit is said before fitting
         return images
 
     def parts(self, images: Split) -> dict[str, list[Path]]:
@@ -66,7 +70,7 @@ class Anomaly:
             if len(self.trials) > 1:
                 self.trials = selection.tried(track(self.trials, "trying detectors"), gallery)
             self.chosen = self._pruned(selection.best(self.trials))
-            fitted = fitting.fit(goal, self.chosen.design, images, gallery, track, folder)
+            fitted = anomaly_fitting.fit(goal, self.chosen.design, images, gallery, track, folder)
         if len(self.trials) > 1:
             say(f"chose {self.chosen.design}")
         return fitted
@@ -82,7 +86,7 @@ class Anomaly:
 
     def _pruned(self, chosen: Trial) -> Trial:
         """The same with as many channels as the recipe leaves it."""
-        prune = techniques.load(self.goal.recipe).get("prune")
+        prune = recipe.load(self.goal.recipe).get("prune")
         if prune is None:
             return chosen
         return Trial.of(msgspec.structs.replace(chosen.design, kept=prune.kept), self.device, chosen.auroc)
@@ -92,19 +96,21 @@ class Anomaly:
         wished = self.goal.goal.false_alarm_rate or FALSE_ALARM_RATE
         groups = [images.groups[path] for path in images.threshold]
         highest = score.scale * (255 - score.zero_point)
-        held_out = {name: measure.see(candidate.runners[name], images.threshold).scores for name in (FLOAT, INT8_ONNX)}
-        self.float_line = threshold.choose(held_out[FLOAT], score.scale, wished, groups)
-        return threshold.choose(held_out[INT8_ONNX], score.scale, wished, groups, highest)
+        held_out = {
+            name: anomaly_scoring.see(candidate.runners[name], images.threshold).scores for name in (FLOAT, INT8_ONNX)
+        }
+        self.float_line = conformal_threshold.choose(held_out[FLOAT], score.scale, wished, groups)
+        return conformal_threshold.choose(held_out[INT8_ONNX], score.scale, wished, groups, highest)
 
     def see(self, runners: dict[str, Runner], images: Split, track: Track) -> dict[str, tuple[Seen, Seen]]:
-        return measure.see_all(runners, images, track)
+        return anomaly_scoring.see_all(runners, images, track)
 
     def figures(self, seen: dict[str, tuple[Seen, Seen]], images: Split, line: Threshold) -> dict[str, Any]:
-        return measure.figures(seen, images, self.truths, line) | {
+        return anomaly_scoring.figures(seen, images, self.truths, line) | {
             **msgspec.to_builtins(self.chosen.design),
             "macs": self.chosen.macs,
-            "speedup": budget.reference(self.device) / self.chosen.effort,
-            "speedup_by": budget.unit(self.device),
+            "speedup": cost_limits.reference(self.device) / self.chosen.effort,
+            "speedup_by": cost_limits.unit(self.device),
             "trials": msgspec.to_builtins(self.trials),
             "finals": msgspec.to_builtins(self.finals),
         }
@@ -116,18 +122,21 @@ class Anomaly:
         return [*images.test[:_EXAMPLES], *images.defect[:_EXAMPLES]]
 
     def evidence(self, images: Split, seen: dict[str, tuple[Seen, Seen]], line: Threshold) -> dict[str, Any]:
-        designs = pareto.evidence(
-            self.trials, self.finals, self.chosen, budget.of(self.goal, self.device, margin=0), budget.unit(self.device)
+        designs = pareto_chart.evidence(
+            self.trials,
+            self.finals,
+            self.chosen,
+            cost_limits.of(self.goal, self.device, margin=0),
+            cost_limits.unit(self.device),
         )
-        found = anomaly_report.evidence(images, seen, line, self.float_line)
+        found = anomaly_page.evidence(images, seen, line, self.float_line)
         return found | {"designs": designs, "before": self._before()}
 
     def _before(self) -> list[Stage]:
         """What the design was made from: the reference of `min_speedup`, and itself before it was pruned."""
-        network = (
-            f"EfficientNet-Lite0 to block {max(budget.REFERENCE.blocks)} at {budget.REFERENCE.input} pixels, float"
-        )
-        stages = [Stage(title=network, effort=budget.reference(self.device))]
+        reference = cost_limits.REFERENCE
+        network = f"EfficientNet-Lite0 to block {max(reference.blocks)} at {reference.input} pixels, float"
+        stages = [Stage(title=network, effort=cost_limits.reference(self.device))]
         if self.chosen.design.kept < 1:
             whole = Trial.of(msgspec.structs.replace(self.chosen.design, kept=1.0), self.device)
             title = f"{whole.design}, int8, before pruning (predicted)"

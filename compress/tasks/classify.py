@@ -18,26 +18,29 @@ import torch
 from numpy.typing import NDArray
 
 from vedette.devices import DeviceProfile, this_machine
-from vedette.runtime import picture
-from vedette.runtime.accuracy import calibration_error, confusion, share_interval
-from vedette.runtime.heads.classify import softmax
-from vedette.runtime.manifest import UNKNOWN
-from vedette.runtime.verify import Track
+from vedette.runtime.bundle.manifest import UNKNOWN
+from vedette.runtime.camera import image_files
+from vedette.runtime.evaluation.metrics import calibration_error, confusion, share_interval
+from vedette.runtime.evaluation.verify import Track
+from vedette.runtime.inference.heads.classify import softmax
 
-from .. import backbone, confidence, dataset, labelled, techniques
-from ..augment import Augment
-from ..candidate import FLOAT, INT8_ONNX, Candidate, Fitted
-from ..classifier import OUTPUTS, Classifier
-from ..confidence import Confidence
-from ..design import INPUT
-from ..export import feature_names, to_onnx, with_constants_of
-from ..goal import Goal
-from ..labelled import Labelled
-from ..runners import Runner
-from ..search import Effort
-from ..techniques.quantise import Quantise
-from ..tuning import tune
-from . import classify_report
+from ..data import split, stratified_split
+from ..data.augmentation import Augment
+from ..data.stratified_split import Labelled
+from ..evaluation import confidence_calibration
+from ..evaluation.built_models import FLOAT, INT8_ONNX, Candidate, Fitted
+from ..evaluation.confidence_calibration import Confidence
+from ..evaluation.model_runners import Runner
+from ..goal import recipe
+from ..goal.goal_file import Goal
+from ..graph.torch_export import feature_names, to_onnx, with_constants_of
+from ..models import efficientnet_lite
+from ..models.classifier_head import OUTPUTS, Classifier
+from ..models.design import INPUT
+from ..quantization.quantize import Quantise
+from ..report import classify_page
+from ..search.study import Effort
+from ..training.classifier_fine_tuning import tune
 
 BLOCKS = (5, 10, 15)  # whose features are pooled: fine, middle and coarse
 ERROR_RATE = 0.05  # where the goal does not say
@@ -54,10 +57,10 @@ class Classify:
     def __init__(self, goal: Goal, _device: DeviceProfile) -> None:
         self.goal = goal
         self.size = goal.model.input or INPUT
-        self.spec = backbone.input_of(self.size)
+        self.spec = efficientnet_lite.input_of(self.size)
 
     def divide(self, base: Path, track: Track, say: Callable[[str], None]) -> Labelled:
-        return labelled.audited(self.goal.data, base, track, say)
+        return stratified_split.audited(self.goal.data, base, track, say)
 
     def parts(self, images: Labelled) -> dict[str, list[Path]]:
         return {part: getattr(images, part) for part in ("fit", "calibrate", "threshold", "test")}
@@ -66,13 +69,13 @@ class Classify:
         self, images: Labelled, _effort: Effort | None, folder: Path, track: Track, _say: Callable[[str], None]
     ) -> Fitted:
         goal, size = self.goal, self.size
-        classifier = Classifier(backbone.load(BLOCKS), len(images.classes), size)
+        classifier = Classifier(efficientnet_lite.load(BLOCKS), len(images.classes), size)
         epochs = self.epochs if goal.model.epochs is None else goal.model.epochs
         tune(classifier, images, self.spec, goal.augment or Augment(), epochs, goal.data.seed, track)
         float_model = to_onnx(classifier, size, OUTPUTS)
-        quantise: Quantise = techniques.load(goal.recipe).get("quantise", Quantise())
-        calibration = list(dataset.tensors(images.calibrate, self.spec))
-        shown = list(dataset.tensors(images.fit, self.spec)) if quantise.qat_steps else []
+        quantise: Quantise = recipe.load(goal.recipe).get("quantise", Quantise())
+        calibration = list(split.tensors(images.calibrate, self.spec))
+        shown = list(split.tensors(images.fit, self.spec)) if quantise.qat_steps else []
         ready = quantise.ready(float_model, calibration, self.spec, feature_names(classifier), shown, folder)
         draft = Candidate(goal, float_model, quantise.integers(ready, calibration, self.spec)).runners
         lost = _scores(draft[FLOAT], images.calibrate) - _scores(draft[INT8_ONNX], images.calibrate)
@@ -83,7 +86,7 @@ class Classify:
 
     def draw(self, candidate: Candidate, images: Labelled) -> Confidence:
         self.float_line, line = (
-            confidence.choose(
+            confidence_calibration.choose(
                 _scores(candidate.runners[name], images.threshold),
                 _truth(images, images.threshold),
                 self.goal.goal.error_rate or ERROR_RATE,
@@ -137,11 +140,11 @@ class Classify:
         return [first[number] for number in sorted(first)[:_EXAMPLES]]
 
     def evidence(self, images: Labelled, seen: dict[str, NDArray[Any]], line: Confidence) -> dict[str, Any]:
-        return classify_report.evidence(images, seen, line, self.float_line)
+        return classify_page.evidence(images, seen, line, self.float_line)
 
 
 def _scores(runner: Runner, paths: Any) -> NDArray[Any]:
-    return np.stack([runner(picture.read(path))["scores"].ravel() for path in paths])
+    return np.stack([runner(image_files.read(path))["scores"].ravel() for path in paths])
 
 
 def _truth(images: Labelled, paths: list[Path]) -> NDArray[Any]:

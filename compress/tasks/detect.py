@@ -16,23 +16,24 @@ from typing import Any
 import msgspec
 
 from vedette.devices import DeviceProfile, this_machine
-from vedette.runtime import detection, ground_truth
-from vedette.runtime.ground_truth import GroundTruth, Object
-from vedette.runtime.problem import ConfigProblem, written_in
-from vedette.runtime.reference import DIGEST
-from vedette.runtime.verify import Track
+from vedette.runtime.errors import ConfigProblem, written_in
+from vedette.runtime.evaluation import coco_map, object_annotations
+from vedette.runtime.evaluation.object_annotations import GroundTruth, Object
+from vedette.runtime.evaluation.verify import Track
+from vedette.runtime.inference.float_model import DIGEST
 
-from .. import dataset, operating
-from ..candidate import FLOAT, INT8_ONNX, Candidate, Fitted
-from ..dataset import Split
-from ..foreign import detector
-from ..goal import Goal
-from ..operating import Line
-from ..runners import Runner, Seen, boxes
-from ..search import Effort
-from ..sizes import Pictures, Sizes
-from ..tflite.operators import check
-from .detect_report import evidence
+from ..data import split
+from ..data.split import Split
+from ..evaluation import operating_point
+from ..evaluation.built_models import FLOAT, INT8_ONNX, Candidate, Fitted
+from ..evaluation.model_runners import Runner, Seen, boxes
+from ..evaluation.operating_point import Line
+from ..export.tflite.operators import check
+from ..goal.goal_file import Goal
+from ..graph.importers import detector
+from ..report.detect_page import evidence
+from ..search.input_size import Pictures, Sizes
+from ..search.study import Effort
 
 MOST = 200  # images that the ranges are taken from, and as many that judge
 _SAMPLES = 8
@@ -55,18 +56,18 @@ class Detect:
             say(f"the licence of {Path(str(model.onnx or model.tflite)).name} is not stated: say it as model.licence")
         folder = base / str(data.images)
         with written_in("data.labels"):
-            self.truth = ground_truth.read(folder, base / str(data.labels), self.detector.labels)
+            self.truth = object_annotations.read(folder, base / str(data.labels), self.detector.labels)
         if not any(self.truth.values()):
             hint = "mean average precision needs objects to find"
             raise ConfigProblem(f"data.labels: {base / str(data.labels)}: no object is marked in any image", hint=hint)
         with written_in("data.images, which are taken for good ones"):
             named = msgspec.structs.replace(data, good=str(data.images))
-            images = dataset.find(named, base)
+            images = split.find(named, base)
             if left := [each for each in images.by_label["good"] if each not in self.truth]:
                 say(f"left out: {len(left)} images that the labels do not list")
                 images.by_label["good"] = [each for each in images.by_label["good"] if each in self.truth]
-            found, summary = dataset.looked_over(images, base, track, say)
-            divided = dataset.split(named, base, images, found)
+            found, summary = split.looked_over(images, base, track, say)
+            divided = split.split(named, base, images, found)
         say(f"{sum(map(len, self._truth(divided.test)))} objects in {len(divided.test)} test images")
         return msgspec.structs.replace(divided, audit=summary)
 
@@ -89,7 +90,7 @@ class Detect:
         self.digest = hashlib.sha256(candidate.files[FLOAT]).hexdigest()
         truth = self._truth(images.threshold)
         self.float_line, line = (
-            operating.choose(truth, boxes(candidate.runners[name], images.threshold), self.detector.labels)
+            operating_point.choose(truth, boxes(candidate.runners[name], images.threshold), self.detector.labels)
             for name in (FLOAT, INT8_ONNX)
         )
         return line
@@ -102,10 +103,10 @@ class Detect:
         truth, labels = self._truth(images.test), self.detector.labels
         found: dict[str, Any] = {}
         for name, some in seen.items():
-            reached = detection.precision(truth, some, labels)
+            reached = coco_map.precision(truth, some, labels)
             found[f"map50_{name}"], found[f"map_{name}"] = reached.map50, reached.map
-            found[f"map50_interval_{name}"] = detection.interval(truth, some, labels)
-        here = operating.at(line.score, truth, seen[INT8_ONNX], labels)
+            found[f"map50_interval_{name}"] = coco_map.interval(truth, some, labels)
+        here = operating_point.at(line.score, truth, seen[INT8_ONNX], labels)
         counts = {part: len(paths) for part, paths in self.parts(images).items()}
         counts |= {"test_objects": here.objects, "judging": len(self.sizes.pictures.truth)}
         return found | {

@@ -10,7 +10,7 @@ import msgspec
 
 from vedette.devices import DeviceProfile
 
-from ..bench import bench as measure
+from ..evaluation.benchmark import bench as measure
 from . import options
 
 

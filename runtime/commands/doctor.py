@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 import msgspec
 
-from ..doctor import examine
+from ..monitoring.self_check import examine
 from . import options
 
 

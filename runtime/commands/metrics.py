@@ -8,8 +8,8 @@ from pathlib import Path
 import click
 from prometheus_client import CollectorRegistry, generate_latest, start_http_server
 
-from ..metrics import Metrics
-from ..problem import ConfigProblem, MachineProblem
+from ..errors import ConfigProblem, MachineProblem
+from ..monitoring.prometheus import Metrics
 from . import options
 from .status import asked
 

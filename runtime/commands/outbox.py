@@ -11,12 +11,12 @@ from typing import Any
 import click
 import msgspec
 
-from .. import config
 from ..clock import Clock
-from ..event import Event, Notice, cloud_event, rfc3339
-from ..outbox import DEAD, FILE, WAITS, Outbox
-from ..problem import MachineProblem
-from ..topics import Topics
+from ..config import configuration
+from ..errors import MachineProblem
+from ..events.event import Event, Notice, cloud_event, rfc3339
+from ..events.outbox import DEAD, FILE, WAITS, Outbox
+from ..events.topics import Topics
 from . import options
 
 _STATES = {"waiting": WAITS, "dead": DEAD, "delivered": "delivered"}
@@ -36,7 +36,7 @@ camera = click.argument("camera")
 @options.as_json
 def list_(camera: str, folder: Path, as_json: bool) -> None:
     """Count what waits, is dead and was delivered, and print what waits."""
-    with _Reading(config.load(folder, camera)) as reading:
+    with _Reading(configuration.load(folder, camera)) as reading:
         counts = {state: reading.count(state) for state in _STATES}
         rows = list(reading.rows("waiting"))
     if as_json:
@@ -56,7 +56,7 @@ def dead(camera: str, folder: Path, as_json: bool) -> None:
 
     The next start of the daemon tries it again.
     """
-    with _Reading(config.load(folder, camera)) as reading:
+    with _Reading(configuration.load(folder, camera)) as reading:
         rows = list(reading.rows("dead"))
     if as_json:
         click.echo(msgspec.json.encode([_described(row) for row in rows]).decode())
@@ -75,7 +75,7 @@ def replay(camera: str, folder: Path, first: int, last: int | None) -> None:
 
     While the daemon is stopped, and as far as its journal goes back.
     """
-    settings = config.load(folder, camera)
+    settings = configuration.load(folder, camera)
     topic = Topics.of(settings).replay()
     with _Reading(settings) as reading:
         epoch, newest = reading.epoch, reading.newest
@@ -102,7 +102,7 @@ def export(camera: str, folder: Path) -> None:
 
     Delivered or not, in order.
     """
-    settings = config.load(folder, camera)
+    settings = configuration.load(folder, camera)
     source, clock = Topics.of(settings).source, Clock()
     with _Reading(settings) as reading:
         for row in reading.rows("waiting", "dead", "delivered"):
@@ -113,7 +113,7 @@ def export(camera: str, folder: Path) -> None:
 class _Reading:
     """The file, looked at only: the daemon may be at work on it."""
 
-    def __init__(self, settings: config.Config) -> None:
+    def __init__(self, settings: configuration.Config) -> None:
         self.path = path = settings.place / FILE
         if not path.is_file():
             hint = "the daemon makes it when it first runs; check the camera's name and [device] state"

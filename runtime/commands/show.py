@@ -6,10 +6,10 @@ from pathlib import Path
 
 import click
 
-from .. import manifest
-from ..bundle import Bundle
-from ..keys import Keyring
-from ..manifest import UNKNOWN
+from ..bundle import manifest
+from ..bundle.bundle import Bundle
+from ..bundle.keys import Keyring
+from ..bundle.manifest import UNKNOWN
 from . import options
 
 

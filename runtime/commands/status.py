@@ -8,10 +8,10 @@ from pathlib import Path
 import click
 import msgspec
 
-from .. import config
-from ..problem import ConfigProblem
-from ..status import Report, ask
-from ..yardstick import compared
+from ..config import configuration
+from ..errors import ConfigProblem
+from ..evaluation.h264_baseline import compared
+from ..monitoring.status import Report, ask
 from . import options
 
 
@@ -45,7 +45,7 @@ def asked(folder: Path, camera: str | None) -> dict[str, Report | None]:
         raise ConfigProblem(f"no cameras in {folder / 'cameras'}", hint="write cameras/NAME.toml, or name --config")
     found: dict[str, Report | None] = {}
     for name in cameras:
-        place = config.load(folder, name).place
+        place = configuration.load(folder, name).place
         report = ask(place)
         found[name] = compared(report, place) if report is not None else None
     return found

@@ -7,9 +7,9 @@ from pathlib import Path
 import click
 import msgspec
 
-from .. import config
-from ..traffic import Traffic, measure
-from ..yardstick import Yardstick
+from ..config import configuration
+from ..evaluation.h264_baseline import Yardstick
+from ..evaluation.traffic import Traffic, measure
 from . import options
 
 
@@ -26,7 +26,7 @@ def traffic(video: Path, camera: str, folder: Path, as_json: bool) -> None:
     """
     found = measure(folder, camera, video)
     stream = Yardstick(found.h264 / found.seconds, found.encoder, found.recording)
-    if not stream.keep(config.load(folder, camera).place):
+    if not stream.keep(configuration.load(folder, camera).place):
         click.echo("no state folder of the camera that can be written: vedette status does not compare", err=True)
     if as_json:
         click.echo(msgspec.json.encode(found).decode())

@@ -7,13 +7,13 @@ from pathlib import Path
 import click
 import msgspec
 
-from ..bundle import Bundle
-from ..keys import Keyring
-from ..problem import BundleProblem
-from ..verify import Report
-from ..verify import verify as check
+from ..bundle.bundle import Bundle
+from ..bundle.keys import Keyring
+from ..errors import BundleProblem
+from ..evaluation.verify import Report
+from ..evaluation.verify import verify as check
+from ..progress import track
 from . import options
-from .progress import track
 
 
 @click.command()

@@ -11,7 +11,7 @@ from typing import Any
 
 import cv2
 
-from ..prediction import Box, Prediction
+from ..inference.prediction import Box, Prediction
 
 SIDE = 640  # pixels, at most
 _QUALITIES = (85, 70, 55, 40)

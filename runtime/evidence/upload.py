@@ -18,8 +18,8 @@ from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
 from ..backoff import backoff
-from .shelf import Shelf
-from .signature import Key, signed
+from .aws_sigv4 import Key, signed
+from .store import Shelf
 
 log = logging.getLogger(__name__)
 

@@ -7,10 +7,10 @@ from typing import Any, Protocol
 
 import msgspec
 
-from ..event import Event
-from ..frame import Frame
-from ..parts import choose
-from ..prediction import Prediction
+from ..camera.frame import Frame
+from ..events.event import Event
+from ..inference.prediction import Prediction
+from ..plugins import choose
 
 RULES = {
     "crossing": ".crossing:Crossing",

@@ -18,16 +18,16 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from ..event import Event, State
-from ..frame import Frame
-from ..polygon import Point, Polygon, side
-from ..problem import ConfigProblem
+from ..camera.frame import Frame
+from ..config.polygon import Point, Polygon, side
+from ..errors import ConfigProblem
+from ..events.event import Event, State
 from . import Context
-from .episode import Episode
-from .post import PostSettings
-from .region import WHOLE, Area, inside_picture
-from .thing import Thing
-from .watch import Watch
+from .conditions.region import WHOLE, Area, inside_picture
+from .rule_base import PostSettings
+from .state.event_lifecycle import Episode
+from .state.track_state import Thing
+from .track_rule import Watch
 
 
 class CrossingSettings(PostSettings, frozen=True, forbid_unknown_fields=True, kw_only=True):

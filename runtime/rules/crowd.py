@@ -10,13 +10,13 @@ from typing import Annotated
 
 import msgspec
 
-from ..event import Event, State
-from ..frame import Frame
-from ..prediction import Prediction
+from ..camera.frame import Frame
+from ..events.event import Event, State
+from ..inference.prediction import Prediction
 from . import Context
-from .labels import wanted
-from .post import AreaSettings, Post
-from .region import foot
+from .conditions.label_filter import wanted
+from .conditions.region import foot
+from .rule_base import AreaSettings, Post
 
 
 class CrowdSettings(AreaSettings, frozen=True, forbid_unknown_fields=True, kw_only=True):

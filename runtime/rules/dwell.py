@@ -10,12 +10,12 @@ from typing import Annotated
 
 import msgspec
 
-from ..event import State
-from ..frame import Frame
+from ..camera.frame import Frame
+from ..events.event import State
 from . import Context
-from .post import AreaSettings
-from .thing import Thing
-from .watch import Watch, place
+from .rule_base import AreaSettings
+from .state.track_state import Thing
+from .track_rule import Watch, place
 
 
 class DwellSettings(AreaSettings, frozen=True, forbid_unknown_fields=True, kw_only=True):

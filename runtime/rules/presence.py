@@ -14,13 +14,13 @@ from typing import Annotated
 
 import msgspec
 
-from ..config import Name
-from ..event import PRIORITY, Event, Kind, new_id
-from ..frame import Frame
-from ..prediction import Prediction
-from ..problem import ConfigProblem
+from ..camera.frame import Frame
+from ..config.configuration import Name
+from ..errors import ConfigProblem
+from ..events.event import PRIORITY, Event, Kind, new_id
+from ..inference.prediction import Prediction
 from . import Context
-from .labels import wanted
+from .conditions.label_filter import wanted
 
 _NotNegative = Annotated[float, msgspec.Meta(ge=0)]
 

@@ -19,15 +19,15 @@ import cv2
 import msgspec
 import numpy as np
 
-from ..event import Event, State
-from ..frame import Frame
-from ..polygon import Point, side
-from ..problem import ConfigProblem
+from ..camera.frame import Frame
+from ..config.polygon import Point, side
+from ..errors import ConfigProblem
+from ..events.event import Event, State
 from . import Context
-from .post import AreaSettings, NotNegative
-from .region import Area, Region
-from .thing import Thing
-from .watch import Watch, place
+from .conditions.region import Area, Region
+from .rule_base import AreaSettings, NotNegative
+from .state.track_state import Thing
+from .track_rule import Watch, place
 
 _UNITS = {"m/s": 1.0, "km/h": 3.6, "mph": 2.236936}
 _Four = tuple[Point, Point, Point, Point]

@@ -20,15 +20,15 @@ import cv2
 import msgspec
 import numpy as np
 
-from ..event import Event, State
-from ..frame import Frame
-from ..prediction import Box, Prediction
-from ..problem import ConfigProblem
+from ..camera.frame import Frame
+from ..errors import ConfigProblem
+from ..events.event import Event, State
+from ..inference.prediction import Box, Prediction
 from . import Context
-from .background import Background, Mask
-from .labels import wanted
-from .post import AreaSettings, Post
-from .region import foot
+from .conditions.label_filter import wanted
+from .conditions.region import foot
+from .rule_base import AreaSettings, Post
+from .state.background_model import Background, Mask
 
 _Positive = Annotated[float, msgspec.Meta(gt=0)]
 

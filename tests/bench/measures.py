@@ -17,8 +17,8 @@ import turns
 from files import Array, File, parts
 
 from vedette import devices
-from vedette.compress import work
-from vedette.runtime.accuracy import auroc
+from vedette.compress.cost import operator_counts
+from vedette.runtime.evaluation.metrics import auroc
 
 HERE = Path(__file__).parent
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
@@ -128,6 +128,6 @@ def predict(rows: list[dict[str, Any]], folder: Path) -> None:
             path = folder / row["file"]
             graph, backend = onnx.load(path.with_suffix(".onnx")), path.suffix[1:]
             for core, profile in CORES.items():
-                found = work.predict(devices.load(profile), graph, backend)
+                found = operator_counts.predict(devices.load(profile), graph, backend)
                 if core not in row and found is not None:
                     row[f"~{core}"] = found.instructions

@@ -10,17 +10,18 @@ from pathlib import Path
 
 from turns import answer
 
-from vedette.runtime import backends, picture
-from vedette.runtime.bundle import Bundle
-from vedette.runtime.keys import Keyring
-from vedette.runtime.preprocess import Preprocess
+from vedette.runtime.bundle.bundle import Bundle
+from vedette.runtime.bundle.keys import Keyring
+from vedette.runtime.camera import image_files
+from vedette.runtime.inference import backends
+from vedette.runtime.inference.preprocess import Preprocess
 
 
 def main(model: str, path: Path, keys: Path, image: Path) -> None:
     bundle = Bundle.open(path, Keyring.read(keys))
-    pixels = picture.read(image)
+    pixels = image_files.read(image)
     if model == "fp32":
-        from vedette.compress.runners import Float
+        from vedette.compress.evaluation.model_runners import Float
 
         run = Float(path.with_suffix(".float.onnx").read_bytes(), bundle.manifest)
         answer(lambda: run(pixels))

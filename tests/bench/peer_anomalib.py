@@ -32,7 +32,7 @@ CELLS = (SIZE // 4) ** 2
 
 
 def pixels(image: np.ndarray) -> np.ndarray:
-    """H x W x 3, uint8, blue-green-red -> 1 x 3 x SIZE x SIZE, as vedette.runtime.preprocess does it."""
+    """H x W x 3, uint8, blue-green-red -> 1 x 3 x SIZE x SIZE, as vedette.runtime.inference.preprocess does it."""
     if image.shape[:2] != (SIZE, SIZE):
         image = cv2.resize(image, (SIZE, SIZE), interpolation=cv2.INTER_AREA)
     image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)

@@ -17,10 +17,11 @@ import job
 import numpy as np
 import onnx
 
-from vedette.compress import tflite
-from vedette.compress.foreign import integers, lowering
-from vedette.compress.techniques.quantise import Quantise
-from vedette.runtime.manifest import Input
+from vedette.compress.export import tflite
+from vedette.compress.graph.importers import lowering
+from vedette.compress.quantization import quantize_imported
+from vedette.compress.quantization.quantize import Quantise
+from vedette.runtime.bundle.manifest import Input
 
 RECIPES: dict[str, dict[str, Any]] = {
     "plain": {},
@@ -38,7 +39,7 @@ def quantise(told: dict[str, Any]) -> None:
         model = lowering.lower(model)
     recipe = Quantise(**RECIPES[told["way"]])
     if told["own"]:
-        int8 = integers.careful(model, images, spec, recipe).int8
+        int8 = quantize_imported.careful(model, images, spec, recipe).int8
     else:
         bounded = {value.name: 0.0 for value in model.graph.output if value.name == "score"}
         int8 = recipe(model, images, spec, bounded)

@@ -42,8 +42,8 @@ from files import File, parts
 from measures import CORES, ENVIRONMENT, counted, figures, predict, python, timed
 
 from vedette.devices import this_machine
-from vedette.runtime.bundle import Bundle
-from vedette.runtime.keys import Keyring
+from vedette.runtime.bundle.bundle import Bundle
+from vedette.runtime.bundle.keys import Keyring
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent

@@ -21,10 +21,10 @@ import torch
 from lite0 import SPEC, images, model
 from numpy.typing import NDArray
 
-from vedette.compress.techniques.quantise import Quantise, fed
-from vedette.compress.techniques.simulation import Simulation
-from vedette.compress.techniques.teaching import entered
-from vedette.runtime.backends.onnx import EXACT
+from vedette.compress.quantization.integer_simulation import Simulation
+from vedette.compress.quantization.qat import entered
+from vedette.compress.quantization.quantize import Quantise, fed
+from vedette.runtime.inference.backends.onnx import EXACT
 
 ROWS: dict[str, dict[str, Any]] = {
     "minmax": {},

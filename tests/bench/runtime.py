@@ -29,7 +29,7 @@ from paho.mqtt.client import CallbackAPIVersion, Client
 from paho.mqtt.enums import MQTTProtocolVersion
 
 ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT / "tests"))
+sys.path.insert(0, str(ROOT / "tests" / "support"))
 from mosquitto import Mosquitto  # noqa: E402
 
 TICK = os.sysconf("SC_CLK_TCK")
@@ -49,9 +49,9 @@ import sys, time
 from pathlib import Path
 import cv2
 from vedette.runtime import golden
-from vedette.runtime.bundle import Bundle
-from vedette.runtime.keys import Keyring
-from vedette.runtime.preprocess import Preprocess
+from vedette.runtime.bundle.bundle import Bundle
+from vedette.runtime.bundle.keys import Keyring
+from vedette.runtime.inference.preprocess import Preprocess
 bundle = Bundle.open(Path(sys.argv[2]), Keyring.read(Path(sys.argv[3])))
 backend, preprocess = golden.trusted(bundle, "onnx", 1), Preprocess(bundle.manifest.input)
 capture = cv2.VideoCapture(sys.argv[1], cv2.CAP_FFMPEG)
@@ -113,7 +113,7 @@ class Watch:
 
 
 def camera(fps: float, pictures: list[Path]) -> tuple[subprocess.Popen[str], str]:
-    command = [sys.executable, "-c", CAMERA, str(ROOT / "tests"), str(fps), *map(str, pictures)]
+    command = [sys.executable, "-c", CAMERA, str(ROOT / "tests" / "support"), str(fps), *map(str, pictures)]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     return process, process.stdout.readline().strip()

@@ -22,13 +22,13 @@ import click
 import cv2
 import numpy as np
 
-from vedette.runtime import config
-from vedette.runtime.config import Config
+from vedette.runtime.camera.frame import Frame
+from vedette.runtime.config import configuration
+from vedette.runtime.config.configuration import Config
 from vedette.runtime.daemon import Daemon
-from vedette.runtime.event import Event
-from vedette.runtime.frame import Frame
-from vedette.runtime.prediction import Prediction
-from vedette.runtime.traffic import apart
+from vedette.runtime.evaluation.traffic import apart
+from vedette.runtime.events.event import Event
+from vedette.runtime.inference.prediction import Prediction
 
 COLOURS = [(66, 135, 245), (80, 200, 80), (60, 60, 230), (230, 160, 40), (200, 80, 200), (40, 200, 220)]
 THUMBNAIL, COLUMNS = (320, 240), 5
@@ -114,7 +114,7 @@ class Shown(Daemon):
 def scene(recording: Path, camera: str, folder: Path, out: Path) -> None:
     """Draw what the daemon of CAMERA sees in RECORDING."""
     out.mkdir(parents=True, exist_ok=True)
-    settings = config.load(folder, camera)
+    settings = configuration.load(folder, camera)
     with tempfile.TemporaryDirectory() as state:
         daemon = Shown(apart(settings, f"file:{quote(str(recording.resolve()))}?fps=0", Path(state)), out)
         daemon.run()

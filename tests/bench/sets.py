@@ -2,7 +2,7 @@
 
 cookies, aliens and ballscrew lie below a data root and have their goals in `tests/goals`. The solar cells come from the
 PyPI package `elpv-dataset`: defect probability 0 is good, 1 is defective, and blocks of 60 in file order stay together,
-as in `compress/demo.py`.
+as in `compress/demo/solar_cells.py`.
 """
 
 from __future__ import annotations

@@ -28,12 +28,13 @@ from compressors import Diagonal, fitted
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from vedette.compress import backbone, dataset
-from vedette.compress import goal as goals
-from vedette.compress.export import network, to_onnx
-from vedette.compress.foreign import reading
-from vedette.runtime import picture
-from vedette.runtime.manifest import Input
+from vedette.compress.data import split
+from vedette.compress.goal import goal_file as goals
+from vedette.compress.graph.importers import onnx_file
+from vedette.compress.graph.torch_export import network, to_onnx
+from vedette.compress.models import efficientnet_lite
+from vedette.runtime.bundle.manifest import Input
+from vedette.runtime.camera import image_files
 
 IMAGES = 64
 DETECTORS = {"fastestdet": ("FastestDet_352", 0.0, 255.0), "nanodet": ("nanodet_m_320", 114.0, 57.0)}
@@ -82,7 +83,7 @@ def _classifier(data: Path, folder: Path) -> Made:
 
 def _cells(_: Path, folder: Path) -> Made:
     path, _folders = sets.prepare("elpv-mono", Path(), folder.parent.parent / "peers-elpv", 0)
-    images, spec = dataset.audited(goals.read(path).data, path.parent), backbone.input_of(CELL)
+    images, spec = split.audited(goals.read(path).data, path.parent), efficientnet_lite.input_of(CELL)
     some = [images.fit[place] for place in np.linspace(0, len(images.fit) - 1, IMAGES).astype(int)]
     held = [*images.test, *images.defect]
     about = {"mean": spec.mean, "std": spec.std, "metric": "AUROC", "good": len(images.test)}
@@ -94,7 +95,7 @@ def _cells(_: Path, folder: Path) -> Made:
 
 def seen(paths: list[Path], spec: Input) -> NDArray[Any]:
     """Images as a model takes them, n x height x width x 3, uint8."""
-    return np.concatenate(list(dataset.tensors(paths, spec)))
+    return np.concatenate(list(split.tensors(paths, spec)))
 
 
 def _detector(name: str) -> Callable[[Path, Path], Made]:
@@ -104,10 +105,10 @@ def _detector(name: str) -> Callable[[Path, Path], Made]:
         path = data / "models" / name / f"{file}.onnx"
         if not path.is_file():
             raise sets.Absent(f"no models/{name} in the data root (--data)")
-        model = reading.plain(reading.read(path), None, name)
+        model = onnx_file.plain(onnx_file.read(path), None, name)
         side = model.graph.input[0].type.tensor_type.shape.dim[2].dim_value
-        paths = picture.find(_photographs(data))
-        scaled = [cv2.resize(picture.read(each), (side, side), interpolation=cv2.INTER_AREA) for each in paths]
+        paths = image_files.find(_photographs(data))
+        scaled = [cv2.resize(image_files.read(each), (side, side), interpolation=cv2.INTER_AREA) for each in paths]
         about = {"mean": mean, "std": std, "metric": None, "own": True}
         return model, np.stack(scaled[::2]), np.stack(scaled[1::2]), about
 

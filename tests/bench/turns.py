@@ -1,8 +1,9 @@
 """Several models, each in a process of its own, timed a few frames at a time and in turn.
 
 Models of two environments cannot live in one process, so frames cannot be interleaved one by one as
-`vedette.runtime.stopwatch` does it. Instead every process loads its model, waits, and is told over a pipe how many
-frames to run; while one runs, the others sleep. What disturbs the machine for longer than a turn disturbs all of them.
+`vedette.runtime.evaluation.interleaved_timing` does it. Instead every process loads its model, waits, and is told over
+a pipe how many frames to run; while one runs, the others sleep. A disturbance that lasts longer than a turn affects all
+of them.
 
 It is imported in our environment and in the peer's, so it needs the standard library alone.
 """

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import nnls
 
-from vedette.devices.cost import Cost, CostModel, Costs, Kind, Precision, Work
+from vedette.devices.cost_model import Cost, CostModel, Costs, Kind, Precision, Work
 
 AMOUNTS = len(Cost.__struct_fields__)
 JOINED = "; and "

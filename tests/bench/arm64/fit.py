@@ -32,8 +32,8 @@ from numpy.typing import NDArray
 from scipy.optimize import nnls
 
 from vedette import devices
-from vedette.compress import work
-from vedette.devices.cost import CostModel, Costs, Precision, Tile, Work
+from vedette.compress.cost import operator_counts as work
+from vedette.devices.cost_model import CostModel, Costs, Precision, Tile, Work
 
 PROFILES = Path(__file__).parents[3] / "devices" / "profiles"
 DEVICES = {

@@ -21,13 +21,14 @@ from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from vedette.compress import backbone, detectors, tflite
-from vedette.compress.backbone import STAGES, Backbone
-from vedette.compress.classifier import OUTPUTS as SCORES
-from vedette.compress.classifier import Classifier
-from vedette.compress.export import to_onnx
-from vedette.compress.techniques.quantise import Quantise
-from vedette.runtime.parts import choose
+from vedette.compress.export import tflite
+from vedette.compress.graph.torch_export import to_onnx
+from vedette.compress.models import anomaly, efficientnet_lite
+from vedette.compress.models.classifier_head import OUTPUTS as SCORES
+from vedette.compress.models.classifier_head import Classifier
+from vedette.compress.models.efficientnet_lite import STAGES, Backbone
+from vedette.compress.quantization.quantize import Quantise
+from vedette.runtime.plugins import choose
 
 MADE = 116
 UNITS, RAGGED = 96, 104  # from these numbers on
@@ -240,11 +241,11 @@ _SHARES = [0.44, *[0.08] * 7]
 
 def ours(name: str, size: int, blocks: tuple[int, ...], width: float) -> tuple[onnx.ModelProto, Mapping[str, float]]:
     """One of our models, and which of its outputs are bounded. A narrower one has no weights that anybody trained."""
-    backbone.STAGES = tuple(  # type: ignore[misc]
+    efficientnet_lite.STAGES = tuple(  # type: ignore[misc]
         stage._replace(channels=max(8, round(stage.channels * width / 8) * 8)) for stage in STAGES
     )
     network = Backbone(blocks).eval()
-    backbone.STAGES = STAGES  # type: ignore[misc]
+    efficientnet_lite.STAGES = STAGES  # type: ignore[misc]
     torch.manual_seed(0)
     noise = [
         torch.rand(4, channels, size // s, size // s)
@@ -252,7 +253,7 @@ def ours(name: str, size: int, blocks: tuple[int, ...], width: float) -> tuple[o
     ]
     if name == "classifier":
         return to_onnx(Classifier(network, 8, size), size, SCORES), {}
-    detector = choose(detectors.__name__, detectors.DETECTORS, name, "OURS")(network, size)
+    detector = choose(anomaly.__name__, anomaly.DETECTORS, name, "OURS")(network, size)
     with torch.no_grad():
         detector.join.learn(noise)
     return to_onnx(detector, size), detector.bounded_outputs
@@ -267,7 +268,7 @@ def images(size: int, count: int = 2) -> Iterator[NDArray[np.uint8]]:
 def write(folder: Path, name: str, model: onnx.ModelProto, bounded: Mapping[str, float]) -> None:
     size = model.graph.input[0].type.tensor_type.shape.dim[2].dim_value
     onnx.save(model, folder / f"{name}.fp32.onnx")
-    integers = Quantise()(model, images(size), backbone.input_of(size), bounded)
+    integers = Quantise()(model, images(size), efficientnet_lite.input_of(size), bounded)
     onnx.save(integers, folder / f"{name}.int8.onnx")
     written = tflite.write(integers)
     (folder / f"{name}.int8.tflite").write_bytes(written)

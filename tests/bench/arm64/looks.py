@@ -1,4 +1,4 @@
-"""What a look at a camera's picture costs on an emulated core (runtime/health.py): make count-looks runs it.
+"""What a look at a camera's picture costs on an emulated core (runtime/camera/health.py): make count-looks runs it.
 
 As in inference.py, `os.getppid` marks the borders that the plugin counts between; the first look of each size, with
 what is made once, comes before them. The project is found by its folder alone: of its dependencies only OpenCV, NumPy
@@ -17,9 +17,9 @@ package = types.ModuleType("vedette")
 package.__path__ = [str(Path(__file__).parents[3])]
 sys.modules["vedette"] = package
 
-from vedette.runtime.camera import Health as Settings  # noqa: E402
-from vedette.runtime.frame import Frame  # noqa: E402
-from vedette.runtime.health import Health  # noqa: E402
+from vedette.runtime.camera.frame import Frame  # noqa: E402
+from vedette.runtime.camera.health import Health  # noqa: E402
+from vedette.runtime.config.camera_tables import Health as Settings  # noqa: E402
 
 WARM_UP, LOOKS = 35, 3  # what is relative needs thirty looks before it is judged
 cv2.setNumThreads(1)

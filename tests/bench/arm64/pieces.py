@@ -20,9 +20,10 @@ import onnx
 from graphs import as_float, images
 from piece import Bend, Piece
 
-from vedette.compress import backbone, tflite
-from vedette.compress.foreign import integers
-from vedette.compress.foreign.lowering import lower
+from vedette.compress.export import tflite
+from vedette.compress.graph.importers.lowering import lower
+from vedette.compress.models import efficientnet_lite
+from vedette.compress.quantization import quantize_imported
 
 SEED = 2
 
@@ -164,7 +165,7 @@ def write(folder: Path, name: str, model: onnx.ModelProto) -> None:
     if len(lowered.graph.node) != len(model.graph.node):
         onnx.save(model, folder / f"{name}-given.fp32.onnx")
     onnx.save(lowered, folder / f"{name}.fp32.onnx")
-    made = integers.int8(lowered, images(size), backbone.input_of(size))
+    made = quantize_imported.int8(lowered, images(size), efficientnet_lite.input_of(size))
     onnx.save(made, folder / f"{name}.int8.onnx")
     written = tflite.write(made)
     (folder / f"{name}.int8.tflite").write_bytes(written)

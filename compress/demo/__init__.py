@@ -1,0 +1,1 @@
+"""`make demo`: solar cells, from images to events at a local broker."""

@@ -1,0 +1,1 @@
+"""How good the built models are on held-out images, and where the decision threshold lies."""

@@ -1,0 +1,1 @@
+"""Files that leave the workshop: TFLite models and signed bundles."""

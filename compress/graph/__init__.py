@@ -1,0 +1,1 @@
+"""ONNX graphs: exported from torch, imported from users, read as QDQ, run as trainable torch modules."""

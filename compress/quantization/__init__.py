@@ -1,0 +1,1 @@
+"""Float ONNX to int8 ONNX: calibration, equalization, bias correction, rounding, quantization-aware training."""

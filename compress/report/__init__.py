@@ -1,0 +1,1 @@
+"""The report of a build: the verdict, tables, charts and sample images."""

@@ -1,0 +1,1 @@
+"""Fitting anomaly models, fine-tuning classifiers, pruning and distillation."""

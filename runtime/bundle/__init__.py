@@ -1,0 +1,1 @@
+"""The signed bundle: its archive, manifest, signature and keys."""

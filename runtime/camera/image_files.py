@@ -1,0 +1,51 @@
+"""Reading an image file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import ConfigProblem
+
+SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
+
+
+def read(path: Path, flags: int = cv2.IMREAD_COLOR) -> NDArray[Any]:
+    """H x W x 3, uint8, blue-green-red, unless `flags` say otherwise.
+
+    Raises:
+        ConfigProblem: the file cannot be read as an image.
+    """
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:  # OpenCV would crash the process
+        name = ascii(str(path))
+        raise ConfigProblem(f"{name}: the name is not UTF-8", hint="rename it") from None
+    pixels = cv2.imread(str(path), flags)
+    if pixels is None:
+        raise ConfigProblem(f"{path}: cannot be read as an image", hint="mend it or take it out of the folder")
+    return np.asarray(pixels)
+
+
+def find(folder: Path) -> list[Path]:
+    """Every image below `folder`, in order of path.
+
+    Raises:
+        ConfigProblem: there is no such folder, or no image in it.
+    """
+    if not folder.is_dir():
+        raise ConfigProblem(f"{folder}: no such folder", hint="it should hold images")
+    found = among(folder.rglob("*"))
+    if not found:
+        raise ConfigProblem(f"{folder}: no images in it", hint=f"images end in {', '.join(sorted(SUFFIXES))}")
+    return found
+
+
+def among(paths: Iterable[Path]) -> list[Path]:
+    """Those of `paths` that are image files by their suffix, in order."""
+    return sorted(path for path in paths if path.suffix.lower() in SUFFIXES and path.is_file())

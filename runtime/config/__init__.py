@@ -1,0 +1,1 @@
+"""The configuration files of a device and its cameras, read and checked once."""

@@ -1,0 +1,1 @@
+"""Measurements on a device: accuracy, speed, bandwidth, and the verification of a bundle."""

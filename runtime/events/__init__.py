@@ -1,0 +1,1 @@
+"""Events: their format, the durable outbox, the forwarder and the sinks that deliver them."""

@@ -1,0 +1,1 @@
+"""From pixels to predictions: preprocessing, int8 back ends, output heads."""

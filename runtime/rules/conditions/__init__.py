@@ -1,0 +1,1 @@
+"""Where and when a rule applies: regions, schedules, labels, debouncing."""

@@ -1,0 +1,398 @@
+"""Networks of the user's own: read strictly, made integer exactly, built, verified, refused where they do not fit."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import cv2
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from onnx import TensorProto, helper, numpy_helper
+from paths import SHARED
+
+from vedette.compress.build import build
+from vedette.compress.evaluation.built_models import describe
+from vedette.compress.evaluation.model_runners import parity
+from vedette.compress.export import onnx2tf_fallback, tflite
+from vedette.compress.export.tflite.operands import Refused
+from vedette.compress.goal import goal_file as goals
+from vedette.compress.goal.goal_file import Data, Goal, Model
+from vedette.compress.graph.importers import lowering, network, onnx_file
+from vedette.compress.quantization.quantize_imported import int8 as int8_of
+from vedette.runtime.bundle import keys
+from vedette.runtime.bundle.bundle import Bundle
+from vedette.runtime.bundle.manifest import Input
+from vedette.runtime.errors import ConfigProblem, Problem
+from vedette.runtime.evaluation.verify import verify
+from vedette.runtime.inference.backends.onnx import Onnx
+from vedette.runtime.inference.backends.tflite import Tflite
+
+NETWORK = '''\
+"""A small network, as somebody might bring it: its weights come from a seed."""
+import torch
+from torch import nn
+
+
+class Shuffled(nn.Module):
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x):
+        x = torch.cat([x, self.inner(x)], dim=1)
+        n, c, h, w = x.shape
+        return x.reshape(n, 2, c // 2, h, w).transpose(1, 2).reshape(n, c, h, w)
+
+
+class Residual(nn.Module):
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x):
+        return x + self.inner(x)
+
+
+def block(inputs, outputs, act, stride=1):
+    return nn.Sequential(nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False), nn.BatchNorm2d(outputs), act)
+
+
+def network(end=None):
+    torch.manual_seed(1)
+    layers = [
+        block(3, 8, nn.SiLU(), 2),
+        nn.MaxPool2d(3, 2, 1),
+        Shuffled(block(8, 8, nn.LeakyReLU(0.1))),
+        Residual(block(16, 16, nn.Hardswish())),
+        nn.AvgPool2d(2),
+        block(16, 16, nn.ReLU(), 2),
+        nn.Upsample(scale_factor=2, mode="bilinear"),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(16, 3),
+    ]
+    made = nn.Sequential(*layers, *([end] if end else []))
+    for module in made.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.running_mean, -0.2, 0.2)
+            nn.init.uniform_(module.running_var, 0.02, 0.2)
+    return made.eval()
+
+
+def probabilities():
+    return network(nn.Softmax(dim=1))
+
+
+def something():
+    return 3
+'''
+
+GOAL = """\
+name = "own"
+task = "{task}"
+[data]
+{data}
+[goal]
+min_cosine = 0.5
+[model]
+{model}
+"""
+IMAGES, CLASSES = 'images = "kinds"', "classes = \"kinds\"\ngroup = '^(\\d+)'"
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory, kinds):
+    """A folder with the pictures, the network as source, as TorchScript and as ONNX of any batch."""
+    folder = tmp_path_factory.mktemp("own")
+    shutil.copytree(kinds / "kinds", folder / "kinds")
+    (folder / "own_network.py").write_text(NETWORK)
+    scope: dict = {}
+    exec(NETWORK, scope)
+    example = torch.zeros(1, 3, 64, 64)
+    torch.jit.trace(scope["network"](), example).save(folder / "net.pt")
+    dynamic = {"image": {0: "batch"}}
+    torch.onnx.export(
+        scope["probabilities"](), (example,), folder / "net.onnx", dynamo=False, opset_version=17,
+        input_names=["image"], dynamic_axes=dynamic,
+    )  # fmt: skip
+    (folder / "labels.txt").write_text("good\nscratch\nspot\n")
+    return folder
+
+
+def write(folder: Path, task: str, data: str, model: str) -> Path:
+    path = folder / "goal.toml"
+    path.write_text(GOAL.format(task=task, data=data, model=model))
+    return path
+
+
+WAYS = ['onnx = "net.onnx"', 'torch = "net.pt"\ninput = 64', 'torch = "own_network:network"\ninput = 64']
+
+
+@pytest.mark.parametrize("model", WAYS)
+def test_every_way_gives_the_same_numbers(home, model):
+    scope: dict = {}
+    exec(NETWORK, scope)
+    model += '\nmean = [10.0, 20.0, 30.0]\nstd = [50.0, 60.0, 70.0]\norder = "bgr"'
+    settings = goals.read(write(home, "embed", IMAGES, model)).model
+    made, spec = network.load(home, settings, "vector")
+    assert (spec.width, spec.height, spec.mean, spec.std) == (64, 64, 0.0, 1.0)
+    pixels = np.random.default_rng(0).integers(0, 256, (1, 3, 64, 64)).astype(np.float32)
+    session = onnxruntime.InferenceSession(made.SerializeToString())
+    (got,) = session.run(["vector"], {spec.name: pixels})
+    swapped = (pixels[:, ::-1] - np.array([10, 20, 30])[:, None, None]) / np.array([50, 60, 70])[:, None, None]
+    with torch.no_grad():
+        expected = scope["network"]()(torch.from_numpy(swapped.astype(np.float32))).numpy()
+    np.testing.assert_allclose(got, expected, atol=1e-4)
+
+
+def test_one_order_and_one_mean_cost_nothing(home):
+    made, spec = network.load(home, Model(onnx="net.onnx", mean=127.0, std=128.0, order="bgr"), "vector")
+    assert (spec.mean, spec.std) == (127.0, 128.0)
+    first = made.graph.node[0]
+    assert first.op_type == "Conv"
+    assert "normalised" not in first.name
+
+
+@pytest.fixture(scope="module")
+def classified(home, key_folder, tmp_path_factory):
+    goal = write(home, "classify", CLASSES, 'onnx = "net.onnx"\nlicence = "Apache-2.0"')
+    return build(goal, tmp_path_factory.mktemp("out"), keys.read_private(key_folder / "vedette.key"))
+
+
+def test_a_classifier_is_built_and_measured_against_labels_and_float(classified, keyring):
+    bundle = Bundle.open(classified.bundle, keyring)
+    found = bundle.manifest.measured
+    assert found["parity_max_steps"] <= 1
+    assert found["cosine_int8_onnx"] > 0.98
+    assert found["agreement_int8_tflite"] > 0.8
+    assert 0 <= found["accuracy_fp32"] <= 1
+    assert bundle.manifest.labels == ("good", "scratch", "spot", "unknown")
+    assert bundle.manifest.temperature > 0
+    assert bundle.manifest.weights[0].name == "net.onnx"
+    assert classified.verdict.met
+    report = verify(bundle)
+    assert report.verified
+    assert all(each.max_steps <= 1 for each in report.golden.values())
+
+
+def test_a_classifier_of_ones_own_can_be_verified_and_watch(classified, keyring, home, key_folder, vedette, tmp_path):
+    found = verify(Bundle.open(classified.bundle, keyring), home / "kinds")
+    assert found.accuracy_int8_onnx == pytest.approx(found.accuracy_int8_tflite, abs=0.05)
+    (tmp_path / "cameras").mkdir()
+    (tmp_path / "vedette.toml").write_text(f'[device]\nkeys = "{key_folder}"\n[broker]\nurl = "stdout:"\n')
+    spots = home / "kinds" / "spot"
+    (tmp_path / "cameras" / "door.toml").write_text(
+        f'source = "file:{spots}?fps=0"\nbundle = "{classified.bundle}"\n[[rules]]\nuse = "presence"\n'
+    )
+    done = vedette("run", "door", "--config", tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
+def test_an_embedding_is_built_verified_shown_and_refused_by_run(home, key_folder, keyring, vedette, tmp_path):
+    goal = write(home, "embed", IMAGES, 'torch = "own_network:network"\ninput = 64\nmean = 127.0\nstd = 128.0')
+    done = vedette("build", goal, "--out", tmp_path / "out", "--key", key_folder / "vedette.key")
+    assert done.returncode == 0, done.stderr
+    assert "cosine" in done.stdout
+    bundle = tmp_path / "out" / "own.vedette"
+    manifest = Bundle.open(bundle, keyring).manifest
+    assert manifest.output("vector").shape == (1, 3)
+    assert manifest.measured["cosine_int8_onnx"] > 0.98
+    assert "least like" in (tmp_path / "out" / "own.html").read_text().lower()
+    for command in (("verify",), ("show",)):
+        done = vedette(*command, bundle, "--keys", key_folder)
+        assert done.returncode == 0, done.stderr
+    done = vedette("verify", bundle, "--keys", key_folder, "--data", home)
+    assert done.returncode == 2
+    assert "no accuracy" in done.stderr
+    (tmp_path / "cameras").mkdir()
+    (tmp_path / "vedette.toml").write_text(f'[device]\nkeys = "{key_folder}"\n[broker]\nurl = "stdout:"\n')
+    (tmp_path / "cameras" / "door.toml").write_text(
+        f'source = "file:{home / "kinds"}?fps=0"\nbundle = "{bundle}"\n[[rules]]\nuse = "presence"\n'
+    )
+    done = vedette("run", "door", "--config", tmp_path)
+    assert done.returncode == 3
+    assert "makes vectors" in done.stderr
+
+
+def test_without_labels_agreement_with_float_is_measured(home, key_folder, tmp_path):
+    goal = write(home, "classify", IMAGES, 'torch = "net.pt"\ninput = 64\nlabels = "labels.txt"')
+    goal.write_text(goal.read_text().replace("min_cosine", "min_accuracy = 0.5\nmin_cosine"))
+    built = build(goal, tmp_path, keys.read_private(key_folder / "vedette.key"))
+    found = built.manifest.measured
+    assert found["accuracy_fp32"] is None
+    assert found["agreement_int8_onnx"] > 0.8
+    assert "no labels" in built.verdict.unproven[0]
+    assert built.manifest.labels[:3] == ("good", "scratch", "spot")
+
+
+@pytest.mark.parametrize(
+    ("task", "data", "model", "said"),
+    [
+        ("embed", IMAGES, "", "no network of Vedette's own"),
+        ("embed", CLASSES, 'onnx = "net.onnx"', "data.classes"),
+        ("embed", "", 'onnx = "net.onnx"', "data.images is missing"),
+        ("embed", IMAGES, 'onnx = "nothing.onnx"', "model.onnx: no file"),
+        ("embed", IMAGES, 'torch = "nothing.pt"', "model.torch: no file"),
+        ("embed", IMAGES, 'onnx = "net.onnx"\ntorch = "net.pt"', "exclude each other"),
+        ("embed", IMAGES, 'onnx = "net.onnx"\nstd = 0.225', "255"),
+        ("embed", IMAGES, 'onnx = "net.onnx"\nmean = 300.0', "model.mean"),
+        ("embed", IMAGES, 'onnx = "net.onnx"\norder = "gbr"', "order"),
+        ("embed", IMAGES, 'onnx = "net.onnx"\nsize = 3', "size"),
+        ("embed", IMAGES, 'onnx = "net.onnx"\nlabels = "labels.txt"', "model.labels"),
+        ("classify", CLASSES, 'onnx = "net.onnx"\nepochs = 9', "model.epochs"),
+        ("classify", CLASSES, "mean = 3.0", "model.mean means nothing"),
+        ("classify", IMAGES + "\n" + CLASSES, 'onnx = "net.onnx"', "exclude each other"),
+    ],
+)  # fmt: skip
+def test_a_goal_file_that_contradicts_itself_is_refused(home, task, data, model, said):
+    path = write(home, task, data, model)
+    if task == "classify":
+        path.write_text(path.read_text().replace("min_cosine = 0.5", ""))
+    with pytest.raises(ConfigProblem) as problem:
+        goals.read(path)
+    assert said in problem.value.message + (problem.value.hint or "")
+    assert problem.value.hint
+
+
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        ('torch = "own_network:something"', "int, no module"),
+        ('torch = "own_network:nothing"', "nothing"),
+        ('torch = "no_such_module:network"', "no_such_module"),
+        ('onnx = "labels.txt"', "ONNX file"),
+        ('onnx = "net.onnx"\ninput = 96', "not that of model.input"),
+    ],
+)
+def test_a_network_that_cannot_be_read_is_named(home, model, said):
+    settings = goals.read(write(home, "embed", IMAGES, model)).model
+    with pytest.raises(ConfigProblem) as problem:
+        network.load(home, settings, "vector")
+    assert said in problem.value.message
+    assert problem.value.hint
+
+
+def test_weights_in_other_files_are_not_opened(home, tmp_path):
+    model = onnx.load(home / "net.onnx")
+    onnx.save(model, tmp_path / "net.onnx", save_as_external_data=True, location="weights", size_threshold=0)
+    with pytest.raises(ConfigProblem, match="other files"):
+        onnx_file.read(tmp_path / "net.onnx")
+
+
+@pytest.fixture
+def odd(home, tmp_path):
+    """A goal for a network of which one operator has no integer twin in TFLite."""
+    rng = np.random.default_rng(0)
+    weights = {"weight": (128, 3, 3, 3), "last": (16, 128)}
+    nodes = [
+        helper.make_node("Conv", ["image", "weight"], ["features"], name="first", strides=[2, 2]),
+        helper.make_node("Softplus", ["features"], ["softly"], name="the odd one"),
+        helper.make_node("GlobalAveragePool", ["softly"], ["pooled"]),
+        helper.make_node("Flatten", ["pooled"], ["flat"]),
+        helper.make_node("Gemm", ["flat", "last"], ["end"], transB=1),
+    ]
+    constants = [
+        numpy_helper.from_array(rng.normal(0, 0.5, shape).astype(np.float32), name) for name, shape in weights.items()
+    ]
+    image = helper.make_tensor_value_info("image", TensorProto.FLOAT, ["n", 3, 64, 64])
+    end = helper.make_tensor_value_info("end", TensorProto.FLOAT, ["n", 16])
+    graph = helper.make_graph(nodes, "g", [image], [end], constants)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(model, tmp_path / "odd.onnx")
+    shutil.copytree(home / "kinds", tmp_path / "kinds")
+    return write(tmp_path, "embed", IMAGES, 'onnx = "odd.onnx"\nmean = [120, 110, 100]\nstd = [60, 61, 62]')
+
+
+def test_an_operator_that_is_not_known_is_named(odd, key_folder, tmp_path, monkeypatch):
+    """By name, kind and reason, with what helps; nothing is written."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    key = keys.read_private(key_folder / "vedette.key")
+    with pytest.raises(Problem, match="'the odd one' is a Softplus") as problem:
+        build(odd, tmp_path / "out", key)
+    assert "pip install onnx2tf==" in problem.value.hint
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_converter_that_fails_is_heard(odd, key_folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    (onnx2tf_fallback.home() / "bin").mkdir(parents=True)
+    stub = onnx2tf_fallback.home() / "bin" / onnx2tf_fallback.PROGRAM
+    stub.write_text("#!/bin/sh\necho it cannot be done >&2\nexit 1\n")
+    stub.chmod(0o755)
+    key = keys.read_private(key_folder / "vedette.key")
+    with pytest.raises(Problem, match=r"'the odd one' is a Softplus.*it cannot be done"):
+        build(odd, tmp_path / "out", key)
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_operator_that_is_not_known_makes_a_float_tflite_file(odd, key_folder, keyring, vedette, tmp_path):
+    refused = Refused("no integer file")
+    try:
+        onnx2tf_fallback.program(refused)
+    except Refused as problem:
+        pytest.skip(f"onnx2tf is not installed: {problem.hint}")
+    heard = []
+    built = build(odd, tmp_path / "out", keys.read_private(key_folder / "vedette.key"), say=heard.append)
+    assert any("'the odd one' is a Softplus" in text for text in heard)
+    bundle = Bundle.open(built.bundle, keyring)
+    manifest = bundle.manifest
+    assert "'the odd one'" in manifest.floats["tflite"]
+    assert manifest.tools["onnx2tf"] == onnx2tf_fallback.version(refused)
+    assert manifest.measured["cosine_int8_tflite"] > 0.999
+    assert manifest.measured["cosine_int8_onnx"] > 0.98
+    assert not Onnx(bundle.model("onnx"), manifest, threads=1).real
+    assert Tflite(bundle.model("tflite"), manifest, threads=1).real
+    assert "computes in float" in (tmp_path / "out" / "own.html").read_text()
+    found = verify(bundle)
+    assert found.verified
+    assert set(found.golden) == {"onnx", "tflite"}
+    done = vedette("bench", built.bundle, "--keys", key_folder)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(("domain", "kind"), [("somebody.else", "Special"), ("", "NonMaxSuppression")])
+def test_what_onnx_runtime_refuses_is_said(domain, kind, tmp_path):
+    image = helper.make_tensor_value_info("image", TensorProto.FLOAT, ["n", 3, 64, 64])
+    end = helper.make_tensor_value_info("end", TensorProto.FLOAT, ["n", 4])
+    graph = helper.make_graph([helper.make_node(kind, ["image"], ["end"], domain=domain)], "g", [image], [end])
+    opsets = [helper.make_opsetid("", 17)] + ([helper.make_opsetid(domain, 1)] if domain else [])
+    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=8), tmp_path / "odd.onnx")
+    with pytest.raises(ConfigProblem) as problem:
+        network.load(tmp_path, Model(onnx="odd.onnx"), "vector")
+    assert problem.value.hint
+
+
+MODELS = SHARED
+DETECTORS = {
+    "fastestdet/FastestDet_352": (0.0, 255.0, 3),
+    "nanodet/nanodet_m_320": (114.0, 57.0, 6),
+    "yolox_nano/yolox_nano_416_coco": (0.0, 1.0, 9),
+}
+
+
+@pytest.mark.parametrize("name", DETECTORS)
+def test_a_detector_gives_the_same_integers_in_both_files(name):
+    """On real pictures; what the last Concat joined are outputs of their own."""
+    if not MODELS.is_dir():
+        pytest.skip("the development models and images are not beside the project")
+    mean, std, outputs = DETECTORS[name]
+    plain = onnx_file.plain(onnx_file.read(MODELS / "models" / f"{name}.onnx"), None, name)
+    model = lowering.lower(plain)
+    assert len(model.graph.output) == outputs
+    side = model.graph.input[0].type.tensor_type.shape.dim[2].dim_value
+    spec = Input(model.graph.input[0].name, side, side, mean, std, 1 / std, int(mean))
+    paths = sorted((MODELS / "coco128" / "images").rglob("*.jpg"))
+    pictures = [cv2.resize(cv2.imread(str(path)), (side, side))[None] for path in paths[::16]]
+    int8 = int8_of(model, pictures[:4], spec)
+    about = Goal(name="detector", task="embed", data=Data(), model=Model(onnx=f"{name}.onnx"))
+    manifest = describe(about, int8)
+    both = {
+        "onnx": Onnx(int8.SerializeToString(), manifest, threads=1),
+        "tflite": Tflite(tflite.write(int8), manifest, threads=1),
+    }
+    assert parity(both, pictures) <= 1

@@ -1,0 +1,265 @@
+"""What was measured on a device: `vedette bench`, the profile that it makes, the verdict, and measuring over SSH."""
+
+from __future__ import annotations
+
+import json
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from vedette import devices
+from vedette.compress.cost import predicted_cost, remote_benchmark
+from vedette.compress.goal.goal_file import Data, Device, Goal, Wish
+from vedette.compress.report.verdict import judge
+from vedette.devices.cost_model import Prediction
+from vedette.runtime.bundle import keys
+from vedette.runtime.bundle.bundle import GOLDEN
+from vedette.runtime.bundle.manifest import ONNX
+from vedette.runtime.errors import ConfigProblem, MachineProblem
+
+
+@pytest.fixture(scope="module")
+def printed(built, key_folder, vedette):
+    """What `vedette bench --json` says of the product's bundle on this machine."""
+    options = ("--rounds", 5, "--frame", "320x240", "--keys", key_folder)
+    done = vedette("bench", built.bundle, *map(str, options), "--json")
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def vedette():
+    def run(*arguments):
+        command = [sys.executable, "-m", "vedette.runtime.cli", *map(str, arguments)]
+        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+
+    return run
+
+
+def test_bench_measures_each_back_end(printed, bundle):
+    profile = devices.decode(printed.encode())
+    host = devices.this_machine()
+    assert (profile.cpu, profile.cores, profile.memory_mb) == (host.cpu, host.cores, host.memory_mb)
+    assert {each.backend for each in profile.measured} == set(bundle.manifest.models)
+    macs = bundle.manifest.measured["macs"]
+    for each in profile.measured:
+        assert each.model == bundle.manifest.model_id
+        assert each.frame == (320, 240)
+        assert 0 < each.ms <= each.p95_ms
+        assert each.ms_per_million_macs * macs / 1e6 == pytest.approx(each.model_ms)
+        assert each.cpu_seconds > 0
+        assert each.startup_seconds > 0.02, "starting Python takes longer"
+        assert 20 < each.peak_rss_mb < 2000
+
+
+def test_bench_prints_a_table(built, key_folder, vedette):
+    done = vedette("bench", built.bundle, "--rounds", 2, "--frame", "64x64", "--keys", key_folder)
+    assert "frames of 64 x 64 pixels, 1 thread" in done.stdout
+    assert {"onnx", "tflite"} <= {line.split(" ")[0] for line in done.stdout.splitlines()}
+    assert vedette("bench", built.bundle, "--frame", "64 by 64", "--keys", key_folder).returncode == 2
+
+
+def test_a_measured_profile_says_where_a_figure_comes_from(printed, built, bundle):
+    profile = devices.decode(printed.encode())
+    manifest, model = bundle.manifest, bundle.model(ONNX)
+    measured = {each.backend: each for each in profile.measured}
+    there = predicted_cost.read(predicted_cost.figures(model, profile, manifest))
+    assert set(there) == set(measured)
+    for name, each in there.items():
+        assert each.origin == "measured there"
+        assert (each.ms, each.ms_high) == (measured[name].ms, measured[name].p95_ms)
+    other = predicted_cost.read(predicted_cost.figures(model, profile, msgspec.structs.replace(manifest, release=2)))
+    for name, each in other.items():
+        assert each.origin == "predicted from a measurement there"
+        assert each.ms == pytest.approx(measured[name].ms), "the same work takes the same time"
+
+
+def test_a_measurement_calibrates_the_cost_model(bundle):
+    """On a core that was counted, time follows the predicted instructions, not the multiplications."""
+    pi5 = devices.load("pi5")
+    manifest, model = bundle.manifest, bundle.model(ONNX)
+    counted = manifest.measured["instructions"]["Cortex-A76"]["tflite"]
+    measured = devices.Measured(
+        model="another:1:00000000",
+        backend="tflite",
+        version="x",
+        threads=1,
+        frame=(640, 480),
+        ms=5.0,
+        p95_ms=6.0,
+        model_ms=4.0,
+        cpu_seconds=0.005,
+        peak_rss_mb=60.0,
+        startup_seconds=1.0,
+        ms_per_million_macs=1.0,
+        ms_per_million_instructions=0.5,
+    )
+    there = predicted_cost.read(
+        predicted_cost.figures(model, msgspec.structs.replace(pi5, measured=(measured,)), manifest)
+    )
+    assert there["onnx"].origin == "predicted from counts", "this back end was not measured"
+    assert there["tflite"].origin == "predicted from a measurement there"
+    assert there["tflite"].ms == pytest.approx(1.0 + 0.5 * counted / 1e6, rel=1e-4)
+    assert there["tflite"].ms_low < there["tflite"].ms < there["tflite"].ms_high
+
+
+def test_the_bundle_says_what_it_costs(built):
+    measured = built.manifest.measured
+    assert measured["macs"] > 1e6
+    for core in ("Cortex-A72", "Cortex-A76"):
+        assert set(measured["instructions"][core]) == {"onnx", "tflite"}
+    there = predicted_cost.read(measured)
+    assert {each.origin for each in there.values()} == {"measured here"}, "on the host nothing needs to be predicted"
+    assert there["tflite"].ms_high == measured["p95_ms_int8_tflite"]
+
+
+SPEED = {"p95_ms_int8_onnx": 5.0, "p95_ms_int8_tflite": 4.0, "bytes_int8_onnx": 1, "bytes_int8_tflite": 1}
+
+
+@pytest.mark.parametrize(
+    ("prediction", "met", "said"),
+    [
+        (Prediction(1e7, 9e6, 2e7, "predicted from counts", 5.0, 3.0, 9.0), True, "predicted from counts"),
+        (Prediction(1e7, 9e6, 2e7, "predicted from counts", 15.0, 11.0, 30.0), False, "15 ms (11 … 30)"),
+        (Prediction(1e7, 9e6, 2e7, "predicted from counts", 8.0, 4.0, 20.0), None, "which allows either"),
+        (
+            Prediction(1e7, 9e6, 2e7, "predicted from counts"),
+            None,
+            "10.0 million instructions; nothing is known of how",
+        ),
+        (Prediction(None, None, None, "measured there", 9.0, 9.0, 9.9), True, "p95, measured there"),
+        (Prediction(None, None, None, "measured there", 9.0, 9.0, 10.1), False, "p95, measured there"),
+        (Prediction(None, None, None, "predicted from a measurement there", 8.0, 8.0, 9.0), True, "from a measurement"),
+    ],
+)
+def test_milliseconds_are_judged_by_what_is_known_of_the_device(prediction, met, said):
+    goal = Goal(name="x", task="anomaly", data=Data(good="g"), goal=Wish(max_ms=10.0), device=Device("pi4"))
+    accuracy = dict.fromkeys(("auroc_fp32", "auroc_int8_onnx", "auroc_int8_tflite"))
+    measured = {**accuracy, **SPEED, "on_device": {"onnx": msgspec.to_builtins(prediction)}}
+    (judgement,) = judge(goal, measured).judgements
+    assert judgement.met is met
+    assert said in judgement.why
+
+
+def test_a_profile_that_is_none_is_refused(product, tmp_path, vedette):
+    (tmp_path / "measured.json").write_text('{"name": "pi4"}')
+    done = vedette("build", product / "goal.toml", "--out", tmp_path, "--profile", tmp_path / "measured.json")
+    assert done.returncode == 2
+    assert "not a measured profile" in done.stderr
+    assert "vedette bench" in done.stderr
+
+
+# Over SSH: a real server, of this machine's own OpenSSH, and the real client
+
+SSHD = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+needs_sshd = pytest.mark.skipif(
+    SSHD is None or shutil.which("ssh") is None, reason="no OpenSSH here: apt-get install openssh-server"
+)
+
+
+@pytest.fixture
+def device(tmp_path, monkeypatch):
+    """The URL of an sshd of its own on a free port, and what its programs may see as PATH; the client trusts it."""
+    if os.getuid() == 0:
+        Path("/run/sshd").mkdir(exist_ok=True)  # without it sshd does not start
+    for name in ("host", "user"):
+        command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(tmp_path / name)]
+        subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    (tmp_path / "sshd_config").write_text(
+        f"Port {port}\nListenAddress 127.0.0.1\nHostKey {tmp_path}/host\nAuthorizedKeysFile {tmp_path}/user.pub\n"
+        f"StrictModes no\nUsePAM no\nPasswordAuthentication no\nPidFile none\nPermitRootLogin yes\n"
+        f"SetEnv PATH={programs}:/usr/bin:/bin TMPDIR={tmp_path}\nSubsystem sftp internal-sftp\n"
+    )
+    kind, text, _ = (tmp_path / "host.pub").read_text().split(" ", 2)
+    (tmp_path / "known").write_text(f"[127.0.0.1]:{port} {kind} {text}\n")
+    (tmp_path / "ssh_config").write_text(f"IdentityFile {tmp_path}/user\nUserKnownHostsFile {tmp_path}/known\n")
+    wrappers = tmp_path / "wrappers"
+    wrappers.mkdir()
+    for name in ("ssh", "scp"):
+        (wrappers / name).write_text(f'#!/bin/sh\nexec {shutil.which(name)} -F {tmp_path}/ssh_config "$@"\n')
+        (wrappers / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{wrappers}:{os.environ['PATH']}")
+    log = (tmp_path / "sshd.log").open("wb")
+    with subprocess.Popen([SSHD, "-D", "-e", "-f", str(tmp_path / "sshd_config")], stderr=log) as server:
+        for _ in range(100):
+            with socket.socket() as probe:
+                probe.settimeout(1)
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            try:
+                server.wait(0.05)
+            except subprocess.TimeoutExpired:
+                continue
+            pytest.skip(f"sshd does not start here: {(tmp_path / 'sshd.log').read_text()}")
+        yield f"ssh://{pwd.getpwuid(os.getuid()).pw_name}@127.0.0.1:{port}", programs
+        server.terminate()
+    log.close()
+
+
+def install(programs):
+    """Puts a `vedette` there that is this one."""
+    command = programs / "vedette"
+    command.write_text(f'#!/bin/sh\nexec {sys.executable} -m vedette.runtime.cli "$@"\n')
+    command.chmod(0o755)
+
+
+@needs_sshd
+def test_a_candidate_is_measured_over_ssh(device, bundle, key_folder, tmp_path):
+    url, programs = device
+    install(programs)
+    remote_benchmark.check(url)
+    models = {name: bundle.members[name] for name in bundle.manifest.models.values()}
+    golden = {name: data for name, data in bundle.members.items() if name.startswith(GOLDEN)}
+    profile = remote_benchmark.measure(
+        url, bundle.manifest, {**models, **golden}, keys.read_private(key_folder / "vedette.key")
+    )
+    assert {each.backend for each in profile.measured} == {"onnx", "tflite"}
+    assert {each.model for each in profile.measured} == {bundle.manifest.model_id}
+    assert not list(tmp_path.glob("tmp.*")), "nothing is left there"
+    there = predicted_cost.read(predicted_cost.figures(bundle.model(ONNX), profile, bundle.manifest))
+    assert {each.origin for each in there.values()} == {"measured there"}
+
+
+@needs_sshd
+def test_what_is_wrong_with_the_device_is_said(device):
+    url, programs = device
+    with pytest.raises(MachineProblem) as missing:
+        remote_benchmark.check(url)
+    assert "pip install vedette there" in missing.value.hint
+    (programs / "vedette").write_text("#!/bin/sh\necho no camera >&2\nexit 4\n")
+    (programs / "vedette").chmod(0o755)
+    with pytest.raises(MachineProblem, match="no camera"):
+        remote_benchmark.check(url)
+
+
+@pytest.mark.skipif(shutil.which("ssh") is None, reason="no OpenSSH client here")
+def test_a_device_that_does_not_answer_is_said(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    with pytest.raises(MachineProblem, match="cannot be reached"):
+        remote_benchmark.check(f"ssh://nobody@127.0.0.1:{port}")
+
+
+@pytest.mark.parametrize(
+    "url", ["pi@host", "http://pi@host", "ssh://", "ssh://pi@host/folder", "ssh://-oProxyCommand=x", "ssh://a:b@host"]
+)
+def test_what_is_no_address_is_refused(url):
+    with pytest.raises(ConfigProblem, match="--on"):
+        remote_benchmark.check(url)
+
+
+def test_profiles_survive_json(printed):
+    profile = devices.decode(printed.encode())
+    assert devices.decode(msgspec.json.encode(profile)) == profile
+    assert json.loads(printed)["measured"][0]["backend"] in ("onnx", "tflite")

@@ -1,0 +1,217 @@
+"""The rules about movement: crossing, wrong way, speed. Each tells of scripted scenes exactly what happened in them."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from scenes import FILMS, START, Scene, Walker, plain, play, within
+
+from vedette.runtime.inference.prediction import Box
+from vedette.runtime.rules.crossing import distance, steps
+
+# Down the middle of the picture's lower part: who walks along it has the picture's left at his right hand.
+LINE = {"use": "crossing", "line": [[0.5, 0.4], [0.5, 1.0]]}
+
+
+def to_and_fro(start, seconds, x, by, y=0.7, step=0.1):
+    return tuple((start + step * k, x + (by if k % 2 else -by), y) for k in range(round(seconds / step)))
+
+
+SCENE = Scene(
+    (
+        Walker(((0.0, 0.1, 0.6), (4.0, 0.9, 0.6))),  # from the picture's left: to the left of the line
+        Walker(((6.0, 0.9, 0.7), (10.0, 0.1, 0.7))),
+        Walker(((1.0, 0.1, 0.35), (9.0, 0.9, 0.35))),  # past the line's end
+        Walker(((11.0, 0.1, 0.9), (15.0, 0.47, 0.9), (19.0, 0.1, 0.9))),  # up to it and back
+        Walker(((20.0, 0.1, 0.8), (22.0, 0.52, 0.8), (22.2, 0.52, 0.8), (24.0, 0.1, 0.8))),  # over it and back at once
+        Walker(
+            ((12.0, 0.1, 0.55), (16.0, 0.6, 0.55), (18.0, 0.6, 0.35), (22.0, 0.1, 0.35))
+        ),  # over it, and back round it
+    ),
+    26.0,
+)
+
+
+@pytest.mark.parametrize(("fps", "dropped"), FILMS)
+def test_who_crosses_is_told(fps, dropped):
+    played = play(SCENE, LINE, fps, dropped)
+    assert played.story("direction", "counts") == [
+        "new 0 left {'left': 1, 'right': 0}",
+        "end 0 left {'left': 1, 'right': 0}",
+        "new 1 right {'left': 1, 'right': 1}",
+        "end 1 right {'left': 1, 'right': 1}",
+        "new 5 left {'left': 2, 'right': 1}",
+        "end 5 left {'left': 2, 'right': 1}",
+    ]
+    assert within(played.times("new", "started"), [2.05, 8.05, 15.28], fps)
+    for new, end in zip(played.events[::2], played.events[1::2], strict=True):
+        assert (new.event, new.taken) == (end.event, end.taken), "one moment"
+
+
+@pytest.mark.parametrize(
+    ("direction", "story"), [("left", ["new 0", "end 0", "new 5", "end 5"]), ("right", ["new 1", "end 1"])]
+)
+def test_one_direction_may_count_alone(direction, story):
+    assert play(SCENE, LINE | {"direction": direction}).story() == story
+
+
+@pytest.mark.parametrize(("fps", "dropped"), FILMS)
+@pytest.mark.parametrize(("end", "crossed"), [(0.8, ["new 0", "end 0"]), (0.2, [])])
+def test_who_trembles_on_the_line_crosses_once_or_not_at_all(end, crossed, fps, dropped):
+    path = ((0.0, 0.1, 0.7), *to_and_fro(3.0, 5.0, 0.5, 0.02), (10.0, end, 0.7), (12.0, end, 0.7))
+    assert play(Scene((Walker(path),), 12.0, tremble=0.02), LINE, fps, dropped).story() == crossed
+
+
+@pytest.mark.parametrize(("fps", "dropped"), FILMS)
+def test_who_crosses_behind_a_pillar_crosses(fps, dropped):
+    walker = Walker(((0.0, 0.1, 0.7), (4.0, 0.9, 0.7)))
+    played = play(Scene((walker,), 5.0, (Box(0.42, 0, 0.58, 1),)), LINE, fps, dropped)
+    assert played.story("direction") == ["new 0 left", "end 0 left"]
+
+
+def test_who_leaves_the_picture_right_behind_the_line_has_crossed():
+    walker = Walker(((0.0, 0.1, 0.7), (4.0, 0.53, 0.7)))
+    played = play(Scene((walker,), 10.0), LINE | {"inertia": 1.0})
+    assert played.story() == ["new 0", "end 0"]
+    assert played.times("end") == [4.0]
+
+
+UNIT = st.floats(0, 1)
+POINT = st.tuples(UNIT, UNIT)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(POINT, min_size=2, max_size=8), st.lists(POINT, min_size=2, max_size=5))
+def test_the_way_back_crosses_what_the_way_there_crossed(path, line):
+    there = sum(steps(a, b, line) for a, b in pairwise(path))
+    back = path[::-1]
+    assert sum(steps(a, b, line) for a, b in pairwise(back)) == -there
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(POINT, min_size=3, max_size=8), POINT, POINT)
+def test_a_closed_path_crosses_an_endless_line_as_often_to_and_fro(path, start, end):
+    """A line that goes on far beyond the picture has two sides, and who comes back is on his own again."""
+    (x, y), (dx, dy) = start, (end[0] - start[0], end[1] - start[1])
+    assume(np.hypot(dx, dy) > 0.01)
+    line = ((x - 1000 * dx, y - 1000 * dy), (x + 1000 * dx, y + 1000 * dy))
+    assume(min(distance(each, line) for each in path) > 1e-9)  # nobody walks exactly on it
+    closed = [*path, path[0]]
+    assert sum(steps(a, b, line) for a, b in pairwise(closed)) == 0
+
+
+# The wrong way
+
+
+@pytest.mark.parametrize(("fps", "dropped"), FILMS)
+def test_who_goes_the_wrong_way_is_told(fps, dropped):
+    walkers = (
+        Walker(((0.0, 0.1, 0.7), (6.0, 0.9, 0.7))),  # right
+        Walker(((2.0, 0.9, 0.9), (6.0, 0.3, 0.9), (9.0, 0.3, 0.9))),  # wrong, then stands
+        Walker(((0.0, 0.2, 0.5), (9.0, 0.2, 0.5))),  # stands, and trembles
+        Walker(((10.0, 0.5, 0.4), (14.0, 0.5, 0.99))),  # across the way
+    )
+    table = {"use": "wrong_way", "way": [[0.0, 0.5], [1.0, 0.5]]}
+    played = play(Scene(walkers, 15.0, tremble=0.01), table, fps, dropped)
+    assert played.story() == ["new 1", "end 1"]
+    assert within(played.times("new", "started"), [2.2], fps)
+    (end,) = played.times("end")
+    assert 6.0 <= end <= 7.0, "no longer than the window after it stopped"
+
+
+def test_the_angle_is_that_of_the_picture_not_of_its_fractions():
+    """In a picture of 16:9, who moves by as many fractions up as to the left goes by 29 degrees off the left."""
+    walker = Walker(((0.0, 0.8, 0.9), (3.0, 0.4, 0.5)))
+    table = {"use": "wrong_way", "way": [[0.0, 0.5], [1.0, 0.5]]}
+    assert play(Scene((walker,), 3.0), table | {"angle": 32}).story() == ["new 0", "end 0"]
+    assert play(Scene((walker,), 3.0), table | {"angle": 26}).story() == []
+
+
+# Speed
+
+POINTS = [[0.35, 0.4], [0.65, 0.4], [0.95, 0.95], [0.05, 0.95]]
+METRES = [[0, 30], [6, 30], [6, 0], [0, 0]]
+
+
+def picture(x, y):
+    """Where a place on the ground is seen: the plane's map from metres, solved from the four pairs."""
+    rows = []
+    for (mx, my), (px, py) in zip(METRES, POINTS, strict=True):
+        rows.append([mx, my, 1, 0, 0, 0, -px * mx, -px * my, px])
+        rows.append([0, 0, 0, mx, my, 1, -py * mx, -py * my, py])
+    system = np.array(rows, float)
+    map_ = np.append(np.linalg.solve(system[:, :8], system[:, 8]), 1).reshape(3, 3)
+    u, v, w = map_ @ (x, y, 1)
+    return u / w, v / w
+
+
+def drive(start, end, begin, metres_a_second, **more):
+    """One who drives straight over the ground."""
+    start, end = np.array(start, float), np.array(end, float)
+    seconds = np.hypot(*(end - start)) / metres_a_second
+    path = [(begin + share * seconds, *picture(*(start + share * (end - start)))) for share in np.linspace(0, 1, 60)]
+    return Walker(tuple(path), "car", (0.06, 0.08), **more)
+
+
+@pytest.mark.parametrize(("fps", "dropped"), FILMS)
+def test_speeds_are_those_of_the_ground(fps, dropped):
+    """Near or far, along or across: the true speed within 3 %."""
+    for start, end, speed in [
+        ((3, 28), (3, 2), 8.0),
+        ((1, 2), (5, 26), 12.0),
+        ((0.3, 5), (5.7, 5), 2.0),
+        ((0.3, 25), (5.7, 25), 2.0),
+    ]:
+        table = {"use": "speed", "points": POINTS, "metres": METRES, "limit": 0, "unit": "m/s"}
+        played = play(Scene((drive(start, end, 0.0, speed),), 5.0), table, fps, dropped)
+        assert played.story() == ["new 0", "end 0"]
+        for event in played.events:
+            assert event.after.speed == pytest.approx(speed, rel=0.03)
+            assert event.after.top_speed == pytest.approx(speed, rel=0.03)
+
+
+@pytest.mark.parametrize(("fps", "dropped"), FILMS)
+def test_who_is_too_fast_is_told(fps, dropped):
+    walkers = (drive((1, 28), (1, 2), 0.0, 7.0), drive((4, 28), (4, 2), 5.0, 10.0), drive((3, 2), (3, 28), 10.0, 7.0))
+    table = {"use": "speed", "points": POINTS, "metres": METRES, "limit": 30.0, "inertia": 0.3}
+    played = play(Scene(walkers, 16.0, tremble=0.01), table, fps, dropped)
+    assert played.story() == ["new 1", "end 1"]
+    assert played.events[-1].after.top_speed == pytest.approx(36.0, rel=0.15)
+
+
+def test_who_slows_down_a_little_is_still_too_fast_and_who_is_nearly_so_is_not():
+    """Limit 30 km/h, over below 27: 28.8 alone is not told of; after 36 it goes on until the slow end."""
+    table = {"use": "speed", "points": POINTS, "metres": METRES, "limit": 30.0, "inertia": 0.3}
+    nearly = drive((3, 29), (3, 1), 0.0, 8.0)
+    assert play(Scene((nearly,), 6.0), table).story() == []
+    legs = [((3, 29), (3, 19), 10.0), ((3, 19), (3, 5), 8.0), ((3, 5), (3, 1), 3.0)]
+    path, begin = [], 0.0
+    for start, end, speed in legs:
+        leg = drive(start, end, begin, speed).path
+        path, begin = [*path, *leg[bool(path) :]], leg[-1][0]
+    played = play(Scene((Walker(tuple(path), "car", (0.06, 0.08)),), 8.0), table)
+    assert played.story() == ["new 0", "end 0"]
+    assert 2.6 <= played.times("end")[0] <= 3.3
+
+
+def test_units():
+    walker = drive((3, 28), (3, 2), 0.0, 10.0)
+    for unit, speed in [("m/s", 10), ("km/h", 36), ("mph", 22.37)]:
+        table = {"use": "speed", "points": POINTS, "metres": METRES, "limit": 1.0, "unit": unit}
+        assert play(Scene((walker,), 4.0), table).events[0].after.speed == pytest.approx(speed, rel=0.02)
+
+
+SPEED = {"use": "speed", "points": POINTS, "metres": METRES, "limit": 0}
+WRONG = {"use": "wrong_way", "way": [[0.0, 0.5], [1.0, 0.5]]}
+
+
+@pytest.mark.parametrize("table", [LINE, WRONG, SPEED], ids=lambda each: each["use"])
+def test_a_recording_replays_exactly(table):
+    first, second = (play(SCENE, table, 10, 0.2, seed=5) for _ in range(2))
+    assert first.events
+    assert plain(first.events) == plain(second.events)
+    assert all(START <= event.taken <= START + SCENE.seconds for event in first.events)

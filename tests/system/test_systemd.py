@@ -1,0 +1,225 @@
+"""The unit under systemd as the first process of a machine: started, watched, reloaded, fenced in, and booted twice.
+
+The machine is a container over a copy-on-write view of this one (systemd-nspawn). What runs in it is this project as a
+wheel would install it, by the user that the unit names.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import time
+
+import numpy as np
+import pytest
+from auditor import Auditor
+from mosquitto import BINARY, Mosquitto
+from paths import ROOT
+
+PROJECT = ROOT
+NEEDED = ("systemd-nspawn", "useradd")
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(os.geteuid() != 0, reason="needs root"),
+    pytest.mark.skipif(any(shutil.which(each) is None for each in NEEDED), reason="needs systemd-container"),
+    pytest.mark.skipif(BINARY is None, reason="needs mosquitto: apt-get install mosquitto"),
+]
+
+RUN = """\
+#!/bin/sh
+PYTHONHOME=/opt/python LD_LIBRARY_PATH=/opt/python/lib \
+PYTHONPATH=/opt/vedette/lib:/opt/packages PYTHONDONTWRITEBYTECODE=1 \
+exec /opt/python/bin/python3 -m vedette.runtime.cli "$@"
+"""
+# As an administrator would add them: the password, a shorter watch than half a minute, and two attempts at a hole.
+DROP_IN = """\
+[Service]
+LoadCredential=mqtt-password:/etc/vedette/mqtt-password
+WatchdogSec=6
+ExecStartPost=-!/bin/touch /etc/vedette/hole /usr/hole
+"""
+PROOF_TARGET = "[Unit]\nRequires=basic.target proof.service\nAfter=basic.target\n"
+PROOF_SERVICE = """\
+[Unit]
+After=basic.target
+[Service]
+Environment=PYTHONHOME=/opt/python LD_LIBRARY_PATH=/opt/python/lib
+ExecStart=/opt/python/bin/python3 /results/proof.py
+ExecStopPost=/bin/systemctl --no-block poweroff
+StandardOutput=file:/results/proof.log
+StandardError=file:/results/proof.log
+"""
+PROOF = """\
+import json, os, signal, subprocess, time
+from pathlib import Path
+
+UNIT, RESULTS = "vedette@door", Path("/results")
+
+def run(*command):
+    return subprocess.run(command, capture_output=True, text=True).stdout.strip()
+
+def shown(name):
+    return run("systemctl", "show", "-P", name, UNIT)
+
+def status():
+    try:
+        return json.loads(run("/opt/vedette/bin/vedette", "status", "door", "--json"))[0]
+    except (ValueError, IndexError):
+        return {}
+
+def until(condition, what, seconds=60):
+    deadline = time.monotonic() + seconds
+    while not (found := condition()):
+        if time.monotonic() > deadline:
+            log = run("journalctl", "-u", UNIT, "--no-pager", "-n", "20")
+            asked = subprocess.run(["/opt/vedette/bin/vedette", "status", "door"], capture_output=True, text=True)
+            raise SystemExit(f"waited {seconds} s for {what}: {log} {asked.stdout}{asked.stderr}")
+        time.sleep(0.5)
+    return found
+
+def tell(name, **facts):
+    (RESULTS / "new").write_text(json.dumps(facts))
+    (RESULTS / "new").rename(RESULTS / name)
+
+def journal(text):
+    return text in run("journalctl", "-u", UNIT, "--no-pager")
+
+run("systemctl", "start", UNIT)
+until(lambda: shown("ActiveState") == "active", "the unit")
+if not (RESULTS / "first").exists():
+    until(lambda: status().get("connected"), "the broker, which asks for the password")
+    rule = Path("/etc/vedette/cameras/door.toml")
+    rule.write_text(rule.read_text().replace("hysteresis = 0.0", "hysteresis = 0.05"))
+    run("systemctl", "reload", UNIT)
+    until(lambda: journal("reloaded: 1 rules"), "the reload")
+    good = rule.read_text()
+    rule.write_text(good + "nonsense = 1\\n")
+    run("systemctl", "reload", UNIT)
+    until(lambda: journal("not reloaded"), "the refusal of a wrong file")
+    rule.write_text(good)
+    before = shown("MainPID")
+    os.kill(int(before), signal.SIGSTOP)
+    until(lambda: shown("MainPID") not in (before, "0") and shown("ActiveState") == "active", "the watchdog")
+    until(lambda: status().get("connected"), "the daemon after it")
+    user = run("ps", "-o", "user=", "-p", shown("MainPID"))
+    holes = [str(path) for path in (Path("/etc/vedette/hole"), Path("/usr/hole")) if path.exists()]
+    tell("first", watchdog=journal("watchdog") or journal("Watchdog"), restarts=int(shown("NRestarts")), user=user,
+         holes=holes, tried=journal("/usr/hole': Read-only file system"))
+    until(lambda: status().get("connected") is False, "the broker to go")
+    backlog = until(lambda: status().get("backlog", 0) > 30 and status()["backlog"], "a backlog")
+    tell("backlog", backlog=backlog)
+else:
+    tell("second", backlog=until(lambda: status().get("backlog"), "the daemon"))
+    until(lambda: status().get("connected"), "the broker")
+    run("systemctl", "stop", UNIT)
+    tell("end", state=shown("ActiveState"), result=shown("Result"))
+"""
+
+
+@pytest.fixture
+def machine(tmp_path, device, line):
+    """A root directory for the container, with the project installed as deploy/ has it."""
+    root, upper, work, results = (tmp_path / name for name in ("root", "upper", "work", "results"))
+    for each in (root, upper, work, results):
+        each.mkdir()
+    layers = f"lowerdir=/,upperdir={upper},workdir={work}"
+    if subprocess.run(["mount", "-t", "overlay", "overlay", "-o", layers, root], check=False).returncode:
+        pytest.skip("this machine cannot mount an overlay")
+    try:
+        subprocess.run(["chroot", root, "useradd", "--system", "--groups", "video", "vedette"], check=True)
+        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
+        subprocess.run([*pip, "--target", root / "opt/vedette/lib", PROJECT], check=True)
+        etc, units = root / "etc/vedette", root / "etc/systemd/system"
+        (etc / "cameras").mkdir(parents=True)
+        shutil.copytree(line, root / "opt/line")
+        shutil.copy(device.bundle, etc / "weave.vedette")
+        shutil.copytree(device.keys, etc / "keys", ignore=shutil.ignore_patterns("*.key"))
+        subprocess.run(["chmod", "-R", "a+rX", etc, root / "opt/line"], check=True)
+        (etc / "mqtt-password").write_text("s3cret\n")
+        (etc / "mqtt-password").chmod(0o600)
+        (root / "opt/vedette/bin").mkdir()
+        (root / "opt/vedette/bin/vedette").write_text(RUN)
+        (root / "opt/vedette/bin/vedette").chmod(0o755)
+        shutil.copy(PROJECT / "deploy/vedette@.service", units)
+        (units / "vedette@.service.d").mkdir()
+        (units / "vedette@.service.d/proof.conf").write_text(DROP_IN)
+        (units / "proof.target").write_text(PROOF_TARGET)
+        (units / "proof.service").write_text(PROOF_SERVICE)
+        (results / "proof.py").write_text(PROOF)
+        yield root, results
+    finally:
+        subprocess.run(["umount", "-l", root], check=True)
+
+
+def boot(root, results):
+    # Python may live in a home, which the unit does not see.
+    binds = {sys.base_prefix: "/opt/python", sysconfig.get_paths()["purelib"]: "/opt/packages"}
+    command = ["systemd-nspawn", "-q", "-D", root, "--register=no", "--keep-unit", f"--bind={results}:/results"]
+    command += [f"--bind-ro={here}:{there}" for here, there in binds.items()]
+    return subprocess.Popen(
+        [*command, "-b", "systemd.unit=proof.target"], stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL
+    )
+
+
+def told(container, results, name, seconds=180):
+    deadline = time.monotonic() + seconds
+    while not (results / name).exists():
+        log = (results / "proof.log").read_text() if (results / "proof.log").exists() else ""
+        assert container.poll() is None, log
+        assert time.monotonic() < deadline, log
+        time.sleep(0.2)
+    return json.loads((results / name).read_text())
+
+
+def test_systemd_starts_watches_and_fences_it_in(machine, tmp_path, prove):
+    root, results = machine
+    passwords = tmp_path / "passwords"
+    passwords.write_text("box:s3cret\n")
+    subprocess.run(["mosquitto_passwd", "-U", passwords], check=True)
+    broker = Mosquitto(tmp_path / "broker", f"password_file {passwords}\n")
+    broker.config.write_text(broker.config.read_text().replace("allow_anonymous true\n", "allow_anonymous false\n"))
+    etc = root / "etc/vedette"
+    (etc / "vedette.toml").write_text(
+        f'[device]\nname = "box"\n[broker]\nurl = "mqtt://127.0.0.1:{broker.port}"\nusername = "box"\n'
+        f'password_file = "credential:mqtt-password"\n[outbox]\nvolatile = true\n'
+    )
+    (etc / "cameras/door.toml").write_text(
+        'source = "file:/opt/line?fps=20&loop=true"\nbundle = "../weave.vedette"\n'
+        '[[rules]]\nuse = "presence"\nhysteresis = 0.0\n'
+    )
+    broker.start()
+    auditor = Auditor(broker.port, ("box", "s3cret"))
+    container = boot(root, results)
+    try:
+        first = told(container, results, "first")
+        assert first["user"] == "vedette"
+        assert first["watchdog"]
+        assert first["restarts"] >= 1
+        assert first["tried"]
+        assert first["holes"] == [], "a write to /etc and /usr is denied, also to root"
+        broker.kill()
+        backlog = told(container, results, "backlog")["backlog"]
+        assert container.wait(60) == 0
+        container = boot(root, results)
+        second = told(container, results, "second")["backlog"]
+        assert second >= backlog
+        broker.start()
+        end = told(container, results, "end")
+        assert end == {"state": "inactive", "result": "success"}
+        assert container.wait(60) == 0
+        time.sleep(2)
+    finally:
+        container.kill()
+        container.wait()
+        broker.kill()
+    numbers = set(auditor.numbers)
+    auditor.close()
+    missing = set(range(1, max(numbers) + 1)) - numbers
+    prove(2, len(missing), events=max(numbers), backlog=backlog)
+    assert not missing
+    assert np.unique([event["epoch"] for event in auditor.events]).size == 1
