@@ -6,7 +6,7 @@ PIP_ARGS ?=
 BENCH_ARGS ?=
 PIP = .venv/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS)
 
-.PHONY: demo test test-slow wheel bench-accuracy bench-behaviour bench-quantise bench-compressors bench-peers bench-runtime bench-scene \
+.PHONY: demo test test-fast test-slow coverage docs wheel bench-accuracy bench-behaviour bench-quantise bench-compressors bench-peers bench-runtime bench-scene \
   count-arm64 count-looks fit-costs clean
 
 demo: .venv/demo
@@ -14,6 +14,18 @@ demo: .venv/demo
 
 test: .venv/dev
 	tests/check
+
+# The inner loop: lint, types, and the tests that build no bundle; about a minute.
+test-fast: .venv/dev
+	tests/check --fast
+
+# Lines of the product that the tests run.
+coverage: .venv/dev
+	tests/check --cov=devices --cov=runtime --cov=compress --cov-report=term --cov-report=json:build/coverage.json
+
+# The list of modules and public names in docs/architecture.md.
+docs:
+	$(PYTHON) docs/list_modules.py
 
 # The proofs of docs/delivery.md, and what else takes minutes; their figures go to build/proofs.json.
 test-slow: .venv/dev

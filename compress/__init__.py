@@ -1,12 +1,12 @@
 """The workshop: images and a goal in, one signed bundle out.
 
-Read `build.py` first; it is the product in one page. A detector (`detectors/`) is fitted to good images, techniques
-(`techniques/`) make it small, `tflite/` writes the second file with the first one's integers, and what comes out is
-measured with the runtime's own code, so that the figures are those of the device's program.
+Read `build.py` first: it is the product on one page. `training/` fits a model of `models/`, `quantization/` makes it
+int8, `export/` writes the TFLite file with the same integers as the ONNX file, and `evaluation/` measures all three
+models with the code of the runtime, so that the figures are those of the device.
 """
 
 import os
 
-# Torch's threads spin while they wait for each other; where other work wants the cores too, small steps then take
-# twenty times as long. Read when torch is imported.
+# Torch's threads spin while they wait for each other. If other processes need the cores too, small steps then take
+# twenty times as long. Torch reads the variable when it is imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

@@ -1,206 +1,229 @@
-"""The workshop: images and a goal become a signed bundle.
+"""A build: images and a goal become a signed bundle. Read from top to bottom, this is the product.
 
-goal      = what is asked: accuracy, milliseconds, bytes, false alarms, on which device
-task      = is anything wrong (anomaly), or what is it (classify): how each of the next steps is done, in tasks/
-images    = audited, and divided into fit / calibrate / threshold / test, groups whole
-model     = fitted as float, which is what everything is measured against, and quantised to int8
-candidate = the float model, int8 ONNX, and int8 TFLite with the same integers
-line      = where an answer begins to count, drawn with images that nothing was fitted to, and what it promises
-evidence  = all three on the test images, through the runtime's own code
-verdict   = the figures held against the goal
-bundle    = models, golden outputs and report, digested and signed
+goal         accuracy, milliseconds, bytes and false alarms to reach, and on which device
+task         the kind of answer; compress/tasks does the steps that depend on it
+split        images are audited and split by purpose: fit, calibrate, threshold, test. Groups stay whole
+train        a float model, the reference for every figure, and the same model in int8
+models       float ONNX, int8 ONNX, and int8 TFLite with the same integers
+threshold    the decision threshold, chosen on held-out images, with the error rate that they prove
+evaluate     all three models on the test images, through the code that runs on the device
+costs        instructions, milliseconds and bytes on the device
+verdict      results and costs compared with the goal
+bundle       models, golden outputs and report, with digests and a signature
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import msgspec
-import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from numpy.typing import NDArray
 
 from vedette import devices
 from vedette.devices import DeviceProfile
 from vedette.runtime.bundle.manifest import ONNX, TFLITE, Manifest
-from vedette.runtime.errors import written_in
-from vedette.runtime.evaluation.verify import Track
-from vedette.runtime.inference.golden_outputs import FLOAT
+from vedette.runtime.errors import ConfigProblem, locate_errors
+from vedette.runtime.progress import Log, Progress, no_log, no_progress
 
 from . import tasks
-from .cost import cost_limits, predicted_cost, remote_benchmark
-from .data import split as dataset
-from .evaluation import model_runners
-from .evaluation.built_models import INT8_ONNX, INT8_TFLITE, Candidate
+from .cost import remote_benchmark
+from .cost.device_costs import DeviceCosts
+from .cost.model_costs import measure_costs
+from .data.split import Split, model_inputs
+from .data.stratified_split import StratifiedSplit
+from .evaluation.built_models import FLOAT, INT8_ONNX, INT8_TFLITE, BuiltModels
+from .evaluation.golden_outputs import compute_golden_arrays
+from .evaluation.model_runners import max_backend_difference, measure_speed
+from .evaluation.results import Results, TaskMetrics
 from .export import bundle_writer
-from .goal import goal_file as goals
-from .goal.goal_file import FIGURES, Goal
-from .quantization import layer_errors
-from .report import compression_steps
-from .report import html_report as report
-from .report import verdict as verdicts
-from .report.evidence import Findings
-from .report.verdict import Verdict
-from .search import study as search
-from .search.study import Effort
-from .tasks.anomaly import Anomaly
+from .goal import goal_reader
+from .goal.goal_file import DeviceTable, Goal
+from .quantization.layer_errors import MAX_IMAGES, LayerErrors, measure_layer_errors
+from .report.compression_steps import list_compression_steps
+from .report.html_report import Report, render_html, render_json
+from .report.verdict import Verdict, judge
+from .search import search_budget
+from .search.search_budget import SearchBudget
+from .tasks.task import SearchableTask, images_by_purpose
+from .training.trained_models import TrainedModels
 
 
-class Built(msgspec.Struct, frozen=True):
-    """What a build leaves."""
+class BuildRequest(msgspec.Struct, frozen=True):
+    """What to build, and where."""
+
+    goal_file: Path
+    out: Path
+    """Folder for the bundle and the report."""
+    key: Ed25519PrivateKey
+    """Signs the bundle."""
+    search_seconds: float | None = None
+    """Time for a search for the best design; None: as in the recipe, and without a search there, none."""
+    study_url: str | None = None
+    """Database of the search; None: a file in `work_folder`."""
+    profile: DeviceProfile | None = None
+    """The target device, as measured there; None: the profile that the goal file names."""
+    remote_url: str | None = None
+    """`ssh://user@host` of a device that measures the finished models; None: no device measures them."""
+
+
+class BuildResult(msgspec.Struct, frozen=True):
+    """Files and figures of a build."""
 
     bundle: Path
     report: Path
     goal: Goal
-    split: Any
-    """The images as the task divides them: `Split` or `Labelled`."""
+    split: Split | StratifiedSplit
     manifest: Manifest
+    results: Results
+    costs: DeviceCosts
     verdict: Verdict
 
 
-def build(
-    goal_file: Path,
-    out: Path,
-    key: Ed25519PrivateKey,
-    track: Track = lambda items, _: items,
-    say: Callable[[str], None] = lambda _: None,
-    seconds: float | None = None,
-    study: str | None = None,
-    profile: DeviceProfile | None = None,
-    on: str | None = None,
-) -> Built:
-    """Makes `OUT/NAME.vedette`, signed with `key`, and beside it the report and the float model.
+def build(request: BuildRequest, progress: Progress = no_progress, log: Log = no_log) -> BuildResult:
+    """Build `OUT/NAME.vedette`, signed, and beside it the report and the float model.
 
     Args:
-        goal_file: what is asked
-        out: folder for what is made
-        key: signs the bundle
-        track: wraps long loops, to show their progress under a label
-        say: is told what is being done
-        seconds: that a search for the best design may take; None: as the recipe has it, and where that names no
-            search, only what the goal file names is tried
-        study: URL of the database in which the search is kept; None: a file in OUT/NAME.work, where what a
-            killed build had reached is kept too
-        profile: the device that it is for, as measured there; None: the one that the goal file names
-        on: `ssh://user@host` of a device, on which the finished models are measured; None: nowhere
+        request: what to build
+        progress: shows the progress of long loops
+        log: receives a line for each step
 
     Raises:
         ConfigProblem: the goal file, the images or the folder `out` are not usable; nothing was written.
-        MachineProblem: the device of `on` cannot be reached, or cannot measure; nothing was written.
+        MachineProblem: the remote device cannot be reached, or cannot measure; nothing was written.
     """
-    goal = goals.read(goal_file)
-    device = profile or devices.load(goal.device.profile)
-    if profile is not None:
-        goal = msgspec.structs.replace(goal, device=goals.Device(profile.name))
-    if on is not None:
-        remote_benchmark.check(on)
-    bundle_writer.check(out)
-    with written_in(goal_file):
-        folder = out / f"{goal.name}.work"
-        seconds = goal.searched if seconds is None else seconds
-        effort = None if seconds is None else Effort.of(goal, seconds, study or search.within(folder), folder, device)
+    goal, device = read_goal(request.goal_file, request.profile)
+    base, work_folder = request.goal_file.parent, request.out / f"{goal.name}.work"
+    if request.remote_url is not None:
+        remote_benchmark.check_device(request.remote_url)
+    bundle_writer.check_output_folder(request.out)
+    with locate_errors(request.goal_file):
+        budget = _start_budget(request, goal, device, work_folder)
         task = tasks.load(goal, device)
-        images = task.divide(goal_file.parent, track, say)
-    parts = task.parts(images)
-    held_out = [*parts["test"], *parts.get("defect", [])]
+        data = task.split(base, progress, log)
+    images = images_by_purpose(task, data)
+    test_images = [*images["test"], *images.get("defect", [])]
 
-    say(f"fitting {task.what} to {len(images.fit)} images")
-    fitted = task.fit(images, effort, folder, track, say)
-    candidate = Candidate(goal, fitted.float_model, fitted.int8_model, fitted.about)
+    log(f"training {task.description} on {len(images['fit'])} images")
+    training = task.train(data, budget, work_folder, progress, log)
+    trained = training.models
+    models = BuiltModels(goal, trained.float_model, trained.int8_model, trained.manifest_fields)
 
-    say(f"drawing the line with {len(images.threshold)} images")
-    line = task.draw(candidate, images)
+    log(f"choosing the threshold on {len(images['threshold'])} held-out images")
+    thresholds = task.choose_threshold(models, data)
 
-    say(f"measuring on {len(held_out)} images")
-    seen = task.see(candidate.runners, images, track)
-    measured = {
-        **task.figures(seen, images, line),
-        **model_runners.speed(candidate.runners, images.test[0]),
-        **{f"bytes_{name}": len(data) for name, data in candidate.files.items()},
-        "parity_max_steps": model_runners.parity(
-            candidate.backends, dataset.tensors(held_out, candidate.manifest.input)
-        ),
-    }
-    models = {
-        candidate.manifest.models[ONNX]: candidate.files[INT8_ONNX],
-        candidate.manifest.models[TFLITE]: candidate.files[INT8_TFLITE],
-        **bundle_writer.golden(_golden(candidate, task.examples(images))),
-    }
-    cost = predicted_cost.figures(candidate.files[INT8_ONNX], device, candidate.manifest)
-    if on is not None:
-        say(f"measuring on {on}")
-        device = remote_benchmark.measure(on, msgspec.structs.replace(candidate.manifest, measured=cost), models, key)
-        cost = predicted_cost.figures(candidate.files[INT8_ONNX], device, candidate.manifest)
-    if device.name == "host" and not cost["on_device"]:
-        cost["on_device"] = predicted_cost.here(measured)
-    measured |= cost
-    verdict = verdicts.judge(goal, measured)
+    log(f"evaluating on {len(test_images)} test images")
+    predictions = task.predict(models.runners, data, progress)
+    metrics = task.compute_metrics(predictions, data, training, thresholds)
+    results = _measure_models(models, metrics, test_images)
 
-    say("looking for what integers cost")
-    evidence = task.evidence(images, seen, line)
-    calibration = dataset.tensors(images.calibrate[: layer_errors.FEW], candidate.manifest.input)
-    findings = Findings(
-        compression_steps.stages(evidence.get("before", []), measured, FIGURES[goal.task], fitted.float_model, device),
-        cost_limits.unit(device),
-        fitted.steps,
-        layer_errors.heard(fitted.exact, fitted.int8_model, list(calibration), candidate.manifest),
-        evidence["apart"],
-    )
+    members = _model_members(models, task.golden_inputs(data))
+    if request.remote_url is not None:
+        log(f"measuring on {request.remote_url}")
+    costs = measure_costs(models, device, results.timings, members, request.key, request.remote_url)
+    verdict = judge(goal, results, costs)
 
-    say("packing and signing")
+    log("measuring the quantization error of each layer")
+    layer_errors = _explain_quantization_loss(models, training.models, images["calibrate"])
+
+    log("writing the report and signing the bundle")
     manifest = msgspec.structs.replace(
-        candidate.manifest,
-        **task.settings(images, line),
-        measured=measured,
+        models.manifest,
+        **task.manifest_fields(data, thresholds),
+        measured=results.to_manifest() | costs.to_manifest(),
         goal_met=verdict.met,
         missed=verdict.missed,
         unproven=verdict.unproven,
     )
-    members = {
-        **models,
-        "report.html": report.html(manifest, verdict, findings, evidence),
-        "report.json": report.facts(manifest, findings, parts, images.audit, goal_file.parent),
-    }
-    manifest, data = bundle_writer.sign(manifest, members, key)
-    bundle, page = out / f"{goal.name}.vedette", out / f"{goal.name}.html"
-    bundle_writer.write(out / f"{goal.name}.float.onnx", candidate.files["fp32"])
-    bundle_writer.write(page, members["report.html"])
-    bundle_writer.write(out / f"{goal.name}.json", members["report.json"])
-    bundle_writer.write(bundle, data)
-    return Built(bundle, page, goal, images, manifest, verdict)
+    context = task.report_context(predictions, data, training, thresholds)
+    report = Report(
+        manifest=manifest,
+        verdict=verdict,
+        results=results,
+        costs=costs,
+        compression_steps=list_compression_steps(context.earlier_steps, results, costs, trained.float_model),
+        quantization_steps=trained.steps,
+        layer_errors=layer_errors,
+        context=context,
+    )
+    members["report.html"] = render_html(report)
+    members["report.json"] = render_json(report, images, data.images.audit, base)
+    manifest, content = bundle_writer.sign_bundle(manifest, members, request.key)
+    bundle, page = request.out / f"{goal.name}.vedette", request.out / f"{goal.name}.html"
+    bundle_writer.write_atomically(request.out / f"{goal.name}.float.onnx", models.files[FLOAT])
+    bundle_writer.write_atomically(page, members["report.html"])
+    bundle_writer.write_atomically(request.out / f"{goal.name}.json", members["report.json"])
+    bundle_writer.write_atomically(bundle, content)
+    return BuildResult(bundle, page, goal, data.images, manifest, results, costs, verdict)
 
 
-def work(
+def run_search_worker(
     goal_file: Path,
-    study: str,
+    study_url: str,
     seconds: float,
     profile: DeviceProfile | None = None,
-    track: Track = lambda items, _: items,
-    say: Callable[[str], None] = lambda _: None,
+    progress: Progress = no_progress,
+    log: Log = no_log,
 ) -> None:
-    """Takes part in the search that other processes keep in the database `study`, and writes nothing else.
+    """Take part in a search that other processes keep in the database `study_url`, and write nothing else.
 
-    The goal file, the images and the device must be theirs, or it is another study.
+    The processes share a study only if their goal files, images and devices are the same.
 
     Raises:
-        ConfigProblem: as `build`.
+        ConfigProblem: as `build`, or the task has no search that processes can share.
     """
-    goal = goals.read(goal_file)
-    device = profile or devices.load(goal.device.profile)
-    with written_in(goal_file):
-        effort = Effort.of(goal, seconds, study, goal_file.parent, device)
-        task = Anomaly(goal, device)
-        task.search(task.divide(goal_file.parent, track, say), effort, track, say)
+    goal, device = read_goal(goal_file, profile)
+    with locate_errors(goal_file):
+        budget = SearchBudget.start(goal, seconds, study_url, goal_file.parent, device)
+        task = tasks.load(goal, device)
+        if not isinstance(task, SearchableTask):
+            hint = "leave --worker out"
+            raise ConfigProblem(f'task = "{goal.task}" has no search that processes can share', hint=hint)
+        task.search(task.split(goal_file.parent, progress, log), budget, progress, log)
 
 
-def _golden(candidate: Candidate, paths: list[Path]) -> dict[str, NDArray[Any]]:
-    """Some images and what the model makes of each, by output."""
-    samples = list(dataset.tensors(paths, candidate.manifest.input))
-    found = {"image": np.concatenate(samples)}
-    for name in [INT8_ONNX, *([INT8_TFLITE] if candidate.manifest.floats else [])]:
-        backend = candidate.backends[name]
-        runs, kind = [backend.run(sample) for sample in samples], FLOAT if backend.real else ""
-        found |= {output + kind: np.stack([run[output] for run in runs]) for output in runs[0]}
-    return found
+def read_goal(goal_file: Path, profile: DeviceProfile | None = None) -> tuple[Goal, DeviceProfile]:
+    """The goal and its target device; `profile` replaces the device that the goal file names.
+
+    Raises:
+        ConfigProblem: the goal file is not usable.
+    """
+    goal = goal_reader.read_goal(goal_file)
+    if profile is None:
+        return goal, devices.load_profile(goal.device.profile)
+    return msgspec.structs.replace(goal, device=DeviceTable(profile.name)), profile
+
+
+def _start_budget(request: BuildRequest, goal: Goal, device: DeviceProfile, work_folder: Path) -> SearchBudget | None:
+    seconds = goal.search_seconds if request.search_seconds is None else request.search_seconds
+    if seconds is None:
+        return None
+    url = request.study_url or search_budget.study_url(work_folder)
+    return SearchBudget.start(goal, seconds, url, work_folder, device)
+
+
+def _measure_models(models: BuiltModels, metrics: TaskMetrics, test_images: Sequence[Path]) -> Results:
+    """The task's figures, joined with time, size and the difference between the back ends."""
+    return Results(
+        metrics=metrics,
+        timings=measure_speed(models.runners, test_images[0]),
+        sizes={model: len(content) for model, content in models.files.items()},
+        max_backend_difference=max_backend_difference(
+            models.backends, model_inputs(test_images, models.manifest.input)
+        ),
+    )
+
+
+def _model_members(models: BuiltModels, golden_inputs: Sequence[Path]) -> dict[str, bytes]:
+    """The int8 model files and the golden outputs, by name in the bundle."""
+    return {
+        models.manifest.models[ONNX]: models.files[INT8_ONNX],
+        models.manifest.models[TFLITE]: models.files[INT8_TFLITE],
+        **bundle_writer.encode_golden_npy_members(compute_golden_arrays(models, golden_inputs)),
+    }
+
+
+def _explain_quantization_loss(models: BuiltModels, trained: TrainedModels, calibrate: Sequence[Path]) -> LayerErrors:
+    """Quantization error of each layer, on a few calibration images."""
+    images = list(model_inputs(calibrate[:MAX_IMAGES], models.manifest.input))
+    return measure_layer_errors(trained.float_reference, trained.int8_model, images, models.manifest)

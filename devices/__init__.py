@@ -1,19 +1,19 @@
-"""Facts about machines: what a Pi 4 is, what this machine is, what either can run."""
+"""Device profiles: facts about machines, cost models of their back ends, and predictions of inference cost."""
 
-from .cost_model import CostModel, Prediction, Work
-from .host import this_machine
-from .measured import Measured
-from .profile import DeviceProfile, closest, decode, load, names
+from .catalog import decode_benchmark_profile, find_closest_profile, load_profile, profile_names
+from .cost_model import CostModel, CostPrediction, OperatorCount
+from .host import read_host_profile
+from .profile import BenchmarkResult, DeviceProfile
 
 __all__ = [
+    "BenchmarkResult",
     "CostModel",
+    "CostPrediction",
     "DeviceProfile",
-    "Measured",
-    "Prediction",
-    "Work",
-    "closest",
-    "decode",
-    "load",
-    "names",
-    "this_machine",
+    "OperatorCount",
+    "decode_benchmark_profile",
+    "find_closest_profile",
+    "load_profile",
+    "profile_names",
+    "read_host_profile",
 ]

@@ -1,14 +1,14 @@
-"""What operators cost on a kind of machine, in instructions: a small linear model per kind of operator.
+"""Cost model of a device: a linear model per operator class predicts the instructions of one inference.
 
-    instructions = per_run + sum over operators (per_mac * macs + per_read * reads + per_write * elements
-                                                 + per_weight * weights + per_place * places + per_node)
+    instructions = per_run + sum over operators (per_mac * macs + per_read * reads + per_write * output elements
+                                                 + per_weight * weights + per_place * positions + per_node)
 
-The numbers were fitted to instructions counted under emulation (tests/bench/arm64), per back end and precision, for one
-thread. Integer kernels work on whole tiles of channels, so a ragged width costs what the next full tile costs: widths
-are rounded up before they are multiplied.
+The coefficients are fitted to instruction counts under emulation (tests/bench/arm64), per back end and precision, for
+one thread. Integer kernels process whole tiles of channels, so a ragged channel count costs as much as the next full
+tile: channel counts are rounded up to a multiple of the tile.
 
-Counts are exact; what is not in them is time. How many instructions a core finishes in a second depends on what they
-wait for, and that no emulation tells: `Speed` holds what was published or measured, as a range.
+Instruction counts are exact, but they are not times. How many instructions a core finishes per second depends on memory
+stalls, and emulation does not show those: `InstructionRate` holds a published or measured range.
 """
 
 from __future__ import annotations
@@ -20,89 +20,91 @@ import msgspec
 
 Precision = Literal["int8", "float32"]
 
-Kind = Literal[
-    "stem",  # convolution of the image: at most 4 channels in, up to 3 x 3
-    "stem-wide",  # larger, of more than 1 channel
+OperatorClass = Literal[
+    "stem",  # convolution of the image: at most 4 input channels, kernel up to 3 x 3
+    "stem-wide",  # convolution of the image with a larger kernel and more than 1 input channel
     "pointwise",  # 1 x 1 convolution, fully connected
     "dense",  # k x k convolution over all channels
-    "depthwise-1",  # convolution of each channel by itself: 1 x 1, a gain and an offset
-    "depthwise-3",  # up to 3 x 3
+    "depthwise-1",  # depthwise convolution, 1 x 1: a gain and an offset per channel
+    "depthwise-3",  # depthwise, up to 3 x 3
     "depthwise-3-strided",
-    "depthwise-5",  # up to 5 x 5
+    "depthwise-5",  # depthwise, up to 5 x 5
     "depthwise-5-strided",
-    "depthwise-3-ragged",  # up to 3 x 3, channels no multiple of 8
+    "depthwise-3-ragged",  # depthwise, up to 3 x 3, channel count not a multiple of 8
     "depthwise-3-ragged-strided",
     "depthwise-5-ragged",
-    "whole",  # the same, larger: a mean over the whole map
-    "elementwise",  # Add, Clip, Mul with a constant or itself, …
+    "whole",  # depthwise with a larger kernel: a mean over the whole feature map
+    "elementwise",  # Add, Clip, Mul by a constant or by itself, …
     "product",  # Mul of two activations
-    "curve",  # Sigmoid, Tanh: a table in integers
+    "curve",  # Sigmoid, Tanh: a lookup table in int8
     "leaky",  # LeakyRelu
-    "rectify",  # Relu that is fused with nothing
-    "change",  # between float and integers
+    "rectify",  # Relu that is not fused
+    "change",  # quantize or dequantize
     "copy",  # Concat, …
-    "transpose",  # from one order of axes to another, which the graph says or a kernel wants
-    "deal",  # the last axis turned with the one before it, that what a Gather takes may lie together
-    "split",  # Split, Slice, Gather along an axis
-    "pad",  # that LiteRT pads before a pool
-    "edge",  # Pad with what lies at the edge
-    "resize",  # nearest
+    "transpose",  # change of the axis order, by the graph or for a kernel
+    "deal",  # de-interleave: transpose the last two axes, so that the elements of a Gather are contiguous
+    "split",  # Split, Slice, Gather along one axis
+    "pad",  # explicit padding in LiteRT before a pool
+    "edge",  # Pad with edge values
+    "resize",  # nearest neighbor
     "resize-linear",
     "pool",  # MaxPool
     "reduce",  # ReduceMax, means
 ]
 
-Origin = Literal["measured there", "predicted from a measurement there", "predicted from counts", "measured here"]
-"""Where a figure comes from: the device itself, another bundle on the device, emulation, or this machine."""
+CostOrigin = Literal["measured there", "predicted from a measurement there", "predicted from counts", "measured here"]
+"""Source of a figure: this bundle on the device, another bundle on the device, emulation, or this machine."""
 
 
-class Work(msgspec.Struct, frozen=True):
-    """What one operator has to do, for one image.
+class OperatorCount(msgspec.Struct, frozen=True):
+    """Work of one operator for one image: its class, its multiply-accumulates and the elements it reads and writes.
 
-    A convolution is a product of matrices, places x (taps * inputs) by (taps * inputs) x outputs; what multiplies
-    nothing has no taps.
+    A convolution counts as a matrix product, positions x (taps * input_channels) by
+    (taps * input_channels) x output_channels. An operator that does not multiply has no taps.
     """
 
-    kind: Kind
+    operator_class: OperatorClass
     precision: Precision
-    places: int
-    """Positions of the output: height times width; of what is only moved, the runs that lie together."""
-    outputs: int
-    """Channels."""
-    inputs: int = 0
-    """Channels that each output is made of; 1 where each channel stands by itself."""
+    positions: int
+    """Output positions, height times width; for a data movement, the number of contiguous runs."""
+    output_channels: int
+    """Channels of the output; for a data movement, the elements of one contiguous run."""
+    input_channels: int = 0
+    """Input channels that each output depends on; 1 for a depthwise operator."""
     taps: int = 0
-    """Places of the input that each output is made of."""
+    """Kernel positions (height times width of the kernel); 0 if nothing is multiplied."""
     reads: int = 0
-    """Elements that are gathered: the patches of a convolution or a pool, else the input."""
+    """Elements read: the gathered patches of a convolution or a pool, otherwise the input."""
 
     @property
     def macs(self) -> int:
         """Multiply-accumulates."""
-        return self.places * self.taps * self.inputs * self.outputs
+        return self.positions * self.taps * self.input_channels * self.output_channels
 
     @property
-    def elements(self) -> int:
-        """Elements that come out."""
-        return self.places * self.outputs
+    def output_elements(self) -> int:
+        """Elements of the output."""
+        return self.positions * self.output_channels
 
 
-class Tile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Channels that are worked on at a time."""
+class ChannelTile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Number of channels that a kernel processes at once."""
 
     inputs: int = 1
     outputs: int = 1
 
-    def amounts(self, work: Work) -> tuple[int, ...]:
-        """What each coefficient of `Cost` is multiplied by, in their order, at full tiles."""
-        outputs = _up(work.outputs, self.outputs)
-        inputs = _up(work.inputs, self.inputs) if work.inputs > 1 else work.inputs
-        weights = work.taps * inputs * outputs
-        return weights * work.places, work.reads, outputs * work.places, weights, work.places, 1
+    def count_quantities(self, operator: OperatorCount) -> tuple[int, ...]:
+        """Quantities that the fields of `CostCoefficients` multiply, in their order, with channels rounded up."""
+        outputs = _round_up(operator.output_channels, self.outputs)
+        inputs = operator.input_channels
+        inputs = _round_up(inputs, self.inputs) if inputs > 1 else inputs
+        weights = operator.taps * inputs * outputs
+        positions = operator.positions
+        return weights * positions, operator.reads, outputs * positions, weights, positions, 1
 
 
-class Cost(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Instructions of one kind of operator."""
+class CostCoefficients(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Instructions of one operator class, per unit of each quantity."""
 
     per_mac: float = 0.0
     per_read: float = 0.0
@@ -112,85 +114,88 @@ class Cost(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     per_node: float = 0.0
 
 
-class Costs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Instructions of the operators of one precision."""
+class PrecisionCosts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Cost coefficients of all operator classes in one precision."""
 
-    kinds: dict[str, Cost]
+    kinds: dict[str, CostCoefficients]
     error_median: float
-    """Share by which predictions of models that nothing was fitted to were off."""
+    """Median relative error on models that were not used for the fit."""
     error_worst: float
+    """Largest relative error on those models."""
     spread: float
-    """The worst of those and of the networks that were fitted to: by so much a prediction may be off."""
-    tile: Tile = Tile()
+    """Relative error bound of a prediction: the largest error on held-out and on fitted models."""
+    tile: ChannelTile = ChannelTile()
     added: tuple[str, ...] = ()
-    """Kinds that were fitted afterwards, to pieces of detectors, while the prices of the others were kept."""
+    """Operator classes fitted later, on parts of object detectors, with the other coefficients fixed."""
     added_spread: float = 0.0
-    """`spread` where one of those is among the work: by so much a prediction of a piece was off."""
+    """Relative error bound of a prediction that contains one of the `added` classes."""
 
-    def off(self, works: Iterable[Work]) -> float:
-        """By how large a share a prediction for such work may be off."""
-        return max(self.spread, self.added_spread) if any(work.kind in self.added for work in works) else self.spread
+    def relative_error(self, operators: Iterable[OperatorCount]) -> float:
+        """Relative error bound of a prediction for these operators."""
+        has_added = any(operator.operator_class in self.added for operator in operators)
+        return max(self.spread, self.added_spread) if has_added else self.spread
 
 
 class CostModel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What models cost in one back end."""
+    """Cost model of one back end on one device."""
 
     per_run: float
-    """Of one inference whatever it holds: the way through the library."""
-    precisions: dict[Precision, Costs]
+    """Instructions of one inference independent of the model: the library's overhead."""
+    precisions: dict[Precision, PrecisionCosts]
     source: str
-    """What was counted, in which version of the back end."""
+    """What was counted, and with which version of the back end."""
 
-    def instructions(self, works: Iterable[Work]) -> float:
-        """Of one image.
+    def predict_instructions(self, operators: Iterable[OperatorCount]) -> float:
+        """Instructions of one inference on one image.
 
         Raises:
-            KeyError: nothing is known of a kind or a precision among them.
+            KeyError: the model has no coefficients for an operator class or a precision.
         """
         total = self.per_run
-        for work in works:
-            costs = self.precisions[work.precision]
-            cost = costs.kinds[work.kind]
-            prices = msgspec.structs.astuple(cost)
-            total += sum(price * amount for price, amount in zip(prices, costs.tile.amounts(work), strict=True))
+        for operator in operators:
+            costs = self.precisions[operator.precision]
+            coefficients = msgspec.structs.astuple(costs.kinds[operator.operator_class])
+            quantities = costs.tile.count_quantities(operator)
+            total += sum(price * quantity for price, quantity in zip(coefficients, quantities, strict=True))
         return total
 
-    def spread(self, works: Iterable[Work]) -> float:
-        """By how large a share a prediction for such work may be off."""
-        parted: dict[Precision, list[Work]] = {}
-        for work in works:
-            parted.setdefault(work.precision, []).append(work)
-        return max((self.precisions[precision].off(each) for precision, each in parted.items()), default=0.0)
+    def relative_error(self, operators: Iterable[OperatorCount]) -> float:
+        """Relative error bound of a prediction for these operators; the largest over their precisions."""
+        by_precision: dict[Precision, list[OperatorCount]] = {}
+        for operator in operators:
+            by_precision.setdefault(operator.precision, []).append(operator)
+        errors = (self.precisions[precision].relative_error(group) for precision, group in by_precision.items())
+        return max(errors, default=0.0)
 
 
-class Speed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Million instructions that one core finishes in a second, running such models."""
+class InstructionRate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Million instructions that one core finishes per second while it runs such models."""
 
     low: float
     high: float
     typical: float
     source: str
-    """Where they were read, and what they are worth."""
+    """Source of the figures, and how reliable it is."""
 
 
-class Prediction(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What one inference costs on a device.
+class CostPrediction(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Predicted or measured cost of one inference on a device.
 
-    Milliseconds that follow from counts are those of the model alone; what comes from a measurement has the
-    preprocessing in it.
+    Milliseconds predicted from counts are those of the model alone. Milliseconds from a measurement include the
+    preprocessing.
     """
 
     instructions: float | None
-    """Of the model alone; None: nothing was counted for this core."""
+    """Instructions of the model alone; None if no cost model exists for this core."""
     instructions_low: float | None
     instructions_high: float | None
-    """By the spread of the cost model."""
-    origin: Origin
+    """Range of `instructions`, from the relative error of the cost model."""
+    origin: CostOrigin
     ms: float | None = None
-    """None: nothing is known of how fast the device finishes instructions."""
+    """Milliseconds of one image; None if the instruction rate of the device is unknown."""
     ms_low: float | None = None
     ms_high: float | None = None
-    """Of what was measured, the 95th percentile."""
+    """Upper end of the range; for a measurement, the 95th percentile."""
 
     def __str__(self) -> str:
         parts = []
@@ -201,5 +206,5 @@ class Prediction(msgspec.Struct, frozen=True, omit_defaults=True):
         return f"{self.origin}: {', '.join(parts)}"
 
 
-def _up(width: int, multiple: int) -> int:
+def _round_up(width: int, multiple: int) -> int:
     return -(-width // multiple) * multiple

@@ -1,4 +1,4 @@
-"""This machine, read from /proc."""
+"""Profile of this machine, read from /proc."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from .profile import DeviceProfile
 
-# Arm's part numbers (Main ID Register, bits 4 to 15) of the cores in our profiles.
+# Part numbers of Arm cores (Main ID Register, bits 4 to 15) that the profiles name.
 _ARM_PARTS = {
     "0xd03": "Cortex-A53",
     "0xd08": "Cortex-A72",
@@ -18,8 +18,12 @@ _ARM_PARTS = {
 _FEATURES = ("asimd", "asimddp", "i8mm", "sve", "avx2", "avx512f", "avx512_vnni", "avx_vnni")
 
 
-def this_machine(proc: Path = Path("/proc")) -> DeviceProfile:
-    """What this machine is; `unknown` where it does not say."""
+def read_host_profile(proc: Path = Path("/proc")) -> DeviceProfile:
+    """The profile of this machine; a field that /proc does not state is `unknown`, or 0 for the memory.
+
+    Args:
+        proc: the proc file system
+    """
     info = _cpuinfo(proc)
     flags = (info.get("flags") or info.get("Features") or "").split()
     return DeviceProfile(

@@ -1,128 +1,112 @@
-"""A kind of machine, as written down in `profiles/NAME.toml`.
-
-`host` has no file: it is whatever machine asks.
-"""
+"""Profile of a device: its processor, the cost models of its back ends, and what was measured on it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib.resources import files
-from typing import Any
 
 import msgspec
 
-from .cost_model import CostModel, Prediction, Speed, Work
-from .measured import Measured
+from .cost_model import CostModel, CostOrigin, CostPrediction, InstructionRate, OperatorCount
+
+
+class BenchmarkResult(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Measurement of one bundle in one back end by `vedette bench`. Times are per frame."""
+
+    model: str
+    """Model id of the bundle."""
+    backend: str
+    version: str
+    """Name and version of the library."""
+    threads: int
+    frame: tuple[int, int]
+    """Width and height of the camera frame, in pixels."""
+    ms: float
+    """Median, including preprocessing."""
+    p95_ms: float
+    """95th percentile, including preprocessing."""
+    model_ms: float
+    """Median of the model alone."""
+    cpu_seconds: float
+    """CPU time of one frame over all cores, including preprocessing; a proxy for energy."""
+    peak_rss_mb: float
+    """Peak resident memory of a process that runs only this model."""
+    startup_seconds: float
+    """Time from the start of that process to its first result."""
+    ms_per_million_macs: float | None = None
+    """Milliseconds of the model alone; None if the bundle does not state its multiply-accumulates."""
+    ms_per_million_instructions: float | None = None
+    """Milliseconds of the model alone per million predicted instructions; None without a cost model for this core."""
 
 
 class DeviceProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Facts about a kind of machine; none of them is a guess, and each file names its source."""
+    """Facts about a kind of machine. No value is a guess: each profile file names its source."""
 
     name: str
     title: str
-    """As its maker calls it."""
+    """Name that the maker uses."""
     cpu: str
-    """Core type, as in "Cortex-A72"."""
+    """Core type, for example "Cortex-A72"."""
     cores: int
     architecture: str
-    """As `uname -m` says it."""
+    """As `uname -m` prints it."""
     memory_mb: int
-    """The smallest that is sold, or what this machine has."""
+    """Memory of the smallest model on sale, or of this machine."""
     features: tuple[str, ...] = ()
-    """Instructions that matter for integer arithmetic: `asimddp` (Arm dot product), `avx512_vnni`, `avx_vnni`, …"""
+    """CPU features for integer arithmetic: `asimddp` (Arm dot product), `avx512_vnni`, `avx_vnni`, …"""
     source: str = ""
-    """Where the facts were read."""
+    """Source of the facts."""
     clock_mhz: int | None = None
-    """The highest that the maker promises, unless `source` says otherwise."""
-    speed: Speed | None = None
-    """None: nothing is known of how fast it finishes instructions, so there are no milliseconds."""
+    """Highest clock rate that the maker specifies, unless `source` says otherwise."""
+    speed: InstructionRate | None = None
+    """Instructions per second; None if unknown, and then no milliseconds are predicted."""
     costs: dict[str, CostModel] = {}
-    """Back end -> what models cost in it, on one thread."""
+    """Back end -> its cost model, on one thread."""
 
-    measured: tuple[Measured, ...] = ()
-    """What `vedette bench` measured there; empty in the profiles that ship."""
+    measured: tuple[BenchmarkResult, ...] = ()
+    """Results of `vedette bench` on the device; empty in the profiles that ship."""
 
-    def predict(self, backend: str, works: Sequence[Work], model: str = "") -> Prediction | None:
-        """What one inference that is this work costs; None where the profile does not know its back end or kind.
+    def predict_cost(self, backend: str, operators: Sequence[OperatorCount], model: str = "") -> CostPrediction | None:
+        """The cost of one inference; None if the profile knows neither the back end nor the operator classes.
 
-        The best that is known: what was measured of the very model, what follows from another's measurement, counts.
+        Uses the best source available: a measurement of this model, then a measurement of another model scaled to this
+        one, then operator counts.
 
         Args:
             backend: `onnx` or `tflite`
-            works: of each operator
-            model: the bundle's model id, where it has one
+            operators: the operators of the model
+            model: model id of the bundle, if it has one
         """
-        count = self._counted(backend, works)
-        found = next((each for each in self.measured if each.backend == backend), None)
-        if found is None or any(work.macs and work.precision != "int8" for work in works):
-            return count
-        known = (count.instructions, count.instructions_low, count.instructions_high) if count else (None,) * 3
-        if found.model == model:
-            return Prediction(*known, "measured there", found.ms, found.ms, found.p95_ms)
-        before, slow = found.ms - found.model_ms, found.p95_ms / found.ms
-        if found.ms_per_million_instructions is not None and count is not None:
-            times = [before + (amount or 0.0) / 1e6 * found.ms_per_million_instructions for amount in known]
-        elif found.ms_per_million_macs is not None:
-            times = [before + sum(work.macs for work in works) / 1e6 * found.ms_per_million_macs] * 3
+        counted = self._predict_from_counts(backend, operators)
+        measured = next((result for result in self.measured if result.backend == backend), None)
+        if measured is None or any(operator.macs and operator.precision != "int8" for operator in operators):
+            return counted
+        instructions = (
+            (counted.instructions, counted.instructions_low, counted.instructions_high) if counted else (None,) * 3
+        )
+        if measured.model == model:
+            return CostPrediction(*instructions, "measured there", measured.ms, measured.ms, measured.p95_ms)
+        preprocessing, tail_ratio = measured.ms - measured.model_ms, measured.p95_ms / measured.ms
+        if measured.ms_per_million_instructions is not None and counted is not None:
+            rate = measured.ms_per_million_instructions
+            times = [preprocessing + (count or 0.0) / 1e6 * rate for count in instructions]
+        elif measured.ms_per_million_macs is not None:
+            macs = sum(operator.macs for operator in operators)
+            times = [preprocessing + macs / 1e6 * measured.ms_per_million_macs] * 3
         else:
-            return count
-        return Prediction(*known, "predicted from a measurement there", times[0], times[1], times[2] * slow)
+            return counted
+        origin: CostOrigin = "predicted from a measurement there"
+        return CostPrediction(*instructions, origin, times[0], times[1], times[2] * tail_ratio)
 
-    def _counted(self, backend: str, works: Sequence[Work]) -> Prediction | None:
+    def _predict_from_counts(self, backend: str, operators: Sequence[OperatorCount]) -> CostPrediction | None:
         if backend not in self.costs:
             return None
         model = self.costs[backend]
         try:
-            count, spread = model.instructions(works), model.spread(works)
+            count, error = model.predict_instructions(operators), model.relative_error(operators)
         except KeyError:
             return None
-        low, high = count / (1 + spread), count / (1 - spread)
+        low, high = count / (1 + error), count / (1 - error)
         if self.speed is None:
-            return Prediction(count, low, high, "predicted from counts")
+            return CostPrediction(count, low, high, "predicted from counts")
         ms = count / self.speed.typical / 1e3, low / self.speed.high / 1e3, high / self.speed.low / 1e3
-        return Prediction(count, low, high, "predicted from counts", *ms)
-
-
-def names() -> list[str]:
-    """Every profile that a goal file may name."""
-    stems = [entry.name.removesuffix(".toml") for entry in _folder().iterdir() if entry.name.endswith(".toml")]
-    return ["host", *sorted(stems)]
-
-
-def load(name: str) -> DeviceProfile:
-    """The profile called `name`.
-
-    Raises:
-        KeyError: there is none of that name; `names` lists them.
-    """
-    if name == "host":
-        from .host import this_machine
-
-        return this_machine()
-    if name not in names():
-        raise KeyError(name)
-    text = (_folder() / f"{name}.toml").read_bytes()
-    return msgspec.toml.decode(text, type=DeviceProfile)
-
-
-def decode(text: bytes) -> DeviceProfile:
-    """A measured profile, JSON as `vedette bench --json` prints it.
-
-    Raises:
-        msgspec.MsgspecError: it is none; the message says why.
-    """
-    return msgspec.json.decode(text, type=DeviceProfile)
-
-
-def closest(machine: DeviceProfile) -> DeviceProfile | None:
-    """The named profile that this machine is an instance of: as many cores of the same type; None where none fits.
-
-    A Pi 3 and a Zero 2 W differ in nothing else than memory, so the nearer one in memory wins.
-    """
-    kind = (machine.cpu, machine.cores, machine.architecture)
-    same = [p for p in map(load, names()[1:]) if (p.cpu, p.cores, p.architecture) == kind]
-    return min(same, key=lambda p: abs(p.memory_mb - machine.memory_mb), default=None)
-
-
-def _folder() -> Any:  # importlib's Traversable moved between Python 3.11 and 3.13
-    return files(__package__) / "profiles"
+        return CostPrediction(count, low, high, "predicted from counts", *ms)

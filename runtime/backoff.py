@@ -1,16 +1,17 @@
-"""How long to wait before the next attempt."""
+"""Exponential back-off with full jitter."""
 
 from __future__ import annotations
 
 import random
 
-FIRST = 0.5  # seconds
+INITIAL_SECONDS = 0.5  # upper bound before the first retry
 
 
-def backoff(failures: int, most: float) -> float:
-    """Seconds to wait after so many failures in a row: anything up to a bound that doubles each time, to `most`.
+def backoff_seconds(failures: int, max_seconds: float) -> float:
+    """Seconds to wait after `failures` consecutive failures.
 
-    Full jitter (Brooker, "Exponential Backoff And Jitter", 2015), so that a hall of boxes does not come back in step.
+    The wait is uniform between 0 and a bound that doubles with each failure, up to `max_seconds`. Full jitter (Brooker,
+    "Exponential Backoff And Jitter", 2015) keeps many devices from reconnecting at the same time.
     """
-    doublings = min(failures, 16)  # far beyond the bound, and it fails for weeks where nobody mends the network
-    return random.uniform(0, min(most, FIRST * 2**doublings))  # noqa: S311
+    doublings = min(failures, 16)  # avoids huge powers if the network is down for weeks; max_seconds applies anyway
+    return random.uniform(0, min(max_seconds, INITIAL_SECONDS * 2**doublings))  # noqa: S311

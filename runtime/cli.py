@@ -1,7 +1,7 @@
-"""The one command, `vedette`, and its verbs.
+"""The command line: `vedette` and its subcommands.
 
-A verb's module is imported when the verb is used, so that the daemon never loads the workshop and `--help` loads
-neither.
+The module of a subcommand is imported when the subcommand is used, so that the daemon never loads the workshop
+(`vedette.compress`) and `--help` loads neither.
 """
 
 from __future__ import annotations
@@ -16,69 +16,81 @@ import click
 
 from .errors import MachineProblem, Problem
 
-DEVICE = {
-    "run": "watch one camera and send its events",
-    "verify": "check that a bundle computes here what it promises",
-    "show": "print what a bundle is",
-    "doctor": "tell what this machine is and what works on it",
-    "status": "ask the daemons how they are",
-    "metrics": "the same for Prometheus",
-    "outbox": "look into the outbox, and send again what it delivered",
-    "traffic": "measure what a camera publishes of a recording, against H.264",
-    "bench": "measure what a bundle costs on this machine",
+DEVICE_COMMANDS = {
+    "run": "run the daemon of one camera and send its events",
+    "verify": "check that a bundle gives its golden outputs on this machine",
+    "show": "print the manifest of a bundle",
+    "doctor": "check the hardware, the back ends, the broker and the cameras",
+    "status": "print the status of the daemons",
+    "metrics": "print or serve the status as Prometheus metrics",
+    "outbox": "inspect the outbox of a camera, and replay delivered events",
+    "traffic": "compare the bytes that a camera publishes with H.264 video",
+    "bench": "measure time and memory of a bundle on this machine",
 }
-WORKSHOP = {
-    "audit": "find unusable, copied, blurred and mislabelled images",
-    "build": "make a bundle from images and a goal",
-    "keygen": "make a key pair to sign bundles with",
-    "demo": "the whole way on real pictures: build, run, events",
+WORKSHOP_COMMANDS = {
+    "audit": "find unreadable, duplicate, blurred and mislabeled images",
+    "build": "build a bundle from images and a goal file",
+    "keygen": "generate a key pair for signing bundles",
+    "demo": "build a bundle from real images, run it, and show the events",
 }
 
 
-INTERRUPTED = 130  # as a shell says of what Ctrl-C ended
+INTERRUPTED_EXIT_CODE = 130  # 128 + SIGINT, as in a shell
 
 
-class _Verbs(click.Group):
-    """The verbs by name; each lives in a module called like it, as the attribute of the same name."""
+class _CommandGroup(click.Group):
+    """Loads subcommands by name: subcommand `run` is the attribute `run` of the module `run`."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return [*DEVICE, *WORKSHOP]
+        return [*DEVICE_COMMANDS, *WORKSHOP_COMMANDS]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name in DEVICE:
+        if cmd_name in DEVICE_COMMANDS:
             place = "vedette.runtime.commands"
-        elif cmd_name in WORKSHOP:
+        elif cmd_name in WORKSHOP_COMMANDS:
             place = "vedette.compress.commands"
         else:
             return None
         try:
             module = import_module(f"{place}.{cmd_name}")
         except ModuleNotFoundError as error:
-            if cmd_name in DEVICE or (error.name or "").startswith("vedette"):
-                raise
-            hint = "pip install 'vedette[compress]'"
-            raise MachineProblem(f"{cmd_name} needs the workshop, and {error.name} is missing", hint=hint) from None
+            raise _explain_missing_package(cmd_name, error) from None
         command: click.Command = getattr(module, cmd_name)
         return command
 
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except ModuleNotFoundError as error:  # commands import heavy packages when they run
+            raise _explain_missing_package(ctx.invoked_subcommand or "", error) from None
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        for title, verbs in (("On the device", DEVICE), ("In the workshop", WORKSHOP)):
+        for title, verbs in (("On the device", DEVICE_COMMANDS), ("In the workshop", WORKSHOP_COMMANDS)):
             with formatter.section(title):
                 formatter.write_dl(list(verbs.items()))
 
 
-@click.group(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+def _explain_missing_package(command: str, error: ModuleNotFoundError) -> Exception:
+    """The error to raise if a package is missing: for a workshop command, it states what to install."""
+    if command not in WORKSHOP_COMMANDS or (error.name or "").startswith("vedette"):
+        return error
+    hint = "pip install 'vedette[compress]'"
+    return MachineProblem(f"{command} needs the workshop, and {error.name} is missing", hint=hint)
+
+
+@click.group(cls=_CommandGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(package_name="vedette", message="%(prog)s %(version)s")
 def vedette() -> None:
-    """Vedette: from a folder of good images to events from the camera's box.
+    """Vedette compresses vision models and runs them on edge devices.
 
-    A vedette is a sentry posted ahead of the line: it watches, and sends word only when there is something to say.
+    The workshop commands build a signed bundle from images. The device commands run it on a camera and publish events.
+    A vedette is a mounted sentry who watches ahead of the line and reports only what matters.
     """
     _log_to_stderr()
 
 
 class _JournalPriority(logging.Formatter):
-    """Under systemd a line starts with its syslog priority, and the journal adds the time."""
+    """Starts each line with its syslog priority, for the systemd journal; the journal adds the time."""
 
     LEVELS = ((logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6))
 
@@ -99,7 +111,7 @@ def _log_to_stderr() -> None:
 
 
 def main(arguments: list[str] | None = None) -> Any:
-    """The entry point: a Problem becomes its message, its hint and its exit code."""
+    """The entry point. Prints the message and the hint of a Problem, and exits with its code."""
     try:
         return vedette.main(arguments, prog_name="vedette", standalone_mode=False)
     except click.ClickException as error:
@@ -107,7 +119,7 @@ def main(arguments: list[str] | None = None) -> Any:
         sys.exit(error.exit_code)
     except click.Abort:
         click.echo("vedette: interrupted", err=True)
-        sys.exit(INTERRUPTED)
+        sys.exit(INTERRUPTED_EXIT_CODE)
     except Problem as problem:
         click.echo(f"vedette: {problem.message}", err=True)
         if problem.hint:

@@ -1,8 +1,8 @@
-"""What time it is, and whether that can be believed.
+"""Wall clock, boot clock, and whether the wall clock is synchronized.
 
-A box without a battery-backed clock starts in the past and jumps once it finds a time server. So nothing waits by the
-wall clock, and each event also carries the seconds since its boot, which no one sets: once the clock is right, the wall
-time of what still waits is worked out again from them.
+A device without a battery-backed clock starts with a time in the past, and the time jumps once a time server answers.
+Therefore no timeout uses the wall clock, and each event also carries the seconds since boot, which nobody can set. Once
+the clock is synchronized, the wall time of pending events is corrected from them.
 """
 
 from __future__ import annotations
@@ -13,30 +13,30 @@ from typing import Literal
 
 TimeQuality = Literal["synced", "unknown"]
 
-# systemd-timesyncd touches this file when it has synchronised the clock since boot (systemd-timesyncd.service(8)).
-_SYNCHRONISED = Path("/run/systemd/timesync/synchronized")
-_BOOT = Path("/proc/sys/kernel/random/boot_id")
+# systemd-timesyncd touches this file when it has synchronized the clock since boot (systemd-timesyncd.service(8)).
+_SYNCHRONIZED_MARKER = Path("/run/systemd/timesync/synchronized")
+_BOOT_ID_FILE = Path("/proc/sys/kernel/random/boot_id")
 
 
 class Clock:
-    """The machine's. Whatever needs the time is given one, so that a test can turn it back."""
+    """The clock of this machine. Users receive it as an argument, so that a test can pass another one."""
 
     def __init__(self) -> None:
-        self.boot = _BOOT.read_text().strip() if _BOOT.exists() else ""
-        """Names this boot, and no other of any machine."""
+        self.boot = _BOOT_ID_FILE.read_text().strip() if _BOOT_ID_FILE.exists() else ""
+        """The kernel's boot ID: unique to this boot of this machine; empty if unknown."""
 
-    def wall(self) -> float:
-        """Seconds since 1970, UTC, as far as the machine knows."""
+    def wall_time(self) -> float:
+        """Seconds since 1970, UTC, by the machine's clock, which may be wrong."""
         return time.time()
 
-    def since_boot(self) -> float:
-        """Seconds, suspended ones too."""
+    def seconds_since_boot(self) -> float:
+        """Seconds since boot, including those in suspend (CLOCK_BOOTTIME)."""
         return time.clock_gettime(time.CLOCK_BOOTTIME)
 
-    def quality(self) -> TimeQuality:
-        """`synced` where systemd says so; without systemd-timesyncd nothing is known."""
-        return "synced" if _SYNCHRONISED.exists() else "unknown"
+    def time_quality(self) -> TimeQuality:
+        """`synced` if systemd-timesyncd has synchronized the clock since boot; otherwise, or without it, `unknown`."""
+        return "synced" if _SYNCHRONIZED_MARKER.exists() else "unknown"
 
-    def booted(self) -> float:
-        """When the machine started, by what its clock says now: seconds since 1970, UTC."""
-        return self.wall() - self.since_boot()
+    def boot_time(self) -> float:
+        """Time of the boot by the present wall clock: seconds since 1970, UTC."""
+        return self.wall_time() - self.seconds_since_boot()

@@ -1,15 +1,17 @@
 """The daemon: one camera's frames become events.
 
-    for frame in source              a camera, or a recording
-        watch(frame)                 is the camera well, and the machine?
-        tensor  = preprocess(frame)  straight to integers
-        outputs = backend(tensor)    the int8 model; not where nothing moves, if so asked
-        seen    = head(outputs)      what is in the frame, and what of it was there before
-        events  = rule(frame, seen)  what has changed
-        outbox.put(event)            durable before it is sent
+    for each frame           from a camera or a recording
+        motion gate          if nothing moved, skip inference and use the last predictions
+        inference            pixels -> int8 model -> predictions
+        tracking             joins detections into tracks, if a rule needs tracks
+        rules                predictions -> events
+        evidence             adds thumbnails and clips to events, if configured
+        outbox               stores events durably before they are sent
+        camera and machine   faults of the camera and the machine become system events
+        watchdog             fed after each iteration, not by a timer
 
-One other thread forwards from the outbox to the broker. Whatever happens to the broker, this loop does not notice;
-whatever happens to this process, the outbox does not forget.
+The forwarder, another thread, sends events from the outbox to the broker. A slow or missing broker never blocks this
+loop, and a crash of this process loses no recorded event.
 """
 
 from __future__ import annotations
@@ -18,228 +20,230 @@ import logging
 import signal
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 import msgspec
 
-from . import rules
 from .bundle.bundle import Bundle
 from .bundle.keys import Keyring
-from .bundle.manifest import UNKNOWN
-from .camera import motion_gate, sources
 from .camera.frame import Frame
-from .camera.health import Health
-from .config import configuration
-from .config.configuration import Config
-from .errors import ConfigProblem, MachineProblem, Problem, written_in
-from .events import mqtt_identity, sinks
+from .camera.monitored_camera import MonitoredCamera
+from .camera.motion_gate import MotionGate, check_bundle_allows_gate
+from .config.configuration import BrokerSettings, Config, load_config
+from .errors import Problem, locate_errors
+from .events.delivery import Delivery
 from .events.event import Event
-from .events.forwarder import Forwarder
+from .events.mqtt_session import make_mqtt_session_settings
 from .events.outbox import Outbox
+from .events.sinks import MqttSessionSettings, Sink, load_sink
 from .events.topics import Topics
-from .evidence.recorder import Witness
-from .inference import golden_outputs, heads
-from .inference.frame_differencing import Differences, Window
+from .evidence.recorder import EvidenceRecorder
+from .inference.golden_outputs import select_backend
+from .inference.heads import load_head
+from .inference.pipeline import InferencePipeline
 from .inference.prediction import Prediction
-from .inference.preprocess import Preprocess
-from .monitoring.device_topics import Bulletin
-from .monitoring.status import Counts, Report, State, Teller
-from .monitoring.systemd import Notifier
-from .monitoring.thermal_governor import Governor
-from .rules.conditions.schedule import zone
+from .monitoring.device_topics import DeviceTopics
+from .monitoring.status import DaemonState, StatusReport
+from .monitoring.supervision import Supervision
+from .rules.conditions.schedule import load_timezone
+from .rules.rule_set import RuleSet
 from .tracking.tracker import Tracker
 
 log = logging.getLogger(__name__)
 
-STALE_SECONDS = 20.0  # a forwarder that has not turned for so long is stuck
-
 
 class Daemon:
-    """Everything that one camera needs, checked and loaded; `run` sets it going."""
+    """The daemon of one camera. The constructor checks and loads all parts; `run` starts them.
 
-    def __init__(self, settings: Config) -> None:
-        self.settings = settings
+    Args:
+        settings: configuration of the camera
+        open_sink: makes the sink that receives the events
+        on_frame: called after each frame
+
+    Raises:
+        Problem: the configuration, the bundle or the machine is not usable; nothing was started.
+    """
+
+    def __init__(
+        self,
+        settings: Config,
+        open_sink: Callable[[BrokerSettings, MqttSessionSettings], Sink] = load_sink,
+        on_frame: Callable[[Frame], None] = lambda _: None,
+    ) -> None:
+        self.settings, self.on_frame = settings, on_frame
+        self.stop_requested, self.reload_requested = threading.Event(), False
+
+        # The signed bundle.
         self.bundle = Bundle.open(settings.bundle, Keyring.read(settings.keys))
         manifest = self.bundle.manifest
-        self.tracker = Tracker(settings.tracker, manifest.present)
-        self.head = heads.load(manifest, self.tracker.low)
-        with written_in(settings.device_file):
-            zone(settings.device.timezone)
-        with written_in(settings.camera_file):
-            self.source = sources.load(sources.Address.of(settings))
-            self.backend = golden_outputs.trusted(self.bundle, settings.backend, settings.threads)
-            self.rules = self._rules(settings)
-            motion_gate.suits(settings.gate, manifest)
-        self.differences = Differences(manifest.input, manifest.motion)
-        self.window = Window(manifest.motion)
-        self.preprocess = Preprocess(manifest.input)
-        topics = Topics.of(settings)
-        with written_in(settings.device_file):
-            sink = sinks.load(settings.broker, mqtt_identity.of(settings, manifest, self.backend.version, topics))
-        self.outbox = Outbox.of(settings)
-        self.gate = motion_gate.Gate(settings.gate)
-        self.witness = Witness(settings, self.outbox)
-        self.health = Health(settings.health)
-        boot = self.outbox.clock.boot
-        self.governor = Governor(settings.device.hot, settings.place / "undervoltage", boot)
-        self.counts = Counts()
-        self.teller = Teller(settings.place, self.report)
-        bulletin = Bulletin(settings.camera, lambda: State.of(self), self.report, topics, self.outbox.clock)
-        self.forwarder = Forwarder(self.outbox, sink, topics, bulletin)
-        self.notifier = Notifier()
-        self.stop = threading.Event()
-        self.changed = False
+
+        # From a frame to events.
+        self.tracker = Tracker(settings.tracker, manifest.decision_threshold)
+        head = load_head(manifest, self.tracker.low_threshold)
+        with locate_errors(settings.device_file):
+            load_timezone(settings.device.timezone)
+        with locate_errors(settings.camera_file):
+            self.camera = MonitoredCamera(settings)
+            self.backend = select_backend(self.bundle, settings.backend, settings.threads)
+            self.rules = RuleSet(settings, manifest)
+            check_bundle_allows_gate(settings.gate, manifest)
+        self.motion_gate = MotionGate(settings.gate)
+        self.pipeline = InferencePipeline(manifest, self.backend, head)
+
+        # From events to the broker.
+        topics = Topics.from_config(settings)
+        with locate_errors(settings.device_file):
+            session = make_mqtt_session_settings(settings, manifest, self.backend.version, topics)
+            sink = open_sink(settings.broker, session)
+        outbox = Outbox.from_config(settings)
+        self.evidence = EvidenceRecorder(settings, outbox)
+        device_topics = DeviceTopics(settings.camera, self.make_state, self.make_report, topics, outbox.clock)
+        self.delivery = Delivery(outbox, sink, topics, device_topics)
+
+        # Status, temperature and watchdog.
+        self.supervision = Supervision(settings, outbox.clock.boot, self.make_report)
 
     def run(self) -> None:
-        """Until the source ends or a signal comes; what is on its way then is sent or kept."""
+        """Runs until the source ends or a signal arrives. Pending events are then sent, or stay in the outbox.
+
+        Raises:
+            MachineProblem: no frame can be read, no event can be stored, or pending events in memory were lost.
+        """
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, self._on_signal)
-        self.forwarder.start()
-        self.witness.start()
-        self.teller.start()
-        self.notifier.ready()
+        self.delivery.start()
+        self.evidence.start()
+        self.supervision.start()
         try:
-            for frame in self.source.frames(self.stop):
+            for frame in self.camera.frames(self.stop_requested):
                 if frame is not None:
-                    self.observe(frame)
-                self.watch(frame)
-                self.beat()
-                if self.changed:
-                    self.reload()
-                if not self.forwarder.is_alive():
+                    self.process_frame(frame)
+                    self.on_frame(frame)
+                self.check_camera_and_machine(frame)
+                self.feed_watchdog()
+                if self.reload_requested:
+                    self.reload_rules()
+                if not self.delivery.forwarder.is_alive():
                     break
         finally:
-            self.notifier.stopping()
-            self.teller.close()
-            for rule in self.rules:
-                self.record(*rule.close())
-            self.witness.close()
-            self.forwarder.drain(self.settings.outbox.drain)
-            counts, waiting, refused = self.counts, self.outbox.backlog(), self.outbox.refused()
-            log.info("%d frames, %d events; %d wait, %d refused", counts.frames, counts.events, waiting, refused)
-            self.outbox.close()
-        if waiting and not self.outbox.lasting:
-            hint = "give the daemon a folder that it may write, on a disk with room"
-            raise MachineProblem(f"{waiting} events waited in memory and are gone: {self.outbox.path}", hint=hint)
-        if not self.forwarder.finished:
-            raise MachineProblem("the forwarder died; its error is above", hint="events are kept; start again")
+            pending = self._shut_down()
+        self.delivery.check_outcome(pending)
 
-    def observe(self, frame: Frame) -> None:
-        """One frame, from pixels to the outbox."""
-        began = time.monotonic()
-        seen = self.gate.look(frame, lambda: self.infer(frame))
-        if seen is not None:
-            self.judge(frame, seen)
-        self.counts.frame(began)
+    def process_frame(self, frame: Frame) -> None:
+        """Infers on one frame, applies the rules, and stores the events."""
+        started = time.monotonic()
+        if self.motion_gate.is_open(frame):
+            self.motion_gate.remember(self.pipeline.predict(frame.taken, frame.pixels))
+        predictions = self.motion_gate.predictions
+        if predictions is not None:
+            self.apply_rules(frame, predictions)
+        self.supervision.counters.count_frame(started)
 
-    def infer(self, frame: Frame) -> tuple[Prediction, ...] | None:
-        """What the model sees in a frame; None: it looks at several, and there are too few of them yet."""
-        pixels = self.differences(frame.taken, frame.pixels)
-        if pixels is None:
-            return None
-        outputs = self.window(frame.taken, self.backend.run(self.preprocess(pixels)))
-        return None if outputs is None else self.head(outputs, frame.pixels.shape[:2])
-
-    def judge(self, frame: Frame, seen: tuple[Prediction, ...]) -> None:
-        """What is new in what is seen."""
-        if any(rule.follows for rule in self.rules):
-            seen = self.tracker.follow(frame, seen)
-        self.witness.look(frame, seen)
+    def apply_rules(self, frame: Frame, predictions: tuple[Prediction, ...]) -> None:
+        """Applies the rules to the predictions, and stores their events with evidence."""
+        if self.rules.needs_tracks:
+            predictions = self.tracker.update(frame, predictions)
+        self.evidence.add_frame(frame, predictions)
         for rule in self.rules:
-            self.record(*map(self.witness.attach, rule.observe(frame, seen)))
-
-    def watch(self, frame: Frame | None) -> None:
-        """The camera and the machine; None: no picture came."""
-        now = time.monotonic()
-        if self.source.tally is not None:
-            for kind, facts in self.health.changes(frame, now, self.source.tally.trouble):
-                self.tell("camera", kind, facts)
-        for kind, facts in self.governor.changes(now):
-            self.tell("device", kind, facts)
-        self.source.slow(self.governor.slowness)
-
-    def tell(self, rule: str, kind: str, facts: dict[str, Any]) -> None:
-        """What it has to say of itself goes the way of all events."""
-        log.warning("%s %s: %s", rule, kind, ", ".join(f"{key} {value}" for key, value in facts.items()))
-        self.outbox.tell(rule, kind, facts)
-        self.forwarder.sink.wake()
+            self.record(*[self.evidence.attach(event) for event in rule.observe(frame, predictions)])
 
     def record(self, *events: Event) -> None:
+        """Stores events durably, counts them, and makes the forwarder send them."""
         if not events:
             return
-        first = self.outbox.put(*events) - len(events) + 1
-        for sequence, event in enumerate(events, first):
-            self.counts.event(sequence, event)
-            log.info("event %d: %s %s, score %.3f", sequence, event.rule, event.kind, event.top_score)
-        self.forwarder.sink.wake()
+        for sequence, event in self.delivery.store(*events):
+            self.supervision.counters.count_event(sequence, event)
+        self.delivery.wake()  # after the count, so that the topic `state` includes the events
 
-    def beat(self) -> None:
-        """Feeds the watchdog: both loops turn. A broker that is away is healthy, and a camera that is was reported."""
-        if time.monotonic() - self.forwarder.ticked < STALE_SECONDS:
-            self.notifier.beat()
+    def check_camera_and_machine(self, frame: Frame | None) -> None:
+        """Stores system events about new and cleared faults; reduces the frame rate if the machine is hot.
 
-    def report(self) -> Report:
-        """How it goes; any thread may ask."""
-        return Report.of(self)
+        `frame` is the newest one; None: no frame arrived.
+        """
+        for kind, facts in self.camera.check_health(frame):
+            self.delivery.record_system_event("camera", kind, facts)
+        for kind, facts in self.supervision.check_machine():
+            self.delivery.record_system_event("device", kind, facts)
+        self.camera.slow_down(self.supervision.governor.slowdown)
 
-    def reload(self) -> None:
-        """Takes the rules as the camera's file has them now; what is wrong leaves those that run as they are."""
-        self.changed = False
+    def feed_watchdog(self) -> None:
+        """Feeds the watchdog if the forwarder also makes progress.
+
+        A missing broker is no fault of the daemon, and a missing camera is reported by a system event.
+        """
+        if self.delivery.makes_progress():
+            self.supervision.feed_watchdog()
+
+    def reload_rules(self) -> None:
+        """Reads the rules from the camera's file again; if the file is wrong, the present rules stay active."""
+        self.reload_requested = False
         try:
-            settings = configuration.load(self.settings.device_file.parent, self.settings.camera)
-            with written_in(settings.camera_file):
-                fresh = self._rules(settings)
+            settings = load_config(self.settings.device_file.parent, self.settings.camera)
+            with locate_errors(settings.camera_file):
+                rules = self.rules.reload(settings.rules)
         except Problem as problem:
             log.error("not reloaded, the rules stay as they were: %s; %s", problem.message, problem.hint)
             return
-        running = list(zip(self.settings.rules, self.rules, strict=True))
-        kept = {rule.name: rule for table, rule in running if table in settings.rules}  # an open event stays open
         for rule in self.rules:
-            if rule.name not in kept:
+            if rule not in rules:
                 self.record(*rule.close())
-        self.rules = [kept.get(rule.name, rule) for rule in fresh]
+        self.rules = rules
         same = msgspec.structs.replace(settings, rules=self.settings.rules) == self.settings
         self.settings = msgspec.structs.replace(self.settings, rules=settings.rules)
-        log.info("reloaded: %d rules%s", len(fresh), "" if same else "; other changes wait for the next start")
+        log.info("reloaded: %d rules%s", len(settings.rules), "" if same else "; other changes wait for the next start")
+
+    def make_state(self) -> DaemonState:
+        """Makes the state: rules with open events, and current faults. Any thread may call it, and often."""
+        faults = {
+            **self.delivery.faults(),
+            **self.evidence.faults(),
+            **{f"the camera is {name}": True for name in self.camera.health.active_faults()},
+        }
+        return DaemonState(
+            open=sorted(self.supervision.counters.open_events.values()),
+            faults=[fault for fault, holds in faults.items() if holds],
+        )
+
+    def make_report(self) -> StatusReport:
+        """Makes the status report, a snapshot with the figures of each part. Any thread may call it."""
+        return StatusReport(
+            camera=self.settings.camera,
+            model=self.bundle.manifest.model_id,
+            backend=self.backend.version,
+            **msgspec.structs.asdict(self.make_state()),
+            pictures=self.camera.frame_counts,
+            evidence=self.evidence.counts(),
+            **self.supervision.figures(),
+            **self.motion_gate.figures(),
+            **self.delivery.figures(),
+        )
+
+    def _shut_down(self) -> int:
+        """Ends open events, sends pending ones, and closes all parts; returns the number of events still pending."""
+        self.supervision.stop()
+        for rule in self.rules:
+            self.record(*rule.close())
+        self.evidence.close()
+        self.delivery.drain(self.settings.outbox.drain)
+        counters, outbox = self.supervision.counters, self.delivery.outbox
+        pending, dead = outbox.count_pending(), outbox.count_dead_letters()
+        log.info("%d frames, %d events; %d wait, %d refused", counters.frames, counters.events, pending, dead)
+        outbox.close()
+        return pending
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
         if number == signal.SIGHUP:
-            self.changed = True
+            self.reload_requested = True
         else:
-            self.stop.set()
-
-    def _rules(self, settings: Config) -> list[rules.Rule]:
-        manifest = self.bundle.manifest
-        context = rules.Context(
-            camera=self.settings.camera,
-            model=manifest.model_id,
-            threshold=manifest.present,
-            labels=manifest.labels,
-            quiet=(*manifest.normal, UNKNOWN),
-            boxes=manifest.task != "classify",
-            timezone=self.settings.device.timezone,
-            keep=self.settings.tracker.keep,
-        )
-        loaded: list[rules.Rule] = []
-        for number, table in enumerate(settings.rules):
-            where = f"rules[{number}]"
-            try:
-                with written_in(where):
-                    loaded.append(rules.load(table, context))
-            except msgspec.ValidationError as error:
-                raise ConfigProblem(f"{where}: {error}", hint="docs/config.md lists each rule's keys") from None
-            if loaded[-1].name in [rule.name for rule in loaded[:-1]]:
-                hint = "give it a name of its own"
-                raise ConfigProblem(f"{where}: a second rule named {loaded[-1].name!r}", hint=hint)
-        return loaded
+            self.stop_requested.set()
 
 
 def run(camera: str, folder: Path) -> None:
     """Runs the daemon of `camera` with the configuration in `folder`.
 
     Raises:
-        Problem: something is wrong with the configuration, the bundle or the machine; nothing was started.
+        Problem: the configuration, the bundle or the machine is not usable; nothing was started.
     """
-    Daemon(configuration.load(folder, camera)).run()
+    Daemon(load_config(folder, camera)).run()

@@ -1,7 +1,7 @@
-"""What a person did, has or wrote that stops the work: said in one line, with the remedy in another.
+"""Errors that the user can fix: a message in one line and the remedy in another.
 
-The subclass says whose fault it is, and its exit code tells systemd whether a restart can help: it cannot where the
-configuration (2) or the bundle (3) is wrong. Trouble on the network is not a Problem: it is waited out.
+The subclass names the cause. Its exit code tells systemd whether a restart can help: it cannot if the configuration (2)
+or the bundle (3) is wrong. A network failure is not a Problem: the daemon retries until the network is back.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 
 class Problem(Exception):
-    """A fault that its reader can mend. `message` says what and where, `hint` what to do about it."""
+    """An error that the user can fix. `message` states what is wrong and where, `hint` states the remedy."""
 
     code = 1
 
@@ -22,27 +22,27 @@ class Problem(Exception):
 
 
 class ConfigProblem(Problem):
-    """A file or an argument that a person wrote is wrong."""
+    """A configuration file or a command-line argument is wrong."""
 
     code = 2
 
 
 class BundleProblem(Problem):
-    """The bundle is not what its signer signed, or not for this runtime."""
+    """The bundle was altered, its signer is not trusted, or this runtime cannot run it."""
 
     code = 3
 
 
 class MachineProblem(Problem):
-    """This machine lacks something: a library, a camera, memory, room on the disk."""
+    """This machine lacks a resource: a library, a camera, memory or disk space."""
 
     code = 4
 
 
 @contextmanager
-def written_in(place: object, kind: type[Problem] = ConfigProblem) -> Iterator[None]:
-    """Says of each problem of the `kind` from inside that it was written in `place`."""
+def locate_errors(location: object, kind: type[Problem] = ConfigProblem) -> Iterator[None]:
+    """Prefixes the message of each `kind` of problem raised inside with `location`, a file or a key."""
     try:
         yield
     except kind as problem:
-        raise kind(f"{place}: {problem.message}", problem.hint) from None
+        raise kind(f"{location}: {problem.message}", problem.hint) from None

@@ -1,1 +1,1 @@
-"""The verbs of the workshop, one file each."""
+"""The commands of the workshop, one file each."""

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 import msgspec
 
-from vedette.runtime.progress import track
-
-if TYPE_CHECKING:
-    from ..data.audit.findings import Audit
-    from ..data.audit.sample_size import Certainty
+from vedette.runtime.progress import show_progress
 
 
 @click.command()
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), help="Write a page with pictures to this file.")
+@click.option("--out", type=click.Path(path_type=Path), help="Write a page with images to this file.")
 @click.option("--fix", type=click.Path(path_type=Path), help="Write the images to keep to this CSV file; move nothing.")
 @click.option(
     "--group",
@@ -25,55 +22,54 @@ if TYPE_CHECKING:
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
 def audit(folder: Path, out: Path | None, fix: Path | None, group: str | None, as_json: bool) -> None:
-    """Look at the images in DIR before anything is built from them: each sub-folder is a label.
+    """Check the images in DIR before anything is built from them: each sub-folder is a label.
 
-    Exits 1 where images cannot be used: unreadable, truncated or empty ones, and copies under two labels. The other
+    Exits 1 if some images cannot be used: unreadable, truncated or empty ones, and copies under two labels. The other
     findings (copies, near copies, blur, probable mislabels, …) are for a person to judge, and exit 0.
     """
     from ..data import groups, keep_list
-    from ..data.audit import audit as look
-    from ..data.audit import folder_layout as layout
-    from ..data.audit import html_report
+    from ..data.audit import audit_images, folder_layout, html_report
+    from ..data.audit.sample_size import SampleSize
+    from ..data.split import SPLIT_FRACTIONS
     from ..export import bundle_writer
 
     for file in (out, fix):
         if file is not None:
-            bundle_writer.check(file.parent)
-    images, folders = layout.read(folder)
-    found = look(images, folders, groups.of(images, folders, group, Path()), folder, track)
-    worth = _certainty(found)
-    facts = found.facts() | {"certainty": worth.facts() if worth else None}
+            bundle_writer.check_output_folder(file.parent)
+    images, folders = folder_layout.read_folder_layout(folder)
+    report = audit_images(images, folders, groups.assign_groups(images, folders, group, Path()), folder, show_progress)
+    good, defective = _count_usable(report.images, set(report.left_out), folder_layout.GOOD_LABEL)
+    certainty = None
+    if good is not None:
+        certainty = SampleSize(
+            round(SPLIT_FRACTIONS["threshold"] * good), round(SPLIT_FRACTIONS["test"] * good), defective
+        )
+    fields = report.to_dict() | {"certainty": certainty.to_dict() if certainty else None}
     if out is not None:
-        bundle_writer.write(out, html_report.html(found, folder.resolve().name, str(worth or "")))
+        page = html_report.render_audit(report, folder.resolve().name, str(certainty or ""))
+        bundle_writer.write_atomically(out, page)
     if fix is not None:
-        bundle_writer.write(fix, keep_list.text(found, fix.parent))
+        bundle_writer.write_atomically(fix, keep_list.format_keep_list(report, fix.parent))
     if as_json:
-        click.echo(msgspec.json.format(msgspec.json.encode(facts), indent=2).decode())
+        click.echo(msgspec.json.format(msgspec.json.encode(fields), indent=2).decode())
     else:
-        _print(facts)
-        for line in (worth, out and f"report  {out}", fix and f"list    {fix}"):
+        _print_findings(fields)
+        for line in (certainty, out and f"report  {out}", fix and f"list    {fix}"):
             if line:
                 click.echo(str(line))
-    if facts["breaks"]:
+    if fields["breaks"]:
         raise SystemExit(1)
 
 
-def _certainty(found: Audit) -> Certainty | None:
-    """What the images would be worth in a build that takes all of them; None where none is called good."""
-    from ..data.audit.folder_layout import GOOD
-    from ..data.audit.sample_size import Certainty
-    from ..data.split import SHARES
-
-    usable = {label: len(set(paths) - set(found.left_out)) for label, paths in found.images.items()}
-    good = usable.get(GOOD) if len(usable) > 1 else next(iter(usable.values()))
-    if good is None:
-        return None
-    threshold, test = round(SHARES["threshold"] * good), round(SHARES["test"] * good)
-    return Certainty(threshold, test, sum(usable.values()) - good)
+def _count_usable(images: Mapping[str, Sequence[Path]], left_out: set[Path], good_label: str) -> tuple[int | None, int]:
+    """Number of good and of other usable images; no number of good ones if several labels exist and none is good."""
+    usable = {label: len(set(paths) - left_out) for label, paths in images.items()}
+    good = usable.get(good_label) if len(usable) > 1 else next(iter(usable.values()))
+    return good, sum(usable.values()) - (good or 0)
 
 
-def _print(facts: dict[str, Any]) -> None:
-    """A line for each finding, and what they come to."""
+def _print_findings(facts: dict[str, Any]) -> None:
+    """Print each finding, and the number of findings and images."""
     for each in facts["findings"]:
         others = f" ({', '.join(each['others'])})" if each["others"] else ""
         click.echo(f"{each['kind']:15} {each['file']}{others}: {each['why']}")

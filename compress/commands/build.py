@@ -8,25 +8,26 @@ import click
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from vedette.devices import DeviceProfile, decode
+from vedette.devices import DeviceProfile, decode_benchmark_profile
 from vedette.runtime.bundle import keys
-from vedette.runtime.errors import ConfigProblem
-from vedette.runtime.progress import track
+from vedette.runtime.camera import image_files
+from vedette.runtime.errors import ConfigProblem, locate_errors
+from vedette.runtime.progress import show_progress
 
-from ..goal import duration
-from . import console
+from ..goal import duration, goal_reader
+from ..goal.goal_file import Goal
 
 DAY = 86_400.0
 
 
 class Duration(click.ParamType[float]):
-    """`90s`, `30m` or `2h`, as seconds."""
+    """A duration in seconds, written as `90s`, `30m` or `2h`."""
 
     name = "duration"
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
         try:
-            return duration.seconds(str(value))
+            return duration.parse_duration(str(value))
         except ValueError as error:
             self.fail(str(error), param, ctx)
 
@@ -41,7 +42,7 @@ class Duration(click.ParamType[float]):
     "--time",
     "seconds",
     type=Duration(),
-    help="Search for the best design for so long: 90s, 30m, 2h. [default: the goal file's recipe]",
+    help="Time to search for the best design: 90s, 30m, 2h. [default: the goal file's recipe]",
 )
 @click.option("--study", metavar="URL", help="Database of the search, which others may share. [default: a file in OUT]")
 @click.option("--worker", is_flag=True, help="Only take part in the search that --study keeps; writes nothing.")
@@ -65,59 +66,76 @@ def build(
 ) -> None:
     """Make a bundle from the images and the goal in the file GOAL.
 
-    Exits 1 where the goal is missed; the bundle is written all the same and says so. A search that was interrupted goes
-    on where it was when the same command is given again.
+    Exits 1 if the goal is missed; the bundle is written all the same and says so. The same command resumes an
+    interrupted search.
     """
-    from .. import build as workshop
-    from ..goal import goal_file as goals
-
-    searched = goals.read(goal).searched  # a wrong goal file is said before anything heavy is loaded
+    request = goal_reader.read_goal(goal)
+    _check_folders(goal, request)  # before the imports below, which take seconds
     if profile is not None and on is not None:
         raise click.UsageError("--profile is what was measured and --on measures: give one of them")
-    device = _measured(profile) if profile else None
-    if worker:
-        if study is None:
-            raise click.UsageError("--worker needs --study: the database of the search that it takes part in")
-        workshop.work(goal, study, DAY if seconds is None else seconds, device, track, console.say)
-        return
-    if out is None:
+    device = _read_profile(profile) if profile else None
+    if worker and study is None:
+        raise click.UsageError("--worker needs --study: the database of the search that it takes part in")
+    if not worker and out is None:
         raise click.UsageError("--out is missing: the folder for the bundle and the report")
-    if study is not None and seconds is None and searched is None:
+    if not worker and study is not None and seconds is None and request.search_seconds is None:
         raise click.UsageError("--study needs --time, or a search in the goal file's recipe: how long to search")
-    private = keys.read_private(key) if key else own_key()
-    built = workshop.build(goal, out, private, track, console.say, seconds, study, device, on)
+
+    from .. import build as build_flow
+    from . import console
+
+    if worker:
+        limit = DAY if seconds is None else seconds
+        build_flow.run_search_worker(goal, str(study), limit, device, show_progress, console.log)
+        return
+    private = keys.read_private_key(key) if key else own_key()
+    build_request = build_flow.BuildRequest(goal, Path(str(out)), private, seconds, study, device, on)
+    result = build_flow.build(build_request, show_progress, console.log)
     if as_json:
-        facts = {
-            "bundle": str(built.bundle),
-            "report": str(built.report),
-            "goal_met": built.verdict.met,
-            "missed": built.verdict.missed,
-            "unproven": built.verdict.unproven,
-            **built.manifest.measured,
+        fields = {
+            "bundle": str(result.bundle),
+            "report": str(result.report),
+            "goal_met": result.verdict.met,
+            "missed": result.verdict.missed,
+            "unproven": result.verdict.unproven,
+            **result.manifest.measured,
         }
-        click.echo(msgspec.json.format(msgspec.json.encode(facts), indent=2).decode())
+        click.echo(msgspec.json.format(msgspec.json.encode(fields), indent=2).decode())
     else:
-        console.figures(built.manifest.measured)
-        for name, why in built.manifest.floats.items():
-            click.echo(f"the file for {name} computes in float: {why}")
-        console.verdict(built.verdict)
-        click.echo(f"bundle  {built.bundle}\nreport  {built.report}")
-    if not built.verdict.met:
+        console.print_results(result.results, result.costs)
+        for name, reason in result.manifest.floats.items():
+            click.echo(f"the file for {name} computes in float: {reason}")
+        console.print_verdict(result.verdict)
+        click.echo(f"bundle  {result.bundle}\nreport  {result.report}")
+    if not result.verdict.met:
         raise SystemExit(1)
 
 
-def _measured(path: Path) -> DeviceProfile:
+def _check_folders(goal_file: Path, goal: Goal) -> None:
+    """Check that the folders of the goal file hold images.
+
+    Raises:
+        ConfigProblem: one of them holds none.
+    """
+    data = goal.data
+    with locate_errors(goal_file):
+        for folder in (data.good, data.defect, data.images, None if goal.task == "behaviour" else data.classes):
+            if folder:
+                image_files.find_images(goal_file.parent / folder)
+
+
+def _read_profile(path: Path) -> DeviceProfile:
     try:
-        return decode(path.read_bytes())
+        return decode_benchmark_profile(path.read_bytes())
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
         hint = "make it on the device with vedette bench BUNDLE --json"
         raise ConfigProblem(f"{path}: not a measured profile ({error})", hint=hint) from None
 
 
 def own_key() -> Ed25519PrivateKey:
-    """This user's key, made on first use; its public half lies in the user's keyring and so is trusted here."""
-    path = keys.own_keyring() / "workshop.key"
+    """This user's private key, created on first use; its public key is in the user's keyring and so is trusted here."""
+    path = keys.user_keyring() / "workshop.key"
     if not path.exists():
-        keys.generate(path.parent, "workshop")
+        keys.generate_key_pair(path.parent, "workshop")
         click.echo(f"made a key pair to sign with: {path}", err=True)
-    return keys.read_private(path)
+    return keys.read_private_key(path)

@@ -1,69 +1,83 @@
-"""What the workshop's verbs show: steps on stderr, figures on stdout."""
+"""Console output of the commands: progress on stderr, results on stdout."""
 
 from __future__ import annotations
 
 import time
-from typing import Any
 
 import click
 
-from ..cost import predicted_cost
-from ..goal.goal_file import FIGURES
-from ..report.html_report import MODELS
+from ..cost.device_costs import DeviceCosts
+from ..evaluation.anomaly_scoring import AnomalyMetrics
+from ..evaluation.built_models import MODEL_TITLES
+from ..evaluation.detection_metrics import DetectionMetrics
+from ..evaluation.fidelity import FidelityMetrics
+from ..evaluation.results import Results, TaskMetrics
 from ..report.verdict import Verdict
 
+METRIC_TITLES = {"auroc": "AUROC", "map50": "mAP50"}
 _started = time.monotonic()
 
 
-def say(text: str) -> None:
-    """What is being done, with the seconds since the start."""
+def log(text: str) -> None:
+    """Print a line on stderr, with the seconds since the start."""
     click.echo(f"[{time.monotonic() - _started:5.1f} s] {text}", err=True)
 
 
-def figures(measured: dict[str, Any]) -> None:
-    """Float against int8, one line each."""
-    figure = next(each for each in FIGURES.values() if f"{each}_fp32" in measured)
-    title = {"auroc": "AUROC", "map50": "mAP50"}.get(figure, figure)
+def print_results(results: Results, costs: DeviceCosts) -> None:
+    """Print a table of float and int8 models, the costs on the device, and the figures of the task."""
+    metrics = results.metrics
+    title = METRIC_TITLES.get(metrics.metric, metrics.metric)
     click.echo(f"{'':12} {title:>8} {'95 % interval':>15} {'median ms':>10} {'p95 ms':>8} {'bytes':>10}")
-    for key, model in MODELS.items():
-        found, interval = "-", "-"
-        if measured[f"{figure}_{key}"] is not None:
-            low, high = measured[f"{figure}_interval_{key}"]
-            found, interval = f"{measured[f'{figure}_{key}']:.4f}", f"{low:.3f} … {high:.3f}"
-        times = f"{measured[f'ms_{key}']:>10.2f} {measured[f'p95_ms_{key}']:>8.2f}"
-        click.echo(f"{model:12} {found:>8} {interval:>15} {times} {measured[f'bytes_{key}']:>10,}")
-    steps = measured["parity_max_steps"]
+    for model, name in MODEL_TITLES.items():
+        value, interval, timing = "-", "-", results.timings[model]
+        measurement = metrics.by_model[model]
+        if measurement.value is not None and measurement.interval is not None:
+            low, high = measurement.interval
+            value, interval = f"{measurement.value:.4f}", f"{low:.3f} … {high:.3f}"
+        times = f"{timing.median:>10.2f} {timing.p95:>8.2f}"
+        click.echo(f"{name:12} {value:>8} {interval:>15} {times} {results.sizes[model]:>10,}")
+    steps = results.max_backend_difference
     click.echo(f"int8 ONNX and int8 TFLite differ by at most {steps} integer step{'' if steps == 1 else 's'}")
-    for name, there in predicted_cost.read(measured).items():
-        click.echo(f"on the device, {name}: {there}")
-    if "cosine_int8_onnx" in measured:
-        least = min(measured["cosine_int8_onnx"], measured["cosine_int8_tflite"])
-        click.echo(f"cosine of the outputs, int8 to float: {least:.4f} on average over the test images")
-    if "agreement_int8_onnx" in measured:
-        least = min(measured["agreement_int8_onnx"], measured["agreement_int8_tflite"])
-        click.echo(f"the likeliest class is the same for {least:.1%} of them")
-    if measured.get("accuracy_fp32", 0) is None or figure == "cosine":
-        return
-    images, judged = measured["images"], measured.get("judged")
-    if "answered" in measured:
-        answered, wrong = f"{measured['answered']} of {images['test']}", f"{measured['errors']} of them wrong"
-        click.echo(f"{answered} test {judged or 'images'} are answered, {wrong}; the others are unknown")
-        return
-    if figure == "map50":
-        line = measured["threshold"]["score"]
-        found = f"precision {measured['precision']:.3f}, recall {measured['recall']:.3f}"
-        click.echo(
-            f"{images['test']} test images with {images['test_objects']} objects; from a score of {line:.3f}: {found}"
+    for name, prediction in costs.on_device.items():
+        click.echo(f"on the device, {name}: {prediction}")
+    for line in _task_lines(metrics):
+        click.echo(line)
+
+
+def _task_lines(metrics: TaskMetrics) -> list[str]:
+    """The figures of the task in words."""
+    lines, images = [], metrics.images
+    counted = "clips" if metrics.counts_clips else "images"
+    if isinstance(metrics, FidelityMetrics):
+        lowest = min(each.mean for each in metrics.cosine.values())
+        lines.append(f"cosine of the outputs, int8 to float: {lowest:.4f} on average over the test images")
+        if metrics.agreement:
+            share = min(metrics.agreement.values())
+            lines.append(f"the likeliest class is the same for {share:.1%} of the test images")
+        if not metrics.classification:
+            return lines
+    if metrics.errors is not None:
+        answered, wrong = metrics.errors.total, metrics.errors.count
+        lines.append(
+            f"{answered} of {images['test']} test {counted} are answered, {wrong} of them wrong; the others are unknown"
         )
-        return
-    caught = "" if measured["detection_rate"] is None else f", {measured['detection_rate']:.1%} of the defects found"
-    alarms = f"{measured['false_alarms']} of {images['test_good']} good {judged or 'parts'}"
-    click.echo(f"at the threshold {alarms} raise an alarm{caught}")
+    elif isinstance(metrics, DetectionMetrics):
+        point = metrics.at_threshold
+        lines.append(
+            f"{images['test']} test images with {images['test_objects']} objects; "
+            f"from a score of {point.threshold:.3f}: precision {point.precision:.3f}, recall {point.recall:.3f}"
+        )
+    elif isinstance(metrics, AnomalyMetrics) and metrics.false_alarms is not None:
+        alarms, parts = metrics.false_alarms, "clips" if metrics.counts_clips else "parts"
+        rate = metrics.detection_rate
+        detected = "" if rate is None else f", {rate:.1%} of the defects are detected"
+        lines.append(f"at the threshold {alarms.count} of {alarms.total} good {parts} raise an alarm{detected}")
+    return lines
 
 
-def verdict(judged: Verdict) -> None:
-    """Each wish, what was found, and whether that is enough."""
-    click.echo("goal met" if judged.met else "goal MISSED")
-    for each in judged.judgements:
-        mark = {True: "ok", False: "MISSED", None: "-"}[each.met]
-        click.echo(f"  {mark:7} {each}")
+def print_verdict(verdict: Verdict) -> None:
+    """Print each wish of the goal, what was found, and whether that is enough."""
+    click.echo("goal met" if verdict.met else "goal MISSED")
+    for judgement in verdict.judgements:
+        mark = {True: "ok", False: "MISSED", None: "-"}[judgement.met]
+        click.echo(f"  {mark:7} {judgement}")

@@ -10,9 +10,7 @@ import click
 import msgspec
 
 from vedette.runtime.bundle import keys
-from vedette.runtime.progress import track
-
-from . import console
+from vedette.runtime.progress import show_progress
 
 
 @click.command()
@@ -24,7 +22,7 @@ from . import console
     default=0,
     type=click.IntRange(0),
     show_default=True,
-    help="Divides the cells into fit, calibrate, threshold and test.",
+    help="Seed of the split into fit, calibrate, threshold and test.",
 )
 @click.option(
     "--fps", default=30.0, show_default=True, type=click.FloatRange(0, 1000), help="Cells a second; 0: no pause."
@@ -32,34 +30,38 @@ from . import console
 @click.option("--broker", metavar="URL", help="Use this MQTT 5 broker. [default: an embedded one on a free port]")
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the figures to this file.")
 def demo(out: Path, seed: int, fps: float, broker: str | None, json_file: Path | None) -> None:
-    """The whole way on real pictures of solar cells: build a bundle, run the daemon, see its events arrive."""
-    from .. import build
-    from ..demo import solar_cells as demo
-    from ..demo.broker import embedded
+    """Build a bundle from real images of solar cells, run the daemon, and show its events as they arrive."""
+    from ..demo.broker import create_broker
+    from ..demo.subscriber import subscribe
     from ..export import bundle_writer
 
     out = out.resolve()
-    bundle_writer.check(out)
+    bundle_writer.check_output_folder(out)
     with contextlib.ExitStack() as stack:
-        console.say("laying out solar cells (ELPV, CC BY-NC-SA 4.0)")
-        goal = demo.prepare(out, seed, track)
         if broker is None:
-            server, broker = embedded(out)
+            server, broker = create_broker(out)
             stack.enter_context(server)
-        client, received = demo.subscribe(broker, _show)
+        client, received = subscribe(broker, _print_event)  # before the work that takes minutes
         stack.callback(client.loop_stop)
 
-        if not (out / "keys" / "vedette.key").exists():
-            keys.generate(out / "keys")
-        built = build.build(goal, out, keys.read_private(out / "keys" / "vedette.key"), track, console.say)
-        console.figures(built.manifest.measured)
-        console.verdict(built.verdict)
+        from ..build import BuildRequest, build
+        from ..demo import solar_cells
+        from . import console
 
-        frames = demo.configure(out, built, broker, fps)
-        console.say(f"the daemon watches {len(frames)} cells and publishes to {broker}")
-        published = demo.watch(out, received)
-    figures = demo.outcome(built, frames, received, published)
-    _summary(figures, built)
+        console.log("writing images of solar cells (ELPV, CC BY-NC-SA 4.0)")
+        goal = solar_cells.write_images_and_goal(out, seed, show_progress)
+        if not (out / "keys" / "vedette.key").exists():
+            keys.generate_key_pair(out / "keys")
+        key = keys.read_private_key(out / "keys" / "vedette.key")
+        built = build(BuildRequest(goal, out, key), show_progress, console.log)
+        console.print_results(built.results, built.costs)
+        console.print_verdict(built.verdict)
+
+        frames = solar_cells.write_configuration(out, built, broker, fps)
+        console.log(f"the daemon watches {len(frames)} cells and publishes to {broker}")
+        published = solar_cells.run_daemon_to_end(out, received)
+    figures = solar_cells.compute_figures(built, frames, received, published)
+    _print_summary(figures, len(built.split.test), built.report)
     if json_file is not None:
         json_file.parent.mkdir(parents=True, exist_ok=True)
         json_file.write_bytes(msgspec.json.format(msgspec.json.encode(figures), indent=2) + b"\n")
@@ -68,20 +70,19 @@ def demo(out: Path, seed: int, fps: float, broker: str | None, json_file: Path |
         raise SystemExit(1)
 
 
-def _show(event: dict[str, Any]) -> None:
+def _print_event(event: dict[str, Any]) -> None:
     data = event["data"]
     click.echo(
         f"  {event['time'][11:23]}  {event['type']:22} cell {data['frame']:4}  top score {data['top_score']:7.2f}"
     )
 
 
-def _summary(figures: dict[str, Any], built: Any) -> None:
+def _print_summary(figures: dict[str, Any], good: int, report: Path) -> None:
     share = figures["bytes_published"] / figures["bytes_frames"]
-    good = len(built.split.test)
     click.echo(
         f"{figures['frames']} cells: {figures['hits']} of {figures['hits'] + figures['misses']} defective ones found, "
         f"{figures['false_alarms']} of {good} good ones raised an alarm\n"
         f"{figures['events_published']} events published, {figures['events_received']} received; "
         f"{figures['bytes_published']:,} bytes instead of {figures['bytes_frames']:,} as JPEG ({share:.2%})\n"
-        f"bundle  {figures['bundle']}\nreport  {built.report}"
+        f"bundle  {figures['bundle']}\nreport  {report}"
     )

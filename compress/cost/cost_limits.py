@@ -1,9 +1,10 @@
-"""What a design costs on the device, and what it may cost, from what the goal asks.
+"""Cost of a design on the device, and the limits that the goal sets for it.
 
-The search must know what a design costs before it is built, and builds it only if it may win; so a MARGIN is kept, for
-what is only predicted. Where instructions were counted for the device's core they are the cost, in whichever back end
-takes fewer. Elsewhere multiplications stand for them: an int8 one is then taken to cost no more than a float one, which
-held on every core that was counted, so that what fits is at least as fast as asked.
+A search must know the cost of a design before it builds it, because it builds only designs that may win. The cost is
+only predicted then, so a MARGIN of the limit stays free. If the device's core has a cost model, the cost is the number
+of instructions in the back end that needs fewer. Otherwise it is the number of multiply-accumulates: an int8 one is
+assumed to cost no more than a float one, which held on every core that was counted, so a design within the limit is at
+least as fast as the goal asks.
 """
 
 from __future__ import annotations
@@ -15,60 +16,67 @@ from vedette.runtime.bundle.manifest import ONNX
 
 from ..goal.goal_file import Goal
 from ..models.design import Design
-from .design_cost import Cost
+from .design_cost import DesignCost, estimate_design_cost
 
-MARGIN = 0.1  # of what is allowed
+MARGIN = 0.1  # share of the limit
 MULTIPLICATIONS = "multiplications"
-# What a speed-up is held against: the float network with nothing taken from it, and a head that costs next to nothing.
-REFERENCE = Design("padim", (2, 4, 10), rank=1)
+# Baseline of a speed-up: the float network without any compression, and a head of negligible cost.
+REFERENCE_DESIGN = Design("padim", (2, 4, 10), rank=1)
 
 
-class Budget(msgspec.Struct, frozen=True):
-    """The most that a design may cost; None: anything."""
+class CostLimits(msgspec.Struct, frozen=True):
+    """The most that a design may cost; None for no limit."""
 
-    effort: float | None = None
-    """In the unit of `effort`."""
+    cost: float | None = msgspec.field(default=None, name="effort")
+    """In the unit of `device_cost`."""
     bytes: float | None = None
+    """Size of the int8 file."""
 
 
-def effort(cost: Cost, device: DeviceProfile) -> float:
-    """Instructions of an int8 model for one image, on one thread, or multiplications; `unit` says which."""
-    counted = cost.instructions(device)
-    return float(cost.macs) if counted is None else counted
+def predict_device_cost(cost: DesignCost, device: DeviceProfile) -> float:
+    """Instructions of the int8 model for one image on one thread, or multiply-accumulates; see `cost_unit`."""
+    instructions = cost.predict_instructions(device)
+    return float(cost.macs) if instructions is None else instructions
 
 
-def unit(device: DeviceProfile) -> str:
-    """What `effort` counts, for people."""
-    if REFERENCE.cost().instructions(device) is None:
+def cost_unit(device: DeviceProfile) -> str:
+    """Display name of the unit of `device_cost`."""
+    if not _has_cost_model(device):
         return MULTIPLICATIONS
     return f"instructions on a {device.cpu}, predicted from counts"
 
 
-def reference(device: DeviceProfile) -> float:
-    """The effort of the float reference, in ONNX Runtime."""
-    cost = REFERENCE.cost()
-    works = [msgspec.structs.replace(work, precision="float32") for work in cost.works]
-    predicted = device.predict(ONNX, works)
-    if cost.instructions(device) is None or predicted is None or predicted.instructions is None:
+def predict_reference_cost(device: DeviceProfile) -> float:
+    """Cost of the float reference design in ONNX Runtime, in the unit of `device_cost`."""
+    cost = estimate_design_cost(REFERENCE_DESIGN)
+    operators = [msgspec.structs.replace(operator, precision="float32") for operator in cost.operators]
+    predicted = device.predict_cost(ONNX, operators)
+    if cost.predict_instructions(device) is None or predicted is None or predicted.instructions is None:
         return float(cost.macs)
     return predicted.instructions
 
 
-def of(goal: Goal, device: DeviceProfile, margin: float = MARGIN, whole: float | None = None) -> Budget:
-    """What `goal` leaves for the design, less a share of it for what is only predicted.
+def derive_cost_limits(
+    goal: Goal, device: DeviceProfile, margin: float = MARGIN, baseline_cost: float | None = None
+) -> CostLimits:
+    """The cost limits that a goal implies.
 
     Args:
-        goal: what is asked
-        device: what it is for
-        margin: that share
-        whole: effort that a speed-up is held against; None: that of the reference
+        goal: the goal file
+        device: the target device
+        margin: share of each limit that stays free, because costs are predicted
+        baseline_cost: cost that a speed-up refers to; None for that of the reference design
     """
     wish, limits = goal.goal, []
     if wish.min_speedup is not None:
-        limits.append((reference(device) if whole is None else whole) / wish.min_speedup)
-    if wish.max_ms is not None and device.speed is not None and REFERENCE.cost().instructions(device) is not None:
-        limits.append(1e3 * wish.max_ms * device.speed.typical)  # million instructions a second are a thousand a ms
-    return Budget(
-        effort=(1 - margin) * min(limits) if limits else None,
+        limits.append((predict_reference_cost(device) if baseline_cost is None else baseline_cost) / wish.min_speedup)
+    if wish.max_ms is not None and device.speed is not None and _has_cost_model(device):
+        limits.append(1e3 * wish.max_ms * device.speed.typical)  # 1 million instructions per second are 1000 per ms
+    return CostLimits(
+        cost=(1 - margin) * min(limits) if limits else None,
         bytes=None if wish.max_bytes is None else (1 - margin) * wish.max_bytes,
     )
+
+
+def _has_cost_model(device: DeviceProfile) -> bool:
+    return estimate_design_cost(REFERENCE_DESIGN).predict_instructions(device) is not None

@@ -1,8 +1,8 @@
-"""What a design costs before it is fitted: what its operators have to do, and its bytes.
+"""Cost of a design before it is fitted: the counts of its operators, and the size of its int8 file.
 
-The network is run once on tensors without data, and its operators are watched as they pass. What the exporter folds
-away (padding, batch normalisation) or a back end fuses (a Clip behind a convolution or an addition) costs nothing, as
-in work.py, which reads the same from a graph.
+The network runs once on meta tensors, which hold no data, and the operators that PyTorch dispatches are recorded. What
+the exporter folds (padding, batch normalization) and what a back end fuses (a Clip after a convolution or an addition)
+costs nothing, as in operator_counts.py, which counts the operators of an ONNX graph.
 """
 
 from __future__ import annotations
@@ -13,21 +13,23 @@ from typing import Any
 
 import msgspec
 import torch
-import torch._dynamo  # now, and not in the midst of work: what it imports may swallow an interrupt
+import torch._dynamo  # imported here, because its imports may swallow a keyboard interrupt if they run later
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from vedette.devices import DeviceProfile
-from vedette.devices.cost_model import Kind, Work
+from vedette.devices.cost_model import OperatorClass, OperatorCount
 from vedette.runtime.bundle.manifest import ONNX, TFLITE
 
-from .operator_classes import depthwise, stem
-from .operator_counts import of_backend
+from ..models.design import Design
+from ..models.efficientnet_lite import Backbone
+from .operator_classes import classify_depthwise, classify_ungrouped_convolution
+from .operator_counts import adapt_to_backend
 
-OPERATOR_BYTES = 2_000  # names, shapes and quantisation parameters of an operator, beside its weights
-_PADDED = 25  # taps of the convolutions whose padding is folded in
+OPERATOR_BYTES = 2_000  # names, shapes and quantization parameters of an operator, without its weights
+_MAX_PADDED_TAPS = 25  # largest kernel of the convolutions whose padding is folded
 _aten = torch.ops.aten
-_PLAIN: dict[Any, Kind] = {
+_OPERATOR_CLASSES: dict[Any, OperatorClass] = {
     _aten.add.Tensor: "elementwise",
     _aten.mul.Tensor: "elementwise",
     _aten.cat.default: "copy",
@@ -37,63 +39,76 @@ _PLAIN: dict[Any, Kind] = {
 }
 
 
-class Cost(msgspec.Struct, frozen=True):
-    """Of one image."""
+class DesignCost(msgspec.Struct, frozen=True):
+    """Cost of one image."""
 
-    works: tuple[Work, ...]
-    """Of each operator of the int8 model, in their order, where all of them compute in integers."""
+    operators: tuple[OperatorCount, ...]
+    """Operators of the int8 model in execution order, all in int8."""
     bytes: int
-    """Of the int8 file, about: weights of one byte, biases of four, and per output channel a scale and a zero point."""
+    """Approximate size of the int8 file: one byte per weight, four per bias, and a scale and zero point per channel."""
 
     @property
     def macs(self) -> int:
         """Multiply-accumulates."""
-        return sum(work.macs for work in self.works)
+        return sum(operator.macs for operator in self.operators)
 
-    def instructions(self, profile: DeviceProfile) -> float | None:
-        """On one thread of a device, in whichever back end takes fewer; None where nothing is known of it."""
-        found = [profile.predict(backend, of_backend(self.works, backend)) for backend in (ONNX, TFLITE)]
-        return min((each.instructions for each in found if each and each.instructions), default=None)
-
-
-def of(detector: Any, size: int) -> Cost:
-    """Backbone and detector together, for one image of size x size."""
-    twin = copy.deepcopy(detector).to("meta").eval()
-    with torch.no_grad(), _Watch() as watch:
-        features = twin.backbone(torch.zeros(1, 3, size, size, device="meta"))
-        twin(features)
-    layers = [module for module in twin.modules() if isinstance(module, nn.Conv2d)]
-    held = sum(layer.weight.numel() + 9 * layer.out_channels for layer in layers)
-    places = sum(each.numel() for each in features)  # what a detector knows of each place, if it does
-    held += OPERATOR_BYTES * len(watch.works) + (2 * places if getattr(detector, "by_place", False) else 0)
-    return Cost(tuple(watch.works), held)
+    def predict_instructions(self, profile: DeviceProfile) -> float | None:
+        """Instructions on one thread, in the back end that needs fewer; None if the profile has no cost model."""
+        predictions = [
+            profile.predict_cost(backend, adapt_to_backend(self.operators, backend)) for backend in (ONNX, TFLITE)
+        ]
+        return min((each.instructions for each in predictions if each and each.instructions), default=None)
 
 
-class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
+def estimate_design_cost(design: Design) -> DesignCost:
+    """The cost of a design, which need not be fitted."""
+    return estimate_cost(design.create_model(Backbone(design.blocks, design.kept_share)), design.input)
+
+
+def estimate_cost(anomaly_model: Any, size: int) -> DesignCost:
+    """The cost of an anomaly model with its backbone.
+
+    Args:
+        anomaly_model: a torch module with a `backbone`
+        size: height and width of the image, in pixels
+    """
+    meta_model = copy.deepcopy(anomaly_model).to("meta").eval()
+    with torch.no_grad(), _OperatorRecorder() as recorder:
+        features = meta_model.backbone(torch.zeros(1, 3, size, size, device="meta"))
+        meta_model(features)
+    layers = [module for module in meta_model.modules() if isinstance(module, nn.Conv2d)]
+    file_bytes = sum(layer.weight.numel() + 9 * layer.out_channels for layer in layers)
+    positions = sum(each.numel() for each in features)  # parameters of a model that has them per position
+    file_bytes += OPERATOR_BYTES * len(recorder.operators)
+    file_bytes += 2 * positions if getattr(anomaly_model, "has_location_parameters", False) else 0
+    return DesignCost(tuple(recorder.operators), file_bytes)
+
+
+class _OperatorRecorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.works: list[Work] = []
+        self.operators: list[OperatorCount] = []
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
         if func is _aten.convolution.default:
-            self.works.append(_convolution(args, result))
-        elif func in _PLAIN:
-            data = args[0] if isinstance(args[0], (list, tuple)) else args
-            reads = sum(each.numel() for each in data if isinstance(each, Tensor))
+            self.operators.append(_count_convolution(args, result))
+        elif func in _OPERATOR_CLASSES:
+            inputs = args[0] if isinstance(args[0], (list, tuple)) else args
+            reads = sum(each.numel() for each in inputs if isinstance(each, Tensor))
             channels = result.shape[1] if result.ndim > 1 else 1
-            places = prod(result.shape[2:])
-            self.works.append(Work(_PLAIN[func], "int8", places, channels, reads=reads))
+            positions = prod(result.shape[2:])
+            self.operators.append(OperatorCount(_OPERATOR_CLASSES[func], "int8", positions, channels, reads=reads))
         return result
 
 
-def _convolution(arguments: Any, result: Tensor) -> Work:
+def _count_convolution(arguments: Any, result: Tensor) -> OperatorCount:
     image, weight, strides, groups = arguments[0], arguments[1], arguments[3], arguments[8]
     outputs, inputs, taps = result.shape[1], weight.shape[1], prod(weight.shape[2:])
-    places = prod(result.shape[2:])
+    positions = prod(result.shape[2:])
     if inputs == 1 and groups > 1:
-        kind = depthwise(outputs, taps, max(strides))
-        reads = outputs * places * prod(strides) if taps <= _PADDED else image.numel()
-        return Work(kind, "int8", places, outputs, 1, taps, reads)
-    other: Kind = "pointwise" if taps == 1 else stem(image.shape[1], taps) if image.shape[1] <= 4 else "dense"
-    return Work(other, "int8", places, outputs, inputs, taps, places * taps * inputs)
+        depthwise = classify_depthwise(outputs, taps, max(strides))
+        reads = outputs * positions * prod(strides) if taps <= _MAX_PADDED_TAPS else image.numel()
+        return OperatorCount(depthwise, "int8", positions, outputs, 1, taps, reads)
+    operator_class = classify_ungrouped_convolution(image.shape[1], taps)
+    return OperatorCount(operator_class, "int8", positions, outputs, inputs, taps, positions * taps * inputs)

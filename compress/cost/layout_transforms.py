@@ -1,14 +1,15 @@
-"""What a back end moves that the graph does not tell: tensors turned into the order that a kernel wants, and padding.
+"""Data movements of a back end that the graph does not show: layout transposes and padding.
 
-ONNX has features as N x C x H x W. LiteRT's kernels want the channels last, and so do the convolutions of integers in
-ONNX Runtime; what goes from one of them to the next stays as it is. A channel shuffle, which divides and joins
-channels, breaks into that: LiteRT's file says it in the order that the tensors have, turned only where it must be
-(tflite/layout.py), while ONNX Runtime reshapes in ONNX's own order and turns what goes in and what comes out.
+ONNX stores features as N x C x H x W. The kernels of LiteRT, and the int8 convolutions of ONNX Runtime, take channels
+last; a tensor that passes from one such kernel to the next stays in that layout. A channel shuffle, which splits and
+joins channels, interrupts this: the LiteRT file expresses it in the layout that the tensors have, with transposes only
+where they are needed (export/tflite/layout.py), while ONNX Runtime reshapes in the ONNX layout and transposes the input
+and the output.
 
-What moving costs depends on how much lies together: a *run* is copied at once, so it counts as a place, and what is in
-it as channels.
+The cost of a movement depends on the length of the contiguous runs: a run is copied at once, so each run counts as one
+position and its elements as channels.
 
-Imprecise: ONNX Runtime's optimiser weighs where to turn; here it turns at the latest.
+Imprecise: the optimizer of ONNX Runtime chooses where to transpose; here the transpose is as late as possible.
 """
 
 from __future__ import annotations
@@ -18,163 +19,200 @@ from math import prod
 
 import onnx
 
-from vedette.devices.cost_model import Kind, Precision, Work
+from vedette.devices.cost_model import OperatorClass, OperatorCount, Precision
 
 from ..export.tflite import layout
-from ..export.tflite.layout import Order, Shape
-from .operator_classes import attribute
+from ..export.tflite.layout import AxisOrder, Shape
+from .operator_classes import get_attribute
 
-RESHAPES = ("Reshape", "Flatten", "Squeeze", "Unsqueeze")
-CUTS = ("Split", "Slice", "Gather")
-_SAME = ("QuantizeLinear", "DequantizeLinear", "Identity", "Clip", "Relu")
-_BESIDE = ("Add", "Sub", "Mul", "Div", "LeakyRelu", "Sigmoid", "Tanh", "Concat", *CUTS)  # take what order there is
+RESHAPING_OPERATORS = ("Reshape", "Flatten", "Squeeze", "Unsqueeze")
+SLICING_OPERATORS = ("Split", "Slice", "Gather")
+_LAYOUT_PRESERVING = ("QuantizeLinear", "DequantizeLinear", "Identity", "Clip", "Relu")
+# Operators that run in the layout of their inputs.
+_LAYOUT_AGNOSTIC = ("Add", "Sub", "Mul", "Div", "LeakyRelu", "Sigmoid", "Tanh", "Concat", *SLICING_OPERATORS)
 
 
-class Orders:
-    """Follows the order in which each tensor lies, node by node.
+class LayoutTracker:
+    """Tracks the layout of each tensor, node by node, and counts the transposes.
 
     Args:
-        shapes: of each tensor, in ONNX
+        shapes: tensor name -> its shape in the ONNX graph
         backend: `onnx` or `tflite`
-        last: whether kernels want the channels last
+        channels_last: whether kernels take channels last
     """
 
-    def __init__(self, shapes: Mapping[str, Shape], backend: str, last: bool) -> None:
-        self.shapes, self.backend, self.last = shapes, backend, last
-        self.there: dict[str, list[Order]] = {}  # the orders that a tensor is there in, the first before all
-        self.images: set[str] = set()
-        self.roots: dict[str, str] = {}  # of what is the same integers under another name
+    def __init__(self, shapes: Mapping[str, Shape], backend: str, channels_last: bool) -> None:
+        self.shapes, self.backend, self.channels_last = shapes, backend, channels_last
+        self.layouts: dict[str, list[AxisOrder]] = {}  # layouts in which a tensor exists, the original one first
+        self.graph_inputs: set[str] = set()
+        self.aliases: dict[str, str] = {}  # tensor -> an earlier tensor with the same elements in the same layout
 
-    def given(self, name: str) -> None:
-        """An input, N x H x W x C, or a float image, which takes what order is wanted."""
+    def add_graph_input(self, name: str) -> None:
+        """Register an input: N x H x W x C, or a float image whose layout is free."""
         shape = self.shapes[name]
-        self.images.add(name)
+        self.graph_inputs.add(name)
         if len(shape) == 4 and shape[-1] <= 4 < shape[1]:
-            self.there[name] = [_plain(shape)]
+            self.layouts[name] = [_onnx_layout(shape)]
 
-    def before(self, node: onnx.NodeProto, data: Sequence[str]) -> list[Work]:
-        """What is turned for `node`, which reads the activations `data`; its results have their order afterwards."""
-        if node.op_type in _SAME:
-            self.roots[node.output[0]] = self._root(data[0])
+    def count_input_transposes(self, node: onnx.NodeProto, inputs: Sequence[str]) -> list[OperatorCount]:
+        """The transposes that `node` needs for its activations `inputs`; registers the layout of its outputs."""
+        if node.op_type in _LAYOUT_PRESERVING:
+            self.aliases[node.output[0]] = self._resolve_alias(inputs[0])
             return []
-        if not all(prod(self.shapes.get(name, (0,))) for name in (*data, node.output[0])):
-            return []  # of a shape that nobody knows, no order is known either
-        orders = [self.order(name) for name in data]
+        if not all(prod(self.shapes.get(name, (0,))) for name in (*inputs, node.output[0])):
+            return []  # without a known shape there is no known layout
+        layouts = [self.source_layout(name) for name in inputs]
         result = self.shapes[node.output[0]]
-        wanted, after = self._wish(orders[0]), self._wish(layout.usual(len(result)))
-        if node.op_type == "Transpose" and self.last:
-            perm = attribute(node, "perm", list(reversed(range(len(result)))))
-            if self.backend == "tflite" or data[0] in self.images:
-                wanted, after = orders[0], layout.transposed(orders[0], perm)
+        required = self._preferred_layout(layouts[0])
+        produced = self._preferred_layout(layout.default_order(len(result)))
+        if node.op_type == "Transpose" and self.channels_last:
+            permutation = get_attribute(node, "perm", list(reversed(range(len(result)))))
+            if self.backend == "tflite" or inputs[0] in self.graph_inputs:
+                required, produced = layouts[0], layout.transpose_order(layouts[0], permutation)
             else:
-                wanted, after = _plain(result), _plain(result)
-        elif node.op_type in RESHAPES:
-            source = self.shapes[data[0]]
-            found = layout.reshaped(source, orders[0], result) if self.backend == "tflite" else None
-            wanted, after = (orders[0], found) if found is not None else (_plain(source), _plain(result))
-        elif node.op_type in _BESIDE:
-            firsts = [order for order in orders if order == _plain(order)]
-            wanted = firsts[0] if self.backend == "onnx" and firsts else orders[0]
-            after = wanted
-            if len(result) < len(wanted):  # Gather takes an axis away
-                shape = list(self.shapes[data[0]])
-                shape[attribute(node, "axis", 0) % len(shape)] = 1
-                after = layout.reshaped(tuple(shape), wanted, result) or _plain(result)
-        elif len(self.shapes[data[0]]) == 4:
-            wanted = self._wish(layout.usual(4))
+                required, produced = _onnx_layout(result), _onnx_layout(result)
+        elif node.op_type in RESHAPING_OPERATORS:
+            source = self.shapes[inputs[0]]
+            reshaped = layout.reshape_order(source, layouts[0], result) if self.backend == "tflite" else None
+            if reshaped is not None:
+                required, produced = layouts[0], reshaped
+            else:
+                required, produced = _onnx_layout(source), _onnx_layout(result)
+        elif node.op_type in _LAYOUT_AGNOSTIC:
+            in_onnx_layout = [order for order in layouts if order == _onnx_layout(order)]
+            required = in_onnx_layout[0] if self.backend == "onnx" and in_onnx_layout else layouts[0]
+            produced = required
+            if len(result) < len(required):  # Gather removes an axis
+                shape = list(self.shapes[inputs[0]])
+                shape[get_attribute(node, "axis", 0) % len(shape)] = 1
+                produced = layout.reshape_order(tuple(shape), required, result) or _onnx_layout(result)
+        elif len(self.shapes[inputs[0]]) == 4:
+            required = self._preferred_layout(layout.default_order(4))
         for name in node.output:
-            self.there[name] = [after]
-        return [work for name in data if len(self.shapes[name]) == len(wanted) for work in self._turn(name, wanted)]
+            self.layouts[name] = [produced]
+        matching = [name for name in inputs if len(self.shapes[name]) == len(required)]
+        return [transpose for name in matching for transpose in self._count_transposes(name, required)]
 
-    def end(self, name: str) -> list[Work]:
-        """What is turned for an output, which has ONNX's order."""
-        return self._turn(name, _plain(self.shapes[name])) if prod(self.shapes.get(name, (0,))) else []
-
-    def cuts(self, node: onnx.NodeProto, precision: Precision) -> Iterator[Work]:
-        """What each result of a Split, Slice or Gather takes, and what is turned that it may lie together."""
-        name, source = node.input[0], self.shapes[node.input[0]]
-        for result in (self.shapes[each] for each in node.output):
-            axis = attribute(node, "axis", 0) % len(source)
-            if node.op_type == "Slice":
-                changed = [each for each, pair in enumerate(zip(source, result, strict=True)) if pair[0] != pair[1]]
-                axis = changed[0] if changed else 0
-            order = self.order(name)
-            taken = prod(result) * source[axis] // max(prod(source), 1)
-            behind = order[order.index(axis) + 1 :]
-            if self.backend == "tflite" and order[-1] == axis and taken == 1 < source[axis]:
-                yield from self._dealt(name, precision)
-                behind = order[-2:-1]
-            yield moved("split", precision, prod(result), taken * prod(source[each] for each in behind))
-
-    def _dealt(self, name: str, precision: Precision) -> Iterator[Work]:
-        """LiteRT picks no single bytes: the last axis is turned with the one before it, once for all that take one."""
-        dealt = f"{self._root(name)}/dealt"
-        if dealt not in self.there:
-            self.there[dealt] = []
-            yield moved("deal", precision, prod(self.shapes[name]), 1)
-
-    def order(self, name: str) -> Order:
-        """That in which a tensor was made."""
-        return self.there.get(self._root(name), [self._wish(layout.usual(len(self.shapes[name])))])[0]
-
-    def _root(self, name: str) -> str:
-        return self.roots.get(name, name)
-
-    def _wish(self, order: Order) -> Order:
-        return order if self.last else _plain(order)
-
-    def _turn(self, name: str, wanted: Order) -> list[Work]:
-        shape, there = self.shapes[name], self.there.setdefault(self._root(name), [self.order(name)])
-        if wanted in there:
+    def count_output_transposes(self, name: str) -> list[OperatorCount]:
+        """The transposes of a graph output, which has the ONNX layout."""
+        if not prod(self.shapes.get(name, (0,))):
             return []
-        there.append(wanted)
-        return [turned(shape, there[0], wanted)] if layout.moves(shape, there[0], wanted) else []
+        return self._count_transposes(name, _onnx_layout(self.shapes[name]))
+
+    def count_slices(self, node: onnx.NodeProto, precision: Precision) -> Iterator[OperatorCount]:
+        """The copy for each output of a Split, Slice or Gather, after the transpose that makes its runs contiguous."""
+        name, source = node.input[0], self.shapes[node.input[0]]
+        for result in (self.shapes[output] for output in node.output):
+            axis = get_attribute(node, "axis", 0) % len(source)
+            if node.op_type == "Slice":
+                pairs = enumerate(zip(source, result, strict=True))
+                sliced_axes = [index for index, (before, after) in pairs if before != after]
+                axis = sliced_axes[0] if sliced_axes else 0
+            order = self.source_layout(name)
+            taken = prod(result) * source[axis] // max(prod(source), 1)
+            inner_axes = order[order.index(axis) + 1 :]
+            if self.backend == "tflite" and order[-1] == axis and taken == 1 < source[axis]:
+                yield from self._count_deinterleaving(name, precision)
+                inner_axes = order[-2:-1]
+            yield count_copy("split", precision, prod(result), taken * prod(source[inner] for inner in inner_axes))
+
+    def _count_deinterleaving(self, name: str, precision: Precision) -> Iterator[OperatorCount]:
+        """LiteRT gathers no single bytes: it transposes the last two axes, once for all slices of a tensor."""
+        deinterleaved = f"{self._resolve_alias(name)}/deinterleaved"
+        if deinterleaved not in self.layouts:
+            self.layouts[deinterleaved] = []
+            yield count_copy("deal", precision, prod(self.shapes[name]), 1)
+
+    def source_layout(self, name: str) -> AxisOrder:
+        """The layout in which the producer writes a tensor."""
+        return self.layouts.get(
+            self._resolve_alias(name), [self._preferred_layout(layout.default_order(len(self.shapes[name])))]
+        )[0]
+
+    def _resolve_alias(self, name: str) -> str:
+        return self.aliases.get(name, name)
+
+    def _preferred_layout(self, order: AxisOrder) -> AxisOrder:
+        return order if self.channels_last else _onnx_layout(order)
+
+    def _count_transposes(self, name: str, required: AxisOrder) -> list[OperatorCount]:
+        shape = self.shapes[name]
+        existing = self.layouts.setdefault(self._resolve_alias(name), [self.source_layout(name)])
+        if required in existing:
+            return []
+        existing.append(required)
+        return (
+            [count_transpose(shape, existing[0], required)]
+            if layout.changes_bytes(shape, existing[0], required)
+            else []
+        )
 
 
-def turned(shape: Shape, before: Order, after: Order, precision: Precision = "int8") -> Work:
-    """One order to another."""
+def count_transpose(shape: Shape, before: AxisOrder, after: AxisOrder, precision: Precision = "int8") -> OperatorCount:
+    """A transpose from one layout to another.
+
+    Args:
+        shape: shape of the tensor in the ONNX graph
+        before: axes in their order in memory, the outermost first
+        after: the same after the transpose
+        precision: precision of the elements
+    """
     left, right = ([axis for axis in order if shape[axis] != 1] for order in (before, after))
     run = 1
     while left and right and left[-1] == right[-1]:
         run *= shape[left.pop()]
         right.pop()
-    return moved("transpose", precision, prod(shape), run)
+    return count_copy("transpose", precision, prod(shape), run)
 
 
-def moved(kind: Kind, precision: Precision, elements: int, run: int) -> Work:
-    return Work(kind, precision, elements // max(run, 1), run, reads=elements)
+def count_copy(operator_class: OperatorClass, precision: Precision, elements: int, run: int) -> OperatorCount:
+    """A copy of `elements` elements in contiguous runs of `run` elements."""
+    return OperatorCount(operator_class, precision, elements // max(run, 1), run, reads=elements)
 
 
-def padding(node: onnx.NodeProto, shape: Shape, precision: Precision) -> list[Work]:
-    """What LiteRT pads before a pool, which knows no other padding by itself than SAME.
+def count_pool_padding(node: onnx.NodeProto, shape: Shape, precision: Precision) -> list[OperatorCount]:
+    """The explicit padding before a pool in LiteRT, whose pools support only SAME padding.
 
-    What stands before a convolution is fused with it and costs nothing.
+    Padding before a convolution is fused and costs nothing.
+
+    Args:
+        node: the pool
+        shape: shape of its input, N x C x H x W
+        precision: precision of the elements
     """
-    pads, strides = attribute(node, "pads", [0] * 4), attribute(node, "strides", [1, 1])
+    pads, strides = get_attribute(node, "pads", [0] * 4), get_attribute(node, "strides", [1, 1])
     if len(shape) != 4 or not any(pads):
         return []
     same = []
-    for extent, size, step in zip(shape[2:], attribute(node, "kernel_shape", []), strides, strict=True):
+    for extent, size, step in zip(shape[2:], get_attribute(node, "kernel_shape", []), strides, strict=True):
         needed = max((-(-extent // step) - 1) * step + size - extent, 0)
         same.append((needed // 2, needed - needed // 2))
     top, left, bottom, right = pads
     if same == [(top, bottom), (left, right)]:
         return []
-    high, wide = shape[2] + top + bottom, shape[3] + left + right
-    return [Work("pad", precision, high, wide * shape[1], reads=prod(shape))]
+    height, width = shape[2] + top + bottom, shape[3] + left + right
+    return [OperatorCount("pad", precision, height, width * shape[1], reads=prod(shape))]
 
 
-def patches(node: onnx.NodeProto, shape: Shape, result: Shape, inside: bool) -> int:
-    """Elements that a pool looks at; those outside the image count unless it leaves them out (`inside`)."""
-    kernel, pads = attribute(node, "kernel_shape", [1, 1]), attribute(node, "pads", [0] * 4)
-    strides = attribute(node, "strides", [1, 1])
+def count_pool_reads(node: onnx.NodeProto, shape: Shape, result: Shape, skips_padding: bool) -> int:
+    """Elements that a pool reads.
+
+    Args:
+        node: the pool
+        shape: shape of its input, N x C x H x W
+        result: shape of its output
+        skips_padding: whether the back end skips elements outside the image
+    """
+    kernel, pads = get_attribute(node, "kernel_shape", [1, 1]), get_attribute(node, "pads", [0] * 4)
+    strides = get_attribute(node, "strides", [1, 1])
     taps = 1
-    for extent, made, size, step, pad in zip(shape[2:], result[2:], kernel, strides, pads, strict=False):
-        starts = [place * step - pad for place in range(made)]
-        reach = [min(start + size, extent) - max(start, 0) if inside else size for start in starts]
-        taps *= sum(reach)
+    for extent, outputs, size, step, pad in zip(shape[2:], result[2:], kernel, strides, pads, strict=False):
+        starts = [position * step - pad for position in range(outputs)]
+        spans = [min(start + size, extent) - max(start, 0) if skips_padding else size for start in starts]
+        taps *= sum(spans)
     return taps * result[1]
 
 
-def _plain(like: Sequence[int]) -> Order:
-    return tuple(range(len(like)))
+def _onnx_layout(shape: Sequence[int]) -> AxisOrder:
+    """The axes in the order of the ONNX graph."""
+    return tuple(range(len(shape)))

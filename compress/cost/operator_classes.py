@@ -1,4 +1,4 @@
-"""Which kind an operator is of: what the devices' costs are told by (devices/cost_model.py)."""
+"""Operator class of a node: the key by which the cost model of a device has its coefficients."""
 
 from __future__ import annotations
 
@@ -6,41 +6,61 @@ from typing import Any
 
 import onnx
 
-from vedette.devices.cost_model import Kind
+from vedette.devices.cost_model import OperatorClass
 
-_REDUCES = ("Max", "Mean", "Sum", "L1", "L2", "Min", "Prod")
-_KINDS: dict[Kind, tuple[str, ...]] = {
+_REDUCTIONS = ("Max", "Mean", "Sum", "L1", "L2", "Min", "Prod")
+_OPERATOR_CLASSES: dict[OperatorClass, tuple[str, ...]] = {
     "copy": ("Concat", "Pad", "DepthToSpace", "SpaceToDepth"),
     "resize": ("Resize", "Upsample"),
     "pool": ("MaxPool",),
-    "reduce": ("AveragePool", "GlobalAveragePool", "GlobalMaxPool", *(f"Reduce{each}" for each in _REDUCES)),
+    "reduce": ("AveragePool", "GlobalAveragePool", "GlobalMaxPool", *(f"Reduce{name}" for name in _REDUCTIONS)),
     "curve": ("Sigmoid", "Tanh"),
     "leaky": ("LeakyRelu",),
     "rectify": ("Relu",),
 }
 
 
-def plain(node: onnx.NodeProto, data: list[str]) -> Kind:
-    """That of an operator without weights, which reads `data`."""
-    mode = attribute(node, "mode", b"")
+def classify_weightless(node: onnx.NodeProto, inputs: list[str]) -> OperatorClass:
+    """The class of an operator without weights.
+
+    Args:
+        node: the operator
+        inputs: names of its inputs that are not constant
+    """
+    mode = get_attribute(node, "mode", b"")
     if node.op_type == "Pad" and mode == b"edge":
         return "edge"
     if node.op_type == "Resize" and mode == b"linear":
         return "resize-linear"
-    if node.op_type == "Mul" and len(set(data)) == 2:
+    if node.op_type == "Mul" and len(set(inputs)) == 2:
         return "product"
-    if node.op_type == "LeakyRelu" and attribute(node, "alpha", 0.01) == 0:
-        return "rectify"  # what a Relu becomes that is not fused
-    return next((kind for kind, names in _KINDS.items() if node.op_type in names), "elementwise")
+    if node.op_type == "LeakyRelu" and get_attribute(node, "alpha", 0.01) == 0:
+        return "rectify"  # the form in which a Relu that is not fused is written
+    return next((name for name, op_types in _OPERATOR_CLASSES.items() if node.op_type in op_types), "elementwise")
 
 
-def stem(inputs: int, taps: int) -> Kind:
-    """The kind of a convolution of the image, or of the one channel of a map."""
-    return "stem" if taps <= 9 or inputs == 1 else "stem-wide"
+def classify_ungrouped_convolution(input_channels: int, taps: int) -> OperatorClass:
+    """The class of a convolution over all channels.
+
+    Args:
+        input_channels: channels of the input
+        taps: height times width of the kernel
+    """
+    if taps == 1:
+        return "pointwise"
+    if input_channels > 4:
+        return "dense"
+    return "stem" if taps <= 9 or input_channels == 1 else "stem-wide"
 
 
-def depthwise(channels: int, taps: int, stride: int) -> Kind:
-    """The kind of a depthwise convolution of so many taps."""
+def classify_depthwise(channels: int, taps: int, stride: int) -> OperatorClass:
+    """The class of a depthwise convolution.
+
+    Args:
+        channels: channels of the output
+        taps: height times width of the kernel
+        stride: the larger stride
+    """
     if taps > 25:
         return "whole"
     if channels % 8 and taps > 9:
@@ -54,6 +74,6 @@ def depthwise(channels: int, taps: int, stride: int) -> Kind:
     return "depthwise-5" if stride == 1 else "depthwise-5-strided"
 
 
-def attribute(node: onnx.NodeProto, name: str, default: Any) -> Any:
-    """As ONNX has it, or `default`."""
+def get_attribute(node: onnx.NodeProto, name: str, default: Any) -> Any:
+    """The value of a node's attribute, or `default` if the node does not have it."""
     return next((onnx.helper.get_attribute_value(each) for each in node.attribute if each.name == name), default)

@@ -1,13 +1,13 @@
-"""What a model has to do, operator by operator, read from its graph; and what that costs on a device.
+"""Operator counts of an ONNX graph, and the cost on a device that follows from them.
 
-A float graph and its quantised twin do the same work in another precision, so the cost of an int8 model is known
-before anything is quantised: a search can look before it leaps. In a quantised graph (QDQ) an operator is one of
-integers where its inputs come from DequantizeLinear and its outputs become integers again: the back ends fuse the
-three. What is left over computes in float, and the changes between the two are work of their own. What is turned
-or padded without the graph's saying so is told by moves.py.
+A float graph and its quantized version have the same operators in another precision, so the cost of an int8 model is
+known before it is quantized and a search need not quantize to compare costs. In a quantized graph (QDQ), an operator
+computes in int8 if its inputs come from DequantizeLinear and its outputs go to QuantizeLinear: the back ends fuse the
+three. All other operators compute in float, and each conversion between float and int8 counts as an operator. Layout
+transforms and padding that the graph does not show are counted by layout_transforms.py.
 
-Imprecise: which operators a back end fuses differs between them and their versions; here a Clip or Relu behind a
-convolution or an addition costs nothing, and everything else costs what its kind does.
+Imprecise: the back ends and their versions fuse different operators. Here a Clip or Relu after a convolution or an
+addition costs nothing, and every other operator has the cost of its class.
 """
 
 from __future__ import annotations
@@ -20,191 +20,218 @@ import onnx
 from onnx import TensorProto
 
 from vedette.devices import DeviceProfile
-from vedette.devices.cost_model import Kind, Precision, Prediction, Work
+from vedette.devices.cost_model import CostPrediction, OperatorClass, OperatorCount, Precision
 
+from ..graph.editing import map_consumers, map_producers
 from . import layout_transforms
-from .operator_classes import attribute, depthwise, plain, stem
+from .operator_classes import classify_depthwise, classify_ungrouped_convolution, classify_weightless, get_attribute
 
-_PRODUCTS = ("Conv", "Gemm", "MatMul")
-_FUSED = ("Clip", "Relu")
-_NOTHING = ("Constant", "Shape")
-_FREE = (*layout_transforms.RESHAPES, *_NOTHING, "Identity", "Dropout")
-_CHANGES = ("QuantizeLinear", "DequantizeLinear")
+_MATRIX_PRODUCTS = ("Conv", "Gemm", "MatMul")
+_FUSED_ACTIVATIONS = ("Clip", "Relu")
+_CONSTANTS = ("Constant", "Shape")
+_FREE = (*layout_transforms.RESHAPING_OPERATORS, *_CONSTANTS, "Identity", "Dropout")
+_QUANTIZATION_OPERATORS = ("QuantizeLinear", "DequantizeLinear")
 
 
-def predict(
+def predict_cost(
     profile: DeviceProfile, graph: onnx.ModelProto, backend: str, precision: Precision | None = None
-) -> Prediction | None:
-    """What one inference of `graph` costs on a device, on one thread.
+) -> CostPrediction | None:
+    """The cost of one inference of `graph` on a device, on one thread.
 
     Args:
         profile: the device
-        graph: a float model, or an int8 one as QDQ, for images of one size
-        backend: `onnx` or `tflite`, as the manifest calls them
-        precision: that of a float graph once it is quantised; None: what the graph holds
+        graph: a float model, or an int8 model as QDQ, with a fixed input size
+        backend: `onnx` or `tflite`
+        precision: precision that a float graph will be converted to; None to read it from the graph
 
     Returns:
-        None where the profile does not know what that back end costs, or one of the operators.
+        The prediction; None if the profile has no cost model for the back end or for an operator class.
     """
-    return profile.predict(backend, of(graph, backend, precision))
+    return profile.predict_cost(backend, count_operators(graph, backend, precision))
 
 
-def of(graph: onnx.ModelProto, backend: str = "onnx", precision: Precision | None = None) -> list[Work]:
-    """The work of each operator, in the order of the graph; the arguments are those of `predict`."""
-    works = list(_Reader(graph, backend, precision).works())
+def count_operators(
+    graph: onnx.ModelProto, backend: str = "onnx", precision: Precision | None = None
+) -> list[OperatorCount]:
+    """The operators of a graph with their counts, in the order of the graph.
+
+    Args:
+        graph: a float model, or an int8 model as QDQ, with a fixed input size
+        backend: `onnx` or `tflite`
+        precision: precision that a float graph will be converted to; None to read it from the graph
+    """
+    operators = list(_GraphCounter(graph, backend, precision).count())
     if precision is None:
-        return works
-    works = [msgspec.structs.replace(work, precision=precision) for work in works]
-    return of_backend(works, backend) if precision == "int8" else works
+        return operators
+    operators = [msgspec.structs.replace(operator, precision=precision) for operator in operators]
+    return adapt_to_backend(operators, backend) if precision == "int8" else operators
 
 
-def of_backend(works: Iterable[Work], backend: str) -> list[Work]:
-    """The work of integer operators in a back end: ONNX Runtime reduces in float, with a change before and after.
+def adapt_to_backend(operators: Iterable[OperatorCount], backend: str) -> list[OperatorCount]:
+    """The int8 operators as a back end runs them: ONNX Runtime reduces in float, between two conversions.
 
-    In a quantised graph these are read where they stand, so it is not for what was read from one.
+    Do not call it on the operators of a quantized graph, where the conversions are counted already.
     """
-    found: list[Work] = []
-    for work in works:
-        if backend == "onnx" and work.kind == "reduce":
-            before = work.reads // work.elements  # elements that each element of the result is made of
-            change = Work("change", "int8", work.places, work.outputs, reads=work.elements)
-            entry = msgspec.structs.replace(change, outputs=before * work.outputs, reads=work.reads)
-            found += [entry, msgspec.structs.replace(work, precision="float32"), change]
+    adapted: list[OperatorCount] = []
+    for operator in operators:
+        if backend == "onnx" and operator.operator_class == "reduce":
+            channels, elements = operator.output_channels, operator.output_elements
+            reduced = operator.reads // elements  # input elements of each output element
+            quantize = OperatorCount("change", "int8", operator.positions, channels, reads=elements)
+            dequantize = msgspec.structs.replace(quantize, output_channels=reduced * channels, reads=operator.reads)
+            adapted += [dequantize, msgspec.structs.replace(operator, precision="float32"), quantize]
         else:
-            found.append(work)
-    return found
+            adapted.append(operator)
+    return adapted
 
 
-def macs(graph: onnx.ModelProto) -> int:
+def count_macs(graph: onnx.ModelProto) -> int:
     """Multiply-accumulates of one image."""
-    return sum(work.macs for work in of(graph))
+    return sum(operator.macs for operator in count_operators(graph))
 
 
-class _Reader:
+class _GraphCounter:
+    """Counts the operators of one graph.
+
+    Args:
+        model: a float model, or an int8 model as QDQ
+        backend: `onnx` or `tflite`
+        precision: precision that a float graph will be converted to; None to read it from the graph
+    """
+
     def __init__(self, model: onnx.ModelProto, backend: str, precision: Precision | None = None) -> None:
         graph = onnx.shape_inference.infer_shapes(model).graph
         self.backend = backend
-        quantised = any(node.op_type in _CHANGES for node in graph.node)
-        self.whole = backend == "tflite" and quantised
+        quantized = any(node.op_type in _QUANTIZATION_OPERATORS for node in graph.node)
+        self.all_integer = backend == "tflite" and quantized
         self.shapes = {value.name: tuple(value.dims) for value in graph.initializer}
-        self.integers = {v.name for v in graph.initializer if v.data_type in (TensorProto.INT8, TensorProto.UINT8)}
+        integer_types = (TensorProto.INT8, TensorProto.UINT8)
+        self.integer_tensors = {value.name for value in graph.initializer if value.data_type in integer_types}
         for value in (*graph.input, *graph.output, *graph.value_info):
             self.shapes[value.name] = tuple(d.dim_value for d in value.type.tensor_type.shape.dim)
-        self.given = {value.name for value in graph.input}
-        self.integers |= {v.name for v in graph.input if v.type.tensor_type.elem_type == TensorProto.UINT8}
+        self.graph_inputs = {value.name for value in graph.input}
+        self.integer_tensors |= {v.name for v in graph.input if v.type.tensor_type.elem_type == TensorProto.UINT8}
         self.constants = {value.name for value in graph.initializer}
-        for node in graph.node:  # constants are changed when the model is loaded
-            if node.op_type in (*_CHANGES, "Constant") and set(node.input) <= self.constants:
+        for node in graph.node:  # the back end converts constants once, when it loads the model
+            if node.op_type in (*_QUANTIZATION_OPERATORS, "Constant") and set(node.input) <= self.constants:
                 self.constants |= set(node.output)
         self.nodes = graph.node
-        self.orders = layout_transforms.Orders(
-            self.shapes, backend, backend == "tflite" or quantised or precision == "int8"
-        )
-        for name in self.given:
-            self.orders.given(name)
-        self.ends = [value.name for value in graph.output]
-        self.producers = {name: node for node in graph.node for name in node.output}
-        self.readers: dict[str, list[onnx.NodeProto]] = {}
-        for node in graph.node:
-            for name in node.input:
-                self.readers.setdefault(name, []).append(node)
+        channels_last = backend == "tflite" or quantized or precision == "int8"
+        self.layouts = layout_transforms.LayoutTracker(self.shapes, backend, channels_last)
+        for name in self.graph_inputs:
+            self.layouts.add_graph_input(name)
+        self.graph_outputs = [value.name for value in graph.output]
+        self.producers, self.consumers = map_producers(graph), map_consumers(graph)
 
-    def works(self) -> Iterator[Work]:
-        """That of each operator, with what is moved for it, in the order of the graph."""
-        precision: Precision = "int8" if self.whole or self.backend == "onnx" else "float32"  # ONNX's floats stay put
+    def count(self) -> Iterator[OperatorCount]:
+        """Each operator after the transposes of its inputs, in the order of the graph."""
+        # ONNX Runtime transposes no float tensors.
+        precision: Precision = "int8" if self.all_integer or self.backend == "onnx" else "float32"
         for node in self.nodes:
-            data = self._data(node)
-            if data and node.op_type not in _NOTHING:
-                turns = self.orders.before(node, data)
-                yield from (msgspec.structs.replace(each, precision=precision) for each in turns)
-                yield from self._works(node, data)
-        for name in self.ends:
-            yield from (msgspec.structs.replace(each, precision=precision) for each in self.orders.end(name))
+            inputs = self._activation_inputs(node)
+            if inputs and node.op_type not in _CONSTANTS:
+                for transpose in self.layouts.count_input_transposes(node, inputs):
+                    yield msgspec.structs.replace(transpose, precision=precision)
+                yield from self._count_node(node, inputs)
+        for name in self.graph_outputs:
+            for transpose in self.layouts.count_output_transposes(name):
+                yield msgspec.structs.replace(transpose, precision=precision)
 
-    def _works(self, node: onnx.NodeProto, data: list[str]) -> Iterator[Work]:
-        work = self._work(node, data)
-        if work is None:
+    def _count_node(self, node: onnx.NodeProto, inputs: list[str]) -> Iterator[OperatorCount]:
+        operator = self._count_kernel(node, inputs)
+        if operator is None:
             return
         if self.backend == "tflite" and node.op_type == "MaxPool":
-            yield from layout_transforms.padding(node, self.shapes[node.input[0]], work.precision)
-        yield from self.orders.cuts(node, work.precision) if node.op_type in layout_transforms.CUTS else (work,)
+            yield from layout_transforms.count_pool_padding(node, self.shapes[node.input[0]], operator.precision)
+        if node.op_type in layout_transforms.SLICING_OPERATORS:
+            yield from self.layouts.count_slices(node, operator.precision)
+        else:
+            yield operator
 
-    def _work(self, node: onnx.NodeProto, data: list[str]) -> Work | None:
-        """None: it costs nothing."""
-        if node.op_type in _FREE or (node.op_type in _FUSED and self._follows(node)):
+    def _count_kernel(self, node: onnx.NodeProto, inputs: list[str]) -> OperatorCount | None:
+        """The kernel of a node; None if the node costs nothing."""
+        if node.op_type in _FREE or (node.op_type in _FUSED_ACTIVATIONS and self._is_fused_activation(node)):
             return None
-        if node.op_type in _CHANGES:
-            return None if self.whole or self._belongs(node) else self._plain("change", "int8", node, data)
-        precision: Precision = "int8" if self.whole or self._is_integer(node, data) else "float32"
-        if node.op_type in _PRODUCTS:
-            return self._product(node, precision)
+        if node.op_type in _QUANTIZATION_OPERATORS:
+            if self.all_integer or self._is_fused_conversion(node):
+                return None
+            return self._count_weightless("change", "int8", node, inputs)
+        precision: Precision = "int8" if self.all_integer or self._computes_in_integers(node, inputs) else "float32"
+        if node.op_type in _MATRIX_PRODUCTS:
+            return self._count_matrix_product(node, precision)
         if node.op_type == "Transpose":
-            return self._turned(node, precision)
-        work = self._plain(plain(node, data), precision, node, data)
-        if work.kind == "pool":
+            return self._count_transpose(node, precision)
+        operator = self._count_weightless(classify_weightless(node, inputs), precision, node, inputs)
+        if operator.operator_class == "pool":
             source, result = (self.shapes[name] for name in (node.input[0], node.output[0]))
-            work = msgspec.structs.replace(
-                work, reads=layout_transforms.patches(node, source, result, self.backend == "onnx")
-            )
-        return work
+            reads = layout_transforms.count_pool_reads(node, source, result, self.backend == "onnx")
+            operator = msgspec.structs.replace(operator, reads=reads)
+        return operator
 
-    def _turned(self, node: onnx.NodeProto, precision: Precision) -> Work | None:
-        if self.backend == "tflite" or node.input[0] in self.given:
-            return None  # only the name of an axis changes there, until somebody needs another order
+    def _count_transpose(self, node: onnx.NodeProto, precision: Precision) -> OperatorCount | None:
+        if self.backend == "tflite" or node.input[0] in self.graph_inputs:
+            return None  # it only renames axes; LayoutTracker counts a transpose if a later kernel needs one
         source = self.shapes[node.input[0]]
         axes = tuple(range(len(source)))
-        return layout_transforms.turned(source, axes, tuple(attribute(node, "perm", axes[::-1])), precision)
+        permutation = tuple(get_attribute(node, "perm", axes[::-1]))
+        return layout_transforms.count_transpose(source, axes, permutation, precision)
 
-    def _plain(self, kind: Kind, precision: Precision, node: onnx.NodeProto, data: list[str]) -> Work:
-        channels, places = _parted(self.shapes[node.output[0]])
-        return Work(kind, precision, places, channels, reads=sum(prod(self.shapes[name]) for name in data))
+    def _count_weightless(
+        self, operator_class: OperatorClass, precision: Precision, node: onnx.NodeProto, inputs: list[str]
+    ) -> OperatorCount:
+        channels, positions = _channels_and_positions(self.shapes[node.output[0]])
+        reads = sum(prod(self.shapes[name]) for name in inputs)
+        return OperatorCount(operator_class, precision, positions, channels, reads=reads)
 
-    def _product(self, node: onnx.NodeProto, precision: Precision) -> Work:
+    def _count_matrix_product(self, node: onnx.NodeProto, precision: Precision) -> OperatorCount:
         source, shape = (self.shapes[name] for name in (node.input[0], node.output[0]))
         if node.op_type != "Conv":
             outputs, inputs = shape[-1], source[-1]
-            return Work("pointwise", precision, prod(shape[:-1]), outputs, inputs, 1, prod(source))
+            return OperatorCount("pointwise", precision, prod(shape[:-1]), outputs, inputs, 1, prod(source))
         weight = self.shapes[node.input[1]]
-        outputs, places = _parted(shape)
+        outputs, positions = _channels_and_positions(shape)
         inputs, taps = weight[1], prod(weight[2:])
-        if inputs == 1 and attribute(node, "group", 1) > 1:
-            strides = attribute(node, "strides", [1])
-            return Work(depthwise(outputs, taps, max(strides)), precision, places, outputs, 1, taps, prod(source))
-        kind: Kind = "pointwise" if taps == 1 else stem(source[1], taps) if source[1] <= 4 else "dense"
-        return Work(kind, precision, places, outputs, inputs, taps, places * taps * inputs)
+        if inputs == 1 and get_attribute(node, "group", 1) > 1:
+            strides = get_attribute(node, "strides", [1])
+            depthwise = classify_depthwise(outputs, taps, max(strides))
+            return OperatorCount(depthwise, precision, positions, outputs, 1, taps, prod(source))
+        operator_class = classify_ungrouped_convolution(source[1], taps)
+        return OperatorCount(operator_class, precision, positions, outputs, inputs, taps, positions * taps * inputs)
 
-    def _is_integer(self, node: onnx.NodeProto, data: list[str]) -> bool:
-        """Whether it is handed integers, as they are or dequantised, and what it makes becomes integers."""
-        given = all(name in self.integers or self._made_by(name, "DequantizeLinear") for name in data)
-        if given and any(name in self.integers for name in data):
-            self.integers |= set(node.output)  # it hands integers on as they are
+    def _computes_in_integers(self, node: onnx.NodeProto, inputs: list[str]) -> bool:
+        """Whether the inputs of a node are int8 or dequantized, and its output is int8 or quantized next."""
+        given = all(name in self.integer_tensors or self._is_output_of(name, "DequantizeLinear") for name in inputs)
+        if given and any(name in self.integer_tensors for name in inputs):
+            self.integer_tensors |= set(node.output)  # int8 in, int8 out
             return True
         if self.backend == "onnx" and node.op_type.startswith("Reduce"):
-            return False  # ONNX Runtime reduces integers where it is handed them, but fuses nothing with it
-        readers = self.readers.get(node.output[0], [])
-        return given and all(each.op_type in ("QuantizeLinear", *_FUSED) for each in readers)
+            return False  # ONNX Runtime reduces int8 tensors, but does not fuse a reduction with its conversions
+        consumers = self.consumers.get(node.output[0], [])
+        return given and all(consumer.op_type in ("QuantizeLinear", *_FUSED_ACTIVATIONS) for consumer in consumers)
 
-    def _made_by(self, name: str, kind: str) -> bool:
-        return name in self.producers and self.producers[name].op_type == kind
+    def _is_output_of(self, name: str, op_type: str) -> bool:
+        return name in self.producers and self.producers[name].op_type == op_type
 
-    def _belongs(self, node: onnx.NodeProto) -> bool:
-        """Whether a change of precision is fused with the operators beside it."""
+    def _is_fused_conversion(self, node: onnx.NodeProto) -> bool:
+        """Whether a QuantizeLinear or DequantizeLinear is fused with the operators beside it."""
         if node.op_type == "QuantizeLinear":
-            self.integers |= set(node.output)
-            maker = self.producers.get(node.input[0])
-            return maker is not None and self._is_integer(maker, self._data(maker))
-        readers = self.readers.get(node.output[0], [])
-        return bool(readers) and all(self._is_integer(each, self._data(each)) for each in readers)
+            self.integer_tensors |= set(node.output)
+            producer = self.producers.get(node.input[0])
+            return producer is not None and self._computes_in_integers(producer, self._activation_inputs(producer))
+        consumers = self.consumers.get(node.output[0], [])
+        return bool(consumers) and all(
+            self._computes_in_integers(consumer, self._activation_inputs(consumer)) for consumer in consumers
+        )
 
-    def _data(self, node: onnx.NodeProto) -> list[str]:
+    def _activation_inputs(self, node: onnx.NodeProto) -> list[str]:
         return [name for name in node.input if name and name not in self.constants]
 
-    def _follows(self, node: onnx.NodeProto) -> bool:
-        maker = self.producers.get(node.input[0])
-        alone = len(self.readers[node.input[0]]) == 1
-        return alone and maker is not None and maker.op_type in ("Conv", "Add", "Gemm")
+    def _is_fused_activation(self, node: onnx.NodeProto) -> bool:
+        producer = self.producers.get(node.input[0])
+        only_reader = len(self.consumers[node.input[0]]) == 1
+        return only_reader and producer is not None and producer.op_type in ("Conv", "Add", "Gemm")
 
 
-def _parted(shape: tuple[int, ...]) -> tuple[int, int]:
-    """Channels and places of N x C x … with N = 1."""
+def _channels_and_positions(shape: tuple[int, ...]) -> tuple[int, int]:
+    """Channels and spatial positions of a shape N x C x …, with N = 1."""
     return (shape[1], prod(shape[2:])) if len(shape) > 2 else (prod(shape), 1)

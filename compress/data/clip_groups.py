@@ -1,12 +1,12 @@
-"""Which recording a clip was cut from: clips of one are never divided between fitting and testing.
+"""Groups clips by their source recording: clips of one recording are never split between fitting and testing.
 
-`group` of the goal file is what it is for images (compress/data/groups.py), or a text file as clips from the web come
-with: a line that names no clip is a heading, and the clips below it belong to it.
+`group` of the goal file works as for images (compress/data/groups.py), or names a text file, as data sets of web clips
+provide it: a line that names no clip is a heading, and the clips below it form its group.
 
     https://www.youtube.com/watch?v=…
     fi001: 0.13.50 - 0.15.60
     nofi001: 2.34.70 - 2.37.80
-    nofi062 - nofi076 : CamNet Dataset       clips by number, from the first to the last, and what they are from
+    nofi062 - nofi076 : CamNet Dataset       a range of clip numbers, and their source
 """
 
 from __future__ import annotations
@@ -21,42 +21,52 @@ from . import groups
 
 _RANGE = re.compile(r"(?P<name>\D*)(?P<first>\d+)\s*-\s*(?P=name)(?P<last>\d+)\s*:\s*(?P<title>.+)")
 _CLIP = re.compile(r"(?P<stem>[^\s:]+)\s*:(?!//)")
-_MOST = 100_000  # clips in a range
+_MAX_RANGE = 100_000  # clips in a range, at most
 
 
-def of(
+def group_clips(
     clips: Mapping[str, Sequence[Path]], folders: Mapping[str, Path], rule: str | None, base: Path
 ) -> dict[Path, str]:
-    """The group of each clip; one that the rule does not name is a group of its own.
+    """Assigns each clip to its group; a clip that the rule does not name is a group by itself.
+
+    Args:
+        clips: files by label
+        folders: folder of each label
+        rule: a text file as above, or a rule of `groups.assign_groups`
+        base: folder of the goal file, to which the text file is relative
 
     Raises:
-        ConfigProblem: as `groups.of`, or a text file cannot be read or names no clip.
+        ConfigProblem: as `groups.assign_groups`, or the text file cannot be read or names no clip.
     """
     if rule is None or not rule.lower().endswith(".txt"):
-        return groups.of(clips, folders, rule, base)
+        return groups.assign_groups(clips, folders, rule, base)
     try:
-        named = headings((base / rule).read_text(encoding="utf-8-sig"))
+        group_by_stem = parse_clip_groups((base / rule).read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeDecodeError) as error:
         hint = "paths are relative to the goal file"
         raise ConfigProblem(f"data.group: {base / rule} cannot be read: {error}", hint=hint) from None
-    found = {path: named[path.stem] for paths in clips.values() for path in paths if path.stem in named}
-    if not found:
-        raise ConfigProblem(f"{base / rule}: it names no clip", hint="a heading, and below it NAME: begin - end")
-    return groups.of(clips, folders, None, base) | found
+    assigned = {
+        path: group_by_stem[path.stem] for paths in clips.values() for path in paths if path.stem in group_by_stem
+    }
+    if not assigned:
+        raise ConfigProblem(
+            f"{base / rule}: the file names no clip", hint="write a heading, and below it NAME: begin - end"
+        )
+    return groups.assign_groups(clips, folders, None, base) | assigned
 
 
-def headings(text: str) -> dict[str, str]:
-    """Stem of a clip -> the heading that it stands under."""
-    found: dict[str, str] = {}
+def parse_clip_groups(text: str) -> dict[str, str]:
+    """Maps the file stem of each clip to its heading."""
+    groups_by_stem: dict[str, str] = {}
     heading = ""
     for line in map(str.strip, text.splitlines()):
         if match := _RANGE.fullmatch(line):
             first, last = int(match["first"]), int(match["last"])
             width = len(match["first"])
-            for number in range(first, min(last, first + _MOST) + 1):
-                found.setdefault(f"{match['name']}{number:0{width}}", match["title"])
+            for number in range(first, min(last, first + _MAX_RANGE) + 1):
+                groups_by_stem.setdefault(f"{match['name']}{number:0{width}}", match["title"])
         elif match := _CLIP.match(line):
-            found[match["stem"]] = heading
+            groups_by_stem[match["stem"]] = heading
         elif line:
             heading = line
-    return found
+    return groups_by_stem

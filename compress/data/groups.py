@@ -1,4 +1,4 @@
-"""Which images belong together: pictures of one part, one shift, one module, and copies of each other."""
+"""Groups of images that a split keeps together: images of one part, shift or module, and copies of each other."""
 
 from __future__ import annotations
 
@@ -9,73 +9,74 @@ from pathlib import Path
 
 from vedette.runtime.errors import ConfigProblem
 
-FOLDER = "folder"
+GROUP_BY_FOLDER = "folder"
 
 
-def of(
+def assign_groups(
     images: Mapping[str, Sequence[Path]], folders: Mapping[str, Path], rule: str | None, base: Path
 ) -> dict[Path, str]:
-    """The group of each image.
+    """Assigns each image to its group; an image that the rule does not cover is a group by itself.
 
     Args:
-        images: by label
-        folders: of each label; names are taken below it
-        rule: `folder`, the name of a CSV file (columns file and group), or a regular expression on the name whose first
-            group, or whole match, is the image's group; an image to which it says nothing is a group of its own
-        base: the CSV file is relative to it
+        images: files by label
+        folders: folder of each label; image names are relative to it
+        rule: `folder`, the name of a CSV file (columns file and group), or a regular expression on the image name,
+            whose first group (or whole match) names the group
+        base: folder to which the CSV file is relative
 
     Raises:
-        ConfigProblem: the rule is no regular expression, or the CSV file is missing, malformed or names no image.
+        ConfigProblem: the rule is not a regular expression, or the CSV file is missing, malformed or names no image.
     """
-    alone = {
+    single = {
         path: f"{label}/{path.relative_to(folders[label]).as_posix()}"
         for label, paths in images.items()
         for path in paths
     }
     if rule is None:
-        return alone
+        return single
     if rule.lower().endswith(".csv"):
-        return alone | _listed(base / rule, images, folders)
-    if rule == FOLDER:
+        return single | _groups_from_list(base / rule, images, folders)
+    if rule == GROUP_BY_FOLDER:
         return {
-            path: parent.as_posix() if (parent := path.relative_to(folders[label]).parent) != Path() else alone[path]
+            path: parent.as_posix() if (parent := path.relative_to(folders[label]).parent) != Path() else single[path]
             for label, paths in images.items()
             for path in paths
         }
     try:
         pattern = re.compile(rule)
     except re.error as error:
-        raise ConfigProblem(f"group: {error}", hint="mend the regular expression") from None
-    found = {
+        raise ConfigProblem(f"group: {error}", hint="correct the regular expression") from None
+    matches = {
         path: pattern.search(path.relative_to(folders[label]).as_posix())
         for label, paths in images.items()
         for path in paths
     }
-    named = {path: match.group(1) if pattern.groups else match.group() for path, match in found.items() if match}
-    return alone | {path: name for path, name in named.items() if name is not None}
+    named = {path: match.group(1) if pattern.groups else match.group() for path, match in matches.items() if match}
+    return single | {path: name for path, name in named.items() if name is not None}
 
 
-def _listed(path: Path, images: Mapping[str, Sequence[Path]], folders: Mapping[str, Path]) -> dict[Path, str]:
-    rows = rows_of(path, ("file", "group"))
-    named = {place(row["file"], path.parent): row["group"] for row in rows if row["group"]}
-    below = {Path(row["file"]).as_posix(): row["group"] for row in rows if row["group"]}
+def _groups_from_list(path: Path, images: Mapping[str, Sequence[Path]], folders: Mapping[str, Path]) -> dict[Path, str]:
+    rows = read_csv_rows(path, ("file", "group"))
+    by_path = {absolute_path(row["file"], path.parent): row["group"] for row in rows if row["group"]}
+    by_relative_name = {Path(row["file"]).as_posix(): row["group"] for row in rows if row["group"]}
     groups = {}
     for label, paths in images.items():
-        for each in paths:
-            group = named.get(place(each, Path())) or below.get(each.relative_to(folders[label]).as_posix())
+        for image in paths:
+            relative_name = image.relative_to(folders[label]).as_posix()
+            group = by_path.get(absolute_path(image, Path())) or by_relative_name.get(relative_name)
             if group:
-                groups[each] = group
+                groups[image] = group
     if not groups:
-        hint = "names are relative to the CSV file or to the folder of the images"
-        raise ConfigProblem(f"{path}: it names no image", hint=hint)
+        hint = "file names are relative to the CSV file or to the folder of the images"
+        raise ConfigProblem(f"{path}: the file names no image", hint=hint)
     return groups
 
 
-def rows_of(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
-    """The rows of a CSV file with a head.
+def read_csv_rows(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
+    """Reads the rows of a CSV file with a header line.
 
     Raises:
-        ConfigProblem: it cannot be read, or a column is missing.
+        ConfigProblem: the file cannot be read, or a column is missing.
     """
     hint = f"a CSV file whose first line is {','.join(columns)}"
     try:
@@ -84,20 +85,20 @@ def rows_of(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
             missing = [column for column in columns if column not in (reader.fieldnames or [])]
             rows = [{key: value or "" for key, value in row.items() if key is not None} for row in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise ConfigProblem(f"{path}: it cannot be read: {error}", hint=hint) from None
+        raise ConfigProblem(f"{path}: cannot be read: {error}", hint=hint) from None
     if missing:
         raise ConfigProblem(f"{path}: no column {', '.join(missing)}", hint=hint)
     return rows
 
 
-def place(name: str | Path, base: Path) -> Path:
-    """Where a file is, whichever way its folder is written; a link stays itself."""
-    path = base / name
+def absolute_path(file: str | Path, base: Path) -> Path:
+    """The absolute path of a file, with links in its folder resolved; a file that is a link stays a link."""
+    path = base / file
     return path.parent.resolve() / path.name
 
 
-def joined(groups: Mapping[Path, str], pairs: Iterable[tuple[Path, Path]]) -> dict[Path, str]:
-    """The groups, those that a pair connects made one (union-find); it has the name of the first in order."""
+def merge_groups(groups: Mapping[Path, str], pairs: Iterable[tuple[Path, Path]]) -> dict[Path, str]:
+    """Merges groups that a pair of images connects (union-find); the result has the first name in sort order."""
     parent = {name: name for name in groups.values()}
 
     def root(name: str) -> str:
@@ -106,8 +107,8 @@ def joined(groups: Mapping[Path, str], pairs: Iterable[tuple[Path, Path]]) -> di
             name = parent[name]
         return name
 
-    for one, other in pairs:
-        if one in groups and other in groups:
-            first, second = sorted((root(groups[one]), root(groups[other])))
+    for image, other in pairs:
+        if image in groups and other in groups:
+            first, second = sorted((root(groups[image]), root(groups[other])))
             parent[second] = first
     return {path: root(name) for path, name in groups.items()}

@@ -1,8 +1,8 @@
 """The list of images to keep: a CSV file with the columns file, label and group.
 
-Names are relative to the list itself, as names in a goal file are relative to it, so list and images can move together.
-It leaves out what a finding names; of copies under one label the first stays, of copies under two labels none. Near
-copies stay, as one group.
+File names are relative to the list, as in a goal file, so list and images can move together. The list omits images with
+a finding. Of copies under one label the first stays; of copies under two labels none stays. Near copies stay, as one
+group.
 """
 
 from __future__ import annotations
@@ -15,37 +15,43 @@ from pathlib import Path
 
 from vedette.runtime.errors import ConfigProblem
 
-from .audit.findings import Audit
-from .groups import place, rows_of
+from .audit.findings import AuditResult
+from .groups import absolute_path, read_csv_rows
 
-COLUMNS = ("file", "label", "group")
+KEEP_LIST_COLUMNS = ("file", "label", "group")
 
 
-def text(audit: Audit, folder: Path) -> bytes:
-    """The list, its names relative to `folder`."""
-    doubtful, base = audit.doubtful, folder.resolve()
-    written = io.StringIO()
-    table = csv.writer(written, lineterminator="\n")
-    table.writerow(COLUMNS)
+def format_keep_list(audit: AuditResult, folder: Path) -> bytes:
+    """Formats the keep list of an audit, with file names relative to `folder`."""
+    doubtful, base = audit.doubtful_images, folder.resolve()
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(KEEP_LIST_COLUMNS)
     for label, paths in audit.images.items():
-        for each in paths:
-            if each not in doubtful:
-                name = Path(os.path.relpath(place(each, Path()), base)).as_posix()
-                table.writerow((name, label, audit.groups[each]))
-    return written.getvalue().encode()
+        for path in paths:
+            if path not in doubtful:
+                name = Path(os.path.relpath(absolute_path(path, Path()), base)).as_posix()
+                table.writerow((name, label, audit.groups[path]))
+    return text.getvalue().encode()
 
 
-def restrict(images: Mapping[str, Sequence[Path]], path: Path) -> tuple[dict[str, list[Path]], dict[Path, str]]:
-    """The images that the list at `path` names, and the groups that it gives them.
+def restrict_to_keep_list(
+    images: Mapping[str, Sequence[Path]], path: Path
+) -> tuple[dict[str, list[Path]], dict[Path, str]]:
+    """Selects the images that the keep list at `path` names, by label, and returns them with their groups in the list.
 
     Raises:
-        ConfigProblem: it cannot be read, or it names none of the images.
+        ConfigProblem: the list cannot be read, or names no image of a label.
     """
-    rows = {place(row["file"], path.parent): row.get("group", "") for row in rows_of(path, ("file",))}
-    kept = {label: [each for each in paths if place(each, Path()) in rows] for label, paths in images.items()}
-    for label, paths in kept.items():
+    rows = {absolute_path(row["file"], path.parent): row.get("group", "") for row in read_csv_rows(path, ("file",))}
+    selected = {
+        label: [path for path in paths if absolute_path(path, Path()) in rows] for label, paths in images.items()
+    }
+    for label, paths in selected.items():
         if images[label] and not paths:
-            hint = "names in it are relative to the list itself"
-            raise ConfigProblem(f"{path}: it names none of the {len(images[label])} images labelled {label}", hint=hint)
-    groups = {each: rows[place(each, Path())] for paths in kept.values() for each in paths}
-    return kept, {each: group for each, group in groups.items() if group}
+            hint = "file names in the list are relative to the list"
+            raise ConfigProblem(
+                f"{path}: the list names none of the {len(images[label])} images labelled {label}", hint=hint
+            )
+    groups = {path: rows[absolute_path(path, Path())] for paths in selected.values() for path in paths}
+    return selected, {path: group for path, group in groups.items() if group}

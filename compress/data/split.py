@@ -1,18 +1,18 @@
-"""The images, and how they are divided so that no figure flatters.
+"""Leakage-free split of the images of an anomaly goal.
 
-    fit         good images that the detector learns from
-    calibrate   good images that the integer ranges are set with
-    threshold   good images that the threshold is set with
-    test        good images that nothing has seen, and all defective ones
+    fit         good images that the anomaly model is fitted to
+    calibrate   good images that determine the quantization ranges
+    threshold   good images that determine the decision threshold
+    test        held-out good images, and all defective images
 
-Images of one group (pictures of one part, one shift, one module) resemble each other more than what the camera will see
-tomorrow, and near copies all the more; a group is never divided. A good image that nearly is a defective one may
-be tested with it; where its group belongs to another part it is set aside.
+Images of one group (one part, one shift, one module) are more alike than images that the camera will see later, and
+near copies even more. So a group is never split. A good image that is a near copy of a defective one may be tested with
+it; if its group belongs to another part of the split, the image is set aside.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,24 +21,24 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from vedette.runtime.bundle.manifest import Input
+from vedette.runtime.bundle.manifest import ModelInput
 from vedette.runtime.camera import image_files
 from vedette.runtime.errors import ConfigProblem
-from vedette.runtime.evaluation.verify import Track
 from vedette.runtime.inference.preprocess import Preprocess
+from vedette.runtime.progress import Log, Progress, no_log, no_progress
 
-from ..goal.goal_file import Data
+from ..goal.goal_file import DataSettings
 from . import groups, keep_list
-from .audit import audit
-from .audit.findings import Audit
-from .audit.sample_size import Certainty
+from .audit import audit_images
+from .audit.findings import AuditResult
+from .audit.sample_size import SampleSize
 
-SHARES = {"fit": 0.5, "calibrate": 0.1, "threshold": 0.15, "test": 0.25}
-_FEWEST = 10
+SPLIT_FRACTIONS = {"fit": 0.5, "calibrate": 0.1, "threshold": 0.15, "test": 0.25}
+_MIN_GOOD_IMAGES = 10
 
 
 class Split(msgspec.Struct, frozen=True):
-    """Paths of images; the four lists of good ones are disjoint."""
+    """The images by purpose; the four lists of good images are disjoint."""
 
     fit: list[Path]
     calibrate: list[Path]
@@ -46,176 +46,199 @@ class Split(msgspec.Struct, frozen=True):
     test: list[Path]
     defect: list[Path]
     masks: dict[Path, Path]
-    """Defective image -> its mask, where it has one."""
+    """Defective image -> its mask, if it has one."""
     groups: dict[Path, str] = {}
-    """Good image -> its group; an image alone is a group of its own."""
-    aside: list[Path] = []
-    """Good images that nearly are defective ones, and whose group is not tested."""
+    """Good image -> its group; a single image is a group by itself."""
+    set_aside: list[Path] = []
+    """Good images that are near copies of defective ones and whose group is not in the test part."""
     audit: dict[str, Any] = {}
-    """What the audit said of them, for report.json."""
+    """Summary of the audit, for report.json."""
 
 
-class Images(msgspec.Struct, frozen=True):
-    """The images that a goal file names."""
+class ImageSet(msgspec.Struct, frozen=True):
+    """The images that a goal file names, by label, with their groups."""
 
     by_label: dict[str, list[Path]]
     folders: dict[str, Path]
     groups: dict[Path, str]
 
     @classmethod
-    def named(cls, by_label: dict[str, list[Path]], folders: dict[str, Path], data: Data, base: Path) -> Images:
-        """Those of the images that `data.list` names, where there is one, and their groups.
+    def from_settings(
+        cls, by_label: dict[str, list[Path]], folders: dict[str, Path], data: DataSettings, base: Path
+    ) -> ImageSet:
+        """Restricts images to the keep list `data.list`, if there is one, and assigns their groups.
+
+        Args:
+            by_label: images by label
+            folders: folder of each label
+            data: the table `[data]` of the goal
+            base: folder of the goal file
 
         Raises:
             ConfigProblem: the list or the groups cannot be read.
         """
-        listed: dict[Path, str] = {}
+        groups_in_list: dict[Path, str] = {}
         if data.list is not None:
-            by_label, listed = keep_list.restrict(by_label, base / data.list)
-        given = groups.of(by_label, folders, data.group, base)
-        return cls(by_label, folders, given | listed if data.group is None else given)
+            by_label, groups_in_list = keep_list.restrict_to_keep_list(by_label, base / data.list)
+        assigned = groups.assign_groups(by_label, folders, data.group, base)
+        return cls(by_label, folders, assigned | groups_in_list if data.group is None else assigned)
 
-    def usable(self, found: Audit | None) -> dict[str, list[Path]]:
-        """What the audit does not leave out, by label."""
-        out = set(found.left_out) if found else set()
-        return {label: [each for each in paths if each not in out] for label, paths in self.by_label.items()}
+    def usable_images(self, audit: AuditResult | None) -> dict[str, list[Path]]:
+        """The images that the audit does not leave out, by label."""
+        left_out = set(audit.left_out) if audit else set()
+        return {label: [path for path in paths if path not in left_out] for label, paths in self.by_label.items()}
 
 
-def find(data: Data, base: Path) -> Images:
-    """The images that `data` names, and their groups.
+def find_images(data: DataSettings, base: Path) -> ImageSet:
+    """Finds the good and defective images that `data` names, and their groups.
 
     Raises:
-        ConfigProblem: a folder is missing or empty, a list cannot be read, or an image would count twice.
+        ConfigProblem: a folder is missing or empty, a list cannot be read, or an image is both good and defective.
     """
     folders = {label: base / name for label, name in (("good", data.good), ("defect", data.defect)) if name is not None}
-    images = {label: image_files.find(folder) for label, folder in folders.items()}
-    masks = image_files.find(base / data.mask) if data.mask is not None else []
+    images = {label: image_files.find_images(folder) for label, folder in folders.items()}
+    masks = image_files.find_images(base / data.mask) if data.mask is not None else []
     if shared := set(images["good"]) & {*images.get("defect", []), *masks}:
-        hint = "data.good is searched with its sub-folders: keep good and defective images apart"
+        hint = "data.good is searched with its subfolders: keep good and defective images apart"
         raise ConfigProblem(f"{min(shared)} would count as good and as defective", hint=hint)
-    return Images.named(images, folders, data, base)
+    return ImageSet.from_settings(images, folders, data, base)
 
 
-def audited(
-    data: Data,
+def audit_and_split(
+    data: DataSettings,
     base: Path,
-    track: Track = lambda items, _: items,
-    say: Callable[[str], None] = lambda _: None,
+    progress: Progress = no_progress,
+    log: Log = no_log,
 ) -> Split:
-    """Looks at the images that `data` names, leaves out what no build can use, and divides the rest.
+    """Audits the images that `data` names, leaves out unusable ones, and splits the rest.
 
     Args:
-        data: what the goal file says
+        data: the table `[data]` of the goal
         base: folder of the goal file
-        track: wraps the loop over the images, to show its progress
-        say: is told what was found
+        progress: shows the progress of the loop over the images
+        log: receives the findings, a line each
 
     Raises:
-        ConfigProblem: as `split`.
+        ConfigProblem: as `split_images`.
     """
-    named = find(data, base)
-    found, summary = looked_over(named, base, track, say)
-    divided = split(data, base, named, found)
-    say(str(Certainty(len(divided.threshold), len(divided.test), len(divided.defect))))
-    if divided.aside:
-        say(f"set aside: {len(divided.aside)} good images that nearly are defective ones")
-    summary["set_aside"] = [found.name(path) for path in divided.aside]
-    return msgspec.structs.replace(divided, audit=summary)
+    images = find_images(data, base)
+    audit, summary = audit_image_set(images, base, progress, log)
+    split = split_images(data, base, images, audit)
+    log(str(SampleSize(len(split.threshold), len(split.test), len(split.defect))))
+    if split.set_aside:
+        log(f"set aside: {len(split.set_aside)} good images that are near copies of defective ones")
+    summary["set_aside"] = [audit.relative_name(path) for path in split.set_aside]
+    return msgspec.structs.replace(split, audit=summary)
 
 
-def looked_over(named: Images, base: Path, track: Track, say: Callable[[str], None]) -> tuple[Audit, dict[str, Any]]:
-    """The audit of these images, told to `say`, and what report.json keeps of it."""
-    count = sum(map(len, named.by_label.values()))
-    say(f"auditing {count} images")
-    found = audit(named.by_label, named.folders, named.groups, base, track)
-    for path, finding in found.left_out.items():
-        say(f"left out: {found.name(path)}: {finding.why}")
-    if others := found.counts(breaking=False):
+def audit_image_set(images: ImageSet, base: Path, progress: Progress, log: Log) -> tuple[AuditResult, dict[str, Any]]:
+    """Audits images and logs the findings; returns the result and its summary for report.json."""
+    count = sum(map(len, images.by_label.values()))
+    log(f"auditing {count} images")
+    audit = audit_images(images.by_label, images.folders, images.groups, base, progress)
+    for path, finding in audit.left_out.items():
+        log(f"left out: {audit.relative_name(path)}: {finding.why}")
+    if others := audit.count_by_kind(breaking=False):
         text = ", ".join(f"{number} {kind}" for kind, number in others.items())
-        say(f"worth a look (vedette audit shows them): {text}")
-    return found, {
+        log(f"please check (vedette audit shows them): {text}")
+    return audit, {
         "images": count,
-        "counts": found.counts(),
-        "left_out": [found.fact(each) | {"file": found.name(path)} for path, each in found.left_out.items()],
-        "unchecked": list(found.unchecked),
+        "counts": audit.count_by_kind(),
+        "left_out": [
+            audit.finding_to_dict(finding) | {"file": audit.relative_name(path)}
+            for path, finding in audit.left_out.items()
+        ],
+        "unchecked": list(audit.unchecked),
     }
 
 
-def split(data: Data, base: Path, images: Images | None = None, found: Audit | None = None) -> Split:
-    """Divides the images that `data` names; the same seed gives the same division.
+def split_images(
+    data: DataSettings, base: Path, images: ImageSet | None = None, audit: AuditResult | None = None
+) -> Split:
+    """Splits the images that `data` names; the same seed gives the same split.
 
     Args:
-        data: what the goal file says
+        data: the table `[data]` of the goal
         base: folder of the goal file
-        images: what `find` gives for them
-        found: what the audit says of them; without it no image is left out and near copies may be divided
+        images: result of `find_images`; None: it is called
+        audit: result of the audit; without it no image is left out and near copies may be in different parts
 
     Raises:
         ConfigProblem: a folder is missing or empty, or there are too few good images or groups.
     """
-    images = images or find(data, base)
-    by_label = images.usable(found)
+    images = images or find_images(data, base)
+    by_label = images.usable_images(audit)
     good, defect = by_label["good"], by_label.get("defect", [])
-    if len(good) < _FEWEST:
-        hint = "a detector needs tens, better hundreds, of good images"
-        raise ConfigProblem(f"{base / data.good}: {len(good)} good images, at least {_FEWEST} are needed", hint=hint)
-    pairs = found.pairs() if found else []
-    own = groups.joined({path: images.groups[path] for path in good}, pairs)
+    if len(good) < _MIN_GOOD_IMAGES:
+        hint = "an anomaly model needs tens, better hundreds, of good images"
+        raise ConfigProblem(
+            f"{base / data.good}: {len(good)} good images, at least {_MIN_GOOD_IMAGES} are needed", hint=hint
+        )
+    duplicates = audit.duplicate_pairs() if audit else []
+    group_of = groups.merge_groups({path: images.groups[path] for path in good}, duplicates)
     members: dict[str, list[Path]] = {}
     for path in good:
-        members.setdefault(own[path], []).append(path)
-    if len(members) < len(SHARES):
-        hint = "mend data.group; each of fit, calibrate, threshold and test needs a group"
-        raise ConfigProblem(f"data.group makes {len(members)} groups, at least {len(SHARES)} are needed", hint=hint)
-    bad = set(defect)
-    tied = {one for pair in pairs for one, other in (pair, pair[::-1]) if one in own and other in bad}
-    parts = _divide(members, data.seed)
-    aside = sorted(path for part in ("fit", "calibrate", "threshold") for path in parts[part] if path in tied)
-    parts = {part: [path for path in paths if path not in aside] for part, paths in parts.items()}
+        members.setdefault(group_of[path], []).append(path)
+    if len(members) < len(SPLIT_FRACTIONS):
+        hint = "correct data.group: each of fit, calibrate, threshold and test needs a group"
+        raise ConfigProblem(
+            f"data.group makes {len(members)} groups, at least {len(SPLIT_FRACTIONS)} are needed", hint=hint
+        )
+    defective = set(defect)
+    contradicted = {
+        image for pair in duplicates for image, other in (pair, pair[::-1]) if image in group_of and other in defective
+    }
+    parts = _distribute_groups(members, data.seed)
+    set_aside = sorted(
+        path for part in ("fit", "calibrate", "threshold") for path in parts[part] if path in contradicted
+    )
+    parts = {part: [path for path in paths if path not in set_aside] for part, paths in parts.items()}
     if not all(parts.values()):
-        hint = "vedette audit shows the near copies; more good images that are no copies are needed"
-        raise ConfigProblem(f"{base / data.good}: too many good images nearly are defective ones", hint=hint)
-    masks = _masks(defect, base / data.mask) if data.mask is not None else {}
-    kept = {path: own[path] for path in good}
-    return Split(parts["fit"], parts["calibrate"], parts["threshold"], parts["test"], defect, masks, kept, aside)
+        hint = "vedette audit shows the near copies; add good images that are not copies"
+        raise ConfigProblem(f"{base / data.good}: too many good images are near copies of defective ones", hint=hint)
+    masks = _match_masks(defect, base / data.mask) if data.mask is not None else {}
+    good_groups = {path: group_of[path] for path in good}
+    return Split(
+        parts["fit"], parts["calibrate"], parts["threshold"], parts["test"], defect, masks, good_groups, set_aside
+    )
 
 
-def _divide(groups: Mapping[str, list[Path]], seed: int) -> dict[str, list[Path]]:
-    """Deals the groups, in a random order, to whichever part lacks most of its share; the first four fill all parts."""
+def _distribute_groups(groups: Mapping[str, list[Path]], seed: int) -> dict[str, list[Path]]:
+    """Assigns groups in random order, each to the part that is least full; the first four go to different parts."""
     names = sorted(groups)
     np.random.default_rng(seed).shuffle(names)
     total = sum(map(len, groups.values()))
-    parts: dict[str, list[Path]] = {part: [] for part in SHARES}
+    parts: dict[str, list[Path]] = {part: [] for part in SPLIT_FRACTIONS}
     for name in names:
-        empty = [part for part in SHARES if not parts[part]]
-        part = min(empty or SHARES, key=lambda part: len(parts[part]) / (SHARES[part] * total))
+        empty = [part for part in SPLIT_FRACTIONS if not parts[part]]
+        part = min(empty or SPLIT_FRACTIONS, key=lambda part: len(parts[part]) / (SPLIT_FRACTIONS[part] * total))
         parts[part] += groups[name]
     return {part: sorted(paths) for part, paths in parts.items()}
 
 
-def _masks(defect: list[Path], folder: Path) -> dict[Path, Path]:
-    by_stem = {path.stem: path for path in image_files.find(folder)}
-    masks = {path: by_stem[path.stem] for path in defect if path.stem in by_stem}
+def _match_masks(defective: list[Path], folder: Path) -> dict[Path, Path]:
+    by_stem = {path.stem: path for path in image_files.find_images(folder)}
+    masks = {path: by_stem[path.stem] for path in defective if path.stem in by_stem}
     if not masks:
-        hint = "a mask has the stem of the defective image (data.defect) that it belongs to"
+        hint = "a mask must have the file stem of its defective image (data.defect)"
         raise ConfigProblem(f"{folder}: no mask belongs to a defective image", hint=hint)
     return masks
 
 
-def tensors(paths: Iterable[Path], spec: Input) -> Iterator[NDArray[Any]]:
-    """Images as a model takes them, through the runtime's preprocessing: 1 x height x width x 3, u8."""
+def model_inputs(paths: Iterable[Path], spec: ModelInput) -> Iterator[NDArray[Any]]:
+    """Reads images and applies the runtime's preprocessing: 1 x height x width x 3, u8 each."""
     preprocess = Preprocess(spec)
     for path in paths:
-        yield preprocess(image_files.read(path))
+        yield preprocess(image_files.read_image(path))
 
 
 def read_mask(path: Path) -> NDArray[Any]:
-    """H x W, bool: where the part is defective. The alpha channel decides where there is one, else what is not black.
+    """Reads a defect mask, H x W, bool: the opaque pixels if there is an alpha channel, else those that are not black.
 
     Raises:
         ConfigProblem: the file cannot be read as an image.
     """
-    pixels = image_files.read(path, cv2.IMREAD_UNCHANGED)
+    pixels = image_files.read_image(path, cv2.IMREAD_UNCHANGED)
     if pixels.ndim == 3 and pixels.shape[2] == 4:
         return np.asarray(pixels[..., 3] >= 128)
     return np.asarray(pixels.reshape(*pixels.shape[:2], -1).max(axis=2) > 0)

@@ -1,15 +1,15 @@
-"""Images with labels, divided so that no figure flatters.
+"""Leakage-free stratified split of labelled images.
 
-As in dataset.py whole groups are dealt, and the parts have the same purposes; but here every part needs its share of
-every class, the rare ones above all. So groups are dealt one by one, those with the rarest class first, each to the
-part that lacks most of what the group holds (Sechidis et al., "On the Stratification of Multi-label Data", 2011, where
-an image with several labels is what a group with several classes is here). With few and large groups the shares are
-kept only roughly.
+As in split.py, groups stay whole and the parts have the same purposes. In addition every part needs its fraction of
+every class, above all of rare ones. So groups are assigned one by one, those with the rarest class first, each to the
+part that lacks most of the group's classes (Sechidis et al., "On the Stratification of Multi-label Data", 2011; a group
+with several classes corresponds to their image with several labels). With few, large groups the fractions are only
+approximate.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,19 +19,24 @@ import numpy as np
 from vedette.runtime.bundle.manifest import UNKNOWN
 from vedette.runtime.camera import image_files
 from vedette.runtime.errors import ConfigProblem
-from vedette.runtime.evaluation.verify import Track
+from vedette.runtime.progress import Log, Progress
 
-from ..goal.goal_file import Data
+from ..goal.goal_file import DataSettings
 from . import split
-from .audit.findings import Audit
-from .groups import joined
-from .split import SHARES, Images
+from .audit.findings import AuditResult
+from .groups import merge_groups
+from .split import SPLIT_FRACTIONS, ImageSet
 
-_FIRST = ("fit", "test", "threshold", "calibrate")  # the order in which a class with few groups reaches the parts
+_FILL_ORDER = (
+    "fit",
+    "test",
+    "threshold",
+    "calibrate",
+)  # order in which the groups of a class with few groups go to the parts
 
 
-class Labelled(msgspec.Struct, frozen=True):
-    """Paths of images; the four lists are disjoint, and each holds every class."""
+class StratifiedSplit(msgspec.Struct, frozen=True):
+    """The images by purpose; the four lists are disjoint, and each holds every class."""
 
     fit: list[Path]
     calibrate: list[Path]
@@ -39,122 +44,137 @@ class Labelled(msgspec.Struct, frozen=True):
     test: list[Path]
     classes: tuple[str, ...]
     normal: tuple[str, ...]
-    """Classes of parts with nothing wrong."""
+    """Classes that count as normal."""
     truth: dict[Path, int]
-    """Image -> its class, as an index of `classes`."""
+    """Ground truth: image -> index of its class in `classes`."""
     groups: dict[Path, str]
-    """Image -> the group that it belongs to."""
+    """Image -> its group."""
     audit: dict[str, Any] = {}
-    """What the audit said of them, for report.json."""
+    """Summary of the audit, for report.json."""
 
-    def labels(self, paths: Sequence[Path]) -> list[int]:
+    def class_indices(self, paths: Sequence[Path]) -> list[int]:
+        """The class index of each image."""
         return [self.truth[path] for path in paths]
 
 
-def audited(data: Data, base: Path, track: Track, say: Callable[[str], None]) -> Labelled:
-    """Looks at the images that `data` names, leaves out what no build can use, and divides the rest; see dataset.py.
+def audit_and_split(data: DataSettings, base: Path, progress: Progress, log: Log) -> StratifiedSplit:
+    """Audits the images that `data` names, leaves out unusable ones, and splits the rest; see split.py.
 
     Raises:
-        ConfigProblem: as `divide`.
+        ConfigProblem: as `split_by_class`.
     """
-    named = find(data, base)
-    found, summary = split.looked_over(named, base, track, say)
-    return msgspec.structs.replace(divide(data, base, named, found), audit=summary)
+    images = find_class_images(data, base)
+    audit, summary = split.audit_image_set(images, base, progress, log)
+    return msgspec.structs.replace(split_by_class(data, base, images, audit), audit=summary)
 
 
-def find(data: Data, base: Path) -> Images:
-    """The images of each class, and their groups.
+def find_class_images(data: DataSettings, base: Path) -> ImageSet:
+    """Finds the images of each class, and their groups.
 
     Raises:
-        ConfigProblem: there are fewer than two classes, or an image has two.
+        ConfigProblem: there are fewer than two classes, or an image has two classes.
     """
-    folders = folders_of(data, base)
-    by_label = {label: image_files.find(folder) for label, folder in folders.items()}
+    folders = find_class_folders(data, base)
+    by_label = {label: image_files.find_images(folder) for label, folder in folders.items()}
     label_of: dict[Path, str] = {}
     for label, paths in by_label.items():
         for path in paths:
             if path in label_of:
-                hint = "folders are searched with their sub-folders: keep the classes apart"
+                hint = "folders are searched with their subfolders: keep the classes apart"
                 raise ConfigProblem(f"{path} would count as {label_of[path]} and as {label}", hint=hint)
             label_of[path] = label
-    return Images.named(by_label, folders, data, base)
+    return ImageSet.from_settings(by_label, folders, data, base)
 
 
-def divide(data: Data, base: Path, images: Images | None = None, found: Audit | None = None) -> Labelled:
-    """Divides the images that `data` names; the same seed gives the same division.
+def split_by_class(
+    data: DataSettings, base: Path, images: ImageSet | None = None, audit: AuditResult | None = None
+) -> StratifiedSplit:
+    """Splits the images that `data` names; the same seed gives the same split.
 
     Args:
-        data: what the goal file says
+        data: the table `[data]` of the goal
         base: folder of the goal file
-        images: what `find` gives for them
-        found: what the audit says of them; without it no image is left out and near copies may be divided
+        images: result of `find_class_images`; None: it is called
+        audit: result of the audit; without it no image is left out and near copies may be in different parts
 
     Raises:
         ConfigProblem: there are fewer than two classes, or a class has too few images or groups, or an image has two
             classes.
     """
-    images = images or find(data, base)
+    images = images or find_class_images(data, base)
     folders, classes = images.folders, tuple(images.folders)
-    kept = images.usable(found)
-    truth = {path: number for number, label in enumerate(classes) for path in kept[label]}
-    groups = joined({path: images.groups[path] for path in truth}, found.pairs() if found else [])
+    usable = images.usable_images(audit)
+    truth = {path: number for number, label in enumerate(classes) for path in usable[label]}
+    groups = merge_groups({path: images.groups[path] for path in truth}, audit.duplicate_pairs() if audit else [])
     for number, label in enumerate(classes):
         count = len({groups[path] for path in truth if truth[path] == number})
-        if count < len(SHARES):
+        if count < len(SPLIT_FRACTIONS):
             what = "images" if data.group is None else "groups (data.group)"
-            hint = "each of fit, calibrate, threshold and test needs one; better are tens, best hundreds"
-            raise ConfigProblem(f"{folders[label]}: {count} {what}, at least {len(SHARES)} are needed", hint=hint)
-    parts = deal(truth, groups, {part: SHARES[part] for part in _FIRST}, data.seed)
+            hint = "each of fit, calibrate, threshold and test needs one; tens are better, hundreds best"
+            raise ConfigProblem(
+                f"{folders[label]}: {count} {what}, at least {len(SPLIT_FRACTIONS)} are needed", hint=hint
+            )
+    parts = distribute_groups(truth, groups, {part: SPLIT_FRACTIONS[part] for part in _FILL_ORDER}, data.seed)
     for part, paths in parts.items():
-        if lost := set(range(len(classes))) - {truth[path] for path in paths}:
-            hint = "another data.seed may help, smaller groups (data.group) or more of them will"
-            raise ConfigProblem(f"no image of {classes[min(lost)]} is left for {part!r}", hint=hint)
+        if missing := set(range(len(classes))) - {truth[path] for path in paths}:
+            hint = "another data.seed may help; smaller groups (data.group) or more of them will help"
+            raise ConfigProblem(f"no image of {classes[min(missing)]} is left for {part!r}", hint=hint)
     normal = data.normal if data.normal is not None else tuple({"good"} & set(classes))
-    if odd := set(normal) - set(classes):
+    if unknown := set(normal) - set(classes):
         hint = f"the classes are {', '.join(classes)}"
-        raise ConfigProblem(f"data.normal: no class {min(odd)!r}", hint=hint)
-    fit, calibrate, threshold, test = (parts[part] for part in SHARES)
-    return Labelled(fit, calibrate, threshold, test, classes, normal, truth, groups)
+        raise ConfigProblem(f"data.normal: no class {min(unknown)!r}", hint=hint)
+    fit, calibrate, threshold, test = (parts[part] for part in SPLIT_FRACTIONS)
+    return StratifiedSplit(fit, calibrate, threshold, test, classes, normal, truth, groups)
 
 
-def deal(truth: dict[Path, int], groups: dict[Path, str], shares: dict[str, float], seed: int) -> dict[str, list[Path]]:
-    """Whole groups of images, dealt to parts of about the given shares, class by class.
+def distribute_groups(
+    truth: dict[Path, int], groups: dict[Path, str], fractions: dict[str, float], seed: int
+) -> dict[str, list[Path]]:
+    """Assigns whole groups of images to parts of about the given fractions of each class.
 
     Args:
-        truth: image -> class
+        truth: image -> index of its class
         groups: image -> group
-        shares: of each part, together 1; the first has every class, the others as far as the groups go round
-        seed: decides between equals
+        fractions: fraction of each part, sum 1; the first part gets every class, the others if there are enough groups
+        seed: seed of the random order
     """
     members: dict[str, list[Path]] = {}
     for path in sorted(truth):
         members.setdefault(groups[path], []).append(path)
     total = np.bincount(list(truth.values()))
-    held = {name: np.bincount([truth[path] for path in paths], minlength=len(total)) for name, paths in members.items()}
+    counts = {
+        name: np.bincount([truth[path] for path in paths], minlength=len(total)) for name, paths in members.items()
+    }
     names = sorted(members)
     np.random.default_rng(seed).shuffle(names)
-    names.sort(key=lambda name: (total[held[name] > 0].min(), -len(members[name])))
-    parts: dict[str, list[Path]] = {part: [] for part in shares}
-    filled = {part: np.zeros(len(total)) for part in shares}
+    names.sort(key=lambda name: (total[counts[name] > 0].min(), -len(members[name])))
+    parts: dict[str, list[Path]] = {part: [] for part in fractions}
+    filled = {part: np.zeros(len(total)) for part in fractions}
     for name in names:
-        lacking = [part for part in shares if (filled[part][held[name] > 0] == 0).any()]
-        after = {part: (filled[part] + held[name]) / (shares[part] * total.clip(min=1)) for part in shares}
-        fullness = {part: float((share * held[name]).sum()) for part, share in after.items()}
-        part = lacking[0] if lacking else min(shares, key=fullness.__getitem__)
+        lacking = [part for part in fractions if (filled[part][counts[name] > 0] == 0).any()]
+        after = {part: (filled[part] + counts[name]) / (fractions[part] * total.clip(min=1)) for part in fractions}
+        fullness = {part: float((filling * counts[name]).sum()) for part, filling in after.items()}
+        part = lacking[0] if lacking else min(fractions, key=fullness.__getitem__)
         parts[part] += members[name]
-        filled[part] += held[name]
+        filled[part] += counts[name]
     return {part: sorted(paths) for part, paths in parts.items()}
 
 
-def folders_of(data: Data, base: Path) -> dict[str, Path]:
+def find_class_folders(data: DataSettings, base: Path) -> dict[str, Path]:
+    """Finds the folder of each class.
+
+    Raises:
+        ConfigProblem: there are fewer than two classes, or one has the reserved name of the reject option.
+    """
     if data.classes is None:
         return {"good": base / data.good, "defect": base / str(data.defect)}
     folder = base / data.classes
-    found = {each.name: each for each in sorted(folder.iterdir()) if each.is_dir() and not each.name.startswith(".")}
-    if len(found) < 2:
-        hint = "data.classes wants a folder with one sub-folder of images for each class"
-        raise ConfigProblem(f"{folder}: {len(found)} classes, at least 2 are needed", hint=hint)
-    if UNKNOWN in found:
-        hint = f"{UNKNOWN!r} is the answer where no class is sure enough: rename the folder"
+    subfolders = [path for path in sorted(folder.iterdir()) if path.is_dir() and not path.name.startswith(".")]
+    folders = {path.name: path for path in subfolders}
+    if len(folders) < 2:
+        hint = "data.classes must be a folder with one subfolder of images for each class"
+        raise ConfigProblem(f"{folder}: {len(folders)} classes, at least 2 are needed", hint=hint)
+    if UNKNOWN in folders:
+        hint = f"{UNKNOWN!r} is the answer if no class is confident enough: rename the folder"
         raise ConfigProblem(f"{folder / UNKNOWN}: no class may be called {UNKNOWN!r}", hint=hint)
-    return found
+    return folders

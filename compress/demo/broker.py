@@ -29,8 +29,8 @@ dynamic_filters = true
 """
 
 
-def configure(folder: Path) -> tuple[Path, int]:
-    """Writes the broker's configuration into `folder`; returns its path and the port."""
+def write_broker_config(folder: Path) -> tuple[Path, int]:
+    """Write the configuration of the broker into `folder`; returns its path and the port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -39,9 +39,10 @@ def configure(folder: Path) -> tuple[Path, int]:
     return path, port
 
 
-def embedded(folder: Path) -> tuple[Any, str]:
-    """A broker that is ready to be entered as a context, and its URL."""
+def create_broker(folder: Path) -> tuple[Any, str]:
+    """A broker as a context manager, and its URL; its configuration lies in `folder`."""
     import iotcore
 
-    path, port = configure(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    path, port = write_broker_config(folder)
     return iotcore.Broker(config_path=str(path)), f"mqtt://127.0.0.1:{port}"

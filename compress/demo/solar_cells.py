@@ -1,41 +1,35 @@
-"""The demonstration: solar cells from the laboratory to the broker.
+"""The demonstration: from images of solar cells to events at a broker.
 
-Electroluminescence pictures of solar cells (Buerhop-Lublinski et al., "A Benchmark for Visual Identification of
+Electroluminescence images of solar cells (Buerhop-Lublinski et al., "A Benchmark for Visual Identification of
 Defective Solar Cells in Electroluminescence Imagery", 2018) from the PyPI package `elpv-dataset`: monocrystalline
-cells with defect probability 0 are good, 1 defective. Neighbours in file order come from one module and resemble each
-other, so blocks of 60 stay together when the images are divided; a division by cell would flatter the AUROC by 0.04.
-The test cells then pass the camera in file order, as they were taken.
+cells with defect probability 0 are good, 1 defective. Neighbors in file order come from one module and resemble each
+other, so blocks of 60 stay together in the split; a split by single cells would raise the AUROC by 0.04. The test cells
+then pass the camera in file order, as they were taken.
 """
 
 from __future__ import annotations
 
-import json
 import shutil
 import sqlite3
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import cv2
-import msgspec
-from paho.mqtt.client import Client, MQTTMessage
-from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
 from vedette.runtime.camera import image_files
 from vedette.runtime.errors import MachineProblem
-from vedette.runtime.evaluation.verify import Track
-from vedette.runtime.events.sinks.mqtt import address
+from vedette.runtime.progress import Progress
 
-from ..build import Built
-from ..report.html_report import MODELS
+from ..build import BuildResult
+from ..data.split import Split
+from ..evaluation.built_models import MODEL_TITLES
+from .subscriber import TOPIC_PREFIX, ReceivedMessages
 
 BLOCK = 60  # cells in file order that stay together
 JPEG_QUALITY = 95  # what OpenCV writes unless told otherwise
-PREFIX = "vedette-demo"
 CAMERA = "cells"
 
 GOAL = """\
@@ -90,82 +84,47 @@ debounce = 1
 """
 
 
-class Received(msgspec.Struct):
-    """What came out of the broker, collected as it arrives."""
-
-    events: list[dict[str, Any]] = []
-    bytes: int = 0
-    """Topics and payloads of everything that the daemon published."""
-
-
-def prepare(folder: Path, seed: int, track: Track) -> Path:
-    """Writes the pictures and the goal file into `folder`; returns the goal file.
+def write_images_and_goal(folder: Path, seed: int, progress: Progress) -> Path:
+    """Write the images and the goal file into `folder`; returns the goal file.
 
     Raises:
-        MachineProblem: the pictures are not installed.
+        MachineProblem: the images are not installed.
     """
     try:
         from elpv_dataset.utils import load_dataset
     except ImportError:
-        hint = "pip install 'vedette[demo]' (pictures: CC BY-NC-SA 4.0, not for commercial use)"
-        raise MachineProblem("the demonstration's pictures are not installed", hint=hint) from None
-    pictures, probabilities, types = load_dataset()
+        hint = "pip install 'vedette[demo]' (images: CC BY-NC-SA 4.0, not for commercial use)"
+        raise MachineProblem("the images of the demonstration are not installed", hint=hint) from None
+    images, probabilities, types = load_dataset()
     for kind in ("good", "defect"):
         shutil.rmtree(folder / kind, ignore_errors=True)
         (folder / kind).mkdir(parents=True)
-    wanted = [index for index in range(len(pictures)) if types[index] == "mono" and probabilities[index] in (0.0, 1.0)]
-    for index in track(wanted, "pictures"):
+    wanted = [index for index in range(len(images)) if types[index] == "mono" and probabilities[index] in (0.0, 1.0)]
+    for index in progress(wanted, "images"):
         kind = "defect" if probabilities[index] else "good"
-        cv2.imwrite(str(folder / kind / f"block{index // BLOCK:02d}-cell{index:04d}.png"), pictures[index])
+        cv2.imwrite(str(folder / kind / f"block{index // BLOCK:02d}-cell{index:04d}.png"), images[index])
     goal = folder / "cells.toml"
     goal.write_text(GOAL.format(seed=seed))
     return goal
 
 
-def configure(folder: Path, built: Built, url: str, fps: float) -> list[Path]:
-    """Lays out the camera's frames and the device's configuration; returns the frames in the order of their numbers."""
+def write_configuration(folder: Path, built: BuildResult, url: str, fps: float) -> list[Path]:
+    """Write the camera's frames and the device's configuration; returns the frames in order of their numbers."""
     for name in ("camera", "config"):
         shutil.rmtree(folder / name, ignore_errors=True)
     (folder / "camera").mkdir()
     (folder / "config" / "cameras").mkdir(parents=True)
-    frames = sorted([*built.split.test, *built.split.defect], key=lambda path: path.name)
+    frames = sorted([*built.split.test, *_defective(built)], key=lambda path: path.name)
     for path in frames:
         (folder / "camera" / path.name).symlink_to(path.resolve())
-    (folder / "config" / "vedette.toml").write_text(DEVICE.format(url=url, prefix=PREFIX))
+    (folder / "config" / "vedette.toml").write_text(DEVICE.format(url=url, prefix=TOPIC_PREFIX))
     camera = CAMERA_FILE.format(fps=fps, bundle=built.bundle.name)
     (folder / "config" / "cameras" / f"{CAMERA}.toml").write_text(camera)
     return frames
 
 
-def subscribe(url: str, show: Callable[[dict[str, Any]], None]) -> tuple[Client, Received]:
-    """A subscriber that shows each event as it arrives, and what it has received so far."""
-    received = Received(events=[])
-    ready = threading.Event()
-    client = Client(CallbackAPIVersion.VERSION2, "vedette-demo-subscriber", protocol=MQTTProtocolVersion.MQTTv5)
-
-    def on_message(_client: Client, _data: Any, message: MQTTMessage) -> None:
-        received.bytes += len(message.topic.encode()) + len(message.payload)
-        if "/evt/" in message.topic:
-            event = json.loads(message.payload)
-            received.events.append(event)
-            show(event)
-
-    client.on_message = on_message
-    client.on_connect = lambda each, *_: each.subscribe(f"{PREFIX}/#", qos=1)
-    client.on_subscribe = lambda *_: ready.set()
-    host, port = address(url)
-    try:
-        client.connect(host, port)
-    except OSError as error:
-        raise MachineProblem(f"{url}: {error}", hint="start the broker, or leave --broker out") from None
-    client.loop_start()
-    if not ready.wait(10):
-        raise MachineProblem(f"{url} does not answer as an MQTT 5 broker", hint="leave --broker out")
-    return client, received
-
-
-def watch(folder: Path, received: Received) -> int:
-    """Runs the real daemon over the frames to their end; returns how many events it has published.
+def run_daemon_to_end(folder: Path, received: ReceivedMessages) -> int:
+    """Run the daemon over all frames; returns how many events it has published.
 
     Raises:
         MachineProblem: the daemon failed.
@@ -175,7 +134,7 @@ def watch(folder: Path, received: Received) -> int:
     with log.open("wb") as stderr:
         code = subprocess.run(command, stderr=stderr, check=False).returncode  # noqa: S603
     if code:
-        raise MachineProblem(f"the daemon ended with code {code}", hint=f"{log} tells why")
+        raise MachineProblem(f"the daemon ended with code {code}", hint=f"the reason is in {log}")
     with sqlite3.connect(folder / "config" / "state" / CAMERA / "outbox.db") as outbox:
         recorded = outbox.execute("SELECT coalesce(max(seq), 0) FROM sqlite_sequence").fetchone()[0]
         waiting = outbox.execute("SELECT count(*) FROM events WHERE NOT delivered").fetchone()[0]
@@ -186,8 +145,10 @@ def watch(folder: Path, received: Received) -> int:
     return published
 
 
-def outcome(built: Built, frames: list[Path], received: Received, published: int) -> dict[str, Any]:
-    """The figures, under the names that `--json` promises."""
+def compute_figures(
+    built: BuildResult, frames: list[Path], received: ReceivedMessages, published: int
+) -> dict[str, Any]:
+    """The figures of the demonstration, by the keys of `--json`."""
     alarmed: set[int] = set()
     for event in received.events:
         data = event["data"]
@@ -197,7 +158,7 @@ def outcome(built: Built, frames: list[Path], received: Received, published: int
     quality = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
     measured = built.manifest.measured
     return {
-        **{f"{what}_{name}": measured[f"{what}_{name}"] for what in ("auroc", "ms", "bytes") for name in MODELS},
+        **{f"{what}_{name}": measured[f"{what}_{name}"] for what in ("auroc", "ms", "bytes") for name in MODEL_TITLES},
         "parity_max_steps": measured["parity_max_steps"],
         "frames": len(frames),
         "events_published": published,
@@ -206,6 +167,10 @@ def outcome(built: Built, frames: list[Path], received: Received, published: int
         "misses": len(defective - alarmed),
         "false_alarms": len(alarmed - defective),
         "bytes_published": received.bytes,
-        "bytes_frames": sum(len(cv2.imencode(".jpg", image_files.read(path), quality)[1]) for path in frames),
+        "bytes_frames": sum(len(cv2.imencode(".jpg", image_files.read_image(path), quality)[1]) for path in frames),
         "bundle": str(built.bundle),
     }
+
+
+def _defective(built: BuildResult) -> list[Path]:
+    return built.split.defect if isinstance(built.split, Split) else []

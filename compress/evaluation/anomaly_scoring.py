@@ -1,4 +1,4 @@
-"""What an anomaly model is worth: its scores and maps of held-out images."""
+"""Scores and anomaly maps of held-out images, and the accuracy of an anomaly model at its threshold."""
 
 from __future__ import annotations
 
@@ -10,102 +10,156 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from vedette.devices import this_machine
+from vedette.devices import read_host_profile
 from vedette.runtime.camera import image_files
 from vedette.runtime.evaluation.metrics import auroc, auroc_interval
-from vedette.runtime.evaluation.verify import Track
+from vedette.runtime.progress import Progress
 
 from ..data.split import Split
 from . import pixel_metrics
-from .conformal_threshold import Threshold
-from .model_runners import Runner
+from .built_models import FLOAT, INT8_ONNX
+from .conformal_threshold import AnomalyThreshold
+from .model_runners import ModelRunner
+from .pixel_metrics import PixelMetrics
+from .results import CountOfTotal, Measurement, TaskMetrics
 
 
-class Seen(msgspec.Struct, frozen=True):
-    """What one model made of some images."""
+class ImageScores(msgspec.Struct, frozen=True):
+    """Outputs of one model for some images."""
 
     maps: list[NDArray[Any]]
+    """Anomaly maps, each h x w."""
     scores: NDArray[Any]
+    """Anomaly scores, one per image."""
 
 
-def see(runner: Runner, paths: Iterable[Path]) -> Seen:
-    results = [runner(image_files.read(path)) for path in paths]
+class ThresholdMetrics(msgspec.Struct, frozen=True):
+    """Precision, recall and F1 of alarms at a threshold; None without defective images."""
+
+    precision: float | None = None
+    """None also if nothing raises an alarm."""
+    recall: float | None = None
+    f1: float | None = None
+    best_f1: float | None = None
+    """The best F1 of any threshold, chosen on the same images."""
+
+
+class AnomalyMetrics(TaskMetrics, frozen=True, kw_only=True):
+    """Figures of an anomaly model."""
+
+    detection_rate: float | None
+    """Share of the defective test images at or above the threshold."""
+    pixels: dict[str, PixelMetrics]
+    """Localization metrics of the float and of the int8 ONNX model."""
+    at_threshold: ThresholdMetrics
+
+    def to_manifest(self) -> dict[str, Any]:
+        fields = TaskMetrics.to_manifest(self)
+        for model, measurement in self.by_model.items():
+            fields[f"auroc_interval_{model}"] = measurement.interval
+        for model, suffix in ((FLOAT, "_fp32"), (INT8_ONNX, "")):
+            fields |= {key + suffix: value for key, value in msgspec.structs.asdict(self.pixels[model]).items()}
+        alarms = self.false_alarms or CountOfTotal(0, 1)
+        return fields | {
+            **msgspec.structs.asdict(self.at_threshold),
+            "false_alarms": alarms.count,
+            "false_alarm_rate": alarms.count / alarms.total,
+            "detection_rate": self.detection_rate,
+        }
+
+
+def score_images(runner: ModelRunner, paths: Iterable[Path]) -> ImageScores:
+    """Run a model on image files."""
+    results = [runner(image_files.read_image(path)) for path in paths]
     maps = [each["map"].reshape(each["map"].shape[-2:]) for each in results]
-    return Seen(maps, np.array([float(each["score"].flat[0]) for each in results]))
+    return ImageScores(maps, np.array([float(each["score"].flat[0]) for each in results]))
 
 
-def see_all(runners: dict[str, Runner], images: Split, track: Track) -> dict[str, tuple[Seen, Seen]]:
-    """What each model makes of the good and of the defective test images."""
+def score_test_images(
+    runners: dict[str, ModelRunner], split: Split, progress: Progress
+) -> dict[str, tuple[ImageScores, ImageScores]]:
+    """Scores of each model for the good and for the defective test images.
+
+    Args:
+        runners: the models by name
+        split: the split of the images
+        progress: shows the progress under a label
+    """
     return {
         name: (
-            see(runner, track(images.test, f"{name}: good")),
-            see(runner, track(images.defect, f"{name}: defect")),
+            score_images(runner, progress(split.test, f"{name}: good")),
+            score_images(runner, progress(split.defect, f"{name}: defect")),
         )
         for name, runner in runners.items()
     }
 
 
-def figures(
-    seen: dict[str, tuple[Seen, Seen]], images: Split, truths: dict[int, NDArray[Any]], line: Threshold
-) -> dict[str, Any]:
-    """Accuracy of all models, and what happens at the threshold; the keys are those of the manifest's `measured`.
+def compute_anomaly_metrics(
+    scores: dict[str, tuple[ImageScores, ImageScores]],
+    split: Split,
+    masks: dict[int, NDArray[Any]],
+    threshold: AnomalyThreshold,
+) -> AnomalyMetrics:
+    """Accuracy of all models, and false alarms and detections at the threshold.
 
     Args:
-        seen: of each model, the good and the defective test images
-        images: how they were divided
-        truths: where defects are, from `localisation.read`
-        line: the threshold
+        scores: outputs of each model for the good and for the defective test images
+        split: the split of the images
+        masks: defect masks by index of the defective image, from `pixel_metrics.read_masks`
+        threshold: the threshold of the int8 model
     """
-    found: dict[str, Any] = {}
-    for name, (good, defect) in seen.items():
-        found |= accuracy(name, good, defect)
-    for name, suffix in (("fp32", "_fp32"), ("int8_onnx", "")):
-        good, defect = seen[name]
-        areas = pixel_metrics.areas(good.maps, defect.maps, truths)
-        found |= {"pixel_auroc" + suffix: areas.pixel_auroc, "aupro" + suffix: areas.aupro}
-    alarms = int((good.scores >= line.score).sum())
-    return found | {
-        **at(line.score, good.scores, defect.scores),
-        "false_alarms": alarms,
-        "false_alarm_rate": alarms / len(good.scores),
-        "detection_rate": float((defect.scores >= line.score).mean()) if len(defect.scores) else None,
-        "threshold": msgspec.to_builtins(line),
-        "images": {
-            **{part: len(getattr(images, part)) for part in ("fit", "calibrate", "threshold")},
-            "test_good": len(images.test),
-            "test_defect": len(images.defect),
-            "masks": len(truths),
+    by_model = {name: measure_auroc(good, defect) for name, (good, defect) in scores.items()}
+    pixels = {
+        name: pixel_metrics.compute_pixel_metrics(scores[name][0].maps, scores[name][1].maps, masks)
+        for name in (FLOAT, INT8_ONNX)
+    }
+    good, defect = scores[INT8_ONNX]
+    return AnomalyMetrics(
+        metric="auroc",
+        by_model=by_model,
+        images={
+            **{part: len(getattr(split, part)) for part in ("fit", "calibrate", "threshold")},
+            "test_good": len(split.test),
+            "test_defect": len(split.defect),
+            "masks": len(masks),
         },
-        "machine": this_machine().cpu,
-    }
+        machine=read_host_profile().cpu,
+        threshold=threshold,
+        false_alarms=CountOfTotal(int((good.scores >= threshold.score).sum()), len(good.scores)),
+        detection_rate=float((defect.scores >= threshold.score).mean()) if len(defect.scores) else None,
+        pixels=pixels,
+        at_threshold=compute_threshold_metrics(threshold.score, good.scores, defect.scores),
+    )
 
 
-def accuracy(name: str, good: Seen, defect: Seen) -> dict[str, Any]:
-    """AUROC and its 95 % interval, under keys that end in `name`; None where there is nothing to compare."""
+def measure_auroc(good: ImageScores, defect: ImageScores) -> Measurement:
+    """AUROC with its 95 % interval; without a value if there are no defective images."""
     if not len(defect.scores):
-        return {f"auroc_{name}": None, f"auroc_interval_{name}": None}
-    return {
-        f"auroc_{name}": auroc(good.scores, defect.scores),
-        f"auroc_interval_{name}": auroc_interval(good.scores, defect.scores),
-    }
+        return Measurement(None)
+    return Measurement(auroc(good.scores, defect.scores), auroc_interval(good.scores, defect.scores))
 
 
-def at(line: float, good: NDArray[Any], defect: NDArray[Any]) -> dict[str, float | None]:
-    """Precision, recall and F1 of alarms, a defect being what is looked for, and the best F1 that any threshold has.
+def compute_threshold_metrics(threshold: float, good: NDArray[Any], defect: NDArray[Any]) -> ThresholdMetrics:
+    """Precision, recall and F1 of alarms, with defective images as positives, and the best F1 of any threshold.
 
-    Precision and F1 depend on how many of the test images are defective. The best F1 is chosen on the images that it is
-    measured on: a reference that flatters.
+    Precision and F1 depend on the share of defective test images. The best F1 is optimistic, because its threshold is
+    chosen on the same images.
+
+    Args:
+        threshold: score from which an image raises an alarm
+        good: scores of good images
+        defect: scores of defective images
     """
     if not len(defect):
-        return dict.fromkeys(("precision", "recall", "f1", "best_f1"))
-    levels = np.append(np.unique(np.concatenate([good, defect])), line)
-    found = len(defect) - np.searchsorted(np.sort(defect), levels)
-    false = len(good) - np.searchsorted(np.sort(good), levels)
-    f1 = 2 * found / (found + false + len(defect))
-    alarms = int(found[-1] + false[-1])
-    return {
-        "precision": float(found[-1] / alarms) if alarms else None,
-        "recall": float(found[-1] / len(defect)),
-        "f1": float(f1[-1]),
-        "best_f1": float(f1.max()),
-    }
+        return ThresholdMetrics()
+    levels = np.append(np.unique(np.concatenate([good, defect])), threshold)
+    true_alarms = len(defect) - np.searchsorted(np.sort(defect), levels)
+    false_alarms = len(good) - np.searchsorted(np.sort(good), levels)
+    f1 = 2 * true_alarms / (true_alarms + false_alarms + len(defect))
+    alarms = int(true_alarms[-1] + false_alarms[-1])
+    return ThresholdMetrics(
+        precision=float(true_alarms[-1] / alarms) if alarms else None,
+        recall=float(true_alarms[-1] / len(defect)),
+        f1=float(f1[-1]),
+        best_f1=float(f1.max()),
+    )

@@ -1,13 +1,13 @@
-"""AUPRO: how well an anomaly map covers each defect, large or small, at few false alarms.
+"""AUPRO: area under the per-region overlap curve, which weighs each defect alike, large or small.
 
-Bergmann et al., "The MVTec Anomaly Detection Dataset", IJCV 2021: at each level of the map, the share of each connected
-defect that lies above it is averaged over the defects (per-region overlap) and held against the share of all fault-free
-pixels above it, those of good pictures included. The area under this curve up to a false positive rate of 0.3, divided
-by 0.3, is the AUPRO: 1 at best, 0.15 by chance.
+Bergmann et al., "The MVTec Anomaly Detection Dataset", IJCV 2021: at each threshold of the anomaly map, the share of
+each connected defect above the threshold is averaged over the defects (per-region overlap), and plotted over the false
+positive rate of all fault-free pixels, those of good images included. The AUPRO is the area under this curve up to a
+false positive rate of 0.3, divided by 0.3: 1 at best, 0.15 by chance.
 
-It is exact, with no levels sampled: as in the U of Mann and Whitney, each defective pixel adds its weight times what
-remains of the axis behind its own false positive rate; where fault-free pixels are equal to it, the curve runs
-straight between the rates before and after them.
+The area is exact, without sampled thresholds. As in the U statistic of Mann and Whitney, each defective pixel adds its
+weight times the remaining axis above its own false positive rate; where fault-free pixels have the same value, the
+curve is a straight line between the rates before and after them.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-LIMIT = 0.3
+MAX_FALSE_POSITIVE_RATE = 0.3
 
 
-def regions(mask: NDArray[Any], anomaly_map: NDArray[Any]) -> list[NDArray[Any]]:
-    """The map's values in each defect; pixels that touch, be it at a corner, are one defect.
+def extract_defect_regions(mask: NDArray[Any], anomaly_map: NDArray[Any]) -> list[NDArray[Any]]:
+    """The values of the anomaly map in each defect; pixels that touch, also at a corner, are one defect.
 
     Args:
         mask: H x W, bool
@@ -33,20 +33,25 @@ def regions(mask: NDArray[Any], anomaly_map: NDArray[Any]) -> list[NDArray[Any]]
     return [anomaly_map[labels == label] for label in range(1, count)]
 
 
-def aupro(fine: NDArray[Any], defects: Sequence[NDArray[Any]], limit: float = LIMIT) -> float:
-    """The area, from 0 to 1.
+def compute_aupro(
+    fault_free: NDArray[Any],
+    defects: Sequence[NDArray[Any]],
+    max_false_positive_rate: float = MAX_FALSE_POSITIVE_RATE,
+) -> float:
+    """The AUPRO, from 0 to 1.
 
     Args:
-        fine: values of all fault-free pixels
-        defects: values of each defect's pixels, none of them empty
-        limit: false positive rate up to which the curve is integrated
+        fault_free: values of all fault-free pixels
+        defects: values of the pixels of each defect, none of them empty
+        max_false_positive_rate: upper end of the integral
     """
-    ordered = np.sort(fine, axis=None)
-    shares = []
+    limit = max_false_positive_rate
+    ordered = np.sort(fault_free, axis=None)
+    areas = []
     for values in defects:
         before = 1 - np.searchsorted(ordered, values, side="right") / len(ordered)
         after = 1 - np.searchsorted(ordered, values, side="left") / len(ordered)
         width = np.maximum(after - before, np.finfo(float).tiny)
-        cut = np.square(np.maximum(limit - before, 0)) / (2 * width)
-        shares.append(np.where(after <= limit, limit - (before + after) / 2, cut).mean())
-    return float(np.mean(shares) / limit)
+        partial = np.square(np.maximum(limit - before, 0)) / (2 * width)
+        areas.append(np.where(after <= limit, limit - (before + after) / 2, partial).mean())
+    return float(np.mean(areas) / limit)

@@ -1,4 +1,4 @@
-"""The three models of one build, ready to be run: the float one, and int8 as ONNX and as TFLite."""
+"""The models of one build with their back ends: the float model, and int8 as ONNX and as TFLite."""
 
 from __future__ import annotations
 
@@ -10,42 +10,45 @@ from typing import Any
 import msgspec
 import onnx
 
-from vedette.runtime.bundle.manifest import FORMAT, ONNX, TFLITE, Input, Manifest, Output, Source
+from vedette.runtime.bundle.manifest import (
+    FORMAT_VERSION,
+    ONNX,
+    TFLITE,
+    Manifest,
+    ModelInput,
+    ModelOutput,
+    Provenance,
+)
 from vedette.runtime.inference.backends import Backend
-from vedette.runtime.inference.backends.onnx import Onnx
-from vedette.runtime.inference.backends.tflite import Tflite
+from vedette.runtime.inference.backends.onnx import OnnxBackend
+from vedette.runtime.inference.backends.tflite import TfliteBackend
 
-from ..export import onnx2tf_fallback, tflite
-from ..export.tflite.operands import Refused
+from ..export import onnx2tf_fallback
+from ..export.tflite import write_tflite
+from ..export.tflite.operands import UnsupportedOperator
 from ..goal.goal_file import Goal
 from ..graph import qdq
 from ..models import efficientnet_lite
-from ..quantization.step_log import Step
-from .model_runners import Float, Integer, Runner
+from .model_runners import FloatRunner, Int8Runner, ModelRunner
 
 FLOAT, INT8_ONNX, INT8_TFLITE = "fp32", "int8_onnx", "int8_tflite"
+MODEL_TITLES = {FLOAT: "float ONNX", INT8_ONNX: "int8 ONNX", INT8_TFLITE: "int8 TFLite"}
 
 
-class Fitted(msgspec.Struct, frozen=True):
-    """What a task makes of the images."""
+class BuiltModels:
+    """The model files, runners and back ends by name (`fp32`, `int8_onnx`, `int8_tflite`), and the draft manifest.
 
-    float_model: onnx.ModelProto
-    int8_model: onnx.ModelProto
-    exact: onnx.ModelProto
-    """What the integers are to come near, layer by layer: `float_model`, but for a head that was fitted anew."""
-    steps: tuple[Step, ...] = ()
-    """What was done that it might be fit for integers."""
-    about: dict[str, Any] = {}
-    """Of a detector: `boxes` and `labels` of the manifest, and `resize` of its input."""
+    If an imported network cannot be written as an int8 TFLite file, that file is a float model, and the manifest states
+    it.
 
-
-class Candidate:
-    """Each by its name in the figures: `fp32`, `int8_onnx`, `int8_tflite`.
-
-    Where a network of the user's own has no integer TFLite file, the last is a float one, and the manifest says so.
+    Args:
+        goal: the goal file
+        float_model: the float ONNX graph
+        int8_model: the int8 ONNX graph (QDQ)
+        manifest_fields: as in `TrainedModels`
 
     Raises:
-        Refused: there is no such file either.
+        UnsupportedOperator: a float TFLite file cannot be written either.
     """
 
     def __init__(
@@ -53,58 +56,61 @@ class Candidate:
         goal: Goal,
         float_model: onnx.ModelProto,
         int8_model: onnx.ModelProto,
-        about: Mapping[str, Any] | None = None,
+        manifest_fields: Mapping[str, Any] | None = None,
     ) -> None:
-        self.manifest = describe(goal, int8_model, about)
+        self.manifest = draft_manifest(goal, int8_model, manifest_fields)
         self.files = {
             FLOAT: float_model.SerializeToString(deterministic=True),
             INT8_ONNX: int8_model.SerializeToString(deterministic=True),
         }
         try:
-            self.files[INT8_TFLITE] = tflite.write(int8_model)
-        except Refused as refused:
-            if not goal.model.own:
+            self.files[INT8_TFLITE] = write_tflite(int8_model)
+        except UnsupportedOperator as error:
+            if not goal.model.is_imported:
                 raise
-            self.files[INT8_TFLITE] = onnx2tf_fallback.write(float_model, refused)
-            tools = self.manifest.tools | {onnx2tf_fallback.PROGRAM: onnx2tf_fallback.version(refused)}
-            self.manifest = msgspec.structs.replace(self.manifest, floats={TFLITE: refused.message}, tools=tools)
+            self.files[INT8_TFLITE] = onnx2tf_fallback.write_float_tflite(float_model, error)
+            tools = self.manifest.tools | {onnx2tf_fallback.PROGRAM: onnx2tf_fallback.read_onnx2tf_version(error)}
+            self.manifest = msgspec.structs.replace(self.manifest, floats={TFLITE: error.message}, tools=tools)
         self.backends: dict[str, Backend] = {
-            INT8_ONNX: Onnx(self.files[INT8_ONNX], self.manifest, threads=1),
-            INT8_TFLITE: Tflite(self.files[INT8_TFLITE], self.manifest, threads=1),
+            INT8_ONNX: OnnxBackend(self.files[INT8_ONNX], self.manifest, threads=1),
+            INT8_TFLITE: TfliteBackend(self.files[INT8_TFLITE], self.manifest, threads=1),
         }
-        self.runners: dict[str, Runner] = {
-            FLOAT: Float(self.files[FLOAT], self.manifest),
-            **{name: Integer(backend, self.manifest) for name, backend in self.backends.items()},
+        self.runners: dict[str, ModelRunner] = {
+            FLOAT: FloatRunner(self.files[FLOAT], self.manifest),
+            **{name: Int8Runner(backend, self.manifest) for name, backend in self.backends.items()},
         }
 
 
-def describe(goal: Goal, model: onnx.ModelProto, about: Mapping[str, Any] | None = None) -> Manifest:
-    """The manifest as far as it is known before anything is measured.
+def draft_manifest(goal: Goal, model: onnx.ModelProto, manifest_fields: Mapping[str, Any] | None = None) -> Manifest:
+    """The manifest without measurements.
 
     Args:
-        goal: what is asked
-        model: the int8 one
-        about: as in `Fitted`
+        goal: the goal file
+        model: the int8 ONNX graph (QDQ)
+        manifest_fields: as in `TrainedModels`
     """
-    manifest, known = _plain(goal, model), dict(about or {})
-    if resize := known.pop("resize", None):
-        known["input"] = msgspec.structs.replace(manifest.input, resize=resize)
-    return msgspec.structs.replace(manifest, **known)
+    manifest, fields = _base_manifest(goal, model), dict(manifest_fields or {})
+    if resize := fields.pop("resize", None):
+        fields["input"] = msgspec.structs.replace(manifest.input, resize=resize)
+    return msgspec.structs.replace(manifest, **fields)
 
 
-def _plain(goal: Goal, model: onnx.ModelProto) -> Manifest:
-    graph = qdq.read(model)
+def _base_manifest(goal: Goal, model: onnx.ModelProto) -> Manifest:
+    graph = qdq.read_qdq_graph(model)
     outputs = tuple(
-        Output(tensor.name, tensor.shape, float(tensor.scale[0]), int(tensor.zero_point[0])) for tensor in graph.outputs
+        ModelOutput(tensor.name, tensor.shape, float(tensor.scale[0]), int(tensor.zero_point[0]))
+        for tensor in graph.outputs
     )
     tools = ("vedette", "torch", "onnx", "onnxruntime", "ai-edge-litert", "numpy", "opencv-python-headless")
     return Manifest(
-        format=FORMAT,
+        format=FORMAT_VERSION,
         name=goal.name,
         release=goal.release,
         task=goal.task,
         labels=(),
-        input=_input(graph.inputs[0]) if goal.model.own else efficientnet_lite.input_of(graph.inputs[0].shape[1]),
+        input=_input_from_tensor(graph.inputs[0])
+        if goal.model.is_imported
+        else efficientnet_lite.backbone_input(graph.inputs[0].shape[1]),
         outputs=outputs,
         models={ONNX: "model.onnx", TFLITE: "model.tflite"},
         threshold=0.0,
@@ -114,21 +120,21 @@ def _plain(goal: Goal, model: onnx.ModelProto) -> Manifest:
         missed=(),
         unproven=(),
         device=goal.device.profile,
-        weights=(_source(goal) if goal.model.own else efficientnet_lite.WEIGHTS,),
-        data=(Source(goal.data.name or goal.name, goal.data.licence),),
+        weights=(_imported_weights(goal) if goal.model.is_imported else efficientnet_lite.WEIGHTS_PROVENANCE,),
+        data=(Provenance(goal.data.name or goal.name, goal.data.licence),),
         tools={name: version(name) for name in tools},
         signer="",
         files={},
     )
 
 
-def _input(image: qdq.Tensor) -> Input:
-    """In every model here a pixel is its own integer: scale and zero point are those of the pixels."""
+def _input_from_tensor(image: qdq.QuantizedTensor) -> ModelInput:
+    """The input, in which each integer is a pixel value: mean and standard deviation follow from its quantization."""
     _, height, width, _ = image.shape
     scale, mean = float(image.scale[0]), int(image.zero_point[0])
-    return Input(image.name, width, height, float(mean), 1 / scale, scale, mean)
+    return ModelInput(image.name, width, height, float(mean), 1 / scale, scale, mean)
 
 
-def _source(goal: Goal) -> Source:
+def _imported_weights(goal: Goal) -> Provenance:
     name = goal.model.onnx or goal.model.torch or goal.model.tflite or ""
-    return Source(Path(name).name, goal.model.licence, "the user's own network")
+    return Provenance(Path(name).name, goal.model.licence, "the user's own network")

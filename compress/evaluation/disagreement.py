@@ -1,7 +1,7 @@
-"""Test images that float and int8 judge differently: what rounding does to the product's own pictures.
+"""Test images on which the float and the int8 model disagree: the effect of rounding on the product's own images.
 
-Each model has a line of its own, drawn alike with the same images, for the scores of the two need not mean the same.
-First come the images that fall on different sides, then those where the two are farthest apart.
+Each model has a threshold of its own, chosen in the same way on the same images, because their scores may have
+different scales. Images with different answers come first, then those with the largest gap between the two models.
 """
 
 from __future__ import annotations
@@ -12,62 +12,79 @@ from typing import Any
 
 import msgspec
 
-SHOWN = 6  # pictures
+MAX_SHOWN = 6  # images in the report
 
 
-class Pair(msgspec.Struct, frozen=True):
-    """What float and int8 make of one test image."""
+class ImageComparison(msgspec.Struct, frozen=True):
+    """Answers of the float and of the int8 model for one test image."""
 
-    place: int
-    """Of the image, among all test images."""
+    index: int
+    """Index of the image among all test images."""
     path: Path
     fp32: str
-    """For people."""
+    """Answer of the float model, as text."""
     int8: str
+    """Answer of the int8 model, as text."""
     differs: bool
-    """The answers do."""
+    """Whether the answers differ."""
     gap: float
-    """Between the two, in a unit that is the same for all images."""
+    """Difference between the two outputs, in one unit for all images."""
 
 
 class Disagreement(msgspec.Struct, frozen=True):
-    """All of them."""
+    """Comparison of the two models on all test images."""
 
     images: int
     differing: int
-    pairs: tuple[Pair, ...]
-    """All that differ and, where these are fewer than SHOWN, what is farthest apart of the others."""
-    what: str
-    """How answers are compared, for people: the end of a sentence."""
+    comparisons: tuple[ImageComparison, ...]
+    """All images with different answers; if these are fewer than MAX_SHOWN, also those with the largest gaps."""
+    criterion: str
+    """How the answers are compared: the end of a sentence for the report."""
 
     @property
     def statement(self) -> str:
-        """Whether they agree, in words."""
+        """The agreement in words, for the report."""
         if self.images == 0:
             return "There are no test images to compare float and int8 on."
         if not self.differing:
-            every = f"all {self.images} test images" if self.images > 1 else "the test image"
-            return f"On {every} int8 answers as float does, {self.what}. Shown is where they are farthest apart."
-        some = f"{self.differing} of {self.images} test images"
-        first = "It comes" if self.differing == 1 else "They come"
-        more = "" if self.differing <= SHOWN else f" Shown are {SHOWN}, all are in report.json."
-        return f"On {some} int8 answers otherwise than float, {self.what}. {first} first, the farthest apart.{more}"
+            images = f"all {self.images} test images" if self.images > 1 else "the test image"
+            return f"On {images} int8 gives the same answer as float, {self.criterion}. The largest gaps are shown."
+        images = f"{self.differing} of {self.images} test images"
+        order = "It comes first." if self.differing == 1 else "They come first, the largest gap at the top."
+        more = "" if self.differing <= MAX_SHOWN else f" {MAX_SHOWN} are shown, all are in report.json."
+        return f"On {images} int8 gives another answer than float, {self.criterion}. {order}{more}"
 
-    def pictures(self, image: Callable[[Pair], str]) -> list[dict[str, Any]]:
-        """Those that are shown, `image` giving a data URL for each."""
-        return [{"pair": pair, "image": image(pair)} for pair in self.pairs[:SHOWN]]
+    @property
+    def shown(self) -> tuple[ImageComparison, ...]:
+        """The comparisons that the report shows as images."""
+        return self.comparisons[:MAX_SHOWN]
 
-    def facts(self, named: Callable[[Path], str]) -> dict[str, Any]:
-        """For programs; `named` says how an image is called."""
+    def report_fields(self, display_name: Callable[[Path], str]) -> dict[str, Any]:
+        """Fields of report.json.
+
+        Args:
+            display_name: gives the name of an image file
+        """
         rows = [
-            {"image": named(pair.path), "fp32": pair.fp32, "int8": pair.int8, "differs": pair.differs, "gap": pair.gap}
-            for pair in self.pairs
+            {
+                "image": display_name(comparison.path),
+                "fp32": comparison.fp32,
+                "int8": comparison.int8,
+                "differs": comparison.differs,
+                "gap": comparison.gap,
+            }
+            for comparison in self.comparisons
         ]
         return {"images": self.images, "differing": self.differing, "pairs": rows}
 
 
-def between(pairs: Iterable[Pair], what: str) -> Disagreement:
-    """The worst of `pairs`, one for each test image."""
-    ordered = sorted(pairs, key=lambda pair: (not pair.differs, -pair.gap, pair.place))
-    differing = sum(pair.differs for pair in ordered)
-    return Disagreement(len(ordered), differing, tuple(ordered[: max(SHOWN, differing)]), what)
+def rank_comparisons(comparisons: Iterable[ImageComparison], criterion: str) -> Disagreement:
+    """The disagreement of the two models, the worst images first.
+
+    Args:
+        comparisons: one for each test image
+        criterion: how the answers are compared: the end of a sentence
+    """
+    ordered = sorted(comparisons, key=lambda comparison: (not comparison.differs, -comparison.gap, comparison.index))
+    differing = sum(comparison.differs for comparison in ordered)
+    return Disagreement(len(ordered), differing, tuple(ordered[: max(MAX_SHOWN, differing)]), criterion)

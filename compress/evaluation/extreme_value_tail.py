@@ -1,16 +1,16 @@
-"""The tail of good scores beyond the highest that was seen: peaks over a threshold.
+"""Extreme-value tail of good scores, beyond the highest score of the sample: peaks over threshold.
 
-What exceeds a high level follows, for most distributions, nearly a generalised Pareto distribution (Pickands 1975;
+For most distributions, the excess over a high location is nearly a generalized Pareto distribution (Pickands 1975;
 Coles, "An Introduction to Statistical Modeling of Extreme Values", 2001; for alarms: Siffer et al., "Anomaly Detection
 in Streams with Extreme Value Theory", 2017). It is fitted to the upper quarter of the scores by probability-weighted
-moments, which beat maximum likelihood in small samples (Hosking and Wallis, "Parameter and Quantile Estimation for the
-Generalized Pareto Distribution", 1987). A few exceedances hardly tell the shape: it is shrunk towards the exponential's
-by the weight of `PRIOR` exceedances, and kept within `SHAPES`.
+moments, which are better than maximum likelihood in small samples (Hosking and Wallis, "Parameter and Quantile
+Estimation for the Generalized Pareto Distribution", 1987). A few exceedances hardly determine the shape: it is shrunk
+towards that of the exponential distribution with the weight of PRIOR_EXCEEDANCES, and clipped to SHAPE_RANGE.
 
-It is an extrapolation, and imprecise: a quarter is no infinitely high level, and nothing in the sample shows what lies
-beyond it. For the share of 0.001 and 60 scores, the upper end of the interval was missed in 1 % of 1,000 normal
+It is an extrapolation, and imprecise: a quarter is not an infinitely high location, and nothing in the sample shows
+what lies beyond it. For a rate of 0.001 and 60 scores, the upper end of the interval was missed in 1 % of 1,000 normal
 samples, 4 % of exponential ones, 3 % of Student's t with 5 degrees of freedom and 17 % of lognormal ones (sigma 1),
-where 5 % was meant.
+where 5 % was the target.
 """
 
 from __future__ import annotations
@@ -21,59 +21,68 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-UPPER = 0.25
-PRIOR = 10.0
-SHAPES = (-0.25, 0.5)
-VARIANCE = 4 / 3  # of the shape by one exceedance, near the exponential (Hosking and Wallis, 1987)
+TAIL_FRACTION = 0.25
+PRIOR_EXCEEDANCES = 10.0
+SHAPE_RANGE = (-0.25, 0.5)
+SHAPE_VARIANCE = 4 / 3  # of the shape from one exceedance, near the exponential (Hosking and Wallis, 1987)
 DRAWS = 2000
 
 
-class Tail(msgspec.Struct, frozen=True):
-    """What was fitted: the share of scores above x is `share` · (1 + shape · (x − level) / scale) ^ (−1 / shape)."""
+class ParetoTail(msgspec.Struct, frozen=True):
+    """Fitted generalized Pareto tail.
 
-    level: float
-    share: float
+    The rate of scores above x is exceedance_rate · (1 + shape · (x − location) / scale) ^ (−1 / shape).
+    """
+
+    location: float
+    """Score above which the tail begins."""
+    exceedance_rate: float
+    """Rate of scores above the location."""
     shape: float
     scale: float
-    exceeding: int
-    """Scores above the level."""
+    exceedances: int
+    """Number of scores above the location."""
 
-    def score(self, share: float) -> float:
-        """The score that `share` of good parts exceed."""
+    def quantile(self, rate: float) -> float:
+        """The score that a share `rate` of good parts exceeds."""
         shape = self.shape or 1e-9
-        return self.level + self.scale * float((share / self.share) ** -shape - 1) / shape
+        return self.location + self.scale * float((rate / self.exceedance_rate) ** -shape - 1) / shape
 
-    def interval(self, score: float, worth: float, risk: float) -> tuple[float, float]:
-        """Between which shares the true one above `score` lies, by this model, each end with `risk`.
+    def rate_interval(self, score: float, sample_weight: float, risk: float) -> tuple[float, float]:
+        """Interval of the true exceedance rate of `score` under this model.
 
-        Tails are drawn that the sample leaves possible: level, mean and shape with the spread that each estimate has.
+        Draws tails that are compatible with the sample: rate, mean and shape vary by their standard errors.
 
         Args:
-            score: above the level
-            worth: of one exceedance in independent ones
-            risk: of each end
+            score: a score above the location
+            sample_weight: effective number of independent exceedances per exceedance
+            risk: probability that the rate lies beyond each end
         """
         rng = np.random.default_rng(0)
-        count = max(self.exceeding * worth, 2.0)
-        shares = rng.beta(count + 1, max(count / self.share - count, 1.0), DRAWS)
+        count = max(self.exceedances * sample_weight, 2.0)
+        rates = rng.beta(count + 1, max(count / self.exceedance_rate - count, 1.0), DRAWS)
         means = self.scale / (1 - self.shape) / rng.gamma(count, 1 / count, DRAWS)
-        shapes = rng.normal(self.shape, np.sqrt(VARIANCE / count), DRAWS).clip(*SHAPES)
+        shapes = rng.normal(self.shape, np.sqrt(SHAPE_VARIANCE / count), DRAWS).clip(*SHAPE_RANGE)
         shapes = np.where(np.abs(shapes) < 1e-9, 1e-9, shapes)
-        reach = 1 + shapes * (score - self.level) / (means * (1 - shapes))
-        low, high = np.quantile(shares * np.maximum(reach, 0.0) ** (-1 / shapes), (risk, 1 - risk))
+        base = 1 + shapes * (score - self.location) / (means * (1 - shapes))
+        low, high = np.quantile(rates * np.maximum(base, 0.0) ** (-1 / shapes), (risk, 1 - risk))
         return float(low), float(high)
 
 
-def fit(scores: NDArray[Any]) -> Tail | None:
-    """The tail of these scores, at least 20; None where the upper quarter of them are all the same."""
+def fit_tail(scores: NDArray[Any]) -> ParetoTail | None:
+    """Fit the tail to at least 20 scores.
+
+    Returns:
+        The tail; None if the upper quarter of the scores has no spread to fit.
+    """
     ordered = np.sort(scores)
-    exceeding = round(UPPER * len(ordered))
-    level = ordered[-exceeding - 1]
-    excess = ordered[-exceeding:] - level
+    exceedances = round(TAIL_FRACTION * len(ordered))
+    location = ordered[-exceedances - 1]
+    excess = ordered[-exceedances:] - location
     mean = float(excess.mean())
-    weighted = float((excess * np.arange(exceeding - 1, -1, -1)).mean() / (exceeding - 1))
+    weighted = float((excess * np.arange(exceedances - 1, -1, -1)).mean() / (exceedances - 1))
     if mean <= 2 * weighted:
         return None
-    shape = (2 - mean / (mean - 2 * weighted)) * exceeding / (exceeding + PRIOR)
-    shape = min(max(shape, SHAPES[0]), SHAPES[1])
-    return Tail(float(level), exceeding / len(ordered), shape, mean * (1 - shape), exceeding)
+    shape = (2 - mean / (mean - 2 * weighted)) * exceedances / (exceedances + PRIOR_EXCEEDANCES)
+    shape = min(max(shape, SHAPE_RANGE[0]), SHAPE_RANGE[1])
+    return ParetoTail(float(location), exceedances / len(ordered), shape, mean * (1 - shape), exceedances)

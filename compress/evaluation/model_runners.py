@@ -1,7 +1,7 @@
-"""The models of a build, run alike: what each makes of an image, how long it takes, how far they differ.
+"""Runners that give the float and the int8 models one interface: image in, outputs by name out.
 
-The int8 models are run by the runtime's own preprocessing and back ends. The float model, which never ships, is run by
-ONNX Runtime behind the same preprocessing, on one thread like the others.
+An int8 model runs with the runtime's own preprocessing and back ends. The float model never ships; it runs in ONNX
+Runtime with the same preprocessing, on one thread like the others.
 """
 
 from __future__ import annotations
@@ -18,26 +18,38 @@ from numpy.typing import NDArray
 from vedette.runtime.bundle.manifest import Manifest
 from vedette.runtime.camera import image_files
 from vedette.runtime.evaluation import coco_map
-from vedette.runtime.evaluation.interleaved_timing import interleaved
+from vedette.runtime.evaluation.interleaved_timing import Timing, time_interleaved
 from vedette.runtime.inference.backends import Backend
-from vedette.runtime.inference.float_model import Reference
-from vedette.runtime.inference.heads.detect import Detect
+from vedette.runtime.inference.float_model import FloatModel
+from vedette.runtime.inference.heads.detect import DetectHead
 from vedette.runtime.inference.prediction import Prediction
 from vedette.runtime.inference.preprocess import Preprocess
 
 
-class Runner(Protocol):
-    """A model behind its preprocessing."""
+class ModelRunner(Protocol):
+    """A model with its preprocessing."""
 
     manifest: Manifest
-    """What it takes and gives."""
+    """Its inputs and outputs."""
 
     def __call__(self, image: NDArray[Any]) -> dict[str, NDArray[Any]]:
-        """H x W x 3, uint8, blue-green-red -> each output by name, as real numbers, in the manifest's shape."""
+        """Run the model on one image.
+
+        Args:
+            image: H x W x 3, uint8, BGR
+
+        Returns:
+            Output name -> its real values, in the shape of the manifest.
+        """
 
 
-class Integer:
-    """An int8 model in one of the runtime's back ends."""
+class Int8Runner:
+    """Runs an int8 model in one of the runtime's back ends.
+
+    Args:
+        backend: the loaded model
+        manifest: its inputs and outputs
+    """
 
     def __init__(self, backend: Backend, manifest: Manifest) -> None:
         self.preprocess = Preprocess(manifest.input)
@@ -47,52 +59,61 @@ class Integer:
     def __call__(self, image: NDArray[Any]) -> dict[str, NDArray[Any]]:
         integers = self.backend.run(self.preprocess(image))
         return {
-            each.name: each.scale * (integers[each.name].astype(np.float32) - each.zero_point)
-            for each in self.manifest.outputs
+            output.name: output.scale * (integers[output.name].astype(np.float32) - output.zero_point)
+            for output in self.manifest.outputs
         }
 
 
-class Float:
-    """The float model."""
+class FloatRunner:
+    """Runs the float model.
+
+    Args:
+        model: the ONNX file
+        manifest: inputs and outputs of the int8 model
+    """
 
     def __init__(self, model: bytes, manifest: Manifest) -> None:
-        self.reference = Reference(model, manifest)
+        self.reference = FloatModel(model, manifest)
         self.manifest = self.reference.manifest
-        plain = msgspec.structs.replace(self.manifest.input, mean=0.0, std=1.0, scale=1.0, zero_point=0)
-        self.preprocess = Preprocess(plain)
+        identity = msgspec.structs.replace(self.manifest.input, mean=0.0, std=1.0, scale=1.0, zero_point=0)
+        self.preprocess = Preprocess(identity)
 
     def __call__(self, image: NDArray[Any]) -> dict[str, NDArray[Any]]:
         pixels, spec = self.preprocess(image).astype(np.float32), self.manifest.input
-        return self.reference.of((pixels - spec.mean) / spec.std)
+        return self.reference.run_normalized((pixels - spec.mean) / spec.std)
 
 
-Seen = list[tuple[Prediction, ...]]
-"""What a detector makes of some images, doubtful boxes too."""
+ImageDetections = list[tuple[Prediction, ...]]
+"""Detections of an object detector for each image, including those with a low score."""
 
 
-def boxes(runner: Runner, paths: Iterable[Path]) -> Seen:
-    """What a detector finds in images, read by the head that runs on the device; integers as integers."""
-    head = Detect(runner.manifest, coco_map.LEAST)
-    found = []
+def detect_objects(runner: ModelRunner, paths: Iterable[Path]) -> ImageDetections:
+    """Run an object detector on image files, with the decoding that runs on the device.
+
+    An int8 model passes its int8 outputs to the decoding, as on the device.
+    """
+    head = DetectHead(runner.manifest, coco_map.MIN_SCORE)
+    detections = []
     for path in paths:
-        image = image_files.read(path)
-        outputs = runner.backend.run(runner.preprocess(image)) if isinstance(runner, Integer) else runner(image)
-        found.append(head(outputs, image.shape[:2]))
-    return found
+        image = image_files.read_image(path)
+        outputs = runner.backend.run(runner.preprocess(image)) if isinstance(runner, Int8Runner) else runner(image)
+        detections.append(head(outputs, image.shape[:2]))
+    return detections
 
 
-def speed(runners: dict[str, Runner], path: Path, rounds: int = 100) -> dict[str, float]:
-    """Milliseconds of one frame, preprocessing included, taken in turn: medians `ms_…`, 95th percentiles `p95_ms_…`."""
-    image = image_files.read(path)
-    timings = interleaved({name: partial(runner, image) for name, runner in runners.items()}, rounds)
-    return {
-        **{f"ms_{name}": timing.median for name, timing in timings.items()},
-        **{f"p95_ms_{name}": timing.p95 for name, timing in timings.items()},
-    }
+def measure_speed(runners: dict[str, ModelRunner], path: Path, rounds: int = 100) -> dict[str, Timing]:
+    """Time of one frame by model, preprocessing included; the models run in turn."""
+    image = image_files.read_image(path)
+    return time_interleaved({name: partial(runner, image) for name, runner in runners.items()}, rounds)
 
 
-def parity(backends: dict[str, Backend], tensors: Iterable[NDArray[Any]]) -> int:
-    """The largest difference between any two back ends over all outputs, in integer steps."""
+def max_backend_difference(backends: dict[str, Backend], tensors: Iterable[NDArray[Any]]) -> int:
+    """The largest difference between any two back ends over all outputs, in integer steps.
+
+    Args:
+        backends: back ends of the same int8 model
+        tensors: input tensors
+    """
     largest = 0
     for tensor in tensors:
         runs = [backend.run(tensor) for backend in backends.values()]

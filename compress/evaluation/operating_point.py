@@ -1,8 +1,8 @@
-"""The score from which on a detector is believed: where, on held-out images, its answers are worth most.
+"""Operating point of an object detector: the score threshold with the highest F1 on held-out images.
 
-Each box that is found is right if it overlaps a marked one of its class by half that no surer one has taken, as COCO
-counts. The score is that at which F1, the harmonic mean of precision and recall, is highest. With few objects
-that is a guess, and a rule may ask for more (`threshold` in the camera's file).
+A detection is a true positive if its IoU with an annotated object of its class is at least 0.5, and no detection with a
+higher score has matched that object, as COCO counts. The threshold maximizes F1, the harmonic mean of precision and
+recall. With few objects it is a rough estimate, and a rule may require more (`threshold` in the camera's file).
 """
 
 from __future__ import annotations
@@ -11,99 +11,108 @@ from collections.abc import Sequence
 
 import msgspec
 
-from vedette.runtime.evaluation.object_annotations import Object
-from vedette.runtime.inference.prediction import Box, Prediction
+from vedette.runtime.evaluation.object_annotations import AnnotatedObject
+from vedette.runtime.inference.prediction import Prediction
+from vedette.runtime.tracking.assignment import box_array, iou_matrix
 
-OVERLAP = 0.5
-PLAIN = 0.3  # where nothing can be told
+MIN_IOU = 0.5
+DEFAULT_THRESHOLD = 0.3  # without annotated objects or detections
 
 
-class Line(msgspec.Struct, frozen=True):
-    """A score, and what it gives on the images that it was chosen with."""
+class OperatingPoint(msgspec.Struct, frozen=True):
+    """A score threshold, with precision and recall on the images that it was chosen or evaluated on."""
 
-    score: float
+    threshold: float = msgspec.field(name="score")
     precision: float
     recall: float
     f1: float
     objects: int
 
 
-def choose(truth: Sequence[Sequence[Object]], seen: Sequence[Sequence[Prediction]], labels: Sequence[str]) -> Line:
-    """The score of the highest F1; `PLAIN` where nothing was marked or found.
+def choose_operating_point(
+    truth: Sequence[Sequence[AnnotatedObject]], detections: Sequence[Sequence[Prediction]], labels: Sequence[str]
+) -> OperatingPoint:
+    """The threshold with the highest F1; DEFAULT_THRESHOLD without annotated objects or detections.
 
     Args:
-        truth: what each image shows
-        seen: what was found in it, doubtful boxes too
-        labels: of the model
+        truth: annotated objects of each image
+        detections: detections of each image, including those with a low score
+        labels: class names of the model
     """
-    rights = sorted(
+    matches = sorted(
         (
-            (each.score, right)
-            for one, found in zip(truth, seen, strict=True)
-            for each, right in _judged(one, found, labels)
+            (detection.score, correct)
+            for objects, found in zip(truth, detections, strict=True)
+            for detection, correct in _match_detections(objects, found, labels)
         ),
-        key=lambda pair: -pair[0],
+        key=lambda match: -match[0],
     )
-    objects = sum(not each.crowd for one in truth for each in one)
-    best, right = Line(PLAIN, 0.0, 0.0, 0.0, objects), 0
-    for number, (score, hit) in enumerate(rights, start=1):
-        right += hit
-        f1 = 2 * right / (number + objects)
-        below = rights[number][0] if number < len(rights) else 0.0
-        if hit and f1 > best.f1 and below < score:
-            best = Line((score + below) / 2, right / number, right / objects, f1, objects)
+    object_count = _count_objects(truth)
+    best, true_positives = OperatingPoint(DEFAULT_THRESHOLD, 0.0, 0.0, 0.0, object_count), 0
+    for count, (score, correct) in enumerate(matches, start=1):
+        true_positives += correct
+        f1 = 2 * true_positives / (count + object_count)
+        next_score = matches[count][0] if count < len(matches) else 0.0
+        if correct and f1 > best.f1 and next_score < score:
+            precision, recall = true_positives / count, true_positives / object_count
+            best = OperatingPoint((score + next_score) / 2, precision, recall, f1, object_count)
     return best
 
 
-def at(
-    score: float, truth: Sequence[Sequence[Object]], seen: Sequence[Sequence[Prediction]], labels: Sequence[str]
-) -> Line:
-    """What that score gives on other images."""
-    kept = [[each for each in found if each.score >= score] for found in seen]
-    rights = [right for one, found in zip(truth, kept, strict=True) for _, right in _judged(one, found, labels)]
-    objects = sum(not each.crowd for one in truth for each in one)
-    right = sum(rights)
-    return Line(
-        score,
-        right / len(rights) if rights else 0.0,
-        right / objects if objects else 0.0,
-        2 * right / (len(rights) + objects) if rights or objects else 0.0,
-        objects,
+def evaluate_threshold(
+    threshold: float,
+    truth: Sequence[Sequence[AnnotatedObject]],
+    detections: Sequence[Sequence[Prediction]],
+    labels: Sequence[str],
+) -> OperatingPoint:
+    """Precision and recall of a threshold.
+
+    Args:
+        threshold: the least score of a detection
+        truth: annotated objects of each image
+        detections: detections of each image
+        labels: class names of the model
+    """
+    above = [[detection for detection in found if detection.score >= threshold] for found in detections]
+    matches = [
+        correct
+        for objects, found in zip(truth, above, strict=True)
+        for _, correct in _match_detections(objects, found, labels)
+    ]
+    object_count = _count_objects(truth)
+    true_positives = sum(matches)
+    return OperatingPoint(
+        threshold,
+        true_positives / len(matches) if matches else 0.0,
+        true_positives / object_count if object_count else 0.0,
+        2 * true_positives / (len(matches) + object_count) if matches or object_count else 0.0,
+        object_count,
     )
 
 
-def _judged(
-    truth: Sequence[Object], found: Sequence[Prediction], labels: Sequence[str]
+def _count_objects(truth: Sequence[Sequence[AnnotatedObject]]) -> int:
+    """Number of annotated objects, without crowd regions."""
+    return sum(not annotated.crowd for objects in truth for annotated in objects)
+
+
+def _match_detections(
+    truth: Sequence[AnnotatedObject], found: Sequence[Prediction], labels: Sequence[str]
 ) -> list[tuple[Prediction, bool]]:
-    """Each box, the surest first, and whether it is right; boxes upon a crowd count neither way and are left out."""
-    free = [each for each in truth if not each.crowd]
-    crowds = [each for each in truth if each.crowd]
-    judged = []
-    for prediction in sorted(found, key=lambda each: -each.score):
-        if prediction.box is None:
-            continue
-        overlaps = [
-            (overlap(each.box, prediction.box), place)
-            for place, each in enumerate(free)
-            if labels[each.label] == prediction.label
-        ]
-        best, place = max(overlaps, default=(0.0, -1))
-        if best >= OVERLAP:
-            del free[place]
-        elif any(
-            labels[each.label] == prediction.label and overlap(each.box, prediction.box) >= OVERLAP for each in crowds
-        ):
-            continue
-        judged.append((prediction, best >= OVERLAP))
-    return judged
+    """The detections of one image by descending score, and whether each is a true positive.
 
-
-def overlap(one: Box, other: Box) -> float:
-    """Intersection over union."""
-    width = min(one.right, other.right) - max(one.left, other.left)
-    height = min(one.bottom, other.bottom) - max(one.top, other.top)
-    if width <= 0 or height <= 0:
-        return 0.0
-    both = width * height
-    areas = sum((each.right - each.left) * (each.bottom - each.top) for each in (one, other))
-    return both / (areas - both)
+    Detections that match a crowd region are neither right nor wrong and are left out.
+    """
+    detections = sorted((each for each in found if each.box is not None), key=lambda each: -each.score)
+    iou = iou_matrix(box_array(each.box for each in truth), box_array(each.box for each in detections))
+    unmatched = [index for index, annotated in enumerate(truth) if not annotated.crowd]
+    crowds = [index for index, annotated in enumerate(truth) if annotated.crowd]
+    matches = []
+    for column, detection in enumerate(detections):
+        overlaps = [(iou[index, column], index) for index in unmatched if labels[truth[index].label] == detection.label]
+        best, best_index = max(overlaps, default=(0.0, -1))
+        if best >= MIN_IOU:
+            unmatched.remove(best_index)
+        elif any(labels[truth[index].label] == detection.label and iou[index, column] >= MIN_IOU for index in crowds):
+            continue
+        matches.append((detection, bool(best >= MIN_IOU)))
+    return matches

@@ -1,7 +1,7 @@
-"""Whether an anomaly map shows where the defect is: single pixels and whole defects against masks drawn by people.
+"""Localization metrics: how well an anomaly map agrees with the masks of the defects, by pixel and by defect.
 
-Both are brought to the size of the model's input, beyond which the model sees nothing; a defect that is smaller than a
-pixel there may be lost, and does not count.
+Maps and masks are resized to the size of the model's input, because the model sees no finer detail. A defect that is
+smaller than a pixel there may be lost, and does not count.
 """
 
 from __future__ import annotations
@@ -20,63 +20,67 @@ from vedette.runtime.evaluation.metrics import auroc
 
 from ..data import split
 from ..data.split import Split
-from .aupro import aupro, regions
+from .aupro import compute_aupro, extract_defect_regions
 
 
-class Areas(msgspec.Struct, frozen=True):
-    """Figures from 0 to 1; None where no truth is known."""
+class PixelMetrics(msgspec.Struct, frozen=True):
+    """Pixel AUROC and AUPRO, from 0 to 1; None without masks."""
 
     pixel_auroc: float | None
     aupro: float | None
 
 
-def areas(good: list[NDArray[Any]], defect: list[NDArray[Any]], truths: dict[int, NDArray[Any]]) -> Areas:
-    """AUROC of single pixels and AUPRO, over good images and defective ones whose truth is known.
+def compute_pixel_metrics(
+    good: list[NDArray[Any]], defect: list[NDArray[Any]], masks: dict[int, NDArray[Any]]
+) -> PixelMetrics:
+    """Pixel AUROC and AUPRO over the good images and the defective images with a mask.
 
     Args:
-        good: maps of fault-free images, h x w
-        defect: maps of defective images
-        truths: number of a defective image -> size x size, bool; maps are enlarged to their size
+        good: anomaly maps of good images, each h x w
+        defect: anomaly maps of defective images
+        masks: index of a defective image -> its mask, size x size, bool; maps are enlarged to that size
     """
-    if not truths:
-        return Areas(None, None)
-    size = len(next(iter(truths.values())))
-    fine = [_enlarge(each, size).ravel() for each in good]
+    if not masks:
+        return PixelMetrics(None, None)
+    size = len(next(iter(masks.values())))
+    fault_free_parts = [_enlarge(anomaly_map, size).ravel() for anomaly_map in good]
     defects: list[NDArray[Any]] = []
-    for number, truth in truths.items():
-        enlarged = _enlarge(defect[number], size)
-        fine.append(enlarged[~truth])
-        defects += regions(truth, enlarged)
-    ordinary = np.concatenate(fine)
-    return Areas(auroc(ordinary, np.concatenate(defects)), aupro(ordinary, defects))
+    for index, mask in masks.items():
+        enlarged = _enlarge(defect[index], size)
+        fault_free_parts.append(enlarged[~mask])
+        defects += extract_defect_regions(mask, enlarged)
+    fault_free = np.concatenate(fault_free_parts)
+    return PixelMetrics(auroc(fault_free, np.concatenate(defects)), compute_aupro(fault_free, defects))
 
 
 def _enlarge(anomaly_map: NDArray[Any], size: int) -> NDArray[Any]:
     return np.asarray(cv2.resize(anomaly_map.astype(np.float32), (size, size), interpolation=cv2.INTER_LINEAR))
 
 
-def read(images: Split, size: int) -> dict[int, NDArray[Any]]:
-    """Number of a defective image -> where it is defective, size x size, bool.
+def read_masks(images: Split, size: int) -> dict[int, NDArray[Any]]:
+    """The masks by index of the defective image, each size x size, bool. Images with an empty mask are left out.
 
-    An empty mask tells nothing, and its image is left out.
+    Args:
+        images: the split of the images
+        size: height and width of the masks, in pixels
 
     Raises:
-        ConfigProblem: a mask cannot be read, or has not the shape of its image.
+        ConfigProblem: a mask cannot be read, or has another aspect ratio than its image.
     """
-    truths = {}
-    for number, path in enumerate(images.defect):
+    masks = {}
+    for index, path in enumerate(images.defect):
         if path in images.masks:
-            mask = split.read_mask(images.masks[path])
-            _agree(images.masks[path], mask.shape, path)
-            truth = cv2.resize(mask.astype(np.uint8), (size, size), interpolation=cv2.INTER_NEAREST) > 0
-            if truth.any():
-                truths[number] = truth
-    return truths
+            original = split.read_mask(images.masks[path])
+            _check_aspect_ratio(images.masks[path], original.shape, path)
+            mask = cv2.resize(original.astype(np.uint8), (size, size), interpolation=cv2.INTER_NEAREST) > 0
+            if mask.any():
+                masks[index] = mask
+    return masks
 
 
-def _agree(path: Path, shape: tuple[int, ...], image: Path) -> None:
-    """A mask may be larger or smaller than its image, but its sides have the same ratio, to a pixel."""
-    height, width = image_files.read(image).shape[:2]
+def _check_aspect_ratio(path: Path, shape: tuple[int, ...], image: Path) -> None:
+    """Raise a ConfigProblem unless a mask has the aspect ratio of its image, to a pixel. Its size may differ."""
+    height, width = image_files.read_image(image).shape[:2]
     if abs(shape[0] * width - shape[1] * height) > max(height, width, *shape):
-        hint = f"draw it on {image.name}, or scale both sides alike"
+        hint = f"draw the mask on {image.name}, or scale both sides alike"
         raise ConfigProblem(f"{path}: {shape[1]} x {shape[0]} does not fit its image of {width} x {height}", hint=hint)

@@ -1,1 +1,1 @@
-"""Files that leave the workshop: TFLite models and signed bundles."""
+"""Export of built models: TFLite files and signed bundles."""

@@ -1,4 +1,4 @@
-"""The bundle's last step: every file digested, the manifest signed, all of it in one archive."""
+"""Writes a bundle: a digest of every file, the signed manifest, and the archive of all members."""
 
 from __future__ import annotations
 
@@ -16,59 +16,71 @@ from numpy.typing import NDArray
 
 from vedette.runtime.bundle import archive
 from vedette.runtime.bundle import manifest as manifests
-from vedette.runtime.bundle.bundle import GOLDEN, MANIFEST, SIGNATURE
+from vedette.runtime.bundle.bundle import GOLDEN_FOLDER, MANIFEST, SIGNATURE
 from vedette.runtime.bundle.keys import key_id
-from vedette.runtime.bundle.manifest import Manifest, Member
+from vedette.runtime.bundle.manifest import Manifest, MemberDigest
 from vedette.runtime.errors import ConfigProblem, MachineProblem
 
 
-def golden(arrays: dict[str, NDArray[Any]]) -> dict[str, bytes]:
-    """Golden inputs and outputs as members of the bundle."""
+def encode_golden_npy_members(arrays: dict[str, NDArray[Any]]) -> dict[str, bytes]:
+    """Encode golden inputs and outputs as `.npy` members of a bundle, by member name."""
     members = {}
     for name, array in arrays.items():
         buffer = io.BytesIO()
         np.save(buffer, array, allow_pickle=False)
-        members[f"{GOLDEN}/{name}.npy"] = buffer.getvalue()
+        members[f"{GOLDEN_FOLDER}/{name}.npy"] = buffer.getvalue()
     return members
 
 
-def sign(manifest: Manifest, members: dict[str, bytes], key: Ed25519PrivateKey) -> tuple[Manifest, bytes]:
-    """The finished manifest and the bundle's bytes."""
-    files = {name: Member(hashlib.sha256(data).hexdigest(), len(data)) for name, data in sorted(members.items())}
+def sign_bundle(manifest: Manifest, members: dict[str, bytes], key: Ed25519PrivateKey) -> tuple[Manifest, bytes]:
+    """Add file digests and the signer to the manifest, and sign it.
+
+    Args:
+        manifest: complete except for `files` and `signer`
+        members: all members except the manifest and its signature, by name
+        key: the private key
+
+    Returns:
+        The finished manifest and the bytes of the bundle.
+    """
+    files = {name: MemberDigest(hashlib.sha256(data).hexdigest(), len(data)) for name, data in sorted(members.items())}
     manifest = msgspec.structs.replace(manifest, signer=key_id(key.public_key()), files=files)
-    text = manifests.encode(manifest)
-    return manifest, archive.pack(members | {MANIFEST: text, SIGNATURE: key.sign(text)})
+    text = manifests.encode_manifest(manifest)
+    return manifest, archive.pack_archive(members | {MANIFEST: text, SIGNATURE: key.sign(text)})
 
 
-def check(folder: Path) -> None:
-    """Says before the long work whether `folder` can be written, without making it.
+def check_output_folder(folder: Path) -> None:
+    """Check before the long work that the output folder can be written; does not create it.
 
     Raises:
-        ConfigProblem: it cannot.
+        ConfigProblem: the folder, or its nearest existing parent, cannot be written
     """
-    nearest = next(each for each in (folder.absolute(), *folder.absolute().parents) if each.exists())
+    nearest = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
     try:
         with tempfile.TemporaryFile(dir=nearest):
             pass
     except OSError:
-        problem = f"{folder}: {nearest} is no folder that can be written"
-        raise ConfigProblem(problem, hint="choose another --out") from None
+        raise ConfigProblem(f"{folder}: {nearest} is no writable folder", hint="choose another --out") from None
 
 
-def write(path: Path, data: bytes) -> None:
-    """All of the file or nothing: it appears under its name when it is complete and on the disk.
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write a file so that it appears under its name only when it is complete and on the disk.
+
+    Creates missing parent folders.
 
     Raises:
-        MachineProblem: it cannot be written.
+        MachineProblem: the file cannot be written
     """
-    half = path.with_name(path.name + ".part")
+    partial = path.with_name(path.name + ".part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with half.open("wb") as file:
+        with partial.open("wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        half.replace(path)
+        partial.replace(path)
     except OSError as error:
-        half.unlink(missing_ok=True)
-        raise MachineProblem(f"{path}: {error.strerror}", hint="make room, or choose another --out") from None
+        partial.unlink(missing_ok=True)
+        raise MachineProblem(
+            f"{path}: {error.strerror}", hint="free some disk space, or choose another --out"
+        ) from None

@@ -1,1 +1,1 @@
-"""The goal file: what is asked of a build, read and checked before anything heavy is loaded."""
+"""The goal file: its tables, and the checks that run before any heavy library is loaded."""

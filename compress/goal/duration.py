@@ -1,4 +1,4 @@
-"""How long something may take, as people write it: `90s`, `30m` or `2h`."""
+"""Durations as text: `90s`, `30m` or `2h`."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import re
 _SECONDS = {"s": 1, "m": 60, "h": 3600}
 
 
-def seconds(text: str) -> float:
-    """The same in seconds.
+def parse_duration(text: str) -> float:
+    """The number of seconds that `text` stands for.
 
     Raises:
-        ValueError: it is no such time.
+        ValueError: `text` is not a duration.
     """
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", text)
-    if found is None:
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", text)
+    if match is None:
         raise ValueError(f"{text!r} is not a time: write 90s, 30m or 2h")
-    return float(found[1]) * _SECONDS[found[2]]
+    return float(match[1]) * _SECONDS[match[2]]

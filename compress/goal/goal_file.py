@@ -1,187 +1,152 @@
-"""What is asked for: the goal file."""
+"""The tables of a goal file; goal_reader.py reads and checks one."""
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import msgspec
 
-from vedette import devices
 from vedette.runtime.config.configuration import Name
-from vedette.runtime.config.configuration import read as read_toml
-from vedette.runtime.errors import ConfigProblem, written_in
 
-from ..data.augmentation import Augment
-from . import duration, task_checks
+from . import duration
 from . import recipe as techniques
+from .augmentation_settings import AugmentationSettings
 
-# By which figure the models of a task are compared: the beginning of a key of `measured`.
-FIGURES = {"anomaly": "auroc", "behaviour": "auroc", "classify": "accuracy", "detect": "map50", "embed": "cosine"}
+# The metric that compares the models of a task: the beginning of a key of `measured`.
+METRIC_BY_TASK = {
+    "anomaly": "auroc",
+    "behaviour": "auroc",
+    "classify": "accuracy",
+    "detect": "map50",
+    "embed": "cosine",
+}
 
-_Share = Annotated[float, msgspec.Meta(gt=0, lt=1)]
+_Fraction = Annotated[float, msgspec.Meta(gt=0, lt=1)]
 _Positive = Annotated[float, msgspec.Meta(gt=0)]
 
 
-class _Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class _StrictStruct(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     pass
 
 
-class Data(_Strict, frozen=True, kw_only=True):
+class DataSettings(_StrictStruct, frozen=True, kw_only=True):
     """`[data]`: folders, relative to the goal file."""
 
     good: str = ""
-    """Wanted unless there are `classes`."""
+    """A folder of images of good parts; required unless `classes` is set."""
     defect: str | None = None
-    """Never used to fit an anomaly model, only to measure it."""
+    """A folder of images of defective parts; they are never used to fit an anomaly model, only to measure it."""
     classes: str | None = None
-    """A folder with one sub-folder of images for each class."""
+    """A folder with one subfolder of images for each class."""
     images: str | None = None
-    """A folder of images without labels, for a network of one's own; for `detect` those that `labels` describe."""
+    """A folder of images without labels, for an imported model; for `detect`, the images that `labels` describes."""
     labels: str | None = None
-    """Of `detect`: a folder of YOLO files, or a COCO file."""
+    """For `detect`: a folder of YOLO files, or a COCO file."""
     footage: str | None = None
-    """A folder of normal recordings, for `behaviour`."""
+    """A folder of recordings of normal behavior, for `behaviour`."""
     abnormal: str | None = None
-    """Recordings of what is not normal: never used to fit, only to measure."""
+    """A folder of recordings of abnormal behavior; they are never used to fit, only to measure."""
     normal: tuple[str, ...] | None = None
-    """Classes of parts with nothing wrong; None: `good`, where there is one."""
+    """Classes that count as normal; None: the class `good`, if there is one."""
     mask: str | None = None
-    """Pixel truth of the defective images: same stem, black where nothing is wrong."""
+    """A folder of defect masks of the defective images: same file stem, black where the part is good."""
     list: str | None = None
-    """CSV file of the images to use (column file, and perhaps group), as `vedette audit --fix` writes it."""
+    """A CSV file of the images to use (column file, optionally group), as `vedette audit --fix` writes it."""
     group: str | None = None
-    """What stays together: `folder`, a CSV file (columns file and group), or a regular expression on the path below the
-    folder, of which the first group (or match) counts."""
+    """The rule that groups images which the split keeps together: `folder`, a CSV file (columns file and group), or a
+    regular expression on the path below the folder, whose first group (or whole match) names the group."""
     seed: Annotated[int, msgspec.Meta(ge=0)] = 0
     name: str = ""
-    """What the pictures are called, for the record."""
+    """Name of the data set, for the manifest."""
     licence: str = "not stated"
 
 
-class Device(_Strict, frozen=True):
+class DeviceTable(_StrictStruct, frozen=True):
     """`[device]`"""
 
     profile: str = "host"
 
 
-class Wish(_Strict, frozen=True):
-    """`[goal]`: each is optional, and what is asked for is judged."""
+class Targets(_StrictStruct, frozen=True):
+    """`[goal]`: each target is optional; a build checks those that are set."""
 
-    min_auroc: _Share | None = None
-    min_accuracy: _Share | None = None
-    """Share of the test images whose likeliest class is the right one, however sure it is."""
-    min_cosine: _Share | None = None
-    """Of the outputs of a network of one's own, int8 against float, mean of the test images."""
-    min_map50: _Share | None = None
-    """Mean average precision of boxes that overlap by half, over the test images."""
+    min_auroc: _Fraction | None = None
+    min_accuracy: _Fraction | None = None
+    """Fraction of the test images whose most likely class is correct, whatever its confidence."""
+    min_cosine: _Fraction | None = None
+    """Cosine similarity of an imported model's outputs, int8 against float, mean over the test images."""
+    min_map50: _Fraction | None = None
+    """Mean average precision at IoU 0.5 on the test images."""
     max_drop: Annotated[float, msgspec.Meta(ge=0, lt=1)] | None = None
-    """AUROC, accuracy or mAP50 that the int8 models may lose against the float model on the same test images."""
+    """Largest loss of AUROC, accuracy or mAP50 of the int8 models against the float model on the same test images."""
     max_ms: _Positive | None = None
-    """Milliseconds: 95th percentile of one frame, preprocessing included."""
+    """Milliseconds per frame, 95th percentile, preprocessing included."""
     max_bytes: Annotated[int, msgspec.Meta(gt=0)] | None = None
-    """Bytes of each int8 file."""
+    """Largest size of each int8 file in bytes."""
     min_speedup: Annotated[float, msgspec.Meta(gt=0)] | None = None
-    """How many times cheaper a frame is than with the float model that nothing was taken from."""
-    false_alarm_rate: _Share | None = None
-    """Share of good parts that may raise an event."""
-    error_rate: _Share | None = None
-    """Share of the answers that may be wrong; `unknown` is no answer."""
+    """Cost of a frame with the unpruned float model, divided by its cost with this model."""
+    false_alarm_rate: _Fraction | None = None
+    """Fraction of good parts that may raise an event."""
+    error_rate: _Fraction | None = None
+    """Fraction of the answers that may be wrong; `unknown` does not count as an answer."""
 
 
-class Model(_Strict, frozen=True):
+class ModelTable(_StrictStruct, frozen=True):
     """`[model]`"""
 
     detector: str = "auto"
-    """`auto`: whichever suits the good images best."""
+    """Name of the anomaly model; `auto`: the model that suits the good images best."""
     input: Annotated[int, msgspec.Meta(ge=64, le=1024, multiple_of=32)] | None = None
-    """Pixels; images are scaled to a square of it. None: 224, or what a search finds."""
+    """Side of the input in pixels; images are scaled to this square. None: 224, or the result of a search."""
     blocks: tuple[Annotated[int, msgspec.Meta(ge=1, le=15)], ...] | None = None
-    """Blocks of the backbone whose features are looked at; None: whichever suit the good images best."""
+    """Blocks of the backbone whose features are used; None: the blocks that suit the good images best."""
     rank: Annotated[int, msgspec.Meta(ge=1)] | None = None
-    """Of PaDiM: how many directions count, those in which good parts vary least. None: all, or what a search finds."""
+    """For PaDiM: the number of feature directions to use, those in which good parts vary least. None: all, or the
+    result of a search."""
     spacing: Annotated[float, msgspec.Meta(gt=0, le=5)] = 0.2
-    """Seconds between the frames in which `behaviour` looks for motion."""
+    """Seconds between the frames that `behaviour` compares to see motion."""
     epochs: Annotated[int, msgspec.Meta(ge=0, le=200)] | None = None
-    """Of the fine-tuning of a classifier; 0: the backbone stays as it is, and only the head learns. None: 4 for images,
-    0 for clips."""
+    """Epochs of fine-tuning of a classifier; 0: the backbone stays frozen and only the head is trained. None: 4 for
+    images, 0 for clips."""
     onnx: str | None = None
-    """A float network of one's own; from here on the keys are for such."""
+    """An imported float model; this key and the following ones are for imported models."""
     torch: str | None = None
-    """Likewise: `module:function`, or a TorchScript file."""
+    """An imported PyTorch model: `module:function`, or a TorchScript file."""
     tflite: str | None = None
-    """Likewise: a quantised TFLite file of the family `ssd`."""
+    """An imported quantized TFLite file of the family `ssd`."""
     family: Literal["yolox", "nanodet", "fastestdet", "ssd", "yolov8"] | None = None
-    """Of `detect`: how the network's outputs become boxes."""
+    """For `detect`: the object-detector family, which tells how the outputs are decoded to boxes."""
     labels: str | None = None
-    """A file with the name of each score, one a line."""
+    """A file with the class name of each score, one per line."""
     mean: float | tuple[float, float, float] = 0.0
-    """Of pixels of 0…255, for all channels or for each in the order of the network: (p - mean) / std."""
+    """Mean of pixels of 0…255, for all channels or per channel in the order of the model: (p - mean) / std."""
     std: float | tuple[float, float, float] = 255.0
     order: Literal["rgb", "bgr"] = "rgb"
     licence: str = "not stated"
 
     @property
-    def own(self) -> bool:
-        """Whether the network is the user's."""
+    def is_imported(self) -> bool:
+        """Whether the model is imported."""
         return self.onnx is not None or self.torch is not None or self.tflite is not None
 
 
-class Goal(_Strict, frozen=True, kw_only=True):
+class Goal(_StrictStruct, frozen=True, kw_only=True):
     """A goal file."""
 
     name: Name
     task: Literal["anomaly", "behaviour", "classify", "detect", "embed"]
-    data: Data
+    data: DataSettings
     release: Annotated[int, msgspec.Meta(ge=1)] = 1
-    device: Device = Device()
-    goal: Wish = Wish()
-    model: Model = Model()
+    device: DeviceTable = DeviceTable()
+    goal: Targets = Targets()
+    model: ModelTable = ModelTable()
     recipe: tuple[dict[str, Any], ...] = ()
-    """Techniques and their settings, as techniques/ reads them; what is not named is done plainly."""
-    augment: Augment | None = None
-    """None: `anomaly` varies nothing, `classify` as `Augment` has it."""
+    """Techniques and their settings, as recipe.py reads them; a technique that is not named uses its defaults."""
+    augment: AugmentationSettings | None = None
+    """None: no augmentation for `anomaly`, the defaults of `AugmentationSettings` for `classify`."""
 
     @property
-    def searched(self) -> float | None:
-        """Seconds that a search for the best design may take, where the recipe names one."""
-        search = techniques.load(self.recipe).get("search")
-        return None if search is None else duration.seconds(search.time)
-
-
-def read(path: Path) -> Goal:
-    """The goal file at `path`.
-
-    Raises:
-        ConfigProblem: it cannot be read, or a key in it is missing, unknown or wrong.
-    """
-    goal = read_toml(path, Goal, "docs/goal.md")
-    if goal.device.profile not in devices.names():
-        hint = f"known are {', '.join(devices.names())}"
-        raise ConfigProblem(f"{path}: device.profile: unknown {goal.device.profile!r}", hint=hint)
-    blocks = goal.model.blocks
-    if blocks is not None and len(set(blocks)) < max(len(blocks), 1):
-        hint = "name at least one block of 1 to 15, and each once"
-        raise ConfigProblem(f"{path}: model.blocks is empty or names a block twice", hint=hint)
-    group = goal.data.group or ""
-    if not group.lower().endswith(".csv"):
-        try:
-            re.compile(group)
-        except re.error as error:
-            hint = "mend the regular expression"
-            raise ConfigProblem(f"{path}: data.group: {error}", hint=hint) from None
-    task_checks.check(path, goal)
-    with written_in(path):
-        techniques.load(goal.recipe)
-    lists = {"list": goal.data.list, "group": group if group.lower().endswith(".csv") else None}
-    for key, name in lists.items():
-        if name is not None and not (path.parent / name).is_file():
-            hint = "paths are relative to the goal file"
-            raise ConfigProblem(f"{path}: data.{key}: no file {path.parent / name}", hint=hint)
-    for key in ("good", "defect", "mask", "classes", "images", "footage", "abnormal"):
-        folder = getattr(goal.data, key)
-        if folder and not (path.parent / folder).is_dir():
-            hint = "paths are relative to the goal file"
-            raise ConfigProblem(f"{path}: data.{key}: no folder {path.parent / folder}", hint=hint)
-    return goal
+    def search_seconds(self) -> float | None:
+        """Seconds that a search for the best design may take; None if the recipe has no search."""
+        search = techniques.load_recipe(self.recipe).get("search")
+        return None if search is None else duration.parse_duration(search.time)

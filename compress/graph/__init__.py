@@ -1,1 +1,1 @@
-"""ONNX graphs: exported from torch, imported from users, read as QDQ, run as trainable torch modules."""
+"""ONNX graphs: export from torch, import of user models, edits, the QDQ view, and graphs as trainable torch modules."""

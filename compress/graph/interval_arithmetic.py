@@ -1,50 +1,51 @@
-"""Interval arithmetic on an ONNX graph: between which values a tensor must lie, whatever the image.
+"""Interval arithmetic on an ONNX graph: bounds of a tensor for all possible inputs.
 
-Worked out backwards from an output to the Clip nodes that it depends on. Each step takes its inputs to be independent,
-so the interval is never too narrow; behind many layers of weights it becomes too wide to be of use.
+The bounds are computed backwards from an output to the nearest Clip nodes that it depends on. Each step assumes that
+its inputs are independent. So an interval is never too narrow, but it becomes too wide to be useful behind many layers
+of weights.
 """
 
 from __future__ import annotations
 
 import numpy as np
 import onnx
-from onnx import numpy_helper
 
 from vedette.runtime.errors import Problem
+
+from .editing import map_producers, read_initializers
 
 Interval = tuple[float, float]
 
 
-def bounds(model: onnx.ModelProto, output: str) -> dict[str, Interval]:
-    """The interval of `output` and of each tensor between it and the nearest Clip nodes.
+def compute_bounds(model: onnx.ModelProto, output: str) -> dict[str, Interval]:
+    """Intervals of `output` and of all tensors between it and the nearest Clip nodes, by tensor name.
 
     Raises:
-        Problem: some path from `output` meets an operator without a rule before it meets a Clip.
+        Problem: a path from `output` reaches the graph input or an operator without a rule before it reaches a Clip
     """
-    producers = {name: node for node in model.graph.node for name in node.output}
-    constants = {value.name: numpy_helper.to_array(value) for value in model.graph.initializer}
-    found: dict[str, Interval] = {}
+    producers, constants = map_producers(model.graph), read_initializers(model.graph)
+    intervals: dict[str, Interval] = {}
 
-    def interval(name: str) -> Interval:
+    def bound_tensor(name: str) -> Interval:
         if name in constants:
             return float(constants[name].min()), float(constants[name].max())
-        if name not in found:
+        if name not in intervals:
             if name not in producers:
                 raise Problem(f"nothing bounds {output!r}: it depends on {name!r} without a Clip between")
-            found[name] = derive(producers[name])
-        return found[name]
+            intervals[name] = bound_node(producers[name])
+        return intervals[name]
 
-    def derive(node: onnx.NodeProto) -> Interval:
+    def bound_node(node: onnx.NodeProto) -> Interval:
         if node.op_type == "Clip":
             return float(constants[node.input[1]]), float(constants[node.input[2]])
-        low, high = interval(node.input[0])
+        low, high = bound_tensor(node.input[0])
         if node.op_type in ("Resize", "ReduceMax", "Concat"):
-            others = [interval(name) for name in node.input[1:] if node.op_type == "Concat"]
-            return min([low, *(each[0] for each in others)]), max([high, *(each[1] for each in others)])
+            others = [bound_tensor(name) for name in node.input[1:] if node.op_type == "Concat"]
+            return min([low, *(other[0] for other in others)]), max([high, *(other[1] for other in others)])
         if node.op_type == "Mul" and node.input[0] == node.input[1]:
             return (0.0 if low <= 0 <= high else min(low**2, high**2)), max(low**2, high**2)
         if node.op_type == "Add":
-            other = interval(node.input[1])
+            other = bound_tensor(node.input[1])
             return low + other[0], high + other[1]
         if node.op_type == "Conv":
             weight = constants[node.input[1]]
@@ -52,10 +53,10 @@ def bounds(model: onnx.ModelProto, output: str) -> dict[str, Interval]:
             bias = constants[node.input[2]] if len(node.input) > 2 else np.zeros(len(weight))
             low, high = min(low, 0.0), max(high, 0.0)  # padding is zero
             positive, negative = weight.clip(min=0).sum(axis=1), weight.clip(max=0).sum(axis=1)
-            least = positive * low + negative * high + bias
-            most = positive * high + negative * low + bias
-            return float(least.min()), float(most.max())
+            minimum = positive * low + negative * high + bias
+            maximum = positive * high + negative * low + bias
+            return float(minimum.min()), float(maximum.max())
         raise Problem(f"nothing bounds {output!r}: there is no interval rule for {node.op_type} ({node.name!r})")
 
-    interval(output)
-    return found
+    bound_tensor(output)
+    return intervals

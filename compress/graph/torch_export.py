@@ -1,4 +1,4 @@
-"""What was fitted becomes a float ONNX graph: the model that everything after it is measured against."""
+"""Export of a fitted torch model as a float ONNX graph, the reference for every later accuracy comparison."""
 
 from __future__ import annotations
 
@@ -10,50 +10,63 @@ from typing import Any, Protocol
 
 import onnx
 import torch
-from onnx import numpy_helper
 from torch import Tensor, nn
 
-INPUT, OUTPUTS = "image", ("map", "score")
+from .editing import copy_model, replace_initializer
+
+INPUT_NAME, OUTPUT_NAMES = "image", ("map", "score")
 
 
-class Fitted(Protocol):
-    """A torch module over the features of a backbone, or of what stands for one."""
+class ModelWithBackbone(Protocol):
+    """A torch module that maps the features of its backbone to outputs."""
 
     backbone: Any
 
 
-class _Whole(nn.Module):
-    """Backbone and detector as one network, whose features get names that later steps can find."""
+class _EndToEndModel(nn.Module):
+    """Backbone and head as one network that also returns the features, so that the export names them."""
 
-    def __init__(self, detector: Any) -> None:
+    def __init__(self, model: Any) -> None:
         super().__init__()
-        self.detector = detector
+        self.detector = model  # the attribute's name is part of the initializer names in the exported graph
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         features = self.detector.backbone(image)
         return *self.detector(features), *features
 
 
-def feature_names(detector: Fitted) -> list[str]:
-    """The tensors of the exported graph that hold the detector's features, from shallow to deep."""
-    return [f"features.{number}" for number in range(len(detector.backbone.taps))]
+def feature_names(model: ModelWithBackbone) -> list[str]:
+    """Names of the tensors in the exported graph that hold the backbone's features, from shallow to deep."""
+    return [f"features.{number}" for number in range(len(model.backbone.taps))]
 
 
-def to_onnx(detector: Fitted, size: int, outputs: tuple[str, ...] = OUTPUTS) -> onnx.ModelProto:
-    """The graph of `detector` for one image of 1 x 3 x size x size, normalised; batch normalisation is folded in."""
-    features = feature_names(detector)
-    model = network(_Whole(detector), size, (*outputs, *features))
-    for value in [value for value in model.graph.output if value.name in features]:
-        model.graph.output.remove(value)
-    onnx.checker.check_model(model)
-    return model
+def export_to_onnx(model: ModelWithBackbone, size: int, outputs: tuple[str, ...] = OUTPUT_NAMES) -> onnx.ModelProto:
+    """Export a model for one normalized image of 1 x 3 x size x size; batch normalization is folded in.
+
+    Args:
+        model: the fitted model
+        size: side of the image in pixels
+        outputs: names of the model's outputs
+    """
+    features = feature_names(model)
+    exported = export_module(_EndToEndModel(model), size, (*outputs, *features))
+    for value in [value for value in exported.graph.output if value.name in features]:
+        exported.graph.output.remove(value)
+    onnx.checker.check_model(exported)
+    return exported
 
 
-def network(module: nn.Module, size: int, outputs: tuple[str, ...]) -> onnx.ModelProto:
-    """The graph of any network for one image of 1 x 3 x size x size, with names for all its outputs."""
-    exporter = logging.getLogger("torch.onnx")
-    level = exporter.level
-    exporter.setLevel(logging.ERROR)
+def export_module(module: nn.Module, size: int, outputs: tuple[str, ...]) -> onnx.ModelProto:
+    """Export any torch module for one image of 1 x 3 x size x size.
+
+    Args:
+        module: maps the image to as many tensors as `outputs` has names
+        size: side of the image in pixels
+        outputs: names of the outputs
+    """
+    exporter_log = logging.getLogger("torch.onnx")
+    level = exporter_log.level
+    exporter_log.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
             warnings.simplefilter("ignore")
@@ -62,32 +75,36 @@ def network(module: nn.Module, size: int, outputs: tuple[str, ...]) -> onnx.Mode
                 (torch.zeros(1, 3, size, size),),
                 dynamo=True,
                 external_data=False,
-                input_names=[INPUT],
+                input_names=[INPUT_NAME],
                 output_names=list(outputs),
                 verbose=False,
             )
     finally:
-        exporter.setLevel(level)
-    assert program is not None  # with dynamo it always is a program
-    model: onnx.ModelProto = program.model_proto
-    _forget_origin(model)
-    return model
+        exporter_log.setLevel(level)
+    assert program is not None  # torch returns a program whenever dynamo is on
+    exported: onnx.ModelProto = program.model_proto
+    _remove_source_metadata(exported)
+    return exported
 
 
-def with_constants_of(detector: Fitted, model: onnx.ModelProto) -> onnx.ModelProto:
-    """`model`, once exported from `detector`, with what the detector has learnt since."""
-    renewed = onnx.ModelProto()
-    renewed.CopyFrom(model)
-    learnt = _Whole(detector).state_dict()
-    for constant in renewed.graph.initializer:
-        if constant.name in learnt and not constant.name.startswith("detector.backbone."):
-            value = learnt[constant.name].detach().numpy().reshape(tuple(constant.dims))
-            constant.CopyFrom(numpy_helper.from_array(value, constant.name))
-    return renewed
+def update_weights(model: ModelWithBackbone, exported: onnx.ModelProto) -> onnx.ModelProto:
+    """Copy of `exported` with the present weights of `model` outside its backbone.
+
+    Args:
+        model: the model, trained further since its export
+        exported: the graph that was exported from it
+    """
+    updated = copy_model(exported)
+    state = _EndToEndModel(model).state_dict()
+    for initializer in updated.graph.initializer:
+        if initializer.name in state and not initializer.name.startswith("detector.backbone."):
+            values = state[initializer.name].detach().numpy().reshape(tuple(initializer.dims))
+            replace_initializer(initializer, values)
+    return updated
 
 
-def _forget_origin(model: onnx.ModelProto) -> None:
-    """Takes out what the exporter noted about the source code: stack traces with the paths of this machine."""
+def _remove_source_metadata(model: onnx.ModelProto) -> None:
+    """Remove the exporter's notes about source code: stack traces with the paths of this machine."""
     del model.metadata_props[:]
     del model.graph.metadata_props[:]
     for entry in (*model.graph.node, *model.graph.initializer, *model.graph.value_info):

@@ -1,11 +1,10 @@
-"""A float ONNX graph as a torch module, so that what was exported can be trained further.
+"""A float ONNX graph as a torch module, so that an exported or imported graph can be trained.
 
-Everything after the export works on graphs: what is quantised is what was exported, and a model of somebody else comes
-as a graph and nothing more. So training starts from the graph too. Each node is done by the torch function that means
-the same; over one image it differs from ONNX Runtime by what the order of additions leaves (1e-5 of the largest value).
+All steps after the export work on ONNX graphs: the quantizer reads a graph, and an imported model exists only as a
+graph. So training starts from the graph, too. Each node is computed by the equivalent torch function; for one image the
+result differs from ONNX Runtime's by the order of additions (1e-5 of the largest value).
 
-The graphs are made for one image; here any number goes through at once, so a shape that a graph has written down is
-taken without its first dimension.
+The graphs have batch size one. The module takes any batch size: it ignores the first dimension of shapes in the graph.
 """
 
 from __future__ import annotations
@@ -22,143 +21,152 @@ from torch.nn import functional
 
 from vedette.runtime.errors import Problem
 
-LAYERS = ("Conv", "Gemm")  # what has weights
-CLIPS = ("Clip", "Relu")
+from .editing import copy_model, read_attributes, replace_initializer
+
+WEIGHTED_OPERATORS = ("Conv", "Gemm")
+CLIPPING_OPERATORS = ("Clip", "Relu")
 
 
-class Node:
-    """An operator, its attributes read."""
+class GraphNode:
+    """An operator with its attributes as Python values."""
 
     def __init__(self, node: onnx.NodeProto) -> None:
-        self.kind = node.op_type
+        self.op_type = node.op_type
         self.name = node.name or node.output[0]
         self.inputs = list(node.input)
         self.output = node.output[0]
-        self.attributes: dict[str, Any] = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
+        self.attributes: dict[str, Any] = read_attributes(node)
 
 
-class Network(nn.Module):
-    """N x 3 x H x W, normalised -> the tensors that are asked for."""
+class OnnxModule(nn.Module):
+    """Maps normalized images (N x 3 x H x W) to the outputs of a graph, or to any of its tensors."""
 
     def __init__(self, model: onnx.ModelProto) -> None:
-        """Reads `model`, whose one input is an image.
+        """Build the module from a graph whose only input is an image.
 
         Raises:
-            Problem: it holds an operator that has no counterpart here.
+            Problem: the graph holds an operator that has no torch equivalent here
         """
         super().__init__()
         self.input = model.graph.input[0].name
         self.outputs = [value.name for value in model.graph.output]
-        self.nodes = [Node(node) for node in model.graph.node]
+        self.nodes = [GraphNode(node) for node in model.graph.node]
         for node in self.nodes:
-            if node.kind not in _OPERATORS:
-                hint = f"only its ranges can be taken: leave out what trains; known are {', '.join(sorted(_OPERATORS))}"
-                raise Problem(f"node {node.name!r} is a {node.kind}, which cannot be trained here", hint=hint)
-        learnt = {name for node in self.nodes if node.kind in LAYERS for name in node.inputs[1:3] if name}
-        self.places: dict[str, int] = {}
-        self.learnt = nn.ParameterList()
+            if node.op_type not in _OPERATORS:
+                known = ", ".join(sorted(_OPERATORS))
+                hint = f"only its ranges can be measured: leave out the steps that train; trainable are {known}"
+                raise Problem(f"node {node.name!r} is a {node.op_type}, which cannot be trained here", hint=hint)
+        layers = [node for node in self.nodes if node.op_type in WEIGHTED_OPERATORS]
+        learned = {name for layer in layers for name in layer.inputs[1:3] if name}
+        self.parameter_indices: dict[str, int] = {}
+        self.learned_parameters = nn.ParameterList()
         self.constants: dict[str, Tensor] = {}
-        for constant in model.graph.initializer:
-            value = torch.from_numpy(numpy_helper.to_array(constant).copy())
-            if constant.name in learnt:
-                self.places[constant.name] = len(self.places)
-                self.learnt.append(nn.Parameter(value))
+        for initializer in model.graph.initializer:
+            values = torch.from_numpy(numpy_helper.to_array(initializer).copy())
+            if initializer.name in learned:
+                self.parameter_indices[initializer.name] = len(self.parameter_indices)
+                self.learned_parameters.append(nn.Parameter(values))
             else:
-                self.constants[constant.name] = value
-        self._ends = {name: number for number, node in enumerate(self.nodes) for name in node.inputs}
+                self.constants[initializer.name] = values
+        self._last_use = {name: index for index, node in enumerate(self.nodes) for name in node.inputs}
 
-    def parameter(self, name: str) -> nn.Parameter:
-        """The weights or biases that the graph calls `name`."""
-        found = self.learnt[self.places[name]]
-        assert isinstance(found, nn.Parameter)
-        return found
+    def get_parameter_by_name(self, name: str) -> nn.Parameter:
+        """The weights or biases of the initializer `name`."""
+        parameter = self.learned_parameters[self.parameter_indices[name]]
+        assert isinstance(parameter, nn.Parameter)
+        return parameter
 
-    def forward(self, image: Tensor, wanted: Sequence[str] | None = None) -> list[Tensor]:
-        """The tensors `wanted`, or the outputs."""
-        wanted = self.outputs if wanted is None else wanted
-        values = {self.input: self.entered(image)}
-        for number, node in enumerate(self.nodes):
-            values[node.output] = self.done(node, values)
-            self.forget(values, number, wanted)
-        return [values[name] for name in wanted]
+    def forward(self, image: Tensor, tensor_names: Sequence[str] | None = None) -> list[Tensor]:
+        """The tensors `tensor_names`, or the outputs of the graph if None."""
+        tensor_names = self.outputs if tensor_names is None else tensor_names
+        values = {self.input: self.prepare_input(image)}
+        for index, node in enumerate(self.nodes):
+            values[node.output] = self.run_node(node, values)
+            self.release_unused_tensors(values, index, tensor_names)
+        return [values[name] for name in tensor_names]
 
-    def entered(self, image: Tensor) -> Tensor:
-        """What becomes of the image before the first node sees it."""
+    def prepare_input(self, image: Tensor) -> Tensor:
+        """The image as the first node reads it; a simulation quantizes it here."""
         return image
 
-    def done(self, node: Node, values: dict[str, Tensor]) -> Tensor:
-        """What `node` makes of `values`."""
-        return self.computed(node, [self.value(name, node, values) for name in node.inputs])
+    def run_node(self, node: GraphNode, values: dict[str, Tensor]) -> Tensor:
+        """Output of `node`; a simulation quantizes it here."""
+        return self.apply_operator(node, [self.get_tensor(name, node, values) for name in node.inputs])
 
-    def computed(self, node: Node, inputs: Sequence[Tensor | None]) -> Tensor:
-        return _OPERATORS[node.kind](node, inputs)
+    def apply_operator(self, node: GraphNode, inputs: Sequence[Tensor | None]) -> Tensor:
+        """Output of the operator of `node` for the given inputs, in float."""
+        return _OPERATORS[node.op_type](node, inputs)
 
-    def value(self, name: str, node: Node, values: dict[str, Tensor]) -> Tensor | None:
-        """The tensor `name` as `node` reads it; None where it is left out."""
+    def get_tensor(self, name: str, node: GraphNode, values: dict[str, Tensor]) -> Tensor | None:
+        """The tensor `name` as `node` reads it; None for an omitted input."""
         if not name:
             return None
         if name in values:
             return values[name]
-        if name in self.places:
-            return self.parameter(name)
+        if name in self.parameter_indices:
+            return self.get_parameter_by_name(name)
         return self.constants[name]
 
-    def forget(self, values: dict[str, Tensor], number: int, wanted: Sequence[str] = ()) -> None:
-        """Takes out of `values` what nobody reads after node `number`."""
-        for name in (*self.nodes[number].inputs, self.nodes[number].output):
-            if name in values and self._ends.get(name, -1) <= number and name not in wanted:
+    def release_unused_tensors(self, values: dict[str, Tensor], index: int, tensor_names: Sequence[str] = ()) -> None:
+        """Remove tensors from `values` that no node after node `index` reads, except `tensor_names`."""
+        for name in (*self.nodes[index].inputs, self.nodes[index].output):
+            if name in values and self._last_use.get(name, -1) <= index and name not in tensor_names:
                 del values[name]
 
-    def written(self, model: onnx.ModelProto) -> onnx.ModelProto:
-        """`model`, the graph that this was read from, with what was learnt since."""
-        renewed = onnx.ModelProto()
-        renewed.CopyFrom(model)
-        for constant in renewed.graph.initializer:
-            if constant.name in self.places:
-                value = self.parameter(constant.name).detach().numpy().astype(np.float32)
-                constant.CopyFrom(numpy_helper.from_array(value, constant.name))
-        return renewed
+    def copy_with_learned_weights(self, model: onnx.ModelProto) -> onnx.ModelProto:
+        """Copy of `model`, the graph that this module was built from, with the present weights."""
+        updated = copy_model(model)
+        for initializer in updated.graph.initializer:
+            if initializer.name in self.parameter_indices:
+                values = self.get_parameter_by_name(initializer.name).detach().numpy().astype(np.float32)
+                replace_initializer(initializer, values)
+        return updated
 
 
-def together(
-    exact: Network, other: Network, image: Tensor
-) -> Iterator[tuple[Node, dict[str, Tensor], dict[str, Tensor], Tensor]]:
-    """Goes through both networks, which have the same nodes, side by side.
+def run_side_by_side(
+    float_module: OnnxModule, simulation: OnnxModule, image: Tensor
+) -> Iterator[tuple[GraphNode, dict[str, Tensor], dict[str, Tensor], Tensor]]:
+    """Run two modules of the same graph node by node.
 
-    Yields before `other` does a node: the node, what the two have so far, and what `exact` made of it. What is changed
-    in `other` meanwhile counts from that node on.
+    A change to `simulation` between two steps affects the node just yielded and all later ones.
+
+    Yields:
+        Before `simulation` runs a node: the node, the tensors of `float_module` and of `simulation` so far, and the
+        output of `float_module` for this node.
     """
-    left, right = {exact.input: exact.entered(image)}, {other.input: other.entered(image)}
-    for number, node in enumerate(exact.nodes):
-        left[node.output] = exact.done(node, left)
-        yield node, left, right, left[node.output]
-        right[node.output] = other.done(node, right)
-        exact.forget(left, number)
-        other.forget(right, number)
+    float_values = {float_module.input: float_module.prepare_input(image)}
+    simulated_values = {simulation.input: simulation.prepare_input(image)}
+    for index, node in enumerate(float_module.nodes):
+        float_values[node.output] = float_module.run_node(node, float_values)
+        yield node, float_values, simulated_values, float_values[node.output]
+        simulated_values[node.output] = simulation.run_node(node, simulated_values)
+        float_module.release_unused_tensors(float_values, index)
+        simulation.release_unused_tensors(simulated_values, index)
 
 
-def _given(tensor: Tensor | None) -> Tensor:
-    assert tensor is not None  # the operators that call this have no optional input there
+def _require(tensor: Tensor | None) -> Tensor:
+    assert tensor is not None
     return tensor
 
 
-def _padded(node: Node, image: Tensor, value: float) -> Tensor:
+def _pad_image(node: GraphNode, image: Tensor, value: float) -> Tensor:
+    """The image with the node's padding, filled with `value`."""
     top, left, bottom, right = node.attributes.get("pads", (0, 0, 0, 0))
     return functional.pad(image, (left, right, top, bottom), value=value) if top | left | bottom | right else image
 
 
-def _convolution(node: Node, inputs: Sequence[Tensor | None]) -> Tensor:
-    image, weight, bias = _given(inputs[0]), _given(inputs[1]), inputs[2] if len(inputs) > 2 else None
+def _convolution(node: GraphNode, inputs: Sequence[Tensor | None]) -> Tensor:
+    image, weight, bias = _require(inputs[0]), _require(inputs[1]), inputs[2] if len(inputs) > 2 else None
     top, left, bottom, right = node.attributes.get("pads", (0, 0, 0, 0))
     pads: Any = (top, left)
     if (top, left) != (bottom, right):
-        image, pads = _padded(node, image, 0.0), 0
+        image, pads = _pad_image(node, image, 0.0), 0
     stride, dilation = (tuple(node.attributes.get(name, (1, 1))) for name in ("strides", "dilations"))
     return functional.conv2d(image, weight, bias, stride, pads, dilation, node.attributes.get("group", 1))
 
 
-def _gemm(node: Node, inputs: Sequence[Tensor | None]) -> Tensor:
-    left, right = _given(inputs[0]), _given(inputs[1])
+def _gemm(node: GraphNode, inputs: Sequence[Tensor | None]) -> Tensor:
+    left, right = _require(inputs[0]), _require(inputs[1])
     scales = {node.attributes.get("alpha", 1.0), node.attributes.get("beta", 1.0)}
     if node.attributes.get("transA", 0) or scales != {1.0}:
         raise Problem(f"node {node.name!r}: a Gemm with transA, alpha or beta cannot be trained here")
@@ -166,73 +174,76 @@ def _gemm(node: Node, inputs: Sequence[Tensor | None]) -> Tensor:
     return product if len(inputs) < 3 or inputs[2] is None else product + inputs[2]
 
 
-def _clip(_: Node, inputs: Sequence[Tensor | None]) -> Tensor:
-    low, high = ([*inputs[1:], None, None][place] for place in (0, 1))
-    return torch.clamp(_given(inputs[0]), low, high)
+def _clip(_: GraphNode, inputs: Sequence[Tensor | None]) -> Tensor:
+    low, high = [*inputs[1:], None, None][:2]
+    return torch.clamp(_require(inputs[0]), low, high)
 
 
-def _axes(node: Node, inputs: Sequence[Tensor | None]) -> list[int]:
-    given = _given(inputs[1]).tolist() if len(inputs) > 1 else node.attributes.get("axes")
-    return [int(axis) for axis in given or range(1, _given(inputs[0]).ndim)]
+def _read_axes(node: GraphNode, inputs: Sequence[Tensor | None]) -> list[int]:
+    """Axes of a reduction: an input, an attribute, or all but the batch axis."""
+    axes = _require(inputs[1]).tolist() if len(inputs) > 1 else node.attributes.get("axes")
+    return [int(axis) for axis in axes or range(1, _require(inputs[0]).ndim)]
 
 
-def _reduced(by: Callable[..., Tensor]) -> Callable[[Node, Sequence[Tensor | None]], Tensor]:
-    def operator(node: Node, inputs: Sequence[Tensor | None]) -> Tensor:
-        return by(_given(inputs[0]), dim=_axes(node, inputs), keepdim=bool(node.attributes.get("keepdims", 1)))
+def _make_reduction(reduce: Callable[..., Tensor]) -> Callable[[GraphNode, Sequence[Tensor | None]], Tensor]:
+    def operator(node: GraphNode, inputs: Sequence[Tensor | None]) -> Tensor:
+        keep_axes = bool(node.attributes.get("keepdims", 1))
+        return reduce(_require(inputs[0]), dim=_read_axes(node, inputs), keepdim=keep_axes)
 
     return operator
 
 
-def _resize(node: Node, inputs: Sequence[Tensor | None]) -> Tensor:
-    """Nearest neighbour by whole factors: there every rounding rule picks the same pixel."""
-    image = _given(inputs[0])
+def _resize(node: GraphNode, inputs: Sequence[Tensor | None]) -> Tensor:
+    """Nearest neighbor by integer factors, where all rounding rules select the same pixel."""
+    image = _require(inputs[0])
     height, width = image.shape[-2:]
     factors = inputs[2] if len(inputs) > 2 else None
     if factors is not None and factors.numel():
-        down, right = (float(each) for each in factors[-2:])
+        vertical, horizontal = (float(factor) for factor in factors[-2:])
     else:
-        down, right = (float(to) / size for to, size in zip(_given(inputs[3])[-2:], (height, width), strict=True))
-    if node.attributes.get("mode", b"nearest") != b"nearest" or down % 1 or right % 1:
-        raise Problem(f"node {node.name!r}: only a Resize to the nearest by a whole factor can be trained here")
-    return image.repeat_interleave(int(down), dim=-2).repeat_interleave(int(right), dim=-1)
+        sizes = zip(_require(inputs[3])[-2:], (height, width), strict=True)
+        vertical, horizontal = (float(after) / before for after, before in sizes)
+    if node.attributes.get("mode", b"nearest") != b"nearest" or vertical % 1 or horizontal % 1:
+        raise Problem(f"node {node.name!r}: only a nearest-neighbor Resize by integer factors can be trained here")
+    return image.repeat_interleave(int(vertical), dim=-2).repeat_interleave(int(horizontal), dim=-1)
 
 
-def _reshape(_: Node, inputs: Sequence[Tensor | None]) -> Tensor:
-    image, shape = _given(inputs[0]), [int(each) for each in _given(inputs[1])]
-    shape = [image.shape[place] if size == 0 else size for place, size in enumerate(shape)]
+def _reshape(_: GraphNode, inputs: Sequence[Tensor | None]) -> Tensor:
+    image, shape = _require(inputs[0]), [int(size) for size in _require(inputs[1])]
+    shape = [image.shape[axis] if size == 0 else size for axis, size in enumerate(shape)]
     return image.reshape(image.shape[0], *shape[1:])
 
 
-def _max_pool(node: Node, inputs: Sequence[Tensor | None]) -> Tensor:
-    image = _padded(node, _given(inputs[0]), float("-inf"))
+def _max_pool(node: GraphNode, inputs: Sequence[Tensor | None]) -> Tensor:
+    image = _pad_image(node, _require(inputs[0]), float("-inf"))
     return functional.max_pool2d(image, node.attributes["kernel_shape"], node.attributes.get("strides", (1, 1)))
 
 
-def _average_pool(node: Node, inputs: Sequence[Tensor | None]) -> Tensor:
-    image = _given(inputs[0])
+def _average_pool(node: GraphNode, inputs: Sequence[Tensor | None]) -> Tensor:
+    image = _require(inputs[0])
     if any(node.attributes.get("pads", ())):
         raise Problem(f"node {node.name!r}: an AveragePool with padding cannot be trained here")
     return functional.avg_pool2d(image, node.attributes["kernel_shape"], node.attributes.get("strides", (1, 1)))
 
 
-_OPERATORS: dict[str, Callable[[Node, Sequence[Tensor | None]], Tensor]] = {
-    "Add": lambda _, inputs: _given(inputs[0]) + _given(inputs[1]),
+_OPERATORS: dict[str, Callable[[GraphNode, Sequence[Tensor | None]], Tensor]] = {
+    "Add": lambda _, inputs: _require(inputs[0]) + _require(inputs[1]),
     "AveragePool": _average_pool,
     "Clip": _clip,
-    "Concat": lambda node, inputs: torch.cat([_given(each) for each in inputs], dim=node.attributes["axis"]),
+    "Concat": lambda node, inputs: torch.cat([_require(each) for each in inputs], dim=node.attributes["axis"]),
     "Conv": _convolution,
-    "Flatten": lambda _, inputs: _given(inputs[0]).flatten(1),
+    "Flatten": lambda _, inputs: _require(inputs[0]).flatten(1),
     "Gemm": _gemm,
-    "GlobalAveragePool": lambda _, inputs: _given(inputs[0]).mean(dim=(2, 3), keepdim=True),
-    "Identity": lambda _, inputs: _given(inputs[0]),
+    "GlobalAveragePool": lambda _, inputs: _require(inputs[0]).mean(dim=(2, 3), keepdim=True),
+    "Identity": lambda _, inputs: _require(inputs[0]),
     "MaxPool": _max_pool,
-    "Mul": lambda _, inputs: _given(inputs[0]) * _given(inputs[1]),
-    "ReduceMax": _reduced(torch.amax),
-    "ReduceMean": _reduced(torch.mean),
-    "Relu": lambda _, inputs: functional.relu(_given(inputs[0])),
+    "Mul": lambda _, inputs: _require(inputs[0]) * _require(inputs[1]),
+    "ReduceMax": _make_reduction(torch.amax),
+    "ReduceMean": _make_reduction(torch.mean),
+    "Relu": lambda _, inputs: functional.relu(_require(inputs[0])),
     "Reshape": _reshape,
     "Resize": _resize,
-    "Sigmoid": lambda _, inputs: torch.sigmoid(_given(inputs[0])),
-    "Sub": lambda _, inputs: _given(inputs[0]) - _given(inputs[1]),
-    "Transpose": lambda node, inputs: _given(inputs[0]).permute(*node.attributes["perm"]),
+    "Sigmoid": lambda _, inputs: torch.sigmoid(_require(inputs[0])),
+    "Sub": lambda _, inputs: _require(inputs[0]) - _require(inputs[1]),
+    "Transpose": lambda node, inputs: _require(inputs[0]).permute(*node.attributes["perm"]),
 }

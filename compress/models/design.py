@@ -1,14 +1,14 @@
-"""What may be varied about a detector: a point of the space that is searched, and that space.
+"""The design of an anomaly model, which is a point of the search space, and the search space.
 
-detector   which way of telling good from not
-input      pixels of the side: a quarter of the side is a sixteenth of the multiplications
-blocks     of the backbone, whose features are looked at; what lies behind the last is left out
-rank       of PaDiM: how many directions count, those in which good parts vary least
-kept       share of the channels inside each block of the backbone: pruned and distilled, which takes a minute, so that
-           only the leaders of a search are tried with less than all
+anomaly_model  PaDiM, PatchCore or discriminative
+input          side of the input in pixels: a quarter of the side needs a sixteenth of the multiplications
+blocks         blocks of the backbone whose features are used; the backbone is truncated after the last
+rank           for PaDiM: the number of feature directions to use, those in which good parts vary least
+kept_share     fraction of the channels inside each block of the backbone. Less than 1 needs pruning and distillation,
+               which take a minute, so a search tries it only with its finalists
 
-How a place of the picture varies cannot be told from few pictures, nor can trials tell much then: on 15 good cookies
-another draw of the spoilt copies moved an AUROC by 0.06. So below FEW images PaDiM does not stand for choice.
+A few images do not determine how each location varies, and trials are then unreliable: on 15 good cookies, another draw
+of the synthetic defects changed an AUROC by 0.06. So with fewer than MIN_PADIM_IMAGES images PaDiM is not a candidate.
 """
 
 from __future__ import annotations
@@ -17,101 +17,108 @@ from collections.abc import Sequence
 
 import msgspec
 
-from ..cost import design_cost as cost
-from ..goal.goal_file import Model
-from . import anomaly as detectors
+from ..goal.goal_file import ModelTable
+from .anomaly import AnomalyModel, count_feature_channels, load_anomaly_model
 from .efficientnet_lite import Backbone
 
-INPUT = 224  # pixels, where nothing is searched: what the backbone was trained for
-# What is tried where nothing is searched, and what the search begins with.
-CUSTOMARY: dict[str, tuple[tuple[int, ...], ...]] = {
+DEFAULT_INPUT = 224  # pixels, without a search; the input size that the backbone was trained with
+# The blocks of the trials without a search, and of the first trials of a search.
+DEFAULT_BLOCKS: dict[str, tuple[tuple[int, ...], ...]] = {
     "padim": ((4, 10), (4, 10, 14)),
     "discriminative": ((4, 10),),
     "patchcore": ((4, 10),),
 }
-FEW = 40
-INPUTS = (224, 192, 160, 128, 96, 64)
-BLOCKS = ((2,), (4,), (5,), (2, 4), (4, 7), (2, 4, 7), (4, 10), (2, 4, 10), (4, 10, 14))
-USUAL = ((4, 10), (4, 7), (4,))
-RANKS = (None, 96, 64, 32, 16)
+MIN_PADIM_IMAGES = 40
+INPUT_SIZES = (224, 192, 160, 128, 96, 64)
+BLOCK_CHOICES = ((2,), (4,), (5,), (2, 4), (4, 7), (2, 4, 7), (4, 10), (2, 4, 10), (4, 10, 14))
+COMMON_BLOCKS = ((4, 10), (4, 7), (4,))
+RANK_CHOICES = (None, 96, 64, 32, 16)
 
 
 class Design(msgspec.Struct, frozen=True):
-    """One point; it fits in a goal file's `[model]`."""
+    """A point of the search space; its fields correspond to keys of the table `[model]` of a goal file."""
 
-    detector: str
+    anomaly_model: str = msgspec.field(name="detector")
     blocks: tuple[int, ...]
-    input: int = INPUT
+    input: int = DEFAULT_INPUT
     rank: int | None = None
-    """None: all directions."""
-    kept: float = 1.0
+    """Number of feature directions; None: all."""
+    kept_share: float = msgspec.field(default=1.0, name="kept")
 
     def __str__(self) -> str:
-        parts = [f"{self.detector} over blocks {', '.join(map(str, self.blocks))}"]
-        parts += [f"rank {self.rank}"] if self.rank else []
-        parts += [f"{self.kept:.0%} of the channels"] if self.kept < 1 else []
-        return f"{', '.join(parts)} at {self.input} pixels"
+        words = [f"{self.anomaly_model} over blocks {', '.join(map(str, self.blocks))}"]
+        words += [f"rank {self.rank}"] if self.rank else []
+        words += [f"{self.kept_share:.0%} of the channels"] if self.kept_share < 1 else []
+        return f"{', '.join(words)} at {self.input} pixels"
 
-    def load(self, network: Backbone) -> detectors.Detector:
-        """The detector over `network`, not fitted yet.
+    def create_model(self, backbone: Backbone) -> AnomalyModel:
+        """Creates the anomaly model on `backbone`, not fitted yet.
 
         Raises:
-            ConfigProblem: there is none of that name, or it has no rank.
+            ConfigProblem: no anomaly model has this name.
         """
-        return detectors.load(self.detector, network, self.input, self.rank)
-
-    def cost(self) -> cost.Cost:
-        """Of one image; nothing need be fitted for it."""
-        return cost.of(self.load(Backbone(self.blocks, self.kept)), self.input)
+        return load_anomaly_model(self.anomaly_model, backbone, self.input, self.rank)
 
 
-def names(model: Model, images: int) -> tuple[str, ...]:
-    """The detectors that stand for choice with so many good images."""
+def anomaly_model_choices(model: ModelTable, images: int) -> tuple[str, ...]:
+    """The anomaly models that are candidates with this number of good images."""
     if model.detector != "auto":
         return (model.detector,)
-    return tuple(name for name in CUSTOMARY if name != "padim" or images >= FEW)
+    return tuple(name for name in DEFAULT_BLOCKS if name != "padim" or images >= MIN_PADIM_IMAGES)
 
 
-def customary(model: Model, images: int) -> list[Design]:
-    """What is tried without a search: as `model` has it, and the custom where it leaves something open."""
+def default_designs(model: ModelTable, images: int) -> list[Design]:
+    """The designs that a build tries without a search: keys of `model` where they are set, defaults elsewhere."""
     given = (tuple(sorted(model.blocks)),) if model.blocks is not None else None
-    pairs = [(name, blocks) for name in names(model, images) for blocks in given or CUSTOMARY.get(name, ((10,),))]
+    pairs = [
+        (name, blocks)
+        for name in anomaly_model_choices(model, images)
+        for blocks in given or DEFAULT_BLOCKS.get(name, ((10,),))
+    ]
     return [
-        Design(name, blocks, model.input or INPUT, model.rank if name == "padim" else None) for name, blocks in pairs
+        Design(name, blocks, model.input or DEFAULT_INPUT, model.rank if name == "padim" else None)
+        for name, blocks in pairs
     ]
 
 
-class Space(msgspec.Struct, frozen=True):
-    """What each part of a design may be."""
+class SearchSpace(msgspec.Struct, frozen=True):
+    """The choices for each field of a design."""
 
-    detectors: tuple[str, ...]
+    anomaly_models: tuple[str, ...] = msgspec.field(name="detectors")
     blocks: tuple[tuple[int, ...], ...]
-    inputs: tuple[int, ...]
+    input_sizes: tuple[int, ...] = msgspec.field(name="inputs")
     ranks: tuple[int | None, ...]
 
     @classmethod
-    def of(cls, model: Model, images: int) -> Space:
-        """All that `model` leaves open, for so many good images."""
+    def for_goal(cls, model: ModelTable, images: int) -> SearchSpace:
+        """The search space of a goal: all choices that `model` does not fix.
+
+        Args:
+            model: the table `[model]` of the goal
+            images: number of good images
+        """
         return cls(
-            detectors=names(model, images),
-            blocks=BLOCKS if model.blocks is None else (tuple(sorted(model.blocks)),),
-            inputs=INPUTS if model.input is None else (model.input,),
-            ranks=RANKS if model.rank is None else (model.rank,),
+            anomaly_models=anomaly_model_choices(model, images),
+            blocks=BLOCK_CHOICES if model.blocks is None else (tuple(sorted(model.blocks)),),
+            input_sizes=INPUT_SIZES if model.input is None else (model.input,),
+            ranks=RANK_CHOICES if model.rank is None else (model.rank,),
         )
 
-    def design(self, detector: str, blocks: Sequence[int], size: int, rank: int | None) -> Design:
-        """The design of these values; a rank that says nothing is none."""
-        if detector != "padim" or rank is None or rank >= detectors.width(blocks):
+    def make_design(self, anomaly_model: str, blocks: Sequence[int], size: int, rank: int | None) -> Design:
+        """The design with these values; a rank without effect becomes None."""
+        if anomaly_model != "padim" or rank is None or rank >= count_feature_channels(blocks):
             rank = None
-        return Design(detector, tuple(blocks), size, rank)
+        return Design(anomaly_model, tuple(blocks), size, rank)
 
-    def beginnings(self) -> list[Design]:
-        """What the search looks at first: the custom designs, and of each size the usual blocks and cheaper ones."""
-        usual = [blocks for blocks in USUAL if blocks in self.blocks] or self.blocks[:1]
-        pairs = [(size, "padim", blocks) for size in self.inputs for blocks in usual if "padim" in self.detectors]
-        pairs += [
-            (self.inputs[0], name, blocks)
-            for name in self.detectors
-            for blocks in [each for each in CUSTOMARY.get(name, ()) if each in self.blocks] or self.blocks[:1]
+    def initial_designs(self) -> list[Design]:
+        """The first designs of a search: the default ones, and at each input size the common and cheaper blocks."""
+        common = [blocks for blocks in COMMON_BLOCKS if blocks in self.blocks] or self.blocks[:1]
+        pairs = [
+            (size, "padim", blocks) for size in self.input_sizes for blocks in common if "padim" in self.anomaly_models
         ]
-        return list(dict.fromkeys(self.design(name, blocks, size, self.ranks[0]) for size, name, blocks in pairs))
+        pairs += [
+            (self.input_sizes[0], name, blocks)
+            for name in self.anomaly_models
+            for blocks in [each for each in DEFAULT_BLOCKS.get(name, ()) if each in self.blocks] or self.blocks[:1]
+        ]
+        return list(dict.fromkeys(self.make_design(name, blocks, size, self.ranks[0]) for size, name, blocks in pairs))

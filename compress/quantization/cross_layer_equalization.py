@@ -1,19 +1,22 @@
-"""Channels of one tensor get ranges alike, so that the steps of the widest are not too coarse for the others.
+"""Cross-layer equalization: scales channels so that the channels of one activation tensor have similar ranges.
 
-What leaves a layer in channel i may be multiplied by k_i, if what reads it divides by k_i: then nothing else changes
-(Nagel et al., "Data-Free Quantization Through Weight Equalization and Bias Correction", 2019, section 4.1). That holds
-across a ReLU, but not across a ReLU6, whose bound at 6 does not move along. The paper replaces ReLU6 by ReLU; here the
-graph stays, and a channel is scaled only if no calibration image brings it to the bound, and so that none does
-afterwards. For an image beyond all of them the bound may cut more or less than it did: that is the imprecision.
+A tensor has one scale, so the channel with the widest range sets a step that is too coarse for the other channels.
+Output channel i of a layer can be multiplied by k_i if the next layer divides by k_i; the network output does not
+change (Nagel et al., "Data-Free Quantization Through Weight Equalization and Bias Correction", 2019, section 4.1). This
+holds across a ReLU. It does not hold across a ReLU6, because the bound at 6 is not scaled. The paper replaces ReLU6 by
+ReLU. This module keeps the graph and scales a channel only if no calibration image reaches the bound, before or after
+the scaling. An image outside the range of the calibration images may be clipped more or less than before; this is the
+approximation error of the method.
 
-The paper equalises weights that have one scale per layer. Ours have one per output channel, so a layer's own weights
-gain nothing. What gains is the activation between, which has one scale, and must be weighed against the weights of the
-layer that reads it, whose rows span all channels:
+The paper equalizes weights that have one scale per layer. Here the weights have per-channel scales, so a layer's own
+weights gain nothing. The activation between the two layers gains, because it has one scale. The gain is balanced
+against the weights of the second layer, whose rows span all input channels:
 
-    depthwise   reads each channel by weights of its own: the channel is brought to HEADROOM of the tensor's range
-    dense       k_i is the root of (largest weight that reads the channel) / (range of the channel), as in the paper
+    depthwise   each channel has its own weights: the channel is scaled to HEADROOM of the tensor's range
+    dense       k_i is the square root of (largest weight that reads the channel) / (range of the channel), as in the
+                paper
 
-A tensor that several nodes read, or that is an output, is left alone.
+A tensor that several nodes read, or that is a model output, is left unchanged.
 """
 
 from __future__ import annotations
@@ -28,20 +31,29 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 from torch import Tensor
 
-from ..graph.torch_module import CLIPS, Network, Node
+from ..graph.editing import copy_model, map_initializers, replace_initializer
+from ..graph.torch_module import CLIPPING_OPERATORS, GraphNode, OnnxModule
 
 HEADROOM = 0.8
-MOST = 8.0
-BOUND = 0.98  # of a Clip's bound: who comes so near is held to touch it
+MAX_FACTOR = 8.0
+CLIP_CONTACT = 0.98  # share of a Clip's bound; a channel above it counts as clipped
 
 
 @torch.no_grad()
-def equalised(model: onnx.ModelProto, images: Tensor, kept: Collection[str] = ()) -> onnx.ModelProto:
-    """`model` with other weights that compute the same for `images`, N x 3 x H x W; the tensors `kept` stay."""
-    network = Network(model)
-    pairs = _pairs(network, kept)
+def equalize_layers(model: onnx.ModelProto, images: Tensor, fixed_tensors: Collection[str] = ()) -> onnx.ModelProto:
+    """Returns `model` with equalized weights.
+
+    The result computes the same outputs as `model` for `images`.
+
+    Args:
+        model: float model
+        images: normalized calibration images, N x 3 x H x W
+        fixed_tensors: names of tensors that are not scaled
+    """
+    network = OnnxModule(model)
+    pairs = _find_layer_pairs(network, fixed_tensors)
     tensors = network(images, [between for _, between, _, _ in pairs])
-    constants = {value.name: value for value in model.graph.initializer}
+    constants = map_initializers(model.graph)
     array: dict[str, NDArray[Any]] = {}
 
     def weights(name: str) -> NDArray[Any]:
@@ -52,54 +64,55 @@ def equalised(model: onnx.ModelProto, images: Tensor, kept: Collection[str] = ()
         reader = weights(second.inputs[1])
         depthwise = second.attributes.get("group", 1) > 1
         axes = (1, 2, 3) if depthwise else (0, 2, 3)
-        factors = _factors(reach, np.abs(reader).max(axis=axes).astype(np.float64), bound, depthwise)
+        factors = _scaling_factors(reach, np.abs(reader).max(axis=axes).astype(np.float64), bound, depthwise)
         factors = factors.astype(np.float32)
         shape = (-1, 1, 1, 1) if depthwise else (1, -1, 1, 1)
         array[second.inputs[1]] = reader / factors.reshape(shape)
         array[first.inputs[1]] = weights(first.inputs[1]) * factors.reshape(-1, 1, 1, 1)
         if len(first.inputs) > 2:
             array[first.inputs[2]] = weights(first.inputs[2]) * factors
-    changed = onnx.ModelProto()
-    changed.CopyFrom(model)
+    changed = copy_model(model)
     for constant in changed.graph.initializer:
         if constant.name in array:
-            constant.CopyFrom(numpy_helper.from_array(array[constant.name], constant.name))
+            replace_initializer(constant, array[constant.name])
     return changed
 
 
-def _factors(
-    reach: NDArray[np.float64], reader: NDArray[np.float64], bound: float, depthwise: bool
+def _scaling_factors(
+    channel_range: NDArray[np.float64], reader_weights: NDArray[np.float64], bound: float, depthwise: bool
 ) -> NDArray[np.float64]:
-    """What each channel is multiplied by: 1 for those that touch the bound or are never anything."""
-    free = (reach < BOUND * bound) & (reach > 1e-6) & (reader > 1e-9)
+    """Returns the factor of each channel; 1 for channels that reach the bound or are always zero."""
+    free = (channel_range < CLIP_CONTACT * bound) & (channel_range > 1e-6) & (reader_weights > 1e-9)
     if not free.any():
-        return np.ones_like(reach)
-    safe, most = np.where(free, reach, 1.0), min(float(reach.max()), bound)
+        return np.ones_like(channel_range)
+    safe, most = np.where(free, channel_range, 1.0), min(float(channel_range.max()), bound)
     if depthwise:
         factors = np.maximum(HEADROOM * most / safe, 1.0)
     else:
-        factors = np.sqrt(np.where(free, reader, 1.0) / safe)
+        factors = np.sqrt(np.where(free, reader_weights, 1.0) / safe)
         factors = np.minimum(factors / np.exp(np.log(factors[free]).mean()), np.maximum(HEADROOM * most / safe, 1.0))
-    return np.where(free, factors.clip(1 / MOST, MOST), 1.0)
+    return np.where(free, factors.clip(1 / MAX_FACTOR, MAX_FACTOR), 1.0)
 
 
-def _pairs(network: Network, kept: Collection[str]) -> list[tuple[Node, str, Node, float]]:
-    """Layer, the tensor that leaves it or its Clip, the one layer that reads that, and the bound of the Clip."""
-    readers: dict[str, list[Node]] = {}
+def _find_layer_pairs(
+    network: OnnxModule, fixed_tensors: Collection[str]
+) -> list[tuple[GraphNode, str, GraphNode, float]]:
+    """Lists (layer, its output or the output of its Clip, the only layer that reads it, upper bound of the Clip)."""
+    readers: dict[str, list[GraphNode]] = {}
     for node in network.nodes:
         for name in node.inputs:
             readers.setdefault(name, []).append(node)
-    fixed = {*kept, *network.outputs}
+    fixed = {*fixed_tensors, *network.outputs}
     uses = {name: len(nodes) for name, nodes in readers.items()}
     pairs = []
     for first in network.nodes:
-        if first.kind != "Conv":
+        if first.op_type != "Conv":
             continue
         between, bound = first.output, float("inf")
         follows = readers.get(between, [])
-        if len(follows) == 1 and between not in fixed and follows[0].kind in CLIPS:
+        if len(follows) == 1 and between not in fixed and follows[0].op_type in CLIPPING_OPERATORS:
             clip = follows[0]
-            if clip.kind == "Clip":
+            if clip.op_type == "Clip":
                 low, high = (network.constants.get(name) for name in [*clip.inputs[1:], "", ""][:2])
                 if low is None or float(low) != 0.0:
                     continue
@@ -107,11 +120,11 @@ def _pairs(network: Network, kept: Collection[str]) -> list[tuple[Node, str, Nod
             between = clip.output
             follows = readers.get(between, [])
         second = follows[0] if len(follows) == 1 and between not in fixed else None
-        if second is None or second.kind != "Conv" or second.inputs[0] != between:
+        if second is None or second.op_type != "Conv" or second.inputs[0] != between:
             continue
-        if any(uses[name] > 1 for name in (*first.inputs[1:3], second.inputs[1])):  # weights of several layers
+        if any(uses[name] > 1 for name in (*first.inputs[1:3], second.inputs[1])):  # weights shared by several layers
             continue
-        group, width = second.attributes.get("group", 1), network.parameter(second.inputs[1]).shape
+        group, width = second.attributes.get("group", 1), network.get_parameter_by_name(second.inputs[1]).shape
         if group == 1 or (width[1] == 1 and width[0] == group):
             pairs.append((first, between, second, bound))
     return pairs

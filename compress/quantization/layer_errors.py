@@ -1,14 +1,15 @@
-"""What integers cost, layer after layer, the worst first: evidence for the report, from images that calibrate.
+"""Quantization error of each layer, largest first: diagnostics for the report, measured on calibration images.
 
-    sqnr    signal to quantisation noise, decibels: what leaves the layer in the int8 file, behind its activation
-            function, held against the float model, both run by ONNX Runtime. The noise of earlier layers is in it
-    moved   how far the model's answer moves if this layer alone is rounded: root mean square of the difference, as a
-            share of the answer's own. By the simulation, and so only for networks that it knows
+    sqnr    signal to quantization noise ratio in dB, of the layer output after its activation function: the int8 model
+            against the float model, both run by ONNX Runtime. It includes the noise of earlier layers
+    moved   change of the model output if only this layer is rounded: root mean square of the difference, relative to
+            the root mean square of the output. It comes from the integer simulation, and is measured only for
+            networks that the simulation supports
 
-A layer may be rounded coarsely and nobody notice; another may be rounded well and decide everything. In the whole of
-EfficientNet-Lite0 the first depthwise convolution moves the scores most (6.6 %) with one of the best ratios (29 dB).
-The float model is the one that the integers were made of: a detector that was fitted to int8 features is not the one of
-the float file.
+The two measures differ. A coarsely rounded layer can have no effect on the output, and a precisely rounded layer can
+have a large one. In EfficientNet-Lite0 the first depthwise convolution changes the scores most (6.6 %) and has one of
+the best SQNR values (29 dB). The reference is the float model from which the int8 model is built. If a detector is
+fitted to int8 features, this reference differs from the model in the float file.
 """
 
 from __future__ import annotations
@@ -26,57 +27,59 @@ from onnx import numpy_helper
 
 from vedette.runtime.bundle.manifest import Manifest
 from vedette.runtime.errors import Problem
-from vedette.runtime.inference.backends.onnx import EXACT
+from vedette.runtime.inference.backends.onnx import EXACT_KERNELS_OPTION
 
-from ..graph.torch_module import CLIPS, LAYERS
-from ..models.feature_extraction import revealing
-from .integer_simulation import Simulation
-from .qat import entered, fitting
-from .quantize import fed
+from ..graph.torch_module import CLIPPING_OPERATORS, WEIGHTED_OPERATORS
+from ..models.feature_extraction import add_outputs
+from .integer_simulation import IntegerSimulation
+from .qat import normalize_images, scale_batch_to_pixels
+from .quantize import make_feeds
 
-FEW = 4  # images
-_QUANTISED = "_QuantizeLinear_Output"  # what ONNX Runtime's quantiser puts behind a name
-_BEST = 120.0  # decibels, where nothing is lost
+MAX_IMAGES = 4  # for images of 224 x 224
+_QUANTIZED_SUFFIX = "_QuantizeLinear_Output"  # suffix that ONNX Runtime's quantizer appends to a name
+_MAX_DECIBELS = 120.0  # dB; upper limit, used where the noise is zero
 
 
-class Layer(msgspec.Struct, frozen=True):
-    """One layer."""
+class LayerError(msgspec.Struct, frozen=True):
+    """Quantization error of one layer."""
 
     name: str
     sqnr: float
-    moved: float | None = None
-    """None: not measured."""
+    output_change: float | None = msgspec.field(default=None, name="moved")
+    """Relative change of the model output if only this layer is rounded; None: not measured."""
 
 
-class Noise(msgspec.Struct, frozen=True):
-    """Of a model."""
+class LayerErrors(msgspec.Struct, frozen=True):
+    """Quantization errors of all layers of a model."""
 
     images: int
-    moved: float
-    """How far the answer moves with all layers rounded, in the int8 file."""
-    layers: tuple[Layer, ...]
-    """The one that moves the answer most first; where that was not measured, the one with the least SQNR."""
+    output_change: float = msgspec.field(name="moved")
+    """Relative change of the output of the int8 model, with all layers rounded."""
+    layers: tuple[LayerError, ...]
+    """Sorted by `output_change`, largest first; where it is not measured, by SQNR, lowest first."""
 
 
-def heard(exact: onnx.ModelProto, int8: onnx.ModelProto, images: Sequence[NDArray[Any]], manifest: Manifest) -> Noise:
-    """The noise of each layer.
+def measure_layer_errors(
+    float_model: onnx.ModelProto, int8_model: onnx.ModelProto, images: Sequence[NDArray[Any]], manifest: Manifest
+) -> LayerErrors:
+    """Measures the quantization error of each layer.
 
     Args:
-        exact: the float model that `int8` was made of
-        int8: with integer inputs and outputs
-        images: 1 x H x W x 3, u8; the first FEW are looked at
-        manifest: how pixels enter, and the outputs, of which the last is the model's answer
+        float_model: float model from which `int8_model` is built
+        int8_model: int8 model with integer inputs and outputs
+        images: 1 x H x W x 3, u8; the first MAX_IMAGES are used, fewer if they are larger than 224 x 224
+        manifest: describes the input and the outputs; the last output is compared
     """
     spec, by = manifest.input, manifest.outputs[-1]
-    images = list(images)[: fitting(FEW, spec)]
-    integers = _integers(int8)
-    tensors = _tensors(exact, integers)
+    images = list(images)[: scale_batch_to_pixels(MAX_IMAGES, spec)]
+    integers = _find_integer_tensors(int8_model)
+    tensors = _find_layer_outputs(float_model, integers)
     signal, noise = dict.fromkeys(tensors, 0.0), dict.fromkeys(tensors, 0.0)
     answers, lost = 0.0, 0.0
     names = [integers[name].name for name in tensors.values()]
-    float_session = _opened(exact, tensors.values(), onnx.TensorProto.FLOAT)
-    int8_session = _opened(int8, names, onnx.TensorProto.UINT8)
-    for image, feed in zip(images, fed(exact, images, spec), strict=True):
+    float_session = _open_session(float_model, tensors.values(), onnx.TensorProto.FLOAT)
+    int8_session = _open_session(int8_model, names, onnx.TensorProto.UINT8)
+    for image, feed in zip(images, make_feeds(float_model, images, spec), strict=True):
         real = dict(zip([*tensors, by.name], float_session.run([*tensors.values(), by.name], feed), strict=True))
         made = dict(zip([*tensors, by.name], int8_session.run([*names, by.name], {spec.name: image}), strict=True))
         for layer, name in tensors.items():
@@ -86,82 +89,98 @@ def heard(exact: onnx.ModelProto, int8: onnx.ModelProto, images: Sequence[NDArra
         answer = by.scale * (made[by.name].astype(np.float64) - by.zero_point)
         answers += float((real[by.name].astype(np.float64) ** 2).sum())
         lost += float(((answer - real[by.name]) ** 2).sum())
-    weights = {node.name or node.output[0]: node.input[1] for node in exact.graph.node if node.op_type in LAYERS}
+    weights = {
+        node.name or node.output[0]: node.input[1]
+        for node in float_model.graph.node
+        if node.op_type in WEIGHTED_OPERATORS
+    }
     decibels = {layer: _decibels(signal[layer], noise[layer]) for layer in tensors}
     try:
-        moved = _moved(exact, int8, entered(images, spec), by.name)
-    except Problem:  # an operator that cannot be simulated
+        moved = _measure_output_sensitivity(float_model, int8_model, normalize_images(images, spec), by.name)
+    except Problem:  # the simulation lacks an operator of the model
         moved = {}
     order = sorted(tensors, key=lambda layer: (-moved.get(layer, 0.0), decibels[layer]))
-    layers = (Layer(_called(layer, weights[layer]), round(decibels[layer], 2), moved.get(layer)) for layer in order)
-    return Noise(len(images), (lost / max(answers, 1e-30)) ** 0.5, tuple(layers))
+    layers = (
+        LayerError(_layer_label(layer, weights[layer]), round(decibels[layer], 2), moved.get(layer)) for layer in order
+    )
+    return LayerErrors(len(images), (lost / max(answers, 1e-30)) ** 0.5, tuple(layers))
 
 
-class _Integers(NamedTuple):
-    """Where a tensor of the float model is integers: what it is called there, and what they stand for."""
+class _IntegerTensor(NamedTuple):
+    """An integer tensor of the int8 model: its name, scale and zero point."""
 
     name: str
     scale: float
     zero: float
 
 
-def _integers(int8: onnx.ModelProto) -> dict[str, _Integers]:
-    """Of each tensor. Not by the name of its scale, which it may share with others that are only copied from it."""
-    constants = {value.name: value for value in int8.graph.initializer}
+def _find_integer_tensors(int8_model: onnx.ModelProto) -> dict[str, _IntegerTensor]:
+    """Maps float tensor names to integer tensors; scale names are not used, because copied tensors share a scale."""
+    constants = {value.name: value for value in int8_model.graph.initializer}
     found = {}
-    for node in int8.graph.node:
+    for node in int8_model.graph.node:
         if node.op_type == "QuantizeLinear":
             scale, zero = (float(numpy_helper.to_array(constants[name])) for name in node.input[1:3])
-            found[node.output[0].removesuffix(_QUANTISED)] = _Integers(node.output[0], scale, zero)
+            found[node.output[0].removesuffix(_QUANTIZED_SUFFIX)] = _IntegerTensor(node.output[0], scale, zero)
     return found
 
 
-def _tensors(exact: onnx.ModelProto, known: Container[str]) -> dict[str, str]:
-    """For each layer the tensor in which both models have what leaves it: the quantiser takes a Clip behind it out."""
-    clipped = {node.input[0]: node.output[0] for node in exact.graph.node if node.op_type in CLIPS}
-    made = {node.name or node.output[0]: node.output[0] for node in exact.graph.node if node.op_type in LAYERS}
+def _find_layer_outputs(float_model: onnx.ModelProto, known: Container[str]) -> dict[str, str]:
+    """Maps each layer to the output tensor that both models have; the quantizer removes a Clip after a layer."""
+    clipped = {node.input[0]: node.output[0] for node in float_model.graph.node if node.op_type in CLIPPING_OPERATORS}
+    made = {
+        node.name or node.output[0]: node.output[0]
+        for node in float_model.graph.node
+        if node.op_type in WEIGHTED_OPERATORS
+    }
     found = {layer: name if name in known else clipped.get(name, name) for layer, name in made.items()}
     return {layer: name for layer, name in found.items() if name in known}
 
 
-def _opened(model: onnx.ModelProto, names: Iterable[str], kind: int) -> onnxruntime.InferenceSession:
-    """`model` on one thread, with the tensors `names` as outputs, too."""
+def _open_session(model: onnx.ModelProto, names: Iterable[str], kind: int) -> onnxruntime.InferenceSession:
+    """Opens a session of `model` on one thread, with the tensors `names` as additional outputs."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
-    options.add_session_config_entry(*EXACT)
-    data = revealing(model, names, kind).SerializeToString()
+    options.add_session_config_entry(*EXACT_KERNELS_OPTION)
+    data = add_outputs(model, names, kind).SerializeToString()
     return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
 
 
 @torch.inference_mode()
-def _moved(exact: onnx.ModelProto, int8: onnx.ModelProto, images: torch.Tensor, answer: str) -> dict[str, float]:
-    """By layer, how far the answer moves when it alone is rounded; only what comes after it is computed again."""
-    simulated = Simulation(exact, int8)
-    simulated.only = ()
-    plain = {simulated.input: simulated.entered(images)}
+def _measure_output_sensitivity(
+    float_model: onnx.ModelProto, int8_model: onnx.ModelProto, images: torch.Tensor, output: str
+) -> dict[str, float]:
+    """Returns the output change per layer if only that layer is rounded; recomputes only the nodes after it."""
+    simulated = IntegerSimulation(float_model, int8_model)
+    simulated.rounded_nodes = ()
+    plain = {simulated.input: simulated.prepare_input(images)}
     for node in simulated.nodes:
-        plain[node.output] = simulated.done(node, plain)
-    truth = simulated.real(answer, plain[answer])
+        plain[node.output] = simulated.run_node(node, plain)
+    truth = simulated.dequantize(output, plain[output])
     found = {}
     for first, layer in enumerate(simulated.nodes):
-        if layer.name in simulated.quantised:
-            simulated.only, values = {layer.name}, dict(plain)
+        if layer.name in simulated.quantized_layers:
+            simulated.rounded_nodes, values = {layer.name}, dict(plain)
             for number, node in enumerate(simulated.nodes[first:], first):
-                values[node.output] = simulated.done(node, values)
-                simulated.forget(values, number, [answer])
-            made = simulated.real(answer, values[answer])
+                values[node.output] = simulated.run_node(node, values)
+                simulated.release_unused_tensors(values, number, [output])
+            made = simulated.dequantize(output, values[output])
             found[layer.name] = float((made - truth).norm() / truth.norm().clamp(min=1e-12))
     return found
 
 
 def _decibels(signal: float, noise: float) -> float:
     return (
-        _BEST if noise <= signal * 10 ** (-_BEST / 10) else float(10 * np.log10(signal / noise)) if signal else -_BEST
+        _MAX_DECIBELS
+        if noise <= signal * 10 ** (-_MAX_DECIBELS / 10)
+        else float(10 * np.log10(signal / noise))
+        if signal
+        else -_MAX_DECIBELS
     )
 
 
-def _called(node: str, weights: str) -> str:
-    """Where the layer is, for people: from the name of its weights, if PyTorch gave it, or its own."""
+def _layer_label(node: str, weights: str) -> str:
+    """Returns a readable layer name, from its weight name if PyTorch assigned one, otherwise the node name."""
     if not weights.endswith(".weight"):
         return node
     name = weights.removesuffix(".weight").removesuffix(".conv")

@@ -1,19 +1,20 @@
-"""The float network teaches its quantised self, on images that nobody labelled.
+"""Quantization-aware training (QAT) by distillation: the float network teaches its integer simulation, without labels.
 
-Quantisation-aware training (Jacob et al., 2018) by distillation (Hinton et al., "Distilling the Knowledge in a Neural
-Network", 2015) of a network into its own simulation: what the integers make of an image shall be what the float
-network makes of it, at the outputs and at the end of each residual block on the way. The weights move a little, and
-settle where rounding does least harm. There is nothing to be learnt about the task, so a hundred steps go far.
+QAT (Jacob et al., 2018) is combined with distillation (Hinton et al., "Distilling the Knowledge in a Neural Network",
+2015). The teacher is the float network and the student is its integer simulation. The student learns to reproduce the
+teacher's tensors at the outputs and at the end of each residual block. The weights move a little, to values where
+rounding does least harm. The network already knows the task, so a hundred steps have a large effect.
 
-What is compared, how, and how pictures are varied, a lesson says. The plain one (`near`) takes, per tensor, the mean
-square of the difference in units of the float tensor's mean square; the outputs weigh as much as all blocks together,
-and pictures are varied a little. Adam, its rate falling to none along half a cosine; BATCH images at a time, fewer
-where they are larger than 224 x 224. Their order follows from the seed and the step. A tenth of them, four at least,
-are kept apart: every CHECK steps the weights that do best on them are remembered, and after PATIENCE checks without a
-better one it ends.
+A `DistillationObjective` defines the compared tensors, the loss and the augmentation. The default objective (`near`)
+takes, per tensor, the mean square of the difference divided by the mean square of the float tensor. The outputs
+together weigh as much as all residual blocks together. Images are augmented slightly. The optimizer is Adam with a
+learning rate that falls to zero along half a cosine. A batch has BATCH_SIZE images, fewer if they are larger than 224 x
+224. The order of the images depends on the seed and the step. A tenth of the images, at least four, are held out. The
+held-out loss is checked every CHECK_INTERVAL steps, and the best weights are kept. Training stops after PATIENCE checks
+without improvement.
 
-With a folder, its state is written there at each check, whole or not at all; started again with the same images and
-settings, it goes on from it and ends as if it had never been interrupted.
+With a checkpoint folder, each check writes the training state there atomically. A later run with the same images and
+settings resumes from it and gives the result of an uninterrupted run.
 """
 
 from __future__ import annotations
@@ -32,114 +33,121 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vedette.runtime.bundle.manifest import Input
-from vedette.runtime.evaluation.verify import Track
+from vedette.runtime.bundle.manifest import ModelInput
+from vedette.runtime.progress import Progress
 
-from ..data.augmentation import Augment, vary
-from ..graph.torch_module import Network
-from .integer_simulation import Simulation
+from ..data.augmentation import augment_image
+from ..goal.augmentation_settings import AugmentationSettings
+from ..graph.torch_module import OnnxModule
+from .integer_simulation import IntegerSimulation
 
-BATCH = 16
-CHECK = 25  # steps
+BATCH_SIZE = 16
+CHECK_INTERVAL = 25  # steps
 PATIENCE = 4  # checks
-FREE = Augment(shift=0.05, rotate=5.0, light=0.1, blur=0.0, noise=0.0)
+AUGMENTATION = AugmentationSettings(shift=0.05, rotate=5.0, light=0.1, blur=0.0, noise=0.0)
 
 
-class Lesson(NamedTuple):
-    """What is to be learnt."""
+class DistillationObjective(NamedTuple):
+    """Training objective: compared tensors, loss and augmentation."""
 
     name: str
-    wanted: list[str]
-    """Tensors that shall be alike."""
+    tensors: list[str]
+    """Names of the compared tensors."""
     loss: Callable[[Sequence[Tensor], Sequence[Tensor]], Tensor]
-    """Of the quantised and of the float network's, how far they are apart."""
-    view: Callable[[NDArray[Any], np.random.Generator], NDArray[Any]]
-    """A picture of H x W x 3, u8, varied."""
+    """Returns the distillation loss, from the tensors of the quantized and of the float network."""
+    augment: Callable[[NDArray[Any], np.random.Generator], NDArray[Any]]
+    """Returns an augmented copy of an image, H x W x 3, u8."""
 
 
-class Course(NamedTuple):
-    """How it is gone through."""
+class TrainingRun(NamedTuple):
+    """Checkpoint folder, time limit and progress display of a training run."""
 
-    folder: Path | None = None
-    """For the state; None: it is not kept."""
-    end: float = math.inf
-    """When it ends, done or not, by time.monotonic()."""
-    track: Track = lambda steps, _: steps
-    """Wraps the steps, to show how far it is."""
-
-
-UNWATCHED = Course()
+    checkpoint_folder: Path | None = None
+    """Folder of the training state; None: no state is written."""
+    deadline: float = math.inf
+    """Time at which training stops, on the clock of time.monotonic()."""
+    progress: Progress = lambda steps, _: steps
+    """Wraps the steps and shows the progress."""
 
 
-def near(ends: Sequence[str], way: Sequence[str]) -> Lesson:
-    """That all numbers are alike, at the end and on the way there."""
-    shares = torch.tensor([1 / len(ends)] * len(ends) + [1 / max(len(way), 1)] * len(way))
+DEFAULT_RUN = TrainingRun()
+
+
+def mse_objective(output_tensors: Sequence[str], inner_tensors: Sequence[str]) -> DistillationObjective:
+    """Returns the objective with the mean square error of output tensors and inner tensors."""
+    shares = torch.tensor(
+        [1 / len(output_tensors)] * len(output_tensors) + [1 / max(len(inner_tensors), 1)] * len(inner_tensors)
+    )
 
     def loss(made: Sequence[Tensor], goals: Sequence[Tensor]) -> Tensor:
         parts = [((a - b) ** 2).mean() / (b**2).mean().clamp(min=1e-9) for a, b in zip(made, goals, strict=True)]
         return (torch.stack(parts) * shares).sum()
 
-    return Lesson("near", [*ends, *way], loss, lambda image, rng: vary(image, FREE, rng))
+    return DistillationObjective(
+        "near", [*output_tensors, *inner_tensors], loss, lambda image, rng: augment_image(image, AUGMENTATION, rng)
+    )
 
 
-def teach(
-    exact: Network,
-    simulated: Simulation,
-    lesson: Lesson,
-    learners: Sequence[str],
+def train_quantized_network(
+    float_network: OnnxModule,
+    simulation: IntegerSimulation,
+    objective: DistillationObjective,
+    parameter_names: Sequence[str],
     images: Sequence[NDArray[Any]],
-    spec: Input,
+    spec: ModelInput,
     steps: int,
-    rate: float,
+    learning_rate: float,
     seed: int,
-    course: Course = UNWATCHED,
+    run: TrainingRun = DEFAULT_RUN,
 ) -> None:
-    """Changes the weights and biases `learners` of `simulated`.
+    """Trains the parameters `parameter_names` of `simulation` in place.
 
     Args:
-        exact: the float network
-        simulated: the same, quantised; it is changed
-        lesson: what is to be learnt
-        learners: names of weights and biases
-        images: 1 x H x W x 3, u8
-        spec: how a pixel becomes a real value
-        steps: at most
-        rate: of Adam, at the first step
-        seed: of the order and the variations
-        course: how it is gone through
+        float_network: float network, the teacher
+        simulation: integer simulation of the same network, the student; changed in place
+        objective: compared tensors, loss and augmentation
+        parameter_names: names of the trained weights and biases
+        images: training images, 1 x H x W x 3, u8
+        spec: model input; defines the normalization of a pixel
+        steps: maximum number of steps
+        learning_rate: learning rate of Adam at the first step
+        seed: seed of the image order and the augmentation
+        run: checkpoint folder, time limit and progress display
     """
     spare = max(len(images) // 10, min(4, len(images) // 2))
     held, shown = images[:spare], images[spare:]
-    judged, wanted = entered(held, spec), lesson.wanted
+    judged, wanted = normalize_images(held, spec), objective.tensors
     with torch.no_grad():
-        truth = exact(judged, wanted)
+        truth = float_network(judged, wanted)
 
     def held_loss() -> float:
         with torch.no_grad():
-            return float(lesson.loss(simulated(judged, wanted), truth))
+            return float(objective.loss(simulation(judged, wanted), truth))
 
-    learnt = [simulated.parameter(name) for name in learners]
-    for parameter in simulated.parameters():
+    learnt = [simulation.get_parameter_by_name(name) for name in parameter_names]
+    for parameter in simulation.parameters():
         parameter.requires_grad_(any(parameter is each for each in learnt))
-    adam = torch.optim.Adam(learnt, lr=rate)
-    state = _State(course.folder, _digest(images, lesson, simulated, learnt, (steps, rate, seed)))
+    adam = torch.optim.Adam(learnt, lr=learning_rate)
+    state = _Checkpoint(
+        run.checkpoint_folder, _checkpoint_digest(images, objective, simulation, learnt, (steps, learning_rate, seed))
+    )
     done, best, kept, since = state.read(learnt, adam)
     if done == 0:
         best, kept = held_loss(), [each.detach().clone() for each in learnt]
-    for step in course.track(range(done, steps), "training"):
-        if since >= PATIENCE or time.monotonic() > course.end:
+    for step in run.progress(range(done, steps), "training"):
+        if since >= PATIENCE or time.monotonic() > run.deadline:
             break
         rng = np.random.default_rng((seed, step))
-        numbers = rng.permutation(len(shown))[: fitting(BATCH, spec)]
-        inputs = entered([lesson.view(shown[number][0], rng)[None] for number in numbers], spec)
+        numbers = rng.permutation(len(shown))[: scale_batch_to_pixels(BATCH_SIZE, spec)]
+        inputs = normalize_images([objective.augment(shown[number][0], rng)[None] for number in numbers], spec)
         with torch.no_grad():
-            goals = exact(inputs, wanted)
+            goals = float_network(inputs, wanted)
         for group in adam.param_groups:
-            group["lr"] = rate * (1 + math.cos(math.pi * step / steps)) / 2
+            group["lr"] = learning_rate * (1 + math.cos(math.pi * step / steps)) / 2
         adam.zero_grad()
-        lesson.loss(simulated(inputs, wanted), goals).backward()  # type: ignore[no-untyped-call]  # torch leaves it so
+        objective.loss(simulation(inputs, wanted), goals).backward()  # type: ignore[no-untyped-call]  # torch has no annotation
         adam.step()
-        if (step + 1) % CHECK == 0 or step + 1 == steps:
+        if (step + 1) % CHECK_INTERVAL == 0 or step + 1 == steps:
             reached = held_loss()
             since = 0 if reached < best else since + 1
             if reached < best:
@@ -150,25 +158,25 @@ def teach(
             parameter.copy_(value)
 
 
-def entered(images: Sequence[NDArray[Any]], spec: Input) -> Tensor:
-    """Images of 1 x H x W x 3, u8, as the network's input."""
+def normalize_images(images: Sequence[NDArray[Any]], spec: ModelInput) -> Tensor:
+    """Converts images of 1 x H x W x 3, u8, to the normalized network input, N x 3 x H x W."""
     pixels = torch.from_numpy(np.concatenate(images)).permute(0, 3, 1, 2).float()
     return (pixels - spec.mean) / spec.std
 
 
-def fitting(count: int, spec: Input) -> int:
-    """How many images may go through at once where `count` of 224 x 224 may: as many pixels."""
+def scale_batch_to_pixels(count: int, spec: ModelInput) -> int:
+    """Returns the batch size with as many pixels as `count` images of 224 x 224, between 1 and `count`."""
     return max(1, min(count, count * 224 * 224 // (spec.width * spec.height)))
 
 
-def blocks(model: onnx.ModelProto) -> list[str]:
-    """The tensors at the ends of residual blocks."""
+def find_residual_outputs(model: onnx.ModelProto) -> list[str]:
+    """Returns the names of the output tensors of residual blocks."""
     constants = {value.name for value in model.graph.initializer}
     return [node.output[0] for node in model.graph.node if node.op_type == "Add" and not constants & set(node.input)]
 
 
-class _State:
-    """What is needed to go on, in one file of the folder."""
+class _Checkpoint:
+    """Training state in one file of the checkpoint folder."""
 
     def __init__(self, folder: Path | None, digest: str) -> None:
         self.path = None if folder is None else folder / f"teaching-{digest}.pt"
@@ -195,16 +203,19 @@ class _State:
         os.replace(half, self.path)
 
 
-def _digest(
+def _checkpoint_digest(
     images: Sequence[NDArray[Any]],
-    lesson: Lesson,
-    simulated: Simulation,
-    learnt: Sequence[Tensor],
+    objective: DistillationObjective,
+    simulation: IntegerSimulation,
+    parameters: Sequence[Tensor],
     settings: tuple[float, ...],
 ) -> str:
-    """Of all that the result depends on, the ranges too."""
-    grids = {name: (float(grid.scale), float(grid.zero_point)) for name, grid in sorted(simulated.grids.items())}
-    found = hashlib.sha256(repr((lesson.name, lesson.wanted, settings, grids)).encode())
-    for array in (*images, *(each.detach().numpy() for each in learnt)):
+    """Returns a digest of everything that the result depends on, including the ranges."""
+    grids = {
+        name: (float(grid.scale), float(grid.zero_point))
+        for name, grid in sorted(simulation.activation_parameters.items())
+    }
+    found = hashlib.sha256(repr((objective.name, objective.tensors, settings, grids)).encode())
+    for array in (*images, *(each.detach().numpy() for each in parameters)):
         found.update(np.ascontiguousarray(array).data)
     return found.hexdigest()[:16]

@@ -1,8 +1,9 @@
-"""Float ONNX and ranges -> int8 ONNX, written by ONNX Runtime's quantiser.
+"""Writer of int8 ONNX models: converts a float model and its ranges with ONNX Runtime's quantizer.
 
-Quantise and dequantise nodes around each operator (QDQ), activations u8, weights s8 symmetric per output channel,
-biases s32 (Jacob et al., "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only
-Inference", 2018). These parameters are fast on x86 and legal in TFLite, so one set serves both files.
+The format is QDQ: QuantizeLinear and DequantizeLinear nodes around each operator. Activations are u8. Weights are s8,
+symmetric, per-channel. Biases are s32 (Jacob et al., "Quantization and Training of Neural Networks for Efficient
+Integer-Arithmetic-Only Inference", 2018). These quantization parameters are fast on x86 and valid in TFLite, so both
+files use the same ones.
 """
 
 from __future__ import annotations
@@ -25,74 +26,82 @@ from onnxruntime.quantization import (
 )
 from onnxruntime.quantization.registry import QDQRegistry, QLinearOpsRegistry
 
+from ..graph.editing import copy_model, map_initializers
 from .scales.activation_ranges import Range
 
-# What ONNX Runtime's quantiser takes up by itself, and what it only takes when told.
-_KINDS = sorted({*QDQRegistry, *QLinearOpsRegistry, "SpaceToDepth", "Sub", "Tanh"})
+# Operators that ONNX Runtime's quantizer handles by default, and operators that it handles only on request.
+_OPERATORS = sorted({*QDQRegistry, *QLinearOpsRegistry, "SpaceToDepth", "Sub", "Tanh"})
 
 
-def written(
+def quantize_with_ranges(
     model: onnx.ModelProto,
     ranges: Mapping[str, Range],
     feed: dict[str, NDArray[Any]],
-    left_float: Collection[str] = (),
+    float_nodes: Collection[str] = (),
 ) -> onnx.ModelProto:
-    """The int8 model with integer inputs and outputs: image 1 x H x W x 3, u8.
+    """Returns the int8 model, with integer inputs and outputs; the input image is 1 x H x W x 3, u8.
 
     Args:
-        model: one input, 1 x 3 x H x W, normalised
-        ranges: of the input and of all that nodes make
-        feed: any input; the quantiser wants to see one
-        left_float: names of nodes that stay as they are
+        model: float model with one input, 1 x 3 x H x W, normalized
+        ranges: range of the input and of each node output
+        feed: any model input; the quantizer requires one
+        float_nodes: names of the nodes that stay float
     """
     overrides: dict[str, list[dict[str, Any]]] = {
         name: [{"rmin": np.float32(low), "rmax": np.float32(high)}] for name, (low, high) in ranges.items()
     }
-    return quantised(model, overrides, feed, {*left_float, *_wider(model, ranges)})
+    return quantize_with_overrides(model, overrides, feed, {*float_nodes, *_find_wider_clips(model, ranges)})
 
 
-def quantised(
+def quantize_with_overrides(
     model: onnx.ModelProto,
     overrides: Mapping[str, list[dict[str, Any]]],
     feed: dict[str, NDArray[Any]],
-    left_float: Collection[str] = (),
+    float_nodes: Collection[str] = (),
 ) -> onnx.ModelProto:
-    """The same, where each tensor's parameters are said in the words of ONNX Runtime's quantiser."""
+    """Returns the int8 model like `quantize_with_ranges`, from quantization parameters per tensor.
+
+    Args:
+        model: float model with one input, 1 x 3 x H x W, normalized
+        overrides: parameters of each tensor, in the format of ONNX Runtime's `TensorQuantOverrides`
+        feed: any model input; the quantizer requires one
+        float_nodes: names of the nodes that stay float
+    """
     constants, told = {value.name for value in model.graph.initializer}, dict(overrides)
     for node in model.graph.node:
         if node.op_type in ("Add", "Mul"):
             told |= {each: [{"quant_type": QuantType.QUInt8}] for each in node.input if each in constants}
-    copy = onnx.ModelProto.FromString(model.SerializeToString())  # what it is given loses its weights
+    copy = copy_model(model)  # the quantizer removes the weights from its input model
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "int8.onnx"
-        root = logging.getLogger()  # through it comes the advice to do what was done already
+        root = logging.getLogger()  # it logs a hint to preprocess the model, which is already done
         level, root.level = root.level, logging.ERROR
         try:
             quantize_static(
                 copy,
                 path,
-                _Reader([feed]),
+                _FeedReader([feed]),
                 quant_format=QuantFormat.QDQ,
                 per_channel=True,
                 activation_type=QuantType.QUInt8,
                 weight_type=QuantType.QInt8,
-                op_types_to_quantize=_KINDS,
-                nodes_to_exclude=list(left_float),
+                op_types_to_quantize=_OPERATORS,
+                nodes_to_exclude=list(float_nodes),
                 calibrate_method=CalibrationMethod.MinMax,
                 extra_options={"TensorQuantOverrides": told},
             )
         finally:
             root.level = level
         model = onnx.load(path)
-    return _integer_ends(model)
+    return _make_ends_integer(model)
 
 
-def _wider(model: onnx.ModelProto, ranges: Mapping[str, Range]) -> list[str]:
-    """The Clips whose output has a range beyond their bounds, as where it is joined to others.
+def _find_wider_clips(model: onnx.ModelProto, ranges: Mapping[str, Range]) -> list[str]:
+    """Returns the Clip and Relu nodes whose output range exceeds their bounds, as after a range shared with others.
 
-    The quantiser takes Clips out, and would let through what they cut off.
+    The quantizer would remove such nodes, and values beyond the bounds would pass.
     """
-    constants = {value.name: value for value in model.graph.initializer}
+    constants = map_initializers(model.graph)
     found = []
     for node in model.graph.node:
         if node.op_type not in ("Clip", "Relu"):
@@ -103,13 +112,13 @@ def _wider(model: onnx.ModelProto, ranges: Mapping[str, Range]) -> list[str]:
             values = [None if each is None else float(onnx.numpy_helper.to_array(each)) for each in given]
             ends = [other if each is None else each for each, other in zip(values, (-np.inf, np.inf), strict=True)]
         low, high = ranges[node.output[0]]
-        slack = (high - low) / 255  # zero must be an integer: the range moves by up to half a step
+        slack = (high - low) / 255  # the zero point is an integer: the range moves by up to half a step
         if low < min(ends[0], 0.0) - slack or high > max(ends[1], 0.0) + slack:
             found.append(node.name)
     return found
 
 
-class _Reader(CalibrationDataReader):  # type: ignore[misc]
+class _FeedReader(CalibrationDataReader):  # type: ignore[misc]
     def __init__(self, feeds: Iterable[dict[str, NDArray[Any]]]) -> None:
         self.feeds = iter(feeds)
 
@@ -117,8 +126,8 @@ class _Reader(CalibrationDataReader):  # type: ignore[misc]
         return next(self.feeds, None)
 
 
-def _integer_ends(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Takes the float ends off: the input is u8 in N x H x W x 3, and each output is the u8 tensor behind it."""
+def _make_ends_integer(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Removes the float input and outputs: the input becomes u8, N x H x W x 3, and the outputs become u8."""
     graph = model.graph
     image = graph.input[0]
     batch, channels, height, width = (d.dim_value for d in image.type.tensor_type.shape.dim)
@@ -133,19 +142,19 @@ def _integer_ends(model: onnx.ModelProto) -> onnx.ModelProto:
         name = output.name
         for node in [n for n in graph.node if n.op_type == "ReduceMax" and n.output[0] == name]:
             real = [n for n in graph.node if n.op_type == "DequantizeLinear" and n.output[0] == node.input[0]]
-            node.input[0] = real[0].input[0] if real else node.input[0]  # the highest integer stands for the highest
+            node.input[0] = real[0].input[0] if real else node.input[0]  # the largest integer is the maximum
         for node in [n for n in graph.node if n.op_type == "DequantizeLinear" and n.output[0] == name]:
-            _rename(graph, name, f"{name}/real")  # what else reads it
-            _rename(graph, node.input[0], name)
+            _rename_tensor(graph, name, f"{name}/real")  # other nodes keep reading the float tensor
+            _rename_tensor(graph, node.input[0], name)
             if not any(f"{name}/real" in other.input for other in graph.node):
                 graph.node.remove(node)
         output.type.tensor_type.elem_type = onnx.TensorProto.UINT8
-    del graph.value_info[:]  # they describe the float tensors
+    del graph.value_info[:]  # these entries describe the float tensors
     onnx.checker.check_model(model)
     return model
 
 
-def _rename(graph: onnx.GraphProto, old: str, new: str) -> None:
+def _rename_tensor(graph: onnx.GraphProto, old: str, new: str) -> None:
     for node in graph.node:
         for names in (node.input, node.output):
             for place, name in enumerate(names):

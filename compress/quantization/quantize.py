@@ -1,241 +1,225 @@
-"""Float ONNX -> int8 ONNX, with as much care as is asked for.
+"""Quantization of a float ONNX model to an int8 ONNX model, with optional accuracy techniques.
 
-    ready      the float weights are made fit for integers: equalised, trained, rounded, their biases corrected
-    ranges     of each activation over the calibration images: ranges.py
-    integers   both become a graph of integers: integers.py
+    prepare    changes the float weights so that quantization loses less: equalization, QAT, AdaRound, bias correction
+    ranges     chooses the range of each activation over the calibration images: scales/activation_ranges.py
+    convert    writes the int8 graph from the weights and the ranges: qdq_writer.py
 
-Plain (the default), the weights stay as they are and the ranges are the smallest and largest values: post-training
-quantisation. What may come before it, docs/techniques.md explains and measures; in this order:
+The default is post-training quantization: the weights stay unchanged and the ranges are the smallest and largest
+values. docs/techniques.md explains and measures the optional techniques. They run in this order:
 
-    equalise         channels of one tensor get ranges alike: equalisation.py
-    bias_correction  what integers lose on average is given back: correction.py
-    qat_steps        the float network teaches its quantised self: teaching.py
-    rounding         up or down is learnt for each weight, and biases corrected once more: rounding.py
+    equalize         gives the channels of a tensor similar ranges: cross_layer_equalization.py
+    bias_correction  corrects the mean error of each output channel: bias_correction.py
+    qat_steps        trains the quantized network with the float network as the teacher: qat.py
+    rounding         learns to round each weight up or down, then corrects the biases again: adaround.py
 
-The ranges have five exceptions:
+Five kinds of tensors have other ranges:
 
-    input      its scale is 1 / std and its zero point the mean, so that a pixel is its own integer
-    constants  of Add and Mul are u8 like the activation that they meet, or no integer kernel would take the pair
-    scores     the range that no image can leave, by interval arithmetic: good images alone cannot tell how high the
-               score of a defect may be, and a range taken from them would clamp it
-    Concat     one range for all that it joins, by interval arithmetic too, so that it only copies
-    sums       one range for what is added and what comes of it, so that adding is exact: sums.py
+    input      the scale is 1 / std and the zero point is the mean, so that each pixel value is its own integer
+    constants  constants of Add and Mul are u8, like the activation that they meet; otherwise no integer kernel supports
+               the pair
+    scores     the range comes from interval arithmetic, so that no image exceeds it: good images alone do not show how
+               high the score of a defect is, and a range measured on them would clamp it
+    Concat     all inputs and the output share one range, also from interval arithmetic, so that Concat only copies
+    sums       the operands and the result of a residual addition share one range, so that the addition is exact:
+               scales/residual_scales.py
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import msgspec
 import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from vedette.runtime.bundle.manifest import Input
+from vedette.runtime.bundle.manifest import ModelInput
 
-from ..graph.interval_arithmetic import bounds
-from ..graph.torch_module import CLIPS, Network
-from . import (
-    adaround as rounding,
-)
-from . import (
-    bias_correction as correction,
-)
-from . import (
-    cross_layer_equalization,
-    qat,
-    sensitivity,
-)
-from . import (
-    qdq_writer as integers,
-)
-from .integer_simulation import Simulation
-from .scales.activation_ranges import Range, Ranges, observed
-from .scales.residual_scales import shared_ranges
-from .step_log import Step, Steps
+from ..goal.recipe import QuantizationSettings
+from ..graph.interval_arithmetic import compute_bounds
+from ..graph.torch_module import CLIPPING_OPERATORS, OnnxModule
+from . import adaround as rounding
+from . import bias_correction as correction
+from . import cross_layer_equalization, qat, sensitivity
+from . import qdq_writer as integers
+from .integer_simulation import IntegerSimulation
+from .scales.activation_ranges import Range, measure_ranges
+from .scales.residual_scales import share_residual_ranges
+from .step_log import QuantizationStep, StepLog
 
-MOST = 64  # images that go through at once: 64 of 224 x 224 take 1 GB, and larger ones are fewer
-FEW = 16  # images that tell how sensitive a layer is
+MAX_CALIBRATION_BATCH = 64  # for images of 224 x 224, which take 1 GB; fewer if they are larger
+SENSITIVITY_IMAGES = 16  # for the sensitivity of the layers; fewer if larger than 224 x 224
 
 
-class Ready(msgspec.Struct, frozen=True):
-    """A float model, fit to be quantised."""
+class PreparedModel(msgspec.Struct, frozen=True):
+    """A float model that is ready for quantization."""
 
     model: onnx.ModelProto
     ranges: dict[str, Range]
-    """Those that it was made fit for; empty where nothing depends on them."""
-    exact: onnx.ModelProto
-    """What the integers are to come near: the same layers, computing what the float model did."""
-    steps: tuple[Step, ...] = ()
-    """What it took."""
+    """Ranges that the preparation assumed; empty if no technique depends on ranges."""
+    float_reference: onnx.ModelProto
+    """Float model that the int8 model approximates: the same layers, with the original outputs."""
+    steps: tuple[QuantizationStep, ...] = ()
+    """Applied steps with their error and duration."""
 
 
-class Quantise(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Settings of the technique."""
+def quantize(
+    settings: QuantizationSettings,
+    model: onnx.ModelProto,
+    calibration: Iterable[NDArray[Any]],
+    spec: ModelInput,
+    bounded_outputs: Mapping[str, float] | None = None,
+    unlabelled: Sequence[NDArray[Any]] = (),
+    folder: Path | None = None,
+) -> onnx.ModelProto:
+    """Returns an int8 model with integer inputs and outputs; the input image is 1 x H x W x 3, u8.
 
-    ranges: Ranges = "minmax"
-    """How the range of an activation is chosen."""
-    percentile: Annotated[float, msgspec.Meta(gt=50, le=100)] = 99.99
-    """Per cent of the values that stay, for ranges = "percentile"."""
-    equalise: bool = False
-    """Channels of one tensor get ranges alike, where nothing else changes by it."""
-    bias_correction: bool = False
-    """What integers lose on average, per output channel, goes into the biases."""
-    rounding: Literal["nearest", "learned"] = "nearest"
-    """Of the weights."""
-    rounding_steps: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 200
-    """Per layer, where rounding is learnt."""
-    qat_steps: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)] = 0
-    """Of training, at most."""
-    qat_rate: Annotated[float, msgspec.Meta(gt=0, le=0.01)] = 1e-5
-    """Step of Adam at the beginning; it ends at none."""
-    float_layers: Annotated[int, msgspec.Meta(ge=0)] = 0
-    """So many layers, those that cost the outputs most, stay float. ONNX only: the TFLite writer takes integers."""
-    seed: Annotated[int, msgspec.Meta(ge=0)] = 0
-    """Of what is drawn by chance."""
+    Args:
+        settings: quantization settings of the recipe
+        model: float model with one input, 1 x 3 x H x W, normalized
+        calibration: calibration images, 1 x H x W x 3, u8
+        spec: model input; defines the normalization of a pixel
+        bounded_outputs: see `convert`
+        unlabelled: see `prepare`
+        folder: see `prepare`
+    """
+    images = list(calibration)
+    prepared = prepare(settings, model, images, spec, unlabelled=unlabelled, folder=folder)
+    return convert(settings, prepared, images, spec, bounded_outputs)
 
-    def __call__(
-        self,
-        model: onnx.ModelProto,
-        calibration: Iterable[NDArray[Any]],
-        spec: Input,
-        bounded_outputs: Mapping[str, float] | None = None,
-        unlabelled: Sequence[NDArray[Any]] = (),
-        folder: Path | None = None,
-    ) -> onnx.ModelProto:
-        """An int8 model with integer inputs and outputs: image 1 x H x W x 3, u8.
 
-        Args:
-            model: one input, 1 x 3 x H x W, normalised
-            calibration: images of 1 x H x W x 3, u8
-            spec: how a pixel becomes a real value
-            bounded_outputs: as for `integers`
-            unlabelled: as for `ready`
-            folder: as for `ready`
-        """
-        images = list(calibration)
-        ready = self.ready(model, images, spec, unlabelled=unlabelled, folder=folder)
-        return self.integers(ready, images, spec, bounded_outputs)
+def prepare(
+    settings: QuantizationSettings,
+    model: onnx.ModelProto,
+    calibration: Sequence[NDArray[Any]],
+    spec: ModelInput,
+    until: Sequence[str] = (),
+    unlabelled: Sequence[NDArray[Any]] = (),
+    folder: Path | None = None,
+) -> PreparedModel:
+    """Returns `model` with weights that lose less in quantization.
 
-    def ready(
-        self,
-        model: onnx.ModelProto,
-        calibration: Sequence[NDArray[Any]],
-        spec: Input,
-        until: Sequence[str] = (),
-        unlabelled: Sequence[NDArray[Any]] = (),
-        folder: Path | None = None,
-    ) -> Ready:
-        """`model` with weights that suffer less from being quantised.
+    Args:
+        settings: quantization settings of the recipe
+        model: float model with one input, 1 x 3 x H x W, normalized
+        calibration: calibration images, 1 x H x W x 3, u8
+        spec: model input; defines the normalization of a pixel
+        until: tensors after which the weights stay unchanged, because that part is fitted again; empty: the whole model
+            may change
+        unlabelled: additional training images for QAT
+        folder: checkpoint folder from which QAT resumes; None: no checkpoint
+    """
+    if not (settings.equalize or settings.bias_correction or settings.qat_steps or settings.rounding == "learned"):
+        return PreparedModel(model, {}, model)
+    whole = extract_subgraph(model, until)
+    images = qat.normalize_images(calibration[: qat.scale_batch_to_pixels(MAX_CALIBRATION_BATCH, spec)], spec)
+    steps = StepLog(until, images[: qat.scale_batch_to_pixels(SENSITIVITY_IMAGES, spec)])
+    feeds = make_feeds(whole, calibration, spec)
 
-        Args:
-            model: as above
-            calibration: as above
-            spec: as above
-            until: tensors behind which nothing is changed, for it will be fitted again; empty: all is
-            unlabelled: further images to train with
-            folder: where training leaves its state, and goes on from it
-        """
-        if not (self.equalise or self.bias_correction or self.qat_steps or self.rounding == "learned"):
-            return Ready(model, {}, model)
-        whole = up_to(model, until)
-        images = qat.entered(calibration[: qat.fitting(MOST, spec)], spec)
-        steps = Steps(until, images[: qat.fitting(FEW, spec)])
-        feeds = fed(whole, calibration, spec)
+    def twins() -> tuple[OnnxModule, IntegerSimulation, dict[str, Range]]:
+        ranges = _choose_ranges(settings, whole, feeds, spec, {}, {}, until)
+        return (
+            OnnxModule(whole),
+            IntegerSimulation(whole, integers.quantize_with_ranges(whole, ranges, feeds[0])),
+            ranges,
+        )
 
-        def twins() -> tuple[Network, Simulation, dict[str, Range]]:
-            ranges = self._ranges(whole, feeds, spec, {}, {}, until)
-            return Network(whole), Simulation(whole, integers.written(whole, ranges, feeds[0])), ranges
-
+    exact, simulated, ranges = twins()
+    steps.record(f"ranges, {settings.ranges}", exact, simulated)
+    if settings.equalize:
+        whole = cross_layer_equalization.equalize_layers(whole, images, until)
         exact, simulated, ranges = twins()
-        steps.note(f"ranges, {self.ranges}", exact, simulated)
-        if self.equalise:
-            whole = cross_layer_equalization.equalised(whole, images, until)
-            exact, simulated, ranges = twins()
-            steps.note("equalise", exact, simulated)
-        if self.bias_correction:
-            correction.correct(exact, simulated, images)
-            steps.note("bias correction", exact, simulated)
-        if self.qat_steps:
-            lesson = qat.near(list(until) or exact.outputs, qat.blocks(whole))
-            shown = [*calibration, *unlabelled]
-            how = self.qat_steps, self.qat_rate, self.seed, qat.Course(folder)
-            qat.teach(exact, simulated, lesson, list(exact.places), shown, spec, *how)
-            steps.note("training", exact, simulated)
-        if self.rounding == "learned":
-            rounding.learn(exact, simulated, images, self.rounding_steps, self.seed)
-            if self.bias_correction:
-                correction.correct(exact, simulated, images)
-            steps.note("learned rounding", exact, simulated)
-        return Ready(simulated.written(model), ranges, exact.written(model), tuple(steps.done))
-
-    def integers(
-        self,
-        ready: Ready,
-        calibration: Sequence[NDArray[Any]],
-        spec: Input,
-        bounded_outputs: Mapping[str, float] | None = None,
-    ) -> onnx.ModelProto:
-        """The int8 model; as `__call__`, but for weights that stay as they are.
-
-        Args:
-            ready: the float model, and ranges that shall hold
-            calibration: as above
-            spec: as above
-            bounded_outputs: those whose ranges come from interval arithmetic, and what each cannot fall below
-        """
-        feeds = fed(ready.model, calibration, spec)
-        ranges = self._ranges(ready.model, feeds, spec, bounded_outputs or {}, ready.ranges)
-        int8 = integers.written(ready.model, ranges, feeds[0])
-        if not self.float_layers:
-            return int8
-        exact = Network(ready.model)
-        found = self.sensitivities(ready, int8, calibration, spec)
-        spared = sensitivity.worst(found, exact, self.float_layers)
-        made = {each.output for each in spared}
-        clips = [node.name for node in exact.nodes if node.kind in CLIPS and node.inputs[0] in made]
-        return integers.written(ready.model, ranges, feeds[0], [*(each.name for each in spared), *clips])
-
-    def sensitivities(
-        self, ready: Ready, int8: onnx.ModelProto, calibration: Sequence[NDArray[Any]], spec: Input
-    ) -> list[sensitivity.Sensitivity]:
-        """What each layer of `int8`, which `integers` made of `ready`, loses and costs."""
-        images = qat.entered(calibration[: qat.fitting(FEW, spec)], spec)
-        return sensitivity.sensitivities(Network(ready.model), Simulation(ready.model, int8), images)
-
-    def _ranges(
-        self,
-        model: onnx.ModelProto,
-        feeds: Sequence[dict[str, NDArray[Any]]],
-        spec: Input,
-        bounded_outputs: Mapping[str, float],
-        known: dict[str, Range],
-        until: Collection[str] = (),
-    ) -> dict[str, Range]:
-        """Of the input and of each tensor that a node makes."""
-        ends = {value.name for value in model.graph.output} - set(until)
-        ranges = observed(model, feeds, self.ranges, self.percentile, ends) | known
-        ranges |= shared_ranges(model, ranges)
-        ranges[model.graph.input[0].name] = (0 - spec.mean) / spec.std, (255 - spec.mean) / spec.std
-        for output, least in bounded_outputs.items():
-            found = bounds(model, output)
-            ranges |= found
-            low, high = found[output]
-            last = [
-                node.input[0] for node in model.graph.node if node.output[0] == output and node.op_type == "ReduceMax"
-            ]
-            ranges |= dict.fromkeys((output, *last), (max(low, least), high))
-        for node in model.graph.node:
-            if node.op_type == "Concat":  # only integers of one scale can stand beside each other
-                shared = bounds(model, node.output[0])[node.output[0]]
-                ranges |= dict.fromkeys((*node.input, *node.output), shared)
-        return ranges
+        steps.record("equalise", exact, simulated)
+    if settings.bias_correction:
+        correction.correct_biases(exact, simulated, images)
+        steps.record("bias correction", exact, simulated)
+    if settings.qat_steps:
+        lesson = qat.mse_objective(list(until) or exact.outputs, qat.find_residual_outputs(whole))
+        shown = [*calibration, *unlabelled]
+        how = settings.qat_steps, settings.qat_learning_rate, settings.seed, qat.TrainingRun(folder)
+        qat.train_quantized_network(exact, simulated, lesson, list(exact.parameter_indices), shown, spec, *how)
+        steps.record("training", exact, simulated)
+    if settings.rounding == "learned":
+        rounding.learn_rounding(exact, simulated, images, settings.rounding_steps, settings.seed)
+        if settings.bias_correction:
+            correction.correct_biases(exact, simulated, images)
+        steps.record("learned rounding", exact, simulated)
+    return PreparedModel(
+        simulated.copy_with_learned_weights(model),
+        ranges,
+        exact.copy_with_learned_weights(model),
+        tuple(steps.steps),
+    )
 
 
-def up_to(model: onnx.ModelProto, tensors: Sequence[str]) -> onnx.ModelProto:
-    """The part of `model` that `tensors` are made by, with them as its outputs; all of it where there are none."""
+def convert(
+    settings: QuantizationSettings,
+    prepared: PreparedModel,
+    calibration: Sequence[NDArray[Any]],
+    spec: ModelInput,
+    bounded_outputs: Mapping[str, float] | None = None,
+) -> onnx.ModelProto:
+    """Returns the int8 model of a prepared model; the weights stay unchanged.
+
+    Args:
+        settings: quantization settings of the recipe
+        prepared: float model, and ranges that override the measured ones
+        calibration: calibration images, 1 x H x W x 3, u8
+        spec: model input; defines the normalization of a pixel
+        bounded_outputs: outputs whose ranges come from interval arithmetic, with the minimum of each
+    """
+    feeds = make_feeds(prepared.model, calibration, spec)
+    ranges = _choose_ranges(settings, prepared.model, feeds, spec, bounded_outputs or {}, prepared.ranges)
+    int8 = integers.quantize_with_ranges(prepared.model, ranges, feeds[0])
+    if not settings.float_layers:
+        return int8
+    exact = OnnxModule(prepared.model)
+    found = measure_layer_sensitivities(prepared, int8, calibration, spec)
+    spared = sensitivity.select_most_sensitive(found, exact, settings.float_layers)
+    made = {each.output for each in spared}
+    clips = [node.name for node in exact.nodes if node.op_type in CLIPPING_OPERATORS and node.inputs[0] in made]
+    return integers.quantize_with_ranges(prepared.model, ranges, feeds[0], [*(each.name for each in spared), *clips])
+
+
+def measure_layer_sensitivities(
+    prepared: PreparedModel, int8: onnx.ModelProto, calibration: Sequence[NDArray[Any]], spec: ModelInput
+) -> list[sensitivity.LayerSensitivity]:
+    """Measures the sensitivity of each layer of `int8`, the int8 model that `convert` wrote from `prepared`."""
+    images = qat.normalize_images(calibration[: qat.scale_batch_to_pixels(SENSITIVITY_IMAGES, spec)], spec)
+    return sensitivity.measure_sensitivity(OnnxModule(prepared.model), IntegerSimulation(prepared.model, int8), images)
+
+
+def _choose_ranges(
+    settings: QuantizationSettings,
+    model: onnx.ModelProto,
+    feeds: Sequence[dict[str, NDArray[Any]]],
+    spec: ModelInput,
+    bounded_outputs: Mapping[str, float],
+    known: dict[str, Range],
+    until: Collection[str] = (),
+) -> dict[str, Range]:
+    """Returns the range of the input and of each node output."""
+    ends = {value.name for value in model.graph.output} - set(until)
+    ranges = measure_ranges(model, feeds, settings.ranges, settings.percentile, ends) | known
+    ranges |= share_residual_ranges(model, ranges)
+    ranges[model.graph.input[0].name] = (0 - spec.mean) / spec.std, (255 - spec.mean) / spec.std
+    for output, least in bounded_outputs.items():
+        found = compute_bounds(model, output)
+        ranges |= found
+        low, high = found[output]
+        last = [node.input[0] for node in model.graph.node if node.output[0] == output and node.op_type == "ReduceMax"]
+        ranges |= dict.fromkeys((output, *last), (max(low, least), high))
+    for node in model.graph.node:
+        if node.op_type == "Concat":  # all inputs of a Concat need the same scale
+            shared = compute_bounds(model, node.output[0])[node.output[0]]
+            ranges |= dict.fromkeys((*node.input, *node.output), shared)
+    return ranges
+
+
+def extract_subgraph(model: onnx.ModelProto, tensors: Sequence[str]) -> onnx.ModelProto:
+    """Returns the part of `model` that computes `tensors`, with them as outputs; all of it if `tensors` is empty."""
     if not tensors:
         return model
     wanted, nodes = set(tensors), []
@@ -250,7 +234,9 @@ def up_to(model: onnx.ModelProto, tensors: Sequence[str]) -> onnx.ModelProto:
     return onnx.shape_inference.infer_shapes(part)
 
 
-def fed(model: onnx.ModelProto, images: Iterable[NDArray[Any]], spec: Input) -> list[dict[str, NDArray[Any]]]:
-    """The float model's input for each image of 1 x H x W x 3, u8."""
+def make_feeds(
+    model: onnx.ModelProto, images: Iterable[NDArray[Any]], spec: ModelInput
+) -> list[dict[str, NDArray[Any]]]:
+    """Returns the input of the float model for each image of 1 x H x W x 3, u8."""
     name = model.graph.input[0].name
     return [{name: ((image.astype(np.float32) - spec.mean) / spec.std).transpose(0, 3, 1, 2)} for image in images]

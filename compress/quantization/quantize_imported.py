@@ -1,8 +1,7 @@
-"""A lowered float network -> int8 ONNX, each tensor at the scale that ranges.py says.
+"""Quantization of imported models: a lowered float network to int8 ONNX, with the scales of scales/tie_free_scales.py.
 
-The techniques for our own networks go on from there where they are asked for: biases corrected, weights trained by the
-float network or rounded as learnt (techniques/), on a view of the graph that their simulation knows. Scales stay as
-they were chosen.
+The optional techniques apply here too: bias correction, QAT with the float network as the teacher, and AdaRound. They
+work on a form of the graph that the integer simulation supports. The scales stay unchanged.
 """
 
 from __future__ import annotations
@@ -13,79 +12,85 @@ from typing import Any, NamedTuple
 import onnx
 from numpy.typing import NDArray
 
-from vedette.runtime.bundle.manifest import Input
+from vedette.runtime.bundle.manifest import ModelInput
 
-from ..graph.torch_module import Network
+from ..goal.recipe import QuantizationSettings
+from ..graph.editing import copy_model
+from ..graph.torch_module import OnnxModule
 from . import adaround, bias_correction, qat, silu_equalization
-from .integer_simulation import Simulation
-from .qat import UNWATCHED, Course, Lesson
-from .qdq_writer import quantised
-from .quantize import FEW, MOST, Quantise, fed
-from .scales.tie_free_scales import Scales
-from .step_log import Step, Steps
+from .integer_simulation import IntegerSimulation
+from .qat import DEFAULT_RUN, DistillationObjective, TrainingRun
+from .qdq_writer import quantize_with_overrides
+from .quantize import MAX_CALIBRATION_BATCH, SENSITIVITY_IMAGES, make_feeds
+from .scales.tie_free_scales import TieFreeScales
+from .step_log import QuantizationStep, StepLog
 
 
-class Made(NamedTuple):
-    """What came of it."""
+class QuantizedGraph(NamedTuple):
+    """Result of the quantization of an imported model."""
 
-    int8: onnx.ModelProto
-    exact: onnx.ModelProto
-    """The float graph that it was made of, computing the same as the one that was given."""
-    steps: tuple[Step, ...] = ()
+    int8_model: onnx.ModelProto
+    float_reference: onnx.ModelProto
+    """Float graph from which the int8 model is built; it computes the same outputs as the given model."""
+    steps: tuple[QuantizationStep, ...] = ()
 
 
-def int8(model: onnx.ModelProto, images: Iterable[NDArray[Any]], spec: Input) -> onnx.ModelProto:
-    """An int8 model with integer inputs and outputs: image 1 x H x W x 3, u8.
+def quantize_post_training(model: onnx.ModelProto, images: Iterable[NDArray[Any]], spec: ModelInput) -> onnx.ModelProto:
+    """Returns an int8 model with integer inputs and outputs; the input image is 1 x H x W x 3, u8.
 
     Args:
-        model: from `lowering.lower`: one input, 1 x 3 x H x W, normalised
-        images: 1 x H x W x 3, u8, that ranges are taken from
-        spec: how a pixel becomes a real value
+        model: lowered float model with one input, 1 x 3 x H x W, normalized
+        images: calibration images, 1 x H x W x 3, u8
+        spec: model input; defines the normalization of a pixel
     """
-    return careful(model, list(images), spec, Quantise()).int8
+    return quantize_graph(model, list(images), spec, QuantizationSettings()).int8_model
 
 
-def careful(
+def quantize_graph(
     model: onnx.ModelProto,
     images: Sequence[NDArray[Any]],
-    spec: Input,
-    how: Quantise,
-    lesson: Lesson | None = None,
-    course: Course = UNWATCHED,
-) -> Made:
-    """The same with as much care as `how` asks for; its ranges are ours whatever it says.
+    spec: ModelInput,
+    settings: QuantizationSettings,
+    objective: DistillationObjective | None = None,
+    run: TrainingRun = DEFAULT_RUN,
+) -> QuantizedGraph:
+    """Quantizes an imported model with the techniques of `settings`; the ranges of `settings` are ignored.
 
     Args:
-        model: as above
-        images: as above
-        spec: as above
-        how: which techniques
-        lesson: what training teaches; None: that all numbers are alike
-        course: how it is gone through
+        model: lowered float model with one input, 1 x 3 x H x W, normalized
+        images: calibration images, 1 x H x W x 3, u8
+        spec: model input; defines the normalization of a pixel
+        settings: techniques to apply
+        objective: objective of QAT; None: mean square error of outputs and residual blocks
+        run: checkpoint folder, time limit and progress display of QAT
 
     Raises:
-        Problem: a technique is asked for, and the graph holds an operator that cannot be trained here.
+        Problem: a technique is requested, and training does not support an operator of the graph
     """
-    model = onnx.ModelProto.FromString(model.SerializeToString())  # some scales ask for another graph
-    feeds = fed(model, images, spec)
-    floors = silu_equalization.levelled(model, feeds)
-    overrides = Scales(model, feeds, (1 / spec.std, round(spec.mean)), floors).overrides()
-    made = quantised(model, overrides, feeds[0])
-    if not (how.bias_correction or how.qat_steps or how.rounding == "learned"):
-        return Made(made, model)
-    exact, simulated = Network(model), Simulation(model, made)
-    shown = qat.entered(images[: qat.fitting(MOST, spec)], spec)
-    steps = Steps((), shown[: qat.fitting(FEW, spec)])
-    steps.note("ranges", exact, simulated)
-    if how.qat_steps:
-        lesson = lesson or qat.near(exact.outputs, qat.blocks(model))
-        asked = how.qat_steps, how.qat_rate, how.seed, course
-        qat.teach(exact, simulated, lesson, list(exact.places), images, spec, *asked)
-        steps.note("training", exact, simulated)
-    if how.rounding == "learned":
-        adaround.learn(exact, simulated, shown, how.rounding_steps, how.seed)
-        steps.note("learned rounding", exact, simulated)
-    if how.bias_correction:
-        bias_correction.correct(exact, simulated, shown)
-        steps.note("bias correction", exact, simulated)
-    return Made(quantised(simulated.written(model), overrides, feeds[0]), model, tuple(steps.done))
+    model = copy_model(model)  # equalization and scales may change the graph
+    feeds = make_feeds(model, images, spec)
+    floors = silu_equalization.equalize_silu_channels(model, feeds)
+    overrides = TieFreeScales(model, feeds, (1 / spec.std, round(spec.mean)), floors).overrides()
+    made = quantize_with_overrides(model, overrides, feeds[0])
+    if not (settings.bias_correction or settings.qat_steps or settings.rounding == "learned"):
+        return QuantizedGraph(made, model)
+    exact, simulated = OnnxModule(model), IntegerSimulation(model, made)
+    shown = qat.normalize_images(images[: qat.scale_batch_to_pixels(MAX_CALIBRATION_BATCH, spec)], spec)
+    steps = StepLog((), shown[: qat.scale_batch_to_pixels(SENSITIVITY_IMAGES, spec)])
+    steps.record("ranges", exact, simulated)
+    if settings.qat_steps:
+        objective = objective or qat.mse_objective(exact.outputs, qat.find_residual_outputs(model))
+        asked = settings.qat_steps, settings.qat_learning_rate, settings.seed, run
+        qat.train_quantized_network(exact, simulated, objective, list(exact.parameter_indices), images, spec, *asked)
+        steps.record("training", exact, simulated)
+    if settings.rounding == "learned":
+        adaround.learn_rounding(exact, simulated, shown, settings.rounding_steps, settings.seed)
+        steps.record("learned rounding", exact, simulated)
+    if settings.bias_correction:
+        bias_correction.correct_biases(exact, simulated, shown)
+        steps.record("bias correction", exact, simulated)
+    return QuantizedGraph(
+        quantize_with_overrides(simulated.copy_with_learned_weights(model), overrides, feeds[0]),
+        model,
+        tuple(steps.steps),
+    )

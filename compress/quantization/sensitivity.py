@@ -1,11 +1,11 @@
-"""Which layers suffer from integers, and which of them the outputs suffer from.
+"""Sensitivity of each layer to quantization: the error of its own output, and its effect on the model outputs.
 
-Two different questions. A layer may be rounded coarsely and nobody notice; another may be rounded well and decide
-everything. So each is asked three ways, on the simulation of the quantised model:
+The two questions are different. A coarsely rounded layer can have no effect on the outputs, and a precisely rounded
+layer can have a large one. Three measures per layer come from the integer simulation:
 
-    sqnr     how far its own output is from the float one, all being quantised: signal to quantisation noise, decibels
-    alone    cosine of the model's outputs to the float ones, when it alone is quantised
-    spared   the same, when all is quantised but it: what leaving it float would give
+    sqnr     signal to quantization noise ratio of the layer output in dB, with all layers quantized
+    alone    cosine similarity of the model outputs to the float outputs, with only this layer quantized
+    spared   cosine similarity with all layers but this one quantized: the gain of leaving this layer float
 """
 
 from __future__ import annotations
@@ -15,72 +15,84 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ..graph.torch_module import LAYERS, Network, Node
-from .integer_simulation import Simulation
+from ..graph.torch_module import WEIGHTED_OPERATORS, GraphNode, OnnxModule
+from .integer_simulation import IntegerSimulation
 
 
-class Sensitivity(msgspec.Struct, frozen=True):
-    """Of one layer."""
+class LayerSensitivity(msgspec.Struct, frozen=True):
+    """Sensitivity of one layer."""
 
     layer: str
-    """The node's name in the float graph."""
+    """Name of the node in the float graph."""
     weights: str
-    """The name of its weights, which tells a reader where it is."""
+    """Name of its weight tensor, which shows the position of the layer in the network."""
     sqnr: float
-    """Decibels, before the activation function."""
-    alone: float
-    """Cosine, 1 where nothing is lost."""
-    spared: float
-    """Cosine."""
-    all: float
-    """Cosine, when every layer is quantised: what `spared` is held against."""
+    """In dB, before the activation function."""
+    cosine_alone: float
+    """Cosine similarity with only this layer quantized; 1: no error."""
+    cosine_spared: float
+    """Cosine similarity with all layers but this one quantized."""
+    cosine_all: float
+    """Cosine similarity with all layers quantized: the baseline of `cosine_spared`."""
 
 
 @torch.no_grad()
-def sensitivities(exact: Network, simulated: Simulation, images: Tensor) -> list[Sensitivity]:
-    """Of each quantised layer, in the order of the graph; images N x 3 x H x W, normalised."""
-    layers = [node for node in exact.nodes if node.kind in LAYERS and node.name in simulated.quantised]
+def measure_sensitivity(
+    float_network: OnnxModule, simulation: IntegerSimulation, images: Tensor
+) -> list[LayerSensitivity]:
+    """Measures each quantized layer, in graph order; images are N x 3 x H x W, normalized."""
+    layers = [
+        node
+        for node in float_network.nodes
+        if node.op_type in WEIGHTED_OPERATORS and node.name in simulation.quantized_layers
+    ]
     names = [node.output for node in layers]
-    truth = exact(images, [*exact.outputs, *names])
-    goal, before = _flat(truth[: len(exact.outputs)]), truth[len(exact.outputs) :]
-    made = simulated(images, [*exact.outputs, *names])
-    together, after = _alike(made[: len(exact.outputs)], goal), made[len(exact.outputs) :]
-    every = {node.name for node in exact.nodes}
+    truth = float_network(images, [*float_network.outputs, *names])
+    goal, before = _flatten(truth[: len(float_network.outputs)]), truth[len(float_network.outputs) :]
+    made = simulation(images, [*float_network.outputs, *names])
+    together, after = _cosine(made[: len(float_network.outputs)], goal), made[len(float_network.outputs) :]
+    every = {node.name for node in float_network.nodes}
     found = []
     for node, real, rounded in zip(layers, before, after, strict=True):
         noise = ((real - rounded) ** 2).mean().clamp(min=1e-20)
         found.append(
-            Sensitivity(
+            LayerSensitivity(
                 layer=node.name,
                 weights=node.inputs[1],
                 sqnr=float(10 * torch.log10((real**2).mean() / noise)),
-                alone=_only(simulated, {node.name}, images, goal),
-                spared=_only(simulated, every - {node.name}, images, goal),
-                all=together,
+                cosine_alone=_cosine_with_quantized(simulation, {node.name}, images, goal),
+                cosine_spared=_cosine_with_quantized(simulation, every - {node.name}, images, goal),
+                cosine_all=together,
             )
         )
     return found
 
 
-def worst(found: list[Sensitivity], exact: Network, count: int) -> list[Node]:
-    """The layers that give most when they are left float, none of them at the ends of the graph, which are integers."""
-    ends = {exact.input, *exact.outputs}
-    free = {node.name: node for node in exact.nodes if not ends & {node.inputs[0], node.output}}
-    ranked = sorted((each for each in found if each.layer in free), key=lambda each: each.spared, reverse=True)
+def select_most_sensitive(
+    sensitivities: list[LayerSensitivity], float_network: OnnxModule, count: int
+) -> list[GraphNode]:
+    """Returns the `count` layers that gain most if left float, without those at the integer input or outputs."""
+    ends = {float_network.input, *float_network.outputs}
+    free = {node.name: node for node in float_network.nodes if not ends & {node.inputs[0], node.output}}
+    ranked = sorted(
+        (each for each in sensitivities if each.layer in free), key=lambda each: each.cosine_spared, reverse=True
+    )
     return [free[each.layer] for each in ranked[:count]]
 
 
-def _only(simulated: Simulation, names: set[str], images: Tensor, goal: Tensor) -> float:
-    simulated.only = names
+def _cosine_with_quantized(
+    simulation: IntegerSimulation, quantized_nodes: set[str], images: Tensor, goal: Tensor
+) -> float:
+    simulation.rounded_nodes = quantized_nodes
     try:
-        return _alike(simulated(images), goal)
+        return _cosine(simulation(images), goal)
     finally:
-        simulated.only = None
+        simulation.rounded_nodes = None
 
 
-def _flat(tensors: list[Tensor]) -> Tensor:
+def _flatten(tensors: list[Tensor]) -> Tensor:
     return torch.cat([tensor.flatten(1) for tensor in tensors], dim=1)
 
 
-def _alike(tensors: list[Tensor], goal: Tensor) -> float:
-    return float(functional.cosine_similarity(_flat(tensors), goal).mean())
+def _cosine(tensors: list[Tensor], goal: Tensor) -> float:
+    return float(functional.cosine_similarity(_flatten(tensors), goal).mean())

@@ -1,25 +1,28 @@
-"""Channels of a gated tensor, x · sigmoid(x), get ranges alike, where theirs are too far apart for one scale.
+"""Cross-layer equalization across SiLU: gives the channels of x · sigmoid(x) similar ranges.
 
-The first convolution of YOLOX-nano gives five of 16 channels values up to 130, and five others less than 2: with 256
-steps for all, those have four. What the convolution makes of channel i is multiplied by k_i, and what reads the product
-divides by it. Only the sigmoid must see x as it was: a convolution of one weight for each channel gives it back.
+One scale is too coarse where the channel ranges differ widely. The first convolution of YOLOX-nano gives five of its 16
+channels values up to 130, and five others values below 2. With 256 steps for all channels, the latter have four steps.
+This module multiplies channel i of the convolution output by k_i, and the layer that reads the product divides by k_i.
+The sigmoid needs the original x: a convolution with one weight per channel restores it.
 
     before    x = conv            y = x · sigmoid(x)                   depthwise(y)
     after     u = k · conv        z = u · sigmoid(u / k) = k · y       depthwise(z) / k
 
-It computes the same (Nagel et al., 2019, have it for ReLU, where no such convolution is needed), and costs one pass
-over the tensor, so it is done only where the ranges are SPREAD apart. A reader that is not depthwise would round small
-weights beside large ones; it is left alone. YOLOX-nano, ranges from 80 images of coco128, mAP of all 128 (float 0.507,
-0.331); the last column is by how much scores above 0.1 differ from the float ones, on average, on 24 of the other 48:
+The result is mathematically equal (Nagel et al., 2019, describe it for ReLU, where the additional convolution is not
+needed). It costs one pass over the tensor, so it is applied only where the factors of the channels differ by
+MIN_FACTOR_SPREAD or more. A following layer that is not depthwise would round small weights beside large ones, so such
+a tensor is left unchanged. YOLOX-nano, ranges from 80 images of coco128, evaluated on all 128 (float: mAP50 0.507, mAP
+0.331); the last column is the mean difference of the scores above 0.1 from the float scores, on 24 of the other 48:
 
-    SPREAD          gates    mAP50    mAP      difference
-    32                1      0.472    0.307    0.083
-    8 (taken)         9      0.482    0.310    0.069
-    3                21      0.480    0.313    0.068
+    MIN_FACTOR_SPREAD    gates    mAP50    mAP      difference
+    32                       1    0.472    0.307    0.083
+    8 (used)                 9    0.482    0.310    0.069
+    3                       21    0.480    0.313    0.068
 
-Without it mAP50 was 0.245, in an earlier run where 32 images gave the ranges.
+Without equalization mAP50 was 0.245, in an earlier run with ranges from 32 images.
 
-Ranges are those of a sample, so that for an image beyond all of them a channel may be clamped a little sooner or later.
+The ranges come from a sample. For an image outside these ranges, a channel may be clamped at a slightly different
+value.
 """
 
 from __future__ import annotations
@@ -32,96 +35,93 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-from .scales.percentile_ranges import FLAT, channels
+from ..graph.editing import insert_before, map_consumers, map_initializers, map_producers, replace_initializer
+from .scales.percentile_ranges import SIGMOID_SATURATION, measure_channel_ranges
 
-SPREAD = 8.0  # of the factors, from which on it pays
-_BELOW = 0.5  # how far down, as a share of how far up, the multiplied channels may reach
+MIN_FACTOR_SPREAD = 8.0  # smallest ratio of the factors that is worth the cost
+_MAX_NEGATIVE_SHARE = 0.5  # largest negative range of a scaled channel, relative to the positive range
 
 
-class _Gate(NamedTuple):
+class _SiluGate(NamedTuple):
     layer: onnx.NodeProto
     sigmoid: onnx.NodeProto
     product: onnx.NodeProto
     readers: list[onnx.NodeProto]
 
 
-def levelled(model: onnx.ModelProto, feeds: Iterable[dict[str, NDArray[Any]]]) -> dict[str, float]:
-    """Changes `model`, float and lowered, where it pays.
+def equalize_silu_channels(model: onnx.ModelProto, feeds: Iterable[dict[str, NDArray[Any]]]) -> dict[str, float]:
+    """Equalizes the SiLU tensors of `model` in place, where the channel ranges differ enough.
 
     Args:
-        model: as above
-        feeds: its inputs, one dictionary for each image
+        model: lowered float model; changed in place
+        feeds: model inputs, one dictionary per image
 
     Returns:
-        for each tensor that was multiplied the value below which nothing counts
+        lower range limit of each scaled tensor, by name
     """
-    gates = _gates(model.graph)
+    gates = _find_gates(model.graph)
     if not gates:
         return {}
-    seen = channels(model, feeds, [gate.layer.output[0] for gate in gates])
+    seen = measure_channel_ranges(model, feeds, [gate.layer.output[0] for gate in gates])
     floors = {}
     for gate in gates:
         name = gate.layer.output[0]
         low, high = seen[name]
-        down = np.minimum(np.maximum(-low, 1e-6), FLAT)
+        down = np.minimum(np.maximum(-low, 1e-6), SIGMOID_SATURATION)
         most = high.max()
-        factors = np.maximum(1.0, np.minimum(most / np.maximum(high, 1e-3), _BELOW * most / down))
+        factors = np.maximum(1.0, np.minimum(most / np.maximum(high, 1e-3), _MAX_NEGATIVE_SHARE * most / down))
         factors /= factors.min()
-        if factors.max() >= SPREAD:
-            _multiply(model.graph, gate, factors)
+        if factors.max() >= MIN_FACTOR_SPREAD:
+            _scale_channels(model.graph, gate, factors)
             floors[name] = -float((factors * down).max())
     return floors
 
 
-def _gates(graph: onnx.GraphProto) -> list[_Gate]:
-    """Those that only depthwise convolutions read."""
-    constants = {value.name: value for value in graph.initializer}
-    makers = {name: node for node in graph.node for name in node.output}
-    readers: dict[str, list[onnx.NodeProto]] = {}
-    for node in graph.node:
-        for name in node.input:
-            readers.setdefault(name, []).append(node)
+def _find_gates(graph: onnx.GraphProto) -> list[_SiluGate]:
+    """Returns the SiLU products that only depthwise convolutions read."""
+    constants = map_initializers(graph)
+    producers, consumers = map_producers(graph), map_consumers(graph)
     ends = {value.name for value in graph.output}
     found = []
     for product in [node for node in graph.node if node.op_type == "Mul"]:
         for plain, gated in (tuple(product.input), tuple(product.input)[::-1]):
-            layer, sigmoid = makers.get(plain), makers.get(gated)
+            layer, sigmoid = producers.get(plain), producers.get(gated)
             if layer is None or sigmoid is None or layer.op_type != "Conv" or len(layer.input) < 3:
                 continue
-            if sigmoid.op_type != "Sigmoid" or sigmoid.input[0] != plain or len(readers[plain]) > 2:
+            if sigmoid.op_type != "Sigmoid" or sigmoid.input[0] != plain or len(consumers[plain]) > 2:
                 continue
-            after = readers.get(product.output[0], [])
+            after = consumers.get(product.output[0], [])
             own = [layer.input[1], layer.input[2], *(node.input[1] for node in after if len(node.input) > 1)]
             alone = (
-                len(readers[gated]) == 1
-                and all(len(readers[each]) == 1 for each in own)
+                len(consumers[gated]) == 1
+                and all(len(consumers[each]) == 1 for each in own)
                 and not ends & {plain, gated, product.output[0]}
             )
-            if after and alone and all(_depthwise(node, constants) for node in after):
-                found.append(_Gate(layer, sigmoid, product, after))
+            if after and alone and all(_is_depthwise(node, constants) for node in after):
+                found.append(_SiluGate(layer, sigmoid, product, after))
     return found
 
 
-def _depthwise(node: onnx.NodeProto, constants: dict[str, onnx.TensorProto]) -> bool:
+def _is_depthwise(node: onnx.NodeProto, constants: dict[str, onnx.TensorProto]) -> bool:
     group = next((each.i for each in node.attribute if each.name == "group"), 1)
     weight = constants.get(node.input[1]) if node.op_type == "Conv" else None
     return weight is not None and group == weight.dims[0] > 1 and weight.dims[1] == 1
 
 
-def _multiply(graph: onnx.GraphProto, gate: _Gate, factors: NDArray[np.float64]) -> None:
-    constants = {value.name: value for value in graph.initializer}
+def _scale_channels(graph: onnx.GraphProto, gate: _SiluGate, factors: NDArray[np.float64]) -> None:
+    constants = map_initializers(graph)
     changed = [(gate.layer.input[1], factors), (gate.layer.input[2], factors)]
     changed += [(reader.input[1], 1 / factors) for reader in gate.readers]
     for name, by in changed:
         values = numpy_helper.to_array(constants[name])
         values = (values * by.reshape(-1, *[1] * (values.ndim - 1))).astype(np.float32)
-        constants[name].CopyFrom(numpy_helper.from_array(values, name))
+        replace_initializer(constants[name], values)
     name = gate.layer.output[0]
     plain = f"{name}/plain"
     weight = (1 / factors).astype(np.float32).reshape(-1, 1, 1, 1)
     graph.initializer.append(numpy_helper.from_array(weight, f"{plain}/weight"))
     made = helper.make_node("Conv", [name, f"{plain}/weight"], [plain], name=f"{plain}/conv", group=len(factors))
-    graph.node.insert(list(graph.node).index(gate.sigmoid), made)
+    insert_before(graph, gate.sigmoid, [made])
     gate.sigmoid.input[0] = plain
     known = next(value for value in graph.value_info if value.name == name)
     shape = [dim.dim_value for dim in known.type.tensor_type.shape.dim]

@@ -1,9 +1,9 @@
-"""What each step of making a network fit for integers gave, and how long it took.
+"""Log of the quantization steps: the error after each step, and its duration.
 
-All int8 models of one network are as fast and as large as each other, whatever care was taken with their numbers. So
-what a step costs is the time of the build, and what it gives is how near the quantised network then comes to the float
-one: at the tensors where it ends, on a few of the calibration images. Those are what the steps look at too, so it tells
-what they did and not what it is worth; that, the test images tell.
+All int8 models of one network have the same speed and size, whatever techniques produce their weights. The cost of a
+step is therefore build time, and its gain is a smaller difference between the quantized and the float network. The log
+measures this difference at the end tensors, on a few calibration images. The steps use the same images, so the log
+shows the effect of a step but not its benefit on new data; the test images show that.
 """
 
 from __future__ import annotations
@@ -15,39 +15,39 @@ import msgspec
 import torch
 from torch import Tensor
 
-from ..graph.torch_module import Network
-from .integer_simulation import Simulation
+from ..graph.torch_module import OnnxModule
+from .integer_simulation import IntegerSimulation
 
 
-class Step(msgspec.Struct, frozen=True):
-    """One of them."""
+class QuantizationStep(msgspec.Struct, frozen=True):
+    """One quantization step."""
 
     name: str
-    """For people."""
-    lost: float
-    """Root mean square of the difference to float behind it, as a share of the float tensor's own; the mean of all."""
+    """Name for the report."""
+    error: float = msgspec.field(name="lost")
+    """Root mean square error relative to the float tensor; mean over all end tensors."""
     seconds: float
 
 
-class Steps:
-    """Those that are done.
+class StepLog:
+    """Completed quantization steps.
 
     Args:
-        ends: names of the tensors that are looked at; empty: the outputs
-        images: N x 3 x H x W, normalised
+        tensors: names of the compared tensors; empty: the model outputs
+        images: normalized images, N x 3 x H x W
     """
 
-    def __init__(self, ends: Sequence[str], images: Tensor) -> None:
-        self.ends, self.images = ends, images
-        self.done: list[Step] = []
-        self.began = time.monotonic()
+    def __init__(self, tensors: Sequence[str], images: Tensor) -> None:
+        self.tensors, self.images = tensors, images
+        self.steps: list[QuantizationStep] = []
+        self.step_start = time.monotonic()
 
     @torch.no_grad()
-    def note(self, name: str, exact: Network, simulated: Simulation) -> None:
-        """A step has ended; `simulated` is what it left."""
-        took = time.monotonic() - self.began
-        ends = list(self.ends) or exact.outputs
-        pairs = zip(simulated(self.images, ends), exact(self.images, ends), strict=True)
+    def record(self, name: str, float_network: OnnxModule, simulation: IntegerSimulation) -> None:
+        """Records the end of a step; `simulation` is the result of the step."""
+        took = time.monotonic() - self.step_start
+        ends = list(self.tensors) or float_network.outputs
+        pairs = zip(simulation(self.images, ends), float_network(self.images, ends), strict=True)
         lost = torch.stack([(made - real).norm() / real.norm().clamp(min=1e-12) for made, real in pairs]).mean()
-        self.done.append(Step(name, float(lost), round(took, 1)))
-        self.began = time.monotonic()
+        self.steps.append(QuantizationStep(name, float(lost), round(took, 1)))
+        self.step_start = time.monotonic()

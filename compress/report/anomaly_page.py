@@ -1,4 +1,4 @@
-"""What the report of an anomaly model shows: scores, ROC curves, and pictures under their maps."""
+"""The report of an anomaly model: score histogram, ROC curves, and sample images with their anomaly maps."""
 
 from __future__ import annotations
 
@@ -9,116 +9,145 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from vedette.runtime.evaluation.metrics import roc
+from vedette.runtime.evaluation.metrics import roc_curve
 
 from ..data.split import Split
-from ..evaluation.anomaly_scoring import Seen
-from ..evaluation.conformal_threshold import Threshold
-from ..evaluation.disagreement import Pair, between
-from .html_report import SIDE, embed, sample
+from ..evaluation.anomaly_scoring import ImageScores
+from ..evaluation.built_models import FLOAT, INT8_ONNX
+from ..evaluation.conformal_threshold import AnomalyThreshold
+from ..evaluation.disagreement import ImageComparison, rank_comparisons
+from .compression_steps import CompressionStep
+from .task_report_section import DisagreementSection, TaskReportSection
+from .thumbnails import THUMBNAIL_SIDE, read_thumbnail, to_data_url
 
-_BINS = 40
-_SAMPLES = 4
-SURE = 2.0  # times the threshold: what lies beyond is anomalous beyond doubt, and has the full colour
+HISTOGRAM_BINS = 40
+SAMPLES_PER_ROW = 4
+FULL_COLOR = 2.0  # multiple of the threshold from which on an anomaly map has its full color
+
+Scores = dict[str, tuple[ImageScores, ImageScores]]
+"""By model: scores and maps of the good and of the defective test images."""
 
 
-def evidence(
-    split: Split, seen: dict[str, tuple[Seen, Seen]], line: Threshold, float_line: Threshold
-) -> dict[str, Any]:
-    """What fills anomaly.html; `float_line` is the threshold that the float model would have."""
-    good, defect = seen["int8_onnx"]
-    return {
-        "line": line,
-        **_disagreement(split, seen, line.score, float_line.score),
-        "histogram": _histogram(good.scores, defect.scores, line.score),
-        "curves": _curves(seen) if len(defect.scores) else None,
-        "samples": _samples(split, good, defect, line.score),
-    }
+def anomaly_context(
+    split: Split,
+    scores: Scores,
+    threshold: AnomalyThreshold,
+    float_threshold: AnomalyThreshold,
+    *,
+    template: str = "anomaly.html",
+    designs: dict[str, Any] | None = None,
+    earlier_steps: list[CompressionStep] | None = None,
+) -> TaskReportSection:
+    """The anomaly model's part of the report.
+
+    Args:
+        split: paths of the test images
+        scores: scores and maps by model
+        threshold: threshold of the int8 models
+        float_threshold: threshold chosen for the float model in the same way
+        template: the template
+        designs: chart of the designs of a search, from `pareto_chart`
+        earlier_steps: compression steps before the float model
+    """
+    good, defect = scores[INT8_ONNX]
+    return TaskReportSection(
+        template=template,
+        disagreement=_disagreement(split, scores, threshold.score, float_threshold.score),
+        earlier_steps=earlier_steps or [],
+        variables={
+            "threshold": threshold,
+            "histogram": _histogram(good.scores, defect.scores, threshold.score),
+            "curves": _roc_polylines(scores) if len(defect.scores) else None,
+            "samples": _sample_rows(split, good, defect, threshold.score),
+            "designs": designs,
+        },
+    )
 
 
 def _histogram(good: NDArray[Any], defect: NDArray[Any], threshold: float) -> dict[str, Any]:
-    """Bars as fractions of the tallest, and the threshold as a fraction of the axis."""
+    """Bar heights as fractions of the highest bar, and the threshold as a fraction of the axis."""
     low = 0.0
     high = float(max(good.max(), defect.max(initial=0.0), threshold)) * 1.02
-    counts = [np.histogram(scores, bins=_BINS, range=(low, high))[0] for scores in (good, defect)]
+    counts = [np.histogram(scores, bins=HISTOGRAM_BINS, range=(low, high))[0] for scores in (good, defect)]
     shares = [each / max(each.sum(), 1) for each in counts]
-    tallest = max(float(each.max()) for each in shares)
+    highest = max(float(each.max()) for each in shares)
     return {
-        "good": [float(each) / tallest for each in shares[0]],
-        "defect": [float(each) / tallest for each in shares[1]],
+        "good": [float(each) / highest for each in shares[0]],
+        "defect": [float(each) / highest for each in shares[1]],
         "threshold": threshold / high,
         "high": high,
     }
 
 
-def _curves(seen: dict[str, tuple[Seen, Seen]]) -> dict[str, str]:
-    """Each model's ROC curve as the points of an SVG polyline in the unit square, y down."""
-    curves = {}
-    for name, (good, defect) in seen.items():
-        points = roc(good.scores, defect.scores)
-        curves[name] = " ".join(f"{x:.4f},{1 - y:.4f}" for x, y in points)
-    return curves
+def _roc_polylines(scores: Scores) -> dict[str, str]:
+    """The ROC curve of each model as the points of an SVG polyline in the unit square, y down."""
+    polylines = {}
+    for model, (good, defect) in scores.items():
+        points = roc_curve(good.scores, defect.scores)
+        polylines[model] = " ".join(f"{x:.4f},{1 - y:.4f}" for x, y in points)
+    return polylines
 
 
-def _samples(split: Split, good: Seen, defect: Seen, threshold: float) -> list[dict[str, Any]]:
-    """The most typical good ones, the surest and the most doubtful defects: picture and anomaly map side by side."""
+def _sample_rows(split: Split, good: ImageScores, defect: ImageScores, threshold: float) -> list[dict[str, Any]]:
+    """Rows of sample images beside their anomaly maps: highest good scores, highest and lowest defective scores."""
     rows = []
-    for title, paths, seen, order in (
+    for title, paths, scored, order in (
         ("good, highest scores", split.test, good, np.argsort(-good.scores)),
         ("defective, highest scores", split.defect, defect, np.argsort(-defect.scores)),
         ("defective, lowest scores", split.defect, defect, np.argsort(defect.scores)),
     ):
-        pictures = [
+        images = [
             {
                 "name": paths[index].name,
-                "score": float(seen.scores[index]),
-                "image": _picture(paths[index], seen.maps[index], threshold),
+                "score": float(scored.scores[index]),
+                "image": _image_and_overlay(paths[index], scored.maps[index], threshold),
             }
-            for index in order[:_SAMPLES]
+            for index in order[:SAMPLES_PER_ROW]
         ]
-        if pictures:
-            rows.append({"title": title, "pictures": pictures})
+        if images:
+            rows.append({"title": title, "images": images})
     return rows
 
 
-def _disagreement(split: Split, seen: dict[str, tuple[Seen, Seen]], line: float, float_line: float) -> dict[str, Any]:
-    """Where float and int8 disagree: the picture, float's map and int8's."""
+def _disagreement(split: Split, scores: Scores, threshold: float, float_threshold: float) -> DisagreementSection:
+    """Scores are compared as multiples of each model's own threshold. Shown: image, float map, int8 map."""
     paths = [*split.test, *split.defect]
-    models = (("fp32", float_line), ("int8_onnx", line))
-    scores = [np.concatenate([each.scores for each in seen[name]]) / level for name, level in models]
-    maps = [[*seen[name][0].maps, *seen[name][1].maps] for name, _ in models]
+    thresholds = {FLOAT: float_threshold, INT8_ONNX: threshold}
+    relative = [np.concatenate([each.scores for each in scores[model]]) / level for model, level in thresholds.items()]
+    maps = {model: [*scores[model][0].maps, *scores[model][1].maps] for model in thresholds}
 
-    def said(share: float, level: float) -> str:
+    def describe(share: float, level: float) -> str:
         return f"{share * level:.3g}, {share:.2f} of the threshold"
 
-    pairs = (
-        Pair(
-            place,
+    comparisons = (
+        ImageComparison(
+            index,
             path,
-            said(fp32, float_line),
-            said(int8, line),
+            describe(fp32, float_threshold),
+            describe(int8, threshold),
             bool((fp32 >= 1) != (int8 >= 1)),
-            float(abs(min(fp32, SURE) - min(int8, SURE))),
+            float(abs(min(fp32, FULL_COLOR) - min(int8, FULL_COLOR))),
         )
-        for place, (path, fp32, int8) in enumerate(zip(paths, *scores, strict=True))
+        for index, (path, fp32, int8) in enumerate(zip(paths, *relative, strict=True))
     )
-    apart = between(pairs, "each score held against a threshold drawn for its own model")
+    disagreement = rank_comparisons(comparisons, "with each score compared with the threshold of its own model")
 
-    def image(pair: Pair) -> str:
-        picture = sample(pair.path)
-        heats = [_under(picture, each[pair.place], level) for each, (_, level) in zip(maps, models, strict=True)]
-        return embed(np.hstack([picture, *heats]))
+    def draw(comparison: ImageComparison) -> NDArray[Any]:
+        image = read_thumbnail(comparison.path)
+        overlays = [_overlay(image, maps[model][comparison.index], level) for model, level in thresholds.items()]
+        return np.hstack([image, *overlays])
 
-    return {"apart": apart, "apart_pictures": apart.pictures(image), "apart_wide": True}
-
-
-def _picture(path: Path, anomaly_map: NDArray[Any], threshold: float) -> str:
-    """The image and beside it the image under its map, as a data URL. Full colour is twice the threshold."""
-    image = sample(path)
-    return embed(np.hstack([image, _under(image, anomaly_map, threshold)]))
+    return DisagreementSection.render(disagreement, draw, wide=True)
 
 
-def _under(image: NDArray[Any], anomaly_map: NDArray[Any], threshold: float) -> NDArray[Any]:
-    heat = cv2.resize(anomaly_map.astype(np.float32), (SIDE, SIDE), interpolation=cv2.INTER_LINEAR)
-    level = np.clip(heat / (SURE * threshold) * 255, 0, 255).astype(np.uint8)
+def _image_and_overlay(path: Path, anomaly_map: NDArray[Any], threshold: float) -> str:
+    """The image beside the image under its anomaly map, as a data URL."""
+    image = read_thumbnail(path)
+    return to_data_url(np.hstack([image, _overlay(image, anomaly_map, threshold)]))
+
+
+def _overlay(image: NDArray[Any], anomaly_map: NDArray[Any], threshold: float) -> NDArray[Any]:
+    size = (THUMBNAIL_SIDE, THUMBNAIL_SIDE)
+    heat = cv2.resize(anomaly_map.astype(np.float32), size, interpolation=cv2.INTER_LINEAR)
+    level = np.clip(heat / (FULL_COLOR * threshold) * 255, 0, 255).astype(np.uint8)
     return np.asarray(cv2.addWeighted(image, 0.5, cv2.applyColorMap(level, cv2.COLORMAP_INFERNO), 0.5, 0))

@@ -1,4 +1,4 @@
-"""What the report of a classifier shows: who is taken for whom, what its confidence is worth, and pictures."""
+"""The report of a classifier: reliability diagram, sample images, and where float and int8 disagree."""
 
 from __future__ import annotations
 
@@ -10,108 +10,121 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vedette.runtime.bundle.manifest import UNKNOWN
-from vedette.runtime.evaluation.metrics import reliability
+from vedette.runtime.evaluation.metrics import reliability_diagram
 from vedette.runtime.inference.heads.classify import softmax
 
-from ..data.stratified_split import Labelled
-from ..evaluation.confidence_calibration import Confidence
-from ..evaluation.disagreement import Pair, between
-from .html_report import embed, sample
+from ..data.stratified_split import StratifiedSplit
+from ..evaluation.built_models import FLOAT, INT8_ONNX
+from ..evaluation.confidence_and_reject_threshold import ConfidenceThreshold
+from ..evaluation.disagreement import ImageComparison, rank_comparisons
+from .task_report_section import DisagreementSection, TaskReportSection
+from .thumbnails import read_thumbnail, to_data_url
 
-_SAMPLES = 8
+SAMPLES_PER_ROW = 8
 
 
-def evidence(
-    images: Labelled, seen: dict[str, NDArray[Any]], line: Confidence, float_line: Confidence
-) -> dict[str, Any]:
-    """What fills classify.html.
+def classification_context(
+    images: StratifiedSplit,
+    scores: dict[str, NDArray[Any]],
+    threshold: ConfidenceThreshold,
+    float_threshold: ConfidenceThreshold,
+) -> TaskReportSection:
+    """The classifier's part of the report.
 
     Args:
-        images: how they were divided
-        seen: each model's scores of the test images, n x K
-        line: between answers and `unknown`
-        float_line: the one that the float model would have
+        images: the split
+        scores: scores of the test images by model, n x K
+        threshold: confidence threshold of the int8 models
+        float_threshold: confidence threshold chosen for the float model in the same way
     """
-    scores = seen["int8_onnx"]
-    truth = np.array(images.labels(images.test))
-    probabilities = softmax(scores, line.temperature)
-    sure, said = probabilities.max(axis=1), probabilities.argmax(axis=1)
-    return {
-        "line": line,
-        "bins": reliability(sure, said == truth),
-        "samples": _samples(images, truth, said, sure, line.level),
-        **disagreement(images.test, images.classes, (seen["fp32"], scores), (float_line, line)),
-    }
+    truth = np.array(images.class_indices(images.test))
+    probabilities = softmax(scores[INT8_ONNX], threshold.temperature)
+    confidence, predicted = probabilities.max(axis=1), probabilities.argmax(axis=1)
+    return TaskReportSection(
+        template="classify.html",
+        disagreement=compare_answers(
+            images.test, images.classes, (scores[FLOAT], scores[INT8_ONNX]), (float_threshold, threshold)
+        ),
+        variables={
+            "threshold": threshold,
+            "bins": reliability_diagram(confidence, predicted == truth),
+            "samples": _sample_rows(images, truth, predicted, confidence, threshold.min_probability),
+        },
+    )
 
 
-def disagreement(
+def compare_answers(
     paths: Sequence[Path],
-    names: Sequence[str],
+    classes: Sequence[str],
     scores: tuple[NDArray[Any], NDArray[Any]],
-    lines: tuple[Confidence, Confidence] | None,
-) -> dict[str, Any]:
-    """Where float and int8 disagree.
+    thresholds: tuple[ConfidenceThreshold, ConfidenceThreshold] | None,
+) -> DisagreementSection:
+    """Test images that float and int8 answer differently.
 
     Args:
         paths: test images
-        names: of the classes
-        scores: float's and int8's, n x K
-        lines: of each; None: nothing is ever unknown
+        classes: names of the classes
+        scores: scores of the float and of the int8 model, n x K
+        thresholds: confidence thresholds of the two models; None: no image is answered unknown
     """
-    temperatures = [line.temperature for line in lines] if lines else [1.0, 1.0]
-    levels = [line.level for line in lines] if lines else [0.0, 0.0]
-    shares = [softmax(each, temperature) for each, temperature in zip(scores, temperatures, strict=True)]
-    sure, best = ([getattr(each, how)(axis=1) for each in shares] for how in ("max", "argmax"))
-    answers = [np.where(one >= level, who, -1) for one, who, level in zip(sure, best, levels, strict=True)]
+    temperatures = [each.temperature for each in thresholds] if thresholds else [1.0, 1.0]
+    levels = [each.min_probability for each in thresholds] if thresholds else [0.0, 0.0]
+    probabilities = [softmax(each, temperature) for each, temperature in zip(scores, temperatures, strict=True)]
+    confidence = [each.max(axis=1) for each in probabilities]
+    predicted = [each.argmax(axis=1) for each in probabilities]
+    answers = [
+        np.where(sure >= level, label, -1) for sure, label, level in zip(confidence, predicted, levels, strict=True)
+    ]
 
-    def said(model: int, place: int) -> str:
-        text = f"{names[best[model][place]]} {sure[model][place]:.3f}"
-        return text if answers[model][place] >= 0 else f"{UNKNOWN} ({text})"
+    def describe(model: int, index: int) -> str:
+        text = f"{classes[predicted[model][index]]} {confidence[model][index]:.3f}"
+        return text if answers[model][index] >= 0 else f"{UNKNOWN} ({text})"
 
-    pairs = (
-        Pair(
-            place,
+    comparisons = (
+        ImageComparison(
+            index,
             path,
-            said(0, place),
-            said(1, place),
-            bool(answers[0][place] != answers[1][place]),
-            float(np.abs(shares[0][place] - shares[1][place]).max()),
+            describe(0, index),
+            describe(1, index),
+            bool(answers[0][index] != answers[1][index]),
+            float(np.abs(probabilities[0][index] - probabilities[1][index]).max()),
         )
-        for place, path in enumerate(paths)
+        for index, path in enumerate(paths)
     )
-    what = "the answer being the likeliest class"
-    what += f", or {UNKNOWN} below a confidence set for each model by itself" if lines else ""
-    apart = between(pairs, what)
-    return {
-        "apart": apart,
-        "apart_pictures": apart.pictures(lambda pair: embed(sample(pair.path))),
-        "apart_wide": False,
-    }
+    criterion = "where the answer is the likeliest class"
+    criterion += f", or {UNKNOWN} below the confidence threshold of each model" if thresholds else ""
+    return DisagreementSection.render(
+        rank_comparisons(comparisons, criterion), lambda comparison: read_thumbnail(comparison.path)
+    )
 
 
-def _samples(
-    images: Labelled, truth: NDArray[Any], said: NDArray[Any], sure: NDArray[Any], level: float
+def _sample_rows(
+    images: StratifiedSplit,
+    truth: NDArray[Any],
+    predicted: NDArray[Any],
+    confidence: NDArray[Any],
+    min_confidence: float,
 ) -> list[dict[str, Any]]:
-    """The surest mistakes first, for they are the worst; then what was too doubtful to say; then what goes well."""
-    wrong, heard = said != truth, sure >= level
+    """Rows of sample images: confident errors first, then unknown answers, then the least confident right answers."""
+    wrong, answered = predicted != truth, confidence >= min_confidence
     rows = []
-    for title, which, order in (
-        ("Wrong, the surest first", wrong & heard, np.argsort(-sure)),
-        ("Answered unknown, the least sure first", ~heard, np.argsort(sure)),
-        ("Right, the least sure first", ~wrong & heard, np.argsort(sure)),
+    for title, selected, order in (
+        ("Wrong, the most confident first", wrong & answered, np.argsort(-confidence)),
+        ("Answered unknown, the least confident first", ~answered, np.argsort(confidence)),
+        ("Right, the least confident first", ~wrong & answered, np.argsort(confidence)),
     ):
-        pictures = []
-        for index in [each for each in order if which[each]][:_SAMPLES]:
+        samples = []
+        for index in [each for each in order if selected[each]][:SAMPLES_PER_ROW]:
             path = images.test[index]
-            pictures.append(
+            samples.append(
                 {
                     "name": path.name,
                     "truth": images.classes[truth[index]],
-                    "said": images.classes[said[index]] if heard[index] else UNKNOWN,
-                    "sure": float(sure[index]),
-                    "image": embed(sample(path)),
+                    "answer": images.classes[predicted[index]] if answered[index] else UNKNOWN,
+                    "confidence": float(confidence[index]),
+                    "image": to_data_url(read_thumbnail(path)),
                 }
             )
-        if pictures:
-            rows.append({"title": title, "pictures": pictures})
+        if samples:
+            rows.append({"title": title, "images": samples})
     return rows

@@ -1,69 +1,73 @@
-"""The way from the float network to the int8 files: what each stage of it gave and cost.
+"""The steps from the float network to the int8 files, each with its accuracy, cost and size.
 
-Accuracy is that on the test images, and stands only where a model was measured on them. Effort is known for all: the
-instructions that are predicted for the device's core where its operators were counted, else multiplications.
+Accuracy is measured on the test images, and is given only for the models that ran on them. The cost is known for every
+step: predicted instructions if the device's core has a cost model, multiply-accumulates otherwise.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
 
 import msgspec
 import onnx
 
-from vedette.devices import DeviceProfile
-from vedette.runtime.bundle.manifest import ONNX
+from vedette.runtime.bundle.manifest import ONNX, TFLITE
 
 from ..cost import cost_limits, operator_counts
-from ..evaluation.built_models import FLOAT, INT8_ONNX, INT8_TFLITE
-from .html_report import MODELS
+from ..cost.device_costs import DeviceCosts
+from ..evaluation.built_models import FLOAT, INT8_ONNX, INT8_TFLITE, MODEL_TITLES
+from ..evaluation.results import Measurement, Results
 
 
-class Stage(msgspec.Struct, frozen=True, kw_only=True):
-    """One of them; None: not known."""
+class CompressionStep(msgspec.Struct, frozen=True, kw_only=True):
+    """One step; None: not known."""
 
     title: str
-    figure: float | None = None
+    metric: float | None = msgspec.field(default=None, name="figure")
     interval: tuple[float, float] | None = None
-    effort: float | None = None
-    """Of one image."""
+    """95 % interval of the metric."""
+    cost: float | None = msgspec.field(default=None, name="effort")
+    """Cost of one image."""
     ms: float | None = None
     p95_ms: float | None = None
     bytes: int | None = None
 
 
-def stages(
-    before: list[Stage], measured: dict[str, Any], figure: str, float_model: onnx.ModelProto, device: DeviceProfile
-) -> list[Stage]:
-    """All of them, and last the models that were made.
+def list_compression_steps(
+    earlier: Sequence[CompressionStep], results: Results, costs: DeviceCosts, float_model: onnx.ModelProto
+) -> list[CompressionStep]:
+    """All steps in order; the built models come last.
 
     Args:
-        before: what the design was made from
-        measured: as in the manifest
-        figure: name of the task's figure there
-        float_model: what the int8 ones are held against
-        device: what it is for
+        earlier: steps before the float model
+        results: figures of the built models
+        costs: costs of the int8 models on the target device
+        float_model: the model that the int8 models are compared with
     """
-    predicted = operator_counts.predict(device, float_model, ONNX)
-    efforts = {
-        FLOAT: None if predicted is None else predicted.instructions,
-        INT8_ONNX: measured["on_device"].get("onnx", {}).get("instructions"),
-        INT8_TFLITE: measured["on_device"].get("tflite", {}).get("instructions"),
+    cost_of_model = _cost_by_model(costs, float_model)
+
+    def step(model: str, title: str) -> CompressionStep:
+        metric: Measurement = results.metrics.by_model[model]
+        return CompressionStep(
+            title=title,
+            metric=metric.value,
+            interval=metric.interval,
+            cost=cost_of_model[model],
+            ms=results.timings[model].median,
+            p95_ms=results.timings[model].p95,
+            bytes=results.sizes[model],
+        )
+
+    return [*earlier, *(step(model, title) for model, title in MODEL_TITLES.items())]
+
+
+def _cost_by_model(costs: DeviceCosts, float_model: onnx.ModelProto) -> dict[str, float | None]:
+    if cost_limits.cost_unit(costs.device) == cost_limits.MULTIPLICATIONS:
+        macs = float(costs.macs)
+        return {FLOAT: float(operator_counts.count_macs(float_model)), INT8_ONNX: macs, INT8_TFLITE: macs}
+    predictions = {
+        FLOAT: operator_counts.predict_cost(costs.device, float_model, ONNX),
+        INT8_ONNX: costs.on_device.get(ONNX),
+        INT8_TFLITE: costs.on_device.get(TFLITE),
     }
-    if cost_limits.unit(device) == cost_limits.MULTIPLICATIONS:
-        efforts = dict.fromkeys(MODELS, float(measured["macs"])) | {FLOAT: float(operator_counts.macs(float_model))}
-    return [
-        *before,
-        *(
-            Stage(
-                title=title,
-                figure=measured[f"{figure}_{name}"],
-                interval=measured.get(f"{figure}_interval_{name}"),
-                effort=efforts[name],
-                ms=measured[f"ms_{name}"],
-                p95_ms=measured[f"p95_ms_{name}"],
-                bytes=measured[f"bytes_{name}"],
-            )
-            for name, title in MODELS.items()
-        ),
-    ]
+    return {model: None if prediction is None else prediction.instructions for model, prediction in predictions.items()}

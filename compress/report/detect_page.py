@@ -1,4 +1,4 @@
-"""What the report of a detector shows: test images with the boxes of float and int8, and where the two disagree."""
+"""The report of an object detector: test images with the boxes of float and int8, and where the two disagree."""
 
 from __future__ import annotations
 
@@ -11,134 +11,143 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vedette.runtime.camera import image_files
-from vedette.runtime.evaluation.object_annotations import Object
+from vedette.runtime.evaluation.object_annotations import AnnotatedObject
 from vedette.runtime.inference.prediction import Box, Prediction
+from vedette.runtime.tracking.assignment import box_array, iou_matrix
 
-from ..evaluation.disagreement import Pair, between
-from ..evaluation.operating_point import OVERLAP, overlap
-from .html_report import embed
+from ..evaluation.built_models import FLOAT, INT8_ONNX
+from ..evaluation.disagreement import ImageComparison, rank_comparisons
+from ..evaluation.operating_point import MIN_IOU
+from .task_report_section import DisagreementSection, TaskReportSection
+from .thumbnails import to_data_url
 
-_SIDE = 360  # pixels of the longer side
-_SHOWN = 8
-_MARKED, _FLOAT, _INT8 = (255, 255, 255), (200, 120, 0), (0, 60, 230)  # blue-green-red
+LONGER_SIDE = 360  # pixels
+MAX_SAMPLES = 8
+_TRUTH_COLOR, _FLOAT_COLOR, _INT8_COLOR = (255, 255, 255), (200, 120, 0), (0, 60, 230)  # blue-green-red
 
 
-def evidence(
+def detection_context(
     paths: Sequence[Path],
-    truth: Sequence[Sequence[Object]],
-    seen: dict[str, list[tuple[Prediction, ...]]],
-    lines: tuple[float, float],
+    truth: Sequence[Sequence[AnnotatedObject]],
+    detections: dict[str, list[tuple[Prediction, ...]]],
+    thresholds: tuple[float, float],
     labels: Sequence[str],
-) -> dict[str, Any]:
-    """What fills detect.html.
+) -> TaskReportSection:
+    """The object detector's part of the report.
 
     Args:
         paths: test images
-        truth: what is marked in each
-        seen: what each model found in each, doubtful boxes too
-        lines: the scores from which on float and int8 are believed
-        labels: of the model
+        truth: annotated objects of each image
+        detections: detections of each image by model, those below the threshold too
+        thresholds: score thresholds of the float and of the int8 models
+        labels: class names of the model
     """
-    found = [
-        [[each for each in one if each.score >= line] for one in seen[name]]
-        for name, line in zip(("fp32", "int8_onnx"), lines, strict=True)
+    fp32, int8 = (
+        [[each for each in detected if each.score >= level] for detected in detections[model]]
+        for model, level in zip((FLOAT, INT8_ONNX), thresholds, strict=True)
+    )
+    samples = [
+        {
+            "name": path.name,
+            "text": f"{len(objects)} annotated; int8 detects {_describe(after)}",
+            "image": to_data_url(_draw_detections(path, objects, before, after)),
+        }
+        for path, objects, before, after in list(zip(paths, truth, fp32, int8, strict=True))[:MAX_SAMPLES]
     ]
-    pairs = []
-    for place, (path, fp32, int8) in enumerate(zip(paths, *found, strict=True)):
-        alike = _alike(fp32, int8)
-        most = max(len(fp32), len(int8))
-        differs = alike < most
-        pairs.append(Pair(place, path, _said(fp32), _said(int8), differs, 1 - alike / most if most else 0.0))
-    what = "the answer being every box at or above the model's own threshold, matched where two overlap by half"
-    apart = between(pairs, what)
-    drawn = [
-        {"name": paths[place].name, "text": _counts(truth[place], found[1][place]), "image": embed(image)}
-        for place in range(min(_SHOWN, len(paths)))
-        for image in (_picture(paths[place], truth[place], found[0][place], found[1][place]),)
-    ]
-    return {
-        "rows": drawn,
-        "lines": lines,
-        "classes": _by_class(truth, found, labels),
-        "apart": apart,
-        "apart_pictures": apart.pictures(
-            lambda pair: embed(_picture(pair.path, (), found[0][pair.place], found[1][pair.place]))
-        ),
-        "apart_wide": False,
-    }
+    return TaskReportSection(
+        template="detect.html",
+        disagreement=_disagreement(paths, fp32, int8),
+        variables={
+            "samples": samples,
+            "float_threshold": thresholds[0],
+            "classes": _count_by_class(truth, fp32, int8, labels),
+        },
+    )
 
 
-def _alike(one: Sequence[Prediction], other: Sequence[Prediction]) -> int:
-    """How many boxes of the two are the same object."""
-    free, count = list(other), 0
-    for each in one:
-        same = [
-            (overlap(each.box, rest.box), place)
-            for place, rest in enumerate(free)
-            if rest.label == each.label and each.box is not None and rest.box is not None
-        ]
-        best, place = max(same, default=(0.0, -1))
-        if best >= OVERLAP:
-            del free[place]
+def _disagreement(
+    paths: Sequence[Path], fp32: list[list[Prediction]], int8: list[list[Prediction]]
+) -> DisagreementSection:
+    comparisons = []
+    for index, (path, before, after) in enumerate(zip(paths, fp32, int8, strict=True)):
+        matches, most = _count_matches(before, after), max(len(before), len(after))
+        gap = 1 - matches / most if most else 0.0
+        comparisons.append(ImageComparison(index, path, _describe(before), _describe(after), matches < most, gap))
+    criterion = "where the answer is every box at or above the model's own threshold, matched at an IoU of 0.5"
+
+    def draw(comparison: ImageComparison) -> NDArray[Any]:
+        return _draw_detections(comparison.path, (), fp32[comparison.index], int8[comparison.index])
+
+    return DisagreementSection.render(rank_comparisons(comparisons, criterion), draw)
+
+
+def _count_matches(first: Sequence[Prediction], second: Sequence[Prediction]) -> int:
+    """Number of boxes of one class in both lists that overlap by MIN_IOU, each matched once."""
+    iou = iou_matrix(box_array(each.box for each in first), box_array(each.box for each in second))
+    free, count = list(range(len(second))), 0
+    for row, detection in enumerate(first):
+        overlaps = [(iou[row, column], column) for column in free if second[column].label == detection.label]
+        best, best_column = max(overlaps, default=(0.0, -1))
+        if best >= MIN_IOU:
+            free.remove(best_column)
             count += 1
     return count
 
 
-def _said(found: Sequence[Prediction]) -> str:
-    names = [each.label for each in found]
+def _describe(detections: Sequence[Prediction]) -> str:
+    names = [each.label for each in detections]
     return ", ".join(f"{names.count(name)} {name}" for name in dict.fromkeys(names)) or "nothing"
 
 
-def _counts(marked: Sequence[Object], found: Sequence[Prediction]) -> str:
-    return f"{len(marked)} marked; int8 finds {_said(found)}"
-
-
-def _by_class(
-    truth: Sequence[Sequence[Object]], found: list[list[list[Prediction]]], labels: Sequence[str]
+def _count_by_class(
+    truth: Sequence[Sequence[AnnotatedObject]],
+    fp32: list[list[Prediction]],
+    int8: list[list[Prediction]],
+    labels: Sequence[str],
 ) -> list[dict[str, Any]]:
-    """How many objects of each class are marked and found, the commonest first."""
+    """Annotated and detected objects of each class, the most frequent class first."""
     counts = np.zeros((3, len(labels)), int)
-    for one in truth:
-        for each in one:
-            counts[0, each.label] += not each.crowd
-    for model in (0, 1):
-        for some in found[model]:
-            for prediction in some:
-                counts[1 + model, labels.index(prediction.label)] += 1
+    for objects in truth:
+        for annotated in objects:
+            counts[0, annotated.label] += not annotated.crowd
+    for row, detections in ((1, fp32), (2, int8)):
+        for detected in detections:
+            for prediction in detected:
+                counts[row, labels.index(prediction.label)] += 1
     return [
         {
-            "label": labels[place],
-            "marked": int(counts[0, place]),
-            "fp32": int(counts[1, place]),
-            "int8": int(counts[2, place]),
+            "label": labels[index],
+            "annotated": int(counts[0, index]),
+            "fp32": int(counts[1, index]),
+            "int8": int(counts[2, index]),
         }
-        for place in np.argsort(-counts[0], kind="stable")
-        if counts[:, place].any()
+        for index in np.argsort(-counts[0], kind="stable")
+        if counts[:, index].any()
     ]
 
 
-def _picture(
-    path: Path, marked: Sequence[Object], fp32: Sequence[Prediction], int8: Sequence[Prediction]
+def _draw_detections(
+    path: Path, truth: Sequence[AnnotatedObject], fp32: Sequence[Prediction], int8: Sequence[Prediction]
 ) -> NDArray[Any]:
-    """The image with the boxes: white what is marked, blue float, red int8."""
-    image = image_files.read(path)
-    factor = _SIDE / max(image.shape[:2])
+    """The image with boxes: white for annotated objects, blue for float, red for int8."""
+    image = image_files.read_image(path)
+    factor = LONGER_SIDE / max(image.shape[:2])
     image = np.ascontiguousarray(cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA))
-    for one in marked:
-        _draw(image, one.box, _MARKED, 1, "")
-    for each in fp32:
-        _draw(image, each.box, _FLOAT, 2, "")
-    for each in int8:
-        _draw(image, each.box, _INT8, 1, f"{each.label} {each.score:.2f}")
+    for annotated in truth:
+        _draw_box(image, annotated.box, _TRUTH_COLOR, 1, "")
+    for detection in fp32:
+        _draw_box(image, detection.box, _FLOAT_COLOR, 2, "")
+    for detection in int8:
+        _draw_box(image, detection.box, _INT8_COLOR, 1, f"{detection.label} {detection.score:.2f}")
     return image
 
 
-def _draw(image: NDArray[Any], box: Box | None, colour: tuple[int, int, int], width: int, text: str) -> None:
+def _draw_box(image: NDArray[Any], box: Box | None, color: tuple[int, int, int], thickness: int, text: str) -> None:
     if box is None:
         return
-    height, across = image.shape[:2]
-    start = int(box.left * across), int(box.top * height)
-    cv2.rectangle(image, start, (int(box.right * across), int(box.bottom * height)), colour, width)
+    height, width = image.shape[:2]
+    start = int(box.left * width), int(box.top * height)
+    cv2.rectangle(image, start, (int(box.right * width), int(box.bottom * height)), color, thickness)
     if text:
         place = start[0] + 2, max(start[1] + 11, 11)
-        cv2.putText(image, text, place, cv2.FONT_HERSHEY_SIMPLEX, 0.35, colour, 1, cv2.LINE_AA)
+        cv2.putText(image, text, place, cv2.FONT_HERSHEY_SIMPLEX, 0.35, color, 1, cv2.LINE_AA)

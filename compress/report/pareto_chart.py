@@ -1,4 +1,4 @@
-"""What the report shows of the designs that were tried: worth over cost, those that no other beats, the one chosen."""
+"""The chart of the designs that a search tried: AUROC over cost, the Pareto front, and the chosen design."""
 
 from __future__ import annotations
 
@@ -6,37 +6,37 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from ..cost.cost_limits import Budget
+from ..cost.cost_limits import CostLimits
 from ..search import selection
 from ..search.selection import Trial
 
-LEFT, RIGHT, TOP, BOTTOM = 50.0, 620.0, 20.0, 260.0  # of the plot, in units of its drawing
+LEFT, RIGHT, TOP, BOTTOM = 50.0, 620.0, 20.0, 260.0  # edges of the plot in the SVG
 
 
-def evidence(
-    trials: list[Trial], finals: Sequence[Trial], chosen: Trial, allowed: Budget, unit: str
+def design_chart(
+    trials: list[Trial], finalists: Sequence[Trial], chosen: Trial, limits: CostLimits, unit: str
 ) -> dict[str, Any] | None:
-    """What fills designs.html; None where there was neither a search nor a choice.
+    """Variables of designs.html; None if only one design was considered.
 
     Args:
-        trials: all that were tried
-        finals: those that were built, with the AUROC and the bytes of their int8 files
-        chosen: one of either
-        allowed: what a design may cost
-        unit: of its effort, for people
+        trials: all trials
+        finalists: the designs that were built, with the AUROC and the size of their int8 files
+        chosen: the chosen design
+        limits: what a design may cost
+        unit: display name of the unit of cost
     """
-    if len(trials) < 2 and not finals:
+    if len(trials) < 2 and not finalists:
         return None
-    front = selection.front(trials)
-    built = {final.design: final for final in finals}
-    shrunk = [final for final in finals if final.design.kept < 1]
-    low, high = (math.log10(pick(trial.effort for trial in trials)) for pick in (min, max))
+    front = selection.pareto_front(trials)
+    built = {finalist.design: finalist for finalist in finalists}
+    pruned = [finalist for finalist in finalists if finalist.design.kept_share < 1]
+    low, high = (math.log10(pick(trial.cost for trial in trials)) for pick in (min, max))
     low, high = low - 0.05, high + 0.05
     worst = math.floor(20 * min(trial.auroc or 0 for trial in trials)) / 20
     best = max(1.0, worst + 0.05)
 
-    def x(effort: float) -> float:
-        return round(LEFT + (RIGHT - LEFT) * (math.log10(effort) - low) / (high - low), 1)
+    def x(cost: float) -> float:
+        return round(LEFT + (RIGHT - LEFT) * (math.log10(cost) - low) / (high - low), 1)
 
     def y(auroc: float) -> float:
         return round(BOTTOM - (BOTTOM - TOP) * (auroc - worst) / (best - worst), 1)
@@ -44,19 +44,19 @@ def evidence(
     ticks = [m * 10**e for e in range(5, 11) for m in (1, 2, 5) if low <= math.log10(m * 10**e) <= high]
     levels = [worst + (best - worst) * step / 5 for step in range(6)]
     return {
-        "handicap": max(selection.HANDICAP.values()),
-        "finals": bool(finals),
-        "ticks": [{"x": x(effort), "text": f"{effort / 1e6:g}"} for effort in ticks],
+        "handicap": max(selection.HANDICAPS.values()),
+        "has_finalists": bool(finalists),
+        "ticks": [{"x": x(cost), "text": f"{cost / 1e6:g}"} for cost in ticks],
         "levels": [{"y": y(level), "text": f"{level:.2f}"} for level in levels],
         "unit": unit,
-        "limit": x(allowed.effort) if allowed.effort and low < math.log10(allowed.effort) < high else None,
+        "limit": x(limits.cost) if limits.cost and low < math.log10(limits.cost) < high else None,
         "points": [
             {
-                "x": x(trial.effort),
+                "x": x(trial.cost),
                 "y": y(trial.auroc or 0),
                 "front": trial in front,
                 "chosen": trial.design == chosen.design,
-                "text": f"{trial.design}: AUROC in trials {trial.auroc:.3f}, {trial.effort / 1e6:.1f} million "
+                "text": f"{trial.design}: AUROC in trials {trial.auroc:.3f}, {trial.cost / 1e6:.1f} million "
                 f"{unit.partition(',')[0]}, {trial.bytes:,} bytes",
             }
             for trial in trials
@@ -64,12 +64,12 @@ def evidence(
         "rows": [
             {
                 "text": str(trial.design),
-                "auroc": trial.auroc if trial.design.kept == 1 else None,  # with fewer channels it had no trial
+                "auroc": trial.auroc if trial.design.kept_share == 1 else None,  # pruned designs have no trial
                 "built": built[trial.design].auroc if trial.design in built else None,
-                "effort": trial.effort,
+                "cost": trial.cost,
                 "bytes": built.get(trial.design, trial).bytes,
                 "chosen": trial.design == chosen.design,
             }
-            for trial in sorted([*front, *shrunk], key=lambda trial: trial.effort)
+            for trial in sorted([*front, *pruned], key=lambda trial: trial.cost)
         ],
     }

@@ -1,1 +1,1 @@
-"""Search over designs: trials, finalists, and the input size of imported detectors."""
+"""Search over designs: trials, finalists, and the input size of imported object detectors."""

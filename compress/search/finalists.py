@@ -1,20 +1,19 @@
-"""The best designs of a search, built whole and measured as they will run.
+"""Finalists of a search: its best designs, built whole and measured as they will run.
 
-A search tells designs apart by float features and by costs that are predicted. Its leaders are built as int8 files and
-measured: on good images that nothing was fitted to (those of calibrate and threshold), plain and spoilt, and by the
-bytes that they really have. The best of them is then built again with fewer channels, pruned and distilled, and the
-best of all by the same rule is the one. Where its integers lose more than they may, it is built once more with care for
-them, the cheapest care first, until they lose no more.
+A search compares designs by float features and by predicted costs. Its best designs are then built as int8 files and
+measured: by the AUROC on good images that nothing was fitted to (those of calibrate and threshold) against the same
+images with synthetic defects, and by the true size of the files. The best of them is built again with fewer channels,
+pruned and distilled, and the best of all by the same rule is chosen. If its int8 model loses more AUROC than allowed,
+it is built again with the quantization fallbacks, the cheapest first, until the loss is small enough.
 
-Each takes half a minute or more, so what came of it is kept beside the study, under the digest of all that it depends
-on; after an interruption it is taken from there.
+A finalist takes half a minute or more, so it is cached beside the study, under the digest of everything that it depends
+on. After an interruption it is loaded from the cache.
 """
 
 from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable
 from importlib.metadata import version
 from typing import Any, NamedTuple, cast
 
@@ -24,150 +23,190 @@ import onnx
 from numpy.typing import NDArray
 
 from vedette.runtime.evaluation.metrics import auroc
-from vedette.runtime.evaluation.verify import Track
-from vedette.runtime.inference.backends.onnx import Onnx
-from vedette.runtime.inference.float_model import Reference
+from vedette.runtime.inference.backends.onnx import OnnxBackend
+from vedette.runtime.inference.float_model import FloatModel
+from vedette.runtime.progress import Log, Progress
 
 from ..cost import cost_limits
 from ..data import split, synthetic_defects
-from ..data.feature_cache import EACH, SPOILT, Gallery, digest, scaled
+from ..data.image_feature_cache import (
+    DEFECTS_PER_IMAGE,
+    MAX_DEFECTIVE_IMAGES,
+    ImageFeatureCache,
+    digest_images,
+    resize_image,
+)
 from ..data.split import Split
-from ..evaluation.built_models import Fitted, describe
-from ..export import bundle_writer, tflite
+from ..evaluation.built_models import draft_manifest
+from ..export import bundle_writer
+from ..export.tflite import write_tflite
 from ..goal import recipe as techniques
 from ..goal.goal_file import Goal
 from ..models.design import Design
-from ..models.efficientnet_lite import input_of
-from ..quantization.step_log import Step
-from ..training import anomaly_fitting
+from ..models.efficientnet_lite import backbone_input
+from ..quantization.step_log import QuantizationStep
+from ..training import design_fitting
+from ..training.trained_models import TrainedModels
 from . import selection
+from .search_budget import SearchBudget
 from .selection import Trial
-from .study import Effort
 
-KEPT = (0.75, 0.5, 0.25)  # shares of the channels
-CARE: tuple[dict[str, Any], ...] = ({"bias_correction": True}, {"bias_correction": True, "qat_steps": 200})
-DROP = 0.005  # of AUROC, that integers may lose where the goal does not say
+CHANNEL_FRACTIONS = (0.75, 0.5, 0.25)  # shares of the channels that pruning keeps
+QUANTIZATION_FALLBACKS: tuple[dict[str, Any], ...] = (
+    {"bias_correction": True},
+    {"bias_correction": True, "qat_steps": 200},
+)
+MAX_AUROC_DROP = 0.005  # AUROC that the int8 model may lose, unless the goal allows less
 
 
-class Kept(msgspec.Struct, frozen=True):
-    """What is kept of one that was built."""
+class CachedFinalist(msgspec.Struct, frozen=True):
+    """Cache entry of a finalist."""
 
     auroc: float
+    """AUROC of the int8 model."""
     size: int
-    """Of the larger file."""
+    """Bytes of the larger int8 file."""
     models: tuple[bytes, bytes, bytes]
-    """Float, int8, and what the integers are to come near."""
-    steps: tuple[Step, ...]
-    lost: float = 0.0
-    """AUROC of the float model, less that of the int8 one."""
+    """ONNX files: the float model, the int8 model, and the float reference of the int8 model."""
+    steps: tuple[QuantizationStep, ...]
+    auroc_drop: float = msgspec.field(default=0.0, name="lost")
+    """AUROC of the float model minus that of the int8 model."""
 
     @classmethod
-    def of(cls, auroc: float, lost: float, size: int, fitted: Fitted) -> Kept:
-        models = (fitted.float_model, fitted.int8_model, fitted.exact)
-        written = tuple(model.SerializeToString(deterministic=True) for model in models)
-        return cls(auroc, size, cast("tuple[bytes, bytes, bytes]", written), fitted.steps, lost)
+    def from_models(cls, auroc: float, auroc_drop: float, size: int, models: TrainedModels) -> CachedFinalist:
+        files = tuple(
+            model.SerializeToString(deterministic=True)
+            for model in (models.float_model, models.int8_model, models.float_reference)
+        )
+        return cls(auroc, size, cast("tuple[bytes, bytes, bytes]", files), models.steps, auroc_drop)
 
-    def fitted(self) -> Fitted:
-        float_model, int8_model, exact = map(onnx.ModelProto.FromString, self.models)
-        return Fitted(float_model, int8_model, exact, self.steps)
+    def load_models(self) -> TrainedModels:
+        """The models of the cached files."""
+        float_model, int8_model, float_reference = map(onnx.ModelProto.FromString, self.models)
+        return TrainedModels(float_model, int8_model, float_reference, self.steps)
 
 
-class Final(NamedTuple):
-    """One of them: `trial` has the AUROC of its int8 model and its true bytes, those of the larger file."""
+class Finalist(NamedTuple):
+    """A built and measured design: `trial` has the AUROC of its int8 model and the bytes of its larger int8 file."""
 
     trial: Trial
-    fitted: Fitted
-    lost: float
-    """AUROC that its integers cost."""
+    models: TrainedModels
+    auroc_drop: float
+    """AUROC of the float model minus that of the int8 model."""
 
 
-class Finals:
-    """Built one after the other; `built` has those that are.
+class FinalistBuilder:
+    """Builds finalists one after the other, and collects them in `finalists`.
 
     Args:
-        goal: what is asked
-        images: how they are divided
-        gallery: the pictures that designs were tried on
-        effort: what may be spent
-        track: wraps long loops
-        say: is told what was found
+        goal: the goal file
+        images: the split of the images
+        feature_cache: features and synthetic defects of the trials
+        budget: time, folder, device and cost limits
+        progress: shows the progress of long loops
+        log: receives progress messages
     """
 
     def __init__(
-        self, goal: Goal, images: Split, gallery: Gallery, effort: Effort, track: Track, say: Callable[[str], None]
+        self,
+        goal: Goal,
+        images: Split,
+        feature_cache: ImageFeatureCache,
+        budget: SearchBudget,
+        progress: Progress,
+        log: Log,
     ) -> None:
-        self.goal, self.images, self.gallery, self.effort = goal, images, gallery, effort
-        self.track, self.say = track, say
-        self.allowed = cost_limits.of(goal, effort.device, margin=0)
+        self.goal, self.images, self.feature_cache, self.budget = goal, images, feature_cache, budget
+        self.progress, self.log = progress, log
+        self.limits = cost_limits.derive_cost_limits(goal, budget.device, margin=0)
         held_out = [*images.calibrate, *images.threshold]
-        self.good = list(split.tensors(track(held_out, "reading"), input_of(gallery.size)))
+        self.good = list(split.model_inputs(progress(held_out, "reading"), backbone_input(feature_cache.size)))
         rng = np.random.default_rng(goal.data.seed + 1)
-        self.spoilt = synthetic_defects.defects(self.good, min(SPOILT, EACH * len(self.good)), rng).images
-        self.built: list[Final] = []
+        self.defective = synthetic_defects.make_defects(
+            self.good, min(MAX_DEFECTIVE_IMAGES, DEFECTS_PER_IMAGE * len(self.good)), rng
+        ).images
+        self.finalists: list[Finalist] = []
 
-    def run(self, trials: list[Trial]) -> Final:
-        """The leaders; while there is time, the best of them with fewer channels, and with care; the best of all."""
-        for leader in selection.leading(trials, self.effort.budget):
-            if not self.built or time.monotonic() < self.effort.end:
-                self.build(leader)
-        whole = self.best().trial
-        recipe = techniques.load(self.goal.recipe)
+    def run(self, trials: list[Trial]) -> Finalist:
+        """Build the top trials, then, while time is left, fewer channels and quantization fallbacks.
+
+        Args:
+            trials: all trials of the search
+
+        Returns:
+            The best finalist.
+        """
+        for trial in selection.top_trials(trials, self.budget.limits):
+            if not self.finalists or time.monotonic() < self.budget.deadline:
+                self.build(trial)
+        unpruned = self.best().trial
+        recipe = techniques.load_recipe(self.goal.recipe)
         prune = recipe.get("prune")
-        for kept in KEPT if prune is None else (prune.kept,):
-            if time.monotonic() < self.effort.end:
-                self.build(Trial.of(msgspec.structs.replace(whole.design, kept=kept), self.effort.device))
-        for care in CARE if recipe.get("quantise") is None else ():
+        for fraction in CHANNEL_FRACTIONS if prune is None else (prune.kept_share,):
+            if time.monotonic() < self.budget.deadline:
+                design = msgspec.structs.replace(unpruned.design, kept_share=fraction)
+                self.build(Trial.for_design(design, self.budget.device))
+        for fallback in QUANTIZATION_FALLBACKS if recipe.get("quantise") is None else ():
             best = self.best()
-            if best.lost > self._may_lose and time.monotonic() < self.effort.end:
-                self.say(f"integers cost {best.lost:.4f} of the AUROC: once more with {' and '.join(care)}")
-                self.build(best.trial, care)
+            if best.auroc_drop > self._max_auroc_drop and time.monotonic() < self.budget.deadline:
+                options = " and ".join(fallback)
+                self.log(f"the int8 model loses {best.auroc_drop:.4f} of the AUROC: building it again with {options}")
+                self.build(best.trial, fallback)
         return self.best()
 
     @property
-    def _may_lose(self) -> float:
-        asked = self.goal.goal.max_drop
-        return DROP if asked is None else min(DROP, asked / 2)
+    def _max_auroc_drop(self) -> float:
+        max_drop = self.goal.goal.max_drop
+        return MAX_AUROC_DROP if max_drop is None else min(MAX_AUROC_DROP, max_drop / 2)
 
-    def build(self, leader: Trial, care: dict[str, Any] | None = None) -> None:
-        """Fits, quantises (with `care`, settings of the technique) and measures it, or takes what was kept of that."""
+    def build(self, trial: Trial, quantization_settings: dict[str, Any] | None = None) -> None:
+        """Fit, quantize and measure a design, or load it from the cache, and append it to `finalists`.
+
+        Args:
+            trial: the design with its cost
+            quantization_settings: settings of the recipe's `quantise` step; None for those of the goal
+        """
         goal = self.goal
-        if care:
-            goal = msgspec.structs.replace(goal, recipe=(*goal.recipe, {"use": "quantise", **care}))
-        path = self.effort.folder / f"{self._digest(goal, leader.design)}.final"
+        if quantization_settings:
+            goal = msgspec.structs.replace(goal, recipe=(*goal.recipe, {"use": "quantise", **quantization_settings}))
+        path = self.budget.folder / f"{self._cache_key(goal, trial.design)}.final"
         if path.exists():
-            kept = msgspec.msgpack.decode(path.read_bytes(), type=Kept)
+            cached = msgspec.msgpack.decode(path.read_bytes(), type=CachedFinalist)
         else:
-            kept = self._measured(goal, leader.design)
-            bundle_writer.write(path, msgspec.msgpack.encode(kept))
-        self.say(f"{leader.design}: int8 AUROC on spoilt pictures {kept.auroc:.3f}, {kept.size:,} bytes")
-        known = msgspec.structs.replace(leader, auroc=kept.auroc, bytes=kept.size)
-        self.built.append(Final(known, kept.fitted(), kept.lost))
+            cached = self._fit_and_measure(goal, trial.design)
+            bundle_writer.write_atomically(path, msgspec.msgpack.encode(cached))
+        self.log(f"{trial.design}: int8 AUROC on synthetic defects {cached.auroc:.3f}, {cached.size:,} bytes")
+        measured = msgspec.structs.replace(trial, auroc=cached.auroc, bytes=cached.size)
+        self.finalists.append(Finalist(measured, cached.load_models(), cached.auroc_drop))
 
-    def _measured(self, goal: Goal, design: Design) -> Kept:
-        fitted = anomaly_fitting.fit(goal, design, self.images, self.gallery, self.track, self.effort.folder)
-        data = fitted.int8_model.SerializeToString(deterministic=True)
-        manifest = describe(goal, fitted.int8_model)
-        pictures = [[scaled(each, design.input) for each in kind] for kind in (self.good, self.spoilt)]
-        models = Onnx(data, manifest, threads=1), Reference(fitted.float_model.SerializeToString(), manifest)
-        worth, whole = (auroc(*(_scores(model, kind) for kind in pictures)) for model in models)
-        held = max(len(data), len(tflite.write(fitted.int8_model)))
-        return Kept.of(worth, whole - worth, held, fitted)
+    def _fit_and_measure(self, goal: Goal, design: Design) -> CachedFinalist:
+        models = design_fitting.fit_design(
+            goal, design, self.images, self.feature_cache, self.progress, self.budget.folder
+        )
+        int8_file = models.int8_model.SerializeToString(deterministic=True)
+        manifest = draft_manifest(goal, models.int8_model)
+        images = [[resize_image(image, design.input) for image in group] for group in (self.good, self.defective)]
+        float_file = models.float_model.SerializeToString()
+        runners = OnnxBackend(int8_file, manifest, threads=1), FloatModel(float_file, manifest)
+        int8_auroc, float_auroc = (auroc(*(_score_images(runner, group) for group in images)) for runner in runners)
+        size = max(len(int8_file), len(write_tflite(models.int8_model)))
+        return CachedFinalist.from_models(int8_auroc, float_auroc - int8_auroc, size, models)
 
-    def _digest(self, goal: Goal, design: Design) -> str:
-        """Of all that a design's model, and what it is worth, depend on."""
-        gallery = self.gallery
-        pictures = [gallery.digest, gallery.all, digest([*self.good, *self.spoilt])]
-        count = len(self.images.calibrate)  # of the held-out ones, the first
-        recipe = [table for table in goal.recipe if table["use"] != "search"]  # how long was searched matters not
-        facts = [version("vedette"), design, recipe, goal.augment, goal.data.seed, count, *pictures]
+    def _cache_key(self, goal: Goal, design: Design) -> str:
+        """Digest of everything that the models of a design and their measurement depend on."""
+        cache = self.feature_cache
+        images = [cache.trial_digest, cache.good_digest, digest_images([*self.good, *self.defective])]
+        calibration_count = len(self.images.calibrate)  # the first of the held-out images
+        recipe = [table for table in goal.recipe if table["use"] != "search"]  # the search time does not matter
+        facts = [version("vedette"), design, recipe, goal.augment, goal.data.seed, calibration_count, *images]
         return hashlib.sha256(msgspec.json.encode(facts, order="deterministic")).hexdigest()[:12]
 
-    def best(self) -> Final:
-        """The one by the same rule as in trials, with what was measured now."""
-        winner = selection.best([final.trial for final in self.built], self.allowed)
-        alike = [final for final in self.built if final.trial.design == winner.design]
-        return max(alike, key=lambda final: final.trial.auroc or 0.0)
+    def best(self) -> Finalist:
+        """The best finalist by the rule of the trials, with the measured figures."""
+        winner = selection.choose_trial([finalist.trial for finalist in self.finalists], self.limits)
+        same_design = [finalist for finalist in self.finalists if finalist.trial.design == winner.design]
+        return max(same_design, key=lambda finalist: finalist.trial.auroc or 0.0)
 
 
-def _scores(backend: Onnx | Reference, images: list[NDArray[np.uint8]]) -> NDArray[np.float64]:
+def _score_images(backend: OnnxBackend | FloatModel, images: list[NDArray[np.uint8]]) -> NDArray[np.float64]:
     return np.array([float(backend.run(image)["score"].ravel()[0]) for image in images])

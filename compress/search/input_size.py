@@ -1,239 +1,232 @@
-"""How large the picture should be that a detector of somebody's own is shown, and whether its integers must be taught.
+"""Search for the input size of an imported object detector, and the decision whether its int8 model needs training.
 
-What a detector costs goes with the pixels that it looks at, and one of convolutions takes any size. So with time given
-it is tried at its own size and at smaller ones, in steps of STEP: made integer, and measured, float and integer, on
-labelled images that are not those of the test. What it then costs on the device is predicted from its graph.
+The cost of a detector grows with the number of input pixels, and a convolutional detector accepts any size. With time
+for a search, the detector is evaluated at its own size and at smaller sizes, in steps of SIZE_STEP: it is quantized,
+and its float and int8 models are measured on labelled images outside the test split. Its cost on the device is
+predicted from its graph.
 
-Of the sizes that the goal's budget allows, the largest is taken that is within MARGIN of the best, for so little is
-chance, and a larger picture shows no less. It is the float networks that are compared: what integers lose can be learnt
-back. Where there is no budget, the cheapest that leaves half of `max_drop` to the integers; where there is none either,
-its own. At whatever size, a network whose integers lose more than the goal allows is taught by its float self
-(foreign/likeness.py).
+Among the sizes within the cost limit, the largest one within MAP50_MARGIN of the best is chosen, because a difference
+that small is chance and a larger image shows no less. The float models are compared, because training can recover what
+quantization loses. Without a cost limit, the cheapest size is chosen that leaves half of `max_drop` to quantization;
+without `max_drop`, the detector's own size. At any size, a detector whose int8 model loses more than the goal allows is
+trained by self-distillation from its float model (quantization/detection_loss.py).
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
-import onnx
 
 from vedette.devices import DeviceProfile
-from vedette.runtime.bundle.manifest import ONNX
 from vedette.runtime.errors import ConfigProblem, Problem
 from vedette.runtime.evaluation import coco_map
 from vedette.runtime.evaluation.object_annotations import GroundTruth
-from vedette.runtime.evaluation.verify import Track
-from vedette.runtime.inference.backends.onnx import Onnx
+from vedette.runtime.inference.backends.onnx import OnnxBackend
+from vedette.runtime.progress import Log, Progress
 
-from ..cost import cost_limits, operator_counts, predicted_cost
+from ..cost import cost_limits
+from ..cost.cost_estimator import CostEstimator
 from ..data import split
-from ..evaluation.built_models import describe
-from ..evaluation.model_runners import Float, Integer, Runner, boxes
+from ..evaluation.built_models import draft_manifest
+from ..evaluation.model_runners import FloatRunner, Int8Runner, ModelRunner, detect_objects
 from ..goal import recipe
-from ..goal.goal_file import Goal, Wish
-from ..graph.importers import detector
-from ..graph.importers.detector import Detector
-from ..graph.torch_module import Network
+from ..goal.goal_file import Goal, Targets
+from ..goal.recipe import QuantizationSettings
+from ..graph.importers.imported_detector import ImportedDetector, load_imported_detector
+from ..graph.torch_module import OnnxModule
 from ..quantization import detection_loss, quantize_imported
-from ..quantization.qat import Course
-from ..quantization.quantize import Quantise
-from ..quantization.quantize_imported import Made
-from .study import Effort
+from ..quantization.qat import TrainingRun
+from ..quantization.quantize_imported import QuantizedGraph
+from .search_budget import SearchBudget
 
-STEP = 32  # pixels
-SMALLEST = 0.5  # of its own side
-MARGIN = 0.01  # of mAP50
-DROP = 0.01  # of mAP50, that integers may lose where the goal does not say
-STEPS, RATE = 300, 1.5e-5  # of what is taught
+SIZE_STEP = 32  # pixels
+MIN_SCALE = 0.5  # of the detector's own size
+MAP50_MARGIN = 0.01
+MAX_MAP50_DROP = 0.01  # mAP50 that the int8 model may lose, unless the goal says otherwise
+QAT_STEPS, QAT_LEARNING_RATE = 300, 1.5e-5
 
 
-class Size(msgspec.Struct, frozen=True):
-    """One that was tried; for people and programs."""
+class InputSizeResult(msgspec.Struct, frozen=True):
+    """Measured figures of one input size, for the report and the manifest."""
 
     input: int
-    """Pixels of a side."""
-    effort: float
-    """Of one image as integers, in whichever back end takes less: budget.py has the unit."""
+    """Width and height, in pixels."""
+    cost: float = msgspec.field(name="effort")
+    """Cost of one image with the int8 model, in the back end that needs less; see `CostEstimator.unit`."""
     map50_fp32: float
     map50_int8: float
 
     @property
-    def lost(self) -> float:
+    def map50_drop(self) -> float:
+        """mAP50 of the float model minus that of the int8 model."""
         return self.map50_fp32 - self.map50_int8
 
 
-class Tried(NamedTuple):
-    """The same, with what came of it."""
+class InputSizeTrial(NamedTuple):
+    """The detector at one input size: its figures, its float graph and its quantized graph."""
 
-    size: Size
-    detector: Detector
-    made: Made
-
-
-class Pictures(NamedTuple):
-    """None of them is for the test."""
-
-    ranging: list[Path]
-    """Ranges are taken from them, and they teach."""
-    truth: GroundTruth
-    """All that judge."""
+    result: InputSizeResult
+    detector: ImportedDetector
+    quantized: QuantizedGraph
 
 
-class Sizes:
-    """Tries them.
+class CalibrationAndValidationImages(NamedTuple):
+    """Images of the search, disjoint from the test split."""
+
+    calibration: list[Path]
+    """Images for activation ranges and for training."""
+    annotated: GroundTruth
+    """Images that measure mAP50, with their objects."""
+
+
+class InputSizeSearch:
+    """Evaluates a detector at several input sizes.
 
     Args:
-        goal: what is asked
-        device: what it is for
-        whole: the network at its own size
-        pictures: that set ranges and teach, and all that judge, with the objects that each shows
-        folder: where training leaves its state
-        track: wraps long loops
-        say: is told what was found
+        goal: the goal file
+        device: the target device
+        original: the detector at its own size
+        images: images for calibration, training and measurement
+        folder: folder for the state of the training
+        progress: shows the progress of long loops
+        log: receives progress messages
     """
 
     def __init__(
         self,
         goal: Goal,
         device: DeviceProfile,
-        whole: Detector,
-        pictures: Pictures,
+        original: ImportedDetector,
+        images: CalibrationAndValidationImages,
         folder: Path,
-        track: Track,
-        say: Callable[[str], None],
+        progress: Progress,
+        log: Log,
     ) -> None:
-        self.goal, self.whole, self.pictures = goal, whole, pictures
-        self.folder, self.track, self.say = folder, track, say
-        self.ruler = Ruler(whole.model, device)
-        self.most = cost_limits.of(goal, device, margin=0, whole=self.ruler.whole).effort
-        self.tried: list[Tried] = []
+        self.goal, self.original, self.images = goal, original, images
+        self.folder, self.progress, self.log = folder, progress, log
+        self.cost_estimator = CostEstimator(original.model, device)
+        self.max_cost = cost_limits.derive_cost_limits(
+            goal, device, margin=0, baseline_cost=self.cost_estimator.original_cost
+        ).cost
+        self.trials: list[InputSizeTrial] = []
 
-    def run(self, base: Path, effort: Effort | None) -> Tried:
-        """The network as it is taken, with integers that were taught where they lose too much.
+    def run(self, base: Path, budget: SearchBudget | None) -> InputSizeTrial:
+        """The detector at the chosen size, trained if its int8 model loses too much mAP50.
 
         Args:
             base: folder of the goal file
-            effort: what may be spent; None: one size is tried, as the goal file has it
+            budget: time for smaller sizes; None to keep the size of the goal file
         """
-        self._try(self.whole)
-        if effort is not None:
-            self._try_smaller(base, effort)
-        chosen = best(self.tried, self.goal.goal, self.most)
-        lost, may = chosen.size.lost, allowed(chosen.size, self.tried[0].size, self.goal.goal)
-        if self._asked is not None or lost <= may:
+        self._evaluate(self.original)
+        if budget is not None:
+            self._try_smaller(base, budget)
+        chosen = choose_input_size(self.trials, self.goal.goal, self.max_cost)
+        drop = chosen.result.map50_drop
+        max_drop = allowed_drop(chosen.result, self.trials[0].result, self.goal.goal)
+        if self._recipe_settings is not None or drop <= max_drop:
             return chosen
-        loss = f"integers lose {lost:.4f} of mAP50, and {may:.4f} is allowed"
+        loss = f"the int8 model loses {drop:.4f} of mAP50, and {max_drop:.4f} is allowed"
         try:
-            Network(chosen.made.exact)
+            OnnxModule(chosen.quantized.float_reference)
         except Problem as problem:
-            self.say(f"{loss}; they cannot be taught: {problem.message}")
+            self.log(f"{loss}; it cannot be trained: {problem.message}")
             return chosen
-        self.say(f"{loss}: they are taught by the float network, which takes minutes")
-        taught = Quantise(qat_steps=STEPS, qat_rate=RATE)
-        return self._made(chosen.detector, taught, math.inf if effort is None else effort.end)
+        self.log(f"{loss}: training it against the float model, which takes minutes")
+        settings = QuantizationSettings(qat_steps=QAT_STEPS, qat_learning_rate=QAT_LEARNING_RATE)
+        return self._quantize_and_measure(chosen.detector, settings, math.inf if budget is None else budget.deadline)
 
     @property
-    def _asked(self) -> Quantise | None:
-        """How the recipe wants integers made."""
-        return recipe.load(self.goal.recipe).get("quantise")
+    def _recipe_settings(self) -> QuantizationSettings | None:
+        """Quantization settings of the recipe, if it has any."""
+        return recipe.load_recipe(self.goal.recipe).get("quantise")
 
-    def _try_smaller(self, base: Path, effort: Effort) -> None:
-        for side in smaller(self.whole.input.width):
-            if time.monotonic() > effort.until:
-                self.say("no time is left for smaller pictures")
+    def _try_smaller(self, base: Path, budget: SearchBudget) -> None:
+        for side in list_smaller_sizes(self.original.input_spec.width):
+            if time.monotonic() > budget.trials_deadline:
+                self.log("no time is left for smaller input sizes")
                 return
             try:
-                self._try(detector.load(base, msgspec.structs.replace(self.goal.model, input=side)))
+                self._evaluate(load_imported_detector(base, msgspec.structs.replace(self.goal.model, input=side)))
             except ConfigProblem as problem:
-                self.say(problem.message)
+                self.log(problem.message)
                 return
 
-    def _try(self, one: Detector) -> None:
-        self.tried.append(self._made(one, self._asked or Quantise()))
+    def _evaluate(self, detector: ImportedDetector) -> None:
+        self.trials.append(self._quantize_and_measure(detector, self._recipe_settings or QuantizationSettings()))
 
-    def _made(self, one: Detector, how: Quantise, end: float = math.inf) -> Tried:
-        some = list(split.tensors(self.track(self.pictures.ranging, "ranges"), one.input))
-        lesson = detection_loss.lesson([each.name for each in one.model.graph.output], one.boxes)
-        made = quantize_imported.careful(one.model, some, one.input, how, lesson, Course(self.folder, end, self.track))
-        manifest = describe(self.goal, made.int8, one.about)
-        int8 = Onnx(made.int8.SerializeToString(), manifest, threads=1)
-        models: dict[str, Runner] = {
-            "float": Float(one.model.SerializeToString(), manifest),
-            "int8": Integer(int8, manifest),
+    def _quantize_and_measure(
+        self, detector: ImportedDetector, settings: QuantizationSettings, deadline: float = math.inf
+    ) -> InputSizeTrial:
+        calibration = list(split.model_inputs(self.progress(self.images.calibration, "ranges"), detector.input_spec))
+        outputs = [output.name for output in detector.model.graph.output]
+        objective = detection_loss.detection_objective(outputs, detector.boxes)
+        run = TrainingRun(self.folder, deadline, self.progress)
+        quantized = quantize_imported.quantize_graph(
+            detector.model, calibration, detector.input_spec, settings, objective, run
+        )
+        manifest = draft_manifest(self.goal, quantized.int8_model, detector.manifest_fields)
+        int8 = OnnxBackend(quantized.int8_model.SerializeToString(), manifest, threads=1)
+        models: dict[str, ModelRunner] = {
+            "float": FloatRunner(detector.model.SerializeToString(), manifest),
+            "int8": Int8Runner(int8, manifest),
         }
-        pair = [self._map50(model, one.labels, name) for name, model in models.items()]
-        size = Size(one.input.width, self.ruler.effort(made.int8), *pair)
-        self.say(
-            f"{size.input} pixels: mAP50 {size.map50_fp32:.3f}, as integers {size.map50_int8:.3f}, "
-            f"{size.effort / 1e6:.0f} million {self.ruler.unit.partition(',')[0]}"
+        map50 = [self._measure_map50(model, detector.labels, name) for name, model in models.items()]
+        cost = self.cost_estimator.estimate_cost(quantized.int8_model)
+        result = InputSizeResult(detector.input_spec.width, cost, *map50)
+        self.log(
+            f"{result.input} pixels: mAP50 {result.map50_fp32:.3f} in float, {result.map50_int8:.3f} in int8, "
+            f"{result.cost / 1e6:.0f} million {self.cost_estimator.unit.partition(',')[0]}"
         )
-        return Tried(size, one, made)
+        return InputSizeTrial(result, detector, quantized)
 
-    def _map50(self, model: Runner, labels: tuple[str, ...], name: str) -> float:
-        seen = boxes(model, self.track(list(self.pictures.truth), name))
-        return coco_map.precision(list(self.pictures.truth.values()), seen, labels).map50
-
-
-def smaller(side: int) -> list[int]:
-    """The sizes below `side` that are worth trying, the largest first."""
-    return list(range((side - 1) // STEP * STEP, math.ceil(side * SMALLEST) - 1, -STEP))
+    def _measure_map50(self, model: ModelRunner, labels: tuple[str, ...], name: str) -> float:
+        detections = detect_objects(model, self.progress(list(self.images.annotated), name))
+        return coco_map.mean_average_precision(list(self.images.annotated.values()), detections, labels).map50
 
 
-class Ruler:
-    """Measures what graphs cost on a device: instructions of one image, on one thread, or multiplications.
+def list_smaller_sizes(side: int) -> list[int]:
+    """The smaller input sizes to evaluate, the largest first.
 
     Args:
-        whole: the float network at its own size; where its instructions are not known, nothing's are counted
-        device: what it is for
+        side: the detector's own width, in pixels
     """
-
-    def __init__(self, whole: onnx.ModelProto, device: DeviceProfile) -> None:
-        self.device = device
-        counted = self._instructions(whole, (ONNX,))
-        self.unit = cost_limits.MULTIPLICATIONS if counted is None else cost_limits.unit(device)
-        self.whole = float(operator_counts.macs(whole)) if counted is None else counted
-        """What a speed-up is held against: the float network in ONNX Runtime."""
-
-    def effort(self, graph: onnx.ModelProto) -> float:
-        """Of an int8 graph, in the back end that takes least."""
-        counted = (
-            None if self.unit == cost_limits.MULTIPLICATIONS else self._instructions(graph, predicted_cost.BACKENDS)
-        )
-        return float(operator_counts.macs(graph)) if counted is None else counted
-
-    def _instructions(self, graph: onnx.ModelProto, backends: tuple[str, ...]) -> float | None:
-        found = [operator_counts.predict(self.device, graph, backend) for backend in backends]
-        known = [each.instructions for each in found if each is not None and each.instructions is not None]
-        return min(known, default=None)
+    return list(range((side - 1) // SIZE_STEP * SIZE_STEP, math.ceil(side * MIN_SCALE) - 1, -SIZE_STEP))
 
 
-def best(tried: list[Tried], wish: Wish, most: float | None) -> Tried:
-    """The one to be taken.
+def choose_input_size(trials: list[InputSizeTrial], wish: Targets, max_cost: float | None) -> InputSizeTrial:
+    """The trial to take; if none is within the cost limit, the cheapest.
 
     Args:
-        tried: the first at the network's own size
-        wish: what the goal asks
-        most: effort that it may cost; None: any
+        trials: all trials, the one at the detector's own size first
+        wish: the `[goal]` table
+        max_cost: the cost limit; None for no limit
     """
-    if most is not None:
-        fits = [each for each in tried if each.size.effort <= most]
-        if not fits:
-            return min(tried, key=lambda each: each.size.effort)
-        enough = max(each.size.map50_fp32 for each in fits) - MARGIN
-        return max((each for each in fits if each.size.map50_fp32 >= enough), key=lambda each: each.size.input)
+    if max_cost is not None:
+        affordable = [trial for trial in trials if trial.result.cost <= max_cost]
+        if not affordable:
+            return min(trials, key=lambda trial: trial.result.cost)
+        required = max(trial.result.map50_fp32 for trial in affordable) - MAP50_MARGIN
+        accurate = (trial for trial in affordable if trial.result.map50_fp32 >= required)
+        return max(accurate, key=lambda trial: trial.result.input)
     if wish.max_drop is None:
-        return tried[0]
-    least = tried[0].size.map50_fp32 - wish.max_drop / 2
-    return min((each for each in tried if each.size.map50_fp32 >= least), key=lambda each: each.size.effort)
+        return trials[0]
+    required = trials[0].result.map50_fp32 - wish.max_drop / 2
+    return min((trial for trial in trials if trial.result.map50_fp32 >= required), key=lambda trial: trial.result.cost)
 
 
-def allowed(size: Size, whole: Size, wish: Wish) -> float:
-    """How much mAP50 the integers may lose at that size, `whole` being the network's own."""
+def allowed_drop(result: InputSizeResult, original: InputSizeResult, wish: Targets) -> float:
+    """The mAP50 that the int8 model may lose at a size.
+
+    Args:
+        result: figures of the size
+        original: figures of the detector's own size
+        wish: the `[goal]` table
+    """
     if wish.max_drop is None:
-        return DROP
-    return max(0.0, min(DROP, wish.max_drop / 2, wish.max_drop - (whole.map50_fp32 - size.map50_fp32)))
+        return MAX_MAP50_DROP
+    lost_by_size = original.map50_fp32 - result.map50_fp32
+    return max(0.0, min(MAX_MAP50_DROP, wish.max_drop / 2, wish.max_drop - lost_by_size))

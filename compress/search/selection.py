@@ -1,18 +1,19 @@
-"""Which detector suits these parts: tried on good images that it was not fitted to, plain and spoilt.
+"""Choice of a design: cross-validated trials on good images and synthetic defects, and the Pareto front of the trials.
 
-No detector is best for all parts. Where each part lies as the last one did, it pays to know what belongs where (PaDiM);
-where parts lie anyhow, it pays to know what belongs anywhere (PatchCore). So each candidate is fitted to some of the
-good images and has to tell the others from their spoilt copies: the mean AUROC over FOLDS such trials decides. Those
-within MARGIN of the best it cannot tell apart; of them the one with the fewest multiplications is taken. Groups stay
-whole.
+No anomaly model is best for all parts. If each part lies in the same position, a model per position is best (PaDiM); if
+parts lie anywhere, a model of features at any position is best (PatchCore). So each design is fitted to some of the
+good images and must separate the others from images with synthetic defects. Its figure is the mean AUROC over
+FOLD_COUNT folds. Trials within EQUIVALENCE_MARGIN of the best count as equal, and the cheapest of them is chosen.
+Groups of images stay whole.
 
-A detector that was fitted to spoilt pictures knows how they are spoilt. So the kinds of defect are dealt too: the
-kinds that a trial is judged by were never seen by what it fitted. That is not enough, for whatever is drawn into a
-picture has something in common: on solar cells, cookies, toy figures and ball screws a discriminative head told drawn
-defects from good parts better than the others by 0.02 to 0.09, and real ones no better or worse, by up to 0.17. So it
-has to lead by HANDICAP.
-All is measured on float features, worked out once. The spoilt copies are not what happens on the line; a choice is all
-that they are used for, and no figure of the report comes from them.
+A model that is fitted to synthetic defects learns how they are made. So the kinds of defect are split too: a fold is
+judged by kinds of defect that the model was not fitted to. That is not enough, because all synthetic defects have
+something in common: on solar cells, cookies, toy figures and ball screws, a discriminative head separated synthetic
+defects from good parts better than the other models by 0.02 to 0.09, and real defects no better, or worse by up to
+0.17. So its AUROC must lead by the margin in HANDICAPS.
+
+Trials use float features, which are computed once. Synthetic defects are not the defects of production: they serve only
+to choose a design, and no figure of the report comes from them.
 """
 
 from __future__ import annotations
@@ -27,134 +28,148 @@ from vedette.devices import DeviceProfile
 from vedette.runtime.evaluation.metrics import auroc
 
 from ..cost import cost_limits
-from ..cost.cost_limits import Budget
-from ..data.feature_cache import Features, Gallery
-from ..goal.goal_file import Model
+from ..cost.cost_limits import CostLimits
+from ..cost.design_cost import estimate_design_cost
+from ..data.image_feature_cache import ImageFeatureCache, ImageFeatures
+from ..goal.goal_file import ModelTable
 from ..models import design, efficientnet_lite
 from ..models.design import Design
 
-FOLDS = 3
-MARGIN = 0.01
-HANDICAP = {"discriminative": 0.15}
-FINALISTS = 3
+FOLD_COUNT = 3
+EQUIVALENCE_MARGIN = 0.01
+HANDICAPS = {"discriminative": 0.15}
+FINALIST_COUNT = 3
 
 
 class Trial(msgspec.Struct, frozen=True):
-    """A design and what is known of it."""
+    """A design with its predicted cost and its AUROC."""
 
     design: Design
     macs: int
-    """Multiplications and additions for one image, backbone and detector."""
-    effort: float
-    """Of one image on the device: budget.py."""
+    """Multiply-accumulates of the anomaly model and its backbone for one image."""
+    cost: float = msgspec.field(name="effort")
+    """Cost of one image on the device, in the unit of `cost_limits.device_cost`."""
     bytes: int
-    """Of the int8 file, about."""
+    """Approximate size of the int8 file."""
     auroc: float | None = None
-    """Of spoilt against good images that it had not seen; None where there was no choice."""
+    """AUROC of unseen good images against synthetic defects; None if the goal leaves only one design."""
 
     @classmethod
-    def of(cls, design: Design, device: DeviceProfile, auroc: float | None = None) -> Trial:
-        """With its cost, which is known before anything is fitted."""
-        cost = design.cost()
-        return cls(design, cost.macs, cost_limits.effort(cost, device), cost.bytes, auroc)
+    def for_design(cls, design: Design, device: DeviceProfile, auroc: float | None = None) -> Trial:
+        """A trial of `design` with its cost on `device`, which does not require a fitted model."""
+        cost = estimate_design_cost(design)
+        return cls(design, cost.macs, cost_limits.predict_device_cost(cost, device), cost.bytes, auroc)
 
-    def excess(self, allowed: Budget) -> float:
-        """The share by which it costs too much, of whatever it exceeds most; 0 or less where it fits."""
-        pairs = ((self.effort, allowed.effort), (self.bytes, allowed.bytes))
-        return max((cost / most - 1 for cost, most in pairs if most is not None), default=-1.0)
-
-
-def candidates(model: Model, images: int, device: DeviceProfile) -> list[Trial]:
-    """What `model` leaves open without a search and `images` good images suffice for, the cheapest first."""
-    trials = [Trial.of(one, device) for one in design.customary(model, images)]
-    return sorted(trials, key=lambda trial: trial.effort)
+    def limit_excess(self, limits: CostLimits) -> float:
+        """The largest relative excess over a limit; 0 or less if the design is within all limits."""
+        pairs = ((self.cost, limits.cost), (self.bytes, limits.bytes))
+        return max((value / limit - 1 for value, limit in pairs if limit is not None), default=-1.0)
 
 
-def tried(trials: Iterable[Trial], gallery: Gallery) -> list[Trial]:
-    """The same, each with its mean AUROC."""
-    return [
-        msgspec.structs.replace(each, auroc=worth(each.design, gallery.features(each.design.input), gallery.groups))
-        for each in trials
-    ]
-
-
-def worth(one: Design, features: Features, groups: Sequence[Hashable]) -> float:
-    """Mean AUROC of spoilt against good images that it had not seen.
+def list_default_trials(model: ModelTable, images: int, device: DeviceProfile) -> list[Trial]:
+    """The trials without a search, the cheapest first.
 
     Args:
-        one: the design
-        features: at its size, of all blocks that it looks at
-        groups: of each good image
+        model: the `[model]` table of the goal, which fixes some choices
+        images: number of good images, which some designs need many of
+        device: the target device
     """
-    folds = _folds(groups)
-    return float(np.mean([_trial(one, features, folds, fold) for fold in range(folds.max() + 1)]))
+    trials = [Trial.for_design(candidate, device) for candidate in design.default_designs(model, images)]
+    return sorted(trials, key=lambda trial: trial.cost)
 
 
-def merit(trial: Trial) -> float:
-    """Its AUROC in trials, less the handicap of what knows how pictures are spoilt."""
-    return (trial.auroc or 0.0) - HANDICAP.get(trial.design.detector, 0.0)
+def evaluate_trials(trials: Iterable[Trial], feature_cache: ImageFeatureCache) -> list[Trial]:
+    """The trials, each with its cross-validated AUROC."""
+    evaluated = []
+    for trial in trials:
+        features = feature_cache.extract_features(trial.design.input)
+        mean_auroc = cross_validated_auroc(trial.design, features, feature_cache.groups)
+        evaluated.append(msgspec.structs.replace(trial, auroc=mean_auroc))
+    return evaluated
 
 
-ANYTHING = Budget()
+def cross_validated_auroc(design: Design, features: ImageFeatures, groups: Sequence[Hashable]) -> float:
+    """Mean AUROC of unseen good images against images with synthetic defects, over all folds.
+
+    Args:
+        design: the design
+        features: features of all its blocks, at its input size
+        groups: group of each good image
+    """
+    folds = _assign_folds(groups)
+    return float(np.mean([_fold_auroc(design, features, folds, fold) for fold in range(folds.max() + 1)]))
 
 
-def best(trials: list[Trial], allowed: Budget = ANYTHING) -> Trial:
-    """The cheapest of those that are as good as the best within the budget; where none fits, the nearest miss."""
-    fits = [trial for trial in trials if trial.excess(allowed) <= 0]
-    if not fits:
-        return min(trials, key=lambda trial: trial.excess(allowed))
-    enough = max(map(merit, fits)) - MARGIN
-    return min((trial for trial in fits if merit(trial) >= enough), key=lambda trial: trial.effort)
+def utility(trial: Trial) -> float:
+    """AUROC of a trial, minus the handicap of a model that is fitted to synthetic defects."""
+    return (trial.auroc or 0.0) - HANDICAPS.get(trial.design.anomaly_model, 0.0)
 
 
-def front(trials: list[Trial]) -> list[Trial]:
-    """Those that no other beats in merit, effort and bytes at once, the cheapest first."""
+NO_LIMITS = CostLimits()
 
-    def better(one: Trial, other: Trial) -> bool:
-        pairs = ((-merit(one), -merit(other)), (one.effort, other.effort), (one.bytes, other.bytes))
+
+def choose_trial(trials: list[Trial], limits: CostLimits = NO_LIMITS) -> Trial:
+    """The cheapest trial within EQUIVALENCE_MARGIN of the best one that meets the limits.
+
+    If no trial meets the limits, the one with the smallest excess.
+    """
+    within_limits = [trial for trial in trials if trial.limit_excess(limits) <= 0]
+    if not within_limits:
+        return min(trials, key=lambda trial: trial.limit_excess(limits))
+    required = max(map(utility, within_limits)) - EQUIVALENCE_MARGIN
+    return min((trial for trial in within_limits if utility(trial) >= required), key=lambda trial: trial.cost)
+
+
+def pareto_front(trials: list[Trial]) -> list[Trial]:
+    """Trials that no other trial dominates in utility, cost and bytes, the cheapest first."""
+
+    def dominates(trial: Trial, other: Trial) -> bool:
+        pairs = ((-utility(trial), -utility(other)), (trial.cost, other.cost), (trial.bytes, other.bytes))
         return all(a <= b for a, b in pairs) and any(a < b for a, b in pairs)
 
-    kept = [trial for trial in trials if not any(better(other, trial) for other in trials)]
-    return sorted(kept, key=lambda trial: trial.effort)
+    front = [trial for trial in trials if not any(dominates(other, trial) for other in trials)]
+    return sorted(front, key=lambda trial: trial.cost)
 
 
-def leading(trials: list[Trial], allowed: Budget, count: int = FINALISTS) -> list[Trial]:
-    """The `count` that the choice would fall on one after the other, from the front alone."""
-    left = front(trials)
-    found: list[Trial] = []
-    while left and len(found) < count:
-        found.append(best(left, allowed))
-        left = [trial for trial in left if trial is not found[-1]]
-    return found
+def top_trials(trials: list[Trial], limits: CostLimits, count: int = FINALIST_COUNT) -> list[Trial]:
+    """The first `count` trials of the Pareto front in the order in which `choose_trial` chooses them."""
+    remaining = pareto_front(trials)
+    chosen: list[Trial] = []
+    while remaining and len(chosen) < count:
+        chosen.append(choose_trial(remaining, limits))
+        remaining = [trial for trial in remaining if trial is not chosen[-1]]
+    return chosen
 
 
-def _folds(groups: Sequence[Hashable]) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    """The fold of each image; groups are dealt from the largest to whichever fold has fewest images."""
+def _assign_folds(groups: Sequence[Hashable]) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    """The fold of each image. Groups are assigned from the largest to the smallest, each to the smallest fold."""
     members: dict[Hashable, list[int]] = {}
-    for number, group in enumerate(groups):
-        members.setdefault(group, []).append(number)
-    folds, sizes = np.zeros(len(groups), np.int64), [0] * min(FOLDS, len(members))
-    for numbers in sorted(members.values(), key=len, reverse=True):
+    for index, group in enumerate(groups):
+        members.setdefault(group, []).append(index)
+    folds, sizes = np.zeros(len(groups), np.int64), [0] * min(FOLD_COUNT, len(members))
+    for indices in sorted(members.values(), key=len, reverse=True):
         fold = sizes.index(min(sizes))
-        folds[numbers] = fold
-        sizes[fold] += len(numbers)
+        folds[indices] = fold
+        sizes[fold] += len(indices)
     return folds
 
 
-def _trial(one: Design, features: Features, folds: np.ndarray[tuple[int], np.dtype[np.int64]], fold: int) -> float:
-    held = torch.from_numpy(folds == fold)
-    apart = torch.from_numpy(folds[list(features.sources)] == fold)
-    order = sorted(set(features.kinds))
-    judged = torch.tensor([(order.index(kind) + fold) % 2 == 0 for kind in features.kinds])
+def _fold_auroc(
+    design: Design, features: ImageFeatures, folds: np.ndarray[tuple[int], np.dtype[np.int64]], fold: int
+) -> float:
+    good_test = torch.from_numpy(folds == fold)
+    source_in_test = torch.from_numpy(folds[list(features.sources)] == fold)
+    kinds = sorted(set(features.kinds))
+    kind_in_test = torch.tensor([(kinds.index(kind) + fold) % 2 == 0 for kind in features.kinds])
 
-    detector = one.load(efficientnet_lite.load(one.blocks))
-    learn = ~apart & ~judged
-    detector.fit(
-        [features.good[block][~held].float() for block in one.blocks],
-        [features.spoilt[block][learn].float() for block in one.blocks],
-        features.masks[learn],
+    model = design.create_model(efficientnet_lite.load_backbone(design.blocks))
+    defective_fit, defective_test = ~source_in_test & ~kind_in_test, source_in_test & kind_in_test
+    model.fit(
+        [features.good[block][~good_test].float() for block in design.blocks],
+        [features.defective[block][defective_fit].float() for block in design.blocks],
+        features.masks[defective_fit],
     )
     with torch.inference_mode():
-        good = detector([features.good[block][held].float() for block in one.blocks])[1]
-        spoilt = detector([features.spoilt[block][apart & judged].float() for block in one.blocks])[1]
-    return auroc(good.numpy(), spoilt.numpy())
+        good = model([features.good[block][good_test].float() for block in design.blocks])[1]
+        defective = model([features.defective[block][defective_test].float() for block in design.blocks])[1]
+    return auroc(good.numpy(), defective.numpy())

@@ -1,13 +1,15 @@
-"""Which design is worth most for what it costs: searched by Optuna, with cheap trials, in one study that outlives us.
+"""Search for the best designs by Optuna, with cheap trials in a study that survives interruptions.
 
-A trial costs seconds, for it is told from float features that are worked out once per size (selection.py); cost on the
-device is known without fitting anything. Three things are sought at once: that spoilt pictures are told from good ones,
-little effort, few bytes. NSGA-II (Deb et al., "A fast and elitist multiobjective genetic algorithm", 2002) keeps what
-no other beats in all three; what does not fit the goal's budget counts less than anything that does.
+A trial takes seconds, because it uses float features that are computed once per input size (selection.py), and because
+the cost on the device is known without fitting. The search has three objectives: maximize the utility (the AUROC of
+good images against synthetic defects, minus the handicap), minimize the cost, and minimize the bytes. NSGA-II (Deb et
+al., "A fast and elitist multiobjective genetic algorithm", 2002) keeps the trials that no other dominates. A design
+that exceeds the limits of the goal ranks below every design within them.
 
-The study lies in a database: a file beside the bundle, or one that many processes share. Each step depends on nothing
-but what the study holds and the seed, so a search that was killed goes on as if nothing had been. No design is tried
-twice: what is known is told again for nothing, and what another process has claimed (claims.py) is left to it.
+The study is stored in a database: a file beside the bundle, or a server that many processes share. Each step depends
+only on the study and the seed, so a search that was killed continues as if it had not been interrupted. No design is
+evaluated twice: if a design is known, its figures are reported to Optuna again, and if another process has locked it
+(trial_locks.py), this process leaves it.
 """
 
 from __future__ import annotations
@@ -15,8 +17,6 @@ from __future__ import annotations
 import hashlib
 import time
 import warnings
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any, Literal, cast
 
 import msgspec
@@ -25,206 +25,191 @@ from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
-from vedette.devices import DeviceProfile
-from vedette.runtime.errors import ConfigProblem, MachineProblem
+from vedette.runtime.errors import MachineProblem
+from vedette.runtime.progress import Log
 
-from ..cost import cost_limits as budget
-from ..cost.cost_limits import Budget
-from ..data.feature_cache import Gallery
+from ..cost import cost_limits
+from ..data.image_feature_cache import ImageFeatureCache
 from ..goal.goal_file import Goal
-from ..models.design import Design, Space
+from ..models.design import Design, SearchSpace
 from . import selection
+from .search_budget import SearchBudget
 from .selection import Trial
-from .trial_locks import Claims
+from .trial_locks import TrialLocks
 
-POPULATION = 24
-PATIENCE = 60  # trials in a row without a better design that fits the budget
-REPEATS = 40  # suggestions in a row that were known already: there is nothing left to find
-_SOUGHT: list[Literal["maximize", "minimize"]] = ["maximize", "minimize", "minimize"]  # merit, effort, bytes
-ATTEMPTS = 3  # at making the study
+POPULATION_SIZE = 24
+CONVERGENCE_PATIENCE = 60  # trials in a row without a better design within the limits
+MAX_REPEATS = 40  # known suggestions in a row, after which the space counts as exhausted
+_DIRECTIONS: list[Literal["maximize", "minimize"]] = ["maximize", "minimize", "minimize"]  # utility, cost, bytes
+MAX_ATTEMPTS = 3  # to open the study
 HEARTBEAT_SECONDS, GRACE_SECONDS = 10, 60
-WAIT_SECONDS = 0.2  # for what another process has under way
-
-SHARE = 0.7  # of the time for trials; what is left builds and measures the leaders
+WAIT_SECONDS = 0.2  # for a design that another process has locked
 
 
-class Effort(msgspec.Struct, frozen=True):
-    """What may be spent on a search, and for what."""
-
-    until: float
-    """When trials end, by time.monotonic()."""
-    end: float
-    """When nothing new is begun any more."""
-    study: str
-    """URL of the database: `sqlite:///PATH`, of one process alone, or `postgresql://…`, shared by many."""
-    folder: Path
-    """Where the search and what is built after it keep how far they are; made when the search begins."""
-    device: DeviceProfile
-    """What designs are to run on."""
-    budget: Budget
-    """What they may cost there."""
-
-    @classmethod
-    def of(cls, goal: Goal, seconds: float, study: str, folder: Path, device: DeviceProfile) -> Effort:
-        """From now on.
-
-        Raises:
-            ConfigProblem: the task has no designs to search among, or none that processes could share.
-        """
-        if goal.task not in ("anomaly", "detect"):
-            hint = "leave --time, or the recipe's search, out; a smaller [model] input makes it cheaper"
-            raise ConfigProblem(f'task = "{goal.task}" is built as the goal file has it, not searched for', hint=hint)
-        if goal.task == "detect" and study != within(folder):
-            hint = "leave --study and --worker out: a few sizes are tried, by one process"
-            raise ConfigProblem('task = "detect" keeps no study', hint=hint)
-        now = time.monotonic()
-        return cls(now + SHARE * seconds, now + seconds, study, folder, device, budget.of(goal, device))
-
-
-class Search:
-    """One study.
+class DesignSearch:
+    """Search for designs in design study.
 
     Args:
-        goal: what is built
-        space: what may be varied
-        gallery: the pictures that designs are tried on
-        effort: what may be spent
-        say: is told what was found
+        goal: the goal file
+        space: the search space
+        feature_cache: features and synthetic defects for the trials
+        budget: time, database, device and cost limits
+        log: receives progress messages
 
     Raises:
-        MachineProblem: there is no such database.
+        MachineProblem: the database cannot be opened.
     """
 
-    def __init__(self, goal: Goal, space: Space, gallery: Gallery, effort: Effort, say: Callable[[str], None]) -> None:
-        self.space, self.gallery, self.effort, self.say = space, gallery, effort, say
-        self.budget, self.seed = effort.budget, goal.data.seed
-        self.unit = budget.unit(effort.device).partition(",")[0]
-        url = effort.study
+    def __init__(
+        self, goal: Goal, space: SearchSpace, feature_cache: ImageFeatureCache, budget: SearchBudget, log: Log
+    ) -> None:
+        self.space, self.feature_cache, self.budget, self.log = space, feature_cache, budget, log
+        self.limits, self.seed = budget.limits, goal.data.seed
+        self.unit = cost_limits.cost_unit(budget.device).partition(",")[0]
+        url = budget.study_url
         self.shared = not url.startswith("sqlite")
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        # What a trial's figures depend on; another budget only asks for another order.
-        facts = msgspec.json.encode([space, goal.data.seed, gallery.digest, effort.device, effort.budget])
+        # Everything that the figures of a trial depend on, and the limits, which change the order of the trials.
+        facts = msgspec.json.encode([space, goal.data.seed, feature_cache.trial_digest, budget.device, budget.limits])
         name = f"{goal.name}-{hashlib.sha256(facts).hexdigest()[:12]}"
-        effort.folder.mkdir(parents=True, exist_ok=True)
-        self.study, self.claims = _study(url, name)
-        over = {one: max(0.0, Trial.of(one, effort.device).excess(self.budget)) for one in space.beginnings()}
-        self.beginnings = sorted(over, key=over.__getitem__)  # what may win comes first
-        if not self.shared:  # what was under way when the only process died is begun anew
+        budget.folder.mkdir(parents=True, exist_ok=True)
+        self.study, self.locks = _open_study(url, name)
+        trials = [Trial.for_design(design, budget.device) for design in space.initial_designs()]
+        excess = {trial.design: max(0.0, trial.limit_excess(self.limits)) for trial in trials}
+        self.initial_designs = sorted(excess, key=excess.__getitem__)  # designs within the limits first
+        if not self.shared:  # the only process died during these trials: release their designs
             for trial in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
                 self.study.tell(trial.number, state=TrialState.FAIL)
 
     def run(self) -> list[Trial]:
-        """Until its time is up or nothing better is to be expected; the trials of all processes, one at least."""
-        repeats, fruitless, known = 0, 0, self.trials()  # fruitless: repeats, and waits for other processes
-        while self._time_is_left(known) and repeats < REPEATS and not self._settled(known):
-            before = len(known)
+        """Run trials until the time is up or the search has converged.
+
+        Returns:
+            The trials of all processes, at least one.
+        """
+        repeats, fruitless, trials = 0, 0, self.completed_trials()  # fruitless: repeats, and waits for other processes
+        while self._time_is_left(trials) and repeats < MAX_REPEATS and not self._has_converged(trials):
+            before = len(trials)
             seed = 1000 * self.seed + before + 100_000 * fruitless
-            self.study.sampler = optuna.samplers.NSGAIISampler(population_size=POPULATION, seed=seed)
-            self._begin({trial.design for trial in known})
-            self.study.optimize(self._try, n_trials=1)
-            known = self.trials()
-            if len(known) > before:
+            self.study.sampler = optuna.samplers.NSGAIISampler(population_size=POPULATION_SIZE, seed=seed)
+            self._enqueue_initial_design({trial.design for trial in trials})
+            self.study.optimize(self._evaluate, n_trials=1)
+            trials = self.completed_trials()
+            if len(trials) > before:
                 repeats = fruitless = 0
-            else:  # nothing is left to find only where nothing is under way either
-                repeats, fruitless = repeats + (not self.claims.under_way()), fruitless + 1
-        return known
+            else:  # the space is exhausted only if no other process evaluates a design
+                repeats, fruitless = repeats + (not self.locks.running_designs()), fruitless + 1
+        return trials
 
-    def _begin(self, known: set[Design]) -> None:
-        """The next of the first designs, if one is left, before the sampler has its say."""
+    def _enqueue_initial_design(self, known_designs: set[Design]) -> None:
+        """Enqueue the next initial design that is neither known nor running, so that it precedes the sampler's."""
         if not self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
-            busy = self.claims.under_way()
-            for one in [one for one in self.beginnings if one not in known and str(one) not in busy][:1]:
-                self.study.enqueue_trial(self._parameters(one))
+            running = self.locks.running_designs()
+            for design in self.initial_designs:
+                if design not in known_designs and str(design) not in running:
+                    self.study.enqueue_trial(self._parameters(design))
+                    return
 
-    def trials(self) -> list[Trial]:
-        """All that is known, in the order in which it was found; each design once."""
-        found: dict[Design, Trial] = {}
+    def completed_trials(self) -> list[Trial]:
+        """The completed trials in their order, each design once."""
+        trials: dict[Design, Trial] = {}
         for trial in self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
-            one = self._design(trial)
-            found.setdefault(one, _told(trial))
-        return list(found.values())
+            trials.setdefault(self._design_of(trial), _decode_trial(trial))
+        return list(trials.values())
 
-    def _time_is_left(self, known: list[Trial]) -> bool:
-        return not known or time.monotonic() < self.effort.until
+    def _time_is_left(self, trials: list[Trial]) -> bool:
+        return not trials or time.monotonic() < self.budget.trials_deadline
 
-    def _settled(self, known: list[Trial]) -> bool:
-        """The best that fits the budget was found PATIENCE trials ago."""
-        fits = [trial for trial in known if trial.excess(self.budget) <= 0]
-        return bool(fits) and len(known) - known.index(max(fits, key=selection.merit)) > PATIENCE
+    def _has_converged(self, trials: list[Trial]) -> bool:
+        """Whether the best design within the limits is more than CONVERGENCE_PATIENCE trials old."""
+        within_limits = [trial for trial in trials if trial.limit_excess(self.limits) <= 0]
+        if not within_limits:
+            return False
+        best = max(within_limits, key=selection.utility)
+        return len(trials) - trials.index(best) > CONVERGENCE_PATIENCE
 
-    def _try(self, trial: optuna.Trial) -> tuple[float, float, float]:
-        one = self._suggested(trial)
-        known = next((each for each in self.trials() if each.design == one), None)
-        if known is None and not self.claims.take(str(one), trial):
+    def _evaluate(self, optuna_trial: optuna.Trial) -> tuple[float, float, float]:
+        design = self._suggest_design(optuna_trial)
+        trial = next((known for known in self.completed_trials() if known.design == design), None)
+        if trial is None and not self.locks.acquire(str(design), optuna_trial):
             time.sleep(WAIT_SECONDS)
             raise optuna.TrialPruned
-        if known is None:
-            worth = selection.worth(one, self.gallery.features(one.input), self.gallery.groups)
-            known = Trial.of(one, self.effort.device, worth)
-            self.say(f"{one}: AUROC in trials {worth:.3f}, {known.effort / 1e6:.1f} million {self.unit}")
-        trial.set_user_attr("trial", msgspec.to_builtins(known))
-        trial.set_constraint("budget", known.excess(self.budget))
-        return selection.merit(known), known.effort, float(known.bytes)
+        if trial is None:
+            features = self.feature_cache.extract_features(design.input)
+            auroc = selection.cross_validated_auroc(design, features, self.feature_cache.groups)
+            trial = Trial.for_design(design, self.budget.device, auroc)
+            self.log(f"{design}: AUROC in trials {auroc:.3f}, {trial.cost / 1e6:.1f} million {self.unit}")
+        optuna_trial.set_user_attr("trial", msgspec.to_builtins(trial))
+        optuna_trial.set_constraint("budget", trial.limit_excess(self.limits))
+        return selection.utility(trial), trial.cost, float(trial.bytes)
 
-    def _suggested(self, trial: optuna.Trial) -> Design:
+    def _suggest_design(self, trial: optuna.Trial) -> Design:
         space = self.space
-        return space.design(
-            trial.suggest_categorical("detector", space.detectors),
-            _numbers(trial.suggest_categorical("blocks", [_text(blocks) for blocks in space.blocks])),
-            trial.suggest_categorical("input", space.inputs),
+        return space.make_design(
+            trial.suggest_categorical("detector", space.anomaly_models),
+            _parse_blocks(trial.suggest_categorical("blocks", [_format_blocks(blocks) for blocks in space.blocks])),
+            trial.suggest_categorical("input", space.input_sizes),
             cast("int | None", trial.suggest_categorical("rank", space.ranks)),
         )
 
-    def _parameters(self, one: Design) -> dict[str, Any]:
-        rank = one.rank if one.rank in self.space.ranks else self.space.ranks[0]
-        return {"detector": one.detector, "blocks": _text(one.blocks), "input": one.input, "rank": rank}
+    def _parameters(self, design: Design) -> dict[str, Any]:
+        rank = design.rank if design.rank in self.space.ranks else self.space.ranks[0]
+        return {
+            "detector": design.anomaly_model,
+            "blocks": _format_blocks(design.blocks),
+            "input": design.input,
+            "rank": rank,
+        }
 
-    def _design(self, trial: FrozenTrial) -> Design:
+    def _design_of(self, trial: FrozenTrial) -> Design:
         values = trial.params
-        return self.space.design(values["detector"], _numbers(values["blocks"]), values["input"], values["rank"])
+        return self.space.make_design(
+            values["detector"], _parse_blocks(values["blocks"]), values["input"], values["rank"]
+        )
 
 
-def within(folder: Path) -> str:
-    """URL of a database in that folder."""
-    return f"sqlite:///{folder.resolve()}/study.db"
+def _open_study(url: str, name: str) -> tuple[optuna.Study, TrialLocks]:
+    """The study called `name` and its locks, created if needed.
 
+    Another process may be creating them at the same time, so a failure is retried.
 
-def _study(url: str, name: str) -> tuple[optuna.Study, Claims]:
-    """The study of that name and its claims, made if need be; others may be making it, so a failure is tried again."""
-    for attempt in range(ATTEMPTS):
+    Raises:
+        MachineProblem: the database cannot be opened.
+    """
+    for attempt in range(MAX_ATTEMPTS):
         try:
-            storage = RDBStorage(url) if url.startswith("sqlite") else _shared(url)
-            study = optuna.create_study(storage=storage, study_name=name, directions=_SOUGHT, load_if_exists=True)
-            return study, Claims(study, storage)
+            storage = RDBStorage(url) if url.startswith("sqlite") else _open_shared_storage(url)
+            study = optuna.create_study(storage=storage, study_name=name, directions=_DIRECTIONS, load_if_exists=True)
+            return study, TrialLocks(study, storage)
         except (SQLAlchemyError, ImportError, ValueError) as error:
-            hint = "check the address after --study and the database; pip install 'vedette[study]' brings its driver"
+            hint = "check the address after --study and the database; pip install 'vedette[study]' installs its driver"
             problem = MachineProblem(f"no study in {url.rpartition('@')[2]}: {str(error).splitlines()[0]}", hint=hint)
             time.sleep(0.5 * attempt)
     raise problem
 
 
-def _shared(url: str) -> RDBStorage:
-    """A database in which each process shows that it lives, so that the others take over what a dead one had begun."""
+def _open_shared_storage(url: str) -> RDBStorage:
+    """A shared database with heartbeats, so that other processes take over the trials of a dead one."""
     if url.startswith("postgresql://"):
-        url = url.replace("postgresql:", "postgresql+psycopg:", 1)  # the driver that `vedette[study]` brings
+        url = url.replace("postgresql:", "postgresql+psycopg:", 1)  # the driver in `vedette[study]`
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        again = RetryHeartbeatStaleTrialCallback()
+        retry = RetryHeartbeatStaleTrialCallback()
         return RDBStorage(
             url,
             heartbeat_interval=HEARTBEAT_SECONDS,
             grace_period=GRACE_SECONDS,
-            heartbeat_stale_trial_callback=again,
+            heartbeat_stale_trial_callback=retry,
         )
 
 
-def _told(trial: FrozenTrial) -> Trial:
+def _decode_trial(trial: FrozenTrial) -> Trial:
     return msgspec.convert(trial.user_attrs["trial"], Trial)
 
 
-def _text(blocks: tuple[int, ...]) -> str:
+def _format_blocks(blocks: tuple[int, ...]) -> str:
     return " ".join(map(str, blocks))
 
 
-def _numbers(text: str) -> tuple[int, ...]:
+def _parse_blocks(text: str) -> tuple[int, ...]:
     return tuple(map(int, text.split()))

@@ -1,144 +1,194 @@
-"""Is anything wrong? Learnt from good parts alone; defective ones only measure."""
+"""Is anything wrong? The model learns from good parts alone; defective images only measure it."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import msgspec
+from numpy.typing import NDArray
 
 from vedette.devices import DeviceProfile
-from vedette.runtime.evaluation.verify import Track
+from vedette.runtime.progress import Log, Progress
 
 from ..cost import cost_limits
-from ..data.feature_cache import Gallery
-from ..data.split import Split, audited
+from ..data.image_feature_cache import ImageFeatureCache
+from ..data.split import Split, audit_and_split
 from ..evaluation import anomaly_scoring, conformal_threshold, pixel_metrics
-from ..evaluation.anomaly_scoring import Seen
-from ..evaluation.built_models import FLOAT, INT8_ONNX, Candidate, Fitted
-from ..evaluation.conformal_threshold import Threshold
-from ..evaluation.model_runners import Runner
+from ..evaluation.anomaly_scoring import AnomalyMetrics, ImageScores
+from ..evaluation.built_models import FLOAT, INT8_ONNX, BuiltModels
+from ..evaluation.conformal_threshold import AnomalyThreshold
+from ..evaluation.model_runners import ModelRunner
+from ..evaluation.results import DesignChoice, Measurement
 from ..goal import recipe
 from ..goal.goal_file import Goal
-from ..models.design import INPUT, Space
-from ..report import anomaly_page, pareto_chart
-from ..report.compression_steps import Stage
+from ..goal.recipe import PruningSettings
+from ..models.design import DEFAULT_INPUT, SearchSpace
+from ..report.anomaly_page import anomaly_context
+from ..report.compression_steps import CompressionStep
+from ..report.pareto_chart import design_chart
+from ..report.task_report_section import TaskReportSection
 from ..search import selection
-from ..search.finalists import Finals
+from ..search.finalists import FinalistBuilder
+from ..search.search_budget import SearchBudget
 from ..search.selection import Trial
-from ..search.study import Effort, Search
-from ..training import anomaly_fitting
+from ..search.study import DesignSearch
+from ..training import design_fitting
+from .task import ALL_PURPOSES, Thresholds, TrainingResult
 
-FALSE_ALARM_RATE = 0.01  # where the goal does not say
-_EXAMPLES = 2  # of each kind
+FALSE_ALARM_RATE = 0.01  # where the goal names none
+GOLDEN_PER_CLASS = 2  # golden images, good and defective each
 
 
-class Anomaly:
-    """The task; see above."""
+class AnomalyData(msgspec.Struct, frozen=True):
+    """Images and masks of an anomaly model."""
+
+    images: Split
+    masks: dict[int, NDArray[Any]]
+    """Index of a defective image -> its mask, size x size, bool."""
+
+
+class AnomalyTrainingResult(TrainingResult, frozen=True):
+    """The trained model and the record of the search."""
+
+    trials: list[Trial]
+    finalists: list[Trial]
+    """Designs that were built; empty without a search."""
+    chosen: Trial
+
+
+class AnomalyTask:
+    """Task `anomaly`: an anomaly model of good parts."""
+
+    purposes = ALL_PURPOSES
 
     def __init__(self, goal: Goal, device: DeviceProfile) -> None:
         self.goal, self.device = goal, device
-        self.size = goal.model.input or INPUT
-        self.trials: list[Trial] = []
-        self.what = "a detector" if goal.model.detector == "auto" else goal.model.detector
-        self.finals: list[Trial] = []
+        self.size = goal.model.input or DEFAULT_INPUT
+        self.description = "an anomaly model" if goal.model.detector == "auto" else goal.model.detector
 
-    def divide(self, base: Path, track: Track, say: Callable[[str], None]) -> Split:
-        images = audited(self.goal.data, base, track, say)
-        self.truths = pixel_metrics.read(images, self.size)  # a mask that does not fit is said before fitting
-        return images
+    def split(self, base: Path, progress: Progress, log: Log) -> AnomalyData:
+        images = audit_and_split(self.goal.data, base, progress, log)
+        return AnomalyData(
+            images, pixel_metrics.read_masks(images, self.size)
+        )  # a wrong mask is an error before training
 
-    def parts(self, images: Split) -> dict[str, list[Path]]:
-        parts = ("fit", "calibrate", "threshold", "test", "defect")
-        return {part: getattr(images, part) for part in parts}
-
-    def fit(
-        self, images: Split, effort: Effort | None, folder: Path, track: Track, say: Callable[[str], None]
-    ) -> Fitted:
-        goal = self.goal
-        if effort is not None:
-            gallery = self.search(images, effort, track, say)
-            finals = Finals(goal, images, gallery, effort, track, say)
-            best = finals.run(self.trials)
-            self.chosen, fitted = best.trial, best.fitted
-            self.finals = [final.trial for final in finals.built]
+    def train(
+        self, data: AnomalyData, budget: SearchBudget | None, folder: Path, progress: Progress, log: Log
+    ) -> AnomalyTrainingResult:
+        goal, images = self.goal, data.images
+        if budget is not None:
+            trials, cache = self.search(data, budget, progress, log)
+            builder = FinalistBuilder(goal, images, cache, budget, progress, log)
+            best = builder.run(trials)
+            finalists = [finalist.trial for finalist in builder.finalists]
+            training = AnomalyTrainingResult(best.models, trials, finalists, best.trial)
         else:
-            self.trials = selection.candidates(goal.model, len(images.fit), self.device)
-            gallery = self._gallery(images, [trial.design.blocks for trial in self.trials], track)
-            if len(self.trials) > 1:
-                self.trials = selection.tried(track(self.trials, "trying detectors"), gallery)
-            self.chosen = self._pruned(selection.best(self.trials))
-            fitted = anomaly_fitting.fit(goal, self.chosen.design, images, gallery, track, folder)
-        if len(self.trials) > 1:
-            say(f"chose {self.chosen.design}")
-        return fitted
+            trials = selection.list_default_trials(goal.model, len(images.fit), self.device)
+            cache = self._feature_cache(images, [trial.design.blocks for trial in trials], progress)
+            if len(trials) > 1:
+                trials = selection.evaluate_trials(progress(trials, "trying designs"), cache)
+            chosen = self._prune(selection.choose_trial(trials))
+            models = design_fitting.fit_design(goal, chosen.design, images, cache, progress, folder)
+            training = AnomalyTrainingResult(models, trials, [], chosen)
+        if len(trials) > 1:
+            log(f"chose {training.chosen.design}")
+        return training
 
-    def search(self, images: Split, effort: Effort, track: Track, say: Callable[[str], None]) -> Gallery:
-        space = Space.of(self.goal.model, len(images.fit))
-        gallery = self._gallery(images, space.blocks, track)
-        self.trials = Search(self.goal, space, gallery, effort, say).run()
-        return gallery
+    def search(
+        self, data: AnomalyData, budget: SearchBudget, progress: Progress, log: Log
+    ) -> tuple[list[Trial], ImageFeatureCache]:
+        """Search for designs; returns all trials of the study and the features that they were scored on."""
+        space = SearchSpace.for_goal(self.goal.model, len(data.images.fit))
+        cache = self._feature_cache(data.images, space.blocks, progress)
+        return DesignSearch(self.goal, space, cache, budget, log).run(), cache
 
-    def _gallery(self, images: Split, blocks: Iterable[tuple[int, ...]], track: Track) -> Gallery:
-        return Gallery(images, self.size, itertools.chain(*blocks), self.goal.data.seed, track)
+    def _feature_cache(self, images: Split, blocks: Iterable[tuple[int, ...]], progress: Progress) -> ImageFeatureCache:
+        return ImageFeatureCache(images, self.size, itertools.chain(*blocks), self.goal.data.seed, progress)
 
-    def _pruned(self, chosen: Trial) -> Trial:
-        """The same with as many channels as the recipe leaves it."""
-        prune = recipe.load(self.goal.recipe).get("prune")
+    def _prune(self, trial: Trial) -> Trial:
+        """The trial with the share of the channels that the recipe keeps."""
+        prune: PruningSettings | None = recipe.load_recipe(self.goal.recipe).get("prune")
         if prune is None:
-            return chosen
-        return Trial.of(msgspec.structs.replace(chosen.design, kept=prune.kept), self.device, chosen.auroc)
+            return trial
+        return Trial.for_design(
+            msgspec.structs.replace(trial.design, kept_share=prune.kept_share), self.device, trial.auroc
+        )
 
-    def draw(self, candidate: Candidate, images: Split) -> Threshold:
-        score = candidate.manifest.output("score")
-        wished = self.goal.goal.false_alarm_rate or FALSE_ALARM_RATE
+    def choose_threshold(self, models: BuiltModels, data: AnomalyData) -> Thresholds[AnomalyThreshold]:
+        images, score = data.images, models.manifest.output("score")
+        target = self.goal.goal.false_alarm_rate or FALSE_ALARM_RATE
         groups = [images.groups[path] for path in images.threshold]
         highest = score.scale * (255 - score.zero_point)
-        held_out = {
-            name: anomaly_scoring.see(candidate.runners[name], images.threshold).scores for name in (FLOAT, INT8_ONNX)
-        }
-        self.float_line = conformal_threshold.choose(held_out[FLOAT], score.scale, wished, groups)
-        return conformal_threshold.choose(held_out[INT8_ONNX], score.scale, wished, groups, highest)
-
-    def see(self, runners: dict[str, Runner], images: Split, track: Track) -> dict[str, tuple[Seen, Seen]]:
-        return anomaly_scoring.see_all(runners, images, track)
-
-    def figures(self, seen: dict[str, tuple[Seen, Seen]], images: Split, line: Threshold) -> dict[str, Any]:
-        return anomaly_scoring.figures(seen, images, self.truths, line) | {
-            **msgspec.to_builtins(self.chosen.design),
-            "macs": self.chosen.macs,
-            "speedup": cost_limits.reference(self.device) / self.chosen.effort,
-            "speedup_by": cost_limits.unit(self.device),
-            "trials": msgspec.to_builtins(self.trials),
-            "finals": msgspec.to_builtins(self.finals),
-        }
-
-    def settings(self, _images: Split, line: Threshold) -> dict[str, Any]:
-        return {"labels": ("anomaly",), "threshold": line.score}
-
-    def examples(self, images: Split) -> list[Path]:
-        return [*images.test[:_EXAMPLES], *images.defect[:_EXAMPLES]]
-
-    def evidence(self, images: Split, seen: dict[str, tuple[Seen, Seen]], line: Threshold) -> dict[str, Any]:
-        designs = pareto_chart.evidence(
-            self.trials,
-            self.finals,
-            self.chosen,
-            cost_limits.of(self.goal, self.device, margin=0),
-            cost_limits.unit(self.device),
+        fp32, int8 = (
+            anomaly_scoring.score_images(models.runners[model], images.threshold).scores for model in (FLOAT, INT8_ONNX)
         )
-        found = anomaly_page.evidence(images, seen, line, self.float_line)
-        return found | {"designs": designs, "before": self._before()}
+        return Thresholds(
+            fp32=conformal_threshold.choose_threshold(fp32, score.scale, target, groups),
+            int8=conformal_threshold.choose_threshold(int8, score.scale, target, groups, highest),
+        )
 
-    def _before(self) -> list[Stage]:
-        """What the design was made from: the reference of `min_speedup`, and itself before it was pruned."""
-        reference = cost_limits.REFERENCE
+    def predict(
+        self, runners: dict[str, ModelRunner], data: AnomalyData, progress: Progress
+    ) -> dict[str, tuple[ImageScores, ImageScores]]:
+        """Scores and maps of the good and of the defective test images."""
+        return anomaly_scoring.score_test_images(runners, data.images, progress)
+
+    def compute_metrics(
+        self,
+        predictions: dict[str, tuple[ImageScores, ImageScores]],
+        data: AnomalyData,
+        training: AnomalyTrainingResult,
+        thresholds: Thresholds[AnomalyThreshold],
+    ) -> AnomalyMetrics:
+        metrics = anomaly_scoring.compute_anomaly_metrics(predictions, data.images, data.masks, thresholds.int8)
+        speedup = cost_limits.predict_reference_cost(self.device) / training.chosen.cost
+        design = DesignChoice(
+            parameters=msgspec.to_builtins(training.chosen.design),
+            speedup=Measurement(speedup, source=cost_limits.cost_unit(self.device)),
+            trials=training.trials,
+            finalists=training.finalists,
+        )
+        return msgspec.structs.replace(metrics, design=design)
+
+    def manifest_fields(self, _data: AnomalyData, thresholds: Thresholds[AnomalyThreshold]) -> dict[str, Any]:
+        return {"labels": ("anomaly",), "threshold": thresholds.int8.score}
+
+    def golden_inputs(self, data: AnomalyData) -> list[Path]:
+        return [*data.images.test[:GOLDEN_PER_CLASS], *data.images.defect[:GOLDEN_PER_CLASS]]
+
+    def report_context(
+        self,
+        predictions: dict[str, tuple[ImageScores, ImageScores]],
+        data: AnomalyData,
+        training: AnomalyTrainingResult,
+        thresholds: Thresholds[AnomalyThreshold],
+    ) -> TaskReportSection:
+        chart = design_chart(
+            training.trials,
+            training.finalists,
+            training.chosen,
+            cost_limits.derive_cost_limits(self.goal, self.device, margin=0),
+            cost_limits.cost_unit(self.device),
+        )
+        return anomaly_context(
+            data.images,
+            predictions,
+            thresholds.int8,
+            thresholds.fp32,
+            designs=chart,
+            earlier_steps=self._earlier_steps(training.chosen),
+        )
+
+    def _earlier_steps(self, chosen: Trial) -> list[CompressionStep]:
+        """The reference of `min_speedup`, and the design before pruning if it is pruned."""
+        reference = cost_limits.REFERENCE_DESIGN
         network = f"EfficientNet-Lite0 to block {max(reference.blocks)} at {reference.input} pixels, float"
-        stages = [Stage(title=network, effort=cost_limits.reference(self.device))]
-        if self.chosen.design.kept < 1:
-            whole = Trial.of(msgspec.structs.replace(self.chosen.design, kept=1.0), self.device)
-            title = f"{whole.design}, int8, before pruning (predicted)"
-            stages.append(Stage(title=title, effort=whole.effort, bytes=whole.bytes))
-        return stages
+        steps = [CompressionStep(title=network, cost=cost_limits.predict_reference_cost(self.device))]
+        if chosen.design.kept_share < 1:
+            unpruned = Trial.for_design(msgspec.structs.replace(chosen.design, kept_share=1.0), self.device)
+            title = f"{unpruned.design}, int8, before pruning (predicted)"
+            steps.append(CompressionStep(title=title, cost=unpruned.cost, bytes=unpruned.bytes))
+        return steps

@@ -1,17 +1,17 @@
-"""Does someone behave as nobody does here, or as those in given clips do?
+"""Does someone behave abnormally? Learned from one camera's normal footage, without labels.
 
-    footage   one camera's normal footage, without labels: what moves more, otherwise or elsewhere than usual is an
-              anomaly, with a box (compress/models/motion_energy.py). Clips of abnormal behaviour only measure
-    classes   clips with labels: a classifier over EfficientNet-Lite0, as for images (`Labelled`, behaviour_clips.py)
+A statistical model of motion energy by image zone (compress/models/motion_anomaly_model.py): motion that is stronger,
+of another kind or at another place than usual is an anomaly, with a box. Clips of abnormal behaviour only measure it.
+With labelled clips the task is a classifier instead (behaviour_classes.py).
 
-Both look at difference pictures (runtime/inference/frame_differencing.py). The rest of a build treats those as images;
-data/video_clips.py makes them. Each clip gets one score: the highest that the device would have reported during it. The
-threshold is chosen for clips, and the AUROC counts clips.
+The model sees difference images (runtime/inference/frame_differencing.py), which the rest of the build treats as
+images; data/video_clips.py computes them. Each clip gets one score: the highest score that the device would have
+reported during it. The threshold is chosen for clips, and the AUROC counts clips.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Sequence
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -21,152 +21,178 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vedette.devices import DeviceProfile
-from vedette.runtime.bundle.manifest import Motion
-from vedette.runtime.evaluation.verify import Track
-from vedette.runtime.inference.frame_differencing import ZERO
+from vedette.runtime.bundle.manifest import MotionInput
+from vedette.runtime.inference.frame_differencing import NO_CHANGE
+from vedette.runtime.progress import Log, Progress, no_progress
 
 from ..data import split, video_clips
-from ..data.feature_cache import parted
-from ..data.split import SHARES, Split
+from ..data.image_feature_cache import split_good_and_defective
+from ..data.split import SPLIT_FRACTIONS, Split
+from ..data.video_clips import ClipImages
 from ..evaluation import anomaly_scoring, conformal_threshold
-from ..evaluation.anomaly_scoring import Seen
-from ..evaluation.built_models import FLOAT, INT8_ONNX, Candidate, Fitted
-from ..evaluation.conformal_threshold import Threshold
-from ..evaluation.model_runners import Runner
+from ..evaluation.anomaly_scoring import AnomalyMetrics, ImageScores
+from ..evaluation.built_models import FLOAT, INT8_ONNX, BuiltModels
+from ..evaluation.clip_scores import aggregate_clip
+from ..evaluation.conformal_threshold import AnomalyThreshold
+from ..evaluation.model_runners import ModelRunner
 from ..goal.goal_file import Goal
 from ..models import efficientnet_lite
-from ..models.motion_energy import Zones
-from ..report import anomaly_page
-from ..search.study import Effort
-from ..training import anomaly_fitting
+from ..models.motion_anomaly_model import ZoneAnomalyModel
+from ..report.anomaly_page import anomaly_context
+from ..report.task_report_section import TaskReportSection
+from ..search.search_budget import SearchBudget
+from ..training import design_fitting
+from ..training.trained_models import TrainedModels
 from .anomaly import FALSE_ALARM_RATE
+from .task import ALL_PURPOSES, Thresholds, TrainingResult
 
-INPUT = 128  # pixels: a person who fills a tenth of the height still is a cell and a half
-GAIN = 2.0  # integers for a grey level: differences beyond 64 levels all look alike
+INPUT = 128  # pixels: a person who fills a tenth of the height is still one and a half zones high
+GAIN = 2.0  # integers for a gray level: differences beyond 64 levels look alike
 WINDOW = 1.0  # seconds
-MOST = 4000  # pictures that zones are fitted to, taken evenly: thirteen minutes
-_EXAMPLES = 2
-_GOOD, _DEFECT = "footage", "abnormal"
+MAX_FIT_IMAGES = 4000  # images that the zones are fitted to, taken evenly: thirteen minutes
+GOLDEN_PER_CLASS = 2  # golden images, normal and abnormal each
+_NORMAL, _ABNORMAL = "footage", "abnormal"
 
 
-def behaviour(goal: Goal, device: DeviceProfile) -> Any:
-    """The task: `Unlabelled`, or `Labelled` where the goal file names classes."""
-    if goal.data.classes is None:
-        return Unlabelled(goal, device)
-    from .behaviour_classes import Labelled
-
-    return Labelled(goal, device)
+def motion_input(goal: Goal) -> MotionInput:
+    """How the model sees motion."""
+    return MotionInput(goal.model.spacing, GAIN, WINDOW)
 
 
-def sight(goal: Goal) -> Motion:
-    """How motion is seen."""
-    return Motion(goal.model.spacing, GAIN, WINDOW)
+class MotionData(msgspec.Struct, frozen=True):
+    """Difference images of normal and abnormal clips."""
+
+    images: Split
+    clips: ClipImages
+    """Owns the folder with the difference images."""
 
 
-class Unlabelled:
-    """Normal footage alone; see above."""
+class MotionAnomalyTask:
+    """Task `behaviour` with normal footage alone."""
 
-    what = "motion by zone"
+    description = "a motion model by image zone"
+    purposes = ALL_PURPOSES
 
     def __init__(self, goal: Goal, _device: DeviceProfile) -> None:
         self.goal = goal
         self.size = goal.model.input or INPUT
-        self.spec, self.motion = efficientnet_lite.input_of(self.size), sight(goal)
+        self.spec, self.motion = efficientnet_lite.backbone_input(self.size), motion_input(goal)
 
-    def divide(self, base: Path, track: Track, say: Callable[[str], None]) -> Split:
+    def split(self, base: Path, progress: Progress, log: Log) -> MotionData:
         data = self.goal.data
-        named = {_GOOD: base / str(data.footage)} | ({_DEFECT: base / data.abnormal} if data.abnormal else {})
-        self.clips = video_clips.shown(named, data, base, self.spec, self.motion, _GOOD, track)
-        found = self.clips.images
-        video_clips.need({_GOOD: found.by_label[_GOOD]}, len(SHARES), "")
-        labels = {"good": found.by_label[_GOOD]} | ({"defect": found.by_label[_DEFECT]} if data.abnormal else {})
-        images = msgspec.structs.replace(found, by_label=labels)
+        folders = {_NORMAL: base / str(data.footage)} | ({_ABNORMAL: base / data.abnormal} if data.abnormal else {})
+        clips = video_clips.extract_clip_images(folders, data, base, self.spec, self.motion, _NORMAL, progress)
+        by_label = clips.images.by_label
+        video_clips.require_clips({_NORMAL: by_label[_NORMAL]}, len(SPLIT_FRACTIONS), "")
+        labels = {"good": by_label[_NORMAL]} | ({"defect": by_label[_ABNORMAL]} if data.abnormal else {})
+        as_images = msgspec.structs.replace(clips.images, by_label=labels)
         as_good = msgspec.structs.replace(data, good=str(data.footage), defect=data.abnormal, mask=None)
-        divided = split.split(as_good, base, images)
-        normal, others = video_clips.by_clip(labels["good"]), video_clips.by_clip(divided.defect)
-        say(f"{len(normal)} normal clips, {len(others)} others")
-        return divided
+        images = split.split_images(as_good, base, as_images)
+        normal, abnormal = video_clips.group_by_clip(labels["good"]), video_clips.group_by_clip(images.defect)
+        log(f"{len(normal)} normal clips, {len(abnormal)} abnormal clips")
+        return MotionData(images, clips)
 
-    def parts(self, images: Split) -> dict[str, list[Path]]:
-        return {part: getattr(images, part) for part in (*SHARES, "defect")}
+    def train(
+        self, data: MotionData, _budget: SearchBudget | None, folder: Path, progress: Progress, _log: Log
+    ) -> TrainingResult:
+        return TrainingResult(self.fit(data.images.fit, data.images.calibrate, folder, progress))
 
-    def fit(
-        self, images: Split, _effort: Effort | None, folder: Path, track: Track, _say: Callable[[str], None]
-    ) -> Fitted:
-        some = images.fit[:: ceil(len(images.fit) / MOST)]
-        shown = list(split.tensors(track(some, "reading"), self.spec))
-        calibration = list(split.tensors(images.calibrate, self.spec))
-        return fit(self.goal, self.size, shown, calibration, folder)
+    def fit(self, fit: list[Path], calibrate: list[Path], folder: Path, progress: Progress) -> TrainedModels:
+        """Zones, float and int8, each fitted to the motion energy that it computes itself.
 
-    def draw(self, candidate: Candidate, images: Split) -> Threshold:
-        score = candidate.manifest.output("score")
-        wished = self.goal.goal.false_alarm_rate or FALSE_ALARM_RATE
-        held_out = video_clips.by_clip(images.threshold)
-        groups = [images.groups[path] for path in held_out]
-        highest = score.scale * (255 - score.zero_point)
-        step = score.scale / 16  # a clip's score is a mean of several
-        self.float_line, line = (
-            conformal_threshold.choose(
-                self._see(candidate.runners[name], images.threshold, lambda paths, _: paths, name).scores,
-                step,
-                wished,
-                groups,
-                top,
-            )
-            for name, top in ((FLOAT, np.inf), (INT8_ONNX, highest))
+        Abnormal motion is stronger than that of the calibration images, and the int8 ranges must reach that far. So
+        each calibration image is used a second time, with its differences doubled.
+
+        Args:
+            fit: difference images of normal clips
+            calibrate: difference images of normal clips that set the int8 ranges
+            folder: keeps the state of long training
+            progress: shows progress
+        """
+        selected = fit[:: ceil(len(fit) / MAX_FIT_IMAGES)]
+        images = list(split.model_inputs(progress(selected, "reading"), self.spec))
+        calibration = list(split.model_inputs(calibrate, self.spec))
+        calibration += [_double_differences(each) for each in calibration]
+        zones = ZoneAnomalyModel(self.size)
+
+        def fit_zones(batches: design_fitting.FeatureBatches) -> None:
+            zones.fit(split_good_and_defective(batches, len(images))[0])
+
+        return design_fitting.fit_float_then_int8(
+            self.goal, zones, self.size, fit_zones, calibration, images, lambda _: images, folder
         )
-        return line
 
-    def see(self, runners: dict[str, Runner], images: Split, track: Track) -> dict[str, tuple[Seen, Seen]]:
+    def choose_threshold(self, models: BuiltModels, data: MotionData) -> Thresholds[AnomalyThreshold]:
+        score = models.manifest.output("score")
+        target = self.goal.goal.false_alarm_rate or FALSE_ALARM_RATE
+        groups = [data.images.groups[path] for path in video_clips.group_by_clip(data.images.threshold)]
+        highest = score.scale * (255 - score.zero_point)
+        step = score.scale / 16  # the score of a clip is a mean of several
+        fp32, int8 = (
+            self._score_clips(models.runners[model], data.images.threshold, no_progress, model).scores
+            for model in (FLOAT, INT8_ONNX)
+        )
+        return Thresholds(
+            fp32=conformal_threshold.choose_threshold(fp32, step, target, groups),
+            int8=conformal_threshold.choose_threshold(int8, step, target, groups, highest),
+        )
+
+    def predict(
+        self, runners: dict[str, ModelRunner], data: MotionData, progress: Progress
+    ) -> dict[str, tuple[ImageScores, ImageScores]]:
+        """Scores and maps of the normal and of the abnormal test clips."""
         return {
-            name: (self._see(runner, images.test, track, name), self._see(runner, images.defect, track, name))
-            for name, runner in runners.items()
+            model: (
+                self._score_clips(runner, data.images.test, progress, model),
+                self._score_clips(runner, data.images.defect, progress, model),
+            )
+            for model, runner in runners.items()
         }
 
-    def _see(self, runner: Runner, paths: Iterable[Path], track: Track, name: str) -> Seen:
-        """The highest answer to each clip."""
+    def _score_clips(self, runner: ModelRunner, paths: Sequence[Path], progress: Progress, model: str) -> ImageScores:
+        """The highest score during each clip, and its map."""
+        clips: Iterable[list[Path]] = progress(list(video_clips.group_by_clip(paths).values()), f"{model}: clips")
         maps, scores = [], []
-        for pictures in track(list(video_clips.by_clip(list(paths)).values()), f"{name}: clips"):
-            found = video_clips.answers(runner, pictures, self.motion)
-            best = max(found, key=lambda each: float(each["score"].flat[0]))
-            maps.append(best["map"].reshape(best["map"].shape[-2:]))
-            scores.append(float(best["score"].flat[0]))
-        return Seen(maps, np.array(scores))
+        for images in clips:
+            answers = aggregate_clip(runner, images, self.motion)
+            highest = max(answers, key=lambda each: float(each["score"].flat[0]))
+            maps.append(highest["map"].reshape(highest["map"].shape[-2:]))
+            scores.append(float(highest["score"].flat[0]))
+        return ImageScores(maps, np.array(scores))
 
-    def figures(self, seen: dict[str, tuple[Seen, Seen]], images: Split, line: Threshold) -> dict[str, Any]:
-        return anomaly_scoring.figures(seen, _judged(images), {}, line) | {"input": self.size, "judged": "clips"}
+    def compute_metrics(
+        self,
+        predictions: dict[str, tuple[ImageScores, ImageScores]],
+        data: MotionData,
+        _training: TrainingResult,
+        thresholds: Thresholds[AnomalyThreshold],
+    ) -> AnomalyMetrics:
+        by_clip = _one_image_per_clip(data.images)
+        metrics = anomaly_scoring.compute_anomaly_metrics(predictions, by_clip, {}, thresholds.int8)
+        return msgspec.structs.replace(metrics, input_size=self.size, counts_clips=True)
 
-    def settings(self, _images: Split, line: Threshold) -> dict[str, Any]:
-        return {"labels": ("anomaly",), "threshold": line.score, "motion": self.motion}
+    def manifest_fields(self, _data: MotionData, thresholds: Thresholds[AnomalyThreshold]) -> dict[str, Any]:
+        return {"labels": ("anomaly",), "threshold": thresholds.int8.score, "motion": self.motion}
 
-    def examples(self, images: Split) -> list[Path]:
-        return [*images.test[:_EXAMPLES], *images.defect[:_EXAMPLES]]
+    def golden_inputs(self, data: MotionData) -> list[Path]:
+        return [*data.images.test[:GOLDEN_PER_CLASS], *data.images.defect[:GOLDEN_PER_CLASS]]
 
-    def evidence(self, images: Split, seen: dict[str, tuple[Seen, Seen]], line: Threshold) -> dict[str, Any]:
-        found = anomaly_page.evidence(_judged(images), seen, line, self.float_line)
-        return found | {"page": "behaviour"}
-
-
-def fit(goal: Goal, size: int, shown: list[Any], calibration: list[Any], folder: Path) -> Fitted:
-    """Zones, float and int8, each fitted to its own energies; pictures of 1 x size x size x 3, u8.
-
-    What is to be noticed moves more than what calibrates, and the integers must reach that far: so each picture
-    calibrates a second time, with its differences doubled.
-    """
-    zones = Zones(size)
-    calibration = [*calibration, *(_doubled(each) for each in calibration)]
-
-    def learn(batches: anomaly_fitting.Batches) -> None:
-        zones.fit(parted(batches, len(shown))[0])
-
-    return anomaly_fitting.twice(goal, zones, size, learn, calibration, shown, lambda _: shown, folder)
-
-
-def _doubled(image: NDArray[Any]) -> NDArray[Any]:
-    return np.clip(2 * image.astype(np.int16) - ZERO, 0, 255).astype(np.uint8)
+    def report_context(
+        self,
+        predictions: dict[str, tuple[ImageScores, ImageScores]],
+        data: MotionData,
+        _training: TrainingResult,
+        thresholds: Thresholds[AnomalyThreshold],
+    ) -> TaskReportSection:
+        images = _one_image_per_clip(data.images)
+        return anomaly_context(images, predictions, thresholds.int8, thresholds.fp32, template="behaviour.html")
 
 
-def _judged(images: Split) -> Split:
-    """One picture for each clip, by which it is counted and shown."""
-    parts = {part: list(video_clips.by_clip(getattr(images, part))) for part in (*SHARES, "defect")}
+def _double_differences(image: NDArray[Any]) -> NDArray[Any]:
+    return np.clip(2 * image.astype(np.int16) - NO_CHANGE, 0, 255).astype(np.uint8)
+
+
+def _one_image_per_clip(images: Split) -> Split:
+    """The split with one image for each clip, which stands for it in counts and in the report."""
+    parts = {purpose: list(video_clips.group_by_clip(getattr(images, purpose))) for purpose in ALL_PURPOSES}
     return msgspec.structs.replace(images, **parts)

@@ -1,14 +1,14 @@
-"""What kind of thing is it? Learnt from images of every class, and honest about what it does not know.
+"""What kind of thing is it? A classifier that learns from images of every class, and answers `unknown` if unsure.
 
-Integers move the scores of all images the same way, on solar cells by a seventh of their spread, and near the border of
-two classes that decides. So what the int8 model gives less than the float one, on average over the calibration images,
-is added to its head before it is quantised for good (Nagel et al., "Data-Free Quantization Through Weight Equalization
-and Bias Correction", 2019).
+Quantization shifts the scores of all images in the same direction, on solar cells by a seventh of their spread, and
+near the border of two classes that decides the answer. So the mean difference between the float and the int8 scores on
+the calibration images is added to the bias of the head, before the final quantization (Nagel et al., "Data-Free
+Quantization Through Weight Equalization and Bias Correction", 2019).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -17,140 +17,167 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from vedette.devices import DeviceProfile, this_machine
+from vedette.devices import DeviceProfile, read_host_profile
 from vedette.runtime.bundle.manifest import UNKNOWN
 from vedette.runtime.camera import image_files
-from vedette.runtime.evaluation.metrics import calibration_error, confusion, share_interval
-from vedette.runtime.evaluation.verify import Track
+from vedette.runtime.evaluation.metrics import confusion_matrix, expected_calibration_error
 from vedette.runtime.inference.heads.classify import softmax
+from vedette.runtime.progress import Log, Progress
 
 from ..data import split, stratified_split
-from ..data.augmentation import Augment
-from ..data.stratified_split import Labelled
-from ..evaluation import confidence_calibration
-from ..evaluation.built_models import FLOAT, INT8_ONNX, Candidate, Fitted
-from ..evaluation.confidence_calibration import Confidence
-from ..evaluation.model_runners import Runner
+from ..data.stratified_split import StratifiedSplit
+from ..data.video_clips import ClipImages
+from ..evaluation.built_models import FLOAT, INT8_ONNX, BuiltModels
+from ..evaluation.classification_metrics import (
+    ClassificationMetrics,
+    accuracy_by_model,
+    classify_scores,
+    count_unknown,
+    error_proportion,
+)
+from ..evaluation.confidence_and_reject_threshold import ConfidenceThreshold, choose_confidence_threshold
+from ..evaluation.model_runners import ModelRunner
 from ..goal import recipe
+from ..goal.augmentation_settings import AugmentationSettings
 from ..goal.goal_file import Goal
-from ..graph.torch_export import feature_names, to_onnx, with_constants_of
+from ..goal.recipe import QuantizationSettings
+from ..graph.torch_export import export_to_onnx, feature_names, update_weights
 from ..models import efficientnet_lite
 from ..models.classifier_head import OUTPUTS, Classifier
-from ..models.design import INPUT
-from ..quantization.quantize import Quantise
-from ..report import classify_page
-from ..search.study import Effort
-from ..training.classifier_fine_tuning import tune
+from ..models.design import DEFAULT_INPUT
+from ..quantization.quantize import convert, prepare
+from ..report.classify_page import classification_context
+from ..report.task_report_section import TaskReportSection
+from ..search.search_budget import SearchBudget
+from ..training.classifier_fine_tuning import fine_tune
+from ..training.trained_models import TrainedModels
+from .task import GOOD_PURPOSES, Thresholds, TrainingResult
 
-BLOCKS = (5, 10, 15)  # whose features are pooled: fine, middle and coarse
-ERROR_RATE = 0.05  # where the goal does not say
-_EXAMPLES = 8
+BLOCKS = (5, 10, 15)  # backbone blocks whose features are pooled: fine, medium and coarse
+ERROR_RATE = 0.05  # where the goal names none
+MAX_GOLDEN_CLASSES = 8
 
 
-class Classify:
-    """The task; see above."""
+class ClassificationData(msgspec.Struct, frozen=True):
+    """Labelled images."""
 
-    what = "a classifier"
+    images: StratifiedSplit
+    clips: ClipImages | None = None
+    """Owns the folder with the images, if they were computed from clips."""
+
+
+class ClassificationTask:
+    """Task `classify`: a classifier of images over EfficientNet-Lite0."""
+
+    description = "a classifier"
+    purposes = GOOD_PURPOSES
     epochs = 4
-    """Of fine-tuning, where the goal does not say."""
+    """Epochs of fine-tuning, where the goal names none."""
 
     def __init__(self, goal: Goal, _device: DeviceProfile) -> None:
         self.goal = goal
-        self.size = goal.model.input or INPUT
-        self.spec = efficientnet_lite.input_of(self.size)
+        self.size = goal.model.input or DEFAULT_INPUT
+        self.spec = efficientnet_lite.backbone_input(self.size)
 
-    def divide(self, base: Path, track: Track, say: Callable[[str], None]) -> Labelled:
-        return stratified_split.audited(self.goal.data, base, track, say)
+    def split(self, base: Path, progress: Progress, log: Log) -> ClassificationData:
+        return ClassificationData(stratified_split.audit_and_split(self.goal.data, base, progress, log))
 
-    def parts(self, images: Labelled) -> dict[str, list[Path]]:
-        return {part: getattr(images, part) for part in ("fit", "calibrate", "threshold", "test")}
-
-    def fit(
-        self, images: Labelled, _effort: Effort | None, folder: Path, track: Track, _say: Callable[[str], None]
-    ) -> Fitted:
-        goal, size = self.goal, self.size
-        classifier = Classifier(efficientnet_lite.load(BLOCKS), len(images.classes), size)
+    def train(
+        self, data: ClassificationData, _budget: SearchBudget | None, folder: Path, progress: Progress, _log: Log
+    ) -> TrainingResult:
+        goal, size, images = self.goal, self.size, data.images
+        classifier = Classifier(efficientnet_lite.load_backbone(BLOCKS), len(images.classes), size)
         epochs = self.epochs if goal.model.epochs is None else goal.model.epochs
-        tune(classifier, images, self.spec, goal.augment or Augment(), epochs, goal.data.seed, track)
-        float_model = to_onnx(classifier, size, OUTPUTS)
-        quantise: Quantise = recipe.load(goal.recipe).get("quantise", Quantise())
-        calibration = list(split.tensors(images.calibrate, self.spec))
-        shown = list(split.tensors(images.fit, self.spec)) if quantise.qat_steps else []
-        ready = quantise.ready(float_model, calibration, self.spec, feature_names(classifier), shown, folder)
-        draft = Candidate(goal, float_model, quantise.integers(ready, calibration, self.spec)).runners
-        lost = _scores(draft[FLOAT], images.calibrate) - _scores(draft[INT8_ONNX], images.calibrate)
-        classifier.shift(torch.from_numpy(lost.mean(axis=0)).float())
-        shifted = msgspec.structs.replace(ready, model=with_constants_of(classifier, ready.model))
-        int8_model = quantise.integers(shifted, calibration, self.spec)
-        return Fitted(float_model, int8_model, with_constants_of(classifier, ready.exact), ready.steps)
-
-    def draw(self, candidate: Candidate, images: Labelled) -> Confidence:
-        self.float_line, line = (
-            confidence_calibration.choose(
-                _scores(candidate.runners[name], images.threshold),
-                _truth(images, images.threshold),
-                self.goal.goal.error_rate or ERROR_RATE,
-            )
-            for name in (FLOAT, INT8_ONNX)
+        fine_tune(
+            classifier, images, self.spec, goal.augment or AugmentationSettings(), epochs, goal.data.seed, progress
         )
-        return line
+        float_model = export_to_onnx(classifier, size, OUTPUTS)
+        settings: QuantizationSettings = recipe.load_recipe(goal.recipe).get("quantise", QuantizationSettings())
+        calibration = list(split.model_inputs(images.calibrate, self.spec))
+        unlabelled = list(split.model_inputs(images.fit, self.spec)) if settings.qat_steps else []
+        prepared = prepare(settings, float_model, calibration, self.spec, feature_names(classifier), unlabelled, folder)
+        draft = BuiltModels(goal, float_model, convert(settings, prepared, calibration, self.spec)).runners
+        shift = _scores(draft[FLOAT], images.calibrate) - _scores(draft[INT8_ONNX], images.calibrate)
+        classifier.add_to_scores(torch.from_numpy(shift.mean(axis=0)).float())
+        shifted = msgspec.structs.replace(prepared, model=update_weights(classifier, prepared.model))
+        int8_model = convert(settings, shifted, calibration, self.spec)
+        reference = update_weights(classifier, prepared.float_reference)
+        return TrainingResult(TrainedModels(float_model, int8_model, reference, prepared.steps))
 
-    def see(self, runners: dict[str, Runner], images: Labelled, track: Track) -> dict[str, NDArray[Any]]:
+    def choose_threshold(self, models: BuiltModels, data: ClassificationData) -> Thresholds[ConfidenceThreshold]:
+        truth = self.class_labels(data.images, data.images.threshold)
+        target = self.goal.goal.error_rate or ERROR_RATE
+        fp32, int8 = (
+            choose_confidence_threshold(self.score(models.runners[model], data.images.threshold), truth, target)
+            for model in (FLOAT, INT8_ONNX)
+        )
+        return Thresholds(fp32, int8)
+
+    def predict(
+        self, runners: dict[str, ModelRunner], data: ClassificationData, progress: Progress
+    ) -> dict[str, NDArray[Any]]:
         """Scores of the test images, n x K."""
-        return {name: _scores(runner, track(images.test, name)) for name, runner in runners.items()}
+        return {model: self.score(runner, list(progress(data.images.test, model))) for model, runner in runners.items()}
 
-    def figures(self, seen: dict[str, NDArray[Any]], images: Labelled, line: Confidence) -> dict[str, Any]:
-        truth = _truth(images, images.test)
-        found: dict[str, Any] = {}
-        for name, scores in seen.items():
-            sure, right = _answers(scores, truth, line.temperature)
-            found[f"accuracy_{name}"] = float(right.mean())
-            found[f"accuracy_interval_{name}"] = share_interval(int(right.sum()), len(right))
-            found[f"ece_{name}"] = calibration_error(sure, right)
-        scores = seen[INT8_ONNX]
-        sure, right = _answers(scores, truth, line.temperature)
-        counts = confusion(truth, scores.argmax(axis=1), len(images.classes))
-        answered = sure >= line.level
-        return found | {
-            "balanced_accuracy": float((counts.diagonal() / counts.sum(axis=1)).mean()),
-            "ece_uncalibrated": calibration_error(*_answers(scores, truth, 1.0)),
-            "classes": list(images.classes),
-            "confusion": counts.tolist(),
-            UNKNOWN: np.bincount(truth[~answered], minlength=len(images.classes)).tolist(),
-            "coverage": float(answered.mean()),
-            "accuracy_answered": float(right[answered].mean()) if answered.any() else None,
-            "answered": int(answered.sum()),
-            "errors": int((answered & ~right).sum()),
-            "threshold": msgspec.to_builtins(line),
-            "images": {part: len(paths) for part, paths in self.parts(images).items()},
-            "machine": this_machine().cpu,
-        }
+    def score(self, runner: ModelRunner, paths: list[Path]) -> NDArray[Any]:
+        """Scores of what the task counts, images here, n x K."""
+        return _scores(runner, paths)
 
-    def settings(self, images: Labelled, line: Confidence) -> dict[str, Any]:
+    def class_labels(self, images: StratifiedSplit, paths: list[Path]) -> NDArray[Any]:
+        """Class of what the task counts, images here, n."""
+        return np.array(images.class_indices(paths))
+
+    def compute_metrics(
+        self,
+        predictions: dict[str, NDArray[Any]],
+        data: ClassificationData,
+        _training: TrainingResult,
+        thresholds: Thresholds[ConfidenceThreshold],
+    ) -> ClassificationMetrics:
+        images, threshold = data.images, thresholds.int8
+        truth, count = np.array(images.class_indices(images.test)), len(images.classes)
+        results = classify_scores(predictions, truth, threshold)
+        scores = predictions[INT8_ONNX]
+        right = scores.argmax(axis=1) == truth
+        confusion = confusion_matrix(truth, scores.argmax(axis=1), count)
+        confidence = softmax(scores, threshold.temperature).max(axis=1)
+        return ClassificationMetrics(
+            metric="accuracy",
+            by_model=accuracy_by_model(results),
+            images={purpose: len(getattr(images, purpose)) for purpose in self.purposes},
+            machine=read_host_profile().cpu,
+            threshold=threshold,
+            errors=error_proportion(results[INT8_ONNX]),
+            classification=results,
+            balanced_accuracy=float((confusion.diagonal() / confusion.sum(axis=1)).mean()),
+            ece_uncalibrated=expected_calibration_error(softmax(scores, 1.0).max(axis=1), right),
+            classes=images.classes,
+            confusion=confusion.tolist(),
+            unknown=count_unknown(truth, confidence, threshold.min_probability, count),
+        )
+
+    def manifest_fields(self, data: ClassificationData, thresholds: Thresholds[ConfidenceThreshold]) -> dict[str, Any]:
         return {
-            "labels": (*images.classes, UNKNOWN),
-            "normal": images.normal,
-            "threshold": line.level,
-            "temperature": line.temperature,
+            "labels": (*data.images.classes, UNKNOWN),
+            "normal": data.images.normal,
+            "threshold": thresholds.int8.min_probability,
+            "temperature": thresholds.int8.temperature,
         }
 
-    def examples(self, images: Labelled) -> list[Path]:
-        """One of each class, of the first ones where there are many."""
-        first = {images.truth[path]: path for path in reversed(images.test)}
-        return [first[number] for number in sorted(first)[:_EXAMPLES]]
+    def golden_inputs(self, data: ClassificationData) -> list[Path]:
+        """One test image of each class, of the first classes if there are many."""
+        first = {data.images.truth[path]: path for path in reversed(data.images.test)}
+        return [first[label] for label in sorted(first)[:MAX_GOLDEN_CLASSES]]
 
-    def evidence(self, images: Labelled, seen: dict[str, NDArray[Any]], line: Confidence) -> dict[str, Any]:
-        return classify_page.evidence(images, seen, line, self.float_line)
-
-
-def _scores(runner: Runner, paths: Any) -> NDArray[Any]:
-    return np.stack([runner(image_files.read(path))["scores"].ravel() for path in paths])
-
-
-def _truth(images: Labelled, paths: list[Path]) -> NDArray[Any]:
-    return np.array(images.labels(paths))
+    def report_context(
+        self,
+        predictions: dict[str, NDArray[Any]],
+        data: ClassificationData,
+        _training: TrainingResult,
+        thresholds: Thresholds[ConfidenceThreshold],
+    ) -> TaskReportSection:
+        return classification_context(data.images, predictions, thresholds.int8, thresholds.fp32)
 
 
-def _answers(scores: NDArray[Any], truth: NDArray[Any], temperature: float) -> tuple[NDArray[Any], NDArray[Any]]:
-    """How sure the likeliest class is, and whether it is right, for each image."""
-    return softmax(scores, temperature).max(axis=1), scores.argmax(axis=1) == truth
+def _scores(runner: ModelRunner, paths: Iterable[Path]) -> NDArray[Any]:
+    return np.stack([runner(image_files.read_image(path))["scores"].ravel() for path in paths])

@@ -1,137 +1,200 @@
-"""Object detectors of the user's own: made integer, and judged by mean average precision on labelled images.
+"""Imported object detectors: quantized, and measured by mean average precision on annotated images.
 
-Images are audited and divided like all others. Those to fit and to calibrate set the ranges and, where integers lose
-too much, teach; from those for the threshold comes the score at which the detector is believed; together they judge
-sizes of the input, where time is given to try some (sizes.py). The figures are those of the test images, which nothing
-has seen. The float model and both files are read by the very head that will run on the device.
+Images are audited and split like all others. Those of `fit` and `calibrate` set the int8 ranges and, if quantization
+loses too much, train the integers. Those of `threshold` choose the score threshold. Together they compare input sizes,
+if time is given to search (search/input_size.py). The figures are those of the test images, which no step has used. The
+float model and both int8 files are read by the head that runs on the device.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from vedette.devices import DeviceProfile, this_machine
-from vedette.runtime.errors import ConfigProblem, written_in
+from vedette.devices import DeviceProfile, read_host_profile
+from vedette.runtime.errors import ConfigProblem, locate_errors
 from vedette.runtime.evaluation import coco_map, object_annotations
-from vedette.runtime.evaluation.object_annotations import GroundTruth, Object
-from vedette.runtime.evaluation.verify import Track
-from vedette.runtime.inference.float_model import DIGEST
+from vedette.runtime.evaluation.object_annotations import AnnotatedObject, GroundTruth
+from vedette.runtime.progress import Log, Progress
 
 from ..data import split
 from ..data.split import Split
 from ..evaluation import operating_point
-from ..evaluation.built_models import FLOAT, INT8_ONNX, Candidate, Fitted
-from ..evaluation.model_runners import Runner, Seen, boxes
-from ..evaluation.operating_point import Line
-from ..export.tflite.operators import check
+from ..evaluation.built_models import FLOAT, INT8_ONNX, BuiltModels
+from ..evaluation.detection_metrics import DetectionMetrics
+from ..evaluation.model_runners import ImageDetections, ModelRunner, detect_objects
+from ..evaluation.operating_point import OperatingPoint
+from ..evaluation.results import DesignChoice, Measurement
+from ..export.tflite.operators import check_operators
 from ..goal.goal_file import Goal
-from ..graph.importers import detector
-from ..report.detect_page import evidence
-from ..search.input_size import Pictures, Sizes
-from ..search.study import Effort
+from ..graph.importers.imported_detector import ImportedDetector, load_imported_detector
+from ..report.detect_page import detection_context
+from ..report.task_report_section import TaskReportSection
+from ..search.input_size import CalibrationAndValidationImages, InputSizeResult, InputSizeSearch
+from ..search.search_budget import SearchBudget
+from ..training.trained_models import TrainedModels
+from .task import GOOD_PURPOSES, Thresholds, TrainingResult
 
-MOST = 200  # images that the ranges are taken from, and as many that judge
-_SAMPLES = 8
+MAX_IMAGES = 200  # images for calibration, and as many to compare input sizes
+GOLDEN_IMAGES = 8
 
 
-class Detect:
-    """Boxes around objects."""
+class DetectionData(msgspec.Struct, frozen=True):
+    """The imported detector, and images with annotated objects."""
 
-    what = "a detector of your own"
+    images: Split
+    detector: ImportedDetector
+    """At its own input size."""
+    truth: GroundTruth
+    base: Path
+    """Folder of the goal file."""
+
+    def truth_of(self, paths: list[Path]) -> list[tuple[AnnotatedObject, ...]]:
+        """Annotated objects of each image."""
+        return [self.truth[path] for path in paths]
+
+
+class DetectionTraining(TrainingResult, frozen=True):
+    """The quantized detector and the record of the search for an input size."""
+
+    detector: ImportedDetector
+    """At the chosen input size."""
+    chosen: InputSizeResult
+    trials: list[InputSizeResult]
+    original_cost: float
+    """Cost of the float detector at its own size."""
+    cost_unit: str
+    compared_on: int
+    """Number of images that input sizes were compared on."""
+
+
+class DetectionTask:
+    """Task `detect`: boxes around objects, by an imported detector."""
+
+    description = "an imported detector"
+    purposes = GOOD_PURPOSES
 
     def __init__(self, goal: Goal, device: DeviceProfile) -> None:
         self.goal, self.device = goal, device
-        self.truth: GroundTruth = {}
 
-    def divide(self, base: Path, track: Track, say: Callable[[str], None]) -> Split:
+    def split(self, base: Path, progress: Progress, log: Log) -> DetectionData:
         data, model = self.goal.data, self.goal.model
-        self.base, self.detector = base, detector.load(base, model)
-        check(self.detector.model)  # before the images are read
+        detector = load_imported_detector(base, model)
+        check_operators(detector.model)  # before the images are read
         if model.licence == type(model)().licence:
-            say(f"the licence of {Path(str(model.onnx or model.tflite)).name} is not stated: say it as model.licence")
-        folder = base / str(data.images)
-        with written_in("data.labels"):
-            self.truth = object_annotations.read(folder, base / str(data.labels), self.detector.labels)
-        if not any(self.truth.values()):
-            hint = "mean average precision needs objects to find"
-            raise ConfigProblem(f"data.labels: {base / str(data.labels)}: no object is marked in any image", hint=hint)
-        with written_in("data.images, which are taken for good ones"):
-            named = msgspec.structs.replace(data, good=str(data.images))
-            images = split.find(named, base)
-            if left := [each for each in images.by_label["good"] if each not in self.truth]:
-                say(f"left out: {len(left)} images that the labels do not list")
-                images.by_label["good"] = [each for each in images.by_label["good"] if each in self.truth]
-            found, summary = split.looked_over(images, base, track, say)
-            divided = split.split(named, base, images, found)
-        say(f"{sum(map(len, self._truth(divided.test)))} objects in {len(divided.test)} test images")
-        return msgspec.structs.replace(divided, audit=summary)
+            name = Path(str(model.onnx or model.tflite)).name
+            log(f"the licence of {name} is not stated: state it as model.licence")
+        folder, labels = base / str(data.images), base / str(data.labels)
+        with locate_errors("data.labels"):
+            truth = object_annotations.read_annotations(folder, labels, detector.labels)
+        if not any(truth.values()):
+            hint = "mean average precision needs annotated objects"
+            raise ConfigProblem(f"data.labels: {labels}: no object is annotated in any image", hint=hint)
+        with locate_errors("data.images, which are taken for good ones"):
+            as_good = msgspec.structs.replace(data, good=str(data.images))
+            named = split.find_images(as_good, base)
+            if unlisted := [path for path in named.by_label["good"] if path not in truth]:
+                log(f"left out: {len(unlisted)} images that the labels do not list")
+                named.by_label["good"] = [path for path in named.by_label["good"] if path in truth]
+            audit, summary = split.audit_image_set(named, base, progress, log)
+            images = split.split_images(as_good, base, named, audit)
+        found = DetectionData(msgspec.structs.replace(images, audit=summary), detector, truth, base)
+        log(f"{sum(map(len, found.truth_of(images.test)))} objects in {len(images.test)} test images")
+        return found
 
-    def parts(self, images: Split) -> dict[str, list[Path]]:
-        return {part: getattr(images, part) for part in ("fit", "calibrate", "threshold", "test")}
-
-    def fit(
-        self, images: Split, effort: Effort | None, folder: Path, track: Track, say: Callable[[str], None]
-    ) -> Fitted:
-        """Nothing is fitted anew but the integers; the test images have no part in it."""
-        whole, some = self.detector, [*images.calibrate, *images.fit][:MOST]
-        judging = [*images.threshold, *some][:MOST]
-        pictures = Pictures(some, {path: self.truth[path] for path in judging})
-        self.sizes = Sizes(self.goal, self.device, whole, pictures, folder, track, say)
-        self.chosen = self.sizes.run(self.base, effort)
-        self.detector, made = self.chosen.detector, self.chosen.made
-        return Fitted(whole.model, made.int8, made.exact, made.steps, self.detector.about)
-
-    def draw(self, candidate: Candidate, images: Split) -> Line:
-        self.digest = hashlib.sha256(candidate.files[FLOAT]).hexdigest()
-        truth = self._truth(images.threshold)
-        self.float_line, line = (
-            operating_point.choose(truth, boxes(candidate.runners[name], images.threshold), self.detector.labels)
-            for name in (FLOAT, INT8_ONNX)
+    def train(
+        self, data: DetectionData, budget: SearchBudget | None, folder: Path, progress: Progress, log: Log
+    ) -> DetectionTraining:
+        """Quantize the detector; only the integers are trained, and only if they lose too much accuracy."""
+        images = data.images
+        calibration = [*images.calibrate, *images.fit][:MAX_IMAGES]
+        compared = [*images.threshold, *calibration][:MAX_IMAGES]
+        search_images = CalibrationAndValidationImages(calibration, {path: data.truth[path] for path in compared})
+        search = InputSizeSearch(self.goal, self.device, data.detector, search_images, folder, progress, log)
+        chosen = search.run(data.base, budget)
+        detector, quantized = chosen.detector, chosen.quantized
+        return DetectionTraining(
+            models=TrainedModels(
+                data.detector.model,  # at its own size: the reference of every comparison
+                quantized.int8_model,
+                quantized.float_reference,
+                quantized.steps,
+                detector.manifest_fields,
+            ),
+            detector=detector,
+            chosen=chosen.result,
+            trials=[trial.result for trial in search.trials],
+            original_cost=search.cost_estimator.original_cost,
+            cost_unit=search.cost_estimator.unit,
+            compared_on=len(search_images.annotated),
         )
-        return line
 
-    def see(self, runners: dict[str, Runner], images: Split, track: Track) -> dict[str, Seen]:
-        """Boxes in the test images."""
-        return {name: boxes(runner, track(images.test, name)) for name, runner in runners.items()}
+    def choose_threshold(self, models: BuiltModels, data: DetectionData) -> Thresholds[OperatingPoint]:
+        paths, labels = data.images.threshold, data.detector.labels
+        fp32, int8 = (
+            operating_point.choose_operating_point(
+                data.truth_of(paths), detect_objects(models.runners[model], paths), labels
+            )
+            for model in (FLOAT, INT8_ONNX)
+        )
+        return Thresholds(fp32, int8)
 
-    def figures(self, seen: dict[str, Seen], images: Split, line: Line) -> dict[str, Any]:
-        truth, labels = self._truth(images.test), self.detector.labels
-        found: dict[str, Any] = {}
-        for name, some in seen.items():
-            reached = coco_map.precision(truth, some, labels)
-            found[f"map50_{name}"], found[f"map_{name}"] = reached.map50, reached.map
-            found[f"map50_interval_{name}"] = coco_map.interval(truth, some, labels)
-        here = operating_point.at(line.score, truth, seen[INT8_ONNX], labels)
-        counts = {part: len(paths) for part, paths in self.parts(images).items()}
-        counts |= {"test_objects": here.objects, "judging": len(self.sizes.pictures.truth)}
-        return found | {
-            "precision": here.precision,
-            "recall": here.recall,
-            "f1": here.f1,
-            "threshold": msgspec.to_builtins(line),
-            "images": counts,
-            "machine": this_machine().cpu,
-            "input": self.detector.input.width,
-            "speedup": self.sizes.ruler.whole / self.chosen.size.effort,
-            "speedup_by": self.sizes.ruler.unit,
-            "trials": [msgspec.to_builtins(each.size) for each in self.sizes.tried],
-            DIGEST: self.digest,
-        }
+    def predict(
+        self, runners: dict[str, ModelRunner], data: DetectionData, progress: Progress
+    ) -> dict[str, ImageDetections]:
+        """Boxes in the test images, those below the threshold too."""
+        return {model: detect_objects(runner, progress(data.images.test, model)) for model, runner in runners.items()}
 
-    def settings(self, _images: Split, line: Line) -> dict[str, Any]:
-        return {"labels": self.detector.labels, "threshold": line.score}
+    def compute_metrics(
+        self,
+        predictions: dict[str, ImageDetections],
+        data: DetectionData,
+        training: DetectionTraining,
+        thresholds: Thresholds[OperatingPoint],
+    ) -> DetectionMetrics:
+        truth, labels = data.truth_of(data.images.test), data.detector.labels
+        map50, mean_map = {}, {}
+        for model, detections in predictions.items():
+            precision = coco_map.mean_average_precision(truth, detections, labels)
+            map50[model] = Measurement(precision.map50, coco_map.map50_interval(truth, detections, labels))
+            mean_map[model] = precision.map
+        at_threshold = operating_point.evaluate_threshold(
+            thresholds.int8.threshold, truth, predictions[INT8_ONNX], labels
+        )
+        counts = {purpose: len(getattr(data.images, purpose)) for purpose in self.purposes}
+        float_file = training.models.float_model.SerializeToString(deterministic=True)
+        return DetectionMetrics(
+            metric="map50",
+            by_model=map50,
+            images=counts | {"test_objects": at_threshold.objects, "judging": training.compared_on},
+            machine=read_host_profile().cpu,
+            threshold=thresholds.int8,
+            design=DesignChoice(
+                parameters={"input": training.detector.input_spec.width},
+                speedup=Measurement(training.original_cost / training.chosen.cost, source=training.cost_unit),
+                trials=training.trials,
+            ),
+            mean_map=mean_map,
+            at_threshold=at_threshold,
+            float_model_digest=hashlib.sha256(float_file).hexdigest(),
+        )
 
-    def examples(self, images: Split) -> list[Path]:
-        return images.test[:_SAMPLES]
+    def manifest_fields(self, data: DetectionData, thresholds: Thresholds[OperatingPoint]) -> dict[str, Any]:
+        return {"labels": data.detector.labels, "threshold": thresholds.int8.threshold}
 
-    def evidence(self, images: Split, seen: dict[str, Seen], line: Line) -> dict[str, Any]:
-        lines = self.float_line.score, line.score
-        return evidence(images.test, self._truth(images.test), seen, lines, self.detector.labels)
+    def golden_inputs(self, data: DetectionData) -> list[Path]:
+        return data.images.test[:GOLDEN_IMAGES]
 
-    def _truth(self, paths: list[Path]) -> list[tuple[Object, ...]]:
-        return [self.truth[path] for path in paths]
+    def report_context(
+        self,
+        predictions: dict[str, ImageDetections],
+        data: DetectionData,
+        _training: DetectionTraining,
+        thresholds: Thresholds[OperatingPoint],
+    ) -> TaskReportSection:
+        paths = data.images.test
+        levels = thresholds.fp32.threshold, thresholds.int8.threshold
+        return detection_context(paths, data.truth_of(paths), predictions, levels, data.detector.labels)

@@ -1,23 +1,24 @@
-"""A classifier is fitted: head first, then the late half of the backbone by a short schedule.
+"""Fine-tuning of a classifier: first the head, then the late half of the backbone with a short schedule.
 
-trunk    early blocks, which see edges and textures that all images share; frozen, so run once for each view of an image
-views    each image as it is, and varied (augment.py)
-head     a linear layer on frozen, pooled features: seconds, and from then on nothing it says tears the backbone apart
-         (Kumar et al., "Fine-Tuning can Distort Pretrained Features and Underperform Out-of-Distribution", 2022)
-tail     late blocks and head together: AdamW, one cycle of warming up and cosine, label smoothing; batch normalisation
-         keeps the statistics that it came with, for batches of a few images know no better
-check    groups of the fit images that only judge: where they are surely worse off (by more than a standard error) than
-         with the head alone, the tail stays as it was. To choose the best epoch by so few would be to choose by chance
+trunk    early blocks, whose edge and texture features all images share; frozen, so they run once per view of an image
+views    each image unchanged, and augmented (data/augmentation.py)
+head     a linear layer on frozen, pooled features: it takes seconds, and a fitted head does not distort the pretrained
+         features afterwards (Kumar et al., "Fine-Tuning can Distort Pretrained Features and Underperform
+         Out-of-Distribution", 2022)
+tail     late blocks and head together: AdamW, one cycle of warm-up and cosine, label smoothing; batch normalization
+         keeps its pretrained statistics, because the statistics of batches of a few images are worse
+check    groups of the fit images that are held out: if their loss is significantly higher (by more than a standard
+         error) than with the head alone, the tail is reset. They are too few to choose the best epoch: the choice would
+         be random
 
-While it learns, a rare class weighs as much as a common one (the inverse of its frequency). Afterwards the frequencies
-of the fit images are given back, so that a probability is one among parts as they come (Menon et al., "Long-tail
-Learning via Logit Adjustment", 2021, the other way round). On solar cells, two of three being good, this took the
-accuracy of the head alone from 0.797 to 0.829, and the balanced one from 0.783 to 0.786.
+During training the classes are weighted by the inverse of their frequency, so a rare class weighs as much as a common
+one. Afterwards the class frequencies of the fit images are restored, so that the probabilities match them (Menon et
+al., "Long-tail Learning via Logit Adjustment", 2021, in the opposite direction). On solar cells, where two of three are
+good, this raised the accuracy of the head alone from 0.797 to 0.829, and the balanced accuracy from 0.783 to 0.786.
 
-On one core of a server, at 224 pixels, the
-trunk took 10 ms for each image and view, and a step of the tail 40 ms for each image and epoch: minutes for a thousand
-images. The price of running the trunk only once per view is that an epoch draws from VIEWS views of an image and not
-from all there could be.
+On one core of a server, at 224 pixels, the trunk took 10 ms per image and view, and a step of the tail took 40 ms per
+image and epoch: minutes for a thousand images. The trunk runs only once per view, so an epoch draws from
+VIEWS_PER_IMAGE views of an image instead of an unlimited number.
 """
 
 from __future__ import annotations
@@ -34,98 +35,115 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vedette.runtime.bundle.manifest import Input
-from vedette.runtime.evaluation.verify import Track
+from vedette.runtime.bundle.manifest import ModelInput
+from vedette.runtime.progress import Progress
 
 from ..data import split
-from ..data.augmentation import Augment, vary
-from ..data.stratified_split import Labelled, deal
-from ..graph.torch_export import INPUT, network
+from ..data.augmentation import augment_image
+from ..data.stratified_split import StratifiedSplit, distribute_groups
+from ..goal.augmentation_settings import AugmentationSettings
+from ..graph.torch_export import INPUT_NAME, export_module
 from ..models import efficientnet_lite
 from ..models.classifier_head import Classifier
 
-CUT = 5  # blocks of the trunk: up to 8 pixels of the input per cell
-VIEWS = 4  # of each image, the first as it is
-CHECK = 0.15  # of the fit images
-BATCH = 32
-RATE = 1e-4  # of learning, in the backbone
-HEAD_RATE = 1e-3
-DECAY = 0.02
-SMOOTHING = 0.05
-WARM_UP = 0.15  # of the schedule
-PENALTY = 1e-2  # on the head's weights while it learns alone
+TRUNK_BLOCKS = 5  # up to a stride of 8 input pixels
+VIEWS_PER_IMAGE = 4  # the first view is the unchanged image
+CHECK_SHARE = 0.15  # share of the fit images
+BATCH_SIZE = 32
+BACKBONE_LEARNING_RATE = 1e-4  # for the late blocks
+HEAD_LEARNING_RATE = 1e-3
+WEIGHT_DECAY = 0.02
+LABEL_SMOOTHING = 0.05
+WARM_UP = 0.15  # share of the schedule
+HEAD_PENALTY = 1e-2  # L2 penalty on the head's weights while it is fitted alone
 
 
-class Views(NamedTuple):
-    """What the trunk makes of some images."""
+class TrunkFeatures(NamedTuple):
+    """Output features of the trunk, with labels."""
 
     features: list[Tensor]
-    """Per view N x C x H x W, half precision."""
-    truth: Tensor
-    """The class of each, N."""
+    """One tensor per view, N x C x H x W, half precision."""
+    labels: Tensor
+    """Class index of each image, N."""
 
 
-def tune(
-    classifier: Classifier, images: Labelled, spec: Input, how: Augment, epochs: int, seed: int, track: Track
+def fine_tune(
+    classifier: Classifier,
+    images: StratifiedSplit,
+    spec: ModelInput,
+    augmentation: AugmentationSettings,
+    epochs: int,
+    seed: int,
+    progress: Progress,
 ) -> None:
-    """Fits `classifier` to the images' part `fit`; the same seed on the same machine gives the same classifier.
+    """Fits `classifier` to the part `fit` of the images; deterministic for a seed and machine.
 
     Args:
-        classifier: on a backbone that has its ImageNet weights and taps no block of the trunk
-        images: what to learn from
-        spec: how an image enters the model
-        how: how far a picture may be varied
-        epochs: of fine-tuning; 0: only the head learns
-        seed: decides what is varied and shuffled, and which groups check
-        track: wraps long loops
+        classifier: classifier whose backbone has its ImageNet weights and taps no block of the trunk
+        images: labeled images
+        spec: model input; defines the normalization of a pixel
+        augmentation: limits of the augmentation
+        epochs: epochs of fine-tuning; 0: only the head is fitted
+        seed: seed of the augmentation, the image order and the choice of check groups
+        progress: wraps long loops and shows their progress
     """
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
     fit = {path: images.truth[path] for path in images.fit}
-    parts = deal(fit, images.groups, {"learn": 1 - CHECK, "check": CHECK}, seed)
+    parts = distribute_groups(fit, images.groups, {"learn": 1 - CHECK_SHARE, "check": CHECK_SHARE}, seed)
     trunk = _Trunk(spec)
     learn, check = (
-        Views(
-            list(_views(trunk, parts[part], spec, how, number, rng, track)),
-            torch.tensor(images.labels(parts[part]), dtype=torch.long),
+        TrunkFeatures(
+            list(_compute_views(trunk, parts[part], spec, augmentation, number, rng, progress)),
+            torch.tensor(images.class_indices(parts[part]), dtype=torch.long),
         )
-        for part, number in (("learn", VIEWS), ("check", 1))
+        for part, number in (("learn", VIEWS_PER_IMAGE), ("check", 1))
     )
-    counts = torch.bincount(learn.truth, minlength=len(images.classes))
+    counts = torch.bincount(learn.labels, minlength=len(images.classes))
     weights = counts.sum() / (len(counts) * counts)
-    classifier.learn(_late(classifier, batch) for batch in torch.split(learn.features[0], BATCH))
+    classifier.fit_statistics(
+        _run_late_blocks(classifier, batch) for batch in torch.split(learn.features[0], BATCH_SIZE)
+    )
     _fit_head(classifier, learn, weights)
-    if epochs and len(check.truth) > 1:
-        _fit_tail(classifier, learn, check, weights, epochs, track)
-    classifier.expect(1 / weights)
+    if epochs and len(check.labels) > 1:
+        _fit_tail(classifier, learn, check, weights, epochs, progress)
+    classifier.set_class_priors(1 / weights)
 
 
 class _Trunk:
-    """The early blocks, run by ONNX Runtime: on a processor four times as fast as PyTorch."""
+    """Early blocks, run by ONNX Runtime: four times as fast as PyTorch on a CPU."""
 
-    def __init__(self, spec: Input) -> None:
-        model = network(efficientnet_lite.load((CUT - 1,)), spec.width, ("features",))
+    def __init__(self, spec: ModelInput) -> None:
+        model = export_module(efficientnet_lite.load_backbone((TRUNK_BLOCKS - 1,)), spec.width, ("features",))
         self.session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
         self.spec = spec
 
     def __call__(self, image: NDArray[Any]) -> Tensor:
         pixels = (image.transpose(0, 3, 1, 2).astype(np.float32) - self.spec.mean) / self.spec.std
-        return torch.from_numpy(self.session.run(None, {INPUT: pixels})[0]).half()
+        return torch.from_numpy(self.session.run(None, {INPUT_NAME: pixels})[0]).half()
 
 
-def _views(
-    trunk: _Trunk, paths: list[Path], spec: Input, how: Augment, number: int, rng: np.random.Generator, track: Track
+def _compute_views(
+    trunk: _Trunk,
+    paths: list[Path],
+    spec: ModelInput,
+    augmentation: AugmentationSettings,
+    number: int,
+    rng: np.random.Generator,
+    progress: Progress,
 ) -> Iterator[Tensor]:
-    """Each view of all images, the first as they are."""
+    """Yields the trunk features of each view of all images; the first view has the unchanged images."""
     for view in range(number):
-        images = split.tensors(track(paths, f"view {view + 1} of {number}"), spec)
-        yield torch.cat([trunk(vary(image[0], how, rng)[np.newaxis] if view else image) for image in images])
+        images = split.model_inputs(progress(paths, f"view {view + 1} of {number}"), spec)
+        yield torch.cat(
+            [trunk(augment_image(image[0], augmentation, rng)[np.newaxis] if view else image) for image in images]
+        )
 
 
-def _fit_head(classifier: Classifier, learn: Views, weights: Tensor) -> None:
-    """Logistic regression on the pooled features of all views, to its minimum."""
-    pooled = classifier.standardise(torch.cat([_pooled(classifier, view) for view in learn.features]))
-    truth = learn.truth.repeat(len(learn.features))
+def _fit_head(classifier: Classifier, learn: TrunkFeatures, weights: Tensor) -> None:
+    """Fits the head by logistic regression on the pooled features of all views, until convergence."""
+    pooled = classifier.standardize(torch.cat([_pool_features(classifier, view) for view in learn.features]))
+    truth = learn.labels.repeat(len(learn.features))
     parameters = list(classifier.head.parameters())
     optimiser: torch.optim.Optimizer = torch.optim.LBFGS(parameters, max_iter=100, line_search_fn="strong_wolfe")
 
@@ -133,58 +151,64 @@ def _fit_head(classifier: Classifier, learn: Views, weights: Tensor) -> None:
         optimiser.zero_grad()
         scores = classifier.head(pooled).flatten(1)
         size = sum((each**2).sum() for each in parameters if each.ndim > 1)
-        value = functional.cross_entropy(scores, truth, weight=weights) + PENALTY * size
+        value = functional.cross_entropy(scores, truth, weight=weights) + HEAD_PENALTY * size
         torch.autograd.backward(value)
         return float(value.detach())
 
     optimiser.step(loss)
 
 
-def _fit_tail(classifier: Classifier, learn: Views, check: Views, weights: Tensor, epochs: int, track: Track) -> None:
-    """Late blocks and head together; undone where the check images are surely worse off."""
+def _fit_tail(
+    classifier: Classifier, learn: TrunkFeatures, check: TrunkFeatures, weights: Tensor, epochs: int, progress: Progress
+) -> None:
+    """Fits late blocks and head together; resets them if the loss of the check images is significantly higher."""
     classifier.backbone.requires_grad_(False)
-    convolutions = [each for each in classifier.backbone.blocks[CUT:].modules() if isinstance(each, nn.Conv2d)]
+    convolutions = [each for each in classifier.backbone.blocks[TRUNK_BLOCKS:].modules() if isinstance(each, nn.Conv2d)]
     groups = [
-        {"params": [each.weight.requires_grad_() for each in convolutions], "lr": RATE},
-        {"params": list(classifier.head.parameters()), "lr": HEAD_RATE},
+        {"params": [each.weight.requires_grad_() for each in convolutions], "lr": BACKBONE_LEARNING_RATE},
+        {"params": list(classifier.head.parameters()), "lr": HEAD_LEARNING_RATE},
     ]
-    optimiser = torch.optim.AdamW(groups, weight_decay=DECAY)
-    batches = -(-len(learn.truth) // BATCH)
+    optimiser = torch.optim.AdamW(groups, weight_decay=WEIGHT_DECAY)
+    batches = -(-len(learn.labels) // BATCH_SIZE)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, [RATE, HEAD_RATE], total_steps=epochs * batches, pct_start=WARM_UP
+        optimiser, [BACKBONE_LEARNING_RATE, HEAD_LEARNING_RATE], total_steps=epochs * batches, pct_start=WARM_UP
     )
-    before, head_alone = _surprise(classifier, check, weights), copy.deepcopy(classifier.state_dict())
-    for _ in track(range(epochs), "fine-tuning"):
-        order = torch.randperm(len(learn.truth))
-        for batch in torch.split(order, BATCH):
+    before, head_alone = _image_losses(classifier, check, weights), copy.deepcopy(classifier.state_dict())
+    for _ in progress(range(epochs), "fine-tuning"):
+        order = torch.randperm(len(learn.labels))
+        for batch in torch.split(order, BATCH_SIZE):
             views = torch.randint(len(learn.features), (len(batch),))
             images = torch.stack([learn.features[view][image] for view, image in zip(views, batch, strict=True)])
-            (scores,) = classifier(_late(classifier, images))
+            (scores,) = classifier(_run_late_blocks(classifier, images))
             loss = functional.cross_entropy(
-                scores.flatten(1), learn.truth[batch], weight=weights, label_smoothing=SMOOTHING
+                scores.flatten(1), learn.labels[batch], weight=weights, label_smoothing=LABEL_SMOOTHING
             )
             optimiser.zero_grad()
             torch.autograd.backward(loss)
             optimiser.step()
             schedule.step()
-    worse = _surprise(classifier, check, weights) - before
+    worse = _image_losses(classifier, check, weights) - before
     if worse.mean() > worse.std() / len(worse) ** 0.5:
         classifier.load_state_dict(head_alone)
 
 
 @torch.no_grad()
-def _pooled(classifier: Classifier, features: Tensor) -> Tensor:
-    """What the trunk makes of images -> N x width x 1 x 1."""
-    return torch.cat([classifier.pool(_late(classifier, batch)) for batch in torch.split(features, BATCH)])
+def _pool_features(classifier: Classifier, features: Tensor) -> Tensor:
+    """Converts trunk features to pooled features, N x width x 1 x 1."""
+    return torch.cat(
+        [classifier.pool(_run_late_blocks(classifier, batch)) for batch in torch.split(features, BATCH_SIZE)]
+    )
 
 
 @torch.no_grad()
-def _surprise(classifier: Classifier, images: Views, weights: Tensor) -> Tensor:
-    """The loss of each image as it is, each class weighing alike: N."""
-    scores = classifier.head(_pooled(classifier, images.features[0])).flatten(1)
-    return functional.cross_entropy(scores, images.truth, weight=weights, reduction="none")
+def _image_losses(classifier: Classifier, images: TrunkFeatures, weights: Tensor) -> Tensor:
+    """Returns the class-weighted loss of each unaugmented image, N."""
+    scores = classifier.head(_pool_features(classifier, images.features[0])).flatten(1)
+    return functional.cross_entropy(scores, images.labels, weight=weights, reduction="none")
 
 
-def _late(classifier: Classifier, features: Tensor) -> list[Tensor]:
-    """The tapped features. In this layout in memory, depthwise convolutions take half the time."""
-    return classifier.backbone.onward(features.float().contiguous(memory_format=torch.channels_last), CUT)
+def _run_late_blocks(classifier: Classifier, features: Tensor) -> list[Tensor]:
+    """Returns the tapped features; the channels-last memory layout halves the time of depthwise convolutions."""
+    return classifier.backbone.forward_from(
+        features.float().contiguous(memory_format=torch.channels_last), TRUNK_BLOCKS
+    )

@@ -1,14 +1,15 @@
-"""Distillation: a network that has lost channels learns to see what its teacher sees.
+"""Distillation: a pruned backbone learns to reproduce the features of its teacher.
 
-Teacher and student look at the product's own pictures, varied a little, without labels; the student learns to give the
-teacher's features (Romero et al., "FitNets: Hints for Thin Deep Nets", 2015), each channel in units of how much it
-varies, for a detector measures in those units too. Adam, its rate falling as a cosine; batch normalisation keeps its
-statistics. It stops early where pictures that it does not learn from no longer gain, and keeps the best that they have
-seen. Every CHECK steps what is known is written to `checkpoint`, and a distillation that was killed goes on from there.
+Teacher and student process slightly augmented images of the product, without labels. The student learns the teacher's
+features (Romero et al., "FitNets: Hints for Thin Deep Nets", 2015). The distillation loss divides each channel by its
+standard deviation, because an anomaly detector measures distances in these units too. The optimizer is Adam with a
+cosine learning rate. Batch normalization keeps its statistics. Training stops early if the loss of held-out images no
+longer improves, and keeps the weights with the lowest held-out loss. Every CHECK_INTERVAL steps the state is written to
+`checkpoint`, and an interrupted distillation resumes from there.
 
-On solar cells at 96 pixels, blocks 4 and 7, seed 0, float: AUROC 0.933; with half of the channels at once 0.914, after
-150 steps 0.926 (rate 2e-4), 0.922 (6e-4) or 0.921 (2e-3); with three quarters 0.933 as pruned. docs/techniques.md has
-what rounds of pruning give.
+On solar cells at 96 pixels, blocks 4 and 7, seed 0, float: the AUROC is 0.933 before pruning. With half of the channels
+pruned at once it is 0.914, and after 150 steps 0.926 (learning rate 2e-4), 0.922 (6e-4) or 0.921 (2e-3). With three
+quarters of the channels it is 0.933 directly after pruning. docs/techniques.md has the results of pruning in rounds.
 """
 
 from __future__ import annotations
@@ -16,100 +17,100 @@ from __future__ import annotations
 import copy
 import math
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import msgspec
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vedette.runtime.evaluation.verify import Track
+from vedette.runtime.progress import Progress
 
-from ..data.augmentation import Augment, vary
+from ..data.augmentation import augment_image
+from ..goal.augmentation_settings import AugmentationSettings
+from ..goal.recipe import DistillationSettings
 from ..models.efficientnet_lite import Backbone
-from ..models.feature_extraction import pixels
+from ..models.feature_extraction import normalized_image_batch
 
-BATCH = 16
-CHECK = 25  # steps between looks at the held-out pictures
-PATIENCE = 4  # such looks without a gain
-HELD_OUT = 0.15  # of the pictures
-FLOOR = 1e-3
-VARIATION = Augment()
+BATCH_SIZE = 16
+CHECK_INTERVAL = 25  # steps between evaluations of the held-out images
+PATIENCE = 4  # evaluations without improvement
+HELD_OUT_SHARE = 0.15  # share of the images
+MIN_DEVIATION = 1e-3
+AUGMENTATION = AugmentationSettings()
 
 
-class Distil(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Settings of the technique."""
+def distill(
+    settings: DistillationSettings,
+    student: Backbone,
+    teacher: Backbone,
+    images: list[NDArray[Any]],
+    seed: int = 0,
+    checkpoint: Path | None = None,
+    progress: Progress = lambda items, _: items,
+) -> Backbone:
+    """Trains the student and returns it; the result is deterministic for a seed.
 
-    steps: Annotated[int, msgspec.Meta(ge=0, le=100_000)] = 300
-    rate: Annotated[float, msgspec.Meta(gt=0, le=1)] = 2e-4
-    """Of learning, at the beginning."""
+    Args:
+        settings: distillation settings of the recipe
+        student: pruned backbone; changed in place
+        teacher: backbone with the same taps
+        images: images of the product, 1 x H x W x 3, u8
+        seed: seed of the held-out choice, the batches and the augmentation
+        checkpoint: file to resume from and to write to, replaced atomically; None: no checkpoint
+        progress: wraps the loop over the steps and shows its progress
+    """
+    rng = np.random.default_rng(seed)
+    order = rng.permutation(len(images))
+    held = max(1, math.ceil(HELD_OUT_SHARE * len(images)))
+    check, learn = [images[i] for i in order[:held]], [images[i] for i in order[held:]] or images
+    teacher.eval()
+    student.eval().requires_grad_(True)
+    optimiser = torch.optim.Adam(student.parameters(), settings.learning_rate)
+    with torch.no_grad():
+        truth = teacher(normalized_image_batch(check))
+        spread = [
+            each.std(dim=(0, 2, 3), keepdim=True).clamp(min=MIN_DEVIATION)
+            for each in teacher(normalized_image_batch(learn[:64]))
+        ]
+    state: dict[str, Any] = {"step": 0, "best": float("inf"), "since": 0, "kept": None}
+    if checkpoint is not None and checkpoint.exists():
+        stored = torch.load(checkpoint, weights_only=True)
+        student.load_state_dict(stored["student"])
+        optimiser.load_state_dict(stored["optimiser"])
+        state = stored["state"]
 
-    def __call__(
-        self,
-        student: Backbone,
-        teacher: Backbone,
-        images: list[NDArray[Any]],
-        seed: int = 0,
-        checkpoint: Path | None = None,
-        track: Track = lambda items, _: items,
-    ) -> Backbone:
-        """The student, taught; the same seed gives the same.
-
-        Args:
-            student: changed in place
-            teacher: of the same taps
-            images: of the product, 1 x H x W x 3, u8
-            seed: decides what is held out, shown and varied
-            checkpoint: file to go on from and to write to, replaced at once or not at all
-            track: wraps the loop over the steps
-        """
-        rng = np.random.default_rng(seed)
-        order = rng.permutation(len(images))
-        held = max(1, math.ceil(HELD_OUT * len(images)))
-        check, learn = [images[i] for i in order[:held]], [images[i] for i in order[held:]] or images
-        teacher.eval()
-        student.eval().requires_grad_(True)
-        optimiser = torch.optim.Adam(student.parameters(), self.rate)
+    for step in progress(range(state["step"], settings.steps), "distilling"):
+        if step % CHECK_INTERVAL == 0 and _evaluate_and_keep_best(student, check, truth, spread, state):
+            break
+        if step % CHECK_INTERVAL == 0 and checkpoint is not None:
+            state["step"] = step
+            _write_checkpoint(
+                checkpoint, {"student": student.state_dict(), "optimiser": optimiser.state_dict(), "state": state}
+            )
+        for group in optimiser.param_groups:
+            group["lr"] = settings.learning_rate * 0.5 * (1 + math.cos(math.pi * step / settings.steps))
+        draw = np.random.default_rng([seed, step])
+        batch = normalized_image_batch(
+            [augment_image(learn[i][0], AUGMENTATION, draw)[None] for i in draw.integers(len(learn), size=BATCH_SIZE)]
+        )
         with torch.no_grad():
-            truth = teacher(pixels(check))
-            spread = [each.std(dim=(0, 2, 3), keepdim=True).clamp(min=FLOOR) for each in teacher(pixels(learn[:64]))]
-        state: dict[str, Any] = {"step": 0, "best": float("inf"), "since": 0, "kept": None}
-        if checkpoint is not None and checkpoint.exists():
-            stored = torch.load(checkpoint, weights_only=True)
-            student.load_state_dict(stored["student"])
-            optimiser.load_state_dict(stored["optimiser"])
-            state = stored["state"]
-
-        for step in track(range(state["step"], self.steps), "distilling"):
-            if step % CHECK == 0 and _judged(student, check, truth, spread, state):
-                break
-            if step % CHECK == 0 and checkpoint is not None:
-                state["step"] = step
-                _write(
-                    checkpoint, {"student": student.state_dict(), "optimiser": optimiser.state_dict(), "state": state}
-                )
-            for group in optimiser.param_groups:
-                group["lr"] = self.rate * 0.5 * (1 + math.cos(math.pi * step / self.steps))
-            draw = np.random.default_rng([seed, step])
-            batch = pixels([vary(learn[i][0], VARIATION, draw)[None] for i in draw.integers(len(learn), size=BATCH)])
-            with torch.no_grad():
-                wanted = teacher(batch)
-            optimiser.zero_grad()
-            torch.autograd.backward(_loss(student(batch), wanted, spread))
-            torch.nn.utils.clip_grad_norm_(student.parameters(), 1.0)
-            optimiser.step()
-        _judged(student, check, truth, spread, state)
-        student.load_state_dict(state["kept"])
-        return student.requires_grad_(False)
+            wanted = teacher(batch)
+        optimiser.zero_grad()
+        torch.autograd.backward(_loss(student(batch), wanted, spread))
+        torch.nn.utils.clip_grad_norm_(student.parameters(), 1.0)
+        optimiser.step()
+    _evaluate_and_keep_best(student, check, truth, spread, state)
+    student.load_state_dict(state["kept"])
+    return student.requires_grad_(False)
 
 
-def _judged(
+def _evaluate_and_keep_best(
     student: Backbone, check: list[NDArray[Any]], truth: list[Tensor], spread: list[Tensor], state: dict[str, Any]
 ) -> bool:
-    """Looks at the held-out pictures and keeps the best; whether nothing has been gained for long."""
+    """Evaluates the held-out images and keeps the best weights; returns whether training should stop early."""
     with torch.no_grad():
-        loss = float(_loss(student(pixels(check)), truth, spread))
+        loss = float(_loss(student(normalized_image_batch(check)), truth, spread))
     if loss < state["best"]:
         state |= {"best": loss, "since": 0, "kept": copy.deepcopy(student.state_dict())}
     else:
@@ -118,12 +119,12 @@ def _judged(
 
 
 def _loss(seen: list[Tensor], wanted: list[Tensor], spread: list[Tensor]) -> Tensor:
-    """Mean over the levels of the mean squared difference, in units of the spread of each channel."""
+    """Returns the mean over the levels of the mean square difference, in units of each channel's standard deviation."""
     parts = [(((a - b) / unit) ** 2).mean() for a, b, unit in zip(seen, wanted, spread, strict=True)]
     return torch.stack(parts).mean()
 
 
-def _write(path: Path, content: dict[str, Any]) -> None:
+def _write_checkpoint(path: Path, content: dict[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     torch.save(content, path.with_suffix(".part"))
     path.with_suffix(".part").replace(path)

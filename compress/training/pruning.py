@@ -1,68 +1,62 @@
-"""Structured pruning: channels that matter least to these pictures are taken out, whole, so that less is computed.
+"""Structured pruning: removes the channels of a backbone that matter least for the product's images.
 
-Between its expansion and its projection each block of the backbone has six times the channels that enter it, and nearly
-all multiplications lie there. No channel inside one block is seen by another, so those three convolutions are all that
-hangs together (the dependency graph of Fang et al., "DepGraph: Towards Any Structural Pruning", 2023, is one block
-deep), and what blocks hand on keeps its shape: detectors and teachers see no difference in form.
+Between its expansion and its projection, each block of the backbone has six times as many channels as its input, and
+nearly all multiplications are there. No other block sees the channels inside a block, so only these three convolutions
+depend on each other (the dependency graph of Fang et al., "DepGraph: Towards Any Structural Pruning", 2023, is one
+block deep). The output shape of a block stays unchanged, so detectors and teachers need no change.
 
-A channel's importance is how much the block's output would change on the product's own pictures if it stood still at
-its mean: its variance times the squared norm of its column in the projection. What it adds by its mean is kept, in the
-bias of the projection (as in Molchanov et al., "Importance Estimation for Neural Network Pruning", 2019, importance is
-a contribution to what comes out, not the size of a weight).
+The importance of a channel is the change of the block output on the product's images if the channel is replaced by its
+mean: its variance times the squared norm of its column in the projection. The contribution of its mean is kept, in the
+bias of the projection. As in Molchanov et al., "Importance Estimation for Neural Network Pruning", 2019, importance is
+a contribution to the output, and not the size of a weight.
 
-In more than one round a share of them goes in each, and between rounds the network learns anew (distil.py), so that
-what is measured next is what it has become.
+With several rounds, each round removes a share of the channels. Between rounds the network is trained by distillation
+(distillation.py), so that the next round measures the adapted network.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Annotated, Any
+from typing import Any
 
-import msgspec
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ..models.efficientnet_lite import Backbone, Block
-from ..models.feature_extraction import batches
+from ..goal.recipe import PruningSettings
+from ..models.efficientnet_lite import Backbone, InvertedResidual
+from ..models.feature_extraction import batch_normalized_images
 
 
-class Prune(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Settings of the technique."""
-
-    kept: Annotated[float, msgspec.Meta(gt=0, lt=1)] = 0.5
-    """Share of the channels inside each block that stay."""
-    rounds: Annotated[int, msgspec.Meta(ge=1, le=20)] = 2
-    """In which they go, with distillation in between; the steps of that are divided among them."""
-
-    def shares(self) -> list[float]:
-        """What is left of the whole network's channels after each round; of the rest the same share goes every time."""
-        return [self.kept ** (number / self.rounds) for number in range(1, self.rounds + 1)]
-
-    @torch.no_grad()
-    def __call__(self, network: Backbone, images: Iterable[NDArray[Any]]) -> Backbone:
-        """A narrower network; what it lost it does not know yet: see distil.py.
-
-        Args:
-            network: in evaluation mode
-            images: of the product, 1 x H x W x 3, u8
-        """
-        seen = _statistics(network, images)
-        narrow = Backbone(network.taps, self.kept).eval()
-        narrow.stem.load_state_dict(network.stem.state_dict())
-        for number, (block, small) in enumerate(zip(network.blocks, narrow.blocks, strict=True)):
-            assert isinstance(block, Block)
-            assert isinstance(small, Block)
-            if isinstance(block.expand, nn.Identity):
-                small.load_state_dict(block.state_dict())
-            else:
-                _narrowed(block, small, *seen[number])
-        return narrow
+def kept_shares(settings: PruningSettings) -> list[float]:
+    """Returns the share of the original channels that remains after each round; each round keeps the same share."""
+    return [settings.kept_share ** (number / settings.rounds) for number in range(1, settings.rounds + 1)]
 
 
-def _statistics(network: Backbone, images: Iterable[NDArray[Any]]) -> dict[int, tuple[Tensor, Tensor]]:
-    """Mean and variance over all places and pictures of what enters each projection, by number of the block."""
+@torch.no_grad()
+def prune(settings: PruningSettings, network: Backbone, images: Iterable[NDArray[Any]]) -> Backbone:
+    """Returns a narrower network; it is not retrained, see distillation.py.
+
+    Args:
+        settings: pruning settings of the recipe
+        network: backbone in evaluation mode
+        images: images of the product, 1 x H x W x 3, u8
+    """
+    seen = _measure_projection_inputs(network, images)
+    narrow = Backbone(network.taps, settings.kept_share).eval()
+    narrow.stem.load_state_dict(network.stem.state_dict())
+    for number, (block, small) in enumerate(zip(network.blocks, narrow.blocks, strict=True)):
+        assert isinstance(block, InvertedResidual)
+        assert isinstance(small, InvertedResidual)
+        if isinstance(block.expand, nn.Identity):
+            small.load_state_dict(block.state_dict())
+        else:
+            _copy_important_channels(block, small, *seen[number])
+    return narrow
+
+
+def _measure_projection_inputs(network: Backbone, images: Iterable[NDArray[Any]]) -> dict[int, tuple[Tensor, Tensor]]:
+    """Returns the mean and variance of each projection's input over all positions and images, by block number."""
     sums: dict[int, list[Tensor]] = {}
 
     def watch(number: int) -> Any:
@@ -77,7 +71,7 @@ def _statistics(network: Backbone, images: Iterable[NDArray[Any]]) -> dict[int, 
         block.project.register_forward_pre_hook(watch(number))  # type: ignore[union-attr]
         for number, block in enumerate(network.blocks)
     ]
-    for batch in batches(images):
+    for batch in batch_normalized_images(images):
         network(batch)
     for handle in handles:
         handle.remove()
@@ -88,8 +82,8 @@ def _statistics(network: Backbone, images: Iterable[NDArray[Any]]) -> dict[int, 
     return found
 
 
-def _narrowed(block: Block, small: Block, mean: Tensor, variance: Tensor) -> None:
-    """Gives `small` the most important channels of `block`, and the others' means."""
+def _copy_important_channels(block: InvertedResidual, small: InvertedResidual, mean: Tensor, variance: Tensor) -> None:
+    """Copies the most important channels of `block` to `small`; the means of the others go into its bias."""
     project, norm = block.project.conv, block.project.norm
     assert isinstance(project, nn.Conv2d)
     assert isinstance(norm, nn.BatchNorm2d)
@@ -105,6 +99,6 @@ def _narrowed(block: Block, small: Block, mean: Tensor, variance: Tensor) -> Non
         if name.startswith(("expand.", "depthwise.")) and value.ndim:
             state[name] = value[kept]
     state["project.conv.weight"] = project.weight[:, kept]
-    still = column[:, gone] @ mean[gone]  # what stood still adds to each output, before its normalisation
+    still = column[:, gone] @ mean[gone]  # contribution of the removed channels' means, before the normalization
     state["project.norm.running_mean"] = norm.running_mean - still.float()  # type: ignore[operator]
     small.load_state_dict(state)

@@ -1,8 +1,13 @@
-"""A bundle that was verified: that a `Bundle` exists is the proof.
+"""Opens and verifies a bundle; every `Bundle` object is verified.
 
-Bytes become trust in this order, and each step looks only at what the ones before it vouch for: the container's form,
-the signature over the manifest's exact bytes by a trusted key, the manifest's meaning, and every member's size and
-digest, with none missing and none extra. Only then does anything parse a model.
+Each step reads only what the steps before it have verified:
+
+1. the form of the archive
+2. the signature of a trusted key over the exact bytes of the manifest
+3. the content of the manifest
+4. size and digest of every member, with no member missing and none added
+
+Models are parsed only after that.
 """
 
 from __future__ import annotations
@@ -16,13 +21,13 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import BundleProblem, written_in
+from ..errors import BundleProblem, locate_errors
 from . import archive
 from .keys import Keyring
-from .manifest import FORMAT, Manifest
+from .manifest import FORMAT_VERSION, Manifest
 
 MANIFEST, SIGNATURE = "manifest.json", "manifest.sig"
-GOLDEN = "golden"
+GOLDEN_FOLDER = "golden"
 
 
 class Bundle:
@@ -38,54 +43,57 @@ class Bundle:
         """Reads and verifies the bundle at `path`.
 
         Raises:
-            BundleProblem: it is not what its signer signed, its signer is not trusted, or its format is not ours.
+            BundleProblem: the bundle was altered, its signer is not trusted, or its format is not supported.
         """
-        members = archive.unpack(path)
+        members = archive.unpack_archive(path)
         hint = "fetch the bundle again, or build it again"
         try:
             text, signature = members.pop(MANIFEST), members.pop(SIGNATURE)
         except KeyError as missing:
-            raise BundleProblem(f"{path}: no {missing.args[0]} inside", hint=hint) from None
-        with written_in(path, BundleProblem):
-            keyring.check(_signer(text), text, signature)
-            manifest = _manifest(text)
+            raise BundleProblem(f"{path}: {missing.args[0]} is missing", hint=hint) from None
+        with locate_errors(path, BundleProblem):
+            keyring.verify(_decode_signer(text), text, signature)
+            manifest = _decode_manifest(text)
         if set(members) != set(manifest.files):
-            odd = ", ".join(sorted(set(members) ^ set(manifest.files)))
-            raise BundleProblem(f"{path}: members and manifest disagree about {odd}", hint=hint)
+            difference = ", ".join(sorted(set(members) ^ set(manifest.files)))
+            raise BundleProblem(f"{path}: the manifest does not match the members: {difference}", hint=hint)
         for name, member in manifest.files.items():
             content = members[name]
             if len(content) != member.bytes or hashlib.sha256(content).hexdigest() != member.sha256:
-                raise BundleProblem(f"{path}: {name} is not the file that was signed", hint=hint)
+                raise BundleProblem(f"{path}: {name} differs from the signed file", hint=hint)
         return cls(path, manifest, members)
 
     def model(self, backend: str) -> bytes:
+        """The model file that `backend` runs."""
         return self.members[self.manifest.models[backend]]
 
     def golden(self, name: str) -> NDArray[Any]:
-        """Golden input (`image`: N x H x W x 3, u8) or output (N x …, u8) that a right back end reproduces."""
-        content = self.members[f"{GOLDEN}/{name}.npy"]
+        """Golden input (`image`: N x H x W x 3, uint8) or golden output (N x …, uint8) that each back end must
+        reproduce.
+        """
+        content = self.members[f"{GOLDEN_FOLDER}/{name}.npy"]
         array: NDArray[Any] = np.load(io.BytesIO(content), allow_pickle=False)
         return array
 
 
-def _signer(text: bytes) -> str:
-    """Which key the manifest says it is signed by: nothing else of it is looked at before the signature is checked."""
+def _decode_signer(text: bytes) -> str:
+    """The signer's key ID: the only field of the manifest that is read before the signature is verified."""
 
-    class Claim(msgspec.Struct):
+    class SignerField(msgspec.Struct):
         signer: str
 
     try:
-        return msgspec.json.decode(text, type=Claim).signer
+        return msgspec.json.decode(text, type=SignerField).signer
     except (msgspec.DecodeError, UnicodeDecodeError):
-        raise BundleProblem("the manifest names no signer", hint="build the bundle again") from None
+        raise BundleProblem("the manifest has no signer", hint="build the bundle again") from None
 
 
-def _manifest(text: bytes) -> Manifest:
+def _decode_manifest(text: bytes) -> Manifest:
     try:
         found = msgspec.json.decode(text, type=dict[str, Any]).get("format")
-        if found != FORMAT:
+        if found != FORMAT_VERSION:
             raise BundleProblem(
-                f"bundle format {found}, and this runtime reads {FORMAT}",
+                f"bundle format {found}; this runtime supports format {FORMAT_VERSION}",
                 hint="upgrade vedette on this machine",
             )
         return msgspec.json.decode(text, type=Manifest)

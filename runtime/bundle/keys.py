@@ -1,8 +1,7 @@
-"""Ed25519 keys: who may say what a device runs.
+"""Ed25519 keys: a device runs only bundles that a trusted key has signed.
 
-A workshop signs with `NAME.key`; a device trusts the `NAME.pub` files of one folder, its keyring. Both are PEM, as
-every other tool reads them. A key is known by its id, the first 16 hexadecimal digits of the SHA-256 of its 32 public
-bytes.
+The workshop signs with `NAME.key`; a device trusts the `NAME.pub` files of its keyring, a folder. Both are PEM files.
+The ID of a key is the first 16 hexadecimal digits of the SHA-256 of its 32 public bytes.
 """
 
 from __future__ import annotations
@@ -27,14 +26,14 @@ from ..errors import BundleProblem, ConfigProblem
 SYSTEM_KEYRING = Path("/etc/vedette/keys")
 
 
-def own_keyring() -> Path:
-    """The folder of this user's keys: `$XDG_CONFIG_HOME/vedette/keys`."""
+def user_keyring() -> Path:
+    """The keyring folder of the current user: `$XDG_CONFIG_HOME/vedette/keys`."""
     config = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
     return Path(config) / "vedette" / "keys"
 
 
 class Keyring:
-    """The public keys that are trusted here."""
+    """The trusted public keys, by key ID."""
 
     def __init__(self, keys: dict[str, Ed25519PublicKey], folders: tuple[Path, ...] = ()) -> None:
         self.keys = keys
@@ -42,26 +41,27 @@ class Keyring:
 
     @classmethod
     def read(cls, folder: Path | None = None) -> Keyring:
-        """Every `*.pub` of `folder`; of the system's keyring and this user's where none is named.
+        """Reads every `*.pub` file of `folder`. None: of the system keyring and the user keyring.
 
         Raises:
-            ConfigProblem: a named folder is not there or closed to us, or a file in it is not an Ed25519 public key.
+            ConfigProblem: `folder` does not exist or is not readable, or a file in it is not an Ed25519 public key.
         """
-        if folder is not None and not _entered(folder):
-            hint = "it should hold the signer's NAME.pub, and this user may read it"
+        if folder is not None and not _is_readable_folder(folder):
+            hint = "the folder must contain the signer's NAME.pub and be readable by this user"
             raise ConfigProblem(f"{folder}: no such folder of trusted keys", hint=hint)
-        folders = (folder,) if folder is not None else (SYSTEM_KEYRING, own_keyring())
+        folders = (folder,) if folder is not None else (SYSTEM_KEYRING, user_keyring())
         keys = {}
-        for path in (path for each in folders if _entered(each) for path in sorted(each.glob("*.pub"))):
-            public = read_public(path)
+        readable = filter(_is_readable_folder, folders)
+        for path in (path for keyring in readable for path in sorted(keyring.glob("*.pub"))):
+            public = read_public_key(path)
             keys[key_id(public)] = public
         return cls(keys, folders)
 
-    def check(self, signer: str, message: bytes, signature: bytes) -> None:
-        """Returns if the key `signer` is trusted and signed `message`.
+    def verify(self, signer: str, message: bytes, signature: bytes) -> None:
+        """Checks that the key with the ID `signer` is trusted and has signed `message`.
 
         Raises:
-            BundleProblem: it is not, or did not.
+            BundleProblem: the key is not trusted, or the signature does not match.
         """
         if signer not in self.keys:
             places = " or ".join(map(str, self.folders)) or "the keyring"
@@ -72,8 +72,8 @@ class Keyring:
             raise BundleProblem("the signature does not match the manifest", hint="fetch the bundle again") from None
 
 
-def _entered(folder: Path) -> bool:
-    """Whether it is a folder that we may look into; under systemd homes are closed."""
+def _is_readable_folder(folder: Path) -> bool:
+    """False also without permission: under systemd, home folders are not accessible."""
     try:
         return folder.is_dir() and os.access(folder, os.R_OK | os.X_OK)
     except PermissionError:
@@ -81,21 +81,22 @@ def _entered(folder: Path) -> bool:
 
 
 def key_id(public: Ed25519PublicKey) -> str:
+    """The first 16 hexadecimal digits of the SHA-256 of the key's 32 bytes."""
     return hashlib.sha256(public.public_bytes(Encoding.Raw, PublicFormat.Raw)).hexdigest()[:16]
 
 
-def generate(folder: Path, name: str = "vedette") -> tuple[Path, Path]:
-    """Makes `NAME.key` (readable by its owner only) and `NAME.pub` in `folder`.
+def generate_key_pair(folder: Path, name: str = "vedette") -> tuple[Path, Path]:
+    """Generates `NAME.key` (readable by its owner only) and `NAME.pub` in `folder`; returns both paths.
 
     Raises:
-        ConfigProblem: one of the files exists; a key is never overwritten.
+        ConfigProblem: the name is invalid, one of the files exists, or the folder is not writable.
     """
     if not name or Path(name).name != name:
-        raise ConfigProblem(f"{name!r} is no name for a key", hint="give a file name without a suffix")
+        raise ConfigProblem(f"{name!r} is not a valid key name", hint="give a file name without a suffix")
     private_path, public_path = folder / f"{name}.key", folder / f"{name}.pub"
     for path in (private_path, public_path):
         if path.exists():
-            raise ConfigProblem(f"{path} exists, and a key is never overwritten", hint="choose another folder")
+            raise ConfigProblem(f"{path} exists; keys are never overwritten", hint="choose another folder")
     key = Ed25519PrivateKey.generate()
     private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     try:
@@ -109,26 +110,28 @@ def generate(folder: Path, name: str = "vedette") -> tuple[Path, Path]:
     return private_path, public_path
 
 
-def read_private(path: Path) -> Ed25519PrivateKey:
-    """The key in a PEM file.
+def read_private_key(path: Path) -> Ed25519PrivateKey:
+    """Reads a private key from a PEM file.
 
     Raises:
-        ConfigProblem: there is none, or not an Ed25519 one.
+        ConfigProblem: the file cannot be read, or holds no Ed25519 private key.
     """
     try:
         key = load_pem_private_key(path.read_bytes(), password=None)
     except (OSError, ValueError, TypeError, UnsupportedAlgorithm) as error:
-        raise ConfigProblem(f"{path}: not a private key ({error})", hint="make one with vedette keygen DIR") from None
+        raise ConfigProblem(
+            f"{path}: not a private key ({error})", hint="generate one with vedette keygen DIR"
+        ) from None
     if not isinstance(key, Ed25519PrivateKey):
-        raise ConfigProblem(f"{path}: not an Ed25519 key", hint="make one with vedette keygen DIR")
+        raise ConfigProblem(f"{path}: not an Ed25519 key", hint="generate one with vedette keygen DIR")
     return key
 
 
-def read_public(path: Path) -> Ed25519PublicKey:
-    """The public key in a PEM file.
+def read_public_key(path: Path) -> Ed25519PublicKey:
+    """Reads a public key from a PEM file.
 
     Raises:
-        ConfigProblem: there is none, or not an Ed25519 one.
+        ConfigProblem: the file cannot be read, or holds no Ed25519 public key.
     """
     try:
         key = load_pem_public_key(path.read_bytes())

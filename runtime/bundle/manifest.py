@@ -1,7 +1,8 @@
-"""What a bundle says about itself: `manifest.json`, format 1.
+"""The manifest of a bundle: `manifest.json`, format 1.
 
-Unknown keys are refused: what a newer format adds must be understood before it is run. Keys with a default here are
-written only where they say something, so that what an older runtime can read it can read.
+Unknown keys are an error, because a runtime must understand everything that a newer format adds. A key with a default
+is written only if its value differs from the default, so that older runtimes can read every manifest that does not need
+the key.
 """
 
 from __future__ import annotations
@@ -10,19 +11,19 @@ from typing import Any, Literal
 
 import msgspec
 
-FORMAT = 1
+FORMAT_VERSION = 1
 ONNX, TFLITE = "onnx", "tflite"
-UNKNOWN = "unknown"  # what a classifier answers where no class is sure enough
+UNKNOWN = "unknown"  # label of a classifier's prediction if no class reaches the threshold
 
 
 class _Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     pass
 
 
-class Input(_Strict, frozen=True):
-    """How a frame becomes the model's input: 1 x height x width x 3, red-green-blue.
+class ModelInput(_Strict, frozen=True):
+    """Preprocessing of a frame into the model's input, 1 x height x width x 3, RGB.
 
-    A pixel p of 0…255 has the real value (p - mean) / std, and the integer round(real / scale) + zero_point.
+    A pixel p in 0…255 has the real value (p - mean) / std, and the integer round(real / scale) + zero_point.
     """
 
     name: str
@@ -32,53 +33,54 @@ class Input(_Strict, frozen=True):
     std: float
     scale: float
     zero_point: int
-    """As u8. The TFLite model takes s8, so 128 less."""
+    """For uint8. The TFLite model takes int8, so its zero point is smaller by 128."""
     resize: Literal["area", "stretch", "letterbox"] = "area"
-    """`area` and `stretch`: to both sides, whatever that does to its shape (OpenCV's INTER_AREA, INTER_LINEAR).
-    `letterbox`: until it fits (INTER_LINEAR), in the upper left corner; what is left over is 114 grey."""
+    """`area` (OpenCV's INTER_AREA) and `stretch` (INTER_LINEAR) ignore the aspect ratio. `letterbox` (INTER_LINEAR)
+    keeps it, puts the frame into the upper left corner, and fills the rest with gray level 114."""
 
 
-class Output(_Strict, frozen=True):
-    """One output: real value = scale * (integer - zero_point)."""
+class ModelOutput(_Strict, frozen=True):
+    """A model output: real value = scale * (integer - zero_point)."""
 
     name: str
     shape: tuple[int, ...]
     scale: float
     zero_point: int
-    """As u8. The TFLite model gives s8, so 128 less."""
+    """For uint8. The TFLite model gives int8, so its zero point is smaller by 128."""
 
 
-class Boxes(_Strict, frozen=True, omit_defaults=True):
-    """How the outputs of an object detector become boxes."""
+class BoxDecoding(_Strict, frozen=True, omit_defaults=True):
+    """Decoding of an object detector's outputs into bounding boxes."""
 
     family: str
-    """Which head reads them: a key of `runtime.heads.FAMILIES`."""
+    """Detector family, a key of `runtime.inference.heads.FAMILIES`: it selects the box decoder."""
     iou: float
-    """Of two boxes of one class that overlap more, the less sure one is dropped: intersection over union."""
+    """Non-maximum suppression: of two boxes of one class with a higher intersection over union, the one with the lower
+    score is dropped."""
     anchors: tuple[tuple[tuple[float, float], ...], ...] = ()
-    """Of `ssd`: for each level height and width of the boxes that every cell starts from, fractions of the input."""
+    """For `ssd`: height and width of the anchor boxes of each level, as fractions of the input."""
 
 
-class Motion(_Strict, frozen=True):
-    """The model sees what changes, not the frame itself: runtime/inference/frame_differencing.py."""
+class MotionInput(_Strict, frozen=True):
+    """Settings of a model whose input is frame differences (runtime/inference/frame_differencing.py)."""
 
     spacing: float
-    """Seconds between the frames that are compared."""
+    """Seconds between the frames of a difference."""
     gain: float
-    """Integers for a grey level of difference."""
+    """Integer steps of the input for each gray level of difference."""
     window: float
-    """Seconds over which the outputs are taken together."""
+    """Seconds over which outputs are aggregated."""
 
 
-class Member(_Strict, frozen=True):
-    """A file of the bundle."""
+class MemberDigest(_Strict, frozen=True):
+    """Digest and size of a member file."""
 
     sha256: str
     bytes: int
 
 
-class Source(_Strict, frozen=True):
-    """Where weights or data came from."""
+class Provenance(_Strict, frozen=True):
+    """Source and licence of weights or data."""
 
     name: str
     licence: str
@@ -86,74 +88,75 @@ class Source(_Strict, frozen=True):
 
 
 class Manifest(_Strict, frozen=True, omit_defaults=True):
-    """Everything about a bundle but its bytes."""
+    """Description of a bundle: models, preprocessing, threshold, goal, measurements, provenance and digests."""
 
     format: int
     name: str
     release: int
-    """Counts up; a device refuses to go back."""
+    """Release number, increasing."""
     task: str
     labels: tuple[str, ...]
-    """What predictions may be called; of a classifier the classes in the order of its scores, then `unknown`; of a
-    detector the classes in the order of its channels."""
-    input: Input
-    outputs: tuple[Output, ...]
+    """Labels that predictions can have. Classifier: the classes in the order of the scores, then `unknown`. Object
+    detector: the classes in the order of the channels."""
+    input: ModelInput
+    outputs: tuple[ModelOutput, ...]
     models: dict[str, str]
-    """Back end -> member that it runs."""
+    """Back end -> model file (member of the bundle)."""
     threshold: float
-    """A score at or above it is an anomaly, or an object; a class less probable than it is `unknown`."""
+    """A score at or above the threshold is an anomaly or an object; a less probable class becomes `unknown`."""
     goal: dict[str, float]
     measured: dict[str, Any]
     goal_met: bool
     missed: tuple[str, ...]
-    """For each goal that was missed: which, and by how much."""
+    """Each missed goal, with the amount by which it was missed."""
     unproven: tuple[str, ...]
-    """Goals that could not be judged where the bundle was built, and why."""
+    """Goals that could not be checked during the build, with the reason."""
     device: str
-    """The profile that it was built for."""
-    weights: tuple[Source, ...]
-    data: tuple[Source, ...]
+    """The device profile that the bundle was built for."""
+    weights: tuple[Provenance, ...]
+    data: tuple[Provenance, ...]
     tools: dict[str, str]
-    """Versions of what made it."""
+    """Versions of the tools that built the bundle."""
     signer: str
-    """Id of the key in manifest.sig."""
-    files: dict[str, Member]
-    """Every member but manifest.json and manifest.sig."""
+    """ID of the key that signed the manifest (manifest.sig)."""
+    files: dict[str, MemberDigest]
+    """All members except manifest.json and manifest.sig."""
     normal: tuple[str, ...] = ()
-    """Labels of parts with nothing wrong: no event, unless a rule asks for it."""
+    """Labels of normal classes: they cause no event unless a rule names them."""
     temperature: float | None = None
-    """A classifier's scores are divided by it before softmax makes probabilities of them."""
+    """Classifier: scores are divided by the temperature before softmax."""
     floats: dict[str, str] = {}
-    """Back ends whose model computes in float, and why. Such a one has golden outputs of its own, `NAME-float`."""
+    """Back ends whose model computes in float, with the reason. Their golden outputs are named `NAME-float`."""
 
-    boxes: Boxes | None = None
-    """Of an object detector."""
-    motion: Motion | None = None
-    """None: the model sees each frame by itself."""
+    boxes: BoxDecoding | None = None
+    """Set for an object detector."""
+    motion: MotionInput | None = None
+    """Set if the model's input is frame differences; None: single frames."""
 
-    def output(self, name: str) -> Output:
+    def output(self, name: str) -> ModelOutput:
+        """The model output with this name."""
         return next(output for output in self.outputs if output.name == name)
 
     @property
-    def present(self) -> float:
-        """The score from which on a rule takes a prediction for present, unless told otherwise.
+    def decision_threshold(self) -> float:
+        """The default threshold of rules: a prediction with at least this score counts as present.
 
-        A classifier has held its answer against the threshold already, so there its label alone decides.
+        It is 0 for a classifier, whose head has already applied the threshold: its label alone decides.
         """
         return self.threshold if self.temperature is None else 0.0
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """The labels that a classifier has scores for."""
+        """The labels that a classifier has scores for: all but `unknown`."""
         return tuple(label for label in self.labels if label != UNKNOWN)
 
     @property
     def model_id(self) -> str:
-        """Name, release and the beginning of the ONNX model's digest, as in `cells:3:0f9c2ab1`."""
+        """Name, release and the first 8 digits of the ONNX model's digest, for example `cells:3:0f9c2ab1`."""
         digest = self.files[self.models[ONNX]].sha256[:8]
         return f"{self.name}:{self.release}:{digest}"
 
 
-def encode(manifest: Manifest) -> bytes:
-    """The manifest as the exact bytes that are signed: readable, with a fixed order."""
+def encode_manifest(manifest: Manifest) -> bytes:
+    """The exact bytes that are signed: indented JSON with sorted keys."""
     return msgspec.json.format(msgspec.json.encode(manifest, order="deterministic"), indent=2) + b"\n"

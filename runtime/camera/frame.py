@@ -1,4 +1,4 @@
-"""One picture from a camera."""
+"""One frame of a camera."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 
 
 class Frame(msgspec.Struct, frozen=True, eq=False):
-    """What a source yields."""
+    """A frame, as sources yield it."""
 
     camera: str
     number: int
     """Counts from 0 for each start of the daemon."""
     taken: float
-    """When the picture was taken: seconds since 1970, UTC. Rules decide by this, never by the clock."""
+    """Time of capture: seconds since 1970, UTC. Rules decide by this, never by the clock."""
     pixels: NDArray[Any]
     """H x W x 3, uint8, blue-green-red as OpenCV delivers it, read-only."""

@@ -1,4 +1,4 @@
-"""Reading an image file."""
+"""Finding and reading image files."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from ..errors import ConfigProblem
 
-SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
+IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 
 
-def read(path: Path, flags: int = cv2.IMREAD_COLOR) -> NDArray[Any]:
-    """H x W x 3, uint8, blue-green-red, unless `flags` say otherwise.
+def read_image(path: Path, flags: int = cv2.IMREAD_COLOR) -> NDArray[Any]:
+    """Reads an image: H x W x 3, uint8, blue-green-red, unless `flags` say otherwise.
 
     Raises:
         ConfigProblem: the file cannot be read as an image.
@@ -28,24 +28,24 @@ def read(path: Path, flags: int = cv2.IMREAD_COLOR) -> NDArray[Any]:
         raise ConfigProblem(f"{name}: the name is not UTF-8", hint="rename it") from None
     pixels = cv2.imread(str(path), flags)
     if pixels is None:
-        raise ConfigProblem(f"{path}: cannot be read as an image", hint="mend it or take it out of the folder")
+        raise ConfigProblem(f"{path}: cannot be read as an image", hint="repair it or remove it from the folder")
     return np.asarray(pixels)
 
 
-def find(folder: Path) -> list[Path]:
-    """Every image below `folder`, in order of path.
+def find_images(folder: Path) -> list[Path]:
+    """All images below `folder`, sorted by path.
 
     Raises:
         ConfigProblem: there is no such folder, or no image in it.
     """
     if not folder.is_dir():
         raise ConfigProblem(f"{folder}: no such folder", hint="it should hold images")
-    found = among(folder.rglob("*"))
+    found = filter_images(folder.rglob("*"))
     if not found:
-        raise ConfigProblem(f"{folder}: no images in it", hint=f"images end in {', '.join(sorted(SUFFIXES))}")
+        raise ConfigProblem(f"{folder}: no images in it", hint=f"images end in {', '.join(sorted(IMAGE_SUFFIXES))}")
     return found
 
 
-def among(paths: Iterable[Path]) -> list[Path]:
-    """Those of `paths` that are image files by their suffix, in order."""
-    return sorted(path for path in paths if path.suffix.lower() in SUFFIXES and path.is_file())
+def filter_images(paths: Iterable[Path]) -> list[Path]:
+    """The `paths` with the suffix of an image file, sorted."""
+    return sorted(path for path in paths if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())

@@ -1,96 +1,101 @@
-"""Nothing is inferred where nothing moves.
+"""The motion gate: skips inference while nothing moves.
 
-Each picture is made small and grey, 160 x 90, and compared with the one that was inferred last: that one is the
-background. Where too few cells differ by enough, the picture is taken to show the same, and what was seen in that one
-holds: rules are given it again, with the new frame. So a picture that is skipped is never an empty one, no event ends
-because of it, and an event that lasts is told of on time.
+Each frame is scaled to 160 x 90 gray cells and compared with the frame that was inferred last. If too few cells differ
+by enough, the gate stays closed, and the last predictions hold: rules get them again, with the new frame. So a skipped
+frame is not an empty one; it ends no event, and updates of a lasting event stay on time.
 
-The background is never mixed from several pictures: what creeps adds up until it counts, and what stands still was
-inferred where it stands. What is too small or too faint for the gate is seen at the next check, which comes `seconds`
-after the last by the frames' own time; from then on it holds like everything, so a rule that asks for two frames has
-them at the next one.
+The reference is one frame, never a mixture: slow movement adds up until it counts, and a static object was inferred
+where it stands. An object that is too small or too faint for the gate is found at the next forced inference, `seconds`
+after the last one by the frames' own time. Its predictions then hold, so a rule that needs two frames has them at the
+next frame.
 
-It is imprecise where the picture moves by itself: leaves, rain, a clock in the picture, a sensor's noise at night. All
-of these open the gate, and cost what was to be saved; a privacy zone over a clock closes it again. Threshold and number
-of cells were chosen on three recorded scenes (docs/privacy.md has what they save there).
+The gate is imprecise if the frame changes by itself: leaves, rain, a clock in view, sensor noise at night. These open
+the gate and cost what it should save; a privacy zone over the clock helps. Threshold and number of cells were chosen on
+three recorded scenes (docs/privacy.md lists the savings).
 """
 
 from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable
 from typing import Any
 
 import cv2
 import numpy as np
 
 from ..bundle.manifest import Manifest
-from ..config.camera_tables import Gate as Settings
+from ..config.camera_tables import MotionGateSettings as Settings
 from ..errors import ConfigProblem
 from ..inference.prediction import Prediction
 from .frame import Frame
 
-Seen = tuple[Prediction, ...] | None
 SIZE = (160, 90)
-_REMEMBERED = 1000  # frames
+_HISTORY = 1000  # frames in the history
 
 
-class Gate:
-    """Of one camera, whose frames it is shown in order."""
+class MotionGate:
+    """The motion gate of one camera; it takes the frames in order."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.inferences = self.skipped = 0
-        self.background: Any = None
-        self.checked = float("-inf")
-        """`Frame.taken` of the one that was inferred last."""
-        self.seen: Seen = None
-        self.busy: deque[tuple[float, float]] = deque(maxlen=_REMEMBERED)
-        """Of the last frames: when each was done with, and how many seconds inference took."""
+        self.reference: Any = None
+        self.reference_taken = float("-inf")
+        """`Frame.taken` of the frame that was inferred last."""
+        self.opened = 0.0
+        self.predictions: tuple[Prediction, ...] | None = None
+        """Those of the last inference; None: too few frames for a behaviour model."""
+        self.history: deque[tuple[float, float]] = deque(maxlen=_HISTORY)
+        """For the last frames: time of completion, and seconds of inference."""
 
-    def look(self, frame: Frame, infer: Callable[[], Seen]) -> Seen:
-        """What is in the frame, by `infer`, or by what it said last where nothing has moved since."""
-        began = time.monotonic()
-        if self.settings.seconds and self._still(frame):
+    def is_open(self, frame: Frame) -> bool:
+        """True if the frame has to be inferred; otherwise `predictions` of the last inference still hold.
+
+        After True, `remember` takes what inference gave.
+        """
+        started = time.monotonic()
+        if self.settings.seconds and self._is_static(frame):
             self.skipped += 1
-            self.busy.append((began, 0.0))
-            return self.seen
-        began = time.monotonic()
-        self.seen = infer()
+            self.history.append((started, 0.0))
+            return False
+        self.opened = time.monotonic()
+        return True
+
+    def remember(self, predictions: tuple[Prediction, ...] | None) -> None:
+        """Keeps the predictions of the frame that opened the gate, and counts the time that inference took."""
+        self.predictions = predictions
         self.inferences += 1
         now = time.monotonic()
-        self.busy.append((now, now - began))
-        return self.seen
+        self.history.append((now, now - self.opened))
 
     def duty(self) -> float | None:
-        """The share of the time that went into inference, over the last frames; None before there are two."""
-        busy = list(self.busy)  # another thread may ask
+        """Fraction of the time spent in inference, over the last frames; None before the second frame."""
+        busy = list(self.history)  # another thread may call this
         if len(busy) < 2 or busy[-1][0] <= busy[0][0]:
             return None
         return min(1.0, sum(seconds for _, seconds in busy[1:]) / (busy[-1][0] - busy[0][0]))
 
-    def facts(self) -> dict[str, Any]:
-        """What is told of it."""
+    def figures(self) -> dict[str, Any]:
+        """Its part of the status report."""
         return {"inferences": self.inferences, "skipped": self.skipped, "duty": self.duty()}
 
-    def _still(self, frame: Frame) -> bool:
+    def _is_static(self, frame: Frame) -> bool:
         small = cv2.resize(cv2.cvtColor(frame.pixels, cv2.COLOR_BGR2GRAY), SIZE, interpolation=cv2.INTER_AREA)
-        grey = cv2.GaussianBlur(small, (0, 0), 1)
-        since = frame.taken - self.checked
-        if self.background is not None and 0 <= since < self.settings.seconds:
-            moved = cv2.absdiff(grey, self.background) > self.settings.threshold
+        gray = cv2.GaussianBlur(small, (0, 0), 1)
+        since = frame.taken - self.reference_taken
+        if self.reference is not None and 0 <= since < self.settings.seconds:
+            moved = cv2.absdiff(gray, self.reference) > self.settings.threshold
             if np.count_nonzero(moved) < self.settings.cells:
                 return True
-        self.background, self.checked = grey, frame.taken
+        self.reference, self.reference_taken = gray, frame.taken
         return False
 
 
-def suits(settings: Settings, manifest: Manifest) -> None:
-    """Returns where the bundle can do with some frames alone.
+def check_bundle_allows_gate(settings: Settings, manifest: Manifest) -> None:
+    """Checks that the bundle's model works without some of the frames.
 
     Raises:
-        ConfigProblem: it cannot.
+        ConfigProblem: it compares consecutive frames.
     """
     if settings.seconds and manifest.motion is not None:
         hint = "take gate.seconds out: the bundle looks at motion itself"

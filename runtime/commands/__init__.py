@@ -1,1 +1,1 @@
-"""The verbs of the device, one file each."""
+"""The device commands, one module each."""

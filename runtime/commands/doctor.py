@@ -1,4 +1,4 @@
-"""`vedette doctor`"""
+"""`vedette doctor`: checks this machine."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 import msgspec
 
-from ..monitoring.self_check import examine
+from ..monitoring.self_check import run_checks
 from . import options
 
 
@@ -17,15 +17,15 @@ from . import options
     "--config",
     "folder",
     type=click.Path(path_type=Path),
-    help="Folder with vedette.toml: the broker and CAMERA are tried too. [default: /etc/vedette where it is]",
+    help="Folder with vedette.toml; the broker and CAMERA are checked too. [default: /etc/vedette if it exists]",
 )
 @options.as_json
 def doctor(camera: str | None, folder: Path | None, as_json: bool) -> None:
-    """Tell what this machine is, which back ends load, and whether the broker and CAMERA answer.
+    """Check this machine: hardware, back ends, and whether the broker and CAMERA answer.
 
-    Exits 1 where something does not work.
+    Exit code 1: a check failed.
     """
-    findings = examine(folder, camera)
+    findings = run_checks(folder, camera)
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(findings), indent=2).decode())
     else:

@@ -1,4 +1,4 @@
-"""`vedette metrics`"""
+"""`vedette metrics`: the status of the daemons as Prometheus metrics."""
 
 from __future__ import annotations
 
@@ -9,29 +9,34 @@ import click
 from prometheus_client import CollectorRegistry, generate_latest, start_http_server
 
 from ..errors import ConfigProblem, MachineProblem
-from ..monitoring.prometheus import Metrics
+from ..monitoring.prometheus import PrometheusCollector
 from . import options
-from .status import asked
+from .status import request_statuses
 
 
 @click.command()
 @click.argument("camera", required=False)
 @options.config
-@click.option("--listen", metavar="HOST:PORT", help="Serve them there until interrupted, as 127.0.0.1:9464.")
+@click.option(
+    "--listen",
+    metavar="HOST:PORT",
+    help="Serve the metrics over HTTP until interrupted, for example at 127.0.0.1:9464.",
+)
 def metrics(camera: str | None, folder: Path, listen: str | None) -> None:
-    """Print what `vedette status` tells as Prometheus reads it, of CAMERA or of all cameras.
+    """Print the status of CAMERA, or of all cameras, as Prometheus metrics.
 
-    For a node exporter's text files, or with --listen for Prometheus itself: http://HOST:PORT/metrics.
+    The output suits the textfile collector of the node exporter. With --listen, Prometheus can scrape
+    http://HOST:PORT/metrics.
     """
-    asked(folder, camera)  # a wrong configuration is told now, not to whoever reads
+    request_statuses(folder, camera)  # reports a wrong configuration at the start, not at the first scrape
     registry = CollectorRegistry()
-    registry.register(Metrics(lambda: asked(folder, camera)))
+    registry.register(PrometheusCollector(lambda: request_statuses(folder, camera)))
     if listen is None:
         click.echo(generate_latest(registry).decode(), nl=False)
         return
     host, _, port = listen.rpartition(":")
     if not host or not port.isdigit():
-        raise ConfigProblem(f"--listen {listen}: not HOST:PORT", hint="write it like 127.0.0.1:9464")
+        raise ConfigProblem(f"--listen {listen}: not HOST:PORT", hint="for example 127.0.0.1:9464")
     signals = {signal.SIGINT, signal.SIGTERM}
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)
     try:

@@ -1,4 +1,4 @@
-"""Options that several verbs share."""
+"""Options and arguments that several commands share."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import click
 keys = click.option(
     "--keys",
     type=click.Path(path_type=Path),
-    help="Folder of the trusted .pub files. [default: /etc/vedette/keys and ~/.config/vedette/keys]",
+    help="Folder with the trusted public keys (*.pub). [default: /etc/vedette/keys and ~/.config/vedette/keys]",
 )
 config = click.option(
     "--config",
@@ -19,5 +19,5 @@ config = click.option(
     show_default=True,
     help="Folder with vedette.toml and cameras/CAMERA.toml.",
 )
-as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
+as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 bundle = click.argument("bundle", type=click.Path(path_type=Path))

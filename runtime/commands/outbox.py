@@ -1,4 +1,4 @@
-"""`vedette outbox`: what waits, what was delivered and what nobody would have."""
+"""`vedette outbox`: pending events, dead letters and delivered events of a camera."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ import msgspec
 from ..clock import Clock
 from ..config import configuration
 from ..errors import MachineProblem
-from ..events.event import Event, Notice, cloud_event, rfc3339
-from ..events.outbox import DEAD, FILE, WAITS, Outbox
+from ..events.event import Event, SystemEvent, encode_cloud_event, format_rfc3339
+from ..events.outbox import FILE_NAME, IS_DEAD_LETTER, IS_PENDING, Outbox
 from ..events.topics import Topics
 from . import options
 
-_STATES = {"waiting": WAITS, "dead": DEAD, "delivered": "delivered"}
+_STATES = {"waiting": IS_PENDING, "dead": IS_DEAD_LETTER, "delivered": "delivered"}
 
 
 @click.group()
 def outbox() -> None:
-    """Look into a camera's outbox, and send again what it delivered."""
+    """Inspect the outbox of a camera, and replay delivered events."""
 
 
 camera = click.argument("camera")
@@ -35,16 +35,16 @@ camera = click.argument("camera")
 @options.config
 @options.as_json
 def list_(camera: str, folder: Path, as_json: bool) -> None:
-    """Count what waits, is dead and was delivered, and print what waits."""
-    with _Reading(configuration.load(folder, camera)) as reading:
-        counts = {state: reading.count(state) for state in _STATES}
-        rows = list(reading.rows("waiting"))
+    """Count waiting events, dead letters and delivered events, and list the waiting ones."""
+    with _OutboxReader(configuration.load_config(folder, camera)) as reader:
+        counts = {state: reader.count(state) for state in _STATES}
+        rows = list(reader.rows("waiting"))
     if as_json:
-        waiting = [_described(row) for row in rows]
-        click.echo(msgspec.json.encode({"epoch": reading.epoch, **counts, "events": waiting}).decode())
+        waiting = [_describe_row(row) for row in rows]
+        click.echo(msgspec.json.encode({"epoch": reader.epoch, **counts, "events": waiting}).decode())
         return
-    click.echo(", ".join(f"{number} {state}" for state, number in counts.items()) + f"; epoch {reading.epoch}")
-    _print(rows)
+    click.echo(", ".join(f"{number} {state}" for state, number in counts.items()) + f"; epoch {reader.epoch}")
+    _print_rows(rows)
 
 
 @outbox.command()
@@ -52,42 +52,46 @@ def list_(camera: str, folder: Path, as_json: bool) -> None:
 @options.config
 @options.as_json
 def dead(camera: str, folder: Path, as_json: bool) -> None:
-    """Print what the broker would not have, and why.
+    """List dead letters: events that the broker refused, with the reason.
 
-    The next start of the daemon tries it again.
+    The daemon sends them again at its next start.
     """
-    with _Reading(configuration.load(folder, camera)) as reading:
-        rows = list(reading.rows("dead"))
+    with _OutboxReader(configuration.load_config(folder, camera)) as reader:
+        rows = list(reader.rows("dead"))
     if as_json:
-        click.echo(msgspec.json.encode([_described(row) for row in rows]).decode())
+        click.echo(msgspec.json.encode([_describe_row(row) for row in rows]).decode())
         return
     click.echo(f"{len(rows)} dead")
-    _print(rows)
+    _print_rows(rows)
 
 
 @outbox.command()
 @camera
 @options.config
-@click.option("--from", "first", type=click.IntRange(min=1), default=1, show_default=True, help="Sequence number.")
-@click.option("--to", "last", type=click.IntRange(min=1), help="Sequence number. [default: the last one]")
+@click.option(
+    "--from", "first", type=click.IntRange(min=1), default=1, show_default=True, help="First sequence number."
+)
+@click.option("--to", "last", type=click.IntRange(min=1), help="Last sequence number. [default: the newest event]")
 def replay(camera: str, folder: Path, first: int, last: int | None) -> None:
-    """Have delivered events sent again.
+    """Send delivered events again at the next start of the daemon.
 
-    While the daemon is stopped, and as far as its journal goes back.
+    The daemon must be stopped. Only events in its journal can be replayed.
     """
-    settings = configuration.load(folder, camera)
-    topic = Topics.of(settings).replay()
-    with _Reading(settings) as reading:
-        epoch, newest = reading.epoch, reading.newest
-    wanted = {"epoch": epoch, "from": first, "to": last or newest}
+    settings = configuration.load_config(folder, camera)
+    topic = Topics.from_config(settings).replay()
+    with _OutboxReader(settings) as reader:
+        epoch, newest = reader.epoch, reader.newest
+    request = {"epoch": epoch, "from": first, "to": last or newest}
     try:
-        opened = Outbox.of(settings)
+        opened = Outbox.from_config(settings)
     except MachineProblem as problem:
-        hint = f"the daemon runs: publish {msgspec.json.encode(wanted).decode()} to {topic}, or stop it first"
+        hint = f"the daemon is running: publish {msgspec.json.encode(request).decode()} to {topic}, or stop it first"
         raise MachineProblem(problem.message, hint=hint) from None
     try:
-        if not opened.lasting:
-            raise MachineProblem(f"{opened.path} cannot be written", hint="run it as the daemon's user, or as root")
+        if not opened.is_durable:
+            raise MachineProblem(
+                f"{opened.path} is not writable", hint="run the command as the daemon's user or as root"
+            )
         number = opened.replay(first, last or newest)
     finally:
         opened.close()
@@ -98,30 +102,30 @@ def replay(camera: str, folder: Path, first: int, last: int | None) -> None:
 @camera
 @options.config
 def export(camera: str, folder: Path) -> None:
-    """Print all that is in it, one CloudEvent a line.
+    """Print all stored events in order, one CloudEvent per line.
 
-    Delivered or not, in order.
+    Delivered events and dead letters are included.
     """
-    settings = configuration.load(folder, camera)
-    source, clock = Topics.of(settings).source, Clock()
-    with _Reading(settings) as reading:
-        for row in reading.rows("waiting", "dead", "delivered"):
-            line = cloud_event(_event(row), source, row["sequence"], reading.epoch, clock)
+    settings = configuration.load_config(folder, camera)
+    source, clock = Topics.from_config(settings).source, Clock()
+    with _OutboxReader(settings) as reader:
+        for row in reader.rows("waiting", "dead", "delivered"):
+            line = encode_cloud_event(_decode_event(row), source, row["sequence"], reader.epoch, clock)
             sys.stdout.write(line.decode() + "\n")
 
 
-class _Reading:
-    """The file, looked at only: the daemon may be at work on it."""
+class _OutboxReader:
+    """Reads the outbox file without changing it; the daemon may be using it."""
 
     def __init__(self, settings: configuration.Config) -> None:
-        self.path = path = settings.place / FILE
+        self.path = path = settings.state_folder / FILE_NAME
         if not path.is_file():
-            hint = "the daemon makes it when it first runs; check the camera's name and [device] state"
+            hint = "the daemon creates it at its first start; check the camera's name and [device] state"
             raise MachineProblem(f"no outbox at {path}", hint=hint)
         self.database = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=5)
         self.database.row_factory = sqlite3.Row
 
-    def __enter__(self) -> _Reading:
+    def __enter__(self) -> _OutboxReader:
         try:
             self.epoch: str = self._one("SELECT value FROM facts WHERE name = 'epoch'")
             self.newest: int = self._one("SELECT coalesce(max(sequence), 0) FROM events")
@@ -132,38 +136,40 @@ class _Reading:
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         self.database.close()
         if isinstance(error, sqlite3.DatabaseError):
-            hint = "the daemon sets a corrupt file aside when it starts, and saves what can be read"
+            hint = "at its start the daemon sets a corrupt file aside and recovers the readable events"
             raise MachineProblem(f"{self.path}: {error}", hint=hint) from None
 
     def _one(self, query: str) -> Any:
         return self.database.execute(query).fetchone()[0]
 
     def count(self, state: str) -> int:
+        """Number of events in a state: `waiting`, `dead` or `delivered`."""
         return int(self._one(f"SELECT count(*) FROM events WHERE {_STATES[state]}"))
 
     def rows(self, *states: str) -> Iterator[sqlite3.Row]:
-        which = " OR ".join(f"({_STATES[state]})" for state in states)
-        query = f"SELECT sequence, body, refused, priority FROM events WHERE {which} ORDER BY sequence"
+        """Events in any of the states, in order."""
+        condition = " OR ".join(f"({_STATES[state]})" for state in states)
+        query = f"SELECT sequence, body, refused, priority FROM events WHERE {condition} ORDER BY sequence"
         return iter(self.database.execute(query))
 
 
-def _event(row: sqlite3.Row) -> Event | Notice:
-    return msgspec.json.decode(row["body"], type=Event | Notice)
+def _decode_event(row: sqlite3.Row) -> Event | SystemEvent:
+    return msgspec.json.decode(row["body"], type=Event | SystemEvent)
 
 
-def _described(row: sqlite3.Row) -> dict[str, Any]:
-    event = _event(row)
-    described = {
+def _describe_row(row: sqlite3.Row) -> dict[str, Any]:
+    event = _decode_event(row)
+    description = {
         "sequence": row["sequence"],
         "id": event.id,
         "type": f"vedette.{event.rule}.{event.kind}",
-        "time": rfc3339(event.taken),
+        "time": format_rfc3339(event.taken),
         "priority": row["priority"],
     }
-    return described if row["refused"] is None else described | {"refused": row["refused"]}
+    return description if row["refused"] is None else description | {"refused": row["refused"]}
 
 
-def _print(rows: list[sqlite3.Row]) -> None:
+def _print_rows(rows: list[sqlite3.Row]) -> None:
     for row in rows:
-        each = _described(row)
-        click.echo(f"{each['sequence']:>8}  {each['time']}  {each['type']:32} {each.get('refused', '')}".rstrip())
+        event = _describe_row(row)
+        click.echo(f"{event['sequence']:>8}  {event['time']}  {event['type']:32} {event.get('refused', '')}".rstrip())

@@ -1,4 +1,4 @@
-"""`vedette run`"""
+"""`vedette run`: the daemon of one camera."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from . import options
 @click.argument("camera")
 @options.config
 def run(camera: str, folder: Path) -> None:
-    """Watch CAMERA and send its events, until it is told to stop or a recording ends.
+    """Run the daemon of CAMERA: infer on its frames and send events, until a signal or the end of a recording.
 
-    Exit codes: 2 the configuration is wrong, 3 the bundle is, 4 this machine lacks something.
+    Exit code 2: wrong configuration; 3: invalid bundle; 4: this machine lacks a resource.
     """
     daemon.run(camera, folder)

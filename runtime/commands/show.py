@@ -1,4 +1,4 @@
-"""`vedette show`"""
+"""`vedette show`: prints the manifest of a bundle."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from . import options
 @options.keys
 @options.as_json
 def show(bundle: Path, keys: Path | None, as_json: bool) -> None:
-    """Print what BUNDLE is, after verifying its signature and digests."""
+    """Verify the signature and digests of BUNDLE, and print its manifest."""
     opened = Bundle.open(bundle, Keyring.read(keys))
     facts = opened.manifest
     if as_json:
-        click.echo(manifest.encode(facts).decode(), nl=False)
+        click.echo(manifest.encode_manifest(facts).decode(), nl=False)
         return
     click.echo(f"{facts.name}, release {facts.release}: {facts.task} model for {facts.device}")
     click.echo(f"  signed by  {facts.signer}, signature and digests verified")
@@ -30,13 +30,13 @@ def show(bundle: Path, keys: Path | None, as_json: bool) -> None:
     if facts.labels:
         click.echo(f"  threshold  {facts.threshold:.4g}")
     if facts.temperature is not None:
-        click.echo(f"  classes    {', '.join(facts.classes)}; {UNKNOWN} below the threshold")
+        click.echo(f"  classes    {', '.join(facts.classes)}; below the threshold: {UNKNOWN}")
     click.echo(f"  goal       {'met' if facts.goal_met else 'MISSED'}")
     for text in (*facts.missed, *facts.unproven):
         click.echo(f"             {text}")
     click.echo("  measured")
     for name, value in facts.measured.items():
-        click.echo(f"    {name:26} {_shorten(value)}")
+        click.echo(f"    {name:26} {_format_value(value)}")
     click.echo("  files")
     for name, member in facts.files.items():
         click.echo(f"    {name:22} {member.bytes:>10,} bytes  sha256 {member.sha256[:16]}…")
@@ -45,13 +45,13 @@ def show(bundle: Path, keys: Path | None, as_json: bool) -> None:
             click.echo(f"  {kind:10} {source.name} ({source.licence})")
 
 
-def _shorten(value: object) -> str:
+def _format_value(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
     if isinstance(value, dict):
-        return ", ".join(f"{name} {_shorten(each)}" for name, each in value.items())
+        return ", ".join(f"{name} {_format_value(item)}" for name, item in value.items())
     if value is None:
         return "-"
     if isinstance(value, list):
-        return " … ".join(map(_shorten, value))
+        return " … ".join(map(_format_value, value))
     return str(value)

@@ -1,4 +1,4 @@
-"""`vedette status`"""
+"""`vedette status`: prints the status of the daemons."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import msgspec
 
 from ..config import configuration
 from ..errors import ConfigProblem
-from ..evaluation.h264_baseline import compared
-from ..monitoring.status import Report, ask
+from ..evaluation.h264_baseline import with_h264_share
+from ..monitoring.status import StatusReport, request_status
 from . import options
 
 
@@ -20,62 +20,62 @@ from . import options
 @options.config
 @options.as_json
 def status(camera: str | None, folder: Path, as_json: bool) -> None:
-    """Ask the daemon of CAMERA how it is, or those of all cameras.
+    """Print the status of the daemon of CAMERA, or of all cameras.
 
-    Exit code 4: one of them does not run, or does not answer.
+    Exit code 4: a daemon is not running or does not answer.
     """
-    found = asked(folder, camera)
+    reports = request_statuses(folder, camera)
     if as_json:
-        click.echo(msgspec.json.encode([report or {"camera": name} for name, report in found.items()]).decode())
+        click.echo(msgspec.json.encode([report or {"camera": name} for name, report in reports.items()]).decode())
     else:
-        for name, report in found.items():
-            _show(name, report)
-    if None in found.values():
+        for name, report in reports.items():
+            _print_report(name, report)
+    if None in reports.values():
         sys.exit(4)
 
 
-def asked(folder: Path, camera: str | None) -> dict[str, Report | None]:
-    """What the daemons of all cameras tell, or that of one; None: it does not run.
+def request_statuses(folder: Path, camera: str | None) -> dict[str, StatusReport | None]:
+    """Status reports by camera name, of one camera or of all; None for a daemon that is not running.
 
     Raises:
-        ConfigProblem: there are no cameras, or the configuration of one is wrong.
+        ConfigProblem: no camera is configured, or the configuration of one is wrong.
     """
     cameras = [camera] if camera else sorted(path.stem for path in (folder / "cameras").glob("*.toml"))
     if not cameras:
         raise ConfigProblem(f"no cameras in {folder / 'cameras'}", hint="write cameras/NAME.toml, or name --config")
-    found: dict[str, Report | None] = {}
+    reports: dict[str, StatusReport | None] = {}
     for name in cameras:
-        place = configuration.load(folder, name).place
-        report = ask(place)
-        found[name] = compared(report, place) if report is not None else None
-    return found
+        state_folder = configuration.load_config(folder, name).state_folder
+        report = request_status(state_folder)
+        reports[name] = with_h264_share(report, state_folder) if report is not None else None
+    return reports
 
 
-def _show(name: str, report: Report | None) -> None:
+def _print_report(name: str, report: StatusReport | None) -> None:
     if report is None:
-        click.echo(f"{name}: does not run")
+        click.echo(f"{name}: not running")
         return
     rate = "-" if report.frames_per_second is None else f"{report.frames_per_second:.1f}"
     latency = " ".join(f"{share} {value:.1f}" for share, value in report.latency_ms.items()) or "-"
-    heat = "unknown" if report.temperature is None else f"{report.temperature:.0f} °C"
+    temperature = "unknown" if report.temperature is None else f"{report.temperature:.0f} °C"
     last = report.last_event
-    click.echo(f"{name}: {'; '.join(report.faults) or 'well'}")
+    click.echo(f"{name}: {'; '.join(report.faults) or 'no faults'}")
     click.echo(f"  model       {report.model} on {report.backend}")
-    click.echo(f"  running     {report.uptime_seconds:.0f} s, {report.frames} frames, {rate} a second")
+    click.echo(f"  running     {report.uptime_seconds:.0f} s, {report.frames} frames, {rate} per second")
     click.echo(f"  latency     {latency} ms")
     duty = "-" if report.duty is None else f"{report.duty:.0%}"
     click.echo(f"  inference   {report.inferences} frames, {report.skipped} skipped, {duty} of the time")
-    click.echo(f"  events      {report.events}, {report.backlog} wait, {report.dead} dead")
+    click.echo(f"  events      {report.events}, {report.backlog} waiting, {report.dead} dead letters")
     click.echo(f"  last        {'none' if last is None else f'{last.sequence}, {last.type}, {last.time}'}")
-    against = "" if report.of_h264 is None else f", {report.of_h264:.3%} of the stream as H.264"
-    click.echo(f"  published   {report.published} bytes{against}")
-    if (kept := report.evidence) is not None:
-        counted = f"{kept.files} files, {kept.bytes} bytes, {kept.waiting} wait, {kept.lost} lost"
-        trouble = kept.unwritable or kept.trouble
-        click.echo(f"  evidence    {counted}{f'; {trouble}' if trouble else ''}")
-    if (pictures := report.pictures) is not None:
-        counted = f"{pictures.dropped} dropped, {pictures.late} late, {pictures.restarts} restarts"
-        click.echo(f"  camera      {counted}{f'; {pictures.trouble}' if pictures.trouble else ''}")
-    slow = f", {report.slowness:g} times slower to stay cool" if report.slowness > 1 else ""
+    share = "" if report.of_h264 is None else f", {report.of_h264:.3%} of the same stream as H.264"
+    click.echo(f"  published   {report.published} bytes{share}")
+    if (evidence := report.evidence) is not None:
+        counts = f"{evidence.files} files, {evidence.bytes} bytes, {evidence.waiting} waiting, {evidence.lost} lost"
+        fault = evidence.unwritable or evidence.trouble
+        click.echo(f"  evidence    {counts}{f'; {fault}' if fault else ''}")
+    if (frames := report.pictures) is not None:
+        counts = f"{frames.dropped} dropped, {frames.late} late, {frames.restarts} restarts"
+        click.echo(f"  camera      {counts}{f'; {frames.trouble}' if frames.trouble else ''}")
+    slow = f", frame interval x {report.slowness:g} to limit heat" if report.slowness > 1 else ""
     flags = "unknown" if report.throttled is None else ", ".join(report.throttled) or "none"
-    click.echo(f"  machine     {report.memory_mb:.0f} MB, {heat}, throttling {flags}{slow}")
+    click.echo(f"  machine     {report.memory_mb:.0f} MB, {temperature}, throttling {flags}{slow}")

@@ -1,4 +1,4 @@
-"""`vedette traffic`"""
+"""`vedette traffic`: compares the published bytes of a camera with H.264 video."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import click
 import msgspec
 
 from ..config import configuration
-from ..evaluation.h264_baseline import Yardstick
-from ..evaluation.traffic import Traffic, measure
+from ..evaluation.h264_baseline import H264Baseline
+from ..evaluation.traffic import Traffic, measure_traffic
 from . import options
 
 
@@ -19,29 +19,30 @@ from . import options
 @options.config
 @options.as_json
 def traffic(video: Path, camera: str, folder: Path, as_json: bool) -> None:
-    """Measure how many bytes CAMERA would publish of VIDEO, against the bytes of VIDEO as H.264.
+    """Compare the bytes that CAMERA would publish for VIDEO with the bytes of VIDEO as H.264.
 
-    VIDEO is any recording: a video, or a folder of images. Nothing is sent, and nothing of the camera is touched,
-    but that the stream's bytes are kept for `vedette status`. Needs PyAV: pip install 'vedette[traffic]'.
+    VIDEO is a recording: a video file or a folder of images. Nothing is sent. The only change to the camera's state is
+    that the size of the H.264 stream is stored for `vedette status`. Needs PyAV: pip install 'vedette[traffic]'.
     """
-    found = measure(folder, camera, video)
-    stream = Yardstick(found.h264 / found.seconds, found.encoder, found.recording)
-    if not stream.keep(configuration.load(folder, camera).place):
-        click.echo("no state folder of the camera that can be written: vedette status does not compare", err=True)
+    measured = measure_traffic(folder, camera, video)
+    stream = H264Baseline(measured.h264 / measured.seconds, measured.encoder, measured.recording)
+    if not stream.save(configuration.load_config(folder, camera).state_folder):
+        click.echo("the state folder is not writable: vedette status will show no comparison with H.264", err=True)
     if as_json:
-        click.echo(msgspec.json.encode(found).decode())
+        click.echo(msgspec.json.encode(measured).decode())
     else:
-        _show(found)
+        _print_traffic(measured)
 
 
-def _show(found: Traffic) -> None:
-    size = f"{found.width} x {found.height}"
-    click.echo(f"{found.recording} before {found.camera}: {found.frames} frames, {found.seconds:.1f} s, {size}")
-    click.echo(f"  events      {found.events}, {found.event_bytes:,} bytes")
-    click.echo(f"  status      {found.status_bytes:,} bytes")
-    where = "uploaded" if found.uploaded else "kept on the device, not counted"
-    click.echo(f"  evidence    {found.evidence_files} files, {found.evidence_bytes:,} bytes, {where}")
-    click.echo(f"  published   {found.published:,} bytes")
-    rate = 8e-3 * found.h264 / found.seconds
-    click.echo(f"  as H.264    {found.h264:,} bytes, {rate:,.0f} kbit/s ({found.encoder})")
-    click.echo(f"  share       {found.share:.3%}")
+def _print_traffic(measured: Traffic) -> None:
+    size = f"{measured.width} x {measured.height}"
+    click.echo(f"{measured.recording} with the configuration of {measured.camera}")
+    click.echo(f"  recording   {measured.frames} frames, {measured.seconds:.1f} s, {size}")
+    click.echo(f"  events      {measured.events}, {measured.event_bytes:,} bytes")
+    click.echo(f"  status      {measured.status_bytes:,} bytes")
+    place = "uploaded" if measured.uploaded else "stored on the device, not counted"
+    click.echo(f"  evidence    {measured.evidence_files} files, {measured.evidence_bytes:,} bytes, {place}")
+    click.echo(f"  published   {measured.published:,} bytes")
+    rate = 8e-3 * measured.h264 / measured.seconds
+    click.echo(f"  as H.264    {measured.h264:,} bytes, {rate:,.0f} kbit/s ({measured.encoder})")
+    click.echo(f"  share       {measured.share:.3%}")

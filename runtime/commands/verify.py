@@ -1,4 +1,4 @@
-"""`vedette verify`"""
+"""`vedette verify`: checks the golden outputs of a bundle, and measures its accuracy, on this machine."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import msgspec
 from ..bundle.bundle import Bundle
 from ..bundle.keys import Keyring
 from ..errors import BundleProblem
-from ..evaluation.verify import Report
-from ..evaluation.verify import verify as check
-from ..progress import track
+from ..evaluation.bundle_verification import verify_bundle as check
+from ..evaluation.verification_report import VerificationReport
+from ..progress import show_progress
 from . import options
 
 
@@ -21,33 +21,33 @@ from . import options
 @click.option(
     "--data",
     type=click.Path(path_type=Path),
-    help="Folder with good/ and, for the AUROC, defect/; for a classifier, with one for each class; for a detector, "
-    "with images/ and labels/; for behaviour, with recordings in normal/ and others.",
+    help="Folder of test data. Anomaly model: good/ and, for the AUROC, defect/. Classifier: one folder per class. "
+    "Object detector: images/ and labels/. Behaviour: recordings in normal/ and other folders.",
 )
 @options.keys
 @options.as_json
 def verify(bundle: Path, data: Path | None, keys: Path | None, as_json: bool) -> None:
-    """Check that BUNDLE computes on this machine, with every back end, what it promises.
+    """Check that every back end of this machine reproduces the golden outputs of BUNDLE; with --data, measure accuracy.
 
-    Exits 3 where a back end does not reproduce the golden outputs.
+    Exit code 3: a back end does not reproduce the golden outputs.
     """
-    report = check(Bundle.open(bundle, Keyring.read(keys)), data, track)
+    report = check(Bundle.open(bundle, Keyring.read(keys)), data, show_progress)
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(report), indent=2).decode())
     else:
-        _print(report)
+        _print_report(report)
     if not report.verified:
-        failed = ", ".join(each.version for each in report.golden.values() if not each.reproduced)
-        hint = "another version of the back end may be needed; cameras/NAME.toml can choose one with backend ="
+        failed = ", ".join(golden.version for golden in report.golden.values() if not golden.reproduced)
+        hint = "install another version of the back end, or select another one with backend = in cameras/NAME.toml"
         raise BundleProblem(f"{bundle}: golden outputs are not reproduced by {failed}", hint=hint)
 
 
-def _print(report: Report) -> None:
+def _print_report(report: VerificationReport) -> None:
     click.echo(f"{report.bundle}: signature and digests verified, model {report.model}")
     for name, golden in report.golden.items():
         verdict = "reproduced" if golden.reproduced else "NOT reproduced"
         steps = f"{golden.max_steps} step{'' if golden.max_steps == 1 else 's'}"
-        click.echo(f"  {name:7} {golden.version:22} golden outputs {verdict}, at most {steps} apart")
+        click.echo(f"  {name:7} {golden.version:22} golden outputs {verdict}, largest difference {steps}")
     for name, rate in report.false_alarm_rate.items():
         kinds = ("good", "defective") if report.what == "images" else (f"normal {report.what}", "others")
         text = f"  {name:7} false alarms {rate:.1%} of {report.good} {kinds[0]}"
@@ -62,12 +62,12 @@ def _print(report: Report) -> None:
         text = f"  {name:7} accuracy {getattr(report, f'accuracy_int8_{name}'):.4f} ({low:.3f} … {high:.3f})"
         text += f", ECE {report.ece[name]:.4f}, answered {share:.1%} of {sum(report.images.values())} images"
         if name in report.accuracy_answered:
-            text += f", {report.accuracy_answered[name]:.1%} of them right"
+            text += f", {report.accuracy_answered[name]:.1%} of them correct"
         click.echo(text)
     for name, value in report.map.items():
         text = f"  {name:11} mAP50 {getattr(report, f'map50_{name}'):.4f}, mAP {value:.4f}"
         click.echo(f"{text}, {report.objects} objects in {report.pictures} images")
     if report.map and report.map50_float is None:
-        click.echo("  The float model that it was built from is not beside the bundle, so what int8 costs is not told.")
+        click.echo("  No float model beside the bundle: the accuracy loss of int8 is not measured.")
     if report.good or report.images or report.pictures:
-        click.echo(f"  {report.what.capitalize()} that the bundle was built from flatter these figures.")
+        click.echo(f"  The figures are too optimistic if the bundle was built from these {report.what}.")

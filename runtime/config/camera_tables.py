@@ -1,6 +1,6 @@
-"""One camera's own tables in its file: what nobody may see of its picture, when it is looked at, when it is not well.
+"""The tables `[health]`, `[gate]` and `[privacy]` of a camera's file.
 
-They stand apart from the parts that go by them, so that reading a file needs no library for pictures.
+They are separate from the code that uses them, so that reading a configuration needs no image library.
 """
 
 from __future__ import annotations
@@ -9,48 +9,48 @@ from typing import Annotated
 
 import msgspec
 
-from .polygon import Polygon, fault
+from .polygon import Polygon, describe_polygon_error
 
-_Span = Annotated[float, msgspec.Meta(ge=0, le=86400)]
+_FaultSeconds = Annotated[float, msgspec.Meta(ge=0, le=86400)]
 
 
-class Health(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`[health]` in a camera's file: how many seconds something is wrong before it is told; 0: it is never told.
+class HealthSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`[health]`: seconds for which a fault must last before it is reported; 0: it is never reported.
 
-    Recordings are not watched.
+    Recordings are not checked.
     """
 
     stalled: Annotated[float, msgspec.Meta(ge=1, le=86400)] = 5.0
-    """No picture comes. What reads the camera is then taken for stuck, and started anew."""
-    frozen: _Span = 10.0
-    """The same picture comes, bit by bit."""
-    dark: _Span = 10.0
-    bright: _Span = 10.0
-    blurred: _Span = 20.0
-    moved: _Span = 20.0
-    """It shows another place than before."""
+    """No frame comes. The capture process is then restarted."""
+    frozen: _FaultSeconds = 10.0
+    """All frames are identical, bit for bit."""
+    dark: _FaultSeconds = 10.0
+    bright: _FaultSeconds = 10.0
+    blurred: _FaultSeconds = 20.0
+    moved: _FaultSeconds = 20.0
+    """The camera shows another scene than before."""
     recovered: Annotated[float, msgspec.Meta(ge=0, le=3600)] = 3.0
-    """How long all must be well again."""
+    """Seconds without a fault before `recovered` is reported."""
 
 
-class Gate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`[gate]`: where nothing moves, nothing is inferred."""
+class MotionGateSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`[gate]`: the motion gate, which skips inference while nothing moves."""
 
     seconds: Annotated[float, msgspec.Meta(ge=0, le=3600)] = 0.0
-    """At least one picture in so many seconds is looked at; 0: all are."""
+    """Maximum time in seconds between inferred frames; 0: every frame is inferred."""
     threshold: Annotated[float, msgspec.Meta(ge=1, le=255)] = 12.0
-    """Grey levels by which a cell of the small picture must differ to have moved."""
+    """Difference in gray levels from which a cell counts as moved."""
     cells: Annotated[int, msgspec.Meta(ge=1, le=14400)] = 8
-    """So many of its 160 x 90 cells must have moved."""
+    """Number of moved cells, of 160 x 90, that opens the gate."""
 
 
-class Privacy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`[privacy]`: what is black before anybody sees the picture, the model included."""
+class PrivacySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`[privacy]`: zones that are blacked out before any code, the model included, reads the frame."""
 
     zones: tuple[Polygon, ...] = ()
-    """Polygons; points are [x, y], fractions 0…1 of the picture's width and height, from the top left."""
+    """Polygons; points are [x, y], fractions 0…1 of the frame's width and height, from the top left."""
 
     def __post_init__(self) -> None:
         for number, zone in enumerate(self.zones):
-            if wrong := fault(zone):
-                raise ValueError(f"zones[{number}]: {wrong}")
+            if error := describe_polygon_error(zone):
+                raise ValueError(f"zones[{number}]: {error}")

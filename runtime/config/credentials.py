@@ -1,7 +1,7 @@
-"""Passwords and keys, in files.
+"""Files with passwords and keys, and systemd credentials.
 
-`credential:NAME` names what systemd's LoadCredential= brought: the unit has it and nobody else, so a person's command
-reads the same configuration and finds it missing only where it would be used.
+`credential:NAME` names a systemd credential (LoadCredential=). Only the systemd unit has it. A command outside the unit
+reads the same configuration, and fails only if it needs the credential.
 """
 
 from __future__ import annotations
@@ -14,36 +14,45 @@ from ..errors import ConfigProblem
 _CREDENTIAL = "credential:"
 
 
-def place(written: str, folder: Path) -> str:
-    """Where a file is that was `written` into a configuration in `folder`; what only the unit has stays as it is."""
-    brought = os.environ.get("CREDENTIALS_DIRECTORY")
-    if not written.startswith(_CREDENTIAL):
-        return str(folder / written)
-    return str(Path(brought) / written.removeprefix(_CREDENTIAL)) if brought else written
+def resolve_credential_path(reference: str, folder: Path) -> str:
+    """Absolute path of a configured file; outside the systemd unit, `credential:NAME` is returned unchanged.
+
+    Args:
+        reference: a path relative to `folder`, or `credential:NAME`
+        folder: folder of the configuration file
+    """
+    credentials_folder = os.environ.get("CREDENTIALS_DIRECTORY")
+    if not reference.startswith(_CREDENTIAL):
+        return str(folder / reference)
+    return str(Path(credentials_folder) / reference.removeprefix(_CREDENTIAL)) if credentials_folder else reference
 
 
-def secret(path: str, key: str) -> str | None:
-    """The password in a file; None where `key` names none.
+def read_secret(path: str, key: str) -> str | None:
+    """Reads a password from a file; None if `path` is empty.
+
+    Args:
+        path: a path, or `credential:NAME`
+        key: the key in the configuration, for the error message
 
     Raises:
-        ConfigProblem: it cannot be read.
+        ConfigProblem: the file cannot be read.
     """
     if not path:
         return None
     try:
-        return Path(at_hand(path)).read_text().rstrip("\n")
+        return Path(require_file(path)).read_text().rstrip("\n")
     except (OSError, UnicodeDecodeError) as error:
-        hint = f"make it a file of UTF-8 that the daemon may read, or mend {key}"
+        hint = f"make it a file in UTF-8 that the daemon may read, or correct {key}"
         raise ConfigProblem(f"{key} {path}: {error}", hint=hint) from None
 
 
-def at_hand(path: str) -> str:
-    """The same, once it is used.
+def require_file(path: str) -> str:
+    """Returns `path` if it is the path of a file.
 
     Raises:
-        ConfigProblem: only the unit has it.
+        ConfigProblem: it is a credential, which only the systemd unit has.
     """
     if path.startswith(_CREDENTIAL):
-        hint = "only systemd brings credentials (LoadCredential=); elsewhere name a file"
+        hint = "only the systemd unit has credentials (LoadCredential=); elsewhere name a file"
         raise ConfigProblem(f"{path}: there are no credentials here", hint=hint)
     return path

@@ -1,4 +1,4 @@
-"""What a person may say about evidence: `[evidence]` in the camera's file."""
+"""The table `[evidence]` of a camera's file."""
 
 from __future__ import annotations
 
@@ -12,32 +12,32 @@ import msgspec
 _MIB = 1 << 20
 
 
-class Evidence(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`[evidence]`. Off unless a thumbnail or a clip is asked for."""
+class EvidenceSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`[evidence]`: thumbnails and clips of events. Off unless `thumbnail` or `clip_seconds` is set."""
 
     thumbnail: Literal["", "jpeg", "webp"] = ""
-    """What the picture of an event is written as; empty: there is none."""
+    """Image format of an event's thumbnail; empty: no thumbnail."""
     max_bytes: Annotated[int, msgspec.Meta(ge=2048, le=16 * _MIB)] = 32768
-    """Of one thumbnail, at most."""
+    """Largest size of one thumbnail."""
     margin: Annotated[float, msgspec.Meta(ge=0, le=10)] = 0.2
-    """How much around the event's box is shown, as a share of its width and height."""
+    """Margin around the event's box, as a fraction of its width and height."""
     clip_seconds: Annotated[float, msgspec.Meta(ge=0, le=120)] = 0.0
-    """Length of the clip about the beginning of an event, half of it before; 0: there is none."""
+    """Length of the clip around the start of an event, half of it before; 0: no clip."""
     clip_memory: Annotated[int, msgspec.Meta(ge=_MIB)] = 32 * _MIB
-    """Bytes of memory for the pictures that may become a clip; the oldest give way."""
+    """Bytes of memory for frames that may become a clip; the oldest are dropped first."""
     blur: Literal["", "people", "surroundings"] = ""
-    """What is made unrecognisable: boxes of `person`, or all outside of the boxes seen."""
+    """What is pixelated: boxes labeled `person`, or everything outside the boxes."""
     folder: str = ""
-    """Where it is kept, below the camera's name; empty: `evidence` in the camera's state folder."""
+    """The files lie in FOLDER/CAMERA; empty: in the folder `evidence` of the camera's state folder."""
     quota: Annotated[int, msgspec.Meta(ge=65536)] = 256 * _MIB
-    """Bytes of all that is kept; the oldest gives way."""
+    """Maximum size of all files in bytes; the oldest files are deleted first."""
     days: Annotated[float, msgspec.Meta(gt=0, le=3650)] = 30.0
-    """After so many it is deleted, uploaded or not."""
+    """Files are deleted after so many days, uploaded or not."""
     url: str = ""
-    """Where it is uploaded by HTTP PUT, as https://host/bucket; empty: it stays."""
+    """URL to which files are uploaded by HTTP PUT, for example https://host/bucket; empty: no upload."""
     access_key: str = ""
     secret_key_file: str = ""
-    """Of an S3-compatible store, which wants its requests signed."""
+    """File with the secret key of `access_key`, for an S3-compatible store that requires signed requests."""
     region: str = "us-east-1"
 
     def __post_init__(self) -> None:
@@ -50,13 +50,19 @@ class Evidence(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError("url is not of the form https://host/bucket; keys go to access_key and secret_key_file")
 
     @property
-    def wanted(self) -> bool:
+    def is_enabled(self) -> bool:
+        """True if thumbnails or clips are configured."""
         return bool(self.thumbnail or self.clip_seconds)
 
-    def placed(self, base: Path, place: Callable[[str, Path], str]) -> Evidence:
-        """The same with absolute paths; `place` knows where a secret lies."""
+    def with_absolute_paths(self, base: Path, resolve_secret: Callable[[str, Path], str]) -> EvidenceSettings:
+        """Returns the settings with absolute paths.
+
+        Args:
+            base: folder that relative paths start from
+            resolve_secret: resolves the path of a secret against `base`
+        """
         return msgspec.structs.replace(
             self,
             folder=str(base / self.folder) if self.folder else "",
-            secret_key_file=place(self.secret_key_file, base) if self.secret_key_file else "",
+            secret_key_file=resolve_secret(self.secret_key_file, base) if self.secret_key_file else "",
         )

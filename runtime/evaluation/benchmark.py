@@ -1,10 +1,10 @@
-"""What a bundle costs on this machine: time, processor time, memory, start-up, for each back end.
+"""Benchmark of a bundle on this machine: latency, processor time, memory and start-up time of each back end.
 
-    time       median and 95th percentile of one frame, back ends in turn, so that what disturbs one disturbs all
-    the rest   each back end in a process of its own that does nothing else, as a camera's daemon would
+    latency    median and 95th percentile of one frame; back ends run in turn, so that disturbances affect all of them
+    the rest   each back end alone in its own process, as in a camera's daemon
 
-The frame is noise of a camera's size, for how long a frame takes does not depend on what is on it. What comes out is a
-profile of this machine with the measurements in it, from which the workshop predicts what other models will take here.
+The frame is noise of the camera's size, because latency does not depend on its content. The result is the profile of
+this machine with the measurements, from which the build machine predicts the latency of other models here.
 """
 
 from __future__ import annotations
@@ -21,73 +21,75 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from vedette.devices import DeviceProfile, Measured, closest, this_machine
+from vedette.devices import BenchmarkResult, DeviceProfile, find_closest_profile, read_host_profile
 
 from ..bundle.bundle import Bundle
 from ..bundle.keys import Keyring
 from ..errors import MachineProblem
 from ..inference import backends
 from ..inference.preprocess import Preprocess
-from .interleaved_timing import Timing, interleaved
+from .interleaved_timing import Timing, time_interleaved
 
-FRAMES = 50
+TIMED_FRAMES = 50
 
 
-class Alone(msgspec.Struct, frozen=True):
-    """One back end in a process of its own."""
+class ProcessCost(msgspec.Struct, frozen=True):
+    """Costs of one back end in its own process."""
 
     startup_seconds: float
     cpu_seconds: float
     peak_rss_mb: float
 
 
-def bench(path: Path, keys: Path | None, frame: tuple[int, int], threads: int, rounds: int) -> DeviceProfile:
-    """This machine, and what was measured of the bundle at `path` on it.
+def benchmark_bundle(path: Path, keys: Path | None, frame: tuple[int, int], threads: int, rounds: int) -> DeviceProfile:
+    """The profile of this machine with the measurements of the bundle at `path`.
 
     Args:
         path: the bundle
-        keys: folder of the keys that may have signed it; None: those of this machine
-        frame: width and height of the camera's picture
+        keys: folder of the trusted public keys; None: those of this machine
+        frame: width and height of the camera's frames
         threads: of each back end
-        rounds: frames that are timed
+        rounds: timed frames
 
     Raises:
-        BundleProblem: the bundle is not to be trusted.
+        BundleProblem: the bundle's signature or content is invalid.
         MachineProblem: no back end loads.
     """
     bundle = Bundle.open(path, Keyring.read(keys))
-    loaded = backends.available(bundle, threads)
-    alone = {name: _alone(name, path, keys, frame, threads) for name in loaded}
-    preprocess, pixels = Preprocess(bundle.manifest.input), _frame(frame)
+    loaded = backends.available_backends(bundle, threads)
+    process_costs = {name: _measure_process(name, path, keys, frame, threads) for name in loaded}
+    preprocess, pixels = Preprocess(bundle.manifest.input), _noise_frame(frame)
     tensor = preprocess(pixels)
     calls: dict[str, Callable[[], object]] = {}
     for name, backend in loaded.items():
         calls[name] = partial(lambda run: run(preprocess(pixels)), backend.run)
         calls[f"{name} alone"] = partial(backend.run, tensor)
-    timings = interleaved(calls, rounds)
+    timings = time_interleaved(calls, rounds)
 
-    host = this_machine()
-    known = closest(host)
-    told = bundle.manifest.measured
-    counted = told.get("instructions", {}).get(host.cpu, {})
+    host = read_host_profile()
+    closest = find_closest_profile(host)
+    build_figures = bundle.manifest.measured
+    instructions = build_figures.get("instructions", {}).get(host.cpu, {})
     measured = tuple(
-        Measured(
+        BenchmarkResult(
             model=bundle.manifest.model_id,
             backend=name,
             version=backend.version,
             threads=threads,
             frame=frame,
-            **_times(timings[name], timings[f"{name} alone"], told.get("macs"), counted.get(name)),
-            **msgspec.structs.asdict(alone[name]),
+            **_timing_fields(
+                timings[name], timings[f"{name} alone"], build_figures.get("macs"), instructions.get(name)
+            ),
+            **msgspec.structs.asdict(process_costs[name]),
         )
         for name, backend in loaded.items()
     )
-    name, costs = (known.name, known.costs) if known else (host.title, {})
-    clock = known.clock_mhz if known else None
+    name, costs = (closest.name, closest.costs) if closest else (host.title, {})
+    clock = closest.clock_mhz if closest else None
     return msgspec.structs.replace(host, name=name, clock_mhz=clock, costs=costs, measured=measured)
 
 
-def _times(whole: Timing, model: Timing, macs: int | None, instructions: float | None) -> dict[str, Any]:
+def _timing_fields(whole: Timing, model: Timing, macs: int | None, instructions: float | None) -> dict[str, Any]:
     return {
         "ms": whole.median,
         "p95_ms": whole.p95,
@@ -97,40 +99,40 @@ def _times(whole: Timing, model: Timing, macs: int | None, instructions: float |
     }
 
 
-def _frame(size: tuple[int, int]) -> NDArray[np.uint8]:
+def _noise_frame(size: tuple[int, int]) -> NDArray[np.uint8]:
     width, height = size
     return np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
-def _alone(name: str, path: Path, keys: Path | None, frame: tuple[int, int], threads: int) -> Alone:
-    numbers = [threads, *frame, time.monotonic()]
-    command = [sys.executable, "-m", __name__, name, str(path), str(keys or ""), *map(str, numbers)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603  # ourselves
+def _measure_process(name: str, path: Path, keys: Path | None, frame: tuple[int, int], threads: int) -> ProcessCost:
+    arguments = [threads, *frame, time.monotonic()]
+    command = [sys.executable, "-m", __name__, name, str(path), str(keys or ""), *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603  # this module
     if done.returncode != 0:
-        last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
-        raise MachineProblem(f"{name} failed in a process of its own: {last}", hint="try vedette verify")
-    return msgspec.json.decode(done.stdout, type=Alone)
+        last_line = (done.stderr.strip().splitlines() or ["it printed nothing"])[-1]
+        raise MachineProblem(f"{name} failed in its own process: {last_line}", hint="try vedette verify")
+    return msgspec.json.decode(done.stdout, type=ProcessCost)
 
 
-def _main(name: str, path: str, keys: str, threads: str, width: str, height: str, started: str) -> None:
-    """One back end, as `_alone` starts it; `started` is what the monotonic clock said then."""
+def _measure_backend(name: str, path: str, keys: str, threads: str, width: str, height: str, started: str) -> None:
+    """Measures one back end in this process, which `_measure_process` started at the monotonic time `started`."""
     bundle = Bundle.open(Path(path), Keyring.read(Path(keys) if keys else None))
-    backend, preprocess = backends.load(name, bundle, int(threads)), Preprocess(bundle.manifest.input)
-    pixels = _frame((int(width), int(height)))
+    backend, preprocess = backends.load_backend(name, bundle, int(threads)), Preprocess(bundle.manifest.input)
+    pixels = _noise_frame((int(width), int(height)))
     backend.run(preprocess(pixels))
     startup = time.monotonic() - float(started)
     before = time.process_time()
-    for _ in range(FRAMES):
+    for _ in range(TIMED_FRAMES):
         backend.run(preprocess(pixels))
-    cpu = (time.process_time() - before) / FRAMES
-    sys.stdout.buffer.write(msgspec.json.encode(Alone(startup, cpu, _peak_mb())))
+    cpu = (time.process_time() - before) / TIMED_FRAMES
+    sys.stdout.buffer.write(msgspec.json.encode(ProcessCost(startup, cpu, _read_peak_rss_mb())))
 
 
-def _peak_mb() -> float:
-    """The largest that this process has been. Not `ru_maxrss`, which after vfork is also that of the parent."""
+def _read_peak_rss_mb() -> float:
+    """The peak resident memory of this process. `ru_maxrss` would include that of the parent after vfork."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM:"))
 
 
 if __name__ == "__main__":
-    _main(*sys.argv[1:])
+    _measure_backend(*sys.argv[1:])

@@ -1,9 +1,9 @@
-"""How well boxes are found: COCO's mean average precision.
+"""COCO's mean average precision of object detectors.
 
-Worked out by faster-coco-eval (Apache-2.0), which gives the figures of COCO's own `pycocotools`. Average precision is
-taken for each class over all images, and its mean over the classes that the truth has; `map50` counts a box as right
-that overlaps by half (intersection over union), `map` is the mean over ten such limits from 0.5 to 0.95. With few
-images a class has few objects, and one box more or less moves the figure: an interval says by how much.
+It is computed by faster-coco-eval (Apache-2.0), which gives the same figures as COCO's own `pycocotools`. Average
+precision is computed for each class over all images; its mean is taken over the classes in the annotations. `map50`
+counts a box as right if its IoU is at least 0.5; `map` is the mean over ten IoU thresholds from 0.5 to 0.95. With few
+images a class has few objects, and a single box changes the figure: the interval says by how much.
 """
 
 from __future__ import annotations
@@ -17,24 +17,24 @@ import numpy as np
 
 from ..errors import MachineProblem
 from ..inference.prediction import Box, Prediction
-from .object_annotations import Object
+from .object_annotations import AnnotatedObject
 
-LEAST = 0.01
-"""The score from which on boxes count: average precision asks for the doubtful ones, too."""
-_SIDE = 1000.0  # fractions become pixels of a square; overlaps do not depend on it
+MIN_SCORE = 0.01
+"""Least score of a detection: average precision needs detections of low confidence, too."""
+_SQUARE_PIXELS = 1000.0  # side of a square to which fractions are scaled; IoU does not depend on it
 
 
-class Precision(msgspec.Struct, frozen=True):
-    """Of one model."""
+class MeanAveragePrecision(msgspec.Struct, frozen=True):
+    """The figures of one model."""
 
     map50: float
     map: float
 
 
-def precision(
-    truth: Sequence[Sequence[Object]], seen: Sequence[Sequence[Prediction]], labels: Sequence[str]
-) -> Precision:
-    """How well what was seen in each image agrees with the truth.
+def mean_average_precision(
+    truth: Sequence[Sequence[AnnotatedObject]], detections: Sequence[Sequence[Prediction]], labels: Sequence[str]
+) -> MeanAveragePrecision:
+    """The mean average precision of the detections in each image, given the annotated objects.
 
     Raises:
         MachineProblem: faster-coco-eval is not installed.
@@ -42,57 +42,61 @@ def precision(
     try:
         from faster_coco_eval import COCO, COCOeval_faster
     except ImportError as error:
-        hint = "pip install 'vedette[map]', which is for measuring and not needed to watch"
+        hint = "pip install 'vedette[map]', which is needed for measurements only"
         raise MachineProblem(f"mean average precision: {error}", hint=hint) from None
-    marks = [
-        {"id": number, "image_id": image, "category_id": each.label, "iscrowd": int(each.crowd), **_placed(each.box)}
+    annotations = [
+        {"id": number, "image_id": image, "category_id": each.label, "iscrowd": int(each.crowd), **_coco_box(each.box)}
         for number, (image, each) in enumerate(
             ((image, each) for image, objects in enumerate(truth) for each in objects), start=1
         )
     ]
-    if not marks:
-        return Precision(0.0, 0.0)
-    places = {label: number for number, label in enumerate(labels)}
-    answers = [
-        {"image_id": image, "category_id": places[each.label], "score": each.score, **_placed(each.box)}
-        for image, predictions in enumerate(seen)
+    if not annotations:
+        return MeanAveragePrecision(0.0, 0.0)
+    category_ids = {label: number for number, label in enumerate(labels)}
+    results = [
+        {"image_id": image, "category_id": category_ids[each.label], "score": each.score, **_coco_box(each.box)}
+        for image, predictions in enumerate(detections)
         for each in predictions
         if each.box is not None
     ]
-    if not answers:
-        return Precision(0.0, 0.0)
-    described = {
-        "images": [{"id": image, "width": _SIDE, "height": _SIDE} for image in range(len(truth))],
-        "annotations": marks,
+    if not results:
+        return MeanAveragePrecision(0.0, 0.0)
+    dataset = {
+        "images": [{"id": image, "width": _SQUARE_PIXELS, "height": _SQUARE_PIXELS} for image in range(len(truth))],
+        "annotations": annotations,
         "categories": [{"id": number, "name": label} for number, label in enumerate(labels)],
     }
     with contextlib.redirect_stdout(io.StringIO()):
-        known = COCO(described)
-        judged = COCOeval_faster(known, known.loadRes(answers), "bbox", print_function=lambda *_: None)
-        judged.evaluate()
-        judged.accumulate()
-        judged.summarize()
-    return Precision(float(judged.stats[1]), float(judged.stats[0]))
+        coco_truth = COCO(dataset)
+        evaluation = COCOeval_faster(coco_truth, coco_truth.loadRes(results), "bbox", print_function=lambda *_: None)
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
+    return MeanAveragePrecision(float(evaluation.stats[1]), float(evaluation.stats[0]))
 
 
-def interval(
-    truth: Sequence[Sequence[Object]],
-    seen: Sequence[Sequence[Prediction]],
+def map50_interval(
+    truth: Sequence[Sequence[AnnotatedObject]],
+    detections: Sequence[Sequence[Prediction]],
     labels: Sequence[str],
     draws: int = 50,
     seed: int = 0,
 ) -> tuple[float, float]:
-    """The 95 % percentile bootstrap interval of `map50`, images drawn."""
+    """The 95 % percentile bootstrap interval of `map50`, resampling images."""
     rng = np.random.default_rng(seed)
     values = []
     for _ in range(draws):
         chosen = rng.integers(0, len(truth), len(truth))
-        values.append(precision([truth[each] for each in chosen], [seen[each] for each in chosen], labels).map50)
+        values.append(
+            mean_average_precision(
+                [truth[each] for each in chosen], [detections[each] for each in chosen], labels
+            ).map50
+        )
     low, high = np.quantile(values, (0.025, 0.975))
     return float(low), float(high)
 
 
-def _placed(box: Box) -> dict[str, object]:
-    """As COCO has it."""
-    width, height = (box.right - box.left) * _SIDE, (box.bottom - box.top) * _SIDE
-    return {"bbox": [box.left * _SIDE, box.top * _SIDE, width, height], "area": width * height}
+def _coco_box(box: Box) -> dict[str, object]:
+    """A box in COCO's format."""
+    width, height = (box.right - box.left) * _SQUARE_PIXELS, (box.bottom - box.top) * _SQUARE_PIXELS
+    return {"bbox": [box.left * _SQUARE_PIXELS, box.top * _SQUARE_PIXELS, width, height], "area": width * height}

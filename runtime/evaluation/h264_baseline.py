@@ -1,7 +1,7 @@
-"""What a camera's stream is as H.264: measured by `vedette traffic`, kept in its state folder, and held against what
-its daemon publishes by `vedette status`.
+"""The H.264 baseline of a camera: `vedette traffic` measures it and stores it in the camera's state folder; `vedette
+status` compares it with what the daemon publishes.
 
-It is as good as the recording that it was measured on is like what the camera sees.
+It is as accurate as the recording is typical of the camera.
 """
 
 from __future__ import annotations
@@ -10,32 +10,32 @@ from pathlib import Path
 
 import msgspec
 
-from ..monitoring.status import Report
+from ..monitoring.status import StatusReport
 
-_FILE = "h264.json"
+_FILE_NAME = "h264.json"
 
 
-class Yardstick(msgspec.Struct, frozen=True):
-    """The stream."""
+class H264Baseline(msgspec.Struct, frozen=True):
+    """The bit rate of a recording as H.264."""
 
     bytes_per_second: float
     encoder: str
     recording: str
 
-    def keep(self, place: Path) -> bool:
-        """Leaves it in the camera's state folder, which is the daemon's to make; False where that cannot be."""
+    def save(self, folder: Path) -> bool:
+        """Writes it to the camera's state folder, which the daemon creates; False if that fails."""
         try:
-            (place / _FILE).write_bytes(msgspec.json.encode(self))
+            (folder / _FILE_NAME).write_bytes(msgspec.json.encode(self))
         except OSError:
             return False
         return True
 
 
-def compared(report: Report, place: Path) -> Report:
-    """The report with what left the device as a share of the stream, where that was ever measured."""
+def with_h264_share(report: StatusReport, folder: Path) -> StatusReport:
+    """The report with the published bytes as a fraction of the H.264 baseline, if a baseline was measured."""
     try:
-        kept = msgspec.json.decode((place / _FILE).read_bytes(), type=Yardstick)
+        baseline = msgspec.json.decode((folder / _FILE_NAME).read_bytes(), type=H264Baseline)
     except (OSError, msgspec.DecodeError):
         return report
-    left = report.published + (report.evidence.uploaded_bytes if report.evidence else 0)
-    return msgspec.structs.replace(report, of_h264=left / (kept.bytes_per_second * report.uptime_seconds))
+    published = report.published + (report.evidence.uploaded_bytes if report.evidence else 0)
+    return msgspec.structs.replace(report, of_h264=published / (baseline.bytes_per_second * report.uptime_seconds))

@@ -1,7 +1,7 @@
-"""Times things side by side.
+"""Interleaved timing of several functions.
 
-Machines are shared and their clocks wander, so what is compared is run in turn, round by round: whatever disturbs a
-round disturbs all of them, and the ratio of two medians stays true where the milliseconds do not.
+Machines are shared and clock rates vary. So the functions run in turn, round by round: a disturbance of a round affects
+all of them, and the ratio of two medians stays right even if the milliseconds do not.
 """
 
 from __future__ import annotations
@@ -20,16 +20,18 @@ class Timing(msgspec.Struct, frozen=True):
     p95: float
 
 
-def interleaved(calls: Mapping[str, Callable[[], object]], rounds: int = 100, warm_up: int = 5) -> dict[str, Timing]:
-    """Runs every call once a round and times each by itself."""
+def time_interleaved(
+    calls: Mapping[str, Callable[[], object]], rounds: int = 100, warm_up: int = 5
+) -> dict[str, Timing]:
+    """Runs every function once per round and times each call."""
     seconds: dict[str, list[float]] = {name: [] for name in calls}
     for number in range(-warm_up, rounds):
         for name, call in calls.items():
             start = time.perf_counter()
             call()
-            taken = time.perf_counter() - start
+            elapsed = time.perf_counter() - start
             if number >= 0:
-                seconds[name].append(taken)
+                seconds[name].append(elapsed)
     return {
         name: Timing(median=1e3 * float(np.median(each)), p95=1e3 * float(np.quantile(each, 0.95)))
         for name, each in seconds.items()

@@ -1,11 +1,14 @@
-"""What a camera publishes of a recording, against the recording itself as H.264.
+"""Compares the bytes that a camera publishes for a recording with the recording as H.264 video.
 
-The recording goes through the camera's own pipeline, with its bundle, gate, rules, privacy zones and evidence, as fast
-as the machine can, into a sink that counts; its outbox and its evidence lie in a folder that is gone afterwards. Events
-are counted one by one, as MQTT 5 frames them. What depends on the clock is reckoned for a daemon that takes as long as
-the recording lasts: `stats` every minute, `state` once for each event that begins or ends, pings. Evidence counts where
-it would be uploaded, without HTTP's own headers; where it stays on the device it is told of, and not counted. TCP and
-TLS are left out on both sides.
+The daemon replays the recording with the camera's bundle, motion gate, rules, privacy zones and evidence, as fast as
+the machine can, and sends its events to a counting sink. Outbox and evidence lie in a temporary folder.
+
+- Events: each counts with its size as an MQTT 5 packet.
+- Status: messages that depend on the clock are computed for a daemon that runs as long as the recording lasts: `stats`
+  every minute, `state` once for each event that begins or ends, and pings.
+- Evidence: counts only if it would be uploaded, without HTTP headers. Otherwise its size is reported, but not counted.
+
+TCP and TLS overhead is excluded on both sides.
 """
 
 from __future__ import annotations
@@ -17,110 +20,122 @@ from urllib.parse import quote
 import msgspec
 
 from ..camera.frame import Frame
-from ..camera.sources import Address
-from ..config import configuration
-from ..config.configuration import Broker, Config
+from ..camera.sources import SourceAddress
+from ..config.configuration import BrokerSettings, Config, load_config
 from ..daemon import Daemon
 from ..errors import ConfigProblem, MachineProblem
-from ..events import mqtt_identity
-from ..events.sinks import Message, Receipt
-from ..events.sinks.packet_size import PING, framed
-from ..events.sinks.stdout import Stdout
-from ..monitoring.device_topics import STATS_SECONDS
-from ..monitoring.status import Report, State
+from ..events.sinks import Acknowledgement, Message, MqttSessionSettings
+from ..events.sinks.packet_size import PING_BYTES, packet_bytes
+from ..events.sinks.stdout import StdoutSink
+from ..monitoring.device_topics import STATS_INTERVAL_SECONDS
+from ..monitoring.status import DaemonState, StatusReport
 from . import h264
 
-_DRAIN = 3600.0  # seconds; the sink takes all that it is given
+REPORT_INTERVAL_FRAMES = 50
+_DRAIN_SECONDS = 3600.0  # never reached, because the sink accepts every message at once
 
 
 class Traffic(msgspec.Struct, frozen=True):
-    """What is told; bytes unless it says otherwise."""
+    """Result of the comparison; sizes in bytes."""
 
     camera: str
     recording: str
     frames: int
     seconds: float
-    """How long it lasts."""
+    """Duration of the recording."""
     width: int
     height: int
     events: int
     event_bytes: int
     status_bytes: int
-    """What the daemon says of itself: availability, info, stats, state, pings."""
+    """Availability, info, stats, state and pings."""
     evidence_files: int
     evidence_bytes: int
     uploaded: bool
-    """Whether evidence leaves the device, and so counts."""
+    """True if the camera uploads evidence, so that its bytes count as published."""
     published: int
-    """Events, status and what is uploaded."""
+    """Events, status and uploaded evidence."""
     h264: int
+    """The recording as H.264."""
     encoder: str
     share: float
     """published / h264"""
 
 
-class Meter(Stdout):
-    """A sink that takes everything and counts what rules and evidence say."""
+class CountingSink(StdoutSink):
+    """A sink that acknowledges every message, and counts the bytes of events and evidence."""
 
-    events = event_bytes = changes = 0
-    evidence: list[int]
+    def __init__(self, broker: BrokerSettings, identity: MqttSessionSettings) -> None:
+        super().__init__(broker, identity)
+        messages = (*identity.birth_messages, identity.stop_message)
+        self.availability_bytes = sum(packet_bytes(message) for message in messages if message is not None)
+        """Bytes of the messages at the start and at the stop of the daemon."""
+        self.events = self.event_bytes = self.state_changes = 0
+        self.evidence_bytes: list[int] = []
 
     def send(self, message: Message) -> None:
         if message.sequence is None:
             return
-        self.receipts.append(Receipt(message.sequence))
-        said = msgspec.json.decode(message.payload)
-        data = said["data"]
+        self.acknowledgements.append(Acknowledgement(message.sequence))
+        event = msgspec.json.decode(message.payload)
+        data = event["data"]
         self.events += 1
-        self.event_bytes += framed(message)
-        self.changes += data.get("kind") in ("new", "end")
-        shown = data if said["type"] == "vedette.evidence.clip" else data.get("evidence")
-        if shown:
-            self.evidence.append(shown["bytes"])
+        self.event_bytes += packet_bytes(message)
+        self.state_changes += data.get("kind") in ("new", "end")
+        evidence = data if event["type"] == "vedette.evidence.clip" else data.get("evidence")
+        if evidence:
+            self.evidence_bytes.append(evidence["bytes"])
 
 
-class Rehearsal(Daemon):
-    """The daemon with a sink that counts, and what it saw."""
+class RecordingReplayer:
+    """Replays a recording through a daemon; keeps the first and last frame, the sink, and the latest status report."""
 
     def __init__(self, settings: Config) -> None:
-        super().__init__(settings)
-        broker = settings.broker
-        told = mqtt_identity.of(settings, self.bundle.manifest, self.backend.version, self.forwarder.topics)
-        self.meter = self.forwarder.sink = Meter(broker, told)
-        self.meter.evidence = []
-        self.hello = sum(framed(each) for each in (*told.online, told.stopped) if each is not None)
         self.first: Frame | None = None
         self.last: Frame | None = None
-        self.told: Report | None = None
+        self.report: StatusReport | None = None
+        self.daemon = Daemon(settings, open_sink=self._open_sink, on_frame=self._on_frame)
 
-    def observe(self, frame: Frame) -> None:
-        super().observe(frame)
+    def run(self) -> None:
+        """Runs the daemon to the end of the recording."""
+        self.daemon.run()
+
+    def _open_sink(self, broker: BrokerSettings, identity: MqttSessionSettings) -> CountingSink:
+        self.sink = CountingSink(broker, identity)
+        return self.sink
+
+    def _on_frame(self, frame: Frame) -> None:
         self.first, self.last = self.first or frame, frame
-        if frame.number % 50 == 0:
-            self.told = self.report()
+        if frame.number % REPORT_INTERVAL_FRAMES == 0:
+            self.report = self.daemon.make_report()
 
 
-def measure(folder: Path, camera: str, recording: Path) -> Traffic:
-    """What `camera`, configured in `folder`, publishes of `recording`: a video, a folder of images, or one of them.
+def measure_traffic(folder: Path, camera: str, recording: Path) -> Traffic:
+    """Measures the bytes that a camera publishes for a recording.
+
+    Args:
+        folder: folder of the configuration
+        camera: name of the camera
+        recording: a video, an image, or a folder of images
 
     Raises:
-        Problem: something is wrong with the configuration, the bundle or the recording, or PyAV is missing.
+        Problem: the configuration, the bundle or the recording is not usable, or PyAV is missing.
     """
-    settings = configuration.load(folder, camera)
+    settings = load_config(folder, camera)
     if not recording.exists():
         raise ConfigProblem(f"{recording}: no such recording", hint="name a video or a folder of images")
     url = f"file:{quote(str(recording.resolve()))}?fps=0"
-    stream = h264.stream(Address(camera, url, recording.parent), recording)
-    with tempfile.TemporaryDirectory(prefix="vedette-traffic-") as place:
-        daemon = Rehearsal(apart(settings, url, Path(place)))
-        daemon.run()
-    first, last, meter = daemon.first, daemon.last, daemon.meter
-    if daemon.stop.is_set() or first is None or last is None or daemon.told is None:
+    stream = h264.measure_h264_size(SourceAddress(camera, url, recording.parent), recording)
+    with tempfile.TemporaryDirectory(prefix="vedette-traffic-") as state_folder:
+        replay = RecordingReplayer(make_isolated_settings(settings, url, Path(state_folder)))
+        replay.run()
+    first, last, sink = replay.first, replay.last, replay.sink
+    if replay.daemon.stop_requested.is_set() or first is None or last is None or replay.report is None:
         raise MachineProblem(f"{recording}: stopped before its end", hint="let it come to its end")
     seconds = (last.taken - first.taken) * (last.number + 1) / max(last.number, 1)
-    status = _status(daemon, daemon.told, seconds, settings.broker)
-    uploaded, evidence = bool(settings.evidence.url), sum(meter.evidence)
-    published = meter.event_bytes + status + (evidence if uploaded else 0)
+    status = count_status_bytes(replay, replay.report, seconds, settings.broker)
+    uploaded, evidence = bool(settings.evidence.url), sum(sink.evidence_bytes)
+    published = sink.event_bytes + status + (evidence if uploaded else 0)
     height, width = last.pixels.shape[:2]
     return Traffic(
         camera=camera,
@@ -129,10 +144,10 @@ def measure(folder: Path, camera: str, recording: Path) -> Traffic:
         seconds=round(seconds, 3),
         width=width,
         height=height,
-        events=meter.events,
-        event_bytes=meter.event_bytes,
+        events=sink.events,
+        event_bytes=sink.event_bytes,
         status_bytes=status,
-        evidence_files=len(meter.evidence),
+        evidence_files=len(sink.evidence_bytes),
         evidence_bytes=evidence,
         uploaded=uploaded,
         published=published,
@@ -142,25 +157,26 @@ def measure(folder: Path, camera: str, recording: Path) -> Traffic:
     )
 
 
-def apart(settings: Config, url: str, place: Path) -> Config:
-    """The camera's settings with the recording before it, and nothing of the real one touched."""
+def make_isolated_settings(settings: Config, url: str, state_folder: Path) -> Config:
+    """Makes settings for a replay: the recording is the source, state goes to `state_folder`, nothing is sent."""
     replace = msgspec.structs.replace
     return replace(
         settings,
         source=url,
-        state=place,
+        state=state_folder,
         broker=replace(settings.broker, url="stdout:"),
-        outbox=replace(settings.outbox, volatile=True, drain=_DRAIN),
+        outbox=replace(settings.outbox, volatile=True, drain=_DRAIN_SECONDS),
         evidence=replace(settings.evidence, folder="", url="", access_key="", secret_key_file=""),
     )
 
 
-def _status(daemon: Rehearsal, told: Report, seconds: float, broker: Broker) -> int:
-    """Bytes of what it says of itself in so many seconds."""
-    topics, camera = daemon.forwarder.topics, daemon.settings.camera
-    stats = Message(topics.stats(camera), msgspec.json.encode(told), True, "application/json")
-    now = State(sorted(rule.name for rule in daemon.rules), [])
-    state = Message(topics.state(camera), msgspec.json.encode(now), True, "application/json")
-    times = int(seconds // STATS_SECONDS) + 1
-    pings = int(seconds // broker.keepalive)
-    return daemon.hello + times * framed(stats) + (daemon.meter.changes + 1) * framed(state) + pings * PING
+def count_status_bytes(replay: RecordingReplayer, report: StatusReport, seconds: float, broker: BrokerSettings) -> int:
+    """Bytes of the status messages of a daemon that runs for `seconds`."""
+    topics, camera = replay.daemon.delivery.topics, replay.daemon.settings.camera
+    stats = Message(topics.stats(camera), msgspec.json.encode(report), True, "application/json")
+    all_open = DaemonState(sorted(rule.name for rule in replay.daemon.rules), [])
+    state = Message(topics.state(camera), msgspec.json.encode(all_open), True, "application/json")
+    stats_bytes = (int(seconds // STATS_INTERVAL_SECONDS) + 1) * packet_bytes(stats)
+    state_bytes = (replay.sink.state_changes + 1) * packet_bytes(state)
+    ping_bytes = int(seconds // broker.keepalive) * PING_BYTES
+    return replay.sink.availability_bytes + stats_bytes + state_bytes + ping_bytes

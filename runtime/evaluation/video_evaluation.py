@@ -1,13 +1,13 @@
-"""Recordings that are looked at for behaviour: which files, which pictures of them, and how well a bundle tells them.
+"""Evaluation of behaviour models on recordings: finding them, reading difference images, scoring.
 
-Pictures are taken every `STEP` seconds of a recording, at the frames next to these times, so the same file always gives
-the same pictures. Times are the frame's number by the file's own rate, as the source `file:` has them: with a variable
-rate they are imprecise.
+An image is taken every SAMPLE_SECONDS of a recording, at the nearest frames, so a file always gives the same images.
+The time of a frame is its number divided by the file's frame rate, as in the source `file:`; with a variable frame rate
+it is imprecise.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,40 +16,42 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..bundle.bundle import Bundle
-from ..bundle.manifest import Input, Manifest, Motion
+from ..bundle.manifest import Manifest, ModelInput, MotionInput
 from ..errors import ConfigProblem
 from ..inference import heads
 from ..inference.backends import Backend
-from ..inference.frame_differencing import Differences, answers
-from ..inference.heads.classify import Classify
+from ..inference.frame_differencing import FrameDifferencer, aggregate_windows
+from ..inference.heads.classify import ClassifyHead
 from ..inference.preprocess import Preprocess
+from ..progress import Progress
 from .metrics import auroc, auroc_interval
+from .verification_report import VerificationReport
 
-SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ts", ".webm", ".wmv"})
-STEP = 0.2  # seconds
-NORMAL = ("normal", "good", "footage")
-
-
-def among(folder: Path) -> list[Path]:
-    """Every recording below `folder`, by its suffix, in order of path."""
-    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+VIDEO_SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ts", ".webm", ".wmv"})
+SAMPLE_SECONDS = 0.2  # seconds
+NORMAL_FOLDERS = ("normal", "good", "footage")
 
 
-def find(folder: Path) -> list[Path]:
-    """The same, where there are to be some.
+def find_videos_below(folder: Path) -> list[Path]:
+    """All recordings below `folder`, by suffix, sorted by path."""
+    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in VIDEO_SUFFIXES and path.is_file())
+
+
+def find_videos(folder: Path) -> list[Path]:
+    """All recordings below `folder`, at least one.
 
     Raises:
         ConfigProblem: there is no such folder, or no recording in it.
     """
     if not folder.is_dir():
         raise ConfigProblem(f"{folder}: no such folder", hint="it should hold recordings")
-    if not (found := among(folder)):
-        raise ConfigProblem(f"{folder}: no recordings in it", hint=f"they end in {', '.join(sorted(SUFFIXES))}")
+    if not (found := find_videos_below(folder)):
+        raise ConfigProblem(f"{folder}: no recordings in it", hint=f"they end in {', '.join(sorted(VIDEO_SUFFIXES))}")
     return found
 
 
-def frames(path: Path) -> Iterator[tuple[float, NDArray[Any]]]:
-    """Each frame, blue-green-red, with the second that it was taken at.
+def read_frames(path: Path) -> Iterator[tuple[float, NDArray[Any]]]:
+    """Each frame, blue-green-red, with its time in seconds.
 
     Raises:
         ConfigProblem: the file cannot be read as a recording.
@@ -59,7 +61,7 @@ def frames(path: Path) -> Iterator[tuple[float, NDArray[Any]]]:
         rate = capture.get(cv2.CAP_PROP_FPS)
         ok, image = capture.read()
         if not ok or not 0 < rate <= 1000:
-            raise ConfigProblem(f"{path}: cannot be read as a recording", hint="mend it or take it out of the folder")
+            raise ConfigProblem(f"{path}: cannot be read as a recording", hint="repair it or remove it from the folder")
         number = 0
         while ok:
             yield number / rate, image
@@ -69,97 +71,104 @@ def frames(path: Path) -> Iterator[tuple[float, NDArray[Any]]]:
         capture.release()
 
 
-def pictures(path: Path, spec: Input, motion: Motion) -> Iterator[tuple[float, NDArray[Any]]]:
-    """The pictures that a model of behaviour is shown of a recording, and when each was taken.
+def difference_images(path: Path, spec: ModelInput, motion: MotionInput) -> Iterator[tuple[float, NDArray[Any]]]:
+    """The difference images of a recording, each with its time in seconds.
 
     Raises:
-        ConfigProblem: it cannot be read, or is too short or too slow for a single picture.
+        ConfigProblem: the file cannot be read, or is too short or has too few frames for a single image.
     """
-    differences, due, shown, apart = Differences(spec, motion), 0.0, 0, 0.0
-    for taken, image in frames(path):
-        apart = apart or taken
-        differences.remember(taken, image)
-        if taken < due - apart / 2:
+    differencer, next_sample, image_count, frame_interval = FrameDifferencer(spec, motion), 0.0, 0, 0.0
+    for taken, image in read_frames(path):
+        frame_interval = frame_interval or taken
+        differencer.add_frame(taken, image)
+        if taken < next_sample - frame_interval / 2:
             continue
-        due += STEP
-        picture = differences.picture()
-        if picture is not None:
-            shown += 1
-            yield taken, picture
-    if not shown:
-        problem = f"{path}: too short, or too few frames a second, to see motion in it"
-        hint = f"it must last {2 * motion.spacing:.2g} s or more, with a frame every {motion.spacing:.2g} s or oftener"
+        next_sample += SAMPLE_SECONDS
+        difference = differencer.difference_image()
+        if difference is not None:
+            image_count += 1
+            yield taken, difference
+    if not image_count:
+        problem = f"{path}: too short, or too few frames a second, to show motion"
+        hint = f"it must last {2 * motion.spacing:.2g} s or more, with a frame at least every {motion.spacing:.2g} s"
         raise ConfigProblem(problem, hint=hint)
 
 
-def tensors(path: Path, manifest: Manifest) -> Iterator[tuple[float, NDArray[Any]]]:
-    """The same as the model takes them."""
+def model_inputs(path: Path, manifest: Manifest) -> Iterator[tuple[float, NDArray[Any]]]:
+    """The preprocessed difference images of a recording, each with its time in seconds."""
     preprocess = Preprocess(manifest.input)
     assert manifest.motion is not None
-    for taken, picture in pictures(path, manifest.input, manifest.motion):
-        yield taken, preprocess(picture)
+    for taken, difference in difference_images(path, manifest.input, manifest.motion):
+        yield taken, preprocess(difference)
 
 
-def scores(bundle: Bundle, backend: Backend, paths: Any) -> NDArray[Any]:
-    """How unusual each recording is: its highest score, or the mean probability that it is no normal class.
+def score_videos(bundle: Bundle, backend: Backend, paths: Iterable[Path]) -> NDArray[Any]:
+    """The anomaly score of each recording: its highest score, or for a classifier the mean probability of all classes
+    that are not normal.
 
     Raises:
-        ConfigProblem: one cannot be read.
+        ConfigProblem: a recording cannot be read.
     """
     manifest = bundle.manifest
-    head = heads.load(manifest)
-    found = []
+    head = heads.load_head(manifest)
+    scores = []
     for path in paths:
-        outputs = [(taken, dict(backend.run(tensor))) for taken, tensor in tensors(path, manifest)]
-        if isinstance(head, Classify):
-            found.append(abnormal(manifest, head.probabilities(_mean(outputs))))
+        outputs = [(taken, dict(backend.run(tensor))) for taken, tensor in model_inputs(path, manifest)]
+        if isinstance(head, ClassifyHead):
+            scores.append(abnormal_probability(manifest, head.probabilities(_mean_outputs(outputs))))
         else:
-            found.append(max(head(each)[0].score for each in answers(manifest.motion, outputs)))
-    return np.array(found)
+            scores.append(max(head(each)[0].score for each in aggregate_windows(manifest.motion, outputs)))
+    return np.array(scores)
 
 
-def _mean(outputs: list[tuple[float, dict[str, NDArray[Any]]]]) -> dict[str, NDArray[Any]]:
+def _mean_outputs(outputs: list[tuple[float, dict[str, NDArray[Any]]]]) -> dict[str, NDArray[Any]]:
     return {name: np.mean([each[name] for _, each in outputs], axis=0) for name in outputs[0][1]}
 
 
-def abnormal(manifest: Manifest, probabilities: NDArray[Any]) -> float:
-    """How sure it is that none of the normal classes is there; without such, that the first is not."""
+def abnormal_probability(manifest: Manifest, probabilities: NDArray[Any]) -> float:
+    """The probability of all classes that are not normal; if none is marked as normal, the first one is."""
     normal = manifest.normal or manifest.classes[:1]
     return float(sum(p for name, p in zip(manifest.classes, probabilities, strict=True) if name not in normal))
 
 
-def sorted_out(manifest: Manifest, data: Path) -> tuple[list[Path], list[Path]]:
-    """Normal and other recordings below `data`: a folder `normal` (or of a normal class), and all other folders.
+def videos_by_label(manifest: Manifest, data: Path) -> tuple[list[Path], list[Path]]:
+    """Normal and abnormal recordings below `data`: a folder `normal` (or of a normal class), and all other folders.
 
     Raises:
-        ConfigProblem: there is no folder of normal ones.
+        ConfigProblem: there are no normal recordings.
     """
-    normal = (manifest.normal or manifest.classes[:1]) if manifest.temperature is not None else NORMAL
+    normal_names = (manifest.normal or manifest.classes[:1]) if manifest.temperature is not None else NORMAL_FOLDERS
     folders = sorted(each for each in data.iterdir() if each.is_dir()) if data.is_dir() else []
-    fine = [path for folder in folders if folder.name in normal for path in among(folder)]
-    odd = [path for folder in folders if folder.name not in normal for path in among(folder)]
-    if not fine:
-        hint = f"it should hold recordings in {' or '.join(f'{name}/' for name in normal)}, and others beside it"
-        raise ConfigProblem(f"{data}: no recordings of what is normal in it", hint=hint)
-    return fine, odd
+    normal_videos = [path for folder in folders if folder.name in normal_names for path in find_videos_below(folder)]
+    abnormal_videos = [
+        path for folder in folders if folder.name not in normal_names for path in find_videos_below(folder)
+    ]
+    if not normal_videos:
+        hint = f"it should hold recordings in {' or '.join(f'{name}/' for name in normal_names)}, and others beside it"
+        raise ConfigProblem(f"{data}: no recordings of normal behaviour in it", hint=hint)
+    return normal_videos, abnormal_videos
 
 
-def verify(report: Any, bundle: Bundle, loaded: dict[str, Backend], data: Path, track: Any) -> None:
-    """Fills a report of `vedette verify` with what the recordings below `data` tell.
+def evaluate_behaviour_model(
+    report: VerificationReport, bundle: Bundle, backends: dict[str, Backend], data: Path, progress: Progress
+) -> None:
+    """Adds the figures of a behaviour model on the recordings below `data` to a report of `vedette verify`.
 
-    An alarm is a score at or above the threshold; of a classifier, that something not normal is likelier than what is.
+    An alarm is a score at or above the threshold; for a classifier, a probability of at least 0.5 of abnormal classes.
 
     Raises:
-        ConfigProblem: none is there, or one cannot be read.
+        ConfigProblem: there is no recording, or one cannot be read.
     """
-    normal, other = sorted_out(bundle.manifest, data)
-    report.good, report.defect, report.what = len(normal), len(other), "clips"
-    line = bundle.manifest.threshold if bundle.manifest.temperature is None else 0.5
-    for name, backend in loaded.items():
-        fine = scores(bundle, backend, track(normal, f"{name}: normal"))
-        report.false_alarm_rate[name] = float((fine >= line).mean())
-        if other:
-            odd = scores(bundle, backend, track(other, f"{name}: other"))
-            report.detection_rate[name] = float((odd >= line).mean())
-            setattr(report, f"auroc_int8_{name}", auroc(fine, odd))
-            report.auroc_interval[name] = auroc_interval(fine, odd)
+    normal, abnormal = videos_by_label(bundle.manifest, data)
+    report.good, report.defect, report.what = len(normal), len(abnormal), "clips"
+    threshold = bundle.manifest.threshold if bundle.manifest.temperature is None else 0.5
+    aurocs = {}
+    for name, backend in backends.items():
+        normal_scores = score_videos(bundle, backend, progress(normal, f"{name}: normal"))
+        report.false_alarm_rate[name] = float((normal_scores >= threshold).mean())
+        if abnormal:
+            abnormal_scores = score_videos(bundle, backend, progress(abnormal, f"{name}: other"))
+            report.detection_rate[name] = float((abnormal_scores >= threshold).mean())
+            aurocs[name] = auroc(normal_scores, abnormal_scores)
+            report.auroc_interval[name] = auroc_interval(normal_scores, abnormal_scores)
+    report.auroc_int8_onnx, report.auroc_int8_tflite = aurocs.get("onnx"), aurocs.get("tflite")

@@ -1,7 +1,7 @@
-"""Something worth sending, and how it is written: CloudEvents 1.0, structured JSON (docs/events.md).
+"""Events, and their encoding as CloudEvents 1.0 in structured JSON (docs/events.md).
 
-A rule makes an event; the outbox gives it its place in the sequence. The identifier is a UUIDv7 (RFC 9562), unique but
-never used for order: a clock that is set back would break that. Order and gaps are told by `sequence` within `epoch`.
+A rule makes an event; the outbox assigns its sequence number. The identifier is a UUIDv7 (RFC 9562). It is unique, but
+gives no order, because the clock may be set back. `sequence` within `epoch` gives the order and shows gaps.
 """
 
 from __future__ import annotations
@@ -19,119 +19,128 @@ from ..clock import Clock, TimeQuality
 from ..inference.prediction import Box, Prediction
 
 Kind = Literal["new", "update", "end"]
-PRIORITY = 5  # of 0…9; what is lower gives way first where the outbox is full
-ALARM = 9  # of what the daemon says of itself
+DEFAULT_PRIORITY = 5  # 0…9; a full outbox evicts events of lower priority first
+SYSTEM_PRIORITY = 9  # of events about the device itself
 
 
-class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What the outbox notes on whatever it stores."""
+class OutboxFields(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Fields that the outbox adds to every record."""
 
-    priority: int = PRIORITY
+    priority: int = DEFAULT_PRIORITY
     timequality: TimeQuality = "unknown"
-    """Whether the clock was known to be synchronised."""
+    """Whether the clock was known to be synchronized when the record was stored."""
     boot: str = ""
-    """The boot in which it was recorded."""
+    """Boot ID of the boot in which the record was stored."""
     boottime: float = 0.0
-    """`taken` as seconds since that boot."""
+    """`taken`, in seconds since that boot."""
 
 
-class Exhibit(msgspec.Struct, frozen=True):
-    """What proves an event: a picture or a clip, kept or uploaded."""
+class Attachment(msgspec.Struct, frozen=True):
+    """Evidence of an event: an image or a clip, stored on the device or uploaded."""
 
     sha256: str
-    """Of the file, hexadecimal."""
+    """SHA-256 of the file, hexadecimal."""
     bytes: int
     type: str
-    """As `image/jpeg`."""
+    """Media type, for example `image/jpeg`."""
     link: str
-    """Where it lies, or will once it is uploaded."""
+    """URL of the file; an upload may still be pending."""
 
 
-class State(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What an event is about, as it was in one frame; what a rule does not tell is left out."""
+class RuleState(msgspec.Struct, frozen=True, omit_defaults=True):
+    """State of the event's subject in one frame. Fields that the rule does not provide are left out."""
 
     label: str = ""
     score: float = 0.0
     box: Box | None = None
     seconds: float = 0.0
-    """How long it had lasted by then."""
+    """Seconds since the event began."""
     zones: tuple[str, ...] = ()
-    """Those it is in."""
+    """Zones that the object is in."""
     entered_zones: tuple[str, ...] = ()
-    """Those it has been in so far, in that order."""
+    """Zones that the object has entered so far, in order."""
     counts: dict[str, int] = {}
-    """How many things are in each zone, or have crossed in each direction since the daemon's start."""
+    """Objects in each zone, or crossings in each direction since the start of the daemon."""
     direction: str | None = None
-    """`left` or `right`: where it went, seen along the line."""
+    """Side to which the object crossed the line, seen along the line: `left` or `right`."""
     speed: float | None = None
+    """Speed, in the rule's unit."""
     top_speed: float | None = None
-    """In the rule's unit."""
+    """Highest speed so far, in the rule's unit."""
 
 
-class Event(Record, frozen=True, omit_defaults=True, tag="event"):
-    """A change that a rule noticed, as stored in the outbox."""
+class Event(OutboxFields, frozen=True, omit_defaults=True, tag="event"):
+    """A message about an event that a rule detected: it begins, changes or ends. Stored in the outbox."""
 
     id: str
     """UUIDv7 of this message."""
     event: str
-    """The `id` of the `new` that this message belongs to: the same for new, update and end."""
+    """`id` of the `new` message; the same in `new`, `update` and `end`."""
     camera: str
     rule: str
     kind: Kind
     taken: float
-    """`Frame.taken` of the frame that decided it, seconds since 1970, UTC."""
+    """`Frame.taken` of the frame that caused the message, seconds since 1970, UTC."""
     frame: int
     """`Frame.number` of that frame."""
     started: float
-    """`Frame.taken` where the event began."""
+    """`Frame.taken` of the frame in which the event began."""
     top_score: float
-    """The highest score so far."""
+    """Highest score so far."""
     predictions: tuple[Prediction, ...] = ()
     model: str = ""
-    """Name, release and digest of the bundle that saw it."""
+    """`Manifest.model_id` of the bundle: name, release and digest."""
     track: int | None = None
-    """The tracker's number of the thing it is about."""
-    before: State | None = None
-    """As the message before told it."""
-    after: State | None = None
-    """As this one tells it."""
-    evidence: Exhibit | None = None
+    """Track number of the object."""
+    before: RuleState | None = None
+    """State in the previous message of the event."""
+    after: RuleState | None = None
+    """State in this message."""
+    evidence: Attachment | None = None
 
 
-class Notice(Record, frozen=True, tag="notice"):
-    """What the daemon says of itself: events that had to give way, a store that was mended, a broker's refusal."""
+class SystemEvent(OutboxFields, frozen=True, tag="notice"):
+    """An event about the device itself: evicted events, a recovered outbox, an event that the broker refused."""
 
     id: str
     camera: str
     rule: str
-    """Of whom it speaks, where a rule's name would be: `outbox`, `broker`."""
+    """The component, in place of a rule's name: `outbox`, `broker`."""
     kind: str
-    """What happened, as `evicted`."""
+    """What happened, for example `evicted`."""
     taken: float
-    """When, seconds since 1970, UTC."""
+    """Time, seconds since 1970, UTC."""
     facts: dict[str, Any] = {}
 
 
-def notice(camera: str, rule: str, kind: str, facts: Mapping[str, Any], clock: Clock) -> Notice:
-    """One of now."""
-    return Notice(new_id(), camera, rule, kind, clock.wall(), dict(facts), priority=ALARM)
+def make_system_event(camera: str, rule: str, kind: str, facts: Mapping[str, Any], clock: Clock) -> SystemEvent:
+    """Makes a system event with the present time."""
+    return SystemEvent(new_event_id(), camera, rule, kind, clock.wall_time(), dict(facts), priority=SYSTEM_PRIORITY)
 
 
-def stamped(record: Event | Notice, clock: Clock) -> Event | Notice:
-    """The same with what the clock says while it is recorded."""
+def stamp_time(record: Event | SystemEvent, clock: Clock) -> Event | SystemEvent:
+    """Adds the time quality, the boot ID and the seconds since boot to a record."""
     return msgspec.structs.replace(
-        record, timequality=clock.quality(), boot=clock.boot, boottime=record.taken - clock.booted()
+        record, timequality=clock.time_quality(), boot=clock.boot, boottime=record.taken - clock.boot_time()
     )
 
 
-def correction(record: Event | Notice, clock: Clock) -> float:
-    """Seconds by which its times are wrong, now that the clock is right; 0 where they were right or nobody can tell."""
-    if record.timequality == "synced" or clock.quality() != "synced" or not clock.boot or record.boot != clock.boot:
+def clock_correction(record: Event | SystemEvent, clock: Clock) -> float:
+    """Seconds to add to the times of a record that was stored before the clock was synchronized.
+
+    The correction is 0 if the clock was synchronized then, is not synchronized now, or the record is from another boot.
+    """
+    if (
+        record.timequality == "synced"
+        or clock.time_quality() != "synced"
+        or not clock.boot
+        or record.boot != clock.boot
+    ):
         return 0.0
-    return record.boottime + clock.booted() - record.taken
+    return record.boottime + clock.boot_time() - record.taken
 
 
-class _Data(msgspec.Struct, omit_defaults=True):
+class _EventData(msgspec.Struct, omit_defaults=True):
     event: str
     kind: Kind
     frame: int
@@ -139,43 +148,43 @@ class _Data(msgspec.Struct, omit_defaults=True):
     top_score: float
     predictions: tuple[Prediction, ...] = ()
     track: int | None = None
-    before: State | None = None
-    after: State | None = None
-    evidence: Exhibit | None = None
+    before: RuleState | None = None
+    after: RuleState | None = None
+    evidence: Attachment | None = None
 
 
-def cloud_event(record: Event | Notice, source: str, sequence: int, epoch: str, clock: Clock) -> bytes:
-    """The JSON that goes over the wire.
+def encode_cloud_event(record: Event | SystemEvent, source: str, sequence: int, epoch: str, clock: Clock) -> bytes:
+    """Encodes a record as a CloudEvent in structured JSON.
 
     Args:
-        record: what is told
-        source: `/site/area/line/device`, which with `id` is unique in the world
-        sequence: place in the outbox, counting from 1 without gaps within `epoch`
-        epoch: identifies the outbox that counted
-        clock: puts times right that were taken before it was
+        record: the event
+        source: `/site/area/line/device`; globally unique together with `id`
+        sequence: sequence number in the outbox, from 1 without gaps within `epoch`
+        epoch: identifies the outbox file
+        clock: corrects times from before the clock was synchronized
     """
-    late = correction(record, clock)
+    correction = clock_correction(record, clock)
     envelope = {
         "specversion": "1.0",
         "id": record.id,
         "source": f"{source}/{record.camera}",
         "type": f"vedette.{record.rule}.{record.kind}",
-        "time": rfc3339(record.taken + late),
+        "time": format_rfc3339(record.taken + correction),
         "sequence": f"{sequence:012d}",
         "epoch": epoch,
-        "timequality": "synced" if late else record.timequality,
+        "timequality": "synced" if correction else record.timequality,
     }
     if record.boot:
         envelope |= {"bootid": record.boot, "boottime": f"{record.boottime:.3f}"}
-    if late:
-        envelope["recordedtime"] = rfc3339(record.taken)
-    if isinstance(record, Notice):
+    if correction:
+        envelope["recordedtime"] = format_rfc3339(record.taken)
+    if isinstance(record, SystemEvent):
         return msgspec.json.encode(envelope | {"data": record.facts})
-    data = _Data(
+    data = _EventData(
         event=record.event,
         kind=record.kind,
         frame=record.frame,
-        started=rfc3339(record.started + late),
+        started=format_rfc3339(record.started + correction),
         top_score=round(record.top_score, 4),
         predictions=record.predictions,
         track=record.track,
@@ -186,17 +195,17 @@ def cloud_event(record: Event | Notice, source: str, sequence: int, epoch: str, 
     return msgspec.json.encode(envelope | {"modelid": record.model, "data": data})
 
 
-def rfc3339(seconds: float) -> str:
-    """Seconds since 1970 as in `2026-01-31T23:59:59.123Z`."""
+def format_rfc3339(seconds: float) -> str:
+    """Formats seconds since 1970, UTC, like `2026-01-31T23:59:59.123Z`."""
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-_last = 0  # milliseconds and 74 random bits of the last id
+_last_id = 0  # milliseconds and 74 random bits of the last id
 
 
-def new_id() -> str:
-    """A UUIDv7: milliseconds, then random bits; later calls of one process always sort after earlier ones."""
-    global _last  # noqa: PLW0603  # the guard that keeps ids rising when the clock does not
-    _last = max(time.time_ns() // 1_000_000 << 74 | secrets.randbits(74), _last + 1)
-    number = _last >> 74 << 80 | 0x7 << 76 | (_last >> 62 & 0xFFF) << 64 | 0b10 << 62 | _last & (1 << 62) - 1
+def new_event_id() -> str:
+    """A UUIDv7: milliseconds, then random bits. Within a process the ids increase, even if the clock is set back."""
+    global _last_id  # noqa: PLW0603  # keeps ids increasing if the clock is set back
+    _last_id = max(time.time_ns() // 1_000_000 << 74 | secrets.randbits(74), _last_id + 1)
+    number = _last_id >> 74 << 80 | 0x7 << 76 | (_last_id >> 62 & 0xFFF) << 64 | 0b10 << 62 | _last_id & (1 << 62) - 1
     return str(UUID(int=number))

@@ -1,10 +1,11 @@
-"""Oldest event -> send -> acknowledged -> journal, for ever.
+"""The forwarder: it sends pending events to the sink, oldest first, and moves acknowledged ones to the journal.
 
-A thread of its own, so that neither a slow broker nor a dead one ever holds up the camera. Trouble is waited out;
-the wait grows until a connection has lasted, so that a broker which accepts and then hangs up is not hammered.
+It runs in its own thread, so that a slow or dead broker never blocks the camera. After a connection failure it
+reconnects with back-off. The back-off is reset only after a stable connection, so that a broker that accepts and then
+disconnects is not flooded.
 
-What the broker will never take is a dead letter: kept, told of once for each reason, and in nobody's way. What it will
-not take now ends the connection, and is tried again like all that waits.
+An event that the broker refuses permanently becomes a dead letter: it stays in the outbox, a system event reports each
+reason once, and later events are not blocked. A temporary refusal ends the connection, and the event is sent again.
 """
 
 from __future__ import annotations
@@ -13,187 +14,210 @@ import logging
 import threading
 import time
 from collections.abc import Sequence
+from typing import Protocol
 
 import msgspec
 
-from ..backoff import backoff
-from ..monitoring.device_topics import Bulletin
-from .event import Notice, cloud_event
-from .outbox import Outbox, Row
-from .sinks import IdentityTaken, Message, Order, Receipt, Sink
-from .sinks.packet_size import framed
+from ..backoff import backoff_seconds
+from .event import SystemEvent, encode_cloud_event
+from .outbox import Outbox, SequencedEvent
+from .sinks import Acknowledgement, Command, Message, SessionTakenOver, Sink
+from .sinks.packet_size import packet_bytes
 from .topics import Topics
 
 log = logging.getLogger(__name__)
 
-WINDOW = 16  # messages on their way at a time
-ACKNOWLEDGE_SECONDS = 20.0  # after that the connection is taken for dead
-LASTING_SECONDS = 10.0
-# So many connections in a row that the broker ended so soon, each had at the first attempt: somebody else has our name.
-BRIEF_SECONDS, BRIEF_TIMES = 30.0, 5
-BACKOFF_MOST = 60.0
-HURRY_SECONDS = 0.5
-_LONG = 7  # failures in a row, for a wait of up to a minute
-CLOUD_EVENTS = "application/cloudevents+json"
+MAX_IN_FLIGHT = 16  # unacknowledged messages
+ACKNOWLEDGE_SECONDS = 20.0  # without an acknowledgement for so long, the connection counts as dead
+STABLE_CONNECTION_SECONDS = 10.0  # a longer connection resets the back-off
+# So many consecutive connections that ended so early indicate another client with the same client ID.
+SHORT_CONNECTION_SECONDS, MAX_SHORT_CONNECTIONS = 30.0, 5
+MAX_BACKOFF_SECONDS = 60.0
+DRAIN_RETRY_SECONDS = 0.5
+_LONG_BACKOFF_FAILURES = 7  # failures for a back-off of up to a minute
+CLOUD_EVENTS_TYPE = "application/cloudevents+json"
 
 
-class Replay(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"first": "from", "last": "to"}):
-    """The payload of `cmd/replay`: which delivered events of which outbox are wanted again."""
+class ReplayCommand(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"first": "from", "last": "to"}):
+    """Payload of `cmd/replay`: the outbox and the range of delivered events to send again."""
 
     epoch: str
     first: int
     last: int
 
 
-class _Busy(ConnectionError):
-    """The broker is there, and takes nothing for the time being."""
+class PeriodicMessages(Protocol):
+    """Messages that the device publishes periodically, beside its events."""
+
+    def reset(self) -> None:
+        """Makes all messages pending again: a restarted broker may have lost its retained messages."""
+
+    def pending_messages(self) -> list[Message]:
+        """The messages to publish now."""
+
+
+class _BrokerBusy(ConnectionError):
+    """The broker is connected, but temporarily refuses events."""
 
 
 class Forwarder(threading.Thread):
-    """Empties the outbox into the sink."""
+    """The thread that sends events from the outbox to the sink."""
 
-    def __init__(self, outbox: Outbox, sink: Sink, topics: Topics, bulletin: Bulletin | None = None) -> None:
+    def __init__(
+        self, outbox: Outbox, sink: Sink, topics: Topics, device_topics: PeriodicMessages | None = None
+    ) -> None:
         super().__init__(name="forwarder", daemon=True)
         self.outbox = outbox
         self.sink = sink
         self.topics = topics
-        self.bulletin = bulletin
+        self.device_topics = device_topics
         self.stopping = threading.Event()
-        self.until = float("inf")
-        self.ticked = time.monotonic()
-        """When this loop last turned, for the watchdog. It turns at least once a second, connected or not."""
+        self.deadline = float("inf")
+        self.last_iteration = time.monotonic()
+        """Time of the last loop iteration, for the watchdog. There is one at least every second, connected or not."""
         self.connected = False
-        self.published = 0
-        """Bytes of what was sent so far, as MQTT frames it."""
+        self.published_bytes = 0
+        """Bytes sent so far, with MQTT framing."""
         self.finished = False
-        """Ended as told; a thread that is gone and has not finished died of an error."""
+        """True after an orderly end; a thread that is not alive and not finished died of an error."""
         self.cursor = 0
-        """All up to this sequence number was sent over this connection."""
-        self.underway: dict[int, tuple[float, Row]] = {}
-        """When each was sent that is not acknowledged yet."""
-        self.complaints: set[str] = set()
-        """Reasons for which the broker refused something, as told of in this connection."""
+        """All events up to this sequence number were sent over this connection."""
+        self.in_flight: dict[int, tuple[float, SequencedEvent]] = {}
+        """Unacknowledged events by sequence number, with the time of sending."""
+        self.reported_reasons: set[str] = set()
+        """Reasons for refusals that were reported during this connection."""
 
     def run(self) -> None:
-        failures = brief = 0
-        while not self._over():
+        failures = short_connections = 0
+        while not self._is_finished():
             opened = time.monotonic()
             taken_over = busy = False
             try:
                 self.sink.open()
                 opened, self.connected = time.monotonic(), True
-                log.info("connected to the broker, %d events wait", self.outbox.backlog())
+                log.info("connected to the broker, %d events pending", self.outbox.count_pending())
                 self._forward()
             except ConnectionError as error:
-                taken_over, busy = isinstance(error, IdentityTaken), isinstance(error, _Busy)
+                taken_over, busy = isinstance(error, SessionTakenOver), isinstance(error, _BrokerBusy)
                 if self.connected or failures == 0:
-                    log.warning("no connection to the broker, events wait in the outbox: %s", error)
-            lasted = time.monotonic() - opened
-            brief = brief + 1 if self.connected and not busy and lasted < BRIEF_SECONDS else 0
-            if taken_over or brief == BRIEF_TIMES:
-                failures = self._shared_name(failures)
+                    log.warning("no connection to the broker, events stay in the outbox: %s", error)
+            duration = time.monotonic() - opened
+            is_short = self.connected and not busy and duration < SHORT_CONNECTION_SECONDS
+            short_connections = short_connections + 1 if is_short else 0
+            if taken_over or short_connections == MAX_SHORT_CONNECTIONS:
+                failures = self._report_duplicate_identity(failures)
             self.connected = False
             self.sink.close()
-            failures = 0 if lasted > LASTING_SECONDS and not taken_over else failures + 1
-            self._pause(backoff(failures, BACKOFF_MOST))
+            failures = 0 if duration > STABLE_CONNECTION_SECONDS and not taken_over else failures + 1
+            self._wait(backoff_seconds(failures, MAX_BACKOFF_SECONDS))
         self.finished = True
 
-    def _shared_name(self, failures: int) -> int:
-        """Tells that another client seems to have our name, and waits longer: two that fight for it never end."""
-        if failures < _LONG:
-            log.error("another client seems to have our name at the broker: has a card been copied?")
-            self.outbox.tell("broker", "duplicate_identity", {})
-        return _LONG
+    def _report_duplicate_identity(self, failures: int) -> int:
+        """Reports that another client seems to use the same client ID; returns the failure count for a long back-off.
+
+        Without it, two clients would disconnect each other all the time.
+        """
+        if failures < _LONG_BACKOFF_FAILURES:
+            log.error("another client seems to use the same client ID at the broker: was an SD card copied?")
+            self.outbox.put_system_event("broker", "duplicate_identity", {})
+        return _LONG_BACKOFF_FAILURES
 
     def _forward(self) -> None:
-        """Sends from the oldest on until it is told to stop; a lost connection ends it with ConnectionError."""
+        """Sends events, oldest first, until stopped. Raises ConnectionError if the connection is lost."""
         self.cursor = 0
-        self.underway.clear()
-        self.complaints.clear()
-        if self.bulletin is not None:
-            self.bulletin.anew()
+        self.in_flight.clear()
+        self.reported_reasons.clear()
+        if self.device_topics is not None:
+            self.device_topics.reset()
         while True:
-            for row in self.outbox.after(self.cursor, WINDOW - len(self.underway)):
+            for row in self.outbox.read_after(self.cursor, MAX_IN_FLIGHT - len(self.in_flight)):
                 self.cursor = row.sequence
-                if row.sequence not in self.underway:
+                if row.sequence not in self.in_flight:
                     self._send(row)
-            if self.bulletin is not None:
-                for message in self.bulletin.due():
-                    self._hand_over(message)
-            if self._over():
+            if self.device_topics is not None:
+                for message in self.device_topics.pending_messages():
+                    self._send_message(message)
+            if self._is_finished():
                 return
 
-            came = self.sink.wait(1.0)
-            self.ticked = time.monotonic()
-            self._settle([each for each in came if isinstance(each, Receipt)])
-            for order in came:
-                if isinstance(order, Order):
-                    self._obey(order)
-            sent = [when for when, _ in self.underway.values()]
-            if sent and time.monotonic() - min(sent) > ACKNOWLEDGE_SECONDS:
+            received = self.sink.wait(1.0)
+            self.last_iteration = time.monotonic()
+            self._process_acknowledgements([each for each in received if isinstance(each, Acknowledgement)])
+            for command in received:
+                if isinstance(command, Command):
+                    self._handle_command(command)
+            send_times = [when for when, _ in self.in_flight.values()]
+            if send_times and time.monotonic() - min(send_times) > ACKNOWLEDGE_SECONDS:
                 raise ConnectionError(f"no acknowledgement in {ACKNOWLEDGE_SECONDS:.0f} s")
 
-    def _send(self, row: Row) -> None:
-        payload = cloud_event(row.event, self.topics.source, row.sequence, self.outbox.epoch, self.outbox.clock)
+    def _send(self, row: SequencedEvent) -> None:
+        payload = encode_cloud_event(row.event, self.topics.source, row.sequence, self.outbox.epoch, self.outbox.clock)
         topic = self.topics.event(row.event.camera, row.event.rule)
-        self._hand_over(Message(topic, payload, content_type=CLOUD_EVENTS, sequence=row.sequence))
-        self.underway[row.sequence] = (time.monotonic(), row)
+        self._send_message(Message(topic, payload, content_type=CLOUD_EVENTS_TYPE, sequence=row.sequence))
+        self.in_flight[row.sequence] = (time.monotonic(), row)
 
-    def _settle(self, receipts: Sequence[Receipt]) -> None:
-        """What the broker took goes into the journal; what it never will take is set aside."""
-        taken = [each.sequence for each in receipts if not each.refused and not each.busy]
-        if taken:
-            self.outbox.acknowledge(taken)
-        for receipt in receipts:
-            _, row = self.underway.pop(receipt.sequence, (0.0, None))
-            if receipt.refused:
-                log.error("the broker refuses event %d: %s", receipt.sequence, receipt.refused)
-                self.outbox.refuse(receipt.sequence, receipt.refused)
-                if receipt.refused not in self.complaints and row is not None and not isinstance(row.event, Notice):
-                    self.complaints.add(receipt.refused)
-                    self.outbox.tell("broker", "refused", {"sequence": receipt.sequence, "reason": receipt.refused})
-        busy = next((each.busy for each in receipts if each.busy), None)
+    def _process_acknowledgements(self, acknowledgements: Sequence[Acknowledgement]) -> None:
+        """Moves accepted events to the journal and permanently refused ones to the dead letters."""
+        accepted = [each.sequence for each in acknowledgements if not each.refused and not each.busy]
+        if accepted:
+            self.outbox.acknowledge(accepted)
+        for acknowledgement in acknowledgements:
+            _, row = self.in_flight.pop(acknowledgement.sequence, (0.0, None))
+            if acknowledgement.refused:
+                log.error("the broker refuses event %d: %s", acknowledgement.sequence, acknowledgement.refused)
+                self.outbox.mark_dead_letter(acknowledgement.sequence, acknowledgement.refused)
+                if (
+                    acknowledgement.refused not in self.reported_reasons
+                    and row is not None
+                    and not isinstance(row.event, SystemEvent)
+                ):
+                    self.reported_reasons.add(acknowledgement.refused)
+                    self.outbox.put_system_event(
+                        "broker", "refused", {"sequence": acknowledgement.sequence, "reason": acknowledgement.refused}
+                    )
+        busy = next((each.busy for each in acknowledgements if each.busy), None)
         if busy is not None:
-            raise _Busy(f"the broker takes no events now: {busy}")
+            raise _BrokerBusy(f"the broker temporarily refuses events: {busy}")
 
-    def _obey(self, order: Order) -> None:
-        """Sends again what somebody asks for, as far as the journal goes, and answers how many those are."""
+    def _handle_command(self, command: Command) -> None:
+        """Replays the requested events that are in the journal, and answers with their number."""
         answer: dict[str, int | str]
         try:
-            wanted = msgspec.json.decode(order.payload, type=Replay)
+            request = msgspec.json.decode(command.payload, type=ReplayCommand)
         except msgspec.DecodeError as error:
             answer = {"error": f'not of the form {{"epoch": "…", "from": 1, "to": 9}}: {error}'}
         else:
-            if wanted.epoch != self.outbox.epoch:
-                return  # that of another camera on this device
-            answer = {"replayed": self.outbox.replay(wanted.first, wanted.last)}
-            self.cursor = min(self.cursor, wanted.first - 1)
-        log.info("asked to send again: %s", answer)
-        if order.reply_to:
+            if request.epoch != self.outbox.epoch:
+                return  # the command is for another camera of this device
+            answer = {"replayed": self.outbox.replay(request.first, request.last)}
+            self.cursor = min(self.cursor, request.first - 1)
+        log.info("replay command: %s", answer)
+        if command.reply_to:
             body = msgspec.json.encode(answer)
-            message = Message(order.reply_to, body, content_type="application/json", correlation=order.correlation)
-            self._hand_over(message)
+            message = Message(command.reply_to, body, content_type="application/json", correlation=command.correlation)
+            self._send_message(message)
 
-    def _hand_over(self, message: Message) -> None:
+    def _send_message(self, message: Message) -> None:
         self.sink.send(message)
-        self.published += framed(message)
+        self.published_bytes += packet_bytes(message)
 
-    def _pause(self, seconds: float) -> None:
-        """Waits, but only HURRY_SECONDS once the daemon is ending: what is left of its time goes into trying."""
+    def _wait(self, seconds: float) -> None:
+        """Waits for `seconds`, but at most DRAIN_RETRY_SECONDS while draining, so that retries use the time left."""
         began = time.monotonic()
-        while not self._over():
-            self.ticked = time.monotonic()
-            if self.ticked - began >= (min(seconds, HURRY_SECONDS) if self.stopping.is_set() else seconds):
+        while not self._is_finished():
+            self.last_iteration = time.monotonic()
+            limit = min(seconds, DRAIN_RETRY_SECONDS) if self.stopping.is_set() else seconds
+            if self.last_iteration - began >= limit:
                 return
             time.sleep(0.1)
 
-    def _over(self) -> bool:
-        """Told to stop, and either nothing is left to send or the time for it is up."""
-        return self.stopping.is_set() and (time.monotonic() > self.until or not self.outbox.backlog())
+    def _is_finished(self) -> bool:
+        """True while draining if no event is pending or the deadline has passed."""
+        return self.stopping.is_set() and (time.monotonic() > self.deadline or not self.outbox.count_pending())
 
     def drain(self, seconds: float) -> None:
-        """Sends what it can in `seconds`, then ends; the rest stays in the outbox for the next start."""
-        self.until = time.monotonic() + seconds
+        """Sends pending events for at most `seconds`, then stops; the rest stays in the outbox for the next start."""
+        self.deadline = time.monotonic() + seconds
         self.stopping.set()
         self.sink.wake()
         self.join()

@@ -1,12 +1,12 @@
-"""The file below the outbox: opened whatever state it is in, and what was in it saved.
+"""Opens the SQLite file of the outbox, whatever its state, and recovers its events.
 
-    whole       it is used
-    corrupt     it is set aside, what can be read of it goes into a new one, and a notice says so
-    unwritable  a read-only disk, a full one, a folder of somebody else: events wait in memory, and a notice says so
-    volatile    a file system in memory: it is used, and a notice says that a power cut empties it
+    intact      the file is used
+    corrupt     the file is set aside, its readable rows go into a new file, and a system event reports it
+    unwritable  read-only disk, full disk or missing permission: events stay in memory, and a system event reports it
+    volatile    a file system in memory: the file is used, and a system event reports that a power cut empties it
 
-A box that watches and cannot store is worth more than one that does not start; what it cannot promise any more, it
-says.
+The daemon starts in every case, because a device that cannot store events is still useful. A system event reports each
+guarantee that is lost.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from typing import Any, NamedTuple
 import msgspec
 
 from ..errors import MachineProblem
-from .event import Event, Notice
+from .event import Event, SystemEvent
 
 log = logging.getLogger(__name__)
 
-KEPT_ASIDE = 3  # corrupt files, the newest
-_IN_MEMORY = ("tmpfs", "ramfs")
-_LEAST_FREE = 1 << 20  # bytes: with less SQLite cannot even delete, for its log has to grow first
+MAX_CORRUPT_FILES = 3  # the newest corrupt files are kept
+_MEMORY_FILE_SYSTEMS = ("tmpfs", "ramfs")
+_MIN_FREE_BYTES = 1 << 20  # with less, SQLite cannot even delete rows, because its log must grow first
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
@@ -45,57 +45,58 @@ CREATE INDEX IF NOT EXISTS dead ON events (sequence) WHERE refused IS NOT NULL;
 """
 
 
-class Saved(NamedTuple):
-    """A row of a file that was set aside."""
+class SalvagedRow(NamedTuple):
+    """A row recovered from a corrupt file."""
 
     body: bytes
     priority: int
 
 
-class Store(NamedTuple):
-    """An open file, or memory."""
+class OutboxFile(NamedTuple):
+    """An open outbox database, in a file or in memory."""
 
     database: sqlite3.Connection
     lock: int | None
-    """Descriptor of the lock beside the file."""
+    """File descriptor of the lock file; None: the database is in memory."""
     fault: tuple[str, dict[str, Any]] | None = None
-    """What was wrong with it, as kind and facts of a notice."""
-    saved: tuple[Saved, ...] = ()
-    """What a corrupt one still held, not delivered, the oldest first."""
+    """Kind and facts of the system event about a fault of the file."""
+    salvaged: tuple[SalvagedRow, ...] = ()
+    """Pending events recovered from a corrupt file, oldest first."""
 
     def close(self) -> None:
+        """Closes the database and releases the lock."""
         self.database.close()
         if self.lock is not None:
             os.close(self.lock)
 
 
-def opened(path: Path, volatile: bool = False) -> Store:
-    """The file at `path`, made if need be, or what takes its place; `volatile` where memory is what is wanted.
+def open_outbox_file(path: Path, volatile: bool = False) -> OutboxFile:
+    """Opens or creates the file at `path`, or its replacement. `volatile`: a file system in memory is no fault.
 
     Raises:
-        MachineProblem: another process has it.
+        MachineProblem: another process uses the file.
     """
     try:
-        lock = locked(path)
+        lock = lock_file(path)
     except OSError as error:
-        return _in_memory(f"{path.parent}: {error.strerror}")
+        return _open_in_memory(f"{path.parent}: {error.strerror}")
     try:
-        return _whole(path, lock, volatile)
-    except sqlite3.OperationalError as error:  # the file may be whole: what fails is to open it, or to write
+        return _open_intact(path, lock, volatile)
+    except sqlite3.OperationalError as error:  # opening or writing fails; the file may be intact
         if path.is_file():
             log.error("%s: %s", path, error)
         os.close(lock)
-        return _in_memory(f"{path}: {error}")
+        return _open_in_memory(f"{path}: {error}")
     except sqlite3.DatabaseError as error:
-        return _mended(path, lock, str(error))
+        return _replace_corrupt(path, lock, str(error))
 
 
-def locked(path: Path) -> int:
-    """Takes the lock of the file at `path`: its descriptor.
+def lock_file(path: Path) -> int:
+    """Locks the file at `path` by a lock file beside it; returns the descriptor of the lock file.
 
     Raises:
-        MachineProblem: another process has it.
-        OSError: the folder cannot be written.
+        MachineProblem: another process has the lock.
+        OSError: the folder is not writable.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -103,42 +104,44 @@ def locked(path: Path) -> int:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(lock)
-        raise MachineProblem(f"{path} is in use by another vedette", hint="one daemon runs one camera") from None
+        raise MachineProblem(
+            f"{path} is in use by another vedette", hint="run only one daemon for each camera"
+        ) from None
     return lock
 
 
-def _whole(path: Path, lock: int, volatile: bool) -> Store:
-    database = _connection(str(path))
+def _open_intact(path: Path, lock: int, volatile: bool) -> OutboxFile:
+    database = _connect(str(path))
     try:
         (verdict,) = database.execute("PRAGMA quick_check(1)").fetchone()
         if verdict != "ok":
             raise sqlite3.DatabaseError(verdict)
         disk = os.statvfs(path.parent)
-        if disk.f_bavail * disk.f_frsize < _LEAST_FREE:
+        if disk.f_bavail * disk.f_frsize < _MIN_FREE_BYTES:
             raise sqlite3.OperationalError("the disk is full")
         database.execute("PRAGMA journal_mode = WAL")
-        _lay_out(database)
+        _create_schema(database)
     except BaseException:
         database.close()
         raise
-    kind = _file_system(path.parent)
-    if kind in _IN_MEMORY and not volatile:
-        log.error("%s lies in memory (%s): a power cut empties it", path, kind)
-        return Store(database, lock, ("volatile", {"reason": f"{path.parent} is {kind}"}))
-    return Store(database, lock)
+    kind = _file_system_type(path.parent)
+    if kind in _MEMORY_FILE_SYSTEMS and not volatile:
+        log.error("%s is on a file system in memory (%s): a power cut empties it", path, kind)
+        return OutboxFile(database, lock, ("volatile", {"reason": f"{path.parent} is {kind}"}))
+    return OutboxFile(database, lock)
 
 
-def _lay_out(database: sqlite3.Connection) -> None:
-    """Makes the tables, or adds what an older release did not have; it could still read the file."""
-    there = {name for _, name, *_ in database.execute("PRAGMA table_info(events)")}
+def _create_schema(database: sqlite3.Connection) -> None:
+    """Creates the tables, or adds the columns that older releases lack; those can still read the file."""
+    existing = {name for _, name, *_ in database.execute("PRAGMA table_info(events)")}
     for column in ("priority INTEGER NOT NULL DEFAULT 5", "delivered INTEGER NOT NULL DEFAULT 0"):
-        if there and column.split()[0] not in there:
+        if existing and column.split()[0] not in existing:
             database.execute(f"ALTER TABLE events ADD COLUMN {column}")
     database.executescript(_SCHEMA)
     database.execute("INSERT OR IGNORE INTO facts VALUES ('epoch', ?)", (os.urandom(4).hex(),))
 
 
-def _connection(target: str) -> sqlite3.Connection:
+def _connect(target: str) -> sqlite3.Connection:
     database = sqlite3.connect(target, isolation_level=None, check_same_thread=False)
     database.execute("PRAGMA synchronous = FULL")
     database.execute("PRAGMA wal_autocheckpoint = 256")
@@ -146,36 +149,38 @@ def _connection(target: str) -> sqlite3.Connection:
     return database
 
 
-def _in_memory(reason: str) -> Store:
-    log.error("events wait in memory, and a power cut loses them: %s", reason)
-    database = _connection(":memory:")
-    _lay_out(database)
-    return Store(database, None, ("volatile", {"reason": reason}))
+def _open_in_memory(reason: str) -> OutboxFile:
+    log.error("events are stored in memory, and a power cut loses them: %s", reason)
+    database = _connect(":memory:")
+    _create_schema(database)
+    return OutboxFile(database, None, ("volatile", {"reason": reason}))
 
 
-def _mended(path: Path, lock: int, reason: str) -> Store:
-    """A new file with what can be read of the old one, which is set aside."""
-    aside = path.with_name(f"{path.stem}.corrupt-{time.time_ns()}{path.suffix}")
+def _replace_corrupt(path: Path, lock: int, reason: str) -> OutboxFile:
+    """Sets the corrupt file aside and opens a new one; recovers the readable rows."""
+    corrupt_path = path.with_name(f"{path.stem}.corrupt-{time.time_ns()}{path.suffix}")
     for ending in ("", "-wal", "-shm"):
         if (part := Path(f"{path}{ending}")).exists():
-            part.rename(f"{aside}{ending}")
-    saved = tuple(_readable(aside))
-    log.error("%s was corrupt (%s): set aside as %s, %d events saved", path, reason, aside.name, len(saved))
-    for old in sorted(path.parent.glob(f"{path.stem}.corrupt-*{path.suffix}"))[:-KEPT_ASIDE]:
+            part.rename(f"{corrupt_path}{ending}")
+    salvaged = tuple(_salvage(corrupt_path))
+    log.error(
+        "%s was corrupt (%s): set aside as %s, %d events recovered", path, reason, corrupt_path.name, len(salvaged)
+    )
+    for old in sorted(path.parent.glob(f"{path.stem}.corrupt-*{path.suffix}"))[:-MAX_CORRUPT_FILES]:
         for ending in ("", "-wal", "-shm"):
             Path(f"{old}{ending}").unlink(missing_ok=True)
-    facts = {"reason": reason, "set_aside": aside.name, "saved": len(saved)}
+    facts = {"reason": reason, "set_aside": corrupt_path.name, "saved": len(salvaged)}
     try:
-        store = _whole(path, lock, volatile=True)
+        replacement = _open_intact(path, lock, volatile=True)
     except sqlite3.OperationalError as error:
         os.close(lock)
-        return _in_memory(f"{path}: {error}")._replace(saved=saved)
-    return store._replace(fault=("recovered", facts), saved=saved)
+        return _open_in_memory(f"{path}: {error}")._replace(salvaged=salvaged)
+    return replacement._replace(fault=("recovered", facts), salvaged=salvaged)
 
 
-def _readable(path: Path) -> list[Saved]:
-    """What still waits in a corrupt file: from its beginning as far as it goes, then from its end."""
-    found: dict[int, Saved] = {}
+def _salvage(path: Path) -> list[SalvagedRow]:
+    """Reads the pending events of a corrupt file, from the start until an error, then from the end."""
+    rows: dict[int, SalvagedRow] = {}
     for order in ("ASC", "DESC"):
         database = sqlite3.connect(path)
         try:
@@ -183,35 +188,38 @@ def _readable(path: Path) -> list[Saved]:
                 "SELECT sequence, body, priority FROM events NOT INDEXED WHERE NOT delivered AND refused IS NULL "
                 f"ORDER BY sequence {order}"
             ):
-                if isinstance(body, bytes) and sequence not in found:
-                    found[sequence] = Saved(body, priority)
+                if isinstance(body, bytes) and sequence not in rows:
+                    rows[sequence] = SalvagedRow(body, priority)
         except sqlite3.Error:
-            pass  # here it ends; the other end may go further
+            pass  # the rows after the error are read from the other end
         finally:
             database.close()
-    return [found[sequence] for sequence in sorted(found)]
+    return [rows[sequence] for sequence in sorted(rows)]
 
 
-def _file_system(folder: Path) -> str:
-    """What kind of file system `folder` lies on, as /proc/mounts calls it; empty where that cannot be told."""
+def _file_system_type(folder: Path) -> str:
+    """Type of the file system of `folder`, as in /proc/mounts; empty if unknown."""
     try:
         mounts = [line.split()[1:3] for line in Path("/proc/mounts").read_text().splitlines()]
     except OSError:
         return ""
-    place = str(folder.resolve())
-    above = [(where, kind) for where, kind in mounts if place == where or place.startswith(where.rstrip("/") + "/")]
-    return max(above, key=lambda each: len(each[0]), default=("", ""))[1]
+    path = str(folder.resolve())
+    above = [(point, kind) for point, kind in mounts if path == point or path.startswith(point.rstrip("/") + "/")]
+    return max(above, key=lambda mount: len(mount[0]), default=("", ""))[1]
 
 
-def buried(rows: list[tuple[int, bytes]]) -> dict[str, int]:
-    """What a tombstone for all of `rows` tells; those among them that are tombstones hand on what they stood for."""
+def merge_tombstones(rows: list[tuple[int, bytes]]) -> dict[str, int]:
+    """The facts of a tombstone for evicted `rows`: first and last sequence number, and the number of events.
+
+    A tombstone among the rows is merged into the new one.
+    """
     first, last, count = min(number for number, _ in rows), max(number for number, _ in rows), 0
     for _, body in rows:
         try:
-            event = msgspec.json.decode(body, type=Event | Notice)
+            event = msgspec.json.decode(body, type=Event | SystemEvent)
         except msgspec.DecodeError:
             event = None
-        if isinstance(event, Notice) and event.kind == "evicted":
+        if isinstance(event, SystemEvent) and event.kind == "evicted":
             first, count = min(first, event.facts["first"]), count + event.facts["count"]
         else:
             count += 1

@@ -1,7 +1,7 @@
-"""Topic names: PREFIX/v1/SITE/AREA/LINE/DEVICE/… (docs/events.md).
+"""MQTT topics: PREFIX/v1/SITE/AREA/LINE/DEVICE/… (docs/events.md).
 
-The device has a level of its own, which is also its user name at the broker, so that one line of access control
-serves a whole fleet.
+One level of the topic is the device name, which is also the user name at the broker. So one access-control pattern
+covers a whole fleet.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ from ..config.configuration import Config
 
 
 class Topics(msgspec.Struct, frozen=True):
-    """The topics of one device."""
+    """The MQTT topics of one device; each method gives the topic for one camera."""
 
     root: str
     source: str
-    """The CloudEvents source of the device, without a camera."""
+    """The CloudEvents source of the device, without the camera."""
 
     @classmethod
-    def of(cls, config: Config) -> Topics:
-        place = "/".join((config.device.site, config.device.area, config.device.line, config.device.name))
-        return cls(root=f"{config.broker.prefix}/v1/{place}", source=f"/{place}")
+    def from_config(cls, config: Config) -> Topics:
+        path = "/".join((config.device.site, config.device.area, config.device.line, config.device.name))
+        return cls(root=f"{config.broker.prefix}/v1/{path}", source=f"/{path}")
 
     def event(self, camera: str, rule: str) -> str:
         return f"{self.root}/evt/{camera}/{rule}"
@@ -39,7 +39,7 @@ class Topics(msgspec.Struct, frozen=True):
         return f"{self.root}/time/correlation/{camera}"
 
     def replay(self) -> str:
-        """Where orders come in, for all cameras of the device."""
+        """Topic of replay commands, shared by all cameras of the device."""
         return f"{self.root}/cmd/replay"
 
     def info(self, camera: str) -> str:

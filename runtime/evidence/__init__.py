@@ -1,8 +1,8 @@
-"""What proves an event: a thumbnail, a clip; kept for a while on this device, or uploaded.
+"""Evidence of events: a thumbnail and a clip, kept for some time on this device, or uploaded.
 
-    event -> thumbnail -> shelf -> the event, with digest and link -> outbox
-    frames -> ring -> half a clip's length later: encoded -> shelf -> a notice, with digest and link -> outbox
-    shelf -> upload, and again until it is taken
+    event -> thumbnail -> store -> the event, with digest and link -> outbox
+    frames -> ring buffer -> half a clip later: encoded -> store -> a system event, with digest and link -> outbox
+    store -> upload, repeated until it succeeds
 
-Off by default. Privacy zones were black before any of this sees a picture.
+It is off by default. Privacy zones are masked before this package gets a frame.
 """

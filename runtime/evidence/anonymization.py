@@ -1,7 +1,7 @@
-"""People and surroundings in evidence made unrecognisable: coarse cells, each the mean of what it covers.
+"""Anonymization of evidence: people or surroundings are pixelated, each cell with the mean of its pixels.
 
-A soft blur can be undone; a mean of a box's eighth cannot. What is hidden is what the model saw: a person whom it
-missed stays. Without a box for a person, the whole picture is made coarse. Faces are not looked for by themselves.
+A soft blur can be reversed; the mean over an eighth of a box cannot. Only detected people are hidden; a person whom the
+model missed stays visible. If a person has no box, the whole frame is pixelated. Faces are not detected separately.
 """
 
 from __future__ import annotations
@@ -12,50 +12,50 @@ from typing import Any
 import cv2
 
 from ..inference.prediction import Prediction
-from .thumbnail import span
+from .thumbnail import pixel_slice
 
-PERSON = "person"
-_CELLS = 8  # across and down a box
-_COARSE = 24  # across and down a picture
-_AROUND = 0.15  # of a box: it is never exact
+PERSON_LABEL = "person"
+_BOX_CELLS = 8  # columns and rows of a box
+_FRAME_CELLS = 24  # columns and rows of a frame
+_BOX_MARGIN = 0.15  # fraction of its size by which a box grows, because boxes are never exact
 
 
-def hidden(pixels: Any, seen: Sequence[Prediction], what: str) -> Any:
-    """A picture in which `what` cannot be recognised; the same one where nothing is to be hidden.
+def anonymize(pixels: Any, predictions: Sequence[Prediction], mode: str) -> Any:
+    """The image with `mode` made unrecognizable; the same array if nothing has to be hidden.
 
     Args:
-        pixels: H x W x 3, uint8; it is not changed
-        seen: all that the model saw in it
-        what: `people`, `surroundings`, or nothing
+        pixels: H x W x 3, uint8; not modified
+        predictions: all predictions for the frame
+        mode: `people`, `surroundings`, or nothing
     """
-    if what == "people":
-        people = [each for each in seen if each.label == PERSON]
+    if mode == "people":
+        people = [each for each in predictions if each.label == PERSON_LABEL]
         if any(each.box is None for each in people):
-            return _coarse(pixels, _COARSE)
+            return _pixelate(pixels, _FRAME_CELLS)
         if people:
             pixels = pixels.copy()
         for each in people:
-            place = _place(pixels, each, _AROUND)
-            pixels[place] = _coarse(pixels[place], _CELLS)
-    elif what == "surroundings":
-        sharp, pixels = pixels, _coarse(pixels, _COARSE)
-        for each in seen:
+            box_slices = _box_slices(pixels, each, _BOX_MARGIN)
+            pixels[box_slices] = _pixelate(pixels[box_slices], _BOX_CELLS)
+    elif mode == "surroundings":
+        sharp, pixels = pixels, _pixelate(pixels, _FRAME_CELLS)
+        for each in predictions:
             if each.box is not None:
-                place = _place(sharp, each, 0.0)
-                pixels[place] = sharp[place]
+                box_slices = _box_slices(sharp, each, 0.0)
+                pixels[box_slices] = sharp[box_slices]
     return pixels
 
 
-def _coarse(pixels: Any, cells: int) -> Any:
+def _pixelate(pixels: Any, cells: int) -> Any:
     height, width = pixels.shape[:2]
     size = (min(cells, width), min(cells, height))
     small = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
     return cv2.resize(small, (width, height), interpolation=cv2.INTER_NEAREST)
 
 
-def _place(pixels: Any, seen: Prediction, around: float) -> tuple[slice, slice]:
-    assert seen.box is not None
-    (height, width), box = pixels.shape[:2], seen.box
-    across, down = around * (box.right - box.left), around * (box.bottom - box.top)
-    rows = span(box.top - down, box.bottom + down, height)
-    return rows, span(box.left - across, box.right + across, width)
+def _box_slices(pixels: Any, predictions: Prediction, margin: float) -> tuple[slice, slice]:
+    assert predictions.box is not None
+    (height, width), box = pixels.shape[:2], predictions.box
+    x_margin, y_margin = margin * (box.right - box.left), margin * (box.bottom - box.top)
+    rows = pixel_slice(box.top - y_margin, box.bottom + y_margin, height)
+    return rows, pixel_slice(box.left - x_margin, box.right + x_margin, width)

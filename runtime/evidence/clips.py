@@ -1,11 +1,11 @@
-"""A short clip about the beginning of an event: half of it before, half after.
+"""Video clips of the start of an event: one half before it, one half after.
 
-The last pictures are kept in memory as JPEG, small and at most ten a second, within a bound of bytes. When the second
-half has been seen, a thread of its own writes the clip, so that no camera waits for it.
+The last frames are kept in memory as small JPEG images, at most ten a second and within a limit of bytes. After the
+second half, a thread encodes the clip, so that no camera waits for it.
 
-It is MPEG-4 Part 2 in .mp4, which OpenCV's own wheel can write and every player shows, though few browsers do. Measured
-there with 60 pictures of 768 x 432 on one x86 core (OpenCV 5.0): 0.1 s and 170 kB; VP8 1.0 s and 410 kB; VP9 10 s and
-400 kB; Motion JPEG 0.3 s and 1.6 MB. The wheel has no encoder for H.264 or AV1.
+The format is MPEG-4 Part 2 in .mp4, which OpenCV's own wheel can write and every player shows, but few browsers.
+Measured there with 60 frames of 768 x 432 on one x86 core (OpenCV 5.0): 0.1 s and 170 kB; VP8 1.0 s and 410 kB; VP9 10
+s and 400 kB; Motion JPEG 0.3 s and 1.6 MB. The wheel has no encoder for H.264 or AV1.
 """
 
 from __future__ import annotations
@@ -23,105 +23,105 @@ import cv2
 import msgspec
 import numpy as np
 
-from .thumbnail import SIDE
+from .thumbnail import MAX_SIDE
 
 log = logging.getLogger(__name__)
 
-SUFFIX = ".mp4"
-_APART = 0.095  # seconds
-_QUALITY = 80
-_MOST_WAITING = 4  # clips: each holds its pictures in memory
-_RATES = (1.0, 30.0)
+CLIP_SUFFIX = ".mp4"
+_MIN_INTERVAL_SECONDS = 0.095  # seconds
+_JPEG_QUALITY = 80
+_MAX_QUEUED = 4  # clips: each holds its frames in memory
+_MIN_MAX_FPS = (1.0, 30.0)
 
 
-class Shot(msgspec.Struct, frozen=True):
-    """A picture of the past."""
+class JpegFrame(msgspec.Struct, frozen=True):
+    """A past frame as JPEG."""
 
     taken: float
     jpeg: bytes
 
 
-class Ring:
-    """The last `seconds` of pictures, in at most `memory` bytes."""
+class FrameRing:
+    """A ring buffer of the frames of the last `seconds`, of at most `max_bytes`."""
 
-    def __init__(self, seconds: float, memory: int) -> None:
-        self.seconds, self.memory = seconds, memory
-        self.shots: deque[Shot] = deque()
+    def __init__(self, seconds: float, max_bytes: int) -> None:
+        self.seconds, self.max_bytes = seconds, max_bytes
+        self.frames: deque[JpegFrame] = deque()
         self.bytes = 0
 
-    def wants(self, taken: float) -> bool:
-        """Whether a picture taken then would be kept: not right after another."""
-        return not self.shots or not 0 <= taken - self.shots[-1].taken < _APART
+    def is_due(self, taken: float) -> bool:
+        """True if a frame of this time is to be added: not too soon after the previous one."""
+        return not self.frames or not 0 <= taken - self.frames[-1].taken < _MIN_INTERVAL_SECONDS
 
     def add(self, taken: float, pixels: Any) -> None:
-        """Keeps a picture, H x W x 3, uint8, and lets go of what is too old or too much."""
-        scale = min(1.0, SIDE / max(pixels.shape[:2]))
+        """Adds a frame, H x W x 3, uint8, and drops frames that are too old or over the limit of bytes."""
+        scale = min(1.0, MAX_SIDE / max(pixels.shape[:2]))
         if scale < 1:
             pixels = cv2.resize(pixels, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-        _, written = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
-        self.shots.append(Shot(taken, bytes(written)))
-        self.bytes += len(written)
-        while self.bytes > self.memory or self.shots[0].taken < taken - self.seconds:
-            self.bytes -= len(self.shots.popleft().jpeg)
-            if not self.shots:
+        _, encoded = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
+        self.frames.append(JpegFrame(taken, bytes(encoded)))
+        self.bytes += len(encoded)
+        while self.bytes > self.max_bytes or self.frames[0].taken < taken - self.seconds:
+            self.bytes -= len(self.frames.popleft().jpeg)
+            if not self.frames:
                 return
 
-    def between(self, first: float, last: float) -> tuple[Shot, ...]:
-        """Those taken then."""
-        return tuple(shot for shot in self.shots if first <= shot.taken <= last)
+    def frames_between(self, first: float, last: float) -> tuple[JpegFrame, ...]:
+        """The frames taken from `first` to `last`."""
+        return tuple(frame for frame in self.frames if first <= frame.taken <= last)
 
 
-def encoded(shots: tuple[Shot, ...]) -> bytes:
-    """They as a video; empty where OpenCV cannot write one."""
-    lasts = shots[-1].taken - shots[0].taken
-    rate = (len(shots) - 1) / lasts if lasts > 0 else _RATES[0]
+def encode_clip(frames: tuple[JpegFrame, ...]) -> bytes:
+    """The frames as a video file; empty if OpenCV cannot write one."""
+    seconds = frames[-1].taken - frames[0].taken
+    rate = (len(frames) - 1) / seconds if seconds > 0 else _MIN_MAX_FPS[0]
     with tempfile.TemporaryDirectory(prefix="vedette-") as folder:
-        path = Path(folder, f"clip{SUFFIX}")
-        height, width = _pixels(shots[0]).shape[:2]
-        four, rate = cv2.VideoWriter.fourcc(*"mp4v"), min(max(rate, _RATES[0]), _RATES[1])
-        writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, four, rate, (width, height))
+        path = Path(folder, f"clip{CLIP_SUFFIX}")
+        height, width = _decode_jpeg(frames[0]).shape[:2]
+        codec, rate = cv2.VideoWriter.fourcc(*"mp4v"), min(max(rate, _MIN_MAX_FPS[0]), _MIN_MAX_FPS[1])
+        writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, codec, rate, (width, height))
         try:
-            for shot in shots:
-                writer.write(_pixels(shot))
+            for frame in frames:
+                writer.write(_decode_jpeg(frame))
         finally:
             writer.release()
         return path.read_bytes() if path.is_file() else b""
 
 
-class Clips(threading.Thread):
-    """Writes clips, one after the other; `done` takes the event and its clip's bytes."""
+class ClipWriter(threading.Thread):
+    """A thread that encodes clips one after the other; `on_clip` gets the event's id and the bytes of its clip."""
 
-    def __init__(self, done: Callable[[str, bytes], None]) -> None:
+    def __init__(self, on_clip: Callable[[str, bytes], None]) -> None:
         super().__init__(name="clips", daemon=True)
-        self.done = done
-        self.jobs: queue.SimpleQueue[tuple[str, tuple[Shot, ...]] | None] = queue.SimpleQueue()
+        self.on_clip = on_clip
+        self.jobs: queue.SimpleQueue[tuple[str, tuple[JpegFrame, ...]] | None] = queue.SimpleQueue()
 
-    def write(self, event: str, shots: tuple[Shot, ...]) -> None:
-        """Asks for the clip of that event."""
-        if self.jobs.qsize() >= _MOST_WAITING:
-            log.warning("event %s has no clip: %d others are not written yet", event, _MOST_WAITING)
-        elif shots:
-            self.jobs.put((event, shots))
+    def enqueue(self, event: str, frames: tuple[JpegFrame, ...]) -> None:
+        """Queues the clip of an event."""
+        if self.jobs.qsize() >= _MAX_QUEUED:
+            log.warning("event %s has no clip: %d others are still in the queue", event, _MAX_QUEUED)
+        elif frames:
+            self.jobs.put((event, frames))
 
     def run(self) -> None:
         while (job := self.jobs.get()) is not None:
-            event, shots = job
+            event, frames = job
             try:
-                data = encoded(shots)
+                data = encode_clip(frames)
             except OSError as error:
                 log.warning("event %s has no clip: %s", event, error)
                 continue
             if data:
-                self.done(event, data)
+                self.on_clip(event, data)
             else:
-                log.warning("event %s has no clip: OpenCV writes no MPEG-4 here", event)
+                log.warning("event %s has no clip: this OpenCV cannot write MPEG-4", event)
 
     def close(self) -> None:
-        """Ends it, once what was asked for is written."""
+        """Encodes the queued clips, then ends the thread."""
         self.jobs.put(None)
         if self.is_alive():
             self.join()
 
 
-def _pixels(shot: Shot) -> Any:
-    return cv2.imdecode(np.frombuffer(shot.jpeg, np.uint8), cv2.IMREAD_COLOR)
+def _decode_jpeg(frame: JpegFrame) -> Any:
+    return cv2.imdecode(np.frombuffer(frame.jpeg, np.uint8), cv2.IMREAD_COLOR)

@@ -1,9 +1,9 @@
-"""Where evidence lies until it is too old, or there is too much of it.
+"""The evidence store: files on disk, bounded by age and by a quota.
 
-A file is written beside its place, synced and then renamed, so there is never half a one. What is to be uploaded lies
-in `waiting/` and is renamed into the folder itself once it was taken, so a restart finds what waits. Where room is
-wanted, the oldest that nobody waits for goes first, then the oldest that waits; that one is lost, and counted. Age is
-told by the files' own time and the machine's clock: one that is wrong deletes too early or too late.
+A file is written under another name, synced and renamed, so it is never incomplete. Files to be uploaded lie in
+`waiting/` and move to the store's folder after the upload, so a restart finds them. If space is needed, the oldest
+files that are not pending are deleted first, then the oldest pending ones; those are lost, and counted. Age is the
+difference of the file's time and the machine's clock: a wrong clock deletes too early or too late.
 """
 
 from __future__ import annotations
@@ -20,169 +20,171 @@ import msgspec
 
 log = logging.getLogger(__name__)
 
-_DAY = 86400.0
-_WAITING = "waiting"
-_PART = ".part"
-_OURS = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\.(jpg|webp|mp4)")  # nothing else is ever touched
+_DAY_SECONDS = 86400.0
+_PENDING_FOLDER = "waiting"
+_PART_SUFFIX = ".part"
+_EVIDENCE_NAME = re.compile(
+    r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\.(jpg|webp|mp4)"
+)  # other files are never deleted
 
 
-class Tally(msgspec.Struct):
-    """What became of evidence; told in the daemon's report."""
+class EvidenceCounts(msgspec.Struct):
+    """Counters of the evidence store, part of the daemon's report."""
 
     files: int = 0
     bytes: int = 0
-    """Kept just now."""
+    """Currently stored."""
     waiting: int = 0
-    """Of these files, not uploaded yet."""
+    """Stored files that are not uploaded yet."""
     uploaded: int = 0
     uploaded_bytes: int = 0
     """Since the start."""
     lost: int = 0
     """Since the start: not written, or deleted before it was uploaded."""
     trouble: str = ""
-    """Why it cannot be uploaded just now; empty where it can."""
+    """Why uploads fail now; empty if they succeed."""
     unwritable: str = ""
-    """Why it could not be written last time; empty where it could."""
+    """Why the last write failed; empty if it succeeded."""
 
 
-class _Item(msgspec.Struct, frozen=True):
-    at: float
+class _StoredFile(msgspec.Struct, frozen=True):
+    modified: float
     size: int
-    waits: bool
+    is_pending: bool
 
 
-class Shelf:
-    """The evidence of one camera; files are called by their event's id.
+class EvidenceStore:
+    """The evidence of one camera; a file is named after the id of its event.
 
     Args:
-        folder: where it lies; made where it is not
-        quota: bytes of all of it
-        days: after so many a file is deleted
-        uploads: whether what comes in is to be uploaded
-        min_free: bytes that it leaves free on its disk, for events are worth more
+        folder: created if it does not exist
+        quota: most bytes of all files
+        days: age at which a file is deleted
+        uploads: True if new files are to be uploaded
+        min_free: bytes that stay free on the disk, because events matter more
     """
 
     def __init__(self, folder: Path, quota: int, days: float, uploads: bool, min_free: int = 0) -> None:
         self.folder, self.quota, self.days, self.uploads, self.min_free = folder, quota, days, uploads, min_free
-        self.guard = threading.Lock()
-        self.tally = Tally()
-        self.items: dict[str, _Item] = {}
-        """By name, the oldest first."""
-        with contextlib.suppress(OSError):  # told of where something is to be written
-            self._find()
+        self.lock = threading.Lock()
+        self.counts = EvidenceCounts()
+        self.items: dict[str, _StoredFile] = {}
+        """Stored files by name, the oldest first."""
+        with contextlib.suppress(OSError):  # reported at the next write
+            self._scan_folder()
 
-    def _find(self) -> None:
-        (self.folder / _WAITING).mkdir(mode=0o700, parents=True, exist_ok=True)
-        found: list[tuple[str, _Item]] = []
-        for place in (self.folder, self.folder / _WAITING):
-            for path in place.iterdir():
-                if not _OURS.fullmatch(path.name.removesuffix(_PART)):
+    def _scan_folder(self) -> None:
+        (self.folder / _PENDING_FOLDER).mkdir(mode=0o700, parents=True, exist_ok=True)
+        stored: list[tuple[str, _StoredFile]] = []
+        for folder in (self.folder, self.folder / _PENDING_FOLDER):
+            for path in folder.iterdir():
+                if not _EVIDENCE_NAME.fullmatch(path.name.removesuffix(_PART_SUFFIX)):
                     continue
-                if path.name.endswith(_PART):
+                if path.name.endswith(_PART_SUFFIX):
                     path.unlink()
                     continue
-                facts = path.stat()
-                if not self.uploads and place != self.folder:
+                info = path.stat()
+                if not self.uploads and folder != self.folder:
                     path.rename(self.folder / path.name)
-                waits = self.uploads and place != self.folder
-                found.append((path.name, _Item(facts.st_mtime, facts.st_size, waits)))
-        self.items = dict(sorted(found, key=lambda each: each[1].at))
-        self._count()
+                is_pending = self.uploads and folder != self.folder
+                stored.append((path.name, _StoredFile(info.st_mtime, info.st_size, is_pending)))
+        self.items = dict(sorted(stored, key=lambda each: each[1].modified))
+        self._update_counts()
 
-    def keep(self, name: str, data: bytes) -> bool:
-        """Writes it so that a power cut does not take it; False where that cannot be, and why is in the log."""
-        place = self._place(self.uploads)
-        part = place / f"{name}{_PART}"
-        with self.guard:
+    def add(self, name: str, data: bytes) -> bool:
+        """Writes a file durably (fsync); False if that fails, with the reason in the log."""
+        folder = self._folder(self.uploads)
+        part = folder / f"{name}{_PART_SUFFIX}"
+        with self.lock:
             try:
-                self._room(len(data))
-                place.mkdir(mode=0o700, parents=True, exist_ok=True)
+                self._make_room(len(data))
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
                 with part.open("wb") as file:
                     file.write(data)
                     file.flush()
                     os.fsync(file.fileno())
-                part.rename(place / name)
-                _sync(place)
+                part.rename(folder / name)
+                _sync_folder(folder)
             except OSError as error:
                 with contextlib.suppress(OSError):
                     part.unlink(missing_ok=True)
-                self.tally.lost += 1
-                why = error.strerror or str(error)
-                if self.tally.unwritable != why:
-                    log.warning("events go without evidence, %s: %s", self.folder, why)
-                self.tally.unwritable = why
+                self.counts.lost += 1
+                reason = error.strerror or str(error)
+                if self.counts.unwritable != reason:
+                    log.warning("events have no evidence, %s: %s", self.folder, reason)
+                self.counts.unwritable = reason
                 return False
-            self.tally.unwritable = ""
-            self.items[name] = _Item(time.time(), len(data), self.uploads)
-            self._count()
+            self.counts.unwritable = ""
+            self.items[name] = _StoredFile(time.time(), len(data), self.uploads)
+            self._update_counts()
         return True
 
     def expire(self) -> None:
-        """Deletes what is too old."""
-        with self.guard:
-            bound = time.time() - _DAY * self.days
-            for name in [name for name, item in self.items.items() if item.at < bound]:
+        """Deletes the files that are too old."""
+        with self.lock:
+            oldest = time.time() - _DAY_SECONDS * self.days
+            for name in [name for name, item in self.items.items() if item.modified < oldest]:
                 self._delete(name)
-            self._count()
+            self._update_counts()
 
-    def waiting(self) -> list[Path]:
-        """What is to be uploaded, the oldest first."""
-        with self.guard:
-            return [self._place(True) / name for name, item in self.items.items() if item.waits]
+    def pending_uploads(self) -> list[Path]:
+        """The files to be uploaded, the oldest first."""
+        with self.lock:
+            return [self._folder(True) / name for name, item in self.items.items() if item.is_pending]
 
-    def uploaded(self, path: Path) -> None:
-        """It was taken: from now on it may go where there is too much."""
-        with self.guard:
+    def mark_uploaded(self, path: Path) -> None:
+        """Moves an uploaded file to the store's folder, where it may be deleted first."""
+        with self.lock:
             item = self.items.get(path.name)
             if item is None:
                 return
-            self.tally.uploaded += 1
-            self.tally.uploaded_bytes += item.size
+            self.counts.uploaded += 1
+            self.counts.uploaded_bytes += item.size
             path.rename(self.folder / path.name)
-            self.items[path.name] = msgspec.structs.replace(item, waits=False)
-            self._count()
+            self.items[path.name] = msgspec.structs.replace(item, is_pending=False)
+            self._update_counts()
 
-    def forget(self, path: Path) -> None:
-        """Somebody else has taken it away."""
-        with self.guard:
+    def discard(self, path: Path) -> None:
+        """Forgets a file that another process has removed."""
+        with self.lock:
             self.items.pop(path.name, None)
-            self._count()
+            self._update_counts()
 
-    def _room(self, size: int) -> None:
-        """Makes it.
+    def _make_room(self, size: int) -> None:
+        """Deletes files until a file of this size fits.
 
         Raises:
-            OSError: there is none.
+            OSError: it cannot fit.
         """
         if size > self.quota:
-            raise OSError(f"{size} bytes are more than its quota")
+            raise OSError(f"{size} bytes are more than the quota")
         disk = os.statvfs(next(each for each in (self.folder, *self.folder.parents) if each.exists()))
         if self.min_free and disk.f_bavail * disk.f_frsize < self.min_free + size:
             raise OSError("the disk is nearly full")
-        for waits in (False, True):
-            for name in [name for name, item in self.items.items() if item.waits == waits]:
-                if self.tally.bytes + size <= self.quota:
+        for is_pending in (False, True):
+            for name in [name for name, item in self.items.items() if item.is_pending == is_pending]:
+                if self.counts.bytes + size <= self.quota:
                     return
                 self._delete(name)
 
     def _delete(self, name: str) -> None:
         item = self.items.pop(name)
-        (self._place(item.waits) / name).unlink(missing_ok=True)
-        self.tally.bytes -= item.size
-        if item.waits:
-            self.tally.lost += 1
+        (self._folder(item.is_pending) / name).unlink(missing_ok=True)
+        self.counts.bytes -= item.size
+        if item.is_pending:
+            self.counts.lost += 1
             log.warning("evidence %s is deleted before it was uploaded", name)
 
-    def _place(self, waits: bool) -> Path:
-        return self.folder / _WAITING if waits else self.folder
+    def _folder(self, is_pending: bool) -> Path:
+        return self.folder / _PENDING_FOLDER if is_pending else self.folder
 
-    def _count(self) -> None:
-        self.tally.files = len(self.items)
-        self.tally.bytes = sum(item.size for item in self.items.values())
-        self.tally.waiting = sum(item.waits for item in self.items.values())
+    def _update_counts(self) -> None:
+        self.counts.files = len(self.items)
+        self.counts.bytes = sum(item.size for item in self.items.values())
+        self.counts.waiting = sum(item.is_pending for item in self.items.values())
 
 
-def _sync(folder: Path) -> None:
+def _sync_folder(folder: Path) -> None:
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)

@@ -1,1 +1,1 @@
-"""From pixels to predictions: preprocessing, int8 back ends, output heads."""
+"""Inference: preprocessing, int8 back ends, output heads."""

@@ -1,20 +1,21 @@
-"""A model of behaviour sees motion: three frames become one picture, and the outputs of a while become one answer.
+"""Frame differencing and the temporal window: input and output of a behaviour model.
 
-    before   now less earlier, earlier less earliest, now less earliest: three grey differences, `spacing` seconds
-             apart, are the three channels of a picture. 127 is no change
-    after    the scores of the last `window` seconds are averaged, so that a single frame is no alarm; of anomaly maps
-             each cell's highest counts, so that the box holds all that was strange in that while
+    before   three gray differences become the three channels of an image: now - earlier, earlier - earliest, now -
+             earliest, the frames `spacing` seconds apart. 127 means no change
+    after    the outputs of the last `window` seconds are averaged, so that a single frame raises no alarm; of anomaly
+             maps the maximum of each cell is taken, so that the box covers all anomalies of that time
 
-To the model that is an image like any other: it stays a network of convolutions that looks at one tensor, in the same
-integers on both back ends. A difference shows where something moves, how fast, and, by the phase between two of them,
-which way; and of what moves its outline and texture against the background, but nothing of a background that
-stands still. That is why such a model can be taken to another camera, and why someone who stands still is not seen.
+For the model, the difference image is an image like any other. It stays a convolutional network with one input tensor,
+in the same integers on both back ends. A difference shows where something moves and how fast; the phase between two
+differences shows the direction. Outline and texture of a moving object are visible against the background; a static
+background is not. That is why such a model can move to another camera, and why a person who stands still is invisible
+to it.
 
-By `frame.taken`, never by the clock. A frame is compared with the remembered one that is nearest to the time that is
-meant, and with none that is more than half of the spacing off: where pictures come too slowly there is no answer, and
-that is told once. After a jump back in time, or a gap, everything is forgotten. It is imprecise where light flickers
-or a camera adjusts its exposure, which moves all grey levels at once and looks like motion all over; the score of an
-anomaly, its highest cell less half of the mean, feels that half as much.
+Time is `frame.taken`, never the clock. A frame is compared with the stored frame that is nearest to the wanted time, if
+it is at most half of the spacing away. If frames come too slowly there is no output, which is logged once. A jump back
+in time, or a gap, clears the memory. The method is imprecise with flickering light and automatic exposure, which change
+all gray levels at once and look like motion everywhere; the score of an anomaly model, its maximum minus half of its
+mean, is affected half as much.
 """
 
 from __future__ import annotations
@@ -28,36 +29,36 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ..bundle.manifest import Input, Motion
+from ..bundle.manifest import ModelInput, MotionInput
 
 log = logging.getLogger(__name__)
 
-ZERO = 127  # no change: what the backbone takes for zero
-PATIENCE = 100  # frames without a picture until it is told
+NO_CHANGE = 127  # gray level of no difference, which the backbone maps to zero
+WARN_AFTER_FRAMES = 100  # frames without a difference image until it is logged
 
 
-class Differences:
-    """What one camera has shown lately; without `motion` nothing is remembered, and a frame is its own picture."""
+class FrameDifferencer:
+    """Makes difference images from the last frames of one camera; without `motion` it returns each frame unchanged."""
 
-    def __init__(self, spec: Input, motion: Motion | None) -> None:
+    def __init__(self, spec: ModelInput, motion: MotionInput | None) -> None:
         self.motion = motion
         self.size = (spec.width, spec.height)
         self.frames: deque[tuple[float, NDArray[Any]]] = deque()
-        self.blind = 0
+        self.frames_without_image = 0
 
     def __call__(self, taken: float, pixels: NDArray[Any]) -> NDArray[Any] | None:
-        """H x W x 3, uint8 -> the picture for the preprocessing, of the same kind; None: nothing to compare with."""
+        """H x W x 3, uint8 -> the image for the preprocessing, of the same kind; None: no frame to compare with."""
         if self.motion is None:
             return pixels
-        self.remember(taken, pixels)
-        picture = self.picture()
-        self.blind = self.blind + 1 if picture is None else 0
-        if self.blind == PATIENCE:
-            log.warning("no frames %.2g s apart, which the model compares: it sees nothing", self.motion.spacing)
-        return picture
+        self.add_frame(taken, pixels)
+        image = self.difference_image()
+        self.frames_without_image = self.frames_without_image + 1 if image is None else 0
+        if self.frames_without_image == WARN_AFTER_FRAMES:
+            log.warning("no frames %.2g s apart, as the model needs: no predictions", self.motion.spacing)
+        return image
 
-    def remember(self, taken: float, pixels: NDArray[Any]) -> None:
-        """Takes a frame into the memory."""
+    def add_frame(self, taken: float, pixels: NDArray[Any]) -> None:
+        """Stores a frame."""
         assert self.motion is not None
         if self.frames and taken <= self.frames[-1][0]:
             self.frames.clear()
@@ -66,17 +67,19 @@ class Differences:
         grey = cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY)
         self.frames.append((taken, cv2.resize(grey, self.size, interpolation=cv2.INTER_AREA).astype(np.int16)))
 
-    def picture(self) -> NDArray[Any] | None:
-        """Of the newest frame; height x width x 3, uint8, the first difference last, as red is."""
-        earlier, earliest = self._ago(1), self._ago(2)
+    def difference_image(self) -> NDArray[Any] | None:
+        """The difference image of the newest frame: height x width x 3, uint8, the first difference in the last
+        channel, red.
+        """
+        earlier, earliest = self._frame_before(1), self._frame_before(2)
         if self.motion is None or earlier is None or earliest is None:
             return None
         now = self.frames[-1][1]
         differences = np.stack([now - earliest, earlier - earliest, now - earlier], axis=-1)
-        return np.clip(np.rint(ZERO + self.motion.gain * differences), 0, 255).astype(np.uint8)
+        return np.clip(np.rint(NO_CHANGE + self.motion.gain * differences), 0, 255).astype(np.uint8)
 
-    def _ago(self, steps: int) -> NDArray[Any] | None:
-        """The frame that lies so many spacings before the newest."""
+    def _frame_before(self, steps: int) -> NDArray[Any] | None:
+        """The frame so many spacings before the newest; None: none is near enough."""
         if self.motion is None:
             return None
         wanted = self.frames[-1][0] - steps * self.motion.spacing
@@ -84,44 +87,46 @@ class Differences:
         return grey if abs(taken - wanted) <= self.motion.spacing / 2 + 1e-6 else None
 
 
-class Window:
-    """The answers of a while; without `motion` each stands alone."""
+class TemporalWindow:
+    """Aggregates the outputs of the last seconds; without `motion` it returns each output unchanged."""
 
-    def __init__(self, motion: Motion | None) -> None:
+    def __init__(self, motion: MotionInput | None) -> None:
         self.seconds = None if motion is None else motion.window
-        self.answers: deque[tuple[float, dict[str, NDArray[Any]]]] = deque()
-        self.since = 0.0
+        self.outputs: deque[tuple[float, dict[str, NDArray[Any]]]] = deque()
+        self.started = 0.0
 
     def __call__(self, taken: float, outputs: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]] | None:
-        """The outputs of the last `window` seconds as one, as floats; None: there have not been so many yet."""
+        """The outputs of the last `window` seconds as one, in floats; None: the window is not full yet."""
         if self.seconds is None:
             return outputs
-        if not self.answers or not 0 < taken - self.answers[-1][0] <= self.seconds:
-            self.answers.clear()
-            self.since = taken
-        while self.answers and taken - self.answers[0][0] >= self.seconds - 1e-6:
-            self.answers.popleft()
-        self.answers.append((taken, {name: each.copy() for name, each in outputs.items()}))
-        if taken - self.since < self.seconds - 1e-6:
+        if not self.outputs or not 0 < taken - self.outputs[-1][0] <= self.seconds:
+            self.outputs.clear()
+            self.started = taken
+        while self.outputs and taken - self.outputs[0][0] >= self.seconds - 1e-6:
+            self.outputs.popleft()
+        self.outputs.append((taken, {name: each.copy() for name, each in outputs.items()}))
+        if taken - self.started < self.seconds - 1e-6:
             return None
-        return together([each for _, each in self.answers])
+        return max_maps_and_mean_scores([each for _, each in self.outputs])
 
 
-def together(outputs: list[dict[str, NDArray[Any]]]) -> dict[str, NDArray[Any]]:
-    """Outputs of several pictures as one: of maps each cell's highest, of the others the mean."""
+def max_maps_and_mean_scores(outputs: list[dict[str, NDArray[Any]]]) -> dict[str, NDArray[Any]]:
+    """Outputs of several images as one: of maps the maximum of each cell, of all others the mean."""
     stacks = {name: np.stack([each[name] for each in outputs]).astype(np.float64) for name in outputs[0]}
     return {name: each.max(axis=0) if name == "map" else each.mean(axis=0) for name, each in stacks.items()}
 
 
-def answers(
-    motion: Motion | None, outputs: Sequence[tuple[float, dict[str, NDArray[Any]]]]
+def aggregate_windows(
+    motion: MotionInput | None, outputs: Sequence[tuple[float, dict[str, NDArray[Any]]]]
 ) -> list[dict[str, NDArray[Any]]]:
-    """What a recording comes to: the outputs of each full window, or of all of it where it is shorter than one.
+    """The aggregated outputs of each full window of a recording, or of all of it if it is shorter than one window.
 
     Args:
-        motion: as the manifest has it
-        outputs: of each picture, with the second that it was taken at, in order
+        motion: the manifest's
+        outputs: outputs of each image with its time in seconds, in order
     """
-    window = Window(motion)
-    found = [window(taken, each) for taken, each in outputs]
-    return [each for each in found if each is not None] or [together([each for _, each in outputs])]
+    window = TemporalWindow(motion)
+    aggregated = [window(taken, each) for taken, each in outputs]
+    return [each for each in aggregated if each is not None] or [
+        max_maps_and_mean_scores([each for _, each in outputs])
+    ]

@@ -1,4 +1,4 @@
-"""What a head sees in a frame."""
+"""A prediction: what a head reads from the outputs of one frame."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Box(msgspec.Struct, frozen=True):
 
 
 class Prediction(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One thing seen."""
+    """A detected object, a class or an anomaly."""
 
     label: str
     score: float
@@ -23,4 +23,4 @@ class Prediction(msgspec.Struct, frozen=True, omit_defaults=True):
     box: Box | None = None
     """None: the whole frame."""
     track: int | None = None
-    """The same thing over time, where a tracker follows it."""
+    """Track number, if a tracker assigned one."""

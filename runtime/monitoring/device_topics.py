@@ -1,5 +1,10 @@
-"""What is published of the daemon itself, beside its events: how it goes, every minute; what holds now, whenever that
-changes; and what its clock says, so that whoever has events of a box that was wrong about the time can put them right.
+"""The daemon's retained MQTT topics, beside its events.
+
+    stats               the status report, every minute
+    state               rules with open events, and faults, when they change
+    time/correlation    wall time and seconds since boot, once the clock is synchronized
+
+Consumers use the correlation to correct timestamps of events that were recorded before the clock was synchronized.
 """
 
 from __future__ import annotations
@@ -10,62 +15,79 @@ from collections.abc import Callable
 import msgspec
 
 from ..clock import Clock
-from ..events.event import rfc3339
+from ..events.event import format_rfc3339
 from ..events.sinks import Message
 from ..events.topics import Topics
-from .status import Report, State
+from .status import DaemonState, StatusReport
 
-STATS_SECONDS = 60.0
-LOOK_SECONDS = 0.1  # what comes and goes within is not told of
+STATS_INTERVAL_SECONDS = 60.0
+STATE_INTERVAL_SECONDS = 0.1  # a state that lasts less is not published
 
 
-class Correlation(msgspec.Struct, frozen=True):
-    """Which wall time a second since the boot is."""
+class ClockCorrelation(msgspec.Struct, frozen=True):
+    """Wall time and boot time of one moment."""
 
     bootid: str
     boottime: float
+    """Seconds since boot."""
     time: str
+    """Wall time, RFC 3339."""
 
 
-class Bulletin:
-    """Of one camera's daemon.
+class DeviceTopics:
+    """The periodic messages of one camera's daemon.
 
     Args:
-        camera: its name
-        state: tells what holds now; asked whenever the forwarder turns, but not oftener than that
-        report: tells how it goes
-        topics: of the device
-        clock: is told of once it is right
+        camera: name of the camera
+        make_state: makes the present state; called by the forwarder's thread, at most every STATE_INTERVAL_SECONDS
+        make_report: makes the status report
+        topics: topics of the device
+        clock: clock whose correlation is published once it is synchronized
     """
 
     def __init__(
-        self, camera: str, state: Callable[[], State], report: Callable[[], Report], topics: Topics, clock: Clock
+        self,
+        camera: str,
+        make_state: Callable[[], DaemonState],
+        make_report: Callable[[], StatusReport],
+        topics: Topics,
+        clock: Clock,
     ) -> None:
-        self.camera, self.now, self.report, self.topics, self.clock = camera, state, report, topics, clock
-        self.anew()
+        self.camera, self.make_state, self.make_report, self.topics, self.clock = (
+            camera,
+            make_state,
+            make_report,
+            topics,
+            clock,
+        )
+        self.reset()
 
-    def anew(self) -> None:
-        """All of it is due: a broker that was started again may have forgotten what it kept."""
-        self.looked = self.told = float("-inf")
-        self.state = b""
+    def reset(self) -> None:
+        """Makes all messages pending again: a restarted broker may have lost its retained messages."""
+        self.last_state_check = self.last_stats = float("-inf")
+        self.sent_state = b""
 
-    def due(self) -> list[Message]:
-        """What is to be published now."""
-        if time.monotonic() - self.looked < LOOK_SECONDS:
+    def pending_messages(self) -> list[Message]:
+        """The messages to publish now."""
+        if time.monotonic() - self.last_state_check < STATE_INTERVAL_SECONDS:
             return []
-        self.looked = time.monotonic()
-        found = []
-        if (state := msgspec.json.encode(self.now())) != self.state:
-            self.state = state
-            found.append(_retained(self.topics.state(self.camera), state))
-        if time.monotonic() - self.told >= STATS_SECONDS:
-            self.told = time.monotonic()
-            found.append(_retained(self.topics.stats(self.camera), msgspec.json.encode(self.report())))
-            if self.clock.quality() == "synced":
-                now = Correlation(self.clock.boot, round(self.clock.since_boot(), 3), rfc3339(self.clock.wall()))
-                found.append(_retained(self.topics.correlation(self.camera), msgspec.json.encode(now)))
-        return found
+        self.last_state_check = time.monotonic()
+        messages = []
+        if (state := msgspec.json.encode(self.make_state())) != self.sent_state:
+            self.sent_state = state
+            messages.append(_make_retained_message(self.topics.state(self.camera), state))
+        if time.monotonic() - self.last_stats >= STATS_INTERVAL_SECONDS:
+            self.last_stats = time.monotonic()
+            messages.append(
+                _make_retained_message(self.topics.stats(self.camera), msgspec.json.encode(self.make_report()))
+            )
+            if self.clock.time_quality() == "synced":
+                now = ClockCorrelation(
+                    self.clock.boot, round(self.clock.seconds_since_boot(), 3), format_rfc3339(self.clock.wall_time())
+                )
+                messages.append(_make_retained_message(self.topics.correlation(self.camera), msgspec.json.encode(now)))
+        return messages
 
 
-def _retained(topic: str, payload: bytes) -> Message:
+def _make_retained_message(topic: str, payload: bytes) -> Message:
     return Message(topic, payload, retain=True, content_type="application/json")

@@ -1,4 +1,4 @@
-"""What this machine is, and what works on it."""
+"""Checks of this machine for `vedette doctor`: libraries, keys, broker, cameras."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from vedette.devices import closest, this_machine
+from vedette.devices import find_closest_profile, read_host_profile
 
 from ..bundle.keys import Keyring
 from ..camera import sources
@@ -17,57 +17,57 @@ from ..config import configuration
 from ..config.configuration import Config
 from ..errors import Problem
 from ..events import sinks
-from ..plugins import redacted
+from ..plugin_tables import redact_url
 
-_SYSTEM = Path("/etc/vedette")
-_FRAME_SECONDS = 10.0
+_SYSTEM_FOLDER = Path("/etc/vedette")
+_FIRST_FRAME_SECONDS = 10.0
 
 
-class Finding(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One line of the examination."""
+class Check(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The result of one check."""
 
     what: str
     works: bool | None
-    """None: neither right nor wrong, a fact."""
+    """None: a fact that is neither right nor wrong."""
     found: str
     remedy: str = ""
 
 
-def examine(folder: Path | None, camera: str | None) -> list[Finding]:
-    """Looks at the machine and its libraries; with a configuration, at the broker and, with a name, at the camera."""
-    findings = [*_machine(), *_libraries(), _keyring(None)]
-    if folder is None and not (_SYSTEM / "vedette.toml").exists():
-        return findings
-    folder = folder or _SYSTEM
+def run_checks(folder: Path | None, camera: str | None) -> list[Check]:
+    """Checks the machine and its libraries; with a configuration also the broker and the cameras, or one `camera`."""
+    checks = [*_check_machine(), *_check_libraries(), _check_keyring(None)]
+    if folder is None and not (_SYSTEM_FOLDER / "vedette.toml").exists():
+        return checks
+    folder = folder or _SYSTEM_FOLDER
     names = [camera] if camera else sorted(path.stem for path in (folder / "cameras").glob("*.toml"))
     if not names:
-        return [*findings, Finding("cameras", False, f"none in {folder / 'cameras'}", "write cameras/NAME.toml")]
+        return [*checks, Check("cameras", False, f"none in {folder / 'cameras'}", "write cameras/NAME.toml")]
     for number, name in enumerate(names):
         try:
-            settings = configuration.load(folder, name)
+            settings = configuration.load_config(folder, name)
         except Problem as problem:
-            findings.append(Finding(name, False, problem.message, problem.hint))
+            checks.append(Check(name, False, problem.message, problem.hint))
             continue
         if number == 0:
-            findings += [_keyring(settings.keys), _broker(settings)]
-        findings.append(_camera(settings))
-    return findings
+            checks += [_check_keyring(settings.keys), _check_broker(settings)]
+        checks.append(_check_camera(settings))
+    return checks
 
 
-def _machine() -> list[Finding]:
-    host = this_machine()
-    profile = closest(host)
+def _check_machine() -> list[Check]:
+    host = read_host_profile()
+    profile = find_closest_profile(host)
     text = (
         f"{host.cores} cores ({host.cpu}), {host.architecture}, {host.memory_mb} MB, {' '.join(host.features) or '-'}"
     )
     return [
-        Finding("machine", None, f"{host.title}: {text}"),
-        Finding("profile", None, f"{profile.name}: {profile.title}" if profile else "host (no named profile fits)"),
+        Check("machine", None, f"{host.title}: {text}"),
+        Check("profile", None, f"{profile.name}: {profile.title}" if profile else "host (no named profile fits)"),
     ]
 
 
-def _libraries() -> list[Finding]:
-    found = []
+def _check_libraries() -> list[Check]:
+    checks = []
     backends = 0
     for package, module in (
         ("onnxruntime", "onnxruntime"),
@@ -76,50 +76,50 @@ def _libraries() -> list[Finding]:
     ):
         try:
             __import__(module)
-            found.append(Finding(package, True, version(package)))
+            checks.append(Check(package, True, version(package)))
             backends += 1
         except (ImportError, PackageNotFoundError):
-            found.append(Finding(package, None, "not installed"))
+            checks.append(Check(package, None, "not installed"))
     if not backends:
-        found.append(Finding("back ends", False, "none", "pip install onnxruntime ai-edge-litert"))
-    return found
+        checks.append(Check("back ends", False, "none", "pip install onnxruntime ai-edge-litert"))
+    return checks
 
 
-def _keyring(folder: Path | None) -> Finding:
+def _check_keyring(folder: Path | None) -> Check:
     try:
         keyring = Keyring.read(folder)
     except Problem as problem:
-        return Finding("keys", False, problem.message, problem.hint)
+        return Check("keys", False, problem.message, problem.hint)
     places = " and ".join(map(str, keyring.folders))
-    return Finding("keys", True if keyring.keys else None, f"{len(keyring.keys)} trusted in {places}")
+    return Check("keys", True if keyring.keys else None, f"{len(keyring.keys)} trusted in {places}")
 
 
-def _broker(settings: Config) -> Finding:
+def _check_broker(settings: Config) -> Check:
     try:
-        sink = sinks.load(settings.broker, sinks.Identity(f"vedette-{settings.device.name}-doctor", ()))
+        sink = sinks.load_sink(settings.broker, sinks.MqttSessionSettings(f"vedette-{settings.device.name}-doctor", ()))
         sink.open()
     except (ConnectionError, Problem) as error:
-        return Finding("broker", False, str(error), "check broker.url, and that the broker runs")
+        return Check("broker", False, str(error), "check broker.url, and that the broker runs")
     sink.close()
-    return Finding("broker", True, f"{settings.broker.url} answers")
+    return Check("broker", True, f"{settings.broker.url} answers")
 
 
-def _camera(settings: Config) -> Finding:
-    start, shown = time.monotonic(), redacted(settings.source)
+def _check_camera(settings: Config) -> Check:
+    start, shown = time.monotonic(), redact_url(settings.source)
     stop = threading.Event()
-    alarm = threading.Timer(_FRAME_SECONDS, stop.set)
+    alarm = threading.Timer(_FIRST_FRAME_SECONDS, stop.set)
     alarm.start()
     try:
-        source = sources.load(sources.Address.of(settings))
-        frame = next((each for each in source.frames(stop) if each is not None), None)
+        source = sources.load_source(sources.SourceAddress.from_config(settings))
+        frame = next((frame for frame in source.frames(stop) if frame is not None), None)
     except Problem as problem:
-        return Finding(settings.camera, False, problem.message, problem.hint)
+        return Check(settings.camera, False, problem.message, problem.hint)
     finally:
         alarm.cancel()
     if frame is None:
-        why = source.tally.trouble if source.tally else ""
-        found = f"{shown}: no frame in {_FRAME_SECONDS:.0f} s{why and f', {why}'}"
-        return Finding(settings.camera, False, found, "check the camera and its source")
+        reason = source.frame_counts.trouble if source.frame_counts else ""
+        text = f"{shown}: no frame in {_FIRST_FRAME_SECONDS:.0f} s{reason and f', {reason}'}"
+        return Check(settings.camera, False, text, "check the camera and its source")
     height, width = frame.pixels.shape[:2]
     taken = time.monotonic() - start
-    return Finding(settings.camera, True, f"{shown} gives {width} x {height}, first frame after {taken:.2f} s")
+    return Check(settings.camera, True, f"{shown} gives {width} x {height}, first frame after {taken:.2f} s")

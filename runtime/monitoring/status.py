@@ -1,7 +1,7 @@
-"""How the daemon is: counted as it goes, told to whoever asks at its socket and, every minute, to the broker.
+"""The daemon's status: counters, the report made of them, and the Unix socket that serves it.
 
-The socket lies in the camera's state folder. Who connects gets one line of JSON; nothing is read from them, so nothing
-can be asked of the daemon there.
+The socket lies in the camera's state folder. A client that connects gets one line of JSON. The server reads nothing
+from clients, so they cannot command the daemon.
 """
 
 from __future__ import annotations
@@ -16,57 +16,41 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from statistics import linear_regression
-from typing import TYPE_CHECKING
+from typing import Any
 
 import msgspec
 
-from ..camera.sources import Tally
-from ..events.event import Event, rfc3339
-from ..evidence.store import Tally as Evidence
-
-if TYPE_CHECKING:
-    from ..daemon import Daemon
+from ..camera.sources import FrameCounts
+from ..events.event import Event, format_rfc3339
+from ..evidence.store import EvidenceCounts as Evidence
 
 log = logging.getLogger(__name__)
 
-SOCKET = "status.sock"
-REMEMBERED = 1000  # frames, for rate and percentiles
-ASKING_SECONDS = 5.0
-_MEMORY_SECONDS, _MEMORY_SAMPLES = 60.0, 180  # three hours of minutes
+SOCKET_NAME = "status.sock"
+WINDOW_FRAMES = 1000  # for rates and percentiles
+REQUEST_TIMEOUT_SECONDS = 5.0
+_MEMORY_INTERVAL_SECONDS, _MEMORY_SAMPLES = 60.0, 180  # three hours of minutes
 
 
 class LastEvent(msgspec.Struct, frozen=True):
-    """The newest that was recorded."""
+    """The event that was recorded last."""
 
     sequence: int
     type: str
     time: str
 
 
-class State(msgspec.Struct, frozen=True):
-    """What holds now."""
+class DaemonState(msgspec.Struct, frozen=True):
+    """Payload of the retained MQTT topic `state`: the present state of the daemon."""
 
     open: list[str]
-    """Rules with an event that has begun and has not ended."""
+    """Rules with an open event."""
     faults: list[str]
-    """What is wrong."""
-
-    @classmethod
-    def of(cls, daemon: Daemon) -> State:
-        """That of a daemon; any thread may ask, and often."""
-        dead = daemon.outbox.refused()
-        faults = {
-            "events wait in memory": not daemon.outbox.lasting,
-            "no connection to the broker": not daemon.forwarder.connected,
-            f"the broker refuses {dead} events": dead > 0,
-            **daemon.witness.faults(),
-            **{f"the camera is {name}": True for name in daemon.health.faults()},
-        }
-        return cls(sorted(daemon.counts.open.values()), [fault for fault, there in faults.items() if there])
+    """Current faults, in words."""
 
 
-class Report(msgspec.Struct, frozen=True):
-    """What is told; docs/status.md."""
+class StatusReport(msgspec.Struct, frozen=True):
+    """A snapshot of the daemon, for `vedette status`, the topic `stats` and Prometheus (docs/status.md)."""
 
     camera: str
     model: str
@@ -74,146 +58,140 @@ class Report(msgspec.Struct, frozen=True):
     uptime_seconds: float
     frames: int
     frames_per_second: float | None
-    """Over the last frames; None before there are two."""
+    """Over the last frames; None before the second frame."""
     latency_ms: dict[str, float]
-    """From a frame in memory to its events on the disk: p50, p95, p99 of the last frames."""
+    """From a frame in memory to its events on disk: p50, p95, p99 of the last frames."""
     events: int
-    """Recorded since the start."""
+    """Events recorded since the start."""
     backlog: int
+    """Events that wait for the broker."""
     dead: int
+    """Events that the broker refuses: dead letters."""
     connected: bool
     last_event: LastEvent | None
     open: list[str]
-    """Rules with an event that has begun and has not ended."""
+    """Rules with an open event."""
     faults: list[str]
-    """What is wrong just now."""
+    """Current faults, in words."""
     memory_mb: float
+    """Resident memory, 10**6 bytes."""
     memory_mb_per_hour: float | None
-    """How it has grown lately; None before there are ten minutes of it."""
+    """Recent growth of the memory; None during the first ten minutes."""
     temperature: float | None
-    """Of the hottest zone, degrees Celsius; None: unknown."""
+    """Hottest thermal zone, degrees Celsius; None: unknown."""
     throttled: tuple[str, ...] | None
-    """What the firmware does or has found just now; None: unknown."""
+    """Flags of the firmware that are set now; None: unknown."""
     slowness: float = 1.0
-    """So many times as long as usual lies between two pictures, to keep the machine cool."""
-    pictures: Tally | None = None
-    """What became of the camera's; None of a recording."""
+    """Interval between frames, as a multiple of the usual one, to keep the machine cool."""
+    pictures: FrameCounts | None = None
+    """Frames of the camera that were dropped or late; None for a recording."""
     inferences: int = 0
-    """Frames that the model was asked about."""
+    """Frames that the model was run on."""
     skipped: int = 0
-    """Frames in which nothing had moved, by the gate."""
+    """Frames that the motion gate skipped."""
     duty: float | None = None
-    """The share of the time that went into inference, over the last frames; None before there are two."""
+    """Fraction of the time spent in inference, over the last frames; None before the second frame."""
     published: int = 0
-    """Bytes handed to the broker's connection since the start, framing included."""
+    """Bytes sent to the broker since the start, MQTT framing included."""
     evidence: Evidence | None = None
-    """What became of it; None where none is wanted."""
+    """Counters of the evidence store; None if evidence is off."""
     of_h264: float | None = None
-    """What was published and uploaded as a share of the stream as H.264; None unless `vedette traffic` has measured it,
-    and on `stats`, where nobody looks it up."""
-
-    @classmethod
-    def of(cls, daemon: Daemon) -> Report:
-        """How that one is; any thread may ask."""
-        counts, manifest, state = daemon.counts, daemon.bundle.manifest, State.of(daemon)
-        return cls(
-            camera=daemon.settings.camera,
-            model=manifest.model_id,
-            backend=daemon.backend.version,
-            uptime_seconds=time.monotonic() - counts.began,
-            frames=counts.frames,
-            frames_per_second=counts.rate(),
-            latency_ms=counts.latency_ms(),
-            events=counts.events,
-            backlog=daemon.outbox.backlog(),
-            dead=daemon.outbox.refused(),
-            connected=daemon.forwarder.connected,
-            last_event=counts.last,
-            **msgspec.structs.asdict(state),
-            memory_mb=memory_mb(),
-            memory_mb_per_hour=counts.growth(),
-            temperature=daemon.governor.machine.temperature,
-            throttled=daemon.governor.machine.now,
-            slowness=daemon.governor.slowness,
-            pictures=daemon.source.tally,
-            **daemon.gate.facts(),
-            published=daemon.forwarder.published,
-            evidence=daemon.witness.tally(),
-        )
+    """Bytes published and uploaded, as a fraction of the same stream as H.264. None unless `vedette traffic` has
+    measured the stream, and always on the topic `stats`."""
 
 
-class Counts:
-    """What the daemon's loop counts; told of by other threads."""
+class DaemonCounters:
+    """What the daemon's loop counts; other threads read it."""
 
     def __init__(self) -> None:
-        self.began = time.monotonic()
+        self.started = time.monotonic()
         self.frames = self.events = 0
-        self.last: LastEvent | None = None
-        self.open: dict[str, str] = {}
-        self.ends: deque[float] = deque(maxlen=REMEMBERED)
-        self.took: deque[float] = deque(maxlen=REMEMBERED)
-        self.memory: deque[tuple[float, float]] = deque(maxlen=_MEMORY_SAMPLES)
+        self.last_event: LastEvent | None = None
+        self.open_events: dict[str, str] = {}
+        self.frame_ends: deque[float] = deque(maxlen=WINDOW_FRAMES)
+        self.frame_seconds: deque[float] = deque(maxlen=WINDOW_FRAMES)
+        self.memory_samples: deque[tuple[float, float]] = deque(maxlen=_MEMORY_SAMPLES)
 
-    def frame(self, began: float) -> None:
-        """One more frame, whose work began then, by time.monotonic()."""
+    def count_frame(self, started: float) -> None:
+        """Counts a frame that was processed since `began`, by time.monotonic()."""
         now = time.monotonic()
         self.frames += 1
-        self.ends.append(now)
-        self.took.append(now - began)
-        if not self.memory or now - self.memory[-1][0] >= _MEMORY_SECONDS:
-            self.memory.append((now, memory_mb()))
+        self.frame_ends.append(now)
+        self.frame_seconds.append(now - started)
+        if not self.memory_samples or now - self.memory_samples[-1][0] >= _MEMORY_INTERVAL_SECONDS:
+            self.memory_samples.append((now, resident_memory_mb()))
 
-    def event(self, sequence: int, event: Event) -> None:
+    def count_event(self, sequence: int, event: Event) -> None:
+        """Counts a recorded event, and remembers whether it is open."""
         self.events += 1
-        self.last = LastEvent(sequence, f"vedette.{event.rule}.{event.kind}", rfc3339(event.taken))
-        now = dict(self.open)  # another thread may be reading the old one
+        self.last_event = LastEvent(sequence, f"vedette.{event.rule}.{event.kind}", format_rfc3339(event.taken))
+        open_events = dict(self.open_events)  # other threads may be reading the old dictionary
         if event.kind == "end":
-            now.pop(event.event, None)
+            open_events.pop(event.event, None)
         else:
-            now[event.event] = event.rule
-        self.open = now
+            open_events[event.event] = event.rule
+        self.open_events = open_events
 
-    def rate(self) -> float | None:
-        ends = list(self.ends)
+    def figures(self) -> dict[str, Any]:
+        """The fields of the status report that come from the counters."""
+        return {
+            "uptime_seconds": time.monotonic() - self.started,
+            "frames": self.frames,
+            "frames_per_second": self.frames_per_second(),
+            "latency_ms": self.latency_ms(),
+            "events": self.events,
+            "last_event": self.last_event,
+            "memory_mb": resident_memory_mb(),
+            "memory_mb_per_hour": self.memory_growth_mb_per_hour(),
+        }
+
+    def frames_per_second(self) -> float | None:
+        """Frame rate over the last frames; None before the second frame."""
+        ends = list(self.frame_ends)
         return (len(ends) - 1) / (ends[-1] - ends[0]) if len(ends) > 1 and ends[-1] > ends[0] else None
 
-    def growth(self) -> float | None:
-        """Of the memory, 10**6 bytes an hour, by least squares; None before there are ten minutes of it."""
-        if len(self.memory) <= 10:
+    def memory_growth_mb_per_hour(self) -> float | None:
+        """Slope of the resident memory by least squares, 10**6 bytes an hour; None during the first ten minutes."""
+        if len(self.memory_samples) <= 10:
             return None
-        return 3600 * linear_regression(*zip(*self.memory, strict=True)).slope
+        return 3600 * linear_regression(*zip(*self.memory_samples, strict=True)).slope
 
     def latency_ms(self) -> dict[str, float]:
-        took = sorted(self.took)
+        """Percentiles p50, p95 and p99 of the processing time of the last frames; empty before the first frame."""
+        durations = sorted(self.frame_seconds)
         shares = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
-        return {name: 1e3 * took[min(int(share * len(took)), len(took) - 1)] for name, share in shares.items() if took}
+        return {
+            name: 1e3 * durations[min(int(share * len(durations)), len(durations) - 1)]
+            for name, share in shares.items()
+            if durations
+        }
 
 
-class Teller(threading.Thread):
-    """Tells whoever connects to the socket in `folder`; `report` makes what is told."""
+class StatusServer(threading.Thread):
+    """Serves the status report at a Unix socket in `folder`; `make_report` makes it for each client."""
 
-    def __init__(self, folder: Path, report: Callable[[], Report]) -> None:
+    def __init__(self, folder: Path, make_report: Callable[[], StatusReport]) -> None:
         super().__init__(name="status", daemon=True)
-        self.report = report
+        self.make_report = make_report
         self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            with _short(folder) as place:
-                Path(place, SOCKET).unlink(missing_ok=True)
-                self.listener.bind(f"{place}/{SOCKET}")
+            with _short_path(folder) as place:
+                Path(place, SOCKET_NAME).unlink(missing_ok=True)
+                self.listener.bind(f"{place}/{SOCKET_NAME}")
             self.listener.listen(8)
         except OSError as error:
-            log.warning("vedette status cannot ask this daemon: %s: %s", folder, error.strerror)
+            log.warning("vedette status cannot query this daemon: %s: %s", folder, error.strerror)
             self.listener.close()
 
     def run(self) -> None:
         while True:
             try:
                 connection, _ = self.listener.accept()
-            except OSError:  # it was closed
+            except OSError:  # `close` was called
                 return
             with connection, contextlib.suppress(OSError):
-                connection.settimeout(ASKING_SECONDS)
-                connection.sendall(msgspec.json.encode(self.report()) + b"\n")
+                connection.settimeout(REQUEST_TIMEOUT_SECONDS)
+                connection.sendall(msgspec.json.encode(self.make_report()) + b"\n")
 
     def close(self) -> None:
         with contextlib.suppress(OSError):
@@ -221,22 +199,22 @@ class Teller(threading.Thread):
         self.listener.close()
 
 
-def ask(folder: Path) -> Report | None:
-    """What the daemon whose socket lies in `folder` tells; None where none runs, or it does not answer."""
+def request_status(folder: Path) -> StatusReport | None:
+    """The report of the daemon whose socket lies in `folder`; None if none runs or it does not answer."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-        connection.settimeout(ASKING_SECONDS)
+        connection.settimeout(REQUEST_TIMEOUT_SECONDS)
         try:
-            with _short(folder) as place:
-                connection.connect(f"{place}/{SOCKET}")
+            with _short_path(folder) as place:
+                connection.connect(f"{place}/{SOCKET_NAME}")
             with connection.makefile("rb") as answer:
-                return msgspec.json.decode(answer.read(), type=Report)
+                return msgspec.json.decode(answer.read(), type=StatusReport)
         except (OSError, msgspec.DecodeError):
             return None
 
 
 @contextlib.contextmanager
-def _short(folder: Path) -> Iterator[str]:
-    """A name for `folder` that leaves room for the socket's: an address may have only 108 bytes (unix(7))."""
+def _short_path(folder: Path) -> Iterator[str]:
+    """A short path of `folder`: the address of a Unix socket has at most 108 bytes (unix(7))."""
     descriptor = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         yield f"/proc/self/fd/{descriptor}"
@@ -244,7 +222,7 @@ def _short(folder: Path) -> Iterator[str]:
         os.close(descriptor)
 
 
-def memory_mb() -> float:
-    """What this process holds in memory, 10**6 bytes."""
+def resident_memory_mb() -> float:
+    """Resident memory of this process, 10**6 bytes."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / 1e6

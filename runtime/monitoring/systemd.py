@@ -1,4 +1,4 @@
-"""Tells systemd how it goes (sd_notify(3)); does nothing where nobody asked."""
+"""Notifications to systemd: ready, stopping, watchdog (sd_notify(3)); without systemd they do nothing."""
 
 from __future__ import annotations
 
@@ -7,28 +7,28 @@ import socket
 import time
 
 
-class Notifier:
+class SystemdNotifier:
     """The datagram socket in $NOTIFY_SOCKET."""
 
     def __init__(self) -> None:
         address = os.environ.get("NOTIFY_SOCKET", "")
         self.address = "\0" + address[1:] if address.startswith("@") else address
         self.interval = int(os.environ.get("WATCHDOG_USEC", "0")) / 2e6
-        self.beaten = float("-inf")
+        self.last_fed = float("-inf")
 
-    def ready(self) -> None:
+    def notify_ready(self) -> None:
         self._send("READY=1")
 
-    def stopping(self) -> None:
+    def notify_stopping(self) -> None:
         self._send("STOPPING=1")
 
-    def status(self, text: str) -> None:
+    def set_status(self, text: str) -> None:
         self._send(f"STATUS={text}")
 
-    def beat(self) -> None:
-        """Feeds the watchdog, at most as often as it needs."""
-        if self.interval and time.monotonic() - self.beaten >= self.interval:
-            self.beaten = time.monotonic()
+    def feed_watchdog(self) -> None:
+        """Feeds the watchdog, at most twice in its interval."""
+        if self.interval and time.monotonic() - self.last_fed >= self.interval:
+            self.last_fed = time.monotonic()
             self._send("WATCHDOG=1")
 
     def _send(self, message: str) -> None:

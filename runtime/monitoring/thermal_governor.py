@@ -1,9 +1,9 @@
-"""Slows the camera down before the machine has to slow itself down.
+"""The thermal governor: takes fewer frames before the firmware throttles the processor.
 
-Firmware that throttles a hot processor makes every frame late; fewer frames on time are better. Half as many are
-looked at from `hot` degrees on, half of those where that does not help, and twice as many again once it is five
-degrees cooler. A Raspberry Pi also tells of too low a voltage: that is reported once in each boot. What the machine
-does not tell is unknown, never well.
+A throttled processor makes every frame late; fewer frames on time are better. From `hot` degrees on the governor halves
+the frame rate, and halves it again every ten seconds while the machine stays hot, down to an eighth. Five degrees below
+it doubles the rate again. A Raspberry Pi also reports undervoltage; the governor reports that once in each boot. A
+value that the machine does not report is unknown, which does not mean that all is well.
 """
 
 from __future__ import annotations
@@ -17,24 +17,24 @@ from typing import Any
 import msgspec
 
 CHECK_SECONDS = 10.0
-COOLER = 5.0  # degrees Celsius
-MOST = 8.0
-# Bits of get_throttled (raspberrypi.com, "vcgencmd"); the same 16 higher: since the boot.
-_BITS = {"undervoltage": 0, "frequency_capped": 1, "throttled": 2, "hot": 3}
-_SINCE_BOOT = 16
+HYSTERESIS_DEGREES = 5.0  # degrees Celsius
+MAX_SLOWDOWN = 8.0
+# Bits of get_throttled (raspberrypi.com, "vcgencmd"); 16 bits higher: the flag has been set since boot.
+_FLAG_BITS = {"undervoltage": 0, "frequency_capped": 1, "throttled": 2, "hot": 3}
+_SINCE_BOOT_SHIFT = 16
 
 
-class Machine(msgspec.Struct, frozen=True):
-    """How it is; None is unknown."""
+class MachineHealth(msgspec.Struct, frozen=True):
+    """Temperature and firmware flags; None: unknown."""
 
     temperature: float | None
-    """Of the hottest zone, degrees Celsius."""
-    now: tuple[str, ...] | None
-    """What holds at this moment, of `undervoltage`, `frequency_capped`, `throttled`, `hot`."""
-    since_boot: tuple[str, ...] | None
+    """Hottest thermal zone, degrees Celsius."""
+    active_flags: tuple[str, ...] | None
+    """Flags that are set now: `undervoltage`, `frequency_capped`, `throttled`, `hot`."""
+    flags_since_boot: tuple[str, ...] | None
 
 
-def look(sysfs: Path = Path("/sys")) -> Machine:
+def read_machine_health(sysfs: Path = Path("/sys")) -> MachineHealth:
     """Reads the thermal zones and the firmware's flags."""
     zones = []
     for zone in sysfs.glob("class/thermal/thermal_zone*/temp"):
@@ -44,49 +44,49 @@ def look(sysfs: Path = Path("/sys")) -> Machine:
     for flags in sysfs.glob("devices/platform/soc/*firmware/get_throttled"):
         with contextlib.suppress(OSError, ValueError):
             bits = int(flags.read_text(), 16)
-            now = tuple(name for name, bit in _BITS.items() if bits >> bit & 1)
-            since = tuple(name for name, bit in _BITS.items() if bits >> bit + _SINCE_BOOT & 1)
-    return Machine(max(zones, default=None), now, since)
+            now = tuple(name for name, bit in _FLAG_BITS.items() if bits >> bit & 1)
+            since = tuple(name for name, bit in _FLAG_BITS.items() if bits >> bit + _SINCE_BOOT_SHIFT & 1)
+    return MachineHealth(max(zones, default=None), now, since)
 
 
-class Governor:
-    """Decides how much slower the camera goes.
+class ThermalGovernor:
+    """Decides how far the frame rate is reduced.
 
     Args:
-        hot: degrees Celsius
-        told: file that names the boot in which an undervoltage was reported last
-        boot: this one
-        sysfs: where the machine tells of itself
+        hot_degrees: degrees Celsius from which the frame rate is reduced
+        marker_file: file with the ID of the boot in which undervoltage was last reported
+        boot: boot ID of this boot
+        sysfs: root of the kernel's sysfs
     """
 
-    def __init__(self, hot: float, told: Path, boot: str, sysfs: Path = Path("/sys")) -> None:
-        self.hot, self.told, self.boot, self.sysfs = hot, told, boot, sysfs
-        self.checked = float("-inf")
-        self.slowness = 1.0
-        """So many times as long as usual lies between two pictures."""
-        self.machine = look(sysfs)
+    def __init__(self, hot_degrees: float, marker_file: Path, boot: str, sysfs: Path = Path("/sys")) -> None:
+        self.hot_degrees, self.marker_file, self.boot, self.sysfs = hot_degrees, marker_file, boot, sysfs
+        self.last_check = float("-inf")
+        self.slowdown = 1.0
+        """Interval between frames, as a multiple of the usual one."""
+        self.machine_health = read_machine_health(sysfs)
 
-    def changes(self, now: float | None = None) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Notices of what has changed: their kind and their facts."""
+    def update(self, now: float | None = None) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Checks the machine at most every CHECK_SECONDS; yields kind and facts of a system event for each change."""
         now = time.monotonic() if now is None else now
-        if now - self.checked < CHECK_SECONDS:
+        if now - self.last_check < CHECK_SECONDS:
             return
-        self.checked = now
-        self.machine = look(self.sysfs)
-        before, heat = self.slowness, self.machine.temperature
-        if heat is not None and heat >= self.hot:
-            self.slowness = min(MOST, 2 * before)
-        elif heat is None or heat < self.hot - COOLER:
-            self.slowness = max(1.0, before / 2)
-        if self.slowness != before and 1.0 in (self.slowness, before):
-            yield ("hot" if before == 1.0 else "cool"), {"temperature": heat, "slowness": self.slowness}
-        if "undervoltage" in (self.machine.since_boot or ()) and self._told() != self.boot:
+        self.last_check = now
+        self.machine_health = read_machine_health(self.sysfs)
+        before, heat = self.slowdown, self.machine_health.temperature
+        if heat is not None and heat >= self.hot_degrees:
+            self.slowdown = min(MAX_SLOWDOWN, 2 * before)
+        elif heat is None or heat < self.hot_degrees - HYSTERESIS_DEGREES:
+            self.slowdown = max(1.0, before / 2)
+        if self.slowdown != before and 1.0 in (self.slowdown, before):
+            yield ("hot" if before == 1.0 else "cool"), {"temperature": heat, "slowness": self.slowdown}
+        if "undervoltage" in (self.machine_health.flags_since_boot or ()) and self._reported_boot() != self.boot:
             yield "undervoltage", {"boot": self.boot}
-            with contextlib.suppress(OSError):  # then it is told again at the next start
-                self.told.write_text(self.boot)
+            with contextlib.suppress(OSError):  # then it is reported again at the next start
+                self.marker_file.write_text(self.boot)
 
-    def _told(self) -> str:
+    def _reported_boot(self) -> str:
         try:
-            return self.told.read_text()
+            return self.marker_file.read_text()
         except OSError:
             return ""

@@ -1,4 +1,4 @@
-"""Predictions -> events."""
+"""Rules: they turn predictions into events."""
 
 from __future__ import annotations
 
@@ -10,63 +10,65 @@ import msgspec
 from ..camera.frame import Frame
 from ..events.event import Event
 from ..inference.prediction import Prediction
-from ..plugins import choose
+from ..plugin_tables import load_plugin
 
 RULES = {
-    "crossing": ".crossing:Crossing",
-    "crowd": ".crowd:Crowd",
-    "dwell": ".dwell:Dwell",
-    "left_object": ".static_object:LeftObject",
-    "presence": ".presence:Presence",
-    "removed_object": ".static_object:RemovedObject",
-    "speed": ".speed:Speed",
-    "wrong_way": ".wrong_way:WrongWay",
-    "zone": ".zone:Zone",
+    "crossing": ".crossing:CrossingRule",
+    "crowd": ".crowd:CrowdRule",
+    "dwell": ".dwell:DwellRule",
+    "left_object": ".static_object:LeftObjectRule",
+    "presence": ".presence:PresenceRule",
+    "removed_object": ".static_object:RemovedObjectRule",
+    "speed": ".speed:SpeedRule",
+    "wrong_way": ".wrong_way:WrongWayRule",
+    "zone": ".zone:ZoneRule",
 }
 
 
-class Context(msgspec.Struct, frozen=True):
-    """What every rule knows about where it runs."""
+class RuleContext(msgspec.Struct, frozen=True):
+    """Facts about the camera and the bundle that every rule receives."""
 
     camera: str
     model: str
     """The bundle's `model_id`."""
     threshold: float
-    """The bundle's; what a rule takes where its own is not set."""
+    """The bundle's threshold: the default of a rule that sets none."""
     labels: tuple[str, ...]
-    """What the bundle's predictions may be called."""
-    quiet: tuple[str, ...] = ()
-    """Those of them that are no reason for an event unless a rule names them."""
-    boxes: bool = True
-    """Whether its predictions may say where in the picture they are."""
+    """All labels that the bundle's predictions can have."""
+    normal_labels: tuple[str, ...] = ()
+    """Labels that cause no event unless a rule names them."""
+    has_boxes: bool = True
+    """True if predictions can have a bounding box."""
     timezone: str = ""
-    """Of hours and days, as `Europe/Berlin`; empty: the machine's."""
-    keep: float = 2.0
-    """Seconds for which the tracker waits for what nobody sees."""
+    """Time zone of hours and days, for example `Europe/Berlin`; empty: the machine's."""
+    max_lost_seconds: float = 2.0
+    """Seconds for which the tracker keeps a track without detections."""
 
 
 class Rule(Protocol):
-    """Decides by what it is shown alone, never by the clock: a recording replays exactly."""
+    """A rule of one camera. It uses the time of the frames, never the clock, so a recording always gives equal
+    events.
+    """
 
     name: str
-    follows: bool
-    """Whether it needs the tracks of what is seen."""
+    needs_tracks: bool
+    """True if its predictions must carry track numbers."""
 
-    def observe(self, frame: Frame, seen: tuple[Prediction, ...]) -> Iterable[Event]:
-        """The changes that this frame brings."""
+    def observe(self, frame: Frame, predictions: tuple[Prediction, ...]) -> Iterable[Event]:
+        """The events that this frame causes."""
 
     def close(self) -> Iterable[Event]:
-        """The changes that the end of the stream brings."""
+        """The events that the end of the stream causes."""
 
 
-def load(table: dict[str, Any], context: Context) -> Rule:
-    """The rule that one `[[rules]]` table describes.
+def load_rule(table: dict[str, Any], context: RuleContext) -> Rule:
+    """Makes the rule that a `[[rules]]` table describes.
 
     Raises:
-        ConfigProblem: `use` names no rule, or a setting does not suit the bundle.
+        ConfigProblem: `use` names no rule, or a setting does not fit the bundle.
         msgspec.ValidationError: a key of the table is unknown or has the wrong type.
     """
-    part = choose(__package__, RULES, table.get("use", ""), "use")
-    settings = msgspec.convert(table, part.Settings)
-    rule: Rule = part(settings, context)
+    rule_class = load_plugin(__package__, RULES, table.get("use", ""), "use")
+    settings = msgspec.convert(table, rule_class.Settings)
+    rule: Rule = rule_class(settings, context)
     return rule

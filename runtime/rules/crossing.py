@@ -1,13 +1,12 @@
-"""Something crosses a line.
+"""The rule `crossing`: an object crosses a line.
 
-The line has two points or more. Walking along it from the first to the last, as the picture shows it, what comes from
-the left goes to the `right`, and the other way round. Each step of a thing's feet is held against the line; there and
-back again is nothing. A crossing is told when the thing is farther from the line than `margin` and was so for
-`inertia`, so that who trembles on the line, or stands on it, is told of once or not at all; and where it is not seen
-again, when the tracker gives it up. It is an event of one moment: `new` and `end` come together, `started` is when it
-was first beyond.
+The line has two points or more. Seen along it from the first point to the last, an object that comes from the left goes
+to the `right`, and the other way round. The rule intersects each step of the foot point with the line; a step there and
+back cancels out. It reports a crossing once the object has been farther from the line than `margin` for `inertia`
+seconds, or once the track ends beyond the line. So an object that stands on the line is reported at most once. The
+event has no duration: `new` and `end` come together, and `started` is the first frame beyond the line.
 
-While a thing is hidden it is taken to have walked straight on, so a line that ends behind a pillar may be missed.
+A hidden object is assumed to move in a straight line, so a line that ends behind a pillar may be missed.
 """
 
 from __future__ import annotations
@@ -19,105 +18,105 @@ from typing import Annotated, Literal
 import msgspec
 
 from ..camera.frame import Frame
-from ..config.polygon import Point, Polygon, side
+from ..config.polygon import Point, Polygon, side_of_line
 from ..errors import ConfigProblem
-from ..events.event import Event, State
-from . import Context
-from .conditions.region import WHOLE, Area, inside_picture
-from .rule_base import PostSettings
-from .state.event_lifecycle import Episode
-from .state.track_state import Thing
-from .track_rule import Watch
+from ..events.event import Event, RuleState
+from . import RuleContext
+from .conditions.region import WHOLE_FRAME, RuleArea, check_inside_image
+from .rule_base import BaseRuleSettings
+from .state.event_lifecycle import EventLifecycle
+from .state.track_state import TrackState
+from .track_rule import TrackRule
 
 
-class CrossingSettings(PostSettings, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class CrossingSettings(BaseRuleSettings, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One `[[rules]]` table with `use = "crossing"`."""
 
     line: Polygon
     """[x, y] of each of its points, fractions 0…1."""
     direction: Literal["both", "left", "right"] = "both"
-    """To which side a crossing counts."""
+    """The side to which a crossing counts."""
     margin: Annotated[float, msgspec.Meta(ge=0, lt=0.5)] = 0.01
-    """Fraction of the picture by which a thing must be beyond the line."""
+    """Distance beyond the line, as a fraction of the frame, from which a crossing counts."""
 
 
-class _Passage:
-    """A thing's steps over the line since the last crossing."""
+class _LineCrossing:
+    """The steps of an object over the line since its last crossing."""
 
     def __init__(self) -> None:
-        self.net = 0  # to the right less to the left
-        self.last: Point | None = None
-        self.beyond: Episode | None = None
+        self.net_crossings = 0  # to the right minus to the left
+        self.last_point: Point | None = None
+        self.lifecycle: EventLifecycle | None = None
 
 
-class Crossing(Watch):
-    """The rule; see above."""
+class CrossingRule(TrackRule):
+    """Reports objects that cross the line."""
 
     Settings = CrossingSettings
 
-    def __init__(self, settings: CrossingSettings, context: Context) -> None:
-        inside_picture(settings.line, "line")
+    def __init__(self, settings: CrossingSettings, context: RuleContext) -> None:
+        check_inside_image(settings.line, "line")
         if len(settings.line) < 2 or any(a == b for a, b in pairwise(settings.line)):
-            hint = "give at least two points, each other than the one before"
+            hint = "give at least two points, each different from the one before"
             raise ConfigProblem("line: it has no length", hint=hint)
         self.settings = settings
-        self.passages: dict[int, _Passage] = {}
+        self.crossings: dict[int, _LineCrossing] = {}
         self.totals = {"left": 0, "right": 0}
-        super().__init__(settings, context, Area("", WHOLE, {}))
+        super().__init__(settings, context, RuleArea("", WHOLE_FRAME, {}))
 
-    def told(self, frame: Frame, things: list[Thing]) -> list[Event]:
+    def events_for_frame(self, frame: Frame, tracks: list[TrackState]) -> list[Event]:
         events = []
-        for thing in things:
-            passage = self.passages.setdefault(thing.track, _Passage())
-            _, point = thing.path[-1]
-            before, passage.last = passage.last or point, point
-            passage.net += steps(before, point, self.settings.line)
-            if passage.net == 0 or distance(point, self.settings.line) <= self.settings.margin:
-                passage.beyond = None
+        for track in tracks:
+            crossing = self.crossings.setdefault(track.track_id, _LineCrossing())
+            _, point = track.path[-1]
+            before, crossing.last_point = crossing.last_point or point, point
+            crossing.net_crossings += count_net_crossings(before, point, self.settings.line)
+            if crossing.net_crossings == 0 or distance_to_line(point, self.settings.line) <= self.settings.margin:
+                crossing.lifecycle = None
                 continue
-            passage.beyond = passage.beyond or Episode(self.settings.inertia, self.episodes.sender)
-            state = State(direction="right" if passage.net > 0 else "left")
-            passage.beyond.yes(frame, state, (thing.seen,), thing.top_score)
-            if passage.beyond.so.show(True, frame.taken):
-                events += self._crossed(passage)
+            crossing.lifecycle = crossing.lifecycle or EventLifecycle(self.settings.inertia, self.lifecycles.template)
+            state = RuleState(direction="right" if crossing.net_crossings > 0 else "left")
+            crossing.lifecycle.observe_active(frame, state, (track.prediction,), track.top_score)
+            if crossing.lifecycle.condition.update(True, frame.taken):
+                events += self._crossing_events(crossing)
         return events
 
-    def gone(self, thing: Thing) -> list[Event]:
-        passage = self.passages.pop(thing.track, None)
-        return self._crossed(passage) if passage is not None else []
+    def on_track_end(self, track: TrackState) -> list[Event]:
+        crossing = self.crossings.pop(track.track_id, None)
+        return self._crossing_events(crossing) if crossing is not None else []
 
     def counts(self) -> dict[str, int]:
         return dict(self.totals)
 
-    def _crossed(self, passage: _Passage) -> list[Event]:
-        """Tells of it, if it is beyond the line and went the way that counts."""
-        story, passage.beyond = passage.beyond, None
-        if story is None or story.state.direction is None:
+    def _crossing_events(self, crossing: _LineCrossing) -> list[Event]:
+        """The events of a crossing, if the object is beyond the line on the side that counts."""
+        lifecycle, crossing.lifecycle = crossing.lifecycle, None
+        if lifecycle is None or lifecycle.state.direction is None:
             return []
-        passage.net = 0
-        self.totals[story.state.direction] += 1
-        if self.settings.direction not in ("both", story.state.direction):
+        crossing.net_crossings = 0
+        self.totals[lifecycle.state.direction] += 1
+        if self.settings.direction not in ("both", lifecycle.state.direction):
             return []
-        return [story.message("new"), story.message("end")]
+        return [lifecycle.make_event("new"), lifecycle.make_event("end")]
 
 
-def steps(before: Point, after: Point, line: Polygon) -> int:
-    """How often the straight way between two points crosses the line to its right, less to its left."""
-    first, last = sorted((before, after))  # so that the way back crosses exactly what the way there did
+def count_net_crossings(before: Point, after: Point, line: Polygon) -> int:
+    """How often a straight step crosses the line to the right, minus how often to the left."""
+    first, last = sorted((before, after))  # so that a step and its reverse cross the same edges
     net = 0
     for start, end in pairwise(line):
-        to, fro = side(after, start, end) > 0, side(before, start, end) > 0
-        if to != fro and (side(start, first, last) > 0) != (side(end, first, last) > 0):
-            net += 1 if to else -1
+        is_right, was_right = side_of_line(after, start, end) > 0, side_of_line(before, start, end) > 0
+        if is_right != was_right and (side_of_line(start, first, last) > 0) != (side_of_line(end, first, last) > 0):
+            net += 1 if is_right else -1
     return net
 
 
-def distance(point: Point, line: Polygon) -> float:
-    """From the nearest point of the line, in fractions of the picture."""
-    found = []
+def distance_to_line(point: Point, line: Polygon) -> float:
+    """Distance of a point from the line, in fractions of the frame."""
+    distances = []
     for (ax, ay), (bx, by) in pairwise(line):
         dx, dy = bx - ax, by - ay
         along = ((point[0] - ax) * dx + (point[1] - ay) * dy) / (dx * dx + dy * dy)
         along = min(max(along, 0.0), 1.0)
-        found.append(hypot(point[0] - ax - along * dx, point[1] - ay - along * dy))
-    return min(found)
+        distances.append(hypot(point[0] - ax - along * dx, point[1] - ay - along * dy))
+    return min(distances)

@@ -1,7 +1,7 @@
-"""Too many at once.
+"""The rule `crowd`: too many objects in a zone at once.
 
-It counts what each frame shows, without tracks: a crowd hides its own, and whoever is hidden for longer than
-`inertia` is not counted. With several zones each is a crowd of its own. `predictions` are all that are in it.
+It counts the detections of each frame, without tracks. In a crowd people hide each other; a person who is hidden for
+longer than `inertia` is not counted. Each zone has its own events. `predictions` lists all objects in the zone.
 """
 
 from __future__ import annotations
@@ -11,51 +11,51 @@ from typing import Annotated
 import msgspec
 
 from ..camera.frame import Frame
-from ..events.event import Event, State
+from ..events.event import Event, RuleState
 from ..inference.prediction import Prediction
-from . import Context
-from .conditions.label_filter import wanted
-from .conditions.region import foot
-from .rule_base import AreaSettings, Post
+from . import RuleContext
+from .conditions.label_filter import select_labels
+from .conditions.region import foot_point
+from .rule_base import AreaRuleSettings, RuleBase
 
 
-class CrowdSettings(AreaSettings, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class CrowdSettings(AreaRuleSettings, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One `[[rules]]` table with `use = "crowd"`."""
 
     count: Annotated[int, msgspec.Meta(ge=1)]
-    """So many are a crowd."""
+    """Number of objects from which it is a crowd."""
 
 
-class Crowd(Post):
-    """The rule; see above."""
+class CrowdRule(RuleBase):
+    """Reports zones that hold at least `count` objects."""
 
     Settings = CrowdSettings
-    follows = False
+    needs_tracks = False
 
-    def __init__(self, settings: CrowdSettings, context: Context) -> None:
+    def __init__(self, settings: CrowdSettings, context: RuleContext) -> None:
         super().__init__(settings, context)
-        self.labels = wanted(settings.labels, context)
-        self.least = context.threshold if settings.min_score is None else settings.min_score
+        self.labels = select_labels(settings.labels, context)
+        self.min_score = context.threshold if settings.min_score is None else settings.min_score
         self.count = settings.count
-        self.present: dict[str, int] = {}
+        self.counts_by_zone: dict[str, int] = {}
 
-    def observe(self, frame: Frame, seen: tuple[Prediction, ...]) -> list[Event]:
-        events = self.close() if self.back(frame) else []
-        if not self.schedule.covers(frame.taken):
+    def observe(self, frame: Frame, predictions: tuple[Prediction, ...]) -> list[Event]:
+        events = self.close() if self.time_went_back(frame) else []
+        if not self.schedule.is_active(frame.taken):
             return events + self.close()
-        there: dict[str, list[Prediction]] = {name: [] for name in self.area.zones}
-        for each in seen:
-            if each.box is not None and each.label in self.labels and each.score >= self.least:
-                for name in self.area.around(foot(each.box)):
-                    there[name].append(each)
-        self.present = {name: len(them) for name, them in there.items()}
-        for name, them in there.items():
-            crowded = State(zones=(name,), entered_zones=(name,)) if len(them) >= self.count else None
-            events += self.episodes.judge(frame, name, crowded, tuple(them))
+        by_zone: dict[str, list[Prediction]] = {name: [] for name in self.area.zones}
+        for each in predictions:
+            if each.box is not None and each.label in self.labels and each.score >= self.min_score:
+                for name in self.area.zones_at(foot_point(each.box)):
+                    by_zone[name].append(each)
+        self.counts_by_zone = {name: len(inside) for name, inside in by_zone.items()}
+        for name, inside in by_zone.items():
+            crowded = RuleState(zones=(name,), entered_zones=(name,)) if len(inside) >= self.count else None
+            events += self.lifecycles.update(frame, name, crowded, tuple(inside))
         return events
 
     def close(self) -> list[Event]:
-        return self.episodes.close()
+        return self.lifecycles.close()
 
     def counts(self) -> dict[str, int]:
-        return dict(self.present)
+        return dict(self.counts_by_zone)

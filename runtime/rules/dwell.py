@@ -1,7 +1,7 @@
-"""Something stays in a place for longer than it should: loitering, a car that blocks the gate.
+"""The rule `dwell`: an object stays in a zone for too long, such as a loiterer or a car that blocks the gate.
 
-The seconds count from the frame that first saw it inside. Leaving for less than `inertia`, or being hidden for as
-long as the tracker waits, does not start them anew; coming back after longer does.
+The seconds count from the first frame inside. They go on if the object leaves for less than `inertia`, or is hidden for
+less than the tracker's `keep`; otherwise they start again.
 """
 
 from __future__ import annotations
@@ -11,27 +11,27 @@ from typing import Annotated
 import msgspec
 
 from ..camera.frame import Frame
-from ..events.event import State
-from . import Context
-from .rule_base import AreaSettings
-from .state.track_state import Thing
-from .track_rule import Watch, place
+from ..events.event import RuleState
+from . import RuleContext
+from .rule_base import AreaRuleSettings
+from .state.track_state import TrackState
+from .track_rule import TrackRule, state_from_zones
 
 
-class DwellSettings(AreaSettings, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class DwellSettings(AreaRuleSettings, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One `[[rules]]` table with `use = "dwell"`."""
 
     seconds: Annotated[float, msgspec.Meta(gt=0)]
-    """That something may stay."""
+    """Seconds from which a stay is reported."""
 
 
-class Dwell(Watch):
-    """The rule; see above."""
+class DwellRule(TrackRule):
+    """Reports objects that stay in the area for `seconds`."""
 
     Settings = DwellSettings
 
-    def __init__(self, settings: DwellSettings, context: Context) -> None:
-        super().__init__(settings, context, hold=settings.seconds)
+    def __init__(self, settings: DwellSettings, context: RuleContext) -> None:
+        super().__init__(settings, context, min_seconds=settings.seconds)
 
-    def judge(self, frame: Frame, thing: Thing) -> State | None:
-        return place(thing) if thing.inside else None
+    def evaluate_track(self, frame: Frame, track: TrackState) -> RuleState | None:
+        return state_from_zones(track) if track.inside else None

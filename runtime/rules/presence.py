@@ -1,11 +1,11 @@
-"""Something is there, for as long as it is there.
+"""The rule `presence`: a score is at or above the threshold.
 
     score     ...  above  above  above  between  below
     state     idle  (debounce)  open   open     closed, then silent for `cooldown`
     events                      new   (update)   end
 
-Debounce asks for several frames in a row before it believes; hysteresis asks for a clearly lower score before it lets
-go, so a score that trembles about the threshold is one event, not twenty.
+Debounce needs several frames in a row above the threshold before an event opens. Hysteresis needs a clearly lower score
+before it closes. So a score that fluctuates around the threshold makes one event, not twenty.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ import msgspec
 from ..camera.frame import Frame
 from ..config.configuration import Name
 from ..errors import ConfigProblem
-from ..events.event import PRIORITY, Event, Kind, new_id
+from ..events.event import DEFAULT_PRIORITY, Event, Kind, new_event_id
 from ..inference.prediction import Prediction
-from . import Context
-from .conditions.label_filter import wanted
+from . import RuleContext
+from .conditions.label_filter import select_labels
 
 _NotNegative = Annotated[float, msgspec.Meta(ge=0)]
 
@@ -30,33 +30,33 @@ class PresenceSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     use: str
     name: Name = "presence"
-    """The event's place in the topic."""
+    """Name of the rule, in the topic of its events."""
     label: str | None = None
     """Only predictions of this label count."""
     labels: tuple[str, ...] | None = None
-    """Only predictions of these labels count; with neither: of all but `normal` ones and `unknown`."""
+    """Only predictions of these labels count. Without `label` and `labels`: all but `normal` ones and `unknown`."""
     threshold: float | None = None
-    """A score at or above it is present; None: the bundle's threshold."""
+    """An event opens at this score; None: the bundle's threshold."""
     hysteresis: Annotated[float, msgspec.Meta(ge=0, lt=1)] = 0.1
-    """Gone is a score below threshold * (1 - hysteresis)."""
+    """An event closes below threshold * (1 - hysteresis)."""
     debounce: Annotated[int, msgspec.Meta(ge=1)] = 1
     """Frames in a row at or above the threshold before an event opens."""
     cooldown: _NotNegative = 0.0
-    """Seconds after an event closed in which no other opens."""
+    """Seconds after the end of an event in which no other one opens."""
     update: _NotNegative = 10.0
     """Seconds between updates of an open event; 0: none."""
-    priority: Annotated[int, msgspec.Meta(ge=0, le=9)] = PRIORITY
-    """What is lower gives way first where the outbox is full."""
+    priority: Annotated[int, msgspec.Meta(ge=0, le=9)] = DEFAULT_PRIORITY
+    """Events of lower priority are dropped first if the outbox is full."""
 
 
-class Presence:
-    """The rule; see above."""
+class PresenceRule:
+    """Reports predictions for as long as their score lasts."""
 
     Settings = PresenceSettings
-    follows = False
+    needs_tracks = False
 
-    def __init__(self, settings: PresenceSettings, context: Context) -> None:
-        self.labels = _wanted(settings, context)
+    def __init__(self, settings: PresenceSettings, context: RuleContext) -> None:
+        self.labels = _select_labels(settings, context)
         self.name = settings.name
         self.settings = settings
         self.context = context
@@ -67,9 +67,9 @@ class Presence:
         self.last: tuple[Frame, Prediction] | None = None
         self.quiet_until = float("-inf")
 
-    def observe(self, frame: Frame, seen: tuple[Prediction, ...]) -> list[Event]:
+    def observe(self, frame: Frame, predictions: tuple[Prediction, ...]) -> list[Event]:
         best = max(
-            (each for each in seen if each.label in self.labels),
+            (each for each in predictions if each.label in self.labels),
             key=lambda each: each.score,
             default=None,
         )
@@ -99,7 +99,7 @@ class Presence:
         return []
 
     def close(self) -> list[Event]:
-        """Ends the open event, at the last frame in which it was seen."""
+        """Ends the open event, dated to the last frame above the threshold."""
         self.streak.clear()
         if self.open is None or self.last is None:
             return []
@@ -110,7 +110,7 @@ class Presence:
     def _event(
         self, kind: Kind, frame: Frame, best: Prediction, started: float, event: str = "", top: float = 0.0
     ) -> Event:
-        identifier = new_id()
+        identifier = new_event_id()
         return Event(
             id=identifier,
             event=event or identifier,
@@ -127,10 +127,10 @@ class Presence:
         )
 
 
-def _wanted(settings: PresenceSettings, context: Context) -> frozenset[str]:
+def _select_labels(settings: PresenceSettings, context: RuleContext) -> frozenset[str]:
     """The labels that count."""
     if settings.label is None:
-        return wanted(settings.labels, context)
+        return select_labels(settings.labels, context)
     if settings.labels is not None:
         raise ConfigProblem("label and labels are both set", hint="keep labels, which may name one or several")
-    return wanted((settings.label,), context, "label")
+    return select_labels((settings.label,), context, "label")

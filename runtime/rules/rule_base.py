@@ -1,7 +1,4 @@
-"""A rule at its post: where it looks, when, and how it tells.
-
-All rules about places and movement have these keys and parts in common.
-"""
+"""What all rules about places and movement share: settings, area, schedule and event lifecycles."""
 
 from __future__ import annotations
 
@@ -13,77 +10,80 @@ from ..camera.frame import Frame
 from ..config.configuration import Name
 from ..config.polygon import Polygon
 from ..errors import ConfigProblem
-from ..events.event import PRIORITY
-from . import Context
-from .conditions.region import Area
+from ..events.event import DEFAULT_PRIORITY
+from . import RuleContext
+from .conditions.region import RuleArea
 from .conditions.schedule import Schedule
-from .state.event_lifecycle import Episodes, Sender
+from .state.event_lifecycle import EventLifecycles, EventTemplate
 
 NotNegative = Annotated[float, msgspec.Meta(ge=0)]
 
 
-class PostSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The keys that each of these rules has in its `[[rules]]` table."""
+class BaseRuleSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Keys of each of these rules in its `[[rules]]` table."""
 
     use: str
     name: Name = ""
-    """The event's place in the topic; without one what `use` says."""
+    """Name of the rule, in the topic of its events; empty: the value of `use`."""
     labels: tuple[str, ...] | None = None
     """Only predictions of these labels count; None: of all but `normal` ones and `unknown`."""
     min_score: float | None = None
-    """What a thing must once have reached to count; None: the bundle's threshold."""
+    """Score that an object must have reached once to count; None: the bundle's threshold."""
     hours: str | tuple[str, ...] | None = None
-    """When the rule looks, as `22:00-06:00`; None: at any hour."""
+    """Hours in which the rule is active, such as `22:00-06:00`; None: all."""
     days: tuple[str, ...] | None = None
-    """On which days, as `mon`; None: on all."""
+    """Days on which the rule is active, such as `mon`; None: all."""
     inertia: NotNegative = 0.5
-    """Seconds for which every frame must agree before a change is believed."""
+    """Seconds for which all frames must agree before a change counts (debounce)."""
     update: NotNegative = 10.0
     """Seconds between updates of an open event; 0: only where its zones change."""
-    priority: Annotated[int, msgspec.Meta(ge=0, le=9)] = PRIORITY
-    """What is lower gives way first where the outbox is full."""
+    priority: Annotated[int, msgspec.Meta(ge=0, le=9)] = DEFAULT_PRIORITY
+    """Events of lower priority are dropped first if the outbox is full."""
 
     @property
-    def called(self) -> str:
+    def event_name(self) -> str:
         return self.name or self.use
 
 
-class AreaSettings(PostSettings, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Those of a rule that looks at a part of the picture."""
+class AreaRuleSettings(BaseRuleSettings, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Keys of a rule that applies to a part of the frame."""
 
     polygon: Polygon | None = None
-    """[x, y] of each corner, fractions 0…1; None: the whole picture."""
+    """[x, y] of each corner, fractions 0…1; None: the whole frame."""
     zones: dict[Name, Polygon] = {}
-    """The same for several, by name."""
+    """Several polygons, by name."""
 
 
-class Post:
-    """What a rule has from its settings; see above."""
+class RuleBase:
+    """The parts of a rule that follow from its settings."""
 
-    boxes = True
-    """Whether it looks at the boxes of predictions."""
+    needs_boxes = True
+    """True if the rule needs the boxes of predictions."""
 
-    def __init__(self, settings: Any, context: Context, area: Area | None = None, hold: float = 0.0) -> None:
-        """`settings`: PostSettings, or AreaSettings without an `area`; `hold`: seconds for which it must be so.
+    def __init__(
+        self, settings: Any, context: RuleContext, area: RuleArea | None = None, min_seconds: float = 0.0
+    ) -> None:
+        """Takes AreaRuleSettings, or BaseRuleSettings with an `area`, and the seconds for which the condition must
+        hold.
 
         Raises:
-            ConfigProblem: a setting makes no sense, or the bundle's predictions have no boxes.
+            ConfigProblem: a setting is invalid, or the bundle's predictions have no boxes.
         """
-        if self.boxes and not context.boxes:
-            hint = "take a bundle that finds things, or use presence"
-            raise ConfigProblem(f"{settings.use}: the bundle does not say where in the picture it sees what", hint=hint)
-        self.name: str = settings.called
-        self.area = area or Area(self.name, settings.polygon, settings.zones)
+        if self.needs_boxes and not context.has_boxes:
+            hint = "take a bundle that locates objects, or use presence"
+            raise ConfigProblem(f"{settings.use}: the predictions of this bundle have no boxes", hint=hint)
+        self.name: str = settings.event_name
+        self.area = area or RuleArea(self.name, settings.polygon, settings.zones)
         self.schedule = Schedule(settings.hours, settings.days, context.timezone)
-        sender = Sender(self.name, context.model, settings.priority, settings.update, self.counts)
-        self.episodes = Episodes(sender, settings.inertia, hold)
-        self.last = float("-inf")
+        template = EventTemplate(self.name, context.model, settings.priority, settings.update, self.counts)
+        self.lifecycles = EventLifecycles(template, settings.inertia, min_seconds)
+        self.last_taken = float("-inf")
 
-    def back(self, frame: Frame) -> bool:
-        """Whether time has gone back since the frame before: what is open then ends, as it does outside the hours."""
-        back, self.last = frame.taken < self.last, frame.taken
+    def time_went_back(self, frame: Frame) -> bool:
+        """True if time went back since the previous frame; open events then end, as they do outside the schedule."""
+        back, self.last_taken = frame.taken < self.last_taken, frame.taken
         return back
 
     def counts(self) -> dict[str, int]:
-        """What is told of all things with every message."""
+        """The counts that every event of the rule carries."""
         return {}

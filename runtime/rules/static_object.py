@@ -1,14 +1,14 @@
-"""Something was left, or is gone: a bag in the hall, a picture from the wall. No detector need know it.
+"""The rules `left_object` and `removed_object`: a bag in the hall, a picture gone from the wall. They need no detector.
 
-Both are a patch of the picture that differs from what it was (`background.py`) and stands still for `seconds`. Where
-the patch's outline is an edge now and was none before, something was left; where it was one before, something is
-gone. The event's score says how clearly: 0.5 is half and half.
+Both look for a patch of the frame that differs from the background (state/background_model.py) and is static for
+`seconds`. If the outline of the patch is an edge now and was none before, an object was left; in the reverse case an
+object was removed. The score of the event says how clearly: 0.5 is undecided.
 
-People who stand still are patches too. With `ignore = ["person"]`, where the bundle has such a label, no seconds count
-within their boxes; without it `seconds` must be longer than people wait. A patch begins to count when the quick
-average has followed it, about a second after the thing was put down. A thing put down in front of a busy pattern, or
-a gap that looks like a thing (a hole in a white wall), is told the wrong way round; a thing that is moved is one gone
-and one left.
+People who stand still are patches, too. With `ignore = ["person"]`, if the bundle has that label, seconds do not count
+within their boxes; otherwise `seconds` must be longer than people wait. A patch starts to count when the fast average
+has followed it, about a second after the object was put down. An object in front of a busy pattern, or a gap that looks
+like an object (a hole in a white wall), is reported the wrong way round. An object that is moved is one removed and one
+left.
 """
 
 from __future__ import annotations
@@ -22,144 +22,146 @@ import numpy as np
 
 from ..camera.frame import Frame
 from ..errors import ConfigProblem
-from ..events.event import Event, State
+from ..events.event import Event, RuleState
 from ..inference.prediction import Box, Prediction
-from . import Context
-from .conditions.label_filter import wanted
-from .conditions.region import foot
-from .rule_base import AreaSettings, Post
-from .state.background_model import Background, Mask
+from . import RuleContext
+from .conditions.label_filter import select_labels
+from .conditions.region import foot_point
+from .rule_base import AreaRuleSettings, RuleBase
+from .state.background_model import BackgroundModel, Mask
 
 _Positive = Annotated[float, msgspec.Meta(gt=0)]
 
 
-class StaticObjectSettings(AreaSettings, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class StaticObjectSettings(AreaRuleSettings, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One `[[rules]]` table with `use = "left_object"` or `use = "removed_object"`."""
 
     min_score: float | None = 0.6
-    """How clear it must be, 0.5…1."""
+    """Least score, 0.5…1."""
     seconds: _Positive = 20.0
-    """For which it must have stood there, or been gone."""
+    """Seconds after which a static change is reported."""
     absorb: _Positive = 600.0
-    """Seconds after which it belongs to the place, and the event ends."""
+    """Seconds after which it becomes part of the background, and the event ends."""
     learn: _Positive = 30.0
-    """Seconds after a start in which it learns the place."""
+    """Seconds after a start in which the background is learned."""
     contrast: Annotated[float, msgspec.Meta(gt=0, le=255)] = 20.0
-    """Grey levels by which it differs from what was there."""
+    """Difference in gray levels that counts as a change."""
     min_area: Annotated[float, msgspec.Meta(gt=0, lt=1)] = 0.001
-    """Fraction of the picture; what is smaller does not count."""
+    """Smallest area of an object, as a fraction of the frame."""
     ignore: tuple[str, ...] = ()
-    """Where a prediction of one of these labels is, nothing counts."""
+    """Changes within boxes of these labels do not count."""
 
 
-class _StaticObject(Post):
+class _StaticObjectRule(RuleBase):
     Settings = StaticObjectSettings
-    follows = False
+    needs_tracks = False
     boxes = False
     label: ClassVar[str]
 
-    def __init__(self, settings: StaticObjectSettings, context: Context) -> None:
+    def __init__(self, settings: StaticObjectSettings, context: RuleContext) -> None:
         if settings.absorb <= settings.seconds:
             hint = f"make it longer than seconds, which is {settings.seconds:g}"
-            raise ConfigProblem(f"absorb: after {settings.absorb:g} s nothing would be left to tell of", hint=hint)
+            raise ConfigProblem(f"absorb: after {settings.absorb:g} s nothing would be left to report", hint=hint)
         super().__init__(settings, context)
         self.settings = settings
-        self.labels = wanted(settings.labels, context) if settings.labels is not None else None
-        self.ignored = wanted(settings.ignore, context, "ignore") if settings.ignore else frozenset()
-        self.background = Background(settings.seconds, settings.absorb, settings.contrast, settings.learn)
+        self.labels = select_labels(settings.labels, context) if settings.labels is not None else None
+        self.ignored = select_labels(settings.ignore, context, "ignore") if settings.ignore else frozenset()
+        self.background = BackgroundModel(settings.seconds, settings.absorb, settings.contrast, settings.learn)
         self.patches: dict[int, tuple[Box, str]] = {}
-        self.numbers = 0
+        self.patch_count = 0
 
-    def observe(self, frame: Frame, seen: tuple[Prediction, ...]) -> list[Event]:
-        events = self.close() if self.back(frame) else []
-        veils = [each.box for each in seen if each.box is not None and each.label in self.ignored]
-        standing = self.background.show(frame, veils)
-        if not self.schedule.covers(frame.taken):
-            self.background.forget()
+    def observe(self, frame: Frame, predictions: tuple[Prediction, ...]) -> list[Event]:
+        events = self.close() if self.time_went_back(frame) else []
+        ignored_boxes = [each.box for each in predictions if each.box is not None and each.label in self.ignored]
+        static_mask = self.background.update(frame, ignored_boxes)
+        if not self.schedule.is_active(frame.taken):
+            self.background.reset()
             return events + self.close()
-        there: dict[int, tuple[State, Prediction]] = {}
-        for blob, box in blobs(standing, self.settings.min_area):
-            zones = self.area.around(foot(box))
+        reported: dict[int, tuple[RuleState, Prediction]] = {}
+        for blob, box in find_blobs(static_mask, self.settings.min_area):
+            zones = self.area.zones_at(foot_point(box))
             if not zones:
                 continue
-            number = self._number(box)
-            label = self._called(box, seen)
-            score = self.certainty(self.background.edges(blob))
-            if self._told(number):
+            number = self._patch_number(box)
+            label = self._label_at(box, predictions)
+            score = self.score_from_edges(self.background.edge_ratio(blob))
+            if self._is_reported(number):
                 label = label or self.patches[number][1]
             elif label is None or score < (self.settings.min_score or 0.0):
                 continue
-            there[number] = (State(zones=zones, entered_zones=zones), Prediction(label, round(score, 4), box))
+            reported[number] = (RuleState(zones=zones, entered_zones=zones), Prediction(label, round(score, 4), box))
             self.patches[number] = (box, label)
         for number in [*self.patches]:
-            state, prediction = there.get(number, (None, None))
-            shown = () if prediction is None else (prediction,)
-            events += self.episodes.judge(frame, number, state, shown)
-            if number not in self.episodes.of:
+            state, prediction = reported.get(number, (None, None))
+            predictions_there = () if prediction is None else (prediction,)
+            events += self.lifecycles.update(frame, number, state, predictions_there)
+            if number not in self.lifecycles.open_events:
                 del self.patches[number]
         return events
 
     def close(self) -> list[Event]:
         self.patches.clear()
-        return self.episodes.close()
+        return self.lifecycles.close()
 
-    def certainty(self, edges: float) -> float:
-        """How sure it is that something was left, or is gone, by `Background.edges`."""
+    def score_from_edges(self, edges: float) -> float:
+        """The score of the rule's event, from BackgroundModel.edge_ratio."""
         raise NotImplementedError
 
-    def _told(self, number: int) -> bool:
-        return number in self.episodes.of and bool(self.episodes.of[number].event)
+    def _is_reported(self, number: int) -> bool:
+        return number in self.lifecycles.open_events and bool(self.lifecycles.open_events[number].event)
 
-    def _number(self, box: Box) -> int:
-        """Of the patch that was there before, or a new one."""
+    def _patch_number(self, box: Box) -> int:
+        """The number of the patch that was in this place before, or a new number."""
         for number, (known, _) in self.patches.items():
-            if covers(known, box) or covers(box, known):
+            if covers_half(known, box) or covers_half(box, known):
                 return number
-        self.numbers += 1
-        return self.numbers
+        self.patch_count += 1
+        return self.patch_count
 
-    def _called(self, box: Box, seen: tuple[Prediction, ...]) -> str | None:
-        """The label of what is there; None: of none that counts."""
+    def _label_at(self, box: Box, predictions: tuple[Prediction, ...]) -> str | None:
+        """The label of an object in this place; None: none that counts."""
         if self.labels is None:
             return self.label
-        return next((each.label for each in seen if each.label in self.labels and covers(each.box, box)), None)
+        return next(
+            (each.label for each in predictions if each.label in self.labels and covers_half(each.box, box)), None
+        )
 
 
-class LeftObject(_StaticObject):
-    """The rule for what was left; see above."""
+class LeftObjectRule(_StaticObjectRule):
+    """Reports objects that were left."""
 
     label = "left_object"
 
-    def certainty(self, edges: float) -> float:
+    def score_from_edges(self, edges: float) -> float:
         return edges
 
 
-class RemovedObject(_StaticObject):
-    """The rule for what is gone; see above."""
+class RemovedObjectRule(_StaticObjectRule):
+    """Reports objects that were removed."""
 
     label = "removed_object"
 
-    def certainty(self, edges: float) -> float:
+    def score_from_edges(self, edges: float) -> float:
         return 1 - edges
 
 
-def blobs(mask: Mask, least: float) -> Iterator[tuple[Mask, Box]]:
-    """Each connected patch that is at least the fraction `least` of the picture, and its box."""
+def find_blobs(mask: Mask, min_area: float) -> Iterator[tuple[Mask, Box]]:
+    """Each connected patch that covers at least the fraction `min_area` of the frame, with its box."""
     closed = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((3, 3)))
     count, numbers, stats, _ = cv2.connectedComponentsWithStats(closed)
     height, width = mask.shape
     for number in range(1, count):
         left, top, wide, high, area = (int(each) for each in stats[number])
-        if area >= least * height * width:
+        if area >= min_area * height * width:
             box = Box(left / width, top / height, (left + wide) / width, (top + high) / height)
             yield numbers == number, box
 
 
-def covers(one: Box | None, other: Box) -> bool:
-    """Whether at least half of `other` lies in `one`."""
-    if one is None:
+def covers_half(outer: Box | None, inner: Box) -> bool:
+    """True if at least half of `inner` lies in `outer`."""
+    if outer is None:
         return False
-    wide = min(one.right, other.right) - max(one.left, other.left)
-    high = min(one.bottom, other.bottom) - max(one.top, other.top)
-    whole = (other.right - other.left) * (other.bottom - other.top)
+    wide = min(outer.right, inner.right) - max(outer.left, inner.left)
+    high = min(outer.bottom, inner.bottom) - max(outer.top, inner.top)
+    whole = (inner.right - inner.left) * (inner.bottom - inner.top)
     return max(wide, 0.0) * max(high, 0.0) >= whole / 2

@@ -1,6 +1,7 @@
-"""A rule that watches tracks.
+"""Base of the rules that evaluate tracks.
 
-It says of one thing in one frame whether it is so (`judge`); all else is here, in `thing.py` and in `episode.py`.
+A subclass decides in `evaluate_track` whether its condition holds for one track in one frame. Everything else is here,
+in state/track_state.py and in state/event_lifecycle.py.
 """
 
 from __future__ import annotations
@@ -8,61 +9,65 @@ from __future__ import annotations
 from typing import Any
 
 from ..camera.frame import Frame
-from ..events.event import Event, State
+from ..events.event import Event, RuleState
 from ..inference.prediction import Prediction
-from . import Context
-from .conditions.label_filter import wanted
-from .conditions.region import Area
-from .rule_base import Post
-from .state.track_state import Thing, Things
+from . import RuleContext
+from .conditions.label_filter import select_labels
+from .conditions.region import RuleArea
+from .rule_base import RuleBase
+from .state.track_state import TrackState, TrackStates
 
 
-class Watch(Post):
-    """A rule over tracks."""
+class TrackRule(RuleBase):
+    """A rule with one event for each track."""
 
-    follows = True
-    window = 0.0
-    """Seconds of a thing's path that the rule looks at."""
+    needs_tracks = True
+    path_seconds = 0.0
+    """Seconds of a track's path that the rule needs."""
 
-    def __init__(self, settings: Any, context: Context, area: Area | None = None, hold: float = 0.0) -> None:
-        super().__init__(settings, context, area, hold)
-        least = context.threshold if settings.min_score is None else settings.min_score
-        labels = wanted(settings.labels, context)
-        self.things = Things(labels, least, self.area, settings.inertia, context.keep)
+    def __init__(
+        self, settings: Any, context: RuleContext, area: RuleArea | None = None, min_seconds: float = 0.0
+    ) -> None:
+        super().__init__(settings, context, area, min_seconds)
+        min_score = context.threshold if settings.min_score is None else settings.min_score
+        labels = select_labels(settings.labels, context)
+        self.tracks = TrackStates(labels, min_score, self.area, settings.inertia, context.max_lost_seconds)
 
-    def observe(self, frame: Frame, seen: tuple[Prediction, ...]) -> list[Event]:
-        events = self.close() if self.back(frame) else []
-        if not self.schedule.covers(frame.taken):
+    def observe(self, frame: Frame, predictions: tuple[Prediction, ...]) -> list[Event]:
+        events = self.close() if self.time_went_back(frame) else []
+        if not self.schedule.is_active(frame.taken):
             return events + self.close()
-        for thing in self.things.give_up(frame.taken):
-            events += self.gone(thing)
-        things = self.things.see(frame, seen, self.window)
-        return events + self.told(frame, things)
+        for track in self.tracks.drop_lost_tracks(frame.taken):
+            events += self.on_track_end(track)
+        tracks = self.tracks.update(frame, predictions, self.path_seconds)
+        return events + self.events_for_frame(frame, tracks)
 
     def close(self) -> list[Event]:
-        """Ends what is open, each at the last frame in which it was so."""
+        """Ends all open events, each dated to the last frame with its condition."""
         events = []
-        for thing in list(self.things.of.values()):
-            del self.things.of[thing.track]
-            events += self.gone(thing)
+        for track in list(self.tracks.by_id.values()):
+            del self.tracks.by_id[track.track_id]
+            events += self.on_track_end(track)
         return events
 
-    def told(self, frame: Frame, things: list[Thing]) -> list[Event]:
-        """What there is to tell of the things that the frame shows."""
+    def events_for_frame(self, frame: Frame, tracks: list[TrackState]) -> list[Event]:
+        """The events about the tracks in a frame."""
         events = []
-        for thing in things:
-            events += self.episodes.judge(frame, thing.track, self.judge(frame, thing), (thing.seen,), thing.top_score)
+        for track in tracks:
+            events += self.lifecycles.update(
+                frame, track.track_id, self.evaluate_track(frame, track), (track.prediction,), track.top_score
+            )
         return events
 
-    def judge(self, frame: Frame, thing: Thing) -> State | None:
-        """How it is in this frame; None: it is not so."""
+    def evaluate_track(self, frame: Frame, track: TrackState) -> RuleState | None:
+        """The state of a track in this frame; None: the condition does not hold."""
         raise NotImplementedError
 
-    def gone(self, thing: Thing) -> list[Event]:
-        """What there is to tell of a thing that is not followed any longer."""
-        return self.episodes.end(thing.track)
+    def on_track_end(self, track: TrackState) -> list[Event]:
+        """The events about a track that has ended."""
+        return self.lifecycles.end(track.track_id)
 
 
-def place(thing: Thing) -> State:
-    """The zones that it is in and those that it has been in."""
-    return State(zones=thing.zones or thing.inside, entered_zones=tuple(thing.entered) or thing.inside)
+def state_from_zones(track: TrackState) -> RuleState:
+    """The zones that a track is in, and those that it has been in."""
+    return RuleState(zones=track.zones or track.inside, entered_zones=tuple(track.entered) or track.inside)

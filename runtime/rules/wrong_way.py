@@ -1,9 +1,9 @@
-"""Something moves against the way: in a one-way street, through an exit.
+"""The rule `wrong_way`: an object moves against the permitted direction, as in a one-way street.
 
-The way is an arrow. A thing goes wrong where its feet, over the last `window` seconds, have moved by at least
-`distance` in a direction that is within `angle` of the arrow's opposite. Directions are those of the picture, so
-where the street bends or runs into the distance the angle must be wide, or the polygon small. Who stands still goes
-no way.
+The direction is an arrow in the frame. An object goes the wrong way if its foot point has moved, over the last
+`window` seconds, by at least `distance` in a direction within `angle` of the opposite of the arrow. Directions are
+those of the frame: where the street bends or runs into the distance, use a wide angle or a small polygon. An object
+that stands still has no direction.
 """
 
 from __future__ import annotations
@@ -16,55 +16,57 @@ import msgspec
 from ..camera.frame import Frame
 from ..config.polygon import Point
 from ..errors import ConfigProblem
-from ..events.event import State
-from . import Context
-from .conditions.region import inside_picture
-from .rule_base import AreaSettings
-from .state.track_state import Thing
-from .track_rule import Watch, place
+from ..events.event import RuleState
+from . import RuleContext
+from .conditions.region import check_inside_image
+from .rule_base import AreaRuleSettings
+from .state.track_state import TrackState
+from .track_rule import TrackRule, state_from_zones
 
 
-class WrongWaySettings(AreaSettings, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class WrongWaySettings(AreaRuleSettings, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One `[[rules]]` table with `use = "wrong_way"`."""
 
     way: tuple[Point, Point]
-    """From where to where is right: two points [x, y], fractions 0…1."""
+    """The permitted direction, from the first point to the second: [x, y], fractions 0…1."""
     angle: Annotated[float, msgspec.Meta(gt=0, le=180)] = 60.0
-    """Degrees by which a wrong way may differ from the opposite of the right one."""
+    """Largest deviation from the opposite direction, degrees."""
     distance: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.05
-    """Of the picture's height; who moves by less within `window` goes no way."""
+    """Least movement within `window`, as a fraction of the height of the frame."""
     window: Annotated[float, msgspec.Meta(gt=0, le=60)] = 1.0
-    """Seconds of its path that are looked at."""
+    """Seconds of the path that count."""
 
 
-class WrongWay(Watch):
-    """The rule; see above."""
+class WrongWayRule(TrackRule):
+    """Reports objects that move against the permitted direction."""
 
     Settings = WrongWaySettings
 
-    def __init__(self, settings: WrongWaySettings, context: Context) -> None:
-        inside_picture(settings.way, "way")
+    def __init__(self, settings: WrongWaySettings, context: RuleContext) -> None:
+        check_inside_image(settings.way, "way")
         if settings.way[0] == settings.way[1]:
-            raise ConfigProblem("way: it goes nowhere", hint="give two points, from where to where is right")
-        self.settings, self.window = settings, settings.window
+            raise ConfigProblem(
+                "way: the two points are equal", hint="give the start and the end of the right direction"
+            )
+        self.settings, self.path_seconds = settings, settings.window
         super().__init__(settings, context)
 
-    def judge(self, frame: Frame, thing: Thing) -> State | None:
+    def evaluate_track(self, frame: Frame, track: TrackState) -> RuleState | None:
         height, width = frame.pixels.shape[:2]
-        (_, start), (_, end) = thing.path[0], thing.path[-1]
-        moved = _arrow(start, end, width / height)
-        if not thing.inside or hypot(*moved) < self.settings.distance:
+        (_, start), (_, end) = track.path[0], track.path[-1]
+        movement = _movement(start, end, width / height)
+        if not track.inside or hypot(*movement) < self.settings.distance:
             return None
-        against = _between(moved, _arrow(self.settings.way[1], self.settings.way[0], width / height))
-        return place(thing) if against <= self.settings.angle else None
+        deviation = _angle_between(movement, _movement(self.settings.way[1], self.settings.way[0], width / height))
+        return state_from_zones(track) if deviation <= self.settings.angle else None
 
 
-def _arrow(start: Point, end: Point, aspect: float) -> Point:
-    """In heights of the picture."""
+def _movement(start: Point, end: Point, aspect: float) -> Point:
+    """The direction, in heights of the frame."""
     return (end[0] - start[0]) * aspect, end[1] - start[1]
 
 
-def _between(one: Point, other: Point) -> float:
-    """The angle in degrees."""
-    cosine = (one[0] * other[0] + one[1] * other[1]) / (hypot(*one) * hypot(*other))
+def _angle_between(first: Point, second: Point) -> float:
+    """The angle between two directions, degrees."""
+    cosine = (first[0] * second[0] + first[1] * second[1]) / (hypot(*first) * hypot(*second))
     return degrees(acos(min(max(cosine, -1.0), 1.0)))

@@ -1,35 +1,35 @@
-"""Something is in a zone: a message when it enters, when it goes on to another, and when it leaves.
+"""The rule `zone`: an object is in a zone. It reports entering, changing to another zone, and leaving.
 
-One event is one thing's stay in any of the rule's zones. `counts` tells how many are in each after the change.
+One event is one object's stay in any of the rule's zones. `counts` holds the number of objects in each zone afterwards.
 """
 
 from __future__ import annotations
 
 from ..camera.frame import Frame
 from ..errors import ConfigProblem
-from ..events.event import State
-from . import Context
-from .rule_base import AreaSettings
-from .state.track_state import Thing
-from .track_rule import Watch, place
+from ..events.event import RuleState
+from . import RuleContext
+from .rule_base import AreaRuleSettings
+from .state.track_state import TrackState
+from .track_rule import TrackRule, state_from_zones
 
 
-class ZoneSettings(AreaSettings, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class ZoneSettings(AreaRuleSettings, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One `[[rules]]` table with `use = "zone"`."""
 
 
-class Zone(Watch):
-    """The rule; see above."""
+class ZoneRule(TrackRule):
+    """Reports objects in the zones."""
 
     Settings = ZoneSettings
 
-    def __init__(self, settings: ZoneSettings, context: Context) -> None:
+    def __init__(self, settings: ZoneSettings, context: RuleContext) -> None:
         if settings.polygon is None and not settings.zones:
             raise ConfigProblem("no polygon", hint="give the zone's corners, as polygon = [[0, 0.5], [1, 0.5], [1, 1]]")
         super().__init__(settings, context)
 
-    def judge(self, frame: Frame, thing: Thing) -> State | None:
-        return place(thing) if thing.inside else None
+    def evaluate_track(self, frame: Frame, track: TrackState) -> RuleState | None:
+        return state_from_zones(track) if track.inside else None
 
     def counts(self) -> dict[str, int]:
-        return self.things.counts()
+        return self.tracks.counts()

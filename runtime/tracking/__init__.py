@@ -1,1 +1,1 @@
-"""The same thing over time: detections of one frame after another, joined into tracks."""
+"""Tracking: the detections of consecutive frames, joined into tracks."""

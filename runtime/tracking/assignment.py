@@ -1,21 +1,31 @@
-"""Which detection belongs to which track: the pairs that overlap most in all.
+"""Assignment of detections to tracks: the pairs with the largest sum of IoU.
 
-Boxes are grown at each side before their overlap is measured, so that at 5 frames a second a thing still overlaps with
-where it was (the buffered IoU of C-BIoU, arXiv 2211.14317). The pairs come from `lap` (Jonker and Volgenant's method;
-BSD-2-Clause): 2.4 MB installed, of which its own tests are 1.4, wheels for aarch64 and Python 3.11 to 3.13, 1.3 ms to
-import and 27 µs for 20 boxes (measured on x86). SciPy has the same at 40 MB; `lapx` is 15 MB.
+Boxes grow at each side before IoU is measured, so that at 5 frames a second an object still overlaps with its last
+place (buffered IoU of C-BIoU, arXiv 2211.14317). `lap` solves the assignment (Jonker and Volgenant; BSD-2-Clause): 2.4
+MB installed, of which 1.4 are its own tests, wheels for aarch64 and Python 3.11 to 3.13, 1.3 ms to import and 27 µs for
+20 boxes (measured on x86). SciPy has the same method at 40 MB; `lapx` is 15 MB.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 import lap
 import numpy as np
 from numpy.typing import NDArray
 
+from ..inference.prediction import Box
+
 Boxes = NDArray[np.float64]
 
 
-def overlap(first: Boxes, second: Boxes, buffer: Boxes | float = 0.0) -> Boxes:
+def box_array(boxes: Iterable[Box | None]) -> Boxes:
+    """N x 4: left, top, right, bottom as fractions of the frame; zeros for None."""
+    edges = [(0.0, 0.0, 0.0, 0.0) if box is None else (box.left, box.top, box.right, box.bottom) for box in boxes]
+    return np.array(edges, np.float64).reshape(-1, 4)
+
+
+def iou_matrix(first: Boxes, second: Boxes, buffer: Boxes | float = 0.0) -> Boxes:
     """Intersection over union of each pair, 0…1.
 
     Args:
@@ -27,21 +37,25 @@ def overlap(first: Boxes, second: Boxes, buffer: Boxes | float = 0.0) -> Boxes:
         N x M
     """
     buffer = np.broadcast_to(buffer, len(first))[:, None, None]
-    one, other = _grown(first[:, None], buffer), _grown(second[None], buffer)
-    sides = np.minimum(one[..., 2:], other[..., 2:]) - np.maximum(one[..., :2], other[..., :2])
-    shared = np.prod(np.maximum(sides, 0), axis=-1)
-    both = np.prod(one[..., 2:] - one[..., :2], axis=-1) + np.prod(other[..., 2:] - other[..., :2], axis=-1)
-    return np.asarray(shared / np.maximum(both - shared, 1e-12))
+    grown_first, grown_second = _grow_boxes(first[:, None], buffer), _grow_boxes(second[None], buffer)
+    sides = np.minimum(grown_first[..., 2:], grown_second[..., 2:]) - np.maximum(
+        grown_first[..., :2], grown_second[..., :2]
+    )
+    intersection = np.prod(np.maximum(sides, 0), axis=-1)
+    area_sum = np.prod(grown_first[..., 2:] - grown_first[..., :2], axis=-1) + np.prod(
+        grown_second[..., 2:] - grown_second[..., :2], axis=-1
+    )
+    return np.asarray(intersection / np.maximum(area_sum - intersection, 1e-12))
 
 
-def pairs(scores: Boxes, least: float) -> list[tuple[int, int]]:
-    """The rows and columns that go together: each at most once, each pair's score at least `least`, most in all."""
+def assign(scores: Boxes, min_score: float) -> list[tuple[int, int]]:
+    """The assigned rows and columns: each at most once, each pair's score at least `min_score`, the largest sum."""
     if not scores.size:
         return []
-    _, columns, _ = lap.lapjv(1 - scores, extend_cost=True, cost_limit=1 - least)
+    _, columns, _ = lap.lapjv(1 - scores, extend_cost=True, cost_limit=1 - min_score)
     return [(row, int(column)) for row, column in enumerate(columns) if column >= 0]
 
 
-def _grown(boxes: Boxes, buffer: Boxes) -> Boxes:
+def _grow_boxes(boxes: Boxes, buffer: Boxes) -> Boxes:
     margin = (boxes[..., 2:] - boxes[..., :2]) * buffer
     return np.concatenate([boxes[..., :2] - margin, boxes[..., 2:] + margin], axis=-1)

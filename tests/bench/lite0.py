@@ -11,12 +11,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from vedette.compress.graph.torch_export import network
+from vedette.compress.graph.torch_export import export_module
 from vedette.compress.models import efficientnet_lite
 from vedette.runtime.camera import image_files
 
 SIZE = 224
-SPEC = efficientnet_lite.input_of(SIZE)
+SPEC = efficientnet_lite.backbone_input(SIZE)
 
 
 class Lite0(nn.Module):
@@ -28,7 +28,7 @@ class Lite0(nn.Module):
 
         path = EfficientnetLite0ModelFile.get_model_file_path()
         stored: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
-        self.backbone = efficientnet_lite.load((15,))
+        self.backbone = efficientnet_lite.load_backbone((15,))
         self.last = efficientnet_lite.Convolution(320, 1280, 1)
         self.classes = nn.Linear(1280, 1000)
         norm = {name: stored[f"_bn1.{name}"] for name in self.last.norm.state_dict()}
@@ -42,15 +42,15 @@ class Lite0(nn.Module):
 
 
 def model() -> onnx.ModelProto:
-    return network(Lite0().eval(), SIZE, ("scores",))
+    return export_module(Lite0().eval(), SIZE, ("scores",))
 
 
 def images(folder: Path) -> tuple[list[NDArray[Any]], list[NDArray[Any]]]:
     """To fit, and to test: every other file of `folder`, whole and as one random crop; 1 x 224 x 224 x 3, RGB, u8."""
     rng = np.random.default_rng(0)
     parts: tuple[list[NDArray[Any]], list[NDArray[Any]]] = ([], [])
-    for number, path in enumerate(image_files.find(folder)):
-        pixels = image_files.read(path)[..., ::-1]
+    for number, path in enumerate(image_files.find_images(folder)):
+        pixels = image_files.read_image(path)[..., ::-1]
         height, width = pixels.shape[:2]
         side = int(min(height, width) * rng.uniform(0.5, 0.9))
         top, left = rng.integers(0, height - side), rng.integers(0, width - side)

@@ -128,6 +128,6 @@ def predict(rows: list[dict[str, Any]], folder: Path) -> None:
             path = folder / row["file"]
             graph, backend = onnx.load(path.with_suffix(".onnx")), path.suffix[1:]
             for core, profile in CORES.items():
-                found = operator_counts.predict(devices.load(profile), graph, backend)
+                found = operator_counts.predict_cost(devices.load_profile(profile), graph, backend)
                 if core not in row and found is not None:
                     row[f"~{core}"] = found.instructions

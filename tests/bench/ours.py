@@ -19,14 +19,14 @@ from vedette.runtime.inference.preprocess import Preprocess
 
 def main(model: str, path: Path, keys: Path, image: Path) -> None:
     bundle = Bundle.open(path, Keyring.read(keys))
-    pixels = image_files.read(image)
+    pixels = image_files.read_image(image)
     if model == "fp32":
-        from vedette.compress.evaluation.model_runners import Float
+        from vedette.compress.evaluation.model_runners import FloatRunner
 
-        run = Float(path.with_suffix(".float.onnx").read_bytes(), bundle.manifest)
+        run = FloatRunner(path.with_suffix(".float.onnx").read_bytes(), bundle.manifest)
         answer(lambda: run(pixels))
     else:
-        preprocess, backend = Preprocess(bundle.manifest.input), backends.load("onnx", bundle)
+        preprocess, backend = Preprocess(bundle.manifest.input), backends.load_backend("onnx", bundle)
         answer(lambda: backend.run(preprocess(pixels)))
 
 

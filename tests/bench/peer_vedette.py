@@ -17,11 +17,12 @@ import job
 import numpy as np
 import onnx
 
-from vedette.compress.export import tflite
+from vedette.compress.export.tflite import write_tflite
+from vedette.compress.goal.recipe import QuantizationSettings
 from vedette.compress.graph.importers import lowering
 from vedette.compress.quantization import quantize_imported
-from vedette.compress.quantization.quantize import Quantise
-from vedette.runtime.bundle.manifest import Input
+from vedette.compress.quantization.quantize import quantize
+from vedette.runtime.bundle.manifest import ModelInput
 
 RECIPES: dict[str, dict[str, Any]] = {
     "plain": {},
@@ -33,18 +34,18 @@ RECIPES: dict[str, dict[str, Any]] = {
 def quantise(told: dict[str, Any]) -> None:
     model, mean, std = onnx.load(told["float"]), told["mean"], told["std"]
     height, width = (dim.dim_value for dim in model.graph.input[0].type.tensor_type.shape.dim[2:])
-    spec = Input(told["input"], width, height, mean, std, 1 / std, round(mean))
+    spec = ModelInput(told["input"], width, height, mean, std, 1 / std, round(mean))
     images = [each[None] for each in np.load(told["pixels"])]
     if told["metric"] != "AUROC":
-        model = lowering.lower(model)
-    recipe = Quantise(**RECIPES[told["way"]])
+        model = lowering.lower_graph(model)
+    recipe = QuantizationSettings(**RECIPES[told["way"]])
     if told["own"]:
-        int8 = quantize_imported.careful(model, images, spec, recipe).int8
+        int8 = quantize_imported.quantize_graph(model, images, spec, recipe).int8_model
     else:
         bounded = {value.name: 0.0 for value in model.graph.output if value.name == "score"}
-        int8 = recipe(model, images, spec, bounded)
+        int8 = quantize(recipe, model, images, spec, bounded)
     onnx.save(int8, f"{told['out']}.onnx")
-    Path(f"{told['out']}.tflite").write_bytes(tflite.write(int8))
+    Path(f"{told['out']}.tflite").write_bytes(write_tflite(int8))
 
 
 if __name__ == "__main__":

@@ -41,7 +41,7 @@ import subjects
 from files import File, parts
 from measures import CORES, ENVIRONMENT, counted, figures, predict, python, timed
 
-from vedette.devices import this_machine
+from vedette.devices import read_host_profile
 from vedette.runtime.bundle.bundle import Bundle
 from vedette.runtime.bundle.keys import Keyring
 
@@ -63,7 +63,7 @@ class Way(NamedTuple):
 
 OURS = (".onnx", ".tflite")
 NOTHING = "–"
-CAUSE = re.compile(r"^(?:\w+\.)*(\w*(?:Error|Exception|Problem|Refused)\b.*)", re.MULTILINE)
+CAUSE = re.compile(r"^(?:\w+\.)*(\w*(?:Error|Exception|Problem|UnsupportedOperator)\b.*)", re.MULTILINE)
 WAYS = (
     Way("onnx2tf", "onnx2tf", "float", "float, for LiteRT", (".tflite",)),
     Way("vedette", "vedette", "plain", "default recipe", OURS),
@@ -96,7 +96,7 @@ def main() -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     path = options.out / "peers.json"
     found: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {"subjects": {}}
-    host = this_machine()
+    host = read_host_profile()
     found |= {"machine": host.cpu, "features": host.features}
     for name in options.subjects:
         folder = options.out / "peers" / name

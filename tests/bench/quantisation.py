@@ -21,10 +21,11 @@ import torch
 from lite0 import SPEC, images, model
 from numpy.typing import NDArray
 
-from vedette.compress.quantization.integer_simulation import Simulation
-from vedette.compress.quantization.qat import entered
-from vedette.compress.quantization.quantize import Quantise, fed
-from vedette.runtime.inference.backends.onnx import EXACT
+from vedette.compress.goal.recipe import QuantizationSettings
+from vedette.compress.quantization.integer_simulation import IntegerSimulation
+from vedette.compress.quantization.qat import normalize_images
+from vedette.compress.quantization.quantize import convert, make_feeds, prepare
+from vedette.runtime.inference.backends.onnx import EXACT_KERNELS_OPTION
 
 ROWS: dict[str, dict[str, Any]] = {
     "minmax": {},
@@ -50,16 +51,16 @@ def main(data: Path, out: Path, rows: list[str]) -> None:
     exact, (shown, kept) = model(), images(data)
     calibration = shown[::2]  # the whole pictures
     session = onnxruntime.InferenceSession(exact.SerializeToString(), providers=["CPUExecutionProvider"])
-    truth = np.concatenate([session.run(None, feed)[0] for feed in fed(exact, kept, SPEC)])
+    truth = np.concatenate([session.run(None, feed)[0] for feed in make_feeds(exact, kept, SPEC)])
     for name in rows:
         if name not in done:
             started = time.monotonic()
-            technique = Quantise(**ROWS[name])
-            ready = technique.ready(exact, calibration, SPEC, unlabelled=shown[1::2], folder=out / "quantisation")
-            int8 = technique.integers(ready, calibration, SPEC)
+            technique = QuantizationSettings(**ROWS[name])
+            ready = prepare(technique, exact, calibration, SPEC, unlabelled=shown[1::2], folder=out / "quantisation")
+            int8 = convert(technique, ready, calibration, SPEC)
             took = time.monotonic() - started
             found = figures(truth, int8, kept) | {"minutes": round(took / 60, 1)}
-            done[name] = found | {"simulation_steps": apart(Simulation(ready.model, int8), int8, kept[:8])}
+            done[name] = found | {"simulation_steps": apart(IntegerSimulation(ready.model, int8), int8, kept[:8])}
             out.mkdir(parents=True, exist_ok=True)
             path.write_text(json.dumps(done, indent=1))
         print(f"{name:18}", *(f"{key} {value}" for key, value in done[name].items()), flush=True)  # noqa: T201
@@ -67,7 +68,7 @@ def main(data: Path, out: Path, rows: list[str]) -> None:
 
 def integer_session(int8: onnx.ModelProto) -> Any:
     options = onnxruntime.SessionOptions()
-    options.add_session_config_entry(*EXACT)
+    options.add_session_config_entry(*EXACT_KERNELS_OPTION)
     return onnxruntime.InferenceSession(int8.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
 
@@ -87,12 +88,12 @@ def figures(truth: NDArray[Any], int8: onnx.ModelProto, kept: list[NDArray[Any]]
     }
 
 
-def apart(simulated: Simulation, int8: onnx.ModelProto, kept: list[NDArray[Any]]) -> int:
+def apart(simulated: IntegerSimulation, int8: onnx.ModelProto, kept: list[NDArray[Any]]) -> int:
     """The largest difference between the simulation and ONNX Runtime, in integer steps of the outputs."""
-    session, grid = integer_session(int8), simulated.grids["scores"]
+    session, grid = integer_session(int8), simulated.activation_parameters["scores"]
     expected = np.concatenate([session.run(None, {"image": image})[0] for image in kept]).astype(int)
     with torch.inference_mode():
-        made = (simulated(entered(kept, SPEC))[0] / grid.scale + grid.zero_point).round().numpy().astype(int)
+        made = (simulated(normalize_images(kept, SPEC))[0] / grid.scale + grid.zero_point).round().numpy().astype(int)
     return int(np.abs(made - expected).max())
 
 

@@ -26,7 +26,7 @@ from vedette.runtime.camera.frame import Frame
 from vedette.runtime.config import configuration
 from vedette.runtime.config.configuration import Config
 from vedette.runtime.daemon import Daemon
-from vedette.runtime.evaluation.traffic import apart
+from vedette.runtime.evaluation.traffic import make_isolated_settings
 from vedette.runtime.events.event import Event
 from vedette.runtime.inference.prediction import Prediction
 
@@ -38,7 +38,7 @@ MOST = 40  # moments on the sheet
 class Eye:
     """Stands among the rules, and remembers what they were shown."""
 
-    name, follows = "eye", False
+    name, needs_tracks = "eye", False
     seen: tuple[Prediction, ...] = ()
 
     def observe(self, _frame: Frame, seen: tuple[Prediction, ...]) -> tuple[Event, ...]:
@@ -59,16 +59,16 @@ class Shown(Daemon):
         self.fresh: list[Event] = []
         self.spent = 0.0
         self.eye = Eye()
-        self.rules.append(self.eye)
+        self.rules.add(self.eye)
 
     def record(self, *events: Event) -> None:
         super().record(*events)
         self.fresh += events
         self.told.update(f"{event.rule}.{event.kind}" for event in events)
 
-    def observe(self, frame: Frame) -> None:
+    def process_frame(self, frame: Frame) -> None:
         began = time.process_time()
-        super().observe(frame)
+        super().process_frame(frame)
         self.spent += time.process_time() - began
         picture = self.drawn(frame)
         if self.video is None:
@@ -114,9 +114,11 @@ class Shown(Daemon):
 def scene(recording: Path, camera: str, folder: Path, out: Path) -> None:
     """Draw what the daemon of CAMERA sees in RECORDING."""
     out.mkdir(parents=True, exist_ok=True)
-    settings = configuration.load(folder, camera)
+    settings = configuration.load_config(folder, camera)
     with tempfile.TemporaryDirectory() as state:
-        daemon = Shown(apart(settings, f"file:{quote(str(recording.resolve()))}?fps=0", Path(state)), out)
+        daemon = Shown(
+            make_isolated_settings(settings, f"file:{quote(str(recording.resolve()))}?fps=0", Path(state)), out
+        )
         daemon.run()
     if daemon.video is not None:
         daemon.video.release()
@@ -124,7 +126,7 @@ def scene(recording: Path, camera: str, folder: Path, out: Path) -> None:
         moments += [np.zeros_like(moments[0])] * (-len(moments) % COLUMNS)
         rows = [np.hstack(moments[start : start + COLUMNS]) for start in range(0, len(moments), COLUMNS)]
         cv2.imwrite(str(out / "sheet.jpg"), np.vstack(rows))
-    frames = daemon.counts.frames
+    frames = daemon.supervision.counters.frames
     found = {"frames": frames, "events": dict(sorted(daemon.told.items())), "seconds": round(daemon.spent, 2)}
     found["frames_a_second"] = round(frames / daemon.spent, 1)
     (out / "scene.json").write_text(json.dumps(found, indent=2))

@@ -29,11 +29,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from vedette.compress.data import split
-from vedette.compress.goal import goal_file as goals
+from vedette.compress.goal import goal_reader
 from vedette.compress.graph.importers import onnx_file
-from vedette.compress.graph.torch_export import network, to_onnx
+from vedette.compress.graph.torch_export import export_module, export_to_onnx
 from vedette.compress.models import efficientnet_lite
-from vedette.runtime.bundle.manifest import Input
+from vedette.runtime.bundle.manifest import ModelInput
 from vedette.runtime.camera import image_files
 
 IMAGES = 64
@@ -78,24 +78,27 @@ def _classifier(data: Path, folder: Path) -> Made:
     module = lite0.Lite0().eval()
     torch.save(module, folder / "float.pt")
     about = {"mean": lite0.SPEC.mean, "std": lite0.SPEC.std, "metric": "top-1"}
-    return network(module, lite0.SIZE, ("scores",)), np.concatenate(shown[::2]), np.concatenate(held), about
+    return export_module(module, lite0.SIZE, ("scores",)), np.concatenate(shown[::2]), np.concatenate(held), about
 
 
 def _cells(_: Path, folder: Path) -> Made:
     path, _folders = sets.prepare("elpv-mono", Path(), folder.parent.parent / "peers-elpv", 0)
-    images, spec = split.audited(goals.read(path).data, path.parent), efficientnet_lite.input_of(CELL)
+    images, spec = (
+        split.audit_and_split(goal_reader.read_goal(path).data, path.parent),
+        efficientnet_lite.backbone_input(CELL),
+    )
     some = [images.fit[place] for place in np.linspace(0, len(images.fit) - 1, IMAGES).astype(int)]
     held = [*images.test, *images.defect]
     about = {"mean": spec.mean, "std": spec.std, "metric": "AUROC", "good": len(images.test)}
     about["paths"] = [str(each.resolve()) for each in held]
     detector = fitted(images).eval()
     torch.save(Cells(detector), folder / "float.pt")
-    return to_onnx(detector, CELL), seen(some, spec), seen(held, spec), about
+    return export_to_onnx(detector, CELL), seen(some, spec), seen(held, spec), about
 
 
-def seen(paths: list[Path], spec: Input) -> NDArray[Any]:
+def seen(paths: list[Path], spec: ModelInput) -> NDArray[Any]:
     """Images as a model takes them, n x height x width x 3, uint8."""
-    return np.concatenate(list(split.tensors(paths, spec)))
+    return np.concatenate(list(split.model_inputs(paths, spec)))
 
 
 def _detector(name: str) -> Callable[[Path, Path], Made]:
@@ -105,10 +108,12 @@ def _detector(name: str) -> Callable[[Path, Path], Made]:
         path = data / "models" / name / f"{file}.onnx"
         if not path.is_file():
             raise sets.Absent(f"no models/{name} in the data root (--data)")
-        model = onnx_file.plain(onnx_file.read(path), None, name)
+        model = onnx_file.canonicalize_graph(onnx_file.read_onnx_file(path), None, name)
         side = model.graph.input[0].type.tensor_type.shape.dim[2].dim_value
-        paths = image_files.find(_photographs(data))
-        scaled = [cv2.resize(image_files.read(each), (side, side), interpolation=cv2.INTER_AREA) for each in paths]
+        paths = image_files.find_images(_photographs(data))
+        scaled = [
+            cv2.resize(image_files.read_image(each), (side, side), interpolation=cv2.INTER_AREA) for each in paths
+        ]
         about = {"mean": mean, "std": std, "metric": None, "own": True}
         return model, np.stack(scaled[::2]), np.stack(scaled[1::2]), about
 

@@ -12,13 +12,13 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 
-class Auditor:
+class PersistentSubscriber:
     """A subscriber whom the broker keeps its messages for, with all that ever came."""
 
     def __init__(self, port, login=None):
         self.numbers, self.events = [], []
         self.client = Client(CallbackAPIVersion.VERSION2, "auditor", protocol=MQTTProtocolVersion.MQTTv5)
-        self.client.reconnect_delay_set(0.1, 0.2)
+        self.client.reconnect_delay_set(0.1, 0.2)  # type: ignore[arg-type]  # fractions work
         self.client.on_message = self.came
         if login is not None:
             self.client.username_pw_set(*login)

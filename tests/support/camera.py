@@ -73,13 +73,13 @@ class Listener:
 class Camera(Listener):
     """One that is there until it is closed.
 
-    `picture` makes what is sent, pixels or a JPEG, from the number of the picture, `way` is how it is sent:
+    `picture` makes what is sent, pixels or a JPEG, from the number of the picture, `mode` is how it is sent:
     good, silent (answers nothing), stalled (sends nothing more), trickle (a byte now and then), garbage (bytes that are
     no picture), reset (hangs up rudely), refused (wants another password), empty (answers, and ends).
     """
 
     def __init__(self, picture=scene, fps=20.0, login=""):
-        self.picture, self.fps, self.login, self.way = picture, fps, login, "good"
+        self.picture, self.fps, self.login, self.mode = picture, fps, login, "good"
         self.sent = 0
         super().__init__()
 
@@ -92,10 +92,10 @@ class Camera(Listener):
             request = b""
             while b"\r\n\r\n" not in request:
                 request += connection.recv(4096) or b"\r\n\r\n"
-            while self.running and self.way == "silent":
+            while self.running and self.mode == "silent":
                 time.sleep(0.05)
             refused = self.login and f"Authorization: Basic {self.login}".encode() not in request
-            if refused or self.way == "refused":
+            if refused or self.mode == "refused":
                 connection.sendall(
                     b'HTTP/1.1 401 no\r\nWWW-Authenticate: Basic realm="camera"\r\nContent-Length: 0\r\n\r\n'
                 )
@@ -106,18 +106,18 @@ class Camera(Listener):
                 time.sleep(max(0.0, began + (self.sent - first) / self.fps - time.monotonic()))
 
     def _send(self, connection):
-        if self.way == "stalled":
+        if self.mode == "stalled":
             time.sleep(0.05)
-        elif self.way == "trickle":
+        elif self.mode == "trickle":
             connection.sendall(b"\xff")
             time.sleep(0.3)
-        elif self.way == "garbage":
+        elif self.mode == "garbage":
             connection.sendall(random.Random(self.sent).randbytes(4000))
             self.sent += 1
-        elif self.way == "reset":
+        elif self.mode == "reset":
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             return False
-        elif self.way == "empty":
+        elif self.mode == "empty":
             return False
         else:
             made = self.picture(self.sent)

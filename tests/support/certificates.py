@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 
-def issued(folder, name, by=None):
+def issue_certificate(folder, name, by=None):
     """A key and a certificate for `name`, signed by the pair `by` or by itself: name.key, name.pem."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])

@@ -11,7 +11,7 @@ RATE = 15.0
 SPEEDS = {"walk": 60, "back": -60, "run": 200, "shake": 0}  # pixels a second
 
 
-def yard(kind: str, seed: int, seconds: float = 2.2) -> list[np.ndarray]:
+def yard_frames(kind: str, seed: int, seconds: float = 2.2) -> list[np.ndarray]:
     """Frames of 160 x 120; the same seed gives the same."""
     rng = np.random.default_rng(seed)
     ground = cv2.resize(rng.integers(90, 130, (12, 16), dtype=np.uint8), (160, 120), interpolation=cv2.INTER_CUBIC)
@@ -29,10 +29,10 @@ def yard(kind: str, seed: int, seconds: float = 2.2) -> list[np.ndarray]:
     return frames
 
 
-def write(path: Path, frames: list[np.ndarray], rate: float = RATE) -> Path:
+def write_video(path: Path, frames: list[np.ndarray], rate: float = RATE) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     height, width = frames[0].shape[:2]
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), rate, (width, height))
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), rate, (width, height))
     for frame in frames:
         writer.write(frame)
     writer.release()

@@ -7,27 +7,27 @@ import threading
 import time
 
 
-class Store:
+class ObjectStore:
     """Listens on a port of its own until it is closed.
 
-    `way` is how it answers: good, failing (503), forbidden (403), refused (415), stalled (never), rude (hangs up).
+    `mode` is how it answers: good, failing (503), forbidden (403), refused (415), stalled (never), rude (hangs up).
     """
 
     def __init__(self, way="good"):
-        self.way, self.files, self.asked, self.open = way, {}, [], True
+        self.mode, self.files, self.requests, self.open = way, {}, [], True
         store = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_PUT(self):
                 body = self.rfile.read(int(self.headers["Content-Length"]))
-                store.asked.append((self.path, dict(self.headers)))
-                while store.open and store.way == "stalled":
+                store.requests.append((self.path, dict(self.headers)))
+                while store.open and store.mode == "stalled":
                     time.sleep(0.02)
-                if store.way == "rude":
+                if store.mode == "rude":
                     self.connection.close()
                     return
-                code = {"failing": 503, "forbidden": 403, "refused": 415}.get(store.way, 200)
-                if store.way == "good":
+                code = {"failing": 503, "forbidden": 403, "refused": 415}.get(store.mode, 200)
+                if store.mode == "good":
                     store.files[self.path] = body
                 self.send_response(code)
                 self.send_header("Content-Length", "0")

@@ -14,10 +14,10 @@ _MOST = 1400  # bytes of a picture in a packet
 
 
 class RtspCamera(Listener):
-    """One that is there until it is closed; `way` is good, silent (never answers) or stalled."""
+    """One that is there until it is closed; `mode` is good, silent (never answers) or stalled."""
 
     def __init__(self, picture=scene, fps=15.0):
-        self.picture, self.fps, self.way = picture, fps, "good"
+        self.picture, self.fps, self.mode = picture, fps, "good"
         self.transports = []
         super().__init__()
 
@@ -32,7 +32,7 @@ class RtspCamera(Listener):
                 request += connection.recv(4096)
                 if not request:
                     return
-                if b"\r\n\r\n" not in request or self.way == "silent":
+                if b"\r\n\r\n" not in request or self.mode == "silent":
                     continue
                 lines = request.decode().split("\r\n")
                 request = b""
@@ -59,7 +59,7 @@ class RtspCamera(Listener):
     def _play(self, connection):
         count = number = 0
         while self.running:
-            if self.way == "good":
+            if self.mode == "good":
                 for packet, last in _packets(self.picture(number)):
                     stamp = int(number * 90_000 / self.fps) & 0xFFFFFFFF
                     header = struct.pack(">BBHII", 0x80, 26 | last << 7, count & 0xFFFF, stamp, 1)

@@ -17,15 +17,15 @@ from vedette.runtime import rules
 from vedette.runtime.camera.frame import Frame
 from vedette.runtime.config.tracker_table import TrackerSettings
 from vedette.runtime.inference.prediction import Box, Prediction
-from vedette.runtime.rules import Context
+from vedette.runtime.rules import RuleContext
 from vedette.runtime.tracking.tracker import Tracker
 
-FILMS = [(5, 0.0), (10, 0.0), (30, 0.0), (5, 0.2), (10, 0.2), (30, 0.2)]
+FRAME_RATES = [(5, 0.0), (10, 0.0), (30, 0.0), (5, 0.2), (10, 0.2), (30, 0.2)]
 """Frames a second, and the fraction of them that is dropped at random."""
 START = 1_700_000_000.0  # Tuesday, 2023-11-14 22:13:20 UTC
 PIXELS = np.zeros((90, 160, 3), np.uint8)
 LABELS = ("person", "car", "good", "unknown")
-CONTEXT = Context("door", "m:1:ab", 0.5, LABELS, ("good", "unknown"))
+CONTEXT = RuleContext("door", "m:1:ab", 0.5, LABELS, ("good", "unknown"))
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class Scene:
             visible = {
                 index: box
                 for index, box in there.items()
-                if not any(hidden(box, other) for other in self._before(index, there))
+                if not any(is_occluded(box, other) for other in self._before(index, there))
             }
             seen = [
                 Prediction(self.walkers[index].label, self.walkers[index].score, self._detected(box, rng))
@@ -98,7 +98,7 @@ class Scene:
         return Box(*(float(each) for each in edges))
 
 
-def hidden(box, by):
+def is_occluded(box, by):
     """Whether more than 60 % of a box are behind another."""
     wide = min(box.right, by.right) - max(box.left, by.left)
     high = min(box.bottom, by.bottom) - max(box.top, by.top)
@@ -106,7 +106,7 @@ def hidden(box, by):
 
 
 @dataclass
-class Played:
+class RuleRun:
     """What a rule told of a scene, in the scene's own time."""
 
     events: list
@@ -124,7 +124,7 @@ class Played:
         return [round(getattr(event, moment) - START, 3) for event in self.events if event.kind == kind]
 
 
-def plain(events):
+def without_ids(events):
     """What of them a second run must repeat: all but the ids, of which only the order is asked."""
     order = {}
     for event in events:
@@ -132,7 +132,7 @@ def plain(events):
     return [msgspec.structs.replace(event, id="", event=str(order[event.event])) for event in events]
 
 
-def within(times, expected, fps):
+def within_frames(times, expected, fps):
     """Whether each moment is met, up to a few frames later: the tracker confirms, and frames are dropped."""
     late = [time - wanted for time, wanted in zip(times, expected, strict=True)]
     return all(-1e-3 <= each <= 4 / fps for each in late)
@@ -143,26 +143,26 @@ def _text(event, name):
     return "+".join(value) if isinstance(value, tuple) else str(value)
 
 
-def play(scene, table, fps=10, dropped=0.0, seed=0, context=CONTEXT, **tracker):
+def run_rule(scene, table, fps=10, dropped=0.0, seed=0, context=CONTEXT, **tracker):
     """A scene before the tracker and one rule, as the daemon runs them."""
-    rule = rules.load(table, context)
+    rule = rules.load_rule(table, context)
     follower = Tracker(TrackerSettings(**tracker), context.threshold)
-    played = Played([])
+    played = RuleRun([])
     for frame, seen, truth in scene.film(fps, dropped, seed):
-        followed = follower.follow(frame, seen)
+        followed = follower.update(frame, seen)
         for each in followed:
             if each.track is not None:
-                played.walkers.setdefault(each.track, nearest(each.box, truth))
+                played.walkers.setdefault(each.track, nearest_walker(each.box, truth))
         played.events += rule.observe(frame, followed)
     played.events += rule.close()
     return played
 
 
-def nearest(box, truth):
+def nearest_walker(box, truth):
     """The walker whose box it is."""
     middle = np.array([box.left + box.right, box.top + box.bottom]) / 2
     off = {
         index: np.abs(middle - np.array([other.left + other.right, other.top + other.bottom]) / 2).max()
         for index, other in truth.items()
     }
-    return min(off, key=off.get) if off and min(off.values()) < 0.1 else None
+    return min(off, key=lambda index: off[index]) if off and min(off.values()) < 0.1 else None

@@ -8,26 +8,29 @@ from pathlib import Path
 import msgspec
 
 from vedette import devices
-from vedette.compress.cost.cost_limits import Budget
+from vedette.compress.cost.cost_limits import CostLimits
 from vedette.compress.data import split
-from vedette.compress.data.feature_cache import Gallery
-from vedette.compress.goal import goal_file as goals
-from vedette.compress.models.design import Space
-from vedette.compress.search.study import Effort, Search
+from vedette.compress.data.image_feature_cache import ImageFeatureCache
+from vedette.compress.goal import goal_reader
+from vedette.compress.models.design import SearchSpace
+from vedette.compress.search.search_budget import SearchBudget
+from vedette.compress.search.study import DesignSearch
 
-PI4 = devices.load("pi4")
-SMALL = Space(detectors=("padim",), blocks=((2,), (2, 4)), inputs=(96, 64), ranks=(None, 16))
+PI4 = devices.load_profile("pi4")
+SMALL_SPACE = SearchSpace(anomaly_models=("padim",), blocks=((2,), (2, 4)), input_sizes=(96, 64), ranks=(None, 16))
 
 
-def gallery_of(product: Path) -> Gallery:
+def feature_cache_of(product: Path) -> ImageFeatureCache:
     """Pictures of the product at 96 pixels, few of them."""
-    goal = goals.read(product / "goal.toml")
-    images = split.split(goal.data, product)
-    return Gallery(images, 96, (2, 4), 0, lambda items, _: items)
+    goal = goal_reader.read_goal(product / "goal.toml")
+    images = split.split_images(goal.data, product)
+    return ImageFeatureCache(images, 96, (2, 4), 0, lambda items, _: items)
 
 
-def searched(gallery, url, seconds=300.0, say=lambda _: None):
-    goal = msgspec.structs.replace(goals.read(gallery.images.fit[0].parent.parent / "goal.toml"), name="small")
+def run_small_search(gallery, url, seconds=300.0, say=lambda _: None):
+    goal = msgspec.structs.replace(
+        goal_reader.read_goal(gallery.split.fit[0].parent.parent / "goal.toml"), name="small"
+    )
     until = time.monotonic() + seconds
-    spent = Effort(until, until, url, Path(), PI4, Budget(effort=9e6))
-    return Search(goal, SMALL, gallery, spent, say).run()
+    spent = SearchBudget(until, until, url, Path(), PI4, CostLimits(cost=9e6))
+    return DesignSearch(goal, SMALL_SPACE, gallery, spent, say).run()

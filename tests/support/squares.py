@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -33,7 +34,7 @@ licence = "Apache-2.0"
 {model}"""
 
 
-def draw(folder: Path, count: int, seed: int = 0) -> list[list[tuple[int, int, int]]]:
+def draw_squares(folder: Path, count: int, seed: int = 0) -> list[list[tuple[int, int, int]]]:
     """Pictures of 64 x 64 with red and green squares of 8 pixels; class, column and row of the squares in each."""
     rng = np.random.default_rng(seed)
     folder.mkdir(parents=True)
@@ -85,11 +86,15 @@ def write_network(path: Path) -> None:
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 11)], ir_version=6), path)
 
 
-def make(folder: Path) -> None:
+def write_detection_images(folder: Path) -> None:
     """Pictures, labels as YOLO and as COCO have them, the network and a goal file."""
-    told = draw(folder / "images", 24)
+    told = draw_squares(folder / "images", 24)
     (folder / "labels").mkdir()
-    content = {"images": [], "annotations": [], "categories": [{"id": 7, "name": "green"}, {"id": 3, "name": "red"}]}
+    content: dict[str, list[Any]] = {
+        "images": [],
+        "annotations": [],
+        "categories": [{"id": 7, "name": "green"}, {"id": 3, "name": "red"}],
+    }
     for number, objects in enumerate(told):
         lines = [f"{kind} {(column + 0.5) / 8} {(row + 0.5) / 8} 0.125 0.125" for kind, column, row in objects]
         (folder / "labels" / f"{number:02d}.txt").write_text("\n".join(lines) + "\n")

@@ -1,6 +1,6 @@
-"""What docs/delivery.md promises, tried for minutes: processes killed at random, power cut in the middle of a write.
+"""Long tests of the guarantees in docs/delivery.md: random kills of processes, and power cuts during writes.
 
-Each proof has its control, which does the same to something that keeps no promise, and must see it lose.
+Each test has a control: the same faults with a weaker mechanism, which must lose events.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import threading
 import time
 
 import pytest
-from auditor import Auditor
+from auditor import PersistentSubscriber
 from mosquitto import BINARY, Mosquitto
 
 pytestmark = pytest.mark.slow
@@ -27,7 +27,7 @@ needs_mosquitto = pytest.mark.skipif(BINARY is None, reason="needs mosquitto: ap
 
 
 def kill_at_random(start, broker, seconds, rng):
-    """Starts a process, and kills it or the broker every now and then; how often each was killed."""
+    """Starts a process and kills it or the broker at random; returns the process and the number of kills of each."""
     until, process, kills = time.monotonic() + seconds, start(), {"daemon": 0, "broker": 0}
     while time.monotonic() < until:
         time.sleep(rng.uniform(0.6, 3.0))
@@ -45,29 +45,31 @@ def kill_at_random(start, broker, seconds, rng):
 
 
 @needs_mosquitto
-def test_daemon_and_broker_are_killed(device, line, tmp_path, prove, eventually):
+def test_no_event_is_lost_when_daemon_and_broker_are_killed(
+    daemon_process, line_images, tmp_path, record_proof, wait_until
+):
     broker = Mosquitto(tmp_path / "broker")
     broker.start()
-    auditor = Auditor(broker.port)
-    device.configure(f"file:{line}?fps=60&loop=true", f"mqtt://127.0.0.1:{broker.port}")
-    process, kills = kill_at_random(device.start, broker, KILL_SECONDS, random.Random(1))
-    eventually(lambda: device.waiting() < 50, "the backlog to go", seconds=120)
+    subscriber = PersistentSubscriber(broker.port)
+    daemon_process.configure(f"file:{line_images}?fps=60&loop=true", f"mqtt://127.0.0.1:{broker.port}")
+    process, kills = kill_at_random(daemon_process.start, broker, KILL_SECONDS, random.Random(1))
+    wait_until(lambda: daemon_process.waiting() < 50, "the backlog to go", seconds=120)
     process.send_signal(signal.SIGTERM)
-    assert process.wait(30) == 0, device.log()
-    device.amend("outbox", "drain = 20.0")
-    device.configure(f"file:{line}?fps=0", f"mqtt://127.0.0.1:{broker.port}")
-    assert device.start().wait(60) == 0
-    recorded = device.recorded()
-    everything = set(range(1, recorded + 1))
-    missing = lambda: everything - set(auditor.numbers)  # noqa: E731
+    assert process.wait(30) == 0, daemon_process.log()
+    daemon_process.amend("outbox", "drain = 20.0")
+    daemon_process.configure(f"file:{line_images}?fps=0", f"mqtt://127.0.0.1:{broker.port}")
+    assert daemon_process.start().wait(60) == 0
+    recorded = daemon_process.recorded()
+    expected = set(range(1, recorded + 1))
+    missing = lambda: expected - set(subscriber.numbers)  # noqa: E731
     deadline = time.monotonic() + 30
     while missing() and time.monotonic() < deadline:
         time.sleep(0.2)
     broker.kill()
-    auditor.close()
-    copies = len(auditor.numbers) - len(set(auditor.numbers))
-    figures = {"events": recorded, "duplicates": copies, "inversions": auditor.inversions(), **kills}
-    prove(sum(kills.values()), len(missing()), **figures)
+    subscriber.close()
+    duplicates = len(subscriber.numbers) - len(set(subscriber.numbers))
+    figures = {"events": recorded, "duplicates": duplicates, "inversions": subscriber.inversions(), **kills}
+    record_proof(sum(kills.values()), len(missing()), **figures)
     assert not missing()
     assert recorded > 500
     assert min(kills.values()) >= 3
@@ -93,16 +95,16 @@ while True:
 
 
 @needs_mosquitto
-def test_control_a_library_that_queues_in_memory_loses(tmp_path, prove):
-    """Paho at QoS 1 with its own queue, under the same kills."""
-    broker, counted = Mosquitto(tmp_path / "broker"), tmp_path / "count"
-    counted.touch()
+def test_control_in_memory_queue_loses_events(tmp_path, record_proof):
+    """Control: paho at QoS 1 with its own queue, under the same kills."""
+    broker, published_log = Mosquitto(tmp_path / "broker"), tmp_path / "published"
+    published_log.touch()
     broker.start()
-    auditor = Auditor(broker.port)
+    subscriber = PersistentSubscriber(broker.port)
 
     def start():
-        last = [0, *map(int, counted.read_text().split())][-1]
-        return subprocess.Popen([sys.executable, "-c", NAIVE, str(broker.port), str(counted), str(last)])
+        last = [0, *map(int, published_log.read_text().split())][-1]
+        return subprocess.Popen([sys.executable, "-c", NAIVE, str(broker.port), str(published_log), str(last)])
 
     process, kills = kill_at_random(start, broker, KILL_SECONDS / 2, random.Random(1))
     time.sleep(5)
@@ -110,36 +112,36 @@ def test_control_a_library_that_queues_in_memory_loses(tmp_path, prove):
     process.wait()
     time.sleep(2)
     broker.kill()
-    auditor.close()
-    published = set(map(int, counted.read_text().split()))
-    lost = published - set(auditor.numbers)
-    prove(sum(kills.values()), len(lost), events=len(published))
-    assert lost, "else the proof proves nothing"
+    subscriber.close()
+    published = set(map(int, published_log.read_text().split()))
+    lost = published - set(subscriber.numbers)
+    record_proof(sum(kills.values()), len(lost), events=len(published))
+    assert lost, "otherwise the test is not sensitive"
 
 
 WRITER = """
 import sys, time
 from pathlib import Path
 from vedette.runtime.events.outbox import Outbox
-from vedette.runtime.events.event import Event, new_id
+from vedette.runtime.events.event import Event, new_event_id
 outbox = Outbox(Path(sys.argv[1]), 16 << 20, volatile=True)
 outbox.database.execute(f"PRAGMA synchronous = {sys.argv[2]}")
 while True:
-    i = new_id()
+    i = new_event_id()
     print(outbox.put(Event(i, i, "door", "presence", "new", 0.0, 0, 0.0, 1.0)), flush=True)
-    time.sleep(0.001)  # so that what is read here is never behind what is written there
+    time.sleep(0.001)  # so that the reader keeps up with the writer
 """
 
 
-def _listen(stream, told):
+def _read_sequences(stream, promised):
     for text in stream:
-        told.append(int(text))
+        promised.append(int(text))
 
 
-def cut(folder, synchronous, cuts, rng):
-    """Copies a mounted disk while something is recorded on it; how many promised events each copy lacks, and damage."""
-    image, copy, disk, later = (folder / name for name in ("image", "copy", "disk", "later"))
-    for each in (disk, later):
+def cut_power(folder, synchronous, cuts, rng):
+    """Copies a mounted disk image during writes; returns the lost events of each copy and the damaged files."""
+    image, copy, disk, copy_disk = (folder / name for name in ("image", "copy", "disk", "copy_disk"))
+    for each in (disk, copy_disk):
         each.mkdir()
     lost, damaged = [], 0
     for _ in range(cuts):
@@ -151,20 +153,20 @@ def cut(folder, synchronous, cuts, rng):
         command = [sys.executable, "-u", "-c", WRITER, str(disk / "outbox.db"), synchronous]
         writer = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         try:
-            told = [0]  # what it has promised, read at once so that it need not wait for us
-            reader = threading.Thread(target=_listen, args=(writer.stdout, told))
+            sequences = [0]  # read by a thread, so that the writer does not block
+            reader = threading.Thread(target=_read_sequences, args=(writer.stdout, sequences))
             reader.start()
             time.sleep(rng.uniform(1.0, 2.5))
-            promised = told[-1]
-            shutil.copy(image, copy)  # the power goes: this is what had reached the disk
+            promised = sequences[-1]
+            shutil.copy(image, copy)  # the power cut: the copy holds what had reached the disk
         finally:
             writer.kill()
             reader.join()
             writer.wait()
             subprocess.run(["umount", disk], check=True)
-        subprocess.run(["mount", "-o", "loop", copy, later], check=True)
+        subprocess.run(["mount", "-o", "loop", copy, copy_disk], check=True)
         try:
-            with sqlite3.connect(later / "outbox.db") as database:
+            with sqlite3.connect(copy_disk / "outbox.db") as database:
                 damaged += database.execute("PRAGMA integrity_check").fetchone() != ("ok",)
                 stored = {number for (number,) in database.execute("SELECT sequence FROM events")}
             lost.append(len(set(range(1, promised + 1)) - stored))
@@ -172,25 +174,25 @@ def cut(folder, synchronous, cuts, rng):
         except sqlite3.DatabaseError:
             lost.append(promised)
         finally:
-            subprocess.run(["umount", later], check=True)
+            subprocess.run(["umount", copy_disk], check=True)
     return lost, damaged
 
 
-def test_the_power_is_cut(tmp_path, prove):
-    lost, damaged = cut(tmp_path, "FULL", CUTS, random.Random(2))
-    prove(len(lost), sum(lost), damaged=damaged)
+def test_no_event_is_lost_on_power_cut(tmp_path, record_proof):
+    lost, damaged = cut_power(tmp_path, "FULL", CUTS, random.Random(2))
+    record_proof(len(lost), sum(lost), damaged=damaged)
     assert sum(lost) == 0
     assert damaged == 0
 
 
-def test_control_without_a_sync_for_each_commit_a_power_cut_loses(tmp_path, prove):
-    lost, damaged = cut(tmp_path, "NORMAL", 5, random.Random(3))
-    prove(len(lost), sum(lost), damaged=damaged)
-    assert sum(lost) > 0, "else the proof proves nothing"
+def test_control_synchronous_normal_loses_events_on_power_cut(tmp_path, record_proof):
+    lost, damaged = cut_power(tmp_path, "NORMAL", 5, random.Random(3))
+    record_proof(len(lost), sum(lost), damaged=damaged)
+    assert sum(lost) > 0, "otherwise the test is not sensitive"
 
 
 @pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace: apt-get install strace")
-def test_it_is_killed_at_every_sync(tmp_path, prove):
+def test_no_event_is_lost_when_killed_at_any_sync(tmp_path, record_proof):
     lost = 0
     for number in range(1, SYNCS + 1):
         path = tmp_path / str(number) / "outbox.db"
@@ -208,5 +210,5 @@ def test_it_is_killed_at_every_sync(tmp_path, prove):
             stored = {number for (number,) in database.execute("SELECT sequence FROM events")} if tables else set()
         lost += len(set(promised) - stored)
         database.close()
-    prove(SYNCS, lost)
+    record_proof(SYNCS, lost)
     assert lost == 0

@@ -1,6 +1,6 @@
-"""What docs/delivery.md promises, with a network, a disk and a broker in trouble under the real daemon.
+"""The guarantees of docs/delivery.md under network, disk and broker faults, with the real daemon.
 
-A daemon records events all the while. Then the trouble ends, and every event that was ever recorded has to arrive.
+The daemon records events during the fault. After the fault, every recorded event must arrive.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import pytest
-from auditor import Auditor
+from auditor import PersistentSubscriber
 from mosquitto import BINARY, Mosquitto
 from proxy import Proxy
 
@@ -29,32 +29,32 @@ pytestmark = [
 ]
 
 PAGE = 4096
-SHUTDOWN = 0x8004587D  # FS_IOC_SHUTDOWN, include/uapi/linux/fs.h: a disk that takes and gives nothing any more
+SHUTDOWN = 0x8004587D  # FS_IOC_SHUTDOWN, include/uapi/linux/fs.h: all further reads and writes fail
 
 
-class Line:
-    """A daemon, a broker, a proxy between them unless there is another `way`, and an auditor of all that arrives."""
+class Pipeline:
+    """A daemon, a broker, a proxy between them unless `host` is set, and a subscriber that counts all events."""
 
-    def __init__(self, device, line, folder, eventually, more="", way=""):
-        self.device, self.eventually = device, eventually
-        self.broker = Mosquitto(folder / "broker", more, "0.0.0.0" if way else "127.0.0.1")
+    def __init__(self, device, images, folder, wait_until, settings="", host=""):
+        self.device, self.wait_until = device, wait_until
+        self.broker = Mosquitto(folder / "broker", settings, "0.0.0.0" if host else "127.0.0.1")
         self.broker.start()
         self.proxy = Proxy(self.broker.port)
-        self.auditor = Auditor(self.broker.port)
-        place = f"{way}:{self.broker.port}" if way else f"127.0.0.1:{self.proxy.port}"
-        device.configure(f"file:{line}?fps=30&loop=true", f"mqtt://{place}")
+        self.subscriber = PersistentSubscriber(self.broker.port)
+        address = f"{host}:{self.broker.port}" if host else f"127.0.0.1:{self.proxy.port}"
+        device.configure(f"file:{images}?fps=30&loop=true", f"mqtt://{address}")
         device.amend("broker", "keepalive = 5")
 
     def start(self):
         self.process = self.device.start()
-        self.grows("events")
+        self.wait_for_events("events")
 
-    def grows(self, what, by=10):
+    def wait_for_events(self, what, count=10):
         before = self.device.recorded()
-        self.eventually(lambda: self.device.recorded() >= before + by, what)
+        self.wait_until(lambda: self.device.recorded() >= before + count, what)
 
     def settle(self):
-        """Ends the daemon, sends what is left, and gives what was recorded and never came."""
+        """Stops the daemon and delivers the backlog; returns the number of events and the missing sequence numbers."""
         self.device.amend("outbox", "drain = 30.0")
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
@@ -64,80 +64,82 @@ class Line:
         assert self.device.start().wait(90) == 0, self.device.log()
         recorded = self.device.recorded()
         deadline = time.monotonic() + 30
-        while (missing := set(range(1, recorded + 1)) - set(self.auditor.numbers)) and time.monotonic() < deadline:
+        while (missing := set(range(1, recorded + 1)) - set(self.subscriber.numbers)) and time.monotonic() < deadline:
             time.sleep(0.2)
-        self.copies = len(self.auditor.numbers) - len(set(self.auditor.numbers))
+        self.duplicates = len(self.subscriber.numbers) - len(set(self.subscriber.numbers))
         return recorded, missing
 
     def close(self):
-        self.auditor.close()
+        self.subscriber.close()
         self.proxy.close()
         self.broker.kill()
 
 
 @pytest.fixture
-def flow(device, line, tmp_path, eventually):
-    made = Line(device, line, tmp_path, eventually)
-    yield made
-    made.close()
+def pipeline(daemon_process, line_images, tmp_path, wait_until):
+    pipeline = Pipeline(daemon_process, line_images, tmp_path, wait_until)
+    yield pipeline
+    pipeline.close()
 
 
-def account(flow, prove, tries, **more):
-    recorded, missing = flow.settle()
-    prove(tries, len(missing), events=recorded, duplicates=flow.copies, **more)
+def assert_no_event_lost(pipeline, record_proof, tries, **figures):
+    recorded, missing = pipeline.settle()
+    record_proof(tries, len(missing), events=recorded, duplicates=pipeline.duplicates, **figures)
     assert not missing
     assert recorded > 50
 
 
-def test_the_broker_freezes(flow, prove):
-    flow.start()
+def test_no_event_is_lost_when_broker_freezes(pipeline, record_proof):
+    pipeline.start()
     for _ in range(3):
-        flow.broker.freeze()
-        time.sleep(12)  # longer than it takes to notice
-        flow.broker.thaw()
-        flow.grows("events after it")
-    account(flow, prove, 3)
+        pipeline.broker.freeze()
+        time.sleep(12)  # longer than the keep-alive timeout
+        pipeline.broker.thaw()
+        pipeline.wait_for_events("events after the fault")
+    assert_no_event_lost(pipeline, record_proof, 3)
 
 
-def test_a_connection_is_half_open(flow, prove):
-    """Nothing comes through, and nothing says so."""
-    flow.start()
+def test_no_event_is_lost_on_half_open_connection(pipeline, record_proof):
+    """The connection stays open, but passes no data."""
+    pipeline.start()
     for _ in range(3):
-        flow.proxy.silent = True
+        pipeline.proxy.silent = True
         time.sleep(12)
-        flow.proxy.silent = False
-        flow.grows("events after it")
-    account(flow, prove, 3)
+        pipeline.proxy.silent = False
+        pipeline.wait_for_events("events after the fault")
+    assert_no_event_lost(pipeline, record_proof, 3)
 
 
-def test_the_network_is_slow_and_breaks(flow, prove):
-    flow.start()
-    rng, broken = random.Random(4), 0
+def test_no_event_is_lost_on_slow_network_with_resets(pipeline, record_proof):
+    pipeline.start()
+    rng, resets = random.Random(4), 0
     until = time.monotonic() + 30
     while time.monotonic() < until:
-        flow.proxy.delay = rng.uniform(0, 0.3)
+        pipeline.proxy.delay = rng.uniform(0, 0.3)
         time.sleep(rng.uniform(0.5, 3))
-        broken += flow.proxy.reset()
-    flow.proxy.delay = 0.0
-    account(flow, prove, broken)
+        resets += pipeline.proxy.reset()
+    pipeline.proxy.delay = 0.0
+    assert_no_event_lost(pipeline, record_proof, resets)
 
 
-def test_rights_are_taken_away_and_given_back(device, line, tmp_path, eventually, prove):
-    """What may not be published is a dead letter, and is sent at the next start."""
-    rights = tmp_path / "rights"
-    rights.write_text("topic readwrite #\n")
-    flow = Line(device, line, tmp_path, eventually, f"acl_file {rights}\n")
-    flow.start()
+def test_events_refused_by_access_control_are_sent_after_restart(
+    daemon_process, line_images, tmp_path, wait_until, record_proof
+):
+    """Events without permission become dead letters, which the next start sends again."""
+    acl = tmp_path / "acl"
+    acl.write_text("topic readwrite #\n")
+    pipeline = Pipeline(daemon_process, line_images, tmp_path, wait_until, f"acl_file {acl}\n")
+    pipeline.start()
     for _ in range(2):
-        rights.write_text("topic read #\ntopic write +/+/+/+/+/+/availability/#\n")
-        flow.broker._signal(signal.SIGHUP)
-        before = device.recorded()
-        eventually(lambda before=before: device.recorded() > before + 20, "events that are refused")
-        rights.write_text("topic readwrite #\n")
-        flow.broker._signal(signal.SIGHUP)
-        flow.grows("events after it")
-    account(flow, prove, 2)
-    flow.close()
+        acl.write_text("topic read #\ntopic write +/+/+/+/+/+/availability/#\n")
+        pipeline.broker._signal(signal.SIGHUP)
+        before = daemon_process.recorded()
+        wait_until(lambda before=before: daemon_process.recorded() > before + 20, "events that are refused")
+        acl.write_text("topic readwrite #\n")
+        pipeline.broker._signal(signal.SIGHUP)
+        pipeline.wait_for_events("events after the fault")
+    assert_no_event_lost(pipeline, record_proof, 2)
+    pipeline.close()
 
 
 @contextmanager
@@ -160,83 +162,83 @@ def disk(folder, kind):
         subprocess.run(["umount", "-l", place], check=True)
 
 
-def test_others_fill_the_disk(flow, tmp_path, prove):
-    """Where nothing can be written any more the daemon ends, is started again as by systemd, and goes on in memory."""
+def test_full_disk_evicts_only_with_tombstones(pipeline, tmp_path, record_proof):
+    """The daemon exits on a full disk; restarted as by systemd, it stores events in memory."""
     with disk(tmp_path, "tmpfs") as place:
-        flow.device.amend("device", f'state = "{place}"')
-        flow.device.amend("outbox", "min_free = 0")  # so that it comes to the worst
-        flow.device.outbox = place / "door" / "outbox.db"
-        flow.start()
-        flow.broker.freeze()
+        pipeline.device.amend("device", f'state = "{place}"')
+        pipeline.device.amend("outbox", "min_free = 0")  # the worst case
+        pipeline.device.outbox = place / "door" / "outbox.db"
+        pipeline.start()
+        pipeline.broker.freeze()
         with suppress(OSError), (place / "ballast").open("wb", buffering=0) as ballast:
             while True:
                 ballast.write(bytes(4096))
-        assert flow.process.wait(60) == 4, flow.device.log()
-        flow.process = flow.device.start()
+        assert pipeline.process.wait(60) == 4, pipeline.device.log()
+        pipeline.process = pipeline.device.start()
         time.sleep(5)
-        flow.broker.thaw()
-        flow.eventually(lambda: "vedette.outbox.volatile" in flow.auditor.types(), "events from memory")
-        flow.process.send_signal(signal.SIGTERM)
-        assert flow.process.wait(60) == 0, flow.device.log()
+        pipeline.broker.thaw()
+        pipeline.wait_until(lambda: "vedette.outbox.volatile" in pipeline.subscriber.types(), "events from memory")
+        pipeline.process.send_signal(signal.SIGTERM)
+        assert pipeline.process.wait(60) == 0, pipeline.device.log()
         (place / "ballast").unlink()
-        flow.start()
-        recorded, missing = flow.settle()
-        buried = set()
-        for event in flow.auditor.events:
+        pipeline.start()
+        recorded, missing = pipeline.settle()
+        evicted = set()
+        for event in pipeline.subscriber.events:
             if event["type"] == "vedette.outbox.evicted":
-                buried |= set(range(event["data"]["first"], event["data"]["last"] + 1))
-        prove(1, len(missing - buried), events=recorded, buried=len(missing))
-        assert missing <= buried
+                evicted |= set(range(event["data"]["first"], event["data"]["last"] + 1))
+        record_proof(1, len(missing - evicted), events=recorded, evicted=len(missing))
+        assert missing <= evicted
 
 
-def test_the_disk_dies_and_is_mended(flow, tmp_path, prove):
-    """The daemon ends and is started again, as by systemd; it goes on in memory, and on the disk afterwards."""
+def test_no_event_is_lost_when_disk_fails_and_is_repaired(pipeline, tmp_path, record_proof):
+    """The daemon exits; restarted as by systemd, it stores events in memory, and on the disk after the repair."""
     with disk(tmp_path, "ext4") as place:
-        flow.device.amend("device", f'state = "{place}"')
-        flow.device.outbox = place / "door" / "outbox.db"
-        flow.start()
-        before = os.open(place, os.O_RDONLY)
-        flow.grows("events", by=40)
-        fcntl.ioctl(before, SHUTDOWN, struct.pack("I", 0))
-        os.close(before)
-        assert flow.process.wait(60) == 4, "it says that it cannot record"
-        flow.process = flow.device.start()
-        flow.eventually(lambda: "vedette.outbox.volatile" in flow.auditor.types(), "the fault event")
-        flow.process.send_signal(signal.SIGTERM)
-        assert flow.process.wait(60) == 0, flow.device.log()
+        pipeline.device.amend("device", f'state = "{place}"')
+        pipeline.device.outbox = place / "door" / "outbox.db"
+        pipeline.start()
+        descriptor = os.open(place, os.O_RDONLY)
+        pipeline.wait_for_events("events", count=40)
+        fcntl.ioctl(descriptor, SHUTDOWN, struct.pack("I", 0))
+        os.close(descriptor)
+        assert pipeline.process.wait(60) == 4, "exits because it cannot record"
+        pipeline.process = pipeline.device.start()
+        pipeline.wait_until(lambda: "vedette.outbox.volatile" in pipeline.subscriber.types(), "the fault event")
+        pipeline.process.send_signal(signal.SIGTERM)
+        assert pipeline.process.wait(60) == 0, pipeline.device.log()
         subprocess.run(["umount", place], check=True)
         subprocess.run(["mount", "-o", "loop", tmp_path / "image", place], check=True)
-        flow.start()
-        account(flow, prove, 1)
+        pipeline.start()
+        assert_no_event_lost(pipeline, record_proof, 1)
 
 
-def test_the_file_is_damaged_again_and_again(flow, prove):
-    flow.start()
+def test_damaged_outbox_file_is_recovered_at_each_start(pipeline, record_proof):
+    pipeline.start()
     rng, epochs = random.Random(5), 6
     for _ in range(epochs):
-        flow.process.kill()
-        flow.process.wait()
-        with closing(sqlite3.connect(flow.device.outbox)) as database:
-            database.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # else what is damaged was written again since
-        pages = flow.device.outbox.stat().st_size // PAGE
-        with flow.device.outbox.open("r+b") as file:
+        pipeline.process.kill()
+        pipeline.process.wait()
+        with closing(sqlite3.connect(pipeline.device.outbox)) as database:
+            database.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # otherwise the WAL may overwrite the damaged pages
+        pages = pipeline.device.outbox.stat().st_size // PAGE
+        with pipeline.device.outbox.open("r+b") as file:
             for page in rng.sample(range(1, pages), min(3, pages - 1)):
                 file.seek(page * PAGE)
                 file.write(rng.randbytes(64))
-        flow.process = flow.device.start()
-        flow.grows("events after it", by=3)
-    flow.process.send_signal(signal.SIGTERM)
-    assert flow.process.wait(60) == 0
-    told = [event for event in flow.auditor.events if event["type"] == "vedette.outbox.recovered"]
-    prove(epochs, 0, told=len(told))
-    assert told, "what was damaged is told of"
-    with sqlite3.connect(flow.device.outbox) as database:
+        pipeline.process = pipeline.device.start()
+        pipeline.wait_for_events("events after the restart", count=3)
+    pipeline.process.send_signal(signal.SIGTERM)
+    assert pipeline.process.wait(60) == 0
+    recoveries = [event for event in pipeline.subscriber.events if event["type"] == "vedette.outbox.recovered"]
+    record_proof(epochs, 0, reported=len(recoveries))
+    assert recoveries, "the damage is reported"
+    with sqlite3.connect(pipeline.device.outbox) as database:
         assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 
 @pytest.mark.skipif(shutil.which("ip") is None, reason="needs ip: apt-get install iproute2")
-def test_the_link_goes_down(device, line, tmp_path, eventually, prove):
-    """The daemon lives in a network of its own, whose one cable is pulled."""
+def test_no_event_is_lost_when_link_goes_down(daemon_process, line_images, tmp_path, wait_until, record_proof):
+    """The daemon runs in a network namespace, whose only link is set down."""
     name = f"vedette{os.getpid()}"
     set_up = [
         f"ip netns add {name}",
@@ -249,45 +251,49 @@ def test_the_link_goes_down(device, line, tmp_path, eventually, prove):
     try:
         for command in set_up:
             if subprocess.run(command.split(), capture_output=True, check=False).returncode:
-                pytest.skip(f"this machine does not let us: {command}")
-        flow = Line(device, line, tmp_path, eventually, way="10.98.7.1")
-        device.prefix = ["ip", "netns", "exec", name]
-        flow.start()
+                pytest.skip(f"this machine does not permit: {command}")
+        pipeline = Pipeline(daemon_process, line_images, tmp_path, wait_until, host="10.98.7.1")
+        daemon_process.prefix = ["ip", "netns", "exec", name]
+        pipeline.start()
         for _ in range(3):
             subprocess.run(["ip", "link", "set", f"{name[:12]}a", "down"], check=True)
             time.sleep(12)
             subprocess.run(["ip", "link", "set", f"{name[:12]}a", "up"], check=True)
-            flow.grows("events after it")
-        account(flow, prove, 3)
-        flow.close()
+            pipeline.wait_for_events("events after the fault")
+        assert_no_event_lost(pipeline, record_proof, 3)
+        pipeline.close()
     finally:
         subprocess.run(["ip", "netns", "del", name], check=False)
 
 
-def test_a_day_and_a_night(device, line, tmp_path, eventually, prove):
-    """Soak: 500 frames a second, ten minutes; the broker comes and goes. Neither memory nor descriptors grow."""
+def test_soak_leaks_neither_memory_nor_descriptors(daemon_process, line_images, tmp_path, wait_until, record_proof):
+    """Ten minutes at 500 frames a second with connection resets; memory and file descriptors do not grow."""
     seconds = float(os.environ.get("SOAK_SECONDS", "600"))
-    flow = Line(device, line, tmp_path, eventually)
-    device.configure(f"file:{line}?fps=500&loop=true", f"mqtt://127.0.0.1:{flow.proxy.port}", "hysteresis = 0.0")
-    flow.start()
-    place = f"/proc/{flow.process.pid}"
+    pipeline = Pipeline(daemon_process, line_images, tmp_path, wait_until)
+    daemon_process.configure(
+        f"file:{line_images}?fps=500&loop=true", f"mqtt://127.0.0.1:{pipeline.proxy.port}", "hysteresis = 0.0"
+    )
+    pipeline.start()
+    proc = f"/proc/{pipeline.process.pid}"
     samples, until = [], time.monotonic() + seconds
     for turn in itertools.count():
         if time.monotonic() > until:
             break
         time.sleep(5)
         if turn % 6 == 5:
-            flow.proxy.reset()
-        pages = int(Path(f"{place}/statm").read_text().split()[1])
-        samples.append((pages * 4096 / 1e6, len(os.listdir(f"{place}/fd"))))
+            pipeline.proxy.reset()
+        pages = int(Path(f"{proc}/statm").read_text().split()[1])
+        samples.append((pages * 4096 / 1e6, len(os.listdir(f"{proc}/fd"))))
     settled = samples[len(samples) // 4 :]
     memory, descriptors = [size for size, _ in settled], [count for _, count in settled]
-    text = device.folder.joinpath("cameras/door.toml").read_text()
-    device.folder.joinpath("cameras/door.toml").write_text(text.replace("?fps=500&loop=true", "?fps=30&loop=true"))
-    recorded, missing = flow.settle()
-    flow.close()
+    text = daemon_process.folder.joinpath("cameras/door.toml").read_text()
+    daemon_process.folder.joinpath("cameras/door.toml").write_text(
+        text.replace("?fps=500&loop=true", "?fps=30&loop=true")
+    )
+    recorded, missing = pipeline.settle()
+    pipeline.close()
     growth = memory[-1] - memory[0]
-    prove(recorded, len(missing), growth_mb=round(growth, 2), descriptors=[min(descriptors), max(descriptors)])
+    record_proof(recorded, len(missing), growth_mb=round(growth, 2), descriptors=[min(descriptors), max(descriptors)])
     assert not missing
     assert growth < 5
     assert max(descriptors) - min(descriptors) <= 2

@@ -1,4 +1,4 @@
-"""The house keeps its walls: imports run one way, every package ships, a module has one identity."""
+"""The layout holds: imports between packages run one way, every package ships, a module has one identity."""
 
 from __future__ import annotations
 
@@ -7,48 +7,132 @@ import subprocess
 import sys
 import tomllib
 import zipfile
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from paths import ROOT
 
-FOLDERS = ("devices", "runtime", "compress")
-ALLOWED = {"devices": {"devices"}, "runtime": {"devices", "runtime"}, "compress": set(FOLDERS)}
+# A package imports itself and what stands to its left: in its own folder, and whole folders to the left of that.
+# docs/architecture.md draws it.
+PACKAGES = {
+    "devices": ("cost_model", "profile", "host", "catalog"),
+    "runtime": (
+        *(
+            "errors",
+            "plugin_tables",
+            "clock",
+            "backoff",
+            "progress",
+            "config",
+            "bundle",
+            "inference",
+            "camera",
+            "tracking",
+        ),
+        *("events", "evidence", "rules", "monitoring", "daemon", "evaluation", "commands", "cli"),
+    ),
+    "compress": (
+        *("goal", "models", "data", "graph", "quantization", "training", "export", "evaluation", "cost", "search"),
+        *("report", "tasks", "build", "demo", "commands"),
+    ),
+}
+FOLDERS = tuple(PACKAGES)
 MODULES = sorted(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py"))
+LARGEST_PACKAGE = 0.2  # of the lines of its folder
 
 
-def imported(path):
-    """The folders that a module imports, wherever in it the import stands."""
-    found = set()
+def package_of(path: Path) -> tuple[str, ...]:
+    return path.relative_to(ROOT).parent.parts
+
+
+def name_of(path: Path) -> tuple[str, ...]:
+    """The module's name, in parts: ("runtime", "rules", "zone")."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return parts[:-1] if parts[-1] == "__init__" else parts
+
+
+NAMES = {name_of(path) for path in MODULES}
+
+
+def imports(path: Path) -> Iterator[tuple[str, ...]]:
+    """The modules of ours that a module imports, wherever in it the import stands, in parts."""
     for node in ast.walk(ast.parse(path.read_text())):
-        names = []
         if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.level == 0:
-            names = [f"{node.module}.{alias.name}" for alias in node.names]
+            yield from (tuple(alias.name.split(".")[1:]) for alias in node.names if alias.name.startswith("vedette."))
         elif isinstance(node, ast.ImportFrom):
-            depth = len(path.relative_to(ROOT).parts) - 1
-            assert node.level <= depth, f"{path} climbs out of its folder"
-        found |= {name.split(".")[1] for name in names if name.startswith("vedette.")}
-        found |= {name.split(".")[0] for name in names if name.split(".")[0] in FOLDERS}
-    return found
+            module = tuple(node.module.split(".")) if node.module else ()
+            if node.level:
+                package = package_of(path)
+                assert node.level <= len(package), f"{path} climbs out of its folder"
+                base = (*package[: len(package) - node.level + 1], *module)
+            elif module[:1] == ("vedette",):
+                base = module[1:]
+            else:
+                continue
+            for alias in node.names:
+                whole = (*base, alias.name)
+                yield whole if whole in NAMES else base
+
+
+def package_name(name: tuple[str, ...]) -> str | None:
+    """The package of a module; None: the folder's own `__init__`."""
+    return name[1] if len(name) > 1 else None
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: path.relative_to(ROOT).as_posix())
-def test_imports_run_one_way(path):
-    folder = path.relative_to(ROOT).parts[0]
-    assert imported(path) <= ALLOWED[folder] - {folder}, "inside a folder imports are relative, across them one way"
+def test_imports_between_packages_run_one_way(path: Path) -> None:
+    folder, package = name_of(path)[0], package_name(name_of(path))
+    for name in imports(path):
+        target = package_name(name)
+        if name[0] != folder:
+            assert FOLDERS.index(name[0]) < FOLDERS.index(folder), f"{folder} may not import {'.'.join(name)}"
+        elif target is not None and package is not None and target != package:
+            order = PACKAGES[folder]
+            assert order.index(target) < order.index(package), f"{package} may not import {'.'.join(name)}"
 
 
-def test_every_package_is_listed():
+def test_modules_form_no_cycle() -> None:
+    """By name: imports inside functions and behind `TYPE_CHECKING` count."""
+    graph = {name_of(path): {name for name in imports(path) if name in NAMES} - {name_of(path)} for path in MODULES}
+    for name, targets in graph.items():  # a package and its own modules are one step: the package is loaded first
+        graph[name] = {target for target in targets if name[: len(target)] != target}
+    while leaves := [name for name, targets in graph.items() if not targets & graph.keys()]:
+        for name in leaves:
+            del graph[name]
+    assert not graph, f"cycle among {sorted('.'.join(name) for name in graph)}"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_no_type_checking_imports(path: Path) -> None:
+    assert "TYPE_CHECKING" not in path.read_text()
+
+
+@pytest.mark.parametrize("folder", ["runtime", "compress"])
+def test_no_room_exceeds_its_share_of_lines(folder: str) -> None:
+    lines = Counter[str]()
+    for path in MODULES:
+        name = name_of(path)
+        if name[0] == folder:
+            lines[package_name(name) or ""] += len(path.read_text().splitlines())
+    assert max(lines.values()) <= LARGEST_PACKAGE * sum(lines.values()), lines.most_common(2)
+
+
+def test_every_package_is_in_the_table() -> None:
+    for folder, packages in PACKAGES.items():
+        there = {package_name(name) for name in NAMES if name[0] == folder} - {None}
+        assert there == set(packages)
+
+
+def test_every_package_is_listed() -> None:
     with (ROOT / "pyproject.toml").open("rb") as file:
         listed = set(tomllib.load(file)["tool"]["setuptools"]["packages"])
-    there = {
-        "vedette." + ".".join(path.parent.relative_to(ROOT).parts) for path in MODULES if path.name == "__init__.py"
-    }
+    there = {"vedette." + ".".join(package_of(path)) for path in MODULES if path.name == "__init__.py"}
     assert listed == there
 
 
-def test_the_wheel_holds_everything(tmp_path):
+def test_wheel_contains_all_modules_and_data(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(tmp_path), str(ROOT)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -62,21 +146,21 @@ def test_the_wheel_holds_everything(tmp_path):
     assert not any(name.split("/")[0] in FOLDERS for name in names)
 
 
-def test_the_device_needs_no_torch():
-    """Everything that the daemon imports loads where the workshop's libraries are missing."""
+def test_device_code_imports_no_workshop_library() -> None:
+    """Everything that the daemon imports loads where torch and its like are missing."""
     code = (
         "import sys\n"
         "for name in ('torch', 'onnx', 'jinja2', 'flatbuffers', 'iotcore'): sys.modules[name] = None\n"
-        "import vedette.runtime.daemon, vedette.runtime.evaluation.verify, vedette.runtime.monitoring.self_check\n"
+        "import vedette.runtime.daemon, vedette.runtime.evaluation.bundle_verification\n"
+        "import vedette.runtime.monitoring.self_check, vedette.runtime.events.sinks.mqtt\n"
         "import vedette.runtime.inference.backends.onnx, vedette.runtime.inference.backends.tflite\n"
-        "import vedette.runtime.events.sinks.mqtt\n"
         "print(sorted(n for n in sys.modules if n.startswith('vedette.compress')))\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.stdout == "[]\n", done.stderr
 
 
-def test_a_module_has_one_identity():
+def test_modules_are_imported_only_as_vedette() -> None:
     code = (
         "import sys, vedette.runtime.cli; print([n for n in sys.modules if n.split('.')[0] in ('runtime', 'devices')])"
     )
@@ -84,6 +168,6 @@ def test_a_module_has_one_identity():
     assert done.stdout == "[]\n", done.stderr
 
 
-def test_files_stay_readable():
+def test_modules_have_at_most_250_lines() -> None:
     lengths = {path.relative_to(ROOT).as_posix(): len(path.read_text().splitlines()) for path in MODULES}
     assert {name: length for name, length in lengths.items() if length > 250} == {}

@@ -1,4 +1,4 @@
-"""The whole way on real images: development sets where there are any, solar cells, and the old TFLite runtime."""
+"""End to end on real images: development sets if present, the demo, and the old TFLite runtime."""
 
 from __future__ import annotations
 
@@ -10,38 +10,36 @@ from pathlib import Path
 import pytest
 from paths import ROOT, SHARED
 
-SETS = SHARED
+DATA = SHARED
 
 
 @pytest.mark.parametrize("name", ["aliens", "ballscrew", "cookies"])
-def test_a_set_is_built_verified_and_run(name, tmp_path, vedette):
-    if not (SETS / name).is_dir():
+def test_build_verify_and_run_on_real_images(name, tmp_path, run_vedette):
+    if not (DATA / name).is_dir():
         pytest.skip(f"the development images {name} are not beside the project")
     home = {"HOME": str(tmp_path), "XDG_CONFIG_HOME": ""}
     goal = ROOT / "tests" / "goals" / f"{name}.toml"
-    done = vedette("build", goal, "--out", tmp_path, "--json", **home)
+    done = run_vedette("build", goal, "--out", tmp_path, "--json", **home)
     assert done.returncode == 0, done.stdout + done.stderr
     facts = json.loads(done.stdout)
-    assert facts["parity_max_steps"] <= 2  # PatchCore adds two levels, and a tie may round either way
+    assert facts["parity_max_steps"] <= 2  # PatchCore adds two feature levels, and a rounding tie may go either way
     assert facts["bytes_int8_onnx"] <= 0.35 * facts["bytes_fp32"]
     assert facts["bytes_int8_tflite"] <= 0.35 * facts["bytes_fp32"]
     assert (facts["pixel_auroc"] is not None) == (name == "cookies")
 
-    verified = vedette("verify", facts["bundle"], "--data", SETS / name, "--json", **home)
+    verified = run_vedette("verify", facts["bundle"], "--data", DATA / name, "--json", **home)
     assert verified.returncode == 0, verified.stderr
     assert json.loads(verified.stdout)["auroc_int8_onnx"] > 0.75
 
     config = tmp_path / "config"
     (config / "cameras").mkdir(parents=True)
     (config / "vedette.toml").write_text('[broker]\nurl = "stdout:"\n')
-    threshold = (
-        facts["threshold"]["score"] / 2
-    )  # low enough that there are events, whatever the held-out series was like
+    threshold = facts["threshold"]["score"] / 2  # low enough for events on every data set
     (config / "cameras" / "line.toml").write_text(
-        f'source = "file:{SETS / name / "defect"}?fps=0"\nbundle = "{facts["bundle"]}"\n'
+        f'source = "file:{DATA / name / "defect"}?fps=0"\nbundle = "{facts["bundle"]}"\n'
         f'[[rules]]\nuse = "presence"\nthreshold = {threshold}\n'
     )
-    run = vedette("run", "line", "--config", config, **home)
+    run = run_vedette("run", "line", "--config", config, **home)
     assert run.returncode == 0, run.stderr
     events = [json.loads(text) for text in run.stdout.splitlines()]
     assert events
@@ -58,33 +56,33 @@ MODELS = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("family", MODELS)
-def test_a_detector_keeps_its_boxes(family, tmp_path, vedette):
-    """Float is read as well as others read it, and int8 finds what float does; both files alike."""
-    if not (SETS / "coco128").is_dir():
+def test_int8_detector_keeps_float_map50(family, tmp_path, run_vedette):
+    """The float model reaches its published mAP50, and both int8 models are within 0.025 of it."""
+    if not (DATA / "coco128").is_dir():
         pytest.skip("the development images coco128 are not beside the project")
     home = {"HOME": str(tmp_path), "XDG_CONFIG_HOME": ""}
-    model, least = MODELS[family]
+    model, min_map50 = MODELS[family]
     goal = tmp_path / "goal.toml"
     goal.write_text(
-        f'name = "{family}"\ntask = "detect"\n[data]\nimages = "{SETS}/coco128/images"\n'
-        f'labels = "{SETS}/coco128/labels"\n[model]\n{model.replace(chr(34), chr(34) + f"{SETS}/models/", 1)}\n'
+        f'name = "{family}"\ntask = "detect"\n[data]\nimages = "{DATA}/coco128/images"\n'
+        f'labels = "{DATA}/coco128/labels"\n[model]\n{model.replace(chr(34), chr(34) + f"{DATA}/models/", 1)}\n'
         f'family = "{family}"\n'
     )
-    done = vedette("build", goal, "--out", tmp_path, "--json", seconds=3600.0, **home)  # one of them is taught
+    done = run_vedette("build", goal, "--out", tmp_path, "--json", seconds=3600.0, **home)  # one model is fine-tuned
     assert done.returncode == 0, done.stdout + done.stderr
     assert json.loads(done.stdout)["parity_max_steps"] <= 1
-    done = vedette("verify", tmp_path / f"{family}.vedette", "--data", SETS / "coco128", "--json", **home)
+    done = run_vedette("verify", tmp_path / f"{family}.vedette", "--data", DATA / "coco128", "--json", **home)
     assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
-    assert found["map50_float"] > least
+    report = json.loads(done.stdout)
+    assert report["map50_float"] > min_map50
     for name in ("map50_int8_onnx", "map50_int8_tflite"):
-        assert found[name] > found["map50_float"] - 0.025
+        assert report[name] > report["map50_float"] - 0.025
 
 
-def test_the_demonstration(tmp_path, vedette):
-    """One seed of the figures that are promised; times are left to the benches."""
+def test_demo_reaches_its_documented_figures(tmp_path, run_vedette):
+    """One seed of the documented figures; the benchmarks measure times."""
     figures = tmp_path / "figures.json"
-    done = vedette("demo", "--fps", "0", "--out", tmp_path / "demo", "--json", figures, HOME=str(tmp_path))
+    done = run_vedette("demo", "--fps", "0", "--out", tmp_path / "demo", "--json", figures, HOME=str(tmp_path))
     assert done.returncode == 0, done.stderr
     found = json.loads(figures.read_text())
     assert set(found) == {
@@ -107,14 +105,14 @@ def test_the_demonstration(tmp_path, vedette):
 
 
 @pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="tflite-runtime 2.14 has no wheels beyond Python 3.11")
-def test_the_old_tflite_runtime(tmp_path, built, key_folder):
-    """In an environment of its own: LiteRT is taken away, and the same bundle is verified by what is left."""
+def test_old_tflite_runtime_reproduces_golden_outputs(tmp_path, anomaly_build, key_folder):
+    """A virtual environment without LiteRT verifies the same bundle."""
     subprocess.run([sys.executable, "-m", "venv", tmp_path / "venv"], check=True)
     python = tmp_path / "venv" / "bin" / "python"
     pip = [python, "-m", "pip", "--quiet", "--disable-pip-version-check"]
     subprocess.run([*pip, "install", f"{ROOT}[tflite-runtime]"], check=True)
     subprocess.run([*pip, "uninstall", "--yes", "ai-edge-litert"], check=True)
-    command = [python, "-m", "vedette.runtime.cli", "verify", built.bundle, "--keys", key_folder, "--json"]
+    command = [python, "-m", "vedette.runtime.cli", "verify", anomaly_build.bundle, "--keys", key_folder, "--json"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     golden = json.loads(done.stdout)["golden"]

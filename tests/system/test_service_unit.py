@@ -1,4 +1,4 @@
-"""The unit file, as systemd itself reads and judges it."""
+"""The systemd unit file, checked by systemd-analyze."""
 
 from __future__ import annotations
 
@@ -10,39 +10,39 @@ import pytest
 from paths import ROOT
 
 UNIT = ROOT / "deploy" / "vedette@.service"
-EXPOSURE = 20  # tenths: 2.0 of 10
+MAX_EXPOSURE = 20  # tenths: 2.0 of 10
 
 pytestmark = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="needs systemd-analyze")
 
 
-def analyse(*arguments):
+def systemd_analyze(*arguments):
     return subprocess.run(["systemd-analyze", *arguments], capture_output=True, text=True, check=False)
 
 
-def test_systemd_finds_nothing_wrong_with_it(tmp_path):
-    """Its command, which is not installed here, is replaced by one that is."""
+def test_unit_file_is_valid(tmp_path):
+    """/bin/true replaces the command, which is not installed here."""
     unit = tmp_path / "vedette@door.service"
     unit.write_text(UNIT.read_text().replace("/opt/vedette/bin/vedette", "/bin/true"))
-    done = analyse("verify", "--man=no", unit)
+    done = systemd_analyze("verify", "--man=no", unit)
     assert done.returncode == 0
     assert done.stderr.strip() == ""
 
 
-def test_a_misspelt_setting_would_be_found(tmp_path):
+def test_misspelled_setting_is_reported(tmp_path):
     unit = tmp_path / "vedette@door.service"
     unit.write_text(UNIT.read_text().replace("/opt/vedette/bin/vedette", "/bin/true").replace("WatchdogSec", "Watchdg"))
-    assert "Watchdg" in analyse("verify", "--man=no", unit).stderr
+    assert "Watchdg" in systemd_analyze("verify", "--man=no", unit).stderr
 
 
-def test_it_exposes_little():
-    done = analyse("security", "--offline=true", f"--threshold={EXPOSURE}", "--no-pager", UNIT)
+def test_security_exposure_is_low():
+    done = systemd_analyze("security", "--offline=true", f"--threshold={MAX_EXPOSURE}", "--no-pager", UNIT)
     assert done.returncode == 0, done.stdout
 
 
-def test_cameras_stay_reachable():
-    """Hardening that hides the devices would score better, and see nothing."""
-    found = analyse("security", "--offline=true", "--json=short", "--no-pager", UNIT)
-    by_name = {each["json_field"]: each for each in json.loads(found.stdout)}
+def test_unit_can_access_cameras():
+    """PrivateDevices would lower the exposure, but hide the cameras."""
+    done = systemd_analyze("security", "--offline=true", "--json=short", "--no-pager", UNIT)
+    by_name = {each["json_field"]: each for each in json.loads(done.stdout)}
     assert by_name["PrivateDevices"]["set"] is False
-    assert by_name["DeviceAllow"]["set"] is False, "there is a list of devices"
+    assert by_name["DeviceAllow"]["set"] is False, "DeviceAllow lists devices"
     assert "DeviceAllow=char-video4linux rw" in UNIT.read_text()

@@ -1,7 +1,7 @@
-"""The unit under systemd as the first process of a machine: started, watched, reloaded, fenced in, and booted twice.
+"""The unit under systemd as process 1: start, reload, watchdog, sandbox, stop, and a second boot.
 
-The machine is a container over a copy-on-write view of this one (systemd-nspawn). What runs in it is this project as a
-wheel would install it, by the user that the unit names.
+The machine is a systemd-nspawn container on a copy-on-write view of this machine. It runs this project as a wheel
+installs it, as the user that the unit names.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import time
 
 import numpy as np
 import pytest
-from auditor import Auditor
+from auditor import PersistentSubscriber
 from mosquitto import BINARY, Mosquitto
 from paths import ROOT
 
@@ -36,12 +36,12 @@ PYTHONHOME=/opt/python LD_LIBRARY_PATH=/opt/python/lib \
 PYTHONPATH=/opt/vedette/lib:/opt/packages PYTHONDONTWRITEBYTECODE=1 \
 exec /opt/python/bin/python3 -m vedette.runtime.cli "$@"
 """
-# As an administrator would add them: the password, a shorter watch than half a minute, and two attempts at a hole.
+# An administrator's drop-in: the password, a shorter watchdog timeout, and two writes that the sandbox must deny.
 DROP_IN = """\
 [Service]
 LoadCredential=mqtt-password:/etc/vedette/mqtt-password
 WatchdogSec=6
-ExecStartPost=-!/bin/touch /etc/vedette/hole /usr/hole
+ExecStartPost=-!/bin/touch /etc/vedette/denied /usr/denied
 """
 PROOF_TARGET = "[Unit]\nRequires=basic.target proof.service\nAfter=basic.target\n"
 PROOF_SERVICE = """\
@@ -63,7 +63,7 @@ UNIT, RESULTS = "vedette@door", Path("/results")
 def run(*command):
     return subprocess.run(command, capture_output=True, text=True).stdout.strip()
 
-def shown(name):
+def unit(name):
     return run("systemctl", "show", "-P", name, UNIT)
 
 def status():
@@ -72,17 +72,17 @@ def status():
     except (ValueError, IndexError):
         return {}
 
-def until(condition, what, seconds=60):
+def wait_until(condition, what, seconds=60):
     deadline = time.monotonic() + seconds
-    while not (found := condition()):
+    while not (result := condition()):
         if time.monotonic() > deadline:
             log = run("journalctl", "-u", UNIT, "--no-pager", "-n", "20")
-            asked = subprocess.run(["/opt/vedette/bin/vedette", "status", "door"], capture_output=True, text=True)
-            raise SystemExit(f"waited {seconds} s for {what}: {log} {asked.stdout}{asked.stderr}")
+            command = subprocess.run(["/opt/vedette/bin/vedette", "status", "door"], capture_output=True, text=True)
+            raise SystemExit(f"waited {seconds} s for {what}: {log} {command.stdout}{command.stderr}")
         time.sleep(0.5)
-    return found
+    return result
 
-def tell(name, **facts):
+def report(name, **facts):
     (RESULTS / "new").write_text(json.dumps(facts))
     (RESULTS / "new").rename(RESULTS / name)
 
@@ -90,40 +90,42 @@ def journal(text):
     return text in run("journalctl", "-u", UNIT, "--no-pager")
 
 run("systemctl", "start", UNIT)
-until(lambda: shown("ActiveState") == "active", "the unit")
+wait_until(lambda: unit("ActiveState") == "active", "the unit")
 if not (RESULTS / "first").exists():
-    until(lambda: status().get("connected"), "the broker, which asks for the password")
+    wait_until(lambda: status().get("connected"), "the broker, which asks for the password")
     rule = Path("/etc/vedette/cameras/door.toml")
     rule.write_text(rule.read_text().replace("hysteresis = 0.0", "hysteresis = 0.05"))
     run("systemctl", "reload", UNIT)
-    until(lambda: journal("reloaded: 1 rules"), "the reload")
-    good = rule.read_text()
-    rule.write_text(good + "nonsense = 1\\n")
+    wait_until(lambda: journal("reloaded: 1 rules"), "the reload")
+    valid = rule.read_text()
+    rule.write_text(valid + "nonsense = 1\\n")
     run("systemctl", "reload", UNIT)
-    until(lambda: journal("not reloaded"), "the refusal of a wrong file")
-    rule.write_text(good)
-    before = shown("MainPID")
-    os.kill(int(before), signal.SIGSTOP)
-    until(lambda: shown("MainPID") not in (before, "0") and shown("ActiveState") == "active", "the watchdog")
-    until(lambda: status().get("connected"), "the daemon after it")
-    user = run("ps", "-o", "user=", "-p", shown("MainPID"))
-    holes = [str(path) for path in (Path("/etc/vedette/hole"), Path("/usr/hole")) if path.exists()]
-    tell("first", watchdog=journal("watchdog") or journal("Watchdog"), restarts=int(shown("NRestarts")), user=user,
-         holes=holes, tried=journal("/usr/hole': Read-only file system"))
-    until(lambda: status().get("connected") is False, "the broker to go")
-    backlog = until(lambda: status().get("backlog", 0) > 30 and status()["backlog"], "a backlog")
-    tell("backlog", backlog=backlog)
+    wait_until(lambda: journal("not reloaded"), "the refusal of an invalid file")
+    rule.write_text(valid)
+    pid = unit("MainPID")
+    os.kill(int(pid), signal.SIGSTOP)
+    wait_until(lambda: unit("MainPID") not in (pid, "0") and unit("ActiveState") == "active", "the watchdog")
+    wait_until(lambda: status().get("connected"), "the restarted daemon")
+    user = run("ps", "-o", "user=", "-p", unit("MainPID"))
+    written = [str(path) for path in (Path("/etc/vedette/denied"), Path("/usr/denied")) if path.exists()]
+    watchdog = journal("watchdog") or journal("Watchdog")
+    denied = journal("/usr/denied': Read-only file system")
+    restarts = int(unit("NRestarts"))
+    report("first", watchdog=watchdog, restarts=restarts, user=user, written=written, denied=denied)
+    wait_until(lambda: status().get("connected") is False, "the broker to go")
+    backlog = wait_until(lambda: status().get("backlog", 0) > 30 and status()["backlog"], "a backlog")
+    report("backlog", backlog=backlog)
 else:
-    tell("second", backlog=until(lambda: status().get("backlog"), "the daemon"))
-    until(lambda: status().get("connected"), "the broker")
+    report("second", backlog=wait_until(lambda: status().get("backlog"), "the daemon"))
+    wait_until(lambda: status().get("connected"), "the broker")
     run("systemctl", "stop", UNIT)
-    tell("end", state=shown("ActiveState"), result=shown("Result"))
+    report("end", state=unit("ActiveState"), result=unit("Result"))
 """
 
 
 @pytest.fixture
-def machine(tmp_path, device, line):
-    """A root directory for the container, with the project installed as deploy/ has it."""
+def machine(tmp_path, daemon_process, line_images):
+    """The root directory of the container, with the project installed as in deploy/."""
     root, upper, work, results = (tmp_path / name for name in ("root", "upper", "work", "results"))
     for each in (root, upper, work, results):
         each.mkdir()
@@ -136,9 +138,9 @@ def machine(tmp_path, device, line):
         subprocess.run([*pip, "--target", root / "opt/vedette/lib", PROJECT], check=True)
         etc, units = root / "etc/vedette", root / "etc/systemd/system"
         (etc / "cameras").mkdir(parents=True)
-        shutil.copytree(line, root / "opt/line")
-        shutil.copy(device.bundle, etc / "weave.vedette")
-        shutil.copytree(device.keys, etc / "keys", ignore=shutil.ignore_patterns("*.key"))
+        shutil.copytree(line_images, root / "opt/line")
+        shutil.copy(daemon_process.bundle, etc / "weave.vedette")
+        shutil.copytree(daemon_process.keys, etc / "keys", ignore=shutil.ignore_patterns("*.key"))
         subprocess.run(["chmod", "-R", "a+rX", etc, root / "opt/line"], check=True)
         (etc / "mqtt-password").write_text("s3cret\n")
         (etc / "mqtt-password").chmod(0o600)
@@ -157,7 +159,7 @@ def machine(tmp_path, device, line):
 
 
 def boot(root, results):
-    # Python may live in a home, which the unit does not see.
+    # Python may be in a home folder, which the unit cannot access.
     binds = {sys.base_prefix: "/opt/python", sysconfig.get_paths()["purelib"]: "/opt/packages"}
     command = ["systemd-nspawn", "-q", "-D", root, "--register=no", "--keep-unit", f"--bind={results}:/results"]
     command += [f"--bind-ro={here}:{there}" for here, there in binds.items()]
@@ -166,7 +168,7 @@ def boot(root, results):
     )
 
 
-def told(container, results, name, seconds=180):
+def wait_for_report(container, results, name, seconds=180):
     deadline = time.monotonic() + seconds
     while not (results / name).exists():
         log = (results / "proof.log").read_text() if (results / "proof.log").exists() else ""
@@ -176,7 +178,7 @@ def told(container, results, name, seconds=180):
     return json.loads((results / name).read_text())
 
 
-def test_systemd_starts_watches_and_fences_it_in(machine, tmp_path, prove):
+def test_unit_starts_reloads_recovers_and_is_sandboxed(machine, tmp_path, record_proof):
     root, results = machine
     passwords = tmp_path / "passwords"
     passwords.write_text("box:s3cret\n")
@@ -193,23 +195,23 @@ def test_systemd_starts_watches_and_fences_it_in(machine, tmp_path, prove):
         '[[rules]]\nuse = "presence"\nhysteresis = 0.0\n'
     )
     broker.start()
-    auditor = Auditor(broker.port, ("box", "s3cret"))
+    subscriber = PersistentSubscriber(broker.port, ("box", "s3cret"))
     container = boot(root, results)
     try:
-        first = told(container, results, "first")
+        first = wait_for_report(container, results, "first")
         assert first["user"] == "vedette"
         assert first["watchdog"]
         assert first["restarts"] >= 1
-        assert first["tried"]
-        assert first["holes"] == [], "a write to /etc and /usr is denied, also to root"
+        assert first["denied"]
+        assert first["written"] == [], "the sandbox denies writes to /etc and /usr, also to root"
         broker.kill()
-        backlog = told(container, results, "backlog")["backlog"]
+        backlog = wait_for_report(container, results, "backlog")["backlog"]
         assert container.wait(60) == 0
         container = boot(root, results)
-        second = told(container, results, "second")["backlog"]
+        second = wait_for_report(container, results, "second")["backlog"]
         assert second >= backlog
         broker.start()
-        end = told(container, results, "end")
+        end = wait_for_report(container, results, "end")
         assert end == {"state": "inactive", "result": "success"}
         assert container.wait(60) == 0
         time.sleep(2)
@@ -217,9 +219,9 @@ def test_systemd_starts_watches_and_fences_it_in(machine, tmp_path, prove):
         container.kill()
         container.wait()
         broker.kill()
-    numbers = set(auditor.numbers)
-    auditor.close()
+    numbers = set(subscriber.numbers)
+    subscriber.close()
     missing = set(range(1, max(numbers) + 1)) - numbers
-    prove(2, len(missing), events=max(numbers), backlog=backlog)
+    record_proof(2, len(missing), events=max(numbers), backlog=backlog)
     assert not missing
-    assert np.unique([event["epoch"] for event in auditor.events]).size == 1
+    assert np.unique([event["epoch"] for event in subscriber.events]).size == 1

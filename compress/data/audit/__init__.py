@@ -1,17 +1,18 @@
-"""The audit of a set of images: what would break a build or flatter its figures, found before time is spent.
+"""Audit of a set of images: finds what would break a build or distort its metrics, before time is spent on a build.
 
-    files       each image, decoded once: unreadable, truncated, empty; and what is measured on it
-    twins       copies and near copies
-    outliers    blur, exposure, framing, size, colour, against the set's own median
-    embedding   what an image looks like to a network
-    labels      images with the wrong label's neighbours, strangers, labels short of images
-    groups      what belongs together and must not be divided
-    listing     the list of images to keep
-    certainty   what so many images can prove
-    report      the page with pictures
+    image_checks      decodes each image: unreadable, truncated or empty files; measurements of the others
+    near_duplicates   copies and near copies
+    quality_outliers  blur, exposure, framing, size and color that differ from the rest of the set
+    embedding         features of an image from a network
+    label_errors      images with a wrong label, images that resemble no other, labels with few images
+    sample_size       how precise the metrics of a build can be with this number of images
+    findings          the result
+    html_report       the page with thumbnails
 
-imagehash and scikit-learn serve. cleanvision does not: its thresholds are the same for every set, and it brings pandas
-and matplotlib; nor does cleanlab, whose rule flags what a hard set is full of (see labels).
+Groups and the keep list are in compress/data (groups.py, keep_list.py).
+
+The audit uses imagehash and scikit-learn. It does not use cleanvision, whose thresholds are the same for every set and
+which depends on pandas and matplotlib, nor cleanlab, whose rule flags too many images of a hard set (label_errors.py).
 """
 
 from __future__ import annotations
@@ -27,104 +28,108 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from vedette.runtime.evaluation.verify import Track
+from vedette.runtime.progress import Progress
 
-from ..groups import joined
-from . import image_checks, label_errors, near_duplicates, outliers
-from .embedding import SIZE, Embedding
-from .findings import Audit, Finding, in_order
-from .image_checks import Look
+from ..groups import merge_groups
+from . import image_checks, label_errors, near_duplicates, quality_outliers
+from .embedding import INPUT_SIZE, ImageEmbedder
+from .findings import AuditResult, Finding, sort_findings
+from .image_checks import ImageMeasurements
 
 _THREADS = 2
 _BATCH = 4
 
 
-def audit(
+def audit_images(
     images: Mapping[str, Sequence[Path]],
     folders: Mapping[str, Path],
     groups: Mapping[Path, str],
     base: Path,
-    track: Track = lambda items, _: items,
-) -> Audit:
-    """Looks at every image once.
+    progress: Progress = lambda items, _: items,
+) -> AuditResult:
+    """Audits all images; each is decoded once.
 
     Args:
-        images: by label
-        folders: of each label
-        groups: of each image, as `groups.of` gives them
-        base: names are given relative to it
-        track: wraps the loop over the images, to show its progress
+        images: files by label
+        folders: folder of each label
+        groups: group of each image, from `assign_groups`
+        base: folder to which file names in the result are relative
+        progress: shows the progress of the loop over the images
     """
-    everything = [(path, label) for label, paths in images.items() for path in paths]
+    labelled_paths = [(path, label) for label, paths in images.items() for path in paths]
     findings: list[Finding] = []
-    looks: list[Look] = []
+    measurements: list[ImageMeasurements] = []
     features: list[NDArray[Any]] = []
-    for seen, embedded in _seen(track(everything, "audit")):
-        findings += [each for each in seen if isinstance(each, Finding)]
-        looks += [each for each in seen if isinstance(each, Look)]
-        features += embedded
+    for checked, embeddings in _check_and_embed(progress(labelled_paths, "audit")):
+        findings += [each for each in checked if isinstance(each, Finding)]
+        measurements += [each for each in checked if isinstance(each, ImageMeasurements)]
+        features += embeddings
 
     unchecked = []
-    copies = list(near_duplicates.find(looks))
+    copies = list(near_duplicates.find_duplicates(measurements))
     findings += copies
-    findings += outliers.find(looks)
-    if len(looks) < outliers.FEWEST:
-        unchecked.append(f"outliers: {len(looks)} images have no typical value")
-    usable_groups = {each.path: groups[each.path] for each in looks}
-    together = joined(usable_groups, [(each.file, other) for each in copies for other in each.others])
-    if looks:
-        findings += _labelled(looks, np.concatenate(features), copies, together, unchecked)
-    findings += label_errors.imbalance(images, folders)
-    return Audit(
+    findings += quality_outliers.find_outliers(measurements)
+    if len(measurements) < quality_outliers.MIN_OUTLIER_IMAGES:
+        unchecked.append(f"outliers: {len(measurements)} images are too few for a typical value")
+    usable_groups = {each.path: groups[each.path] for each in measurements}
+    merged_groups = merge_groups(usable_groups, [(each.file, other) for each in copies for other in each.others])
+    if measurements:
+        findings += _check_labels(measurements, np.concatenate(features), copies, merged_groups, unchecked)
+    findings += label_errors.find_imbalance(images, folders)
+    return AuditResult(
         base=base,
         images={label: list(paths) for label, paths in images.items()},
-        findings=in_order(findings),
-        groups=together,
+        findings=sort_findings(findings),
+        groups=merged_groups,
         unchecked=tuple(unchecked),
     )
 
 
-def _labelled(
-    looks: list[Look],
+def _check_labels(
+    measurements: list[ImageMeasurements],
     features: NDArray[Any],
     copies: list[Finding],
     groups: Mapping[Path, str],
     unchecked: list[str],
 ) -> list[Finding]:
-    """What the neighbours say, of images whose label no copy contradicts."""
+    """Finds label errors among images whose label is not contradicted by a copy."""
     contradicted = {path for each in copies if each.breaks for path in (each.file, *each.others)}
-    rows = [row for row, each in enumerate(looks) if each.path not in contradicted]
-    clear = [looks[row] for row in rows]
-    if not clear:
+    rows = [row for row, each in enumerate(measurements) if each.path not in contradicted]
+    checked = [measurements[row] for row in rows]
+    if not checked:
         return []
-    found, why = label_errors.mislabelled(clear, features[rows], groups)
-    if why is not None:
-        unchecked.append(why)
-    named = {each.file for each in found}
-    return found + [each for each in label_errors.strangers(clear, features[rows]) if each.file not in named]
+    findings, reason = label_errors.find_mislabeled(checked, features[rows], groups)
+    if reason is not None:
+        unchecked.append(reason)
+    mislabeled = {each.file for each in findings}
+    isolated = label_errors.find_isolated_images(checked, features[rows])
+    return findings + [each for each in isolated if each.file not in mislabeled]
 
 
-def _seen(images: Iterable[tuple[Path, str]]) -> Iterator[tuple[list[Look | Finding], list[NDArray[Any]]]]:
-    """Images looked at, some at a time, and the features of those that can be used.
+def _check_and_embed(
+    images: Iterable[tuple[Path, str]],
+) -> Iterator[tuple[list[ImageMeasurements | Finding], list[NDArray[Any]]]]:
+    """Yields batches of checked images and the embeddings of the usable ones.
 
-    Two threads with small batches, each on one core: decoding and multiplying leave Python free, and a network this
-    narrow gains less from sharing each layer between the cores than that costs.
+    Two threads process small batches, each on one core: decoding and matrix products release the Python lock, and
+    dividing each layer of such a narrow network between the cores would cost more than it gains.
     """
-    embed = Embedding()
+    embed = ImageEmbedder()
 
-    def see(batch: Sequence[tuple[Path, str]]) -> tuple[list[Look | Finding], list[NDArray[Any]]]:
-        found = [image_checks.look(path, label, SIZE) for path, label in batch]
-        pictures = [each.pixels for each in found if isinstance(each, Look) and each.pixels is not None]
-        features = [embed(pictures)] if pictures else []
+    def check(batch: Sequence[tuple[Path, str]]) -> tuple[list[ImageMeasurements | Finding], list[NDArray[Any]]]:
+        checked = [image_checks.check_image(path, label, INPUT_SIZE) for path, label in batch]
+        pixels = [each.pixels for each in checked if isinstance(each, ImageMeasurements) and each.pixels is not None]
+        features = [embed(pixels)] if pixels else []
         return [
-            msgspec.structs.replace(each, pixels=None) if isinstance(each, Look) else each for each in found
+            msgspec.structs.replace(each, pixels=None) if isinstance(each, ImageMeasurements) else each
+            for each in checked
         ], features
 
-    left, threads = iter(images), torch.get_num_threads()
+    remaining, threads = iter(images), torch.get_num_threads()
     torch.set_num_threads(1)
     try:
         with ThreadPoolExecutor(_THREADS) as pool:
-            while some := list(islice(left, _BATCH * _THREADS * 4)):
-                yield from pool.map(see, [some[start : start + _BATCH] for start in range(0, len(some), _BATCH)])
+            while chunk := list(islice(remaining, _BATCH * _THREADS * 4)):
+                yield from pool.map(check, [chunk[start : start + _BATCH] for start in range(0, len(chunk), _BATCH)])
     finally:
         torch.set_num_threads(threads)

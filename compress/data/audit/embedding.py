@@ -1,7 +1,7 @@
-"""What an image looks like to a network that has seen a million others: pooled features of EfficientNet-Lite0.
+"""Image embedding: pooled features of EfficientNet-Lite0, pretrained on ImageNet.
 
-The mean and the standard deviation of each channel after blocks 4, 10 and 15: edges, textures and parts, wherever in
-the picture they are. They tell pictures of different things apart well, and small local defects only a little.
+The embedding holds mean and standard deviation of each channel after blocks 4, 10 and 15: edges, textures and parts,
+anywhere in the image. It separates images of different objects well, and images with small local defects only slightly.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from ...models import efficientnet_lite
 from ...models.efficientnet_lite import Convolution
 
-SIZE = 224  # pixels, as the weights were trained
+INPUT_SIZE = 224  # pixels, as the weights were trained
 BLOCKS = (4, 10, 15)
 
 
-class Embedding:
-    """Batches of SIZE x SIZE x 3, uint8, red-green-blue -> N x 944, float32; may be called from several threads."""
+class ImageEmbedder:
+    """Batches of SIZE x SIZE x 3, uint8, red-green-blue -> N x 944, float32; thread-safe."""
 
     def __init__(self) -> None:
-        self.backbone = efficientnet_lite.load(BLOCKS)
+        self.backbone = efficientnet_lite.load_backbone(BLOCKS)
         for module in self.backbone.modules():
             if isinstance(module, Convolution):
                 convolution, norm = module.conv, module.norm
@@ -35,8 +35,8 @@ class Embedding:
                 module.conv = fuse_conv_bn_eval(convolution, norm)
                 module.norm = nn.Identity()
 
-    def __call__(self, pictures: Sequence[NDArray[Any]]) -> NDArray[Any]:
-        pixels = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float()  # stays N x H x W x C in memory
+    def __call__(self, images: Sequence[NDArray[Any]]) -> NDArray[Any]:
+        pixels = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float()  # stays N x H x W x C in memory
         with torch.inference_mode():
             levels = self.backbone((pixels - efficientnet_lite.MEAN) / efficientnet_lite.STD)
             pooled = [statistic for each in levels for statistic in (each.mean((2, 3)), each.std((2, 3)))]

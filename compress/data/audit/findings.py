@@ -1,4 +1,4 @@
-"""What an audit says: findings, each with the measure, its value and the threshold that it passed."""
+"""The result of an audit: findings, each with the measured value and the threshold that it exceeds."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 
 import msgspec
 
-Kind = Literal[
+FindingKind = Literal[
     "unreadable",
     "truncated",
     "empty",
@@ -24,100 +24,109 @@ Kind = Literal[
     "colour",
     "imbalance",
 ]
-KINDS: tuple[Kind, ...] = get_args(Kind)
-UNUSABLE = frozenset({"unreadable", "truncated", "empty"})
+FINDING_KINDS: tuple[FindingKind, ...] = get_args(FindingKind)
+UNUSABLE_KINDS = frozenset({"unreadable", "truncated", "empty"})
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing that is wrong, or looks so."""
+    """A problem of an image, certain or suspected."""
 
-    kind: Kind
+    kind: FindingKind
     file: Path
-    """The image, or for an imbalance the folder of the label that is short of images."""
+    """The image, or for an imbalance the folder of the label with few images."""
     label: str
     measure: str
+    """Name of the measured quantity."""
     value: float
     threshold: float
     why: str
     """One sentence."""
     others: tuple[Path, ...] = ()
-    """Images that it is about too: of what this one is a copy."""
+    """Other images of the finding, such as the originals of a copy."""
     breaks: bool = False
-    """It breaks a build or falsifies a figure: an unusable image, or one picture under two labels."""
+    """True if it breaks a build or falsifies a metric: an unusable image, or copies with different labels."""
 
 
-class Audit(msgspec.Struct, frozen=True):
-    """What was looked at, and what was found."""
+class AuditResult(msgspec.Struct, frozen=True):
+    """The audited images and the findings."""
 
     base: Path
-    """Names are given relative to it."""
+    """Folder to which file names are relative."""
     images: dict[str, list[Path]]
-    """By label."""
+    """Audited images by label."""
     findings: tuple[Finding, ...]
     groups: dict[Path, str]
-    """The group of each image; copies and near copies are in one."""
+    """The group of each image; copies and near copies are in one group."""
     unchecked: tuple[str, ...] = ()
-    """What could not be looked at, and why."""
+    """Checks that could not be made, with the reason."""
 
     @property
     def left_out(self) -> dict[Path, Finding]:
-        """Images that no build can use, and pictures that lie under two labels, each with the finding that says so."""
+        """Unusable images and copies with different labels, each with its finding; a build leaves them out."""
         breaking = [each for each in self.findings if each.breaks]
-        found = {path: each for each in breaking for path in each.others} | {each.file: each for each in breaking}
-        return dict(sorted(found.items()))
+        finding_of = {path: each for each in breaking for path in each.others}
+        finding_of |= {each.file: each for each in breaking}
+        return dict(sorted(finding_of.items()))
 
     @property
-    def doubtful(self) -> set[Path]:
-        """What a cleaned list leaves out: all that a finding names.
+    def doubtful_images(self) -> set[Path]:
+        """Images that the keep list omits: all images with a finding.
 
-        But near copies become one group, and a size or colour that many images have stays.
+        Exceptions: near copies stay, as one group; images with a size or color that many others share stay.
         """
         formats = [each for each in self.findings if each.kind in ("size", "colour") and each.others]
-        named = {each.file for each in self.findings if each.kind != "near_duplicate" and each not in formats}
-        return named | set(self.left_out)
+        reported = {each.file for each in self.findings if each.kind != "near_duplicate" and each not in formats}
+        return reported | set(self.left_out)
 
-    def pairs(self) -> list[tuple[Path, Path]]:
-        """Copies and near copies."""
-        twins = [each for each in self.findings if each.kind in ("duplicate", "near_duplicate")]
-        return [(each.file, other) for each in twins for other in each.others]
+    def duplicate_pairs(self) -> list[tuple[Path, Path]]:
+        """Pairs of copies and of near copies."""
+        copies = [each for each in self.findings if each.kind in ("duplicate", "near_duplicate")]
+        return [(each.file, other) for each in copies for other in each.others]
 
-    def counts(self, breaking: bool = True) -> dict[str, int]:
-        """Findings by kind, in the order of `KINDS`, with those that break a build or without."""
-        found = Counter(each.kind for each in self.findings if breaking or not each.breaks)
-        return {kind: found[kind] for kind in KINDS if found[kind]}
+    def count_by_kind(self, breaking: bool = True) -> dict[str, int]:
+        """The number of findings of each kind, in the order of `FINDING_KINDS`.
 
-    def facts(self) -> dict[str, Any]:
-        """The same for programs."""
+        Args:
+            breaking: whether to count findings that break a build
+        """
+        counts = Counter(each.kind for each in self.findings if breaking or not each.breaks)
+        return {kind: counts[kind] for kind in FINDING_KINDS if counts[kind]}
+
+    def to_dict(self) -> dict[str, Any]:
+        """The result as JSON-compatible values, for the option `--json`."""
         total = sum(map(len, self.images.values()))
         return {
             "images": total,
             "labels": {label: len(paths) for label, paths in self.images.items()},
             "groups": len(set(self.groups.values())),
-            "counts": self.counts(),
+            "counts": self.count_by_kind(),
             "findings_per_image": len(self.findings) / total,
             "breaks": any(each.breaks for each in self.findings),
             "unchecked": list(self.unchecked),
-            "findings": [self.fact(each) for each in self.findings],
+            "findings": [self.finding_to_dict(each) for each in self.findings],
         }
 
-    def fact(self, finding: Finding) -> dict[str, Any]:
-        """One finding for programs, its paths as names."""
-        found = msgspec.structs.asdict(finding)
+    def finding_to_dict(self, finding: Finding) -> dict[str, Any]:
+        """A finding as JSON-compatible values, with file names instead of paths."""
+        fields = msgspec.structs.asdict(finding)
         numbers = {"value": float(finding.value), "threshold": float(finding.threshold)}
-        names = {"file": self.name(finding.file), "others": [self.name(each) for each in finding.others]}
-        return found | numbers | names
+        names = {
+            "file": self.relative_name(finding.file),
+            "others": [self.relative_name(each) for each in finding.others],
+        }
+        return fields | numbers | names
 
-    def name(self, path: Path) -> str:
-        """The path below the base as text that can be printed, whatever bytes are in it."""
-        below = path.relative_to(self.base) if path.is_relative_to(self.base) else Path(path.parent.name, path.name)
-        return printable(below.as_posix())
+    def relative_name(self, path: Path) -> str:
+        """The path relative to the base, as printable text."""
+        relative = path.relative_to(self.base) if path.is_relative_to(self.base) else Path(path.parent.name, path.name)
+        return printable_name(relative.as_posix())
 
 
-def printable(name: str) -> str:
-    """The name; bytes in it that are not UTF-8 are written as escapes."""
+def printable_name(name: str) -> str:
+    """The name with escapes for bytes that are not UTF-8."""
     return os.fsencode(name).decode(errors="backslashreplace")
 
 
-def in_order(findings: Iterable[Finding]) -> tuple[Finding, ...]:
-    """By kind, the gravest first, and then by file."""
-    return tuple(sorted(findings, key=lambda each: (KINDS.index(each.kind), each.file)))
+def sort_findings(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """Sorts findings by kind, the most severe first, then by file."""
+    return tuple(sorted(findings, key=lambda each: (FINDING_KINDS.index(each.kind), each.file)))

@@ -1,4 +1,4 @@
-"""A folder of images as people lay it out: each sub-folder is a label, or there is one label and no sub-folder."""
+"""Reads a folder of images: each subfolder is a label, or the folder itself is the only label."""
 
 from __future__ import annotations
 
@@ -7,26 +7,28 @@ from pathlib import Path
 from vedette.runtime.camera import image_files
 from vedette.runtime.errors import ConfigProblem
 
-MASKS = frozenset({"mask", "masks", "ground_truth"})  # pixel truth, not images of the product
-GOOD = "good"
+MASK_FOLDER_NAMES = frozenset({"mask", "masks", "ground_truth"})  # folders of defect masks, not of images
+GOOD_LABEL = "good"
 
 
-def read(folder: Path) -> tuple[dict[str, list[Path]], dict[str, Path]]:
-    """The images by label, and the folder of each label. Sub-folders of a label are searched; folders of masks are not.
+def read_folder_layout(folder: Path) -> tuple[dict[str, list[Path]], dict[str, Path]]:
+    """Finds the images by label, and the folder of each label; folders of masks are skipped.
 
     Raises:
-        ConfigProblem: there is no such folder, or no image in it.
+        ConfigProblem: the folder does not exist or holds no image.
     """
     if not folder.is_dir():
-        raise ConfigProblem(f"{folder}: no such folder", hint="it should hold images, in a sub-folder for each label")
-    below = sorted(each for each in folder.iterdir() if each.is_dir() and each.name.lower() not in MASKS)
-    images = {folder.resolve().name: image_files.among(folder.iterdir())}
-    places = {folder.resolve().name: folder}
-    for each in below:
-        images.setdefault(each.name, []).extend(image_files.among(each.rglob("*")))
-        places[each.name] = each if places.get(each.name) is None else folder
+        raise ConfigProblem(f"{folder}: no such folder", hint="it must hold images, in a subfolder for each label")
+    subfolders = sorted(
+        path for path in folder.iterdir() if path.is_dir() and path.name.lower() not in MASK_FOLDER_NAMES
+    )
+    images = {folder.resolve().name: image_files.filter_images(folder.iterdir())}
+    folders = {folder.resolve().name: folder}
+    for subfolder in subfolders:
+        images.setdefault(subfolder.name, []).extend(image_files.filter_images(subfolder.rglob("*")))
+        folders[subfolder.name] = subfolder if folders.get(subfolder.name) is None else folder
     images = {label: paths for label, paths in images.items() if paths}
     if not images:
-        hint = f"images end in {', '.join(sorted(image_files.SUFFIXES))}"
+        hint = f"images end in {', '.join(sorted(image_files.IMAGE_SUFFIXES))}"
         raise ConfigProblem(f"{folder}: no images in it", hint=hint)
-    return images, {label: places[label] for label in images}
+    return images, {label: folders[label] for label in images}

@@ -1,4 +1,4 @@
-"""The audit's page: what was found, with the pictures to judge it by. One file, no network."""
+"""The report of an audit: one self-contained HTML page with the findings and their thumbnails."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from typing import Any
 import jinja2
 from PIL import Image, ImageFile
 
-from .findings import KINDS, Audit, Finding, Kind
-from .image_checks import BROKEN, pixels
+from .findings import FINDING_KINDS, AuditResult, Finding, FindingKind
+from .image_checks import DECODE_ERRORS, to_rgb
 
-TITLES: dict[Kind, str] = {
+KIND_TITLES: dict[FindingKind, str] = {
     "unreadable": "Unreadable",
     "truncated": "Truncated",
     "empty": "Empty",
@@ -29,28 +29,28 @@ TITLES: dict[Kind, str] = {
     "framing": "Framed unlike the rest",
     "size": "Sized unlike the rest",
     "colour": "Coloured unlike the rest",
-    "imbalance": "Labels short of images",
+    "imbalance": "Labels with few images",
 }
-_MOST = 48  # findings of a kind that are shown with pictures
-_OTHERS = 3
-_SIDE = 220  # pixels of a thumbnail
+_MAX_SHOWN = 48  # findings of a kind that are shown, at most
+_MAX_OTHERS = 3
+_THUMBNAIL_SIDE = 220  # pixels of a thumbnail
 
 
-def html(audit: Audit, name: str, certainty: str) -> bytes:
-    """The page, self-contained.
+def render_audit(audit: AuditResult, name: str, sample_size_note: str) -> bytes:
+    """Renders the page.
 
     Args:
-        audit: what was found
-        name: of the set
-        certainty: a sentence on what so many images can prove
+        audit: the result
+        name: name of the set of images
+        sample_size_note: a sentence on the precision of the metrics that the number of images allows
     """
     kinds = []
-    for kind in KINDS:
-        found = [each for each in audit.findings if each.kind == kind]
-        if found:
-            shown = [_shown(audit, each) for each in islice(found, _MOST)]
-            kinds.append({"title": TITLES[kind], "kind": kind, "count": len(found), "shown": shown})
-    return _template().render(name=name, facts=audit.facts(), kinds=kinds, certainty=certainty).encode()
+    for kind in FINDING_KINDS:
+        findings = [finding for finding in audit.findings if finding.kind == kind]
+        if findings:
+            shown = [_finding_context(audit, finding) for finding in islice(findings, _MAX_SHOWN)]
+            kinds.append({"title": KIND_TITLES[kind], "kind": kind, "count": len(findings), "shown": shown})
+    return _template().render(name=name, facts=audit.to_dict(), kinds=kinds, sample_size_note=sample_size_note).encode()
 
 
 @cache
@@ -61,29 +61,31 @@ def _template() -> jinja2.Template:
     return environment.from_string((files(__package__) / "report.html").read_text())
 
 
-def _shown(audit: Audit, finding: Finding) -> dict[str, Any]:
-    paths = (finding.file, *finding.others[:_OTHERS])
-    pictures = [{"name": audit.name(path), "image": picture} for path in paths if (picture := _picture(path))]
-    return audit.fact(finding) | {"pictures": pictures, "more": len(finding.others[_OTHERS:])}
+def _finding_context(audit: AuditResult, finding: Finding) -> dict[str, Any]:
+    paths = (finding.file, *finding.others[:_MAX_OTHERS])
+    pictures = [
+        {"name": audit.relative_name(path), "image": picture} for path in paths if (picture := _thumbnail_url(path))
+    ]
+    return audit.finding_to_dict(finding) | {"pictures": pictures, "more": len(finding.others[_MAX_OTHERS:])}
 
 
-def _picture(path: Path) -> str | None:
-    """A thumbnail as a data URL; of a truncated image what there is of it, None of what cannot be shown."""
+def _thumbnail_url(path: Path) -> str | None:
+    """A thumbnail as a data URL, also of a truncated image; None if the image cannot be decoded."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             opened = Image.open(path)
-            _load(opened)
-            image = Image.fromarray(pixels(opened))
-            image.thumbnail((_SIDE, _SIDE))
-    except BROKEN:
+            _load_truncated(opened)
+            image = Image.fromarray(to_rgb(opened))
+            image.thumbnail((_THUMBNAIL_SIDE, _THUMBNAIL_SIDE))
+    except DECODE_ERRORS:
         return None
     data = io.BytesIO()
     image.save(data, "JPEG", quality=80)
     return "data:image/jpeg;base64," + base64.b64encode(data.getvalue()).decode()
 
 
-def _load(image: Image.Image) -> None:
+def _load_truncated(image: Image.Image) -> None:
     strict = ImageFile.LOAD_TRUNCATED_IMAGES
     ImageFile.LOAD_TRUNCATED_IMAGES = True
     try:

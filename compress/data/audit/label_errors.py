@@ -1,14 +1,15 @@
-"""Images that sit with the wrong label's neighbours, images that sit with nobody, and labels that are short of images.
+"""Label errors: images that are probably mislabelled, images that resemble no other, and labels with few images.
 
-Each image is judged by a linear classifier of embeddings that has not seen it, nor its group: cross-validation, as in
-confident learning (Northcutt, Jiang and Chuang, "Confident Learning: Estimating Uncertainty in Dataset Labels", 2021).
-The margin is by how much another label is likelier than its own. Confident learning flags every image whose other label
-is likelier than usual, which on hard sets is every tenth; here it must also lie 3.5 deviations beyond the set's own
-margins (1 in 4,000 of a normal distribution), so that labels that overlap raise few alarms. The price: a wrong label is
-found where the labels can be told apart in these features, and rarely where the defect is small in the picture.
+A linear classifier of embeddings that was not trained on an image or its group predicts the label of the image:
+cross-validation, as in confident learning (Northcutt, Jiang and Chuang, "Confident Learning: Estimating Uncertainty in
+Dataset Labels", 2021). The margin is the log odds of the most likely other label against its own. Confident learning
+reports every image whose other label is more likely than usual, which on hard sets is every tenth image. Here the
+margin must also exceed the median of the set by 3.5 standard deviations (1 in 4,000 of a normal distribution), so that
+overlapping labels cause few findings. The price: a wrong label is found if the labels are separable in these features,
+but rarely if the defect is small in the image.
 
-An image that resembles nothing with its label is three times as far from its five nearest neighbours there as is usual,
-and five deviations. Five or more strangers of one kind keep each other company and are not found.
+An isolated image is three times as far from its five nearest neighbors of the same label as is usual, and at least five
+standard deviations. Five or more similar isolated images are each other's neighbors and are not found.
 """
 
 from __future__ import annotations
@@ -23,119 +24,121 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .findings import Finding
-from .image_checks import Look
-from .outliers import FEWEST, spread
+from .image_checks import ImageMeasurements
+from .quality_outliers import MIN_OUTLIER_IMAGES, median_and_deviation
 
-DEVIATIONS = 3.5
+MARGIN_DEVIATIONS = 3.5
 _FOLDS = 5
-_REPEATS = 3  # divisions into folds, averaged: one alone moves the margins by as much as a deviation
-_FEWEST = 10  # images of each label
+_REPEATS = 3  # averaged splits into folds: a single split changes the margins by up to a standard deviation
+_MIN_LABEL_IMAGES = 10  # images of each label, at least
 _NEIGHBOURS = 5
-STRANGE = 3.0  # times the usual distance
-_FAR = 5.0
-SHORT = 0.2  # of the largest label
-_LEAST = -700.0  # a logarithm that no likelihood falls below
-_PENALTY = 1e-2  # C of the classifier: hundreds of features, often fewer images
+ISOLATION_FACTOR = 3.0  # multiples of the usual distance
+_ISOLATION_DEVIATIONS = 5.0
+MIN_LABEL_FRACTION = 0.2  # images as a fraction of the largest label
+_MIN_LOG_PROBABILITY = -700.0  # lower bound of log probabilities
+_INVERSE_REGULARIZATION = (
+    1e-2  # C of the classifier; small, because there are hundreds of features and often fewer images
+)
 
 
-def mislabelled(
-    looks: Sequence[Look], features: NDArray[Any], groups: Mapping[Path, str]
+def find_mislabeled(
+    images: Sequence[ImageMeasurements], features: NDArray[Any], groups: Mapping[Path, str]
 ) -> tuple[list[Finding], str | None]:
-    """Probable mislabels; and why nothing could be said, where that is so.
+    """Finds images that are probably mislabelled; returns a reason as well if the check is not possible.
 
     Args:
-        looks: N images
-        features: N x D
-        groups: of each image; one group is never in training and judgement at once
+        images: measurements of N images
+        features: N x D embeddings
+        groups: group of each image; an image is never judged by a classifier that was trained on its group
     """
-    labels = np.array([each.label for each in looks])
+    labels = np.array([each.label for each in images])
     names = sorted(set(labels.tolist()))
     if len(names) < 2:
         return [], None
-    identifiers = np.unique([groups[each.path] for each in looks], return_inverse=True)[1]
+    identifiers = np.unique([groups[each.path] for each in images], return_inverse=True)[1]
     folds = min(len(set(identifiers[labels == name])) for name in names)
-    if folds < _FOLDS or min(Counter(labels).values()) < _FEWEST:
-        return [], f"wrong labels: each label needs {_FEWEST} images in {_FOLDS} groups"
-    likely = _likelihoods(features, labels, identifiers)
-    own = np.searchsorted(names, labels)
-    rows = np.arange(len(looks))
-    others = likely.copy()
-    others[rows, own] = -np.inf
-    margins = others.max(axis=1) - likely[rows, own]
-    median, deviation = spread(margins)
-    limit = max(median + DEVIATIONS * deviation, 0.0)
+    if folds < _FOLDS or min(Counter(labels).values()) < _MIN_LABEL_IMAGES:
+        return [], f"wrong labels: each label needs {_MIN_LABEL_IMAGES} images in {_FOLDS} groups"
+    log_probabilities = _predict_log_probabilities(features, labels, identifiers)
+    own_label = np.searchsorted(names, labels)
+    rows = np.arange(len(images))
+    others = log_probabilities.copy()
+    others[rows, own_label] = -np.inf
+    margins = others.max(axis=1) - log_probabilities[rows, own_label]
+    median, deviation = median_and_deviation(margins)
+    limit = max(median + MARGIN_DEVIATIONS * deviation, 0.0)
     return [
         Finding(
             kind="label",
-            file=looks[row].path,
-            label=looks[row].label,
+            file=images[row].path,
+            label=images[row].label,
             measure="log odds of another label",
             value=float(margins[row]),
             threshold=limit,
-            why=f"it looks like {names[int(others[row].argmax())]}, not {looks[row].label}",
+            why=f"it looks like {names[int(others[row].argmax())]}, not {images[row].label}",
         )
         for row in np.flatnonzero(margins > limit).tolist()
     ], None
 
 
-def _likelihoods(features: NDArray[Any], labels: NDArray[Any], groups: NDArray[Any]) -> NDArray[Any]:
-    """N x labels: logarithms of probabilities, from classifiers that have not seen the image."""
+def _predict_log_probabilities(features: NDArray[Any], labels: NDArray[Any], groups: NDArray[Any]) -> NDArray[Any]:
+    """Cross-validated log probabilities of each label, N x labels."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    classifier = LogisticRegression(C=_PENALTY, max_iter=300, class_weight="balanced")
-    judge, numbers = make_pipeline(StandardScaler(), classifier), features.astype(np.float64)
-    found = []
+    classifier = LogisticRegression(C=_INVERSE_REGULARIZATION, max_iter=300, class_weight="balanced")
+    pipeline, inputs = make_pipeline(StandardScaler(), classifier), features.astype(np.float64)
+    repeats = []
     for seed in range(_REPEATS):
         folds = StratifiedGroupKFold(_FOLDS, shuffle=True, random_state=seed)
-        seen = cross_val_predict(judge, numbers, labels, groups=groups, cv=folds, method="predict_log_proba")
-        found.append(np.maximum(seen, _LEAST))
-    return np.asarray(np.mean(found, axis=0))
+        predicted = cross_val_predict(pipeline, inputs, labels, groups=groups, cv=folds, method="predict_log_proba")
+        repeats.append(np.maximum(predicted, _MIN_LOG_PROBABILITY))
+    return np.asarray(np.mean(repeats, axis=0))
 
 
-def strangers(looks: Sequence[Look], features: NDArray[Any]) -> Iterator[Finding]:
-    """Images that resemble nothing with their label."""
+def find_isolated_images(images: Sequence[ImageMeasurements], features: NDArray[Any]) -> Iterator[Finding]:
+    """Finds images that resemble no other image of their label."""
     from sklearn.neighbors import NearestNeighbors
 
-    labels = np.array([each.label for each in looks])
+    labels = np.array([each.label for each in images])
     for label in sorted(set(labels.tolist())):
         rows = np.flatnonzero(labels == label)
-        if len(rows) < max(FEWEST, 2 * _NEIGHBOURS):
+        if len(rows) < max(MIN_OUTLIER_IMAGES, 2 * _NEIGHBOURS):
             continue
         own = features[rows].astype(np.float64)
         scale = np.maximum(1.4826 * np.median(np.abs(own - np.median(own, axis=0)), axis=0), 0.2 * own.std(axis=0))
         standard = own / np.maximum(scale, 1e-6)
         distances = NearestNeighbors(n_neighbors=_NEIGHBOURS).fit(standard).kneighbors()[0].mean(axis=1)
-        levels = np.log(np.maximum(distances, 1e-6))
-        median, deviation = spread(levels)
-        reach = max(log(STRANGE), _FAR * deviation)
-        for row, level in zip(rows.tolist(), levels, strict=True):
-            if level > median + reach:
+        log_distances = np.log(np.maximum(distances, 1e-6))
+        median, deviation = median_and_deviation(log_distances)
+        margin = max(log(ISOLATION_FACTOR), _ISOLATION_DEVIATIONS * deviation)
+        for row, log_distance in zip(rows.tolist(), log_distances, strict=True):
+            if log_distance > median + margin:
                 yield Finding(
                     kind="label",
-                    file=looks[row].path,
+                    file=images[row].path,
                     label=label,
                     measure="distance to its neighbours, in usual distances",
-                    value=exp(level - median),
-                    threshold=exp(reach),
-                    why=f"it resembles nothing else that is labelled {label}",
+                    value=exp(log_distance - median),
+                    threshold=exp(margin),
+                    why=f"it resembles no other image that is labelled {label}",
                 )
 
 
-def imbalance(images: Mapping[str, Sequence[Path]], folders: Mapping[str, Path]) -> Iterator[Finding]:
-    """Labels with few images beside the largest."""
+def find_imbalance(images: Mapping[str, Sequence[Path]], folders: Mapping[str, Path]) -> Iterator[Finding]:
+    """Finds labels with few images compared to the largest."""
     largest = max(images, key=lambda label: len(images[label]))
     for label, paths in images.items():
-        share = len(paths) / len(images[largest])
-        if share < SHORT:
+        fraction = len(paths) / len(images[largest])
+        if fraction < MIN_LABEL_FRACTION:
             yield Finding(
                 kind="imbalance",
                 file=folders[label],
                 label=label,
                 measure="images as a share of the largest label's",
-                value=share,
-                threshold=SHORT,
+                value=fraction,
+                threshold=MIN_LABEL_FRACTION,
                 why=f"{label} has {len(paths)} images, {largest} has {len(images[largest])}",
             )

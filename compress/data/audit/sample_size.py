@@ -1,9 +1,9 @@
-"""What so many images can prove, said before time is spent on them.
+"""Sample size: how precise the metrics of a build can be with the given number of images.
 
-The interval of an AUROC is that of Hanley and McNeil, "The Meaning and Use of the Area under a Receiver Operating
-Characteristic (ROC) Curve" (1982), whose variance assumes exponential scores: close enough to plan with. The smallest
-false-alarm rate is the bound of compress/evaluation/conformal_threshold.py for a threshold above all of
-the images, if they are independent.
+The confidence interval of an AUROC is that of Hanley and McNeil, "The Meaning and Use of the Area under a Receiver
+Operating Characteristic (ROC) Curve" (1982), whose variance assumes exponential scores, which is accurate enough for
+planning. The smallest false-alarm rate is the bound of compress/evaluation/conformal_threshold.py for a threshold above
+all threshold images, if they are independent.
 """
 
 from __future__ import annotations
@@ -13,44 +13,50 @@ from typing import Any
 
 import msgspec
 
-from ...evaluation.conformal_threshold import RISK
+RISK = 0.05
+"""Probability that a stated bound on the false-alarm rate does not hold."""
+EXPECTED_AUROC = 0.9  # the AUROC for which the interval is stated
 
-EXPECTED = 0.9  # the AUROC that the interval is told for
 
-
-class Certainty(msgspec.Struct, frozen=True):
-    """What the figures of a build will be worth."""
+class SampleSize(msgspec.Struct, frozen=True):
+    """Numbers of images, and the precision of the metrics that follows from them."""
 
     threshold: int
-    """Good images that the threshold is set with."""
-    good: int
-    """Good images of the test."""
-    defect: int
-    """Defective images of the test."""
+    """Good images that determine the decision threshold."""
+    good_test: int
+    """Good test images."""
+    defective_test: int
+    """Defective test images."""
 
     @property
-    def smallest_rate(self) -> float:
-        """The smallest false-alarm rate that the threshold images vouch for, with confidence 1 - `RISK`."""
+    def smallest_false_alarm_rate(self) -> float:
+        """The smallest bound on the false-alarm rate that the threshold images allow, with confidence 1 - `RISK`."""
         return float(1 - RISK ** (1 / self.threshold)) if self.threshold else 1.0
 
     @property
-    def half_width(self) -> float | None:
-        """Half the 95 % interval of an AUROC of `EXPECTED`; None where there is nothing to measure it on."""
-        if not self.good or not self.defect:
+    def auroc_half_width(self) -> float | None:
+        """Half the width of the 95 % interval of `EXPECTED_AUROC`; None without good or defective images."""
+        if not self.good_test or not self.defective_test:
             return None
-        one, two = EXPECTED / (2 - EXPECTED), 2 * EXPECTED**2 / (1 + EXPECTED)
-        variance = EXPECTED * (1 - EXPECTED)
-        variance += (self.defect - 1) * (one - EXPECTED**2) + (self.good - 1) * (two - EXPECTED**2)
-        return 1.96 * sqrt(variance / (self.good * self.defect))
+        q1, q2 = EXPECTED_AUROC / (2 - EXPECTED_AUROC), 2 * EXPECTED_AUROC**2 / (1 + EXPECTED_AUROC)
+        defective_term = (self.defective_test - 1) * (q1 - EXPECTED_AUROC**2)
+        good_term = (self.good_test - 1) * (q2 - EXPECTED_AUROC**2)
+        variance = EXPECTED_AUROC * (1 - EXPECTED_AUROC)
+        variance += defective_term + good_term
+        return 1.96 * sqrt(variance / (self.good_test * self.defective_test))
 
-    def facts(self) -> dict[str, Any]:
-        """For programs."""
-        told = {"smallest_false_alarm_rate": self.smallest_rate, "auroc_half_width": self.half_width}
-        return {"threshold": self.threshold, "test_good": self.good, "test_defect": self.defect, **told}
+    def to_dict(self) -> dict[str, Any]:
+        """The numbers as JSON-compatible values."""
+        bounds = {
+            "smallest_false_alarm_rate": self.smallest_false_alarm_rate,
+            "auroc_half_width": self.auroc_half_width,
+        }
+        return {"threshold": self.threshold, "test_good": self.good_test, "test_defect": self.defective_test, **bounds}
 
     def __str__(self) -> str:
-        text = f"{self.threshold} threshold images vouch for a false-alarm rate of {self.smallest_rate:.2g} at best"
-        if self.half_width is None:
+        rate = f"{self.smallest_false_alarm_rate:.2g}"
+        text = f"{self.threshold} threshold images bound the false-alarm rate to {rate} at best"
+        if self.auroc_half_width is None:
             return f"{text}; without defective images no AUROC can be measured"
-        images = f"{self.good} good and {self.defect} defective test images"
-        return f"{text}; {images} tell an AUROC of {EXPECTED} to ± {self.half_width:.3f}"
+        images = f"{self.good_test} good and {self.defective_test} defective test images"
+        return f"{text}; {images} measure an AUROC of {EXPECTED_AUROC} to ± {self.auroc_half_width:.3f}"

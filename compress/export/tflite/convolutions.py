@@ -1,7 +1,7 @@
-"""Sums of products: convolutions, and matrix products said as convolutions of one pixel.
+"""Writes convolutions, and matrix products as 1 x 1 convolutions.
 
-TFLite has FULLY_CONNECTED, but its older kernels know only one scale for all weights; a convolution has one per channel
-everywhere, and the same integer sums.
+TFLite has FULLY_CONNECTED, but its older kernels support only one scale for all weights. A convolution has one scale
+per channel in all versions and computes the same integer sums.
 """
 
 from __future__ import annotations
@@ -11,26 +11,31 @@ from typing import Any
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from ...graph.qdq import Node, Tensor
-from .operands import data, given, refuse
-from .pooling_and_resize import padded
-from .writer import Writer
+from ...graph.qdq import QuantizedNode, QuantizedTensor
+from .operands import constant_data, raise_unsupported, require_tensor
+from .pooling_and_resize import write_padding
+from .writer import SubgraphWriter
 
 
-def convolution(writer: Writer, node: Node) -> None:
-    image, weight = given(node.inputs[0]), given(node.inputs[1])
+def write_convolution(writer: SubgraphWriter, node: QuantizedNode) -> None:
+    """Conv as CONV_2D or DEPTHWISE_CONV_2D."""
+    image, weight = require_tensor(node.inputs[0]), require_tensor(node.inputs[1])
     outputs, depth, height, width = weight.shape
     group = node.attributes.get("group", 1)
     depthwise = depth == 1 and group == image.shape[1] and image.shape[1] > 1
     if not depthwise and group != 1:
-        refuse(node, f"its channels are in {group} groups, neither one nor one each")
+        raise_unsupported(
+            node, f"its channels are in {group} groups: only one group or one group per channel is supported"
+        )
 
     stride = tuple(node.attributes.get("strides", (1, 1)))
     dilation = tuple(node.attributes.get("dilations", (1, 1)))
-    source, padding = padded(writer, node, image, (height, width), stride, dilation)
-    values = data(weight)
+    source, padding = write_padding(writer, node, image, (height, width), stride, dilation)
+    values = constant_data(weight)
     values = values.transpose(1, 2, 3, 0) if depthwise else values.transpose(0, 2, 3, 1)
-    weights = writer.constant(weight.name, values, weight.scale, weight.zero_point, channel_axis=3 if depthwise else 0)
+    weights = writer.add_constant(
+        weight.name, values, weight.scale, weight.zero_point, channel_axis=3 if depthwise else 0
+    )
 
     options: Any = schema.DepthwiseConv2DOptionsT() if depthwise else schema.Conv2DOptionsT()
     options.padding = padding
@@ -39,35 +44,42 @@ def convolution(writer: Writer, node: Node) -> None:
     if depthwise:
         options.depthMultiplier = outputs // image.shape[1]
     code = "DEPTHWISE_CONV_2D" if depthwise else "CONV_2D"
-    inputs = [source, weights, _biases(writer, node, image, weight, outputs)]
-    writer.operator(code, inputs, [writer.activation(node.outputs[0])], options)
+    inputs = [source, weights, _add_bias(writer, node, image, weight, outputs)]
+    writer.add_operator(code, inputs, [writer.add_activation(node.outputs[0])], options)
 
 
-def matrix_product(writer: Writer, node: Node) -> None:
-    """Rows by a constant matrix: the rows become pixels, the matrix the weights."""
-    rows, weight, result = given(node.inputs[0]), given(node.inputs[1]), node.outputs[0]
-    settings = node.attributes
-    plain = settings.get("alpha", 1.0) == settings.get("beta", 1.0) == 1.0 and not settings.get("transA", 0)
+def write_matmul(writer: SubgraphWriter, node: QuantizedNode) -> None:
+    """Gemm or MatMul by a constant matrix as CONV_2D: the rows become pixels, the matrix becomes the weights."""
+    rows, weight, result = require_tensor(node.inputs[0]), require_tensor(node.inputs[1]), node.outputs[0]
+    attributes = node.attributes
+    plain = attributes.get("alpha", 1.0) == attributes.get("beta", 1.0) == 1.0 and not attributes.get("transA", 0)
     if weight.data is None or len(weight.shape) != 2 or not plain:
-        refuse(node, "only rows by a constant matrix, unscaled, are known")
-    values = data(weight) if settings.get("transB", 0) else data(weight).T
+        raise_unsupported(node, "only products with a constant matrix, without alpha, beta or transA, are supported")
+    values = constant_data(weight) if attributes.get("transB", 0) else constant_data(weight).T
     outputs, width = values.shape
     count = int(np.prod(rows.shape)) // width
-    pixels = writer.intermediate(rows, f"{node.name}/pixels", (1, 1, count, width))
-    writer.reshape(writer.activation(rows, tuple(range(len(rows.shape)))), pixels)
-    weights = writer.constant(weight.name, values[:, None, None, :], weight.scale, weight.zero_point, channel_axis=0)
-    made = writer.intermediate(result, f"{node.name}/made", (1, 1, count, outputs))
+    pixels = writer.add_intermediate(rows, f"{node.name}/pixels", (1, 1, count, width))
+    writer.add_reshape(writer.add_activation(rows, tuple(range(len(rows.shape)))), pixels)
+    weights = writer.add_constant(
+        weight.name, values[:, None, None, :], weight.scale, weight.zero_point, channel_axis=0
+    )
+    product = writer.add_intermediate(result, f"{node.name}/made", (1, 1, count, outputs))
     options = schema.Conv2DOptionsT()
     options.padding, options.strideH, options.strideW = schema.Padding.VALID, 1, 1
-    writer.operator("CONV_2D", [pixels, weights, _biases(writer, node, rows, weight, outputs)], [made], options)
-    writer.reshape(made, writer.activation(result, tuple(range(len(result.shape)))))
+    writer.add_operator(
+        "CONV_2D", [pixels, weights, _add_bias(writer, node, rows, weight, outputs)], [product], options
+    )
+    writer.add_reshape(product, writer.add_activation(result, tuple(range(len(result.shape)))))
 
 
-def _biases(writer: Writer, node: Node, image: Tensor, weight: Tensor, outputs: int) -> int:
-    bias = given(node.inputs[2]) if len(node.inputs) > 2 else None
-    return writer.constant(
+def _add_bias(
+    writer: SubgraphWriter, node: QuantizedNode, image: QuantizedTensor, weight: QuantizedTensor, outputs: int
+) -> int:
+    """Index of the bias of `node`; zeros if it has none, because TFLite requires one."""
+    bias = require_tensor(node.inputs[2]) if len(node.inputs) > 2 else None
+    return writer.add_constant(
         bias.name if bias else f"{node.name}/bias",
-        data(bias).ravel() if bias else np.zeros(outputs, np.int32),
+        constant_data(bias).ravel() if bias else np.zeros(outputs, np.int32),
         (image.scale * weight.scale).astype(np.float32),
         np.zeros(len(weight.scale), np.int64),
     )

@@ -1,7 +1,7 @@
-"""Which function says which ONNX operator in TFLite.
+"""Table of the functions that write each ONNX operator as TFLite operators, and the conversion of a whole graph.
 
-Each takes the writer and the node, adds what TFLite needs, and must compute the same integers as ONNX Runtime; the
-tests hold each of them to that on random shapes and parameters.
+Each function takes the writer and the node and adds the TFLite operators. They must compute the same integers as ONNX
+Runtime; the tests check that for every function on random shapes and parameters.
 """
 
 from __future__ import annotations
@@ -10,56 +10,72 @@ from collections.abc import Callable
 
 import onnx
 
-from ...graph.qdq import Node
+from ...graph.qdq import QuantizedNode, read_qdq_graph
 from . import convolutions, data_movement, elementwise, pooling_and_resize
-from .operands import refuse
-from .writer import Writer
+from .operands import raise_unsupported
+from .writer import SubgraphWriter
 
-OPERATORS: dict[str, Callable[[Writer, Node], None]] = {
-    "Add": elementwise.add,
-    "AveragePool": pooling_and_resize.average_pool,
-    "Concat": data_movement.concatenate,
-    "Conv": convolutions.convolution,
-    "Flatten": data_movement.reshape,
-    "Gather": data_movement.gather,
-    "Gemm": convolutions.matrix_product,
-    "GlobalAveragePool": pooling_and_resize.global_average_pool,
-    "LeakyRelu": elementwise.leaky,
-    "MatMul": convolutions.matrix_product,
-    "MaxPool": pooling_and_resize.max_pool,
-    "Mul": elementwise.multiply,
-    "Pad": pooling_and_resize.pad,
-    "ReduceMax": pooling_and_resize.reduce_max,
-    "Relu": elementwise.rectify,
-    "Reshape": data_movement.reshape,
-    "Resize": pooling_and_resize.resize,
-    "Sigmoid": elementwise.sigmoid,
-    "Slice": data_movement.cut,
-    "SpaceToDepth": data_movement.space_to_depth,
-    "Softmax": elementwise.softmax,
-    "Split": data_movement.split,
-    "Squeeze": data_movement.reshape,
-    "Sub": elementwise.subtract,
-    "Tanh": elementwise.tanh,
-    "Transpose": data_movement.transpose,
-    "Unsqueeze": data_movement.reshape,
+OPERATORS: dict[str, Callable[[SubgraphWriter, QuantizedNode], None]] = {
+    "Add": elementwise.write_add,
+    "AveragePool": pooling_and_resize.write_average_pool,
+    "Concat": data_movement.write_concat,
+    "Conv": convolutions.write_convolution,
+    "Flatten": data_movement.write_reshape,
+    "Gather": data_movement.write_gather,
+    "Gemm": convolutions.write_matmul,
+    "GlobalAveragePool": pooling_and_resize.write_global_pool_as_average_pool,
+    "LeakyRelu": elementwise.write_leaky_relu,
+    "MatMul": convolutions.write_matmul,
+    "MaxPool": pooling_and_resize.write_max_pool,
+    "Mul": elementwise.write_mul,
+    "Pad": pooling_and_resize.write_pad,
+    "ReduceMax": pooling_and_resize.write_reduce_max,
+    "Relu": elementwise.write_relu,
+    "Reshape": data_movement.write_reshape,
+    "Resize": pooling_and_resize.write_resize,
+    "Sigmoid": elementwise.write_sigmoid,
+    "Slice": data_movement.write_slice,
+    "SpaceToDepth": data_movement.write_space_to_depth,
+    "Softmax": elementwise.write_softmax,
+    "Split": data_movement.write_split,
+    "Squeeze": data_movement.write_reshape,
+    "Sub": elementwise.write_sub,
+    "Tanh": elementwise.write_tanh,
+    "Transpose": data_movement.write_transpose,
+    "Unsqueeze": data_movement.write_reshape,
 }
 
+_FOLDED_OPERATORS = ("Clip",)
+"""Quantization folds these operators into the range of their input."""
+_REASON = "it has no integer equivalent here"
 
-_FOLDED = ("Clip",)  # into the range of what it limits
-_WHY = "it has no integer twin here"
 
+def write_tflite(model: onnx.ModelProto) -> bytes:
+    """TFLite file that computes the same integers as a QDQ model.
 
-def check(model: onnx.ModelProto) -> None:
-    """That each operator of a float graph is known, before any work is done on it.
+    Args:
+        model: QDQ graph with integer inputs (N x H x W x C) and integer outputs
 
     Raises:
-        Refused: one is not; the message names the node.
+        UnsupportedOperator: an operator has no integer equivalent in TFLite; the message names the node
+    """
+    graph = read_qdq_graph(model)
+    writer = SubgraphWriter()
+    for tensor in graph.inputs:  # the input is N x H x W x C in ONNX already
+        writer.add_activation(tensor, tuple(range(len(tensor.shape))))
+    for node in graph.nodes:
+        if node.op_type not in OPERATORS:
+            raise_unsupported(node, _REASON)
+        OPERATORS[node.op_type](writer, node)
+    return writer.serialize(graph)
+
+
+def check_operators(model: onnx.ModelProto) -> None:
+    """Check that every operator of a float graph can be written, before any long work on the graph.
+
+    Raises:
+        UnsupportedOperator: an operator is unknown; the message names the node
     """
     for node in model.graph.node:
-        if node.op_type not in OPERATORS and node.op_type not in _FOLDED:
-            refuse(Node(node.op_type, node.name or node.output[0], (), (), {}), _WHY)
-
-
-def unknown(_: Writer, node: Node) -> None:
-    refuse(node, _WHY)
+        if node.op_type not in OPERATORS and node.op_type not in _FOLDED_OPERATORS:
+            raise_unsupported(QuantizedNode(node.op_type, node.name or node.output[0], (), (), {}), _REASON)

@@ -1,4 +1,4 @@
-"""Neighbouring pixels: padding, pooling, and changes of size."""
+"""Writes padding, pooling and resize operators."""
 
 from __future__ import annotations
 
@@ -7,190 +7,208 @@ from typing import Any
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from ...graph.qdq import Node, Tensor
-from .layout import laid, usual
-from .operands import given, numbers, refuse
-from .writer import Writer
+from ...graph.qdq import QuantizedNode, QuantizedTensor
+from .layout import default_order, permute_axes
+from .operands import raise_unsupported, read_integers, require_tensor
+from .writer import SubgraphWriter
 
 _LOWEST = np.int8(-128)
 
 
-def max_pool(writer: Writer, node: Node) -> None:
-    """What lies outside is lower than anything."""
-    image = given(node.inputs[0])
+def write_max_pool(writer: SubgraphWriter, node: QuantizedNode) -> None:
+    """MaxPool as MAX_POOL_2D; padding has the lowest integer."""
+    image = require_tensor(node.inputs[0])
     if len(node.outputs) > 1 or set(node.attributes.get("dilations", (1,))) != {1}:
-        refuse(node, "only the highest values, of neighbours, are known")
-    _pool(writer, node, image, "MAX_POOL_2D", _LOWEST)
+        raise_unsupported(node, "dilation and the output of indices are not supported")
+    _write_pool(writer, node, image, "MAX_POOL_2D", _LOWEST)
 
 
-def average_pool(writer: Writer, node: Node) -> None:
-    """Padding counts as zeros, or there is none: how else to divide at the edge, the two libraries do not agree on."""
-    image, result = given(node.inputs[0]), node.outputs[0]
-    pads = _pads(node)
+def write_average_pool(writer: SubgraphWriter, node: QuantizedNode) -> None:
+    """AveragePool as AVERAGE_POOL_2D, without padding or with padding that counts as zeros.
+
+    The two runtimes divide differently at the edge in all other cases.
+    """
+    image, result = require_tensor(node.inputs[0]), node.outputs[0]
+    pads = _read_pads(node)
     if any(pads) and not node.attributes.get("count_include_pad", 0):
-        refuse(node, "it averages over fewer pixels at the edge")
+        raise_unsupported(node, "it leaves its padding out of the mean (count_include_pad)")
     if node.attributes.get("ceil_mode", 0):
-        refuse(node, "it reaches beyond the edge (ceil_mode)")
+        raise_unsupported(node, "its windows extend beyond the edge (ceil_mode)")
     if image.scale != result.scale or image.zero_point != result.zero_point:
-        refuse(node, "its result has another scale than its input")
-    _pool(writer, node, image, "AVERAGE_POOL_2D", None)
+        raise_unsupported(node, "its output has another scale than its input")
+    _write_pool(writer, node, image, "AVERAGE_POOL_2D", None)
 
 
-def global_average_pool(writer: Writer, node: Node) -> None:
-    image, result = given(node.inputs[0]), node.outputs[0]
+def write_global_pool_as_average_pool(writer: SubgraphWriter, node: QuantizedNode) -> None:
+    """GlobalAveragePool as AVERAGE_POOL_2D over height and width."""
+    image, result = require_tensor(node.inputs[0]), node.outputs[0]
     if image.scale != result.scale or image.zero_point != result.zero_point:
-        refuse(node, "its result has another scale than its input")
-    _emit(writer, node, "AVERAGE_POOL_2D", writer.activation(image), tuple(image.shape[2:]), (1, 1))
+        raise_unsupported(node, "its output has another scale than its input")
+    _add_pool_operator(writer, node, "AVERAGE_POOL_2D", writer.add_activation(image), tuple(image.shape[2:]), (1, 1))
 
 
-def reduce_max(writer: Writer, node: Node) -> None:
-    image, result = given(node.inputs[0]), node.outputs[0]
+def write_reduce_max(writer: SubgraphWriter, node: QuantizedNode) -> None:
+    """ReduceMax as REDUCE_MAX."""
+    image, result = require_tensor(node.inputs[0]), node.outputs[0]
     rank = len(image.shape)
-    axes = [axis % rank for axis in numbers(node, 1, "axes") or range(rank)]
-    order = usual(rank)
+    axes = [axis % rank for axis in read_integers(node, 1, "axes") or range(rank)]
+    order = default_order(rank)
     options = schema.ReducerOptionsT()
     options.keepDims = bool(node.attributes.get("keepdims", 1))
-    where = writer.constant(f"{node.name}/axes", np.array(sorted(order.index(axis) for axis in axes), np.int32))
+    file_axes = np.array(sorted(order.index(axis) for axis in axes), np.int32)
+    axes_constant = writer.add_constant(f"{node.name}/axes", file_axes)
     if options.keepDims:
         after = order
     else:
-        left = [axis for axis in order if axis not in axes]
-        after = tuple(sorted(left).index(axis) for axis in left)
-    writer.operator("REDUCE_MAX", [writer.activation(image), where], [writer.activation(result, after)], options)
-
-
-def resize(writer: Writer, node: Node) -> None:
-    """Nearest neighbour by a whole factor, where every rounding rule picks the same pixel; or bilinear."""
-    image, result = given(node.inputs[0]), node.outputs[0]
-    mode, how = (
-        node.attributes.get("mode", b"nearest"),
-        node.attributes.get("coordinate_transformation_mode", b"half_pixel"),
+        remaining = [axis for axis in order if axis not in axes]
+        after = tuple(sorted(remaining).index(axis) for axis in remaining)
+    writer.add_operator(
+        "REDUCE_MAX", [writer.add_activation(image), axes_constant], [writer.add_activation(result, after)], options
     )
+
+
+def write_resize(writer: SubgraphWriter, node: QuantizedNode) -> None:
+    """Resize as RESIZE_NEAREST_NEIGHBOR or RESIZE_BILINEAR.
+
+    Nearest neighbor needs integer factors, for which all rounding rules select the same pixel.
+    """
+    image, result = require_tensor(node.inputs[0]), node.outputs[0]
+    mode = node.attributes.get("mode", b"nearest")
+    coordinates = node.attributes.get("coordinate_transformation_mode", b"half_pixel")
     if len(image.shape) != 4 or image.shape[:2] != result.shape[:2]:
-        refuse(node, "it changes more than height and width")
-    size = writer.constant(f"{node.name}/size", np.array(result.shape[2:], np.int32))
+        raise_unsupported(node, "it resizes more than height and width")
+    size = writer.add_constant(f"{node.name}/size", np.array(result.shape[2:], np.int32))
     if mode == b"nearest":
         if any(after % before for before, after in zip(image.shape, result.shape, strict=True)):
-            refuse(node, "nearest neighbours are known by whole factors only")
+            raise_unsupported(node, "nearest neighbor is supported for integer factors only")
         options: Any = schema.ResizeNearestNeighborOptionsT()
         code = "RESIZE_NEAREST_NEIGHBOR"
-    elif mode == b"linear" and how in (b"half_pixel", b"pytorch_half_pixel", b"align_corners", b"asymmetric"):
+    elif mode == b"linear" and coordinates in (b"half_pixel", b"pytorch_half_pixel", b"align_corners", b"asymmetric"):
         options = schema.ResizeBilinearOptionsT()
-        options.alignCorners, options.halfPixelCenters = how == b"align_corners", how.endswith(b"half_pixel")
+        options.alignCorners = coordinates == b"align_corners"
+        options.halfPixelCenters = coordinates.endswith(b"half_pixel")
         code = "RESIZE_BILINEAR"
     else:
-        refuse(node, f"{mode.decode()} by {how.decode()} is not known")
-    writer.operator(code, [writer.activation(image), size], [writer.activation(result)], options)
+        raise_unsupported(node, f"mode {mode.decode()} with {coordinates.decode()} is not supported")
+    writer.add_operator(code, [writer.add_activation(image), size], [writer.add_activation(result)], options)
 
 
-def pad(writer: Writer, node: Node) -> None:
-    """With a constant, or with what lies at the edge."""
-    image, result = given(node.inputs[0]), node.outputs[0]
+def write_pad(writer: SubgraphWriter, node: QuantizedNode) -> None:
+    """Pad as PADV2 with a constant, or as MIRROR_PAD with the pixels at the edge."""
+    image, result = require_tensor(node.inputs[0]), node.outputs[0]
     rank, mode = len(image.shape), node.attributes.get("mode", b"constant").decode()
-    amounts = numbers(node, 1, "pads") or []
+    amounts = read_integers(node, 1, "pads") or []
     if len(amounts) != 2 * rank or min(amounts) < 0:
-        refuse(node, "only pads of every axis, none of them negative, are known")
-    order = usual(rank)
-    table = np.array([laid(amounts[:rank], order), laid(amounts[rank:], order)], np.int32).T
-    where = writer.constant(f"{node.name}/pads", table)
-    source, made = writer.activation(image, order), writer.activation(result, order)
+        raise_unsupported(node, "only non-negative pads for all axes are supported")
+    order = default_order(rank)
+    table = np.array([permute_axes(amounts[:rank], order), permute_axes(amounts[rank:], order)], np.int32).T
+    pads = writer.add_constant(f"{node.name}/pads", table)
+    source, padded = writer.add_activation(image, order), writer.add_activation(result, order)
     if mode == "constant":
         value = node.inputs[2] if len(node.inputs) > 2 else None
         zero = int(image.zero_point[0])
         if value is not None and value.data is not None and value.scale.size:
             zero = int(value.data.ravel()[0])
-        filling = writer.constant(
+        filling = writer.add_constant(
             f"{node.name}/value", np.array([zero - 128], np.int8), image.scale, image.zero_point - 128
         )
-        writer.operator("PADV2", [source, where, filling], [made], schema.PadV2OptionsT())
+        writer.add_operator("PADV2", [source, pads, filling], [padded], schema.PadV2OptionsT())
         return
     if mode not in ("reflect", "edge") or (mode == "edge" and max(amounts) > 1):
-        refuse(node, f"{mode} is not known, or not so wide")
+        raise_unsupported(node, f"mode {mode} is not supported, or not for this width")
     options = schema.MirrorPadOptionsT()
     options.mode = schema.MirrorPadMode.REFLECT if mode == "reflect" else schema.MirrorPadMode.SYMMETRIC
-    writer.operator("MIRROR_PAD", [source, where], [made], options)
+    writer.add_operator("MIRROR_PAD", [source, pads], [padded], options)
 
 
-def padded(
-    writer: Writer,
-    node: Node,
-    image: Tensor,
+def write_padding(
+    writer: SubgraphWriter,
+    node: QuantizedNode,
+    image: QuantizedTensor,
     kernel: tuple[int, ...],
     stride: tuple[int, ...],
     dilation: tuple[int, ...] = (1, 1),
     filling: np.int8 | None = None,
-    beyond: tuple[int, int] = (0, 0),
+    extra: tuple[int, int] = (0, 0),
 ) -> tuple[int, int]:
-    """The input's index and TFLite's padding: SAME or VALID where that is what ONNX says, else a PAD before it.
+    """Express the padding of a node as TFLite's SAME or VALID where they are equal, else by a PAD before it.
 
     Args:
-        writer: writes
-        node: has the pads
-        image: is padded
-        kernel: height and width
-        stride: likewise
-        dilation: likewise
-        filling: the integer outside; None: what stands for 0
-        beyond: rows and columns more at the bottom right
+        writer: writer of the subgraph
+        node: operator with the pads
+        image: its input
+        kernel: height and width of the kernel
+        stride: vertical and horizontal
+        dilation: vertical and horizontal
+        filling: integer of the padding; None: the integer for 0
+        extra: additional rows and columns at the bottom and right
+
+    Returns:
+        Index of the possibly padded input, and TFLite's padding.
     """
-    top, left, bottom, right = _pads(node)
-    bottom, right = bottom + beyond[0], right + beyond[1]
-    source = writer.activation(image)
+    top, left, bottom, right = _read_pads(node)
+    bottom, right = bottom + extra[0], right + extra[1]
+    source = writer.add_activation(image)
     if (top, left, bottom, right) == (0, 0, 0, 0):
         return source, schema.Padding.VALID
     same = []
-    for extent, size, step, spread in zip(image.shape[2:], kernel, stride, dilation, strict=True):
-        needed = max((-(-extent // step) - 1) * step + (size - 1) * spread + 1 - extent, 0)
+    for extent, size, step, spacing in zip(image.shape[2:], kernel, stride, dilation, strict=True):
+        needed = max((-(-extent // step) - 1) * step + (size - 1) * spacing + 1 - extent, 0)
         same.append((needed // 2, needed - needed // 2))
     if same == [(top, bottom), (left, right)]:
         return source, schema.Padding.SAME
 
     amounts = np.array([[0, 0], [top, bottom], [left, right], [0, 0]], np.int32)
-    batch, high, wide, channels = laid(image.shape, usual(4))
-    made = writer.intermediate(
-        image, f"{node.name}/padded", (batch, high + top + bottom, wide + left + right, channels)
+    batch, rows, columns, channels = permute_axes(image.shape, default_order(4))
+    padded = writer.add_intermediate(
+        image, f"{node.name}/padded", (batch, rows + top + bottom, columns + left + right, channels)
     )
-    inputs = [source, writer.constant(f"{node.name}/pads", amounts)]
+    inputs = [source, writer.add_constant(f"{node.name}/pads", amounts)]
     if filling is None:
-        writer.operator("PAD", inputs, [made], schema.PadOptionsT())
+        writer.add_operator("PAD", inputs, [padded], schema.PadOptionsT())
     else:
-        value = writer.constant(f"{node.name}/outside", np.array([filling]), image.scale, image.zero_point - 128)
-        writer.operator("PADV2", [*inputs, value], [made], schema.PadV2OptionsT())
-    return made, schema.Padding.VALID
+        value = writer.add_constant(f"{node.name}/outside", np.array([filling]), image.scale, image.zero_point - 128)
+        writer.add_operator("PADV2", [*inputs, value], [padded], schema.PadV2OptionsT())
+    return padded, schema.Padding.VALID
 
 
-def _pool(writer: Writer, node: Node, image: Tensor, code: str, filling: np.int8 | None) -> None:
+def _write_pool(
+    writer: SubgraphWriter, node: QuantizedNode, image: QuantizedTensor, code: str, filling: np.int8 | None
+) -> None:
+    """A pooling operator with its padding; `filling` as in `write_padding`."""
     kernel, stride = tuple(node.attributes["kernel_shape"]), tuple(node.attributes.get("strides", (1, 1)))
     if len(kernel) != 2:
-        refuse(node, "only height and width can be pooled over")
-    pads = _pads(node)
-    beyond = [0, 0]
+        raise_unsupported(node, "only pooling over height and width is supported")
+    pads = _read_pads(node)
+    extra = [0, 0]
     for axis in (0, 1) if node.attributes.get("ceil_mode", 0) else ():
-        reach = (node.outputs[0].shape[2 + axis] - 1) * stride[axis] + kernel[axis]
-        beyond[axis] = max(reach - image.shape[2 + axis] - pads[axis] - pads[2 + axis], 0)
-    source, padding = padded(writer, node, image, kernel, stride, filling=filling, beyond=(beyond[0], beyond[1]))
-    if code == "AVERAGE_POOL_2D" and padding == schema.Padding.SAME:  # where TFLite does not count the zeros
-        refuse(node, "TFLite would not count its zeros at the edge: put a Pad before it")
-    _emit(writer, node, code, source, kernel, stride, padding)
+        covered = (node.outputs[0].shape[2 + axis] - 1) * stride[axis] + kernel[axis]
+        extra[axis] = max(covered - image.shape[2 + axis] - pads[axis] - pads[2 + axis], 0)
+    source, padding = write_padding(writer, node, image, kernel, stride, filling=filling, extra=(extra[0], extra[1]))
+    if code == "AVERAGE_POOL_2D" and padding == schema.Padding.SAME:  # TFLite leaves this padding out
+        raise_unsupported(node, "TFLite would leave its padding out of the mean: put a Pad before it")
+    _add_pool_operator(writer, node, code, source, kernel, stride, padding)
 
 
-def _emit(
-    writer: Writer,
-    node: Node,
+def _add_pool_operator(
+    writer: SubgraphWriter,
+    node: QuantizedNode,
     code: str,
     source: int,
     kernel: tuple[int, ...],
     stride: tuple[int, ...],
     padding: int = schema.Padding.VALID,
 ) -> None:
+    """The TFLite pooling operator `code` on the tensor of index `source`."""
     options = schema.Pool2DOptionsT()
     options.padding = padding
     options.filterHeight, options.filterWidth = kernel
     options.strideH, options.strideW = stride
-    writer.operator(code, [source], [writer.activation(node.outputs[0])], options)
+    writer.add_operator(code, [source], [writer.add_activation(node.outputs[0])], options)
 
 
-def _pads(node: Node) -> tuple[int, ...]:
+def _read_pads(node: QuantizedNode) -> tuple[int, ...]:
+    """Padding at the top, left, bottom and right."""
     if node.attributes.get("auto_pad", b"NOTSET") not in (b"NOTSET", b"VALID"):
-        refuse(node, "its padding is not said in numbers (auto_pad)")
+        raise_unsupported(node, "its padding is given by auto_pad instead of numbers")
     return tuple(node.attributes.get("pads", (0, 0, 0, 0)))

@@ -1,4 +1,4 @@
-"""The file itself: tensors, buffers and operators of one TFLite subgraph.
+"""Builds a TFLite file with one subgraph: tensors, buffers and operators.
 
 The FlatBuffers classes are those that ship with LiteRT, generated from TensorFlow's `schema.fbs`.
 """
@@ -9,16 +9,14 @@ from typing import Any
 
 import flatbuffers
 import numpy as np
-import onnx
 from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
 from ...graph import qdq
 from . import layout
-from .layout import Order
+from .layout import AxisOrder
 
-# The newest operator version that each layout below needs; tflite-runtime 2.14 knows all of them.
-_VERSIONS = {
+_OPERATOR_VERSIONS = {
     "ADD": 2,
     "AVERAGE_POOL_2D": 2,
     "CONCATENATION": 2,
@@ -45,12 +43,13 @@ _VERSIONS = {
     "TANH": 2,
     "TRANSPOSE": 2,
 }
-_TYPES = {np.dtype(np.int8): schema.TensorType.INT8, np.dtype(np.int32): schema.TensorType.INT32}
+"""Operator version that the options written here need; tflite-runtime 2.14 supports all of them."""
+_TENSOR_TYPES = {np.dtype(np.int8): schema.TensorType.INT8, np.dtype(np.int32): schema.TensorType.INT32}
 _ALIGNMENT = 16
 
 
-class Buffer(schema.BufferT):  # type: ignore[misc]
-    """Constant data, aligned as the schema asks (`force_align: 16`), which the generated Python code does not do."""
+class AlignedBuffer(schema.BufferT):  # type: ignore[misc]
+    """Constant data, aligned to 16 bytes as the schema requires (`force_align: 16`); the generated code does not."""
 
     def Pack(self, builder: flatbuffers.Builder) -> int:  # noqa: N802  # the generated name
         vector = None
@@ -66,62 +65,72 @@ class Buffer(schema.BufferT):  # type: ignore[misc]
         return int(schema.BufferEnd(builder))
 
 
-class Writer:
-    """Collects one subgraph. Indices are TFLite's: positions in the lists of tensors, buffers and operator codes."""
+class SubgraphWriter:
+    """Collects the tensors and operators of one subgraph.
+
+    Indices are TFLite's: positions in the lists of tensors, buffers and operator codes.
+    """
 
     def __init__(self) -> None:
         self.subgraph = schema.SubGraphT()
         self.subgraph.tensors = []
         self.subgraph.operators = []
-        self.buffers: list[Any] = [Buffer()]  # by convention the first is empty and stands for "no data"
+        self.buffers: list[Any] = [AlignedBuffer()]  # the first buffer is empty by convention: "no data"
         self.codes: dict[str, int] = {}
-        self.indices: dict[tuple[str, Order], int] = {}
-        self.orders: dict[str, Order] = {}
+        self.indices: dict[tuple[str, AxisOrder], int] = {}
+        self.orders: dict[str, AxisOrder] = {}
 
-    def activation(self, tensor: qdq.Tensor, order: Order | None = None) -> int:
-        """The index of an activation in `order`, the usual one unless told otherwise; u8 becomes s8.
+    def add_activation(self, tensor: qdq.QuantizedTensor, order: AxisOrder | None = None) -> int:
+        """Index of an activation in `order`; uint8 becomes int8.
 
-        It is made on first sight; where it is there in another order, its bytes are moved.
+        Adds the tensor if it is new, and a transposition if it exists in another order.
+
+        Args:
+            tensor: the activation
+            order: order of its axes in the file; None: the default order of the kernels
         """
-        order = order or layout.usual(len(tensor.shape))
+        order = order or layout.default_order(len(tensor.shape))
         if tensor.name not in self.orders:
             self.orders[tensor.name] = order
-            self.indices[tensor.name, order] = self.intermediate(tensor, tensor.name, layout.laid(tensor.shape, order))
+            self.indices[tensor.name, order] = self.add_intermediate(
+                tensor, tensor.name, layout.permute_axes(tensor.shape, order)
+            )
         if (tensor.name, order) not in self.indices:
-            self.indices[tensor.name, order] = self._moved(tensor, order)
+            self.indices[tensor.name, order] = self._add_permuted(tensor, order)
         return self.indices[tensor.name, order]
 
-    def order(self, tensor: qdq.Tensor) -> Order:
-        """The order in which an activation is there already, or else the usual one."""
-        return self.orders.get(tensor.name, layout.usual(len(tensor.shape)))
+    def current_order(self, tensor: qdq.QuantizedTensor) -> AxisOrder:
+        """Order in which an activation was added, or the default order if it is new."""
+        return self.orders.get(tensor.name, layout.default_order(len(tensor.shape)))
 
-    def alias(self, tensor: qdq.Tensor, same: qdq.Tensor, order: Order) -> None:
-        """`tensor` in `order` has the bytes of `same`: the operator between them does nothing."""
+    def alias_tensor(self, tensor: qdq.QuantizedTensor, source: qdq.QuantizedTensor, order: AxisOrder) -> None:
+        """Let `tensor` in `order` share the bytes of `source`; the operator between them is not written."""
         self.orders[tensor.name] = order
-        self.indices[tensor.name, order] = self.activation(same, self.order(same))
+        self.indices[tensor.name, order] = self.add_activation(source, self.current_order(source))
 
-    def reshape(self, source: int, result: int) -> None:
-        """The same bytes with the shape that `result` has."""
+    def add_reshape(self, source: int, result: int) -> None:
+        """Add a RESHAPE from tensor `source` to tensor `result`."""
         shape = self.subgraph.tensors[result].shape
         options = schema.ReshapeOptionsT()
         options.newShape = shape
-        where = self.constant(f"{self.subgraph.tensors[result].name}/shape", np.array(shape, np.int32))
-        self.operator("RESHAPE", [source, where], [result], options)
+        constant = self.add_constant(f"{self.subgraph.tensors[result].name}/shape", np.array(shape, np.int32))
+        self.add_operator("RESHAPE", [source, constant], [result], options)
 
-    def _moved(self, tensor: qdq.Tensor, order: Order) -> int:
+    def _add_permuted(self, tensor: qdq.QuantizedTensor, order: AxisOrder) -> int:
+        """Copy an activation to another order, by TRANSPOSE or, if no byte moves, by RESHAPE."""
         before = self.orders[tensor.name]
         source = self.indices[tensor.name, before]
-        shape = layout.laid(tensor.shape, order)
-        result = self.intermediate(tensor, f"{tensor.name}/{''.join(map(str, order))}", shape)
-        if layout.moves(tensor.shape, before, order):
+        shape = layout.permute_axes(tensor.shape, order)
+        result = self.add_intermediate(tensor, f"{tensor.name}/{''.join(map(str, order))}", shape)
+        if layout.changes_bytes(tensor.shape, before, order):
             perm = np.array([before.index(axis) for axis in order], np.int32)
-            where = self.constant(f"{tensor.name}/perm", perm)
-            self.operator("TRANSPOSE", [source, where], [result], schema.TransposeOptionsT())
+            constant = self.add_constant(f"{tensor.name}/perm", perm)
+            self.add_operator("TRANSPOSE", [source, constant], [result], schema.TransposeOptionsT())
         else:
-            self.reshape(source, result)
+            self.add_reshape(source, result)
         return result
 
-    def constant(
+    def add_constant(
         self,
         name: str,
         data: NDArray[Any],
@@ -129,14 +138,24 @@ class Writer:
         zero_point: NDArray[np.int64] | None = None,
         channel_axis: int = 0,
     ) -> int:
-        self.buffers.append(Buffer(data=np.ascontiguousarray(data)))
-        return self._tensor(name, data.shape, data.dtype, len(self.buffers) - 1, scale, zero_point, channel_axis)
+        """Index of a new constant.
 
-    def intermediate(self, like: qdq.Tensor, name: str, shape: tuple[int, ...]) -> int:
-        """An activation that ONNX does not have, with the parameters of `like`; `shape` as in the file."""
-        return self._tensor(name, shape, np.dtype(np.int8), 0, like.scale, like.zero_point - 128)
+        Args:
+            name: name in the file
+            data: int8 or int32 values in the order of the file
+            scale: one number or one per channel; None: not quantized
+            zero_point: as many numbers as `scale`
+            channel_axis: axis of the channels in the file
+        """
+        self.buffers.append(AlignedBuffer(data=np.ascontiguousarray(data)))
+        return self._add_tensor(name, data.shape, data.dtype, len(self.buffers) - 1, scale, zero_point, channel_axis)
 
-    def operator(self, code: str, inputs: list[int], outputs: list[int], options: Any = None) -> None:
+    def add_intermediate(self, like: qdq.QuantizedTensor, name: str, shape: tuple[int, ...]) -> int:
+        """Index of a new int8 activation with the quantization parameters of `like`; `shape` is that of the file."""
+        return self._add_tensor(name, shape, np.dtype(np.int8), 0, like.scale, like.zero_point - 128)
+
+    def add_operator(self, code: str, inputs: list[int], outputs: list[int], options: Any = None) -> None:
+        """Add an operator; `code` is its name in the schema's enumeration BuiltinOperator."""
         op = schema.OperatorT()
         op.opcodeIndex = self.codes.setdefault(code, len(self.codes))
         op.inputs, op.outputs = inputs, outputs
@@ -145,28 +164,31 @@ class Writer:
             op.builtinOptions = options
         self.subgraph.operators.append(op)
 
-    def finish(self, graph: qdq.Graph) -> bytes:
-        self.subgraph.inputs = [self.activation(tensor, self.order(tensor)) for tensor in graph.inputs]
+    def serialize(self, graph: qdq.QDQGraph) -> bytes:
+        """Bytes of the file, with the inputs and outputs of `graph`."""
+        self.subgraph.inputs = [self.add_activation(tensor, self.current_order(tensor)) for tensor in graph.inputs]
         self.subgraph.outputs = []
         for tensor in graph.outputs:
-            self.subgraph.outputs.append(self._output(tensor))
+            self.subgraph.outputs.append(self._add_output(tensor))
         model = schema.ModelT()
         model.version = 3
         model.description = "vedette"
         model.subgraphs = [self.subgraph]
         model.buffers = self.buffers
-        model.operatorCodes = [self._code(name) for name in self.codes]
+        model.operatorCodes = [self._operator_code(name) for name in self.codes]
         builder = flatbuffers.Builder(1 << 20)
         builder.Finish(model.Pack(builder), b"TFL3")
         return bytes(builder.Output())
 
-    def _output(self, tensor: qdq.Tensor) -> int:
-        """An output has the bytes that it has in ONNX, and its name there."""
-        order, plain = self.order(tensor), tuple(range(len(tensor.shape)))
-        index = self.activation(tensor, plain if layout.moves(tensor.shape, order, plain) else order)
+    def _add_output(self, tensor: qdq.QuantizedTensor) -> int:
+        """Index of an output, with the bytes and the name that it has in ONNX."""
+        order, onnx_order = self.current_order(tensor), tuple(range(len(tensor.shape)))
+        index = self.add_activation(
+            tensor, onnx_order if layout.changes_bytes(tensor.shape, order, onnx_order) else order
+        )
         if index in (*self.subgraph.inputs, *self.subgraph.outputs):
-            source, index = index, self.intermediate(tensor, tensor.name, tensor.shape)
-            self.reshape(source, index)
+            source, index = index, self.add_intermediate(tensor, tensor.name, tensor.shape)
+            self.add_reshape(source, index)
         for other in self.subgraph.tensors:
             if other.name == tensor.name:
                 other.name = f"{tensor.name}/as stored"
@@ -174,14 +196,14 @@ class Writer:
         return index
 
     @staticmethod
-    def _code(name: str) -> Any:
+    def _operator_code(name: str) -> Any:
         code = schema.OperatorCodeT()
         code.builtinCode = getattr(schema.BuiltinOperator, name)
         code.deprecatedBuiltinCode = min(code.builtinCode, 127)
-        code.version = _VERSIONS[name]
+        code.version = _OPERATOR_VERSIONS[name]
         return code
 
-    def _tensor(
+    def _add_tensor(
         self,
         name: str,
         shape: tuple[int, ...],
@@ -194,7 +216,7 @@ class Writer:
         tensor = schema.TensorT()
         tensor.name = name
         tensor.shape = list(shape)
-        tensor.type = _TYPES[dtype]
+        tensor.type = _TENSOR_TYPES[dtype]
         tensor.buffer = buffer
         tensor.hasRank = True
         if scale is not None and zero_point is not None:
@@ -204,20 +226,3 @@ class Writer:
             tensor.quantization.quantizedDimension = channel_axis if len(scale) > 1 else 0
         self.subgraph.tensors.append(tensor)
         return len(self.subgraph.tensors) - 1
-
-
-def write(model: onnx.ModelProto) -> bytes:
-    """A TFLite file that computes the integers of the QDQ model `model`.
-
-    Raises:
-        Problem: the graph holds an operator that has no integer twin here; the message names the node.
-    """
-    from .operators import OPERATORS, unknown
-
-    graph = qdq.read(model)
-    writer = Writer()
-    for tensor in graph.inputs:  # made for the camera: N x H x W x C already
-        writer.activation(tensor, tuple(range(len(tensor.shape))))
-    for node in graph.nodes:
-        OPERATORS.get(node.kind, unknown)(writer, node)
-    return writer.finish(graph)

@@ -1,6 +1,11 @@
-"""Networks that were not made here, prepared so that both integer files can compute the same.
+"""Import of networks that the user brings: any float classifier, embedding or object detector as a lowered ONNX graph.
 
-reading     the user's file or module becomes one plain float ONNX graph of one image
-lowering    operators that the two libraries round differently are said as convolutions, which they do not
-ranges      tensors that must have one scale get one, and functions get scales at which nothing lies on the fence
+imported_network        a classifier or an embedding network from ONNX, TorchScript or a torch module
+imported_detector       an object detector of a known family from ONNX or TFLite
+onnx_file               an ONNX file as one canonical graph: one image, known shapes, constants folded, opset 20
+tflite_file             a quantized TFLite SSD as a float ONNX graph
+detector_families       outputs, pixel normalization and labels of the known detector families
+postprocessing_removal  cut behind the last convolutions of a detector; names for its outputs
+preprocessing_folding   space-to-depth and normalization folded into the first convolution
+lowering                operators that the two runtimes round differently, rewritten as convolutions
 """

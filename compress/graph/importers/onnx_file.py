@@ -1,7 +1,7 @@
-"""The user's ONNX file, as one plain graph of one image.
+"""Reads the user's ONNX file and brings it to one canonical graph for one image.
 
-What it holds is data and stays so: weights in other files are refused, for their paths could name anything on this
-machine. ONNX Runtime folds constants and batch normalisations; the shapes are made known, one image at a time.
+The file is treated as data: weights in other files are refused, because their paths could name any file of this
+machine. ONNX Runtime folds constants and batch normalization; shape inference makes all shapes known for one image.
 """
 
 from __future__ import annotations
@@ -13,80 +13,84 @@ import onnx
 import onnxruntime
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx.external_data_helper import uses_external_data
-from onnxruntime.capi import onnxruntime_pybind11_state as refusals
+from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
 from vedette.runtime.errors import ConfigProblem
 
+from ..editing import copy_model, map_initializers, read_shape
+
 OPSET = 20
-_REFUSALS = (
-    *(RuntimeError, ValueError, refusals.Fail, refusals.InvalidArgument, refusals.InvalidGraph),
-    *(refusals.InvalidProtobuf, refusals.NotImplemented, refusals.RuntimeException),
+_SESSION_ERRORS = (
+    *(RuntimeError, ValueError, ort_errors.Fail, ort_errors.InvalidArgument, ort_errors.InvalidGraph),
+    *(ort_errors.InvalidProtobuf, ort_errors.NotImplemented, ort_errors.RuntimeException),
 )
 _HINT = "export it again: float, one image input N x 3 x H x W, opset 11 to 20, weights inside the file"
 
 
-def read(path: Path) -> onnx.ModelProto:
-    """The graph in the file.
+def read_onnx_file(path: Path) -> onnx.ModelProto:
+    """Read and check an ONNX file.
 
     Raises:
-        ConfigProblem: it is no ONNX file, or its weights are in other files.
+        ConfigProblem: the file is no ONNX file, or its weights are in other files
     """
     try:
         model = onnx.load(path, load_external_data=False)
-        inside = (each.t for node in model.graph.node for each in node.attribute)
-        if any(uses_external_data(value) for value in (*model.graph.initializer, *inside)):
-            raise ConfigProblem(f"{path}: its weights are in other files, which are not opened", hint=_HINT)
+        constants = (attribute.t for node in model.graph.node for attribute in node.attribute)
+        if any(uses_external_data(tensor) for tensor in (*model.graph.initializer, *constants)):
+            raise ConfigProblem(f"{path}: its weights are in other files, which the import does not open", hint=_HINT)
         onnx.checker.check_model(model)
     except (OSError, ValueError, DecodeError, onnx.checker.ValidationError) as error:
-        raise ConfigProblem(f"{path}: no usable ONNX file: {_first(error)}", hint=_HINT) from None
+        raise ConfigProblem(f"{path}: not a usable ONNX file: {_first_line(error)}", hint=_HINT) from None
     return model
 
 
-def plain(model: onnx.ModelProto, size: tuple[int, int] | None, where: str) -> onnx.ModelProto:
-    """The same for one image, with known shapes and constants folded, in opset 20.
+def canonicalize_graph(model: onnx.ModelProto, size: tuple[int, int] | None, source: str) -> onnx.ModelProto:
+    """Copy of `model` for one image, with known shapes and folded constants, in opset 20.
 
     Args:
-        model: one image input, N x 3 x H x W
-        size: height and width, where the graph leaves them open
-        where: what the model is called in messages
+        model: one float image input, N x 3 x H x W
+        size: height and width where the graph leaves them open; None: the graph sets them
+        source: name of the model in messages
 
     Raises:
-        ConfigProblem: it is not such a model, or ONNX Runtime refuses it.
+        ConfigProblem: the input is no such image, or the opset conversion, ONNX Runtime or shape inference fails
     """
-    model = onnx.ModelProto.FromString(model.SerializeToString())
+    model = copy_model(model)
     graph = model.graph
-    fixed = {value.name for value in graph.initializer}
-    images = [value for value in graph.input if value.name not in fixed]
+    initializers = map_initializers(graph)
+    images = [value for value in graph.input if value.name not in initializers]
     if len(images) != 1:
-        raise ConfigProblem(f"{where}: {len(images)} inputs, one image is wanted", hint=_HINT)
-    for value in [value for value in graph.input if value.name in fixed]:
-        graph.input.remove(value)  # old files list their weights there too
-    kind = images[0].type.tensor_type
-    if kind.elem_type != onnx.TensorProto.FLOAT or len(kind.shape.dim) != 4:
-        raise ConfigProblem(f"{where}: its input is no float image N x 3 x H x W", hint=_HINT)
-    given = [dim.dim_value for dim in kind.shape.dim]
-    asked = size or (0, 0)
-    sides = [have or want for have, want in zip(given[2:], asked, strict=True)]
-    if given[1] not in (0, 3) or given[0] > 1:
-        raise ConfigProblem(f"{where}: its input is {given}, one image of 3 channels is wanted", hint=_HINT)
+        raise ConfigProblem(f"{source}: {len(images)} inputs instead of one image", hint=_HINT)
+    for value in [value for value in graph.input if value.name in initializers]:
+        graph.input.remove(value)  # old files list their weights as inputs, too
+    image_type = images[0].type.tensor_type
+    if image_type.elem_type != onnx.TensorProto.FLOAT or len(image_type.shape.dim) != 4:
+        raise ConfigProblem(f"{source}: its input is no float image N x 3 x H x W", hint=_HINT)
+    shape = list(read_shape(images[0]))
+    sides = [fixed or open_side for fixed, open_side in zip(shape[2:], size or (0, 0), strict=True)]
+    if shape[1] not in (0, 3) or shape[0] > 1:
+        raise ConfigProblem(f"{source}: its input is {shape} instead of one image of 3 channels", hint=_HINT)
     if not all(sides) or (size is not None and tuple(sides) != size):
-        hint = "say the pixels of a side as model.input, or leave it out where the file says them"
-        raise ConfigProblem(f"{where}: its input has the size {given[2:]}, not that of model.input", hint=hint)
-    for dim, value in zip(kind.shape.dim, (1, 3, *sides), strict=True):
+        hint = "set model.input to the pixels of a side, or leave it out if the file fixes the size"
+        raise ConfigProblem(f"{source}: its input has the size {shape[2:]}, not that of model.input", hint=hint)
+    for dim, value in zip(image_type.shape.dim, (1, 3, *sides), strict=True):
         dim.Clear()
         dim.dim_value = value
     for value in graph.output:
         value.type.tensor_type.ClearField("shape")
     del graph.value_info[:]
-    _leave_out_empty(graph)
+    _omit_empty_resize_inputs(graph)
     try:
         model = onnx.version_converter.convert_version(model, OPSET)
     except (RuntimeError, onnx.version_converter.ConvertError) as error:
-        raise ConfigProblem(f"{where}: cannot be brought to opset {OPSET}: {_first(error)}", hint=_HINT) from None
-    return _folded(model, where)
+        raise ConfigProblem(
+            f"{source}: cannot be converted to opset {OPSET}: {_first_line(error)}", hint=_HINT
+        ) from None
+    return _fold_constants(model, source)
 
 
-def _folded(model: onnx.ModelProto, where: str) -> onnx.ModelProto:
+def _fold_constants(model: onnx.ModelProto, source: str) -> onnx.ModelProto:
+    """The model after ONNX Runtime's basic graph optimizations, with inferred shapes."""
     with tempfile.TemporaryDirectory() as folder:
         options = onnxruntime.SessionOptions()
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
@@ -94,8 +98,8 @@ def _folded(model: onnx.ModelProto, where: str) -> onnx.ModelProto:
         options.log_severity_level = 4
         try:
             onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-        except _REFUSALS as error:
-            raise ConfigProblem(f"{where}: ONNX Runtime refuses it: {_first(error)}", hint=_HINT) from None
+        except _SESSION_ERRORS as error:
+            raise ConfigProblem(f"{source}: ONNX Runtime rejects it: {_first_line(error)}", hint=_HINT) from None
         model = onnx.load(options.optimized_model_filepath)
     for entry in [entry for entry in model.opset_import if entry.domain]:
         model.opset_import.remove(entry)
@@ -103,19 +107,20 @@ def _folded(model: onnx.ModelProto, where: str) -> onnx.ModelProto:
     try:
         return onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
     except onnx.shape_inference.InferenceError as error:
-        raise ConfigProblem(f"{where}: its shapes cannot be told: {_first(error)}", hint=_HINT) from None
+        raise ConfigProblem(f"{source}: shape inference fails: {_first_line(error)}", hint=_HINT) from None
 
 
-def _leave_out_empty(graph: onnx.GraphProto) -> None:
-    """Old exporters give Resize empty constants for what it should not be given at all."""
+def _omit_empty_resize_inputs(graph: onnx.GraphProto) -> None:
+    """Omit optional inputs of Resize that hold an empty constant, as old exporters write them."""
     empty = {value.name for value in graph.initializer if 0 in value.dims}
     empty |= {n.output[0] for n in graph.node if n.op_type == "Constant" and any(0 in a.t.dims for a in n.attribute)}
     for node in graph.node:
         if node.op_type == "Resize":
-            for place, name in enumerate(node.input):
-                if place and (name in empty or place == 1):
-                    node.input[place] = ""
+            for position, name in enumerate(node.input):
+                if position and (name in empty or position == 1):
+                    node.input[position] = ""
 
 
-def _first(error: BaseException) -> str:
+def _first_line(error: BaseException) -> str:
+    """First line of an error message, cut to 200 characters."""
     return next(iter(str(error).strip().splitlines()), type(error).__name__)[:200]

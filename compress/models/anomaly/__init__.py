@@ -1,4 +1,4 @@
-"""What is fitted to the images: a network and a way of telling normal from not, as one graph."""
+"""Anomaly models: each is fitted to the features of good images and is exported with its backbone as one graph."""
 
 from __future__ import annotations
 
@@ -7,55 +7,55 @@ from typing import Protocol
 
 from torch import Tensor
 
-from vedette.runtime.plugins import choose
+from vedette.runtime.plugin_tables import load_plugin
 
 from ..efficientnet_lite import Backbone
 
-DETECTORS = {
+ANOMALY_MODELS = {
     "padim": ".padim:Padim",
-    "patchcore": ".patchcore:Patchcore",
-    "discriminative": ".discriminative:Discriminative",
+    "patchcore": ".patchcore:PatchCore",
+    "discriminative": ".discriminative:DiscriminativeHead",
 }
 
 
-class Detector(Protocol):
-    """A torch module over the features of a backbone."""
+class AnomalyModel(Protocol):
+    """A torch module that maps the features of its backbone to an anomaly map and a score."""
 
     backbone: Backbone
     bounded_outputs: Mapping[str, float]
-    """Outputs that follow from clipped values by a few layers, so that interval arithmetic gives them a tight range;
-    and what each cannot fall below, for that arithmetic does not see that a maximum is no less than the mean."""
+    """Lower bound of each output that a few layers compute from clipped values. For such outputs interval arithmetic
+    gives a tight range, but it does not know that a maximum is at least as large as the mean; the bound adds that."""
 
-    def fit(self, good: Sequence[Tensor], spoilt: Sequence[Tensor], masks: Tensor) -> None:
-        """Learns from features, per tapped level N x C x H x W. Forgets what it knew.
+    def fit(self, good: Sequence[Tensor], defective: Sequence[Tensor], masks: Tensor) -> None:
+        """Fits the model to features, N x C x H x W per tapped level, and discards any earlier fit.
 
         Args:
-            good: of good parts
-            spoilt: of good parts with made-up defects
-            masks: of those, N x H/8 x W/8: the share of each cell that is spoilt
+            good: features of good images
+            defective: features of good images with synthetic defects
+            masks: N x H/8 x W/8, the fraction of each cell of the defective images that the defect covers
         """
 
     def __call__(self, features: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        """Features -> `map` N x 1 x H/8 x W/8 and `score` N."""
+        """Computes `map` N x 1 x H/8 x W/8 and `score` N from features, N x C x H x W per tapped level."""
 
 
-def load(name: str, network: Backbone, size: int, rank: int | None = None) -> Detector:
-    """The detector of that name over all that `network` taps, for images of size x size, not fitted yet.
+def load_anomaly_model(name: str, backbone: Backbone, size: int, rank: int | None = None) -> AnomalyModel:
+    """Creates an anomaly model on all tapped levels of a backbone, not fitted yet.
 
     Args:
-        name: in `DETECTORS`
-        network: whose features it looks at
-        size: pixels
-        rank: of PaDiM alone: how many directions count; None: all
+        name: a key of `ANOMALY_MODELS`
+        backbone: the backbone whose features it uses
+        size: side of the square input in pixels
+        rank: for PaDiM only: the number of feature directions to use; None: all
 
     Raises:
-        ConfigProblem: there is no such detector.
+        ConfigProblem: no anomaly model has this name.
     """
-    part = choose(__package__, DETECTORS, name, "model.detector")
-    detector: Detector = part(network, size) if rank is None else part(network, size, rank)
-    return detector
+    model_class = load_plugin(__package__, ANOMALY_MODELS, name, "model.detector")
+    model: AnomalyModel = model_class(backbone, size) if rank is None else model_class(backbone, size, rank)
+    return model
 
 
-def width(blocks: Sequence[int]) -> int:
-    """Channels of those blocks together."""
+def count_feature_channels(blocks: Sequence[int]) -> int:
+    """The number of feature channels of these blocks together."""
     return sum(Backbone(blocks).channels)

@@ -1,15 +1,15 @@
-"""A small network that tells good from spoilt, cell by cell, fitted to frozen features.
+"""A small network that classifies each cell as good or defective, fitted to frozen features.
 
-In the manner of SimpleNet (Liu et al., 2023), SuperSimpleNet (Rolih et al., 2024) and GLASS (Chen et al., 2024):
-defects are made up, some by spoiling pictures (synthetic.py), some by noise on the features of good ones. It is cheap
-and sees what a distance does not weigh, and it knows only defects like those that were made up.
+Similar to SimpleNet (Liu et al., 2023), SuperSimpleNet (Rolih et al., 2024) and GLASS (Chen et al., 2024). Its training
+defects are synthetic: defects in images (compress/data/synthetic_defects.py) and noise on the features of good images.
+It is cheap and weighs features that a distance does not, but it knows only defects like the synthetic ones.
 
     join       levels to one vector per cell, clipped to 0…6
-    mix        1 x 1, clipped to 0…6
-    judge      1 x 1: log odds, clipped to +-LIMIT
+    mix        1 x 1 convolution, clipped to 0…6
+    judge      1 x 1 convolution: log odds, clipped to +-LOGIT_LIMIT
 
-It judges each cell by itself, so it is fitted to single cells of the concatenated features, as many spoilt as good
-ones; then the first layer is taken apart by level.
+It classifies each cell by itself, so it is fitted to single cells of the concatenated features, as many defective as
+good ones; then the first layer is divided by level.
 """
 
 from __future__ import annotations
@@ -22,23 +22,23 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ..efficientnet_lite import Backbone
-from .feature_pyramid import Joined
-from .image_score import Reading
-from .standardization import GRID, ByChannel
+from .feature_pyramid import MultiLevelHead
+from .image_score import MapScore
+from .standardization import CELL_PIXELS, PerChannelStandardization
 
-WIDTH = 64
-LIMIT = 16.0
-STEPS = 400
-CELLS = 1024  # of each sort, in a step
-RATE = 2e-3
-DECAY = 1e-2
-NOISE = 0.3  # standard deviations, on every feature: what fitting must not mind
-ANOMALY = 1.5  # standard deviations, on good cells: what it must find
-NOISY = 256  # such cells in a step
-SPOILT = 0.25  # share of a cell from which on it counts as spoilt; less than that is neither
+HIDDEN_CHANNELS = 64
+LOGIT_LIMIT = 16.0
+TRAINING_STEPS = 400
+CELLS_PER_CLASS = 1024  # cells of each class per step
+LEARNING_RATE = 2e-3
+WEIGHT_DECAY = 1e-2
+FEATURE_NOISE = 0.3  # standard deviations of noise on every feature, for robustness
+ANOMALY_NOISE = 1.5  # standard deviations of noise that makes a good cell anomalous
+ANOMALY_CELLS = 256  # good cells made anomalous per step
+MIN_DEFECT_FRACTION = 0.25  # covered fraction of a cell above which it is defective; a smaller one is not used
 
 
-class Discriminative(nn.Module):
+class DiscriminativeHead(nn.Module):
     """Features -> anomaly map N x 1 x H/8 x W/8, in log odds, and score N."""
 
     bounded_outputs: ClassVar = {"score": float("-inf")}
@@ -46,53 +46,55 @@ class Discriminative(nn.Module):
     def __init__(self, backbone: Backbone, size: int) -> None:
         super().__init__()
         self.backbone = backbone
-        self.join = Joined(backbone, size, ByChannel, WIDTH)
-        self.mix = nn.Conv2d(WIDTH, WIDTH, 1)
-        self.judge = nn.Conv2d(WIDTH, 1, 1)
-        self.reading = Reading(size // GRID)
+        self.join = MultiLevelHead(backbone, size, PerChannelStandardization, HIDDEN_CHANNELS)
+        self.mix = nn.Conv2d(HIDDEN_CHANNELS, HIDDEN_CHANNELS, 1)
+        self.judge = nn.Conv2d(HIDDEN_CHANNELS, 1, 1)
+        self.reading = MapScore(size // CELL_PIXELS)
 
-    def fit(self, good: Sequence[Tensor], spoilt: Sequence[Tensor], masks: Tensor) -> None:
-        """Learns to tell them apart; `masks` N x H/8 x W/8 is the share of each cell that is spoilt."""
-        self.join.learn(good)
-        shares = masks.flatten()
-        altered = torch.cat(list(self.join.vectors(spoilt)))
-        fine = torch.cat([*self.join.vectors(good), altered[shares == 0]])
+    def fit(self, good: Sequence[Tensor], defective: Sequence[Tensor], masks: Tensor) -> None:
+        """Trains the network; `masks`, N x H/8 x W/8, is the fraction of each cell that a defect covers."""
+        self.join.fit(good)
+        covered = masks.flatten()
+        defective_cells = torch.cat(list(self.join.iterate_cell_vectors(defective)))
+        good_cells = torch.cat([*self.join.iterate_cell_vectors(good), defective_cells[covered == 0]])
         with torch.random.fork_rng(), torch.enable_grad():
             torch.manual_seed(0)
-            first = nn.Conv2d(fine.shape[1], WIDTH, 1)
+            first = nn.Conv2d(good_cells.shape[1], HIDDEN_CHANNELS, 1)
             self.mix.reset_parameters()
             self.judge.reset_parameters()
             self.requires_grad_(True)
-            self._train(first, fine, altered[shares > SPOILT])
+            self._train(first, good_cells, defective_cells[covered > MIN_DEFECT_FRACTION])
         self.requires_grad_(False)
         with torch.no_grad():
             assert first.bias is not None
-            self.join.adopt(first.weight[..., 0, 0], first.bias)
+            self.join.set_projection(first.weight[..., 0, 0], first.bias)
 
-    def _train(self, first: nn.Conv2d, fine: Tensor, bad: Tensor) -> None:
+    def _train(self, first: nn.Conv2d, good: Tensor, defective: Tensor) -> None:
         parameters = [each for layer in (first, self.mix, self.judge) for each in layer.parameters()]
-        optimiser = torch.optim.AdamW(parameters, RATE, weight_decay=DECAY)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, RATE, STEPS)
-        truth = torch.cat([torch.ones(CELLS), torch.zeros(CELLS)])
-        strength = torch.full((2 * CELLS, 1), NOISE)
-        strength[:NOISY] = ANOMALY
-        for _ in range(STEPS):
-            one, other = torch.randint(len(bad), (CELLS,)), torch.randint(len(fine), (CELLS,))
-            shown = torch.cat([fine[torch.randint(len(fine), (NOISY,))], bad[one[NOISY:]], fine[other]])
-            shown = shown + strength * torch.randn_like(shown)
-            mixed = _dense(self.mix, _dense(first, shown).clamp(0, 6)).clamp(0, 6)
-            odds = _dense(self.judge, mixed).clamp(-LIMIT, LIMIT).flatten()
-            optimiser.zero_grad()
-            torch.autograd.backward(functional.binary_cross_entropy_with_logits(odds, truth))
-            optimiser.step()
+        optimizer = torch.optim.AdamW(parameters, LEARNING_RATE, weight_decay=WEIGHT_DECAY)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, TRAINING_STEPS)
+        labels = torch.cat([torch.ones(CELLS_PER_CLASS), torch.zeros(CELLS_PER_CLASS)])
+        strength = torch.full((2 * CELLS_PER_CLASS, 1), FEATURE_NOISE)
+        strength[:ANOMALY_CELLS] = ANOMALY_NOISE
+        for _ in range(TRAINING_STEPS):
+            bad_rows = torch.randint(len(defective), (CELLS_PER_CLASS,))
+            good_rows = torch.randint(len(good), (CELLS_PER_CLASS,))
+            noisy = good[torch.randint(len(good), (ANOMALY_CELLS,))]
+            cells = torch.cat([noisy, defective[bad_rows[ANOMALY_CELLS:]], good[good_rows]])
+            cells = cells + strength * torch.randn_like(cells)
+            mixed = _apply_to_cells(self.mix, _apply_to_cells(first, cells).clamp(0, 6)).clamp(0, 6)
+            odds = _apply_to_cells(self.judge, mixed).clamp(-LOGIT_LIMIT, LOGIT_LIMIT).flatten()
+            optimizer.zero_grad()
+            torch.autograd.backward(functional.binary_cross_entropy_with_logits(odds, labels))
+            optimizer.step()
             schedule.step()
 
     def forward(self, features: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         odds = self.judge(self.mix(self.join(features).clamp(0, 6)).clamp(0, 6))
-        anomaly_map, score = self.reading(odds.clamp(-LIMIT, LIMIT))
+        anomaly_map, score = self.reading(odds.clamp(-LOGIT_LIMIT, LOGIT_LIMIT))
         return anomaly_map, score
 
 
-def _dense(layer: nn.Conv2d, vectors: Tensor) -> Tensor:
-    """A 1 x 1 convolution of single cells, n x C: the same, and much faster."""
+def _apply_to_cells(layer: nn.Conv2d, vectors: Tensor) -> Tensor:
+    """Applies a 1 x 1 convolution to single cells, n x C, as a matrix product, which is much faster."""
     return functional.linear(vectors, layer.weight.flatten(1), layer.bias)

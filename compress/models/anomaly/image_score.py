@@ -1,15 +1,14 @@
-"""The last step that all detectors share: distances, cell by cell, become the anomaly map and one score.
+"""The last step of all anomaly models: distances per cell become the anomaly map and the image score.
 
-    map    3 x 3 mean of the sum over levels
-    score  its highest cell, less half of its mean
+    map    3 x 3 mean of the sum over channels
+    score  maximum of the map, minus half of its mean
 
-A whole picture that looks somewhat strange (another lamp, another batch) is less alarming than one place that does.
-Half of the mean is a compromise: a defect that covers the whole part still counts half. Over solar cells, cookies, toy
-figures and ball screws the AUROC of float PaDiM rose by 0.005 to 0.02 against the highest cell alone (means of three
-seeds).
+An image that looks slightly unusual everywhere (another lamp, another batch) matters less than one unusual place. Half
+of the mean is a compromise: a defect that covers the whole part still counts half. On solar cells, cookies, toy figures
+and ball screws the AUROC of float PaDiM rose by 0.005 to 0.02 against the maximum alone (means of three seeds).
 
-Sum, mean and difference are convolutions over what is laid side by side, never additions: the integer sums of a
-convolution are exact, so both int8 files round alike, and equal weights are held exactly too.
+Sum, mean and difference are convolutions over concatenated channels, not additions: the integer sums of a convolution
+are exact, so both int8 files round alike, and equal weights are represented exactly.
 """
 
 from __future__ import annotations
@@ -17,11 +16,17 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-SHARE = 0.5  # of the mean
+MEAN_WEIGHT = 0.5  # subtracted fraction of the mean of the map
 
 
-class Reading(nn.Module):
-    """N x channels x h x w, summed -> `map` N x 1 x h x w and `score` N; `sign` -1 turns closeness into distance."""
+class MapScore(nn.Module):
+    """Distances N x channels x h x w -> `map` N x 1 x h x w and `score` N.
+
+    Args:
+        cells: height and width of the map
+        channels: number of distances per cell, which are added
+        sign: -1 if the input is a negative distance
+    """
 
     def __init__(self, cells: int, channels: int = 1, sign: float = 1.0) -> None:
         super().__init__()
@@ -31,10 +36,10 @@ class Reading(nn.Module):
         nn.init.constant_(self.mean.weight, 1 / cells**2)
         self.less = nn.Conv2d(2, 1, 1, bias=False)
         self.requires_grad_(False)
-        self.less.weight.copy_(torch.tensor([1.0, -SHARE])[None, :, None, None])
+        self.less.weight.copy_(torch.tensor([1.0, -MEAN_WEIGHT])[None, :, None, None])
 
     def forward(self, distance: Tensor) -> tuple[Tensor, Tensor]:
         anomaly_map: Tensor = self.smooth(distance)
         highest = anomaly_map.amax(dim=(1, 2, 3), keepdim=True)
         score = self.less(torch.cat([highest, self.mean(anomaly_map)], dim=1))
-        return anomaly_map, score.amax(dim=(1, 2, 3))  # of one number, to drop the axes
+        return anomaly_map, score.amax(dim=(1, 2, 3))  # a maximum over a single value, which removes the axes

@@ -1,10 +1,10 @@
-"""One tapped level, smoothed, and measured against how it varies over good parts.
+"""Smoothing and standardization of one tapped level by its statistics over good images.
 
-Both sorts take a 3 x 3 mean, which makes up for parts that are not put down to the pixel, and halve fine levels on the
-way. What leaves them has mean 0 and about variance 1 over good parts:
+Both classes take a 3 x 3 mean, which tolerates parts that are placed inexactly, and downsample fine levels to the cells
+of the anomaly map. Their output has mean 0 and a variance of about 1 over good images:
 
-    ByChannel   by mean and spread of the channel, wherever it is looked at
-    ByPlace     by mean and spread of the channel at that place of the picture
+    PerChannelStandardization   by mean and standard deviation of the channel over all locations
+    PerLocationStandardization  by mean and standard deviation of the channel at each location
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-GRID = 8  # pixels of the input per cell of the anomaly map
-FLOOR = 1e-3  # of a standard deviation, for channels that never change
-PRIOR = 40.0
+CELL_PIXELS = 8  # pixels of the input per cell of the anomaly map
+MIN_STD = 1e-3  # of a standard deviation, for channels that never change
+PRIOR_WEIGHT = 40.0  # images; the weight of the channel's variance against that of a location
 
 
-class Pool(nn.Conv2d):
+class SmoothingPool(nn.Conv2d):
     """A depthwise 3 x 3 mean with TensorFlow's SAME padding, as in the backbone: N x C x H x W -> N x C x h x w."""
 
     def __init__(self, channels: int, stride: int, bias: bool) -> None:
@@ -28,6 +28,7 @@ class Pool(nn.Conv2d):
         self.reset()
 
     def reset(self) -> None:
+        """Sets the weights to a plain mean."""
         nn.init.constant_(self.weight, 1 / 9)
         if self.bias is not None:
             nn.init.zeros_(self.bias)
@@ -37,40 +38,41 @@ class Pool(nn.Conv2d):
         return pooled
 
 
-class Level(nn.Module):
-    """What the two sorts share."""
+class StandardizedLevel(nn.Module):
+    """Base class of both standardizations."""
 
-    pool: Pool
+    pool: SmoothingPool
 
-    def learn(self, good: Tensor) -> None:
-        """Takes the means and the spreads of N x C x H x W features of good parts."""
+    def fit(self, good: Tensor) -> None:
+        """Computes the statistics of features of good images, N x C x H x W."""
         raise NotImplementedError
 
 
-class ByChannel(Level):
-    """One depthwise convolution, with mean and spread in its weights."""
+class PerChannelStandardization(StandardizedLevel):
+    """One depthwise convolution with mean and standard deviation folded into weights and biases."""
 
     def __init__(self, channels: int, stride: int) -> None:
         super().__init__()
-        self.pool = Pool(channels, stride, bias=True)
+        self.pool = SmoothingPool(channels, stride, bias=True)
 
-    def learn(self, good: Tensor) -> None:
+    def fit(self, good: Tensor) -> None:
         self.pool.reset()
-        spread, mean = torch.std_mean(self.pool(good).double(), dim=(0, 2, 3), correction=0)
-        spread = spread.clamp(min=FLOOR)
-        self.pool.weight /= spread.float()[:, None, None, None]
+        std, mean = torch.std_mean(self.pool(good).double(), dim=(0, 2, 3), correction=0)
+        std = std.clamp(min=MIN_STD)
+        self.pool.weight /= std.float()[:, None, None, None]
         assert self.pool.bias is not None
-        self.pool.bias.copy_((-mean / spread).float())
+        self.pool.bias.copy_((-mean / std).float())
 
     def forward(self, features: Tensor) -> Tensor:
         pooled: Tensor = self.pool(features)
         return pooled
 
 
-class ByPlace(Level):
-    """Less the mean of the place before pooling, so that int8 need only span what varies; by its spread afterwards.
+class PerLocationStandardization(StandardizedLevel):
+    """Subtracts the mean of the location before pooling, so that the int8 range covers only the variation.
 
-    What few images cannot tell is shrunk: a place's variance towards its channel's, by the weight of PRIOR images.
+    After pooling it divides by the standard deviation of the location. Few images do not determine that well, so the
+    variance of a location is shrunk towards that of its channel with the weight of PRIOR_WEIGHT images.
     """
 
     centre: Tensor
@@ -78,16 +80,16 @@ class ByPlace(Level):
 
     def __init__(self, channels: int, stride: int) -> None:
         super().__init__()
-        self.pool = Pool(channels, stride, bias=False)
+        self.pool = SmoothingPool(channels, stride, bias=False)
         self.register_buffer("centre", torch.zeros(1))
         self.register_buffer("gain", torch.ones(1))
 
-    def learn(self, good: Tensor) -> None:
+    def fit(self, good: Tensor) -> None:
         self.pool.reset()
         centre = -good.double().mean(dim=0, keepdim=True).float()
         variance = self.pool(good + centre).double().var(dim=0, correction=0)
-        shared = variance.mean(dim=(1, 2), keepdim=True).clamp(min=FLOOR**2)
-        variance = (len(good) * variance + PRIOR * shared) / (len(good) + PRIOR)
+        shared = variance.mean(dim=(1, 2), keepdim=True).clamp(min=MIN_STD**2)
+        variance = (len(good) * variance + PRIOR_WEIGHT * shared) / (len(good) + PRIOR_WEIGHT)
         self.pool.weight /= shared.sqrt().float()[..., None]
         self.register_buffer("centre", centre)
         self.register_buffer("gain", (shared / variance).sqrt().float()[None])

@@ -1,16 +1,17 @@
-"""The range whose integers tell most of what the values tell: the least Kullback-Leibler divergence.
+"""Entropy calibration: the range with the smallest Kullback-Leibler divergence of its integers from the float values.
 
-What an activation says is how its values are spread. So a histogram of their magnitudes is cut at each of many places,
-and the cut is taken whose quantised copy diverges least from it (Migacz, "8-bit Inference with TensorRT", 2017):
+The information of an activation is the distribution of its values. A histogram of the magnitudes is cut at many
+positions, and the cut whose quantized copy diverges least from it is chosen (Migacz, "8-bit Inference with TensorRT",
+2017):
 
-    reference  all that lies beyond the cut stands in the last bin, as clamping puts it there
-    copy       what lies below the cut, merged into as many levels as there are integers, and each level spread evenly
-               over those of its bins that hold anything; of the values beyond it knows nothing, and that is their price
+    reference  all values beyond the cut are in the last bin, as after clamping
+    copy       the values below the cut, merged into as many levels as there are integers; each level is spread evenly
+               over its non-empty bins. The copy omits the values beyond the cut, and this is the penalty for clamping
 
-Zeros are no information: behind a ReLU half of all values are 0 exactly and every range gives them back exactly, while
-as part of the histogram they outweigh the rest, and a cut anywhere looks harmless. So the bin at zero is given the
-count of its neighbour. The copy gets a trace of the even distribution, or a single bin that it leaves empty would make
-any cut infinitely bad.
+Zeros carry no information. After a ReLU half of all values are exactly 0, and every range represents them exactly. In
+the histogram they would outweigh the rest, and every cut would look harmless. The bin at zero therefore gets at most
+the count of its neighbor. The copy is mixed with a small uniform distribution; otherwise one bin that is empty only in
+the copy would make the divergence infinite.
 """
 
 from __future__ import annotations
@@ -18,40 +19,40 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-BINS = 2048  # of the magnitudes
-STEP = 8  # bins between two cuts
+BINS = 2048  # of the histogram of magnitudes
+CUT_INTERVAL = 8  # bins between two cuts
 LEVELS = 256
-TRACE = 1e-4
+SMOOTHING = 1e-4
 
 
-def cut(counts: NDArray[np.int64], low: float, high: float) -> tuple[float, float]:
-    """The range for values of which `counts` lie in each of as many equal parts of low…high, zero in it."""
+def choose_entropy_range(counts: NDArray[np.int64], low: float, high: float) -> tuple[float, float]:
+    """Returns the entropy range; `counts` is a histogram of equal bins over low…high, which includes 0."""
     reach = max(-low, high)
-    folded = _magnitudes(counts, low, high, reach)
+    folded = _fold_histogram(counts, low, high, reach)
     folded[0] = min(folded[0], folded[1])
     if not folded.any():
         return low, high
     least, best = np.inf, BINS
-    for end in range(LEVELS // 2, BINS + 1, STEP):
+    for end in range(LEVELS // 2, BINS + 1, CUT_INTERVAL):
         most = reach * end / BINS
         spanned = min(most, high) + min(most, -low)
-        diverged = _divergence(folded, end, max(2, round(LEVELS * most / spanned)))
-        if diverged <= least:  # of equal ones the widest
+        diverged = _kl_divergence(folded, end, max(2, round(LEVELS * most / spanned)))
+        if diverged <= least:  # among equal divergences, the widest range
             least, best = diverged, end
     most = reach * best / BINS
     return max(low, -most), min(high, most)
 
 
-def _magnitudes(counts: NDArray[np.int64], low: float, high: float, reach: float) -> NDArray[np.float64]:
-    """The histogram of the values without their signs, from 0 to `reach`; within a bin they are spread evenly."""
+def _fold_histogram(counts: NDArray[np.int64], low: float, high: float, largest: float) -> NDArray[np.float64]:
+    """Returns the histogram of the magnitudes from 0 to `largest`; values are assumed uniform within a bin."""
     edges, below = np.linspace(low, high, len(counts) + 1), np.r_[0.0, np.cumsum(counts)]
-    ends = np.linspace(0, reach, BINS + 1)
+    ends = np.linspace(0, largest, BINS + 1)
     positive, negative = np.interp(ends, edges, below), np.interp(-ends, edges, below)
     return np.diff(positive) - np.diff(negative)
 
 
-def _divergence(folded: NDArray[np.float64], end: int, levels: int) -> float:
-    """Of the copy with so many levels from the reference that is cut before bin `end`."""
+def _kl_divergence(folded: NDArray[np.float64], end: int, levels: int) -> float:
+    """Returns the divergence of the copy with `levels` levels from the reference that is cut before bin `end`."""
     inside = folded[:end]
     reference = inside.copy()
     reference[-1] += folded[end:].sum()
@@ -63,5 +64,5 @@ def _divergence(folded: NDArray[np.float64], end: int, levels: int) -> float:
     if not copy.any():
         return np.inf
     p = reference[filled] / reference.sum()
-    q = (1 - TRACE) * copy[filled] / copy.sum() + TRACE / filled.sum()
+    q = (1 - SMOOTHING) * copy[filled] / copy.sum() + SMOOTHING / filled.sum()
     return float((p * np.log(p / q)).sum())

@@ -1,9 +1,9 @@
-"""Ranges that make integer additions exact.
+"""Shared scales for residual additions, so that integer addition is exact.
 
-Where the two summands and the sum of a residual connection have scales of their own, each back end rounds in its own
-way: ONNX Runtime and LiteRT differed in 0.003 % of the integers after the first addition, and in a third of them nine
-blocks later. With one range for all three, and so for the chain of blocks that they link, adding is adding integers,
-and nothing is left to differ by. On solar cells the AUROC stayed as it was (0.936).
+If the two operands and the sum of a residual addition have different scales, each back end rounds in its own way. ONNX
+Runtime and LiteRT differed in 0.003 % of the integers after the first addition, and in a third of them nine blocks
+later. With one range for operands and sum, and so for the whole chain of linked blocks, the addition adds integers
+exactly, and the back ends agree. On solar cells the AUROC did not change (0.936).
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ import onnx
 from .activation_ranges import Range
 
 
-def shared_ranges(model: onnx.ModelProto, ranges: Mapping[str, Range]) -> dict[str, Range]:
-    """The range of each tensor that is added to another, or is such a sum, the same for all that are linked.
+def share_residual_ranges(model: onnx.ModelProto, ranges: Mapping[str, Range]) -> dict[str, Range]:
+    """Returns the shared range of each tensor that is an operand or the sum of a residual addition.
 
-    What comes of a Clip or a Relu, or goes into one, keeps its own: that range is known, and the quantiser takes the
-    Clip out, trusting the range to end where it did.
+    The input and the output of a Clip or Relu keep their own range. This range is known, and the quantizer removes the
+    Clip because the range does the clipping.
 
     Args:
-        model: float
-        ranges: of each of its tensors alone
+        model: float model
+        ranges: range of each tensor
     """
     constants = {value.name for value in model.graph.initializer}
     clips = [node for node in model.graph.node if node.op_type in ("Clip", "Relu")]

@@ -1,12 +1,13 @@
-"""Where the two libraries round to different sides, and how far scales are from it.
+"""Rounding ties: detects scales at which two inference libraries may round a result to different integers.
 
-Each works out in its own way, in single precision, what an integer becomes. Where the true value lies nearly half way
-between two steps, one may take the lower and the other the upper, and a network of many layers makes tens of steps of
-that one. There are few values, so all are looked at beforehand:
+Each library computes the integer result in its own way, in single precision. If the exact value is almost halfway
+between two steps, one library may round down and the other up. In a network with many layers, this one step grows to
+tens of steps. The possible values are few, so all are checked in advance:
 
-    table     of a Sigmoid or Tanh: what comes of 256 integers
-    gate      x · sigmoid(x): of each integer x one product
-    product   of any two integers: so many that only what single precision cannot tell apart is kept off
+    table     the lookup table of a Sigmoid or Tanh: 256 input integers
+    gate      x · sigmoid(x): one product per integer x
+    product   the product of any two integers: there are so many that only ties within the single-precision error are
+              avoided
 """
 
 from __future__ import annotations
@@ -17,51 +18,59 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-Scale = tuple[float, int]
-"""And zero point."""
+ScaleAndZeroPoint = tuple[float, int]
+"""Scale and zero point of a u8 tensor."""
 
-_MARGIN = 1e-3  # of a step
-_ALIKE = 4e-5  # of a step: twice what rounding in single precision moves 255 by
-_SIGMOID = 256.0
-
-
-def table(kind: str, entry: Scale) -> bool:
-    """Whether a Sigmoid or Tanh keeps off the fence, reading integers of that scale."""
-    real = entry[0] * _steps(entry)
-    return _clear(np.tanh(real) * 128 if kind == "Tanh" else _SIGMOID / (1 + np.exp(-real)), _MARGIN)
+_TABLE_MARGIN = 1e-3  # smallest distance to a tie, in steps
+_PRODUCT_MARGIN = 4e-5  # in steps: twice the single-precision rounding error of 255
+_SIGMOID_STEPS = 256.0
 
 
-def gate(entry: Scale, result: Scale) -> bool:
-    """Whether x · sigmoid(x) does, x being of the one scale and the product of the other."""
-    x = _steps(entry)
-    sigmoid = np.round(_SIGMOID / (1 + np.exp(-entry[0] * x))).clip(0, 255)
-    return _clear(_reached(x * sigmoid * (entry[0] / _SIGMOID / result[0]), result), _MARGIN)
+def lut_has_no_ties(operator: str, input_scale: ScaleAndZeroPoint) -> bool:
+    """Returns whether the lookup table of a Sigmoid or Tanh with this input scale has no rounding tie."""
+    real = input_scale[0] * _centred_integers(input_scale)
+    return _has_no_ties(
+        np.tanh(real) * 128 if operator == "Tanh" else _SIGMOID_STEPS / (1 + np.exp(-real)), _TABLE_MARGIN
+    )
 
 
-def product(one: Scale, other: Scale, result: Scale) -> bool:
-    """Whether the product of any two integers of these scales does."""
-    products = np.unique(np.outer(_steps(one), _steps(other)))
-    return _clear(_reached(products * (one[0] * other[0] / result[0]), result), _ALIKE)
+def silu_has_no_ties(input_scale: ScaleAndZeroPoint, output_scale: ScaleAndZeroPoint) -> bool:
+    """Returns whether x · sigmoid(x) has no rounding tie, for the scale of x and the scale of the product."""
+    x = _centred_integers(input_scale)
+    sigmoid = np.round(_SIGMOID_STEPS / (1 + np.exp(-input_scale[0] * x))).clip(0, 255)
+    return _has_no_ties(
+        _drop_saturated(x * sigmoid * (input_scale[0] / _SIGMOID_STEPS / output_scale[0]), output_scale), _TABLE_MARGIN
+    )
 
 
-def gated(node: onnx.NodeProto, makers: dict[str, onnx.NodeProto]) -> str | None:
-    """The x of a product x · sigmoid(x); None: it is none."""
+def product_has_no_ties(
+    first_scale: ScaleAndZeroPoint, second_scale: ScaleAndZeroPoint, output_scale: ScaleAndZeroPoint
+) -> bool:
+    """Returns whether the product of any two integers of these scales has no rounding tie."""
+    products = np.unique(np.outer(_centred_integers(first_scale), _centred_integers(second_scale)))
+    return _has_no_ties(
+        _drop_saturated(products * (first_scale[0] * second_scale[0] / output_scale[0]), output_scale), _PRODUCT_MARGIN
+    )
+
+
+def find_silu_input(node: onnx.NodeProto, producers: dict[str, onnx.NodeProto]) -> str | None:
+    """Returns the x if `node` computes x · sigmoid(x); otherwise None."""
     x: str
     for x, other in (tuple(node.input), tuple(node.input)[::-1]):
-        maker = makers.get(other)
+        maker = producers.get(other)
         if maker is not None and maker.op_type == "Sigmoid" and maker.input[0] == x:
             return x
     return None
 
 
-def _steps(scale: Scale) -> NDArray[Any]:
+def _centred_integers(scale: ScaleAndZeroPoint) -> NDArray[Any]:
     return np.arange(256) - scale[1]
 
 
-def _reached(values: NDArray[Any], result: Scale) -> NDArray[Any]:
-    """Those that no end of the scale cuts off."""
-    return values[(values > -result[1] - 1) & (values < 256 - result[1])]
+def _drop_saturated(values: NDArray[Any], output_scale: ScaleAndZeroPoint) -> NDArray[Any]:
+    """Removes the values that the output range clamps."""
+    return values[(values > -output_scale[1] - 1) & (values < 256 - output_scale[1])]
 
 
-def _clear(values: NDArray[Any], margin: float) -> bool:
+def _has_no_ties(values: NDArray[Any], margin: float) -> bool:
     return not len(values) or bool(np.abs(values - np.floor(values) - 0.5).min() > margin)

@@ -1,15 +1,15 @@
-"""Scales for a float graph, such that both integer files can compute the same.
+"""Tie-free scales: quantization parameters of an imported model with which both int8 files compute the same integers.
 
-    links        what is joined, added or only moved has one scale; then joining copies, and adding is adding integers
-    own scale    Sigmoid, Softmax and Tanh have the one that TFLite knows. Where such a result, or a clipped one, is
-                 joined with something else, a convolution of weight one stands between and changes the scale exactly
-    fence        a scale at which a value lies nearly half way between two steps, so that each library may round it to
-                 another side, is widened by a thousandth until none does (fence.py)
-    LeakyReLU    XNNPACK has 8 bits after the point for each slope. So the input's scale is a multiple of a 256th of the
-                 output's, such that the lower slope is whole too; ties are moved off the fence by a millionth
+    links        tensors that are concatenated, added or copied share a scale; Concat then copies, and Add adds integers
+    own scale    Sigmoid, Softmax and Tanh have the fixed scale of TFLite. Where such a result, or a clipped one, is
+                 concatenated with or added to another tensor, a convolution with weight one changes the scale exactly
+    ties         a scale at which a value is almost halfway between two steps, so that the two libraries may round
+                 differently, is widened by steps of a thousandth until it has no tie (rounding_ties.py)
+    LeakyReLU    XNNPACK has 8 fractional bits for each slope. The input scale is a multiple of 1/256 of the output
+                 scale, chosen so that the lower slope is a multiple of 1/256 too; a millionth is added to avoid ties
 
-Linked tensors share the widest range (extents.py), and those that span less have fewer steps: that is the price, and it
-is highest where many stages are linked by channel shuffles.
+Tensors that share a scale use their widest range (percentile_ranges.py), and tensors with a narrower range have fewer
+steps. This is the cost of the method. It is highest where channel shuffles link many stages.
 """
 
 from __future__ import annotations
@@ -24,151 +24,158 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
+from ...graph.editing import map_producers
 from . import rounding_ties
-from .percentile_ranges import FLAT, extents
-from .rounding_ties import Scale
-from .shared_scales import OWN, links, part
+from .percentile_ranges import SIGMOID_SATURATION, measure_percentile_ranges
+from .rounding_ties import ScaleAndZeroPoint
+from .shared_scales import FIXED_SCALES, find_scale_groups, insert_rescale_convs
 
-_ATTEMPTS = 200  # at keeping off the fence
-_KERNEL = 127 / 496  # the range at which 1/16, 2/16 and 4/16 are 31, 62 and 124 steps
+_MAX_ATTEMPTS = 200  # to find a scale without ties
+_BLUR_KERNEL_RANGE = 127 / 496  # with this range 1/16, 2/16 and 4/16 are 31, 62 and 124 steps
 
 
-class Scales:
+class TieFreeScales:
     """Scale and zero point of each activation.
 
     Args:
-        model: float, from `lowering.lower`; it is changed where a scale has to be
-        feeds: the inputs that the ranges are taken from
-        entry: scale and zero point of the input
-        floors: tensors of which nothing below a value counts, and that value
+        model: lowered float model; changed in place where a scale requires it
+        feeds: calibration inputs for the ranges
+        input_scale: scale and zero point of the model input
+        lower_limits: lower range limit of some tensors, by name
     """
 
     def __init__(
         self,
         model: onnx.ModelProto,
         feeds: Iterable[dict[str, NDArray[Any]]],
-        entry: tuple[float, int],
-        floors: Mapping[str, float] | None = None,
+        input_scale: tuple[float, int],
+        lower_limits: Mapping[str, float] | None = None,
     ) -> None:
         self.graph = model.graph
-        part(self.graph)
-        self.makers = {name: node for node in self.graph.node for name in node.output}
-        self.links = links(self.graph)
-        self.seen = extents(model, feeds)
-        for name, least in (floors or {}).items():
-            self.seen[name] = max(self.seen[name][0], least), self.seen[name][1]
-        self._clamp()
-        self.scale: dict[str, Scale] = {}
+        insert_rescale_convs(self.graph)
+        self.producers = map_producers(self.graph)
+        self.scale_groups = find_scale_groups(self.graph)
+        self.ranges = measure_percentile_ranges(model, feeds)
+        for name, least in (lower_limits or {}).items():
+            self.ranges[name] = max(self.ranges[name][0], least), self.ranges[name][1]
+        self._clamp_sigmoid_inputs()
+        self.scales: dict[str, ScaleAndZeroPoint] = {}
         image = self.graph.input[0].name
-        for name, members in self.links.items():
-            if name not in self.scale:
-                own = entry if image in members else self._given(members)
-                self._set(members, own or _affine(*self._range(members)))
-        self._rectify()
-        self._lean()
-        self._off_the_fence()
+        for name, members in self.scale_groups.items():
+            if name not in self.scales:
+                own = input_scale if image in members else self._fixed_scale(members)
+                self._set_scale(members, own or _scale_for_range(*self._group_range(members)))
+        self._replace_shared_relus()
+        self._fit_leaky_slopes()
+        self._remove_ties()
 
     def overrides(self) -> dict[str, list[dict[str, Any]]]:
-        """As ONNX Runtime's quantiser wants them."""
+        """Returns the parameters in the format of ONNX Runtime's `TensorQuantOverrides`."""
         found = {
             name: [{"scale": np.array(scale, np.float32), "zero_point": np.array(zero, np.uint8)}]
-            for name, (scale, zero) in self.scale.items()
+            for name, (scale, zero) in self.scales.items()
         }
         for value in self.graph.initializer:
             if value.name.endswith("/weight") and value.dims[1:] == [1, 3, 3]:
                 first = numpy_helper.to_array(value)[0, 0]
                 if np.array_equal(first, (np.outer([1, 2, 1], [1, 2, 1]) / 16).astype(np.float32)):
-                    limits = {"axis": 0, "rmin": np.float32(-_KERNEL), "rmax": np.float32(_KERNEL)}
+                    limits = {
+                        "axis": 0,
+                        "rmin": np.float32(-_BLUR_KERNEL_RANGE),
+                        "rmax": np.float32(_BLUR_KERNEL_RANGE),
+                    }
                     found[value.name] = [dict(limits) for _ in range(value.dims[0])]
         return found
 
-    def _range(self, members: frozenset[str]) -> tuple[float, float]:
-        pairs = [self.seen[name] for name in members if name in self.seen]
+    def _group_range(self, members: frozenset[str]) -> tuple[float, float]:
+        pairs = [self.ranges[name] for name in members if name in self.ranges]
         return min(low for low, _ in pairs), max(high for _, high in pairs)
 
-    def _set(self, members: frozenset[str], scale: Scale) -> None:
-        self.scale.update(dict.fromkeys(members, scale))
+    def _set_scale(self, members: frozenset[str], scale: ScaleAndZeroPoint) -> None:
+        self.scales.update(dict.fromkeys(members, scale))
 
-    def _given(self, members: frozenset[str]) -> Scale | None:
-        kinds = {self.makers[name].op_type for name in members if name in self.makers}
-        return next((OWN[kind] for kind in sorted(kinds & set(OWN))), None)
+    def _fixed_scale(self, members: frozenset[str]) -> ScaleAndZeroPoint | None:
+        kinds = {self.producers[name].op_type for name in members if name in self.producers}
+        return next((FIXED_SCALES[kind] for kind in sorted(kinds & set(FIXED_SCALES))), None)
 
-    def _clamp(self) -> None:
-        """Below -6.3 a sigmoid is 0 of its 256 steps, above 6.3 it is the last one: nothing beyond counts."""
+    def _clamp_sigmoid_inputs(self) -> None:
+        """Limits Sigmoid inputs to -6.3…6.3: beyond, the output is the first or the last of its 256 steps."""
         readers = Counter(name for node in self.graph.node for name in set(node.input))
         for node in self.graph.node:
             name = node.input[0]
-            if node.op_type == "Sigmoid" and readers[name] == 1 and len(self.links[name]) == 1:
-                low, high = self.seen[name]
-                self.seen[name] = max(low, -FLAT), min(high, FLAT)
+            if node.op_type == "Sigmoid" and readers[name] == 1 and len(self.scale_groups[name]) == 1:
+                low, high = self.ranges[name]
+                self.ranges[name] = max(low, -SIGMOID_SATURATION), min(high, SIGMOID_SATURATION)
 
-    def _rectify(self) -> None:
-        """Where what a ReLU gives may be negative, because it is joined with such, it cannot hide in a range."""
+    def _replace_shared_relus(self) -> None:
+        """Replaces a Relu whose output shares a scale with negative values: its range cannot do the clipping."""
         for node in self.graph.node:
-            if node.op_type == "Relu" and self.scale[node.output[0]][1] > 0:
+            if node.op_type == "Relu" and self.scales[node.output[0]][1] > 0:
                 node.op_type = "LeakyRelu"
                 node.attribute.append(helper.make_attribute("alpha", 0.0))
-                if len(self.links[node.input[0]]) == 1:
-                    self._set(self.links[node.input[0]], self.scale[node.output[0]])
+                if len(self.scale_groups[node.input[0]]) == 1:
+                    self._set_scale(self.scale_groups[node.input[0]], self.scales[node.output[0]])
 
-    def _lean(self) -> None:
-        """LeakyReLU: the slopes are whole 256ths; the lower one is moved to the next, by less than a thousandth."""
+    def _fit_leaky_slopes(self) -> None:
+        """Fits LeakyReLU slopes to multiples of 1/256; the lower slope changes by less than a thousandth."""
         for node in self.graph.node:
             if node.op_type != "LeakyRelu":
                 continue
             if not node.attribute:
                 node.attribute.append(helper.make_attribute("alpha", 0.01))
             (alpha,) = node.attribute
-            members = self.links[node.input[0]]
+            members = self.scale_groups[node.input[0]]
             if len(members) > 1 or not 0 < alpha.f < 1:
                 continue
-            result, _ = self.scale[node.output[0]]
-            low, high = self._range(members)
+            result, _ = self.scales[node.output[0]]
+            low, high = self._group_range(members)
             least = max(1, int(np.ceil((high - low) / 255 / result * 256)), int(np.ceil(1 / alpha.f)))
             choices = range(least, min(2 * least + 64, 127 * 256))
             off = np.array([round(abs(n * alpha.f - round(n * alpha.f)), 3) for n in choices])
             upper = choices[int(off.argmin())]
             scale = float(np.float32(result * upper / 256 * (1 + 2e-6)))
-            self._set(members, (scale, int(np.clip(round(-low / scale), 0, 255))))
+            self._set_scale(members, (scale, int(np.clip(round(-low / scale), 0, 255))))
             alpha.f = round(upper * alpha.f) / upper * (1 - 4e-6)
 
-    def _off_the_fence(self) -> None:
-        """First what tables read, then what products give: those read what the tables did."""
+    def _remove_ties(self) -> None:
+        """Removes rounding ties of lookup tables first, then those of products, because products read the tables."""
         leaning = {
             name for node in self.graph.node if node.op_type == "LeakyRelu" for name in (*node.input, *node.output)
         }
         for node in self.graph.node:
             if node.op_type in ("Sigmoid", "Tanh"):
-                self._widen(node.input[0], leaning, partial(rounding_ties.table, node.op_type))
-        products = [node for node in self.graph.node if node.op_type == "Mul" and set(node.input) <= set(self.scale)]
+                self._widen_until_tie_free(node.input[0], leaning, partial(rounding_ties.lut_has_no_ties, node.op_type))
+        products = [node for node in self.graph.node if node.op_type == "Mul" and set(node.input) <= set(self.scales)]
         for node in products:
-            alike = [each for each in products if each.output[0] in self.links[node.output[0]]]
-            self._widen(node.output[0], leaning, partial(self._clear, alike))
+            alike = [each for each in products if each.output[0] in self.scale_groups[node.output[0]]]
+            self._widen_until_tie_free(node.output[0], leaning, partial(self._products_have_no_ties, alike))
 
-    def _widen(self, name: str, fixed: set[str], clear: Callable[[Scale], bool]) -> None:
-        """Makes the scale of `name`, and all that is linked to it, larger until it is clear."""
-        members = self.links[name]
-        if members & fixed or self._given(members) or self.graph.input[0].name in members:
+    def _widen_until_tie_free(self, name: str, fixed: set[str], clear: Callable[[ScaleAndZeroPoint], bool]) -> None:
+        """Widens the scale of `name` and of its scale group until there is no rounding tie."""
+        members = self.scale_groups[name]
+        if members & fixed or self._fixed_scale(members) or self.graph.input[0].name in members:
             return
-        step, zero = self.scale[name]
-        for attempt in range(_ATTEMPTS):
+        step, zero = self.scales[name]
+        for attempt in range(_MAX_ATTEMPTS):
             scale = float(np.float32(step * (1 + attempt / 1000)))
             if clear((scale, zero)):
-                self._set(members, (scale, zero))
+                self._set_scale(members, (scale, zero))
                 return
 
-    def _clear(self, products: list[onnx.NodeProto], result: Scale) -> bool:
+    def _products_have_no_ties(self, products: list[onnx.NodeProto], result: ScaleAndZeroPoint) -> bool:
         for node in products:
-            x = rounding_ties.gated(node, self.makers)
-            one, other = (self.scale[name] for name in node.input)
+            x = rounding_ties.find_silu_input(node, self.producers)
+            one, other = (self.scales[name] for name in node.input)
             if not (
-                rounding_ties.product(one, other, result) if x is None else rounding_ties.gate(self.scale[x], result)
+                rounding_ties.product_has_no_ties(one, other, result)
+                if x is None
+                else rounding_ties.silu_has_no_ties(self.scales[x], result)
             ):
                 return False
         return True
 
 
-def _affine(low: float, high: float) -> Scale:
+def _scale_for_range(low: float, high: float) -> ScaleAndZeroPoint:
     low, high = min(low, 0.0), max(high, 0.0)
     scale = float(np.float32(max(high - low, 1e-6) / 255))
     return scale, int(np.clip(round(-low / scale), 0, 255))

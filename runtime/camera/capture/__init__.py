@@ -1,8 +1,8 @@
-"""The process that reads a camera.
+"""The capture process, which reads a camera for the daemon.
 
     camera -> grab -> decode -> a slot in shared memory -> one line to the daemon
 
-A driver that never returns and a decoder that crashes take only this process with them; the daemon kills what is stuck
-and starts the next. It runs under the system's own Python where a camera's library lives only there (Picamera2), so
-nothing in this folder needs more than the standard library, NumPy and what the camera itself needs.
+A driver that hangs, or a decoder that crashes, affects this process only; the daemon kills it and starts another one.
+Picamera2 is installed for the system's Python only, so the process then runs under that interpreter. Therefore this
+folder needs only the standard library, NumPy and the camera's library.
 """

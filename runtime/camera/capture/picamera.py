@@ -1,7 +1,7 @@
 """A camera at a Raspberry Pi's ribbon connector, through Picamera2 and libcamera.
 
-They come with Raspberry Pi OS for its own Python alone, so this runs there. Every wait has an end: the camera's stack
-has been seen to hang for ever.
+They come with Raspberry Pi OS for the system's Python only, so this runs there. Every wait has a time limit, because
+the camera stack can hang forever.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from typing import Any
 from picamera2 import Picamera2
 
 
-class Picamera:
-    """The camera with that number.
+class PicameraReader:
+    """Reads the camera with that number.
 
     Raises:
-        RuntimeError: it is not there, or somebody else has it.
+        RuntimeError: there is no such camera, or another process uses it.
     """
 
     def __init__(self, spec: dict[str, Any]) -> None:
@@ -31,15 +31,15 @@ class Picamera:
         self.request: Any = None
 
     def grab(self) -> None:
-        """Waits for the next picture.
+        """Waits for the next frame.
 
         Raises:
-            TimeoutError: there is none.
+            TimeoutError: none came.
         """
         if self.request is not None:
             self.request.release()
         self.request = self.camera.capture_request(wait=self.timeout)
 
     def retrieve(self, _place: Any) -> Any:
-        """The picture that was grabbed, H x W x 3, uint8, blue-green-red."""
+        """The grabbed frame, H x W x 3, uint8, blue-green-red."""
         return self.request.make_array("main")

@@ -1,8 +1,9 @@
-"""Three pictures in memory that two processes share.
+"""A triple buffer in shared memory, between the capture process and the daemon.
 
-The camera's process writes into them in turn and tells the daemon of each that is whole; the daemon copies the newest.
-While it copies one, the writer may fill the two others; if it has come round meanwhile, the copy is thrown away. So
-neither ever waits for the other. The first page holds what the daemon tells the writer: the seconds between pictures.
+The capture process writes frames into three slots in turn and announces each complete one; the daemon copies the
+newest. While it copies, the writer may fill the two other slots; if it has reached the same slot meanwhile, the copy is
+discarded. So neither process waits for the other. The first page holds the interval between frames that the daemon
+wants.
 """
 
 from __future__ import annotations
@@ -15,73 +16,75 @@ from typing import Any
 
 import numpy as np
 
-SLOTS = 3
-_PAGE = 4096
+SLOT_COUNT = 3
+_PAGE_BYTES = 4096
 _INTERVAL = struct.Struct("<d")
 
 
-class Writer:
-    """The camera's side.
+class BufferWriter:
+    """The capture process's side.
 
     Args:
-        memory: descriptor of the shared file; it gets its size with the first picture
+        memory: descriptor of the shared file, which gets its size with the first frame
     """
 
     def __init__(self, memory: int) -> None:
         self.memory = memory
-        self.page = mmap.mmap(memory, _PAGE)
-        self.views: list[Any] = []
-        self.turn = 0
+        self.header = mmap.mmap(memory, _PAGE_BYTES)
+        self.slots: list[Any] = []
+        self.next_slot = 0
 
     @property
     def interval(self) -> float:
-        """Seconds between two pictures that the daemon wants; 0: all there are."""
-        return float(_INTERVAL.unpack_from(self.page)[0])
+        """Seconds between frames that the daemon wants; 0: every frame."""
+        return float(_INTERVAL.unpack_from(self.header)[0])
 
-    def put(self, picture: Callable[[Any], Any]) -> tuple[int, tuple[int, ...]]:
-        """Stores what `picture` gives, H x W x 3, uint8; which slot it is in, and its shape.
+    def write_frame(self, retrieve: Callable[[Any], Any]) -> tuple[int, tuple[int, ...]]:
+        """Stores the frame that `retrieve` returns, H x W x 3, uint8; returns its slot and its shape.
 
         Args:
-            picture: takes the slot's array, or None before there is one, and gives the picture, in there or elsewhere
+        retrieve: takes the array of the slot, or None before the first frame; returns the frame, there or elsewhere
         """
-        pixels = picture(self.views[self.turn] if self.views else None)
-        if not self.views:
-            os.ftruncate(self.memory, _PAGE + SLOTS * pixels.nbytes)
-            self.views = _views(self.memory, pixels.shape)
-        slot, self.turn = self.turn, (self.turn + 1) % SLOTS
-        if pixels.shape != self.views[slot].shape:
-            raise RuntimeError(f"the picture's size changed from {self.views[slot].shape} to {pixels.shape}")
-        if pixels is not self.views[slot]:
-            self.views[slot][:] = pixels
+        pixels = retrieve(self.slots[self.next_slot] if self.slots else None)
+        if not self.slots:
+            os.ftruncate(self.memory, _PAGE_BYTES + SLOT_COUNT * pixels.nbytes)
+            self.slots = _map_slots(self.memory, pixels.shape)
+        slot, self.next_slot = self.next_slot, (self.next_slot + 1) % SLOT_COUNT
+        if pixels.shape != self.slots[slot].shape:
+            raise RuntimeError(f"the size of the frames changed from {self.slots[slot].shape} to {pixels.shape}")
+        if pixels is not self.slots[slot]:
+            self.slots[slot][:] = pixels
         return slot, pixels.shape
 
 
-class Reader:
+class BufferReader:
     """The daemon's side."""
 
     def __init__(self) -> None:
         self.memory = os.memfd_create("vedette-camera")
-        os.ftruncate(self.memory, _PAGE)
-        self.page = mmap.mmap(self.memory, _PAGE)
-        self.views: list[Any] = []
+        os.ftruncate(self.memory, _PAGE_BYTES)
+        self.header = mmap.mmap(self.memory, _PAGE_BYTES)
+        self.slots: list[Any] = []
 
-    def pace(self, interval: float) -> None:
-        """Tells the writer how many seconds are to lie between two pictures."""
-        _INTERVAL.pack_into(self.page, 0, interval)
+    def set_interval(self, interval: float) -> None:
+        """Sets the writer's interval between frames, in seconds."""
+        _INTERVAL.pack_into(self.header, 0, interval)
 
-    def copy(self, slot: int, shape: tuple[int, ...]) -> Any:
-        """A picture of its own, H x W x 3, uint8."""
-        if not self.views:
-            self.views = _views(self.memory, shape)
-        return self.views[slot].copy()
+    def copy_frame(self, slot: int, shape: tuple[int, ...]) -> Any:
+        """A copy of the frame in a slot, H x W x 3, uint8."""
+        if not self.slots:
+            self.slots = _map_slots(self.memory, shape)
+        return self.slots[slot].copy()
 
     def close(self) -> None:
-        self.views.clear()
-        self.page.close()
+        self.slots.clear()
+        self.header.close()
         os.close(self.memory)
 
 
-def _views(memory: int, shape: tuple[int, ...]) -> list[Any]:
+def _map_slots(memory: int, shape: tuple[int, ...]) -> list[Any]:
     size = int(np.prod(shape))
-    space = mmap.mmap(memory, _PAGE + SLOTS * size)
-    return [np.frombuffer(space, np.uint8, size, _PAGE + slot * size).reshape(shape) for slot in range(SLOTS)]
+    space = mmap.mmap(memory, _PAGE_BYTES + SLOT_COUNT * size)
+    return [
+        np.frombuffer(space, np.uint8, size, _PAGE_BYTES + slot * size).reshape(shape) for slot in range(SLOT_COUNT)
+    ]

@@ -1,7 +1,7 @@
 """RTSP, and JPEG pictures over HTTP, through the FFmpeg in OpenCV.
 
-OpenCV waits 30 s for a camera that does not answer unless it is told otherwise, and only a back end that is named by
-itself listens to that. RTSP goes over TCP: what UDP loses becomes smears that look like defects.
+OpenCV waits 30 s for a camera that does not answer. A shorter limit works only if the back end is named explicitly.
+RTSP runs over TCP: packets lost by UDP become smears that look like defects.
 """
 
 from __future__ import annotations
@@ -9,12 +9,12 @@ from __future__ import annotations
 import os
 from typing import Any
 
-os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")  # its complaints name the whole URL, password and all
+os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")  # its messages contain the whole URL with the password
 import cv2
 
 
-class Stream:
-    """A URL that FFmpeg can open.
+class OpenCvStreamReader:
+    """Reads a URL through FFmpeg.
 
     Raises:
         RuntimeError: it cannot be opened.
@@ -30,17 +30,17 @@ class Stream:
             raise RuntimeError("it does not answer, refuses the password, or sends nothing that can be read")
 
     def grab(self) -> None:
-        """Waits for the next picture.
+        """Waits for the next frame.
 
         Raises:
-            RuntimeError: there is none.
+            RuntimeError: none came.
         """
         if not self.capture.grab():
             raise RuntimeError("the stream ended")
 
     def retrieve(self, place: Any) -> Any:
-        """The picture that was grabbed, H x W x 3, uint8, blue-green-red; in `place` where it fits."""
+        """The grabbed frame, H x W x 3, uint8, blue-green-red; in the array `place` if it fits."""
         ok, pixels = self.capture.retrieve(place)
         if not ok:
-            raise RuntimeError("a picture cannot be decoded")
+            raise RuntimeError("a frame cannot be decoded")
         return pixels

@@ -1,7 +1,7 @@
-"""A camera at this machine, through Video4Linux.
+"""A local camera, through Video4Linux.
 
-It is opened by its path at each start, so one that was unplugged and comes back is found again where a path in
-/dev/v4l/by-id or by-path names it.
+It is opened by its path at each start. A camera that was unplugged is found again if the path lies in /dev/v4l/by-id or
+by-path.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Any
 
 import cv2
 
-from .stream import Stream
+from .stream import OpenCvStreamReader
 
 CONTROLS = {
     "auto_exposure": cv2.CAP_PROP_AUTO_EXPOSURE,
@@ -28,27 +28,27 @@ CONTROLS = {
 }
 
 
-class Video4Linux(Stream):
-    """A device file.
+class Video4LinuxReader(OpenCvStreamReader):
+    """Reads a device file.
 
     Raises:
-        RuntimeError: it is not there, somebody else has it, or it does not know a setting.
+        RuntimeError: it does not exist, another process uses it, or it does not support a setting.
     """
 
     def __init__(self, spec: dict[str, Any]) -> None:
         self.capture = cv2.VideoCapture()
         if not self.capture.open(spec["path"], cv2.CAP_V4L2):
-            raise RuntimeError("it is not there, is no camera, or another program has it")
-        asked = {
+            raise RuntimeError("it does not exist, is no camera, or another program uses it")
+        settings = {
             cv2.CAP_PROP_FOURCC: cv2.VideoWriter.fourcc(*spec["format"]) if spec["format"] else 0,
             cv2.CAP_PROP_FRAME_WIDTH: spec["width"],
             cv2.CAP_PROP_FRAME_HEIGHT: spec["height"],
             cv2.CAP_PROP_FPS: spec["fps"],
         }
-        for setting, value in asked.items():  # the format first: it decides which sizes there are
+        for setting, value in settings.items():  # the format first: it determines the available sizes
             if value:
                 self.capture.set(setting, value)
-        self.capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)  # else the driver keeps old pictures
+        self.capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)  # otherwise the driver keeps old frames
         for name, value in spec["controls"].items():
             if not self.capture.set(CONTROLS[name], value):
-                raise RuntimeError(f"it does not take {name} = {value:g}")
+                raise RuntimeError(f"it does not support {name} = {value:g}")

@@ -1,4 +1,4 @@
-"""Where frames come from, chosen by the scheme of a URL."""
+"""Frame sources, chosen by the scheme of a URL."""
 
 from __future__ import annotations
 
@@ -11,68 +11,68 @@ import msgspec
 
 from ...config.configuration import Config
 from ...config.polygon import Polygon
-from ...plugins import choose, split_url
+from ...plugin_tables import load_plugin, split_url
 from ..frame import Frame
 
 SOURCES = {
-    "file": ".file:File",
-    "v4l2": ".v4l2:V4l2",
-    "rtsp": ".network_stream:Stream",
-    "rtsps": ".network_stream:Stream",
-    "http": ".network_stream:Stream",
-    "https": ".network_stream:Stream",
-    "picamera": ".picamera:Picamera",
+    "file": ".file:FileSource",
+    "v4l2": ".v4l2:V4l2Source",
+    "rtsp": ".network_stream:NetworkStream",
+    "rtsps": ".network_stream:NetworkStream",
+    "http": ".network_stream:NetworkStream",
+    "https": ".network_stream:NetworkStream",
+    "picamera": ".picamera:PicameraSource",
 }
 
 # What options in a URL may be.
-Rate = Annotated[float, msgspec.Meta(ge=0, le=1000)]
-Seconds = Annotated[float, msgspec.Meta(gt=0, le=600)]
-Pixels = Annotated[int, msgspec.Meta(ge=0, le=16384)]
+FrameRate = Annotated[float, msgspec.Meta(ge=0, le=1000)]
+TimeoutSeconds = Annotated[float, msgspec.Meta(gt=0, le=600)]
+SideLength = Annotated[int, msgspec.Meta(ge=0, le=16384)]
 
 
-class Address(msgspec.Struct, frozen=True):
-    """Which camera, and how to get in."""
+class SourceAddress(msgspec.Struct, frozen=True):
+    """The URL of a camera, its login and its privacy zones."""
 
     camera: str
     url: str
-    base: Path
-    """Where a relative path in the URL starts."""
+    base_folder: Path
+    """Folder in which a relative path of the URL starts."""
     username: str = ""
     password_file: str = ""
-    silence: float = 5.0
-    """Seconds without a picture after which what reads a camera is taken for stuck."""
+    max_silence: float = 5.0
+    """Seconds without a frame after which the capture process is restarted."""
     zones: tuple[Polygon, ...] = ()
-    """Polygons that are black in every picture."""
+    """Privacy zones, black in every frame."""
 
     @classmethod
-    def of(cls, settings: Config) -> Address:
-        """That of a configured camera."""
+    def from_config(cls, settings: Config) -> SourceAddress:
+        """The address of a configured camera."""
         login = settings.username, settings.password_file
-        silence = 0.8 * settings.health.stalled  # before it is told that it stalls: the reason is to be known then
+        silence = 0.8 * settings.health.stalled  # shorter, so that the reason is known when the fault is reported
         return cls(settings.camera, settings.source, settings.base, *login, silence, settings.privacy.zones)
 
 
-class Tally(msgspec.Struct):
-    """What became of a camera's pictures, since the start of the daemon."""
+class FrameCounts(msgspec.Struct):
+    """Counters of a camera's frames since the start of the daemon."""
 
     dropped: int = 0
-    """A newer one was there before it could be looked at."""
+    """Frames that a newer one replaced before they were processed."""
     late: int = 0
-    """Too old when it could be looked at, and not looked at."""
+    """Frames that were too old to be processed."""
     restarts: int = 0
-    """Attempts at the camera after the first."""
+    """Starts of the capture process after the first."""
     trouble: str = ""
-    """Why no pictures come; empty while they do."""
+    """Why no frames come; empty while they do."""
 
 
-class Source(Protocol):
-    """A camera, or what stands in for one."""
+class FrameSource(Protocol):
+    """A camera or a recording."""
 
-    tally: Tally | None
-    """What became of a camera's pictures; a recording, of which none is lost, has none."""
+    frame_counts: FrameCounts | None
+    """Counters of a camera; None for a recording, which loses no frame."""
 
-    def slow(self, times: float) -> None:
-        """So many times as long as usual lies between two pictures from now on; a recording does not care."""
+    def slow_down(self, factor: float) -> None:
+        """Multiplies the usual interval between frames; a recording ignores it."""
 
     def frames(self, stop: threading.Event) -> Iterator[Frame | None]:
         """Frames as they come, until there are no more or `stop` is set; None at least every second without one.
@@ -82,11 +82,11 @@ class Source(Protocol):
         """
 
 
-def load(address: Address) -> Source:
-    """The source at that address.
+def load_source(address: SourceAddress) -> FrameSource:
+    """Loads the source at an address.
 
     Raises:
-        ConfigProblem: the scheme is unknown, or the rest of the URL does not suit it.
+        ConfigProblem: the scheme is unknown, or the rest of the URL is invalid.
     """
-    source: Source = choose(__package__, SOURCES, split_url(address.url, "source").scheme, "source")(address)
+    source: FrameSource = load_plugin(__package__, SOURCES, split_url(address.url, "source").scheme, "source")(address)
     return source

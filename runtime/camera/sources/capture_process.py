@@ -1,4 +1,4 @@
-"""One attempt at a camera: the process that reads it (runtime/capture) and the memory shared with it."""
+"""One run of the capture process (runtime/camera/capture), and the memory shared with it."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from typing import Any
 
 import msgspec
 
-from ..capture.shared_buffer import SLOTS, Reader
+from ..capture.shared_buffer import SLOT_COUNT, BufferReader
 
-# The folders that hold vedette, and nothing else of this Python, are shown to the other one.
-_BOOT = """\
+# The other Python sees the package folder of vedette, and no other package of this Python.
+_BOOTSTRAP = """\
 import runpy, sys, types
 package = types.ModuleType("vedette")
 package.__path__ = [sys.argv[1]]
 sys.modules["vedette"] = package
 runpy.run_module("vedette.runtime.camera.capture", run_name="__main__")
 """
-_HOME = str(Path(__file__).parents[2])
-_LINE = 1 << 16
+_PACKAGE_FOLDER = str(Path(__file__).parents[3])
+_READ_BYTES = 1 << 16
 
 
-class Shot(msgspec.Struct, frozen=True):
-    """A picture that lies in a slot; or, with `error`, the last word of the process."""
+class CapturedImage(msgspec.Struct, frozen=True):
+    """A frame in a slot of the shared memory; or, with `error`, the last message of the process."""
 
     slot: int = 0
     number: int = -1
@@ -39,7 +39,7 @@ class Shot(msgspec.Struct, frozen=True):
     error: str = ""
 
 
-class Process:
+class CaptureProcess:
     """Reads the camera that `spec` describes, until it is closed.
 
     Args:
@@ -48,64 +48,64 @@ class Process:
     """
 
     def __init__(self, python: Sequence[str], spec: dict[str, Any]) -> None:
-        self.slots = Reader()
-        self.lines, theirs = os.pipe2(os.O_CLOEXEC)
-        os.set_blocking(self.lines, False)
-        self.rest = b""
-        self.next: Shot | None = None
-        self.why = ""
-        """Why it ended; empty while it goes on."""
-        with os.fdopen(theirs, "wb"):
-            self.child = subprocess.Popen(  # noqa: S603  # our own program
-                [*python, "-c", _BOOT, _HOME],
+        self.buffer = BufferReader()
+        self.message_pipe, write_end = os.pipe2(os.O_CLOEXEC)
+        os.set_blocking(self.message_pipe, False)
+        self.partial_message = b""
+        self.next_image: CapturedImage | None = None
+        self.exit_reason = ""
+        """Why the process ended; empty while it runs."""
+        with os.fdopen(write_end, "wb"):
+            self.process = subprocess.Popen(  # noqa: S603  # a fixed command
+                [*python, "-c", _BOOTSTRAP, _PACKAGE_FOLDER],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
-                pass_fds=[self.slots.memory, theirs],
+                pass_fds=[self.buffer.memory, write_end],
                 start_new_session=True,  # Ctrl-C is for the daemon
             )
-        assert self.child.stdin is not None
-        with contextlib.suppress(BrokenPipeError), self.child.stdin as told:
-            told.write(json.dumps(spec | {"memory": self.slots.memory, "lines": theirs}).encode() + b"\n")
+        assert self.process.stdin is not None
+        with contextlib.suppress(BrokenPipeError), self.process.stdin as spec_pipe:
+            spec_pipe.write(json.dumps(spec | {"memory": self.buffer.memory, "lines": write_end}).encode() + b"\n")
 
-    def newest(self, seconds: float) -> tuple[Shot, Any] | None:
-        """The newest picture that was not given yet, H x W x 3, uint8; None where none comes in so many seconds.
+    def read_newest(self, seconds: float) -> tuple[CapturedImage, Any] | None:
+        """The newest frame that was not returned yet, H x W x 3, uint8; None if none comes within `seconds`.
 
-        Where the process has ended it returns at once, and `why` says what is known.
+        If the process has ended, it returns at once; `exit_reason` then holds the reason.
         """
-        if self.next is None:
-            select.select([self.lines], [], [], seconds)
-        shot = self._last() or self.next
-        while shot is not None:
-            pixels = self.slots.copy(shot.slot, shot.shape)
-            self.next = self._last()
-            if self.next is None or self.next.number - shot.number < SLOTS - 1:
-                return shot, pixels
-            shot = self.next  # the writer has come round while it was copied
+        if self.next_image is None:
+            select.select([self.message_pipe], [], [], seconds)
+        image = self._read_messages() or self.next_image
+        while image is not None:
+            pixels = self.buffer.copy_frame(image.slot, image.shape)
+            self.next_image = self._read_messages()
+            if self.next_image is None or self.next_image.number - image.number < SLOT_COUNT - 1:
+                return image, pixels
+            image = self.next_image  # the writer overwrote the slot during the copy
         return None
 
-    def _last(self) -> Shot | None:
-        shot = None
+    def _read_messages(self) -> CapturedImage | None:
+        image = None
         with contextlib.suppress(BlockingIOError):
-            while told := os.read(self.lines, _LINE):
-                *whole, self.rest = (self.rest + told).split(b"\n")
-                for line in whole:
-                    said = msgspec.json.decode(line, type=Shot)
-                    if said.error:
-                        self.why = said.error
+            while chunk := os.read(self.message_pipe, _READ_BYTES):
+                *lines, self.partial_message = (self.partial_message + chunk).split(b"\n")
+                for line in lines:
+                    message = msgspec.json.decode(line, type=CapturedImage)
+                    if message.error:
+                        self.exit_reason = message.error
                     else:
-                        shot = said
-            self.why = self.why or self._ending()
-        return shot
+                        image = message
+            self.exit_reason = self.exit_reason or self._describe_exit()
+        return image
 
-    def _ending(self) -> str:
-        code = self.child.wait()
+    def _describe_exit(self) -> str:
+        code = self.process.wait()
         name = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-        return f"what reads the camera ended with {name}"
+        return f"the capture process ended with {name}"
 
     def close(self) -> None:
-        """Whatever it is doing; nothing of it is left."""
-        self.child.kill()
-        self.child.wait()
-        os.close(self.lines)
-        self.slots.close()
+        """Kills the process, whatever it is doing, and frees the memory."""
+        self.process.kill()
+        self.process.wait()
+        os.close(self.message_pipe)
+        self.buffer.close()

@@ -4,8 +4,8 @@
     file:parts?fps=5&loop=true
     file:parts/*.png?fps=0
 
-`fps` is how many frames a second are shown; a video's own rate, or 10 for images, where it is not given; 0 shows them
-as fast as they are taken. Nothing is dropped: each frame waits for the one before it, so a recording replays exactly.
+`fps` is the frame rate; without it a video has its own rate and images have 10; with 0 frames come as fast as they are
+processed. No frame is dropped: each waits for the one before it, so a recording replays exactly.
 """
 
 from __future__ import annotations
@@ -23,37 +23,37 @@ import msgspec
 from numpy.typing import NDArray
 
 from ...errors import ConfigProblem, MachineProblem
-from ...plugins import options
+from ...plugin_tables import parse_options
 from .. import image_files
-from ..capture.privacy_mask import Mask
+from ..capture.privacy_mask import PrivacyMask
 from ..frame import Frame
-from . import Address, Rate
+from . import FrameRate, SourceAddress
 
 log = logging.getLogger(__name__)
 
-_RATE = 10.0
+_IMAGE_RATE = 10.0
 
 
-class Options(msgspec.Struct, forbid_unknown_fields=True):
-    """Behind `?`."""
+class FileOptions(msgspec.Struct, forbid_unknown_fields=True):
+    """Options after `?`."""
 
-    fps: Rate | None = None
+    fps: FrameRate | None = None
     loop: bool = False
 
 
-class File:
-    """See above."""
+class FileSource:
+    """Frames of a recording."""
 
-    tally = None
+    frame_counts = None
 
-    def __init__(self, address: Address) -> None:
+    def __init__(self, address: SourceAddress) -> None:
         parts = urlsplit(address.url)
         self.camera = address.camera
-        self.path = address.base / unquote(parts.path)
-        self.query = options(parts.query, Options, f"source {address.url}")
-        self.mask = Mask(address.zones)
+        self.path = address.base_folder / unquote(parts.path)
+        self.query = parse_options(parts.query, FileOptions, f"source {address.url}")
+        self.mask = PrivacyMask(address.zones)
         try:
-            self.images = self._images()
+            self.images = self._list_images()
             found = self.images or self.path.is_file()
         except OSError as error:
             hint = "let the daemon's user read it"
@@ -61,49 +61,49 @@ class File:
         if not found:
             raise ConfigProblem(f"source {address.url}: no video or images at {self.path}", hint="check the path")
 
-    def slow(self, times: float) -> None:
-        """A recording is shown at its own rate."""
+    def slow_down(self, factor: float) -> None:
+        """Does nothing: a recording keeps its own rate."""
 
-    def _images(self) -> list[Path]:
+    def _list_images(self) -> list[Path]:
         if self.path.is_dir():
-            return image_files.among(self.path.iterdir())
+            return image_files.filter_images(self.path.iterdir())
         if "*" in self.path.name:
-            return image_files.among(self.path.parent.glob(self.path.name))
-        return image_files.among([self.path])
+            return image_files.filter_images(self.path.parent.glob(self.path.name))
+        return image_files.filter_images([self.path])
 
     def frames(self, stop: threading.Event) -> Iterator[Frame]:
         number = 0
-        began, ticked = time.time(), time.monotonic()
+        started, monotonic_start = time.time(), time.monotonic()
         while not stop.is_set():
-            shown = number
-            for pixels, own_rate in self._pictures():
+            first = number
+            for pixels, own_rate in self._read_images():
                 rate = self.query.fps or own_rate
                 if self.query.fps != 0:
-                    stop.wait(max(0.0, ticked + number / rate - time.monotonic()))
+                    stop.wait(max(0.0, monotonic_start + number / rate - time.monotonic()))
                 if stop.is_set():
                     return
                 pixels.flags.writeable = False
-                yield Frame(self.camera, number, began + number / rate, pixels)
+                yield Frame(self.camera, number, started + number / rate, pixels)
                 number += 1
-            if number == shown:
-                raise MachineProblem(f"{self.path}: not one frame can be read", hint="check that the file plays")
+            if number == first:
+                raise MachineProblem(f"{self.path}: no frame can be read", hint="check that the file plays")
             if not self.query.loop:
                 return
 
-    def _pictures(self) -> Iterator[tuple[NDArray[Any], float]]:
-        """Each picture with the rate at which it was taken."""
+    def _read_images(self) -> Iterator[tuple[NDArray[Any], float]]:
+        """Each image with the rate of the recording."""
         for path in self.images:
             try:
-                image = image_files.read(path)
+                image = image_files.read_image(path)
             except ConfigProblem as problem:
-                log.warning("%s; it is left out", problem.message)
+                log.warning("%s; skipped", problem.message)
             else:
-                yield self.mask(image), _RATE
+                yield self.mask(image), _IMAGE_RATE
         if self.images:
             return
         capture = cv2.VideoCapture(str(self.path))
         try:
-            rate = capture.get(cv2.CAP_PROP_FPS) or _RATE
+            rate = capture.get(cv2.CAP_PROP_FPS) or _IMAGE_RATE
             while True:
                 ok, image = capture.read()
                 if not ok:

@@ -1,9 +1,8 @@
-"""A camera, read in a process of its own; the newest picture wins.
+"""A camera that a capture process reads; the newest frame wins.
 
-A picture that was taken while the one before was looked at waits in its slot until a newer one takes its place: it is
-dropped, and counted. One that is older than a second when it could be looked at is late, and is dropped too, for what
-it shows is no longer so. Where no picture comes, for whatever reason, the process is killed and the next one started,
-with a wait between attempts that grows to ten seconds.
+A frame that comes while the previous one is processed waits in its slot; a newer frame replaces it, and it is counted
+as dropped. A frame that is more than a second old before it can be processed is late and is dropped, too. If no frame
+comes, for whatever reason, the process is killed and started again, with a back-off that grows to ten seconds.
 """
 
 from __future__ import annotations
@@ -15,109 +14,111 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from ...backoff import backoff
+from ...backoff import backoff_seconds
 from ..frame import Frame
-from . import Address, Tally
-from .capture_process import Process
+from . import FrameCounts, SourceAddress
+from .capture_process import CaptureProcess
 
 log = logging.getLogger(__name__)
 
-OPENING_SECONDS = 20.0  # for the first picture, with what a camera needs to wake up
-BACKOFF_MOST = 10.0
-LASTING_SECONDS = 30.0
+OPENING_SECONDS = 20.0  # for the first frame, with the time that a camera needs to start
+MAX_BACKOFF_SECONDS = 10.0
+STABLE_SECONDS = 30.0
 LATE_SECONDS = 1.0
-TURN_SECONDS = 1.0  # so often the caller gets its turn where nothing comes
+POLL_SECONDS = 1.0  # the caller gets None this often while no frame comes
 
 
-class Live:
-    """What all cameras have in common.
+class LiveCamera:
+    """Base of all camera sources.
 
     Args:
         address: of the camera
-        spec: what its process is told; capture/__main__.py
-        fps: pictures a second that are wanted, at most; 0: all
-        python: the interpreter that reads it, with its options
+        spec: for the capture process; see capture/__main__.py
+        fps: most frames a second; 0: all
+        python: the interpreter of the capture process, with its options
     """
 
     def __init__(
         self,
-        address: Address,
+        address: SourceAddress,
         spec: dict[str, Any],
         fps: float,
         python: tuple[str, ...] = (sys.executable, "-P"),
     ) -> None:
-        self.camera, self.silence, self.python = address.camera, address.silence, python
+        self.camera, self.max_silence, self.python = address.camera, address.max_silence, python
         self.spec = spec | {"zones": address.zones}
         self.interval = 1 / fps if fps else 0.0
-        self.slowness = 1.0
-        """How many times as long as usual lies between two pictures."""
-        self.usual = self.interval
-        """Seconds between two pictures, as measured while it is not slowed down."""
-        self.tally = Tally()
+        self.slow_down_factor = 1.0
+        """Factor on the usual interval between frames."""
+        self.usual_interval = self.interval
+        """Measured interval between frames, in seconds, while the camera is not slowed down."""
+        self.frame_counts = FrameCounts()
 
-    def slow(self, times: float) -> None:
-        self.slowness = times
+    def slow_down(self, factor: float) -> None:
+        self.slow_down_factor = factor
 
     def frames(self, stop: threading.Event) -> Iterator[Frame | None]:
         failures, number = 0, 0
         while not stop.is_set():
-            began = time.monotonic()
-            for pixels, at in self._attempt(stop):
+            started = time.monotonic()
+            for pixels, at in self._run_capture(stop):
                 if pixels is None:
                     yield None
                     continue
-                if self.tally.trouble or number == 0:
-                    log.info("pictures come, %d x %d", pixels.shape[1], pixels.shape[0])
-                    self.tally.trouble = ""
+                if self.frame_counts.trouble or number == 0:
+                    log.info("frames arrive, %d x %d", pixels.shape[1], pixels.shape[0])
+                    self.frame_counts.trouble = ""
                 yield Frame(self.camera, number, time.time() - (time.monotonic() - at), pixels)
                 number += 1
-            failures = 0 if time.monotonic() - began > LASTING_SECONDS else failures + 1
-            again = time.monotonic() + backoff(failures, BACKOFF_MOST)
-            while not stop.is_set() and (left := again - time.monotonic()) > 0:
-                stop.wait(min(left, TURN_SECONDS))
+            failures = 0 if time.monotonic() - started > STABLE_SECONDS else failures + 1
+            retry_at = time.monotonic() + backoff_seconds(failures, MAX_BACKOFF_SECONDS)
+            while not stop.is_set() and (left := retry_at - time.monotonic()) > 0:
+                stop.wait(min(left, POLL_SECONDS))
                 yield None
-            self.tally.restarts += not stop.is_set()
+            self.frame_counts.restarts += not stop.is_set()
 
-    def _attempt(self, stop: threading.Event) -> Iterator[tuple[Any, float]]:
-        """The pictures of one process, each with when it was taken, by time.monotonic(); None where none came."""
+    def _run_capture(self, stop: threading.Event) -> Iterator[tuple[Any, float]]:
+        """The frames of one capture process, each with its time by time.monotonic(); None if none came."""
         try:
-            process = Process(self.python, self.spec)
+            process = CaptureProcess(self.python, self.spec)
         except OSError as error:
-            self._failed(f"{self.python[0]}: {error.strerror}")
+            self._set_trouble(f"{self.python[0]}: {error.strerror}")
             return
         try:
-            last, expected, limit = time.monotonic(), 0, max(OPENING_SECONDS, self.silence)
-            before = None
-            while not stop.is_set() and not process.why:
-                process.slots.pace(self.usual * self.slowness if self.slowness > 1 else self.interval)
+            last, expected, limit = time.monotonic(), 0, max(OPENING_SECONDS, self.max_silence)
+            previous = None
+            while not stop.is_set() and not process.exit_reason:
+                process.buffer.set_interval(
+                    self.usual_interval * self.slow_down_factor if self.slow_down_factor > 1 else self.interval
+                )
                 left = last + limit - time.monotonic()
-                found = process.newest(min(TURN_SECONDS, max(0.0, left)))
-                if found is None:
+                received = process.read_newest(min(POLL_SECONDS, max(0.0, left)))
+                if received is None:
                     if left <= 0:
-                        process.why = f"no picture in {limit:g} s"
+                        process.exit_reason = f"no frame in {limit:g} s"
                     yield None, 0.0
                     continue
-                shot, pixels = found
-                if before is not None:
-                    self._measure((shot.at - before.at) / (shot.number - before.number))
-                self.tally.dropped += shot.number - expected
-                before, expected, limit = shot, shot.number + 1, self.silence
+                image, pixels = received
+                if previous is not None:
+                    self._update_interval((image.at - previous.at) / (image.number - previous.number))
+                self.frame_counts.dropped += image.number - expected
+                previous, expected, limit = image, image.number + 1, self.max_silence
                 last = time.monotonic()
-                if last - shot.at > LATE_SECONDS:
-                    self.tally.late += 1
+                if last - image.at > LATE_SECONDS:
+                    self.frame_counts.late += 1
                     continue
                 pixels.flags.writeable = False
-                yield pixels, shot.at
-            if process.why:
-                self._failed(process.why)
+                yield pixels, image.at
+            if process.exit_reason:
+                self._set_trouble(process.exit_reason)
         finally:
             process.close()
 
-    def _measure(self, seconds: float) -> None:
-        if self.slowness == 1:
-            self.usual = seconds if self.usual == 0 else 0.95 * self.usual + 0.05 * seconds
+    def _update_interval(self, seconds: float) -> None:
+        if self.slow_down_factor == 1:
+            self.usual_interval = seconds if self.usual_interval == 0 else 0.95 * self.usual_interval + 0.05 * seconds
 
-    def _failed(self, why: str) -> None:
-        if why != self.tally.trouble:
-            log.warning("no pictures: %s; trying again", why)
-        self.tally.trouble = why
+    def _set_trouble(self, reason: str) -> None:
+        if reason != self.frame_counts.trouble:
+            log.warning("no frames: %s; trying again", reason)
+        self.frame_counts.trouble = reason

@@ -3,8 +3,8 @@
     rtsp://camera.local/stream1#fps=5
     http://camera.local/video.mjpg?size=vga#fps=5&timeout=5
 
-What stands behind the question mark is the camera's, what stands behind `#` is ours: `fps` is how many pictures a
-second are looked at, at most, `timeout` the seconds that it may take to answer.
+Everything before `#` goes to the camera. Options after `#` are Vedette's: `fps` is the most frames a second, `timeout`
+the seconds within which the camera must answer.
 """
 
 from __future__ import annotations
@@ -13,31 +13,31 @@ from urllib.parse import quote
 
 import msgspec
 
-from ...config.credentials import secret
+from ...config.credentials import read_secret
 from ...errors import ConfigProblem
-from ...plugins import options, redacted, split_url
-from . import Address, Rate, Seconds
-from .live_camera import Live
+from ...plugin_tables import parse_options, redact_url, split_url
+from . import FrameRate, SourceAddress, TimeoutSeconds
+from .live_camera import LiveCamera
 
 
-class Options(msgspec.Struct, forbid_unknown_fields=True):
-    """Behind `#`."""
+class StreamOptions(msgspec.Struct, forbid_unknown_fields=True):
+    """Options after `#`."""
 
-    fps: Rate = 0.0
-    timeout: Seconds = 5.0
+    fps: FrameRate = 0.0
+    timeout: TimeoutSeconds = 5.0
 
 
-class Stream(Live):
-    """See above."""
+class NetworkStream(LiveCamera):
+    """A network camera."""
 
-    def __init__(self, address: Address) -> None:
-        parts, shown = split_url(address.url, "source"), redacted(address.url)
+    def __init__(self, address: SourceAddress) -> None:
+        parts, shown = split_url(address.url, "source"), redact_url(address.url)
         if not parts.hostname:
             raise ConfigProblem(f"source {shown}: no host", hint="write it like rtsp://camera.local/stream1")
-        asked = options(parts.fragment, Options, f"source {shown}: behind #")
+        options = parse_options(parts.fragment, StreamOptions, f"source {shown}: after #")
         if address.username:
-            word = secret(address.password_file, "password_file")
-            who = ":".join(quote(each, safe="") for each in (address.username, word) if each is not None)
-            parts = parts._replace(netloc=f"{who}@{parts.netloc.rpartition('@')[2]}")
-        spec = {"reader": "stream", "url": parts._replace(fragment="").geturl(), "timeout": asked.timeout}
-        super().__init__(address, spec, asked.fps)
+            password = read_secret(address.password_file, "password_file")
+            login = ":".join(quote(each, safe="") for each in (address.username, password) if each is not None)
+            parts = parts._replace(netloc=f"{login}@{parts.netloc.rpartition('@')[2]}")
+        spec = {"reader": "stream", "url": parts._replace(fragment="").geturl(), "timeout": options.timeout}
+        super().__init__(address, spec, options.fps)

@@ -11,31 +11,31 @@ from urllib.parse import urlsplit
 import msgspec
 
 from ...errors import ConfigProblem
-from ...plugins import options
-from . import Address, Pixels, Rate, Seconds
-from .live_camera import Live
+from ...plugin_tables import parse_options
+from . import FrameRate, SideLength, SourceAddress, TimeoutSeconds
+from .live_camera import LiveCamera
 
 
-class Options(msgspec.Struct, forbid_unknown_fields=True):
-    """Behind `?`."""
+class PicameraOptions(msgspec.Struct, forbid_unknown_fields=True):
+    """Options after `?`."""
 
-    width: Pixels = 640
-    height: Pixels = 480
-    fps: Rate = 0.0
-    timeout: Seconds = 5.0
-    """Seconds that a picture may take."""
+    width: SideLength = 640
+    height: SideLength = 480
+    fps: FrameRate = 0.0
+    timeout: TimeoutSeconds = 5.0
+    """Seconds within which a frame must come."""
     python: str = "/usr/bin/python3"
 
 
-class Picamera(Live):
-    """See above."""
+class PicameraSource(LiveCamera):
+    """A camera at the ribbon connector."""
 
-    def __init__(self, address: Address) -> None:
+    def __init__(self, address: SourceAddress) -> None:
         parts = urlsplit(address.url)
         if not parts.path.isdigit():
             hint = "write picamera:0; rpicam-hello --list-cameras numbers them"
             raise ConfigProblem(f"source {address.url}: {parts.path!r} is not a camera's number", hint=hint)
-        asked = msgspec.structs.asdict(options(parts.query, Options, f"source {address.url}"))
-        python = asked.pop("python")
-        spec = {"reader": "picamera", "number": int(parts.path), **asked}
-        super().__init__(address, spec, asked["fps"], (python, "-I"))
+        options = msgspec.structs.asdict(parse_options(parts.query, PicameraOptions, f"source {address.url}"))
+        python = options.pop("python")
+        spec = {"reader": "picamera", "number": int(parts.path), **options}
+        super().__init__(address, spec, options["fps"], (python, "-I"))

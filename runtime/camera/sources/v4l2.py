@@ -1,9 +1,9 @@
-"""A camera at this machine.
+"""A camera that is connected to this machine.
 
     v4l2:/dev/v4l/by-id/usb-046d_C270-video-index0?width=1280&height=720&fps=30&format=MJPG&exposure=200
 
-A path in /dev/v4l/by-id names the camera, one in /dev/v4l/by-path the socket that it is in; /dev/video0 is whichever
-came first. What is not given stays as the camera has it; the other settings are those of capture/video4linux.py.
+A path in /dev/v4l/by-id names the camera, one in /dev/v4l/by-path its socket; /dev/video0 is the camera that was found
+first. Options that are not given keep the camera's value. capture/video4linux.py maps the controls to OpenCV's.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from urllib.parse import unquote, urlsplit
 import msgspec
 
 from ...errors import ConfigProblem
-from ...plugins import options
-from . import Address, Pixels, Rate
-from .live_camera import Live
+from ...plugin_tables import parse_options
+from . import FrameRate, SideLength, SourceAddress
+from .live_camera import LiveCamera
 
 
-class Options(msgspec.Struct, forbid_unknown_fields=True):
-    """Behind `?`."""
+class V4l2Options(msgspec.Struct, forbid_unknown_fields=True):
+    """Options after `?`."""
 
-    width: Pixels = 0
-    height: Pixels = 0
-    fps: Rate = 0.0
+    width: SideLength = 0
+    height: SideLength = 0
+    fps: FrameRate = 0.0
     format: Annotated[str, msgspec.Meta(pattern="^(|.{4})$")] = ""
-    """Four letters, as MJPG or YUYV."""
+    """FourCC of the pixel format, such as MJPG or YUYV."""
     auto_exposure: float | None = None
     exposure: float | None = None
     gain: float | None = None
@@ -41,17 +41,17 @@ class Options(msgspec.Struct, forbid_unknown_fields=True):
     zoom: float | None = None
 
 
-class V4l2(Live):
-    """See above."""
+class V4l2Source(LiveCamera):
+    """A V4L2 camera."""
 
-    def __init__(self, address: Address) -> None:
+    def __init__(self, address: SourceAddress) -> None:
         parts = urlsplit(address.url)
         path = unquote(parts.path)
         if not path.startswith("/dev/"):
             hint = "name the device file, as v4l2:/dev/v4l/by-id/…; ls /dev/v4l/by-id shows them"
-            raise ConfigProblem(f"source {address.url}: {path!r} is no device", hint=hint)
-        asked = msgspec.structs.asdict(options(parts.query, Options, f"source {address.url}"))
-        mode = {key: asked.pop(key) for key in ("width", "height", "fps", "format")}
-        controls = {name: value for name, value in asked.items() if value is not None}
+            raise ConfigProblem(f"source {address.url}: {path!r} is not a device", hint=hint)
+        options = msgspec.structs.asdict(parse_options(parts.query, V4l2Options, f"source {address.url}"))
+        mode = {key: options.pop(key) for key in ("width", "height", "fps", "format")}
+        controls = {name: value for name, value in options.items() if value is not None}
         spec = {"reader": "video4linux", "path": path, **mode, "controls": controls}
         super().__init__(address, spec, mode["fps"])

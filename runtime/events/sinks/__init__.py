@@ -1,4 +1,4 @@
-"""Where events go, chosen by the scheme of a URL."""
+"""Event sinks: the scheme of `broker.url` selects one."""
 
 from __future__ import annotations
 
@@ -6,88 +6,90 @@ from typing import Protocol
 
 import msgspec
 
-from ...config.configuration import Broker
-from ...plugins import choose, split_url
+from ...config.configuration import BrokerSettings
+from ...plugin_tables import load_plugin, split_url
 
-SINKS = {"mqtt": ".mqtt:Mqtt", "mqtts": ".mqtt:Mqtt", "stdout": ".stdout:Stdout"}
+SINKS = {"mqtt": ".mqtt:MqttSink", "mqtts": ".mqtt:MqttSink", "stdout": ".stdout:StdoutSink"}
 
 
 class Message(msgspec.Struct, frozen=True):
-    """Bytes for a topic."""
+    """A message to publish on a topic."""
 
     topic: str
     payload: bytes
     retain: bool = False
     content_type: str = "text/plain"
     sequence: int | None = None
-    """The outbox row that a receipt settles; None for what needs no receipt."""
+    """Sequence number of the event in the outbox; None if no acknowledgement is needed."""
     correlation: bytes = b""
-    """Of the order that it answers."""
+    """Correlation data (MQTT 5) of the command that the message answers."""
 
 
-class Identity(msgspec.Struct, frozen=True):
-    """Who the daemon is to the broker, and what it says of itself, so that others see whether it is there."""
+class MqttSessionSettings(msgspec.Struct, frozen=True):
+    """Client ID and availability messages of the daemon at the broker."""
 
-    client: str
+    client_id: str
     """Unique among the clients of the broker."""
-    online: tuple[Message, ...]
-    """Sent on every connection."""
-    offline: Message | None = None
-    """Left with the broker, which sends it when the connection dies (last will)."""
-    stopped: Message | None = None
-    """Sent before an orderly end."""
-    commands: str = ""
-    """The topic on which it takes orders; empty: on none."""
+    birth_messages: tuple[Message, ...]
+    """Sent after each connection."""
+    last_will: Message | None = None
+    """Last will: the broker publishes it when the connection breaks."""
+    stop_message: Message | None = None
+    """Sent before an orderly disconnect."""
+    command_topic: str = ""
+    """Topic to subscribe to for commands; empty: none."""
 
 
-class Receipt(msgspec.Struct, frozen=True):
-    """What the other side did with a message."""
+class Acknowledgement(msgspec.Struct, frozen=True):
+    """The broker's answer to a message. The message was accepted if `refused` and `busy` are empty."""
 
     sequence: int
     refused: str = ""
-    """Why it was not taken and never will be; empty where it was."""
+    """Reason of a permanent refusal."""
     busy: str = ""
-    """Why it was not taken now, and may be later."""
+    """Reason of a temporary refusal."""
 
 
-class Order(msgspec.Struct, frozen=True):
-    """What somebody asks of the daemon through the broker."""
+class Command(msgspec.Struct, frozen=True):
+    """A command that the daemon received through the broker."""
 
     payload: bytes
     reply_to: str = ""
-    """The topic that wants the answer; empty: nobody does."""
+    """Response topic; empty: no answer is wanted."""
     correlation: bytes = b""
-    """What the answer bears, so that it finds its question."""
+    """Correlation data to return with the answer."""
 
 
-class IdentityTaken(ConnectionError):
-    """Another client came with our name, so the broker sent us away."""
+class SessionTakenOver(ConnectionError):
+    """The broker closed the connection because another client connected with the same client ID."""
 
 
 class Sink(Protocol):
-    """A connection. Network trouble is a ConnectionError: the forwarder waits and opens it again."""
+    """A connection to a receiver of events. A network failure is a ConnectionError: the forwarder then reconnects."""
 
     def open(self) -> None:
-        """Connects, or raises ConnectionError."""
+        """Connects. Raises ConnectionError."""
 
     def send(self, message: Message) -> None:
-        """Hands the message over; its receipt comes later. Raises ConnectionError."""
+        """Sends a message; `wait` returns its acknowledgement later. Raises ConnectionError."""
 
-    def wait(self, seconds: float) -> list[Receipt | Order]:
-        """What came; returns early when something did, or when woken. Raises ConnectionError."""
+    def wait(self, seconds: float) -> list[Acknowledgement | Command]:
+        """Returns what has arrived, after at most `seconds`; earlier on arrival or `wake`. Raises ConnectionError."""
 
     def wake(self) -> None:
-        """Makes `wait` return. The one method that another thread may call."""
+        """Makes `wait` return. Only this method may be called from another thread."""
 
     def close(self) -> None:
-        """Says good-bye where that is possible; never raises."""
+        """Disconnects, orderly if possible. Never raises."""
 
 
-def load(broker: Broker, identity: Identity) -> Sink:
-    """The sink that `broker.url` describes.
+def load_sink(broker: BrokerSettings, identity: MqttSessionSettings) -> Sink:
+    """Makes the sink for `broker.url`.
 
     Raises:
         ConfigProblem: the scheme is unknown.
     """
-    sink: Sink = choose(__package__, SINKS, split_url(broker.url, "broker.url").scheme, "broker.url")(broker, identity)
+    sink: Sink = load_plugin(__package__, SINKS, split_url(broker.url, "broker.url").scheme, "broker.url")(
+        broker, identity
+    )
     return sink

@@ -1,12 +1,11 @@
-"""MQTT 5 at QoS 1 through paho: the one pair in which paho shows a refused publish.
+"""MQTT sink with paho. Only with MQTT 5 at QoS 1 does paho report a refused publish.
 
     mqtt://host:port     plain
-    mqtts://host:port    TLS, with a certificate of its own where the broker asks for one
+    mqtts://host:port    TLS, with a client certificate if the broker requires one
 
-paho keeps a queue and sends it again by itself; here the outbox is the queue, so every connection is a new client
-with a clean start, and only a small window of messages is ever given to it. Its network loop is run by the caller's
-own thread: there is no other thread that could die unseen, and what goes wrong in it is raised where it can be
-handled.
+paho has its own queue and retransmits from it. Here the outbox is the queue: each connection uses a new client with a
+clean start, and paho holds only a small window of messages. The caller's thread runs paho's network loop, so no other
+thread can die unnoticed, and errors are raised where they can be handled.
 """
 
 from __future__ import annotations
@@ -34,31 +33,30 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
-from ...config.configuration import Broker
-from ...config.credentials import at_hand, secret
+from ...config.configuration import BrokerSettings
+from ...config.credentials import read_secret, require_file
 from ...errors import ConfigProblem
-from ...plugins import split_url
-from . import Identity, IdentityTaken, Message, Order, Receipt
+from ...plugin_tables import split_url
+from . import Acknowledgement, Command, Message, MqttSessionSettings, SessionTakenOver
 
 log = logging.getLogger(__name__)
 
 _CONNECT_SECONDS = 5.0
-# What paho raises on bytes that are not MQTT.
-_GARBLED = (MQTTException, OSError, ValueError, LookupError, struct.error)
-_NO_SUBSCRIBERS = 0x10  # a success to MQTT: the broker took the message, and nobody was there to have it
-_LATER = (0x80, 0x83, 0x97)  # unspecified, implementation specific, quota exceeded: it may be taken later
-_TAKEN_OVER = 0x8E
+_PROTOCOL_ERRORS = (MQTTException, OSError, ValueError, LookupError, struct.error)  # raised by paho on invalid bytes
+_NO_SUBSCRIBERS = 0x10  # no failure in MQTT: the broker accepted the message, but had no subscriber for it
+_RETRYABLE = (0x80, 0x83, 0x97)  # unspecified error, implementation specific error, quota exceeded
+_SESSION_TAKEN_OVER = 0x8E
 _PORTS = {"mqtt": 1883, "mqtts": 8883}
 
 
-def address(url: str) -> tuple[str, int]:
+def broker_address(url: str) -> tuple[str, int]:
     """Host and port of `mqtt://host:port` or `mqtts://host:port`.
 
     Raises:
-        ConfigProblem: it is not of that form.
+        ConfigProblem: the URL has another form.
     """
     parts = split_url(url, "broker.url")
-    hint = "write mqtt://host:1883; user and password go to broker.username and broker.password_file"
+    hint = "write mqtt://host:1883; set the user and password with broker.username and broker.password_file"
     try:
         host, port = (parts.hostname or "").encode("idna").decode(), parts.port or _PORTS.get(parts.scheme, 0)
     except ValueError as error:
@@ -68,62 +66,62 @@ def address(url: str) -> tuple[str, int]:
     return host, port
 
 
-class Mqtt:
-    """See above."""
+class MqttSink:
+    """An MQTT connection: `mqtt://host:port` or `mqtts://host:port`."""
 
-    def __init__(self, broker: Broker, identity: Identity) -> None:
-        self.host, self.port = address(broker.url)
-        self.password = secret(broker.password_file, "broker.password_file")
-        self.tls = _tls(broker)
-        self.broker, self.modern = broker, broker.protocol == "5"
-        if not self.modern:
-            log.warning("MQTT 3.1.1: the broker cannot say that it refuses an event, which then counts as delivered")
+    def __init__(self, broker: BrokerSettings, identity: MqttSessionSettings) -> None:
+        self.host, self.port = broker_address(broker.url)
+        self.password = read_secret(broker.password_file, "broker.password_file")
+        self.tls = _tls_context(broker)
+        self.broker, self.is_mqtt5 = broker, broker.protocol == "5"
+        if not self.is_mqtt5:
+            log.warning("MQTT 3.1.1 does not report refused events: a refused event counts as delivered")
         self.identity = identity
         self.client: Client | None = None
-        self.connected: ReasonCode | None = None
-        self.lost, self.taken_over = "", False
-        self.sequences: dict[int, int] = {}
-        self.receipts: list[Receipt | Order] = []
-        self.unheard = False
-        self.listener, self.bell = socket.socketpair()
-        for end in (self.listener, self.bell):
+        self.connack: ReasonCode | None = None
+        self.loss, self.taken_over = "", False
+        self.sequence_by_packet: dict[int, int] = {}
+        self.incoming: list[Acknowledgement | Command] = []
+        self.no_subscribers = False
+        self.wake_receiver, self.wake_sender = socket.socketpair()
+        for end in (self.wake_receiver, self.wake_sender):
             end.setblocking(False)
 
     def open(self) -> None:
         client = self._new_client()
-        self.client, self.connected, self.lost, self.taken_over = client, None, "", False
-        self.sequences.clear()
-        self.receipts.clear()
+        self.client, self.connack, self.loss, self.taken_over = client, None, "", False
+        self.sequence_by_packet.clear()
+        self.incoming.clear()
         try:
-            fresh = True if self.modern else MQTT_CLEAN_START_FIRST_ONLY  # all that 3.1.1 may be given
-            client.connect(self.host, self.port, keepalive=self.broker.keepalive, clean_start=fresh)
+            clean_start = True if self.is_mqtt5 else MQTT_CLEAN_START_FIRST_ONLY  # paho allows True only for MQTT 5
+            client.connect(self.host, self.port, keepalive=self.broker.keepalive, clean_start=clean_start)
         except OSError as error:
             raise ConnectionError(f"{self.host}:{self.port}: {error}") from None
         self._await_connack(time.monotonic() + _CONNECT_SECONDS)
-        for message in self.identity.online:
+        for message in self.identity.birth_messages:
             self.send(message)
-        if self.identity.commands:
-            client.subscribe(self.identity.commands, qos=1)
+        if self.identity.command_topic:
+            client.subscribe(self.identity.command_topic, qos=1)
 
     def _await_connack(self, deadline: float) -> None:
-        while self.connected is None:
+        while self.connack is None:
             if time.monotonic() > deadline:
                 raise ConnectionError(f"{self.host}:{self.port} does not answer as an MQTT broker")
             try:
-                self._pump(0.1)
+                self._run_loop(0.1)
             except ConnectionError:
-                if self.connected is None:
+                if self.connack is None:
                     raise
-        if self.connected.is_failure:
-            raise ConnectionError(f"{self.host}:{self.port} turned us away: {self.connected}")
+        if self.connack.is_failure:
+            raise ConnectionError(f"{self.host}:{self.port} refused the connection: {self.connack}")
 
     def _new_client(self) -> Client:
-        clean, protocol = (None, MQTTProtocolVersion.MQTTv5) if self.modern else (True, MQTTProtocolVersion.MQTTv311)
-        client = Client(CallbackAPIVersion.VERSION2, self.identity.client, clean, protocol=protocol)
+        clean, protocol = (None, MQTTProtocolVersion.MQTTv5) if self.is_mqtt5 else (True, MQTTProtocolVersion.MQTTv311)
+        client = Client(CallbackAPIVersion.VERSION2, self.identity.client_id, clean, protocol=protocol)
         client.connect_timeout = _CONNECT_SECONDS
         if self.broker.username:
             client.username_pw_set(self.broker.username, self.password)
-        if (will := self.identity.offline) is not None:
+        if (will := self.identity.last_will) is not None:
             client.will_set(will.topic, will.payload, qos=1, retain=will.retain)
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
@@ -136,103 +134,103 @@ class Mqtt:
     def send(self, message: Message) -> None:
         assert self.client is not None  # the forwarder opens before it sends
         properties = None
-        if self.modern:
+        if self.is_mqtt5:
             properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
             properties.ContentType = message.content_type
             if message.correlation:
                 properties.CorrelationData = message.correlation
         try:
             info = self.client.publish(message.topic, message.payload, 1, message.retain, properties)
-        except ValueError as error:  # it can never be sent, now or later
+        except ValueError as error:  # an invalid message, which can never be sent
             if message.sequence is not None:
-                self.receipts.append(Receipt(message.sequence, str(error)))
+                self.incoming.append(Acknowledgement(message.sequence, str(error)))
             return
         if info.rc != MQTT_ERR_SUCCESS:
             raise ConnectionError(f"publish failed with code {info.rc}")
         if message.sequence is not None:
-            self.sequences[info.mid] = message.sequence
+            self.sequence_by_packet[info.mid] = message.sequence
 
-    def wait(self, seconds: float) -> list[Receipt | Order]:
-        if not self.receipts:
-            self._pump(seconds)
-        receipts, self.receipts = self.receipts, []
-        return receipts
+    def wait(self, seconds: float) -> list[Acknowledgement | Command]:
+        if not self.incoming:
+            self._run_loop(seconds)
+        incoming, self.incoming = self.incoming, []
+        return incoming
 
     def wake(self) -> None:
-        with contextlib.suppress(BlockingIOError):  # a full buffer is a bell that rings already
-            self.bell.send(b"!")
+        with contextlib.suppress(BlockingIOError):  # the buffer is full, so `wait` returns anyway
+            self.wake_sender.send(b"!")
 
     def close(self) -> None:
         if self.client is None:
             return
-        if self.connected is not None and not self.connected.is_failure and not self.lost:
+        if self.connack is not None and not self.connack.is_failure and not self.loss:
             with contextlib.suppress(OSError):
-                if self.identity.stopped is not None:
-                    self.send(self.identity.stopped)
-                    self._pump(0.2)
+                if self.identity.stop_message is not None:
+                    self.send(self.identity.stop_message)
+                    self._run_loop(0.2)
                 self.client.disconnect()
         stream = self.client.socket()
         if stream is not None:
             stream.close()
         self.client = None
 
-    def _pump(self, seconds: float) -> None:
-        """One turn of paho's loop: reads, writes and keeps the connection alive."""
+    def _run_loop(self, seconds: float) -> None:
+        """Runs one iteration of paho's loop: reads, writes and sends pings."""
         client = self.client
         stream = client.socket() if client is not None else None
         if client is None or stream is None:
-            raise ConnectionError(self.lost or "the connection is gone")
+            raise ConnectionError(self.loss or "the connection is lost")
         try:
-            buffered = isinstance(stream, ssl.SSLSocket) and stream.pending() > 0  # select cannot see it
+            buffered = isinstance(stream, ssl.SSLSocket) and stream.pending() > 0  # not visible to select
             writers = [stream] if client.want_write() else []
             readable, writable, _ = select.select(
-                [stream, self.listener], writers, [], 0 if buffered else min(seconds, 1.0)
+                [stream, self.wake_receiver], writers, [], 0 if buffered else min(seconds, 1.0)
             )
-        except (OSError, ValueError) as error:  # the socket was closed under us
+        except (OSError, ValueError) as error:  # paho has closed the socket
             raise ConnectionError(str(error)) from None
-        if self.listener in readable:
-            self.listener.recv(4096)
+        if self.wake_receiver in readable:
+            self.wake_receiver.recv(4096)
         try:
             if stream in readable or buffered:
                 client.loop_read()
             if stream in writable:
                 client.loop_write()
             client.loop_misc()
-        except _GARBLED as error:
+        except _PROTOCOL_ERRORS as error:
             raise ConnectionError(f"{self.host}:{self.port} does not speak MQTT: {error}") from None
         if self.taken_over:
-            raise IdentityTaken(self.lost)
-        if self.lost or client.socket() is None:
-            raise ConnectionError(self.lost or "the connection is gone")
+            raise SessionTakenOver(self.loss)
+        if self.loss or client.socket() is None:
+            raise ConnectionError(self.loss or "the connection is lost")
 
     def _on_connect(self, _client: Client, _data: Any, _flags: ConnectFlags, reason: ReasonCode, _: Any) -> None:
-        self.connected = reason
+        self.connack = reason
 
     def _on_disconnect(self, _client: Client, _data: Any, _flags: DisconnectFlags, reason: ReasonCode, _: Any) -> None:
-        self.lost = f"{self.host}:{self.port} is gone: {reason}"
-        self.taken_over = reason.value == _TAKEN_OVER
+        self.loss = f"{self.host}:{self.port} disconnected: {reason}"
+        self.taken_over = reason.value == _SESSION_TAKEN_OVER
 
     def _on_publish(self, _client: Client, _data: Any, mid: int, reason: ReasonCode, _: Any) -> None:
-        sequence = self.sequences.pop(mid, None)
+        sequence = self.sequence_by_packet.pop(mid, None)
         if sequence is None:
             return
-        unheard = reason.value == _NO_SUBSCRIBERS
-        if reason.value in _LATER or (unheard and self.broker.require_subscriber):
-            self.receipts.append(Receipt(sequence, busy=str(reason)))
+        no_subscribers = reason.value == _NO_SUBSCRIBERS
+        if reason.value in _RETRYABLE or (no_subscribers and self.broker.require_subscriber):
+            self.incoming.append(Acknowledgement(sequence, busy=str(reason)))
         else:
-            self.receipts.append(Receipt(sequence, refused=str(reason) if reason.is_failure else ""))
-        if unheard != self.unheard:
-            log.warning("nobody subscribes to our events") if unheard else log.info("somebody subscribes to our events")
-            self.unheard = unheard
+            self.incoming.append(Acknowledgement(sequence, refused=str(reason) if reason.is_failure else ""))
+        if no_subscribers != self.no_subscribers:
+            log.warning("events have no subscriber") if no_subscribers else log.info("events have a subscriber")
+            self.no_subscribers = no_subscribers
 
     def _on_message(self, _client: Client, _data: Any, message: MQTTMessage) -> None:
-        asked = message.properties
-        reply, correlation = getattr(asked, "ResponseTopic", ""), getattr(asked, "CorrelationData", b"")
-        self.receipts.append(Order(bytes(message.payload), reply, correlation))
+        properties = message.properties
+        reply, correlation = getattr(properties, "ResponseTopic", ""), getattr(properties, "CorrelationData", b"")
+        self.incoming.append(Command(bytes(message.payload), reply, correlation))
 
 
-def _tls(broker: Broker) -> ssl.SSLContext | None:
-    """None where the broker is spoken to in plain.
+def _tls_context(broker: BrokerSettings) -> ssl.SSLContext | None:
+    """The TLS settings; None for a plain connection.
 
     Raises:
         ConfigProblem: a certificate or a key cannot be read.
@@ -240,11 +238,11 @@ def _tls(broker: Broker) -> ssl.SSLContext | None:
     if split_url(broker.url, "broker.url").scheme != "mqtts":
         return None
     try:
-        context = ssl.create_default_context(cafile=at_hand(broker.ca_file) or None)
+        context = ssl.create_default_context(cafile=require_file(broker.ca_file) or None)
         if broker.cert_file:
-            context.load_cert_chain(at_hand(broker.cert_file), at_hand(broker.key_file) or None)
+            context.load_cert_chain(require_file(broker.cert_file), require_file(broker.key_file) or None)
     except OSError as error:  # ssl.SSLError is one
         files = ", ".join(filter(None, (broker.ca_file, broker.cert_file, broker.key_file)))
-        hint = "broker.ca_file, cert_file and key_file are PEM files that the daemon may read"
+        hint = "broker.ca_file, cert_file and key_file must be PEM files that the daemon can read"
         raise ConfigProblem(f"broker: {files}: {error}", hint=hint) from None
     return context

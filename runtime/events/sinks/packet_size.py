@@ -1,29 +1,36 @@
-"""How many bytes a message is on the wire, as MQTT 5 frames it at QoS 1 ("MQTT Version 5.0", OASIS, 3.3).
+"""Size of an MQTT 5 PUBLISH packet at QoS 1 ("MQTT Version 5.0", OASIS, section 3.3).
 
-    1 byte type, 1 to 4 for the length, the topic, 2 for the packet's identifier, properties, payload
+    1 byte type, 1 to 4 bytes remaining length, topic, 2 bytes packet identifier, properties, payload
 
-TLS, TCP and IP come on top, and with them what the network makes of it; acknowledgements come the other way. MQTT 3.1.1
-has no properties, and so some bytes less; a sink that is no broker frames otherwise, or not at all.
+Overhead of TLS, TCP and IP is not included, nor are acknowledgements from the broker. MQTT 3.1.1 has no properties, so
+its packets are some bytes smaller. A sink other than MQTT has other framing or none.
 """
 
 from __future__ import annotations
 
 from . import Message
 
-_TEXT = 2  # bytes for the length of a text
-_IDENTIFIER = 2
-PING = 2
+_LENGTH_PREFIX_BYTES = 2  # before each string
+_PACKET_ID_BYTES = 2
+PING_BYTES = 2
 
 
-def framed(message: Message) -> int:
-    """Bytes of the packet that publishes it."""
-    properties = 1 + _TEXT + len(message.content_type.encode())
+def packet_bytes(message: Message) -> int:
+    """Size in bytes of the packet that publishes `message`."""
+    properties = 1 + _LENGTH_PREFIX_BYTES + len(message.content_type.encode())
     if message.correlation:
-        properties += 1 + _TEXT + len(message.correlation)
-    rest = _TEXT + len(message.topic.encode()) + _IDENTIFIER + _length(properties) + properties + len(message.payload)
-    return 1 + _length(rest) + rest
+        properties += 1 + _LENGTH_PREFIX_BYTES + len(message.correlation)
+    remaining = (
+        _LENGTH_PREFIX_BYTES
+        + len(message.topic.encode())
+        + _PACKET_ID_BYTES
+        + _variable_length_bytes(properties)
+        + properties
+        + len(message.payload)
+    )
+    return 1 + _variable_length_bytes(remaining) + remaining
 
 
-def _length(number: int) -> int:
-    """Bytes of a variable byte integer."""
+def _variable_length_bytes(number: int) -> int:
+    """Size in bytes of `number` as a variable byte integer."""
     return 1 if number < 1 << 7 else 2 if number < 1 << 14 else 3 if number < 1 << 21 else 4

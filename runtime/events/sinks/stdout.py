@@ -1,19 +1,19 @@
-"""Events as lines of JSON, for a terminal or a pipe. Printing is the receipt."""
+"""Standard-output sink: one line of JSON for each event. A printed event is acknowledged."""
 
 from __future__ import annotations
 
 import sys
 import threading
 
-from ...config.configuration import Broker
-from . import Identity, Message, Order, Receipt
+from ...config.configuration import BrokerSettings
+from . import Acknowledgement, Command, Message, MqttSessionSettings
 
 
-class Stdout:
-    """`stdout:`"""
+class StdoutSink:
+    """Prints events to standard output: `stdout:`"""
 
-    def __init__(self, broker: Broker, identity: Identity) -> None:
-        self.receipts: list[Receipt | Order] = []
+    def __init__(self, broker: BrokerSettings, identity: MqttSessionSettings) -> None:
+        self.acknowledgements: list[Acknowledgement | Command] = []
         self.woken = threading.Event()
 
     def open(self) -> None:
@@ -26,14 +26,14 @@ class Stdout:
                 sys.stdout.flush()
             except OSError as error:
                 raise ConnectionError(f"standard output: {error}") from None
-            self.receipts.append(Receipt(message.sequence))
+            self.acknowledgements.append(Acknowledgement(message.sequence))
 
-    def wait(self, seconds: float) -> list[Receipt | Order]:
-        if not self.receipts:
+    def wait(self, seconds: float) -> list[Acknowledgement | Command]:
+        if not self.acknowledgements:
             self.woken.wait(seconds)
             self.woken.clear()
-        receipts, self.receipts = self.receipts, []
-        return receipts
+        acknowledgements, self.acknowledgements = self.acknowledgements, []
+        return acknowledgements
 
     def wake(self) -> None:
         self.woken.set()

@@ -1,4 +1,4 @@
-"""What multiplies: the same integers in, the same integers out, whichever is chosen."""
+"""Back ends: libraries that run the int8 model, with equal integers in and out."""
 
 from __future__ import annotations
 
@@ -9,44 +9,44 @@ from numpy.typing import NDArray
 
 from ...bundle.bundle import Bundle
 from ...errors import MachineProblem
-from ...plugins import choose
+from ...plugin_tables import load_plugin
 
-BACKENDS = {"onnx": ".onnx:Onnx", "tflite": ".tflite:Tflite"}
+BACKENDS = {"onnx": ".onnx:OnnxBackend", "tflite": ".tflite:TfliteBackend"}
 
 
 class Backend(Protocol):
     """A loaded model."""
 
     version: str
-    """Library and version, for people."""
-    real: bool
-    """Whether the model computes in float: its golden outputs are others."""
+    """Library and version, for display."""
+    is_float: bool
+    """True if the model computes in float; its golden outputs then differ."""
 
     def run(self, tensor: NDArray[Any]) -> dict[str, NDArray[Any]]:
-        """1 x H x W x 3, u8 -> each output by name, u8, in the manifest's shape."""
+        """1 x H x W x 3, uint8 -> each output by name, uint8, in the manifest's shape."""
 
 
-def load(name: str, bundle: Bundle, threads: int = 1) -> Backend:
-    """The bundle's model in the back end `name`.
+def load_backend(name: str, bundle: Bundle, threads: int = 1) -> Backend:
+    """Loads the bundle's model in the back end `name`.
 
     Raises:
-        MachineProblem: its library is not on this machine, or refuses the model.
+        MachineProblem: its library is not installed, or rejects the model.
     """
-    part = choose(__package__, BACKENDS, name, "backend")
-    backend: Backend = part(bundle.model(name), bundle.manifest, threads)
+    backend_class = load_plugin(__package__, BACKENDS, name, "backend")
+    backend: Backend = backend_class(bundle.model(name), bundle.manifest, threads)
     return backend
 
 
-def available(bundle: Bundle, threads: int = 1) -> dict[str, Backend]:
-    """Every back end of the bundle that loads on this machine, by name.
+def available_backends(bundle: Bundle, threads: int = 1) -> dict[str, Backend]:
+    """All back ends of the bundle that load on this machine, by name.
 
     Raises:
-        MachineProblem: none does.
+        MachineProblem: none loads.
     """
     loaded, reasons = {}, []
     for name in bundle.manifest.models:
         try:
-            loaded[name] = load(name, bundle, threads)
+            loaded[name] = load_backend(name, bundle, threads)
         except MachineProblem as problem:
             reasons.append(problem.message)
     if not loaded:
@@ -54,14 +54,14 @@ def available(bundle: Bundle, threads: int = 1) -> dict[str, Backend]:
     return loaded
 
 
-def fastest(candidates: list[Backend], tensor: NDArray[Any], rounds: int = 7) -> Backend:
-    """The back end that runs `tensor` faster on this machine: best of `rounds`, taken in turn."""
+def fastest_backend(candidates: list[Backend], tensor: NDArray[Any], rounds: int = 7) -> Backend:
+    """The candidate that runs `tensor` fastest on this machine: best time of `rounds` interleaved rounds."""
     if len(candidates) == 1:
         return candidates[0]
     best = [float("inf")] * len(candidates)
     for _ in range(rounds):
-        for place, backend in enumerate(candidates):
+        for index, backend in enumerate(candidates):
             start = time.perf_counter()
             backend.run(tensor)
-            best[place] = min(best[place], time.perf_counter() - start)
+            best[index] = min(best[index], time.perf_counter() - start)
     return candidates[best.index(min(best))]

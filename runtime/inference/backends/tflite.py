@@ -1,8 +1,8 @@
-"""LiteRT, or the older tflite-runtime where that is what the machine has.
+"""The TFLite back end: LiteRT, or the older tflite-runtime if that is installed instead.
 
-The file's activations are s8 with zero points 128 lower than in ONNX; flipping the top bit of a byte turns one into the
-other, so both back ends speak u8 outside. So does a file that computes in float, which is given the real values of the
-pixels; what it gives is rounded to the manifest's steps.
+The activations of the file are int8, with zero points 128 lower than in ONNX. Flipping the top bit of a byte converts
+one into the other, so both back ends take and return uint8. A file that computes in float gets the real values of the
+pixels, and its outputs are quantized with the manifest's scales.
 """
 
 from __future__ import annotations
@@ -13,47 +13,53 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...bundle.manifest import Manifest, Output
+from ...bundle.manifest import Manifest, ModelOutput
 from ...errors import MachineProblem
 
-_FLIP = np.uint8(0x80)
+_SIGN_BIT = np.uint8(0x80)
 
 
-class Tflite:
-    """The TFLite model."""
+class TfliteBackend:
+    """Runs the TFLite model."""
 
     def __init__(self, model: bytes, manifest: Manifest, threads: int) -> None:
-        interpreter, self.version = _interpreter()
+        interpreter, self.version = _load_interpreter()
         try:
             self.interpreter = interpreter(model_content=model, num_threads=threads)
             self.interpreter.allocate_tensors()
         except (RuntimeError, ValueError, SystemError) as error:
             raise MachineProblem(f"{self.version} refuses the model: {error}", hint="upgrade ai-edge-litert") from None
         detail = self.interpreter.get_input_details()[0]
-        self.input, self.real, self.spec = detail["index"], bool(detail["dtype"] == np.float32), manifest.input
+        self.input_index, self.is_float, self.input_spec = (
+            detail["index"],
+            bool(detail["dtype"] == np.float32),
+            manifest.input,
+        )
         indices = {detail["name"]: detail["index"] for detail in self.interpreter.get_output_details()}
         self.outputs = [(output, indices[output.name]) for output in manifest.outputs]
 
     def run(self, tensor: NDArray[Any]) -> dict[str, NDArray[Any]]:
-        self.interpreter.set_tensor(self.input, self._given(tensor))
+        self.interpreter.set_tensor(self.input_index, self._quantized_input(tensor))
         self.interpreter.invoke()
         arrays = ((output, self.interpreter.get_tensor(index)) for output, index in self.outputs)
-        return {output.name: self._made(output, array).reshape(output.shape) for output, array in arrays}
+        return {output.name: self._output_array(output, array).reshape(output.shape) for output, array in arrays}
 
-    def _given(self, tensor: NDArray[Any]) -> NDArray[Any]:
-        if not self.real:
-            return (tensor ^ _FLIP).view(np.int8)
-        real: NDArray[Any] = np.float32(self.spec.scale) * (tensor.astype(np.float32) - self.spec.zero_point)
+    def _quantized_input(self, tensor: NDArray[Any]) -> NDArray[Any]:
+        if not self.is_float:
+            return (tensor ^ _SIGN_BIT).view(np.int8)
+        real: NDArray[Any] = np.float32(self.input_spec.scale) * (
+            tensor.astype(np.float32) - self.input_spec.zero_point
+        )
         return real
 
-    def _made(self, output: Output, array: NDArray[Any]) -> NDArray[np.uint8]:
-        if not self.real:
-            return array.view(np.uint8) ^ _FLIP
+    def _output_array(self, output: ModelOutput, array: NDArray[Any]) -> NDArray[np.uint8]:
+        if not self.is_float:
+            return array.view(np.uint8) ^ _SIGN_BIT
         steps: NDArray[Any] = np.rint(array / output.scale) + output.zero_point
         return steps.clip(0, 255).astype(np.uint8)
 
 
-def _interpreter() -> tuple[Any, str]:
+def _load_interpreter() -> tuple[Any, str]:
     try:
         from ai_edge_litert.interpreter import Interpreter
     except ImportError:

@@ -1,4 +1,4 @@
-"""Tensors -> predictions."""
+"""Heads: they turn output tensors into predictions."""
 
 from __future__ import annotations
 
@@ -8,53 +8,53 @@ from numpy.typing import NDArray
 
 from ...bundle.manifest import Manifest
 from ...errors import BundleProblem
-from ...plugins import choose
+from ...plugin_tables import load_plugin
 from ..prediction import Prediction
 
 HEADS = {
-    "anomaly": ".anomaly:Anomaly",
-    "behaviour": ".behaviour:behaviour",
-    "classify": ".classify:Classify",
-    "detect": ".detect:Detect",
+    "anomaly": ".anomaly:AnomalyHead",
+    "behaviour": ".behaviour:load_behaviour_head",
+    "classify": ".classify:ClassifyHead",
+    "detect": ".detect:DetectHead",
 }
-FAMILIES = {
-    "fastestdet": ".fastestdet:FastestDet",
-    "nanodet": ".nanodet:NanoDet",
-    "ssd": ".ssd:Ssd",
-    "yolov8": ".yolov8:YoloV8",
-    "yolox": ".yolox:Yolox",
+BOX_DECODERS = {
+    "fastestdet": ".fastestdet:FastestDetDecoder",
+    "nanodet": ".nanodet:NanoDetDecoder",
+    "ssd": ".ssd:SsdDecoder",
+    "yolov8": ".yolov8:YoloV8Decoder",
+    "yolox": ".yolox:YoloxDecoder",
 }
-"""How the outputs of an object detector are read: `heads.detect` chooses by the manifest's `boxes.family`."""
+"""Decoders of object detectors, by the manifest's `boxes.family`; `DetectHead` loads them."""
 
 
 class Head(Protocol):
-    """Reads a model's outputs."""
+    """Reads the outputs of a model."""
 
     def __call__(
         self, outputs: dict[str, NDArray[Any]], frame: tuple[int, int] | None = None
     ) -> tuple[Prediction, ...]:
-        """Each output by name, u8, in the manifest's shape -> what is seen.
+        """The predictions for one frame.
 
         Args:
-            outputs: of one frame
-            frame: its height and width in pixels, by which boxes are put back where the frame was letterboxed; None:
-                it has the input's shape
+            outputs: each output by name, uint8, in the manifest's shape
+            frame: height and width of the frame in pixels, to map boxes back from a letterboxed input; None: the frame
+                has the shape of the input
         """
 
 
-def load(manifest: Manifest, least: float | None = None) -> Head:
+def load_head(manifest: Manifest, min_score: float | None = None) -> Head:
     """The head for the manifest's task.
 
     Args:
         manifest: of the bundle
-        least: score from which on an object is told of, where there may be several; None: the manifest's threshold
+        min_score: least score of a detection, for object detectors; None: the manifest's threshold
 
     Raises:
         Problem: there is none.
     """
     if manifest.task == "embed":
-        hint = "vedette verify and vedette show take it; to watch, build a bundle of task anomaly or classify"
-        raise BundleProblem(f"{manifest.name} makes vectors, in which no rule sees anything", hint=hint)
-    part = choose(__package__, HEADS, manifest.task, "task")
-    head: Head = part(manifest, least) if manifest.boxes is not None else part(manifest)
+        hint = "vedette verify and vedette show accept it; for events, build a bundle of task anomaly or classify"
+        raise BundleProblem(f"{manifest.name} outputs embeddings, which no rule can evaluate", hint=hint)
+    head_class = load_plugin(__package__, HEADS, manifest.task, "task")
+    head: Head = head_class(manifest, min_score) if manifest.boxes is not None else head_class(manifest)
     return head

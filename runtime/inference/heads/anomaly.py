@@ -1,4 +1,4 @@
-"""One score for the whole part, and a box around what made it high."""
+"""The head of anomaly models: one score for the frame, and a box around the anomaly."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ from ...bundle.manifest import Manifest
 from ..prediction import Box, Prediction
 
 
-class Anomaly:
+class AnomalyHead:
     """`map` (1 x h x w) and `score` (1) -> exactly one prediction.
 
-    The map has the score's unit, and the score is its maximum, so the box is drawn around the cells at or above the
-    threshold; below the threshold there is none.
+    Map and score have the same unit, and the score is the maximum of the map. The box surrounds the cells at or above
+    the threshold; below the threshold there is no box.
     """
 
     def __init__(self, manifest: Manifest) -> None:
         self.label = manifest.labels[0]
-        self.score, self.map = manifest.output("score"), manifest.output("map")
+        self.score_output, self.map_output = manifest.output("score"), manifest.output("map")
         self.threshold = manifest.threshold
 
     def __call__(
         self, outputs: dict[str, NDArray[Any]], _frame: tuple[int, int] | None = None
     ) -> tuple[Prediction, ...]:
-        score = self.score.scale * (float(outputs["score"].flat[0]) - self.score.zero_point)
+        score = self.score_output.scale * (float(outputs["score"].flat[0]) - self.score_output.zero_point)
         box = None
         if score >= self.threshold:
-            box = self._box(outputs["map"].reshape(self.map.shape[-2:]))
+            box = self._bounding_box(outputs["map"].reshape(self.map_output.shape[-2:]))
         return (Prediction(self.label, round(score, 4), box),)
 
-    def _box(self, integers: NDArray[Any]) -> Box | None:
-        level = self.threshold / self.map.scale + self.map.zero_point
+    def _bounding_box(self, integers: NDArray[Any]) -> Box | None:
+        level = self.threshold / self.map_output.scale + self.map_output.zero_point
         rows, columns = np.nonzero(integers >= level)
         if not len(rows):
             return None

@@ -1,12 +1,12 @@
-"""How someone behaves is answered as anomalies are, or as classes are: by what the model was taught with."""
+"""The head of behaviour models: that of anomaly models or that of classifiers, depending on the training data."""
 
 from __future__ import annotations
 
 from ...bundle.manifest import Manifest
-from .anomaly import Anomaly
-from .classify import Classify
+from .anomaly import AnomalyHead
+from .classify import ClassifyHead
 
 
-def behaviour(manifest: Manifest) -> Anomaly | Classify:
-    """The head: `anomaly` where the model knows only what is normal, `classify` where it was shown classes of clips."""
-    return Anomaly(manifest) if manifest.temperature is None else Classify(manifest)
+def load_behaviour_head(manifest: Manifest) -> AnomalyHead | ClassifyHead:
+    """An `AnomalyHead` if the model was trained on normal clips only, a `ClassifyHead` if on classes of clips."""
+    return AnomalyHead(manifest) if manifest.temperature is None else ClassifyHead(manifest)

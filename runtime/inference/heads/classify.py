@@ -1,9 +1,8 @@
-"""The likeliest class of the whole picture, or `unknown`.
+"""The head of classifiers: the likeliest class of the frame, or `unknown`.
 
-The model gives one score per class. What makes them probabilities, dividing by the temperature and softmax, is done
-here and not in the model: as integers, probabilities near 0 and 1 would have no steps left to differ by. The
-temperature was fitted on held-out pictures, so that a probability says how often such an answer is right (Guo et al.,
-"On Calibration of Modern Neural Networks", 2017).
+The model returns one score per class. Temperature scaling and softmax happen here and not in the model: quantized
+probabilities near 0 and 1 would have too few steps. The temperature was fitted on held-out images, so that a
+probability is the rate at which such an answer is right (Guo et al., "On Calibration of Modern Neural Networks", 2017).
 """
 
 from __future__ import annotations
@@ -17,14 +16,14 @@ from ...bundle.manifest import UNKNOWN, Manifest
 from ..prediction import Prediction
 
 
-class Classify:
-    """`scores` (K classes) -> exactly one prediction for the whole frame, its score a probability."""
+class ClassifyHead:
+    """`scores` (K classes) -> exactly one prediction for the whole frame; its score is a probability."""
 
     def __init__(self, manifest: Manifest) -> None:
         self.labels = manifest.classes
-        self.scores = manifest.output("scores")
+        self.scores_output = manifest.output("scores")
         self.temperature = 1.0 if manifest.temperature is None else manifest.temperature
-        self.confidence = manifest.threshold
+        self.min_confidence = manifest.threshold
 
     def __call__(
         self, outputs: dict[str, NDArray[Any]], _frame: tuple[int, int] | None = None
@@ -32,12 +31,12 @@ class Classify:
         probabilities = self.probabilities(outputs)
         best = int(probabilities.argmax())
         score = float(probabilities[best])
-        label = self.labels[best] if score >= self.confidence else UNKNOWN
+        label = self.labels[best] if score >= self.min_confidence else UNKNOWN
         return (Prediction(label, round(score, 4)),)
 
     def probabilities(self, outputs: dict[str, NDArray[Any]]) -> NDArray[Any]:
-        """Of each class, K."""
-        real = self.scores.scale * (outputs["scores"].ravel().astype(float) - self.scores.zero_point)
+        """The probability of each class, K."""
+        real = self.scores_output.scale * (outputs["scores"].ravel().astype(float) - self.scores_output.zero_point)
         return softmax(real, self.temperature)
 
 

@@ -1,11 +1,11 @@
-"""NanoDet: a score for each class, and how far each side is from the middle of the cell, as a distribution.
+"""The decoder of NanoDet: class scores, and the distance of each side from the cell's center as a distribution.
 
-`nanodet/model/head/gfl_head.py` of RangiLyu/nanodet (Apache-2.0), after Li et al., "Generalized Focal Loss", 2020. A
-distance is the mean of its bins, in strides, from the middle of the cell. There is no objectness: the score of a class
-is its sigmoid, and one cell may answer with several classes.
+It follows `nanodet/model/head/gfl_head.py` of RangiLyu/nanodet (Apache-2.0), after Li et al., "Generalized Focal Loss",
+2020. A distance is the mean of its bins, in strides, from the center of the cell. There is no objectness: the score of
+a class is its sigmoid, and one cell may report several classes.
 
-Older releases (NanoDet-m) take the middle of a cell at (cell + 1/2) · stride, NanoDet-Plus its upper left corner; this
-is the older. Boxes of a NanoDet-Plus would lie half a cell too far right and down.
+Older releases (NanoDet-m) place the center of a cell at (cell + 1/2) · stride, NanoDet-Plus at its top left corner.
+This decoder follows the older ones; boxes of a NanoDet-Plus would lie half a cell too far right and down.
 """
 
 from __future__ import annotations
@@ -16,25 +16,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...bundle.manifest import Manifest
-from .feature_levels import Candidates, Level, expected, levels, logit, sigmoid
+from .feature_levels import BoxCandidates, FeatureLevel, expected_distances, group_by_level, logit, sigmoid
 
 
-class NanoDet:
-    """`box0`, `class0`, …: 4 · bins and K channels."""
+class NanoDetDecoder:
+    """Decodes `box0`, `class0`, …: 4 · bins and K channels."""
 
     def __init__(self, manifest: Manifest) -> None:
-        self.levels = levels(manifest, ("box", "class"))
+        self.levels = group_by_level(manifest, ("box", "class"))
 
-    def __call__(self, outputs: dict[str, NDArray[Any]], threshold: float) -> Candidates:
-        return Candidates.joined([distributed(level, outputs, threshold) for level in self.levels])
+    def __call__(self, outputs: dict[str, NDArray[Any]], threshold: float) -> BoxCandidates:
+        return BoxCandidates.concatenate(
+            [decode_distance_distribution(level, outputs, threshold) for level in self.levels]
+        )
 
 
-def distributed(level: Level, outputs: dict[str, NDArray[Any]], threshold: float) -> Candidates:
-    """Every class that is sure enough of every cell, with the box of the cell."""
-    classes, cells = np.nonzero(level.above("class", outputs, logit(threshold)))
-    few, places = np.unique(cells, return_inverse=True)
-    scores = sigmoid(level.real("class", outputs, few)[places, classes])
-    distances = expected(level.real("box", outputs, few))
-    middles = level.corners(few) + 0.5
-    edges = np.hstack([middles - distances[:, :2], middles + distances[:, 2:]]) / np.tile(level.grid, 2)
-    return Candidates(edges[places], scores, classes)
+def decode_distance_distribution(
+    level: FeatureLevel, outputs: dict[str, NDArray[Any]], threshold: float
+) -> BoxCandidates:
+    """All classes with a score of at least `threshold`, in every cell, with the box of the cell."""
+    classes, cells = np.nonzero(level.cells_above("class", outputs, logit(threshold)))
+    unique_cells, positions = np.unique(cells, return_inverse=True)
+    scores = sigmoid(level.dequantize("class", outputs, unique_cells)[positions, classes])
+    distances = expected_distances(level.dequantize("box", outputs, unique_cells))
+    centers = level.cell_positions(unique_cells) + 0.5
+    edges = np.hstack([centers - distances[:, :2], centers + distances[:, 2:]]) / np.tile(level.grid_size, 2)
+    return BoxCandidates(edges[positions], scores, classes)

@@ -1,11 +1,11 @@
-"""YOLOv8 and its like: a score for each class, and how far each side is from the middle of the cell.
+"""The decoder of YOLOv8 and similar detectors: class scores, and distance distributions from the cell's center.
 
-As the last layer of that family has been published: four distributions of 16 bins (Li et al., "Generalized Focal
-Loss", 2020) around the middle of the cell, in strides, and a sigmoid for each class; there is no objectness. NanoDet-m
-has it like that, too, with other bins.
+It follows the published last layer of that family: four distributions of 16 bins (Li et al., "Generalized Focal Loss",
+2020) around the center of the cell, in strides, and a sigmoid for each class; there is no objectness. NanoDet-m has the
+same form with other bins.
 
-The weights that go by this name are under AGPL-3.0, which binds whoever puts them into a product; Vedette has none and
-recommends none. The head is here for networks of this shape whose licence is another: say it as model.licence.
+Weights with this name are under AGPL-3.0, which binds everyone who puts them into a product. Vedette contains none and
+recommends none. The decoder is for networks of this shape with another licence: declare it as model.licence.
 """
 
 from __future__ import annotations
@@ -15,15 +15,17 @@ from typing import Any
 from numpy.typing import NDArray
 
 from ...bundle.manifest import Manifest
-from .feature_levels import Candidates, levels
-from .nanodet import distributed
+from .feature_levels import BoxCandidates, group_by_level
+from .nanodet import decode_distance_distribution
 
 
-class YoloV8:
-    """`box0`, `class0`, …: 64 and K channels."""
+class YoloV8Decoder:
+    """Decodes `box0`, `class0`, …: 64 and K channels."""
 
     def __init__(self, manifest: Manifest) -> None:
-        self.levels = levels(manifest, ("box", "class"))
+        self.levels = group_by_level(manifest, ("box", "class"))
 
-    def __call__(self, outputs: dict[str, NDArray[Any]], threshold: float) -> Candidates:
-        return Candidates.joined([distributed(level, outputs, threshold) for level in self.levels])
+    def __call__(self, outputs: dict[str, NDArray[Any]], threshold: float) -> BoxCandidates:
+        return BoxCandidates.concatenate(
+            [decode_distance_distribution(level, outputs, threshold) for level in self.levels]
+        )

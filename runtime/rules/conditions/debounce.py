@@ -1,8 +1,8 @@
-"""A yes or no that is believed once it has lasted.
+"""Debouncing in seconds: a boolean changes only after the new value has lasted.
 
-Who trembles on the edge of a zone is in it and out of it with every frame. Either answer is taken only when every
-frame for so many seconds has given it, so one frame alone decides nothing. It is seconds and not frames, so that a
-camera that is slower or drops frames decides no later; with 0 each frame decides.
+The box of an object at the edge of a zone is inside and outside from frame to frame. The value switches only if every
+frame has shown the new one for the given seconds. Seconds instead of frames make the decision independent of the frame
+rate and of dropped frames. With 0 seconds each frame decides.
 """
 
 from __future__ import annotations
@@ -10,22 +10,22 @@ from __future__ import annotations
 SLACK = 1e-3  # seconds; 0.1 s after 1.7e9 s is not quite 0.1 s in floating point
 
 
-class Inertia:
-    """See above."""
+class Debounce:
+    """A debounced boolean, false at first."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
         self.value = False
-        self.turning: float | None = None
-        """When the other answer was first given, if all since then gave it."""
+        self.changing_since: float | None = None
+        """When the other value was first shown, if all frames since then showed it."""
 
-    def show(self, value: bool, taken: float) -> bool:
-        """What is believed, now that a frame taken then says `value`."""
+    def update(self, value: bool, taken: float) -> bool:
+        """The debounced value after a frame that was `taken` then and shows `value`."""
         if value == self.value:
-            self.turning = None
+            self.changing_since = None
             return self.value
-        if self.turning is None or taken < self.turning:
-            self.turning = taken
-        if taken - self.turning >= self.seconds - SLACK:
-            self.value, self.turning = value, None
+        if self.changing_since is None or taken < self.changing_since:
+            self.changing_since = taken
+        if taken - self.changing_since >= self.seconds - SLACK:
+            self.value, self.changing_since = value, None
         return self.value

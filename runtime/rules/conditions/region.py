@@ -1,7 +1,7 @@
-"""Places in the picture, as a person draws them: points are [x, y], fractions 0…1 from the top left.
+"""Regions of the frame: polygons of points [x, y], fractions 0…1 from the top left.
 
-A thing is where its feet are: the middle of its box's lower edge. Where the lower part is hidden, or cut off by the
-picture's edge, the feet are taken to be where the box ends, and so too far away.
+The position of an object is its foot point: the middle of the lower edge of its box. If the lower part is hidden, or
+cut off by the edge of the frame, the foot point lies too high in the frame, and so seems too far away.
 """
 
 from __future__ import annotations
@@ -11,62 +11,62 @@ from collections.abc import Mapping, Sequence
 import cv2
 import numpy as np
 
-from ...config.polygon import Point, Polygon, knot
+from ...config.polygon import Point, Polygon, find_self_intersection
 from ...errors import ConfigProblem
 from ...inference.prediction import Box
 
-WHOLE: Polygon = ((0.0, 0.0), (1.0, 0.0), (1.0, 1.0), (0.0, 1.0))
-_LEAST = 1e-6  # of the picture; less is no area
+WHOLE_FRAME: Polygon = ((0.0, 0.0), (1.0, 0.0), (1.0, 1.0), (0.0, 1.0))
+_MIN_AREA = 1e-6  # fraction of the frame
 
 
-def foot(box: Box) -> Point:
-    """The middle of its lower edge, inside the picture."""
+def foot_point(box: Box) -> Point:
+    """The middle of the lower edge of a box, clipped to the frame."""
     x = (box.left + box.right) / 2
     return min(max(x, 0.0), 1.0), min(max(box.bottom, 0.0), 1.0)
 
 
-class Region:
-    """A polygon; its edge belongs to it."""
+class PolygonRegion:
+    """A polygon, edge included."""
 
     def __init__(self, points: Polygon, key: str) -> None:
-        """`key` is where a person wrote them.
+        """Takes the corners; error messages name `key`.
 
         Raises:
-            ConfigProblem: they enclose nothing, or not one thing.
+            ConfigProblem: they enclose no area, or edges cross.
         """
-        inside_picture(points, key)
+        check_inside_image(points, key)
         if len(points) < 3:
             raise ConfigProblem(f"{key}: {len(points)} points", hint="a polygon has at least three")
-        if crossed := knot(points):
+        if crossed := find_self_intersection(points):
             hint = "give the points in order around it"
             raise ConfigProblem(f"{key}: the edges from {crossed[0]} and from {crossed[1]} cross", hint=hint)
         self.contour = np.array(points, np.float32)
-        if cv2.contourArea(self.contour) < _LEAST:
+        if cv2.contourArea(self.contour) < _MIN_AREA:
             raise ConfigProblem(f"{key}: it encloses nothing", hint="give points that do not lie on one line")
 
-    def holds(self, point: Point) -> bool:
+    def contains(self, point: Point) -> bool:
         return bool(cv2.pointPolygonTest(self.contour, point, False) >= 0)
 
 
-class Area:
-    """Where a rule looks: one region, several with names, or the whole picture."""
+class RuleArea:
+    """The area of a rule: one region, several named ones, or the whole frame."""
 
     def __init__(self, name: str, polygon: Polygon | None, zones: Mapping[str, Polygon]) -> None:
-        """`name`: of a single region."""
+        """Takes the settings; `name` is that of a single region."""
         if polygon is not None and zones:
             raise ConfigProblem("polygon and zones are both set", hint="keep zones, which may hold one or several")
-        self.zones = {each: Region(points, f"zones.{each}") for each, points in zones.items()}
+        self.zones = {each: PolygonRegion(points, f"zones.{each}") for each, points in zones.items()}
         if not self.zones:
-            self.zones = {name: Region(WHOLE if polygon is None else polygon, "polygon")}
+            self.zones = {name: PolygonRegion(WHOLE_FRAME if polygon is None else polygon, "polygon")}
 
-    def around(self, point: Point) -> tuple[str, ...]:
-        """The names of the regions that hold the point."""
-        return tuple(name for name, region in self.zones.items() if region.holds(point))
+    def zones_at(self, point: Point) -> tuple[str, ...]:
+        """The names of the regions that contain the point."""
+        return tuple(name for name, region in self.zones.items() if region.contains(point))
 
 
-def inside_picture(points: Sequence[Point], key: str) -> None:
-    """Complains of a point outside of it, or NaN."""
+def check_inside_image(points: Sequence[Point], key: str) -> None:
+    """Raises ConfigProblem for a point that is outside of the frame, or NaN."""
     for number, (x, y) in enumerate(points):
         if not (0 <= x <= 1 and 0 <= y <= 1):
-            hint = "points are [x, y] as fractions 0…1 of the picture's width and height"
+            hint = "points are [x, y] as fractions 0…1 of the frame's width and height"
             raise ConfigProblem(f"{key}[{number}]: [{x:g}, {y:g}] is outside the picture", hint=hint)

@@ -1,13 +1,12 @@
-"""When a rule looks: hours and days.
+"""The schedule of a rule: hours and days.
 
     hours = "22:00-06:00"          or several: ["06:00-09:00", "16:00-19:00"]
     days = ["fri", "sat"]          each span belongs to the day on which it begins
 
-So the two together are Friday 22:00 to Saturday 06:00 and Saturday 22:00 to Sunday 06:00. A span holds its beginning
-and not its end; 24:00 may be one. What counts is when the frame was taken, as a wall clock in the device's time zone
-would have shown it: in the night in which clocks go forward the hour that is left out is not there, and in the one in
-which they go back it is there twice. Outside its schedule a rule sees nothing; what is open then ends, and what was
-going on before it begins counts from its beginning.
+Together they mean Friday 22:00 to Saturday 06:00 and Saturday 22:00 to Sunday 06:00. A span includes its start and
+excludes its end; the end may be 24:00. The time of a frame decides, as a wall clock in the device's time zone shows it:
+the hour that daylight saving skips does not exist, and the hour that it repeats exists twice. Outside its schedule a
+rule ignores all frames: open events end, and what started before the schedule counts from the start of the schedule.
 """
 
 from __future__ import annotations
@@ -24,17 +23,17 @@ _DAY = 24 * 60  # minutes
 
 
 class Schedule:
-    """See above."""
+    """The hours and days in which a rule is active."""
 
     def __init__(self, hours: str | tuple[str, ...] | None, days: tuple[str, ...] | None, timezone: str) -> None:
-        """No hours: all of them; no days: every day; no time zone: the machine's.
+        """Takes the settings. No hours: at any hour; no days: on every day; no time zone: the machine's.
 
         Raises:
-            ConfigProblem: something of it cannot be, or is never.
+            ConfigProblem: a span or a day is invalid, or the schedule is never active.
         """
-        written = ("00:00-24:00",) if hours is None else (hours,) if isinstance(hours, str) else hours
-        self.always = hours is None and days is None
-        self.spans = [_span(each) for each in written]
+        spans = ("00:00-24:00",) if hours is None else (hours,) if isinstance(hours, str) else hours
+        self.is_always_active = hours is None and days is None
+        self.spans = [_parse_span(each) for each in spans]
         for each in days or ():
             if each not in _DAYS:
                 raise ConfigProblem(f"days: unknown {each!r}", hint=f"days are {', '.join(_DAYS)}")
@@ -42,11 +41,11 @@ class Schedule:
         if not self.spans or not self.days:
             key = "days" if self.spans else "hours"
             raise ConfigProblem(f"{key}: none, so the rule would never look", hint=f"name some, or leave {key} out")
-        self.zone = zone(timezone)
+        self.zone = load_timezone(timezone)
 
-    def covers(self, taken: float) -> bool:
-        """Whether it looks at a frame taken then, seconds since 1970, UTC."""
-        if self.always:
+    def is_active(self, taken: float) -> bool:
+        """True if the schedule includes this time, seconds since 1970, UTC."""
+        if self.is_always_active:
             return True
         local = datetime.fromtimestamp(taken, self.zone)
         minute = local.hour * 60 + local.minute
@@ -60,26 +59,26 @@ class Schedule:
         return False
 
 
-def _span(written: str) -> tuple[int, int]:
-    """Minutes of the day at which it begins and ends."""
-    found = _SPAN.fullmatch(written)
+def _parse_span(text: str) -> tuple[int, int]:
+    """Start and end of a span like `22:00-06:00`, in minutes of the day."""
+    found = _SPAN.fullmatch(text)
     hint = 'write it as "22:00-06:00"; the last minute of a day ends at 24:00'
     if found is None:
-        raise ConfigProblem(f"hours: {written!r} is no span of time", hint=hint)
+        raise ConfigProblem(f"hours: {text!r} is no span of time", hint=hint)
     hour, minute, until_hour, until_minute = map(int, found.groups())
     begin, end = hour * 60 + minute, until_hour * 60 + until_minute
     if begin >= _DAY or end > _DAY or max(minute, until_minute) > 59:
-        raise ConfigProblem(f"hours: {written!r} is no span of time", hint=hint)
+        raise ConfigProblem(f"hours: {text!r} is no span of time", hint=hint)
     if begin == end:
-        raise ConfigProblem(f"hours: {written!r} is empty", hint='the whole day is "00:00-24:00", or no hours at all')
+        raise ConfigProblem(f"hours: {text!r} is empty", hint='the whole day is "00:00-24:00", or no hours at all')
     return begin, end
 
 
-def zone(name: str) -> ZoneInfo | None:
-    """The time zone of that name; None: the machine's, where there is no name.
+def load_timezone(name: str) -> ZoneInfo | None:
+    """The time zone of that name; None, which means the machine's, for an empty name.
 
     Raises:
-        ConfigProblem: nobody knows it.
+        ConfigProblem: the name is unknown.
     """
     if not name:
         return None

@@ -1,15 +1,15 @@
-"""What a rule tells of one thing, from beginning to end.
+"""The lifecycle of an event: new, update, end.
 
-    the rule says, frame by frame   yes  yes  yes  …   yes     no   no   no
-    believed, with inertia           -    -   yes            yes  yes   no
+    condition, frame by frame       yes  yes  yes  …   yes     no   no   no
+    debounced by `inertia`           -    -   yes            yes  yes   no
     messages                             new   (update)              end
 
-A `new` goes out when the yes has lasted for the rule's inertia (and longer where the rule wants to wait, as dwelling
-does), dated back in `started` to the first yes. An `update` follows when the zones have changed, or every so many
-seconds. The `end` goes out when the no has lasted as long, and tells of the last frame with a yes. A no before a yes
-was believed takes it back. Of a thing that no frame shows the rule says nothing, and nothing changes.
+`new` is sent once the condition has lasted for the rule's `inertia` (and longer if the rule waits, as `dwell` does);
+its `started` is the first frame with the condition. `update` follows when the zones change, or at the rule's interval.
+`end` is sent once the condition has been absent for `inertia`, and describes the last frame with it. A condition that
+ends before it was debounced sends nothing. Frames that do not show the object change nothing.
 
-Each message tells how things are (`after`) and how the one before it told them (`before`).
+Each message holds the state now (`after`) and the state of the message before it (`before`).
 """
 
 from __future__ import annotations
@@ -19,118 +19,133 @@ from collections.abc import Callable, Hashable
 import msgspec
 
 from ...camera.frame import Frame
-from ...events.event import Event, Kind, State, new_id
+from ...events.event import Event, Kind, RuleState, new_event_id
 from ...inference.prediction import Prediction
-from ..conditions.debounce import SLACK, Inertia
+from ..conditions.debounce import SLACK, Debounce
 
 
-class Sender(msgspec.Struct, frozen=True):
-    """What all messages of a rule have in common."""
+class EventTemplate(msgspec.Struct, frozen=True):
+    """The fields that all events of a rule share."""
 
     rule: str
     model: str
     priority: int
-    update: float
-    """Seconds between updates; 0: only where zones change."""
+    update_seconds: float
+    """Seconds between updates; 0: only when zones change."""
     counts: Callable[[], dict[str, int]] = dict
 
 
-class Episode:
-    """One story."""
+class EventLifecycle:
+    """One event from new to end."""
 
-    def __init__(self, inertia: float, sender: Sender) -> None:
-        self.sender = sender
-        self.so = Inertia(inertia)
-        self.since = 0.0
-        self.top = float("-inf")
+    def __init__(self, debounce_seconds: float, template: EventTemplate) -> None:
+        self.template = template
+        self.condition = Debounce(debounce_seconds)
+        self.started = 0.0
+        self.top_score = float("-inf")
         self.event = ""
-        self.told: State | None = None
-        self.told_at = 0.0
+        self.last_state: RuleState | None = None
+        self.last_sent = 0.0
 
-    def yes(self, frame: Frame, state: State, seen: tuple[Prediction, ...], top: float) -> None:
-        """It is so in this frame, as `state` and `seen` have it."""
-        if not self.so.value and self.so.turning is None:
-            self.since = frame.taken
-        best = max(seen, key=lambda each: each.score)
-        self.top = max(self.top, top, best.score)
-        self.camera, self.number, self.taken, self.seen = frame.camera, frame.number, frame.taken, seen
+    def observe_active(
+        self, frame: Frame, state: RuleState, predictions: tuple[Prediction, ...], top_score: float
+    ) -> None:
+        """Takes a frame in which the condition holds, with its state and predictions."""
+        if not self.condition.value and self.condition.changing_since is None:
+            self.started = frame.taken
+        best = max(predictions, key=lambda each: each.score)
+        self.top_score = max(self.top_score, top_score, best.score)
+        self.camera, self.frame_number, self.taken, self.predictions = (
+            frame.camera,
+            frame.number,
+            frame.taken,
+            predictions,
+        )
         self.state = msgspec.structs.replace(
             state,
             label=best.label,
             score=best.score,
-            box=best.box if len(seen) == 1 else None,
-            seconds=round(frame.taken - self.since, 3),
+            box=best.box if len(predictions) == 1 else None,
+            seconds=round(frame.taken - self.started, 3),
         )
 
-    def due(self) -> bool:
-        """Whether there is news since the last message."""
-        told, every = self.told, self.sender.update
-        changed = told is not None and told.zones != self.state.zones
-        return changed or (every > 0 and self.taken - self.told_at >= every - SLACK)
+    def is_update_due(self) -> bool:
+        """True if the zones changed or the update interval has passed since the last message."""
+        last, interval = self.last_state, self.template.update_seconds
+        changed = last is not None and last.zones != self.state.zones
+        return changed or (interval > 0 and self.taken - self.last_sent >= interval - SLACK)
 
-    def message(self, kind: Kind) -> Event:
-        """Of the last frame in which it was so."""
-        identifier = new_id()
+    def make_event(self, kind: Kind) -> Event:
+        """A message about the last frame in which the condition held."""
+        identifier = new_event_id()
         self.event = self.event or identifier
-        before, after = self.told, msgspec.structs.replace(self.state, counts=self.sender.counts())
-        self.told, self.told_at = after, self.taken
+        before, after = self.last_state, msgspec.structs.replace(self.state, counts=self.template.counts())
+        self.last_state, self.last_sent = after, self.taken
         return Event(
             id=identifier,
             event=self.event,
             camera=self.camera,
-            rule=self.sender.rule,
+            rule=self.template.rule,
             kind=kind,
             taken=self.taken,
-            frame=self.number,
-            started=self.since,
-            top_score=self.top,
-            predictions=self.seen,
-            model=self.sender.model,
-            priority=self.sender.priority,
-            track=self.seen[0].track if len(self.seen) == 1 else None,
+            frame=self.frame_number,
+            started=self.started,
+            top_score=self.top_score,
+            predictions=self.predictions,
+            model=self.template.model,
+            priority=self.template.priority,
+            track=self.predictions[0].track if len(self.predictions) == 1 else None,
             before=before,
             after=after,
         )
 
 
-class Episodes:
-    """The stories that a rule tells at once, each by a key, as the track that it is about."""
+class EventLifecycles:
+    """The open events of a rule, each under a key such as its track."""
 
-    def __init__(self, sender: Sender, inertia: float, hold: float = 0.0) -> None:
-        """`inertia`: seconds, see above; `hold`: seconds from the first yes until a story is told."""
-        self.sender, self.inertia, self.hold = sender, inertia, hold
-        self.of: dict[Hashable, Episode] = {}
+    def __init__(self, template: EventTemplate, debounce_seconds: float, min_seconds: float = 0.0) -> None:
+        """Takes the seconds of the debounce, and the seconds from the first frame until `new` is sent."""
+        self.template, self.debounce_seconds, self.min_seconds = template, debounce_seconds, min_seconds
+        self.open_events: dict[Hashable, EventLifecycle] = {}
 
-    def judge(
+    def update(
         self,
         frame: Frame,
         key: Hashable,
-        state: State | None,
-        seen: tuple[Prediction, ...] = (),
-        top: float = float("-inf"),
+        state: RuleState | None,
+        predictions: tuple[Prediction, ...] = (),
+        top_score: float = float("-inf"),
     ) -> list[Event]:
-        """The messages that a frame brings; `state` None: it is not so. `top`: a score that it once had."""
-        episode = self.of.get(key)
-        if episode is None:
+        """The messages that a frame causes.
+
+        Args:
+            frame: the frame
+            key: of the event
+            state: None: the condition does not hold
+            predictions: predictions that the event is about
+            top_score: highest score so far, if it is known from elsewhere
+        """
+        lifecycle = self.open_events.get(key)
+        if lifecycle is None:
             if state is None:
                 return []
-            episode = self.of[key] = Episode(self.inertia, self.sender)
+            lifecycle = self.open_events[key] = EventLifecycle(self.debounce_seconds, self.template)
         if state is not None:
-            episode.yes(frame, state, seen, top)
-        believed = episode.so.show(state is not None, frame.taken)
+            lifecycle.observe_active(frame, state, predictions, top_score)
+        is_active = lifecycle.condition.update(state is not None, frame.taken)
         if state is None:
-            return [] if believed else self.end(key)
-        if not believed:
+            return [] if is_active else self.end(key)
+        if not is_active:
             return []
-        if not episode.event:
-            return [episode.message("new")] if frame.taken - episode.since >= self.hold - SLACK else []
-        return [episode.message("update")] if episode.due() else []
+        if not lifecycle.event:
+            return [lifecycle.make_event("new")] if frame.taken - lifecycle.started >= self.min_seconds - SLACK else []
+        return [lifecycle.make_event("update")] if lifecycle.is_update_due() else []
 
     def end(self, key: Hashable) -> list[Event]:
-        """The last message of a story, if it was told."""
-        episode = self.of.pop(key, None)
-        return [episode.message("end")] if episode is not None and episode.event else []
+        """The `end` message of an event, if `new` was sent."""
+        lifecycle = self.open_events.pop(key, None)
+        return [lifecycle.make_event("end")] if lifecycle is not None and lifecycle.event else []
 
     def close(self) -> list[Event]:
-        """The last messages of all."""
-        return [event for key in list(self.of) for event in self.end(key)]
+        """The `end` messages of all events."""
+        return [event for key in list(self.open_events) for event in self.end(key)]

@@ -1,7 +1,7 @@
-"""What a rule knows of each thing that the tracker follows.
+"""What a rule remembers of each track.
 
-A thing counts from the frame on in which its score first reaches `min_score`; that a later frame sees it less surely
-changes nothing. While nobody sees it, it is where it was last seen, until the tracker has given it up.
+A track counts from the frame in which its score first reaches `min_score`; lower scores later change nothing. While it
+is not detected, it stays where it was last detected, until the tracker ends it.
 """
 
 from __future__ import annotations
@@ -12,80 +12,83 @@ from collections.abc import Iterable
 from ...camera.frame import Frame
 from ...config.polygon import Point
 from ...inference.prediction import Prediction
-from ..conditions.debounce import SLACK, Inertia
-from ..conditions.region import Area, foot
+from ..conditions.debounce import SLACK, Debounce
+from ..conditions.region import RuleArea, foot_point
 
 
-class Thing:
-    """One track."""
+class TrackState:
+    """The path and the zones of one track."""
 
-    def __init__(self, track: int) -> None:
-        self.track = track
-        self.seen: Prediction
-        """As it was last seen."""
-        self.taken = 0.0
-        """When that was."""
+    def __init__(self, track_id: int) -> None:
+        self.track_id = track_id
+        self.prediction: Prediction
+        """Its last detection."""
+        self.last_taken = 0.0
+        """Time of its last detection."""
         self.top_score = float("-inf")
         self.path: deque[tuple[float, Point]] = deque()
-        """When its feet were where, the newest last."""
+        """Times and foot points, the newest last."""
         self.inside: tuple[str, ...] = ()
-        """The zones that its feet are in, by the last frame alone."""
-        self.stays: dict[str, Inertia] = {}
+        """The zones of its foot point in the last frame, not debounced."""
+        self.stays: dict[str, Debounce] = {}
         self.entered: list[str] = []
 
     @property
     def zones(self) -> tuple[str, ...]:
-        """The zones that it is in, with inertia."""
+        """The zones that it is in, debounced."""
         return tuple(name for name, stay in self.stays.items() if stay.value)
 
 
-class Things:
-    """All that a rule counts."""
+class TrackStates:
+    """The tracks that count for a rule."""
 
-    def __init__(self, labels: frozenset[str], least: float, area: Area, inertia: float, keep: float) -> None:
-        """Nothing is known yet.
+    def __init__(
+        self, labels: frozenset[str], min_score: float, area: RuleArea, debounce_seconds: float, max_lost_seconds: float
+    ) -> None:
+        """Starts without tracks.
 
         Args:
-            labels: those that count
-            least: score that one must once have had
-            area: whose zones are told
-            inertia: seconds, of the zones
-            keep: seconds for which one that nobody sees is still there
+            labels: labels that count
+            min_score: score that a track must have reached once
+            area: the zones
+            debounce_seconds: seconds of the debounce of zones
+            max_lost_seconds: seconds after which a track without detections ends
         """
-        self.labels, self.least, self.area, self.inertia, self.keep = labels, least, area, inertia, keep
-        self.of: dict[int, Thing] = {}
+        self.labels, self.min_score, self.area = labels, min_score, area
+        self.debounce_seconds, self.max_lost_seconds = debounce_seconds, max_lost_seconds
+        self.by_id: dict[int, TrackState] = {}
 
-    def see(self, frame: Frame, seen: Iterable[Prediction], window: float) -> list[Thing]:
-        """Those that this frame shows; `window`: seconds of its path that each remembers."""
-        shown = []
-        for each in seen:
+    def update(self, frame: Frame, predictions: Iterable[Prediction], path_seconds: float) -> list[TrackState]:
+        """The tracks in this frame; `path_seconds`: seconds of the path that each remembers."""
+        visible = []
+        for each in predictions:
             if each.track is None or each.box is None or each.label not in self.labels:
                 continue
-            thing = self.of.setdefault(each.track, Thing(each.track))
-            thing.seen, thing.taken, point = each, frame.taken, foot(each.box)
-            thing.top_score = max(thing.top_score, each.score)
-            thing.path.append((frame.taken, point))
-            while len(thing.path) > 2 and thing.path[0][0] < frame.taken - window - SLACK:
-                thing.path.popleft()
-            if thing.top_score >= self.least:
-                self._place(thing, point, frame.taken)
-                shown.append(thing)
-        return shown
+            track = self.by_id.setdefault(each.track, TrackState(each.track))
+            track.prediction, track.last_taken, point = each, frame.taken, foot_point(each.box)
+            track.top_score = max(track.top_score, each.score)
+            track.path.append((frame.taken, point))
+            while len(track.path) > 2 and track.path[0][0] < frame.taken - path_seconds - SLACK:
+                track.path.popleft()
+            if track.top_score >= self.min_score:
+                self._update_zones(track, point, frame.taken)
+                visible.append(track)
+        return visible
 
-    def give_up(self, taken: float) -> list[Thing]:
-        """Those that have not been seen for too long; they are forgotten."""
-        gone = [thing for thing in self.of.values() if taken - thing.taken > self.keep + SLACK]
-        for thing in gone:
-            del self.of[thing.track]
-        return gone
+    def drop_lost_tracks(self, taken: float) -> list[TrackState]:
+        """Removes and returns the tracks that have not been detected for too long."""
+        lost = [track for track in self.by_id.values() if taken - track.last_taken > self.max_lost_seconds + SLACK]
+        for track in lost:
+            del self.by_id[track.track_id]
+        return lost
 
     def counts(self) -> dict[str, int]:
-        """How many are in each zone."""
-        return {name: sum(name in thing.zones for thing in self.of.values()) for name in self.area.zones}
+        """Number of tracks in each zone."""
+        return {name: sum(name in track.zones for track in self.by_id.values()) for name in self.area.zones}
 
-    def _place(self, thing: Thing, point: Point, taken: float) -> None:
-        thing.inside = self.area.around(point)
+    def _update_zones(self, track: TrackState, point: Point, taken: float) -> None:
+        track.inside = self.area.zones_at(point)
         for name in self.area.zones:
-            stay = thing.stays.setdefault(name, Inertia(self.inertia))
-            if stay.show(name in thing.inside, taken) and name not in thing.entered:
-                thing.entered.append(name)
+            stay = track.stays.setdefault(name, Debounce(self.debounce_seconds))
+            if stay.update(name in track.inside, taken) and name not in track.entered:
+                track.entered.append(name)

@@ -14,9 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import nnls
 
-from vedette.devices.cost_model import Cost, CostModel, Costs, Kind, Precision, Work
+from vedette.devices.cost_model import (
+    CostCoefficients,
+    CostModel,
+    OperatorClass,
+    OperatorCount,
+    Precision,
+    PrecisionCosts,
+)
 
-AMOUNTS = len(Cost.__struct_fields__)
+AMOUNTS = len(CostCoefficients.__struct_fields__)
 JOINED = "; and "
 
 
@@ -25,7 +32,7 @@ class Counted(NamedTuple):
 
     name: str
     precision: Precision
-    works: list[Work]
+    works: list[OperatorCount]
     instructions: int
 
 
@@ -38,17 +45,24 @@ def extended(model: CostModel, models: Sequence[Counted], again: Collection[str]
         again: kinds whose prices are fitted anew although they are known
     """
     kept = {name: _without(each, again) for name, each in model.precisions.items()}
-    columns = sorted({(w.precision, w.kind) for m in models for w in m.works if w.kind not in kept[w.precision].kinds})
+    columns = sorted(
+        {
+            (w.precision, w.operator_class)
+            for m in models
+            for w in m.works
+            if w.operator_class not in kept[w.precision].kinds
+        }
+    )
     matrix = np.zeros((len(models), AMOUNTS * len(columns)))
     left = np.zeros(len(models))
     base = msgspec.structs.replace(model, precisions=kept)
     for place, each in enumerate(models):
-        known = [work for work in each.works if (work.precision, work.kind) not in columns]
-        left[place] = 1 - base.instructions(known) / each.instructions
+        known = [work for work in each.works if (work.precision, work.operator_class) not in columns]
+        left[place] = 1 - base.predict_instructions(known) / each.instructions
         for one in each.works:
-            if (one.precision, one.kind) in columns:
-                start = AMOUNTS * columns.index((one.precision, one.kind))
-                matrix[place, start : start + AMOUNTS] += kept[one.precision].tile.amounts(one)
+            if (one.precision, one.operator_class) in columns:
+                start = AMOUNTS * columns.index((one.precision, one.operator_class))
+                matrix[place, start : start + AMOUNTS] += kept[one.precision].tile.count_quantities(one)
         matrix[place] /= each.instructions
     scale = matrix.max(axis=0, initial=0)
     scale[scale == 0] = 1
@@ -63,19 +77,19 @@ def extended(model: CostModel, models: Sequence[Counted], again: Collection[str]
     source = f"{model.source.partition(JOINED)[0]}{JOINED}{number} pieces of detectors for what was added"
     made = msgspec.structs.replace(base, precisions=found, source=source)
     for precision, costs in found.items():
-        off = [abs(made.instructions(m.works) / m.instructions - 1) for m in models if m.precision == precision]
+        off = [abs(made.predict_instructions(m.works) / m.instructions - 1) for m in models if m.precision == precision]
         spread = max(costs.spread, round(max(off, default=0.0), 4))
         found[precision] = msgspec.structs.replace(costs, added_spread=spread)
     return msgspec.structs.replace(made, precisions=found)
 
 
-def priced(values: NDArray[np.float64]) -> Cost:
+def priced(values: NDArray[np.float64]) -> CostCoefficients:
     """To four figures."""
-    return Cost(*(float(f"{value:.4g}") for value in values))
+    return CostCoefficients(*(float(f"{value:.4g}") for value in values))
 
 
-def _without(costs: Costs, kinds: Collection[str]) -> Costs:
+def _without(costs: PrecisionCosts, kinds: Collection[str]) -> PrecisionCosts:
     """As it was before what had been added was added, and without `kinds` and those that are no more."""
     dropped = {*costs.added, *kinds}
-    left = {name: cost for name, cost in costs.kinds.items() if name in get_args(Kind) and name not in dropped}
+    left = {name: cost for name, cost in costs.kinds.items() if name in get_args(OperatorClass) and name not in dropped}
     return msgspec.structs.replace(costs, kinds=left, added=(), added_spread=0.0)

@@ -33,7 +33,7 @@ from scipy.optimize import nnls
 
 from vedette import devices
 from vedette.compress.cost import operator_counts as work
-from vedette.devices.cost_model import CostModel, Costs, Precision, Tile, Work
+from vedette.devices.cost_model import ChannelTile, CostModel, OperatorCount, Precision, PrecisionCosts
 
 PROFILES = Path(__file__).parents[3] / "devices" / "profiles"
 DEVICES = {
@@ -47,21 +47,21 @@ MARK = "# What follows was written by tests/bench/arm64/fit.py."
 HELD = ("128", "192", "224")  # our models of these input sizes are held back
 WEIGHT = 3  # of ours in the fit, against 1 of a made network
 TILES = {
-    "int8": [Tile(inputs, outputs) for inputs in (1, 4, 8) for outputs in (1, 4, 8, 16)],
-    "float32": [Tile(1, outputs) for outputs in (1, 4, 8, 16)],
+    "int8": [ChannelTile(inputs, outputs) for inputs in (1, 4, 8) for outputs in (1, 4, 8, 16)],
+    "float32": [ChannelTile(1, outputs) for outputs in (1, 4, 8, 16)],
 }
 
 
 def read(graphs: Path, counts: Iterable[str]) -> dict[tuple[str, str], list[Counted]]:
     """What was counted, by core and back end."""
     found: dict[tuple[str, str], list[Counted]] = {}
-    cache: dict[tuple[str, str], list[Work]] = {}
+    cache: dict[tuple[str, str], list[OperatorCount]] = {}
     for line in counts:
         entry = json.loads(line)
         name, precision, backend = Path(entry["model"]).name.rsplit(".", 2)
         graph = graphs / f"{name}.{precision}.onnx"
         if (str(graph), backend) not in cache:
-            cache[str(graph), backend] = work.of(onnx.load(graph), backend)
+            cache[str(graph), backend] = work.count_operators(onnx.load(graph), backend)
         kind: Precision = "int8" if precision == "int8" else "float32"
         each = Counted(name, kind, cache[str(graph), backend], entry["instructions"])
         found.setdefault((entry["core"], backend), []).append(each)
@@ -84,29 +84,29 @@ def fit(models: Sequence[Counted], held: Sequence[Counted], source: str) -> Cost
         fitted, apart = (_errors(model, which, precision) for which in (models, held))
         worst = round(float(apart.max()), 4)
         figures = round(float(np.median(apart)), 4), worst, max(worst, round(float(fitted.max()), 4))
-        costs[precision] = Costs(each.kinds, *figures, each.tile)
+        costs[precision] = PrecisionCosts(each.kinds, *figures, each.tile)
     return CostModel(model.per_run, costs, source)
 
 
 def _errors(model: CostModel, models: Sequence[Counted], precision: Precision) -> NDArray[np.float64]:
-    off = [model.instructions(one.works) / one.instructions - 1 for one in models if one.precision == precision]
+    off = [model.predict_instructions(one.works) / one.instructions - 1 for one in models if one.precision == precision]
     return np.abs(off or [np.nan])
 
 
 def _columns(models: Sequence[Counted]) -> list[tuple[str, str]]:
-    return sorted({(work.precision, work.kind) for each in models for work in each.works})
+    return sorted({(work.precision, work.operator_class) for each in models for work in each.works})
 
 
 def _solve(
-    models: Sequence[Counted], tiles: dict[Precision, Tile]
+    models: Sequence[Counted], tiles: dict[Precision, ChannelTile]
 ) -> tuple[dict[tuple[str, str] | None, NDArray[np.float64]], float]:
     columns = _columns(models)
     matrix = np.zeros((len(models), AMOUNTS * len(columns) + 1))
     matrix[:, -1] = 1
     for row, each in zip(matrix, models, strict=True):
         for one in each.works:
-            start = AMOUNTS * columns.index((one.precision, one.kind))
-            row[start : start + AMOUNTS] += tiles[one.precision].amounts(one)
+            start = AMOUNTS * columns.index((one.precision, one.operator_class))
+            row[start : start + AMOUNTS] += tiles[one.precision].count_quantities(one)
         np.multiply(row, _weight(each) / each.instructions, out=row)
     scale = matrix.max(axis=0)
     scale[scale == 0] = 1
@@ -128,7 +128,7 @@ def _weight(model: Counted) -> int:
 
 
 def _model(
-    tiles: dict[Precision, Tile], solution: dict[tuple[str, str] | None, NDArray[np.float64]], source: str
+    tiles: dict[Precision, ChannelTile], solution: dict[tuple[str, str] | None, NDArray[np.float64]], source: str
 ) -> CostModel:
     costs = {}
     for precision, tile in tiles.items():
@@ -137,7 +137,7 @@ def _model(
             for column, values in solution.items()
             if column is not None and column[0] == precision
         }
-        costs[precision] = Costs(kinds, 0.0, 0.0, 0.0, tile)
+        costs[precision] = PrecisionCosts(kinds, 0.0, 0.0, 0.0, tile)
     return CostModel(float(f"{solution[None][0]:.4g}"), costs, source)
 
 
@@ -173,7 +173,7 @@ def table(found: dict[tuple[str, str], CostModel], held: int) -> str:
 def told(core: str, backend: str, model: CostModel, models: Iterable[Counted]) -> None:
     """How far off the costs are for each of `models`."""
     for each in models:
-        off = model.instructions(each.works) / each.instructions - 1
+        off = model.predict_instructions(each.works) / each.instructions - 1
         click.echo(f"{core} {backend} {each.precision:8} {each.name:40} {each.instructions / 1e6:8.2f} M {off:+.1%}")
 
 
@@ -192,7 +192,7 @@ def main() -> None:
     found, most = {}, 0
     for (core, backend), counted in sorted(read(arguments.graphs, lines).items()):
         if arguments.keep:
-            known = devices.load(DEVICES[core][0]).costs[backend]
+            known = devices.load_profile(DEVICES[core][0]).costs[backend]
             found[core, backend] = extended(known, counted, arguments.again)
             told(core, backend, found[core, backend], counted if arguments.details else ())
             continue

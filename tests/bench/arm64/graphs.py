@@ -21,14 +21,15 @@ from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from vedette.compress.export import tflite
-from vedette.compress.graph.torch_export import to_onnx
+from vedette.compress.export.tflite import write_tflite
+from vedette.compress.goal.recipe import QuantizationSettings
+from vedette.compress.graph.torch_export import export_to_onnx
 from vedette.compress.models import anomaly, efficientnet_lite
 from vedette.compress.models.classifier_head import OUTPUTS as SCORES
 from vedette.compress.models.classifier_head import Classifier
 from vedette.compress.models.efficientnet_lite import STAGES, Backbone
-from vedette.compress.quantization.quantize import Quantise
-from vedette.runtime.plugins import choose
+from vedette.compress.quantization.quantize import quantize
+from vedette.runtime.plugin_tables import load_plugin
 
 MADE = 116
 UNITS, RAGGED = 96, 104  # from these numbers on
@@ -252,11 +253,11 @@ def ours(name: str, size: int, blocks: tuple[int, ...], width: float) -> tuple[o
         for channels, s in zip(network.channels, network.strides, strict=True)
     ]
     if name == "classifier":
-        return to_onnx(Classifier(network, 8, size), size, SCORES), {}
-    detector = choose(anomaly.__name__, anomaly.DETECTORS, name, "OURS")(network, size)
+        return export_to_onnx(Classifier(network, 8, size), size, SCORES), {}
+    detector = load_plugin(anomaly.__name__, anomaly.ANOMALY_MODELS, name, "OURS")(network, size)
     with torch.no_grad():
-        detector.join.learn(noise)
-    return to_onnx(detector, size), detector.bounded_outputs
+        detector.join.fit(noise)
+    return export_to_onnx(detector, size), detector.bounded_outputs
 
 
 def images(size: int, count: int = 2) -> Iterator[NDArray[np.uint8]]:
@@ -268,9 +269,9 @@ def images(size: int, count: int = 2) -> Iterator[NDArray[np.uint8]]:
 def write(folder: Path, name: str, model: onnx.ModelProto, bounded: Mapping[str, float]) -> None:
     size = model.graph.input[0].type.tensor_type.shape.dim[2].dim_value
     onnx.save(model, folder / f"{name}.fp32.onnx")
-    integers = Quantise()(model, images(size), efficientnet_lite.input_of(size), bounded)
+    integers = quantize(QuantizationSettings(), model, images(size), efficientnet_lite.backbone_input(size), bounded)
     onnx.save(integers, folder / f"{name}.int8.onnx")
-    written = tflite.write(integers)
+    written = write_tflite(integers)
     (folder / f"{name}.int8.tflite").write_bytes(written)
     (folder / f"{name}.fp32.tflite").write_bytes(as_float(written))
 

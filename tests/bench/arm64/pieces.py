@@ -20,8 +20,8 @@ import onnx
 from graphs import as_float, images
 from piece import Bend, Piece
 
-from vedette.compress.export import tflite
-from vedette.compress.graph.importers.lowering import lower
+from vedette.compress.export.tflite import write_tflite
+from vedette.compress.graph.importers.lowering import lower_graph
 from vedette.compress.models import efficientnet_lite
 from vedette.compress.quantization import quantize_imported
 
@@ -161,13 +161,13 @@ def piece(number: int) -> onnx.ModelProto:
 def write(folder: Path, name: str, model: onnx.ModelProto) -> None:
     """As graphs.py writes, but lowered and quantised as a detector is; the float file is as it was given."""
     size = model.graph.input[0].type.tensor_type.shape.dim[2].dim_value
-    lowered = lower(model)
+    lowered = lower_graph(model)
     if len(lowered.graph.node) != len(model.graph.node):
         onnx.save(model, folder / f"{name}-given.fp32.onnx")
     onnx.save(lowered, folder / f"{name}.fp32.onnx")
-    made = quantize_imported.int8(lowered, images(size), efficientnet_lite.input_of(size))
+    made = quantize_imported.quantize_post_training(lowered, images(size), efficientnet_lite.backbone_input(size))
     onnx.save(made, folder / f"{name}.int8.onnx")
-    written = tflite.write(made)
+    written = write_tflite(made)
     (folder / f"{name}.int8.tflite").write_bytes(written)
     (folder / f"{name}.fp32.tflite").write_bytes(as_float(written))
 

@@ -15,21 +15,21 @@ from paths import SHARED
 
 from vedette.compress.data import groups, keep_list
 from vedette.compress.data import split as dataset
-from vedette.compress.data.audit import audit, folder_layout
-from vedette.compress.data.audit.sample_size import Certainty
-from vedette.compress.goal.goal_file import Data
+from vedette.compress.data.audit import audit_images, folder_layout
+from vedette.compress.data.audit.sample_size import SampleSize
+from vedette.compress.goal.goal_file import DataSettings
 from vedette.runtime.errors import ConfigProblem
 
 SETS = SHARED
 
 
 def looked_at(path, group=None):
-    images, folders = folder_layout.read(path)
-    return audit(images, folders, groups.of(images, folders, group, Path()), path)
+    images, folders = folder_layout.read_folder_layout(path)
+    return audit_images(images, folders, groups.assign_groups(images, folders, group, Path()), path)
 
 
 def found(report, kind):
-    return {report.name(each.file) for each in report.findings if each.kind == kind}
+    return {report.relative_name(each.file) for each in report.findings if each.kind == kind}
 
 
 def scene(seed, size=200):
@@ -91,17 +91,17 @@ def test_what_is_planted_is_found_and_nothing_else(report, kind, names):
 
 
 def test_copies_are_told_from_contradictions(report):
-    by_name = {report.name(each.file): each for each in report.findings if each.kind == "duplicate"}
+    by_name = {report.relative_name(each.file): each for each in report.findings if each.kind == "duplicate"}
     across = by_name.pop("good/copy.png", None) or by_name.pop("defect/003.png")
     assert across.breaks
     assert "labelled" in across.why
     (within,) = by_name.values()
     assert not within.breaks
-    assert {report.name(path) for path in (within.file, *within.others)} == {"good/same.bmp", "good/005.png"}
+    assert {report.relative_name(path) for path in (within.file, *within.others)} == {"good/same.bmp", "good/005.png"}
 
 
 def test_what_breaks_a_build_is_left_out(report):
-    assert {report.name(path) for path in report.left_out} == {
+    assert {report.relative_name(path) for path in report.left_out} == {
         *("good/half.jpg", "good/nearly.jpg", "good/half.png", "good/nothing.png", "good/words.png", "good/black.png"),
         *("good/copy.png", "defect/003.png"),
     }
@@ -147,7 +147,7 @@ def test_a_label_that_is_short_of_images_is_one_finding(tmp_path):
 def test_a_name_that_is_not_utf8_can_be_told(tmp_path):
     cv2.imwrite(str(tmp_path / "a.png"), scene(1))
     (tmp_path / "a.png").rename(tmp_path / b"caf\xe9.png".decode(errors="surrogateescape"))
-    (finding,) = looked_at(tmp_path).facts()["findings"]
+    (finding,) = looked_at(tmp_path).to_dict()["findings"]
     assert finding["file"] == "caf\\xe9.png"
     json.dumps(finding).encode()
 
@@ -155,10 +155,10 @@ def test_a_name_that_is_not_utf8_can_be_told(tmp_path):
 # The command
 
 
-def test_the_command_tells_programs_and_people(planted, tmp_path, vedette):
+def test_the_command_tells_programs_and_people(planted, tmp_path, run_vedette):
     page, clean = tmp_path / "page.html", tmp_path / "clean.csv"
     before = sorted(planted.rglob("*"))
-    done = vedette("audit", planted, "--out", page, "--fix", clean, "--json")
+    done = run_vedette("audit", planted, "--out", page, "--fix", clean, "--json")
     assert done.returncode == 1, done.stderr
     assert done.stderr == ""
     facts = json.loads(done.stdout)
@@ -178,16 +178,16 @@ def test_the_command_tells_programs_and_people(planted, tmp_path, vedette):
     assert not {"copy.png", "half.jpg", "blurred.png", "words.png", "same.bmp"} & {path.name for path in kept}
 
 
-def test_the_command_is_content_with_clean_images(product, vedette):
-    done = vedette("audit", product, "--json")
+def test_the_command_is_content_with_clean_images(anomaly_images, run_vedette):
+    done = run_vedette("audit", anomaly_images, "--json")
     assert done.returncode == 0, done.stdout
     assert json.loads(done.stdout)["findings_per_image"] <= 0.02
 
 
 @pytest.mark.parametrize("name", ["none", "empty"])
-def test_a_folder_without_images_is_said(tmp_path, vedette, name):
+def test_a_folder_without_images_is_said(tmp_path, run_vedette, name):
     (tmp_path / "empty").mkdir()
-    done = vedette("audit", tmp_path / name)
+    done = run_vedette("audit", tmp_path / name)
     assert done.returncode == 2
     assert "remedy: " in done.stderr
 
@@ -213,14 +213,14 @@ def homes(split, key):
 
 
 def test_a_folder_is_a_group(pictures):
-    split = dataset.split(Data(good="good", group="folder"), pictures)
+    split = dataset.split_images(DataSettings(good="good", group="folder"), pictures)
     assert all(len(parts) == 1 for parts in homes(split, lambda path: path.parent).values())
 
 
 def test_a_csv_file_names_groups(pictures):
     rows = [f"good/shift{n // 4}/{n:02d}.png,{n % 6}" for n in range(24)]
     (pictures / "groups.csv").write_text("file,group\n" + "\n".join(rows))
-    split = dataset.split(Data(good="good", group="groups.csv"), pictures)
+    split = dataset.split_images(DataSettings(good="good", group="groups.csv"), pictures)
     assert all(len(parts) == 1 for parts in homes(split, lambda path: int(path.stem) % 6).values())
 
 
@@ -228,7 +228,7 @@ def test_a_csv_file_names_groups(pictures):
 def test_a_wrong_csv_file_is_said(pictures, text, said):
     (pictures / "groups.csv").write_text(text)
     with pytest.raises(ConfigProblem, match=said):
-        dataset.split(Data(good="good", group="groups.csv"), pictures)
+        dataset.split_images(DataSettings(good="good", group="groups.csv"), pictures)
 
 
 def test_near_copies_are_never_divided(pictures):
@@ -240,7 +240,7 @@ def test_near_copies_are_never_divided(pictures):
             )
     for seed in range(3):
         said = []
-        split = dataset.audited(Data(good="good", seed=seed), pictures, say=said.append)
+        split = dataset.audit_and_split(DataSettings(good="good", seed=seed), pictures, log=said.append)
         assert all(len(parts) == 1 for parts in homes(split, lambda path: path.stem[:2]).values())
         assert any("near_duplicate" in text for text in said)
 
@@ -248,17 +248,17 @@ def test_near_copies_are_never_divided(pictures):
 def test_a_list_restricts_a_build_to_what_it_names(pictures):
     report = looked_at(pictures)
     (pictures / "lists").mkdir()
-    (pictures / "lists" / "clean.csv").write_bytes(keep_list.text(report, pictures / "lists"))
+    (pictures / "lists" / "clean.csv").write_bytes(keep_list.format_keep_list(report, pictures / "lists"))
     kept = (pictures / "lists" / "clean.csv").read_text().splitlines()
     (pictures / "lists" / "clean.csv").write_text("\n".join(kept[:-4]))
-    images = dataset.find(Data(good="good", list="lists/clean.csv"), pictures)
+    images = dataset.find_images(DataSettings(good="good", list="lists/clean.csv"), pictures)
     assert len(images.by_label["good"]) == len(kept) - 5
 
 
 def test_a_list_of_other_images_is_said(pictures):
     (pictures / "other.csv").write_text("file,label,group\nx.png,good,1\n")
     with pytest.raises(ConfigProblem, match="names none of the 24 images"):
-        dataset.find(Data(good="good", list="other.csv"), pictures)
+        dataset.find_images(DataSettings(good="good", list="other.csv"), pictures)
 
 
 def test_a_good_image_that_nearly_is_a_defective_one_is_tested_with_it_or_set_aside(pictures):
@@ -266,9 +266,9 @@ def test_a_good_image_that_nearly_is_a_defective_one_is_tested_with_it_or_set_as
     for number in range(3):
         picture = cv2.imread(str(next((pictures / "good").rglob(f"{number:02d}.png"))))
         cv2.imwrite(str(pictures / "defect" / f"{number}.jpg"), picture, [cv2.IMWRITE_JPEG_QUALITY, 85])
-    split = dataset.audited(Data(good="good", defect="defect"), pictures)
-    assert {"00.png", "01.png", "02.png"} <= {path.name for path in (*split.test, *split.aside)}
-    assert not set(split.aside) & {*split.fit, *split.calibrate, *split.threshold, *split.test}
+    split = dataset.audit_and_split(DataSettings(good="good", defect="defect"), pictures)
+    assert {"00.png", "01.png", "02.png"} <= {path.name for path in (*split.test, *split.set_aside)}
+    assert not set(split.set_aside) & {*split.fit, *split.calibrate, *split.threshold, *split.test}
     assert len(split.defect) == 3
 
 
@@ -278,7 +278,7 @@ def test_a_build_leaves_out_what_it_cannot_use_and_says_so(pictures):
     shutil.copy(pictures / "good" / "shift0" / "00.png", pictures / "defect" / "odd.png")
     cv2.imwrite(str(pictures / "defect" / "true.png"), scene(99))
     said = []
-    split = dataset.audited(Data(good="good", defect="defect"), pictures, say=said.append)
+    split = dataset.audit_and_split(DataSettings(good="good", defect="defect"), pictures, log=said.append)
     out = {"good/broken.jpg", "good/shift0/00.png", "defect/odd.png"}
     assert {each["file"] for each in split.audit["left_out"]} == out
     assert all(any(name in text for text in said) for name in out)
@@ -287,11 +287,11 @@ def test_a_build_leaves_out_what_it_cannot_use_and_says_so(pictures):
 
 
 def test_more_images_prove_more():
-    few, many = Certainty(9, 10, 10), Certainty(299, 100, 100)
-    assert many.smallest_rate == pytest.approx(0.01, abs=1e-4)
-    assert Certainty(0, 10, 10).smallest_rate == 1
-    assert few.half_width > 3 * many.half_width
-    assert Certainty(9, 10, 0).half_width is None
+    few, many = SampleSize(9, 10, 10), SampleSize(299, 100, 100)
+    assert many.smallest_false_alarm_rate == pytest.approx(0.01, abs=1e-4)
+    assert SampleSize(0, 10, 10).smallest_false_alarm_rate == 1
+    assert few.auroc_half_width > 3 * many.auroc_half_width
+    assert SampleSize(9, 10, 0).auroc_half_width is None
 
 
 # Real pictures

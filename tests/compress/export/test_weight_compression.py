@@ -1,4 +1,4 @@
-"""A float TFLite file with its weights as int8: the same outputs, nearly, in a quarter of the bytes."""
+"""Weight compression of float TFLite files: nearly the same outputs with a quarter of the bytes."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import pytest
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter
 
-from vedette.compress.export.tflite import weight_compression
+from vedette.compress.export.tflite import weight_only_quantization
 
 SIDE, CHANNELS, OUTPUTS = 6, 128, 16
 
 
-def float_file(rng, spread):
-    """A convolution, a depthwise one and a matrix product; each channel's weights as large as `spread` says."""
+def build_float_file(rng, spread):
+    """A convolution, a depthwise convolution and a matrix product; weights grow by `spread` over the channels."""
     model, subgraph = schema.ModelT(), schema.SubGraphT()
     model.version, model.subgraphs, model.operatorCodes, model.buffers = 3, [subgraph], [], [schema.BufferT()]
     subgraph.tensors, subgraph.operators = [], []
@@ -61,7 +61,7 @@ def float_file(rng, spread):
     return bytes(builder.Output())
 
 
-def run(file, image):
+def run_file(file, image):
     interpreter = Interpreter(model_content=file, num_threads=1)
     interpreter.allocate_tensors()
     interpreter.set_tensor(interpreter.get_input_details()[0]["index"], image)
@@ -70,20 +70,20 @@ def run(file, image):
 
 
 @pytest.mark.parametrize("spread", [1, 100])
-def test_weights_are_stored_as_int8_by_channel(spread):
+def test_weights_are_stored_as_int8_per_channel(spread):
     rng = np.random.default_rng(3)
-    whole = float_file(rng, spread)
-    small = weight_compression.shrink(whole)
-    assert len(small) < 0.45 * len(whole)  # names, biases and scales stay
+    original = build_float_file(rng, spread)
+    compressed = weight_only_quantization.quantize_weights_only(original)
+    assert len(compressed) < 0.45 * len(original)  # names, biases and scales keep their size
     image = rng.normal(0, 1, (1, SIDE, SIDE, 3)).astype(np.float32)
-    expected, found = run(whole, image), run(small, image)
+    expected, outputs = run_file(original, image), run_file(compressed, image)
     for channel in range(OUTPUTS):
-        assert np.corrcoef(expected[:, channel], found[:, channel])[0, 1] > 0.999
+        assert np.corrcoef(expected[:, channel], outputs[:, channel])[0, 1] > 0.999
 
 
-def test_what_was_shrunk_is_not_shrunk_again():
-    small = weight_compression.shrink(float_file(np.random.default_rng(3), 1))
-    again = weight_compression.shrink(small)
+def test_compressed_file_is_not_compressed_again():
+    compressed = weight_only_quantization.quantize_weights_only(build_float_file(np.random.default_rng(3), 1))
+    again = weight_only_quantization.quantize_weights_only(compressed)
     image = np.ones((1, SIDE, SIDE, 3), np.float32)
-    assert np.array_equal(run(small, image), run(again, image))
-    assert abs(len(again) - len(small)) < 200
+    assert np.array_equal(run_file(compressed, image), run_file(again, image))
+    assert abs(len(again) - len(compressed)) < 200

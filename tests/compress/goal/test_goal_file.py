@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from vedette.compress.data import split as dataset
-from vedette.compress.goal import goal_file
-from vedette.compress.goal.goal_file import Data
+from vedette.compress.goal import goal_reader
+from vedette.compress.goal.goal_file import DataSettings
 from vedette.runtime.errors import ConfigProblem
 
 GOAL = """\
@@ -42,7 +42,7 @@ def folder(tmp_path):
 
 
 def test_the_example_is_read(folder):
-    read = goal_file.read(folder / "goal.toml")
+    read = goal_reader.read_goal(folder / "goal.toml")
     assert read.goal.max_bytes == 6_000_000
     assert read.device.profile == "host"
     assert read.model.detector == "auto"
@@ -73,11 +73,11 @@ def test_the_example_is_read(folder):
         ('name = "cells"', 'name = "cells\\n"', "$.name", "docs/goal.md"),
         ('name = "cells"', 'name = ".."', "$.name", "docs/goal.md"),
         ("[goal]", "[model]\nblocks = []\n[goal]", "model.blocks is empty", "block"),
-        ("[goal]", "[goal", "not TOML", "mend"),
+        ("[goal]", "[goal", "not TOML", "correct the file"),
         ('good = "good"', 'defect = "good"', "data.good is missing", "good parts"),
-        ('good = "good"', 'good = "good"\nclasses = "x"', "data.classes means nothing", 'task = "classify"'),
-        ("[goal]", "[goal]\nmin_accuracy = 0.9", "goal.min_accuracy means nothing", 'task = "classify"'),
-        ('"anomaly"', '"classify"', "goal.min_auroc means nothing", 'task = "anomaly"'),
+        ('good = "good"', 'good = "good"\nclasses = "x"', "data.classes does not apply", 'task = "classify"'),
+        ("[goal]", "[goal]\nmin_accuracy = 0.9", "goal.min_accuracy does not apply", 'task = "classify"'),
+        ('"anomaly"', '"classify"', "goal.min_auroc does not apply", 'task = "anomaly"'),
     ],
 )
 def test_a_wrong_one_is_explained(folder, old, new, said, remedy):
@@ -85,15 +85,15 @@ def test_a_wrong_one_is_explained(folder, old, new, said, remedy):
     assert old in GOAL
     path.write_text(GOAL.replace(old, new, 1))
     with pytest.raises(ConfigProblem) as caught:
-        goal_file.read(path)
+        goal_reader.read_goal(path)
     assert str(path) in caught.value.message
     assert said in caught.value.message
     assert remedy in caught.value.hint
 
 
-def test_the_command_says_it_and_writes_nothing(folder, vedette):
+def test_the_command_says_it_and_writes_nothing(folder, run_vedette):
     (folder / "goal.toml").write_text(GOAL.replace("[data]", "[data]\nbad = 1"))
-    done = vedette("build", folder / "goal.toml", "--out", folder / "out", HOME=str(folder))
+    done = run_vedette("build", folder / "goal.toml", "--out", folder / "out", HOME=str(folder))
     assert done.returncode == 2
     assert re.search(r"vedette: .*goal.toml: .*`bad`", done.stderr)
     assert "remedy: known keys: " in done.stderr
@@ -102,11 +102,11 @@ def test_the_command_says_it_and_writes_nothing(folder, vedette):
 
 
 @pytest.mark.parametrize("out", ["goal.toml", "goal.toml/below"])
-def test_a_place_that_cannot_be_written_is_said_first(folder, vedette, out):
-    done = vedette("build", folder / "goal.toml", "--out", folder / out, HOME=str(folder))
+def test_a_place_that_cannot_be_written_is_said_first(folder, run_vedette, out):
+    done = run_vedette("build", folder / "goal.toml", "--out", folder / out, HOME=str(folder))
     assert done.returncode == 2
-    assert "is no folder that can be written" in done.stderr
-    assert "fitting" not in done.stderr
+    assert "is no writable folder" in done.stderr
+    assert "training" not in done.stderr
 
 
 # The division
@@ -120,9 +120,9 @@ def parts(split):
 def test_the_parts_are_disjoint_and_complete(folder, group):
     if group == r"part\d":
         with pytest.raises(ConfigProblem, match="makes 1 groups"):
-            dataset.split(Data(good="good", group=group), folder)
+            dataset.split_images(DataSettings(good="good", group=group), folder)
         return
-    split = dataset.split(Data(good="good", group=group), folder)
+    split = dataset.split_images(DataSettings(good="good", group=group), folder)
     names = [path for each in parts(split).values() for path in each]
     assert len(names) == len(set(names)) == 40
     assert all(parts(split).values())
@@ -130,17 +130,17 @@ def test_the_parts_are_disjoint_and_complete(folder, group):
 
 
 def test_a_recipe_may_say_how_long_to_search(folder):
-    assert goal_file.read(folder / "goal.toml").searched is None
+    assert goal_reader.read_goal(folder / "goal.toml").search_seconds is None
     (folder / "goal.toml").write_text(GOAL + '[[recipe]]\nuse = "search"\ntime = "1.5m"\n')
-    assert goal_file.read(folder / "goal.toml").searched == 90
+    assert goal_reader.read_goal(folder / "goal.toml").search_seconds == 90
     (folder / "goal.toml").write_text(GOAL + '[[recipe]]\nuse = "search"\ntime = "soon"\n')
     with pytest.raises(ConfigProblem, match="'soon' is not a time: write 90s"):
-        goal_file.read(folder / "goal.toml")
+        goal_reader.read_goal(folder / "goal.toml")
 
 
 def test_a_group_is_never_divided(folder):
     for seed in range(10):
-        split = dataset.split(Data(good="good", group=r"^part(\d+)", seed=seed), folder)
+        split = dataset.split_images(DataSettings(good="good", group=r"^part(\d+)", seed=seed), folder)
         homes = {}
         for part, paths in parts(split).items():
             for path in paths:
@@ -149,7 +149,7 @@ def test_a_group_is_never_divided(folder):
 
 
 def test_the_seed_decides(folder):
-    first, again, other = (dataset.split(Data(good="good", seed=seed), folder) for seed in (1, 1, 2))
+    first, again, other = (dataset.split_images(DataSettings(good="good", seed=seed), folder) for seed in (1, 1, 2))
     assert parts(first) == parts(again)
     assert parts(first) != parts(other)
 
@@ -158,21 +158,21 @@ def test_too_few_images_are_said_at_once(folder):
     for path in list((folder / "good").iterdir())[9:]:
         path.unlink()
     with pytest.raises(ConfigProblem, match="9 good images, at least 10"):
-        dataset.split(Data(good="good"), folder)
+        dataset.split_images(DataSettings(good="good"), folder)
 
 
 def test_a_defect_cannot_count_as_good(folder):
     (folder / "good" / "defect").mkdir()
     cv2.imwrite(str(folder / "good" / "defect" / "bad.png"), np.zeros((9, 9), np.uint8))
     with pytest.raises(ConfigProblem, match=r"bad\.png would count as good and as defective"):
-        dataset.split(Data(good="good", defect="good/defect"), folder)
+        dataset.split_images(DataSettings(good="good", defect="good/defect"), folder)
 
 
 def test_masks_that_belong_to_nothing_are_said(folder):
     (folder / "mask").mkdir()
     cv2.imwrite(str(folder / "mask" / "x.png"), np.zeros((9, 9), np.uint8))
     with pytest.raises(ConfigProblem, match="no mask belongs to a defective image"):
-        dataset.split(Data(good="good", mask="mask"), folder)
+        dataset.split_images(DataSettings(good="good", mask="mask"), folder)
 
 
 def test_masks_are_found_by_stem_and_read_by_their_alpha(folder):
@@ -188,7 +188,7 @@ def test_masks_are_found_by_stem_and_read_by_their_alpha(folder):
     plain = np.zeros((8, 8), np.uint8)
     plain[0, 0] = 255
     cv2.imwrite(str(folder / "mask" / "b.png"), plain)
-    split = dataset.split(Data(good="good", defect="defect", mask="mask"), folder)
+    split = dataset.split_images(DataSettings(good="good", defect="defect", mask="mask"), folder)
     assert {path.stem: mask.stem for path, mask in split.masks.items()} == {"a": "a", "b": "b"}
     masks = {path.stem: dataset.read_mask(mask) for path, mask in split.masks.items()}
     assert masks["a"].sum() == 4

@@ -21,25 +21,37 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
-from vedette.compress.build import build
-from vedette.compress.export import tflite
-from vedette.compress.goal import goal_file as goals
+from vedette.compress.build import BuildRequest, build
+from vedette.compress.export.tflite import write_tflite
+from vedette.compress.goal import goal_reader
+from vedette.compress.goal.recipe import QuantizationSettings
 from vedette.compress.graph import torch_module as networks
-from vedette.compress.graph.torch_module import Network
+from vedette.compress.graph.torch_module import OnnxModule
 from vedette.compress.quantization import adaround, bias_correction, cross_layer_equalization, qat, qdq_writer
 from vedette.compress.quantization import layer_errors as noise
-from vedette.compress.quantization.integer_simulation import LARGEST, Simulation, grids
-from vedette.compress.quantization.quantize import Quantise, fed, up_to
+from vedette.compress.quantization.integer_simulation import (
+    MAX_WEIGHT_INTEGER,
+    IntegerSimulation,
+    read_activation_parameters,
+)
+from vedette.compress.quantization.quantize import (
+    convert,
+    extract_subgraph,
+    make_feeds,
+    measure_layer_sensitivities,
+    prepare,
+    quantize,
+)
 from vedette.compress.quantization.scales import activation_ranges
-from vedette.compress.quantization.sensitivity import worst
+from vedette.compress.quantization.sensitivity import select_most_sensitive
 from vedette.runtime.bundle import keys
 from vedette.runtime.bundle.bundle import Bundle
-from vedette.runtime.bundle.manifest import Input, Manifest, Output
+from vedette.runtime.bundle.manifest import Manifest, ModelInput, ModelOutput
 from vedette.runtime.errors import ConfigProblem, Problem
-from vedette.runtime.inference.backends.onnx import EXACT
+from vedette.runtime.inference.backends.onnx import EXACT_KERNELS_OPTION
 
 SIZE = 32
-SPEC = Input("image", width=SIZE, height=SIZE, mean=127.0, std=128.0, scale=1 / 128, zero_point=127)
+SPEC = ModelInput("image", width=SIZE, height=SIZE, mean=127.0, std=128.0, scale=1 / 128, zero_point=127)
 
 
 def network(seed: int = 0, tail: str = "mean") -> onnx.ModelProto:
@@ -105,26 +117,26 @@ def pictures(count: int, seed: int = 0) -> list[np.ndarray]:
 
 def float_outputs(model, images):
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    return np.concatenate([session.run(None, feed)[0] for feed in fed(model, images, SPEC)])
+    return np.concatenate([session.run(None, feed)[0] for feed in make_feeds(model, images, SPEC)])
 
 
 def int8_outputs(int8, images):
     options = onnxruntime.SessionOptions()
-    options.add_session_config_entry(*EXACT)
+    options.add_session_config_entry(*EXACT_KERNELS_OPTION)
     session = onnxruntime.InferenceSession(int8.SerializeToString(), options, providers=["CPUExecutionProvider"])
     return np.concatenate([session.run(None, {"image": image})[0] for image in images]).astype(int)
 
 
 def simulated_outputs(model, int8, images):
-    simulated = Simulation(model, int8)
-    grid = simulated.grids["scores"]
+    simulated = IntegerSimulation(model, int8)
+    grid = simulated.activation_parameters["scores"]
     with torch.inference_mode():
-        real = simulated(qat.entered(images, SPEC))[0]
+        real = simulated(qat.normalize_images(images, SPEC))[0]
     return (real / grid.scale + grid.zero_point).round().numpy().astype(int)
 
 
 def real_outputs(model, int8, images):
-    grid = Simulation(model, int8).grids["scores"]
+    grid = IntegerSimulation(model, int8).activation_parameters["scores"]
     return (int8_outputs(int8, images) - float(grid.zero_point)) * float(grid.scale)
 
 
@@ -136,7 +148,7 @@ def loss(model, int8, images):
 
 def pair(model, images):
     """The float network and its simulation, plainly quantised."""
-    return Network(model), Simulation(model, Quantise()(model, images, SPEC))
+    return OnnxModule(model), IntegerSimulation(model, quantize(QuantizationSettings(), model, images, SPEC))
 
 
 @settings(max_examples=15)
@@ -144,16 +156,16 @@ def pair(model, images):
 def test_the_graph_in_torch_computes_what_onnx_runtime_does(seed, tail):
     model, images = network(seed, tail), pictures(3, seed)
     with torch.inference_mode():
-        made = Network(model)(qat.entered(images, SPEC))[0].numpy()
+        made = OnnxModule(model)(qat.normalize_images(images, SPEC))[0].numpy()
     truth = float_outputs(model, images)
     assert np.abs(made - truth).max() < 1e-5 * max(np.abs(truth).max(), 1)
 
 
 @settings(max_examples=15)
-@given(seed=st.integers(0, 10_000), kind=st.sampled_from(activation_ranges.KINDS))
+@given(seed=st.integers(0, 10_000), kind=st.sampled_from(activation_ranges.RANGE_METHODS))
 def test_the_simulation_computes_the_integers_of_onnx_runtime(seed, kind):
     model, images = network(seed), pictures(6, seed)
-    int8 = Quantise(ranges=kind)(model, images, SPEC)
+    int8 = quantize(QuantizationSettings(ranges=kind), model, images, SPEC)
     held = pictures(4, seed + 1)
     np.testing.assert_array_equal(simulated_outputs(model, int8, held), int8_outputs(int8, held))
 
@@ -162,7 +174,7 @@ def test_the_simulation_computes_the_integers_of_onnx_runtime(seed, kind):
 @given(seed=st.integers(0, 10_000))
 def test_the_simulation_of_a_detector_is_at_most_a_step_away(seed):
     model, images = network(seed, "map"), pictures(6, seed)
-    int8 = Quantise()(model, images, SPEC)
+    int8 = quantize(QuantizationSettings(), model, images, SPEC)
     apart = np.abs(simulated_outputs(model, int8, images) - int8_outputs(int8, images))
     assert apart.max() <= 1
     assert (apart > 0).mean() < 0.01
@@ -170,10 +182,10 @@ def test_the_simulation_of_a_detector_is_at_most_a_step_away(seed):
 
 def test_a_clip_that_is_added_to_something_wider_still_clips():
     model, images = network(13), pictures(8)  # its stem is clipped, and added to what is not
-    assert loss(model, Quantise()(model, images, SPEC), images) < 0.01
+    assert loss(model, quantize(QuantizationSettings(), model, images, SPEC), images) < 0.01
     names = [name for node in model.graph.node for name in node.output]
     wide = dict.fromkeys(names, (-9.0, 9.0)) | {"image": (-127 / 128, 1.0)}
-    int8 = qdq_writer.written(model, wide, fed(model, images, SPEC)[0])
+    int8 = qdq_writer.quantize_with_ranges(model, wide, make_feeds(model, images, SPEC)[0])
     assert "stem.clip" in {node.name for node in int8.graph.node}
     assert loss(model, int8, images) < 0.1
     np.testing.assert_array_equal(simulated_outputs(model, int8, images), int8_outputs(int8, images))
@@ -182,7 +194,7 @@ def test_a_clip_that_is_added_to_something_wider_still_clips():
 def test_weights_without_gradient_through_rounding_would_not_learn():
     model, images = network(), pictures(4)
     _, simulated = pair(model, images)
-    simulated(qat.entered(images, SPEC))[0].square().sum().backward()
+    simulated(qat.normalize_images(images, SPEC))[0].square().sum().backward()
     assert all(float(parameter.grad.abs().max()) > 0 for parameter in simulated.parameters())
 
 
@@ -194,25 +206,25 @@ def test_an_operator_without_counterpart_is_named():
         [helper.make_tensor_value_info("scores", TensorProto.FLOAT, [1, 3, 8, 8])],
     )
     with pytest.raises(Problem, match="'the end' is a Softplus"):
-        Network(helper.make_model(graph))
+        OnnxModule(helper.make_model(graph))
 
 
 counts = st.lists(st.integers(0, 1000), min_size=64, max_size=64).filter(any)
 
 
-@given(counts, st.floats(-10, 0), st.floats(0.1, 10), st.sampled_from(activation_ranges.KINDS))
+@given(counts, st.floats(-10, 0), st.floats(0.1, 10), st.sampled_from(activation_ranges.RANGE_METHODS))
 def test_a_range_holds_zero_and_is_never_wider_than_what_was_seen(counts, low, high, kind):
-    found = activation_ranges.chosen(np.array(counts), (low, high), kind, 99.0)
+    found = activation_ranges.choose_range(np.array(counts), (low, high), kind, 99.0)
     assert low <= found[0] <= 0 <= found[1] <= high
 
 
 def test_what_is_rare_is_cut_off_and_what_is_common_is_not():
     values = np.r_[np.random.default_rng(0).normal(0, 1, 1_000_000), 40.0]
     seen = float(values.min()), float(values.max())
-    histogram = np.histogram(values, activation_ranges.BINS, seen)[0]
-    assert activation_ranges.chosen(histogram, seen, "minmax", 99.99) == seen
+    histogram = np.histogram(values, activation_ranges.HISTOGRAM_BINS, seen)[0]
+    assert activation_ranges.choose_range(histogram, seen, "minmax", 99.99) == seen
     for kind in ("percentile", "mse", "entropy"):
-        low, high = activation_ranges.chosen(histogram, seen, kind, 99.99)
+        low, high = activation_ranges.choose_range(histogram, seen, kind, 99.99)
         assert high < 20, kind
         assert low < -2, kind
         assert ((values < low) | (values > high)).mean() < 0.02, kind
@@ -221,7 +233,9 @@ def test_what_is_rare_is_cut_off_and_what_is_common_is_not():
 def test_mse_is_the_least_of_all_ranges_that_were_tried():
     values = np.random.default_rng(1).exponential(1.0, 50_000)
     seen = 0.0, float(values.max())
-    low, high = activation_ranges.chosen(np.histogram(values, activation_ranges.BINS, seen)[0], seen, "mse", 99.99)
+    low, high = activation_ranges.choose_range(
+        np.histogram(values, activation_ranges.HISTOGRAM_BINS, seen)[0], seen, "mse", 99.99
+    )
 
     def lost(end):
         scale = end / 255
@@ -234,8 +248,8 @@ def test_mse_is_the_least_of_all_ranges_that_were_tried():
 def test_entropy_keeps_what_a_relu6_gives_however_many_zeros_there_are(zeros):
     rng = np.random.default_rng(2)
     values = np.r_[rng.normal(1.5, 2.0, 200_000).clip(0, 6), np.zeros(zeros)]
-    histogram = np.histogram(values, activation_ranges.BINS, (0.0, 6.0))[0]
-    assert activation_ranges.chosen(histogram, (0.0, 6.0), "entropy", 99.99) == (0.0, 6.0)
+    histogram = np.histogram(values, activation_ranges.HISTOGRAM_BINS, (0.0, 6.0))[0]
+    assert activation_ranges.choose_range(histogram, (0.0, 6.0), "entropy", 99.99) == (0.0, 6.0)
 
 
 def test_entropy_is_the_least_divergence_of_all_cuts_that_were_tried():
@@ -255,7 +269,9 @@ def test_entropy_is_the_least_divergence_of_all_cuts_that_were_tried():
         filled = p > 0
         return float((p[filled] * np.log(p[filled] / np.maximum(q[filled], 1e-7))).sum())
 
-    low, high = activation_ranges.chosen(np.histogram(values, 2048, (0.0, reach))[0], (0.0, reach), "entropy", 99.99)
+    low, high = activation_ranges.choose_range(
+        np.histogram(values, 2048, (0.0, reach))[0], (0.0, reach), "entropy", 99.99
+    )
     assert low == 0
     ends = range(256, 2049, 8)
     best = min(diverged(end) for end in ends)
@@ -267,14 +283,16 @@ def test_entropy_takes_signed_values_by_their_magnitude():
     values = np.random.default_rng(4).normal(0, 1, 200_000)
     values[:20] = -30.0
     seen = float(values.min()), float(values.max())
-    low, high = activation_ranges.chosen(np.histogram(values, activation_ranges.BINS, seen)[0], seen, "entropy", 99.99)
+    low, high = activation_ranges.choose_range(
+        np.histogram(values, activation_ranges.HISTOGRAM_BINS, seen)[0], seen, "entropy", 99.99
+    )
     assert -10 < low < -3
     assert high == pytest.approx(seen[1], rel=0.4)
 
 
 def test_equalised_weights_compute_the_same():
     model, images = network(3), pictures(8)
-    changed = cross_layer_equalization.equalised(model, qat.entered(images, SPEC))
+    changed = cross_layer_equalization.equalize_layers(model, qat.normalize_images(images, SPEC))
     np.testing.assert_allclose(float_outputs(changed, images), float_outputs(model, images), atol=1e-4)
     names = {
         one.name for one, other in zip(model.graph.initializer, changed.graph.initializer, strict=True) if one != other
@@ -285,71 +303,73 @@ def test_equalised_weights_compute_the_same():
 
 def test_what_touches_the_clip_is_not_scaled():
     model, images = network(3), pictures(8)
-    inputs = qat.entered(images, SPEC)
+    inputs = qat.normalize_images(images, SPEC)
     with torch.no_grad():
-        reach = Network(model)(inputs, ["expand"])[0].amax(dim=(0, 2, 3))
-        changed = cross_layer_equalization.equalised(model, inputs)
-        before, after = (Network(each).parameter("expand.bias") for each in (model, changed))
+        reach = OnnxModule(model)(inputs, ["expand"])[0].amax(dim=(0, 2, 3))
+        changed = cross_layer_equalization.equalize_layers(model, inputs)
+        before, after = (OnnxModule(each).get_parameter_by_name("expand.bias") for each in (model, changed))
         assert (reach >= 6).any()
         assert torch.equal(before[reach >= 6], after[reach >= 6])
-        assert float(Network(changed)(inputs, ["expand"])[0].max()) <= 6
+        assert float(OnnxModule(changed)(inputs, ["expand"])[0].max()) <= 6
 
 
 def test_tensors_that_are_kept_keep_their_values():
     model, images = network(3), pictures(4)
-    inputs = qat.entered(images, SPEC)
-    changed = cross_layer_equalization.equalised(model, inputs, {"depthwise"})
+    inputs = qat.normalize_images(images, SPEC)
+    changed = cross_layer_equalization.equalize_layers(model, inputs, {"depthwise"})
     with torch.no_grad():
-        before, after = (Network(each)(inputs, ["depthwise"])[0] for each in (model, changed))
+        before, after = (OnnxModule(each)(inputs, ["depthwise"])[0] for each in (model, changed))
     torch.testing.assert_close(before, after, atol=1e-4, rtol=1e-4)
 
 
 def test_bias_correction_gives_back_what_is_lost_on_average():
     model, images = network(5), pictures(24)
     exact, simulated = pair(model, images)
-    inputs = qat.entered(images, SPEC)
+    inputs = qat.normalize_images(images, SPEC)
 
     def shift():
         with torch.no_grad():
             return (simulated(inputs)[0] - exact(inputs)[0]).mean(dim=0).abs().max()
 
     before = shift()
-    bias_correction.correct(exact, simulated, inputs)
+    bias_correction.correct_biases(exact, simulated, inputs)
     assert shift() < before / 2
 
 
 def test_learnt_rounding_is_nearer_than_the_nearest_and_on_the_grid():
     model, images = network(7), pictures(24)
-    plain = Quantise()(model, images, SPEC)
-    technique = Quantise(rounding="learned", rounding_steps=60)
-    ready = technique.ready(model, images, SPEC)
-    learnt = technique.integers(ready, images, SPEC)
+    plain = quantize(QuantizationSettings(), model, images, SPEC)
+    technique = QuantizationSettings(rounding="learned", rounding_steps=60)
+    ready = prepare(technique, model, images, SPEC)
+    learnt = convert(technique, ready, images, SPEC)
     held = pictures(24, 9)
     assert loss(model, learnt, held) < loss(model, plain, held)
-    network_ = Network(ready.model)
+    network_ = OnnxModule(ready.model)
     for name in ("expand.weight", "depthwise.weight"):
-        weight = network_.parameter(name).detach()
-        scale = weight.flatten(1).abs().amax(dim=1).reshape(-1, 1, 1, 1) / LARGEST
+        weight = network_.get_parameter_by_name(name).detach()
+        scale = weight.flatten(1).abs().amax(dim=1).reshape(-1, 1, 1, 1) / MAX_WEIGHT_INTEGER
         steps = weight / scale
         assert float((steps - steps.round()).abs().max()) < 1e-3
-        before = Network(model).parameter(name).detach() / scale
+        before = OnnxModule(model).get_parameter_by_name(name).detach() / scale
         assert float((steps - before).abs().max()) < 1.01  # one up or one down, no more
 
 
 def test_training_helps_on_images_that_it_did_not_see():
     model, images = network(11), pictures(48)
-    technique = Quantise(bias_correction=True, qat_steps=60, qat_rate=1e-3)
-    plain = Quantise()(model, images, SPEC)
-    taught = technique(model, images, SPEC, unlabelled=pictures(32, 4))
+    technique = QuantizationSettings(bias_correction=True, qat_steps=60, qat_learning_rate=1e-3)
+    plain = quantize(QuantizationSettings(), model, images, SPEC)
+    taught = quantize(technique, model, images, SPEC, unlabelled=pictures(32, 4))
     held = pictures(32, 9)
     assert loss(model, taught, held) < loss(model, plain, held)
 
 
 def test_what_was_trained_is_what_onnx_runtime_computes():
     model, images = network(11), pictures(24)
-    technique = Quantise(equalise=True, bias_correction=True, qat_steps=10, rounding="learned", rounding_steps=10)
-    ready = technique.ready(model, images, SPEC)
-    int8 = technique.integers(ready, images, SPEC)
+    technique = QuantizationSettings(
+        equalize=True, bias_correction=True, qat_steps=10, rounding="learned", rounding_steps=10
+    )
+    ready = prepare(technique, model, images, SPEC)
+    int8 = convert(technique, ready, images, SPEC)
     held = pictures(6, 9)
     np.testing.assert_array_equal(simulated_outputs(ready.model, int8, held), int8_outputs(int8, held))
 
@@ -360,39 +380,43 @@ class Interrupted(Exception):
 
 def test_training_goes_on_where_it_was_interrupted(tmp_path, monkeypatch):
     model, images = network(2), pictures(16)
-    monkeypatch.setattr(qat, "CHECK", 5)
-    technique = Quantise(qat_steps=20, qat_rate=1e-3)
+    monkeypatch.setattr(qat, "CHECK_INTERVAL", 5)
+    technique = QuantizationSettings(qat_steps=20, qat_learning_rate=1e-3)
 
     def trained(folder):
-        return technique.ready(model, images, SPEC, folder=folder).model.SerializeToString(deterministic=True)
+        return prepare(technique, model, images, SPEC, folder=folder).model.SerializeToString(deterministic=True)
 
     whole = trained(tmp_path / "whole")
-    vary, calls = qat.vary, []
+    vary, calls = qat.augment_image, []
 
     def breaks(*arguments):
         calls.append(1)
-        if len(calls) > 12 * min(qat.BATCH, 12):  # in the middle, some steps after a check
+        if len(calls) > 12 * min(qat.BATCH_SIZE, 12):  # in the middle, some steps after a check
             raise Interrupted
         return vary(*arguments)
 
-    monkeypatch.setattr(qat, "vary", breaks)
+    monkeypatch.setattr(qat, "augment_image", breaks)
     with pytest.raises(Interrupted):
         trained(tmp_path / "broken")
     assert list((tmp_path / "broken").glob("*.pt"))
-    monkeypatch.setattr(qat, "vary", vary)
+    monkeypatch.setattr(qat, "augment_image", vary)
     assert trained(tmp_path / "broken") == whole
 
 
 def test_training_ends_early_where_nothing_is_gained(monkeypatch):
     model, images = network(2), pictures(16)
-    monkeypatch.setattr(qat, "CHECK", 1)
+    monkeypatch.setattr(qat, "CHECK_INTERVAL", 1)
     exact, simulated = pair(model, images)
     seen = []
-    monkeypatch.setattr(qat, "vary", lambda image, *_: seen.append(1) or image)
-    before = simulated.parameter("stem.weight").detach().clone()
-    qat.teach(exact, simulated, qat.near(["scores"], []), ["stem.weight"], images, SPEC, 1000, 10.0, 0)  # far too fast
-    assert len(seen) < 30 * qat.BATCH
-    torch.testing.assert_close(simulated.parameter("stem.weight").detach(), before)  # the best were the first
+    monkeypatch.setattr(qat, "augment_image", lambda image, *_: seen.append(1) or image)
+    before = simulated.get_parameter_by_name("stem.weight").detach().clone()
+    qat.train_quantized_network(
+        exact, simulated, qat.mse_objective(["scores"], []), ["stem.weight"], images, SPEC, 1000, 10.0, 0
+    )  # far too fast
+    assert len(seen) < 30 * qat.BATCH_SIZE
+    torch.testing.assert_close(
+        simulated.get_parameter_by_name("stem.weight").detach(), before
+    )  # the best were the first
 
 
 def test_the_layer_that_is_to_blame_is_found_and_left_float():
@@ -410,28 +434,28 @@ def test_the_layer_that_is_to_blame_is_found_and_left_float():
             bias = numpy_helper.to_array(constant).copy()
             bias[0] = 0.0
             constant.CopyFrom(numpy_helper.from_array(bias, constant.name))
-    plain = Quantise()
-    ready = plain.ready(model, images, SPEC)
-    int8 = plain.integers(ready, images, SPEC)
-    found = plain.sensitivities(ready, int8, images, SPEC)
+    plain = QuantizationSettings()
+    ready = prepare(plain, model, images, SPEC)
+    int8 = convert(plain, ready, images, SPEC)
+    found = measure_layer_sensitivities(ready, int8, images, SPEC)
     assert [each.layer for each in found] == ["stem", "expand", "depthwise", "project", "last", "head"]
     noise = {each.layer: each.sqnr for each in found}
     assert noise["project"] < min(noise["stem"], noise["expand"], noise["depthwise"])
-    assert [node.name for node in worst(found, Network(model), 1)] == ["project"]
-    assert min(found, key=lambda each: each.alone).layer == "project"
+    assert [node.name for node in select_most_sensitive(found, OnnxModule(model), 1)] == ["project"]
+    assert min(found, key=lambda each: each.cosine_alone).layer == "project"
 
-    mixed = Quantise(float_layers=1)(model, images, SPEC)
+    mixed = quantize(QuantizationSettings(float_layers=1), model, images, SPEC)
     held = pictures(16, 9)
     assert loss(model, mixed, held) < loss(model, int8, held) / 2
     with pytest.raises(Problem, match=r"'project' \(project.weight\) is float"):
-        tflite.write(mixed)
+        write_tflite(mixed)
 
 
 def heard(exact, int8, images):
-    grid = grids(int8)["scores"]
-    outputs = (Output("scores", (1, 5), float(grid.scale), int(grid.zero_point)),)
+    grid = read_activation_parameters(int8)["scores"]
+    outputs = (ModelOutput("scores", (1, 5), float(grid.scale), int(grid.zero_point)),)
     blank = dict.fromkeys((field.name for field in msgspec.structs.fields(Manifest)), None)
-    return noise.heard(exact, int8, images, Manifest(**(blank | {"input": SPEC, "outputs": outputs})))
+    return noise.measure_layer_errors(exact, int8, images, Manifest(**(blank | {"input": SPEC, "outputs": outputs})))
 
 
 # What it costs, layer after layer
@@ -440,17 +464,17 @@ def heard(exact, int8, images):
 @pytest.fixture(scope="module")
 def plainly():
     model, images = network(5), pictures(12)
-    return model, Quantise()(model, images, SPEC), images
+    return model, quantize(QuantizationSettings(), model, images, SPEC), images
 
 
 def test_noise_is_what_the_simulation_says(plainly):
     model, int8, images = plainly
     found = {layer.name: layer for layer in heard(model, int8, images).layers}
-    few = images[: noise.FEW]
-    technique = Quantise()
+    few = images[: noise.MAX_IMAGES]
+    technique = QuantizationSettings()
     simulated = {
         each.weights.removesuffix(".weight"): each
-        for each in technique.sensitivities(technique.ready(model, images, SPEC), int8, few, SPEC)
+        for each in measure_layer_sensitivities(prepare(technique, model, images, SPEC), int8, few, SPEC)
     }
     assert found.keys() == simulated.keys() == {"stem", "expand", "depthwise", "project", "last", "head"}
     for name in ("project", "head"):  # no Clip stands behind these
@@ -459,13 +483,15 @@ def test_noise_is_what_the_simulation_says(plainly):
 
 def test_what_one_layer_moves_is_what_the_whole_network_says(plainly):
     model, int8, images = plainly
-    simulated, inputs = Simulation(model, int8), qat.entered(images[: noise.FEW], SPEC)
+    simulated, inputs = IntegerSimulation(model, int8), qat.normalize_images(images[: noise.MAX_IMAGES], SPEC)
     for layer in heard(model, int8, images).layers:
         with torch.inference_mode():
-            simulated.only = ()
+            simulated.rounded_nodes = ()
             truth = simulated(inputs)[0]
-            simulated.only = {layer.name}
-            assert layer.moved == pytest.approx(float((simulated(inputs)[0] - truth).norm() / truth.norm()), abs=1e-6)
+            simulated.rounded_nodes = {layer.name}
+            assert layer.output_change == pytest.approx(
+                float((simulated(inputs)[0] - truth).norm() / truth.norm()), abs=1e-6
+            )
 
 
 def test_the_layer_that_was_spoilt_comes_first():
@@ -475,9 +501,9 @@ def test_the_layer_that_was_spoilt_comes_first():
             weight = numpy_helper.to_array(constant).copy()
             weight[::2, 0] = 25.0
             constant.CopyFrom(numpy_helper.from_array(weight, constant.name))
-    found = heard(model, Quantise()(model, images, SPEC), images)
+    found = heard(model, quantize(QuantizationSettings(), model, images, SPEC), images)
     assert found.layers[0].name == "last"
-    moved = [layer.moved for layer in found.layers]
+    moved = [layer.output_change for layer in found.layers]
     assert moved == sorted(moved, reverse=True)
 
 
@@ -488,7 +514,10 @@ def test_a_tensor_that_is_copied_at_its_scale_is_not_taken_for_it():
     mean.input[0] = "most"
     model.graph.node.insert(list(model.graph.node).index(mean), pool)
     model = onnx.shape_inference.infer_shapes(model, strict_mode=True)
-    found = {layer.name: layer.sqnr for layer in heard(model, Quantise()(model, images, SPEC), images).layers}
+    found = {
+        layer.name: layer.sqnr
+        for layer in heard(model, quantize(QuantizationSettings(), model, images, SPEC), images).layers
+    }
     assert found["last"] > 25
 
 
@@ -497,15 +526,17 @@ def test_a_network_that_cannot_be_simulated_still_tells_its_noise(plainly, monke
     before = {layer.name: layer for layer in heard(model, int8, images).layers}
     monkeypatch.delitem(networks._OPERATORS, "ReduceMean")
     found = heard(model, int8, images).layers
-    assert all(layer.moved is None for layer in found)
+    assert all(layer.output_change is None for layer in found)
     assert {layer.name: layer.sqnr for layer in found} == {name: layer.sqnr for name, layer in before.items()}
     assert [layer.sqnr for layer in found] == sorted(layer.sqnr for layer in found)
 
 
 def test_each_step_of_a_recipe_is_told_with_what_it_gave(plainly):
     model, _, images = plainly
-    technique = Quantise(equalise=True, bias_correction=True, qat_steps=2, rounding="learned", rounding_steps=40)
-    steps = technique.ready(model, images, SPEC).steps
+    technique = QuantizationSettings(
+        equalize=True, bias_correction=True, qat_steps=2, rounding="learned", rounding_steps=40
+    )
+    steps = prepare(technique, model, images, SPEC).steps
     assert [step.name for step in steps] == [
         "ranges, minmax",
         "equalise",
@@ -513,16 +544,18 @@ def test_each_step_of_a_recipe_is_told_with_what_it_gave(plainly):
         "training",
         "learned rounding",
     ]
-    assert all(0 < step.lost < 1 and step.seconds >= 0 for step in steps)
-    before, after = Quantise(bias_correction=True).ready(model, pictures(24), SPEC).steps
-    assert after.lost < before.lost
-    assert technique.ready(model, images, SPEC, ["last"]).exact.graph.output[0].name == "scores"
-    assert Quantise().ready(model, images, SPEC).steps == ()
+    assert all(0 < step.error < 1 and step.seconds >= 0 for step in steps)
+    before, after = prepare(QuantizationSettings(bias_correction=True), model, pictures(24), SPEC).steps
+    assert after.error < before.error
+    assert prepare(technique, model, images, SPEC, ["last"]).float_reference.graph.output[0].name == "scores"
+    assert prepare(QuantizationSettings(), model, images, SPEC).steps == ()
 
 
 def test_what_lies_behind_the_features_is_left_as_it_is():
     model, images = network(5, "map"), pictures(12)
-    ready = Quantise(equalise=True, bias_correction=True, qat_steps=3).ready(model, images, SPEC, ["last"])
+    ready = prepare(
+        QuantizationSettings(equalize=True, bias_correction=True, qat_steps=3), model, images, SPEC, ["last"]
+    )
     changed = {
         one.name: one != other
         for one, other in zip(model.graph.initializer, ready.model.graph.initializer, strict=True)
@@ -532,20 +565,25 @@ def test_what_lies_behind_the_features_is_left_as_it_is():
     assert not changed["map.weight"]
     assert not changed["map.bias"]
     assert not changed["centre"]
-    assert set(ready.ranges) == {"image", *(name for node in up_to(model, ["last"]).graph.node for name in node.output)}
+    assert set(ready.ranges) == {
+        "image",
+        *(name for node in extract_subgraph(model, ["last"]).graph.node for name in node.output),
+    }
 
 
 def test_plain_quantisation_changes_no_weight():
     model = network(5)
-    assert Quantise(ranges="mse").ready(model, pictures(2), SPEC).model is model
+    assert prepare(QuantizationSettings(ranges="mse"), model, pictures(2), SPEC).model is model
 
 
 def test_ranges_that_weights_were_trained_for_hold():
     model, images = network(5), pictures(12)
-    technique = Quantise(bias_correction=True)
-    ready = technique.ready(model, images, SPEC)
-    before = Simulation(model, qdq_writer.written(model, ready.ranges, fed(model, images, SPEC)[0])).grids
-    after = Simulation(ready.model, technique.integers(ready, pictures(3, 8), SPEC)).grids
+    technique = QuantizationSettings(bias_correction=True)
+    ready = prepare(technique, model, images, SPEC)
+    before = IntegerSimulation(
+        model, qdq_writer.quantize_with_ranges(model, ready.ranges, make_feeds(model, images, SPEC)[0])
+    ).activation_parameters
+    after = IntegerSimulation(ready.model, convert(technique, ready, pictures(3, 8), SPEC)).activation_parameters
     assert before.keys() == after.keys()
     assert all(torch.equal(before[name].scale, after[name].scale) for name in before)
 
@@ -572,7 +610,7 @@ def test_a_recipe_that_is_wrong_says_where(tmp_path, recipe, says):
     path = tmp_path / "goal.toml"
     path.write_text(f"{GOAL}[[recipe]]\n{recipe}\n")
     with pytest.raises(ConfigProblem, match=says) as caught:
-        goals.read(path)
+        goal_reader.read_goal(path)
     assert caught.value.message.startswith(str(path))
 
 
@@ -582,37 +620,41 @@ def test_a_recipe_sets_the_technique(tmp_path):
     path = tmp_path / "goal.toml"
     recipe = '[[recipe]]\nuse = "quantise"\nranges = "mse"\nbias_correction = true\nrounding = "learned"\n'
     path.write_text(GOAL + recipe)
-    found = techniques.load(goals.read(path).recipe)
-    assert found == {"quantise": Quantise(ranges="mse", bias_correction=True, rounding="learned")}
+    found = techniques.load_recipe(goal_reader.read_goal(path).recipe)
+    assert found == {"quantise": QuantizationSettings(ranges="mse", bias_correction=True, rounding="learned")}
     assert msgspec.structs.asdict(found["quantise"])["qat_steps"] == 0
 
 
 def test_rounding_takes_only_the_layers_that_it_is_told():
     model, images = network(7), pictures(8)
     exact, simulated = pair(model, images)
-    before = {name: simulated.parameter(name).detach().clone() for name in ("stem.weight", "expand.weight")}
-    adaround.learn(exact, simulated, qat.entered(images, SPEC), 5, 0, {"expand"})
-    assert torch.equal(before["stem.weight"], simulated.parameter("stem.weight"))
-    assert not torch.equal(before["expand.weight"], simulated.parameter("expand.weight"))
+    before = {name: simulated.get_parameter_by_name(name).detach().clone() for name in ("stem.weight", "expand.weight")}
+    adaround.learn_rounding(exact, simulated, qat.normalize_images(images, SPEC), 5, 0, {"expand"})
+    assert torch.equal(before["stem.weight"], simulated.get_parameter_by_name("stem.weight"))
+    assert not torch.equal(before["expand.weight"], simulated.get_parameter_by_name("expand.weight"))
 
 
-def test_a_build_takes_the_recipe(product, key_folder, tmp_path):
+def test_a_build_takes_the_recipe(anomaly_images, key_folder, tmp_path):
     """The detector is fitted to the integers of the trained network, and both files agree."""
     recipe = '[[recipe]]\nuse = "quantise"\nranges = "mse"\nequalise = true\nbias_correction = true\nqat_steps = 2\n'
-    goal = (product / "goal.toml").read_text().replace('name = "weave"', 'name = "taught"')
-    path = product / "taught.toml"
+    goal = (anomaly_images / "goal.toml").read_text().replace('name = "weave"', 'name = "taught"')
+    path = anomaly_images / "taught.toml"
     path.write_text(f'{goal}detector = "padim"\n{recipe}')
-    built = build(path, tmp_path, keys.read_private(key_folder / "vedette.key"))
+    built = build(BuildRequest(path, tmp_path, keys.read_private_key(key_folder / "vedette.key")))
     measured = built.manifest.measured
     assert min(measured["auroc_int8_onnx"], measured["auroc_int8_tflite"]) > 0.9
     assert measured["parity_max_steps"] <= 1
 
 
-def test_a_build_that_was_killed_while_training_goes_on_and_ends_the_same(product, key_folder, keyring, tmp_path):
+def test_a_build_that_was_killed_while_training_goes_on_and_ends_the_same(
+    anomaly_images, key_folder, keyring, tmp_path
+):
     """A process of its own is killed for real behind its first checkpoint; the next one makes the very same files."""
     recipe = '[[recipe]]\nuse = "quantise"\nbias_correction = true\nqat_steps = 30\nqat_rate = 1e-4\n'
-    goal = (product / "goal.toml").read_text().replace('name = "weave"', 'name = "killed"').replace("= 96", "= 64")
-    path = product / "killed.toml"
+    goal = (
+        (anomaly_images / "goal.toml").read_text().replace('name = "weave"', 'name = "killed"').replace("= 96", "= 64")
+    )
+    path = anomaly_images / "killed.toml"
     path.write_text(f'{goal}detector = "padim"\n{recipe}')
 
     def command(out):
@@ -644,5 +686,5 @@ def test_a_build_that_was_killed_while_training_goes_on_and_ends_the_same(produc
 def test_training_for_other_ranges_is_another_training(tmp_path):
     model, images = network(2), pictures(12)
     for kind in ("minmax", "mse"):
-        Quantise(ranges=kind, qat_steps=1).ready(model, images, SPEC, folder=tmp_path)
+        prepare(QuantizationSettings(ranges=kind, qat_steps=1), model, images, SPEC, folder=tmp_path)
     assert len(list(tmp_path.glob("teaching-*.pt"))) == 2

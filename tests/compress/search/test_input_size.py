@@ -1,4 +1,4 @@
-"""Detectors at smaller sizes, and integers that are taught: which is taken, what is learnt, and a whole search."""
+"""The search for the input size of an object detector, and the training of its int8 model."""
 
 from __future__ import annotations
 
@@ -8,62 +8,64 @@ import numpy as np
 import pytest
 import torch
 
-from vedette.compress.build import build
-from vedette.compress.data.augmentation import scene
-from vedette.compress.goal.goal_file import Wish
-from vedette.compress.quantization.detection_loss import Likeness, lesson
+from vedette.compress.build import BuildRequest, build
+from vedette.compress.data.augmentation import augment_scene
+from vedette.compress.goal.goal_file import Targets
+from vedette.compress.quantization.detection_loss import DetectionDistillationLoss, detection_objective
 from vedette.compress.search import input_size
-from vedette.compress.search.input_size import Size, Tried
+from vedette.compress.search.input_size import InputSizeResult, InputSizeTrial
 from vedette.runtime.bundle import keys
 from vedette.runtime.bundle.bundle import Bundle
-from vedette.runtime.bundle.manifest import Boxes
-from vedette.runtime.evaluation.verify import verify
+from vedette.runtime.bundle.manifest import BoxDecoding
+from vedette.runtime.evaluation.bundle_verification import verify_bundle
 
-YOLOX = Boxes("yolox", 0.65)
+YOLOX = BoxDecoding("yolox", 0.65)
 NAMES = ["box0", "objectness0", "class0"]
 
 
-def tried(*rows):
-    """Sizes from: pixels, effort, mAP50 of float, of integers."""
-    return [Tried(Size(*row), None, None) for row in rows]
+def make_trials(*rows):
+    """Trials from rows of pixels, cost, float mAP50 and int8 mAP50."""
+    return [InputSizeTrial(InputSizeResult(*row), None, None) for row in rows]
 
 
-LADDER = tried((416, 100.0, 0.50, 0.48), (384, 85.0, 0.49, 0.47), (352, 70.0, 0.495, 0.46), (320, 60.0, 0.45, 0.44))
+TRIALS = make_trials(
+    (416, 100.0, 0.50, 0.48), (384, 85.0, 0.49, 0.47), (352, 70.0, 0.495, 0.46), (320, 60.0, 0.45, 0.44)
+)
 
 
 @pytest.mark.parametrize(
-    ("wish", "most", "pixels"),
+    ("wish", "max_cost", "pixels"),
     [
-        (Wish(), None, 416),
-        (Wish(max_drop=0.03), None, 352),  # half of it is left to the integers
-        (Wish(max_drop=0.5), None, 320),
-        (Wish(max_drop=0.001), None, 416),
-        (Wish(), 90.0, 384),  # the smaller one is more precise by chance
-        (Wish(), 75.0, 352),
-        (Wish(), 65.0, 320),
-        (Wish(), 10.0, 320),  # the nearest miss
+        (Targets(), None, 416),
+        (Targets(max_drop=0.03), None, 352),  # half of it is left to quantization
+        (Targets(max_drop=0.5), None, 320),
+        (Targets(max_drop=0.001), None, 416),
+        (Targets(), 90.0, 384),  # the smaller size is better by chance
+        (Targets(), 75.0, 352),
+        (Targets(), 65.0, 320),
+        (Targets(), 10.0, 320),  # nothing is within the limit
     ],
 )
-def test_the_size_is_the_best_that_the_goal_leaves(wish, most, pixels):
-    assert input_size.best(LADDER, wish, most).size.input == pixels
+def test_input_size_is_the_best_within_the_goal(wish, max_cost, pixels):
+    assert input_size.choose_input_size(TRIALS, wish, max_cost).result.input == pixels
 
 
-def test_integers_may_lose_what_a_smaller_size_has_left():
-    whole, smaller = LADDER[0].size, LADDER[3].size
-    assert input_size.allowed(whole, whole, Wish()) == input_size.DROP
-    assert input_size.allowed(whole, whole, Wish(max_drop=0.01)) == pytest.approx(0.005)
-    assert input_size.allowed(smaller, whole, Wish(max_drop=0.055)) == pytest.approx(0.005)
-    assert input_size.allowed(smaller, whole, Wish(max_drop=0.01)) == 0
+def test_allowed_drop_is_what_a_smaller_size_leaves():
+    original, smaller = TRIALS[0].result, TRIALS[3].result
+    assert input_size.allowed_drop(original, original, Targets()) == input_size.MAX_MAP50_DROP
+    assert input_size.allowed_drop(original, original, Targets(max_drop=0.01)) == pytest.approx(0.005)
+    assert input_size.allowed_drop(smaller, original, Targets(max_drop=0.055)) == pytest.approx(0.005)
+    assert input_size.allowed_drop(smaller, original, Targets(max_drop=0.01)) == 0
 
 
-def test_smaller_sizes_are_whole_steps_down_to_half():
-    assert input_size.smaller(416) == [384, 352, 320, 288, 256, 224]
-    assert input_size.smaller(300) == [288, 256, 224, 192, 160]
-    assert input_size.smaller(32) == []
+def test_smaller_sizes_are_multiples_of_the_step_down_to_half():
+    assert input_size.list_smaller_sizes(416) == [384, 352, 320, 288, 256, 224]
+    assert input_size.list_smaller_sizes(300) == [288, 256, 224, 192, 160]
+    assert input_size.list_smaller_sizes(32) == []
 
 
-def said(objects, shift=0.0):
-    """Outputs of 2 x 2 cells and 3 classes: sure of the objects' cells, and of nothing else."""
+def make_outputs(objects, shift=0.0):
+    """Detector outputs of 2 x 2 cells and 3 classes, with high scores only in the cells of the objects."""
     box = torch.zeros(1, 4, 2, 2)
     objectness, classes = torch.full((1, 1, 2, 2), -12.0), torch.full((1, 3, 2, 2), -12.0)
     for row, column, kind in objects:
@@ -71,83 +73,88 @@ def said(objects, shift=0.0):
     return [box + shift, objectness, classes]
 
 
-def test_what_is_said_of_objects_is_what_counts():
-    apart = Likeness(NAMES, YOLOX)
-    goal = said([(0, 0, 1)])
-    assert float(apart(goal, goal)) == 0
-    elsewhere, here = said([(0, 0, 1)]), said([(0, 0, 1)])
+def test_detection_loss_weighs_the_cells_of_objects():
+    loss = DetectionDistillationLoss(NAMES, YOLOX)
+    goal = make_outputs([(0, 0, 1)])
+    assert float(loss(goal, goal)) == 0
+    elsewhere, here = make_outputs([(0, 0, 1)]), make_outputs([(0, 0, 1)])
     elsewhere[0][0, :, 1, 1] += 1.0
     here[0][0, :, 0, 0] += 1.0
-    assert float(apart(elsewhere, goal)) < 1e-3
-    assert float(apart(here, goal)) == pytest.approx(4.0, rel=0.02)
-    missed, confused, invented = said([]), said([(0, 0, 2)]), said([(0, 0, 1), (1, 1, 0)])
-    assert min(float(apart(each, goal)) for each in (missed, confused, invented)) > 5
+    assert float(loss(elsewhere, goal)) < 1e-3
+    assert float(loss(here, goal)) == pytest.approx(4.0, rel=0.02)
+    missed, confused, invented = make_outputs([]), make_outputs([(0, 0, 2)]), make_outputs([(0, 0, 1), (1, 1, 0)])
+    assert min(float(loss(each, goal)) for each in (missed, confused, invented)) > 5
 
 
-def test_boxes_that_share_a_cell_are_told_apart():
-    """An SSD starts from several boxes in each cell: only the one with the object counts."""
-    apart = Likeness(["box0", "class0"], Boxes("ssd", 0.6, (((0.1, 0.1), (0.2, 0.2)),)))
+def test_detection_loss_separates_anchors_of_one_cell():
+    """An SSD has several anchors per cell: only the anchor of the object counts."""
+    loss = DetectionDistillationLoss(["box0", "class0"], BoxDecoding("ssd", 0.6, (((0.1, 0.1), (0.2, 0.2)),)))
     goal = [torch.zeros(1, 8, 2, 2), torch.full((1, 6, 2, 2), -12.0)]
-    goal[1][0, 4, 0, 0] = 8.0  # the second box, its second class
+    goal[1][0, 4, 0, 0] = 8.0  # the second anchor, its second class
     first, second = goal[0].clone(), goal[0].clone()
     first[0, 0, 0, 0] = second[0, 4, 0, 0] = 1.0
-    assert float(apart([first, goal[1]], goal)) < 1e-3
-    assert float(apart([second, goal[1]], goal)) == pytest.approx(1.0, rel=0.02)
+    assert float(loss([first, goal[1]], goal)) < 1e-3
+    assert float(loss([second, goal[1]], goal)) == pytest.approx(1.0, rel=0.02)
 
 
-def test_a_lesson_moves_what_is_learnt_towards_the_goal():
-    goal, made = said([(0, 0, 1)]), [each.requires_grad_() for each in said([], 0.5)]
-    taught = lesson(NAMES, YOLOX)
-    before = taught.loss(made, goal)
+def test_gradient_step_reduces_the_detection_loss():
+    goal, made = make_outputs([(0, 0, 1)]), [each.requires_grad_() for each in make_outputs([], 0.5)]
+    objective = detection_objective(NAMES, YOLOX)
+    before = objective.loss(made, goal)
     before.backward()
-    after = taught.loss([each - 0.1 * each.grad for each in made], goal)
+    after = objective.loss([each - 0.1 * each.grad for each in made], goal)
     assert after.item() < before.item()
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_scenes_keep_their_size_and_follow_from_the_seed(seed):
+def test_augmented_scenes_keep_their_size_and_follow_from_the_seed(seed):
     picture = np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)
-    one, other = (scene(picture, np.random.default_rng(seed)) for _ in range(2))
+    one, other = (augment_scene(picture, np.random.default_rng(seed)) for _ in range(2))
     assert (one.shape, one.dtype) == (picture.shape, picture.dtype)
     assert np.array_equal(one, other)
     assert not np.array_equal(one, picture)
 
 
-def test_a_search_takes_the_smaller_picture_that_is_fast_enough(squares, keyring, key_folder, vedette, tmp_path):
-    goal = squares / "fast.toml"
-    text = (squares / "goal.toml").read_text().replace('"squares"', '"fast"')
+def test_search_takes_the_smaller_size_that_is_fast_enough(
+    detection_images, keyring, key_folder, run_vedette, tmp_path
+):
+    goal = detection_images / "fast.toml"
+    text = (detection_images / "goal.toml").read_text().replace('"squares"', '"fast"')
     goal.write_text(text.replace("[goal]\n", "[goal]\nmin_speedup = 3.0\n"))
-    asked = ("--out", tmp_path, "--time", "60s", "--key", key_folder / "vedette.key")
-    built = vedette("build", goal, *asked, "--json", HOME=str(tmp_path))
-    assert built.returncode == 1, built.stderr  # squares of four pixels are too small for it
+    options = ("--out", tmp_path, "--time", "60s", "--key", key_folder / "vedette.key")
+    built = run_vedette("build", goal, *options, "--json", HOME=str(tmp_path))
+    assert built.returncode == 1, built.stderr  # squares of four pixels are too small to detect
     measured = json.loads(built.stdout)
     assert [each["input"] for each in measured["trials"]] == [64, 32]
     assert (measured["input"], measured["speedup"]) == (32, pytest.approx(4.0, rel=0.01))
     assert measured["speedup_by"] == "multiplications"
-    assert measured["map50_fp32"] > 0.95  # the whole network is what it is held against
+    assert measured["map50_fp32"] > 0.95  # the reference is the float model at its own size
     assert not any("min_speedup" in each for each in measured["missed"])
     assert any("max_drop" in each for each in measured["missed"])
-    assert "32 pixels were taken" in (tmp_path / "fast.html").read_text()
-    report = verify(Bundle.open(tmp_path / "fast.vedette", keyring), squares)
+    assert "32 pixels were chosen" in (tmp_path / "fast.html").read_text()
+    report = verify_bundle(Bundle.open(tmp_path / "fast.vedette", keyring), detection_images)
     assert report.map50_float > 0.95
     assert report.map50_int8_onnx == report.map50_int8_tflite < 0.9
 
 
-def test_a_search_of_sizes_keeps_no_study(squares, vedette, tmp_path):
-    asked = ("--time", "60s", "--study", f"sqlite:///{tmp_path}/study.db")
-    refused = vedette("build", squares / "goal.toml", "--out", tmp_path / "out", *asked)
+def test_input_size_search_rejects_a_study(detection_images, run_vedette, tmp_path):
+    options = ("--time", "60s", "--study", f"sqlite:///{tmp_path}/study.db")
+    refused = run_vedette("build", detection_images / "goal.toml", "--out", tmp_path / "out", *options)
     assert refused.returncode == 2
     assert "--study" in refused.stderr
     assert not (tmp_path / "out" / "squares.vedette").exists()
 
 
-def test_integers_that_lose_too_much_are_taught(squares, key_folder, tmp_path, monkeypatch):
-    """As if nothing may be lost, not even what is gained: the network has then learnt, and is none the worse."""
-    monkeypatch.setattr(input_size, "allowed", lambda *_: -1.0)
-    monkeypatch.setattr(input_size, "STEPS", 4)
-    told = []
-    built = build(squares / "goal.toml", tmp_path, keys.read_private(key_folder / "vedette.key"), say=told.append)
-    assert any("taught by the float network" in each for each in told)
+def test_int8_model_that_loses_too_much_is_trained(detection_images, key_folder, tmp_path, monkeypatch):
+    """The allowed drop is negative, so that the model is trained in any case; it stays as accurate."""
+    monkeypatch.setattr(input_size, "allowed_drop", lambda *_: -1.0)
+    monkeypatch.setattr(input_size, "QAT_STEPS", 4)
+    messages = []
+    built = build(
+        BuildRequest(detection_images / "goal.toml", tmp_path, keys.read_private_key(key_folder / "vedette.key")),
+        log=messages.append,
+    )
+    assert any("training it against the float model" in message for message in messages)
     assert list((tmp_path / "squares.work").glob("teaching-*.pt"))
     assert [each["name"] for each in json.loads((tmp_path / "squares.json").read_text())["steps"]] == [
         "ranges",

@@ -1,4 +1,4 @@
-"""Behaviour: motion as pictures, zones without labels and clips with, from recordings to events."""
+"""Behaviour: difference images, motion zones without labels and clips with labels, from recordings to events."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ import pytest
 import torch
 from paths import SHARED
 
-from vedette.compress.build import build
+from vedette.compress.build import BuildRequest, build
 from vedette.compress.data import clip_groups
-from vedette.compress.goal.goal_file import read
-from vedette.compress.models import efficientnet_lite, motion_energy
+from vedette.compress.goal.goal_reader import read_goal
+from vedette.compress.models import efficientnet_lite, motion_anomaly_model
 from vedette.runtime.bundle import keys
 from vedette.runtime.bundle.bundle import Bundle
-from vedette.runtime.bundle.manifest import Motion
+from vedette.runtime.bundle.manifest import MotionInput
 from vedette.runtime.errors import ConfigProblem
 from vedette.runtime.evaluation import video_evaluation
-from vedette.runtime.inference.frame_differencing import Differences, Window, answers
+from vedette.runtime.inference.frame_differencing import FrameDifferencer, TemporalWindow, aggregate_windows
 
 CLIPS = SHARED / "fight"
-MOTION = Motion(spacing=0.2, gain=2.0, window=1.0)
-SPEC = efficientnet_lite.input_of(128)
+MOTION = MotionInput(spacing=0.2, gain=2.0, window=1.0)
+SPEC = efficientnet_lite.backbone_input(128)
 
 GOAL = """\
 name = "yard"
@@ -36,67 +36,67 @@ task = "behaviour"
 """
 
 
-def grey(level):
+def gray_frame(level):
     return np.full((48, 64, 3), level, np.uint8)
 
 
-# Pictures of what has changed
+# Difference images
 
 
-def test_three_frames_make_a_picture():
-    differences = Differences(SPEC, MOTION)
-    assert [differences(100 + 0.1 * number, grey(50)) is None for number in range(3)] == [True] * 3
-    still = differences(100.4, grey(50))
+def test_three_frames_make_a_difference_image():
+    differences = FrameDifferencer(SPEC, MOTION)
+    assert [differences(100 + 0.1 * number, gray_frame(50)) is None for number in range(3)] == [True] * 3
+    still = differences(100.4, gray_frame(50))
     assert still.shape == (128, 128, 3)
     assert (still == 127).all()
-    brighter = differences(100.5, grey(60))  # as blue, green, red: of all, of then, of now
+    brighter = differences(100.5, gray_frame(60))  # as blue, green, red: of all, of then, of now
     assert brighter[0, 0].tolist() == [147, 127, 147]
-    darker = differences(100.7, grey(0))
+    darker = differences(100.7, gray_frame(0))
     assert darker[0, 0].tolist() == [127 - 100, 147, 127 - 120]
 
 
-def test_beyond_the_scale_a_difference_is_cut_off():
-    differences = Differences(SPEC, MOTION)
+def test_differences_beyond_the_range_are_clipped():
+    differences = FrameDifferencer(SPEC, MOTION)
     for taken, level in ((0.0, 0), (0.2, 255)):
-        differences(taken, grey(level))
-    assert differences(0.4, grey(0))[0, 0].tolist() == [127, 255, 0]
+        differences(taken, gray_frame(level))
+    assert differences(0.4, gray_frame(0))[0, 0].tolist() == [127, 255, 0]
 
 
-def test_a_jump_back_or_a_gap_is_no_motion():
-    differences = Differences(SPEC, MOTION)
+def test_time_jump_or_gap_is_not_motion():
+    differences = FrameDifferencer(SPEC, MOTION)
     for number in range(10):
-        differences(100 + 0.1 * number, grey(50))
-    assert differences(50.0, grey(200)) is None
-    assert differences(50.1, grey(200)) is None
+        differences(100 + 0.1 * number, gray_frame(50))
+    assert differences(50.0, gray_frame(200)) is None
+    assert differences(50.1, gray_frame(200)) is None
     for number in range(10):
-        differences(60 + 0.1 * number, grey(50))
-    assert differences(90.0, grey(200)) is None
+        differences(60 + 0.1 * number, gray_frame(50))
+    assert differences(90.0, gray_frame(200)) is None
 
 
-def test_frames_that_come_too_slowly_are_told_once(caplog):
-    differences = Differences(SPEC, MOTION)
-    pictures = [differences(0.5 * number, grey(number % 255)) for number in range(250)]
+def test_low_frame_rate_is_logged_once(caplog):
+    differences = FrameDifferencer(SPEC, MOTION)
+    pictures = [differences(0.5 * number, gray_frame(number % 255)) for number in range(250)]
     assert pictures == [None] * 250
-    assert caplog.text.count("it sees nothing") == 1
+    assert caplog.text.count("no predictions") == 1
 
 
-def test_an_uneven_camera_is_compared_by_time_not_by_count():
+def test_frames_are_compared_by_time_not_by_count():
     rng = np.random.default_rng(0)
-    differences, times = Differences(SPEC, MOTION), np.cumsum(rng.uniform(0.03, 0.08, 200))
+    differences, times = FrameDifferencer(SPEC, MOTION), np.cumsum(rng.uniform(0.03, 0.08, 200))
     for taken in times:
-        picture = differences(taken, grey(int(10 * taken)))  # ten levels a second
+        picture = differences(taken, gray_frame(int(10 * taken)))  # ten levels a second
         if picture is not None:
             assert abs(int(picture[0, 0, 2]) - 127 - 2 * 10 * 0.2) <= 4
 
 
-def test_a_model_that_sees_each_frame_by_itself_remembers_nothing():
-    pixels, outputs = grey(3), {"score": np.array([7], np.uint8)}
-    assert Differences(SPEC, None)(1.0, pixels) is pixels
-    assert Window(None)(1.0, outputs) is outputs
+def test_model_without_motion_input_keeps_no_state():
+    pixels, outputs = gray_frame(3), {"score": np.array([7], np.uint8)}
+    assert FrameDifferencer(SPEC, None)(1.0, pixels) is pixels
+    assert TemporalWindow(None)(1.0, outputs) is outputs
 
 
-def test_a_single_frame_is_no_alarm():
-    window = Window(MOTION)
+def test_score_is_averaged_over_the_window():
+    window = TemporalWindow(MOTION)
 
     def told(taken, score):
         found = window(taken, {"score": np.array([score], np.uint8), "map": np.array([[score, 0]], np.uint8)})
@@ -110,110 +110,116 @@ def test_a_single_frame_is_no_alarm():
     assert told(3.0, 200) is None
 
 
-def test_a_recording_shorter_than_the_window_counts_as_a_whole():
+def test_short_recording_gets_one_score():
     outputs = [(0.4 + 0.2 * number, {"score": np.array([number], np.uint8)}) for number in range(3)]
-    assert [each["score"].item() for each in answers(MOTION, outputs)] == [1.0]
+    assert [each["score"].item() for each in aggregate_windows(MOTION, outputs)] == [1.0]
 
 
 # Zones
 
 
-def pictures(kind, seeds):
+def difference_images(kind, seeds):
     for seed in seeds:
-        differences = Differences(SPEC, MOTION)
-        shown = [differences(number / made.RATE, frame) for number, frame in enumerate(made.yard(kind, seed))]
+        differences = FrameDifferencer(SPEC, MOTION)
+        shown = [differences(number / made.RATE, frame) for number, frame in enumerate(made.yard_frames(kind, seed))]
         yield np.stack([each for each in shown if each is not None])
 
 
-def as_network(images):
+def as_network_input(images):
     return (
         torch.from_numpy(images[..., ::-1].copy()).permute(0, 3, 1, 2).float() - efficientnet_lite.MEAN
     ) / efficientnet_lite.STD
 
 
-def test_energy_has_the_direction_of_what_moves():
-    energies = motion_energy.Energies()
-    right, left = (energies(as_network(next(pictures(kind, [1]))))[0].sum(dim=(0, 2, 3)) for kind in ("walk", "back"))
+def test_motion_energy_depends_on_the_direction():
+    energies = motion_anomaly_model.MotionEnergies()
+    right, left = (
+        energies(as_network_input(next(difference_images(kind, [1]))))[0].sum(dim=(0, 2, 3))
+        for kind in ("walk", "back")
+    )
     assert right[3] > 2 * right[4]
     assert left[4] > 2 * left[3]
-    still = energies(as_network(np.full((1, 128, 128, 3), 127, np.uint8)))[0]
+    still = energies(as_network_input(np.full((1, 128, 128, 3), 127, np.uint8)))[0]
     assert float(still.abs().max()) == 0
 
 
-def test_what_nobody_does_is_beyond_the_usual():
-    model = motion_energy.Zones(128)
-    usual = [model.backbone(as_network(each))[0] for each in pictures("walk", range(12))]
+def test_abnormal_motion_scores_above_normal_motion():
+    model = motion_anomaly_model.ZoneAnomalyModel(128)
+    usual = [model.backbone(as_network_input(each))[0] for each in difference_images("walk", range(12))]
     model.fit([torch.cat(usual)])
     scores = {
-        kind: [float(model(model.backbone(as_network(each)))[1].mean()) for each in pictures(kind, range(50, 54))]
+        kind: [
+            float(model(model.backbone(as_network_input(each)))[1].mean())
+            for each in difference_images(kind, range(50, 54))
+        ]
         for kind in made.SPEEDS
     }
     assert min(*scores["back"], *scores["run"], *scores["shake"]) > max(scores["walk"])
 
 
-# What belongs together
+# Groups of clips
 
 
-def test_clips_below_a_heading_belong_together(tmp_path):
+def test_clips_below_a_heading_are_one_group(tmp_path):
     text = (
         "https://example.org/a\r\nfi001: 0.13.50 - 0.15.60\r\nnofi002: 1.0 - 2.0\r\n"
         "Station\r\nfi003: 0.1 - 0.2\r\nnofi062 - nofi064 : CamNet\r\n"
     )
-    assert clip_groups.headings(text) == {
+    assert clip_groups.parse_clip_groups(text) == {
         **dict.fromkeys(("fi001", "nofi002"), "https://example.org/a"),
         "fi003": "Station",
         **dict.fromkeys(("nofi062", "nofi063", "nofi064"), "CamNet"),
     }
     (tmp_path / "videos.txt").write_text(text)
     paths = [tmp_path / "fight" / name for name in ("fi001.mp4", "alone.mp4")]
-    found = clip_groups.of({"fight": paths}, {"fight": tmp_path / "fight"}, "videos.txt", tmp_path)
+    found = clip_groups.group_clips({"fight": paths}, {"fight": tmp_path / "fight"}, "videos.txt", tmp_path)
     assert found == {paths[0]: "https://example.org/a", paths[1]: "fight/alone.mp4"}
     for name, why in (("none.txt", "cannot be read"), ("empty.txt", "names no clip")):
         (tmp_path / "empty.txt").write_text("")
         with pytest.raises(ConfigProblem, match=why):
-            clip_groups.of({"fight": paths}, {"fight": tmp_path / "fight"}, name, tmp_path)
+            clip_groups.group_clips({"fight": paths}, {"fight": tmp_path / "fight"}, name, tmp_path)
 
 
-# What cannot be used
+# Refused goals and recordings
 
 
 @pytest.mark.parametrize(
     ("data", "why"),
     [
-        ('footage = "walk"\ngood = "walk"', "data.good means nothing"),
+        ('footage = "walk"\ngood = "walk"', "data.good does not apply"),
         ('footage = "walk"\nclasses = "walk"', "does not say what is normal"),
         ('abnormal = "walk"', "does not say what is normal"),
         ('footage = "nowhere"', "no folder"),
-        ('footage = "walk"\nnormal = ["walk"]', "data.normal means nothing"),
-        ('classes = "walk"\n[goal]\nfalse_alarm_rate = 0.1', "false_alarm_rate means nothing"),
+        ('footage = "walk"\nnormal = ["walk"]', "data.normal does not apply"),
+        ('classes = "walk"\n[goal]\nfalse_alarm_rate = 0.1', "false_alarm_rate does not apply"),
     ],
 )
-def test_a_goal_that_says_too_little_or_too_much(tmp_path, data, why):
+def test_incomplete_or_contradictory_goal_is_refused(tmp_path, data, why):
     (tmp_path / "walk").mkdir()
     path = tmp_path / "goal.toml"
     path.write_text(GOAL.format(data=data, model=""))
     with pytest.raises(ConfigProblem) as caught:
-        read(path)
+        read_goal(path)
     assert why in caught.value.message
 
 
-def test_recordings_that_show_no_motion_are_named(tmp_path):
+def test_unusable_recordings_are_named(tmp_path):
     (tmp_path / "torn.mp4").write_bytes(b"no video")
     with pytest.raises(ConfigProblem, match=r"torn\.mp4: cannot be read"):
-        list(video_evaluation.pictures(tmp_path / "torn.mp4", SPEC, MOTION))
-    short = made.write(tmp_path / "short.avi", made.yard("walk", 0)[:4])
-    slow = made.write(tmp_path / "slow.avi", made.yard("walk", 0), rate=2)
+        list(video_evaluation.difference_images(tmp_path / "torn.mp4", SPEC, MOTION))
+    short = made.write_video(tmp_path / "short.avi", made.yard_frames("walk", 0)[:4])
+    slow = made.write_video(tmp_path / "slow.avi", made.yard_frames("walk", 0), rate=2)
     for path in (short, slow):
         with pytest.raises(ConfigProblem, match="too short, or too few frames"):
-            list(video_evaluation.pictures(path, SPEC, MOTION))
+            list(video_evaluation.difference_images(path, SPEC, MOTION))
     (tmp_path / "empty").mkdir()
     with pytest.raises(ConfigProblem, match="no recordings in it"):
-        video_evaluation.find(tmp_path / "empty")
+        video_evaluation.find_videos(tmp_path / "empty")
 
 
-def test_the_same_recording_gives_the_same_pictures(tmp_path):
-    path = made.write(tmp_path / "walk.avi", made.yard("walk", 3))
-    first, second = (list(video_evaluation.pictures(path, SPEC, MOTION)) for _ in range(2))
+def test_same_recording_gives_same_difference_images(tmp_path):
+    path = made.write_video(tmp_path / "walk.avi", made.yard_frames("walk", 3))
+    first, second = (list(video_evaluation.difference_images(path, SPEC, MOTION)) for _ in range(2))
     assert [taken for taken, _ in first] == pytest.approx(np.arange(2, 11) * 0.2, abs=0.04)
     assert all(np.array_equal(one, other) for (_, one), (_, other) in zip(first, second, strict=True))
 
@@ -221,40 +227,43 @@ def test_the_same_recording_gives_the_same_pictures(tmp_path):
 # From recordings to events
 
 
-def test_footage_alone_makes_a_bundle(built_yard, keyring):
-    manifest = Bundle.open(built_yard.bundle, keyring).manifest
+def test_build_from_normal_footage_alone(behaviour_build, keyring):
+    manifest = Bundle.open(behaviour_build.bundle, keyring).manifest
     assert manifest.motion == MOTION
-    assert built_yard.verdict.met
+    assert behaviour_build.verdict.met
     measured = manifest.measured
     assert measured["images"]["test_good"] == 3
     assert measured["images"]["test_defect"] == 6
     assert measured["auroc_int8_onnx"] == measured["auroc_int8_tflite"] >= 0.9
     assert measured["parity_max_steps"] <= 1
     assert measured["bytes_int8_tflite"] < 50_000
-    page = built_yard.report.read_text()
-    assert "score is the highest that the device would have told" in page
-    facts = json.loads(built_yard.report.with_suffix(".json").read_text())
+    page = behaviour_build.report.read_text()
+    assert "highest score that the device would have reported" in page
+    facts = json.loads(behaviour_build.report.with_suffix(".json").read_text())
     assert not any("/tmp" in text or "vedette-clips" in text for part in facts["split"].values() for text in part)
 
 
-def test_it_is_verified_on_recordings(built_yard, yard, key_folder, vedette):
-    done = vedette("verify", built_yard.bundle, "--keys", key_folder, "--data", yard, "--json")
+def test_verify_scores_recordings(behaviour_build, behaviour_videos, key_folder, run_vedette):
+    done = run_vedette("verify", behaviour_build.bundle, "--keys", key_folder, "--data", behaviour_videos, "--json")
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert (found["good"], found["defect"]) == (12, 6)
     assert found["auroc_int8_onnx"] == found["auroc_int8_tflite"] >= 0.9
-    done = vedette("verify", built_yard.bundle, "--keys", key_folder, "--data", yard / "normal")
+    done = run_vedette("verify", behaviour_build.bundle, "--keys", key_folder, "--data", behaviour_videos / "normal")
     assert done.returncode == 2
-    assert "no recordings of what is normal" in done.stderr
+    assert "no recordings of normal behaviour" in done.stderr
 
 
-def test_the_daemon_tells_when_and_where(built_yard, yard, key_folder, tmp_path, vedette):
+def test_daemon_reports_time_and_place_of_abnormal_motion(
+    behaviour_build, behaviour_videos, key_folder, tmp_path, run_vedette
+):
     (tmp_path / "cameras").mkdir()
     (tmp_path / "vedette.toml").write_text(f'[broker]\nurl = "stdout:"\n[device]\nkeys = "{key_folder}"\n')
     (tmp_path / "cameras" / "yard.toml").write_text(
-        f'source = "file:{yard / "day.avi"}?fps=0"\nbundle = "{built_yard.bundle}"\n[[rules]]\nuse = "presence"\n'
+        f'source = "file:{behaviour_videos / "day.avi"}?fps=0"\nbundle = "{behaviour_build.bundle}"\n'
+        '[[rules]]\nuse = "presence"\n'
     )
-    run = vedette("run", "yard", "--config", tmp_path)
+    run = run_vedette("run", "yard", "--config", tmp_path)
     assert run.returncode == 0, run.stderr
     events = [json.loads(text)["data"] for text in run.stdout.splitlines()]
     (new,) = [each for each in events if each["kind"] == "new"]
@@ -266,26 +275,26 @@ def test_the_daemon_tells_when_and_where(built_yard, yard, key_folder, tmp_path,
     assert box["left"] < 0.4 < box["right"] < 0.7  # it shakes about a third of the way across, and nobody else does
 
 
-def test_classes_of_clips_make_a_classifier(key_folder, keyring, tmp_path, vedette):
+def test_build_classifier_from_labelled_clips(key_folder, keyring, tmp_path, run_vedette):
     for kind, name in (("walk", "normal"), ("shake", "fight")):
         for seed in range(6):
-            made.write(tmp_path / "kinds" / name / f"{seed:02}.avi", made.yard(kind, seed, seconds=1.2))
+            made.write_video(tmp_path / "kinds" / name / f"{seed:02}.avi", made.yard_frames(kind, seed, seconds=1.2))
     goal = tmp_path / "goal.toml"
     goal.write_text(GOAL.format(data='classes = "kinds"', model="input = 64"))
-    built = build(goal, tmp_path / "out", keys.read_private(key_folder / "vedette.key"))
+    built = build(BuildRequest(goal, tmp_path / "out", keys.read_private_key(key_folder / "vedette.key")))
     manifest = Bundle.open(built.bundle, keyring).manifest
     assert manifest.normal == ("normal",)
     assert manifest.measured["images"]["test"] >= 2
     assert manifest.measured["auroc_int8_tflite"] >= 0.9
     assert manifest.measured["accuracy_int8_onnx"] >= 0.8
-    done = vedette("verify", built.bundle, "--keys", key_folder, "--data", tmp_path / "kinds", "--json")
+    done = run_vedette("verify", built.bundle, "--keys", key_folder, "--data", tmp_path / "kinds", "--json")
     found = msgspec.json.decode(done.stdout)
     assert (found["good"], found["defect"]) == (6, 6)
     assert found["auroc_int8_onnx"] >= 0.9
 
 
 @pytest.mark.slow
-def test_fights_are_told_from_what_is_normal():
+def test_fights_are_separated_from_normal_clips():
     """One division of the real clips, grouped by source video; the figures are those of `make bench-behaviour`."""
     if not CLIPS.is_dir():
         pytest.skip("the development clips fight are not beside the project")

@@ -1,4 +1,4 @@
-"""Networks of the user's own: read strictly, made integer exactly, built, verified, refused where they do not fit."""
+"""Imported networks: reading, exact quantization, builds, verification, and refusal of unsupported networks."""
 
 from __future__ import annotations
 
@@ -14,25 +14,27 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from paths import SHARED
 
-from vedette.compress.build import build
-from vedette.compress.evaluation.built_models import describe
-from vedette.compress.evaluation.model_runners import parity
-from vedette.compress.export import onnx2tf_fallback, tflite
-from vedette.compress.export.tflite.operands import Refused
-from vedette.compress.goal import goal_file as goals
-from vedette.compress.goal.goal_file import Data, Goal, Model
-from vedette.compress.graph.importers import lowering, network, onnx_file
-from vedette.compress.quantization.quantize_imported import int8 as int8_of
+from vedette.compress.build import BuildRequest, build
+from vedette.compress.evaluation.built_models import draft_manifest
+from vedette.compress.evaluation.model_runners import max_backend_difference
+from vedette.compress.export import onnx2tf_fallback
+from vedette.compress.export.tflite import write_tflite
+from vedette.compress.export.tflite.operands import UnsupportedOperator
+from vedette.compress.goal import goal_reader
+from vedette.compress.goal.goal_file import DataSettings, Goal, ModelTable
+from vedette.compress.graph.importers import lowering, onnx_file
+from vedette.compress.graph.importers.imported_network import load_imported_network
+from vedette.compress.quantization.quantize_imported import quantize_post_training as int8_of
 from vedette.runtime.bundle import keys
 from vedette.runtime.bundle.bundle import Bundle
-from vedette.runtime.bundle.manifest import Input
+from vedette.runtime.bundle.manifest import ModelInput
 from vedette.runtime.errors import ConfigProblem, Problem
-from vedette.runtime.evaluation.verify import verify
-from vedette.runtime.inference.backends.onnx import Onnx
-from vedette.runtime.inference.backends.tflite import Tflite
+from vedette.runtime.evaluation.bundle_verification import verify_bundle
+from vedette.runtime.inference.backends.onnx import OnnxBackend
+from vedette.runtime.inference.backends.tflite import TfliteBackend
 
 NETWORK = '''\
-"""A small network, as somebody might bring it: its weights come from a seed."""
+"""A small network of a user: its weights come from a seed."""
 import torch
 from torch import nn
 
@@ -105,10 +107,10 @@ IMAGES, CLASSES = 'images = "kinds"', "classes = \"kinds\"\ngroup = '^(\\d+)'"
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory, kinds):
-    """A folder with the pictures, the network as source, as TorchScript and as ONNX of any batch."""
+def model_folder(tmp_path_factory, class_images):
+    """A folder with images, and the network as source, as TorchScript, and as ONNX with a dynamic batch."""
     folder = tmp_path_factory.mktemp("own")
-    shutil.copytree(kinds / "kinds", folder / "kinds")
+    shutil.copytree(class_images / "kinds", folder / "kinds")
     (folder / "own_network.py").write_text(NETWORK)
     scope: dict = {}
     exec(NETWORK, scope)
@@ -123,22 +125,22 @@ def home(tmp_path_factory, kinds):
     return folder
 
 
-def write(folder: Path, task: str, data: str, model: str) -> Path:
+def write_goal(folder: Path, task: str, data: str, model: str) -> Path:
     path = folder / "goal.toml"
     path.write_text(GOAL.format(task=task, data=data, model=model))
     return path
 
 
-WAYS = ['onnx = "net.onnx"', 'torch = "net.pt"\ninput = 64', 'torch = "own_network:network"\ninput = 64']
+SOURCES = ['onnx = "net.onnx"', 'torch = "net.pt"\ninput = 64', 'torch = "own_network:network"\ninput = 64']
 
 
-@pytest.mark.parametrize("model", WAYS)
-def test_every_way_gives_the_same_numbers(home, model):
+@pytest.mark.parametrize("model", SOURCES)
+def test_every_source_format_gives_the_same_outputs(model_folder, model):
     scope: dict = {}
     exec(NETWORK, scope)
     model += '\nmean = [10.0, 20.0, 30.0]\nstd = [50.0, 60.0, 70.0]\norder = "bgr"'
-    settings = goals.read(write(home, "embed", IMAGES, model)).model
-    made, spec = network.load(home, settings, "vector")
+    settings = goal_reader.read_goal(write_goal(model_folder, "embed", IMAGES, model)).model
+    made, spec = load_imported_network(model_folder, settings, "vector")
     assert (spec.width, spec.height, spec.mean, spec.std) == (64, 64, 0.0, 1.0)
     pixels = np.random.default_rng(0).integers(0, 256, (1, 3, 64, 64)).astype(np.float32)
     session = onnxruntime.InferenceSession(made.SerializeToString())
@@ -149,8 +151,10 @@ def test_every_way_gives_the_same_numbers(home, model):
     np.testing.assert_allclose(got, expected, atol=1e-4)
 
 
-def test_one_order_and_one_mean_cost_nothing(home):
-    made, spec = network.load(home, Model(onnx="net.onnx", mean=127.0, std=128.0, order="bgr"), "vector")
+def test_plain_preprocessing_adds_no_operator(model_folder):
+    made, spec = load_imported_network(
+        model_folder, ModelTable(onnx="net.onnx", mean=127.0, std=128.0, order="bgr"), "vector"
+    )
     assert (spec.mean, spec.std) == (127.0, 128.0)
     first = made.graph.node[0]
     assert first.op_type == "Conv"
@@ -158,13 +162,13 @@ def test_one_order_and_one_mean_cost_nothing(home):
 
 
 @pytest.fixture(scope="module")
-def classified(home, key_folder, tmp_path_factory):
-    goal = write(home, "classify", CLASSES, 'onnx = "net.onnx"\nlicence = "Apache-2.0"')
-    return build(goal, tmp_path_factory.mktemp("out"), keys.read_private(key_folder / "vedette.key"))
+def imported_build(model_folder, key_folder, tmp_path_factory):
+    goal = write_goal(model_folder, "classify", CLASSES, 'onnx = "net.onnx"\nlicence = "Apache-2.0"')
+    return build(BuildRequest(goal, tmp_path_factory.mktemp("out"), keys.read_private_key(key_folder / "vedette.key")))
 
 
-def test_a_classifier_is_built_and_measured_against_labels_and_float(classified, keyring):
-    bundle = Bundle.open(classified.bundle, keyring)
+def test_build_measures_imported_classifier(imported_build, keyring):
+    bundle = Bundle.open(imported_build.bundle, keyring)
     found = bundle.manifest.measured
     assert found["parity_max_steps"] <= 1
     assert found["cosine_int8_onnx"] > 0.98
@@ -173,28 +177,32 @@ def test_a_classifier_is_built_and_measured_against_labels_and_float(classified,
     assert bundle.manifest.labels == ("good", "scratch", "spot", "unknown")
     assert bundle.manifest.temperature > 0
     assert bundle.manifest.weights[0].name == "net.onnx"
-    assert classified.verdict.met
-    report = verify(bundle)
+    assert imported_build.verdict.met
+    report = verify_bundle(bundle)
     assert report.verified
     assert all(each.max_steps <= 1 for each in report.golden.values())
 
 
-def test_a_classifier_of_ones_own_can_be_verified_and_watch(classified, keyring, home, key_folder, vedette, tmp_path):
-    found = verify(Bundle.open(classified.bundle, keyring), home / "kinds")
+def test_imported_classifier_can_be_verified_and_run(
+    imported_build, keyring, model_folder, key_folder, run_vedette, tmp_path
+):
+    found = verify_bundle(Bundle.open(imported_build.bundle, keyring), model_folder / "kinds")
     assert found.accuracy_int8_onnx == pytest.approx(found.accuracy_int8_tflite, abs=0.05)
     (tmp_path / "cameras").mkdir()
     (tmp_path / "vedette.toml").write_text(f'[device]\nkeys = "{key_folder}"\n[broker]\nurl = "stdout:"\n')
-    spots = home / "kinds" / "spot"
+    spots = model_folder / "kinds" / "spot"
     (tmp_path / "cameras" / "door.toml").write_text(
-        f'source = "file:{spots}?fps=0"\nbundle = "{classified.bundle}"\n[[rules]]\nuse = "presence"\n'
+        f'source = "file:{spots}?fps=0"\nbundle = "{imported_build.bundle}"\n[[rules]]\nuse = "presence"\n'
     )
-    done = vedette("run", "door", "--config", tmp_path)
+    done = run_vedette("run", "door", "--config", tmp_path)
     assert done.returncode == 0, done.stderr
 
 
-def test_an_embedding_is_built_verified_shown_and_refused_by_run(home, key_folder, keyring, vedette, tmp_path):
-    goal = write(home, "embed", IMAGES, 'torch = "own_network:network"\ninput = 64\nmean = 127.0\nstd = 128.0')
-    done = vedette("build", goal, "--out", tmp_path / "out", "--key", key_folder / "vedette.key")
+def test_embedding_is_built_verified_shown_and_refused_by_run(model_folder, key_folder, keyring, run_vedette, tmp_path):
+    goal = write_goal(
+        model_folder, "embed", IMAGES, 'torch = "own_network:network"\ninput = 64\nmean = 127.0\nstd = 128.0'
+    )
+    done = run_vedette("build", goal, "--out", tmp_path / "out", "--key", key_folder / "vedette.key")
     assert done.returncode == 0, done.stderr
     assert "cosine" in done.stdout
     bundle = tmp_path / "out" / "own.vedette"
@@ -203,25 +211,25 @@ def test_an_embedding_is_built_verified_shown_and_refused_by_run(home, key_folde
     assert manifest.measured["cosine_int8_onnx"] > 0.98
     assert "least like" in (tmp_path / "out" / "own.html").read_text().lower()
     for command in (("verify",), ("show",)):
-        done = vedette(*command, bundle, "--keys", key_folder)
+        done = run_vedette(*command, bundle, "--keys", key_folder)
         assert done.returncode == 0, done.stderr
-    done = vedette("verify", bundle, "--keys", key_folder, "--data", home)
+    done = run_vedette("verify", bundle, "--keys", key_folder, "--data", model_folder)
     assert done.returncode == 2
     assert "no accuracy" in done.stderr
     (tmp_path / "cameras").mkdir()
     (tmp_path / "vedette.toml").write_text(f'[device]\nkeys = "{key_folder}"\n[broker]\nurl = "stdout:"\n')
     (tmp_path / "cameras" / "door.toml").write_text(
-        f'source = "file:{home / "kinds"}?fps=0"\nbundle = "{bundle}"\n[[rules]]\nuse = "presence"\n'
+        f'source = "file:{model_folder / "kinds"}?fps=0"\nbundle = "{bundle}"\n[[rules]]\nuse = "presence"\n'
     )
-    done = vedette("run", "door", "--config", tmp_path)
+    done = run_vedette("run", "door", "--config", tmp_path)
     assert done.returncode == 3
-    assert "makes vectors" in done.stderr
+    assert "outputs embeddings" in done.stderr
 
 
-def test_without_labels_agreement_with_float_is_measured(home, key_folder, tmp_path):
-    goal = write(home, "classify", IMAGES, 'torch = "net.pt"\ninput = 64\nlabels = "labels.txt"')
+def test_without_labels_only_agreement_with_float_is_measured(model_folder, key_folder, tmp_path):
+    goal = write_goal(model_folder, "classify", IMAGES, 'torch = "net.pt"\ninput = 64\nlabels = "labels.txt"')
     goal.write_text(goal.read_text().replace("min_cosine", "min_accuracy = 0.5\nmin_cosine"))
-    built = build(goal, tmp_path, keys.read_private(key_folder / "vedette.key"))
+    built = build(BuildRequest(goal, tmp_path, keys.read_private_key(key_folder / "vedette.key")))
     found = built.manifest.measured
     assert found["accuracy_fp32"] is None
     assert found["agreement_int8_onnx"] > 0.8
@@ -232,7 +240,7 @@ def test_without_labels_agreement_with_float_is_measured(home, key_folder, tmp_p
 @pytest.mark.parametrize(
     ("task", "data", "model", "said"),
     [
-        ("embed", IMAGES, "", "no network of Vedette's own"),
+        ("embed", IMAGES, "", "no built-in model"),
         ("embed", CLASSES, 'onnx = "net.onnx"', "data.classes"),
         ("embed", "", 'onnx = "net.onnx"', "data.images is missing"),
         ("embed", IMAGES, 'onnx = "nothing.onnx"', "model.onnx: no file"),
@@ -244,16 +252,16 @@ def test_without_labels_agreement_with_float_is_measured(home, key_folder, tmp_p
         ("embed", IMAGES, 'onnx = "net.onnx"\nsize = 3', "size"),
         ("embed", IMAGES, 'onnx = "net.onnx"\nlabels = "labels.txt"', "model.labels"),
         ("classify", CLASSES, 'onnx = "net.onnx"\nepochs = 9', "model.epochs"),
-        ("classify", CLASSES, "mean = 3.0", "model.mean means nothing"),
+        ("classify", CLASSES, "mean = 3.0", "model.mean does not apply"),
         ("classify", IMAGES + "\n" + CLASSES, 'onnx = "net.onnx"', "exclude each other"),
     ],
 )  # fmt: skip
-def test_a_goal_file_that_contradicts_itself_is_refused(home, task, data, model, said):
-    path = write(home, task, data, model)
+def test_contradictory_goal_file_is_refused(model_folder, task, data, model, said):
+    path = write_goal(model_folder, task, data, model)
     if task == "classify":
         path.write_text(path.read_text().replace("min_cosine = 0.5", ""))
     with pytest.raises(ConfigProblem) as problem:
-        goals.read(path)
+        goal_reader.read_goal(path)
     assert said in problem.value.message + (problem.value.hint or "")
     assert problem.value.hint
 
@@ -268,24 +276,24 @@ def test_a_goal_file_that_contradicts_itself_is_refused(home, task, data, model,
         ('onnx = "net.onnx"\ninput = 96', "not that of model.input"),
     ],
 )
-def test_a_network_that_cannot_be_read_is_named(home, model, said):
-    settings = goals.read(write(home, "embed", IMAGES, model)).model
+def test_unreadable_network_is_refused(model_folder, model, said):
+    settings = goal_reader.read_goal(write_goal(model_folder, "embed", IMAGES, model)).model
     with pytest.raises(ConfigProblem) as problem:
-        network.load(home, settings, "vector")
+        load_imported_network(model_folder, settings, "vector")
     assert said in problem.value.message
     assert problem.value.hint
 
 
-def test_weights_in_other_files_are_not_opened(home, tmp_path):
-    model = onnx.load(home / "net.onnx")
+def test_external_weights_are_refused(model_folder, tmp_path):
+    model = onnx.load(model_folder / "net.onnx")
     onnx.save(model, tmp_path / "net.onnx", save_as_external_data=True, location="weights", size_threshold=0)
     with pytest.raises(ConfigProblem, match="other files"):
-        onnx_file.read(tmp_path / "net.onnx")
+        onnx_file.read_onnx_file(tmp_path / "net.onnx")
 
 
 @pytest.fixture
-def odd(home, tmp_path):
-    """A goal for a network of which one operator has no integer twin in TFLite."""
+def goal_with_unsupported_operator(model_folder, tmp_path):
+    """A goal for a network with one operator that has no integer equivalent in TFLite."""
     rng = np.random.default_rng(0)
     weights = {"weight": (128, 3, 3, 3), "last": (16, 128)}
     nodes = [
@@ -303,67 +311,74 @@ def odd(home, tmp_path):
     graph = helper.make_graph(nodes, "g", [image], [end], constants)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     onnx.save(model, tmp_path / "odd.onnx")
-    shutil.copytree(home / "kinds", tmp_path / "kinds")
-    return write(tmp_path, "embed", IMAGES, 'onnx = "odd.onnx"\nmean = [120, 110, 100]\nstd = [60, 61, 62]')
+    shutil.copytree(model_folder / "kinds", tmp_path / "kinds")
+    return write_goal(tmp_path, "embed", IMAGES, 'onnx = "odd.onnx"\nmean = [120, 110, 100]\nstd = [60, 61, 62]')
 
 
-def test_an_operator_that_is_not_known_is_named(odd, key_folder, tmp_path, monkeypatch):
-    """By name, kind and reason, with what helps; nothing is written."""
+def test_unsupported_operator_is_named(goal_with_unsupported_operator, key_folder, tmp_path, monkeypatch):
+    """The error states name, type and remedy; nothing is written."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setenv("PATH", "/usr/bin:/bin")
-    key = keys.read_private(key_folder / "vedette.key")
+    key = keys.read_private_key(key_folder / "vedette.key")
     with pytest.raises(Problem, match="'the odd one' is a Softplus") as problem:
-        build(odd, tmp_path / "out", key)
+        build(BuildRequest(goal_with_unsupported_operator, tmp_path / "out", key))
     assert "pip install onnx2tf==" in problem.value.hint
     assert not (tmp_path / "out").exists()
 
 
-def test_a_converter_that_fails_is_heard(odd, key_folder, tmp_path, monkeypatch):
+def test_error_of_the_converter_is_reported(goal_with_unsupported_operator, key_folder, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    (onnx2tf_fallback.home() / "bin").mkdir(parents=True)
-    stub = onnx2tf_fallback.home() / "bin" / onnx2tf_fallback.PROGRAM
+    (onnx2tf_fallback.environment_folder() / "bin").mkdir(parents=True)
+    stub = onnx2tf_fallback.environment_folder() / "bin" / onnx2tf_fallback.PROGRAM
     stub.write_text("#!/bin/sh\necho it cannot be done >&2\nexit 1\n")
     stub.chmod(0o755)
-    key = keys.read_private(key_folder / "vedette.key")
+    key = keys.read_private_key(key_folder / "vedette.key")
     with pytest.raises(Problem, match=r"'the odd one' is a Softplus.*it cannot be done"):
-        build(odd, tmp_path / "out", key)
+        build(BuildRequest(goal_with_unsupported_operator, tmp_path / "out", key))
     assert not (tmp_path / "out").exists()
 
 
-def test_an_operator_that_is_not_known_makes_a_float_tflite_file(odd, key_folder, keyring, vedette, tmp_path):
-    refused = Refused("no integer file")
+def test_unsupported_operator_gives_a_float_tflite_file(
+    goal_with_unsupported_operator, key_folder, keyring, run_vedette, tmp_path
+):
+    refused = UnsupportedOperator("no integer file")
     try:
-        onnx2tf_fallback.program(refused)
-    except Refused as problem:
+        onnx2tf_fallback.find_onnx2tf(refused)
+    except UnsupportedOperator as problem:
         pytest.skip(f"onnx2tf is not installed: {problem.hint}")
     heard = []
-    built = build(odd, tmp_path / "out", keys.read_private(key_folder / "vedette.key"), say=heard.append)
+    built = build(
+        BuildRequest(
+            goal_with_unsupported_operator, tmp_path / "out", keys.read_private_key(key_folder / "vedette.key")
+        ),
+        log=heard.append,
+    )
     assert any("'the odd one' is a Softplus" in text for text in heard)
     bundle = Bundle.open(built.bundle, keyring)
     manifest = bundle.manifest
     assert "'the odd one'" in manifest.floats["tflite"]
-    assert manifest.tools["onnx2tf"] == onnx2tf_fallback.version(refused)
+    assert manifest.tools["onnx2tf"] == onnx2tf_fallback.read_onnx2tf_version(refused)
     assert manifest.measured["cosine_int8_tflite"] > 0.999
     assert manifest.measured["cosine_int8_onnx"] > 0.98
-    assert not Onnx(bundle.model("onnx"), manifest, threads=1).real
-    assert Tflite(bundle.model("tflite"), manifest, threads=1).real
+    assert not OnnxBackend(bundle.model("onnx"), manifest, threads=1).is_float
+    assert TfliteBackend(bundle.model("tflite"), manifest, threads=1).is_float
     assert "computes in float" in (tmp_path / "out" / "own.html").read_text()
-    found = verify(bundle)
+    found = verify_bundle(bundle)
     assert found.verified
     assert set(found.golden) == {"onnx", "tflite"}
-    done = vedette("bench", built.bundle, "--keys", key_folder)
+    done = run_vedette("bench", built.bundle, "--keys", key_folder)
     assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize(("domain", "kind"), [("somebody.else", "Special"), ("", "NonMaxSuppression")])
-def test_what_onnx_runtime_refuses_is_said(domain, kind, tmp_path):
+def test_network_that_onnx_runtime_refuses_is_refused(domain, kind, tmp_path):
     image = helper.make_tensor_value_info("image", TensorProto.FLOAT, ["n", 3, 64, 64])
     end = helper.make_tensor_value_info("end", TensorProto.FLOAT, ["n", 4])
     graph = helper.make_graph([helper.make_node(kind, ["image"], ["end"], domain=domain)], "g", [image], [end])
     opsets = [helper.make_opsetid("", 17)] + ([helper.make_opsetid(domain, 1)] if domain else [])
     onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=8), tmp_path / "odd.onnx")
     with pytest.raises(ConfigProblem) as problem:
-        network.load(tmp_path, Model(onnx="odd.onnx"), "vector")
+        load_imported_network(tmp_path, ModelTable(onnx="odd.onnx"), "vector")
     assert problem.value.hint
 
 
@@ -376,23 +391,23 @@ DETECTORS = {
 
 
 @pytest.mark.parametrize("name", DETECTORS)
-def test_a_detector_gives_the_same_integers_in_both_files(name):
-    """On real pictures; what the last Concat joined are outputs of their own."""
+def test_both_files_of_a_detector_compute_the_same_integers(name):
+    """On real images; the inputs of the last Concat become outputs."""
     if not MODELS.is_dir():
         pytest.skip("the development models and images are not beside the project")
     mean, std, outputs = DETECTORS[name]
-    plain = onnx_file.plain(onnx_file.read(MODELS / "models" / f"{name}.onnx"), None, name)
-    model = lowering.lower(plain)
+    plain = onnx_file.canonicalize_graph(onnx_file.read_onnx_file(MODELS / "models" / f"{name}.onnx"), None, name)
+    model = lowering.lower_graph(plain)
     assert len(model.graph.output) == outputs
     side = model.graph.input[0].type.tensor_type.shape.dim[2].dim_value
-    spec = Input(model.graph.input[0].name, side, side, mean, std, 1 / std, int(mean))
+    spec = ModelInput(model.graph.input[0].name, side, side, mean, std, 1 / std, int(mean))
     paths = sorted((MODELS / "coco128" / "images").rglob("*.jpg"))
     pictures = [cv2.resize(cv2.imread(str(path)), (side, side))[None] for path in paths[::16]]
     int8 = int8_of(model, pictures[:4], spec)
-    about = Goal(name="detector", task="embed", data=Data(), model=Model(onnx=f"{name}.onnx"))
-    manifest = describe(about, int8)
+    about = Goal(name="detector", task="embed", data=DataSettings(), model=ModelTable(onnx=f"{name}.onnx"))
+    manifest = draft_manifest(about, int8)
     both = {
-        "onnx": Onnx(int8.SerializeToString(), manifest, threads=1),
-        "tflite": Tflite(tflite.write(int8), manifest, threads=1),
+        "onnx": OnnxBackend(int8.SerializeToString(), manifest, threads=1),
+        "tflite": TfliteBackend(write_tflite(int8), manifest, threads=1),
     }
-    assert parity(both, pictures) <= 1
+    assert max_backend_difference(both, pictures) <= 1

@@ -1,4 +1,4 @@
-"""Which pictures a camera's health calls wrong, and when."""
+"""Camera health: which frames count as faults, and when; and the thermal governor."""
 
 from __future__ import annotations
 
@@ -8,44 +8,44 @@ import pytest
 from camera import scene
 
 from vedette.runtime.camera.frame import Frame
-from vedette.runtime.camera.health import Health
-from vedette.runtime.config.configuration import Health as Settings
-from vedette.runtime.monitoring.thermal_governor import Governor, look
+from vedette.runtime.camera.health import CameraHealth
+from vedette.runtime.config.configuration import HealthSettings as Settings
+from vedette.runtime.monitoring.thermal_governor import ThermalGovernor, read_machine_health
 
 
-def told(pictures, settings=None, start=0.0):
-    """Shows two pictures a second; what is told, each with the second in which it was."""
-    health = settings if isinstance(settings, Health) else Health(settings or Settings())
+def run_health(pictures, settings=None, start=0.0):
+    """Two frames a second; returns the system events, each with its second."""
+    health = settings if isinstance(settings, CameraHealth) else CameraHealth(settings or Settings())
     found = []
     for number, pixels in enumerate(pictures):
         now = start + number / 2
         frame = None if pixels is None else Frame("door", number, now, pixels)
-        found += [(now, kind, facts) for kind, facts in health.changes(frame, now, "no picture")]
+        found += [(now, kind, facts) for kind, facts in health.update(frame, now, "no picture")]
     return found
 
 
-def good(seconds, first=0, seed=0):
+def good_frames(seconds, first=0, seed=0):
     return [scene(first + number, seed) for number in range(2 * seconds)]
 
 
-def kinds(found):
+def event_kinds(found):
     return [(kind, facts.get("from")) for _, kind, facts in found]
 
 
-def test_a_room_is_well():
-    walking = good(120)
+def test_good_scene_has_no_faults():
+    walking = good_frames(120)
     for number, pixels in enumerate(walking):
         cv2.rectangle(pixels, (number, 80), (number + 40, 200), (20, 30, 90), -1)
-    assert told(walking) == []
+    assert run_health(walking) == []
 
 
-def blurred(pixels):
-    """The lens is; the sensor's noise stays."""
+def blur(pixels):
+    """A blurred lens: sensor noise stays."""
     soft = cv2.GaussianBlur(scene(0), (0, 0), 6)
     return cv2.add(soft, pixels.astype(np.int16) - scene(0), dtype=cv2.CV_8U)
 
 
-def dimmed(pixels):
+def darken(pixels):
     return (pixels * 0.55).astype(np.uint8)
 
 
@@ -53,18 +53,18 @@ CASES = {
     "frozen": (10.0, lambda _pixels: scene(7)),
     "dark": (10.0, lambda pixels: pixels // 16),
     "bright": (10.0, lambda pixels: 255 - pixels // 8),
-    "blurred": (20.0, blurred),
+    "blurred": (20.0, blur),
     "moved": (20.0, lambda pixels: np.roll(pixels, 90, axis=1)),
     "stalled": (5.0, lambda _pixels: None),
 }
 
 
 @pytest.mark.parametrize("kind", CASES)
-def test_each_fault_is_told_once_and_so_is_its_end(kind):
+def test_each_fault_and_its_end_are_reported_once(kind):
     after, spoil = CASES[kind]
-    spoilt = [spoil(pixels) for pixels in good(60, 1000)]
-    found = told([*good(60), *spoilt, *good(30, 2000)])
-    assert kinds(found) == [(kind, None), ("recovered", kind)]
+    spoilt = [spoil(pixels) for pixels in good_frames(60, 1000)]
+    found = run_health([*good_frames(60), *spoilt, *good_frames(30, 2000)])
+    assert event_kinds(found) == [(kind, None), ("recovered", kind)]
     (begun, _, facts), (ended, _, mended) = found
     assert 60 + after - 1 <= begun <= 60 + after + 2
     assert facts["seconds"] >= after
@@ -74,44 +74,44 @@ def test_each_fault_is_told_once_and_so_is_its_end(kind):
 
 
 @pytest.mark.parametrize("kind", CASES)
-def test_what_is_over_soon_is_not_told(kind):
+def test_short_fault_is_not_reported(kind):
     after, spoil = CASES[kind]
-    spoilt = [spoil(pixels) for pixels in good(int(after) - 2, 1000)]
-    assert told([*good(60), *spoilt, *good(30, 2000)]) == []
+    spoilt = [spoil(pixels) for pixels in good_frames(int(after) - 2, 1000)]
+    assert run_health([*good_frames(60), *spoilt, *good_frames(30, 2000)]) == []
 
 
 @pytest.mark.parametrize("kind", [kind for kind in CASES if kind != "stalled"])
-def test_what_is_not_asked_for_is_not_told(kind):
+def test_disabled_check_reports_nothing(kind):
     _, spoil = CASES[kind]
-    spoilt = [spoil(pixels) for pixels in good(60, 1000)]
-    assert told([*good(60), *spoilt], Settings(**{kind: 0.0})) == []
+    spoilt = [spoil(pixels) for pixels in good_frames(60, 1000)]
+    assert run_health([*good_frames(60), *spoilt], Settings(**{kind: 0.0})) == []
 
 
-def test_the_light_goes_down_and_that_is_no_fault():
-    assert told([*good(60), *map(dimmed, good(60, 1000))]) == []
+def test_slow_dimming_is_no_fault():
+    assert run_health([*good_frames(60), *map(darken, good_frames(60, 1000))]) == []
 
 
-def test_a_night_with_a_lamp_is_not_dark():
-    night = [pixels // 16 for pixels in good(60)]
+def test_night_scene_with_a_lamp_is_not_dark():
+    night = [pixels // 16 for pixels in good_frames(60)]
     for pixels in night:
         cv2.circle(pixels, (60, 60), 40, (200, 220, 230), -1)
-    assert told(night) == []
+    assert run_health(night) == []
 
 
-def test_a_line_on_which_every_picture_is_another_never_moves():
-    assert told([scene(number, seed=number) for number in range(240)]) == []
+def test_changing_parts_never_count_as_moved():
+    assert run_health([scene(number, seed=number) for number in range(240)]) == []
 
 
-def test_a_camera_that_stays_turned_shows_what_it_shows():
-    turned = [np.roll(pixels, 90, axis=1) for pixels in good(700, 1000)]
-    found = told([*good(60), *turned])
-    assert kinds(found) == [("moved", None), ("recovered", "moved")]
+def test_lasting_new_view_becomes_normal():
+    turned = [np.roll(pixels, 90, axis=1) for pixels in good_frames(700, 1000)]
+    found = run_health([*good_frames(60), *turned])
+    assert event_kinds(found) == [("moved", None), ("recovered", "moved")]
     assert 580 < found[1][0] - found[0][0] < 620
 
 
-def test_a_camera_with_one_picture_in_three_seconds_is_not_silent():
-    pictures = [pixels if number % 6 == 0 else None for number, pixels in enumerate(good(120))]
-    assert [kind for kind, _ in kinds(told(pictures))] == []
+def test_slow_camera_is_not_stalled():
+    pictures = [pixels if number % 6 == 0 else None for number, pixels in enumerate(good_frames(120))]
+    assert [kind for kind, _ in event_kinds(run_health(pictures))] == []
 
 
 # The machine
@@ -119,7 +119,7 @@ def test_a_camera_with_one_picture_in_three_seconds_is_not_silent():
 
 @pytest.fixture
 def sysfs(tmp_path):
-    """As a Raspberry Pi has it."""
+    """The files of a Raspberry Pi."""
     zone = tmp_path / "class/thermal/thermal_zone0"
     firmware = tmp_path / "devices/platform/soc/soc:firmware"
     for folder in (zone, firmware):
@@ -134,45 +134,45 @@ def sysfs(tmp_path):
 
 
 def govern(sysfs, tmp_path, temperatures, flags="0"):
-    """Each 10 s another temperature; how slow it then goes, and what was told."""
+    """A new temperature every 10 s; returns the slow-down factors and the system events."""
     sysfs(20)
-    governor = Governor(75.0, tmp_path / "told", "boot-1", tmp_path)
+    governor = ThermalGovernor(75.0, tmp_path / "told", "boot-1", tmp_path)
     speeds, notices = [], []
     for number, degrees in enumerate(temperatures):
         sysfs(degrees, flags)
-        notices += governor.changes(10.0 * number)
-        speeds.append(governor.slowness)
+        notices += governor.update(10.0 * number)
+        speeds.append(governor.slowdown)
     return speeds, notices
 
 
-def test_it_slows_down_before_the_firmware_does(sysfs, tmp_path):
+def test_governor_slows_down_before_the_firmware(sysfs, tmp_path):
     speeds, notices = govern(sysfs, tmp_path, [60, 74, 75, 76, 80, 72, 69, 69, 60, 60, 60])
     assert speeds == [1, 1, 2, 4, 8, 8, 4, 2, 1, 1, 1]
     assert [kind for kind, _ in notices] == ["hot", "cool"]
     assert notices[0][1] == {"temperature": 75.0, "slowness": 2.0}
 
 
-def test_a_weak_supply_is_told_once_a_boot(sysfs, tmp_path):
+def test_undervoltage_is_reported_once_per_boot(sysfs, tmp_path):
     for _start in range(3):
         _, notices = govern(sysfs, tmp_path, [50, 50, 50], "50005")
         if not _start:
             assert notices == [("undervoltage", {"boot": "boot-1"})]
         else:
             assert notices == []
-    later = Governor(75.0, tmp_path / "told", "boot-2", tmp_path)
-    assert [kind for kind, _ in later.changes(0.0)] == ["undervoltage"]
+    later = ThermalGovernor(75.0, tmp_path / "told", "boot-2", tmp_path)
+    assert [kind for kind, _ in later.update(0.0)] == ["undervoltage"]
 
 
-def test_the_flags_have_names(sysfs):
-    machine = look(sysfs(50, "0x50005"))
-    assert machine.now == ("undervoltage", "throttled")
-    assert machine.since_boot == ("undervoltage", "throttled")
-    assert look(sysfs(50, "e0000")).since_boot == ("frequency_capped", "throttled", "hot")
+def test_throttling_flags_have_names(sysfs):
+    machine = read_machine_health(sysfs(50, "0x50005"))
+    assert machine.active_flags == ("undervoltage", "throttled")
+    assert machine.flags_since_boot == ("undervoltage", "throttled")
+    assert read_machine_health(sysfs(50, "e0000")).flags_since_boot == ("frequency_capped", "throttled", "hot")
 
 
-def test_what_is_not_known_is_unknown(tmp_path):
-    machine = look(tmp_path)
-    assert (machine.temperature, machine.now, machine.since_boot) == (None, None, None)
-    governor = Governor(75.0, tmp_path / "told", "boot-1", tmp_path)
-    assert list(governor.changes(0.0)) == []
-    assert governor.slowness == 1
+def test_missing_sensors_are_unknown(tmp_path):
+    machine = read_machine_health(tmp_path)
+    assert (machine.temperature, machine.active_flags, machine.flags_since_boot) == (None, None, None)
+    governor = ThermalGovernor(75.0, tmp_path / "told", "boot-1", tmp_path)
+    assert list(governor.update(0.0)) == []
+    assert governor.slowdown == 1

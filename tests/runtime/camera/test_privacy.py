@@ -1,4 +1,4 @@
-"""No pixel of a privacy zone reaches anybody: not the model, not a preview, not the evidence."""
+"""Pixels of a privacy zone reach neither the model nor a preview nor the evidence."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vedette.runtime.camera import sources
-from vedette.runtime.camera.capture.privacy_mask import Mask, covered
-from vedette.runtime.camera.sources import Address
-from vedette.runtime.config.camera_tables import Privacy
-from vedette.runtime.evidence.thumbnail import thumbnail
+from vedette.runtime.camera.capture.privacy_mask import PrivacyMask, rasterize_zones
+from vedette.runtime.camera.sources import SourceAddress
+from vedette.runtime.config.camera_tables import PrivacySettings
+from vedette.runtime.evidence.thumbnail import encode_thumbnail
 from vedette.runtime.inference.prediction import Box, Prediction
 
 SQUARE = ((0.25, 0.25), (0.75, 0.25), (0.75, 0.75), (0.25, 0.75))
 TRIANGLE = ((0.1, 0.05), (0.9, 0.35), (0.3, 0.95))
 
 
-def zone_at(rng):
+def random_zone(rng):
     """A polygon about a point, its corners in order around it."""
     corners = int(rng.integers(3, 9))
     angles = np.sort(rng.uniform(0, 2 * np.pi, corners))
@@ -36,8 +36,8 @@ def zone_at(rng):
     return [tuple(map(float, point)) for point in points.clip(0, 1)]
 
 
-def touched(zone, height, width):
-    """The pixels whose square has a point of the zone, looked for point by point: 5 x 5 in each, its edge included."""
+def reference_mask(zone, height, width):
+    """The pixels that a zone touches, by sampling: 5 x 5 points in each, edge included."""
     share = np.linspace(0, 1, 5)
     rows, columns = (np.arange(height)[:, None] + share).ravel(), (np.arange(width)[:, None] + share).ravel()
     y, x = np.meshgrid(rows / height, columns / width, indexing="ij")
@@ -48,15 +48,15 @@ def touched(zone, height, width):
     return inside.reshape(height, 5, width, 5).any(axis=(1, 3))
 
 
-def test_no_pixel_of_a_thousand_zones_is_in_any_output():
-    """The frame itself, and what evidence makes of it, against a search for the zone point by point."""
+def test_hidden_pixels_of_a_thousand_zones_reach_no_output():
+    """The frame and the evidence made from it, compared with a point-by-point search."""
     rng = np.random.default_rng(0)
     for _ in range(1000):
         height, width = map(int, rng.integers(8, 40, 2))
-        zone = zone_at(rng)
-        frame = rng.integers(1, 256, (height, width, 3), np.uint8)  # nothing in it is black by itself
-        shown = Mask([zone])(frame.copy())
-        secret = touched(zone, height, width)
+        zone = random_zone(rng)
+        frame = rng.integers(1, 256, (height, width, 3), np.uint8)  # no pixel is black by itself
+        shown = PrivacyMask([zone])(frame.copy())
+        secret = reference_mask(zone, height, width)
         assert not shown[secret].any(), zone
         black = ~shown.any(axis=2)
         assert np.array_equal(shown[~black], frame[~black])
@@ -66,82 +66,82 @@ def test_no_pixel_of_a_thousand_zones_is_in_any_output():
 
 
 @given(st.integers(0, 2**32 - 1))
-def test_what_is_hidden_does_not_change_what_is_published(seed):
-    """Two frames that differ in the zone alone give the same thumbnail, to the byte."""
+def test_hidden_content_does_not_change_events(seed):
+    """Two frames that differ in the zone only give byte-identical thumbnails."""
     rng = np.random.default_rng(seed)
-    zone, (height, width) = zone_at(rng), map(int, rng.integers(16, 64, 2))
+    zone, (height, width) = random_zone(rng), map(int, rng.integers(16, 64, 2))
     one = rng.integers(0, 256, (height, width, 3), np.uint8)
     other = one.copy()
-    secret = touched(zone, height, width)
+    secret = reference_mask(zone, height, width)
     other[secret] = rng.integers(0, 256, (np.count_nonzero(secret), 3), np.uint8)
     seen = (Prediction("thing", 1.0, Box(0.2, 0.2, 0.8, 0.8)),)
-    written = [thumbnail(Mask([zone])(each), seen, 0.1, "jpeg", 4096) for each in (one, other)]
+    written = [encode_thumbnail(PrivacyMask([zone])(each), seen, 0.1, "jpeg", 4096) for each in (one, other)]
     assert written[0] == written[1]
 
 
-def test_rounding_favours_privacy():
-    """A sliver within one row of pixels, and a point's width: every pixel that it crosses."""
-    assert covered([[(0.0, 0.501), (1.0, 0.501), (1.0, 0.502)]], 10, 10)[5].all()
-    assert covered([[(0.55, 0.0), (0.551, 0.0), (0.55, 1.0)]], 10, 10)[:, 5].all()
-    assert covered([[(0, 0), (1, 0), (1, 1), (0, 1)]], 7, 5).all()
+def test_rounding_favors_privacy():
+    """A sliver within one row of pixels, as thin as a point: every pixel that it crosses is hidden."""
+    assert rasterize_zones([[(0.0, 0.501), (1.0, 0.501), (1.0, 0.502)]], 10, 10)[5].all()
+    assert rasterize_zones([[(0.55, 0.0), (0.551, 0.0), (0.55, 1.0)]], 10, 10)[:, 5].all()
+    assert rasterize_zones([[(0, 0), (1, 0), (1, 1), (0, 1)]], 7, 5).all()
     twice = [(0, 0), (1, 0), (1, 1), (0, 1), (0, 0), (1, 0), (1, 1), (0, 1)]
-    assert covered([twice], 7, 5).all()
+    assert rasterize_zones([twice], 7, 5).all()
 
 
-def test_sizes_may_change():
-    mask = Mask([SQUARE])
+def test_frame_size_may_change():
+    mask = PrivacyMask([SQUARE])
     for height, width in ((8, 8), (16, 32), (8, 8)):
         shown = mask(np.full((height, width, 3), 9, np.uint8))
         assert shown[0].all()
         assert not shown[height // 2, width // 2].any()
 
 
-def test_a_read_only_picture_is_copied():
+def test_read_only_frame_is_copied():
     pixels = np.full((8, 8, 3), 9, np.uint8)
     pixels.flags.writeable = False
-    assert not Mask([SQUARE])(pixels)[4, 4].any()
+    assert not PrivacyMask([SQUARE])(pixels)[4, 4].any()
     assert pixels.all()
 
 
 def first_frame(address):
     stop = threading.Event()
-    for frame in sources.load(address).frames(stop):
+    for frame in sources.load_source(address).frames(stop):
         if frame is not None:
             stop.set()
             found = frame
     return found
 
 
-def test_a_recording_is_black_where_it_should_be(tmp_path):
+def test_recording_is_masked(tmp_path):
     cv2.imwrite(str(tmp_path / "a.png"), np.full((40, 60, 3), 200, np.uint8))
-    frame = first_frame(Address("door", "file:a.png?fps=0", tmp_path, zones=(TRIANGLE,)))
-    hidden = covered([TRIANGLE], 40, 60)
+    frame = first_frame(SourceAddress("door", "file:a.png?fps=0", tmp_path, zones=(TRIANGLE,)))
+    hidden = rasterize_zones([TRIANGLE], 40, 60)
     assert not frame.pixels[hidden].any()
     assert (frame.pixels[~hidden] == 200).all()
 
 
-def test_a_live_picture_is_black_before_the_daemon_has_it():
+def test_live_frame_is_masked_before_the_daemon_gets_it():
     camera = Camera(picture=lambda _: np.full((240, 320, 3), 200, np.uint8))
     try:
-        frame = first_frame(Address("door", camera.url, Path("/"), zones=(TRIANGLE, SQUARE)))
+        frame = first_frame(SourceAddress("door", camera.url, Path("/"), zones=(TRIANGLE, SQUARE)))
     finally:
         camera.close()
-    hidden = covered([TRIANGLE, SQUARE], 240, 320)
+    hidden = rasterize_zones([TRIANGLE, SQUARE], 240, 320)
     assert not frame.pixels[hidden].any()
     assert frame.pixels[~hidden].min() > 150
 
 
-def test_memory_that_is_shared_never_holds_what_is_hidden(tmp_path, device, eventually):
-    """The slots themselves, as they lie in the memory of the process that reads the camera."""
+def test_shared_memory_never_holds_hidden_pixels(tmp_path, daemon_process, wait_until):
+    """Checks the slots in the memory of the capture process."""
     camera = Camera(picture=lambda number: np.full((240, 320, 3), 100 + number % 100, np.uint8), fps=50)
-    device.configure(camera.url, "mqtt://127.0.0.1:1")
-    path = device.folder / "cameras" / "door.toml"
+    daemon_process.configure(camera.url, "mqtt://127.0.0.1:1")
+    path = daemon_process.folder / "cameras" / "door.toml"
     path.write_text(f"{path.read_text()}[privacy]\nzones = {json.dumps([SQUARE])}\n")
-    process = device.start()
-    eventually(lambda: "pictures come" in device.log(), "pictures")
+    process = daemon_process.start()
+    wait_until(lambda: "frames arrive" in daemon_process.log(), "frames")
     links = Path(f"/proc/{process.pid}/fd")
     memory = next(each for each in links.iterdir() if "vedette-camera" in os.readlink(each))
-    hidden = covered([SQUARE], 240, 320)
+    hidden = rasterize_zones([SQUARE], 240, 320)
     with memory.open("rb") as shared:
         for _ in range(100):
             shared.seek(4096)
@@ -149,7 +149,7 @@ def test_memory_that_is_shared_never_holds_what_is_hidden(tmp_path, device, even
             assert not slots[:, hidden].any()
     assert slots[:, ~hidden].any()
     process.send_signal(signal.SIGTERM)
-    assert process.wait(20) == 0, device.log()
+    assert process.wait(20) == 0, daemon_process.log()
     camera.close()
 
 
@@ -164,17 +164,17 @@ def test_memory_that_is_shared_never_holds_what_is_hidden(tmp_path, device, even
         ([[0, 0], [1, 0], [1, "a"]], "zones"),
     ],
 )
-def test_a_bad_polygon_is_named(zone, said, device, vedette):
-    device.configure("file:parts", "stdout:")
-    path = device.folder / "cameras" / "door.toml"
+def test_invalid_polygon_is_reported(zone, said, daemon_process, run_vedette):
+    daemon_process.configure("file:parts", "stdout:")
+    path = daemon_process.folder / "cameras" / "door.toml"
     written = json.dumps([SQUARE, zone]).replace("NaN", "nan")
     path.write_text(f"{path.read_text()}[privacy]\nzones = {written}\n")
-    done = vedette("run", "door", "--config", device.folder)
+    done = run_vedette("run", "door", "--config", daemon_process.folder)
     assert done.returncode == 2
     assert said in done.stderr
     assert str(path) in done.stderr
     assert "zones[1]" in done.stderr or "privacy.zones" in done.stderr
 
 
-def test_a_concave_zone_is_taken():
-    assert Privacy(zones=(((0.0, 0.0), (1.0, 0.0), (0.2, 0.2), (0.0, 1.0)),)).zones
+def test_concave_zone_is_accepted():
+    assert PrivacySettings(zones=(((0.0, 0.0), (1.0, 0.0), (0.2, 0.2), (0.0, 1.0)),)).zones

@@ -1,4 +1,4 @@
-"""A wrong file is answered with what is wrong, where, and what to do."""
+"""Configuration files: valid ones load; each error names the file, the key and the remedy."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ def folder(tmp_path):
     return tmp_path
 
 
-def test_a_right_one_loads_with_absolute_paths(folder):
-    loaded = configuration.load(folder, "door")
+def test_valid_configuration_loads_with_absolute_paths(folder):
+    loaded = configuration.load_config(folder, "door")
     assert loaded.bundle == folder / "cameras" / "x.vedette"
     assert loaded.state == folder / "state"
     assert loaded.broker.prefix == "vedette"
 
 
-WRONG = [
+INVALID_FILES = [
     ("vedette.toml", DEVICE + "colour = 1\n", "colour", "broker.url"),
     ("vedette.toml", DEVICE.replace("name", "nmae"), "nmae", "device.name"),
     ("vedette.toml", DEVICE.replace('"box"', "7"), "$.device.name", "docs/config.md"),
@@ -40,8 +40,8 @@ WRONG = [
     ("vedette.toml", DEVICE.replace('"box"', '".."'), "$.device.name", "docs/config.md"),
     ("vedette.toml", DEVICE + 'prefix = "a/#"\n', "$.broker.prefix", "docs/config.md"),
     ("vedette.toml", DEVICE + "keepalive = 1\n", "$.broker.keepalive", "docs/config.md"),
-    ("vedette.toml", "[device\n", "not TOML", "mend"),
-    ("vedette.toml", b"\xff\xfe", "not TOML", "mend"),
+    ("vedette.toml", "[device\n", "not TOML", "correct the file"),
+    ("vedette.toml", b"\xff\xfe", "not TOML", "correct the file"),
     ("vedette.toml", None, "No such file", "docs/config.md"),
     ("cameras/door.toml", None, "No such file", "docs/config.md"),
     ("cameras/door.toml", CAMERA.replace("source", "sauce"), "sauce", "known keys"),
@@ -51,37 +51,37 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize(("name", "text", "said", "remedy"), WRONG)
-def test_a_wrong_one_is_explained(folder, name, text, said, remedy):
+@pytest.mark.parametrize(("name", "text", "message", "remedy"), INVALID_FILES)
+def test_error_names_file_key_and_remedy(folder, name, text, message, remedy):
     path = folder / name
     if text is None:
         path.unlink()
     else:
         path.write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(ConfigProblem) as caught:
-        configuration.load(folder, "door")
+        configuration.load_config(folder, "door")
     assert str(path) in caught.value.message
-    assert said in caught.value.message
+    assert message in caught.value.message
     assert remedy in caught.value.hint
     assert caught.value.code == 2
 
 
 @pytest.mark.parametrize("name", ["../vedette", "..", "a b", "door\n", ""])
-def test_a_camera_cannot_be_a_path(folder, name):
+def test_camera_name_must_not_be_a_path(folder, name):
     with pytest.raises(ConfigProblem, match="camera"):
-        configuration.load(folder, name)
+        configuration.load_config(folder, name)
 
 
-# The daemon as its user meets it: exit code, one message, one remedy, nothing started.
+# The daemon refuses to start: exit code, one message, one remedy, and no outbox is created.
 
 
 @pytest.fixture
-def ready(device, line):
-    device.configure(f"file:{line}?fps=0", "mqtt://127.0.0.1:1")
-    return device
+def configured(daemon_process, line_images):
+    daemon_process.configure(f"file:{line_images}?fps=0", "mqtt://127.0.0.1:1")
+    return daemon_process
 
 
-def fails(device, vedette, code, *words):
+def assert_start_fails(device, vedette, code, *words):
     done = vedette("run", "door", "--config", device.folder)
     assert done.returncode == code, done.stderr
     message, remedy = done.stderr.strip().splitlines()[-2:]
@@ -93,10 +93,10 @@ def fails(device, vedette, code, *words):
     assert not device.outbox.exists()
 
 
-def test_a_wrong_key_exits_2(ready, vedette):
-    path = ready.folder / "cameras" / "door.toml"
+def test_unknown_key_exits_2(configured, run_vedette):
+    path = configured.folder / "cameras" / "door.toml"
     path.write_text("colour = 1\n" + path.read_text())
-    fails(ready, vedette, 2, str(path), "colour")
+    assert_start_fails(configured, run_vedette, 2, str(path), "colour")
 
 
 @pytest.mark.parametrize(
@@ -112,16 +112,16 @@ def test_a_wrong_key_exits_2(ready, vedette):
         ('threshold = "x"', "threshold"),
     ],
 )
-def test_a_wrong_rule_exits_2(ready, line, vedette, rule, word):
-    ready.configure(f"file:{line}?fps=0", "mqtt://127.0.0.1:1", rule)
-    fails(ready, vedette, 2, "door.toml: rules[", word)
+def test_invalid_rule_exits_2(configured, line_images, run_vedette, rule, word):
+    configured.configure(f"file:{line_images}?fps=0", "mqtt://127.0.0.1:1", rule)
+    assert_start_fails(configured, run_vedette, 2, "door.toml: rules[", word)
 
 
 @pytest.mark.parametrize(
     ("source", "word"),
     [
         ("file:nowhere", "nowhere"),
-        ("tape:x", "known are file"),
+        ("tape:x", "known values: file"),
         ("file:x?speed=2", "speed"),
         ("file:x?fps=-1", "fps"),
         ("file:x?fps=nan", "fps"),
@@ -129,18 +129,18 @@ def test_a_wrong_rule_exits_2(ready, line, vedette, rule, word):
         ("file://[x", "source"),
     ],
 )
-def test_a_wrong_source_exits_2(ready, vedette, source, word):
-    ready.configure(source, "mqtt://127.0.0.1:1")
-    fails(ready, vedette, 2, word)
+def test_invalid_source_exits_2(configured, run_vedette, source, word):
+    configured.configure(source, "mqtt://127.0.0.1:1")
+    assert_start_fails(configured, run_vedette, 2, word)
 
 
 @pytest.mark.parametrize(
     "url", ["pigeon://roof", "mqtt://", "mqtt://host:port", "mqtt://[bad", "mqtt://.bad.:1", "mqtt://bob:secret@host"]
 )
-def test_a_wrong_broker_exits_2(ready, line, vedette, url):
-    ready.configure(f"file:{line}?fps=0", url)
-    fails(ready, vedette, 2, "vedette.toml", "broker.url")
-    assert "secret" not in vedette("run", "door", "--config", ready.folder).stderr
+def test_invalid_broker_url_exits_2_and_hides_password(configured, line_images, run_vedette, url):
+    configured.configure(f"file:{line_images}?fps=0", url)
+    assert_start_fails(configured, run_vedette, 2, "vedette.toml", "broker.url")
+    assert "secret" not in run_vedette("run", "door", "--config", configured.folder).stderr
 
 
 @pytest.mark.parametrize(
@@ -151,80 +151,82 @@ def test_a_wrong_broker_exits_2(ready, line, vedette, url):
         ("[tracker]\nconfirm = 0\n", ("door.toml", "tracker.confirm")),
     ],
 )
-def test_a_wrong_tracker_exits_2(ready, vedette, table, words):
-    path = ready.folder / "cameras" / "door.toml"
+def test_invalid_tracker_settings_exit_2(configured, run_vedette, table, words):
+    path = configured.folder / "cameras" / "door.toml"
     path.write_text(path.read_text().replace("[[rules]]", table + "[[rules]]"))
-    fails(ready, vedette, 2, *words)
+    assert_start_fails(configured, run_vedette, 2, *words)
 
 
 @pytest.mark.parametrize("zone", ["Mars/Olympus", "../../etc/passwd", "Europe"])
-def test_a_wrong_time_zone_exits_2(ready, vedette, zone):
-    ready.amend("device", f'timezone = "{zone}"')
-    fails(ready, vedette, 2, "vedette.toml: device.timezone", zone)
+def test_invalid_time_zone_exits_2(configured, run_vedette, zone):
+    configured.amend("device", f'timezone = "{zone}"')
+    assert_start_fails(configured, run_vedette, 2, "vedette.toml: device.timezone", zone)
 
 
-def test_an_unknown_rule_or_backend_exits_2(ready, line, vedette):
-    path = ready.folder / "cameras" / "door.toml"
+def test_unknown_rule_or_backend_exits_2(configured, line_images, run_vedette):
+    path = configured.folder / "cameras" / "door.toml"
     path.write_text(path.read_text().replace('"presence"', '"absence"'))
-    fails(ready, vedette, 2, "absence", "known are crossing, crowd")
-    ready.configure(f"file:{line}?fps=0", "mqtt://127.0.0.1:1", backend="abacus")
-    fails(ready, vedette, 2, "abacus", "known are onnx, tflite")
+    assert_start_fails(configured, run_vedette, 2, "absence", "known values: crossing, crowd")
+    configured.configure(f"file:{line_images}?fps=0", "mqtt://127.0.0.1:1", backend="abacus")
+    assert_start_fails(configured, run_vedette, 2, "abacus", "known values: onnx, tflite")
 
 
-def test_a_part_is_named_by_a_string(ready, vedette):
-    path = ready.folder / "cameras" / "door.toml"
+def test_rule_name_must_be_a_string(configured, run_vedette):
+    path = configured.folder / "cameras" / "door.toml"
     path.write_text(path.read_text().replace('"presence"', '["presence"]'))
-    fails(ready, vedette, 2, "rules[0]", "known are crossing, crowd")
+    assert_start_fails(configured, run_vedette, 2, "rules[0]", "known values: crossing, crowd")
 
 
 @pytest.mark.parametrize("content", [None, b"\xff\xfe"])
-def test_a_password_that_cannot_be_read_exits_2(ready, vedette, content):
-    path = ready.folder / "vedette.toml"
+def test_unreadable_password_file_exits_2(configured, run_vedette, content):
+    path = configured.folder / "vedette.toml"
     path.write_text(path.read_text() + 'username = "u"\npassword_file = "secret"\n')
     if content is not None:
-        (ready.folder / "secret").write_bytes(content)
-    fails(ready, vedette, 2, "password_file", str(ready.folder / "secret"))
+        (configured.folder / "secret").write_bytes(content)
+    assert_start_fails(configured, run_vedette, 2, "password_file", str(configured.folder / "secret"))
 
 
-def test_a_missing_bundle_exits_3(ready, line, vedette):
-    ready.bundle = ready.folder / "gone.vedette"
-    ready.configure(f"file:{line}?fps=0", "mqtt://127.0.0.1:1")
-    fails(ready, vedette, 3, "gone.vedette")
+def test_missing_bundle_exits_3(configured, line_images, run_vedette):
+    configured.bundle = configured.folder / "gone.vedette"
+    configured.configure(f"file:{line_images}?fps=0", "mqtt://127.0.0.1:1")
+    assert_start_fails(configured, run_vedette, 3, "gone.vedette")
 
 
-def test_a_tampered_bundle_exits_3(ready, line, vedette):
-    content = bytearray(ready.bundle.read_bytes())
+def test_tampered_bundle_exits_3(configured, line_images, run_vedette):
+    content = bytearray(configured.bundle.read_bytes())
     content[content.index(b"model.onnx") + 5000] ^= 1
-    ready.bundle = ready.folder / "odd.vedette"
-    ready.bundle.write_bytes(content)
-    ready.configure(f"file:{line}?fps=0", "mqtt://127.0.0.1:1")
-    fails(ready, vedette, 3, "odd.vedette")
+    configured.bundle = configured.folder / "tampered.vedette"
+    configured.bundle.write_bytes(content)
+    configured.configure(f"file:{line_images}?fps=0", "mqtt://127.0.0.1:1")
+    assert_start_fails(configured, run_vedette, 3, "tampered.vedette")
 
 
-def test_an_untrusted_bundle_exits_3(ready, line, vedette, tmp_path):
-    ready.keys = tmp_path / "empty"
-    ready.keys.mkdir()
-    ready.configure(f"file:{line}?fps=0", "mqtt://127.0.0.1:1")
-    fails(ready, vedette, 3, "unknown key", str(ready.keys))
+def test_bundle_of_untrusted_signer_exits_3(configured, line_images, run_vedette, tmp_path):
+    configured.keys = tmp_path / "empty"
+    configured.keys.mkdir()
+    configured.configure(f"file:{line_images}?fps=0", "mqtt://127.0.0.1:1")
+    assert_start_fails(configured, run_vedette, 3, "unknown key", str(configured.keys))
 
 
-def test_a_folder_that_cannot_be_written_exits_4(ready, vedette):
-    (ready.folder / "state").write_text("a file where the folder should be")
-    ready.amend("outbox", "drain = 0.1")
-    done = vedette("run", "door", "--config", ready.folder)
+def test_unwritable_state_folder_exits_4_after_running_in_memory(configured, run_vedette):
+    (configured.folder / "state").write_text("a file where the folder should be")
+    configured.amend("outbox", "drain = 0.1")
+    done = run_vedette("run", "door", "--config", configured.folder)
     assert done.returncode == 4
-    assert "events wait in memory" in done.stderr, "it goes on as well as it can"
+    assert "events are stored in memory" in done.stderr
     assert "21 events waited in memory and are gone" in done.stderr
     assert "remedy" in done.stderr
 
 
-def test_a_bundle_that_this_machine_computes_otherwise_exits_3(ready, line, vedette, bundle, key_folder):
-    """Signed and whole, but its golden outputs are another model's: no back end that gives other scores may run."""
-    golden = np.load(io.BytesIO(bundle.members["golden/score.npy"]))
-    members = bundle.members | bundle_writer.golden({"score": 255 - golden})
-    _, content = bundle_writer.sign(bundle.manifest, members, keys.read_private(key_folder / "vedette.key"))
-    ready.bundle = ready.folder / "other.vedette"
-    ready.bundle.write_bytes(content)
+def test_bundle_with_wrong_golden_outputs_exits_3(configured, line_images, run_vedette, anomaly_bundle, key_folder):
+    """The signature is valid, but no back end reproduces the golden outputs, so none may run."""
+    golden = np.load(io.BytesIO(anomaly_bundle.members["golden/score.npy"]))
+    members = anomaly_bundle.members | bundle_writer.encode_golden_npy_members({"score": 255 - golden})
+    _, content = bundle_writer.sign_bundle(
+        anomaly_bundle.manifest, members, keys.read_private_key(key_folder / "vedette.key")
+    )
+    configured.bundle = configured.folder / "other.vedette"
+    configured.bundle.write_bytes(content)
     for backend in ("auto", "onnx"):
-        ready.configure(f"file:{line}?fps=0", "mqtt://127.0.0.1:1", backend=backend)
-        fails(ready, vedette, 3, "golden outputs are not reproduced by", "onnxruntime")
+        configured.configure(f"file:{line_images}?fps=0", "mqtt://127.0.0.1:1", backend=backend)
+        assert_start_fails(configured, run_vedette, 3, "golden outputs are not reproduced by", "onnxruntime")

@@ -1,4 +1,4 @@
-"""SIGHUP: rules are read anew between two frames, and a wrong file changes nothing."""
+"""SIGHUP reloads the rules between two frames; an invalid file changes nothing."""
 
 from __future__ import annotations
 
@@ -11,74 +11,74 @@ NEVER = "threshold = 1e9\n"
 
 
 @pytest.fixture
-def running(device, line, eventually):
-    device.configure(f"file:{line}?fps=30&loop=true", "mqtt://127.0.0.1:1")
-    rules(device, "[tracker]\nconfirm = 1\n" + RULE)
-    process = device.start()
-    eventually(lambda: device.recorded() >= 2, "the daemon to run")
-    return device, process
+def running(daemon_process, line_images, wait_until):
+    daemon_process.configure(f"file:{line_images}?fps=30&loop=true", "mqtt://127.0.0.1:1")
+    write_rules(daemon_process, "[tracker]\nconfirm = 1\n" + RULE)
+    process = daemon_process.start()
+    wait_until(lambda: daemon_process.recorded() >= 2, "the daemon to run")
+    return daemon_process, process
 
 
-def rules(device, text):
+def write_rules(device, text):
     path = device.folder / "cameras" / "door.toml"
-    head, _, _ = path.read_text().partition("[[rules]]")  # what stands before them stays
+    head, _, _ = path.read_text().partition("[[rules]]")  # the other tables stay
     path.write_text(head + text)
 
 
-def reloaded(device, process, eventually, word):
-    before = device.log().count(word)
+def reload(device, process, wait_until, log_line):
+    before = device.log().count(log_line)
     process.send_signal(signal.SIGHUP)
-    eventually(lambda: device.log().count(word) > before, word)
+    wait_until(lambda: device.log().count(log_line) > before, log_line)
 
 
-def test_rules_are_read_anew_and_no_frame_is_lost(running, eventually):
+def test_reload_applies_new_rules_without_losing_frames(running, wait_until):
     device, process = running
-    rules(device, RULE + NEVER)
-    reloaded(device, process, eventually, "reloaded: 1 rules")
+    write_rules(device, RULE + NEVER)
+    reload(device, process, wait_until, "reloaded: 1 rules")
     quiet = device.recorded()
-    rules(device, RULE.replace("\nhyst", '\nname = "other"\nhyst'))
-    eventually(lambda: device.recorded() == quiet, "nothing to be seen")
-    reloaded(device, process, eventually, "reloaded: 1 rules")
-    eventually(lambda: device.recorded() > quiet + 2, "events of the new rule")
+    write_rules(device, RULE.replace("\nhyst", '\nname = "other"\nhyst'))
+    wait_until(lambda: device.recorded() == quiet, "no event of the disabled rule")
+    reload(device, process, wait_until, "reloaded: 1 rules")
+    wait_until(lambda: device.recorded() > quiet + 2, "events of the new rule")
     process.send_signal(signal.SIGTERM)
     assert process.wait(20) == 0, device.log()
     assert f"event {quiet + 1}: other new" in device.log()
 
 
-def test_a_wrong_file_leaves_all_as_it_was(running, eventually):
+def test_invalid_file_keeps_old_rules_active(running, wait_until):
     device, process = running
-    rules(device, '[[rules]]\nuse = "presense"\n')
-    reloaded(device, process, eventually, "not reloaded, the rules stay as they were")
+    write_rules(device, '[[rules]]\nuse = "presense"\n')
+    reload(device, process, wait_until, "not reloaded, the rules stay as they were")
     assert "presense" in device.log()
     recorded = device.recorded()
-    eventually(lambda: device.recorded() > recorded + 2, "events of the old rule")
+    wait_until(lambda: device.recorded() > recorded + 2, "events of the old rule")
     assert process.poll() is None
 
 
-def test_an_unchanged_rule_keeps_its_open_event(running, eventually):
-    """A rule that is always open: its event is the same before and after, and a second rule comes beside it."""
+def test_unchanged_rule_keeps_its_open_event_on_reload(running, wait_until):
+    """An open event continues across a reload that adds a second rule."""
     device, process = running
     always = '[[rules]]\nuse = "presence"\nname = "always"\nthreshold = -1.0\nupdate = 0\n'
-    rules(device, RULE + NEVER + always)
-    reloaded(device, process, eventually, "reloaded: 2 rules")
-    eventually(lambda: "always new" in device.log(), "its event")
-    rules(device, always + RULE + NEVER + "debounce = 2\n")
-    reloaded(device, process, eventually, "reloaded: 2 rules")
+    write_rules(device, RULE + NEVER + always)
+    reload(device, process, wait_until, "reloaded: 2 rules")
+    wait_until(lambda: "always new" in device.log(), "its open event")
+    write_rules(device, always + RULE + NEVER + "debounce = 2\n")
+    reload(device, process, wait_until, "reloaded: 2 rules")
     process.send_signal(signal.SIGTERM)
     assert process.wait(20) == 0
     assert device.log().count("always new") == 1
     assert device.log().count("always end") == 1
 
 
-def test_a_rule_that_follows_things_may_come_later(running, eventually):
-    """The tracker begins when the first rule needs it, with the settings that the camera's file had at the start."""
+def test_tracker_starts_when_a_reloaded_rule_needs_tracks(running, wait_until):
+    """The tracker starts with the first rule that needs tracks, with the settings from the start of the daemon."""
     device, process = running
-    rules(device, f'{RULE}[[rules]]\nuse = "zone"\npolygon = [[0, 0], [2, 0], [1, 1]]\n')
-    reloaded(device, process, eventually, "not reloaded, the rules stay as they were")
+    write_rules(device, f'{RULE}[[rules]]\nuse = "zone"\npolygon = [[0, 0], [2, 0], [1, 1]]\n')
+    reload(device, process, wait_until, "not reloaded, the rules stay as they were")
     assert "polygon[1]: [2, 0] is outside the picture" in device.log()
-    rules(device, f'{RULE}[[rules]]\nuse = "zone"\npolygon = [[0, 0], [1, 0], [1, 1], [0, 1]]\ninertia = 0\n')
-    reloaded(device, process, eventually, "reloaded: 2 rules")
-    eventually(lambda: "zone new" in device.log(), "a thing that is followed")
+    write_rules(device, f'{RULE}[[rules]]\nuse = "zone"\npolygon = [[0, 0], [1, 0], [1, 1], [0, 1]]\ninertia = 0\n')
+    reload(device, process, wait_until, "reloaded: 2 rules")
+    wait_until(lambda: "zone new" in device.log(), "an event with a track")
     process.send_signal(signal.SIGTERM)
     assert process.wait(20) == 0, device.log()
     assert device.log().count("zone new") == device.log().count("zone end")

@@ -1,4 +1,4 @@
-"""What was measured on a device: `vedette bench`, the profile that it makes, the verdict, and measuring over SSH."""
+"""Measurements on a device: `vedette bench`, its profile, the verdict, and benchmarks over SSH."""
 
 from __future__ import annotations
 
@@ -15,21 +15,23 @@ import msgspec
 import pytest
 
 from vedette import devices
-from vedette.compress.cost import predicted_cost, remote_benchmark
-from vedette.compress.goal.goal_file import Data, Device, Goal, Wish
+from vedette.compress.cost import device_costs, remote_benchmark
+from vedette.compress.evaluation.results import Measurement, Results, TaskMetrics
+from vedette.compress.goal.goal_file import DataSettings, DeviceTable, Goal, Targets
 from vedette.compress.report.verdict import judge
-from vedette.devices.cost_model import Prediction
+from vedette.devices.cost_model import CostPrediction
 from vedette.runtime.bundle import keys
-from vedette.runtime.bundle.bundle import GOLDEN
+from vedette.runtime.bundle.bundle import GOLDEN_FOLDER
 from vedette.runtime.bundle.manifest import ONNX
 from vedette.runtime.errors import ConfigProblem, MachineProblem
+from vedette.runtime.evaluation.interleaved_timing import Timing
 
 
 @pytest.fixture(scope="module")
-def printed(built, key_folder, vedette):
-    """What `vedette bench --json` says of the product's bundle on this machine."""
+def printed(anomaly_build, key_folder, vedette):
+    """The output of `vedette bench --json` for the anomaly bundle on this machine."""
     options = ("--rounds", 5, "--frame", "320x240", "--keys", key_folder)
-    done = vedette("bench", built.bundle, *map(str, options), "--json")
+    done = vedette("bench", anomaly_build.bundle, *map(str, options), "--json")
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -43,14 +45,14 @@ def vedette():
     return run
 
 
-def test_bench_measures_each_back_end(printed, bundle):
-    profile = devices.decode(printed.encode())
-    host = devices.this_machine()
+def test_bench_measures_each_back_end(printed, anomaly_bundle):
+    profile = devices.decode_benchmark_profile(printed.encode())
+    host = devices.read_host_profile()
     assert (profile.cpu, profile.cores, profile.memory_mb) == (host.cpu, host.cores, host.memory_mb)
-    assert {each.backend for each in profile.measured} == set(bundle.manifest.models)
-    macs = bundle.manifest.measured["macs"]
+    assert {each.backend for each in profile.measured} == set(anomaly_bundle.manifest.models)
+    macs = anomaly_bundle.manifest.measured["macs"]
     for each in profile.measured:
-        assert each.model == bundle.manifest.model_id
+        assert each.model == anomaly_bundle.manifest.model_id
         assert each.frame == (320, 240)
         assert 0 < each.ms <= each.p95_ms
         assert each.ms_per_million_macs * macs / 1e6 == pytest.approx(each.model_ms)
@@ -59,34 +61,34 @@ def test_bench_measures_each_back_end(printed, bundle):
         assert 20 < each.peak_rss_mb < 2000
 
 
-def test_bench_prints_a_table(built, key_folder, vedette):
-    done = vedette("bench", built.bundle, "--rounds", 2, "--frame", "64x64", "--keys", key_folder)
+def test_bench_prints_a_table(anomaly_build, key_folder, vedette):
+    done = vedette("bench", anomaly_build.bundle, "--rounds", 2, "--frame", "64x64", "--keys", key_folder)
     assert "frames of 64 x 64 pixels, 1 thread" in done.stdout
     assert {"onnx", "tflite"} <= {line.split(" ")[0] for line in done.stdout.splitlines()}
-    assert vedette("bench", built.bundle, "--frame", "64 by 64", "--keys", key_folder).returncode == 2
+    assert vedette("bench", anomaly_build.bundle, "--frame", "64 by 64", "--keys", key_folder).returncode == 2
 
 
-def test_a_measured_profile_says_where_a_figure_comes_from(printed, built, bundle):
-    profile = devices.decode(printed.encode())
-    manifest, model = bundle.manifest, bundle.model(ONNX)
+def test_measured_profile_names_the_source_of_a_figure(printed, anomaly_build, anomaly_bundle):
+    profile = devices.decode_benchmark_profile(printed.encode())
+    manifest, model = anomaly_bundle.manifest, anomaly_bundle.model(ONNX)
     measured = {each.backend: each for each in profile.measured}
-    there = predicted_cost.read(predicted_cost.figures(model, profile, manifest))
+    there = device_costs.predict_costs(model, profile, manifest).on_device
     assert set(there) == set(measured)
     for name, each in there.items():
         assert each.origin == "measured there"
         assert (each.ms, each.ms_high) == (measured[name].ms, measured[name].p95_ms)
-    other = predicted_cost.read(predicted_cost.figures(model, profile, msgspec.structs.replace(manifest, release=2)))
+    other = device_costs.predict_costs(model, profile, msgspec.structs.replace(manifest, release=2)).on_device
     for name, each in other.items():
         assert each.origin == "predicted from a measurement there"
         assert each.ms == pytest.approx(measured[name].ms), "the same work takes the same time"
 
 
-def test_a_measurement_calibrates_the_cost_model(bundle):
-    """On a core that was counted, time follows the predicted instructions, not the multiplications."""
-    pi5 = devices.load("pi5")
-    manifest, model = bundle.manifest, bundle.model(ONNX)
+def test_a_measurement_calibrates_the_cost_model(anomaly_bundle):
+    """For a core with instruction counts, time is proportional to predicted instructions, not to multiplications."""
+    pi5 = devices.load_profile("pi5")
+    manifest, model = anomaly_bundle.manifest, anomaly_bundle.model(ONNX)
     counted = manifest.measured["instructions"]["Cortex-A76"]["tflite"]
-    measured = devices.Measured(
+    measured = devices.BenchmarkResult(
         model="another:1:00000000",
         backend="tflite",
         version="x",
@@ -101,62 +103,66 @@ def test_a_measurement_calibrates_the_cost_model(bundle):
         ms_per_million_macs=1.0,
         ms_per_million_instructions=0.5,
     )
-    there = predicted_cost.read(
-        predicted_cost.figures(model, msgspec.structs.replace(pi5, measured=(measured,)), manifest)
-    )
+    there = device_costs.predict_costs(model, msgspec.structs.replace(pi5, measured=(measured,)), manifest).on_device
     assert there["onnx"].origin == "predicted from counts", "this back end was not measured"
     assert there["tflite"].origin == "predicted from a measurement there"
     assert there["tflite"].ms == pytest.approx(1.0 + 0.5 * counted / 1e6, rel=1e-4)
     assert there["tflite"].ms_low < there["tflite"].ms < there["tflite"].ms_high
 
 
-def test_the_bundle_says_what_it_costs(built):
-    measured = built.manifest.measured
+def test_bundle_carries_its_cost(anomaly_build):
+    measured = anomaly_build.manifest.measured
     assert measured["macs"] > 1e6
     for core in ("Cortex-A72", "Cortex-A76"):
         assert set(measured["instructions"][core]) == {"onnx", "tflite"}
-    there = predicted_cost.read(measured)
-    assert {each.origin for each in there.values()} == {"measured here"}, "on the host nothing needs to be predicted"
-    assert there["tflite"].ms_high == measured["p95_ms_int8_tflite"]
-
-
-SPEED = {"p95_ms_int8_onnx": 5.0, "p95_ms_int8_tflite": 4.0, "bytes_int8_onnx": 1, "bytes_int8_tflite": 1}
+    there = measured["on_device"]
+    assert {each["origin"] for each in there.values()} == {"measured here"}, "on the host nothing needs to be predicted"
+    assert there["tflite"]["ms_high"] == measured["p95_ms_int8_tflite"]
 
 
 @pytest.mark.parametrize(
     ("prediction", "met", "said"),
     [
-        (Prediction(1e7, 9e6, 2e7, "predicted from counts", 5.0, 3.0, 9.0), True, "predicted from counts"),
-        (Prediction(1e7, 9e6, 2e7, "predicted from counts", 15.0, 11.0, 30.0), False, "15 ms (11 … 30)"),
-        (Prediction(1e7, 9e6, 2e7, "predicted from counts", 8.0, 4.0, 20.0), None, "which allows either"),
+        (CostPrediction(1e7, 9e6, 2e7, "predicted from counts", 5.0, 3.0, 9.0), True, "predicted from counts"),
+        (CostPrediction(1e7, 9e6, 2e7, "predicted from counts", 15.0, 11.0, 30.0), False, "15 ms (11 … 30)"),
+        (CostPrediction(1e7, 9e6, 2e7, "predicted from counts", 8.0, 4.0, 20.0), None, "which allows either"),
         (
-            Prediction(1e7, 9e6, 2e7, "predicted from counts"),
+            CostPrediction(1e7, 9e6, 2e7, "predicted from counts"),
             None,
             "10.0 million instructions; nothing is known of how",
         ),
-        (Prediction(None, None, None, "measured there", 9.0, 9.0, 9.9), True, "p95, measured there"),
-        (Prediction(None, None, None, "measured there", 9.0, 9.0, 10.1), False, "p95, measured there"),
-        (Prediction(None, None, None, "predicted from a measurement there", 8.0, 8.0, 9.0), True, "from a measurement"),
+        (CostPrediction(None, None, None, "measured there", 9.0, 9.0, 9.9), True, "p95, measured there"),
+        (CostPrediction(None, None, None, "measured there", 9.0, 9.0, 10.1), False, "p95, measured there"),
+        (
+            CostPrediction(None, None, None, "predicted from a measurement there", 8.0, 8.0, 9.0),
+            True,
+            "from a measurement",
+        ),
     ],
 )
-def test_milliseconds_are_judged_by_what_is_known_of_the_device(prediction, met, said):
-    goal = Goal(name="x", task="anomaly", data=Data(good="g"), goal=Wish(max_ms=10.0), device=Device("pi4"))
-    accuracy = dict.fromkeys(("auroc_fp32", "auroc_int8_onnx", "auroc_int8_tflite"))
-    measured = {**accuracy, **SPEED, "on_device": {"onnx": msgspec.to_builtins(prediction)}}
-    (judgement,) = judge(goal, measured).judgements
+def test_latency_verdict_depends_on_known_device_figures(prediction, met, said):
+    goal = Goal(
+        name="x", task="anomaly", data=DataSettings(good="g"), goal=Targets(max_ms=10.0), device=DeviceTable("pi4")
+    )
+    models = ("fp32", "int8_onnx", "int8_tflite")
+    metrics = TaskMetrics(metric="auroc", by_model=dict.fromkeys(models, Measurement(None)), images={}, machine="")
+    timings, sizes = dict.fromkeys(models, Timing(4.0, 5.0)), dict.fromkeys(models, 1)
+    results = Results(metrics=metrics, timings=timings, sizes=sizes, max_backend_difference=0)
+    costs = device_costs.DeviceCosts(devices.load_profile("pi4"), 0, {}, {"onnx": prediction})
+    (judgement,) = judge(goal, results, costs).judgements
     assert judgement.met is met
     assert said in judgement.why
 
 
-def test_a_profile_that_is_none_is_refused(product, tmp_path, vedette):
+def test_invalid_profile_is_rejected(anomaly_images, tmp_path, vedette):
     (tmp_path / "measured.json").write_text('{"name": "pi4"}')
-    done = vedette("build", product / "goal.toml", "--out", tmp_path, "--profile", tmp_path / "measured.json")
+    done = vedette("build", anomaly_images / "goal.toml", "--out", tmp_path, "--profile", tmp_path / "measured.json")
     assert done.returncode == 2
     assert "not a measured profile" in done.stderr
     assert "vedette bench" in done.stderr
 
 
-# Over SSH: a real server, of this machine's own OpenSSH, and the real client
+# Over SSH: a real server and a real client, from this machine's OpenSSH
 
 SSHD = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 needs_sshd = pytest.mark.skipif(
@@ -166,9 +172,9 @@ needs_sshd = pytest.mark.skipif(
 
 @pytest.fixture
 def device(tmp_path, monkeypatch):
-    """The URL of an sshd of its own on a free port, and what its programs may see as PATH; the client trusts it."""
+    """The URL of an sshd of its own on a free port, and the folder of its programs (PATH); the client trusts it."""
     if os.getuid() == 0:
-        Path("/run/sshd").mkdir(exist_ok=True)  # without it sshd does not start
+        Path("/run/sshd").mkdir(exist_ok=True)  # sshd needs it to start
     for name in ("host", "user"):
         command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(tmp_path / name)]
         subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
@@ -208,58 +214,58 @@ def device(tmp_path, monkeypatch):
 
 
 def install(programs):
-    """Puts a `vedette` there that is this one."""
+    """Installs a `vedette` command that runs this checkout."""
     command = programs / "vedette"
     command.write_text(f'#!/bin/sh\nexec {sys.executable} -m vedette.runtime.cli "$@"\n')
     command.chmod(0o755)
 
 
 @needs_sshd
-def test_a_candidate_is_measured_over_ssh(device, bundle, key_folder, tmp_path):
+def test_models_are_measured_over_ssh(device, anomaly_bundle, key_folder, tmp_path):
     url, programs = device
     install(programs)
-    remote_benchmark.check(url)
-    models = {name: bundle.members[name] for name in bundle.manifest.models.values()}
-    golden = {name: data for name, data in bundle.members.items() if name.startswith(GOLDEN)}
-    profile = remote_benchmark.measure(
-        url, bundle.manifest, {**models, **golden}, keys.read_private(key_folder / "vedette.key")
+    remote_benchmark.check_device(url)
+    models = {name: anomaly_bundle.members[name] for name in anomaly_bundle.manifest.models.values()}
+    golden = {name: data for name, data in anomaly_bundle.members.items() if name.startswith(GOLDEN_FOLDER)}
+    profile = remote_benchmark.run_remote_benchmark(
+        url, anomaly_bundle.manifest, {**models, **golden}, keys.read_private_key(key_folder / "vedette.key")
     )
     assert {each.backend for each in profile.measured} == {"onnx", "tflite"}
-    assert {each.model for each in profile.measured} == {bundle.manifest.model_id}
+    assert {each.model for each in profile.measured} == {anomaly_bundle.manifest.model_id}
     assert not list(tmp_path.glob("tmp.*")), "nothing is left there"
-    there = predicted_cost.read(predicted_cost.figures(bundle.model(ONNX), profile, bundle.manifest))
+    there = device_costs.predict_costs(anomaly_bundle.model(ONNX), profile, anomaly_bundle.manifest).on_device
     assert {each.origin for each in there.values()} == {"measured there"}
 
 
 @needs_sshd
-def test_what_is_wrong_with_the_device_is_said(device):
+def test_device_error_is_reported(device):
     url, programs = device
     with pytest.raises(MachineProblem) as missing:
-        remote_benchmark.check(url)
-    assert "pip install vedette there" in missing.value.hint
+        remote_benchmark.check_device(url)
+    assert "pip install vedette on the device" in missing.value.hint
     (programs / "vedette").write_text("#!/bin/sh\necho no camera >&2\nexit 4\n")
     (programs / "vedette").chmod(0o755)
     with pytest.raises(MachineProblem, match="no camera"):
-        remote_benchmark.check(url)
+        remote_benchmark.check_device(url)
 
 
 @pytest.mark.skipif(shutil.which("ssh") is None, reason="no OpenSSH client here")
-def test_a_device_that_does_not_answer_is_said(tmp_path):
+def test_unreachable_device_is_reported(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     with pytest.raises(MachineProblem, match="cannot be reached"):
-        remote_benchmark.check(f"ssh://nobody@127.0.0.1:{port}")
+        remote_benchmark.check_device(f"ssh://nobody@127.0.0.1:{port}")
 
 
 @pytest.mark.parametrize(
     "url", ["pi@host", "http://pi@host", "ssh://", "ssh://pi@host/folder", "ssh://-oProxyCommand=x", "ssh://a:b@host"]
 )
-def test_what_is_no_address_is_refused(url):
+def test_invalid_address_is_rejected(url):
     with pytest.raises(ConfigProblem, match="--on"):
-        remote_benchmark.check(url)
+        remote_benchmark.check_device(url)
 
 
 def test_profiles_survive_json(printed):
-    profile = devices.decode(printed.encode())
-    assert devices.decode(msgspec.json.encode(profile)) == profile
+    profile = devices.decode_benchmark_profile(printed.encode())
+    assert devices.decode_benchmark_profile(msgspec.json.encode(profile)) == profile
     assert json.loads(printed)["measured"][0]["backend"] in ("onnx", "tflite")

@@ -1,4 +1,4 @@
-"""`vedette traffic`: what is published of a recording, against the recording as H.264."""
+"""`vedette traffic`: published bytes of a recording, compared with the recording as H.264."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ import pytest
 from camera import scene
 
 from vedette.runtime.events.sinks import Message
-from vedette.runtime.events.sinks.packet_size import framed
+from vedette.runtime.events.sinks.packet_size import packet_bytes
 
 
-def recorded(path, fourcc, frames=60):
+def write_recording(path, fourcc, frames=60):
     writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*fourcc), 10.0, (320, 240))
     for number in range(frames):
         writer.write(scene(number))
@@ -26,24 +26,26 @@ def recorded(path, fourcc, frames=60):
     return path
 
 
-def measured(vedette, device, recording, *more):
+def measure_traffic(vedette, device, recording, *more):
     done = vedette("traffic", recording, "door", "--config", device.folder, "--json", *more)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
 
-def test_every_event_of_the_recording_is_counted(device, line, vedette, eventually, broker, subscriber):
-    """The same recording before a real daemon and a real broker: as many bytes of events as were reckoned."""
+def test_all_events_of_the_recording_are_counted(
+    daemon_process, line_images, run_vedette, wait_until, broker, subscriber
+):
+    """A real daemon with a real broker publishes as many event bytes for the recording as predicted."""
     broker.start()
-    eventually(subscriber.subscribed.is_set, "the subscription")
-    device.configure(f"file:{line}?fps=0", f"mqtt://127.0.0.1:{broker.port}")
-    found = measured(vedette, device, line)
-    assert not (device.folder / "state").exists(), "the camera's own was not touched"
-    assert device.start().wait(60) == 0, device.log()
-    eventually(lambda: len(subscriber.events) == found["events"], "the events")
+    wait_until(subscriber.subscribed.is_set, "the subscription")
+    daemon_process.configure(f"file:{line_images}?fps=0", f"mqtt://127.0.0.1:{broker.port}")
+    found = measure_traffic(run_vedette, daemon_process, line_images)
+    assert not (daemon_process.folder / "state").exists(), "the camera's own was not touched"
+    assert daemon_process.start().wait(60) == 0, daemon_process.log()
+    wait_until(lambda: len(subscriber.events) == found["events"], "the events")
     kind = "application/cloudevents+json"
     told = [message for message in subscriber.messages if "/evt/" in message.topic]
-    wire = sum(framed(Message(each.topic, each.payload, content_type=kind)) for each in told)
+    wire = sum(packet_bytes(Message(each.topic, each.payload, content_type=kind)) for each in told)
     assert found["event_bytes"] == wire
     assert found["published"] == found["event_bytes"] + found["status_bytes"]
     assert found["share"] == found["published"] / found["h264"]
@@ -51,22 +53,22 @@ def test_every_event_of_the_recording_is_counted(device, line, vedette, eventual
     assert found["seconds"] == pytest.approx(3.0)
 
 
-def test_what_would_be_uploaded_counts_and_is_not_uploaded(device, line, vedette):
-    device.configure(f"file:{line}", "mqtt://127.0.0.1:1")
-    path = device.folder / "cameras" / "door.toml"
+def test_uploads_are_counted_but_not_sent(daemon_process, line_images, run_vedette):
+    daemon_process.configure(f"file:{line_images}", "mqtt://127.0.0.1:1")
+    path = daemon_process.folder / "cameras" / "door.toml"
     path.write_text(
         f'{path.read_text()}[evidence]\nthumbnail = "jpeg"\nclip_seconds = 1.0\nurl = "http://127.0.0.1:1/b"\n'
     )
-    found = measured(vedette, device, line)
+    found = measure_traffic(run_vedette, daemon_process, line_images)
     assert found["uploaded"]
     assert found["evidence_files"] == 20, "a thumbnail and a clip of each of ten defective parts"
     assert found["evidence_bytes"] > 5000
     assert found["published"] == found["event_bytes"] + found["status_bytes"] + found["evidence_bytes"]
 
 
-def test_h264_is_taken_as_it_is(device, vedette, tmp_path):
-    """Its packets, read by another way: the boxes of the MP4 file hold nothing else."""
-    device.configure("file:nothing", "mqtt://127.0.0.1:1")
+def test_h264_recording_is_not_encoded_again(daemon_process, run_vedette, tmp_path):
+    """The size of its packets, read from the boxes of the MP4 file."""
+    daemon_process.configure("file:nothing", "mqtt://127.0.0.1:1")
     path = tmp_path / "scene.mp4"
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=10)
@@ -77,53 +79,53 @@ def test_h264_is_taken_as_it_is(device, vedette, tmp_path):
     content = path.read_bytes()
     start = content.index(b"mdat")
     size = int.from_bytes(content[start - 4 : start], "big") - 8
-    found = measured(vedette, device, path)
+    found = measure_traffic(run_vedette, daemon_process, path)
     assert found["encoder"] == "its own"
     assert found["h264"] == pytest.approx(size, abs=8)
     assert (found["frames"], found["width"], found["height"]) == (60, 320, 240)
 
 
-def test_another_recording_is_encoded(device, vedette, tmp_path):
-    device.configure("file:nothing", "mqtt://127.0.0.1:1")
-    found = measured(vedette, device, recorded(tmp_path / "scene.mp4", "mp4v"))
+def test_other_recording_is_encoded_as_h264(daemon_process, run_vedette, tmp_path):
+    daemon_process.configure("file:nothing", "mqtt://127.0.0.1:1")
+    found = measure_traffic(run_vedette, daemon_process, write_recording(tmp_path / "scene.mp4", "mp4v"))
     assert found["encoder"] == "libx264, crf 23, preset medium"
     assert 10_000 < found["h264"] < 60 * 320 * 240
     odd = tmp_path / "odd"
     odd.mkdir()
     for number in range(5):
         cv2.imwrite(str(odd / f"{number}.png"), np.ascontiguousarray(scene(number)[:121, :77]))
-    assert measured(vedette, device, odd)["width"] == 77
+    assert measure_traffic(run_vedette, daemon_process, odd)["width"] == 77
 
 
-def test_without_pyav_it_says_what_to_install(device, vedette, line, tmp_path):
+def test_missing_pyav_is_reported_with_a_hint(daemon_process, run_vedette, line_images, tmp_path):
     (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['av'] = None\n")
-    device.configure(f"file:{line}", "mqtt://127.0.0.1:1")
-    done = vedette("traffic", line, "door", "--config", device.folder, PYTHONPATH=str(tmp_path))
+    daemon_process.configure(f"file:{line_images}", "mqtt://127.0.0.1:1")
+    done = run_vedette("traffic", line_images, "door", "--config", daemon_process.folder, PYTHONPATH=str(tmp_path))
     assert done.returncode == 4
     assert "pip install 'vedette[traffic]'" in done.stderr
 
 
-def test_a_recording_that_is_not_there(device, vedette, tmp_path):
-    device.configure("file:nothing", "mqtt://127.0.0.1:1")
-    done = vedette("traffic", tmp_path / "none.mp4", "door", "--config", device.folder)
+def test_missing_recording_is_reported(daemon_process, run_vedette, tmp_path):
+    daemon_process.configure("file:nothing", "mqtt://127.0.0.1:1")
+    done = run_vedette("traffic", tmp_path / "none.mp4", "door", "--config", daemon_process.folder)
     assert done.returncode == 2
     assert "none.mp4" in done.stderr
 
 
-def test_status_holds_what_was_published_against_it(device, line, vedette, eventually):
-    device.configure(f"file:{line}?fps=20&loop=true", "mqtt://127.0.0.1:1")
-    device.start()
-    eventually(lambda: device.recorded() >= 2, "events")
-    found = measured(vedette, device, line)
-    (report,) = json.loads(vedette("status", "door", "--config", device.folder, "--json").stdout)
+def test_status_compares_published_bytes_with_the_baseline(daemon_process, line_images, run_vedette, wait_until):
+    daemon_process.configure(f"file:{line_images}?fps=20&loop=true", "mqtt://127.0.0.1:1")
+    daemon_process.start()
+    wait_until(lambda: daemon_process.recorded() >= 2, "events")
+    found = measure_traffic(run_vedette, daemon_process, line_images)
+    (report,) = json.loads(run_vedette("status", "door", "--config", daemon_process.folder, "--json").stdout)
     assert report["of_h264"] == 0, "nothing was published: there is no broker"
-    shown = vedette("status", "door", "--config", device.folder).stdout
-    assert "of the stream as H.264" in shown
+    shown = run_vedette("status", "door", "--config", daemon_process.folder).stdout
+    assert "of the same stream as H.264" in shown
     assert found["h264"] > 0
 
 
 class Tap:
-    """A door before the broker that counts what goes in."""
+    """A TCP proxy before the broker that records the client's bytes."""
 
     def __init__(self, port):
         self.server, self.port, self.bytes = socket.create_server(("127.0.0.1", 0)), port, b""
@@ -146,7 +148,7 @@ class Tap:
 
 
 def published(stream):
-    """Bytes of each PUBLISH packet that is whole, in a stream of MQTT."""
+    """The bytes of each complete PUBLISH packet in an MQTT stream."""
     at, sizes = 0, []
     while at + 5 < len(stream):
         length, shift, head = 0, 0, at + 1
@@ -161,28 +163,30 @@ def published(stream):
     return sizes
 
 
-def test_framing_is_what_the_wire_has(device, line, broker, eventually, vedette):
+def test_counted_bytes_match_the_wire(daemon_process, line_images, broker, wait_until, run_vedette):
     broker.start()
     tap = Tap(broker.port)
-    device.configure(f"file:{line}?fps=20&loop=true", f"mqtt://127.0.0.1:{tap.server.getsockname()[1]}")
-    process = device.start()
-    eventually(lambda: device.recorded() >= 8 and device.waiting() == 0, "events to be delivered")
-    (report,) = json.loads(vedette("status", "door", "--config", device.folder, "--json").stdout)
+    daemon_process.configure(f"file:{line_images}?fps=20&loop=true", f"mqtt://127.0.0.1:{tap.server.getsockname()[1]}")
+    process = daemon_process.start()
+    wait_until(lambda: daemon_process.recorded() >= 8 and daemon_process.waiting() == 0, "events to be delivered")
+    (report,) = json.loads(run_vedette("status", "door", "--config", daemon_process.folder, "--json").stdout)
     process.kill()
     process.wait()
-    sizes = published(tap.bytes)[2:]  # availability and info are the sink's own
+    sizes = published(tap.bytes)[2:]  # the first two are availability and info
     assert len(sizes) >= 8
     assert report["published"] in [sum(sizes[:end]) for end in range(len(sizes) + 1)]
 
 
 @pytest.mark.slow
-def test_pedestrians_cost_a_fiftieth_of_their_stream_at_most(device, vedette, prove):
-    """Whatever the model sees: a rule that is never quiet, and tells of it every other second."""
+def test_pedestrian_events_cost_at_most_two_percent_of_h264(daemon_process, run_vedette, record_proof):
+    """Whatever the model predicts: the rule is always active and sends an update every other second."""
     path = Path("/usr/share/doc/opencv-doc/examples/data/vtest.avi")
     if not path.is_file():
         pytest.skip("vtest.avi of Debian's opencv-doc is not installed")
-    device.configure("file:nothing", "mqtt://127.0.0.1:1", rule="hysteresis = 0.0\nthreshold = 0.0\nupdate = 2.0")
-    found = measured(vedette, device, path)
-    prove(1, int(found["share"] > 0.02), **found)
+    daemon_process.configure(
+        "file:nothing", "mqtt://127.0.0.1:1", rule="hysteresis = 0.0\nthreshold = 0.0\nupdate = 2.0"
+    )
+    found = measure_traffic(run_vedette, daemon_process, path)
+    record_proof(1, int(found["share"] > 0.02), **found)
     assert found["events"] > 35
     assert found["share"] <= 0.02

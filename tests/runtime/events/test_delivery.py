@@ -1,4 +1,4 @@
-"""What the forwarder makes of a broker that refuses, is sent twice, forgets, or asks who is there."""
+"""Delivery to a broker that refuses events, loses them, freezes, or requires certificates; and `vedette outbox`."""
 
 from __future__ import annotations
 
@@ -8,35 +8,35 @@ import time
 
 import msgspec
 import pytest
-from certificates import issued
+from certificates import issue_certificate
 from mosquitto import BINARY, Mosquitto
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from vedette.runtime.config.configuration import Broker
+from vedette.runtime.config.configuration import BrokerSettings
 from vedette.runtime.errors import ConfigProblem
 from vedette.runtime.events import sinks
-from vedette.runtime.events.event import Event, new_id
+from vedette.runtime.events.event import Event, new_event_id
 from vedette.runtime.events.forwarder import Forwarder
 from vedette.runtime.events.outbox import Outbox
 from vedette.runtime.events.topics import Topics
 
 pytestmark = pytest.mark.skipif(BINARY is None, reason="needs mosquitto: apt-get install mosquitto")
-TOPICS = Topics("v/v1/a/b/c/box", "/a/b/c/box")
+TOPICS = Topics("v/v1/a/b/c/device", "/a/b/c/device")
 
 
-def event(number):
-    identifier = new_id()
+def make_event(number):
+    identifier = new_event_id()
     return Event(identifier, identifier, "door", "presence", "new", float(number), number, float(number), 3.5)
 
 
-class Box:
+class Device:
     """An outbox and its forwarder, without a camera."""
 
     def __init__(self, folder, url, client="box", **broker):
         self.outbox = Outbox(folder / client / "outbox.db", 1 << 20, volatile=True, camera="door")
-        identity = sinks.Identity(client, (), commands=TOPICS.replay())
-        self.forwarder = Forwarder(self.outbox, sinks.load(Broker(url=url, **broker), identity), TOPICS)
+        identity = sinks.MqttSessionSettings(client, (), command_topic=TOPICS.replay())
+        self.forwarder = Forwarder(self.outbox, sinks.load_sink(BrokerSettings(url=url, **broker), identity), TOPICS)
 
     def start(self):
         self.forwarder.start()
@@ -47,27 +47,29 @@ class Box:
 
 
 @pytest.fixture
-def make(tmp_path, listen):
-    boxes, brokers = [], []
+def testbed(tmp_path, subscribe):
+    devices, brokers = [], []
 
-    class Make:
-        def box(self, url, **more):
-            boxes.append(Box(tmp_path, url, **more))
-            return boxes[-1]
+    class Testbed:
+        """Starts devices, brokers and subscribers."""
 
-        def broker(self, more=""):
-            brokers.append(Mosquitto(tmp_path / f"broker{len(brokers)}", more))
+        def device(self, url, **settings):
+            devices.append(Device(tmp_path, url, **settings))
+            return devices[-1]
+
+        def broker(self, settings=""):
+            brokers.append(Mosquitto(tmp_path / f"broker{len(brokers)}", settings))
             brokers[-1].start()
             return brokers[-1]
 
         def subscriber(self, port):
-            subscriber = listen(port)
+            subscriber = subscribe(port)
             assert subscriber.subscribed.wait(10)
             return subscriber
 
-    yield Make()
-    for box in boxes:
-        box.stop()
+    yield Testbed()
+    for device in devices:
+        device.stop()
     for broker in brokers:
         broker.kill()
 
@@ -76,211 +78,217 @@ def url(broker):
     return f"mqtt://127.0.0.1:{broker.port}"
 
 
-def numbers(subscriber):
+def sequence_numbers(subscriber):
     return [int(each["sequence"]) for each in subscriber.events]
 
 
-def test_what_the_broker_will_never_take_is_a_dead_letter(make, tmp_path, eventually):
-    """It may write to one rule's topic and not to another's: the one arrives, the other is kept and told of once."""
-    rights = tmp_path / "acl"
-    rights.write_text(
-        "topic read #\ntopic write v/v1/a/b/c/box/evt/door/presence\ntopic write v/v1/a/b/c/box/evt/door/broker\n"
+def test_permanently_refused_event_becomes_dead_letter(testbed, tmp_path, wait_until):
+    """The access control permits one rule's topic: its events arrive; the others are dead letters, reported once."""
+    acl = tmp_path / "acl"
+    acl.write_text(
+        "topic read #\ntopic write v/v1/a/b/c/device/evt/door/presence\ntopic write v/v1/a/b/c/device/evt/door/broker\n"
     )
-    broker = make.broker(f"acl_file {rights}\n")
-    subscriber, box = make.subscriber(broker.port), make.box(url(broker))
-    forbidden = msgspec.structs.replace(event(1), rule="secret")
-    box.outbox.put(event(0), forbidden, forbidden, event(3))
-    box.start()
-    eventually(lambda: numbers(subscriber) == [1, 4, 5], "those that it may send")
-    (told,) = [each for each in subscriber.events if each["type"] == "vedette.broker.refused"]
-    assert told["data"] == {"sequence": 2, "reason": "Not authorized"}
-    eventually(lambda: box.outbox.backlog() == 0, "the acknowledgements")
-    assert box.outbox.refused() == 2
+    broker = testbed.broker(f"acl_file {acl}\n")
+    subscriber, device = testbed.subscriber(broker.port), testbed.device(url(broker))
+    forbidden = msgspec.structs.replace(make_event(1), rule="secret")
+    device.outbox.put(make_event(0), forbidden, forbidden, make_event(3))
+    device.start()
+    wait_until(lambda: sequence_numbers(subscriber) == [1, 4, 5], "the permitted events")
+    (report,) = [each for each in subscriber.events if each["type"] == "vedette.broker.refused"]
+    assert report["data"] == {"sequence": 2, "reason": "Not authorized"}
+    wait_until(lambda: device.outbox.count_pending() == 0, "the acknowledgements")
+    assert device.outbox.count_dead_letters() == 2
 
 
-def test_nobody_there_is_no_delivery_where_a_subscriber_is_required(make, monkeypatch, eventually):
-    monkeypatch.setattr("vedette.runtime.events.forwarder.BACKOFF_MOST", 1.0)
-    broker = make.broker()
-    box = make.box(url(broker), require_subscriber=True)
-    box.outbox.put(event(0))
-    box.start()
-    eventually(lambda: box.forwarder.connected, "the connection")
+def test_require_subscriber_holds_events_until_someone_subscribes(testbed, monkeypatch, wait_until):
+    monkeypatch.setattr("vedette.runtime.events.forwarder.MAX_BACKOFF_SECONDS", 1.0)
+    broker = testbed.broker()
+    device = testbed.device(url(broker), require_subscriber=True)
+    device.outbox.put(make_event(0))
+    device.start()
+    wait_until(lambda: device.forwarder.connected, "the connection")
     time.sleep(1.0)
-    assert box.outbox.backlog() == 1
-    subscriber = make.subscriber(broker.port)
-    eventually(lambda: numbers(subscriber) == [1], "the event")
-    eventually(lambda: box.outbox.backlog() == 0, "its acknowledgement")
+    assert device.outbox.count_pending() == 1
+    subscriber = testbed.subscriber(broker.port)
+    wait_until(lambda: sequence_numbers(subscriber) == [1], "the event")
+    wait_until(lambda: device.outbox.count_pending() == 0, "its acknowledgement")
 
 
-def test_what_a_broker_forgot_can_be_had_again(make, eventually):
-    broker = make.broker()
-    subscriber, box = make.subscriber(broker.port), make.box(url(broker))
+def test_replay_command_sends_delivered_events_again(testbed, wait_until):
+    broker = testbed.broker()
+    subscriber, device = testbed.subscriber(broker.port), testbed.device(url(broker))
     for number in range(40):
-        box.outbox.put(event(number))
-    box.start()
-    eventually(lambda: len(subscriber.events) == 40, "all of it")
+        device.outbox.put(make_event(number))
+    device.start()
+    wait_until(lambda: len(subscriber.events) == 40, "all events")
     ids = [each["id"] for each in subscriber.events]
-    eventually(lambda: box.outbox.backlog() == 0, "the acknowledgements")
+    wait_until(lambda: device.outbox.count_pending() == 0, "the acknowledgements")
 
     properties = Properties(PacketTypes.PUBLISH)
     properties.ResponseTopic, properties.CorrelationData = "answers", b"17"
-    for order in ({"epoch": "other", "from": 1, "to": 9}, {"epoch": box.outbox.epoch, "from": 11, "to": 15}, {"a": 1}):
-        subscriber.client.publish(TOPICS.replay(), json.dumps(order), 1, properties=properties)
+    for request in (
+        {"epoch": "other", "from": 1, "to": 9},
+        {"epoch": device.outbox.epoch, "from": 11, "to": 15},
+        {"a": 1},
+    ):
+        subscriber.client.publish(TOPICS.replay(), json.dumps(request), 1, properties=properties)
     answers = lambda: [each for each in subscriber.messages if each.topic == "answers"]  # noqa: E731
-    eventually(lambda: len(subscriber.events) == 45 and len(answers()) == 2, "five once more, and two answers")
+    wait_until(lambda: len(subscriber.events) == 45 and len(answers()) == 2, "five replayed events and two answers")
     assert [each["id"] for each in subscriber.events[40:]] == ids[10:15]
     assert json.loads(answers()[0].payload) == {"replayed": 5}
     assert "error" in json.loads(answers()[1].payload)
     assert answers()[0].properties.CorrelationData == b"17"
-    box.outbox.put(event(99))
-    eventually(lambda: numbers(subscriber)[-1] == 41, "what came meanwhile")
+    device.outbox.put(make_event(99))
+    wait_until(lambda: sequence_numbers(subscriber)[-1] == 41, "the new event")
     assert len(subscriber.events) == 46
 
 
-def test_two_with_one_name_are_noticed(make, monkeypatch, eventually):
-    monkeypatch.setattr("vedette.runtime.events.forwarder.BACKOFF_MOST", 0.5)  # else it takes minutes
-    broker = make.broker()
-    subscriber = make.subscriber(broker.port)
-    first, second = make.box(url(broker)), make.box(url(broker), client="twin")
+def test_duplicate_client_id_is_reported(testbed, monkeypatch, wait_until):
+    monkeypatch.setattr("vedette.runtime.events.forwarder.MAX_BACKOFF_SECONDS", 0.5)  # the default takes minutes
+    broker = testbed.broker()
+    subscriber = testbed.subscriber(broker.port)
+    first, second = testbed.device(url(broker)), testbed.device(url(broker), client="twin")
     second.forwarder.sink.identity = first.forwarder.sink.identity
     first.start()
     second.start()
     kinds = lambda: {each["type"] for each in subscriber.events}  # noqa: E731
-    eventually(lambda: "vedette.broker.duplicate_identity" in kinds(), "somebody to notice", seconds=60)
+    wait_until(lambda: "vedette.broker.duplicate_identity" in kinds(), "the system event", seconds=60)
 
 
-def test_a_frozen_broker_is_waited_for(make, monkeypatch, eventually):
-    """Frozen, it takes connections and says nothing: neither the recording nor the thread stops turning."""
+def test_frozen_broker_blocks_neither_recording_nor_forwarder(testbed, monkeypatch, wait_until):
+    """A frozen broker accepts connections, but never answers."""
     monkeypatch.setattr("vedette.runtime.events.forwarder.ACKNOWLEDGE_SECONDS", 1.0)
-    broker = make.broker()
-    subscriber, box = make.subscriber(broker.port), make.box(url(broker), keepalive=5)
-    box.start()
-    eventually(lambda: box.forwarder.connected, "the connection")
+    broker = testbed.broker()
+    subscriber, device = testbed.subscriber(broker.port), testbed.device(url(broker), keepalive=5)
+    device.start()
+    wait_until(lambda: device.forwarder.connected, "the connection")
     broker.freeze()
     for number in range(20):
-        box.outbox.put(event(number))
+        device.outbox.put(make_event(number))
     time.sleep(4)
-    assert time.monotonic() - box.forwarder.ticked < 8
-    assert box.outbox.backlog() == 20
+    assert time.monotonic() - device.forwarder.last_iteration < 8
+    assert device.outbox.count_pending() == 20
     broker.thaw()
-    eventually(lambda: set(numbers(subscriber)) == set(range(1, 21)), "all of it", seconds=40)
+    wait_until(lambda: set(sequence_numbers(subscriber)) == set(range(1, 21)), "all events", seconds=40)
 
 
-def test_both_sides_may_ask_for_a_certificate(make, tmp_path, eventually):
-    authority = issued(tmp_path, "authority")
+def test_mutual_tls_delivers_and_refuses_untrusted_peers(testbed, tmp_path, wait_until):
+    authority = issue_certificate(tmp_path, "authority")
     for name in ("broker", "client"):
-        issued(tmp_path, name, authority)
-    issued(tmp_path, "stranger")
+        issue_certificate(tmp_path, name, authority)
+    issue_certificate(tmp_path, "untrusted")
     files = f"cafile {tmp_path}/authority.pem\ncertfile {tmp_path}/broker.pem\nkeyfile {tmp_path}/broker.key\n"
-    plain = make.broker()
+    plain = testbed.broker()
     with_tls = Mosquitto(tmp_path / "tls", files + "require_certificate true\n")
     with_tls.start()
     secure = f"mqtts://127.0.0.1:{with_tls.port}"
-    ours = {"ca_file": f"{tmp_path}/authority.pem", "cert_file": f"{tmp_path}/client.pem"}
+    client_files = {"ca_file": f"{tmp_path}/authority.pem", "cert_file": f"{tmp_path}/client.pem"}
     try:
-        box = make.box(secure, client="known", key_file=f"{tmp_path}/client.key", **ours)
+        device = testbed.device(secure, client="trusted", key_file=f"{tmp_path}/client.key", **client_files)
         for number in range(50):
-            box.outbox.put(event(number))
-        box.start()
-        eventually(lambda: box.outbox.backlog() == 0, "all of it, through TLS")
-        nameless = make.box(secure, client="nameless", ca_file=f"{tmp_path}/authority.pem")
-        fooled = make.box(secure, client="fooled", ca_file=f"{tmp_path}/stranger.pem")
-        garbled = make.box(f"mqtts://127.0.0.1:{plain.port}", client="garbled", ca_file=ours["ca_file"])
-        for each in (nameless, fooled, garbled):
-            each.outbox.put(event(0))
+            device.outbox.put(make_event(number))
+        device.start()
+        wait_until(lambda: device.outbox.count_pending() == 0, "all events, through TLS")
+        without_certificate = testbed.device(secure, client="without-certificate", ca_file=f"{tmp_path}/authority.pem")
+        wrong_authority = testbed.device(secure, client="wrong-authority", ca_file=f"{tmp_path}/untrusted.pem")
+        no_tls = testbed.device(f"mqtts://127.0.0.1:{plain.port}", client="no-tls", ca_file=client_files["ca_file"])
+        for each in (without_certificate, wrong_authority, no_tls):
+            each.outbox.put(make_event(0))
             each.start()
         time.sleep(2)
-        assert [each.outbox.backlog() for each in (nameless, fooled, garbled)] == [1, 1, 1]
-        assert all(each.forwarder.is_alive() for each in (nameless, fooled, garbled))
+        assert [each.outbox.count_pending() for each in (without_certificate, wrong_authority, no_tls)] == [1, 1, 1]
+        assert all(each.forwarder.is_alive() for each in (without_certificate, wrong_authority, no_tls))
     finally:
         with_tls.kill()
     with pytest.raises(ConfigProblem, match=r"nothing\.pem"):
-        make.box(secure, client="e", ca_file=f"{tmp_path}/nothing.pem")
+        testbed.device(secure, client="e", ca_file=f"{tmp_path}/nothing.pem")
 
 
 @pytest.fixture
-def filled(device, line):
-    """A camera that has sent nothing yet, with ten events."""
-    device.configure(f"file:{line}?fps=0", "mqtt://127.0.0.1:1")
-    device.amend("outbox", "drain = 0.1")
-    assert device.start().wait(60) == 0, device.log()
-    return device
+def daemon_with_backlog(daemon_process, line_images):
+    """A stopped daemon whose outbox holds 20 pending messages."""
+    daemon_process.configure(f"file:{line_images}?fps=0", "mqtt://127.0.0.1:1")
+    daemon_process.amend("outbox", "drain = 0.1")
+    assert daemon_process.start().wait(60) == 0, daemon_process.log()
+    return daemon_process
 
 
-def test_people_can_look_into_it(filled, vedette):
-    done = vedette("outbox", "list", "door", "--config", filled.folder)
+def test_outbox_command_lists_and_exports_events(daemon_with_backlog, run_vedette):
+    done = run_vedette("outbox", "list", "door", "--config", daemon_with_backlog.folder)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("20 waiting, 0 dead, 0 delivered")
     assert "vedette.presence.new" in done.stdout
-    listed = json.loads(vedette("outbox", "list", "door", "--config", filled.folder, "--json").stdout)
+    listed = json.loads(run_vedette("outbox", "list", "door", "--config", daemon_with_backlog.folder, "--json").stdout)
     assert [each["sequence"] for each in listed["events"]] == list(range(1, 21))
-    exported = vedette("outbox", "export", "door", "--config", filled.folder).stdout.splitlines()
+    exported = run_vedette("outbox", "export", "door", "--config", daemon_with_backlog.folder).stdout.splitlines()
     assert [json.loads(text)["id"] for text in exported] == [each["id"] for each in listed["events"]]
-    assert json.loads(vedette("outbox", "dead", "door", "--config", filled.folder, "--json").stdout) == []
+    assert (
+        json.loads(run_vedette("outbox", "dead", "door", "--config", daemon_with_backlog.folder, "--json").stdout) == []
+    )
 
 
-def test_people_can_have_it_sent_again(filled, vedette, make, eventually):
-    again = ("outbox", "replay", "door", "--config", filled.folder, "--from", "3", "--to", "5")
-    assert "0 events" in vedette(*again).stdout, "nothing was delivered"
-    broker = make.broker()
-    subscriber = make.subscriber(broker.port)
-    text = (filled.folder / "vedette.toml").read_text().replace("mqtt://127.0.0.1:1", url(broker))
-    (filled.folder / "vedette.toml").write_text(text.replace("drain = 0.1", "drain = 10"))
-    assert filled.start().wait(60) == 0, filled.log()
-    eventually(lambda: len(subscriber.events) == 40, "both runs")
-    assert "3 events" in vedette(*again).stdout
-    assert filled.start().wait(60) == 0, filled.log()
-    eventually(lambda: len(subscriber.events) == 63, "the third run, and three once more")
-    assert sorted(numbers(subscriber))[:8] == [1, 2, 3, 3, 4, 4, 5, 5]
+def test_outbox_replay_command_sends_delivered_events_again(daemon_with_backlog, run_vedette, testbed, wait_until):
+    replay = ("outbox", "replay", "door", "--config", daemon_with_backlog.folder, "--from", "3", "--to", "5")
+    assert "0 events" in run_vedette(*replay).stdout, "nothing was delivered"
+    broker = testbed.broker()
+    subscriber = testbed.subscriber(broker.port)
+    text = (daemon_with_backlog.folder / "vedette.toml").read_text().replace("mqtt://127.0.0.1:1", url(broker))
+    (daemon_with_backlog.folder / "vedette.toml").write_text(text.replace("drain = 0.1", "drain = 10"))
+    assert daemon_with_backlog.start().wait(60) == 0, daemon_with_backlog.log()
+    wait_until(lambda: len(subscriber.events) == 40, "both runs")
+    assert "3 events" in run_vedette(*replay).stdout
+    assert daemon_with_backlog.start().wait(60) == 0, daemon_with_backlog.log()
+    wait_until(lambda: len(subscriber.events) == 63, "the third run and three replayed events")
+    assert sorted(sequence_numbers(subscriber))[:8] == [1, 2, 3, 3, 4, 4, 5, 5]
 
 
-def test_a_running_daemon_is_asked_through_the_broker(device, line, vedette, eventually):
-    device.configure(f"file:{line}?fps=20&loop=true", "mqtt://127.0.0.1:1")
-    device.start()
-    eventually(lambda: device.recorded() >= 2, "the daemon to run")
-    done = vedette("outbox", "replay", "door", "--config", device.folder)
+def test_outbox_replay_while_daemon_runs_names_the_command_topic(daemon_process, line_images, run_vedette, wait_until):
+    daemon_process.configure(f"file:{line_images}?fps=20&loop=true", "mqtt://127.0.0.1:1")
+    daemon_process.start()
+    wait_until(lambda: daemon_process.recorded() >= 2, "the daemon to run")
+    done = run_vedette("outbox", "replay", "door", "--config", daemon_process.folder)
     assert done.returncode == 4
     assert "test/v1/plant/hall/line1/box/cmd/replay" in done.stderr
     assert '"from":1' in done.stderr
 
 
-def test_who_asks_for_a_replay_of_a_corrupt_outbox_loses_nothing(device, line, vedette):
-    """What can be read is in the new file, as if the daemon had started; looking alone tells and changes nothing."""
-    device.configure(f"file:{line}?fps=0", "mqtt://127.0.0.1:1")
-    outbox = Outbox(device.outbox, 1 << 20, volatile=True, camera="door")
-    outbox.put(*map(event, range(1500)))
+def test_outbox_replay_recovers_corrupt_file_and_export_leaves_it(daemon_process, line_images, run_vedette):
+    """`replay` recovers readable events into a new file, like the daemon does. `export` only reports the fault."""
+    daemon_process.configure(f"file:{line_images}?fps=0", "mqtt://127.0.0.1:1")
+    outbox = Outbox(daemon_process.outbox, 1 << 20, volatile=True, camera="door")
+    outbox.put(*map(make_event, range(1500)))
     outbox.close()
-    with device.outbox.open("r+b") as file:
-        file.seek(device.outbox.stat().st_size // 2 // 4096 * 4096)
+    with daemon_process.outbox.open("r+b") as file:
+        file.seek(daemon_process.outbox.stat().st_size // 2 // 4096 * 4096)
         file.write(b"\xff" * 4096)
-    looked = vedette("outbox", "export", "door", "--config", device.folder)
-    assert looked.returncode == 4
-    assert str(device.outbox) in looked.stderr
-    assert "Traceback" not in looked.stderr
-    assert not list(device.outbox.parent.glob("outbox.corrupt-*"))
-    done = vedette("outbox", "replay", "door", "--config", device.folder)
+    exported = run_vedette("outbox", "export", "door", "--config", daemon_process.folder)
+    assert exported.returncode == 4
+    assert str(daemon_process.outbox) in exported.stderr
+    assert "Traceback" not in exported.stderr
+    assert not list(daemon_process.outbox.parent.glob("outbox.corrupt-*"))
+    done = run_vedette("outbox", "replay", "door", "--config", daemon_process.folder)
     assert done.returncode == 0, done.stderr
-    again = Outbox(device.outbox, 1 << 20, volatile=True)
-    kinds = [row.event.kind for row in again.after(0, 10_000)]
+    recovered = Outbox(daemon_process.outbox, 1 << 20, volatile=True)
+    kinds = [row.event.kind for row in recovered.read_after(0, 10_000)]
     assert kinds[-1] == "recovered"
     assert kinds.count("new") > 1400
-    again.close()
+    recovered.close()
 
 
-def test_without_an_outbox_it_says_where_it_looked(device, line, vedette):
-    device.configure(f"file:{line}", "mqtt://127.0.0.1:1")
-    done = vedette("outbox", "list", "door", "--config", device.folder)
+def test_missing_outbox_error_names_the_path(daemon_process, line_images, run_vedette):
+    daemon_process.configure(f"file:{line_images}", "mqtt://127.0.0.1:1")
+    done = run_vedette("outbox", "list", "door", "--config", daemon_process.folder)
     assert done.returncode == 4
-    assert str(device.outbox) in done.stderr
+    assert str(daemon_process.outbox) in done.stderr
 
 
-def test_a_password_may_come_from_systemd(device, line, vedette, tmp_path, monkeypatch):
-    device.configure(f"file:{line}?fps=0", "mqtt://127.0.0.1:1")
-    device.amend("broker", 'username = "u"\npassword_file = "credential:mqtt"')
-    done = vedette("run", "door", "--config", device.folder)
+def test_password_can_be_a_systemd_credential(daemon_process, line_images, run_vedette, tmp_path, monkeypatch):
+    daemon_process.configure(f"file:{line_images}?fps=0", "mqtt://127.0.0.1:1")
+    daemon_process.amend("broker", 'username = "u"\npassword_file = "credential:mqtt"')
+    done = run_vedette("run", "door", "--config", daemon_process.folder)
     assert done.returncode == 2
     assert "LoadCredential" in done.stderr
     (tmp_path / "mqtt").write_text("secret\n")
     monkeypatch.setitem(os.environ, "CREDENTIALS_DIRECTORY", str(tmp_path))
-    device.amend("outbox", "drain = 0.1")
-    assert vedette("run", "door", "--config", device.folder).returncode == 0
+    daemon_process.amend("outbox", "drain = 0.1")
+    assert run_vedette("run", "door", "--config", daemon_process.folder).returncode == 0

@@ -1,4 +1,4 @@
-"""Whatever is asked of an outbox, in any order, wherever it crashes: each number is kept, delivered or told of."""
+"""Random operations and crashes: every sequence number is stored, delivered or in a tombstone."""
 
 from __future__ import annotations
 
@@ -10,95 +10,96 @@ import msgspec
 from hypothesis import HealthCheck, settings, strategies
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from vedette.runtime.events.event import Event, Notice, new_id
+from vedette.runtime.events.event import Event, SystemEvent, new_event_id
 from vedette.runtime.events.outbox import Outbox
 
 SIZE = 64 << 10  # small, so that it is often full
 
 
-class Model(RuleBasedStateMachine):
-    """What is known from outside: what was recorded, acknowledged and refused, and what the tombstones told."""
+class OutboxMachine(RuleBasedStateMachine):
+    """The expected state: numbers that were recorded, delivered and refused, and the facts of delivered tombstones."""
 
     def __init__(self):
         super().__init__()
         self.folder = Path(tempfile.mkdtemp())
         self.generation = 0
-        self.outbox = self.opened()
+        self.outbox = self.open_outbox()
         self.last = 0
-        self.delivered, self.dead, self.graves = set(), set(), []
+        self.delivered, self.dead, self.delivered_tombstones = set(), set(), []
 
-    def opened(self):
+    def open_outbox(self):
         return Outbox(self.folder / str(self.generation) / "outbox.db", SIZE, journal=50, volatile=True, camera="door")
 
     @initialize()
-    def begin(self):
+    def read_epoch(self):
         self.epoch = self.outbox.epoch
 
     @rule(count=strategies.integers(1, 40), priority=strategies.integers(0, 9), size=strategies.integers(0, 2000))
     def record(self, count, priority, size):
         for _ in range(count):
-            one = new_id()
-            event = Event(one, one, "door", "presence", "new", 0.0, 0, 0.0, 1.0, (), "m" * size, priority=priority)
+            identifier = new_event_id()
+            event = Event(
+                identifier, identifier, "door", "presence", "new", 0.0, 0, 0.0, 1.0, (), "m" * size, priority=priority
+            )
             number = self.outbox.put(event)
             assert number > self.last
             self.last = number
 
-    @precondition(lambda self: self.outbox.backlog())
+    @precondition(lambda self: self.outbox.count_pending())
     @rule(share=strategies.floats(0, 1))
     def acknowledge(self, share):
-        rows = self.outbox.after(0, 1000)
-        taken = rows[: 1 + int(share * (len(rows) - 1))]
-        self.outbox.acknowledge([row.sequence for row in taken])
-        self.delivered |= {row.sequence for row in taken}
-        self.graves += [row.event.facts for row in taken if isinstance(row.event, Notice)]
+        rows = self.outbox.read_after(0, 1000)
+        accepted = rows[: 1 + int(share * (len(rows) - 1))]
+        self.outbox.acknowledge([row.sequence for row in accepted])
+        self.delivered |= {row.sequence for row in accepted}
+        self.delivered_tombstones += [row.event.facts for row in accepted if isinstance(row.event, SystemEvent)]
 
-    @precondition(lambda self: self.outbox.backlog())
+    @precondition(lambda self: self.outbox.count_pending())
     @rule()
     def refuse(self):
-        (row,) = self.outbox.after(0, 1)
-        self.outbox.refuse(row.sequence, "no")
+        (row,) = self.outbox.read_after(0, 1)
+        self.outbox.mark_dead_letter(row.sequence, "no")
         self.dead.add(row.sequence)
-        assert row.sequence not in [each.sequence for each in self.outbox.after(0, 1000)]
+        assert row.sequence not in [each.sequence for each in self.outbox.read_after(0, 1000)]
 
     @rule(first=strategies.integers(1, 300), length=strategies.integers(0, 50))
     def replay(self, first, length):
-        before = self.outbox.backlog()
-        again = self.outbox.replay(first, first + length)
-        assert self.outbox.backlog() == before + again
-        waiting = {row.sequence for row in self.outbox.after(first - 1, 1000) if row.sequence <= first + length}
-        assert len(waiting & self.delivered) >= again
+        before = self.outbox.count_pending()
+        replayed = self.outbox.replay(first, first + length)
+        assert self.outbox.count_pending() == before + replayed
+        waiting = {row.sequence for row in self.outbox.read_after(first - 1, 1000) if row.sequence <= first + length}
+        assert len(waiting & self.delivered) >= replayed
 
     @rule()
     def crash(self):
-        """The process is gone and its lock with it: what lies on the disk goes on as it is."""
-        here = self.folder / str(self.generation)
+        """Simulates a crash: reopens a copy of the files without closing the outbox first."""
+        crashed = self.folder / str(self.generation)
         self.generation += 1
-        shutil.copytree(here, self.folder / str(self.generation))
+        shutil.copytree(crashed, self.folder / str(self.generation))
         self.outbox.close()
-        self.outbox = self.opened()
-        self.dead.clear()  # a new start tries again
+        self.outbox = self.open_outbox()
+        self.dead.clear()  # a restart makes them pending again
         assert self.outbox.epoch == self.epoch
 
     @invariant()
-    def nothing_is_dropped_silently(self):
-        rows = self.outbox.after(0, 10_000)
+    def every_number_is_accounted_for(self):
+        rows = self.outbox.read_after(0, 10_000)
         numbers = [row.sequence for row in rows]
         assert numbers == sorted(numbers)
         stored = dict(self.outbox.database.execute("SELECT sequence, body FROM events"))  # dead letters too
-        events = [msgspec.json.decode(body, type=Event | Notice) for body in stored.values()]
-        graves = [*self.graves, *(each.facts for each in events if isinstance(each, Notice))]
-        kept = set(stored)
-        told = {number for grave in graves for number in range(grave["first"], grave["last"] + 1)}
-        assert kept | self.delivered | told >= set(range(1, self.last + 1))
-        assert self.outbox.refused() <= len(self.dead)
+        events = [msgspec.json.decode(body, type=Event | SystemEvent) for body in stored.values()]
+        tombstones = [*self.delivered_tombstones, *(each.facts for each in events if isinstance(each, SystemEvent))]
+        evicted = {number for facts in tombstones for number in range(facts["first"], facts["last"] + 1)}
+        assert set(stored) | self.delivered | evicted >= set(range(1, self.last + 1))
+        assert self.outbox.count_dead_letters() <= len(self.dead)
 
     @invariant()
-    def it_is_bounded(self):
+    def size_is_limited(self):
         assert (self.folder / str(self.generation) / "outbox.db").stat().st_size <= SIZE
 
     @invariant()
-    def what_is_left_can_be_read(self):
-        for row in self.outbox.after(0, 10_000):
+    def pending_events_are_readable(self):
+        for row in self.outbox.read_after(0, 10_000):
             assert msgspec.json.encode(row.event)
 
     def teardown(self):
@@ -106,7 +107,7 @@ class Model(RuleBasedStateMachine):
         shutil.rmtree(self.folder)
 
 
-Model.TestCase.settings = settings(
+OutboxMachine.TestCase.settings = settings(
     max_examples=25, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
 )
-TestOutbox = Model.TestCase
+TestOutbox = OutboxMachine.TestCase

@@ -1,4 +1,4 @@
-"""Evidence: bounded pictures and clips that their events vouch for, kept for a while, uploaded until they are taken."""
+"""Evidence: size limits, anonymization, retention, upload, and digests in events."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from urllib.parse import unquote, urlsplit
 import cv2
 import numpy as np
 import pytest
-from object_store import Store
+from object_store import ObjectStore
 
-from vedette.runtime.events.event import new_id
-from vedette.runtime.evidence.anonymization import hidden
-from vedette.runtime.evidence.aws_sigv4 import Key, signed
-from vedette.runtime.evidence.clips import Ring, encoded
-from vedette.runtime.evidence.store import Shelf
-from vedette.runtime.evidence.thumbnail import thumbnail
-from vedette.runtime.evidence.upload import Uploader, link
+from vedette.runtime.events.event import new_event_id
+from vedette.runtime.evidence.anonymization import anonymize
+from vedette.runtime.evidence.aws_sigv4 import SigningKey, sign_request
+from vedette.runtime.evidence.clips import FrameRing, encode_clip
+from vedette.runtime.evidence.store import EvidenceStore
+from vedette.runtime.evidence.thumbnail import encode_thumbnail
+from vedette.runtime.evidence.upload import Uploader, object_url
 from vedette.runtime.inference.prediction import Box, Prediction
 
 RNG = np.random.default_rng(0)
 NOISE = RNG.integers(0, 256, (480, 640, 3), np.uint8)
 
 
-def decoded(data):
+def decode_image(data):
     return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
 
 
@@ -40,60 +40,60 @@ def seen(*box, label="thing"):
 
 @pytest.mark.parametrize("kind", ["jpeg", "webp"])
 @pytest.mark.parametrize("most", [2048, 8192, 65536])
-def test_a_thumbnail_is_bounded_whatever_it_shows(kind, most):
+def test_thumbnail_stays_within_its_byte_limit(kind, most):
     for pixels in (NOISE, NOISE[:7, :600], NOISE[:2, :2], np.zeros((1080, 1920, 3), np.uint8)):
-        data = thumbnail(pixels, (), 0.2, kind, most)
+        data = encode_thumbnail(pixels, (), 0.2, kind, most)
         assert len(data) <= most
-        assert decoded(data) is not None
+        assert decode_image(data) is not None
 
 
-def test_a_thumbnail_shows_the_box_and_a_little_around():
+def test_thumbnail_shows_the_box_with_a_margin():
     picture = np.full((400, 400, 3), 40, np.uint8)
     picture[100:200, 200:240] = 220
-    found = decoded(thumbnail(picture, seen(0.5, 0.25, 0.6, 0.5), 0.1, "jpeg", 65536))
+    found = decode_image(encode_thumbnail(picture, seen(0.5, 0.25, 0.6, 0.5), 0.1, "jpeg", 65536))
     assert found.shape == (120, 48, 3)
     assert found[20:100, 10:38].min() > 200
     assert found[:5].max() < 80
     for box in ((-1, -1, 2, 2), (0.999, 0.999, 1, 1), (1.5, 1.5, 2, 2), (0.5, 0.5, 0.5, 0.5)):
-        assert decoded(thumbnail(picture, seen(*box), 0.1, "jpeg", 65536)) is not None
+        assert decode_image(encode_thumbnail(picture, seen(*box), 0.1, "jpeg", 65536)) is not None
 
 
-def test_people_cannot_be_recognised():
-    """No more than 8 x 8 colours are left of where a person is; the rest is as it was."""
-    shown = hidden(NOISE, seen(0.25, 0.25, 0.5, 0.75, label="person") + seen(0.8, 0.8, 0.9, 0.9), "people")
+def test_people_are_pixelated():
+    """At most 8 x 8 colors remain in a person's box; the rest is unchanged."""
+    shown = anonymize(NOISE, seen(0.25, 0.25, 0.5, 0.75, label="person") + seen(0.8, 0.8, 0.9, 0.9), "people")
     box = shown[120:360, 160:320]
     assert len(np.unique(box.reshape(-1, 3), axis=0)) <= 64
     assert np.array_equal(shown[:60], NOISE[:60])
     assert np.array_equal(shown[384:432, 512:576], NOISE[384:432, 512:576])
-    everywhere = hidden(NOISE, seen(label="person"), "people")
+    everywhere = anonymize(NOISE, seen(label="person"), "people")
     assert len(np.unique(everywhere.reshape(-1, 3), axis=0)) <= 24 * 24
-    assert hidden(NOISE, seen(0.1, 0.1, 0.2, 0.2), "people") is NOISE
+    assert anonymize(NOISE, seen(0.1, 0.1, 0.2, 0.2), "people") is NOISE
 
 
-def test_surroundings_cannot_be_recognised():
-    shown = hidden(NOISE, seen(0.25, 0.25, 0.5, 0.75), "surroundings")
+def test_surroundings_are_pixelated():
+    shown = anonymize(NOISE, seen(0.25, 0.25, 0.5, 0.75), "surroundings")
     assert np.array_equal(shown[120:360, 160:320], NOISE[120:360, 160:320])
     assert len(np.unique(shown[:110].reshape(-1, 3), axis=0)) <= 24 * 24
 
 
-def test_the_ring_is_bounded_in_time_and_bytes():
-    ring = Ring(2.0, 1 << 20)
+def test_frame_ring_is_bounded_in_time_and_bytes():
+    ring = FrameRing(2.0, 1 << 20)
     for number in range(100):
-        if ring.wants(number / 30):
+        if ring.is_due(number / 30):
             ring.add(number / 30, NOISE)
-        assert ring.bytes == sum(len(shot.jpeg) for shot in ring.shots) <= 1 << 20
-    assert all(shot.taken >= 99 / 30 - 2.1 for shot in ring.shots)
-    gaps = np.diff([shot.taken for shot in ring.shots])
+        assert ring.bytes == sum(len(shot.jpeg) for shot in ring.frames) <= 1 << 20
+    assert all(shot.taken >= 99 / 30 - 2.1 for shot in ring.frames)
+    gaps = np.diff([shot.taken for shot in ring.frames])
     assert gaps.min() > 0.09
 
 
-def test_a_clip_plays_as_long_as_it_lasted():
-    ring = Ring(4.0, 64 << 20)
+def test_clip_has_the_duration_of_its_frames():
+    ring = FrameRing(4.0, 64 << 20)
     for number in range(50):
         picture = np.full((240, 320, 3), 5 * number, np.uint8)
         ring.add(number / 10, picture)
     path = Path(os.environ.get("TMPDIR", "/tmp"), f"clip-{os.getpid()}.mp4")
-    path.write_bytes(encoded(ring.between(1.0, 4.0)))
+    path.write_bytes(encode_clip(ring.frames_between(1.0, 4.0)))
     capture = cv2.VideoCapture(str(path))
     levels = []
     while (read := capture.read())[0]:
@@ -105,112 +105,112 @@ def test_a_clip_plays_as_long_as_it_lasted():
     assert levels[-1] == pytest.approx(200, abs=6)
 
 
-def names(folder):
+def file_names(folder):
     return sorted(path.name for path in folder.iterdir() if path.is_file())
 
 
-def test_the_oldest_gives_way(tmp_path):
-    shelf = Shelf(tmp_path, 100_000, 30, uploads=False)
+def test_oldest_file_is_evicted(tmp_path):
+    shelf = EvidenceStore(tmp_path, 100_000, 30, uploads=False)
     for number in range(8):
-        assert shelf.keep(f"{number}.jpg", bytes(30_000))
+        assert shelf.add(f"{number}.jpg", bytes(30_000))
         assert sum(path.stat().st_size for path in tmp_path.glob("*.jpg")) <= 100_000
-    assert names(tmp_path) == ["5.jpg", "6.jpg", "7.jpg"]
-    assert (shelf.tally.files, shelf.tally.bytes, shelf.tally.lost) == (3, 90_000, 0)
-    assert not shelf.keep("huge.jpg", bytes(200_000))
-    assert shelf.tally.lost == 1
-    assert names(tmp_path) == ["5.jpg", "6.jpg", "7.jpg"]
+    assert file_names(tmp_path) == ["5.jpg", "6.jpg", "7.jpg"]
+    assert (shelf.counts.files, shelf.counts.bytes, shelf.counts.lost) == (3, 90_000, 0)
+    assert not shelf.add("huge.jpg", bytes(200_000))
+    assert shelf.counts.lost == 1
+    assert file_names(tmp_path) == ["5.jpg", "6.jpg", "7.jpg"]
 
 
-def test_what_waits_gives_way_last_and_is_counted(tmp_path):
-    shelf = Shelf(tmp_path, 100_000, 30, uploads=True)
+def test_pending_files_are_evicted_last_and_counted_as_lost(tmp_path):
+    shelf = EvidenceStore(tmp_path, 100_000, 30, uploads=True)
     for number in range(3):
-        shelf.keep(f"{number}.jpg", bytes(30_000))
-    shelf.uploaded(tmp_path / "waiting" / "1.jpg")
-    shelf.keep("3.jpg", bytes(30_000))
-    assert names(tmp_path) == []
-    assert names(tmp_path / "waiting") == ["0.jpg", "2.jpg", "3.jpg"]
-    assert shelf.tally.lost == 0
-    shelf.keep("4.jpg", bytes(30_000))
-    assert names(tmp_path / "waiting") == ["2.jpg", "3.jpg", "4.jpg"]
-    assert shelf.tally.lost == 1
+        shelf.add(f"{number}.jpg", bytes(30_000))
+    shelf.mark_uploaded(tmp_path / "waiting" / "1.jpg")
+    shelf.add("3.jpg", bytes(30_000))
+    assert file_names(tmp_path) == []
+    assert file_names(tmp_path / "waiting") == ["0.jpg", "2.jpg", "3.jpg"]
+    assert shelf.counts.lost == 0
+    shelf.add("4.jpg", bytes(30_000))
+    assert file_names(tmp_path / "waiting") == ["2.jpg", "3.jpg", "4.jpg"]
+    assert shelf.counts.lost == 1
 
 
-def test_what_is_too_old_goes_even_after_a_restart(tmp_path):
-    shelf = Shelf(tmp_path, 1 << 20, 1.0, uploads=False)
-    old, new, half = (f"{new_id()}{suffix}" for suffix in (".jpg", ".mp4", ".webp.part"))
-    shelf.keep(old, b"old")
-    shelf.keep(new, b"new")
+def test_expired_files_are_deleted_after_a_restart_too(tmp_path):
+    shelf = EvidenceStore(tmp_path, 1 << 20, 1.0, uploads=False)
+    old, new, half = (f"{new_event_id()}{suffix}" for suffix in (".jpg", ".mp4", ".webp.part"))
+    shelf.add(old, b"old")
+    shelf.add(new, b"new")
     (tmp_path / half).write_bytes(b"ha")
     past = time.time() - 86400 * 1.5
     for name in (old, "holiday.jpg"):
         (tmp_path / name).write_bytes(b"old")
         os.utime(tmp_path / name, (past, past))
-    again = Shelf(tmp_path, 1 << 20, 1.0, uploads=False)
-    assert names(tmp_path) == sorted([old, new, "holiday.jpg"])
+    again = EvidenceStore(tmp_path, 1 << 20, 1.0, uploads=False)
+    assert file_names(tmp_path) == sorted([old, new, "holiday.jpg"])
     again.expire()
-    assert names(tmp_path) == sorted([new, "holiday.jpg"]), "what is somebody else's is not touched"
-    assert again.tally.bytes == 3
+    assert file_names(tmp_path) == sorted([new, "holiday.jpg"]), "what is somebody else's is not touched"
+    assert again.counts.bytes == 3
 
 
-def test_where_nothing_is_uploaded_any_more_nothing_waits(tmp_path):
-    name = f"{new_id()}.jpg"
-    Shelf(tmp_path, 1 << 20, 1.0, uploads=True).keep(name, b"a")
-    again = Shelf(tmp_path, 1 << 20, 1.0, uploads=False)
-    assert names(tmp_path) == [name]
-    assert (again.tally.files, again.tally.waiting) == (1, 0)
+def test_without_uploads_no_file_stays_pending(tmp_path):
+    name = f"{new_event_id()}.jpg"
+    EvidenceStore(tmp_path, 1 << 20, 1.0, uploads=True).add(name, b"a")
+    again = EvidenceStore(tmp_path, 1 << 20, 1.0, uploads=False)
+    assert file_names(tmp_path) == [name]
+    assert (again.counts.files, again.counts.waiting) == (1, 0)
 
 
-def test_room_for_events_is_left_on_the_disk(tmp_path):
+def test_store_keeps_disk_space_free_for_events(tmp_path):
     disk = os.statvfs(tmp_path)
-    shelf = Shelf(tmp_path, 1 << 20, 1.0, uploads=False, min_free=2 * disk.f_bavail * disk.f_frsize)
-    assert not shelf.keep("a.jpg", b"a")
-    assert "full" in shelf.tally.unwritable
+    shelf = EvidenceStore(tmp_path, 1 << 20, 1.0, uploads=False, min_free=2 * disk.f_bavail * disk.f_frsize)
+    assert not shelf.add("a.jpg", b"a")
+    assert "full" in shelf.counts.unwritable
 
 
 @pytest.fixture
 def store():
-    made = Store()
+    made = ObjectStore()
     yield made
     made.close()
 
 
 @pytest.mark.parametrize("way", ["failing", "forbidden", "stalled", "rude"])
-def test_a_store_in_trouble_is_tried_until_it_takes(way, store, tmp_path, eventually):
-    store.way = way
-    shelf = Shelf(tmp_path, 1 << 20, 30, uploads=True)
+def test_upload_is_retried_until_it_succeeds(way, store, tmp_path, wait_until):
+    store.mode = way
+    shelf = EvidenceStore(tmp_path, 1 << 20, 30, uploads=True)
     uploader = Uploader(shelf, store.url, "door", timeout=0.5)
     uploader.start()
-    shelf.keep("a.jpg", b"one")
-    shelf.keep("b.webp", b"two")
+    shelf.add("a.jpg", b"one")
+    shelf.add("b.webp", b"two")
     uploader.wake()
-    eventually(lambda: shelf.tally.trouble, "the trouble")
-    assert shelf.tally.waiting == 2
-    store.way = "good"
-    eventually(lambda: shelf.tally.waiting == 0, "both to be taken")
+    wait_until(lambda: shelf.counts.trouble, "the trouble")
+    assert shelf.counts.waiting == 2
+    store.mode = "good"
+    wait_until(lambda: shelf.counts.waiting == 0, "both to be taken")
     assert store.files == {"/bucket/door/a.jpg": b"one", "/bucket/door/b.webp": b"two"}
-    assert names(tmp_path) == ["a.jpg", "b.webp"]
-    assert shelf.tally.trouble == ""
+    assert file_names(tmp_path) == ["a.jpg", "b.webp"]
+    assert shelf.counts.trouble == ""
     uploader.close()
     uploader.join(5)
     assert not uploader.is_alive()
 
 
-def test_what_is_refused_for_itself_holds_up_nothing(store, tmp_path, eventually):
-    store.way = "refused"
-    shelf = Shelf(tmp_path, 1 << 20, 30, uploads=True)
+def test_rejected_file_does_not_block_others(store, tmp_path, wait_until):
+    store.mode = "refused"
+    shelf = EvidenceStore(tmp_path, 1 << 20, 30, uploads=True)
     uploader = Uploader(shelf, store.url, "door")
-    shelf.keep("a.jpg", b"one")
+    shelf.add("a.jpg", b"one")
     uploader.start()
-    eventually(lambda: uploader.refused, "the refusal")
-    store.way = "good"
-    shelf.keep("b.jpg", b"two")
+    wait_until(lambda: uploader.refused, "the refusal")
+    store.mode = "good"
+    shelf.add("b.jpg", b"two")
     uploader.wake()
-    eventually(lambda: store.files, "the other")
-    assert names(tmp_path / "waiting") == ["a.jpg"]
+    wait_until(lambda: store.files, "the other")
+    assert file_names(tmp_path / "waiting") == ["a.jpg"]
     uploader.close()
 
 
-KEY = Key("AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", "us-east-1")
+KEY = SigningKey("AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", "us-east-1")
 EMPTY = hashlib.sha256(b"").hexdigest()
 DATE = {"date": "Fri, 24 May 2013 00:00:00 GMT", "x-amz-storage-class": "REDUCED_REDUNDANCY"}
 
@@ -242,59 +242,61 @@ DATE = {"date": "Fri, 24 May 2013 00:00:00 GMT", "x-amz-storage-class": "REDUCED
         ),
     ],
 )
-def test_amazons_own_examples(method, rest, headers, digest, signature):
-    """Of "Signature Calculations for the Authorization Header: Transferring Payload in a Single Chunk"."""
+def test_sigv4_matches_amazons_examples(method, rest, headers, digest, signature):
+    """From "Signature Calculations for the Authorization Header: Transferring Payload in a Single Chunk"."""
     url = f"https://examplebucket.s3.amazonaws.com{rest}"
-    found = signed(method, url, headers, digest, KEY, datetime(2013, 5, 24, tzinfo=UTC))
+    found = sign_request(method, url, headers, digest, KEY, datetime(2013, 5, 24, tzinfo=UTC))
     assert found["authorization"].endswith(f"Signature={signature}")
 
 
-def test_an_upload_is_signed_over_what_is_sent(store, tmp_path, eventually):
-    shelf = Shelf(tmp_path, 1 << 20, 30, uploads=True)
+def test_upload_signature_covers_the_sent_request(store, tmp_path, wait_until):
+    shelf = EvidenceStore(tmp_path, 1 << 20, 30, uploads=True)
     uploader = Uploader(shelf, f"{store.url}/my box?x=1", "front door", KEY)
-    shelf.keep("a.jpg", b"one")
+    shelf.add("a.jpg", b"one")
     uploader.start()
-    eventually(lambda: store.files, "the file")
+    wait_until(lambda: store.files, "the file")
     uploader.close()
-    ((path, headers),) = store.asked
+    ((path, headers),) = store.requests
     headers = {name.lower(): value for name, value in headers.items()}
     when = datetime.strptime(headers["x-amz-date"], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
     url = f"http://{headers['host']}{path}"
-    again = signed("PUT", url, {"content-type": "image/jpeg"}, hashlib.sha256(b"one").hexdigest(), KEY, when)
+    again = sign_request("PUT", url, {"content-type": "image/jpeg"}, hashlib.sha256(b"one").hexdigest(), KEY, when)
     assert headers["authorization"] == again["authorization"]
     assert path == "/bucket/my%20box/front%20door/a.jpg?x=1"
 
 
-def test_a_link_lets_nobody_in():
-    assert link("https://host/b?sig=s3cret", "door", "a.jpg") == "https://host/b/door/a.jpg"
+def test_object_url_contains_no_credentials():
+    assert object_url("https://host/b?sig=s3cret", "door", "a.jpg") == "https://host/b/door/a.jpg"
 
 
-def amend(device, text):
+def append_configuration(device, text):
     path = device.folder / "cameras" / "door.toml"
     path.write_text(f"{path.read_text()}{text}\n")
     return path
 
 
-def ended(process, device):
+def wait_for_exit(process, device):
     assert process.wait(60) == 0, device.log()
     output = process.stdout.read().decode()
     return [json.loads(each) for each in output.splitlines() if each.startswith("{")]
 
 
-def test_off_by_default(device, line):
-    device.configure(f"file:{line}?fps=0", "stdout:")
-    events = ended(device.start(), device)
+def test_evidence_is_off_by_default(daemon_process, line_images):
+    daemon_process.configure(f"file:{line_images}?fps=0", "stdout:")
+    events = wait_for_exit(daemon_process.start(), daemon_process)
     assert events
     assert all("evidence" not in event["data"] for event in events)
-    assert not (device.folder / "state" / "door" / "evidence").exists()
+    assert not (daemon_process.folder / "state" / "door" / "evidence").exists()
 
 
-def test_an_event_vouches_for_its_thumbnail_and_its_clip(device, line):
-    device.configure(f"file:{line}?fps=0", "stdout:")
+def test_event_carries_digests_of_thumbnail_and_clip(daemon_process, line_images):
+    daemon_process.configure(f"file:{line_images}?fps=0", "stdout:")
     zone = [[0, 0], [1, 0], [1, 0.5], [0, 0.5]]
-    amend(device, f"[privacy]\nzones = {json.dumps([zone])}\n")
-    amend(device, '[evidence]\nthumbnail = "jpeg"\nmax_bytes = 4096\nmargin = 0.5\nclip_seconds = 2.0\n')
-    events = ended(device.start(), device)
+    append_configuration(daemon_process, f"[privacy]\nzones = {json.dumps([zone])}\n")
+    append_configuration(
+        daemon_process, '[evidence]\nthumbnail = "jpeg"\nmax_bytes = 4096\nmargin = 0.5\nclip_seconds = 2.0\n'
+    )
+    events = wait_for_exit(daemon_process.start(), daemon_process)
     began = [event["data"] for event in events if event["data"].get("kind") == "new"]
     assert began
     for data in began:
@@ -318,37 +320,37 @@ def test_an_event_vouches_for_its_thumbnail_and_its_clip(device, line):
     assert all("evidence" not in event["data"] for event in events if event["data"].get("kind") == "end")
 
 
-def test_uploads_outlast_a_dead_store_and_a_kill(device, line, store, eventually, vedette):
-    store.way = "failing"
-    device.configure(f"file:{line}?fps=20&loop=true", "mqtt://127.0.0.1:1")
-    amend(device, f'[evidence]\nthumbnail = "webp"\nurl = "{store.url}"\n')
-    process = device.start()
-    eventually(lambda: device.recorded() >= 6, "events")
-    (report,) = json.loads(vedette("status", "door", "--config", device.folder, "--json").stdout)
+def test_uploads_survive_an_outage_and_a_kill(daemon_process, line_images, store, wait_until, run_vedette):
+    store.mode = "failing"
+    daemon_process.configure(f"file:{line_images}?fps=20&loop=true", "mqtt://127.0.0.1:1")
+    append_configuration(daemon_process, f'[evidence]\nthumbnail = "webp"\nurl = "{store.url}"\n')
+    process = daemon_process.start()
+    wait_until(lambda: daemon_process.recorded() >= 6, "events")
+    (report,) = json.loads(run_vedette("status", "door", "--config", daemon_process.folder, "--json").stdout)
     assert report["evidence"]["waiting"] >= 3
     assert "503" in report["evidence"]["trouble"]
     assert "evidence waits for its store" in report["faults"]
     process.send_signal(signal.SIGKILL)
     process.wait()
-    folder = device.folder / "state" / "door" / "evidence"
+    folder = daemon_process.folder / "state" / "door" / "evidence"
     waiting = {path.name: path.read_bytes() for path in (folder / "waiting").glob("*.webp")}
-    store.way = "good"
-    device.configure(f"file:{line}?fps=1", "mqtt://127.0.0.1:1")
-    amend(device, f'[evidence]\nthumbnail = "webp"\nurl = "{store.url}"\n')
-    device.start()
-    eventually(lambda: len(store.files) >= len(waiting), "what waited")
+    store.mode = "good"
+    daemon_process.configure(f"file:{line_images}?fps=1", "mqtt://127.0.0.1:1")
+    append_configuration(daemon_process, f'[evidence]\nthumbnail = "webp"\nurl = "{store.url}"\n')
+    daemon_process.start()
+    wait_until(lambda: len(store.files) >= len(waiting), "what waited")
     for name, content in waiting.items():
         assert store.files[f"/bucket/door/{name}"] == content
 
 
-def test_events_go_without_where_nothing_can_be_written(device, line, tmp_path):
+def test_events_are_sent_without_evidence_if_writing_fails(daemon_process, line_images, tmp_path):
     (tmp_path / "blocked").write_text("a file where the folder should be")
-    device.configure(f"file:{line}?fps=0", "stdout:")
-    amend(device, f'[evidence]\nthumbnail = "jpeg"\nfolder = "{tmp_path}/blocked"\n')
-    events = ended(device.start(), device)
+    daemon_process.configure(f"file:{line_images}?fps=0", "stdout:")
+    append_configuration(daemon_process, f'[evidence]\nthumbnail = "jpeg"\nfolder = "{tmp_path}/blocked"\n')
+    events = wait_for_exit(daemon_process.start(), daemon_process)
     assert len(events) >= 10
     assert all("evidence" not in event["data"] for event in events)
-    assert device.log().count("events go without evidence") == 1
+    assert daemon_process.log().count("events have no evidence") == 1
 
 
 @pytest.mark.parametrize(
@@ -362,10 +364,10 @@ def test_events_go_without_where_nothing_can_be_written(device, line, tmp_path):
         ('access_key = "AK"\nsecret_key_file = "nowhere"\nurl = "https://h/b"\nthumbnail = "jpeg"', "nowhere"),
     ],
 )
-def test_a_wrong_setting_is_told(text, said, device, vedette, line):
-    device.configure(f"file:{line}?fps=0", "stdout:")
-    amend(device, f"[evidence]\n{text}\n")
-    done = vedette("run", "door", "--config", device.folder)
+def test_invalid_setting_is_reported(text, said, daemon_process, run_vedette, line_images):
+    daemon_process.configure(f"file:{line_images}?fps=0", "stdout:")
+    append_configuration(daemon_process, f"[evidence]\n{text}\n")
+    done = run_vedette("run", "door", "--config", daemon_process.folder)
     assert done.returncode == 2
     assert said in done.stderr
     assert "s3cret" not in done.stderr

@@ -1,4 +1,4 @@
-"""`vedette status` tells what the daemon is doing, and that it is not."""
+"""`vedette status`, `vedette metrics` and the retained topics report the state of the daemon."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from vedette.runtime.clock import Clock
 from vedette.runtime.events.topics import Topics
-from vedette.runtime.monitoring.device_topics import Bulletin
-from vedette.runtime.monitoring.status import Report, State
+from vedette.runtime.monitoring.device_topics import DeviceTopics
+from vedette.runtime.monitoring.status import DaemonState, StatusReport
 
 
 @pytest.fixture
-def running(device, line, eventually):
-    device.configure(f"file:{line}?fps=20&loop=true", "mqtt://127.0.0.1:1")
-    device.start()
-    eventually(lambda: device.recorded() >= 4, "the daemon to run")
-    return device
+def running(daemon_process, line_images, wait_until):
+    daemon_process.configure(f"file:{line_images}?fps=20&loop=true", "mqtt://127.0.0.1:1")
+    daemon_process.start()
+    wait_until(lambda: daemon_process.recorded() >= 4, "the daemon to run")
+    return daemon_process
 
 
-def test_it_tells_how_the_daemon_is(running, vedette):
-    done = vedette("status", "door", "--config", running.folder, "--json")
+def test_status_reports_running_daemon(running, run_vedette):
+    done = run_vedette("status", "door", "--config", running.folder, "--json")
     assert done.returncode == 0, done.stderr
     (report,) = json.loads(done.stdout)
     assert report["camera"] == "door"
@@ -40,27 +40,27 @@ def test_it_tells_how_the_daemon_is(running, vedette):
     assert 10 < report["frames_per_second"] < 25
     assert 0 < report["latency_ms"]["p50"] <= report["latency_ms"]["p95"] <= report["latency_ms"]["p99"]
     assert report["events"] >= 4
-    counted = report["backlog"], report["events"], report["last_event"]["sequence"]
-    assert max(counted) - min(counted) <= 2, "an event may come while it is told"
+    counts = report["backlog"], report["events"], report["last_event"]["sequence"]
+    assert max(counts) - min(counts) <= 2, "an event may be recorded during the request"
     assert report["faults"] == ["no connection to the broker"]
     assert 20 < report["memory_mb"] < 500
-    shown = vedette("status", "--config", running.folder)
+    shown = run_vedette("status", "--config", running.folder)
     assert shown.stdout.startswith("door: no connection to the broker\n")
     assert report["model"] in shown.stdout
 
 
-def test_it_tells_where_none_runs(running, vedette, eventually):
+def test_status_exits_4_if_daemon_is_not_running(running, run_vedette, wait_until):
     running.processes[0].send_signal(signal.SIGKILL)
     running.processes[0].wait()
-    done = vedette("status", "--config", running.folder)
-    assert (done.returncode, done.stdout) == (4, "door: does not run\n")
-    assert json.loads(vedette("status", "--config", running.folder, "--json").stdout) == [{"camera": "door"}]
+    done = run_vedette("status", "--config", running.folder)
+    assert (done.returncode, done.stdout) == (4, "door: not running\n")
+    assert json.loads(run_vedette("status", "--config", running.folder, "--json").stdout) == [{"camera": "door"}]
     running.start()
-    eventually(lambda: vedette("status", "--config", running.folder).returncode == 0, "the next daemon to answer")
+    wait_until(lambda: run_vedette("status", "--config", running.folder).returncode == 0, "the next daemon to answer")
 
 
-def test_prometheus_reads_it(running, vedette):
-    done = vedette("metrics", "--config", running.folder)
+def test_metrics_are_valid_prometheus_text(running, run_vedette):
+    done = run_vedette("metrics", "--config", running.folder)
     assert done.returncode == 0, done.stderr
     (family,) = (each for each in text_string_to_metric_families(done.stdout) if each.name == "vedette_frames")
     assert family.type == "counter"
@@ -77,10 +77,10 @@ def test_prometheus_reads_it(running, vedette):
     assert values["vedette_broker_connected"][0].value == 0
     running.processes[0].kill()
     running.processes[0].wait()
-    assert 'vedette_up{camera="door"} 0.0' in vedette("metrics", "--config", running.folder).stdout
+    assert 'vedette_up{camera="door"} 0.0' in run_vedette("metrics", "--config", running.folder).stdout
 
 
-def test_prometheus_reads_it_over_http(running, eventually):
+def test_metrics_are_served_over_http(running, wait_until):
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "vedette.runtime.cli", "metrics", "--config", str(running.folder)]
@@ -92,63 +92,65 @@ def test_prometheus_reads_it_over_http(running, eventually):
     assert server.wait(10) == 0
 
 
-def test_who_connects_and_says_nothing_holds_up_nobody(running, vedette):
+def test_silent_clients_do_not_block_status_socket(running, run_vedette):
     before = running.recorded()
     address = f"/proc/self/fd/{os.open(running.outbox.parent, os.O_PATH)}/status.sock"
     silent = [socket.socket(socket.AF_UNIX) for _ in range(5)]
     for each in silent:
         each.connect(address)
-    (report,) = json.loads(vedette("status", "--config", running.folder, "--json").stdout)
+    (report,) = json.loads(run_vedette("status", "--config", running.folder, "--json").stdout)
     assert report["frames"] > 0
     for each in silent:
         each.close()
     assert running.recorded() >= before
 
 
-def test_it_is_published_too(device, line, broker, subscriber, eventually):
+def test_status_is_published_on_stats_topic(daemon_process, line_images, broker, subscriber, wait_until):
     broker.start()
-    eventually(subscriber.subscribed.is_set, "the subscription")
-    device.configure(f"file:{line}?fps=20&loop=true", f"mqtt://127.0.0.1:{broker.port}")
-    device.start()
-    eventually(lambda: subscriber.latest("stats"), "the first")
+    wait_until(subscriber.subscribed.is_set, "the subscription")
+    daemon_process.configure(f"file:{line_images}?fps=20&loop=true", f"mqtt://127.0.0.1:{broker.port}")
+    daemon_process.start()
+    wait_until(lambda: subscriber.latest("stats"), "the first report")
     report = json.loads(subscriber.latest("stats"))
     assert (report["camera"], report["connected"]) == ("door", True)
 
 
-def test_what_holds_now_is_retained(device, line, broker, subscriber, eventually):
+def test_state_topic_shows_open_events(daemon_process, line_images, broker, subscriber, wait_until):
     broker.start()
-    eventually(subscriber.subscribed.is_set, "the subscription")
-    device.configure(f"file:{line}?fps=1&loop=true", f"mqtt://127.0.0.1:{broker.port}")
-    device.start()
+    wait_until(subscriber.subscribed.is_set, "the subscription")
+    daemon_process.configure(f"file:{line_images}?fps=1&loop=true", f"mqtt://127.0.0.1:{broker.port}")
+    daemon_process.start()
     state = lambda: json.loads(subscriber.latest("state") or "{}")  # noqa: E731
-    eventually(lambda: state().get("open") == ["presence"], "an event that has begun")
-    eventually(lambda: state() == {"open": [], "faults": []}, "its end")
+    wait_until(lambda: state().get("open") == ["presence"], "an open event")
+    wait_until(lambda: state() == {"open": [], "faults": []}, "its end")
 
 
-class Right(Clock):
-    """A clock that is synchronised."""
+class SynchronizedClock(Clock):
+    """A clock that is synchronized."""
 
-    def quality(self):
+    def time_quality(self):
         return "synced"
 
 
-def test_the_right_time_is_told(running, vedette):
-    (report,) = json.loads(vedette("status", "door", "--config", running.folder, "--json").stdout)
-    whole, topics = msgspec.convert(report, Report), Topics("test/v1/box", "/box")
-    bulletin = Bulletin("door", lambda: State(whole.open, whole.faults), lambda: whole, topics, Right())
-    state, stats, correlation = bulletin.due()
+def test_retained_topics_include_time_correlation(running, run_vedette):
+    (report,) = json.loads(run_vedette("status", "door", "--config", running.folder, "--json").stdout)
+    status, topics = msgspec.convert(report, StatusReport), Topics("test/v1/box", "/box")
+    device_topics = DeviceTopics(
+        "door", lambda: DaemonState(status.open, status.faults), lambda: status, topics, SynchronizedClock()
+    )
+    state, stats, correlation = device_topics.pending_messages()
     assert [each.topic.split("/")[3] for each in (state, stats, correlation)] == ["state", "stats", "time"]
     assert all(each.retain for each in (state, stats, correlation))
-    told = json.loads(correlation.payload)
-    assert told["bootid"] == Clock().boot
-    assert told["boottime"] == pytest.approx(time.clock_gettime(time.CLOCK_BOOTTIME), abs=5)
-    assert datetime.fromisoformat(told["time"]).timestamp() == pytest.approx(time.time(), abs=5)
-    assert bulletin.due() == []
-    bulletin.anew()
-    assert len(bulletin.due()) == 3
+    time_correlation = json.loads(correlation.payload)
+    assert time_correlation["bootid"] == Clock().boot
+    assert time_correlation["boottime"] == pytest.approx(time.clock_gettime(time.CLOCK_BOOTTIME), abs=5)
+    assert datetime.fromisoformat(time_correlation["time"]).timestamp() == pytest.approx(time.time(), abs=5)
+    assert device_topics.pending_messages() == []
+    device_topics.reset()
+    assert len(device_topics.pending_messages()) == 3
 
 
-def test_without_cameras_it_says_where_it_looked(tmp_path, vedette):
-    done = vedette("status", "--config", tmp_path)
+def test_status_without_cameras_names_the_folder(tmp_path, run_vedette):
+    done = run_vedette("status", "--config", tmp_path)
     assert done.returncode == 2
     assert str(tmp_path / "cameras") in done.stderr

@@ -1,4 +1,4 @@
-"""Hours and days, polygons, and what is wrong in a rule's table."""
+"""Schedules, polygons, and errors in a rule's table."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw
-from scenes import CONTEXT, START, Scene, Walker, play
+from scenes import CONTEXT, START, Scene, Walker, run_rule
 
 from vedette.runtime import rules
 from vedette.runtime.errors import ConfigProblem
-from vedette.runtime.rules.conditions.debounce import Inertia
-from vedette.runtime.rules.conditions.region import Region
+from vedette.runtime.rules.conditions.debounce import Debounce
+from vedette.runtime.rules.conditions.region import PolygonRegion
 from vedette.runtime.rules.conditions.schedule import Schedule
 
 BERLIN = "Europe/Berlin"
 
 
-def covers(schedule, text, zone=BERLIN):
-    return schedule.covers(datetime.fromisoformat(text).replace(tzinfo=ZoneInfo(zone)).timestamp())
+def is_active_at(schedule, text, zone=BERLIN):
+    return schedule.is_active(datetime.fromisoformat(text).replace(tzinfo=ZoneInfo(zone)).timestamp())
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,7 @@ def covers(schedule, text, zone=BERLIN):
             ["2026-03-02T22:00", "2026-03-02T00:00", "2026-03-02T05:59"],
             ["2026-03-02T06:00", "2026-03-02T12:00"],
         ),
-        # 2026-03-06 is a Friday: the span belongs to the day on which it begins
+        # 2026-03-06 is a Friday: a span belongs to the day on which it starts
         ("22:00-06:00", ("fri",), ["2026-03-06T23:00", "2026-03-07T05:00"], ["2026-03-06T05:00", "2026-03-07T23:00"]),
         (
             None,
@@ -55,15 +55,15 @@ def covers(schedule, text, zone=BERLIN):
         ("02:30-04:00", None, ["2026-03-29T03:00", "2026-10-25T02:45"], ["2026-10-25T04:00"]),  # clocks change
     ],
 )
-def test_a_schedule_holds_its_hours(hours, days, inside, outside):
+def test_schedule_is_active_in_its_hours(hours, days, inside, outside):
     schedule = Schedule(hours, days, BERLIN)
-    assert [covers(schedule, each) for each in inside] == [True] * len(inside)
-    assert [covers(schedule, each) for each in outside] == [False] * len(outside)
+    assert [is_active_at(schedule, each) for each in inside] == [True] * len(inside)
+    assert [is_active_at(schedule, each) for each in outside] == [False] * len(outside)
 
 
-def test_hours_are_those_of_the_time_zone(monkeypatch):
+def test_hours_use_the_time_zone(monkeypatch):
     noon = datetime(2026, 7, 1, 12, tzinfo=ZoneInfo("UTC")).timestamp()
-    assert [Schedule("14:00-15:00", None, zone).covers(noon) for zone in (BERLIN, "UTC", "Asia/Tokyo")] == [
+    assert [Schedule("14:00-15:00", None, zone).is_active(noon) for zone in (BERLIN, "UTC", "Asia/Tokyo")] == [
         True,
         False,
         False,
@@ -71,28 +71,28 @@ def test_hours_are_those_of_the_time_zone(monkeypatch):
     monkeypatch.setenv("TZ", "Asia/Tokyo")
     time.tzset()
     try:
-        assert Schedule("21:00-22:00", None, "").covers(noon), "without one the machine's"
+        assert Schedule("21:00-22:00", None, "").is_active(noon), "without one the machine's"
     finally:
         monkeypatch.undo()
         time.tzset()
 
 
-def test_outside_its_hours_a_rule_sees_nothing():
-    """The scene begins at 22:13:20 UTC. Who stands there from before 22:15 on is told of from then on, until 22:16."""
+def test_rule_is_inactive_outside_its_schedule():
+    """The scene starts at 22:13:20 UTC. An object present before 22:15 is reported from 22:15 until 22:16."""
     context = msgspec.structs.replace(CONTEXT, timezone="UTC")
     walker = Walker(((0.0, 0.3, 0.7), (300.0, 0.3, 0.7)))
     table = {"use": "zone", "polygon": [[0, 0], [1, 0], [1, 1], [0, 1]], "update": 0}
-    played = play(Scene((walker,), 300.0), table | {"hours": "22:15-22:16"}, 5, context=context)
+    played = run_rule(Scene((walker,), 300.0), table | {"hours": "22:15-22:16"}, 5, context=context)
     assert played.story() == ["new 0", "end 0"]
     assert played.times("new", "started") == [100.0]
     assert played.times("end") == [159.8]
     dwell = table | {"use": "dwell", "seconds": 30.0, "hours": "22:15-22:16"}
-    assert play(Scene((walker,), 300.0), dwell, 5, context=context).times("new") == [130.0]
+    assert run_rule(Scene((walker,), 300.0), dwell, 5, context=context).times("new") == [130.0]
     twice = table | {"hours": ["22:15-22:16", "22:17-22:18"]}
-    patient = msgspec.structs.replace(context, keep=100.0)
-    assert play(Scene((walker,), 300.0), twice, 5, context=patient).times("end") == [159.8, 279.8]
+    patient = msgspec.structs.replace(context, max_lost_seconds=100.0)
+    assert run_rule(Scene((walker,), 300.0), twice, 5, context=patient).times("end") == [159.8, 279.8]
     monday = table | {"days": ["mon"]}
-    assert play(Scene((walker,), 10.0), monday, 5, context=context).events == []
+    assert run_rule(Scene((walker,), 10.0), monday, 5, context=context).events == []
 
 
 UNIT = st.integers(0, 40).map(lambda each: each / 40)
@@ -100,10 +100,10 @@ UNIT = st.integers(0, 40).map(lambda each: each / 40)
 
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.tuples(UNIT, UNIT), min_size=3, max_size=7))
-def test_a_polygon_holds_what_its_picture_holds(points):
-    """Against a raster of 200 x 200 drawn by Pillow, but for the pixels along the edges."""
+def test_polygon_contains_what_its_raster_contains(points):
+    """Compared with a raster of 200 x 200 drawn by Pillow, except for pixels along the edges."""
     try:
-        region = Region(tuple(points), "polygon")
+        region = PolygonRegion(tuple(points), "polygon")
     except ConfigProblem:
         return
     corners = [(x * 199, y * 199) for x, y in points]
@@ -113,15 +113,15 @@ def test_a_polygon_holds_what_its_picture_holds(points):
     ImageDraw.Draw(edge).line([*corners, corners[0]], fill=1, width=5)
     inside, near = np.array(whole, bool), np.array(edge, bool)
     for y, x in np.argwhere(~near)[::37]:
-        assert region.holds((x / 199, y / 199)) == inside[y, x]
+        assert region.contains((x / 199, y / 199)) == inside[y, x]
 
 
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.tuples(UNIT, UNIT), min_size=3, max_size=7), st.randoms())
-def test_it_does_not_matter_where_a_polygon_begins_or_which_way_round(points, random):
+def test_first_corner_and_orientation_do_not_matter(points, random):
     def region(points):
         try:
-            return Region(tuple(points), "polygon")
+            return PolygonRegion(tuple(points), "polygon")
         except ConfigProblem:
             return None
 
@@ -129,15 +129,15 @@ def test_it_does_not_matter_where_a_polygon_begins_or_which_way_round(points, ra
     one, other = region(points), region((points[turn:] + points[:turn])[:: random.choice((1, -1))])
     assert (one is None) == (other is None)
     for point in [(random.random(), random.random()) for _ in range(50)]:
-        assert one is None or one.holds(point) == other.holds(point)
+        assert one is None or one.contains(point) == other.contains(point)
 
 
 @pytest.mark.parametrize("seconds", [0.3, 0.5, 1.0])
-def test_inertia_believes_what_lasts(seconds):
-    """One who says yes and no by turns is not believed; who sticks to it is, after so long."""
-    inertia = Inertia(seconds)
-    assert not any(inertia.show(k % 2 == 0, START + k / 10) for k in range(50))
-    believed = [inertia.show(True, START + 5 + k / 10) for k in range(20)]
+def test_debounce_follows_a_lasting_value_only(seconds):
+    """An alternating value never gets through; a lasting one does, after the debounce time."""
+    inertia = Debounce(seconds)
+    assert not any(inertia.update(k % 2 == 0, START + k / 10) for k in range(50))
+    believed = [inertia.update(True, START + 5 + k / 10) for k in range(20)]
     assert believed.index(True) == round(seconds * 10)
 
 
@@ -168,7 +168,7 @@ FOUR = {"points": SQUARE, "metres": [[0, 0], [5, 0], [5, 5], [0, 5]], "limit": 3
         ({"use": "crossing", "line": [[0.5, 0.5]]}, "line: it has no length", "two points"),
         ({"use": "crossing", "line": [[0.5, 0.5], [0.5, 0.5]]}, "line: it has no length", "two points"),
         ({"use": "crossing", "line": [[0.5, 0.5], [0.5, -0.1]]}, r"line\[1\].*outside", "fractions"),
-        ({"use": "wrong_way", "way": [[0.5, 0.5], [0.5, 0.5]]}, "way: it goes nowhere", "two points"),
+        ({"use": "wrong_way", "way": [[0.5, 0.5], [0.5, 0.5]]}, "way: the two points are equal", "start and the end"),
         (
             {"use": "speed"} | FOUR | {"points": [[0.1, 0.1], [0.5, 0.5], [0.9, 0.9], [0.1, 0.9]]},
             "points: three of the four lie on one line",
@@ -191,9 +191,9 @@ FOUR = {"points": SQUARE, "metres": [[0, 0], [5, 0], [5, 5], [0, 5]], "limit": 3
         ),
     ],
 )
-def test_mistakes_are_told_with_the_remedy(table, said, hint):
+def test_invalid_settings_are_rejected_with_a_hint(table, said, hint):
     with pytest.raises(ConfigProblem, match=said) as caught:
-        rules.load(table, CONTEXT)
+        rules.load_rule(table, CONTEXT)
     assert hint in caught.value.hint
 
 
@@ -209,22 +209,22 @@ def test_mistakes_are_told_with_the_remedy(table, said, hint):
         ({"use": "zone", "polygon": SQUARE, "inertia": -1}, "inertia"),
     ],
 )
-def test_wrong_types_name_their_key(table, said):
+def test_type_errors_name_their_key(table, said):
     with pytest.raises(msgspec.ValidationError, match=said):
-        rules.load(table, CONTEXT)
+        rules.load_rule(table, CONTEXT)
 
 
 @pytest.mark.parametrize("table", [{"use": "zone", "polygon": SQUARE}, {"use": "crowd", "count": 2}])
-def test_a_rule_about_places_asks_for_boxes(table):
-    with pytest.raises(ConfigProblem, match="does not say where") as caught:
-        rules.load(table, msgspec.structs.replace(CONTEXT, boxes=False))
+def test_area_rules_require_boxes(table):
+    with pytest.raises(ConfigProblem, match="have no boxes") as caught:
+        rules.load_rule(table, msgspec.structs.replace(CONTEXT, has_boxes=False))
     assert "presence" in caught.value.hint
 
 
-def test_time_that_goes_back_ends_what_is_open_and_all_begins_anew():
+def test_time_going_back_ends_open_events_and_resets_the_rule():
     walker = Walker(((0.0, 0.3, 0.7), (10.0, 0.3, 0.7)))
     for table in ({"use": "zone", "polygon": SQUARE, "update": 0}, {"use": "crowd", "count": 1, "update": 0}):
-        rule = rules.load(table, CONTEXT)
+        rule = rules.load_rule(table, CONTEXT)
         events = []
         for start in (1000.0, 0.0):
             for frame, seen, _ in Scene((walker,), 5.0).film(10):

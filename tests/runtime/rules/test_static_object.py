@@ -1,11 +1,11 @@
-"""Things left and things removed, in drawn scenes: told as scripted, whoever walks by."""
+"""The rules left_object and removed_object on rendered scenes, with people walking by."""
 
 from __future__ import annotations
 
 import cv2
 import numpy as np
 import pytest
-from scenes import CONTEXT, FILMS, START, plain
+from scenes import CONTEXT, FRAME_RATES, START, without_ids
 
 from vedette.runtime import rules
 from vedette.runtime.camera.frame import Frame
@@ -15,7 +15,7 @@ WIDE, HIGH = 240, 160
 SHIRT = np.random.default_rng(7).uniform(20, 230, (90, 30))
 
 
-def hall():
+def render_background():
     """A floor and a wall with some texture."""
     rng = np.random.default_rng(0)
     coarse = rng.uniform(110, 150, (8, 12)).astype(np.float32)
@@ -24,13 +24,13 @@ def hall():
     return picture
 
 
-HALL = hall()
+HALL = render_background()
 BAG = (150, 110, 174, 134)  # left, top, right, bottom
 PICTURE = (40, 20, 70, 44)
 
 
-def drawn(when, rng, bag=None, hung=None, walkers=(), light=None):
-    """The hall at a time: the bag stands, and the picture hangs, from … to …; walkers cross at (start, seconds, y)."""
+def render_frame(when, rng, bag=None, hung=None, walkers=(), light=None):
+    """The hall at a time: bag and picture are present from … to …; walkers cross at (start, seconds, y)."""
     picture = HALL.copy()
     for place, span, grey in ((BAG, bag, 50), (PICTURE, hung, 60)):
         if span and span[0] <= when < span[1]:
@@ -49,24 +49,24 @@ def drawn(when, rng, bag=None, hung=None, walkers=(), light=None):
     return np.repeat(np.clip(picture, 0, 255).astype(np.uint8)[..., None], 3, axis=2)
 
 
-def film(table, seconds, fps=10, dropped=0.0, seen=lambda when: (), **scene):
-    """The rule's events of a drawn scene."""
-    rule = rules.load(table, CONTEXT)
+def run_on_video(table, seconds, fps=10, dropped=0.0, seen=lambda when: (), **scene):
+    """The rule's events for a rendered scene."""
+    rule = rules.load_rule(table, CONTEXT)
     rng = np.random.default_rng(3)
     events = []
     for number in range(round(seconds * fps)):
         if rng.random() < dropped:
             continue
         when = number / fps
-        events += rule.observe(Frame("door", number, START + when, drawn(when, rng, **scene)), seen(when))
+        events += rule.observe(Frame("door", number, START + when, render_frame(when, rng, **scene)), seen(when))
     return events + rule.close()
 
 
-def story(events):
+def kind_sequence(events):
     return [f"{event.kind} {event.predictions[0].label}" for event in events]
 
 
-def times(events, kind, moment="taken"):
+def event_times(events, kind, moment="taken"):
     return [round(getattr(event, moment) - START, 3) for event in events if event.kind == kind]
 
 
@@ -75,90 +75,90 @@ REMOVED = {"use": "removed_object", "seconds": 5.0, "learn": 6.0, "update": 0}
 PASSING = ((2.0, 4.0, 150), (14.0, 4.0, 150), (17.0, 5.0, 156))  # some of them before the bag
 
 
-@pytest.mark.parametrize(("fps", "dropped"), FILMS)
-def test_a_bag_that_is_left_is_told_until_it_is_taken(fps, dropped):
+@pytest.mark.parametrize(("fps", "dropped"), FRAME_RATES)
+def test_left_bag_is_reported_until_removed(fps, dropped):
     scene = {"bag": (10.0, 24.0), "hung": (0.0, 99.0), "walkers": PASSING}
-    events = film(LEFT, 30, fps, dropped, **scene)
-    assert story(events) == ["new left_object", "end left_object"]
-    (told,), (gone,) = times(events, "new"), times(events, "end")
+    events = run_on_video(LEFT, 30, fps, dropped, **scene)
+    assert kind_sequence(events) == ["new left_object", "end left_object"]
+    (told,), (gone,) = event_times(events, "new"), event_times(events, "end")
     assert 15.5 <= told <= 17.0, "5 s, the inertia, and until the quick average has followed"
     assert 24.0 <= gone <= 26.0
     box = events[0].predictions[0].box
     assert np.allclose((box.left * WIDE, box.top * HIGH, box.right * WIDE, box.bottom * HIGH), BAG, atol=6)
     if fps < 30:
-        assert film(REMOVED, 30, fps, dropped, **scene) == []
+        assert run_on_video(REMOVED, 30, fps, dropped, **scene) == []
 
 
 @pytest.mark.parametrize(("fps", "dropped"), [(5, 0.2), (30, 0.0)])
-def test_a_picture_that_is_taken_is_told_until_it_is_back(fps, dropped):
+def test_removed_picture_is_reported_until_returned(fps, dropped):
     scene = {"hung": (0.0, 10.0), "walkers": ((2.0, 4.0, 150),)}
-    events = film(REMOVED, 22, fps, dropped, **scene)
-    assert story(events) == ["new removed_object", "end removed_object"]
-    (told,) = times(events, "new")
+    events = run_on_video(REMOVED, 22, fps, dropped, **scene)
+    assert kind_sequence(events) == ["new removed_object", "end removed_object"]
+    (told,) = event_times(events, "new")
     assert 15.5 <= told <= 17.0
     if fps < 30:
-        assert film(LEFT, 22, fps, dropped, **scene) == []
+        assert run_on_video(LEFT, 22, fps, dropped, **scene) == []
 
 
-def test_who_stands_for_less_is_nothing():
-    assert film(LEFT, 25, bag=(10.0, 14.0), walkers=PASSING) == []
+def test_short_stay_is_not_reported():
+    assert run_on_video(LEFT, 25, bag=(10.0, 14.0), walkers=PASSING) == []
 
 
-def test_one_frame_after_a_long_pause_decides_nothing():
-    rule, rng, events = rules.load(LEFT, CONTEXT), np.random.default_rng(3), []
+def test_single_frame_after_a_gap_changes_nothing():
+    rule, rng, events = rules.load_rule(LEFT, CONTEXT), np.random.default_rng(3), []
     for number, when in enumerate([*np.arange(0, 8, 0.1), 60.0, 60.1, *np.arange(60.2, 70, 0.1)]):
-        pixels = drawn(when, rng, bag=(59.0, 60.15))
+        pixels = render_frame(when, rng, bag=(59.0, 60.15))
         events += rule.observe(Frame("door", number, START + when, pixels), ())
     assert events + rule.close() == []
 
 
-def test_what_stands_long_enough_belongs_to_the_place():
-    events = film(LEFT | {"absorb": 12.0}, 30, bag=(8.0, 99.0))
-    assert story(events) == ["new left_object", "end left_object"]
-    (gone,) = times(events, "end")
+def test_static_object_is_absorbed_into_the_background():
+    events = run_on_video(LEFT | {"absorb": 12.0}, 30, bag=(8.0, 99.0))
+    assert kind_sequence(events) == ["new left_object", "end left_object"]
+    (gone,) = event_times(events, "end")
     assert 20.0 <= gone <= 22.0
-    later = film(REMOVED | {"absorb": 12.0}, 42, bag=(8.0, 30.0))
-    assert story(later) == ["new removed_object", "end removed_object"], "and is then missed"
+    later = run_on_video(REMOVED | {"absorb": 12.0}, 42, bag=(8.0, 30.0))
+    assert kind_sequence(later) == ["new removed_object", "end removed_object"], "and is then missed"
 
 
 @pytest.mark.parametrize(
     "light", [lambda when: 1 - 0.3 * (when > 12), lambda when: 1 - 0.4 * min(when / 30, 1)], ids=["at once", "slowly"]
 )
-def test_light_is_no_object(light):
-    assert film(LEFT, 30, hung=(0.0, 99.0), light=light) == []
-    assert film(REMOVED, 30, hung=(0.0, 99.0), light=light) == []
+def test_change_of_light_is_not_reported(light):
+    assert run_on_video(LEFT, 30, hung=(0.0, 99.0), light=light) == []
+    assert run_on_video(REMOVED, 30, hung=(0.0, 99.0), light=light) == []
 
 
-def test_who_walks_through_while_the_place_is_learnt_is_not_learnt():
-    assert film(REMOVED, 15, walkers=((-2.0, 6.0, 150), (1.0, 5.0, 156))) == []
+def test_passing_person_is_not_learned_as_background():
+    assert run_on_video(REMOVED, 15, walkers=((-2.0, 6.0, 150), (1.0, 5.0, 156))) == []
 
 
-def test_who_stands_there_while_it_is_learnt_is_missed_unless_a_detector_knows_them():
+def test_standing_person_is_learned_as_background_unless_ignored():
     box = Box(BAG[0] / WIDE, BAG[1] / HIGH, BAG[2] / WIDE, BAG[3] / HIGH)
 
     def person(when):
         return (Prediction("person", 0.9, box),) if when < 8 else ()
 
-    scene = {"bag": (0.0, 8.0)}  # the bag plays a person, who is there for longer than it learns
-    assert story(film(REMOVED, 16, **scene)) == ["new removed_object", "end removed_object"]
-    assert film(REMOVED | {"ignore": ["person"]}, 16, seen=person, **scene) == []
+    scene = {"bag": (0.0, 8.0)}  # the bag stands for a person who stays for longer than the learning time
+    assert kind_sequence(run_on_video(REMOVED, 16, **scene)) == ["new removed_object", "end removed_object"]
+    assert run_on_video(REMOVED | {"ignore": ["person"]}, 16, seen=person, **scene) == []
 
 
-def test_a_bag_stays_where_it_is_when_the_camera_opens_its_iris():
-    """By a fifth brighter all over, which alone is more than `contrast`."""
-    events = film(LEFT, 30, bag=(8.0, 26.0), light=lambda when: 1.2 if when > 18 else 1.0)
-    assert story(events) == ["new left_object", "end left_object"]
-    assert times(events, "end")[0] >= 26.0
+def test_exposure_change_does_not_end_the_event():
+    """The whole frame gets brighter by a fifth, which alone is more than `contrast`."""
+    events = run_on_video(LEFT, 30, bag=(8.0, 26.0), light=lambda when: 1.2 if when > 18 else 1.0)
+    assert kind_sequence(events) == ["new left_object", "end left_object"]
+    assert event_times(events, "end")[0] >= 26.0
 
 
-def test_only_where_the_polygon_is():
+def test_only_objects_in_the_polygon_count():
     elsewhere = LEFT | {"polygon": [[0.0, 0.5], [0.5, 0.5], [0.5, 1.0], [0.0, 1.0]]}
-    assert film(elsewhere, 20, bag=(8.0, 99.0)) == []
-    (new, _) = film(LEFT | {"zones": {"right": [[0.5, 0.5], [1, 0.5], [1, 1], [0.5, 1]]}}, 20, bag=(8.0, 99.0))
+    assert run_on_video(elsewhere, 20, bag=(8.0, 99.0)) == []
+    (new, _) = run_on_video(LEFT | {"zones": {"right": [[0.5, 0.5], [1, 0.5], [1, 1], [0.5, 1]]}}, 20, bag=(8.0, 99.0))
     assert new.after.zones == ("right",)
 
 
-def test_what_a_prediction_covers_may_be_left_out_or_named():
+def test_predictions_can_mask_or_label_objects():
     box = Box(0.6, 0.6, 0.75, 0.9)
 
     def person(when):
@@ -167,20 +167,20 @@ def test_what_a_prediction_covers_may_be_left_out_or_named():
     def owner(when):
         return person(when) if when < 12 else ()
 
-    assert film(LEFT | {"ignore": ["person"]}, 20, seen=person, bag=(8.0, 99.0)) == []
-    (new, _) = film(LEFT | {"ignore": ["person"]}, 22, seen=owner, bag=(8.0, 99.0))
+    assert run_on_video(LEFT | {"ignore": ["person"]}, 20, seen=person, bag=(8.0, 99.0)) == []
+    (new, _) = run_on_video(LEFT | {"ignore": ["person"]}, 22, seen=owner, bag=(8.0, 99.0))
     assert 17.0 <= new.taken - START <= 18.5, "it counts from when its owner left it"
-    events = film(LEFT | {"labels": ["person"]}, 20, seen=person, bag=(8.0, 99.0))
-    assert story(events) == ["new person", "end person"]
-    missed = film(
+    events = run_on_video(LEFT | {"labels": ["person"]}, 20, seen=person, bag=(8.0, 99.0))
+    assert kind_sequence(events) == ["new person", "end person"]
+    missed = run_on_video(
         LEFT | {"labels": ["person"]}, 24, seen=lambda when: person(when) if when < 16 else (), bag=(8.0, 99.0)
     )
-    assert story(missed) == ["new person", "end person"]
-    assert times(missed, "end")[0] > 23, "it is still that when it is not recognised any longer"
-    assert film(LEFT | {"labels": ["car"]}, 20, seen=person, bag=(8.0, 99.0)) == []
+    assert kind_sequence(missed) == ["new person", "end person"]
+    assert event_times(missed, "end")[0] > 23, "it is still that when it is not recognised any longer"
+    assert run_on_video(LEFT | {"labels": ["car"]}, 20, seen=person, bag=(8.0, 99.0)) == []
 
 
-def test_a_recording_replays_exactly():
-    first, second = (film(LEFT, 20, 10, 0.2, bag=(8.0, 99.0), walkers=PASSING) for _ in range(2))
+def test_replay_gives_equal_events():
+    first, second = (run_on_video(LEFT, 20, 10, 0.2, bag=(8.0, 99.0), walkers=PASSING) for _ in range(2))
     assert first
-    assert plain(first) == plain(second)
+    assert without_ids(first) == without_ids(second)

@@ -1,0 +1,146 @@
+"""Feature cache: good images, images with synthetic defects, and their backbone features, for trials and fits.
+
+The synthetic defects are made once, at the largest input size, and scaled down together with the good images. So a
+smaller input is judged by the same defects at their smaller size. Features are computed once per input size and stored
+in half precision.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from vedette.runtime.progress import Progress
+
+from ..goal.augmentation_settings import AugmentationSettings
+from ..models import efficientnet_lite, feature_extraction
+from . import synthetic_defects
+from .augmentation import augment_image
+from .split import Split, model_inputs
+
+MAX_DEFECTIVE_IMAGES = 240  # images with synthetic defects, at most
+DEFECTS_PER_IMAGE = 24  # synthetic defects per good image, at most
+MAX_TRIAL_IMAGES = 240  # good images in trials, at most
+AUGMENTED_COPIES = 3  # augmented copies of each good image, if the goal asks for augmentation
+
+
+class ImageFeatures(NamedTuple):
+    """Features of good images and of images with synthetic defects, by block: N x C x H x W."""
+
+    good: dict[int, Tensor]
+    defective: dict[int, Tensor]
+    masks: Tensor
+    """N x H/8 x W/8: the fraction of each cell that the defect covers."""
+    kinds: tuple[str, ...]
+    """The kind of each defect."""
+    sources: tuple[int, ...]
+    """Index of the good image that each defective one was made from."""
+
+
+class ImageFeatureCache:
+    """Images of 1 x size x size x 3, u8, and their backbone features.
+
+    Args:
+        split: its `fit` part gives the good images
+        size: largest input size, in pixels
+        blocks: all blocks of the backbone that any design uses
+        seed: seed of the choice of images and of the defects
+        progress: shows the progress of long loops
+    """
+
+    def __init__(self, split: Split, size: int, blocks: Iterable[int], seed: int, progress: Progress) -> None:
+        self.split = split
+        self.size = size
+        self.blocks = tuple(sorted(set(blocks)))
+        self.rng = np.random.default_rng(seed)
+        self.progress = progress
+        good = self.good_images(size)
+        self.good_digest = digest_images(good)
+        """Digest of all good images, to which the chosen design is fitted."""
+        self.trial_indices = sorted(self.rng.permutation(len(good))[:MAX_TRIAL_IMAGES].tolist())
+        """Indices of the good images that trials use."""
+        self.trial_images = [good[number] for number in self.trial_indices]
+        self.defects = synthetic_defects.make_defects(
+            self.trial_images, min(MAX_DEFECTIVE_IMAGES, DEFECTS_PER_IMAGE * len(self.trial_indices)), self.rng
+        )
+        self._features: dict[int, ImageFeatures] = {}
+
+    @cached_property
+    def trial_digest(self) -> str:
+        """Digest of the images that trials use, including those with synthetic defects."""
+        return digest_images([*self.trial_images, *self.defects.images])
+
+    def good_images(self, size: int) -> list[NDArray[Any]]:
+        """All good images, as the input of a model."""
+        return list(model_inputs(self.progress(self.split.fit, "reading"), efficientnet_lite.backbone_input(size)))
+
+    def augmented_images(self, size: int, settings: AugmentationSettings | None) -> list[NDArray[Any]]:
+        """All good images and, unless `settings` is None, augmented copies of each."""
+        good = self.good_images(size)
+        if settings is None:
+            return good
+        rng = np.random.default_rng(len(good))
+        return good + [augment_image(image[0], settings, rng)[None] for image in good for _ in range(AUGMENTED_COPIES)]
+
+    def defective_images(self, size: int) -> list[NDArray[Any]]:
+        """The images with synthetic defects."""
+        return [resize_image(image, size) for image in self.defects.images]
+
+    def defect_masks(self, size: int) -> Tensor:
+        """The fraction of each cell that the defect covers, N x size/8 x size/8."""
+        cells = size // 8
+        return torch.from_numpy(
+            np.stack([cv2.resize(mask, (cells, cells), interpolation=cv2.INTER_AREA) for mask in self.defects.masks])
+        )
+
+    @cached_property
+    def groups(self) -> list[str]:
+        """Groups of the good images that trials use."""
+        return [self.split.groups[self.split.fit[number]] for number in self.trial_indices]
+
+    def extract_features(self, size: int) -> ImageFeatures:
+        """The float features of the images that trials use."""
+        if size not in self._features:
+            good_images = [resize_image(image, size) for image in self.trial_images]
+            images = self.progress([*good_images, *self.defective_images(size)], f"float features at {size} pixels")
+            good, defective = split_good_and_defective(
+                feature_extraction.extract_float_features(efficientnet_lite.load_backbone(self.blocks), images),
+                len(good_images),
+            )
+            self._features[size] = ImageFeatures(
+                dict(zip(self.blocks, [level.half() for level in good], strict=True)),
+                dict(zip(self.blocks, [level.half() for level in defective], strict=True)),
+                self.defect_masks(size),
+                self.defects.kinds,
+                self.defects.sources,
+            )
+        return self._features[size]
+
+
+def digest_images(images: Iterable[NDArray[Any]]) -> str:
+    """SHA-256 of the pixels of images, in order."""
+    digest = hashlib.sha256()
+    for image in images:
+        digest.update(image.tobytes())
+    return digest.hexdigest()
+
+
+def split_good_and_defective(batches: Iterable[Sequence[Tensor]], count: int) -> tuple[list[Tensor], list[Tensor]]:
+    """Concatenates batches of features and separates the first `count` images from the others, per level."""
+    levels = [torch.cat(level) for level in zip(*batches, strict=True)]
+    return [level[:count] for level in levels], [level[count:] for level in levels]
+
+
+def resize_image(image: NDArray[Any], size: int) -> NDArray[Any]:
+    """Scales an image of 1 x H x W x 3 to 1 x size x size x 3."""
+    if image.shape[1] == size:
+        return image
+    return np.asarray(cv2.resize(image[0], (size, size), interpolation=cv2.INTER_AREA))[None]

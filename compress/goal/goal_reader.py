@@ -1,0 +1,51 @@
+"""Reads and checks a goal file."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from vedette import devices
+from vedette.runtime.config.configuration import read_toml
+from vedette.runtime.errors import ConfigProblem, locate_errors
+
+from . import recipe as techniques
+from . import task_checks
+from .goal_file import Goal
+
+
+def read_goal(path: Path) -> Goal:
+    """Reads and checks the goal file at `path`.
+
+    Raises:
+        ConfigProblem: the file cannot be read, or a key is missing, unknown or wrong.
+    """
+    goal = read_toml(path, Goal, "docs/goal.md")
+    if goal.device.profile not in devices.profile_names():
+        hint = f"known are {', '.join(devices.profile_names())}"
+        raise ConfigProblem(f"{path}: device.profile: unknown {goal.device.profile!r}", hint=hint)
+    blocks = goal.model.blocks
+    if blocks is not None and len(set(blocks)) < max(len(blocks), 1):
+        hint = "name at least one block from 1 to 15, and each once"
+        raise ConfigProblem(f"{path}: model.blocks is empty or names a block twice", hint=hint)
+    group = goal.data.group or ""
+    if not group.lower().endswith(".csv"):
+        try:
+            re.compile(group)
+        except re.error as error:
+            hint = "correct the regular expression"
+            raise ConfigProblem(f"{path}: data.group: {error}", hint=hint) from None
+    task_checks.check_task(path, goal)
+    with locate_errors(path):
+        techniques.load_recipe(goal.recipe)
+    lists = {"list": goal.data.list, "group": group if group.lower().endswith(".csv") else None}
+    for key, name in lists.items():
+        if name is not None and not (path.parent / name).is_file():
+            hint = "paths are relative to the goal file"
+            raise ConfigProblem(f"{path}: data.{key}: no file {path.parent / name}", hint=hint)
+    for key in ("good", "defect", "mask", "classes", "images", "footage", "abnormal"):
+        folder = getattr(goal.data, key)
+        if folder and not (path.parent / folder).is_dir():
+            hint = "paths are relative to the goal file"
+            raise ConfigProblem(f"{path}: data.{key}: no folder {path.parent / folder}", hint=hint)
+    return goal

@@ -1,0 +1,118 @@
+"""What a build needs of a task: one method for each step that tasks do differently.
+
+A task holds the goal and the device, and nothing else: what a step finds out, it returns, and later steps take it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
+
+import msgspec
+
+from vedette.runtime.progress import Log, Progress
+
+from ..data.split import Split
+from ..data.stratified_split import StratifiedSplit
+from ..evaluation.built_models import BuiltModels
+from ..evaluation.model_runners import ModelRunner
+from ..evaluation.results import TaskMetrics
+from ..report.task_report_section import TaskReportSection
+from ..search.search_budget import SearchBudget
+from ..training.trained_models import TrainedModels
+
+GOOD_PURPOSES = ("fit", "calibrate", "threshold", "test")
+ALL_PURPOSES = (*GOOD_PURPOSES, "defect")
+
+
+class TaskData(Protocol):
+    """The images of a build, and what else the task reads with them."""
+
+    @property
+    def images(self) -> Split | StratifiedSplit: ...
+
+
+class TrainingResult(msgspec.Struct, frozen=True):
+    """Result of the training; a task adds the record of its search."""
+
+    models: TrainedModels
+
+
+_Threshold = TypeVar("_Threshold")
+
+
+class Thresholds(msgspec.Struct, Generic[_Threshold], frozen=True):
+    """Decision thresholds, chosen in the same way for the float model and for the int8 models."""
+
+    fp32: _Threshold
+    int8: _Threshold
+
+
+_Data = TypeVar("_Data", bound=TaskData)
+_Training = TypeVar("_Training", bound=TrainingResult)
+_Predictions = TypeVar("_Predictions")
+
+
+class Task(Protocol[_Data, _Training, _Threshold, _Predictions]):
+    """The steps of compress/build.py that depend on the task, in order."""
+
+    description: str
+    """What is trained, for the log."""
+    purposes: tuple[str, ...]
+    """The lists of `data.images` that the task uses. Training sees neither `threshold`, `test` nor `defect`."""
+
+    def split(self, base: Path, progress: Progress, log: Log) -> _Data:
+        """Read and audit the images that the goal file in the folder `base` names, and split them by purpose.
+
+        Raises:
+            ConfigProblem: the images are not usable.
+        """
+
+    def train(self, data: _Data, budget: SearchBudget | None, folder: Path, progress: Progress, log: Log) -> _Training:
+        """Train and quantize the model; with a budget, of the best design that a search finds.
+
+        Long training keeps its state in `folder` and resumes from it.
+        """
+
+    def choose_threshold(self, models: BuiltModels, data: _Data) -> Thresholds[_Threshold]:
+        """Choose the decision threshold on the images of `threshold`."""
+
+    def predict(self, runners: dict[str, ModelRunner], data: _Data, progress: Progress) -> dict[str, _Predictions]:
+        """Predictions of each model for the test images, by model."""
+
+    def compute_metrics(
+        self,
+        predictions: dict[str, _Predictions],
+        data: _Data,
+        training: _Training,
+        thresholds: Thresholds[_Threshold],
+    ) -> TaskMetrics:
+        """Figures of the predictions."""
+
+    def manifest_fields(self, data: _Data, thresholds: Thresholds[_Threshold]) -> dict[str, Any]:
+        """Fields of the manifest: labels, the threshold, and what the runtime needs for the task."""
+
+    def golden_inputs(self, data: _Data) -> list[Path]:
+        """A few test images of every kind, for the golden outputs."""
+
+    def report_context(
+        self,
+        predictions: dict[str, _Predictions],
+        data: _Data,
+        training: _Training,
+        thresholds: Thresholds[_Threshold],
+    ) -> TaskReportSection:
+        """The task's part of the report."""
+
+
+@runtime_checkable
+class SearchableTask(Protocol):
+    """A task whose search for a design several processes can share."""
+
+    def search(self, data: Any, budget: SearchBudget, progress: Progress, log: Log) -> Any:
+        """Search for designs until the budget is spent."""
+
+
+def images_by_purpose(task: Task[Any, Any, Any, Any], data: TaskData) -> dict[str, list[Path]]:
+    """Paths of the images by purpose."""
+    return {purpose: getattr(data.images, purpose) for purpose in task.purposes}

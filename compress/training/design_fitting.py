@@ -1,0 +1,128 @@
+"""Fits an anomaly detection design to good images: a float model and an int8 model.
+
+    gallery   the good images, augmented, and images with synthetic defects
+    shrink    if the design keeps only a share of the channels: pruning in rounds, with distillation from the original
+              backbone
+    float     the detector, fitted to float features: the baseline of the int8 model
+    int8      quantized with the settings of the recipe, fitted again to its own int8 features, and quantized again
+
+If the goal leaves the design open, the search chooses the one with the best separation of defects for its cost.
+models/feature_extraction.py gives the reason for the second fit.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from torch import Tensor
+
+from vedette.runtime.progress import Progress
+
+from ..data import split
+from ..data.image_feature_cache import ImageFeatureCache, split_good_and_defective
+from ..data.split import Split
+from ..goal import recipe as techniques
+from ..goal.goal_file import Goal
+from ..goal.recipe import DistillationSettings, PruningSettings, QuantizationSettings
+from ..graph.torch_export import export_to_onnx, feature_names, update_weights
+from ..models import efficientnet_lite, feature_extraction
+from ..models.design import Design
+from ..models.efficientnet_lite import Backbone
+from ..quantization.quantize import convert, prepare
+from .distillation import distill
+from .pruning import kept_shares, prune
+from .trained_models import TrainedModels
+
+FeatureBatches = Iterator[list[Tensor]]
+"""Batches of features; each batch is a list with one tensor per level."""
+
+
+def fit_design(
+    goal: Goal,
+    design: Design,
+    images: Split,
+    gallery: ImageFeatureCache,
+    progress: Progress,
+    folder: Path | None = None,
+) -> TrainedModels:
+    """Fits `design` to all good images of the part `fit`; distillation and QAT resume from `folder`."""
+    size, spec = design.input, efficientnet_lite.backbone_input(design.input)
+    good = gallery.augmented_images(size, goal.augment)
+    shown, masks = [*good, *gallery.defective_images(size)], gallery.defect_masks(size)
+    recipe, network = techniques.load_recipe(goal.recipe), efficientnet_lite.load_backbone(design.blocks)
+    if design.kept_share < 1:
+        prune = msgspec.structs.replace(recipe.get("prune", PruningSettings()), kept_share=design.kept_share)
+        distil: DistillationSettings = recipe.get("distil", DistillationSettings())
+        name = _digest(gallery, [design, prune, distil, goal.data.seed, goal.augment])
+        network = _prune_and_distill(network, prune, distil, good, goal.data.seed, progress, folder and folder / name)
+    detector = design.create_model(network)
+    calibration = list(split.model_inputs(images.calibrate, spec))
+
+    def learn(batches: FeatureBatches) -> None:
+        detector.fit(*split_good_and_defective(batches, len(good)), masks)
+
+    return fit_float_then_int8(
+        goal, detector, size, learn, calibration, good, lambda what: progress(shown, what), folder
+    )
+
+
+def fit_float_then_int8(
+    goal: Goal,
+    anomaly_model: Any,
+    size: int,
+    fit_to_features: Callable[[FeatureBatches], None],
+    calibration: list[Any],
+    good: list[Any],
+    shown: Callable[[str], Iterable[Any]],
+    folder: Path | None,
+) -> TrainedModels:
+    """Fits an anomaly model to its float features, quantizes it, and fits it again to its int8 features.
+
+    Args:
+        goal: goal, whose recipe has the quantization settings
+        anomaly_model: torch module with a backbone
+        size: side length of the input in pixels
+        fit_to_features: fits the model to batches of features
+        calibration: calibration images, 1 x size x size x 3, u8
+        good: good images for QAT
+        shown: returns the images to fit the model to; its argument is the label of the progress display
+        folder: checkpoint folder from which QAT resumes; None: no checkpoint
+    """
+    spec, names = efficientnet_lite.backbone_input(size), feature_names(anomaly_model)
+    fit_to_features(feature_extraction.extract_float_features(anomaly_model.backbone, shown("float features")))
+    float_model = export_to_onnx(anomaly_model, size)
+    quantise: QuantizationSettings = techniques.load_recipe(goal.recipe).get("quantise", QuantizationSettings())
+    ready = prepare(quantise, float_model, calibration, spec, names, good, folder)
+    draft = convert(quantise, ready, calibration, spec, anomaly_model.bounded_outputs)
+    fit_to_features(feature_extraction.extract_int8_features(draft, names, shown("int8 features")))
+    refitted = msgspec.structs.replace(ready, model=update_weights(anomaly_model, ready.model))
+    int8_model = convert(quantise, refitted, calibration, spec, anomaly_model.bounded_outputs)
+    return TrainedModels(float_model, int8_model, update_weights(anomaly_model, ready.float_reference), ready.steps)
+
+
+def _prune_and_distill(
+    whole: Backbone,
+    pruning: PruningSettings,
+    distillation: DistillationSettings,
+    good: list[Any],
+    seed: int,
+    progress: Progress,
+    checkpoint: Path | None,
+) -> Backbone:
+    """Prunes the least important channels and distills from the whole network, in rounds."""
+    narrow = whole
+    for number, share in enumerate(kept_shares(pruning)):
+        narrow = prune(msgspec.structs.replace(pruning, kept_share=share), narrow, progress(good, "pruning"))
+        steps = distillation.steps * (number + 1) // pruning.rounds - distillation.steps * number // pruning.rounds
+        kept = checkpoint and checkpoint.with_name(f"{checkpoint.name}-{number}.pt")
+        narrow = distill(msgspec.structs.replace(distillation, steps=steps), narrow, whole, good, seed, kept, progress)
+    return narrow
+
+
+def _digest(gallery: ImageFeatureCache, settings: list[Any]) -> str:
+    """Returns a digest of the images and of all settings that the distillation depends on."""
+    return hashlib.sha256(msgspec.json.encode([gallery.trial_digest, *settings])).hexdigest()[:12]

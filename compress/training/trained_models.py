@@ -1,0 +1,23 @@
+"""Result of training: the float model and the int8 model of one design."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import onnx
+
+from ..quantization.step_log import QuantizationStep
+
+
+class TrainedModels(msgspec.Struct, frozen=True):
+    """Float and int8 ONNX graphs of one trained model."""
+
+    float_model: onnx.ModelProto
+    int8_model: onnx.ModelProto
+    float_reference: onnx.ModelProto
+    """Float model that the int8 model approximates: `float_model`, except for a head fitted to int8 features."""
+    steps: tuple[QuantizationStep, ...] = ()
+    """Applied quantization steps."""
+    manifest_fields: dict[str, Any] = {}
+    """Manifest fields of an object detector: `boxes`, `labels`, and `resize` of its input."""

@@ -1,0 +1,155 @@
+"""Verification of a bundle on this machine: its golden outputs, and its accuracy on given images.
+
+It runs the daemon's own preprocessing, back ends and heads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..bundle.bundle import Bundle
+from ..bundle.manifest import Manifest
+from ..camera import image_files
+from ..errors import ConfigProblem
+from ..inference import float_model, heads
+from ..inference.backends import Backend, available_backends
+from ..inference.golden_outputs import max_step_difference, step_tolerance
+from ..inference.heads.classify import ClassifyHead
+from ..inference.heads.detect import DetectHead
+from ..inference.preprocess import Preprocess
+from ..progress import Progress
+from . import coco_map, object_annotations, video_evaluation
+from .metrics import auroc, auroc_interval, confusion_matrix, evaluate_classification
+from .verification_report import GoldenCheck, VerificationReport
+
+
+def score_images(bundle: Bundle, backend: Backend, paths: Iterable[Path]) -> list[float]:
+    """The score of each image, with the daemon's own preprocessing, back end and head.
+
+    Raises:
+        ConfigProblem: an image cannot be read.
+    """
+    preprocess, head = Preprocess(bundle.manifest.input), heads.load_head(bundle.manifest)
+    scores = []
+    for path in paths:
+        predictions = head(backend.run(preprocess(image_files.read_image(path))))
+        scores.append(max(prediction.score for prediction in predictions))
+    return scores
+
+
+def verify_bundle(
+    bundle: Bundle, data: Path | None = None, progress: Progress = lambda paths, _: paths
+) -> VerificationReport:
+    """Compares all back ends that load here with the golden outputs and, with `data`, measures the accuracy.
+
+    Args:
+        bundle: a verified bundle
+        data: for an anomaly model, a folder with images in `good/` and, for the AUROC, in `defect/`; for a classifier,
+            a folder with images in folders named like its classes, other folders being ignored; for an object detector,
+            a folder with `images/` and `labels/` (YOLO or COCO); for a behaviour model, a folder with recordings in
+            `normal/` and, for the AUROC, in other folders
+        progress: wraps each list of images, to show progress under a label
+
+    Raises:
+        ConfigProblem: a required folder is missing or empty, or an image cannot be read.
+    """
+    backends = available_backends(bundle)
+    golden = {}
+    for name, backend in backends.items():
+        steps = max_step_difference(bundle, backend)
+        golden[name] = GoldenCheck(backend.version, steps, steps <= step_tolerance(backend))
+    report = VerificationReport(
+        bundle=str(bundle.path),
+        model=bundle.manifest.model_id,
+        golden=golden,
+        verified=all(each.reproduced for each in golden.values()),
+    )
+    if data is None:
+        return report
+
+    task = bundle.manifest.task
+    if task not in EVALUATIONS:
+        hint = "leave --data out: the golden outputs are compared without it"
+        raise ConfigProblem(f"{bundle.path}: task {task} has no accuracy to measure with {data}", hint=hint)
+    EVALUATIONS[task](report, bundle, backends, data, progress)
+    return report
+
+
+def _evaluate_anomaly_model(
+    report: VerificationReport, bundle: Bundle, backends: dict[str, Backend], data: Path, progress: Progress
+) -> None:
+    good = image_files.find_images(data / "good")
+    defect = image_files.find_images(data / "defect") if (data / "defect").exists() else []
+    report.good, report.defect = len(good), len(defect)
+    threshold, aurocs = bundle.manifest.threshold, {}
+    for name, backend in backends.items():
+        good_scores = score_images(bundle, backend, progress(good, f"{name}: good"))
+        report.false_alarm_rate[name] = sum(each >= threshold for each in good_scores) / len(good_scores)
+        if defect:
+            defect_scores = score_images(bundle, backend, progress(defect, f"{name}: defect"))
+            report.detection_rate[name] = sum(each >= threshold for each in defect_scores) / len(defect_scores)
+            aurocs[name] = auroc(good_scores, defect_scores)
+            report.auroc_interval[name] = auroc_interval(good_scores, defect_scores)
+    report.auroc_int8_onnx, report.auroc_int8_tflite = aurocs.get("onnx"), aurocs.get("tflite")
+
+
+def _evaluate_classifier(
+    report: VerificationReport, bundle: Bundle, backends: dict[str, Backend], data: Path, progress: Progress
+) -> None:
+    manifest = bundle.manifest
+    by_class = {label: image_files.find_images(data / label) for label in manifest.classes if (data / label).is_dir()}
+    if not by_class:
+        hint = f"it should hold images in folders named {', '.join(manifest.classes)}"
+        raise ConfigProblem(f"{data}: no folder of a class in it", hint=hint)
+    report.images = {label: len(by_class.get(label, [])) for label in manifest.classes}
+    paths = [path for each in by_class.values() for path in each]
+    truth = np.repeat(np.arange(len(manifest.classes)), list(report.images.values()))
+    preprocess, head = Preprocess(manifest.input), ClassifyHead(manifest)
+    accuracies = {}
+    for name, backend in backends.items():
+        images = (image_files.read_image(path) for path in progress(paths, name))
+        probabilities = np.stack([head.probabilities(backend.run(preprocess(image))) for image in images])
+        confidence, predicted = probabilities.max(axis=1), probabilities.argmax(axis=1)
+        result = evaluate_classification(confidence, predicted == truth, manifest.threshold)
+        accuracies[name] = result.accuracy
+        report.accuracy_interval[name] = result.accuracy_interval
+        report.coverage[name] = result.coverage
+        if result.accuracy_answered is not None:
+            report.accuracy_answered[name] = result.accuracy_answered
+        report.ece[name] = result.calibration_error
+        report.confusion[name] = confusion_matrix(truth, predicted, len(manifest.classes)).tolist()
+    report.accuracy_int8_onnx, report.accuracy_int8_tflite = accuracies.get("onnx"), accuracies.get("tflite")
+
+
+def _evaluate_object_detector(
+    report: VerificationReport, bundle: Bundle, backends: dict[str, Backend], data: Path, progress: Progress
+) -> None:
+    manifest = bundle.manifest
+    labels = data / "labels" if (data / "labels").exists() else data / "labels.json"
+    truth = object_annotations.read_annotations(data / "images", labels, manifest.labels)
+    report.pictures, report.objects = len(truth), sum(map(len, truth.values()))
+    models: dict[str, tuple[Any, Manifest]] = {f"int8_{name}": (each, manifest) for name, each in backends.items()}
+    if (float_reference := float_model.find_beside_bundle(bundle)) is not None:
+        models["float"] = float_reference, float_reference.manifest
+    map50 = {}
+    for name, (model, model_manifest) in models.items():
+        preprocess, head = Preprocess(model_manifest.input), DetectHead(model_manifest, coco_map.MIN_SCORE)
+        images = (image_files.read_image(path) for path in progress(list(truth), name))
+        detections = [head(model.run(preprocess(image)), image.shape[:2]) for image in images]
+        precision = coco_map.mean_average_precision(list(truth.values()), detections, manifest.labels)
+        map50[name], report.map[name] = precision.map50, precision.map
+    report.map50_float = map50.get("float")
+    report.map50_int8_onnx, report.map50_int8_tflite = map50.get("int8_onnx"), map50.get("int8_tflite")
+
+
+EVALUATIONS: dict[str, Callable[[VerificationReport, Bundle, dict[str, Backend], Path, Progress], None]] = {
+    "anomaly": _evaluate_anomaly_model,
+    "behaviour": video_evaluation.evaluate_behaviour_model,
+    "classify": _evaluate_classifier,
+    "detect": _evaluate_object_detector,
+}
+"""How the accuracy of a bundle is measured, by the manifest's task; each function fills in the report."""

@@ -1,0 +1,57 @@
+"""The result of `vedette verify`, as `--json` prints it."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class GoldenCheck(msgspec.Struct, frozen=True):
+    """The comparison of one back end with the golden outputs."""
+
+    version: str
+    max_steps: int
+    reproduced: bool
+
+
+class VerificationReport(msgspec.Struct, omit_defaults=True):
+    """The result of `vedette verify`."""
+
+    bundle: str
+    model: str
+    golden: dict[str, GoldenCheck]
+    verified: bool
+    good: int = 0
+    defect: int = 0
+    what: str = "images"
+    auroc_int8_onnx: float | None = None
+    auroc_int8_tflite: float | None = None
+    auroc_interval: dict[str, tuple[float, float]] = {}
+    false_alarm_rate: dict[str, float] = {}
+    """Fraction of the good images with a score at or above the threshold."""
+    detection_rate: dict[str, float] = {}
+    """Fraction of the defective images with a score at or above the threshold."""
+    images: dict[str, int] = {}
+    """Classifiers: number of images of each class."""
+    accuracy_int8_onnx: float | None = None
+    """Classifiers: fraction of the images whose likeliest class is right, at any confidence."""
+    accuracy_int8_tflite: float | None = None
+    accuracy_interval: dict[str, tuple[float, float]] = {}
+    coverage: dict[str, float] = {}
+    """Classifiers: fraction of the images that are answered instead of `unknown`."""
+    accuracy_answered: dict[str, float] = {}
+    """Classifiers: fraction of right answers; absent if there is no answer."""
+    ece: dict[str, float] = {}
+    """Classifiers: expected calibration error."""
+    confusion: dict[str, list[list[int]]] = {}
+    """Classifiers: images of each class (rows) by their likeliest class (columns), in the order of `images`."""
+    pictures: int = 0
+    """Object detectors: number of images."""
+    objects: int = 0
+    """Object detectors: number of annotated objects."""
+    map50_float: float | None = None
+    """Object detectors: that of the float model, if it lies beside the bundle as NAME.float.onnx."""
+    map50_int8_onnx: float | None = None
+    """Object detectors: mean average precision at an IoU of 0.5."""
+    map50_int8_tflite: float | None = None
+    map: dict[str, float] = {}
+    """Object detectors: mean over IoU thresholds from 0.5 to 0.95."""

@@ -1,0 +1,97 @@
+"""Delivery of events: store-and-forward. The outbox stores each event durably; the forwarder sends it to the sink."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import Any
+
+from ..errors import MachineProblem
+from .event import Event
+from .forwarder import Forwarder, PeriodicMessages
+from .outbox import Outbox
+from .sinks import Sink
+from .topics import Topics
+
+log = logging.getLogger(__name__)
+
+FORWARDER_STALE_SECONDS = 20.0  # a forwarder without a loop iteration for so long is stuck
+
+
+class Delivery:
+    """The outbox, the sink, and the forwarder thread that sends events from one to the other."""
+
+    def __init__(self, outbox: Outbox, sink: Sink, topics: Topics, device_topics: PeriodicMessages) -> None:
+        self.outbox, self.sink, self.topics = outbox, sink, topics
+        self.forwarder = Forwarder(outbox, sink, topics, device_topics)
+
+    def start(self) -> None:
+        """Starts the forwarder."""
+        self.forwarder.start()
+
+    def store(self, *events: Event) -> list[tuple[int, Event]]:
+        """Stores events durably, all or none; returns each with its sequence number. `wake` then sends them at once.
+
+        Raises:
+            MachineProblem: the outbox cannot store them.
+        """
+        first = self.outbox.put(*events) - len(events) + 1
+        stored = list(enumerate(events, first))
+        for sequence, event in stored:
+            log.info("event %d: %s %s, score %.3f", sequence, event.rule, event.kind, event.top_score)
+        return stored
+
+    def wake(self) -> None:
+        """Makes the forwarder send pending events now, and not only at its next iteration."""
+        self.sink.wake()
+
+    def record_system_event(self, rule: str, kind: str, facts: dict[str, Any]) -> None:
+        """Stores an event about the device itself, which is delivered like every other event.
+
+        Raises:
+            MachineProblem: the outbox cannot store it.
+        """
+        log.warning("%s %s: %s", rule, kind, ", ".join(f"{key} {value}" for key, value in facts.items()))
+        self.outbox.put_system_event(rule, kind, facts)
+        self.wake()
+
+    def makes_progress(self) -> bool:
+        """True unless the forwarder is stuck. It also makes progress while no broker is connected."""
+        return time.monotonic() - self.forwarder.last_iteration < FORWARDER_STALE_SECONDS
+
+    def faults(self) -> dict[str, bool]:
+        """The faults of delivery, in words, with whether each is present. Any thread may call it."""
+        dead = self.outbox.count_dead_letters()
+        return {
+            "events wait in memory": not self.outbox.is_durable,
+            "no connection to the broker": not self.forwarder.connected,
+            f"the broker refuses {dead} events": dead > 0,
+        }
+
+    def figures(self) -> dict[str, Any]:
+        """The fields of the status report that come from this part. Any thread may call it."""
+        return {
+            "backlog": self.outbox.count_pending(),
+            "dead": self.outbox.count_dead_letters(),
+            "connected": self.forwarder.connected,
+            "published": self.forwarder.published_bytes,
+        }
+
+    def drain(self, seconds: float) -> None:
+        """Sends pending events for at most `seconds`, then stops; the rest stays in the outbox for the next start."""
+        self.forwarder.drain(seconds)
+
+    def check_outcome(self, pending: int) -> None:
+        """Checks that no event was lost, and that the forwarder ended in order.
+
+        Args:
+            pending: number of pending events when the outbox was closed
+
+        Raises:
+            MachineProblem: pending events were in memory only, or the forwarder died.
+        """
+        if pending and not self.outbox.is_durable:
+            hint = "give the daemon a folder that it may write, on a disk with room"
+            raise MachineProblem(f"{pending} events waited in memory and are gone: {self.outbox.path}", hint=hint)
+        if not self.forwarder.finished:
+            raise MachineProblem("the forwarder died; its error is above", hint="events are kept; start again")

@@ -1,0 +1,47 @@
+"""MQTT identity of the daemon: client ID, availability messages, last will, and the retained `info` message."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+
+import msgspec
+
+from ..bundle.manifest import Manifest
+from ..config.configuration import Config
+from . import sinks
+from .topics import Topics
+
+
+def make_mqtt_session_settings(
+    settings: Config, manifest: Manifest, backend: str, topics: Topics
+) -> sinks.MqttSessionSettings:
+    """Makes the MQTT identity of one camera's daemon.
+
+    Args:
+        settings: configuration of the camera
+        manifest: manifest of its bundle
+        backend: name and version of the inference library
+        topics: topics of the device
+    """
+    camera = settings.camera
+    info = {
+        "camera": camera,
+        "device": settings.device.name,
+        "model": manifest.model_id,
+        "task": manifest.task,
+        "backend": backend,
+        "runtime": version("vedette"),
+        "schema": "v1",
+    }
+    availability = {
+        name: sinks.Message(topics.availability(camera), name.encode(), retain=True)
+        for name in ("online", "offline", "stopped")
+    }
+    info_message = sinks.Message(topics.info(camera), msgspec.json.encode(info), True, content_type="application/json")
+    return sinks.MqttSessionSettings(
+        client_id=f"vedette-{settings.device.name}-{camera}",
+        birth_messages=(availability["online"], info_message),
+        last_will=availability["offline"],
+        stop_message=availability["stopped"],
+        command_topic=topics.replay(),
+    )

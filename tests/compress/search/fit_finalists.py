@@ -1,0 +1,44 @@
+"""Search one trial for a goal file and build its finalists, as a process of its own that a test can kill.
+
+Arguments: the goal file, and the folder of the study.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import sys
+import time
+from pathlib import Path
+
+import click
+import msgspec
+
+from vedette import devices
+from vedette.compress.cost.cost_limits import CostLimits
+from vedette.compress.data import split
+from vedette.compress.data.image_feature_cache import ImageFeatureCache
+from vedette.compress.goal import goal_reader
+from vedette.compress.models.design import DEFAULT_INPUT, SearchSpace
+from vedette.compress.search.finalists import FinalistBuilder
+from vedette.compress.search.search_budget import SearchBudget, study_url
+from vedette.compress.search.study import DesignSearch
+
+
+def main(path: Path, folder: Path) -> None:
+    goal, now = goal_reader.read_goal(path), time.monotonic()
+    budget = SearchBudget(now, now + 3600, study_url(folder), folder, devices.load_profile("pi4"), CostLimits())
+    images = split.split_images(goal.data, path.parent)
+    space = SearchSpace.for_goal(goal.model, len(images.fit))
+    size = goal.model.input or DEFAULT_INPUT
+    cache = ImageFeatureCache(images, size, itertools.chain(*space.blocks), goal.data.seed, lambda items, _: items)
+
+    builder = FinalistBuilder(goal, images, cache, budget, lambda items, _: items, click.echo)
+    best = builder.run(DesignSearch(goal, space, cache, budget, click.echo).run())
+    files = [model.SerializeToString(deterministic=True) for model in (best.models.float_model, best.models.int8_model)]
+    click.echo(" ".join(hashlib.sha256(file).hexdigest() for file in files))
+    click.echo(msgspec.json.encode([finalist.trial for finalist in builder.finalists]))
+
+
+if __name__ == "__main__":
+    main(*map(Path, sys.argv[1:]))

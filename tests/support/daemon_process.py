@@ -1,0 +1,82 @@
+"""The real daemon in a process of its own, with its configuration folder."""
+
+from __future__ import annotations
+
+import signal
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+
+class DaemonProcess:
+    """A configuration folder for one camera, and the real daemon in a process of its own."""
+
+    def __init__(self, folder: Path, bundle: Path, keys: Path) -> None:
+        self.folder = folder
+        self.bundle = bundle
+        self.keys = keys
+        (folder / "cameras").mkdir(parents=True)
+        self.processes: list[subprocess.Popen[bytes]] = []
+        self.prefix: list[str] = []
+        self.outbox = folder / "state" / "door" / "outbox.db"
+
+    def configure(self, source: str, url: str, rule: str = "hysteresis = 0.0", **camera: str) -> None:
+        self.folder.joinpath("vedette.toml").write_text(
+            f"[outbox]\nvolatile = true\n"
+            f'[device]\nname = "box"\nsite = "plant"\narea = "hall"\nline = "line1"\nkeys = "{self.keys}"\n'
+            f'[broker]\nurl = "{url}"\nprefix = "test"\n'
+        )
+        extra = "".join(f'{key} = "{value}"\n' for key, value in camera.items())
+        (self.folder / "cameras" / "door.toml").write_text(
+            f'source = "{source}"\nbundle = "{self.bundle}"\n{extra}[[rules]]\nuse = "presence"\n{rule}\n'
+        )
+
+    def amend(self, table: str, text: str) -> None:
+        """Adds lines to a table of vedette.toml."""
+        path = self.folder / "vedette.toml"
+        path.write_text(path.read_text().replace(f"[{table}]\n", f"[{table}]\n{text}\n"))
+
+    def start(self) -> subprocess.Popen[bytes]:
+        command = [
+            *self.prefix,
+            sys.executable,
+            "-m",
+            "vedette.runtime.cli",
+            "run",
+            "door",
+            "--config",
+            str(self.folder),
+        ]
+        with (self.folder / "log").open("ab") as log:
+            process = subprocess.Popen(command, stderr=log, stdout=subprocess.PIPE)
+        self.processes.append(process)
+        return process
+
+    def log(self) -> str:
+        return (self.folder / "log").read_text()
+
+    def recorded(self) -> int:
+        """How many events were ever recorded."""
+        return self._ask("SELECT coalesce(max(seq), 0) FROM sqlite_sequence")
+
+    def waiting(self) -> int:
+        return self._ask("SELECT count(*) FROM events WHERE NOT delivered")
+
+    def _ask(self, query: str) -> int:
+        if not self.outbox.exists():
+            return 0
+        database = sqlite3.connect(f"file:{self.outbox}?mode=ro", uri=True, timeout=5)
+        try:
+            return int(database.execute(query).fetchone()[0])
+        except sqlite3.DatabaseError:  # it is being made, or mended
+            return 0
+        finally:
+            database.close()
+
+    def kill(self) -> None:
+        """Ends the processes that still run."""
+        for process in self.processes:
+            if process.poll() is None:
+                process.send_signal(signal.SIGKILL)
+                process.wait()
