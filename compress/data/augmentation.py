@@ -1,12 +1,12 @@
 """Image augmentation: random variations that a camera, a lamp or a fixture may cause.
 
-A network that is fitted to a few hundred images learns accidental details of them, such as a shadow or a corner.
-Slightly varied images teach it that such details do not matter. But a varied property no longer separates classes, so a
-variation as large as a defect hides the defect. Each amount is therefore small by default, each can be switched off,
-and flips are off by default.
+A network that is fitted to a few hundred images overfits to accidental details, such as a shadow or a corner.
+Augmentation makes it invariant to such details. An augmented property no longer separates classes, so a variation as
+large as a defect hides the defect. Each amount is therefore small by default, each can be switched off, and flips are
+off by default.
 
-Augmentation runs at the size of the model's input, on integers as a camera delivers them. Pixels beyond the border are
-reflected, so that no black wedge becomes a feature.
+Augmentation runs at the input size of the model, on uint8 pixels as a camera delivers them. Pixels beyond the border
+are reflected, so that black wedges do not become a feature.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from ..goal.augmentation_settings import AugmentationSettings
 
 
 def augment_image(image: NDArray[Any], settings: AugmentationSettings, rng: np.random.Generator) -> NDArray[Any]:
-    """Varies an image of a part; the same state of `rng` gives the same image.
+    """Augments an image of a part. It returns H x W x 3, uint8. A fixed state of `rng` gives a fixed result.
 
     Args:
-        image: H x W x 3, u8
-        settings: largest variations
+        image: H x W x 3, uint8
+        settings: the largest variation of each kind
         rng: random number generator
     """
     height, width = image.shape[:2]
@@ -53,10 +53,10 @@ def augment_image(image: NDArray[Any], settings: AugmentationSettings, rng: np.r
 
 
 def augment_scene(image: NDArray[Any], rng: np.random.Generator, fill: int = 114) -> NDArray[Any]:
-    """Varies an image of a scene, for object detectors: flipped, scaled and with a different brightness.
+    """Augments an image of a scene for object detectors: flips it, scales it and changes its brightness.
 
     Args:
-        image: H x W x 3, u8
+        image: H x W x 3, uint8
         rng: random number generator
         fill: gray level around an image that is scaled down
     """

@@ -1,7 +1,7 @@
-"""Groups clips by their source recording: clips of one recording are never split between fitting and testing.
+"""Groups of video clips by source recording, so that a split keeps clips of one recording together.
 
-`group` of the goal file works as for images (compress/data/groups.py), or names a text file, as data sets of web clips
-provide it: a line that names no clip is a heading, and the clips below it form its group.
+The key `group` of the goal file works as for images (compress/data/groups.py). It may also name a text file, as data
+sets of web clips provide it. In this file, a line without a clip name is a heading. The clips below it form its group.
 
     https://www.youtube.com/watch?v=…
     fi001: 0.13.50 - 0.15.60
@@ -27,12 +27,12 @@ _MAX_RANGE = 100_000  # clips in a range, at most
 def group_clips(
     clips: Mapping[str, Sequence[Path]], folders: Mapping[str, Path], rule: str | None, base: Path
 ) -> dict[Path, str]:
-    """Assigns each clip to its group; a clip that the rule does not name is a group by itself.
+    """Assigns each clip to its group. A clip that the rule does not name is a group by itself.
 
     Args:
         clips: files by label
         folders: folder of each label
-        rule: a text file as above, or a rule of `groups.assign_groups`
+        rule: a text file in the format of this module, or a rule of `groups.assign_groups`
         base: folder of the goal file, to which the text file is relative
 
     Raises:

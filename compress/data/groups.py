@@ -1,4 +1,4 @@
-"""Groups of images that a split keeps together: images of one part, shift or module, and copies of each other."""
+"""Groups of images that a split keeps together: images of one part, shift or module, and duplicates of each other."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ GROUP_BY_FOLDER = "folder"
 def assign_groups(
     images: Mapping[str, Sequence[Path]], folders: Mapping[str, Path], rule: str | None, base: Path
 ) -> dict[Path, str]:
-    """Assigns each image to its group; an image that the rule does not cover is a group by itself.
+    """Assigns each image to its group. An image that the rule does not cover is a group by itself.
 
     Args:
         images: files by label
@@ -92,13 +92,13 @@ def read_csv_rows(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
 
 
 def absolute_path(file: str | Path, base: Path) -> Path:
-    """The absolute path of a file, with links in its folder resolved; a file that is a link stays a link."""
+    """Returns the absolute path of a file. Links in its folder are resolved, but the file itself may stay a link."""
     path = base / file
     return path.parent.resolve() / path.name
 
 
 def merge_groups(groups: Mapping[Path, str], pairs: Iterable[tuple[Path, Path]]) -> dict[Path, str]:
-    """Merges groups that a pair of images connects (union-find); the result has the first name in sort order."""
+    """Merges groups that a pair of images connects (union-find). A merged group gets the first name in sort order."""
     parent = {name: name for name in groups.values()}
 
     def root(name: str) -> str:

@@ -1,8 +1,8 @@
 """Feature cache: good images, images with synthetic defects, and their backbone features, for trials and fits.
 
-The synthetic defects are made once, at the largest input size, and scaled down together with the good images. So a
-smaller input is judged by the same defects at their smaller size. Features are computed once per input size and stored
-in half precision.
+Synthetic defects are added once, at the largest input size. All images are then scaled down together, so that each
+input size is evaluated on identical defects at its own scale. Features are computed once per input size and stored in
+half precision.
 """
 
 from __future__ import annotations
@@ -42,17 +42,17 @@ class ImageFeatures(NamedTuple):
     kinds: tuple[str, ...]
     """The kind of each defect."""
     sources: tuple[int, ...]
-    """Index of the good image that each defective one was made from."""
+    """Index of the source image of each defective image."""
 
 
 class ImageFeatureCache:
-    """Images of 1 x size x size x 3, u8, and their backbone features.
+    """Images of 1 x size x size x 3, uint8, and their backbone features.
 
     Args:
         split: its `fit` part gives the good images
         size: largest input size, in pixels
         blocks: all blocks of the backbone that any design uses
-        seed: seed of the choice of images and of the defects
+        seed: seed of the random choice of images and defects
         progress: shows the progress of long loops
     """
 
@@ -79,11 +79,11 @@ class ImageFeatureCache:
         return digest_images([*self.trial_images, *self.defects.images])
 
     def good_images(self, size: int) -> list[NDArray[Any]]:
-        """All good images, as the input of a model."""
+        """Returns all good images, as the input of a model."""
         return list(model_inputs(self.progress(self.split.fit, "reading"), efficientnet_lite.backbone_input(size)))
 
     def augmented_images(self, size: int, settings: AugmentationSettings | None) -> list[NDArray[Any]]:
-        """All good images and, unless `settings` is None, augmented copies of each."""
+        """Returns all good images and, unless `settings` is None, augmented copies of each."""
         good = self.good_images(size)
         if settings is None:
             return good
@@ -91,11 +91,11 @@ class ImageFeatureCache:
         return good + [augment_image(image[0], settings, rng)[None] for image in good for _ in range(AUGMENTED_COPIES)]
 
     def defective_images(self, size: int) -> list[NDArray[Any]]:
-        """The images with synthetic defects."""
+        """Returns the images with synthetic defects."""
         return [resize_image(image, size) for image in self.defects.images]
 
     def defect_masks(self, size: int) -> Tensor:
-        """The fraction of each cell that the defect covers, N x size/8 x size/8."""
+        """Returns the fraction of each cell that the defect covers, N x size/8 x size/8."""
         cells = size // 8
         return torch.from_numpy(
             np.stack([cv2.resize(mask, (cells, cells), interpolation=cv2.INTER_AREA) for mask in self.defects.masks])
@@ -107,7 +107,7 @@ class ImageFeatureCache:
         return [self.split.groups[self.split.fit[number]] for number in self.trial_indices]
 
     def extract_features(self, size: int) -> ImageFeatures:
-        """The float features of the images that trials use."""
+        """Returns the float features of the images that trials use."""
         if size not in self._features:
             good_images = [resize_image(image, size) for image in self.trial_images]
             images = self.progress([*good_images, *self.defective_images(size)], f"float features at {size} pixels")
@@ -126,7 +126,7 @@ class ImageFeatureCache:
 
 
 def digest_images(images: Iterable[NDArray[Any]]) -> str:
-    """SHA-256 of the pixels of images, in order."""
+    """Returns the SHA-256 digest of the pixels of all images, in order, as hexadecimal text."""
     digest = hashlib.sha256()
     for image in images:
         digest.update(image.tobytes())
@@ -134,7 +134,7 @@ def digest_images(images: Iterable[NDArray[Any]]) -> str:
 
 
 def split_good_and_defective(batches: Iterable[Sequence[Tensor]], count: int) -> tuple[list[Tensor], list[Tensor]]:
-    """Concatenates batches of features and separates the first `count` images from the others, per level."""
+    """Concatenates batches of features per level and separates the first `count` images from the rest."""
     levels = [torch.cat(level) for level in zip(*batches, strict=True)]
     return [level[:count] for level in levels], [level[count:] for level in levels]
 

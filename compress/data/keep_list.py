@@ -1,8 +1,8 @@
-"""The list of images to keep: a CSV file with the columns file, label and group.
+"""The keep list: a CSV file of the images to keep, with the columns file, label and group.
 
 File names are relative to the list, as in a goal file, so list and images can move together. The list omits images with
-a finding. Of copies under one label the first stays; of copies under two labels none stays. Near copies stay, as one
-group.
+a finding. If exact duplicates have one label, the list keeps the first. If they have different labels, it keeps none.
+It keeps near duplicates as one group.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def format_keep_list(audit: AuditResult, folder: Path) -> bytes:
 def restrict_to_keep_list(
     images: Mapping[str, Sequence[Path]], path: Path
 ) -> tuple[dict[str, list[Path]], dict[Path, str]]:
-    """Selects the images that the keep list at `path` names, by label, and returns them with their groups in the list.
+    """Returns the images that the keep list at `path` names, by label, and their groups in the list.
 
     Raises:
         ConfigProblem: the list cannot be read, or names no image of a label.

@@ -5,9 +5,10 @@
     threshold   good images that determine the decision threshold
     test        held-out good images, and all defective images
 
-Images of one group (one part, one shift, one module) are more alike than images that the camera will see later, and
-near copies even more. So a group is never split. A good image that is a near copy of a defective one may be tested with
-it; if its group belongs to another part of the split, the image is set aside.
+Images of one group (one part, one shift, one module) resemble each other more than they resemble future images. Near
+duplicates do so even more. A group in two parts of the split is leakage, so each group stays in one part. A good image
+that is a near duplicate of a defective image may be in the test part. If its group belongs to another part, the image
+is set aside.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ _MIN_GOOD_IMAGES = 10
 
 
 class Split(msgspec.Struct, frozen=True):
-    """The images by purpose; the four lists of good images are disjoint."""
+    """The images of each part of the split. The four lists of good images are disjoint."""
 
     fit: list[Path]
     calibrate: list[Path]
@@ -48,9 +49,9 @@ class Split(msgspec.Struct, frozen=True):
     masks: dict[Path, Path]
     """Defective image -> its mask, if it has one."""
     groups: dict[Path, str] = {}
-    """Good image -> its group; a single image is a group by itself."""
+    """Good image -> its group. An ungrouped image is a group by itself."""
     set_aside: list[Path] = []
-    """Good images that are near copies of defective ones and whose group is not in the test part."""
+    """Good images that are near duplicates of defective images while their group is outside the test part."""
     audit: dict[str, Any] = {}
     """Summary of the audit, for report.json."""
 
@@ -84,7 +85,7 @@ class ImageSet(msgspec.Struct, frozen=True):
         return cls(by_label, folders, assigned | groups_in_list if data.group is None else assigned)
 
     def usable_images(self, audit: AuditResult | None) -> dict[str, list[Path]]:
-        """The images that the audit does not leave out, by label."""
+        """Returns the images by label, without those that the audit excludes."""
         left_out = set(audit.left_out) if audit else set()
         return {label: [path for path in paths if path not in left_out] for label, paths in self.by_label.items()}
 
@@ -116,7 +117,7 @@ def audit_and_split(
         data: the table `[data]` of the goal
         base: folder of the goal file
         progress: shows the progress of the loop over the images
-        log: receives the findings, a line each
+        log: receives one line per finding
 
     Raises:
         ConfigProblem: as `split_images`.
@@ -132,7 +133,7 @@ def audit_and_split(
 
 
 def audit_image_set(images: ImageSet, base: Path, progress: Progress, log: Log) -> tuple[AuditResult, dict[str, Any]]:
-    """Audits images and logs the findings; returns the result and its summary for report.json."""
+    """Audits images and logs the findings. It returns the result and its summary for report.json."""
     count = sum(map(len, images.by_label.values()))
     log(f"auditing {count} images")
     audit = audit_images(images.by_label, images.folders, images.groups, base, progress)
@@ -155,13 +156,13 @@ def audit_image_set(images: ImageSet, base: Path, progress: Progress, log: Log) 
 def split_images(
     data: DataSettings, base: Path, images: ImageSet | None = None, audit: AuditResult | None = None
 ) -> Split:
-    """Splits the images that `data` names; the same seed gives the same split.
+    """Splits the images that `data` names. The seed determines the split.
 
     Args:
         data: the table `[data]` of the goal
         base: folder of the goal file
-        images: result of `find_images`; None: it is called
-        audit: result of the audit; without it no image is left out and near copies may be in different parts
+        images: result of `find_images`; None: this function calls it
+        audit: result of the audit; None: all images are used, and near duplicates may be in different parts
 
     Raises:
         ConfigProblem: a folder is missing or empty, or there are too few good images or groups.
@@ -204,7 +205,7 @@ def split_images(
 
 
 def _distribute_groups(groups: Mapping[str, list[Path]], seed: int) -> dict[str, list[Path]]:
-    """Assigns groups in random order, each to the part that is least full; the first four go to different parts."""
+    """Assigns groups in random order, each to the least full part. The first four groups go to different parts."""
     names = sorted(groups)
     np.random.default_rng(seed).shuffle(names)
     total = sum(map(len, groups.values()))
@@ -226,14 +227,15 @@ def _match_masks(defective: list[Path], folder: Path) -> dict[Path, Path]:
 
 
 def model_inputs(paths: Iterable[Path], spec: ModelInput) -> Iterator[NDArray[Any]]:
-    """Reads images and applies the runtime's preprocessing: 1 x height x width x 3, u8 each."""
+    """Yields images with the runtime's preprocessing, each 1 x height x width x 3, uint8."""
     preprocess = Preprocess(spec)
     for path in paths:
         yield preprocess(image_files.read_image(path))
 
 
 def read_mask(path: Path) -> NDArray[Any]:
-    """Reads a defect mask, H x W, bool: the opaque pixels if there is an alpha channel, else those that are not black.
+    """Returns a defect mask, H x W, bool: the opaque pixels if the file has an alpha channel, else the non-black
+    pixels.
 
     Raises:
         ConfigProblem: the file cannot be read as an image.

@@ -1,10 +1,10 @@
-"""Leakage-free stratified split of labelled images.
+"""Leakage-free stratified split of labeled images.
 
-As in split.py, groups stay whole and the parts have the same purposes. In addition every part needs its fraction of
-every class, above all of rare ones. So groups are assigned one by one, those with the rarest class first, each to the
-part that lacks most of the group's classes (Sechidis et al., "On the Stratification of Multi-label Data", 2011; a group
-with several classes corresponds to their image with several labels). With few, large groups the fractions are only
-approximate.
+The parts are fit, calibrate, threshold and test, and each group stays in one part, as in split.py. In addition, each
+part needs its fraction of each class. This matters most for rare classes. The split assigns one group at a time,
+starting with groups of the rarest class. Each group goes to the part with the largest shortage of the group's classes
+(Sechidis et al., "On the Stratification of Multi-label Data", 2011; a group with several classes corresponds to an
+image with several labels in the paper). If groups are few and large, the fractions are approximate.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _FILL_ORDER = (
 
 
 class StratifiedSplit(msgspec.Struct, frozen=True):
-    """The images by purpose; the four lists are disjoint, and each holds every class."""
+    """The images of each part of the split. The four lists are disjoint, and each holds every class."""
 
     fit: list[Path]
     calibrate: list[Path]
@@ -53,7 +53,7 @@ class StratifiedSplit(msgspec.Struct, frozen=True):
     """Summary of the audit, for report.json."""
 
     def class_indices(self, paths: Sequence[Path]) -> list[int]:
-        """The class index of each image."""
+        """Returns the class index of each image."""
         return [self.truth[path] for path in paths]
 
 
@@ -89,13 +89,13 @@ def find_class_images(data: DataSettings, base: Path) -> ImageSet:
 def split_by_class(
     data: DataSettings, base: Path, images: ImageSet | None = None, audit: AuditResult | None = None
 ) -> StratifiedSplit:
-    """Splits the images that `data` names; the same seed gives the same split.
+    """Splits the images that `data` names. The seed determines the split.
 
     Args:
         data: the table `[data]` of the goal
         base: folder of the goal file
-        images: result of `find_class_images`; None: it is called
-        audit: result of the audit; without it no image is left out and near copies may be in different parts
+        images: result of `find_class_images`; None: this function calls it
+        audit: result of the audit; None: all images are used, and near duplicates may be in different parts
 
     Raises:
         ConfigProblem: there are fewer than two classes, or a class has too few images or groups, or an image has two
@@ -130,12 +130,12 @@ def split_by_class(
 def distribute_groups(
     truth: dict[Path, int], groups: dict[Path, str], fractions: dict[str, float], seed: int
 ) -> dict[str, list[Path]]:
-    """Assigns whole groups of images to parts of about the given fractions of each class.
+    """Assigns whole groups of images to parts. Each part gets about its fraction of each class.
 
     Args:
         truth: image -> index of its class
         groups: image -> group
-        fractions: fraction of each part, sum 1; the first part gets every class, the others if there are enough groups
+        fractions: fraction of each part, sum 1; the first part gets every class, the other parts if groups suffice
         seed: seed of the random order
     """
     members: dict[str, list[Path]] = {}

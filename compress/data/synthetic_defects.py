@@ -1,13 +1,13 @@
 """Synthetic defects: adds defects to images of good parts, inside a mask.
 
-There are no defective images to fit to, and an anomaly model must not be chosen by the images that test it. So defects
-are added to good images: a pasted patch (Li et al., "CutPaste", 2021), a stain with the texture of noise (Zavrtanik et
-al., "DRAEM", 2021, which uses Perlin noise; here it is fractal noise), a scratch, a smear, a dent or a missing piece. A
-blob is an ellipse with a ragged edge that covers 0.1 to 4 % of the image; a scratch is 6 to 60 % of the side long. Both
-lie where the image has detail, because an empty background does not break.
+A fit has no defective images, and the test images must not select the anomaly model. So this module adds defects to
+good images: a pasted patch (Li et al., "CutPaste", 2021), a stain with a noise texture (Zavrtanik et al., "DRAEM",
+2021, with Perlin noise; this module uses fractal noise), a scratch, a smear, a dent or a missing piece. A blob is an
+ellipse with a ragged edge that covers 0.1 to 4 % of the image. A scratch has a length of 6 to 60 % of the side. Both
+are placed where the image has detail, because real defects occur on the part and not on an empty background.
 
-They do not represent the real defects of a production line. They separate anomaly models that detect small local
-changes from models that do not; they do not show whether real defects are small and local.
+Synthetic defects do not represent the real defects of a production line. They tell anomaly models that detect small
+local changes from models that miss them. They do not show whether real defects are small and local.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Mask = NDArray[np.bool_]
 """H x W: True where the defect is."""
 Rng = np.random.Generator
 
-MIN_VISIBLE_CHANGE = 8  # levels of 255, from which on a pixel counts as changed
+MIN_VISIBLE_CHANGE = 8  # levels of 255; a pixel with at least this difference counts as changed
 MIN_CHANGED_PIXELS = 20  # fewer changed pixels lead to another try
 MAX_TRIES = 8
 
@@ -35,24 +35,24 @@ class DefectiveImages(msgspec.Struct, frozen=True):
     """Images with synthetic defects."""
 
     images: list[NDArray[Any]]
-    """Images of 1 x H x W x 3, u8, as the input of a model."""
+    """Images of 1 x H x W x 3, uint8, as the input of a model."""
     masks: NDArray[Any]
     """N x H/8 x W/8, float32: the fraction of each cell that the defect covers."""
     kinds: tuple[str, ...]
     """The kind of each defect, a key of `DEFECT_KINDS`."""
     sources: tuple[int, ...]
-    """Index of the good image that each was made from."""
+    """Index of the source image of each defective image."""
 
 
 def make_defects(
     images: Sequence[NDArray[Any]], count: int, rng: Rng, kinds: Sequence[str] = (), cell: int = 8
 ) -> DefectiveImages:
-    """Adds a synthetic defect to good images, in turn.
+    """Makes `count` defective images. It takes the good images in turn and adds one synthetic defect to each.
 
     Args:
-        images: good images of 1 x H x W x 3, u8
+        images: good images of 1 x H x W x 3, uint8
         count: number of defective images to make
-        rng: random number generator; the same state gives the same defects
+        rng: random number generator; its state determines the defects
         kinds: keys of `DEFECT_KINDS`; empty: all
         cell: pixels of the image per cell of the masks
     """
@@ -72,7 +72,7 @@ def make_defects(
 def _add_defect(
     image: NDArray[Any], other: NDArray[Any], rng: Rng, kinds: Sequence[str]
 ) -> tuple[NDArray[Any], Mask, str]:
-    """Adds a defect; returns the image, the mask of its visible pixels, and the kind of the defect."""
+    """Adds a defect. It returns the image, the mask of the changed pixels, and the kind of the defect."""
     for _ in range(MAX_TRIES):
         kind = str(rng.choice(kinds))
         region = _scratch_mask(image, rng) if kind == "scratch" else _blob_mask(image, rng)
@@ -86,7 +86,7 @@ def _add_defect(
 
 
 def fractal_noise(size: int, coarsest: int, rng: Rng) -> NDArray[Any]:
-    """Noise with structure at every scale: size x size, float32, standard deviation 1.
+    """Returns noise with structure at every scale: size x size, float32, standard deviation 1.
 
     Args:
         size: pixels
@@ -139,7 +139,7 @@ def _scratch_mask(image: NDArray[Any], rng: Rng) -> Mask:
 
 
 def _soften(mask: Mask, blur: float) -> Image:
-    """The mask with blurred edges, H x W x 1, 0…1."""
+    """Returns the mask with blurred edges, H x W x 1, 0…1."""
     return np.asarray(cv2.GaussianBlur(mask.astype(np.float32), (0, 0), blur)[..., None])
 
 

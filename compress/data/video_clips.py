@@ -1,15 +1,16 @@
 """Video clips as difference images: finds clips, groups them, and extracts their images.
 
-    clip      the unit of judgment: a file, or each piece of PIECE_SECONDS of longer normal footage
-    group     clips that a split keeps together: those of a file, unless the goal file says otherwise. Footage of fewer
-              files than the split has parts is grouped by consecutive pieces, because neighboring pieces are alike
+    clip      the unit that gets one prediction: a file, or each piece of PIECE_SECONDS of longer normal footage
+    group     clips that a split keeps together: those of one file, unless the goal file sets another rule. If normal
+              footage has fewer files than the split has parts, a group is a run of consecutive pieces, because
+              neighboring pieces are alike
     images    the input of the model, several per second of a clip (runtime/inference/frame_differencing.py)
 
-The images are written as files, so that a build treats them like all images: it splits, fits, quantizes, compares and
-shows them. They are in a temporary folder, which is deleted after the build. Clips are not searched for near copies:
-the user must group clips that were cut from one recording.
+The images are written as files, so that a build handles them like other images: it splits, fits, quantizes, compares
+and shows them. They are in a temporary folder, which is deleted after the build. The audit does not search clips for
+near duplicates, so the user must group clips that were cut from one recording.
 
-The runtime's code computes the result of a clip from the outputs for its images: the highest score.
+The runtime computes the score of a clip from its images: the highest score.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ CONSECUTIVE_GROUPS = 12  # groups of consecutive pieces, if there are few long f
 
 
 class ClipImages(msgspec.Struct, frozen=True):
-    """Images of clips: the folder of an image is its clip, the file stem is its time in milliseconds."""
+    """Images of clips. The folder of an image names its clip; the file stem is its time in milliseconds."""
 
     images: ImageSet
     folder: tempfile.TemporaryDirectory[str]
@@ -58,7 +59,7 @@ def extract_clip_images(
         data: the table `[data]` of the goal, for groups
         base: folder of the goal file
         spec: input of the model
-        motion: frames and spacing of a difference image
+        motion: number and spacing of the frames of a difference image
         divided_label: label whose long files are divided into pieces; files of other labels are single clips
         progress: shows the progress of the loop over the files
 
@@ -95,7 +96,7 @@ def extract_clip_images(
 
 
 def _group_consecutive_clips(paths: list[Path], groups: dict[Path, str]) -> dict[Path, str]:
-    """Groups consecutive clips, about CONSECUTIVE_GROUPS groups over all files."""
+    """Groups consecutive clips into about CONSECUTIVE_GROUPS groups over all files."""
     order = {clip: number for number, clip in enumerate(dict.fromkeys(path.parent for path in paths))}
     return {
         path: f"{groups[path]}@{order[path.parent] * CONSECUTIVE_GROUPS // max(len(order), CONSECUTIVE_GROUPS)}"
@@ -104,7 +105,7 @@ def _group_consecutive_clips(paths: list[Path], groups: dict[Path, str]) -> dict
 
 
 def group_by_clip(paths: Sequence[Path]) -> dict[Path, list[Path]]:
-    """The images of each clip; its key is the image in the middle, which represents the clip."""
+    """Returns the images of each clip. The key is the middle image of the clip, which represents it."""
     clips: dict[Path, list[Path]] = {}
     for path in sorted(paths):
         clips.setdefault(path.parent, []).append(path)

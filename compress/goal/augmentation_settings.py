@@ -10,21 +10,21 @@ _SmallFraction = Annotated[float, msgspec.Meta(ge=0, le=0.5)]
 
 
 class AugmentationSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`[augment]`: the largest variation of each training image; 0 or false switches one off.
+    """`[augment]`: the largest variation of each training image. 0 or false switches a kind off.
 
     A variation as large as a defect hides the defect, so each amount is small by default.
     """
 
     shift: _SmallFraction = 0.03
-    """Fraction of the side. If it is larger than the misplacement of a part, it hides that defect."""
+    """Largest shift, as a fraction of the side. A larger shift than the misplacement of a part hides this defect."""
     rotate: Annotated[float, msgspec.Meta(ge=0, le=180)] = 3.0
-    """Degrees in either direction. It hides parts that are mounted askew by less."""
+    """Largest rotation in degrees, in either direction. It hides parts that are mounted askew by less."""
     flip: bool = False
     """Flips left-right and upside down, each with probability 0.5. Use it for parts without an orientation, such as
-    surfaces or solar cells; it hides parts that lie the wrong way round."""
+    surfaces or solar cells. It hides parts in a wrong orientation."""
     light: _SmallFraction = 0.1
-    """Fraction of the pixel range by which brightness may change, and of the contrast by which contrast may change. It
-    hides stains that are as faint."""
+    """Largest change of brightness, as a fraction of the pixel range, and of contrast, as a fraction of the contrast.
+    It hides stains that are as faint."""
     blur: Annotated[float, msgspec.Meta(ge=0, le=5)] = 0.5
     """Largest standard deviation of the blur, in pixels of the model's input. It hides hairlines that are narrower."""
     noise: Annotated[float, msgspec.Meta(ge=0, le=0.2)] = 0.01

@@ -8,7 +8,7 @@ _SECONDS = {"s": 1, "m": 60, "h": 3600}
 
 
 def parse_duration(text: str) -> float:
-    """The number of seconds that `text` stands for.
+    """Returns the number of seconds that `text` stands for.
 
     Raises:
         ValueError: `text` is not a duration.

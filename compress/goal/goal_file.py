@@ -1,4 +1,4 @@
-"""The tables of a goal file; goal_reader.py reads and checks one."""
+"""The tables of a goal file as typed structures. goal_reader.py reads and checks a file."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from . import duration
 from . import recipe as techniques
 from .augmentation_settings import AugmentationSettings
 
-# The metric that compares the models of a task: the beginning of a key of `measured`.
+# The metric that compares the models of a task. It is the prefix of a key of `measured`.
 METRIC_BY_TASK = {
     "anomaly": "auroc",
     "behaviour": "auroc",
@@ -35,26 +35,27 @@ class DataSettings(_StrictStruct, frozen=True, kw_only=True):
     good: str = ""
     """A folder of images of good parts; required unless `classes` is set."""
     defect: str | None = None
-    """A folder of images of defective parts; they are never used to fit an anomaly model, only to measure it."""
+    """A folder of images of defective parts. They only measure an anomaly model; no fit uses them."""
     classes: str | None = None
     """A folder with one subfolder of images for each class."""
     images: str | None = None
-    """A folder of images without labels, for an imported model; for `detect`, the images that `labels` describes."""
+    """A folder of unlabeled images, for an imported network. For `detect`: the images that `labels` describes."""
     labels: str | None = None
     """For `detect`: a folder of YOLO files, or a COCO file."""
     footage: str | None = None
     """A folder of recordings of normal behavior, for `behaviour`."""
     abnormal: str | None = None
-    """A folder of recordings of abnormal behavior; they are never used to fit, only to measure."""
+    """A folder of recordings of abnormal behavior. They only measure a model; no fit uses them."""
     normal: tuple[str, ...] | None = None
     """Classes that count as normal; None: the class `good`, if there is one."""
     mask: str | None = None
-    """A folder of defect masks of the defective images: same file stem, black where the part is good."""
+    """A folder of masks of the defective images: equal file stem, black where the part is good."""
     list: str | None = None
-    """A CSV file of the images to use (column file, optionally group), as `vedette audit --fix` writes it."""
+    """The keep list: a CSV file of the images to use (column file, optionally group). `vedette audit --fix` writes
+    it."""
     group: str | None = None
-    """The rule that groups images which the split keeps together: `folder`, a CSV file (columns file and group), or a
-    regular expression on the path below the folder, whose first group (or whole match) names the group."""
+    """The rule that assigns images to groups for the split: `folder`, a CSV file (columns file and group), or a regular
+    expression on the path below the folder. Its first capture group (or whole match) names the group."""
     seed: Annotated[int, msgspec.Meta(ge=0)] = 0
     name: str = ""
     """Name of the data set, for the manifest."""
@@ -68,70 +69,71 @@ class DeviceTable(_StrictStruct, frozen=True):
 
 
 class Targets(_StrictStruct, frozen=True):
-    """`[goal]`: each target is optional; a build checks those that are set."""
+    """`[goal]`: optional targets. A build checks the targets that are set."""
 
     min_auroc: _Fraction | None = None
     min_accuracy: _Fraction | None = None
-    """Fraction of the test images whose most likely class is correct, whatever its confidence."""
+    """Fraction of the test images with a correct most likely class, at any confidence."""
     min_cosine: _Fraction | None = None
-    """Cosine similarity of an imported model's outputs, int8 against float, mean over the test images."""
+    """Cosine similarity of the outputs of an imported network, int8 against float, mean over the test images."""
     min_map50: _Fraction | None = None
     """Mean average precision at IoU 0.5 on the test images."""
     max_drop: Annotated[float, msgspec.Meta(ge=0, lt=1)] | None = None
-    """Largest loss of AUROC, accuracy or mAP50 of the int8 models against the float model on the same test images."""
+    """Largest loss of AUROC, accuracy or mAP50 of the int8 models against the float model, on the test images."""
     max_ms: _Positive | None = None
-    """Milliseconds per frame, 95th percentile, preprocessing included."""
+    """95th percentile of the milliseconds per frame, preprocessing included."""
     max_bytes: Annotated[int, msgspec.Meta(gt=0)] | None = None
     """Largest size of each int8 file in bytes."""
     min_speedup: Annotated[float, msgspec.Meta(gt=0)] | None = None
-    """Cost of a frame with the unpruned float model, divided by its cost with this model."""
+    """Cost per frame of the unpruned float model, divided by the cost per frame of this model."""
     false_alarm_rate: _Fraction | None = None
-    """Fraction of good parts that may raise an event."""
+    """Largest fraction of good parts that raise an event."""
     error_rate: _Fraction | None = None
-    """Fraction of the answers that may be wrong; `unknown` does not count as an answer."""
+    """Largest fraction of wrong predictions. `unknown` does not count as a prediction."""
 
 
 class ModelTable(_StrictStruct, frozen=True):
     """`[model]`"""
 
     detector: str = "auto"
-    """Name of the anomaly model; `auto`: the model that suits the good images best."""
+    """Name of the anomaly model; `auto`: the build selects the best model for the good images."""
     input: Annotated[int, msgspec.Meta(ge=64, le=1024, multiple_of=32)] | None = None
     """Side of the input in pixels; images are scaled to this square. None: 224, or the result of a search."""
     blocks: tuple[Annotated[int, msgspec.Meta(ge=1, le=15)], ...] | None = None
-    """Blocks of the backbone whose features are used; None: the blocks that suit the good images best."""
+    """Blocks of the backbone that provide features; None: the build selects the best blocks for the good images."""
     rank: Annotated[int, msgspec.Meta(ge=1)] | None = None
-    """For PaDiM: the number of feature directions to use, those in which good parts vary least. None: all, or the
+    """For PaDiM: number of feature directions; the model uses those in which good parts vary least. None: all, or the
     result of a search."""
     spacing: Annotated[float, msgspec.Meta(gt=0, le=5)] = 0.2
-    """Seconds between the frames that `behaviour` compares to see motion."""
+    """Seconds between the frames of a difference image, for `behaviour`."""
     epochs: Annotated[int, msgspec.Meta(ge=0, le=200)] | None = None
     """Epochs of fine-tuning of a classifier; 0: the backbone stays frozen and only the head is trained. None: 4 for
     images, 0 for clips."""
     onnx: str | None = None
-    """An imported float model; this key and the following ones are for imported models."""
+    """An imported float network, as an ONNX file. This key and the following keys are for imported networks."""
     torch: str | None = None
-    """An imported PyTorch model: `module:function`, or a TorchScript file."""
+    """An imported PyTorch network: `module:function`, or a TorchScript file."""
     tflite: str | None = None
-    """An imported quantized TFLite file of the family `ssd`."""
+    """An imported quantized network of the family `ssd`, as a TFLite file."""
     family: Literal["yolox", "nanodet", "fastestdet", "ssd", "yolov8"] | None = None
-    """For `detect`: the object-detector family, which tells how the outputs are decoded to boxes."""
+    """For `detect`: the object-detector family. It defines how the outputs are decoded to boxes."""
     labels: str | None = None
     """A file with the class name of each score, one per line."""
     mean: float | tuple[float, float, float] = 0.0
-    """Mean of pixels of 0…255, for all channels or per channel in the order of the model: (p - mean) / std."""
+    """Mean of pixels p of 0…255, for all channels or per channel in the model's order. The input is (p - mean) /
+    std."""
     std: float | tuple[float, float, float] = 255.0
     order: Literal["rgb", "bgr"] = "rgb"
     licence: str = "not stated"
 
     @property
     def is_imported(self) -> bool:
-        """Whether the model is imported."""
+        """Whether the goal names an imported network."""
         return self.onnx is not None or self.torch is not None or self.tflite is not None
 
 
 class Goal(_StrictStruct, frozen=True, kw_only=True):
-    """A goal file."""
+    """The content of a goal file."""
 
     name: Name
     task: Literal["anomaly", "behaviour", "classify", "detect", "embed"]
@@ -141,12 +143,12 @@ class Goal(_StrictStruct, frozen=True, kw_only=True):
     goal: Targets = Targets()
     model: ModelTable = ModelTable()
     recipe: tuple[dict[str, Any], ...] = ()
-    """Techniques and their settings, as recipe.py reads them; a technique that is not named uses its defaults."""
+    """Techniques and their settings; recipe.py reads them. An omitted technique uses its defaults."""
     augment: AugmentationSettings | None = None
-    """None: no augmentation for `anomaly`, the defaults of `AugmentationSettings` for `classify`."""
+    """Augmentation. None: no augmentation for `anomaly`, the defaults of `AugmentationSettings` for `classify`."""
 
     @property
     def search_seconds(self) -> float | None:
-        """Seconds that a search for the best design may take; None if the recipe has no search."""
+        """Time limit of the search for the best design, in seconds; None if the recipe has no search."""
         search = techniques.load_recipe(self.recipe).get("search")
         return None if search is None else duration.parse_duration(search.time)

@@ -1,4 +1,4 @@
-"""Checks of the goal tables of an imported model, before any model file is read or run."""
+"""Checks of the goal tables of an imported network. They run before any model file is read or run."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _BUILT_IN_KEYS = ("detector", "blocks", "epochs")
 
 
 def check_imported_model(path: Path, goal: Goal) -> None:
-    """Checks that all keys of `[model]` belong to an imported model, or all to a built-in one.
+    """Checks that all keys of `[model]` belong to an imported network, or all to a built-in one.
 
     Args:
         path: the goal file, for messages and as the base of relative paths
@@ -115,5 +115,5 @@ def _check_model(path: Path, goal: Goal, defaults: ModelTable) -> None:
 
 
 def expand_per_channel(values: float | tuple[float, float, float]) -> tuple[float, float, float]:
-    """One value per channel, also if `values` is one for all."""
+    """Returns one value per channel. It repeats a single number for all channels."""
     return values if isinstance(values, tuple) else (values, values, values)

@@ -1,6 +1,6 @@
 """The recipe of a goal file: the techniques that compress a model, and their settings.
 
-Each `[[recipe]]` table names a technique under `use`; its other keys are the settings of that technique.
+Each `[[recipe]]` table names a technique with the key `use`. Its other keys are the settings of the technique.
 """
 
 from __future__ import annotations
@@ -18,52 +18,52 @@ RangeMethod = Literal["minmax", "percentile", "mse", "entropy"]
 
 
 class QuantizationSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Settings of the technique."""
+    """`use = "quantise"`: quantization to int8, and the techniques that reduce its error."""
 
     ranges: RangeMethod = "minmax"
-    """How the range of an activation is chosen."""
+    """Method that chooses the range of an activation."""
     percentile: Annotated[float, msgspec.Meta(gt=50, le=100)] = 99.99
-    """Per cent of the values that stay, for ranges = "percentile"."""
+    """Percentage of the values inside the range, for ranges = "percentile"."""
     equalize: bool = msgspec.field(default=False, name="equalise")
-    """Channels of one tensor get ranges alike, where nothing else changes by it."""
+    """Cross-layer equalization: gives the channels of a tensor similar ranges."""
     bias_correction: bool = False
-    """What integers lose on average, per output channel, goes into the biases."""
+    """Adds the mean quantization error of each output channel to its bias."""
     rounding: Literal["nearest", "learned"] = "nearest"
-    """Of the weights."""
+    """Rounding of the weights: to the nearest integer, or learned by AdaRound."""
     rounding_steps: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 200
-    """Per layer, where rounding is learnt."""
+    """Training steps per layer, for rounding = "learned"."""
     qat_steps: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)] = 0
-    """Of training, at most."""
+    """Maximum number of steps of quantization-aware training; 0: no training."""
     qat_learning_rate: Annotated[float, msgspec.Meta(gt=0, le=0.01)] = msgspec.field(default=1e-5, name="qat_rate")
-    """Step of Adam at the beginning; it ends at none."""
+    """Learning rate of Adam at the first step; it falls to 0."""
     float_layers: Annotated[int, msgspec.Meta(ge=0)] = 0
-    """So many layers, those that cost the outputs most, stay float. ONNX only: the TFLite writer takes integers."""
+    """Number of layers that stay float: those that change the outputs most. ONNX only: a TFLite file is all int8."""
     seed: Annotated[int, msgspec.Meta(ge=0)] = 0
-    """Of what is drawn by chance."""
+    """Seed of the image order and the augmentation."""
 
 
 class PruningSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Settings of the technique."""
+    """`use = "prune"`: structured pruning of the backbone."""
 
     kept_share: Annotated[float, msgspec.Meta(gt=0, lt=1)] = msgspec.field(default=0.5, name="kept")
-    """Share of the channels inside each block that stay."""
+    """Share of the channels inside each block that remain."""
     rounds: Annotated[int, msgspec.Meta(ge=1, le=20)] = 2
-    """In which they go, with distillation in between; the steps of that are divided among them."""
+    """Number of pruning rounds; distillation follows each of them, and its steps are divided among the rounds."""
 
 
 class DistillationSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Settings of the technique."""
+    """`use = "distil"`: training of the pruned backbone, with the whole one as teacher."""
 
     steps: Annotated[int, msgspec.Meta(ge=0, le=100_000)] = 300
     learning_rate: Annotated[float, msgspec.Meta(gt=0, le=1)] = msgspec.field(default=2e-4, name="rate")
-    """Of learning, at the beginning."""
+    """Learning rate of Adam at the first step; it falls to 0."""
 
 
 class SearchSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Settings of the technique; it makes no model, but chooses what is to be made."""
+    """`use = "search"`: a search for the best design."""
 
     time: str
-    """What it may take in all: `90s`, `30m` or `2h`."""
+    """Time budget of the search: `90s`, `30m` or `2h`."""
 
     def __post_init__(self) -> None:
         parse_duration(self.time)
@@ -76,16 +76,16 @@ TECHNIQUES: dict[str, type[msgspec.Struct]] = {
     "search": SearchSettings,
 }
 ALIASES = {"quantize": "quantise", "distill": "distil", "equalize": "equalise"}
-"""Standard spellings of techniques and keys that goal files may use as well."""
+"""Alternative spellings of techniques and keys in goal files."""
 
 
 def load_recipe(recipe: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """The settings of each technique that a recipe names, by the technique's name, in the order of the recipe.
+    """Returns the settings of each technique that a recipe names, by the technique's name, in the order of the recipe.
 
     Raises:
-        ConfigProblem: a table names no technique, or one that is there already, or a setting is unknown or wrong.
+        ConfigProblem: a table names no known technique, a technique is named twice, or a setting is unknown or invalid.
     """
-    found: dict[str, Any] = {}
+    settings_by_technique: dict[str, Any] = {}
     for table in recipe:
         settings = dict(table)
         name = settings.pop("use", "")
@@ -93,16 +93,16 @@ def load_recipe(recipe: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
         if not isinstance(name, str) or name not in TECHNIQUES:
             hint = f"known are {', '.join(sorted(TECHNIQUES))}"
             raise ConfigProblem(f"recipe.use: unknown {name!r}", hint=hint)
-        if name in found:
+        if name in settings_by_technique:
             raise ConfigProblem(f"recipe: {name} is there twice", hint="say all of its settings in one table")
         for alias in ALIASES.keys() & settings.keys():
             if ALIASES[alias] in settings:
                 raise ConfigProblem(f"recipe: {name}: {alias} and {ALIASES[alias]} are one setting", hint="keep one")
             settings[ALIASES[alias]] = settings.pop(alias)
-        kind = TECHNIQUES[name]
+        settings_type = TECHNIQUES[name]
         try:
-            found[name] = msgspec.convert(settings, kind)
+            settings_by_technique[name] = msgspec.convert(settings, settings_type)
         except msgspec.ValidationError as error:
-            hint = f"keys of {name}: {', '.join(field.encode_name for field in msgspec.structs.fields(kind))}"
+            hint = f"keys of {name}: {', '.join(field.encode_name for field in msgspec.structs.fields(settings_type))}"
             raise ConfigProblem(f"recipe: {name}: {error}", hint=hint) from None
-    return found
+    return settings_by_technique

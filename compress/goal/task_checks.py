@@ -26,13 +26,13 @@ _KEYS_OF_TASK = {
     "classify": ("data.classes", "data.normal", "goal.min_accuracy", "goal.error_rate", "model.epochs"),
 }
 
-# Keys that `behaviour` shares: with footage it is like `anomaly`, with classes like `classify`.
+# Keys that `behaviour` shares with `anomaly` (if it has footage) or with `classify` (if it has classes).
 _VIDEO_KEYS = ("goal.min_auroc", "goal.false_alarm_rate")
 _CLIP_KEYS = ("goal.min_auroc", "data.classes", "data.normal", "goal.error_rate", "model.epochs")
 
 
 def check_task(path: Path, goal: Goal) -> None:
-    """Checks that a goal names images that its task can use, and no key of another task.
+    """Checks that a goal names the images that its task needs, and that all its keys belong to its task.
 
     Args:
         path: the goal file, for messages and as the base of relative paths
@@ -67,9 +67,10 @@ def check_task(path: Path, goal: Goal) -> None:
 
 
 def _is_shared_key(key: str, goal: Goal) -> bool:
-    """Whether a key of another task also applies to this goal.
+    """Returns whether a key of another task also applies to this goal.
 
-    An imported model is also compared with its float model; `behaviour` is like `anomaly` or like `classify`.
+    A build also compares an imported network with its float version. `behaviour` shares keys with `anomaly` or
+    `classify`.
     """
     if key == "goal.min_speedup":
         return goal.task == "detect"

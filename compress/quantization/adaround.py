@@ -49,7 +49,7 @@ def learn_rounding(
         seed: seed of the image order
         layer_names: names of the layers to change; None: all quantized layers
     """
-    order = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for node, _, values, target in run_side_by_side(float_network, simulation, images):
             if (
@@ -57,7 +57,7 @@ def learn_rounding(
                 and node.name in simulation.quantized_layers
                 and (layer_names is None or node.name in layer_names)
             ):
-                _learn_layer(simulation, node, values[node.inputs[0]], target, steps, order)
+                _learn_layer(simulation, node, values[node.inputs[0]], target, steps, generator)
 
 
 def _learn_layer(
@@ -72,36 +72,36 @@ def _learn_layer(
     scale = simulation.weight_scale(node).reshape([-1, *[1] * (weight.ndim - 1)])
     low, high = simulation.output_limits(node)
     target = target.clamp(low, high)
-    unit = target.var().clamp(min=1e-12)
+    variance = target.var().clamp(min=1e-12)
     floor = torch.floor(weight / scale)
-    share = (weight / scale - floor).clamp(1e-4, 1 - 1e-4)
-    inverse = (share - STRETCH[0]) / (STRETCH[1] - STRETCH[0])
-    ends = torch.round(weight / scale)
-    fixed = ends.abs() == MAX_WEIGHT_INTEGER  # these weights determine the scale of their output channel
-    slack = torch.log(inverse / (1 - inverse)).detach().requires_grad_(True)
-    rate = 6.0 / steps
-    adam = torch.optim.Adam([slack], lr=rate)
-    many = max(1, min(BATCH_SIZE, MAX_MAP_POSITIONS // max(target[0, 0].numel(), 1), len(target)))
+    fraction = (weight / scale - floor).clamp(1e-4, 1 - 1e-4)
+    unstretched = (fraction - STRETCH[0]) / (STRETCH[1] - STRETCH[0])
+    nearest = torch.round(weight / scale)
+    fixed = nearest.abs() == MAX_WEIGHT_INTEGER  # these weights determine the scale of their output channel
+    logits = torch.log(unstretched / (1 - unstretched)).detach().requires_grad_(True)
+    learning_rate = 6.0 / steps
+    optimizer = torch.optim.Adam([logits], lr=learning_rate)
+    batch_size = max(1, min(BATCH_SIZE, MAX_MAP_POSITIONS // max(target[0, 0].numel(), 1), len(target)))
 
-    def lost(integers: Tensor, numbers: Tensor) -> Tensor:
-        made = simulation.compute_sums(node, {node.inputs[0]: inputs[numbers]}, integers).clamp(low, high)
-        return ((made - target[numbers]) ** 2).mean() / unit
+    def reconstruction_error(integers: Tensor, indices: Tensor) -> Tensor:
+        output = simulation.compute_sums(node, {node.inputs[0]: inputs[indices]}, integers).clamp(low, high)
+        return ((output - target[indices]) ** 2).mean() / variance
 
-    def lost_by(integers: Tensor) -> float:
-        every = torch.split(torch.arange(len(target)), many)
-        return float(sum(lost(integers, numbers) * len(numbers) for numbers in every) / len(target))
+    def total_error(integers: Tensor) -> float:
+        batches = torch.split(torch.arange(len(target)), batch_size)
+        return float(sum(reconstruction_error(integers, indices) * len(indices) for indices in batches) / len(target))
 
     for step in range(steps):
-        numbers = torch.randperm(len(target), generator=generator)[:many]
+        indices = torch.randperm(len(target), generator=generator)[:batch_size]
         with torch.enable_grad():
-            soft = (torch.sigmoid(slack) * (STRETCH[1] - STRETCH[0]) + STRETCH[0]).clamp(0, 1)
-            loss = lost(torch.where(fixed, ends, floor + soft), numbers)
+            soft = (torch.sigmoid(logits) * (STRETCH[1] - STRETCH[0]) + STRETCH[0]).clamp(0, 1)
+            loss = reconstruction_error(torch.where(fixed, nearest, floor + soft), indices)
             if step >= WARM_UP * steps:
-                done = (step / steps - WARM_UP) / (1 - WARM_UP)
-                sharpness = BETA[0] + (BETA[1] - BETA[0]) * done
-                loss = loss + PENALTY_WEIGHT * (1 - (2 * soft - 1).abs() ** sharpness).mean()
-        adam.zero_grad()
+                annealed = (step / steps - WARM_UP) / (1 - WARM_UP)
+                beta = BETA[0] + (BETA[1] - BETA[0]) * annealed
+                loss = loss + PENALTY_WEIGHT * (1 - (2 * soft - 1).abs() ** beta).mean()
+        optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]  # torch has no annotation
-        adam.step()
-    learnt = torch.where(fixed, ends, floor + (slack >= 0))
-    weight.copy_((learnt if lost_by(learnt) < lost_by(ends) else ends) * scale)
+        optimizer.step()
+    learned = torch.where(fixed, nearest, floor + (logits >= 0))
+    weight.copy_((learned if total_error(learned) < total_error(nearest) else nearest) * scale)

@@ -23,6 +23,6 @@ def correct_biases(float_network: OnnxModule, simulation: IntegerSimulation, ima
     """Corrects the biases of `simulation` in place, against `float_network`; images are N x 3 x H x W."""
     for node, _, values, target in run_side_by_side(float_network, simulation, images):
         if node.op_type in WEIGHTED_OPERATORS and node.name in simulation.quantized_layers and len(node.inputs) > 2:
-            made = simulation.compute_sums(node, values)
-            lost = (target - made).transpose(0, 1).flatten(1).mean(dim=1)
-            simulation.get_parameter_by_name(node.inputs[2]).add_(lost)
+            output = simulation.compute_sums(node, values)
+            mean_error = (target - output).transpose(0, 1).flatten(1).mean(dim=1)
+            simulation.get_parameter_by_name(node.inputs[2]).add_(mean_error)

@@ -52,30 +52,32 @@ def equalize_layers(model: onnx.ModelProto, images: Tensor, fixed_tensors: Colle
     """
     network = OnnxModule(model)
     pairs = _find_layer_pairs(network, fixed_tensors)
-    tensors = network(images, [between for _, between, _, _ in pairs])
+    activations = network(images, [between for _, between, _, _ in pairs])
     constants = map_initializers(model.graph)
-    array: dict[str, NDArray[Any]] = {}
+    changed: dict[str, NDArray[Any]] = {}
 
     def weights(name: str) -> NDArray[Any]:
-        return array.setdefault(name, numpy_helper.to_array(constants[name]).copy())
+        return changed.setdefault(name, numpy_helper.to_array(constants[name]).copy())
 
-    for (first, _, second, bound), seen in zip(pairs, tensors, strict=True):
-        reach = seen.abs().amax(dim=(0, 2, 3)).numpy().astype(np.float64)
-        reader = weights(second.inputs[1])
+    for (first, _, second, bound), activation in zip(pairs, activations, strict=True):
+        channel_range = activation.abs().amax(dim=(0, 2, 3)).numpy().astype(np.float64)
+        reader_weights = weights(second.inputs[1])
         depthwise = second.attributes.get("group", 1) > 1
         axes = (1, 2, 3) if depthwise else (0, 2, 3)
-        factors = _scaling_factors(reach, np.abs(reader).max(axis=axes).astype(np.float64), bound, depthwise)
+        factors = _scaling_factors(
+            channel_range, np.abs(reader_weights).max(axis=axes).astype(np.float64), bound, depthwise
+        )
         factors = factors.astype(np.float32)
         shape = (-1, 1, 1, 1) if depthwise else (1, -1, 1, 1)
-        array[second.inputs[1]] = reader / factors.reshape(shape)
-        array[first.inputs[1]] = weights(first.inputs[1]) * factors.reshape(-1, 1, 1, 1)
+        changed[second.inputs[1]] = reader_weights / factors.reshape(shape)
+        changed[first.inputs[1]] = weights(first.inputs[1]) * factors.reshape(-1, 1, 1, 1)
         if len(first.inputs) > 2:
-            array[first.inputs[2]] = weights(first.inputs[2]) * factors
-    changed = copy_model(model)
-    for constant in changed.graph.initializer:
-        if constant.name in array:
-            replace_initializer(constant, array[constant.name])
-    return changed
+            changed[first.inputs[2]] = weights(first.inputs[2]) * factors
+    equalized = copy_model(model)
+    for constant in equalized.graph.initializer:
+        if constant.name in changed:
+            replace_initializer(constant, changed[constant.name])
+    return equalized
 
 
 def _scaling_factors(
@@ -85,12 +87,14 @@ def _scaling_factors(
     free = (channel_range < CLIP_CONTACT * bound) & (channel_range > 1e-6) & (reader_weights > 1e-9)
     if not free.any():
         return np.ones_like(channel_range)
-    safe, most = np.where(free, channel_range, 1.0), min(float(channel_range.max()), bound)
+    safe_range, widest = np.where(free, channel_range, 1.0), min(float(channel_range.max()), bound)
     if depthwise:
-        factors = np.maximum(HEADROOM * most / safe, 1.0)
+        factors = np.maximum(HEADROOM * widest / safe_range, 1.0)
     else:
-        factors = np.sqrt(np.where(free, reader_weights, 1.0) / safe)
-        factors = np.minimum(factors / np.exp(np.log(factors[free]).mean()), np.maximum(HEADROOM * most / safe, 1.0))
+        factors = np.sqrt(np.where(free, reader_weights, 1.0) / safe_range)
+        factors = np.minimum(
+            factors / np.exp(np.log(factors[free]).mean()), np.maximum(HEADROOM * widest / safe_range, 1.0)
+        )
     return np.where(free, factors.clip(1 / MAX_FACTOR, MAX_FACTOR), 1.0)
 
 
@@ -98,33 +102,35 @@ def _find_layer_pairs(
     network: OnnxModule, fixed_tensors: Collection[str]
 ) -> list[tuple[GraphNode, str, GraphNode, float]]:
     """Lists (layer, its output or the output of its Clip, the only layer that reads it, upper bound of the Clip)."""
-    readers: dict[str, list[GraphNode]] = {}
+    consumers: dict[str, list[GraphNode]] = {}
     for node in network.nodes:
         for name in node.inputs:
-            readers.setdefault(name, []).append(node)
+            consumers.setdefault(name, []).append(node)
     fixed = {*fixed_tensors, *network.outputs}
-    uses = {name: len(nodes) for name, nodes in readers.items()}
+    use_counts = {name: len(nodes) for name, nodes in consumers.items()}
     pairs = []
     for first in network.nodes:
         if first.op_type != "Conv":
             continue
         between, bound = first.output, float("inf")
-        follows = readers.get(between, [])
-        if len(follows) == 1 and between not in fixed and follows[0].op_type in CLIPPING_OPERATORS:
-            clip = follows[0]
+        readers = consumers.get(between, [])
+        if len(readers) == 1 and between not in fixed and readers[0].op_type in CLIPPING_OPERATORS:
+            clip = readers[0]
             if clip.op_type == "Clip":
                 low, high = (network.constants.get(name) for name in [*clip.inputs[1:], "", ""][:2])
                 if low is None or float(low) != 0.0:
                     continue
                 bound = float("inf") if high is None else float(high)
             between = clip.output
-            follows = readers.get(between, [])
-        second = follows[0] if len(follows) == 1 and between not in fixed else None
+            readers = consumers.get(between, [])
+        second = readers[0] if len(readers) == 1 and between not in fixed else None
         if second is None or second.op_type != "Conv" or second.inputs[0] != between:
             continue
-        if any(uses[name] > 1 for name in (*first.inputs[1:3], second.inputs[1])):  # weights shared by several layers
+        if any(
+            use_counts[name] > 1 for name in (*first.inputs[1:3], second.inputs[1])
+        ):  # weights shared by several layers
             continue
-        group, width = second.attributes.get("group", 1), network.get_parameter_by_name(second.inputs[1]).shape
-        if group == 1 or (width[1] == 1 and width[0] == group):
+        group, shape = second.attributes.get("group", 1), network.get_parameter_by_name(second.inputs[1]).shape
+        if group == 1 or (shape[1] == 1 and shape[0] == group):
             pairs.append((first, between, second, bound))
     return pairs

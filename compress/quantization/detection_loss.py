@@ -53,35 +53,40 @@ class DetectionDistillationLoss:
     def __init__(self, outputs: Sequence[str], boxes: BoxDecoding) -> None:
         self.outputs, self.boxes = list(outputs), boxes
 
-    def __call__(self, made: Sequence[Tensor], goals: Sequence[Tensor]) -> Tensor:
+    def __call__(self, outputs: Sequence[Tensor], targets: Sequence[Tensor]) -> Tensor:
         """Returns the loss of the quantized outputs against the float outputs, each N x channels x rows x columns."""
-        one, other = (dict(zip(self.outputs, each, strict=True)) for each in (made, goals))
+        student, teacher = (dict(zip(self.outputs, tensors, strict=True)) for tensors in (outputs, targets))
         levels = [name.removeprefix("box") for name in self.outputs if name.startswith("box")]
-        return torch.stack([self._level_loss(level, one, other) for level in levels]).sum()
+        return torch.stack([self._level_loss(level, student, teacher) for level in levels]).sum()
 
-    def _level_loss(self, level: str, made: dict[str, Tensor], goals: dict[str, Tensor]) -> Tensor:
+    def _level_loss(self, level: str, student: dict[str, Tensor], teacher: dict[str, Tensor]) -> Tensor:
         box, classes = f"box{level}", f"class{level}"
-        starts = len(self.boxes.anchors[int(level)]) if self.boxes.anchors else 1
-        there = torch.ones(())
-        lost = torch.zeros(())
-        if (objectness := f"objectness{level}") in goals:
-            there = torch.sigmoid(goals[objectness]).unsqueeze(2)
-            lost = _binary_kl_divergence(made[objectness], goals[objectness]).sum()
-        said, meant = (_split_anchors(each[classes], starts) for each in (made, goals))
-        scores = there * torch.sigmoid(meant).amax(dim=2, keepdim=True)
-        objects = scores.sum().clamp(min=1.0)
-        off = (_split_anchors(made[box], starts) - _split_anchors(goals[box], starts)).abs().mean(dim=2, keepdim=True)
-        return (lost + (_binary_kl_divergence(said, meant) * there).sum() + 4 * (off * scores).sum()) / objects
+        anchors = len(self.boxes.anchors[int(level)]) if self.boxes.anchors else 1
+        object_probability = torch.ones(())
+        objectness_loss = torch.zeros(())
+        if (objectness := f"objectness{level}") in teacher:
+            object_probability = torch.sigmoid(teacher[objectness]).unsqueeze(2)
+            objectness_loss = _binary_kl_divergence(student[objectness], teacher[objectness]).sum()
+        logits, target_logits = (_split_anchors(tensors[classes], anchors) for tensors in (student, teacher))
+        scores = object_probability * torch.sigmoid(target_logits).amax(dim=2, keepdim=True)
+        object_count = scores.sum().clamp(min=1.0)
+        box_error = (
+            (_split_anchors(student[box], anchors) - _split_anchors(teacher[box], anchors))
+            .abs()
+            .mean(dim=2, keepdim=True)
+        )
+        class_loss = (_binary_kl_divergence(logits, target_logits) * object_probability).sum()
+        return (objectness_loss + class_loss + 4 * (box_error * scores).sum()) / object_count
 
 
-def _split_anchors(tensor: Tensor, starts: int) -> Tensor:
+def _split_anchors(tensor: Tensor, anchors: int) -> Tensor:
     """Reshapes N x (A · channels) x rows x columns to N x A x channels x rows x columns."""
     count, channels, *grid = tensor.shape
-    return tensor.reshape(count, starts, channels // starts, *grid)
+    return tensor.reshape(count, anchors, channels // anchors, *grid)
 
 
-def _binary_kl_divergence(made: Tensor, goal: Tensor) -> Tensor:
+def _binary_kl_divergence(logits: Tensor, target_logits: Tensor) -> Tensor:
     """Returns the Kullback-Leibler divergence of two Bernoulli distributions, each given by its logit."""
-    entropy = functional.binary_cross_entropy_with_logits
-    truth = torch.sigmoid(goal)
-    return entropy(made, truth, reduction="none") - entropy(goal, truth, reduction="none")
+    cross_entropy = functional.binary_cross_entropy_with_logits
+    target = torch.sigmoid(target_logits)
+    return cross_entropy(logits, target, reduction="none") - cross_entropy(target_logits, target, reduction="none")

@@ -39,17 +39,20 @@ class QuantizationParameters(NamedTuple):
     zero_point: Tensor
 
 
-def read_activation_parameters(int8: onnx.ModelProto) -> dict[str, QuantizationParameters]:
+def read_activation_parameters(int8_model: onnx.ModelProto) -> dict[str, QuantizationParameters]:
     """Returns the quantization parameters of each u8 tensor of an int8 model, by its float tensor name."""
-    constants = {value.name: value for value in int8.graph.initializer}
-    found = {}
-    for node in int8.graph.node:
+    constants = {value.name: value for value in int8_model.graph.initializer}
+    parameters = {}
+    for node in int8_model.graph.node:
         if node.op_type in ("QuantizeLinear", "DequantizeLinear"):
-            scale, zero = constants[node.input[1]], constants[node.input[2]]
-            if zero.data_type == TensorProto.UINT8:
-                values = (torch.from_numpy(numpy_helper.to_array(each).astype(np.float32)) for each in (scale, zero))
-                found[scale.name.removesuffix("_scale")] = QuantizationParameters(*values)
-    return found
+            scale, zero_point = constants[node.input[1]], constants[node.input[2]]
+            if zero_point.data_type == TensorProto.UINT8:
+                values = (
+                    torch.from_numpy(numpy_helper.to_array(constant).astype(np.float32))
+                    for constant in (scale, zero_point)
+                )
+                parameters[scale.name.removesuffix("_scale")] = QuantizationParameters(*values)
+    return parameters
 
 
 class IntegerSimulation(OnnxModule):
@@ -60,16 +63,17 @@ class IntegerSimulation(OnnxModule):
     clipping.
     """
 
-    def __init__(self, model: onnx.ModelProto, int8: onnx.ModelProto) -> None:
+    def __init__(self, model: onnx.ModelProto, int8_model: onnx.ModelProto) -> None:
         """Builds the simulation of the float `model`.
 
         Args:
             model: float model
-            int8: int8 model with the quantization parameters; built from `model` or from a model with the same graph
+            int8_model: int8 model with the quantization parameters; built from `model`, or from the same graph with
+                other weights
         """
         super().__init__(model)
-        self.activation_parameters = read_activation_parameters(int8)
-        constants = {value.name for value in int8.graph.initializer}
+        self.activation_parameters = read_activation_parameters(int8_model)
+        constants = {value.name for value in int8_model.graph.initializer}
         layers = [node for node in self.nodes if node.op_type in WEIGHTED_OPERATORS]
         self.quantized_layers = {node.name for node in layers if node.inputs[1] not in constants}
         """Names of the layers that compute with integers."""
@@ -78,50 +82,56 @@ class IntegerSimulation(OnnxModule):
         self.exact_sums = False
         """Whether sums are computed in float64: every sum is exact, and the forward pass takes four times as long."""
         self._producers = {node.output: node for node in self.nodes}
-        clipped = {node.output: node.inputs[0] for node in self.nodes if node.op_type in CLIPPING_OPERATORS}
-        kept = {node.name for node in int8.graph.node}
-        made = {node.output for node in self.nodes if node.op_type in (*WEIGHTED_OPERATORS, *_ROUNDED_WITH_ZERO_POINT)}
+        clip_inputs = {node.output: node.inputs[0] for node in self.nodes if node.op_type in CLIPPING_OPERATORS}
+        int8_nodes = {node.name for node in int8_model.graph.node}
+        clippable = {
+            node.output for node in self.nodes if node.op_type in (*WEIGHTED_OPERATORS, *_ROUNDED_WITH_ZERO_POINT)
+        }
         self._clip_outputs = {
             before: after
-            for after, before in clipped.items()
-            if before in made and before not in self.activation_parameters and self._producers[after].name not in kept
+            for after, before in clip_inputs.items()
+            if before in clippable
+            and before not in self.activation_parameters
+            and self._producers[after].name not in int8_nodes
         }
 
-    def forward(self, image: Tensor, wanted: Sequence[str] | None = None) -> list[Tensor]:
-        """Returns the real values of the tensors `wanted`, or of the model outputs if it is None."""
-        names = self.outputs if wanted is None else wanted
+    def forward(self, image: Tensor, tensor_names: Sequence[str] | None = None) -> list[Tensor]:
+        """Returns the real values of the tensors `tensor_names`, or of the model outputs if it is None."""
+        names = self.outputs if tensor_names is None else tensor_names
         return [self.dequantize(name, value) for name, value in zip(names, super().forward(image, names), strict=True)]
 
     def prepare_input(self, image: Tensor) -> Tensor:
-        unit = self._step_size(self.input)
-        return image if unit is None else self._round_to_integers(self.input, image / unit)
+        step_size = self._step_size(self.input)
+        return image if step_size is None else self._round_to_integers(self.input, image / step_size)
 
     def dequantize(self, name: str, value: Tensor) -> Tensor:
         """Converts `value`, in the internal representation of the tensor `name`, to real values."""
-        unit = self._step_size(name)
-        return value if unit is None else value * unit
+        step_size = self._step_size(name)
+        return value if step_size is None else value * step_size
 
     def run_node(self, node: GraphNode, values: dict[str, Tensor]) -> Tensor:
-        counts = self._is_rounded(node)
-        if node.op_type in WEIGHTED_OPERATORS and counts and node.name in self.quantized_layers:
+        rounded = self._is_rounded(node)
+        if node.op_type in WEIGHTED_OPERATORS and rounded and node.name in self.quantized_layers:
             result = self._compute_sum_steps(node, values)
-        elif node.inputs[0] in self._clip_outputs and counts and node.op_type in CLIPPING_OPERATORS:
+        elif node.inputs[0] in self._clip_outputs and rounded and node.op_type in CLIPPING_OPERATORS:
             result = values[node.inputs[0]]
         else:
-            reals = [self._read_real(name, node, values, counts) for name in node.inputs]
-            result, unit = self.apply_operator(node, reals), self._step_size(node.output)
-            if unit is None:
+            reals = [self._read_real(name, node, values, rounded) for name in node.inputs]
+            result, step_size = self.apply_operator(node, reals), self._step_size(node.output)
+            if step_size is None:
                 return result
-            result = result / unit
-        if node.output in self._clip_outputs or not counts:
+            result = result / step_size
+        if node.output in self._clip_outputs or not rounded:
             return result
-        before = self._producers[node.inputs[0]] if node.inputs[0] in self._clip_outputs else node
-        return self._round_to_integers(node.output, result, zero_point_first=before.op_type in _ROUNDED_WITH_ZERO_POINT)
+        unclipped = self._producers[node.inputs[0]] if node.inputs[0] in self._clip_outputs else node
+        return self._round_to_integers(
+            node.output, result, zero_point_first=unclipped.op_type in _ROUNDED_WITH_ZERO_POINT
+        )
 
     def _step_size(self, name: str) -> Tensor | None:
         """Returns the real value of one step of the tensor `name`; None if the tensor is stored as real values."""
-        grid = self.activation_parameters.get(self._clip_outputs.get(name, name))
-        return None if grid is None else grid.scale
+        parameters = self.activation_parameters.get(self._clip_outputs.get(name, name))
+        return None if parameters is None else parameters.scale
 
     def _is_rounded(self, node: GraphNode) -> bool:
         """Returns whether `node` is rounded; a Clip is rounded together with the node that it clips."""
@@ -131,21 +141,23 @@ class IntegerSimulation(OnnxModule):
             or (node.inputs[0] in self._clip_outputs and self._producers[node.inputs[0]].name in self.rounded_nodes)
         )
 
-    def _read_real(self, name: str, node: GraphNode, values: dict[str, Tensor], counts: bool) -> Tensor | None:
-        found = self.get_tensor(name, node, values)
-        if found is None:
+    def _read_real(self, name: str, node: GraphNode, values: dict[str, Tensor], rounded: bool) -> Tensor | None:
+        value = self.get_tensor(name, node, values)
+        if value is None:
             return None
         if name in values:
-            return self.dequantize(name, found)
-        unit = self._step_size(name)
-        return found if unit is None or not counts else self._round_to_integers(name, found / unit) * unit
+            return self.dequantize(name, value)
+        step_size = self._step_size(name)
+        return (
+            value if step_size is None or not rounded else self._round_to_integers(name, value / step_size) * step_size
+        )
 
     def _round_to_integers(self, name: str, steps: Tensor, zero_point_first: bool = False) -> Tensor:
         """Rounds to integers minus the zero point; `zero_point_first`, adding it before rounding, decides ties."""
-        zero = self.activation_parameters[name].zero_point
+        zero_point = self.activation_parameters[name].zero_point
         if zero_point_first:
-            return round_straight_through(steps + zero).clamp(0, 255) - zero
-        return round_straight_through(steps).clamp(float(-zero), float(255 - zero))
+            return round_straight_through(steps + zero_point).clamp(0, 255) - zero_point
+        return round_straight_through(steps).clamp(float(-zero_point), float(255 - zero_point))
 
     def compute_sums(self, node: GraphNode, values: dict[str, Tensor], integers: Tensor | None = None) -> Tensor:
         """Returns the output of a layer before it is rounded, in real values.
@@ -162,27 +174,27 @@ class IntegerSimulation(OnnxModule):
         name = self._clip_outputs.get(node.output, node.output)
         if name not in self.activation_parameters:
             return float("-inf"), float("inf")
-        scale, zero = (float(each) for each in self.activation_parameters[name])
-        return -zero * scale, (255 - zero) * scale
+        scale, zero_point = (float(parameter) for parameter in self.activation_parameters[name])
+        return -zero_point * scale, (255 - zero_point) * scale
 
     def _compute_sum_steps(self, node: GraphNode, values: dict[str, Tensor], integers: Tensor | None = None) -> Tensor:
         """Returns the sums of products of integers of a layer, in steps of its output."""
-        before, scale = self.input_scale(node), self.weight_scale(node)
+        input_scale, weight_scale = self.input_scale(node), self.weight_scale(node)
         image = values[node.inputs[0]]
         if self._step_size(node.inputs[0]) is None:
-            image = round_straight_through(image / before)
+            image = round_straight_through(image / input_scale)
         weight = self.get_parameter_by_name(node.inputs[1])
         if integers is None:
-            steps = weight / scale.reshape([-1, *[1] * (weight.ndim - 1)])
+            steps = weight / weight_scale.reshape([-1, *[1] * (weight.ndim - 1)])
             integers = round_straight_through(steps).clamp(-MAX_WEIGHT_INTEGER, MAX_WEIGHT_INTEGER)
         bias = self.get_parameter_by_name(node.inputs[2]) if len(node.inputs) > 2 and node.inputs[2] else None
-        inputs = [image, integers, None if bias is None else _round_bias(bias, before * scale)]
+        inputs = [image, integers, None if bias is None else _round_bias(bias, input_scale * weight_scale)]
         if self.exact_sums:
-            inputs = [each if each is None else each.double() for each in inputs]
+            inputs = [tensor if tensor is None else tensor.double() for tensor in inputs]
         sums = self.apply_operator(node, inputs).to(weight.dtype)
-        unit = self._step_size(node.output)
-        step = before * scale if unit is None else before * scale / unit
-        return sums * step.reshape([-1, *[1] * (sums.ndim - 2)])
+        output_scale = self._step_size(node.output)
+        factor = input_scale * weight_scale if output_scale is None else input_scale * weight_scale / output_scale
+        return sums * factor.reshape([-1, *[1] * (sums.ndim - 2)])
 
     def input_scale(self, node: GraphNode) -> Tensor:
         """Returns the scale of the activation that `node` reads."""
@@ -199,8 +211,8 @@ class IntegerSimulation(OnnxModule):
         scale = weight.flatten(1).abs().amax(dim=1) / MAX_WEIGHT_INTEGER
         if len(node.inputs) > 2 and node.inputs[2]:
             bias = self.get_parameter_by_name(node.inputs[2]).double().abs()
-            least = (_BIAS_HEADROOM * 2 * bias / _INT32_SPAN / self.input_scale(node).double()).to(scale.dtype)
-            scale = torch.where(scale > 0, torch.maximum(scale, least), scale)
+            smallest = (_BIAS_HEADROOM * 2 * bias / _INT32_SPAN / self.input_scale(node).double()).to(scale.dtype)
+            scale = torch.where(scale > 0, torch.maximum(scale, smallest), scale)
         return torch.where(scale > 0, scale, torch.ones_like(scale))
 
 

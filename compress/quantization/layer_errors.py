@@ -70,25 +70,31 @@ def measure_layer_errors(
         images: 1 x H x W x 3, u8; the first MAX_IMAGES are used, fewer if they are larger than 224 x 224
         manifest: describes the input and the outputs; the last output is compared
     """
-    spec, by = manifest.input, manifest.outputs[-1]
+    spec, output = manifest.input, manifest.outputs[-1]
     images = list(images)[: scale_batch_to_pixels(MAX_IMAGES, spec)]
     integers = _find_integer_tensors(int8_model)
     tensors = _find_layer_outputs(float_model, integers)
     signal, noise = dict.fromkeys(tensors, 0.0), dict.fromkeys(tensors, 0.0)
-    answers, lost = 0.0, 0.0
+    output_signal, output_noise = 0.0, 0.0
     names = [integers[name].name for name in tensors.values()]
     float_session = _open_session(float_model, tensors.values(), onnx.TensorProto.FLOAT)
     int8_session = _open_session(int8_model, names, onnx.TensorProto.UINT8)
     for image, feed in zip(images, make_feeds(float_model, images, spec), strict=True):
-        real = dict(zip([*tensors, by.name], float_session.run([*tensors.values(), by.name], feed), strict=True))
-        made = dict(zip([*tensors, by.name], int8_session.run([*names, by.name], {spec.name: image}), strict=True))
+        real = dict(
+            zip([*tensors, output.name], float_session.run([*tensors.values(), output.name], feed), strict=True)
+        )
+        quantized = dict(
+            zip([*tensors, output.name], int8_session.run([*names, output.name], {spec.name: image}), strict=True)
+        )
         for layer, name in tensors.items():
-            _, scale, zero = integers[name]
+            _, scale, zero_point = integers[name]
             signal[layer] += float((real[layer].astype(np.float64) ** 2).sum())
-            noise[layer] += float(((scale * (made[layer].astype(np.float64) - zero) - real[layer]) ** 2).sum())
-        answer = by.scale * (made[by.name].astype(np.float64) - by.zero_point)
-        answers += float((real[by.name].astype(np.float64) ** 2).sum())
-        lost += float(((answer - real[by.name]) ** 2).sum())
+            noise[layer] += float(
+                ((scale * (quantized[layer].astype(np.float64) - zero_point) - real[layer]) ** 2).sum()
+            )
+        dequantized = output.scale * (quantized[output.name].astype(np.float64) - output.zero_point)
+        output_signal += float((real[output.name].astype(np.float64) ** 2).sum())
+        output_noise += float(((dequantized - real[output.name]) ** 2).sum())
     weights = {
         node.name or node.output[0]: node.input[1]
         for node in float_model.graph.node
@@ -96,14 +102,15 @@ def measure_layer_errors(
     }
     decibels = {layer: _decibels(signal[layer], noise[layer]) for layer in tensors}
     try:
-        moved = _measure_output_sensitivity(float_model, int8_model, normalize_images(images, spec), by.name)
+        changes = _measure_output_sensitivity(float_model, int8_model, normalize_images(images, spec), output.name)
     except Problem:  # the simulation lacks an operator of the model
-        moved = {}
-    order = sorted(tensors, key=lambda layer: (-moved.get(layer, 0.0), decibels[layer]))
+        changes = {}
+    order = sorted(tensors, key=lambda layer: (-changes.get(layer, 0.0), decibels[layer]))
     layers = (
-        LayerError(_layer_label(layer, weights[layer]), round(decibels[layer], 2), moved.get(layer)) for layer in order
+        LayerError(_layer_label(layer, weights[layer]), round(decibels[layer], 2), changes.get(layer))
+        for layer in order
     )
-    return LayerErrors(len(images), (lost / max(answers, 1e-30)) ** 0.5, tuple(layers))
+    return LayerErrors(len(images), (output_noise / max(output_signal, 1e-30)) ** 0.5, tuple(layers))
 
 
 class _IntegerTensor(NamedTuple):
@@ -111,38 +118,38 @@ class _IntegerTensor(NamedTuple):
 
     name: str
     scale: float
-    zero: float
+    zero_point: float
 
 
 def _find_integer_tensors(int8_model: onnx.ModelProto) -> dict[str, _IntegerTensor]:
     """Maps float tensor names to integer tensors; scale names are not used, because copied tensors share a scale."""
     constants = {value.name: value for value in int8_model.graph.initializer}
-    found = {}
+    integers = {}
     for node in int8_model.graph.node:
         if node.op_type == "QuantizeLinear":
-            scale, zero = (float(numpy_helper.to_array(constants[name])) for name in node.input[1:3])
-            found[node.output[0].removesuffix(_QUANTIZED_SUFFIX)] = _IntegerTensor(node.output[0], scale, zero)
-    return found
+            scale, zero_point = (float(numpy_helper.to_array(constants[name])) for name in node.input[1:3])
+            integers[node.output[0].removesuffix(_QUANTIZED_SUFFIX)] = _IntegerTensor(node.output[0], scale, zero_point)
+    return integers
 
 
 def _find_layer_outputs(float_model: onnx.ModelProto, known: Container[str]) -> dict[str, str]:
     """Maps each layer to the output tensor that both models have; the quantizer removes a Clip after a layer."""
     clipped = {node.input[0]: node.output[0] for node in float_model.graph.node if node.op_type in CLIPPING_OPERATORS}
-    made = {
+    outputs = {
         node.name or node.output[0]: node.output[0]
         for node in float_model.graph.node
         if node.op_type in WEIGHTED_OPERATORS
     }
-    found = {layer: name if name in known else clipped.get(name, name) for layer, name in made.items()}
-    return {layer: name for layer, name in found.items() if name in known}
+    comparable = {layer: name if name in known else clipped.get(name, name) for layer, name in outputs.items()}
+    return {layer: name for layer, name in comparable.items() if name in known}
 
 
-def _open_session(model: onnx.ModelProto, names: Iterable[str], kind: int) -> onnxruntime.InferenceSession:
+def _open_session(model: onnx.ModelProto, names: Iterable[str], element_type: int) -> onnxruntime.InferenceSession:
     """Opens a session of `model` on one thread, with the tensors `names` as additional outputs."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.add_session_config_entry(*EXACT_KERNELS_OPTION)
-    data = add_outputs(model, names, kind).SerializeToString()
+    data = add_outputs(model, names, element_type).SerializeToString()
     return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
 
 
@@ -151,22 +158,22 @@ def _measure_output_sensitivity(
     float_model: onnx.ModelProto, int8_model: onnx.ModelProto, images: torch.Tensor, output: str
 ) -> dict[str, float]:
     """Returns the output change per layer if only that layer is rounded; recomputes only the nodes after it."""
-    simulated = IntegerSimulation(float_model, int8_model)
-    simulated.rounded_nodes = ()
-    plain = {simulated.input: simulated.prepare_input(images)}
-    for node in simulated.nodes:
-        plain[node.output] = simulated.run_node(node, plain)
-    truth = simulated.dequantize(output, plain[output])
-    found = {}
-    for first, layer in enumerate(simulated.nodes):
-        if layer.name in simulated.quantized_layers:
-            simulated.rounded_nodes, values = {layer.name}, dict(plain)
-            for number, node in enumerate(simulated.nodes[first:], first):
-                values[node.output] = simulated.run_node(node, values)
-                simulated.release_unused_tensors(values, number, [output])
-            made = simulated.dequantize(output, values[output])
-            found[layer.name] = float((made - truth).norm() / truth.norm().clamp(min=1e-12))
-    return found
+    simulation = IntegerSimulation(float_model, int8_model)
+    simulation.rounded_nodes = ()
+    float_values = {simulation.input: simulation.prepare_input(images)}
+    for node in simulation.nodes:
+        float_values[node.output] = simulation.run_node(node, float_values)
+    target = simulation.dequantize(output, float_values[output])
+    changes = {}
+    for first, layer in enumerate(simulation.nodes):
+        if layer.name in simulation.quantized_layers:
+            simulation.rounded_nodes, values = {layer.name}, dict(float_values)
+            for index, node in enumerate(simulation.nodes[first:], first):
+                values[node.output] = simulation.run_node(node, values)
+                simulation.release_unused_tensors(values, index, [output])
+            quantized = simulation.dequantize(output, values[output])
+            changes[layer.name] = float((quantized - target).norm() / target.norm().clamp(min=1e-12))
+    return changes
 
 
 def _decibels(signal: float, noise: float) -> float:

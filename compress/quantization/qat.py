@@ -75,13 +75,13 @@ DEFAULT_RUN = TrainingRun()
 
 def mse_objective(output_tensors: Sequence[str], inner_tensors: Sequence[str]) -> DistillationObjective:
     """Returns the objective with the mean square error of output tensors and inner tensors."""
-    shares = torch.tensor(
+    weights = torch.tensor(
         [1 / len(output_tensors)] * len(output_tensors) + [1 / max(len(inner_tensors), 1)] * len(inner_tensors)
     )
 
-    def loss(made: Sequence[Tensor], goals: Sequence[Tensor]) -> Tensor:
-        parts = [((a - b) ** 2).mean() / (b**2).mean().clamp(min=1e-9) for a, b in zip(made, goals, strict=True)]
-        return (torch.stack(parts) * shares).sum()
+    def loss(outputs: Sequence[Tensor], targets: Sequence[Tensor]) -> Tensor:
+        errors = [((a - b) ** 2).mean() / (b**2).mean().clamp(min=1e-9) for a, b in zip(outputs, targets, strict=True)]
+        return (torch.stack(errors) * weights).sum()
 
     return DistillationObjective(
         "near", [*output_tensors, *inner_tensors], loss, lambda image, rng: augment_image(image, AUGMENTATION, rng)
@@ -114,47 +114,48 @@ def train_quantized_network(
         seed: seed of the image order and the augmentation
         run: checkpoint folder, time limit and progress display
     """
-    spare = max(len(images) // 10, min(4, len(images) // 2))
-    held, shown = images[:spare], images[spare:]
-    judged, wanted = normalize_images(held, spec), objective.tensors
+    held_out_count = max(len(images) // 10, min(4, len(images) // 2))
+    held_out, training = images[:held_out_count], images[held_out_count:]
+    held_out_inputs, tensors = normalize_images(held_out, spec), objective.tensors
     with torch.no_grad():
-        truth = float_network(judged, wanted)
+        held_out_targets = float_network(held_out_inputs, tensors)
 
-    def held_loss() -> float:
+    def held_out_loss() -> float:
         with torch.no_grad():
-            return float(objective.loss(simulation(judged, wanted), truth))
+            return float(objective.loss(simulation(held_out_inputs, tensors), held_out_targets))
 
-    learnt = [simulation.get_parameter_by_name(name) for name in parameter_names]
+    trained = [simulation.get_parameter_by_name(name) for name in parameter_names]
     for parameter in simulation.parameters():
-        parameter.requires_grad_(any(parameter is each for each in learnt))
-    adam = torch.optim.Adam(learnt, lr=learning_rate)
-    state = _Checkpoint(
-        run.checkpoint_folder, _checkpoint_digest(images, objective, simulation, learnt, (steps, learning_rate, seed))
+        parameter.requires_grad_(any(parameter is other for other in trained))
+    optimizer = torch.optim.Adam(trained, lr=learning_rate)
+    checkpoint = _Checkpoint(
+        run.checkpoint_folder, _checkpoint_digest(images, objective, simulation, trained, (steps, learning_rate, seed))
     )
-    done, best, kept, since = state.read(learnt, adam)
-    if done == 0:
-        best, kept = held_loss(), [each.detach().clone() for each in learnt]
-    for step in run.progress(range(done, steps), "training"):
-        if since >= PATIENCE or time.monotonic() > run.deadline:
+    first_step, best_loss, best_values, checks_without_gain = checkpoint.read(trained, optimizer)
+    if first_step == 0:
+        best_loss, best_values = held_out_loss(), [parameter.detach().clone() for parameter in trained]
+    for step in run.progress(range(first_step, steps), "training"):
+        if checks_without_gain >= PATIENCE or time.monotonic() > run.deadline:
             break
         rng = np.random.default_rng((seed, step))
-        numbers = rng.permutation(len(shown))[: scale_batch_to_pixels(BATCH_SIZE, spec)]
-        inputs = normalize_images([objective.augment(shown[number][0], rng)[None] for number in numbers], spec)
+        indices = rng.permutation(len(training))[: scale_batch_to_pixels(BATCH_SIZE, spec)]
+        inputs = normalize_images([objective.augment(training[index][0], rng)[None] for index in indices], spec)
         with torch.no_grad():
-            goals = float_network(inputs, wanted)
-        for group in adam.param_groups:
+            targets = float_network(inputs, tensors)
+        for group in optimizer.param_groups:
             group["lr"] = learning_rate * (1 + math.cos(math.pi * step / steps)) / 2
-        adam.zero_grad()
-        objective.loss(simulation(inputs, wanted), goals).backward()  # type: ignore[no-untyped-call]  # torch has no annotation
-        adam.step()
+        optimizer.zero_grad()
+        loss = objective.loss(simulation(inputs, tensors), targets)
+        loss.backward()  # type: ignore[no-untyped-call]  # torch has no annotation
+        optimizer.step()
         if (step + 1) % CHECK_INTERVAL == 0 or step + 1 == steps:
-            reached = held_loss()
-            since = 0 if reached < best else since + 1
-            if reached < best:
-                best, kept = reached, [each.detach().clone() for each in learnt]
-            state.write(learnt, adam, step + 1, best, kept, since)
+            check_loss = held_out_loss()
+            checks_without_gain = 0 if check_loss < best_loss else checks_without_gain + 1
+            if check_loss < best_loss:
+                best_loss, best_values = check_loss, [parameter.detach().clone() for parameter in trained]
+            checkpoint.write(trained, optimizer, step + 1, best_loss, best_values, checks_without_gain)
     with torch.no_grad():
-        for parameter, value in zip(learnt, kept, strict=True):
+        for parameter, value in zip(trained, best_values, strict=True):
             parameter.copy_(value)
 
 
@@ -181,26 +182,36 @@ class _Checkpoint:
     def __init__(self, folder: Path | None, digest: str) -> None:
         self.path = None if folder is None else folder / f"teaching-{digest}.pt"
 
-    def read(self, learnt: Sequence[Tensor], adam: torch.optim.Adam) -> tuple[int, float, list[Tensor], int]:
+    def read(self, trained: Sequence[Tensor], optimizer: torch.optim.Adam) -> tuple[int, float, list[Tensor], int]:
         if self.path is None or not self.path.exists():
             return 0, math.inf, [], 0
-        found = torch.load(self.path, weights_only=True)
+        stored = torch.load(self.path, weights_only=True)
         with torch.no_grad():
-            for parameter, value in zip(learnt, found["learnt"], strict=True):
+            for parameter, value in zip(trained, stored["learnt"], strict=True):
                 parameter.copy_(value)
-        adam.load_state_dict(found["adam"])
-        return found["step"], found["best"], found["kept"], found["since"]
+        optimizer.load_state_dict(stored["adam"])
+        return stored["step"], stored["best"], stored["kept"], stored["since"]
 
     def write(
-        self, learnt: Sequence[Tensor], adam: torch.optim.Adam, step: int, best: float, kept: list[Tensor], since: int
+        self,
+        trained: Sequence[Tensor],
+        optimizer: torch.optim.Adam,
+        step: int,
+        best_loss: float,
+        best_values: list[Tensor],
+        checks_without_gain: int,
     ) -> None:
         if self.path is None:
             return
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        written = {"learnt": [each.detach() for each in learnt], "adam": adam.state_dict(), "kept": kept}
-        half = self.path.with_suffix(".half")
-        torch.save(written | {"step": step, "best": best, "since": since}, half)
-        os.replace(half, self.path)
+        state = {
+            "learnt": [parameter.detach() for parameter in trained],
+            "adam": optimizer.state_dict(),
+            "kept": best_values,
+        }
+        partial = self.path.with_suffix(".half")
+        torch.save(state | {"step": step, "best": best_loss, "since": checks_without_gain}, partial)
+        os.replace(partial, self.path)
 
 
 def _checkpoint_digest(
@@ -211,11 +222,11 @@ def _checkpoint_digest(
     settings: tuple[float, ...],
 ) -> str:
     """Returns a digest of everything that the result depends on, including the ranges."""
-    grids = {
-        name: (float(grid.scale), float(grid.zero_point))
-        for name, grid in sorted(simulation.activation_parameters.items())
+    quantization = {
+        name: (float(tensor.scale), float(tensor.zero_point))
+        for name, tensor in sorted(simulation.activation_parameters.items())
     }
-    found = hashlib.sha256(repr((objective.name, objective.tensors, settings, grids)).encode())
-    for array in (*images, *(each.detach().numpy() for each in parameters)):
-        found.update(np.ascontiguousarray(array).data)
-    return found.hexdigest()[:16]
+    digest = hashlib.sha256(repr((objective.name, objective.tensors, settings, quantization)).encode())
+    for array in (*images, *(parameter.detach().numpy() for parameter in parameters)):
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()[:16]

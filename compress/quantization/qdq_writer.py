@@ -67,10 +67,10 @@ def quantize_with_overrides(
         feed: any model input; the quantizer requires one
         float_nodes: names of the nodes that stay float
     """
-    constants, told = {value.name for value in model.graph.initializer}, dict(overrides)
+    constants, all_overrides = {value.name for value in model.graph.initializer}, dict(overrides)
     for node in model.graph.node:
         if node.op_type in ("Add", "Mul"):
-            told |= {each: [{"quant_type": QuantType.QUInt8}] for each in node.input if each in constants}
+            all_overrides |= {name: [{"quant_type": QuantType.QUInt8}] for name in node.input if name in constants}
     copy = copy_model(model)  # the quantizer removes the weights from its input model
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "int8.onnx"
@@ -88,7 +88,7 @@ def quantize_with_overrides(
                 op_types_to_quantize=_OPERATORS,
                 nodes_to_exclude=list(float_nodes),
                 calibrate_method=CalibrationMethod.MinMax,
-                extra_options={"TensorQuantOverrides": told},
+                extra_options={"TensorQuantOverrides": all_overrides},
             )
         finally:
             root.level = level
@@ -102,20 +102,22 @@ def _find_wider_clips(model: onnx.ModelProto, ranges: Mapping[str, Range]) -> li
     The quantizer would remove such nodes, and values beyond the bounds would pass.
     """
     constants = map_initializers(model.graph)
-    found = []
+    wider_clips = []
     for node in model.graph.node:
         if node.op_type not in ("Clip", "Relu"):
             continue
-        ends = [0.0, np.inf]
+        bounds = [0.0, np.inf]
         if node.op_type == "Clip":
-            given = [constants.get(name) for name in [*node.input[1:], "", ""][:2]]
-            values = [None if each is None else float(onnx.numpy_helper.to_array(each)) for each in given]
-            ends = [other if each is None else each for each, other in zip(values, (-np.inf, np.inf), strict=True)]
+            tensors = [constants.get(name) for name in [*node.input[1:], "", ""][:2]]
+            values = [None if tensor is None else float(onnx.numpy_helper.to_array(tensor)) for tensor in tensors]
+            bounds = [
+                default if value is None else value for value, default in zip(values, (-np.inf, np.inf), strict=True)
+            ]
         low, high = ranges[node.output[0]]
-        slack = (high - low) / 255  # the zero point is an integer: the range moves by up to half a step
-        if low < min(ends[0], 0.0) - slack or high > max(ends[1], 0.0) + slack:
-            found.append(node.name)
-    return found
+        tolerance = (high - low) / 255  # the zero point is an integer: the range moves by up to half a step
+        if low < min(bounds[0], 0.0) - tolerance or high > max(bounds[1], 0.0) + tolerance:
+            wider_clips.append(node.name)
+    return wider_clips
 
 
 class _FeedReader(CalibrationDataReader):  # type: ignore[misc]
@@ -130,19 +132,21 @@ def _make_ends_integer(model: onnx.ModelProto) -> onnx.ModelProto:
     """Removes the float input and outputs: the input becomes u8, N x H x W x 3, and the outputs become u8."""
     graph = model.graph
     image = graph.input[0]
-    batch, channels, height, width = (d.dim_value for d in image.type.tensor_type.shape.dim)
+    batch, channels, height, width = (dim.dim_value for dim in image.type.tensor_type.shape.dim)
     entry = next(node for node in graph.node if node.op_type == "QuantizeLinear" and node.input[0] == image.name)
-    turn = onnx.helper.make_node("Transpose", [image.name], [entry.output[0]], name="layout", perm=[0, 3, 1, 2])
+    transpose = onnx.helper.make_node("Transpose", [image.name], [entry.output[0]], name="layout", perm=[0, 3, 1, 2])
     graph.node.remove(entry)
-    graph.node.insert(0, turn)
+    graph.node.insert(0, transpose)
     shape = [batch, height, width, channels]
     image.CopyFrom(onnx.helper.make_tensor_value_info(image.name, onnx.TensorProto.UINT8, shape))
 
     for output in graph.output:
         name = output.name
         for node in [n for n in graph.node if n.op_type == "ReduceMax" and n.output[0] == name]:
-            real = [n for n in graph.node if n.op_type == "DequantizeLinear" and n.output[0] == node.input[0]]
-            node.input[0] = real[0].input[0] if real else node.input[0]  # the largest integer is the maximum
+            dequantize = [n for n in graph.node if n.op_type == "DequantizeLinear" and n.output[0] == node.input[0]]
+            node.input[0] = (
+                dequantize[0].input[0] if dequantize else node.input[0]
+            )  # the largest integer is the maximum
         for node in [n for n in graph.node if n.op_type == "DequantizeLinear" and n.output[0] == name]:
             _rename_tensor(graph, name, f"{name}/real")  # other nodes keep reading the float tensor
             _rename_tensor(graph, node.input[0], name)
@@ -157,6 +161,6 @@ def _make_ends_integer(model: onnx.ModelProto) -> onnx.ModelProto:
 def _rename_tensor(graph: onnx.GraphProto, old: str, new: str) -> None:
     for node in graph.node:
         for names in (node.input, node.output):
-            for place, name in enumerate(names):
+            for index, name in enumerate(names):
                 if name == old:
-                    names[place] = new
+                    names[index] = new

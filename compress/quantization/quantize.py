@@ -40,11 +40,9 @@ from vedette.runtime.bundle.manifest import ModelInput
 from ..goal.recipe import QuantizationSettings
 from ..graph.interval_arithmetic import compute_bounds
 from ..graph.torch_module import CLIPPING_OPERATORS, OnnxModule
-from . import adaround as rounding
-from . import bias_correction as correction
-from . import cross_layer_equalization, qat, sensitivity
-from . import qdq_writer as integers
+from . import adaround, bias_correction, cross_layer_equalization, qat, sensitivity
 from .integer_simulation import IntegerSimulation
+from .qdq_writer import quantize_with_ranges
 from .scales.activation_ranges import Range, measure_ranges
 from .scales.residual_scales import share_residual_ranges
 from .step_log import QuantizationStep, StepLog
@@ -71,8 +69,8 @@ def quantize(
     calibration: Iterable[NDArray[Any]],
     spec: ModelInput,
     bounded_outputs: Mapping[str, float] | None = None,
-    unlabelled: Sequence[NDArray[Any]] = (),
-    folder: Path | None = None,
+    unlabeled_images: Sequence[NDArray[Any]] = (),
+    checkpoint_folder: Path | None = None,
 ) -> onnx.ModelProto:
     """Returns an int8 model with integer inputs and outputs; the input image is 1 x H x W x 3, u8.
 
@@ -82,11 +80,13 @@ def quantize(
         calibration: calibration images, 1 x H x W x 3, u8
         spec: model input; defines the normalization of a pixel
         bounded_outputs: see `convert`
-        unlabelled: see `prepare`
-        folder: see `prepare`
+        unlabeled_images: see `prepare`
+        checkpoint_folder: see `prepare`
     """
     images = list(calibration)
-    prepared = prepare(settings, model, images, spec, unlabelled=unlabelled, folder=folder)
+    prepared = prepare(
+        settings, model, images, spec, unlabeled_images=unlabeled_images, checkpoint_folder=checkpoint_folder
+    )
     return convert(settings, prepared, images, spec, bounded_outputs)
 
 
@@ -95,9 +95,9 @@ def prepare(
     model: onnx.ModelProto,
     calibration: Sequence[NDArray[Any]],
     spec: ModelInput,
-    until: Sequence[str] = (),
-    unlabelled: Sequence[NDArray[Any]] = (),
-    folder: Path | None = None,
+    boundary_tensors: Sequence[str] = (),
+    unlabeled_images: Sequence[NDArray[Any]] = (),
+    checkpoint_folder: Path | None = None,
 ) -> PreparedModel:
     """Returns `model` with weights that lose less in quantization.
 
@@ -106,51 +106,52 @@ def prepare(
         model: float model with one input, 1 x 3 x H x W, normalized
         calibration: calibration images, 1 x H x W x 3, u8
         spec: model input; defines the normalization of a pixel
-        until: tensors after which the weights stay unchanged, because that part is fitted again; empty: the whole model
-            may change
-        unlabelled: additional training images for QAT
-        folder: checkpoint folder from which QAT resumes; None: no checkpoint
+        boundary_tensors: tensors after which the weights stay unchanged, because that part is fitted again; empty: the
+            whole model may change
+        unlabeled_images: additional training images for QAT
+        checkpoint_folder: folder from which QAT resumes; None: no checkpoint
     """
     if not (settings.equalize or settings.bias_correction or settings.qat_steps or settings.rounding == "learned"):
         return PreparedModel(model, {}, model)
-    whole = extract_subgraph(model, until)
+    subgraph = extract_subgraph(model, boundary_tensors)
     images = qat.normalize_images(calibration[: qat.scale_batch_to_pixels(MAX_CALIBRATION_BATCH, spec)], spec)
-    steps = StepLog(until, images[: qat.scale_batch_to_pixels(SENSITIVITY_IMAGES, spec)])
-    feeds = make_feeds(whole, calibration, spec)
+    log = StepLog(boundary_tensors, images[: qat.scale_batch_to_pixels(SENSITIVITY_IMAGES, spec)])
+    feeds = make_feeds(subgraph, calibration, spec)
 
-    def twins() -> tuple[OnnxModule, IntegerSimulation, dict[str, Range]]:
-        ranges = _choose_ranges(settings, whole, feeds, spec, {}, {}, until)
+    def build_networks() -> tuple[OnnxModule, IntegerSimulation, dict[str, Range]]:
+        ranges = _choose_ranges(settings, subgraph, feeds, spec, {}, {}, boundary_tensors)
         return (
-            OnnxModule(whole),
-            IntegerSimulation(whole, integers.quantize_with_ranges(whole, ranges, feeds[0])),
+            OnnxModule(subgraph),
+            IntegerSimulation(subgraph, quantize_with_ranges(subgraph, ranges, feeds[0])),
             ranges,
         )
 
-    exact, simulated, ranges = twins()
-    steps.record(f"ranges, {settings.ranges}", exact, simulated)
+    float_network, simulation, ranges = build_networks()
+    log.record(f"ranges, {settings.ranges}", float_network, simulation)
     if settings.equalize:
-        whole = cross_layer_equalization.equalize_layers(whole, images, until)
-        exact, simulated, ranges = twins()
-        steps.record("equalise", exact, simulated)
+        subgraph = cross_layer_equalization.equalize_layers(subgraph, images, boundary_tensors)
+        float_network, simulation, ranges = build_networks()
+        log.record("equalise", float_network, simulation)
     if settings.bias_correction:
-        correction.correct_biases(exact, simulated, images)
-        steps.record("bias correction", exact, simulated)
+        bias_correction.correct_biases(float_network, simulation, images)
+        log.record("bias correction", float_network, simulation)
     if settings.qat_steps:
-        lesson = qat.mse_objective(list(until) or exact.outputs, qat.find_residual_outputs(whole))
-        shown = [*calibration, *unlabelled]
-        how = settings.qat_steps, settings.qat_learning_rate, settings.seed, qat.TrainingRun(folder)
-        qat.train_quantized_network(exact, simulated, lesson, list(exact.parameter_indices), shown, spec, *how)
-        steps.record("training", exact, simulated)
+        last_tensors = list(boundary_tensors) or float_network.outputs
+        objective = qat.mse_objective(last_tensors, qat.find_residual_outputs(subgraph))
+        parameters, training_images = list(float_network.parameter_indices), [*calibration, *unlabeled_images]
+        schedule = settings.qat_steps, settings.qat_learning_rate, settings.seed, qat.TrainingRun(checkpoint_folder)
+        qat.train_quantized_network(float_network, simulation, objective, parameters, training_images, spec, *schedule)
+        log.record("training", float_network, simulation)
     if settings.rounding == "learned":
-        rounding.learn_rounding(exact, simulated, images, settings.rounding_steps, settings.seed)
+        adaround.learn_rounding(float_network, simulation, images, settings.rounding_steps, settings.seed)
         if settings.bias_correction:
-            correction.correct_biases(exact, simulated, images)
-        steps.record("learned rounding", exact, simulated)
+            bias_correction.correct_biases(float_network, simulation, images)
+        log.record("learned rounding", float_network, simulation)
     return PreparedModel(
-        simulated.copy_with_learned_weights(model),
+        simulation.copy_with_learned_weights(model),
         ranges,
-        exact.copy_with_learned_weights(model),
-        tuple(steps.steps),
+        float_network.copy_with_learned_weights(model),
+        tuple(log.steps),
     )
 
 
@@ -172,23 +173,27 @@ def convert(
     """
     feeds = make_feeds(prepared.model, calibration, spec)
     ranges = _choose_ranges(settings, prepared.model, feeds, spec, bounded_outputs or {}, prepared.ranges)
-    int8 = integers.quantize_with_ranges(prepared.model, ranges, feeds[0])
+    int8_model = quantize_with_ranges(prepared.model, ranges, feeds[0])
     if not settings.float_layers:
-        return int8
-    exact = OnnxModule(prepared.model)
-    found = measure_layer_sensitivities(prepared, int8, calibration, spec)
-    spared = sensitivity.select_most_sensitive(found, exact, settings.float_layers)
-    made = {each.output for each in spared}
-    clips = [node.name for node in exact.nodes if node.op_type in CLIPPING_OPERATORS and node.inputs[0] in made]
-    return integers.quantize_with_ranges(prepared.model, ranges, feeds[0], [*(each.name for each in spared), *clips])
+        return int8_model
+    float_network = OnnxModule(prepared.model)
+    sensitivities = measure_layer_sensitivities(prepared, int8_model, calibration, spec)
+    float_layers = sensitivity.select_most_sensitive(sensitivities, float_network, settings.float_layers)
+    outputs = {layer.output for layer in float_layers}
+    clips = [
+        node.name for node in float_network.nodes if node.op_type in CLIPPING_OPERATORS and node.inputs[0] in outputs
+    ]
+    return quantize_with_ranges(prepared.model, ranges, feeds[0], [*(layer.name for layer in float_layers), *clips])
 
 
 def measure_layer_sensitivities(
-    prepared: PreparedModel, int8: onnx.ModelProto, calibration: Sequence[NDArray[Any]], spec: ModelInput
+    prepared: PreparedModel, int8_model: onnx.ModelProto, calibration: Sequence[NDArray[Any]], spec: ModelInput
 ) -> list[sensitivity.LayerSensitivity]:
-    """Measures the sensitivity of each layer of `int8`, the int8 model that `convert` wrote from `prepared`."""
+    """Measures the sensitivity of each layer of `int8_model`, the int8 model that `convert` wrote from `prepared`."""
     images = qat.normalize_images(calibration[: qat.scale_batch_to_pixels(SENSITIVITY_IMAGES, spec)], spec)
-    return sensitivity.measure_sensitivity(OnnxModule(prepared.model), IntegerSimulation(prepared.model, int8), images)
+    return sensitivity.measure_sensitivity(
+        OnnxModule(prepared.model), IntegerSimulation(prepared.model, int8_model), images
+    )
 
 
 def _choose_ranges(
@@ -197,20 +202,22 @@ def _choose_ranges(
     feeds: Sequence[dict[str, NDArray[Any]]],
     spec: ModelInput,
     bounded_outputs: Mapping[str, float],
-    known: dict[str, Range],
-    until: Collection[str] = (),
+    known_ranges: dict[str, Range],
+    boundary_tensors: Collection[str] = (),
 ) -> dict[str, Range]:
     """Returns the range of the input and of each node output."""
-    ends = {value.name for value in model.graph.output} - set(until)
-    ranges = measure_ranges(model, feeds, settings.ranges, settings.percentile, ends) | known
+    full_range_tensors = {value.name for value in model.graph.output} - set(boundary_tensors)
+    ranges = measure_ranges(model, feeds, settings.ranges, settings.percentile, full_range_tensors) | known_ranges
     ranges |= share_residual_ranges(model, ranges)
     ranges[model.graph.input[0].name] = (0 - spec.mean) / spec.std, (255 - spec.mean) / spec.std
-    for output, least in bounded_outputs.items():
-        found = compute_bounds(model, output)
-        ranges |= found
-        low, high = found[output]
-        last = [node.input[0] for node in model.graph.node if node.output[0] == output and node.op_type == "ReduceMax"]
-        ranges |= dict.fromkeys((output, *last), (max(low, least), high))
+    for output, lower_bound in bounded_outputs.items():
+        bounds = compute_bounds(model, output)
+        ranges |= bounds
+        low, high = bounds[output]
+        maximum_inputs = [
+            node.input[0] for node in model.graph.node if node.output[0] == output and node.op_type == "ReduceMax"
+        ]
+        ranges |= dict.fromkeys((output, *maximum_inputs), (max(low, lower_bound), high))
     for node in model.graph.node:
         if node.op_type == "Concat":  # all inputs of a Concat need the same scale
             shared = compute_bounds(model, node.output[0])[node.output[0]]
@@ -222,16 +229,16 @@ def extract_subgraph(model: onnx.ModelProto, tensors: Sequence[str]) -> onnx.Mod
     """Returns the part of `model` that computes `tensors`, with them as outputs; all of it if `tensors` is empty."""
     if not tensors:
         return model
-    wanted, nodes = set(tensors), []
+    needed, nodes = set(tensors), []
     for node in reversed(model.graph.node):
-        if wanted.intersection(node.output):
-            wanted.update(node.input)
+        if needed.intersection(node.output):
+            needed.update(node.input)
             nodes.append(node)
-    ends = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in tensors]
-    constants = [value for value in model.graph.initializer if value.name in wanted]
-    graph = onnx.helper.make_graph(nodes[::-1], model.graph.name, list(model.graph.input), ends, constants)
-    part = onnx.helper.make_model(graph, opset_imports=model.opset_import, ir_version=model.ir_version)
-    return onnx.shape_inference.infer_shapes(part)
+    outputs = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in tensors]
+    constants = [value for value in model.graph.initializer if value.name in needed]
+    graph = onnx.helper.make_graph(nodes[::-1], model.graph.name, list(model.graph.input), outputs, constants)
+    subgraph = onnx.helper.make_model(graph, opset_imports=model.opset_import, ir_version=model.ir_version)
+    return onnx.shape_inference.infer_shapes(subgraph)
 
 
 def make_feeds(

@@ -69,28 +69,30 @@ def quantize_graph(
     """
     model = copy_model(model)  # equalization and scales may change the graph
     feeds = make_feeds(model, images, spec)
-    floors = silu_equalization.equalize_silu_channels(model, feeds)
-    overrides = TieFreeScales(model, feeds, (1 / spec.std, round(spec.mean)), floors).overrides()
-    made = quantize_with_overrides(model, overrides, feeds[0])
+    lower_limits = silu_equalization.equalize_silu_channels(model, feeds)
+    overrides = TieFreeScales(model, feeds, (1 / spec.std, round(spec.mean)), lower_limits).overrides()
+    int8_model = quantize_with_overrides(model, overrides, feeds[0])
     if not (settings.bias_correction or settings.qat_steps or settings.rounding == "learned"):
-        return QuantizedGraph(made, model)
-    exact, simulated = OnnxModule(model), IntegerSimulation(model, made)
-    shown = qat.normalize_images(images[: qat.scale_batch_to_pixels(MAX_CALIBRATION_BATCH, spec)], spec)
-    steps = StepLog((), shown[: qat.scale_batch_to_pixels(SENSITIVITY_IMAGES, spec)])
-    steps.record("ranges", exact, simulated)
+        return QuantizedGraph(int8_model, model)
+    float_network, simulation = OnnxModule(model), IntegerSimulation(model, int8_model)
+    batch = qat.normalize_images(images[: qat.scale_batch_to_pixels(MAX_CALIBRATION_BATCH, spec)], spec)
+    log = StepLog((), batch[: qat.scale_batch_to_pixels(SENSITIVITY_IMAGES, spec)])
+    log.record("ranges", float_network, simulation)
     if settings.qat_steps:
-        objective = objective or qat.mse_objective(exact.outputs, qat.find_residual_outputs(model))
-        asked = settings.qat_steps, settings.qat_learning_rate, settings.seed, run
-        qat.train_quantized_network(exact, simulated, objective, list(exact.parameter_indices), images, spec, *asked)
-        steps.record("training", exact, simulated)
+        objective = objective or qat.mse_objective(float_network.outputs, qat.find_residual_outputs(model))
+        schedule = settings.qat_steps, settings.qat_learning_rate, settings.seed, run
+        qat.train_quantized_network(
+            float_network, simulation, objective, list(float_network.parameter_indices), images, spec, *schedule
+        )
+        log.record("training", float_network, simulation)
     if settings.rounding == "learned":
-        adaround.learn_rounding(exact, simulated, shown, settings.rounding_steps, settings.seed)
-        steps.record("learned rounding", exact, simulated)
+        adaround.learn_rounding(float_network, simulation, batch, settings.rounding_steps, settings.seed)
+        log.record("learned rounding", float_network, simulation)
     if settings.bias_correction:
-        bias_correction.correct_biases(exact, simulated, shown)
-        steps.record("bias correction", exact, simulated)
+        bias_correction.correct_biases(float_network, simulation, batch)
+        log.record("bias correction", float_network, simulation)
     return QuantizedGraph(
-        quantize_with_overrides(simulated.copy_with_learned_weights(model), overrides, feeds[0]),
+        quantize_with_overrides(simulation.copy_with_learned_weights(model), overrides, feeds[0]),
         model,
-        tuple(steps.steps),
+        tuple(log.steps),
     )

@@ -46,26 +46,27 @@ def measure_sensitivity(
         for node in float_network.nodes
         if node.op_type in WEIGHTED_OPERATORS and node.name in simulation.quantized_layers
     ]
-    names = [node.output for node in layers]
-    truth = float_network(images, [*float_network.outputs, *names])
-    goal, before = _flatten(truth[: len(float_network.outputs)]), truth[len(float_network.outputs) :]
-    made = simulation(images, [*float_network.outputs, *names])
-    together, after = _cosine(made[: len(float_network.outputs)], goal), made[len(float_network.outputs) :]
-    every = {node.name for node in float_network.nodes}
-    found = []
-    for node, real, rounded in zip(layers, before, after, strict=True):
-        noise = ((real - rounded) ** 2).mean().clamp(min=1e-20)
-        found.append(
+    layer_outputs = [node.output for node in layers]
+    float_tensors = float_network(images, [*float_network.outputs, *layer_outputs])
+    output_count = len(float_network.outputs)
+    target, float_layers = _flatten(float_tensors[:output_count]), float_tensors[output_count:]
+    simulated_tensors = simulation(images, [*float_network.outputs, *layer_outputs])
+    cosine_all, simulated_layers = _cosine(simulated_tensors[:output_count], target), simulated_tensors[output_count:]
+    node_names = {node.name for node in float_network.nodes}
+    sensitivities = []
+    for node, signal, simulated in zip(layers, float_layers, simulated_layers, strict=True):
+        noise = ((signal - simulated) ** 2).mean().clamp(min=1e-20)
+        sensitivities.append(
             LayerSensitivity(
                 layer=node.name,
                 weights=node.inputs[1],
-                sqnr=float(10 * torch.log10((real**2).mean() / noise)),
-                cosine_alone=_cosine_with_quantized(simulation, {node.name}, images, goal),
-                cosine_spared=_cosine_with_quantized(simulation, every - {node.name}, images, goal),
-                cosine_all=together,
+                sqnr=float(10 * torch.log10((signal**2).mean() / noise)),
+                cosine_alone=_cosine_with_quantized(simulation, {node.name}, images, target),
+                cosine_spared=_cosine_with_quantized(simulation, node_names - {node.name}, images, target),
+                cosine_all=cosine_all,
             )
         )
-    return found
+    return sensitivities
 
 
 def select_most_sensitive(
@@ -73,19 +74,21 @@ def select_most_sensitive(
 ) -> list[GraphNode]:
     """Returns the `count` layers that gain most if left float, without those at the integer input or outputs."""
     ends = {float_network.input, *float_network.outputs}
-    free = {node.name: node for node in float_network.nodes if not ends & {node.inputs[0], node.output}}
+    inner_nodes = {node.name: node for node in float_network.nodes if not ends & {node.inputs[0], node.output}}
     ranked = sorted(
-        (each for each in sensitivities if each.layer in free), key=lambda each: each.cosine_spared, reverse=True
+        (sensitivity for sensitivity in sensitivities if sensitivity.layer in inner_nodes),
+        key=lambda sensitivity: sensitivity.cosine_spared,
+        reverse=True,
     )
-    return [free[each.layer] for each in ranked[:count]]
+    return [inner_nodes[sensitivity.layer] for sensitivity in ranked[:count]]
 
 
 def _cosine_with_quantized(
-    simulation: IntegerSimulation, quantized_nodes: set[str], images: Tensor, goal: Tensor
+    simulation: IntegerSimulation, quantized_nodes: set[str], images: Tensor, target: Tensor
 ) -> float:
     simulation.rounded_nodes = quantized_nodes
     try:
-        return _cosine(simulation(images), goal)
+        return _cosine(simulation(images), target)
     finally:
         simulation.rounded_nodes = None
 
@@ -94,5 +97,5 @@ def _flatten(tensors: list[Tensor]) -> Tensor:
     return torch.cat([tensor.flatten(1) for tensor in tensors], dim=1)
 
 
-def _cosine(tensors: list[Tensor], goal: Tensor) -> float:
-    return float(functional.cosine_similarity(_flatten(tensors), goal).mean())
+def _cosine(tensors: list[Tensor], target: Tensor) -> float:
+    return float(functional.cosine_similarity(_flatten(tensors), target).mean())

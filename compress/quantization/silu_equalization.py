@@ -62,27 +62,29 @@ def equalize_silu_channels(model: onnx.ModelProto, feeds: Iterable[dict[str, NDA
     gates = _find_gates(model.graph)
     if not gates:
         return {}
-    seen = measure_channel_ranges(model, feeds, [gate.layer.output[0] for gate in gates])
-    floors = {}
+    channel_ranges = measure_channel_ranges(model, feeds, [gate.layer.output[0] for gate in gates])
+    lower_limits = {}
     for gate in gates:
         name = gate.layer.output[0]
-        low, high = seen[name]
-        down = np.minimum(np.maximum(-low, 1e-6), SIGMOID_SATURATION)
-        most = high.max()
-        factors = np.maximum(1.0, np.minimum(most / np.maximum(high, 1e-3), _MAX_NEGATIVE_SHARE * most / down))
+        low, high = channel_ranges[name]
+        negative_range = np.minimum(np.maximum(-low, 1e-6), SIGMOID_SATURATION)
+        highest = high.max()
+        factors = np.maximum(
+            1.0, np.minimum(highest / np.maximum(high, 1e-3), _MAX_NEGATIVE_SHARE * highest / negative_range)
+        )
         factors /= factors.min()
         if factors.max() >= MIN_FACTOR_SPREAD:
             _scale_channels(model.graph, gate, factors)
-            floors[name] = -float((factors * down).max())
-    return floors
+            lower_limits[name] = -float((factors * negative_range).max())
+    return lower_limits
 
 
 def _find_gates(graph: onnx.GraphProto) -> list[_SiluGate]:
     """Returns the SiLU products that only depthwise convolutions read."""
     constants = map_initializers(graph)
     producers, consumers = map_producers(graph), map_consumers(graph)
-    ends = {value.name for value in graph.output}
-    found = []
+    outputs = {value.name for value in graph.output}
+    gates = []
     for product in [node for node in graph.node if node.op_type == "Mul"]:
         for plain, gated in (tuple(product.input), tuple(product.input)[::-1]):
             layer, sigmoid = producers.get(plain), producers.get(gated)
@@ -90,20 +92,20 @@ def _find_gates(graph: onnx.GraphProto) -> list[_SiluGate]:
                 continue
             if sigmoid.op_type != "Sigmoid" or sigmoid.input[0] != plain or len(consumers[plain]) > 2:
                 continue
-            after = consumers.get(product.output[0], [])
-            own = [layer.input[1], layer.input[2], *(node.input[1] for node in after if len(node.input) > 1)]
-            alone = (
+            readers = consumers.get(product.output[0], [])
+            weights = [layer.input[1], layer.input[2], *(node.input[1] for node in readers if len(node.input) > 1)]
+            unshared = (
                 len(consumers[gated]) == 1
-                and all(len(consumers[each]) == 1 for each in own)
-                and not ends & {plain, gated, product.output[0]}
+                and all(len(consumers[name]) == 1 for name in weights)
+                and not outputs & {plain, gated, product.output[0]}
             )
-            if after and alone and all(_is_depthwise(node, constants) for node in after):
-                found.append(_SiluGate(layer, sigmoid, product, after))
-    return found
+            if readers and unshared and all(_is_depthwise(node, constants) for node in readers):
+                gates.append(_SiluGate(layer, sigmoid, product, readers))
+    return gates
 
 
 def _is_depthwise(node: onnx.NodeProto, constants: dict[str, onnx.TensorProto]) -> bool:
-    group = next((each.i for each in node.attribute if each.name == "group"), 1)
+    group = next((attribute.i for attribute in node.attribute if attribute.name == "group"), 1)
     weight = constants.get(node.input[1]) if node.op_type == "Conv" else None
     return weight is not None and group == weight.dims[0] > 1 and weight.dims[1] == 1
 
@@ -112,17 +114,19 @@ def _scale_channels(graph: onnx.GraphProto, gate: _SiluGate, factors: NDArray[np
     constants = map_initializers(graph)
     changed = [(gate.layer.input[1], factors), (gate.layer.input[2], factors)]
     changed += [(reader.input[1], 1 / factors) for reader in gate.readers]
-    for name, by in changed:
+    for name, channel_factors in changed:
         values = numpy_helper.to_array(constants[name])
-        values = (values * by.reshape(-1, *[1] * (values.ndim - 1))).astype(np.float32)
+        values = (values * channel_factors.reshape(-1, *[1] * (values.ndim - 1))).astype(np.float32)
         replace_initializer(constants[name], values)
     name = gate.layer.output[0]
     plain = f"{name}/plain"
     weight = (1 / factors).astype(np.float32).reshape(-1, 1, 1, 1)
     graph.initializer.append(numpy_helper.from_array(weight, f"{plain}/weight"))
-    made = helper.make_node("Conv", [name, f"{plain}/weight"], [plain], name=f"{plain}/conv", group=len(factors))
-    insert_before(graph, gate.sigmoid, [made])
+    restoring_conv = helper.make_node(
+        "Conv", [name, f"{plain}/weight"], [plain], name=f"{plain}/conv", group=len(factors)
+    )
+    insert_before(graph, gate.sigmoid, [restoring_conv])
     gate.sigmoid.input[0] = plain
-    known = next(value for value in graph.value_info if value.name == name)
-    shape = [dim.dim_value for dim in known.type.tensor_type.shape.dim]
+    value_info = next(value for value in graph.value_info if value.name == name)
+    shape = [dim.dim_value for dim in value_info.type.tensor_type.shape.dim]
     graph.value_info.append(helper.make_tensor_value_info(plain, onnx.TensorProto.FLOAT, shape))

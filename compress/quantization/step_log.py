@@ -45,9 +45,11 @@ class StepLog:
     @torch.no_grad()
     def record(self, name: str, float_network: OnnxModule, simulation: IntegerSimulation) -> None:
         """Records the end of a step; `simulation` is the result of the step."""
-        took = time.monotonic() - self.step_start
-        ends = list(self.tensors) or float_network.outputs
-        pairs = zip(simulation(self.images, ends), float_network(self.images, ends), strict=True)
-        lost = torch.stack([(made - real).norm() / real.norm().clamp(min=1e-12) for made, real in pairs]).mean()
-        self.steps.append(QuantizationStep(name, float(lost), round(took, 1)))
+        duration = time.monotonic() - self.step_start
+        tensors = list(self.tensors) or float_network.outputs
+        pairs = zip(simulation(self.images, tensors), float_network(self.images, tensors), strict=True)
+        error = torch.stack(
+            [(output - target).norm() / target.norm().clamp(min=1e-12) for output, target in pairs]
+        ).mean()
+        self.steps.append(QuantizationStep(name, float(error), round(duration, 1)))
         self.step_start = time.monotonic()

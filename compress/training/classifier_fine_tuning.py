@@ -92,21 +92,21 @@ def fine_tune(
     fit = {path: images.truth[path] for path in images.fit}
     parts = distribute_groups(fit, images.groups, {"learn": 1 - CHECK_SHARE, "check": CHECK_SHARE}, seed)
     trunk = _Trunk(spec)
-    learn, check = (
+    training, held_out = (
         TrunkFeatures(
-            list(_compute_views(trunk, parts[part], spec, augmentation, number, rng, progress)),
+            list(_compute_views(trunk, parts[part], spec, augmentation, view_count, rng, progress)),
             torch.tensor(images.class_indices(parts[part]), dtype=torch.long),
         )
-        for part, number in (("learn", VIEWS_PER_IMAGE), ("check", 1))
+        for part, view_count in (("learn", VIEWS_PER_IMAGE), ("check", 1))
     )
-    counts = torch.bincount(learn.labels, minlength=len(images.classes))
+    counts = torch.bincount(training.labels, minlength=len(images.classes))
     weights = counts.sum() / (len(counts) * counts)
     classifier.fit_statistics(
-        _run_late_blocks(classifier, batch) for batch in torch.split(learn.features[0], BATCH_SIZE)
+        _run_late_blocks(classifier, batch) for batch in torch.split(training.features[0], BATCH_SIZE)
     )
-    _fit_head(classifier, learn, weights)
-    if epochs and len(check.labels) > 1:
-        _fit_tail(classifier, learn, check, weights, epochs, progress)
+    _fit_head(classifier, training, weights)
+    if epochs and len(held_out.labels) > 1:
+        _fit_tail(classifier, training, held_out, weights, epochs, progress)
     classifier.set_class_priors(1 / weights)
 
 
@@ -128,68 +128,80 @@ def _compute_views(
     paths: list[Path],
     spec: ModelInput,
     augmentation: AugmentationSettings,
-    number: int,
+    view_count: int,
     rng: np.random.Generator,
     progress: Progress,
 ) -> Iterator[Tensor]:
     """Yields the trunk features of each view of all images; the first view has the unchanged images."""
-    for view in range(number):
-        images = split.model_inputs(progress(paths, f"view {view + 1} of {number}"), spec)
+    for view in range(view_count):
+        images = split.model_inputs(progress(paths, f"view {view + 1} of {view_count}"), spec)
         yield torch.cat(
             [trunk(augment_image(image[0], augmentation, rng)[np.newaxis] if view else image) for image in images]
         )
 
 
-def _fit_head(classifier: Classifier, learn: TrunkFeatures, weights: Tensor) -> None:
+def _fit_head(classifier: Classifier, training: TrunkFeatures, weights: Tensor) -> None:
     """Fits the head by logistic regression on the pooled features of all views, until convergence."""
-    pooled = classifier.standardize(torch.cat([_pool_features(classifier, view) for view in learn.features]))
-    truth = learn.labels.repeat(len(learn.features))
+    pooled = classifier.standardize(torch.cat([_pool_features(classifier, view) for view in training.features]))
+    labels = training.labels.repeat(len(training.features))
     parameters = list(classifier.head.parameters())
-    optimiser: torch.optim.Optimizer = torch.optim.LBFGS(parameters, max_iter=100, line_search_fn="strong_wolfe")
+    optimizer: torch.optim.Optimizer = torch.optim.LBFGS(parameters, max_iter=100, line_search_fn="strong_wolfe")
 
     def loss() -> float:
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         scores = classifier.head(pooled).flatten(1)
-        size = sum((each**2).sum() for each in parameters if each.ndim > 1)
-        value = functional.cross_entropy(scores, truth, weight=weights) + HEAD_PENALTY * size
-        torch.autograd.backward(value)
-        return float(value.detach())
+        squared_norm = sum((parameter**2).sum() for parameter in parameters if parameter.ndim > 1)
+        total = functional.cross_entropy(scores, labels, weight=weights) + HEAD_PENALTY * squared_norm
+        torch.autograd.backward(total)
+        return float(total.detach())
 
-    optimiser.step(loss)
+    optimizer.step(loss)
 
 
 def _fit_tail(
-    classifier: Classifier, learn: TrunkFeatures, check: TrunkFeatures, weights: Tensor, epochs: int, progress: Progress
+    classifier: Classifier,
+    training: TrunkFeatures,
+    held_out: TrunkFeatures,
+    weights: Tensor,
+    epochs: int,
+    progress: Progress,
 ) -> None:
     """Fits late blocks and head together; resets them if the loss of the check images is significantly higher."""
     classifier.backbone.requires_grad_(False)
-    convolutions = [each for each in classifier.backbone.blocks[TRUNK_BLOCKS:].modules() if isinstance(each, nn.Conv2d)]
+    convolutions = [
+        convolution
+        for convolution in classifier.backbone.blocks[TRUNK_BLOCKS:].modules()
+        if isinstance(convolution, nn.Conv2d)
+    ]
     groups = [
-        {"params": [each.weight.requires_grad_() for each in convolutions], "lr": BACKBONE_LEARNING_RATE},
+        {"params": [convolution.weight.requires_grad_() for convolution in convolutions], "lr": BACKBONE_LEARNING_RATE},
         {"params": list(classifier.head.parameters()), "lr": HEAD_LEARNING_RATE},
     ]
-    optimiser = torch.optim.AdamW(groups, weight_decay=WEIGHT_DECAY)
-    batches = -(-len(learn.labels) // BATCH_SIZE)
+    optimizer = torch.optim.AdamW(groups, weight_decay=WEIGHT_DECAY)
+    batches = -(-len(training.labels) // BATCH_SIZE)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, [BACKBONE_LEARNING_RATE, HEAD_LEARNING_RATE], total_steps=epochs * batches, pct_start=WARM_UP
+        optimizer, [BACKBONE_LEARNING_RATE, HEAD_LEARNING_RATE], total_steps=epochs * batches, pct_start=WARM_UP
     )
-    before, head_alone = _image_losses(classifier, check, weights), copy.deepcopy(classifier.state_dict())
+    losses_before, head_only_state = (
+        _image_losses(classifier, held_out, weights),
+        copy.deepcopy(classifier.state_dict()),
+    )
     for _ in progress(range(epochs), "fine-tuning"):
-        order = torch.randperm(len(learn.labels))
+        order = torch.randperm(len(training.labels))
         for batch in torch.split(order, BATCH_SIZE):
-            views = torch.randint(len(learn.features), (len(batch),))
-            images = torch.stack([learn.features[view][image] for view, image in zip(views, batch, strict=True)])
+            views = torch.randint(len(training.features), (len(batch),))
+            images = torch.stack([training.features[view][image] for view, image in zip(views, batch, strict=True)])
             (scores,) = classifier(_run_late_blocks(classifier, images))
             loss = functional.cross_entropy(
-                scores.flatten(1), learn.labels[batch], weight=weights, label_smoothing=LABEL_SMOOTHING
+                scores.flatten(1), training.labels[batch], weight=weights, label_smoothing=LABEL_SMOOTHING
             )
-            optimiser.zero_grad()
+            optimizer.zero_grad()
             torch.autograd.backward(loss)
-            optimiser.step()
+            optimizer.step()
             schedule.step()
-    worse = _image_losses(classifier, check, weights) - before
-    if worse.mean() > worse.std() / len(worse) ** 0.5:
-        classifier.load_state_dict(head_alone)
+    increase = _image_losses(classifier, held_out, weights) - losses_before
+    if increase.mean() > increase.std() / len(increase) ** 0.5:
+        classifier.load_state_dict(head_only_state)
 
 
 @torch.no_grad()

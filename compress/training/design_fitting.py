@@ -45,28 +45,37 @@ def fit_design(
     goal: Goal,
     design: Design,
     images: Split,
-    gallery: ImageFeatureCache,
+    feature_cache: ImageFeatureCache,
     progress: Progress,
     folder: Path | None = None,
 ) -> TrainedModels:
     """Fits `design` to all good images of the part `fit`; distillation and QAT resume from `folder`."""
     size, spec = design.input, efficientnet_lite.backbone_input(design.input)
-    good = gallery.augmented_images(size, goal.augment)
-    shown, masks = [*good, *gallery.defective_images(size)], gallery.defect_masks(size)
+    good_images = feature_cache.augmented_images(size, goal.augment)
+    fitting_images, masks = [*good_images, *feature_cache.defective_images(size)], feature_cache.defect_masks(size)
     recipe, network = techniques.load_recipe(goal.recipe), efficientnet_lite.load_backbone(design.blocks)
     if design.kept_share < 1:
-        prune = msgspec.structs.replace(recipe.get("prune", PruningSettings()), kept_share=design.kept_share)
-        distil: DistillationSettings = recipe.get("distil", DistillationSettings())
-        name = _digest(gallery, [design, prune, distil, goal.data.seed, goal.augment])
-        network = _prune_and_distill(network, prune, distil, good, goal.data.seed, progress, folder and folder / name)
-    detector = design.create_model(network)
+        pruning = msgspec.structs.replace(recipe.get("prune", PruningSettings()), kept_share=design.kept_share)
+        distillation: DistillationSettings = recipe.get("distil", DistillationSettings())
+        name = _digest(feature_cache, [design, pruning, distillation, goal.data.seed, goal.augment])
+        network = _prune_and_distill(
+            network, pruning, distillation, good_images, goal.data.seed, progress, folder and folder / name
+        )
+    anomaly_model = design.create_model(network)
     calibration = list(split.model_inputs(images.calibrate, spec))
 
-    def learn(batches: FeatureBatches) -> None:
-        detector.fit(*split_good_and_defective(batches, len(good)), masks)
+    def fit_to_features(batches: FeatureBatches) -> None:
+        anomaly_model.fit(*split_good_and_defective(batches, len(good_images)), masks)
 
     return fit_float_then_int8(
-        goal, detector, size, learn, calibration, good, lambda what: progress(shown, what), folder
+        goal,
+        anomaly_model,
+        size,
+        fit_to_features,
+        calibration,
+        good_images,
+        lambda label: progress(fitting_images, label),
+        folder,
     )
 
 
@@ -76,9 +85,9 @@ def fit_float_then_int8(
     size: int,
     fit_to_features: Callable[[FeatureBatches], None],
     calibration: list[Any],
-    good: list[Any],
-    shown: Callable[[str], Iterable[Any]],
-    folder: Path | None,
+    good_images: list[Any],
+    iterate_images: Callable[[str], Iterable[Any]],
+    checkpoint_folder: Path | None,
 ) -> TrainedModels:
     """Fits an anomaly model to its float features, quantizes it, and fits it again to its int8 features.
 
@@ -88,41 +97,54 @@ def fit_float_then_int8(
         size: side length of the input in pixels
         fit_to_features: fits the model to batches of features
         calibration: calibration images, 1 x size x size x 3, u8
-        good: good images for QAT
-        shown: returns the images to fit the model to; its argument is the label of the progress display
-        folder: checkpoint folder from which QAT resumes; None: no checkpoint
+        good_images: good images for QAT
+        iterate_images: returns the images to fit the model to; its argument is the label of the progress display
+        checkpoint_folder: folder from which QAT resumes; None: no checkpoint
     """
     spec, names = efficientnet_lite.backbone_input(size), feature_names(anomaly_model)
-    fit_to_features(feature_extraction.extract_float_features(anomaly_model.backbone, shown("float features")))
+    fit_to_features(feature_extraction.extract_float_features(anomaly_model.backbone, iterate_images("float features")))
     float_model = export_to_onnx(anomaly_model, size)
-    quantise: QuantizationSettings = techniques.load_recipe(goal.recipe).get("quantise", QuantizationSettings())
-    ready = prepare(quantise, float_model, calibration, spec, names, good, folder)
-    draft = convert(quantise, ready, calibration, spec, anomaly_model.bounded_outputs)
-    fit_to_features(feature_extraction.extract_int8_features(draft, names, shown("int8 features")))
-    refitted = msgspec.structs.replace(ready, model=update_weights(anomaly_model, ready.model))
-    int8_model = convert(quantise, refitted, calibration, spec, anomaly_model.bounded_outputs)
-    return TrainedModels(float_model, int8_model, update_weights(anomaly_model, ready.float_reference), ready.steps)
+    settings: QuantizationSettings = techniques.load_recipe(goal.recipe).get("quantise", QuantizationSettings())
+    prepared = prepare(settings, float_model, calibration, spec, names, good_images, checkpoint_folder)
+    draft = convert(settings, prepared, calibration, spec, anomaly_model.bounded_outputs)
+    fit_to_features(feature_extraction.extract_int8_features(draft, names, iterate_images("int8 features")))
+    refitted = msgspec.structs.replace(prepared, model=update_weights(anomaly_model, prepared.model))
+    int8_model = convert(settings, refitted, calibration, spec, anomaly_model.bounded_outputs)
+    return TrainedModels(
+        float_model, int8_model, update_weights(anomaly_model, prepared.float_reference), prepared.steps
+    )
 
 
 def _prune_and_distill(
-    whole: Backbone,
+    teacher: Backbone,
     pruning: PruningSettings,
     distillation: DistillationSettings,
-    good: list[Any],
+    images: list[Any],
     seed: int,
     progress: Progress,
     checkpoint: Path | None,
 ) -> Backbone:
-    """Prunes the least important channels and distills from the whole network, in rounds."""
-    narrow = whole
-    for number, share in enumerate(kept_shares(pruning)):
-        narrow = prune(msgspec.structs.replace(pruning, kept_share=share), narrow, progress(good, "pruning"))
-        steps = distillation.steps * (number + 1) // pruning.rounds - distillation.steps * number // pruning.rounds
-        kept = checkpoint and checkpoint.with_name(f"{checkpoint.name}-{number}.pt")
-        narrow = distill(msgspec.structs.replace(distillation, steps=steps), narrow, whole, good, seed, kept, progress)
-    return narrow
+    """Prunes the least important channels and distills from the whole network (`teacher`), in rounds."""
+    pruned = teacher
+    for round_index, share in enumerate(kept_shares(pruning)):
+        pruned = prune(msgspec.structs.replace(pruning, kept_share=share), pruned, progress(images, "pruning"))
+        steps = (
+            distillation.steps * (round_index + 1) // pruning.rounds
+            - distillation.steps * round_index // pruning.rounds
+        )
+        round_checkpoint = checkpoint and checkpoint.with_name(f"{checkpoint.name}-{round_index}.pt")
+        pruned = distill(
+            msgspec.structs.replace(distillation, steps=steps),
+            pruned,
+            teacher,
+            images,
+            seed,
+            round_checkpoint,
+            progress,
+        )
+    return pruned
 
 
-def _digest(gallery: ImageFeatureCache, settings: list[Any]) -> str:
+def _digest(feature_cache: ImageFeatureCache, settings: list[Any]) -> str:
     """Returns a digest of the images and of all settings that the distillation depends on."""
-    return hashlib.sha256(msgspec.json.encode([gallery.trial_digest, *settings])).hexdigest()[:12]
+    return hashlib.sha256(msgspec.json.encode([feature_cache.trial_digest, *settings])).hexdigest()[:12]

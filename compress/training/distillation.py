@@ -62,55 +62,67 @@ def distill(
     """
     rng = np.random.default_rng(seed)
     order = rng.permutation(len(images))
-    held = max(1, math.ceil(HELD_OUT_SHARE * len(images)))
-    check, learn = [images[i] for i in order[:held]], [images[i] for i in order[held:]] or images
+    held_out_count = max(1, math.ceil(HELD_OUT_SHARE * len(images)))
+    held_out, training = (
+        [images[i] for i in order[:held_out_count]],
+        [images[i] for i in order[held_out_count:]] or images,
+    )
     teacher.eval()
     student.eval().requires_grad_(True)
-    optimiser = torch.optim.Adam(student.parameters(), settings.learning_rate)
+    optimizer = torch.optim.Adam(student.parameters(), settings.learning_rate)
     with torch.no_grad():
-        truth = teacher(normalized_image_batch(check))
-        spread = [
-            each.std(dim=(0, 2, 3), keepdim=True).clamp(min=MIN_DEVIATION)
-            for each in teacher(normalized_image_batch(learn[:64]))
+        held_out_targets = teacher(normalized_image_batch(held_out))
+        deviations = [
+            features.std(dim=(0, 2, 3), keepdim=True).clamp(min=MIN_DEVIATION)
+            for features in teacher(normalized_image_batch(training[:64]))
         ]
     state: dict[str, Any] = {"step": 0, "best": float("inf"), "since": 0, "kept": None}
     if checkpoint is not None and checkpoint.exists():
         stored = torch.load(checkpoint, weights_only=True)
         student.load_state_dict(stored["student"])
-        optimiser.load_state_dict(stored["optimiser"])
+        optimizer.load_state_dict(stored["optimiser"])
         state = stored["state"]
 
     for step in progress(range(state["step"], settings.steps), "distilling"):
-        if step % CHECK_INTERVAL == 0 and _evaluate_and_keep_best(student, check, truth, spread, state):
+        if step % CHECK_INTERVAL == 0 and _evaluate_and_keep_best(
+            student, held_out, held_out_targets, deviations, state
+        ):
             break
         if step % CHECK_INTERVAL == 0 and checkpoint is not None:
             state["step"] = step
             _write_checkpoint(
-                checkpoint, {"student": student.state_dict(), "optimiser": optimiser.state_dict(), "state": state}
+                checkpoint, {"student": student.state_dict(), "optimiser": optimizer.state_dict(), "state": state}
             )
-        for group in optimiser.param_groups:
+        for group in optimizer.param_groups:
             group["lr"] = settings.learning_rate * 0.5 * (1 + math.cos(math.pi * step / settings.steps))
-        draw = np.random.default_rng([seed, step])
+        step_rng = np.random.default_rng([seed, step])
         batch = normalized_image_batch(
-            [augment_image(learn[i][0], AUGMENTATION, draw)[None] for i in draw.integers(len(learn), size=BATCH_SIZE)]
+            [
+                augment_image(training[i][0], AUGMENTATION, step_rng)[None]
+                for i in step_rng.integers(len(training), size=BATCH_SIZE)
+            ]
         )
         with torch.no_grad():
-            wanted = teacher(batch)
-        optimiser.zero_grad()
-        torch.autograd.backward(_loss(student(batch), wanted, spread))
+            targets = teacher(batch)
+        optimizer.zero_grad()
+        torch.autograd.backward(_loss(student(batch), targets, deviations))
         torch.nn.utils.clip_grad_norm_(student.parameters(), 1.0)
-        optimiser.step()
-    _evaluate_and_keep_best(student, check, truth, spread, state)
+        optimizer.step()
+    _evaluate_and_keep_best(student, held_out, held_out_targets, deviations, state)
     student.load_state_dict(state["kept"])
     return student.requires_grad_(False)
 
 
 def _evaluate_and_keep_best(
-    student: Backbone, check: list[NDArray[Any]], truth: list[Tensor], spread: list[Tensor], state: dict[str, Any]
+    student: Backbone,
+    held_out: list[NDArray[Any]],
+    targets: list[Tensor],
+    deviations: list[Tensor],
+    state: dict[str, Any],
 ) -> bool:
     """Evaluates the held-out images and keeps the best weights; returns whether training should stop early."""
     with torch.no_grad():
-        loss = float(_loss(student(normalized_image_batch(check)), truth, spread))
+        loss = float(_loss(student(normalized_image_batch(held_out)), targets, deviations))
     if loss < state["best"]:
         state |= {"best": loss, "since": 0, "kept": copy.deepcopy(student.state_dict())}
     else:
@@ -118,10 +130,12 @@ def _evaluate_and_keep_best(
     return bool(state["since"] >= PATIENCE)
 
 
-def _loss(seen: list[Tensor], wanted: list[Tensor], spread: list[Tensor]) -> Tensor:
+def _loss(features: list[Tensor], targets: list[Tensor], deviations: list[Tensor]) -> Tensor:
     """Returns the mean over the levels of the mean square difference, in units of each channel's standard deviation."""
-    parts = [(((a - b) / unit) ** 2).mean() for a, b, unit in zip(seen, wanted, spread, strict=True)]
-    return torch.stack(parts).mean()
+    errors = [
+        (((a - b) / deviation) ** 2).mean() for a, b, deviation in zip(features, targets, deviations, strict=True)
+    ]
+    return torch.stack(errors).mean()
 
 
 def _write_checkpoint(path: Path, content: dict[str, Any]) -> None:

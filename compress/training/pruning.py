@@ -42,63 +42,67 @@ def prune(settings: PruningSettings, network: Backbone, images: Iterable[NDArray
         network: backbone in evaluation mode
         images: images of the product, 1 x H x W x 3, u8
     """
-    seen = _measure_projection_inputs(network, images)
-    narrow = Backbone(network.taps, settings.kept_share).eval()
-    narrow.stem.load_state_dict(network.stem.state_dict())
-    for number, (block, small) in enumerate(zip(network.blocks, narrow.blocks, strict=True)):
+    statistics = _measure_projection_inputs(network, images)
+    pruned = Backbone(network.taps, settings.kept_share).eval()
+    pruned.stem.load_state_dict(network.stem.state_dict())
+    for index, (block, pruned_block) in enumerate(zip(network.blocks, pruned.blocks, strict=True)):
         assert isinstance(block, InvertedResidual)
-        assert isinstance(small, InvertedResidual)
+        assert isinstance(pruned_block, InvertedResidual)
         if isinstance(block.expand, nn.Identity):
-            small.load_state_dict(block.state_dict())
+            pruned_block.load_state_dict(block.state_dict())
         else:
-            _copy_important_channels(block, small, *seen[number])
-    return narrow
+            _copy_important_channels(block, pruned_block, *statistics[index])
+    return pruned
 
 
 def _measure_projection_inputs(network: Backbone, images: Iterable[NDArray[Any]]) -> dict[int, tuple[Tensor, Tensor]]:
     """Returns the mean and variance of each projection's input over all positions and images, by block number."""
     sums: dict[int, list[Tensor]] = {}
 
-    def watch(number: int) -> Any:
+    def make_hook(index: int) -> Any:
         def hook(_module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-            inside = inputs[0].double()
-            moments = torch.stack([inside.mean(dim=(2, 3)), (inside**2).mean(dim=(2, 3))])
-            sums.setdefault(number, []).append(moments)
+            projection_input = inputs[0].double()
+            moments = torch.stack([projection_input.mean(dim=(2, 3)), (projection_input**2).mean(dim=(2, 3))])
+            sums.setdefault(index, []).append(moments)
 
         return hook
 
     handles = [
-        block.project.register_forward_pre_hook(watch(number))  # type: ignore[union-attr]
-        for number, block in enumerate(network.blocks)
+        block.project.register_forward_pre_hook(make_hook(index))  # type: ignore[union-attr]
+        for index, block in enumerate(network.blocks)
     ]
     for batch in batch_normalized_images(images):
         network(batch)
     for handle in handles:
         handle.remove()
-    found = {}
-    for number, parts in sums.items():
-        mean, square = torch.cat(parts, dim=1).mean(dim=1)
-        found[number] = (mean, (square - mean**2).clamp(min=0))
-    return found
+    statistics = {}
+    for index, moments_of_batches in sums.items():
+        mean, square = torch.cat(moments_of_batches, dim=1).mean(dim=1)
+        statistics[index] = (mean, (square - mean**2).clamp(min=0))
+    return statistics
 
 
-def _copy_important_channels(block: InvertedResidual, small: InvertedResidual, mean: Tensor, variance: Tensor) -> None:
+def _copy_important_channels(
+    block: InvertedResidual, pruned_block: InvertedResidual, mean: Tensor, variance: Tensor
+) -> None:
     """Copies the most important channels of `block` to `small`; the means of the others go into its bias."""
     project, norm = block.project.conv, block.project.norm
     assert isinstance(project, nn.Conv2d)
     assert isinstance(norm, nn.BatchNorm2d)
-    column = project.weight[..., 0, 0].double()
+    columns = project.weight[..., 0, 0].double()
     gain = norm.weight.double() / (norm.running_var.double() + norm.eps).sqrt()  # type: ignore[union-attr]
-    importance = variance * ((column * gain[:, None]) ** 2).sum(dim=0)
-    width = len(small.state_dict()["project.conv.weight"][0])
+    importance = variance * ((columns * gain[:, None]) ** 2).sum(dim=0)
+    width = len(pruned_block.state_dict()["project.conv.weight"][0])
     order = importance.argsort(descending=True)
-    kept, gone = order[:width].sort().values, order[width:]
+    kept, removed = order[:width].sort().values, order[width:]
 
     state = block.state_dict()
     for name, value in state.items():
         if name.startswith(("expand.", "depthwise.")) and value.ndim:
             state[name] = value[kept]
     state["project.conv.weight"] = project.weight[:, kept]
-    still = column[:, gone] @ mean[gone]  # contribution of the removed channels' means, before the normalization
-    state["project.norm.running_mean"] = norm.running_mean - still.float()  # type: ignore[operator]
-    small.load_state_dict(state)
+    removed_contribution = (
+        columns[:, removed] @ mean[removed]
+    )  # contribution of the removed channels' means, before the normalization
+    state["project.norm.running_mean"] = norm.running_mean - removed_contribution.float()  # type: ignore[operator]
+    pruned_block.load_state_dict(state)

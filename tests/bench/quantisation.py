@@ -32,14 +32,14 @@ ROWS: dict[str, dict[str, Any]] = {
     "percentile": {"ranges": "percentile"},
     "mse": {"ranges": "mse"},
     "entropy": {"ranges": "entropy"},
-    "equalise": {"equalise": True},
+    "equalise": {"equalize": True},
     "bias": {"bias_correction": True},
     "mse, bias": {"ranges": "mse", "bias_correction": True},
     "entropy, bias": {"ranges": "entropy", "bias_correction": True},
-    "equalise, bias": {"equalise": True, "bias_correction": True},
+    "equalise, bias": {"equalize": True, "bias_correction": True},
     "learned, bias": {"rounding": "learned", "rounding_steps": 100, "bias_correction": True},
     "bias, qat 25": {"bias_correction": True, "qat_steps": 25},
-    "bias, qat 100, 5e-5": {"bias_correction": True, "qat_steps": 100, "qat_rate": 5e-5},
+    "bias, qat 100, 5e-5": {"bias_correction": True, "qat_steps": 100, "qat_learning_rate": 5e-5},
     "bias, qat 100": {"bias_correction": True, "qat_steps": 100},
 }
 
@@ -56,7 +56,14 @@ def main(data: Path, out: Path, rows: list[str]) -> None:
         if name not in done:
             started = time.monotonic()
             technique = QuantizationSettings(**ROWS[name])
-            ready = prepare(technique, exact, calibration, SPEC, unlabelled=shown[1::2], folder=out / "quantisation")
+            ready = prepare(
+                technique,
+                exact,
+                calibration,
+                SPEC,
+                unlabeled_images=shown[1::2],
+                checkpoint_folder=out / "quantisation",
+            )
             int8 = convert(technique, ready, calibration, SPEC)
             took = time.monotonic() - started
             found = figures(truth, int8, kept) | {"minutes": round(took / 60, 1)}

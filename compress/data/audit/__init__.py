@@ -1,18 +1,19 @@
-"""Audit of a set of images: finds what would break a build or distort its metrics, before time is spent on a build.
+"""Audit of a data set: finds images that would break a build or distort its metrics, before the build starts.
 
-    image_checks      decodes each image: unreadable, truncated or empty files; measurements of the others
-    near_duplicates   copies and near copies
-    quality_outliers  blur, exposure, framing, size and color that differ from the rest of the set
-    embedding         features of an image from a network
-    label_errors      images with a wrong label, images that resemble no other, labels with few images
-    sample_size       how precise the metrics of a build can be with this number of images
-    findings          the result
-    html_report       the page with thumbnails
+    image_checks      decodes each image, finds unreadable, truncated or empty files, and measures the others
+    near_duplicates   exact duplicates and near duplicates
+    quality_outliers  outliers in sharpness, exposure, framing, size and color
+    embedding         embedding of an image by a pretrained network
+    label_errors      label errors, isolated images, and class imbalance
+    sample_size       precision of the metrics that the number of images allows
+    findings          findings and the audit result
+    html_report       HTML report with thumbnails
 
 Groups and the keep list are in compress/data (groups.py, keep_list.py).
 
-The audit uses imagehash and scikit-learn. It does not use cleanvision, whose thresholds are the same for every set and
-which depends on pandas and matplotlib, nor cleanlab, whose rule flags too many images of a hard set (label_errors.py).
+The audit uses imagehash and scikit-learn. It does not use cleanvision: its thresholds are fixed for all data sets, and
+it depends on pandas and matplotlib. It does not use cleanlab: its rule flags too many images of a hard data set
+(label_errors.py).
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ def audit_images(
     base: Path,
     progress: Progress = lambda items, _: items,
 ) -> AuditResult:
-    """Audits all images; each is decoded once.
+    """Audits all images and decodes each image once.
 
     Args:
         images: files by label
@@ -92,7 +93,7 @@ def _check_labels(
     groups: Mapping[Path, str],
     unchecked: list[str],
 ) -> list[Finding]:
-    """Finds label errors among images whose label is not contradicted by a copy."""
+    """Finds label errors. It skips images that have an exact duplicate with another label."""
     contradicted = {path for each in copies if each.breaks for path in (each.file, *each.others)}
     rows = [row for row, each in enumerate(measurements) if each.path not in contradicted]
     checked = [measurements[row] for row in rows]
@@ -111,8 +112,8 @@ def _check_and_embed(
 ) -> Iterator[tuple[list[ImageMeasurements | Finding], list[NDArray[Any]]]]:
     """Yields batches of checked images and the embeddings of the usable ones.
 
-    Two threads process small batches, each on one core: decoding and matrix products release the Python lock, and
-    dividing each layer of such a narrow network between the cores would cost more than it gains.
+    Two threads process small batches, each on one core. Decoding and matrix products release the GIL. Parallelism
+    within a layer costs more than it gains, because the network is narrow.
     """
     embed = ImageEmbedder()
 

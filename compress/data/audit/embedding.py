@@ -1,7 +1,8 @@
 """Image embedding: pooled features of EfficientNet-Lite0, pretrained on ImageNet.
 
-The embedding holds mean and standard deviation of each channel after blocks 4, 10 and 15: edges, textures and parts,
-anywhere in the image. It separates images of different objects well, and images with small local defects only slightly.
+The embedding holds the mean and standard deviation of each channel after blocks 4, 10 and 15. They describe edges,
+textures and parts, independent of their location. The embedding separates images of different objects well. It
+separates images with small local defects only slightly.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ BLOCKS = (4, 10, 15)
 
 
 class ImageEmbedder:
-    """Batches of SIZE x SIZE x 3, uint8, red-green-blue -> N x 944, float32; thread-safe."""
+    """Batch of N images, INPUT_SIZE x INPUT_SIZE x 3, uint8, RGB -> embeddings N x 944, float32. It is thread-safe."""
 
     def __init__(self) -> None:
         self.backbone = efficientnet_lite.load_backbone(BLOCKS)

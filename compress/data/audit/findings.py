@@ -1,4 +1,4 @@
-"""The result of an audit: findings, each with the measured value and the threshold that it exceeds."""
+"""Findings and the audit result. Each finding has a measured value and the threshold for it."""
 
 from __future__ import annotations
 
@@ -29,22 +29,22 @@ UNUSABLE_KINDS = frozenset({"unreadable", "truncated", "empty"})
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
-    """A problem of an image, certain or suspected."""
+    """A certain or suspected problem of an image."""
 
     kind: FindingKind
     file: Path
-    """The image, or for an imbalance the folder of the label with few images."""
+    """The image; for class imbalance, the folder of the label with few images."""
     label: str
     measure: str
     """Name of the measured quantity."""
     value: float
     threshold: float
     why: str
-    """One sentence."""
+    """The reason, in one sentence."""
     others: tuple[Path, ...] = ()
-    """Other images of the finding, such as the originals of a copy."""
+    """Related images, such as the originals of a duplicate."""
     breaks: bool = False
-    """True if it breaks a build or falsifies a metric: an unusable image, or copies with different labels."""
+    """True if it breaks a build or falsifies a metric: an unusable image, or exact duplicates with different labels."""
 
 
 class AuditResult(msgspec.Struct, frozen=True):
@@ -56,13 +56,13 @@ class AuditResult(msgspec.Struct, frozen=True):
     """Audited images by label."""
     findings: tuple[Finding, ...]
     groups: dict[Path, str]
-    """The group of each image; copies and near copies are in one group."""
+    """The group of each image. Exact and near duplicates are in one group."""
     unchecked: tuple[str, ...] = ()
-    """Checks that could not be made, with the reason."""
+    """Skipped checks, each with the reason."""
 
     @property
     def left_out(self) -> dict[Path, Finding]:
-        """Unusable images and copies with different labels, each with its finding; a build leaves them out."""
+        """Images that a build excludes, each with its finding: unusable, or exact duplicates with different labels."""
         breaking = [each for each in self.findings if each.breaks]
         finding_of = {path: each for each in breaking for path in each.others}
         finding_of |= {each.file: each for each in breaking}
@@ -72,28 +72,28 @@ class AuditResult(msgspec.Struct, frozen=True):
     def doubtful_images(self) -> set[Path]:
         """Images that the keep list omits: all images with a finding.
 
-        Exceptions: near copies stay, as one group; images with a size or color that many others share stay.
+        The list keeps near duplicates as one group. It also keeps images with a size or color that many images share.
         """
         formats = [each for each in self.findings if each.kind in ("size", "colour") and each.others]
         reported = {each.file for each in self.findings if each.kind != "near_duplicate" and each not in formats}
         return reported | set(self.left_out)
 
     def duplicate_pairs(self) -> list[tuple[Path, Path]]:
-        """Pairs of copies and of near copies."""
+        """Returns pairs of exact duplicates and of near duplicates."""
         copies = [each for each in self.findings if each.kind in ("duplicate", "near_duplicate")]
         return [(each.file, other) for each in copies for other in each.others]
 
     def count_by_kind(self, breaking: bool = True) -> dict[str, int]:
-        """The number of findings of each kind, in the order of `FINDING_KINDS`.
+        """Returns the number of findings of each kind, in the order of `FINDING_KINDS`.
 
         Args:
-            breaking: whether to count findings that break a build
+            breaking: whether findings that break a build count too
         """
         counts = Counter(each.kind for each in self.findings if breaking or not each.breaks)
         return {kind: counts[kind] for kind in FINDING_KINDS if counts[kind]}
 
     def to_dict(self) -> dict[str, Any]:
-        """The result as JSON-compatible values, for the option `--json`."""
+        """Returns the result as JSON-compatible values, for the option `--json`."""
         total = sum(map(len, self.images.values()))
         return {
             "images": total,
@@ -107,7 +107,7 @@ class AuditResult(msgspec.Struct, frozen=True):
         }
 
     def finding_to_dict(self, finding: Finding) -> dict[str, Any]:
-        """A finding as JSON-compatible values, with file names instead of paths."""
+        """Returns a finding as JSON-compatible values, with file names instead of paths."""
         fields = msgspec.structs.asdict(finding)
         numbers = {"value": float(finding.value), "threshold": float(finding.threshold)}
         names = {
@@ -117,13 +117,13 @@ class AuditResult(msgspec.Struct, frozen=True):
         return fields | numbers | names
 
     def relative_name(self, path: Path) -> str:
-        """The path relative to the base, as printable text."""
+        """Returns the path relative to the base, as printable text."""
         relative = path.relative_to(self.base) if path.is_relative_to(self.base) else Path(path.parent.name, path.name)
         return printable_name(relative.as_posix())
 
 
 def printable_name(name: str) -> str:
-    """The name with escapes for bytes that are not UTF-8."""
+    """Returns the name with bytes outside UTF-8 escaped."""
     return os.fsencode(name).decode(errors="backslashreplace")
 
 

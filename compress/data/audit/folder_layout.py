@@ -1,4 +1,4 @@
-"""Reads a folder of images: each subfolder is a label, or the folder itself is the only label."""
+"""Folder layout of a data set: each subfolder is a label, or the folder itself is the only label."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ GOOD_LABEL = "good"
 
 
 def read_folder_layout(folder: Path) -> tuple[dict[str, list[Path]], dict[str, Path]]:
-    """Finds the images by label, and the folder of each label; folders of masks are skipped.
+    """Returns the images by label and the folder of each label. It skips folders of masks.
 
     Raises:
         ConfigProblem: the folder does not exist or holds no image.

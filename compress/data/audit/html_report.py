@@ -1,4 +1,4 @@
-"""The report of an audit: one self-contained HTML page with the findings and their thumbnails."""
+"""HTML report of an audit: one self-contained page with the findings and their thumbnails."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ _THUMBNAIL_SIDE = 220  # pixels of a thumbnail
 
 
 def render_audit(audit: AuditResult, name: str, sample_size_note: str) -> bytes:
-    """Renders the page.
+    """Returns the HTML page.
 
     Args:
         audit: the result
-        name: name of the set of images
-        sample_size_note: a sentence on the precision of the metrics that the number of images allows
+        name: name of the data set
+        sample_size_note: a sentence on the metric precision that the sample size allows
     """
     kinds = []
     for kind in FINDING_KINDS:
@@ -70,7 +70,7 @@ def _finding_context(audit: AuditResult, finding: Finding) -> dict[str, Any]:
 
 
 def _thumbnail_url(path: Path) -> str | None:
-    """A thumbnail as a data URL, also of a truncated image; None if the image cannot be decoded."""
+    """Returns a thumbnail as a data URL, even for a truncated image. It returns None if decoding fails."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -1,16 +1,16 @@
-"""Checks of one image file, decoded once: whether it is usable, and the measurements that later checks compare.
+"""Checks of one image file: whether it is usable, and the measurements for later checks. The file is decoded once.
 
-Pillow decodes, not OpenCV: Pillow rejects truncated data, while OpenCV fills the rest with gray and prints to stderr. A
-JPEG that is truncated within its last rows still decodes, but its end marker is missing (ITU-T T.81, B.1.1.3). A JPEG
-whose middle is missing but whose end is present is not detected.
+Pillow decodes the file, because it rejects truncated data. OpenCV fills the missing rows with gray and prints to
+stderr. A JPEG that is truncated within its last rows still decodes, but its end marker is missing (ITU-T T.81,
+B.1.1.3). The check does not detect a JPEG that lacks data in the middle but has its end marker.
 
-Measurements are made on the gray image, scaled down to 512 pixels on its longer side if it is larger. The input of a
-model is even smaller, and the same blur gives the same value for cameras of any resolution.
+Measurements use the grayscale image. A larger image is scaled down to 512 pixels on its longer side. Model inputs are
+even smaller, and at a fixed size a given blur has one value for cameras of any resolution.
 
-    sharpness   log10 of the power of detail below 1.5 pixels, divided by the power between 3 and 6. A ratio of two
-                bands does not depend on contrast, and only slightly on the subject: an image with the 1/f spectrum of
-                natural scenes (Field, "Relations between the statistics of natural images and the response properties
-                of cortical cells", 1987) has 0.75, and -1.21 after a Gaussian blur of 3 pixels.
+    sharpness   log10 of the power of detail below 1.5 pixels, divided by the power between 3 and 6. The ratio of two
+                bands is independent of contrast and depends only slightly on the subject. An image with the 1/f
+                spectrum of natural scenes (Field, "Relations between the statistics of natural images and the response
+                properties of cortical cells", 1987) has 0.75, and -1.21 after a Gaussian blur of 3 pixels
     hash        perceptual hash of 16 x 16 bits (signs of the low frequencies of a cosine transform), from imagehash
     detail      the image at 64 x 64 without its coarse shading
 """
@@ -37,7 +37,7 @@ from .findings import Finding, FindingKind
 MEASURED_SIDE = 512  # pixels of the longer side for measurements, at most
 DETAIL_SIZE = 64
 COARSE_SIZE = 32
-_GREY_TOLERANCE = 3  # largest difference of levels between the channels of a gray image
+_GREY_TOLERANCE = 3  # levels; largest difference between the channels of a grayscale image
 DECODE_ERRORS = (
     *(OSError, SyntaxError, ValueError, EOFError, KeyError, IndexError, TypeError, OverflowError, MemoryError),
     *(struct.error, zlib.error, Image.DecompressionBombError),
@@ -71,7 +71,7 @@ class ImageMeasurements(msgspec.Struct, frozen=True):
 
 
 def check_image(path: Path, label: str, size: int) -> ImageMeasurements | Finding:
-    """Measures the image at `path`, scaled to `size` for the embedding; a finding if it is not usable."""
+    """Returns the measurements of the image at `path`, with pixels scaled to `size`, or a finding if it is unusable."""
     try:
         str(path).encode()
         data = path.read_bytes()
@@ -96,7 +96,9 @@ class _Damage(NamedTuple):
 
 
 def _decode(data: bytes) -> tuple[NDArray[Any], int, bool] | _Damage:
-    """Decodes an image: H x W x 3, bits per channel, and whether it has an alpha channel; or its damage."""
+    """Returns the image as H x W x 3, its bits per channel and whether it has an alpha channel, or the kind of
+    damage.
+    """
     if not data:
         return _Damage("empty", "bytes", "the file is empty")
     with warnings.catch_warnings():
@@ -123,7 +125,7 @@ def _decode(data: bytes) -> tuple[NDArray[Any], int, bool] | _Damage:
 
 
 def _is_complete(data: bytes) -> bool:
-    """Whether a JPEG or PNG has its end marker; other formats are not checked."""
+    """Returns whether a JPEG or PNG has its end marker. Other formats always pass."""
     if data.startswith(b"\x89PNG"):
         return b"IEND" in data
     if not data.startswith(b"\xff\xd8"):
@@ -135,7 +137,7 @@ def _is_complete(data: bytes) -> bool:
 
 
 def to_rgb(image: Image.Image) -> NDArray[Any]:
-    """Converts an image to H x W x 3, uint8, RGB, upright, as the runtime reads it."""
+    """Returns an upright image of H x W x 3, uint8, RGB, as the runtime reads it."""
     upright = ImageOps.exif_transpose(image)
     if image.mode.startswith(("I", "F")):
         levels = np.asarray(upright).astype(np.float64) / (1 if image.mode == "F" else 256)

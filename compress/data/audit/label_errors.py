@@ -1,15 +1,16 @@
-"""Label errors: images that are probably mislabelled, images that resemble no other, and labels with few images.
+"""Label errors, isolated images, and class imbalance.
 
-A linear classifier of embeddings that was not trained on an image or its group predicts the label of the image:
-cross-validation, as in confident learning (Northcutt, Jiang and Chuang, "Confident Learning: Estimating Uncertainty in
-Dataset Labels", 2021). The margin is the log odds of the most likely other label against its own. Confident learning
-reports every image whose other label is more likely than usual, which on hard sets is every tenth image. Here the
-margin must also exceed the median of the set by 3.5 standard deviations (1 in 4,000 of a normal distribution), so that
-overlapping labels cause few findings. The price: a wrong label is found if the labels are separable in these features,
-but rarely if the defect is small in the image.
+A linear classifier of embeddings predicts the label of each image. Cross-validation excludes the image and its group
+from the training of the classifier, as in confident learning (Northcutt, Jiang and Chuang, "Confident Learning:
+Estimating Uncertainty in Dataset Labels", 2021). The margin is the log odds of the most likely other label against the
+given label. Confident learning reports each image with another label that is more likely than usual. On hard data sets
+this is every tenth image. Here the margin must also exceed the median of the set by 3.5 standard deviations (1 in 4,000
+of a normal distribution), so that overlapping labels cause few findings. The limitation: the check finds label errors
+if the embedding separates the labels, but rarely if the defect is small in the image.
 
-An isolated image is three times as far from its five nearest neighbors of the same label as is usual, and at least five
-standard deviations. Five or more similar isolated images are each other's neighbors and are not found.
+An isolated image has three times the usual distance to its five nearest neighbors of its label, and its distance is an
+outlier by at least five standard deviations. Five or more similar isolated images are neighbors of each other, so the
+check does not find them.
 """
 
 from __future__ import annotations
@@ -29,9 +30,9 @@ from .quality_outliers import MIN_OUTLIER_IMAGES, median_and_deviation
 
 MARGIN_DEVIATIONS = 3.5
 _FOLDS = 5
-_REPEATS = 3  # averaged splits into folds: a single split changes the margins by up to a standard deviation
+_REPEATS = 3  # cross-validations to average; a single one varies the margins by up to a standard deviation
 _MIN_LABEL_IMAGES = 10  # images of each label, at least
-_NEIGHBOURS = 5
+_NEIGHBORS = 5
 ISOLATION_FACTOR = 3.0  # multiples of the usual distance
 _ISOLATION_DEVIATIONS = 5.0
 MIN_LABEL_FRACTION = 0.2  # images as a fraction of the largest label
@@ -44,12 +45,12 @@ _INVERSE_REGULARIZATION = (
 def find_mislabeled(
     images: Sequence[ImageMeasurements], features: NDArray[Any], groups: Mapping[Path, str]
 ) -> tuple[list[Finding], str | None]:
-    """Finds images that are probably mislabelled; returns a reason as well if the check is not possible.
+    """Returns findings for probable label errors, and a reason if the check is impossible.
 
     Args:
         images: measurements of N images
         features: N x D embeddings
-        groups: group of each image; an image is never judged by a classifier that was trained on its group
+        groups: group of each image; the classifier that predicts an image is trained without its group
     """
     labels = np.array([each.label for each in images])
     names = sorted(set(labels.tolist()))
@@ -99,18 +100,18 @@ def _predict_log_probabilities(features: NDArray[Any], labels: NDArray[Any], gro
 
 
 def find_isolated_images(images: Sequence[ImageMeasurements], features: NDArray[Any]) -> Iterator[Finding]:
-    """Finds images that resemble no other image of their label."""
+    """Finds isolated images: those far from all other images of their label."""
     from sklearn.neighbors import NearestNeighbors
 
     labels = np.array([each.label for each in images])
     for label in sorted(set(labels.tolist())):
         rows = np.flatnonzero(labels == label)
-        if len(rows) < max(MIN_OUTLIER_IMAGES, 2 * _NEIGHBOURS):
+        if len(rows) < max(MIN_OUTLIER_IMAGES, 2 * _NEIGHBORS):
             continue
         own = features[rows].astype(np.float64)
         scale = np.maximum(1.4826 * np.median(np.abs(own - np.median(own, axis=0)), axis=0), 0.2 * own.std(axis=0))
         standard = own / np.maximum(scale, 1e-6)
-        distances = NearestNeighbors(n_neighbors=_NEIGHBOURS).fit(standard).kneighbors()[0].mean(axis=1)
+        distances = NearestNeighbors(n_neighbors=_NEIGHBORS).fit(standard).kneighbors()[0].mean(axis=1)
         log_distances = np.log(np.maximum(distances, 1e-6))
         median, deviation = median_and_deviation(log_distances)
         margin = max(log(ISOLATION_FACTOR), _ISOLATION_DEVIATIONS * deviation)
@@ -128,7 +129,7 @@ def find_isolated_images(images: Sequence[ImageMeasurements], features: NDArray[
 
 
 def find_imbalance(images: Mapping[str, Sequence[Path]], folders: Mapping[str, Path]) -> Iterator[Finding]:
-    """Finds labels with few images compared to the largest."""
+    """Finds class imbalance: labels with few images compared to the largest label."""
     largest = max(images, key=lambda label: len(images[label]))
     for label, paths in images.items():
         fraction = len(paths) / len(images[largest])

@@ -1,15 +1,15 @@
-"""Copies and near copies.
+"""Exact duplicates and near duplicates.
 
-A copy has the same pixels, in any file format. A near copy is the same image saved again, scaled, brightened, with
-noise or slight blur, or the camera's next shot of a part that has not moved. Two conditions must hold: the perceptual
-hashes differ in few bits, and the details, after subtraction of what all images of the set share, are highly
-correlated. The second condition is essential in a factory: cells, screws and biscuits in front of a fixed camera are so
-similar that hashes and plain correlation would report half a set as copies. The shared part is the median of the set's
-details.
+An exact duplicate has identical pixels, in any file format. A near duplicate is an image that was saved again, scaled,
+brightened, or got noise or slight blur. It may also be the camera's next frame of a part that has not moved. Two images
+are near duplicates under two conditions: their perceptual hashes differ in few bits, and their residual details are
+highly correlated. The residual is the detail minus the median detail of the set, which is the part that all images
+share. The second condition is essential in a factory. Cells, screws and biscuits in front of a fixed camera are so
+similar that hashes and plain correlation would report half a set as duplicates.
 
-Embeddings are not used: of 901 solar cells the nearest other cell lies at 0.28 of the typical distance (median), a JPEG
-copy at 0.46. Images that are shifted, cropped, rotated or mirrored are not recognized as near copies, not even crops by
-2 % or shifts by 1 %.
+The check does not use embeddings. Over 901 solar cells, the nearest other cell lies at 0.28 of the typical distance
+(median), but a JPEG copy lies at 0.46. The check does not find shifted, cropped, rotated or mirrored images. Crops by
+2 % and shifts by 1 % already escape it.
 """
 
 from __future__ import annotations
@@ -23,14 +23,16 @@ from numpy.typing import NDArray
 from .findings import Finding
 from .image_checks import ImageMeasurements
 
-MAX_HASH_DISTANCE = 14  # of 256; of 901 different solar cells no two above MIN_CORRELATION were nearer than 18
+MAX_HASH_DISTANCE = (
+    14  # bits of 256; in 901 different solar cells, all pairs above MIN_CORRELATION differ by 18 or more
+)
 MIN_CORRELATION = 0.97
-_MIN_IMAGES_FOR_MEDIAN = 10  # images from which on a median is meaningful
+_MIN_IMAGES_FOR_MEDIAN = 10  # a median over fewer images is meaningless
 _BLOCK_ROWS = 512
 
 
 def find_duplicates(images: Sequence[ImageMeasurements]) -> Iterator[Finding]:
-    """Finds images that are copies or near copies of an earlier one, and whether their labels differ."""
+    """Yields a finding for each exact or near duplicate of an earlier image, and states whether the labels differ."""
     originals: dict[bytes, list[int]] = {}
     for number, each in enumerate(images):
         originals.setdefault(each.digest, []).append(number)
@@ -81,7 +83,7 @@ def _near_copy_finding(images: Sequence[ImageMeasurements], number: int, near_co
 
 
 def _near_pairs(images: Sequence[ImageMeasurements]) -> Iterator[tuple[int, int, int]]:
-    """Yields pairs of near copies, the earlier image first, and the number of bits in which their hashes differ."""
+    """Yields index pairs of near duplicates, earlier image first, with the Hamming distance of their hashes."""
     if len(images) < 2:
         return
     signs = np.stack([each.hash for each in images]).astype(np.float32) * 2 - 1
@@ -95,7 +97,7 @@ def _near_pairs(images: Sequence[ImageMeasurements]) -> Iterator[tuple[int, int,
 
 
 def _residuals(details: NDArray[Any]) -> NDArray[Any]:
-    """Details after subtraction of their median over the set, as unit vectors; zeros if there is no detail."""
+    """Returns the details minus their median over the set, as unit vectors, or zeros for an image without detail."""
     if len(details) >= _MIN_IMAGES_FOR_MEDIAN:
         details = details - np.median(details, axis=0)
     length = np.linalg.norm(details, axis=1, keepdims=True)

@@ -1,12 +1,12 @@
-"""Images unlike the rest of their set in sharpness, exposure, framing, size or colour.
+"""Quality outliers: images that differ from their set in sharpness, exposure, framing, size or color.
 
 Each image is compared with the median of its set, in units of the median absolute deviation (scaled by 1.4826 to a
-standard deviation; Rousseeuw and Croux, "Alternatives to the Median Absolute Deviation", 1993), which a few bad images
-do not change. It must also differ by a minimum amount, however uniform the set is. The set is the images of a label if
-every label has 20 images, else all images.
+standard deviation; Rousseeuw and Croux, "Alternatives to the Median Absolute Deviation", 1993). This measure is robust
+against a few bad images. An outlier must also differ by a minimum amount, even in a uniform set. The set holds the
+images of one label if every label has 20 images, else all images.
 
-If the normal variation is as large as a fault, the fault is not found: for example an image shifted by a quarter among
-images of parts that lie anywhere, or a dark image among cells that are dark or bright by nature.
+If the normal variation is as large as a fault, the check misses the fault. Examples are an image that is shifted by a
+quarter among images of parts in random positions, and a dark image among cells of varying brightness.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ from numpy.typing import NDArray
 from .findings import Finding, FindingKind
 from .image_checks import ImageMeasurements
 
-MIN_OUTLIER_IMAGES = 8  # images from which on a typical value exists
-_MIN_LABEL_IMAGES = 20  # images of each label from which on labels are compared separately
+MIN_OUTLIER_IMAGES = 8  # outliers need at least this number of images
+_MIN_LABEL_IMAGES = 20  # with this number of images in each label, each label is a set of its own
 _OUTLIER_DEVIATIONS = 5.0  # standard deviations
 
 MIN_DIFFERENCE = 0.3  # log10: half the power of fine detail
 BLURRED_SHARPNESS = -1.28  # a natural scene blurred by 3 of 512 pixels; none of 901 solar cells is below -1.26
 MIN_BRIGHTNESS_DIFFERENCE = 40.0  # levels of 255, of the mean brightness
-MIN_CLIPPED_DIFFERENCE = 0.25  # fraction of pixels, more than the median of the set
-MIN_ALIGNED_CORRELATION = 0.7  # median correlation with the median image, from which on parts lie alike
+MIN_CLIPPED_DIFFERENCE = 0.25  # fraction of pixels, above the median of the set
+MIN_ALIGNED_CORRELATION = 0.7  # median correlation with the median image; above it parts count as aligned
 MISPLACED_CORRELATION = 0.15
-COMMON_SIZE_FRACTION = 0.8  # fraction of images from which on their size is the expected one
+COMMON_SIZE_FRACTION = 0.8  # a size that this fraction of images has is the expected size
 MIN_ASPECT_DIFFERENCE = log(1.5)
 MAX_LISTED, MAX_LISTED_FRACTION = (
     5,
     0.1,
-)  # images of an deviating size or colour that are named one by one; more are a second format
+)  # deviating images (number, fraction) up to which each gets a finding; more images are a second format
 
 
 def find_outliers(images: Sequence[ImageMeasurements]) -> Iterator[Finding]:
@@ -54,7 +54,7 @@ def find_outliers(images: Sequence[ImageMeasurements]) -> Iterator[Finding]:
 
 
 def split_by_label(images: Sequence[ImageMeasurements]) -> list[list[ImageMeasurements]]:
-    """The images by label, or all in one set if a label has too few images."""
+    """Returns the images by label, or all in one set if a label has too few images."""
     labels = Counter(each.label for each in images)
     if len(labels) == 1 or min(labels.values()) < _MIN_LABEL_IMAGES:
         return [list(images)]
@@ -62,7 +62,7 @@ def split_by_label(images: Sequence[ImageMeasurements]) -> list[list[ImageMeasur
 
 
 def median_and_deviation(values: NDArray[Any]) -> tuple[float, float]:
-    """The median, and the median absolute deviation scaled to a standard deviation."""
+    """Returns the median, and the median absolute deviation scaled to a standard deviation."""
     median = float(np.median(values))
     return median, float(1.4826 * np.median(np.abs(values - median)))
 
@@ -76,7 +76,7 @@ def _create_finding(
 
 
 def _find_blurred(images: Sequence[ImageMeasurements]) -> Iterator[Finding]:
-    """Images with less than half the usual fine detail that are outliers or as blurred as by 3 pixels."""
+    """Finds images with less than half the usual fine detail that are outliers or look blurred by 3 pixels."""
     median, deviation = median_and_deviation(np.array([each.sharpness for each in images]))
     limit = min(median - MIN_DIFFERENCE, max(median - _OUTLIER_DEVIATIONS * deviation, BLURRED_SHARPNESS))
     for each in images:
@@ -103,7 +103,7 @@ def _find_exposure_outliers(images: Sequence[ImageMeasurements]) -> Iterator[Fin
 
 
 def _find_framing_outliers(images: Sequence[ImageMeasurements]) -> Iterator[Finding]:
-    """Outliers of the correlation with the median image, made normal by Fisher's z; only if parts lie alike."""
+    """Finds outliers of the correlation with the median image (Fisher's z), if parts are aligned in the images."""
     vectors = np.stack([each.coarse.ravel() for each in images])
     vectors = vectors - vectors.mean(axis=1, keepdims=True)
     vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-6)
@@ -164,7 +164,7 @@ def _report_minority(
     threshold: float,
     why: str,
 ) -> Iterator[Finding]:
-    """Yields a finding for each deviating image, or one for all if they are so many that they are a second format."""
+    """Yields a finding per deviating image, or one finding for all if they are numerous enough for a second format."""
     if len(deviating) <= max(MAX_LISTED, MAX_LISTED_FRACTION * total):
         for each in deviating:
             yield _create_finding(

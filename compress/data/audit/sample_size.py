@@ -1,9 +1,9 @@
-"""Sample size: how precise the metrics of a build can be with the given number of images.
+"""Sample size: the precision of the metrics of a build that the number of images allows.
 
-The confidence interval of an AUROC is that of Hanley and McNeil, "The Meaning and Use of the Area under a Receiver
-Operating Characteristic (ROC) Curve" (1982), whose variance assumes exponential scores, which is accurate enough for
+The confidence interval of the AUROC follows Hanley and McNeil, "The Meaning and Use of the Area under a Receiver
+Operating Characteristic (ROC) Curve" (1982). Its variance assumes exponential scores, which is accurate enough for
 planning. The smallest false-alarm rate is the bound of compress/evaluation/conformal_threshold.py for a threshold above
-all threshold images, if they are independent.
+the scores of all threshold images. It assumes independent images.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from typing import Any
 import msgspec
 
 RISK = 0.05
-"""Probability that a stated bound on the false-alarm rate does not hold."""
+"""Probability that a stated bound on the false-alarm rate is wrong; the confidence is 1 - RISK."""
 EXPECTED_AUROC = 0.9  # the AUROC for which the interval is stated
 
 
 class SampleSize(msgspec.Struct, frozen=True):
-    """Numbers of images, and the precision of the metrics that follows from them."""
+    """Numbers of images, and the precision of the metrics that they allow."""
 
     threshold: int
-    """Good images that determine the decision threshold."""
+    """Number of good images that determine the decision threshold."""
     good_test: int
-    """Good test images."""
+    """Number of good test images."""
     defective_test: int
-    """Defective test images."""
+    """Number of defective test images."""
 
     @property
     def smallest_false_alarm_rate(self) -> float:
@@ -35,7 +35,9 @@ class SampleSize(msgspec.Struct, frozen=True):
 
     @property
     def auroc_half_width(self) -> float | None:
-        """Half the width of the 95 % interval of `EXPECTED_AUROC`; None without good or defective images."""
+        """Half the width of the 95 % confidence interval at `EXPECTED_AUROC`; None without good or defective test
+        images.
+        """
         if not self.good_test or not self.defective_test:
             return None
         q1, q2 = EXPECTED_AUROC / (2 - EXPECTED_AUROC), 2 * EXPECTED_AUROC**2 / (1 + EXPECTED_AUROC)
@@ -46,7 +48,7 @@ class SampleSize(msgspec.Struct, frozen=True):
         return 1.96 * sqrt(variance / (self.good_test * self.defective_test))
 
     def to_dict(self) -> dict[str, Any]:
-        """The numbers as JSON-compatible values."""
+        """Returns the numbers as JSON-compatible values."""
         bounds = {
             "smallest_false_alarm_rate": self.smallest_false_alarm_rate,
             "auroc_half_width": self.auroc_half_width,

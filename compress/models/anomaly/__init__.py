@@ -1,4 +1,4 @@
-"""Anomaly models: each is fitted to the features of good images and is exported with its backbone as one graph."""
+"""Anomaly models. Each is fitted to features of good images and exported with its backbone as one graph."""
 
 from __future__ import annotations
 
@@ -19,34 +19,34 @@ ANOMALY_MODELS = {
 
 
 class AnomalyModel(Protocol):
-    """A torch module that maps the features of its backbone to an anomaly map and a score."""
+    """A torch module that maps the features of its backbone to an anomaly map and an image score."""
 
     backbone: Backbone
     bounded_outputs: Mapping[str, float]
-    """Lower bound of each output that a few layers compute from clipped values. For such outputs interval arithmetic
-    gives a tight range, but it does not know that a maximum is at least as large as the mean; the bound adds that."""
+    """Lower bound of each output that a few layers compute from clipped values. Interval arithmetic gives a tight range
+    for such an output, but it ignores that a maximum is at least as large as the mean. The bound adds this fact."""
 
     def fit(self, good: Sequence[Tensor], defective: Sequence[Tensor], masks: Tensor) -> None:
-        """Fits the model to features, N x C x H x W per tapped level, and discards any earlier fit.
+        """Fits the model to features, N x C x H x W per feature level. It discards an earlier fit.
 
         Args:
             good: features of good images
             defective: features of good images with synthetic defects
-            masks: N x H/8 x W/8, the fraction of each cell of the defective images that the defect covers
+            masks: fraction of each cell of the defective images that the defect covers, N x H/8 x W/8
         """
 
     def __call__(self, features: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        """Computes `map` N x 1 x H/8 x W/8 and `score` N from features, N x C x H x W per tapped level."""
+        """Returns the anomaly map N x 1 x H/8 x W/8 and the image score N of features, N x C x H x W per level."""
 
 
 def load_anomaly_model(name: str, backbone: Backbone, size: int, rank: int | None = None) -> AnomalyModel:
-    """Creates an anomaly model on all tapped levels of a backbone, not fitted yet.
+    """Creates an unfitted anomaly model on all feature levels of a backbone.
 
     Args:
         name: a key of `ANOMALY_MODELS`
-        backbone: the backbone whose features it uses
+        backbone: backbone that provides the features
         size: side of the square input in pixels
-        rank: for PaDiM only: the number of feature directions to use; None: all
+        rank: for PaDiM only: number of feature directions; None: all
 
     Raises:
         ConfigProblem: no anomaly model has this name.
@@ -57,5 +57,5 @@ def load_anomaly_model(name: str, backbone: Backbone, size: int, rank: int | Non
 
 
 def count_feature_channels(blocks: Sequence[int]) -> int:
-    """The number of feature channels of these blocks together."""
+    """Returns the total number of feature channels of these blocks."""
     return sum(Backbone(blocks).channels)

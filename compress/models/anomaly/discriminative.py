@@ -1,15 +1,16 @@
-"""A small network that classifies each cell as good or defective, fitted to frozen features.
+"""Discriminative anomaly model: a small network on frozen features that classifies each cell as good or defective.
 
-Similar to SimpleNet (Liu et al., 2023), SuperSimpleNet (Rolih et al., 2024) and GLASS (Chen et al., 2024). Its training
-defects are synthetic: defects in images (compress/data/synthetic_defects.py) and noise on the features of good images.
-It is cheap and weighs features that a distance does not, but it knows only defects like the synthetic ones.
+It is similar to SimpleNet (Liu et al., 2023), SuperSimpleNet (Rolih et al., 2024) and GLASS (Chen et al., 2024). It is
+trained on synthetic defects in images (compress/data/synthetic_defects.py) and on noise in the features of good images.
+It is cheap and learns the weights of features, while a distance has fixed weights. But it detects only defects that
+resemble the synthetic defects.
 
-    join       levels to one vector per cell, clipped to 0…6
+    join       joins the levels to one vector per cell, clipped to 0…6
     mix        1 x 1 convolution, clipped to 0…6
     judge      1 x 1 convolution: log odds, clipped to +-LOGIT_LIMIT
 
-It classifies each cell by itself, so it is fitted to single cells of the concatenated features, as many defective as
-good ones; then the first layer is divided by level.
+It classifies each cell independently. So the training uses single cells of the concatenated features, with equal
+numbers of good and defective cells. The first layer is then divided by level.
 """
 
 from __future__ import annotations
@@ -32,14 +33,14 @@ TRAINING_STEPS = 400
 CELLS_PER_CLASS = 1024  # cells of each class per step
 LEARNING_RATE = 2e-3
 WEIGHT_DECAY = 1e-2
-FEATURE_NOISE = 0.3  # standard deviations of noise on every feature, for robustness
-ANOMALY_NOISE = 1.5  # standard deviations of noise that makes a good cell anomalous
+FEATURE_NOISE = 0.3  # standard deviation of the noise on every feature, for robustness
+ANOMALY_NOISE = 1.5  # standard deviation of the noise that makes a good cell anomalous
 ANOMALY_CELLS = 256  # good cells made anomalous per step
-MIN_DEFECT_FRACTION = 0.25  # covered fraction of a cell above which it is defective; a smaller one is not used
+MIN_DEFECT_FRACTION = 0.25  # covered fraction that makes a cell defective; cells with less coverage are not used
 
 
 class DiscriminativeHead(nn.Module):
-    """Features -> anomaly map N x 1 x H/8 x W/8, in log odds, and score N."""
+    """Features -> anomaly map N x 1 x H/8 x W/8, in log odds, and image score N."""
 
     bounded_outputs: ClassVar = {"score": float("-inf")}
 
@@ -52,7 +53,7 @@ class DiscriminativeHead(nn.Module):
         self.reading = MapScore(size // CELL_PIXELS)
 
     def fit(self, good: Sequence[Tensor], defective: Sequence[Tensor], masks: Tensor) -> None:
-        """Trains the network; `masks`, N x H/8 x W/8, is the fraction of each cell that a defect covers."""
+        """Trains the network. `masks`, N x H/8 x W/8, holds the fraction of each cell that a defect covers."""
         self.join.fit(good)
         covered = masks.flatten()
         defective_cells = torch.cat(list(self.join.iterate_cell_vectors(defective)))
@@ -96,5 +97,5 @@ class DiscriminativeHead(nn.Module):
 
 
 def _apply_to_cells(layer: nn.Conv2d, vectors: Tensor) -> Tensor:
-    """Applies a 1 x 1 convolution to single cells, n x C, as a matrix product, which is much faster."""
+    """Applies a 1 x 1 convolution to single cells, n x C. It uses a matrix product, which is much faster."""
     return functional.linear(vectors, layer.weight.flatten(1), layer.bias)

@@ -1,11 +1,11 @@
-"""Feature fusion: combines the feature maps of several levels to one vector per cell of the anomaly map.
+"""Feature fusion: combines the feature maps of several levels into one vector per cell of the anomaly map.
 
     level      3 x 3 mean, standardized by the statistics of good images (standardization.py)
     project    1 x 1 convolution per level at its own resolution
     upsample   nearest neighbor, to the cells of the map
-    add        instead of a concatenation: a sum of projections is a projection of the concatenation
+    add        sum over the levels; a sum of projections equals a projection of the concatenation
 
-The deep, wide levels are projected while they are still small.
+This order is cheap, because the deep, wide levels are projected at their low resolution.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ class MultiLevelHead(nn.Module):
     """Features, N x C x H x W per level -> N x width x cells x cells.
 
     Args:
-        backbone: gives the channels and strides of the levels
+        backbone: backbone that defines the channels and strides of the levels
         size: side of the input in pixels
-        standardization: class that standardizes a level
+        standardization: class of the standardization of a level
         width: output channels; None: the channels of all levels together
     """
 
@@ -58,17 +58,17 @@ class MultiLevelHead(nn.Module):
         return [self.standardization(channels, max(CELL_PIXELS // stride, 1)) for channels, stride in self.shapes]
 
     def concatenate_levels(self, features: Sequence[Tensor]) -> Tensor:
-        """The standardized levels before projection, N x (channels of all levels) x cells x cells."""
+        """Returns the standardized levels before projection, N x (channels of all levels) x cells x cells."""
         standardized = [level(each) for level, each in zip(self.levels, features, strict=True)]
         return torch.cat([upsample_level(each, self.cells) for each in standardized], dim=1)
 
     def iterate_cell_vectors(self, features: Sequence[Tensor]) -> Iterator[Tensor]:
-        """The standardized levels of a batch of images at a time, cells x (channels of all levels)."""
+        """Yields the standardized levels, one batch of images at a time, cells x (channels of all levels)."""
         for batch in zip(*(torch.split(level, _BATCH) for level in features), strict=True):
             yield flatten_cells(self.concatenate_levels(batch))
 
     def set_projection(self, weight: Tensor, bias: Tensor) -> None:
-        """Sets the projections of the levels from one of their concatenation.
+        """Sets the projection of each level from a projection of the concatenated levels.
 
         Args:
             weight: width x channels of all levels

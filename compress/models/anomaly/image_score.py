@@ -1,14 +1,15 @@
-"""The last step of all anomaly models: distances per cell become the anomaly map and the image score.
+"""Anomaly map and image score: the last step of all anomaly models, computed from distances per cell.
 
     map    3 x 3 mean of the sum over channels
     score  maximum of the map, minus half of its mean
 
-An image that looks slightly unusual everywhere (another lamp, another batch) matters less than one unusual place. Half
-of the mean is a compromise: a defect that covers the whole part still counts half. On solar cells, cookies, toy figures
-and ball screws the AUROC of float PaDiM rose by 0.005 to 0.02 against the maximum alone (means of three seeds).
+A slight deviation of the whole image (another lamp, another batch) matters less than a local deviation. Half of the
+mean is a compromise: a defect that covers the whole part still counts half. On solar cells, cookies, toy figures and
+ball screws, the subtraction raises the AUROC of float PaDiM by 0.005 to 0.02 against the maximum alone (means of three
+seeds).
 
-Sum, mean and difference are convolutions over concatenated channels, not additions: the integer sums of a convolution
-are exact, so both int8 files round alike, and equal weights are represented exactly.
+Sum, mean and difference are convolutions over concatenated channels instead of additions. The integer sums of a
+convolution are exact, so both int8 files round alike, and equal weights are represented exactly.
 """
 
 from __future__ import annotations
@@ -16,15 +17,15 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-MEAN_WEIGHT = 0.5  # subtracted fraction of the mean of the map
+MEAN_WEIGHT = 0.5  # fraction of the mean of the map to subtract
 
 
 class MapScore(nn.Module):
-    """Distances N x channels x h x w -> `map` N x 1 x h x w and `score` N.
+    """Distances N x channels x h x w -> anomaly map N x 1 x h x w and image score N.
 
     Args:
         cells: height and width of the map
-        channels: number of distances per cell, which are added
+        channels: number of distances per cell; the map adds them
         sign: -1 if the input is a negative distance
     """
 
@@ -42,4 +43,4 @@ class MapScore(nn.Module):
         anomaly_map: Tensor = self.smooth(distance)
         highest = anomaly_map.amax(dim=(1, 2, 3), keepdim=True)
         score = self.less(torch.cat([highest, self.mean(anomaly_map)], dim=1))
-        return anomaly_map, score.amax(dim=(1, 2, 3))  # a maximum over a single value, which removes the axes
+        return anomaly_map, score.amax(dim=(1, 2, 3))  # each map has a single value here; the maximum removes the axes

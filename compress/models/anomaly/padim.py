@@ -1,25 +1,26 @@
-"""PaDiM as a graph that an integer back end can run.
+"""PaDiM as a graph for integer back ends.
 
-Defard et al., "PaDiM: a Patch Distribution Modeling Framework for Anomaly Detection and Localization" (2020): at every
-location of a feature map, learn the distribution of good parts; the anomaly is the Mahalanobis distance from it. The
-original stores a covariance matrix per location: 7.8 MB at 28 x 28 and 100 channels, and far more numbers than a few
-hundred images can estimate. Here each location has its own mean and variances, and all locations share one matrix of
-correlations between the channels of all levels. On five sets, three splits each, it was as good. AUROC, float, with
-matrices per location (of 100 of 152 channels) and with one matrix: on solar cells .935 and .936, .855 and .864, on ball
-screws .897 and .925, on toy figures .988 and .985, on cookies .994 and .969.
+Defard et al., "PaDiM: a Patch Distribution Modeling Framework for Anomaly Detection and Localization" (2020): the model
+learns the distribution of good parts at each location of a feature map. The anomaly is the Mahalanobis distance from
+this distribution. The original stores a covariance matrix per location: 7.8 MB at 28 x 28 and 100 channels, and far
+more numbers than a few hundred images can estimate. Here each location has its own mean and variances. All locations
+share one correlation matrix between the channels of all levels. On five data sets, three splits each, it is as good.
+AUROC, float, with a matrix per location (of 100 of 152 channels) and with one matrix: on solar cells .935 and .936,
+.855 and .864, on ball screws .897 and .925, on toy figures .988 and .985, on cookies .994 and .969.
 
-    join      levels to one vector per cell: standardized per location, then projected on the principal directions of
-              good parts, each divided by its standard deviation
+    join      joins the levels to one vector per cell: standardized per location, then projected on the principal
+              directions of good parts, each divided by its standard deviation
     distance  clip, square, mean over the directions
 
-A rank limits the number of directions to those in which good parts vary least, where a deviation is most significant
-(Rippel et al., "Modeling the Distribution of Normal Data in Pre-Trained Deep Features for Anomaly Detection", 2021). Of
-152 directions, 64 gave on the same sets .935 (all: .936), .877 (.878), .919 (.935) and .984 (.984) for less than half
-of the multiplications after the backbone; the 64 that vary most gave .926, .849, .941 and .971.
+A rank limits the directions to those in which good parts vary least. A deviation is most significant there (Rippel et
+al., "Modeling the Distribution of Normal Data in Pre-Trained Deep Features for Anomaly Detection", 2021). On these data
+sets, the 64 least varying of 152 directions give .935 (all: .936), .877 (.878), .919 (.935) and .984 (.984). They need
+less than half of the multiplications after the backbone. The 64 directions that vary most give .926, .849, .941 and
+.971.
 
-A deviation is clipped at DEVIATION_LIMIT standard deviations per direction, so that one outlier neither decides alone
-nor uses up the integer range. The correlations are shrunk towards zero by the fraction SHRINKAGE (Ledoit and Wolf, "A
-well-conditioned estimator for large-dimensional covariance matrices", 2004).
+A deviation is clipped at DEVIATION_LIMIT standard deviations per direction, so that one outlier does not dominate the
+distance or use up the int8 range. The correlations are shrunk towards zero by the fraction SHRINKAGE (Ledoit and Wolf,
+"A well-conditioned estimator for large-dimensional covariance matrices", 2004).
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ SHRINKAGE = 0.1
 
 
 class Padim(nn.Module):
-    """Features -> anomaly map N x 1 x H/8 x W/8 and score N, both in squared standard deviations."""
+    """Features -> anomaly map N x 1 x H/8 x W/8 and image score N, both in squared standard deviations."""
 
     bounded_outputs: ClassVar = {"score": 0.0}
     has_location_parameters = True
@@ -57,7 +58,7 @@ class Padim(nn.Module):
 
     @torch.no_grad()
     def fit(self, good: Sequence[Tensor], defective: Sequence[Tensor], masks: Tensor) -> None:
-        """Fits the distribution of good images; the defective images are not used."""
+        """Fits the distribution of good images. It ignores the defective images."""
         self.join.fit(good)
         channels = sum(self.backbone.channels)
         products, count = torch.zeros(channels, channels, dtype=torch.float64), 0
@@ -68,7 +69,7 @@ class Padim(nn.Module):
         independent = torch.eye(len(correlation), dtype=torch.float64) * correlation.diagonal().mean()
         variances, directions = torch.linalg.eigh(
             (1 - SHRINKAGE) * correlation + SHRINKAGE * independent
-        )  # smallest first
+        )  # smallest variance first
         weight = (directions / variances.sqrt()).T[: self.join.width].float()
         self.join.set_projection(weight, torch.zeros(self.join.width))
 

@@ -1,18 +1,18 @@
-"""PatchCore as a graph that an integer back end can run.
+"""PatchCore as a graph for integer back ends.
 
-Roth et al., "Towards Total Recall in Industrial Anomaly Detection" (2022): store some patches of good parts, chosen so
-that no patch is far from all stored ones (a greedy coreset); the anomaly is the distance to the nearest stored patch.
-The position of a patch in the image does not matter, which suits parts that lie differently in each image.
+Roth et al., "Towards Total Recall in Industrial Anomaly Detection" (2022): the memory bank stores some patches of good
+parts. A greedy coreset selects them, so that each patch is close to a stored patch. The anomaly is the distance to the
+nearest stored patch. The position of a patch in the image does not matter, which suits parts that vary in position.
 
-    join       levels to one vector x per cell: at most MAX_COMPONENTS principal components, clipped to +-1
+    join       joins the levels to one vector x per cell: at most MAX_COMPONENTS principal components, clipped to +-1
                (FEATURE_LIMIT units)
     distance   1 x 1 convolution over x and its square: -|x - p|^2 for each stored patch p, clipped
     nearest    maximum over the patches
 
-In 8 bits a small difference of two large numbers would be lost. So |x|^2 is not subtracted afterwards: its terms are
-inputs of the same convolution, whose sums are exact, and only the distance itself is rounded. The unit of distance is
-DISTANCE_MARGIN times the farthest patch of any good or defective image of the fit; larger distances are clipped to
-it.
+In 8 bits, a small difference of two large numbers is lost. So the graph does not subtract |x|^2 in a later step. Its
+terms are inputs of one convolution with exact sums, and only the distance itself is rounded. The unit of distance is
+DISTANCE_MARGIN times the largest distance of any patch in the good and defective images of the fit. Larger distances
+are clipped to it.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ MAX_COMPONENTS = 64
 MEMORY_PATCHES = 512  # size of the memory bank
 FEATURE_LIMIT = 6.0  # standard deviations of a feature
 DISTANCE_MARGIN = 1.25
-CORESET_SAMPLE = 20_000  # patches that the coreset is selected from
+CORESET_SAMPLE = 20_000  # number of patches from which the coreset is selected
 
 
 class PatchCore(nn.Module):
-    """Features -> anomaly map N x 1 x H/8 x W/8 and score N, 0…1 in units of the largest distance."""
+    """Features -> anomaly map N x 1 x H/8 x W/8 and image score N, 0…1 in units of the largest distance."""
 
     bounded_outputs: ClassVar = {"score": 0.0}
 
@@ -51,7 +51,7 @@ class PatchCore(nn.Module):
 
     @torch.no_grad()
     def fit(self, good: Sequence[Tensor], defective: Sequence[Tensor], masks: Tensor) -> None:
-        """Stores patches of good images; the defective images only set the largest distance."""
+        """Stores patches of good images. The defective images only affect the unit of distance."""
         generator = torch.Generator().manual_seed(0)
         self.join.fit(good)
         patches = torch.cat(list(self.join.iterate_cell_vectors(good)))
@@ -73,7 +73,7 @@ class PatchCore(nn.Module):
         self.distance.bias.copy_(bias)
 
     def _nearest_closeness(self, features: Sequence[Tensor], clip: bool = True) -> Tensor:
-        """The negative squared distance to the nearest stored patch, N x 1 x h x w."""
+        """Returns the negative squared distance to the nearest stored patch, N x 1 x h x w."""
         patch = self.join(features).clamp(-1, 1)
         closeness = self.distance(torch.cat([patch, patch * patch], dim=1))
         nearest: Tensor = (closeness.clamp(-1, 0) if clip else closeness).amax(dim=1, keepdim=True)
@@ -85,7 +85,7 @@ class PatchCore(nn.Module):
 
 
 def _select_coreset(vectors: Tensor, count: int, generator: torch.Generator) -> Tensor:
-    """Selects `count` vectors, each the farthest from all selected before; if they run out, some repeat."""
+    """Selects `count` vectors, each the farthest from all earlier ones. It repeats vectors if there are too few."""
     chosen = [int(torch.randint(len(vectors), (1,), generator=generator))]
     nearest = ((vectors - vectors[chosen[0]]) ** 2).sum(dim=1)
     for _ in range(count - 1):

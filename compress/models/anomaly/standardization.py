@@ -1,7 +1,7 @@
-"""Smoothing and standardization of one tapped level by its statistics over good images.
+"""Smoothing and standardization of one feature level, with statistics of good images.
 
-Both classes take a 3 x 3 mean, which tolerates parts that are placed inexactly, and downsample fine levels to the cells
-of the anomaly map. Their output has mean 0 and a variance of about 1 over good images:
+Both classes compute a 3 x 3 mean, which tolerates small shifts of a part. They downsample fine levels to the cells of
+the anomaly map. Their output has mean 0 and a variance of about 1 over good images:
 
     PerChannelStandardization   by mean and standard deviation of the channel over all locations
     PerLocationStandardization  by mean and standard deviation of the channel at each location
@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 CELL_PIXELS = 8  # pixels of the input per cell of the anomaly map
-MIN_STD = 1e-3  # of a standard deviation, for channels that never change
-PRIOR_WEIGHT = 40.0  # images; the weight of the channel's variance against that of a location
+MIN_STD = 1e-3  # lower bound of a standard deviation, for constant channels
+PRIOR_WEIGHT = 40.0  # images; weight of the channel's variance, relative to that of a location
 
 
 class SmoothingPool(nn.Conv2d):
@@ -28,7 +28,7 @@ class SmoothingPool(nn.Conv2d):
         self.reset()
 
     def reset(self) -> None:
-        """Sets the weights to a plain mean."""
+        """Resets the weights to those of a plain mean."""
         nn.init.constant_(self.weight, 1 / 9)
         if self.bias is not None:
             nn.init.zeros_(self.bias)
@@ -44,7 +44,7 @@ class StandardizedLevel(nn.Module):
     pool: SmoothingPool
 
     def fit(self, good: Tensor) -> None:
-        """Computes the statistics of features of good images, N x C x H x W."""
+        """Computes the statistics from features of good images, N x C x H x W."""
         raise NotImplementedError
 
 
@@ -71,8 +71,8 @@ class PerChannelStandardization(StandardizedLevel):
 class PerLocationStandardization(StandardizedLevel):
     """Subtracts the mean of the location before pooling, so that the int8 range covers only the variation.
 
-    After pooling it divides by the standard deviation of the location. Few images do not determine that well, so the
-    variance of a location is shrunk towards that of its channel with the weight of PRIOR_WEIGHT images.
+    After pooling, it divides by the standard deviation of the location. Few images give a poor estimate of it. So the
+    variance of a location is shrunk towards the variance of its channel, with the weight of PRIOR_WEIGHT images.
     """
 
     centre: Tensor

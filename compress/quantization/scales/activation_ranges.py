@@ -51,33 +51,33 @@ def measure_ranges(
         percentile: percentage of the values inside the range, for the method `percentile`
         full_range_tensors: names of tensors that keep the full range
     """
-    opened = copy_model(model)
+    probe = copy_model(model)
     names = list(dict.fromkeys(name for node in model.graph.node for name in node.output if name))
-    set_float_outputs(opened.graph, names)
-    session = onnxruntime.InferenceSession(opened.SerializeToString(), providers=["CPUExecutionProvider"])
-    found = dict.fromkeys(names, (0.0, 0.0))
+    set_float_outputs(probe.graph, names)
+    session = onnxruntime.InferenceSession(probe.SerializeToString(), providers=["CPUExecutionProvider"])
+    ranges = dict.fromkeys(names, (0.0, 0.0))
     for feed in feeds:
         for name, values in zip(names, session.run(names, feed), strict=True):
-            low, high = found[name]
-            found[name] = min(low, float(values.min())), max(high, float(values.max()))
+            low, high = ranges[name]
+            ranges[name] = min(low, float(values.min())), max(high, float(values.max()))
     if method == "minmax":
-        return found
+        return ranges
 
     clipped = {node.input[0] for node in model.graph.node if node.op_type in ("Clip", "Relu")}
-    wanted = [
-        name for name in names if name not in clipped.union(full_range_tensors) and found[name][1] > found[name][0]
+    histogram_tensors = [
+        name for name in names if name not in clipped.union(full_range_tensors) and ranges[name][1] > ranges[name][0]
     ]
-    counts = {name: np.zeros(HISTOGRAM_BINS, np.int64) for name in wanted}
+    counts = {name: np.zeros(HISTOGRAM_BINS, np.int64) for name in histogram_tensors}
     for feed in feeds:
-        for name, values in zip(wanted, session.run(wanted, feed), strict=True):
-            low, high = found[name]
-            places = ((values.ravel() - np.float32(low)) * np.float32((HISTOGRAM_BINS - 1e-3) / (high - low))).astype(
+        for name, values in zip(histogram_tensors, session.run(histogram_tensors, feed), strict=True):
+            low, high = ranges[name]
+            bins = ((values.ravel() - np.float32(low)) * np.float32((HISTOGRAM_BINS - 1e-3) / (high - low))).astype(
                 np.int32
             )
-            counts[name] += np.bincount(places.clip(0, HISTOGRAM_BINS - 1), minlength=HISTOGRAM_BINS)
-    for name in wanted:
-        found[name] = choose_range(counts[name], found[name], method, percentile)
-    return found
+            counts[name] += np.bincount(bins.clip(0, HISTOGRAM_BINS - 1), minlength=HISTOGRAM_BINS)
+    for name in histogram_tensors:
+        ranges[name] = choose_range(counts[name], ranges[name], method, percentile)
+    return ranges
 
 
 def choose_range(counts: NDArray[Any], full_range: Range, method: RangeMethod, percentile: float) -> Range:
@@ -87,18 +87,18 @@ def choose_range(counts: NDArray[Any], full_range: Range, method: RangeMethod, p
     if method == "minmax":
         return full_range
     if method == "percentile":
-        cut = (1 - percentile / 100) / 2 * counts.sum()
-        first = int(np.searchsorted(np.cumsum(counts), cut, side="right"))
-        last = int(np.searchsorted(np.cumsum(counts[::-1]), cut, side="right"))
+        clamped_count = (1 - percentile / 100) / 2 * counts.sum()
+        first = int(np.searchsorted(np.cumsum(counts), clamped_count, side="right"))
+        last = int(np.searchsorted(np.cumsum(counts[::-1]), clamped_count, side="right"))
         return min(float(edges[first]), 0.0), max(float(edges[len(counts) - last]), 0.0)
     if method == "entropy":
         return entropy_calibration.choose_entropy_range(counts, low, high)
-    centres = (edges[1:] + edges[:-1]) / 2
+    centers = (edges[1:] + edges[:-1]) / 2
     high = _best_end(
-        [high * each for each in _SHRINK_FACTORS], lambda end: _mean_square_error(counts, centres, low, end)
+        [high * factor for factor in _SHRINK_FACTORS], lambda end: _mean_square_error(counts, centers, low, end)
     )
     low = _best_end(
-        [low * each for each in _SHRINK_FACTORS], lambda end: _mean_square_error(counts, centres, end, high)
+        [low * factor for factor in _SHRINK_FACTORS], lambda end: _mean_square_error(counts, centers, end, high)
     )
     return low, high
 
@@ -107,9 +107,9 @@ def _best_end(ends: list[float], loss: Callable[[float], float]) -> float:
     return min(ends, key=loss) if ends[0] != ends[-1] else ends[0]
 
 
-def _mean_square_error(counts: NDArray[Any], centres: NDArray[Any], low: float, high: float) -> float:
+def _mean_square_error(counts: NDArray[Any], centers: NDArray[Any], low: float, high: float) -> float:
     """Returns the mean square error of rounding and clamping, times the number of values."""
     scale = (high - low) / (LEVELS - 1)
-    inside = centres.clip(low, high)
+    inside = centers.clip(low, high)
     # Values are uniform within a step: the rounding error is step^2 / 12, independent of the bin center.
-    return float((counts * ((centres - inside) ** 2 + scale**2 / 12 * (centres == inside))).sum())
+    return float((counts * ((centers - inside) ** 2 + scale**2 / 12 * (centers == inside))).sum())

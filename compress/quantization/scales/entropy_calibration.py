@@ -27,39 +27,39 @@ SMOOTHING = 1e-4
 
 def choose_entropy_range(counts: NDArray[np.int64], low: float, high: float) -> tuple[float, float]:
     """Returns the entropy range; `counts` is a histogram of equal bins over low…high, which includes 0."""
-    reach = max(-low, high)
-    folded = _fold_histogram(counts, low, high, reach)
-    folded[0] = min(folded[0], folded[1])
-    if not folded.any():
+    largest = max(-low, high)
+    magnitudes = _fold_histogram(counts, low, high, largest)
+    magnitudes[0] = min(magnitudes[0], magnitudes[1])
+    if not magnitudes.any():
         return low, high
-    least, best = np.inf, BINS
+    smallest_divergence, best_end = np.inf, BINS
     for end in range(LEVELS // 2, BINS + 1, CUT_INTERVAL):
-        most = reach * end / BINS
-        spanned = min(most, high) + min(most, -low)
-        diverged = _kl_divergence(folded, end, max(2, round(LEVELS * most / spanned)))
-        if diverged <= least:  # among equal divergences, the widest range
-            least, best = diverged, end
-    most = reach * best / BINS
-    return max(low, -most), min(high, most)
+        cut = largest * end / BINS
+        width = min(cut, high) + min(cut, -low)
+        divergence = _kl_divergence(magnitudes, end, max(2, round(LEVELS * cut / width)))
+        if divergence <= smallest_divergence:  # among equal divergences, the widest range
+            smallest_divergence, best_end = divergence, end
+    cut = largest * best_end / BINS
+    return max(low, -cut), min(high, cut)
 
 
 def _fold_histogram(counts: NDArray[np.int64], low: float, high: float, largest: float) -> NDArray[np.float64]:
     """Returns the histogram of the magnitudes from 0 to `largest`; values are assumed uniform within a bin."""
-    edges, below = np.linspace(low, high, len(counts) + 1), np.r_[0.0, np.cumsum(counts)]
+    edges, cumulative = np.linspace(low, high, len(counts) + 1), np.r_[0.0, np.cumsum(counts)]
     ends = np.linspace(0, largest, BINS + 1)
-    positive, negative = np.interp(ends, edges, below), np.interp(-ends, edges, below)
+    positive, negative = np.interp(ends, edges, cumulative), np.interp(-ends, edges, cumulative)
     return np.diff(positive) - np.diff(negative)
 
 
-def _kl_divergence(folded: NDArray[np.float64], end: int, levels: int) -> float:
+def _kl_divergence(magnitudes: NDArray[np.float64], end: int, levels: int) -> float:
     """Returns the divergence of the copy with `levels` levels from the reference that is cut before bin `end`."""
-    inside = folded[:end]
+    inside = magnitudes[:end]
     reference = inside.copy()
-    reference[-1] += folded[end:].sum()
-    held = inside > 0
+    reference[-1] += magnitudes[end:].sum()
+    occupied = inside > 0
     level = np.arange(end) * min(levels, end) // end
-    each = np.bincount(level, inside) / np.maximum(np.bincount(level, held), 1)
-    copy = each[level] * held
+    level_mean = np.bincount(level, inside) / np.maximum(np.bincount(level, occupied), 1)
+    copy = level_mean[level] * occupied
     filled = reference > 0
     if not copy.any():
         return np.inf

@@ -44,44 +44,46 @@ def measure_percentile_ranges(
         model: float model
         feeds: model inputs, one dictionary per image
     """
-    some: dict[str, list[NDArray[Any]]] = {}
+    samples: dict[str, list[NDArray[Any]]] = {}
     for values in _run_model(model, feeds, [name for node in model.graph.node for name in node.output]):
-        for name, each in values.items():
-            flat = each.ravel()
-            some.setdefault(name, []).append(
+        for name, tensor in values.items():
+            flat = tensor.ravel()
+            samples.setdefault(name, []).append(
                 np.r_[flat[:: max(1, flat.size // _SAMPLES_PER_IMAGE)], flat.min(), flat.max()]
             )
-    joined = {name: np.concatenate(values).astype(np.float64) for name, values in some.items()}
-    reach = {name: _percentile_range(values) for name, values in joined.items()}
-    return reach | {
-        name: _choose_silu_range(joined[name], *reach[name]) for name in find_silu_inputs(model.graph) if name in joined
+    sample_values = {name: np.concatenate(values).astype(np.float64) for name, values in samples.items()}
+    ranges = {name: _percentile_range(values) for name, values in sample_values.items()}
+    return ranges | {
+        name: _choose_silu_range(sample_values[name], *ranges[name])
+        for name in find_silu_inputs(model.graph)
+        if name in sample_values
     }
 
 
 def find_silu_inputs(graph: onnx.GraphProto) -> list[str]:
     """Returns each x that is read only by its Sigmoid and by their product."""
     consumers = map_consumers(graph)
-    found = []
-    for node in [each for each in graph.node if each.op_type == "Sigmoid"]:
-        others = [each for each in consumers[node.input[0]] if each is not node]
-        if others and all(each.op_type == "Mul" and node.output[0] in each.input for each in others):
-            found.append(node.input[0])
-    return found
+    silu_inputs = []
+    for node in [node for node in graph.node if node.op_type == "Sigmoid"]:
+        others = [other for other in consumers[node.input[0]] if other is not node]
+        if others and all(other.op_type == "Mul" and node.output[0] in other.input for other in others):
+            silu_inputs.append(node.input[0])
+    return silu_inputs
 
 
 def measure_channel_ranges(
     model: onnx.ModelProto, feeds: Iterable[dict[str, NDArray[Any]]], names: Sequence[str]
 ) -> dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]:
     """Returns per tensor the 0.01 and 99.99 percentiles of each channel, as two arrays."""
-    some: dict[str, list[NDArray[Any]]] = {name: [] for name in names}
+    samples: dict[str, list[NDArray[Any]]] = {name: [] for name in names}
     for values in _run_model(model, feeds, names):
         for name in names:
             flat = values[name].reshape(values[name].shape[1], -1)
-            some[name].append(flat[:, :: max(1, flat.shape[1] // _SAMPLES_PER_IMAGE)])
-    joined = {name: np.concatenate(values, axis=1).astype(np.float64) for name, values in some.items()}
+            samples[name].append(flat[:, :: max(1, flat.shape[1] // _SAMPLES_PER_IMAGE)])
+    sample_values = {name: np.concatenate(values, axis=1).astype(np.float64) for name, values in samples.items()}
     return {
         name: (np.percentile(values, 100 - PERCENTILE, axis=1), np.percentile(values, PERCENTILE, axis=1))
-        for name, values in joined.items()
+        for name, values in sample_values.items()
     }
 
 
@@ -89,11 +91,11 @@ def _run_model(
     model: onnx.ModelProto, feeds: Iterable[dict[str, NDArray[Any]]], names: Sequence[str]
 ) -> Iterator[dict[str, NDArray[Any]]]:
     """Yields for each image the tensors `names` and the model input."""
-    opened = copy_model(model)
-    set_float_outputs(opened.graph, names)
+    probe = copy_model(model)
+    set_float_outputs(probe.graph, names)
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(opened.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(probe.SerializeToString(), options, providers=["CPUExecutionProvider"])
     for feed in feeds:
         yield {**feed, **dict(zip(names, session.run(names, feed), strict=True))}
 
@@ -103,13 +105,13 @@ def _choose_silu_range(values: NDArray[np.float64], low: float, high: float) -> 
     lowest = max(low, -SIGMOID_SATURATION)
     values = values[:: max(1, len(values) // _SILU_SAMPLES)]
     product = values / (1 + np.exp(-values.clip(-80.0)))
-    lost = {}
-    for least in np.arange(lowest, 0.0, 0.1):
-        step = max(high - least, 1e-6) / 255
-        zero = round(-least / step)
-        held = (np.round(values / step).clip(-zero, 255 - zero)) * step
-        lost[float(least)] = float(((held / (1 + np.exp(-held)) - product) ** 2).mean())
-    return (min(lost, key=lost.__getitem__) if lost else lowest), high
+    errors = {}
+    for lower_limit in np.arange(lowest, 0.0, 0.1):
+        step = max(high - lower_limit, 1e-6) / 255
+        zero_point = round(-lower_limit / step)
+        quantized = (np.round(values / step).clip(-zero_point, 255 - zero_point)) * step
+        errors[float(lower_limit)] = float(((quantized / (1 + np.exp(-quantized)) - product) ** 2).mean())
+    return (min(errors, key=errors.__getitem__) if errors else lowest), high
 
 
 def _percentile_range(values: NDArray[np.float64]) -> tuple[float, float]:

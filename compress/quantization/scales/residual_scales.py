@@ -27,15 +27,15 @@ def share_residual_ranges(model: onnx.ModelProto, ranges: Mapping[str, Range]) -
     """
     constants = {value.name for value in model.graph.initializer}
     clips = [node for node in model.graph.node if node.op_type in ("Clip", "Relu")]
-    clipped, apart = {node.input[0] for node in clips}, {node.output[0] for node in clips}
+    clip_inputs, clip_outputs = {node.input[0] for node in clips}, {node.output[0] for node in clips}
     chains: list[set[str]] = []
     for node in model.graph.node:
-        if node.op_type == "Add" and not constants & set(node.input) and node.output[0] not in clipped:
-            linked = {*node.input, *node.output} - apart
+        if node.op_type == "Add" and not constants & set(node.input) and node.output[0] not in clip_inputs:
+            linked = {*node.input, *node.output} - clip_outputs
             others = [chain for chain in chains if not chain & linked]
             chains = [*others, linked.union(*(chain for chain in chains if chain & linked))]
     return {
-        name: (min(ranges[each][0] for each in chain), max(ranges[each][1] for each in chain))
+        name: (min(ranges[member][0] for member in chain), max(ranges[member][1] for member in chain))
         for chain in chains
         for name in chain
     }

@@ -28,7 +28,7 @@ _SIGMOID_STEPS = 256.0
 
 def lut_has_no_ties(operator: str, input_scale: ScaleAndZeroPoint) -> bool:
     """Returns whether the lookup table of a Sigmoid or Tanh with this input scale has no rounding tie."""
-    real = input_scale[0] * _centred_integers(input_scale)
+    real = input_scale[0] * _integers_minus_zero_point(input_scale)
     return _has_no_ties(
         np.tanh(real) * 128 if operator == "Tanh" else _SIGMOID_STEPS / (1 + np.exp(-real)), _TABLE_MARGIN
     )
@@ -36,7 +36,7 @@ def lut_has_no_ties(operator: str, input_scale: ScaleAndZeroPoint) -> bool:
 
 def silu_has_no_ties(input_scale: ScaleAndZeroPoint, output_scale: ScaleAndZeroPoint) -> bool:
     """Returns whether x · sigmoid(x) has no rounding tie, for the scale of x and the scale of the product."""
-    x = _centred_integers(input_scale)
+    x = _integers_minus_zero_point(input_scale)
     sigmoid = np.round(_SIGMOID_STEPS / (1 + np.exp(-input_scale[0] * x))).clip(0, 255)
     return _has_no_ties(
         _drop_saturated(x * sigmoid * (input_scale[0] / _SIGMOID_STEPS / output_scale[0]), output_scale), _TABLE_MARGIN
@@ -47,7 +47,7 @@ def product_has_no_ties(
     first_scale: ScaleAndZeroPoint, second_scale: ScaleAndZeroPoint, output_scale: ScaleAndZeroPoint
 ) -> bool:
     """Returns whether the product of any two integers of these scales has no rounding tie."""
-    products = np.unique(np.outer(_centred_integers(first_scale), _centred_integers(second_scale)))
+    products = np.unique(np.outer(_integers_minus_zero_point(first_scale), _integers_minus_zero_point(second_scale)))
     return _has_no_ties(
         _drop_saturated(products * (first_scale[0] * second_scale[0] / output_scale[0]), output_scale), _PRODUCT_MARGIN
     )
@@ -57,13 +57,13 @@ def find_silu_input(node: onnx.NodeProto, producers: dict[str, onnx.NodeProto]) 
     """Returns the x if `node` computes x · sigmoid(x); otherwise None."""
     x: str
     for x, other in (tuple(node.input), tuple(node.input)[::-1]):
-        maker = producers.get(other)
-        if maker is not None and maker.op_type == "Sigmoid" and maker.input[0] == x:
+        producer = producers.get(other)
+        if producer is not None and producer.op_type == "Sigmoid" and producer.input[0] == x:
             return x
     return None
 
 
-def _centred_integers(scale: ScaleAndZeroPoint) -> NDArray[Any]:
+def _integers_minus_zero_point(scale: ScaleAndZeroPoint) -> NDArray[Any]:
     return np.arange(256) - scale[1]
 
 

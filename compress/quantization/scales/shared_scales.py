@@ -25,34 +25,34 @@ _BOUNDED_OPERATORS = (*FIXED_SCALES, "Clip")
 
 def find_scale_groups(graph: onnx.GraphProto) -> dict[str, frozenset[str]]:
     """Maps each activation to the set of all tensors that share its scale."""
-    fixed = {value.name for value in graph.initializer}
-    found: dict[str, set[str]] = {}
+    constants = {value.name for value in graph.initializer}
+    groups: dict[str, set[str]] = {}
     producers: dict[str, onnx.NodeProto] = {}
     for name in (*(value.name for value in graph.input), *(name for node in graph.node for name in node.output)):
-        found[name] = {name}
+        groups[name] = {name}
     for node in graph.node:
         producers.update(dict.fromkeys(node.output, node))
         if node.op_type in COPYING_OPERATORS or (
             node.op_type == "Relu" and not _is_rescalable(producers.get(node.input[0]))
         ):
             linked = [node.input[0], *node.output]
-        elif node.op_type == "Concat" or (node.op_type in ("Add", "Sub") and not fixed & set(node.input)):
+        elif node.op_type == "Concat" or (node.op_type in ("Add", "Sub") and not constants & set(node.input)):
             linked = [*node.input, *node.output]
         else:
             continue
-        whole = set().union(*(found[name] for name in linked if name in found))
-        for name in whole:
-            found[name] = whole
-    return {name: frozenset(members) for name, members in found.items()}
+        group = set().union(*(groups[name] for name in linked if name in groups))
+        for name in group:
+            groups[name] = group
+    return {name: frozenset(members) for name, members in groups.items()}
 
 
 def insert_rescale_convs(graph: onnx.GraphProto) -> None:
     """Inserts the convolutions with weight one where the scales of two tensors conflict."""
-    fixed = {value.name for value in graph.initializer}
+    constants = {value.name for value in graph.initializer}
     producers = map_producers(graph)
-    linked = find_scale_groups(graph)
+    groups = find_scale_groups(graph)
 
-    def origin(name: str) -> str:
+    def bounded_producer(name: str) -> str:
         while name in producers and producers[name].op_type in COPYING_OPERATORS:
             name = producers[name].input[0]
         if name not in producers or producers[name].op_type not in _BOUNDED_OPERATORS:
@@ -61,17 +61,17 @@ def insert_rescale_convs(graph: onnx.GraphProto) -> None:
         return " ".join((producers[name].op_type, *limits))
 
     for node in list(graph.node):
-        wanted = []
-        if (node.op_type == "Concat" and len({origin(name) for name in node.input}) > 1) or (
-            node.op_type in ("Add", "Sub") and not fixed & set(node.input)
+        indices = []
+        if (node.op_type == "Concat" and len({bounded_producer(name) for name in node.input}) > 1) or (
+            node.op_type in ("Add", "Sub") and not constants & set(node.input)
         ):
-            wanted = [place for place, name in enumerate(node.input) if origin(name)]
-        elif (node.op_type == "LeakyRelu" and len(linked[node.input[0]]) > 1) or (
+            indices = [index for index, name in enumerate(node.input) if bounded_producer(name)]
+        elif (node.op_type == "LeakyRelu" and len(groups[node.input[0]]) > 1) or (
             node.op_type == "Clip" and not _is_rescalable(producers.get(node.input[0]))
         ):
-            wanted = [0]
-        for place in wanted:
-            _insert_rescale_conv(graph, node, place)
+            indices = [0]
+        for index in indices:
+            _insert_rescale_conv(graph, node, index)
 
 
 def _is_rescalable(node: onnx.NodeProto | None) -> bool:
@@ -79,15 +79,17 @@ def _is_rescalable(node: onnx.NodeProto | None) -> bool:
     return node is not None and node.op_type in ("Conv", "Gemm", "MatMul")
 
 
-def _insert_rescale_conv(graph: onnx.GraphProto, node: onnx.NodeProto, place: int) -> None:
-    name = node.input[place]
-    known = {value.name: value for value in graph.value_info}
-    dims = list(known[name].type.tensor_type.shape.dim) if name in known else []
+def _insert_rescale_conv(graph: onnx.GraphProto, node: onnx.NodeProto, index: int) -> None:
+    name = node.input[index]
+    value_infos = {value.name: value for value in graph.value_info}
+    dims = list(value_infos[name].type.tensor_type.shape.dim) if name in value_infos else []
     if len(dims) != 4:
         return
-    result, channels = f"{name}/for {node.output[0]}", dims[1].dim_value
+    rescaled, channels = f"{name}/for {node.output[0]}", dims[1].dim_value
     ones = np.ones((channels, 1, 1, 1), np.float32)
-    graph.initializer.append(numpy_helper.from_array(ones, f"{result}/weight"))
-    made = helper.make_node("Conv", [name, f"{result}/weight"], [result], name=f"{result}/conv", group=channels)
-    insert_before(graph, node, [made])
-    node.input[place] = result
+    graph.initializer.append(numpy_helper.from_array(ones, f"{rescaled}/weight"))
+    rescale_conv = helper.make_node(
+        "Conv", [name, f"{rescaled}/weight"], [rescaled], name=f"{rescaled}/conv", group=channels
+    )
+    insert_before(graph, node, [rescale_conv])
+    node.input[index] = rescaled

@@ -56,36 +56,36 @@ class TieFreeScales:
         self.producers = map_producers(self.graph)
         self.scale_groups = find_scale_groups(self.graph)
         self.ranges = measure_percentile_ranges(model, feeds)
-        for name, least in (lower_limits or {}).items():
-            self.ranges[name] = max(self.ranges[name][0], least), self.ranges[name][1]
+        for name, lower_limit in (lower_limits or {}).items():
+            self.ranges[name] = max(self.ranges[name][0], lower_limit), self.ranges[name][1]
         self._clamp_sigmoid_inputs()
         self.scales: dict[str, ScaleAndZeroPoint] = {}
         image = self.graph.input[0].name
         for name, members in self.scale_groups.items():
             if name not in self.scales:
-                own = input_scale if image in members else self._fixed_scale(members)
-                self._set_scale(members, own or _scale_for_range(*self._group_range(members)))
+                scale = input_scale if image in members else self._fixed_scale(members)
+                self._set_scale(members, scale or _scale_for_range(*self._group_range(members)))
         self._replace_shared_relus()
         self._fit_leaky_slopes()
         self._remove_ties()
 
     def overrides(self) -> dict[str, list[dict[str, Any]]]:
         """Returns the parameters in the format of ONNX Runtime's `TensorQuantOverrides`."""
-        found = {
-            name: [{"scale": np.array(scale, np.float32), "zero_point": np.array(zero, np.uint8)}]
-            for name, (scale, zero) in self.scales.items()
+        overrides = {
+            name: [{"scale": np.array(scale, np.float32), "zero_point": np.array(zero_point, np.uint8)}]
+            for name, (scale, zero_point) in self.scales.items()
         }
         for value in self.graph.initializer:
             if value.name.endswith("/weight") and value.dims[1:] == [1, 3, 3]:
-                first = numpy_helper.to_array(value)[0, 0]
-                if np.array_equal(first, (np.outer([1, 2, 1], [1, 2, 1]) / 16).astype(np.float32)):
+                kernel = numpy_helper.to_array(value)[0, 0]
+                if np.array_equal(kernel, (np.outer([1, 2, 1], [1, 2, 1]) / 16).astype(np.float32)):
                     limits = {
                         "axis": 0,
                         "rmin": np.float32(-_BLUR_KERNEL_RANGE),
                         "rmax": np.float32(_BLUR_KERNEL_RANGE),
                     }
-                    found[value.name] = [dict(limits) for _ in range(value.dims[0])]
-        return found
+                    overrides[value.name] = [dict(limits) for _ in range(value.dims[0])]
+        return overrides
 
     def _group_range(self, members: frozenset[str]) -> tuple[float, float]:
         pairs = [self.ranges[name] for name in members if name in self.ranges]
@@ -95,8 +95,8 @@ class TieFreeScales:
         self.scales.update(dict.fromkeys(members, scale))
 
     def _fixed_scale(self, members: frozenset[str]) -> ScaleAndZeroPoint | None:
-        kinds = {self.producers[name].op_type for name in members if name in self.producers}
-        return next((FIXED_SCALES[kind] for kind in sorted(kinds & set(FIXED_SCALES))), None)
+        operators = {self.producers[name].op_type for name in members if name in self.producers}
+        return next((FIXED_SCALES[operator] for operator in sorted(operators & set(FIXED_SCALES))), None)
 
     def _clamp_sigmoid_inputs(self) -> None:
         """Limits Sigmoid inputs to -6.3…6.3: beyond, the output is the first or the last of its 256 steps."""
@@ -127,49 +127,55 @@ class TieFreeScales:
             members = self.scale_groups[node.input[0]]
             if len(members) > 1 or not 0 < alpha.f < 1:
                 continue
-            result, _ = self.scales[node.output[0]]
+            output_scale, _ = self.scales[node.output[0]]
             low, high = self._group_range(members)
-            least = max(1, int(np.ceil((high - low) / 255 / result * 256)), int(np.ceil(1 / alpha.f)))
-            choices = range(least, min(2 * least + 64, 127 * 256))
-            off = np.array([round(abs(n * alpha.f - round(n * alpha.f)), 3) for n in choices])
-            upper = choices[int(off.argmin())]
-            scale = float(np.float32(result * upper / 256 * (1 + 2e-6)))
+            smallest_slope = max(1, int(np.ceil((high - low) / 255 / output_scale * 256)), int(np.ceil(1 / alpha.f)))
+            upper_slopes = range(smallest_slope, min(2 * smallest_slope + 64, 127 * 256))
+            errors = np.array([round(abs(n * alpha.f - round(n * alpha.f)), 3) for n in upper_slopes])
+            upper_slope = upper_slopes[int(errors.argmin())]
+            scale = float(np.float32(output_scale * upper_slope / 256 * (1 + 2e-6)))
             self._set_scale(members, (scale, int(np.clip(round(-low / scale), 0, 255))))
-            alpha.f = round(upper * alpha.f) / upper * (1 - 4e-6)
+            alpha.f = round(upper_slope * alpha.f) / upper_slope * (1 - 4e-6)
 
     def _remove_ties(self) -> None:
         """Removes rounding ties of lookup tables first, then those of products, because products read the tables."""
-        leaning = {
+        leaky_relu_tensors = {
             name for node in self.graph.node if node.op_type == "LeakyRelu" for name in (*node.input, *node.output)
         }
         for node in self.graph.node:
             if node.op_type in ("Sigmoid", "Tanh"):
-                self._widen_until_tie_free(node.input[0], leaning, partial(rounding_ties.lut_has_no_ties, node.op_type))
+                self._widen_until_tie_free(
+                    node.input[0], leaky_relu_tensors, partial(rounding_ties.lut_has_no_ties, node.op_type)
+                )
         products = [node for node in self.graph.node if node.op_type == "Mul" and set(node.input) <= set(self.scales)]
         for node in products:
-            alike = [each for each in products if each.output[0] in self.scale_groups[node.output[0]]]
-            self._widen_until_tie_free(node.output[0], leaning, partial(self._products_have_no_ties, alike))
+            group_products = [other for other in products if other.output[0] in self.scale_groups[node.output[0]]]
+            self._widen_until_tie_free(
+                node.output[0], leaky_relu_tensors, partial(self._products_have_no_ties, group_products)
+            )
 
-    def _widen_until_tie_free(self, name: str, fixed: set[str], clear: Callable[[ScaleAndZeroPoint], bool]) -> None:
+    def _widen_until_tie_free(
+        self, name: str, fixed_tensors: set[str], is_tie_free: Callable[[ScaleAndZeroPoint], bool]
+    ) -> None:
         """Widens the scale of `name` and of its scale group until there is no rounding tie."""
         members = self.scale_groups[name]
-        if members & fixed or self._fixed_scale(members) or self.graph.input[0].name in members:
+        if members & fixed_tensors or self._fixed_scale(members) or self.graph.input[0].name in members:
             return
-        step, zero = self.scales[name]
+        scale, zero_point = self.scales[name]
         for attempt in range(_MAX_ATTEMPTS):
-            scale = float(np.float32(step * (1 + attempt / 1000)))
-            if clear((scale, zero)):
-                self._set_scale(members, (scale, zero))
+            wider_scale = float(np.float32(scale * (1 + attempt / 1000)))
+            if is_tie_free((wider_scale, zero_point)):
+                self._set_scale(members, (wider_scale, zero_point))
                 return
 
-    def _products_have_no_ties(self, products: list[onnx.NodeProto], result: ScaleAndZeroPoint) -> bool:
+    def _products_have_no_ties(self, products: list[onnx.NodeProto], output_scale: ScaleAndZeroPoint) -> bool:
         for node in products:
             x = rounding_ties.find_silu_input(node, self.producers)
-            one, other = (self.scales[name] for name in node.input)
+            first_scale, second_scale = (self.scales[name] for name in node.input)
             if not (
-                rounding_ties.product_has_no_ties(one, other, result)
+                rounding_ties.product_has_no_ties(first_scale, second_scale, output_scale)
                 if x is None
-                else rounding_ties.silu_has_no_ties(self.scales[x], result)
+                else rounding_ties.silu_has_no_ties(self.scales[x], output_scale)
             ):
                 return False
         return True

@@ -95,7 +95,9 @@ class LiveCamera:
                 received = process.read_newest(min(POLL_SECONDS, max(0.0, left)))
                 if received is None:
                     if left <= 0:
-                        process.exit_reason = f"no frame in {limit:g} s"
+                        process.exit_reason = (
+                            f"no picture in {limit:g} s"  # part of the payload of `vedette.camera.stalled`
+                        )
                     yield None, 0.0
                     continue
                 image, pixels = received

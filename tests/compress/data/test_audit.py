@@ -1,4 +1,4 @@
-"""What is planted among images is found and named, and what is clean is left alone."""
+"""The audit finds planted faults, reports nothing else, and a build uses its result."""
 
 from __future__ import annotations
 
@@ -13,27 +13,24 @@ import numpy as np
 import pytest
 from paths import SHARED
 
-from vedette.compress.data import groups, keep_list
-from vedette.compress.data import split as dataset
+from vedette.compress.data import groups, keep_list, split
 from vedette.compress.data.audit import audit_images, folder_layout
 from vedette.compress.data.audit.sample_size import SampleSize
 from vedette.compress.goal.goal_file import DataSettings
 from vedette.runtime.errors import ConfigProblem
 
-SETS = SHARED
 
-
-def looked_at(path, group=None):
+def audit_folder(path, group=None):
     images, folders = folder_layout.read_folder_layout(path)
     return audit_images(images, folders, groups.assign_groups(images, folders, group, Path()), path)
 
 
-def found(report, kind):
+def files_of_kind(report, kind):
     return {report.relative_name(each.file) for each in report.findings if each.kind == kind}
 
 
 def scene(seed, size=200):
-    """A picture unlike any other: blobs of colour, with the fine grain of a camera."""
+    """An image unlike any other: blobs of color with stripes and the noise of a camera."""
     rng = np.random.default_rng(seed)
     coarse = cv2.resize(rng.uniform(20, 235, (6, 6, 3)).astype(np.float32), (size, size), interpolation=cv2.INTER_CUBIC)
     lines = coarse + 40 * (np.indices((size, size)).sum(axis=0) % 16 < 8)[..., None]
@@ -42,7 +39,7 @@ def scene(seed, size=200):
 
 @pytest.fixture(scope="module")
 def planted(tmp_path_factory):
-    """Forty pictures and twelve others, with everything wrong among them that an audit promises to find."""
+    """Forty good and twelve defective images, and one or more faults of every kind that the audit finds."""
     path = tmp_path_factory.mktemp("planted")
     good, defect = path / "good", path / "defect"
     for label, count, first in ((good, 40, 0), (defect, 12, 100)):
@@ -70,7 +67,7 @@ def planted(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def report(planted):
-    return looked_at(planted)
+    return audit_folder(planted)
 
 
 @pytest.mark.parametrize(
@@ -86,11 +83,11 @@ def report(planted):
         ("colour", {"good/grey.png", "good/alpha.png", "good/deep.png"}),
     ],
 )
-def test_what_is_planted_is_found_and_nothing_else(report, kind, names):
-    assert found(report, kind) == names
+def test_planted_faults_are_found_and_nothing_else(report, kind, names):
+    assert files_of_kind(report, kind) == names
 
 
-def test_copies_are_told_from_contradictions(report):
+def test_copy_with_another_label_breaks_a_build_and_a_plain_copy_does_not(report):
     by_name = {report.relative_name(each.file): each for each in report.findings if each.kind == "duplicate"}
     across = by_name.pop("good/copy.png", None) or by_name.pop("defect/003.png")
     assert across.breaks
@@ -100,25 +97,25 @@ def test_copies_are_told_from_contradictions(report):
     assert {report.relative_name(path) for path in (within.file, *within.others)} == {"good/same.bmp", "good/005.png"}
 
 
-def test_what_breaks_a_build_is_left_out(report):
+def test_findings_that_break_a_build_leave_images_out(report):
     assert {report.relative_name(path) for path in report.left_out} == {
         *("good/half.jpg", "good/nearly.jpg", "good/half.png", "good/nothing.png", "good/words.png", "good/black.png"),
         *("good/copy.png", "defect/003.png"),
     }
 
 
-def test_a_png_whose_data_is_damaged_is_unusable(tmp_path):
+def test_png_with_a_wrong_checksum_is_unusable(tmp_path):
     for number in range(3):
         cv2.imwrite(str(tmp_path / f"{number}.png"), scene(number))
     data = bytearray((tmp_path / "1.png").read_bytes())
     data[len(data) // 2] ^= 0xFF
     (tmp_path / "1.png").write_bytes(data)
-    assert {path.name for path in looked_at(tmp_path).left_out} == {"1.png"}
+    assert {path.name for path in audit_folder(tmp_path).left_out} == {"1.png"}
 
 
 @pytest.fixture(scope="module")
 def two_kinds(tmp_path_factory):
-    """Weaves and scenes, each in a folder of its own; one of each lies in the other's."""
+    """Stripes and scenes in one folder each; one image of each kind lies in the wrong folder."""
     path = tmp_path_factory.mktemp("kinds")
     for label in ("plain", "colourful"):
         (path / label).mkdir()
@@ -131,23 +128,23 @@ def two_kinds(tmp_path_factory):
     return path
 
 
-def test_a_wrong_label_is_found(two_kinds):
-    assert found(looked_at(two_kinds), "label") == {"colourful/a00.png", "plain/b01.png"}
+def test_mislabelled_images_are_found(two_kinds):
+    assert files_of_kind(audit_folder(two_kinds), "label") == {"colourful/a00.png", "plain/b01.png"}
 
 
-def test_a_label_that_is_short_of_images_is_one_finding(tmp_path):
+def test_label_with_few_images_is_one_finding(tmp_path):
     for label, count in (("many", 12), ("few", 2)):
         (tmp_path / label).mkdir()
         for number in range(count):
             cv2.imwrite(str(tmp_path / label / f"{number}.png"), scene(10 * count + number))
-    (short,) = (each for each in looked_at(tmp_path).findings if each.kind == "imbalance")
+    (short,) = (each for each in audit_folder(tmp_path).findings if each.kind == "imbalance")
     assert (short.file, short.label) == (tmp_path / "few", "few")
 
 
-def test_a_name_that_is_not_utf8_can_be_told(tmp_path):
+def test_file_name_that_is_not_utf8_is_reported_with_escapes(tmp_path):
     cv2.imwrite(str(tmp_path / "a.png"), scene(1))
     (tmp_path / "a.png").rename(tmp_path / b"caf\xe9.png".decode(errors="surrogateescape"))
-    (finding,) = looked_at(tmp_path).to_dict()["findings"]
+    (finding,) = audit_folder(tmp_path).to_dict()["findings"]
     assert finding["file"] == "caf\\xe9.png"
     json.dumps(finding).encode()
 
@@ -155,13 +152,13 @@ def test_a_name_that_is_not_utf8_can_be_told(tmp_path):
 # The command
 
 
-def test_the_command_tells_programs_and_people(planted, tmp_path, run_vedette):
+def test_audit_command_writes_json_page_and_keep_list(planted, tmp_path, run_vedette):
     page, clean = tmp_path / "page.html", tmp_path / "clean.csv"
     before = sorted(planted.rglob("*"))
-    done = run_vedette("audit", planted, "--out", page, "--fix", clean, "--json")
-    assert done.returncode == 1, done.stderr
-    assert done.stderr == ""
-    facts = json.loads(done.stdout)
+    result = run_vedette("audit", planted, "--out", page, "--fix", clean, "--json")
+    assert result.returncode == 1, result.stderr
+    assert result.stderr == ""
+    facts = json.loads(result.stdout)
     assert facts["images"] == 67
     assert facts["labels"] == {"defect": 12, "good": 55}
     assert facts["findings_per_image"] == len(facts["findings"]) / 67
@@ -170,7 +167,7 @@ def test_the_command_tells_programs_and_people(planted, tmp_path, run_vedette):
         assert (planted / each["file"]).exists()
     assert "data:image/jpeg;base64," in page.read_text()
     assert not re.search(r"(src|href)=.https?:", page.read_text())
-    assert sorted(planted.rglob("*")) == before, "nothing is moved"
+    assert sorted(planted.rglob("*")) == before, "no file is moved"
     with clean.open() as file:
         rows = list(csv.DictReader(file))
     kept = {(clean.parent / row["file"]).resolve() for row in rows}
@@ -178,115 +175,115 @@ def test_the_command_tells_programs_and_people(planted, tmp_path, run_vedette):
     assert not {"copy.png", "half.jpg", "blurred.png", "words.png", "same.bmp"} & {path.name for path in kept}
 
 
-def test_the_command_is_content_with_clean_images(anomaly_images, run_vedette):
-    done = run_vedette("audit", anomaly_images, "--json")
-    assert done.returncode == 0, done.stdout
-    assert json.loads(done.stdout)["findings_per_image"] <= 0.02
+def test_audit_command_accepts_clean_images(anomaly_images, run_vedette):
+    result = run_vedette("audit", anomaly_images, "--json")
+    assert result.returncode == 0, result.stdout
+    assert json.loads(result.stdout)["findings_per_image"] <= 0.02
 
 
 @pytest.mark.parametrize("name", ["none", "empty"])
-def test_a_folder_without_images_is_said(tmp_path, run_vedette, name):
+def test_folder_without_images_is_refused(tmp_path, run_vedette, name):
     (tmp_path / "empty").mkdir()
-    done = run_vedette("audit", tmp_path / name)
-    assert done.returncode == 2
-    assert "remedy: " in done.stderr
+    result = run_vedette("audit", tmp_path / name)
+    assert result.returncode == 2
+    assert "remedy: " in result.stderr
 
 
 # Groups and lists
 
 
 @pytest.fixture
-def pictures(tmp_path):
+def image_folder(tmp_path):
     for number in range(24):
-        place = tmp_path / "good" / f"shift{number // 4}"
-        place.mkdir(parents=True, exist_ok=True)
-        cv2.imwrite(str(place / f"{number:02d}.png"), scene(number))
+        folder = tmp_path / "good" / f"shift{number // 4}"
+        folder.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(folder / f"{number:02d}.png"), scene(number))
     return tmp_path
 
 
-def homes(split, key):
-    where = {}
+def parts_by_group(images, key):
+    parts_of = {}
     for part in ("fit", "calibrate", "threshold", "test"):
-        for path in getattr(split, part):
-            where.setdefault(key(path), set()).add(part)
-    return where
+        for path in getattr(images, part):
+            parts_of.setdefault(key(path), set()).add(part)
+    return parts_of
 
 
-def test_a_folder_is_a_group(pictures):
-    split = dataset.split_images(DataSettings(good="good", group="folder"), pictures)
-    assert all(len(parts) == 1 for parts in homes(split, lambda path: path.parent).values())
+def test_folder_rule_keeps_folders_whole(image_folder):
+    images = split.split_images(DataSettings(good="good", group="folder"), image_folder)
+    assert all(len(parts) == 1 for parts in parts_by_group(images, lambda path: path.parent).values())
 
 
-def test_a_csv_file_names_groups(pictures):
+def test_groups_of_a_csv_file_stay_whole(image_folder):
     rows = [f"good/shift{n // 4}/{n:02d}.png,{n % 6}" for n in range(24)]
-    (pictures / "groups.csv").write_text("file,group\n" + "\n".join(rows))
-    split = dataset.split_images(DataSettings(good="good", group="groups.csv"), pictures)
-    assert all(len(parts) == 1 for parts in homes(split, lambda path: int(path.stem) % 6).values())
+    (image_folder / "groups.csv").write_text("file,group\n" + "\n".join(rows))
+    images = split.split_images(DataSettings(good="good", group="groups.csv"), image_folder)
+    assert all(len(parts) == 1 for parts in parts_by_group(images, lambda path: int(path.stem) % 6).values())
 
 
-@pytest.mark.parametrize(("text", "said"), [("file\na.png", "no column group"), ("file,group\nx.png,1", "no image")])
-def test_a_wrong_csv_file_is_said(pictures, text, said):
-    (pictures / "groups.csv").write_text(text)
-    with pytest.raises(ConfigProblem, match=said):
-        dataset.split_images(DataSettings(good="good", group="groups.csv"), pictures)
+@pytest.mark.parametrize(("text", "message"), [("file\na.png", "no column group"), ("file,group\nx.png,1", "no image")])
+def test_invalid_group_file_is_refused(image_folder, text, message):
+    (image_folder / "groups.csv").write_text(text)
+    with pytest.raises(ConfigProblem, match=message):
+        split.split_images(DataSettings(good="good", group="groups.csv"), image_folder)
 
 
-def test_near_copies_are_never_divided(pictures):
+def test_near_copies_stay_in_one_part(image_folder):
     for number in range(8):
-        picture = cv2.imread(str(next(pictures.rglob(f"{number:02d}.png"))))
+        image = cv2.imread(str(next(image_folder.rglob(f"{number:02d}.png"))))
         for copy in range(2):
             cv2.imwrite(
-                str(pictures / "good" / f"{number:02d}-{copy}.jpg"), picture, [cv2.IMWRITE_JPEG_QUALITY, 85 - copy]
+                str(image_folder / "good" / f"{number:02d}-{copy}.jpg"), image, [cv2.IMWRITE_JPEG_QUALITY, 85 - copy]
             )
     for seed in range(3):
-        said = []
-        split = dataset.audit_and_split(DataSettings(good="good", seed=seed), pictures, log=said.append)
-        assert all(len(parts) == 1 for parts in homes(split, lambda path: path.stem[:2]).values())
-        assert any("near_duplicate" in text for text in said)
+        logged = []
+        images = split.audit_and_split(DataSettings(good="good", seed=seed), image_folder, log=logged.append)
+        assert all(len(parts) == 1 for parts in parts_by_group(images, lambda path: path.stem[:2]).values())
+        assert any("near_duplicate" in text for text in logged)
 
 
-def test_a_list_restricts_a_build_to_what_it_names(pictures):
-    report = looked_at(pictures)
-    (pictures / "lists").mkdir()
-    (pictures / "lists" / "clean.csv").write_bytes(keep_list.format_keep_list(report, pictures / "lists"))
-    kept = (pictures / "lists" / "clean.csv").read_text().splitlines()
-    (pictures / "lists" / "clean.csv").write_text("\n".join(kept[:-4]))
-    images = dataset.find_images(DataSettings(good="good", list="lists/clean.csv"), pictures)
+def test_keep_list_restricts_the_images_of_a_build(image_folder):
+    report = audit_folder(image_folder)
+    (image_folder / "lists").mkdir()
+    (image_folder / "lists" / "clean.csv").write_bytes(keep_list.format_keep_list(report, image_folder / "lists"))
+    kept = (image_folder / "lists" / "clean.csv").read_text().splitlines()
+    (image_folder / "lists" / "clean.csv").write_text("\n".join(kept[:-4]))
+    images = split.find_images(DataSettings(good="good", list="lists/clean.csv"), image_folder)
     assert len(images.by_label["good"]) == len(kept) - 5
 
 
-def test_a_list_of_other_images_is_said(pictures):
-    (pictures / "other.csv").write_text("file,label,group\nx.png,good,1\n")
+def test_keep_list_of_other_images_is_refused(image_folder):
+    (image_folder / "other.csv").write_text("file,label,group\nx.png,good,1\n")
     with pytest.raises(ConfigProblem, match="names none of the 24 images"):
-        dataset.find_images(DataSettings(good="good", list="other.csv"), pictures)
+        split.find_images(DataSettings(good="good", list="other.csv"), image_folder)
 
 
-def test_a_good_image_that_nearly_is_a_defective_one_is_tested_with_it_or_set_aside(pictures):
-    (pictures / "defect").mkdir()
+def test_good_image_that_is_a_near_copy_of_a_defective_one_is_tested_or_set_aside(image_folder):
+    (image_folder / "defect").mkdir()
     for number in range(3):
-        picture = cv2.imread(str(next((pictures / "good").rglob(f"{number:02d}.png"))))
-        cv2.imwrite(str(pictures / "defect" / f"{number}.jpg"), picture, [cv2.IMWRITE_JPEG_QUALITY, 85])
-    split = dataset.audit_and_split(DataSettings(good="good", defect="defect"), pictures)
-    assert {"00.png", "01.png", "02.png"} <= {path.name for path in (*split.test, *split.set_aside)}
-    assert not set(split.set_aside) & {*split.fit, *split.calibrate, *split.threshold, *split.test}
-    assert len(split.defect) == 3
+        image = cv2.imread(str(next((image_folder / "good").rglob(f"{number:02d}.png"))))
+        cv2.imwrite(str(image_folder / "defect" / f"{number}.jpg"), image, [cv2.IMWRITE_JPEG_QUALITY, 85])
+    images = split.audit_and_split(DataSettings(good="good", defect="defect"), image_folder)
+    assert {"00.png", "01.png", "02.png"} <= {path.name for path in (*images.test, *images.set_aside)}
+    assert not set(images.set_aside) & {*images.fit, *images.calibrate, *images.threshold, *images.test}
+    assert len(images.defect) == 3
 
 
-def test_a_build_leaves_out_what_it_cannot_use_and_says_so(pictures):
-    (pictures / "good" / "broken.jpg").write_bytes(b"not a picture")
-    (pictures / "defect").mkdir()
-    shutil.copy(pictures / "good" / "shift0" / "00.png", pictures / "defect" / "odd.png")
-    cv2.imwrite(str(pictures / "defect" / "true.png"), scene(99))
-    said = []
-    split = dataset.audit_and_split(DataSettings(good="good", defect="defect"), pictures, log=said.append)
+def test_build_leaves_out_unusable_images_and_logs_them(image_folder):
+    (image_folder / "good" / "broken.jpg").write_bytes(b"not a picture")
+    (image_folder / "defect").mkdir()
+    shutil.copy(image_folder / "good" / "shift0" / "00.png", image_folder / "defect" / "odd.png")
+    cv2.imwrite(str(image_folder / "defect" / "true.png"), scene(99))
+    logged = []
+    images = split.audit_and_split(DataSettings(good="good", defect="defect"), image_folder, log=logged.append)
     out = {"good/broken.jpg", "good/shift0/00.png", "defect/odd.png"}
-    assert {each["file"] for each in split.audit["left_out"]} == out
-    assert all(any(name in text for text in said) for name in out)
-    assert [path.name for path in split.defect] == ["true.png"]
-    assert any("false-alarm rate" in text for text in said)
+    assert {each["file"] for each in images.audit["left_out"]} == out
+    assert all(any(name in text for text in logged) for name in out)
+    assert [path.name for path in images.defect] == ["true.png"]
+    assert any("false-alarm rate" in text for text in logged)
 
 
-def test_more_images_prove_more():
+def test_more_images_give_tighter_bounds():
     few, many = SampleSize(9, 10, 10), SampleSize(299, 100, 100)
     assert many.smallest_false_alarm_rate == pytest.approx(0.01, abs=1e-4)
     assert SampleSize(0, 10, 10).smallest_false_alarm_rate == 1
@@ -294,18 +291,18 @@ def test_more_images_prove_more():
     assert SampleSize(9, 10, 0).auroc_half_width is None
 
 
-# Real pictures
+# Real images
 
 
 @pytest.mark.parametrize("name", ["aliens", "cookies"])
-def test_real_sets_are_clean_and_what_is_planted_in_them_is_found(name, tmp_path):
-    if not (SETS / name).is_dir():
-        pytest.skip(f"the development images {name} are not beside the project")
-    clean = looked_at(SETS / name)
+def test_real_sets_are_clean_and_planted_faults_are_found(name, tmp_path):
+    if not (SHARED / name).is_dir():
+        pytest.skip(f"the development images {name} are not present")
+    clean = audit_folder(SHARED / name)
     assert len(clean.findings) < 0.02 * sum(map(len, clean.images.values()))
 
     for label in ("good", "defect"):
-        shutil.copytree(SETS / name / label, tmp_path / label)
+        shutil.copytree(SHARED / name / label, tmp_path / label)
     good = sorted((tmp_path / "good").iterdir())
     defect = sorted((tmp_path / "defect").iterdir())
     shutil.copy(defect[3], tmp_path / "good" / f"copy{defect[3].suffix}")
@@ -313,10 +310,10 @@ def test_real_sets_are_clean_and_what_is_planted_in_them_is_found(name, tmp_path
     cv2.imwrite(str(tmp_path / "good" / "cut.jpg"), cv2.imread(str(good[6])))
     (tmp_path / "good" / "cut.jpg").write_bytes((tmp_path / "good" / "cut.jpg").read_bytes()[:20000])
     other = "cookies" if name == "aliens" else "aliens"
-    stranger = sorted((SETS / other / "good").iterdir())[0]
+    stranger = sorted((SHARED / other / "good").iterdir())[0]
     shutil.copy(stranger, tmp_path / "good" / f"stranger{stranger.suffix}")
-    report = looked_at(tmp_path)
-    assert "good/blurred.png" in found(report, "blur")
-    assert "good/cut.jpg" in found(report, "truncated")
-    assert f"good/stranger{stranger.suffix}" in found(report, "label")
+    report = audit_folder(tmp_path)
+    assert "good/blurred.png" in files_of_kind(report, "blur")
+    assert "good/cut.jpg" in files_of_kind(report, "truncated")
+    assert f"good/stranger{stranger.suffix}" in files_of_kind(report, "label")
     assert tmp_path / "good" / f"copy{defect[3].suffix}" in report.left_out

@@ -1,4 +1,4 @@
-"""Pruning and distillation: fewer channels inside, the same shapes outside, and a student that comes nearer."""
+"""Pruning and distillation: narrower blocks, unchanged output shapes, and a student that approaches its teacher."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ def images():
 
 
 @pytest.fixture(scope="module")
-def whole():
+def unpruned():
     return efficientnet_lite.load_backbone(BLOCKS)
 
 
-def difference(one, other, images):
-    """Mean squared difference of all features, in units of the other's variance."""
+def difference(network, reference, images):
+    """Mean squared difference of the features, relative to the variance of the reference; mean over the levels."""
     with torch.inference_mode():
         pairs = list(
             zip(
-                one(features.normalized_image_batch(images)),
-                other(features.normalized_image_batch(images)),
+                network(features.normalized_image_batch(images)),
+                reference(features.normalized_image_batch(images)),
                 strict=True,
             )
         )
@@ -44,96 +44,102 @@ def difference(one, other, images):
 
 
 @pytest.mark.parametrize("kept", [0.75, 0.5, 0.25])
-def test_what_is_pruned_is_narrower_inside_and_the_same_outside(kept, whole, images):
-    narrow = prune(PruningSettings(kept_share=kept), whole, images)
-    for block, small in zip(whole.blocks, narrow.blocks, strict=True):
-        assert small.project.conv.out_channels == block.project.conv.out_channels
+def test_pruning_narrows_blocks_and_keeps_output_shapes(kept, unpruned, images):
+    pruned = prune(PruningSettings(kept_share=kept), unpruned, images)
+    for block, pruned_block in zip(unpruned.blocks, pruned.blocks, strict=True):
+        assert pruned_block.project.conv.out_channels == block.project.conv.out_channels
         width = block.depthwise.conv.out_channels
         expected = width if isinstance(block.expand, torch.nn.Identity) else pruned_width(width, kept)
-        assert small.depthwise.conv.out_channels == expected
+        assert pruned_block.depthwise.conv.out_channels == expected
         assert expected % 8 == 0
     with torch.inference_mode():
         shapes = [
-            [each.shape for each in network(features.normalized_image_batch(images[:2]))] for network in (whole, narrow)
+            [each.shape for each in network(features.normalized_image_batch(images[:2]))]
+            for network in (unpruned, pruned)
         ]
     assert shapes[0] == shapes[1]
 
 
-def test_what_matters_least_goes_first(whole, images):
-    losses = [
-        difference(prune(PruningSettings(kept_share=kept), whole, images), whole, images)
+def test_pruning_removes_least_important_channels_first(unpruned, images):
+    differences = [
+        difference(prune(PruningSettings(kept_share=kept), unpruned, images), unpruned, images)
         for kept in (0.9, 0.75, 0.5, 0.25)
     ]
-    assert losses == sorted(losses)
-    by_chance = Backbone(BLOCKS, 0.5).eval()
-    for block, small in zip(whole.blocks, by_chance.blocks, strict=True):
-        width = small.depthwise.conv.out_channels
+    assert differences == sorted(differences)
+    first_channels = Backbone(BLOCKS, 0.5).eval()
+    for block, pruned_block in zip(unpruned.blocks, first_channels.blocks, strict=True):
+        width = pruned_block.depthwise.conv.out_channels
         state = block.state_dict()
         for name, value in state.items():
             if name.startswith(("expand.", "depthwise.")) and value.ndim:
                 state[name] = value[:width]
         state["project.conv.weight"] = block.project.conv.weight[:, :width]
-        small.load_state_dict(state)
-    by_chance.stem.load_state_dict(whole.stem.state_dict())
-    assert losses[2] < 0.5 * difference(by_chance, whole, images)
+        pruned_block.load_state_dict(state)
+    first_channels.stem.load_state_dict(unpruned.stem.state_dict())
+    assert differences[2] < 0.5 * difference(first_channels, unpruned, images)
 
 
-def test_channels_that_never_change_cost_nothing(images):
-    """What stands still at its mean is kept in the bias: to leave it out changes nothing."""
+def test_removing_constant_channels_keeps_outputs(images):
+    """The constant output of a removed channel moves into the bias."""
     network = efficientnet_lite.load_backbone((1,))
     block = network.blocks[1]
     with torch.no_grad():
-        still = torch.arange(0, 96, 2)
-        block.depthwise.conv.weight[still] = 0.0
-        block.depthwise.norm.bias[still] = 1.5
-    narrow = prune(PruningSettings(kept_share=0.5), network, images)
-    assert difference(narrow, network, images) < 1e-8
+        constant_channels = torch.arange(0, 96, 2)
+        block.depthwise.conv.weight[constant_channels] = 0.0
+        block.depthwise.norm.bias[constant_channels] = 1.5
+    pruned = prune(PruningSettings(kept_share=0.5), network, images)
+    assert difference(pruned, network, images) < 1e-8
 
 
-def test_a_student_comes_nearer_to_its_teacher(whole, images):
-    student = prune(PruningSettings(kept_share=0.5), whole, images)
-    before = difference(student, whole, images)
-    distill(DistillationSettings(steps=60), student, whole, images)
-    assert difference(student, whole, images) < 0.8 * before
+def test_distillation_reduces_difference_from_teacher(unpruned, images):
+    student = prune(PruningSettings(kept_share=0.5), unpruned, images)
+    before = difference(student, unpruned, images)
+    distill(DistillationSettings(steps=60), student, unpruned, images)
+    assert difference(student, unpruned, images) < 0.8 * before
     assert not any(parameter.requires_grad for parameter in student.parameters())
 
 
-def test_a_distillation_that_was_killed_goes_on_as_if_nothing_had_been(whole, images, tmp_path):
+def test_interrupted_distillation_resumes_to_same_weights(unpruned, images, tmp_path):
     steps = 2 * CHECK_INTERVAL
-    alone = distill(
-        DistillationSettings(steps=steps), prune(PruningSettings(kept_share=0.5), whole, images), whole, images
+    uninterrupted = distill(
+        DistillationSettings(steps=steps), prune(PruningSettings(kept_share=0.5), unpruned, images), unpruned, images
     )
 
-    class Killed(Exception):
+    class Interrupted(Exception):
         pass
 
-    def killer(items, _label):
+    def interrupt(items, _label):
         for number, item in enumerate(items):
             if number > CHECK_INTERVAL + 3:
-                raise Killed
+                raise Interrupted
             yield item
 
     path = tmp_path / "work" / "student.pt"
-    with pytest.raises(Killed):
+    with pytest.raises(Interrupted):
         distill(
             DistillationSettings(steps=steps),
-            prune(PruningSettings(kept_share=0.5), whole, images),
-            whole,
+            prune(PruningSettings(kept_share=0.5), unpruned, images),
+            unpruned,
             images,
             0,
             path,
-            killer,
+            interrupt,
         )
     assert [each.name for each in path.parent.iterdir()] == ["student.pt"]
     resumed = distill(
-        DistillationSettings(steps=steps), prune(PruningSettings(kept_share=0.5), whole, images), whole, images, 0, path
+        DistillationSettings(steps=steps),
+        prune(PruningSettings(kept_share=0.5), unpruned, images),
+        unpruned,
+        images,
+        0,
+        path,
     )
-    for one, other in zip(alone.state_dict().values(), resumed.state_dict().values(), strict=True):
-        assert torch.equal(one, other)
+    for expected, value in zip(uninterrupted.state_dict().values(), resumed.state_dict().values(), strict=True):
+        assert torch.equal(expected, value)
 
 
-def test_half_of_the_channels_is_nearly_half_of_the_work():
-    class Plain(torch.nn.Module):
+def test_half_of_channels_need_nearly_half_of_macs():
+    class BackboneOnly(torch.nn.Module):
         def __init__(self, kept):
             super().__init__()
             self.backbone = Backbone(BLOCKS, kept)
@@ -141,21 +147,21 @@ def test_half_of_the_channels_is_nearly_half_of_the_work():
         def forward(self, features):
             return features[-1]
 
-    whole, half = (design_cost.estimate_cost(Plain(kept), SIZE).macs for kept in (1.0, 0.5))
-    assert 0.5 < half / whole < 0.75
+    all_channels, half_channels = (design_cost.estimate_cost(BackboneOnly(kept), SIZE).macs for kept in (1.0, 0.5))
+    assert 0.5 < half_channels / all_channels < 0.75
 
 
 @pytest.mark.parametrize(
-    ("kept", "rounds", "shares"), [(0.5, 1, [0.5]), (0.25, 2, [0.5, 0.25]), (0.5, 3, [0.794, 0.63, 0.5])]
+    ("kept_share", "rounds", "shares"), [(0.5, 1, [0.5]), (0.25, 2, [0.5, 0.25]), (0.5, 3, [0.794, 0.63, 0.5])]
 )
-def test_channels_go_in_rounds(kept, rounds, shares):
-    assert kept_shares(PruningSettings(kept_share=kept, rounds=rounds)) == pytest.approx(shares, abs=0.001)
+def test_kept_shares_shrink_geometrically(kept_share, rounds, shares):
+    assert kept_shares(PruningSettings(kept_share=kept_share, rounds=rounds)) == pytest.approx(shares, abs=0.001)
 
 
-def test_what_was_pruned_is_pruned_further(whole, images):
-    """In two rounds the network has the shape that it has in one, and what is measured next is what is left."""
-    narrow = prune(PruningSettings(kept_share=0.5), prune(PruningSettings(kept_share=0.75), whole, images), images)
-    at_once = prune(PruningSettings(kept_share=0.5), whole, images)
-    shapes = [{name: value.shape for name, value in each.state_dict().items()} for each in (narrow, at_once)]
+def test_pruning_twice_gives_shape_of_pruning_once(unpruned, images):
+    """Two rounds give the shape of one round, and a similar difference from the whole network."""
+    pruned = prune(PruningSettings(kept_share=0.5), prune(PruningSettings(kept_share=0.75), unpruned, images), images)
+    pruned_once = prune(PruningSettings(kept_share=0.5), unpruned, images)
+    shapes = [{name: value.shape for name, value in network.state_dict().items()} for network in (pruned, pruned_once)]
     assert shapes[0] == shapes[1]
-    assert difference(narrow, whole, images) < 1.5 * difference(at_once, whole, images)
+    assert difference(pruned, unpruned, images) < 1.5 * difference(pruned_once, unpruned, images)

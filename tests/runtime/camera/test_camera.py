@@ -266,7 +266,7 @@ def test_daemon_reports_camera_faults_and_continues(
         wait_until(lambda told=told: len(camera_system_events(subscriber)) > told + 1, f"the end of {kind}", seconds=40)
         assert camera_system_events(subscriber)[told + 1][0] == "recovered"
         assert camera_system_events(subscriber)[told + 1][1]["from"] == kind
-    assert camera_system_events(subscriber)[0][1]["reason"] == "no frame in 1.6 s"
+    assert camera_system_events(subscriber)[0][1]["reason"] == "no picture in 1.6 s"
     assert process.poll() is None
     assert len(camera_system_events(subscriber)) == 6
     process.send_signal(signal.SIGTERM)
@@ -355,7 +355,7 @@ def test_missing_picamera_library_is_reported(watch, wait_until):
     wait_until(lambda: "picamera2" in watched.source.frame_counts.trouble, "the trouble")
 
 
-def test_opening_and_closing_leaks_nothing(camera):
+def test_opening_and_closing_leaks_nothing(camera, wait_until):
     def cycle():
         stop = threading.Event()
         for frame in sources.load_source(SourceAddress("door", camera.url, Path("/"))).frames(stop):
@@ -367,7 +367,8 @@ def test_opening_and_closing_leaks_nothing(camera):
     before = len(os.listdir("/proc/self/fd"))
     for _ in range(10):
         cycle()
-    assert len(os.listdir("/proc/self/fd")) == before
+    # The test's own camera server closes its last connections a moment later.
+    wait_until(lambda: len(os.listdir("/proc/self/fd")) <= before, "all descriptors to be closed")
     assert capture_processes() == []
 
 

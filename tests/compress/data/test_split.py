@@ -1,0 +1,98 @@
+"""The split of an anomaly goal's images: disjoint parts, whole groups, matching masks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from vedette.compress.data import split
+from vedette.compress.goal.goal_file import DataSettings
+from vedette.runtime.errors import ConfigProblem
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Forty images of ten parts."""
+    (tmp_path / "good").mkdir()
+    for number in range(40):
+        path = tmp_path / "good" / f"part{number // 4:02d}-{number:02d}.png"
+        cv2.imwrite(str(path), np.full((9, 9), number, np.uint8))
+    return tmp_path
+
+
+def parts_of(images):
+    return {part: getattr(images, part) for part in split.SPLIT_FRACTIONS}
+
+
+@pytest.mark.parametrize("group", [None, r"^part(\d+)", r"part\d"])
+def test_parts_of_a_split_are_disjoint_and_complete(folder, group):
+    if group == r"part\d":
+        with pytest.raises(ConfigProblem, match="makes 1 groups"):
+            split.split_images(DataSettings(good="good", group=group), folder)
+        return
+    images = split.split_images(DataSettings(good="good", group=group), folder)
+    names = [path for each in parts_of(images).values() for path in each]
+    assert len(names) == len(set(names)) == 40
+    assert all(parts_of(images).values())
+    assert images.defect == []
+
+
+def test_split_keeps_groups_whole(folder):
+    for seed in range(10):
+        images = split.split_images(DataSettings(good="good", group=r"^part(\d+)", seed=seed), folder)
+        parts_of_group = {}
+        for part, paths in parts_of(images).items():
+            for path in paths:
+                parts_of_group.setdefault(path.name[:6], set()).add(part)
+        assert all(len(parts) == 1 for parts in parts_of_group.values())
+
+
+def test_split_depends_on_the_seed_only(folder):
+    first, again, other = (split.split_images(DataSettings(good="good", seed=seed), folder) for seed in (1, 1, 2))
+    assert parts_of(first) == parts_of(again)
+    assert parts_of(first) != parts_of(other)
+
+
+def test_too_few_good_images_are_refused(folder):
+    for path in list((folder / "good").iterdir())[9:]:
+        path.unlink()
+    with pytest.raises(ConfigProblem, match="9 good images, at least 10"):
+        split.split_images(DataSettings(good="good"), folder)
+
+
+def test_defective_image_among_good_ones_is_refused(folder):
+    (folder / "good" / "defect").mkdir()
+    cv2.imwrite(str(folder / "good" / "defect" / "bad.png"), np.zeros((9, 9), np.uint8))
+    with pytest.raises(ConfigProblem, match=r"bad\.png would count as good and as defective"):
+        split.split_images(DataSettings(good="good", defect="good/defect"), folder)
+
+
+def test_masks_without_a_defective_image_are_refused(folder):
+    (folder / "mask").mkdir()
+    cv2.imwrite(str(folder / "mask" / "x.png"), np.zeros((9, 9), np.uint8))
+    with pytest.raises(ConfigProblem, match="no mask belongs to a defective image"):
+        split.split_images(DataSettings(good="good", mask="mask"), folder)
+
+
+def test_masks_are_matched_by_file_stem_and_read_from_the_alpha_channel(folder):
+    for name in ("defect", "mask"):
+        (folder / name).mkdir()
+    image = np.zeros((8, 8, 3), np.uint8)
+    for stem in ("a", "b", "c"):
+        cv2.imwrite(str(folder / "defect" / f"{stem}.jpg"), image)
+    colour = np.zeros((8, 8, 4), np.uint8)
+    colour[:, :, 1] = 200
+    colour[2:4, 2:4, 3] = 255
+    cv2.imwrite(str(folder / "mask" / "a.png"), colour)
+    plain = np.zeros((8, 8), np.uint8)
+    plain[0, 0] = 255
+    cv2.imwrite(str(folder / "mask" / "b.png"), plain)
+    images = split.split_images(DataSettings(good="good", defect="defect", mask="mask"), folder)
+    assert {path.stem: mask.stem for path, mask in images.masks.items()} == {"a": "a", "b": "b"}
+    masks = {path.stem: split.read_mask(mask) for path, mask in images.masks.items()}
+    assert masks["a"].sum() == 4
+    assert masks["b"].sum() == 1
+    assert isinstance(Path(images.defect[0]), Path)
