@@ -32,7 +32,7 @@ _FILL_ORDER = (
     "test",
     "threshold",
     "calibrate",
-)  # order in which the groups of a class with few groups go to the parts
+)  # order of the parts that receive the groups of a class with few groups
 
 
 class StratifiedSplit(msgspec.Struct, frozen=True):

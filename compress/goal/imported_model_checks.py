@@ -78,7 +78,8 @@ def _check_object_detector(path: Path, goal: Goal, defaults: ModelTable) -> None
     if not (path.parent / data.labels).exists():
         hint = "paths are relative to the goal file"
         raise ConfigProblem(f"{path}: data.labels: nothing at {path.parent / data.labels}", hint=hint)
-    others = [table.get("use") for table in goal.recipe if table.get("use") not in ("quantise", "search")]
+    supported = ("quantise", "quantize", "search")
+    others = [table.get("use") for table in goal.recipe if table.get("use") not in supported]
     if others:
         hint = 'an object detector takes use = "quantise" and use = "search"'
         raise ConfigProblem(f'{path}: recipe: {others[0]} does not apply to task = "detect"', hint=hint)

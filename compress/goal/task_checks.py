@@ -9,7 +9,7 @@ from vedette.runtime.errors import ConfigProblem
 from . import imported_model_checks
 from .goal_file import Goal
 
-# Keys that only one task uses: in the goal file of another task they would be ignored, so they are errors.
+# Keys of a single task. In the goal file of another task they have no effect, so they are errors.
 _KEYS_OF_TASK = {
     "anomaly": (
         "data.mask",

@@ -112,9 +112,7 @@ class SearchSpace(msgspec.Struct, frozen=True):
         return Design(anomaly_model, tuple(blocks), size, rank)
 
     def initial_designs(self) -> list[Design]:
-        """Returns the first designs of a search: the default designs, and common and cheaper blocks at each input
-        size.
-        """
+        """Returns the first designs of a search: the defaults, and common and cheaper blocks at each input size."""
         common = [blocks for blocks in COMMON_BLOCKS if blocks in self.blocks] or self.blocks[:1]
         pairs = [
             (size, "padim", blocks) for size in self.input_sizes for blocks in common if "padim" in self.anomaly_models

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from vedette.runtime.bundle.manifest import ModelInput, Provenance
 
-# A pixel p of 0…255 enters the network as (p - MEAN) / STD, as in the training of the weights.
+# A pixel p of 0…255 is normalized to (p - MEAN) / STD, as in the training of the weights.
 MEAN = 127.0
 STD = 128.0
 

@@ -47,7 +47,7 @@ from .anomaly.standardization import CELL_PIXELS
 DIRECTION_SHIFT = 2  # cells of 2 pixels
 QUANTILE = 0.99
 ENERGY_LIMIT = 4.0  # multiples of the quantile
-PRIOR_WEIGHT = 40.0  # images; weight of the quantile over all locations, relative to that of one location
+PRIOR_WEIGHT = 40.0  # images; weight of the mean over all locations, relative to that of one location
 MIN_ENERGY = 1e-3  # fraction of the energy of full contrast
 QUANTILE_SAMPLE = 400_000  # zones from which a quantile is computed
 _CHANNELS = 7

@@ -15,7 +15,7 @@ import msgspec
 
 RISK = 0.05
 """Probability that a stated bound on the false-alarm rate is wrong; the confidence is 1 - RISK."""
-EXPECTED_AUROC = 0.9  # the AUROC for which the interval is stated
+EXPECTED_AUROC = 0.9  # the confidence interval is computed at this AUROC
 
 
 class SampleSize(msgspec.Struct, frozen=True):
@@ -35,9 +35,7 @@ class SampleSize(msgspec.Struct, frozen=True):
 
     @property
     def auroc_half_width(self) -> float | None:
-        """Half the width of the 95 % confidence interval at `EXPECTED_AUROC`; None without good or defective test
-        images.
-        """
+        """Half the width of the 95 % confidence interval at `EXPECTED_AUROC`; None if a class has no test image."""
         if not self.good_test or not self.defective_test:
             return None
         q1, q2 = EXPECTED_AUROC / (2 - EXPECTED_AUROC), 2 * EXPECTED_AUROC**2 / (1 + EXPECTED_AUROC)

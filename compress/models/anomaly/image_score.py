@@ -43,4 +43,4 @@ class MapScore(nn.Module):
         anomaly_map: Tensor = self.smooth(distance)
         highest = anomaly_map.amax(dim=(1, 2, 3), keepdim=True)
         score = self.less(torch.cat([highest, self.mean(anomaly_map)], dim=1))
-        return anomaly_map, score.amax(dim=(1, 2, 3))  # each map has a single value here; the maximum removes the axes
+        return anomaly_map, score.amax(dim=(1, 2, 3))  # each score is 1 x 1 x 1; the maximum removes these axes
