@@ -38,7 +38,7 @@ from .evaluation.model_runners import max_backend_difference, measure_speed
 from .evaluation.results import Results, TaskMetrics
 from .export import bundle_writer
 from .goal import goal_reader
-from .goal.goal_file import DeviceTable, Goal
+from .goal.goal_tables import DeviceTable, Goal
 from .quantization.layer_errors import MAX_IMAGES, LayerErrors, measure_layer_errors
 from .report.compression_steps import list_compression_steps
 from .report.html_report import Report, render_html, render_json
@@ -46,7 +46,7 @@ from .report.verdict import Verdict, judge
 from .search import search_budget
 from .search.search_budget import SearchBudget
 from .tasks.task import SearchableTask, images_by_purpose
-from .training.trained_models import TrainedModels
+from .training.trained_model import TrainedModel
 
 
 class BuildRequest(msgspec.Struct, frozen=True):
@@ -106,7 +106,7 @@ def build(request: BuildRequest, progress: Progress = no_progress, log: Log = no
 
     log(f"training {task.description} on {len(images['fit'])} images")
     training = task.train(data, budget, work_folder, progress, log)
-    trained = training.models
+    trained = training.model
     models = BuiltModels(goal, trained.float_model, trained.int8_model, trained.manifest_fields)
 
     log(f"choosing the threshold on {len(images['threshold'])} held-out images")
@@ -124,7 +124,7 @@ def build(request: BuildRequest, progress: Progress = no_progress, log: Log = no
     verdict = judge(goal, results, costs)
 
     log("measuring the quantization error of each layer")
-    layer_errors = _explain_quantization_loss(models, training.models, images["calibrate"])
+    layer_errors = _explain_quantization_loss(models, trained, images["calibrate"])
 
     log("writing the report and signing the bundle")
     manifest = msgspec.structs.replace(
@@ -223,7 +223,7 @@ def _model_members(models: BuiltModels, golden_inputs: Sequence[Path]) -> dict[s
     }
 
 
-def _explain_quantization_loss(models: BuiltModels, trained: TrainedModels, calibrate: Sequence[Path]) -> LayerErrors:
+def _explain_quantization_loss(models: BuiltModels, trained: TrainedModel, calibrate: Sequence[Path]) -> LayerErrors:
     """Quantization error of each layer, on a few calibration images."""
     images = list(model_inputs(calibrate[:MAX_IMAGES], models.manifest.input))
     return measure_layer_errors(trained.float_reference, trained.int8_model, images, models.manifest)

@@ -44,8 +44,8 @@ from .inference.golden_outputs import select_backend
 from .inference.heads import load_head
 from .inference.pipeline import InferencePipeline
 from .inference.prediction import Prediction
-from .monitoring.device_topics import DeviceTopics
 from .monitoring.status import DaemonState, StatusReport
+from .monitoring.status_messages import StatusMessages
 from .monitoring.supervision import Supervision
 from .rules.conditions.schedule import load_timezone
 from .rules.rule_set import RuleSet
@@ -99,8 +99,8 @@ class Daemon:
             sink = open_sink(settings.broker, session)
         outbox = Outbox.from_config(settings)
         self.evidence = EvidenceRecorder(settings, outbox)
-        device_topics = DeviceTopics(settings.camera, self.make_state, self.make_report, topics, outbox.clock)
-        self.delivery = Delivery(outbox, sink, topics, device_topics)
+        status_messages = StatusMessages(settings.camera, self.make_state, self.make_report, topics, outbox.clock)
+        self.delivery = Delivery(outbox, sink, topics, status_messages)
 
         # Status, temperature and watchdog.
         self.supervision = Supervision(settings, outbox.clock.boot, self.make_report)

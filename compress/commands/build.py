@@ -15,7 +15,7 @@ from vedette.runtime.errors import ConfigProblem, locate_errors
 from vedette.runtime.progress import show_progress
 
 from ..goal import duration, goal_reader
-from ..goal.goal_file import Goal
+from ..goal.goal_tables import Goal
 
 DAY = 86_400.0
 

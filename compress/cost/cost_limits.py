@@ -14,7 +14,7 @@ import msgspec
 from vedette.devices import DeviceProfile
 from vedette.runtime.bundle.manifest import ONNX
 
-from ..goal.goal_file import Goal
+from ..goal.goal_tables import Goal
 from ..models.design import Design
 from .design_cost import DesignCost, estimate_design_cost
 

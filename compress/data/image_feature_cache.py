@@ -32,7 +32,7 @@ MAX_TRIAL_IMAGES = 240  # good images in trials, at most
 AUGMENTED_COPIES = 3  # augmented copies of each good image, if the goal asks for augmentation
 
 
-class ImageFeatures(NamedTuple):
+class GoodAndDefectiveFeatures(NamedTuple):
     """Features of good images and of images with synthetic defects, by block: N x C x H x W."""
 
     good: dict[int, Tensor]
@@ -71,7 +71,7 @@ class ImageFeatureCache:
         self.defects = synthetic_defects.make_defects(
             self.trial_images, min(MAX_DEFECTIVE_IMAGES, DEFECTS_PER_IMAGE * len(self.trial_indices)), self.rng
         )
-        self._features: dict[int, ImageFeatures] = {}
+        self._features: dict[int, GoodAndDefectiveFeatures] = {}
 
     @cached_property
     def trial_digest(self) -> str:
@@ -106,7 +106,7 @@ class ImageFeatureCache:
         """Groups of the good images that trials use."""
         return [self.split.groups[self.split.fit[number]] for number in self.trial_indices]
 
-    def extract_features(self, size: int) -> ImageFeatures:
+    def extract_features(self, size: int) -> GoodAndDefectiveFeatures:
         """Returns the float features of the images that trials use."""
         if size not in self._features:
             good_images = [resize_image(image, size) for image in self.trial_images]
@@ -115,7 +115,7 @@ class ImageFeatureCache:
                 feature_extraction.extract_float_features(efficientnet_lite.load_backbone(self.blocks), images),
                 len(good_images),
             )
-            self._features[size] = ImageFeatures(
+            self._features[size] = GoodAndDefectiveFeatures(
                 dict(zip(self.blocks, [level.half() for level in good], strict=True)),
                 dict(zip(self.blocks, [level.half() for level in defective], strict=True)),
                 self.defect_masks(size),

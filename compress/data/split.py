@@ -28,7 +28,7 @@ from vedette.runtime.errors import ConfigProblem
 from vedette.runtime.inference.preprocess import Preprocess
 from vedette.runtime.progress import Log, Progress, no_log, no_progress
 
-from ..goal.goal_file import DataSettings
+from ..goal.goal_tables import DataSettings
 from . import groups, keep_list
 from .audit import audit_images
 from .audit.findings import AuditResult
@@ -56,7 +56,7 @@ class Split(msgspec.Struct, frozen=True):
     """Summary of the audit, for report.json."""
 
 
-class ImageSet(msgspec.Struct, frozen=True):
+class LabeledImages(msgspec.Struct, frozen=True):
     """The images that a goal file names, by label, with their groups."""
 
     by_label: dict[str, list[Path]]
@@ -66,7 +66,7 @@ class ImageSet(msgspec.Struct, frozen=True):
     @classmethod
     def from_settings(
         cls, by_label: dict[str, list[Path]], folders: dict[str, Path], data: DataSettings, base: Path
-    ) -> ImageSet:
+    ) -> LabeledImages:
         """Restricts images to the keep list `data.list`, if there is one, and assigns their groups.
 
         Args:
@@ -90,7 +90,7 @@ class ImageSet(msgspec.Struct, frozen=True):
         return {label: [path for path in paths if path not in left_out] for label, paths in self.by_label.items()}
 
 
-def find_images(data: DataSettings, base: Path) -> ImageSet:
+def find_images(data: DataSettings, base: Path) -> LabeledImages:
     """Finds the good and defective images that `data` names, and their groups.
 
     Raises:
@@ -102,7 +102,7 @@ def find_images(data: DataSettings, base: Path) -> ImageSet:
     if shared := set(images["good"]) & {*images.get("defect", []), *masks}:
         hint = "data.good is searched with its subfolders: keep good and defective images apart"
         raise ConfigProblem(f"{min(shared)} would count as good and as defective", hint=hint)
-    return ImageSet.from_settings(images, folders, data, base)
+    return LabeledImages.from_settings(images, folders, data, base)
 
 
 def audit_and_split(
@@ -123,7 +123,7 @@ def audit_and_split(
         ConfigProblem: as `split_images`.
     """
     images = find_images(data, base)
-    audit, summary = audit_image_set(images, base, progress, log)
+    audit, summary = audit_labeled_images(images, base, progress, log)
     split = split_images(data, base, images, audit)
     log(str(SampleSize(len(split.threshold), len(split.test), len(split.defect))))
     if split.set_aside:
@@ -132,7 +132,9 @@ def audit_and_split(
     return msgspec.structs.replace(split, audit=summary)
 
 
-def audit_image_set(images: ImageSet, base: Path, progress: Progress, log: Log) -> tuple[AuditResult, dict[str, Any]]:
+def audit_labeled_images(
+    images: LabeledImages, base: Path, progress: Progress, log: Log
+) -> tuple[AuditResult, dict[str, Any]]:
     """Audits images and logs the findings. It returns the result and its summary for report.json."""
     count = sum(map(len, images.by_label.values()))
     log(f"auditing {count} images")
@@ -154,7 +156,7 @@ def audit_image_set(images: ImageSet, base: Path, progress: Progress, log: Log) 
 
 
 def split_images(
-    data: DataSettings, base: Path, images: ImageSet | None = None, audit: AuditResult | None = None
+    data: DataSettings, base: Path, images: LabeledImages | None = None, audit: AuditResult | None = None
 ) -> Split:
     """Splits the images that `data` names. The seed determines the split.
 

@@ -21,11 +21,11 @@ from vedette.runtime.camera import image_files
 from vedette.runtime.errors import ConfigProblem
 from vedette.runtime.progress import Log, Progress
 
-from ..goal.goal_file import DataSettings
+from ..goal.goal_tables import DataSettings
 from . import split
 from .audit.findings import AuditResult
 from .groups import merge_groups
-from .split import SPLIT_FRACTIONS, ImageSet
+from .split import SPLIT_FRACTIONS, LabeledImages
 
 _FILL_ORDER = (
     "fit",
@@ -64,11 +64,11 @@ def audit_and_split(data: DataSettings, base: Path, progress: Progress, log: Log
         ConfigProblem: as `split_by_class`.
     """
     images = find_class_images(data, base)
-    audit, summary = split.audit_image_set(images, base, progress, log)
+    audit, summary = split.audit_labeled_images(images, base, progress, log)
     return msgspec.structs.replace(split_by_class(data, base, images, audit), audit=summary)
 
 
-def find_class_images(data: DataSettings, base: Path) -> ImageSet:
+def find_class_images(data: DataSettings, base: Path) -> LabeledImages:
     """Finds the images of each class, and their groups.
 
     Raises:
@@ -83,11 +83,11 @@ def find_class_images(data: DataSettings, base: Path) -> ImageSet:
                 hint = "folders are searched with their subfolders: keep the classes apart"
                 raise ConfigProblem(f"{path} would count as {label_of[path]} and as {label}", hint=hint)
             label_of[path] = label
-    return ImageSet.from_settings(by_label, folders, data, base)
+    return LabeledImages.from_settings(by_label, folders, data, base)
 
 
 def split_by_class(
-    data: DataSettings, base: Path, images: ImageSet | None = None, audit: AuditResult | None = None
+    data: DataSettings, base: Path, images: LabeledImages | None = None, audit: AuditResult | None = None
 ) -> StratifiedSplit:
     """Splits the images that `data` names. The seed determines the split.
 

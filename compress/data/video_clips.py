@@ -24,12 +24,12 @@ import msgspec
 
 from vedette.runtime.bundle.manifest import ModelInput, MotionInput
 from vedette.runtime.errors import ConfigProblem, MachineProblem
-from vedette.runtime.evaluation import video_evaluation
+from vedette.runtime.evaluation import behaviour_evaluation
 from vedette.runtime.progress import Progress
 
-from ..goal.goal_file import DataSettings
+from ..goal.goal_tables import DataSettings
 from . import clip_groups
-from .split import SPLIT_FRACTIONS, ImageSet
+from .split import SPLIT_FRACTIONS, LabeledImages
 
 PIECE_SECONDS = 10.0
 CONSECUTIVE_GROUPS = 12  # groups of consecutive pieces, if there are few long files
@@ -38,7 +38,7 @@ CONSECUTIVE_GROUPS = 12  # groups of consecutive pieces, if there are few long f
 class ClipImages(msgspec.Struct, frozen=True):
     """Images of clips. The folder of an image names its clip; the file stem is its time in milliseconds."""
 
-    images: ImageSet
+    images: LabeledImages
     folder: tempfile.TemporaryDirectory[str]
     """The folder of the images; it is deleted with this object."""
 
@@ -68,7 +68,7 @@ def extract_clip_images(
             be read.
         MachineProblem: the images cannot be written.
     """
-    files = {label: video_evaluation.find_videos(folder) for label, folder in by_label.items()}
+    files = {label: behaviour_evaluation.find_videos(folder) for label, folder in by_label.items()}
     labelled: set[Path] = set()
     for label, paths in files.items():
         if shared := labelled & set(paths):
@@ -82,7 +82,7 @@ def extract_clip_images(
     numbers = {path: number for number, path in enumerate(path for paths in files.values() for path in paths)}
     for path in progress(list(numbers), "reading clips"):
         label = next(label for label, paths in files.items() if path in paths)
-        for taken, pixels in video_evaluation.difference_images(path, spec, motion):
+        for taken, pixels in behaviour_evaluation.difference_images(path, spec, motion):
             piece = f"@{int(taken // PIECE_SECONDS)}" if label == divided_label and taken >= PIECE_SECONDS else ""
             clip = Path(folder.name) / label / f"{numbers[path]:04}-{path.name}{piece}"
             clip.mkdir(parents=True, exist_ok=True)
@@ -92,7 +92,7 @@ def extract_clip_images(
             group_of[images[label][-1]] = groups[path]
     if divided_label in files and data.group is None and len(files[divided_label]) < len(SPLIT_FRACTIONS):
         group_of |= _group_consecutive_clips(images[divided_label], group_of)
-    return ClipImages(ImageSet(images, {label: Path(folder.name) / label for label in files}, group_of), folder)
+    return ClipImages(LabeledImages(images, {label: Path(folder.name) / label for label in files}, group_of), folder)
 
 
 def _group_consecutive_clips(paths: list[Path], groups: dict[Path, str]) -> dict[Path, str]:

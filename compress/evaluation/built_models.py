@@ -26,7 +26,7 @@ from vedette.runtime.inference.backends.tflite import TfliteBackend
 from ..export import onnx2tf_fallback
 from ..export.tflite import write_tflite
 from ..export.tflite.operands import UnsupportedOperator
-from ..goal.goal_file import Goal
+from ..goal.goal_tables import Goal
 from ..graph import qdq
 from ..models import efficientnet_lite
 from .model_runners import FloatRunner, Int8Runner, ModelRunner
@@ -45,7 +45,7 @@ class BuiltModels:
         goal: the goal file
         float_model: the float ONNX graph
         int8_model: the int8 ONNX graph (QDQ)
-        manifest_fields: as in `TrainedModels`
+        manifest_fields: as in `TrainedModel`
 
     Raises:
         UnsupportedOperator: a float TFLite file cannot be written either.
@@ -87,7 +87,7 @@ def draft_manifest(goal: Goal, model: onnx.ModelProto, manifest_fields: Mapping[
     Args:
         goal: the goal file
         model: the int8 ONNX graph (QDQ)
-        manifest_fields: as in `TrainedModels`
+        manifest_fields: as in `TrainedModel`
     """
     manifest, fields = _base_manifest(goal, model), dict(manifest_fields or {})
     if resize := fields.pop("resize", None):

@@ -11,7 +11,7 @@ from vedette.runtime.errors import ConfigProblem, locate_errors
 
 from . import recipe as techniques
 from . import task_checks
-from .goal_file import Goal
+from .goal_tables import Goal
 
 
 def read_goal(path: Path) -> Goal:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from vedette.runtime.errors import ConfigProblem
 
-from .goal_file import Goal, ModelTable
+from .goal_tables import Goal, ModelTable
 
 _IMPORTED_KEYS = ("labels", "mean", "std", "order", "licence")
 _BUILT_IN_KEYS = ("detector", "blocks", "epochs")

@@ -7,7 +7,7 @@ from pathlib import Path
 from vedette.runtime.errors import ConfigProblem
 
 from . import imported_model_checks
-from .goal_file import Goal
+from .goal_tables import Goal
 
 # Keys of a single task. In the goal file of another task they have no effect, so they are errors.
 _KEYS_OF_TASK = {

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from ..goal.goal_file import ModelTable
+from ..goal.goal_tables import ModelTable
 from .anomaly import AnomalyModel, count_feature_channels, load_anomaly_model
 from .efficientnet_lite import Backbone
 

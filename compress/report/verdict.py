@@ -11,7 +11,7 @@ from ..cost.device_costs import DeviceCosts
 from ..evaluation.built_models import INT8_ONNX, INT8_TFLITE
 from ..evaluation.fidelity import FidelityMetrics
 from ..evaluation.results import CountOfTotal, Results
-from ..goal.goal_file import Goal
+from ..goal.goal_tables import Goal
 
 SIGNIFICANCE = 0.05  # a rate misses its goal only if so many events are less probable than this at the wished rate
 

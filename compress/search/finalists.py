@@ -41,12 +41,12 @@ from ..evaluation.built_models import draft_manifest
 from ..export import bundle_writer
 from ..export.tflite import write_tflite
 from ..goal import recipe as techniques
-from ..goal.goal_file import Goal
+from ..goal.goal_tables import Goal
 from ..models.design import Design
 from ..models.efficientnet_lite import backbone_input
 from ..quantization.step_log import QuantizationStep
 from ..training import design_fitting
-from ..training.trained_models import TrainedModels
+from ..training.trained_model import TrainedModel
 from . import selection
 from .search_budget import SearchBudget
 from .selection import Trial
@@ -73,24 +73,24 @@ class CachedFinalist(msgspec.Struct, frozen=True):
     """AUROC of the float model minus that of the int8 model."""
 
     @classmethod
-    def from_models(cls, auroc: float, auroc_drop: float, size: int, models: TrainedModels) -> CachedFinalist:
+    def from_trained_model(cls, auroc: float, auroc_drop: float, size: int, trained: TrainedModel) -> CachedFinalist:
         files = tuple(
             model.SerializeToString(deterministic=True)
-            for model in (models.float_model, models.int8_model, models.float_reference)
+            for model in (trained.float_model, trained.int8_model, trained.float_reference)
         )
-        return cls(auroc, size, cast("tuple[bytes, bytes, bytes]", files), models.steps, auroc_drop)
+        return cls(auroc, size, cast("tuple[bytes, bytes, bytes]", files), trained.steps, auroc_drop)
 
-    def load_models(self) -> TrainedModels:
-        """The models of the cached files."""
+    def load_trained_model(self) -> TrainedModel:
+        """The trained model from the cached files."""
         float_model, int8_model, float_reference = map(onnx.ModelProto.FromString, self.models)
-        return TrainedModels(float_model, int8_model, float_reference, self.steps)
+        return TrainedModel(float_model, int8_model, float_reference, self.steps)
 
 
 class Finalist(NamedTuple):
     """A built and measured design: `trial` has the AUROC of its int8 model and the bytes of its larger int8 file."""
 
     trial: Trial
-    models: TrainedModels
+    model: TrainedModel
     auroc_drop: float
     """AUROC of the float model minus that of the int8 model."""
 
@@ -177,20 +177,20 @@ class FinalistBuilder:
             bundle_writer.write_atomically(path, msgspec.msgpack.encode(cached))
         self.log(f"{trial.design}: int8 AUROC on synthetic defects {cached.auroc:.3f}, {cached.size:,} bytes")
         measured = msgspec.structs.replace(trial, auroc=cached.auroc, bytes=cached.size)
-        self.finalists.append(Finalist(measured, cached.load_models(), cached.auroc_drop))
+        self.finalists.append(Finalist(measured, cached.load_trained_model(), cached.auroc_drop))
 
     def _fit_and_measure(self, goal: Goal, design: Design) -> CachedFinalist:
-        models = design_fitting.fit_design(
+        trained = design_fitting.fit_design(
             goal, design, self.images, self.feature_cache, self.progress, self.budget.folder
         )
-        int8_file = models.int8_model.SerializeToString(deterministic=True)
-        manifest = draft_manifest(goal, models.int8_model)
+        int8_file = trained.int8_model.SerializeToString(deterministic=True)
+        manifest = draft_manifest(goal, trained.int8_model)
         images = [[resize_image(image, design.input) for image in group] for group in (self.good, self.defective)]
-        float_file = models.float_model.SerializeToString()
+        float_file = trained.float_model.SerializeToString()
         runners = OnnxBackend(int8_file, manifest, threads=1), FloatModel(float_file, manifest)
         int8_auroc, float_auroc = (auroc(*(_score_images(runner, group) for group in images)) for runner in runners)
-        size = max(len(int8_file), len(write_tflite(models.int8_model)))
-        return CachedFinalist.from_models(int8_auroc, float_auroc - int8_auroc, size, models)
+        size = max(len(int8_file), len(write_tflite(trained.int8_model)))
+        return CachedFinalist.from_trained_model(int8_auroc, float_auroc - int8_auroc, size, trained)
 
     def _cache_key(self, goal: Goal, design: Design) -> str:
         """Digest of everything that the models of a design and their measurement depend on."""

@@ -9,7 +9,7 @@ Among the sizes within the cost limit, the largest one within MAP50_MARGIN of th
 that small is chance and a larger image shows no less. The float models are compared, because training can recover what
 quantization loses. Without a cost limit, the cheapest size is chosen that leaves half of `max_drop` to quantization;
 without `max_drop`, the detector's own size. At any size, a detector whose int8 model loses more than the goal allows is
-trained by self-distillation from its float model (quantization/detection_loss.py).
+trained by self-distillation from its float model (quantization/detection_distillation.py).
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ from ..data import split
 from ..evaluation.built_models import draft_manifest
 from ..evaluation.model_runners import FloatRunner, Int8Runner, ModelRunner, detect_objects
 from ..goal import recipe
-from ..goal.goal_file import Goal, Targets
+from ..goal.goal_tables import Goal, Targets
 from ..goal.recipe import QuantizationSettings
 from ..graph.importers.imported_detector import ImportedDetector, load_imported_detector
 from ..graph.torch_module import OnnxModule
-from ..quantization import detection_loss, quantize_imported
+from ..quantization import detection_distillation, quantize_imported
 from ..quantization.qat import TrainingRun
 from ..quantization.quantize_imported import QuantizedGraph
 from .search_budget import SearchBudget
@@ -163,7 +163,7 @@ class InputSizeSearch:
     ) -> InputSizeTrial:
         calibration = list(split.model_inputs(self.progress(self.images.calibration, "ranges"), detector.input_spec))
         outputs = [output.name for output in detector.model.graph.output]
-        objective = detection_loss.detection_objective(outputs, detector.boxes)
+        objective = detection_distillation.detection_distillation_objective(outputs, detector.boxes)
         run = TrainingRun(self.folder, deadline, self.progress)
         quantized = quantize_imported.quantize_graph(
             detector.model, calibration, detector.input_spec, settings, objective, run

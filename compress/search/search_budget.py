@@ -12,7 +12,7 @@ from vedette.runtime.errors import ConfigProblem
 
 from ..cost import cost_limits
 from ..cost.cost_limits import CostLimits
-from ..goal.goal_file import Goal
+from ..goal.goal_tables import Goal
 
 TRIAL_TIME_SHARE = 0.7  # share of the time for trials; the rest is for the finalists
 

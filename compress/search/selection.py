@@ -30,8 +30,8 @@ from vedette.runtime.evaluation.metrics import auroc
 from ..cost import cost_limits
 from ..cost.cost_limits import CostLimits
 from ..cost.design_cost import estimate_design_cost
-from ..data.image_feature_cache import ImageFeatureCache, ImageFeatures
-from ..goal.goal_file import ModelTable
+from ..data.image_feature_cache import GoodAndDefectiveFeatures, ImageFeatureCache
+from ..goal.goal_tables import ModelTable
 from ..models import design, efficientnet_lite
 from ..models.design import Design
 
@@ -88,7 +88,7 @@ def evaluate_trials(trials: Iterable[Trial], feature_cache: ImageFeatureCache) -
     return evaluated
 
 
-def cross_validated_auroc(design: Design, features: ImageFeatures, groups: Sequence[Hashable]) -> float:
+def cross_validated_auroc(design: Design, features: GoodAndDefectiveFeatures, groups: Sequence[Hashable]) -> float:
     """Mean AUROC of unseen good images against images with synthetic defects, over all folds.
 
     Args:
@@ -155,7 +155,7 @@ def _assign_folds(groups: Sequence[Hashable]) -> np.ndarray[tuple[int], np.dtype
 
 
 def _fold_auroc(
-    design: Design, features: ImageFeatures, folds: np.ndarray[tuple[int], np.dtype[np.int64]], fold: int
+    design: Design, features: GoodAndDefectiveFeatures, folds: np.ndarray[tuple[int], np.dtype[np.int64]], fold: int
 ) -> float:
     good_test = torch.from_numpy(folds == fold)
     source_in_test = torch.from_numpy(folds[list(features.sources)] == fold)

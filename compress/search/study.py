@@ -30,7 +30,7 @@ from vedette.runtime.progress import Log
 
 from ..cost import cost_limits
 from ..data.image_feature_cache import ImageFeatureCache
-from ..goal.goal_file import Goal
+from ..goal.goal_tables import Goal
 from ..models.design import Design, SearchSpace
 from . import selection
 from .search_budget import SearchBudget

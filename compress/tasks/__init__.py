@@ -14,7 +14,7 @@ from typing import Any
 from vedette.devices import DeviceProfile
 from vedette.runtime.plugin_tables import load_plugin
 
-from ..goal.goal_file import Goal
+from ..goal.goal_tables import Goal
 from .task import Task
 
 TASKS = {

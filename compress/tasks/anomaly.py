@@ -23,7 +23,7 @@ from ..evaluation.conformal_threshold import AnomalyThreshold
 from ..evaluation.model_runners import ModelRunner
 from ..evaluation.results import DesignChoice, Measurement
 from ..goal import recipe
-from ..goal.goal_file import Goal
+from ..goal.goal_tables import Goal
 from ..goal.recipe import PruningSettings
 from ..models.design import DEFAULT_INPUT, SearchSpace
 from ..report.anomaly_page import anomaly_context
@@ -84,15 +84,15 @@ class AnomalyTask:
             builder = FinalistBuilder(goal, images, cache, budget, progress, log)
             best = builder.run(trials)
             finalists = [finalist.trial for finalist in builder.finalists]
-            training = AnomalyTrainingResult(best.models, trials, finalists, best.trial)
+            training = AnomalyTrainingResult(best.model, trials, finalists, best.trial)
         else:
             trials = selection.list_default_trials(goal.model, len(images.fit), self.device)
             cache = self._feature_cache(images, [trial.design.blocks for trial in trials], progress)
             if len(trials) > 1:
                 trials = selection.evaluate_trials(progress(trials, "trying designs"), cache)
             chosen = self._prune(selection.choose_trial(trials))
-            models = design_fitting.fit_design(goal, chosen.design, images, cache, progress, folder)
-            training = AnomalyTrainingResult(models, trials, [], chosen)
+            model = design_fitting.fit_design(goal, chosen.design, images, cache, progress, folder)
+            training = AnomalyTrainingResult(model, trials, [], chosen)
         if len(trials) > 1:
             log(f"chose {training.chosen.design}")
         return training

@@ -32,17 +32,17 @@ from ..data.video_clips import ClipImages
 from ..evaluation import anomaly_scoring, conformal_threshold
 from ..evaluation.anomaly_scoring import AnomalyMetrics, ImageScores
 from ..evaluation.built_models import FLOAT, INT8_ONNX, BuiltModels
-from ..evaluation.clip_scores import aggregate_clip
+from ..evaluation.clip_outputs import aggregate_clip
 from ..evaluation.conformal_threshold import AnomalyThreshold
 from ..evaluation.model_runners import ModelRunner
-from ..goal.goal_file import Goal
+from ..goal.goal_tables import Goal
 from ..models import efficientnet_lite
 from ..models.motion_anomaly_model import ZoneAnomalyModel
 from ..report.anomaly_page import anomaly_context
 from ..report.task_report_section import TaskReportSection
 from ..search.search_budget import SearchBudget
 from ..training import design_fitting
-from ..training.trained_models import TrainedModels
+from ..training.trained_model import TrainedModel
 from .anomaly import FALSE_ALARM_RATE
 from .task import ALL_PURPOSES, Thresholds, TrainingResult
 
@@ -97,7 +97,7 @@ class MotionAnomalyTask:
     ) -> TrainingResult:
         return TrainingResult(self.fit(data.images.fit, data.images.calibrate, folder, progress))
 
-    def fit(self, fit: list[Path], calibrate: list[Path], folder: Path, progress: Progress) -> TrainedModels:
+    def fit(self, fit: list[Path], calibrate: list[Path], folder: Path, progress: Progress) -> TrainedModel:
         """Zones, float and int8, each fitted to the motion energy that it computes itself.
 
         Abnormal motion is stronger than that of the calibration images, and the int8 ranges must reach that far. So

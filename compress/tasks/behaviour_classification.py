@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vedette.devices import DeviceProfile
+from vedette.runtime.evaluation.behaviour_evaluation import NORMAL_FOLDERS
 from vedette.runtime.evaluation.metrics import auroc, auroc_interval
-from vedette.runtime.evaluation.video_evaluation import NORMAL_FOLDERS
 from vedette.runtime.inference.frame_differencing import max_maps_and_mean_scores
 from vedette.runtime.inference.heads.classify import softmax
 from vedette.runtime.progress import Log, Progress
@@ -28,12 +28,12 @@ from ..data import stratified_split, video_clips
 from ..data.split import SPLIT_FRACTIONS
 from ..data.stratified_split import StratifiedSplit
 from ..evaluation.classification_metrics import ClassificationMetrics
-from ..evaluation.clip_scores import run_on_clip
+from ..evaluation.clip_outputs import run_on_clip
 from ..evaluation.confidence_and_reject_threshold import ConfidenceThreshold
 from ..evaluation.model_runners import ModelRunner
 from ..evaluation.results import Measurement
 from ..goal.augmentation_settings import AugmentationSettings
-from ..goal.goal_file import Goal
+from ..goal.goal_tables import Goal
 from ..models import efficientnet_lite
 from ..report.task_report_section import TaskReportSection
 from .behaviour import INPUT, motion_input

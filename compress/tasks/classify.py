@@ -39,7 +39,7 @@ from ..evaluation.confidence_and_reject_threshold import ConfidenceThreshold, ch
 from ..evaluation.model_runners import ModelRunner
 from ..goal import recipe
 from ..goal.augmentation_settings import AugmentationSettings
-from ..goal.goal_file import Goal
+from ..goal.goal_tables import Goal
 from ..goal.recipe import QuantizationSettings
 from ..graph.torch_export import export_to_onnx, feature_names, update_weights
 from ..models import efficientnet_lite
@@ -50,7 +50,7 @@ from ..report.classify_page import classification_context
 from ..report.task_report_section import TaskReportSection
 from ..search.search_budget import SearchBudget
 from ..training.classifier_fine_tuning import fine_tune
-from ..training.trained_models import TrainedModels
+from ..training.trained_model import TrainedModel
 from .task import GOOD_PURPOSES, Thresholds, TrainingResult
 
 BLOCKS = (5, 10, 15)  # backbone blocks whose features are pooled: fine, medium and coarse
@@ -102,7 +102,7 @@ class ClassificationTask:
         shifted = msgspec.structs.replace(prepared, model=update_weights(classifier, prepared.model))
         int8_model = convert(settings, shifted, calibration, self.spec)
         reference = update_weights(classifier, prepared.float_reference)
-        return TrainingResult(TrainedModels(float_model, int8_model, reference, prepared.steps))
+        return TrainingResult(TrainedModel(float_model, int8_model, reference, prepared.steps))
 
     def choose_threshold(self, models: BuiltModels, data: ClassificationData) -> Thresholds[ConfidenceThreshold]:
         truth = self.class_labels(data.images, data.images.threshold)

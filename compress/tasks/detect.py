@@ -29,13 +29,13 @@ from ..evaluation.model_runners import ImageDetections, ModelRunner, detect_obje
 from ..evaluation.operating_point import OperatingPoint
 from ..evaluation.results import DesignChoice, Measurement
 from ..export.tflite.operators import check_operators
-from ..goal.goal_file import Goal
+from ..goal.goal_tables import Goal
 from ..graph.importers.imported_detector import ImportedDetector, load_imported_detector
 from ..report.detect_page import detection_context
 from ..report.task_report_section import TaskReportSection
 from ..search.input_size import CalibrationAndValidationImages, InputSizeResult, InputSizeSearch
 from ..search.search_budget import SearchBudget
-from ..training.trained_models import TrainedModels
+from ..training.trained_model import TrainedModel
 from .task import GOOD_PURPOSES, Thresholds, TrainingResult
 
 MAX_IMAGES = 200  # images for calibration, and as many to compare input sizes
@@ -57,7 +57,7 @@ class DetectionData(msgspec.Struct, frozen=True):
         return [self.truth[path] for path in paths]
 
 
-class DetectionTraining(TrainingResult, frozen=True):
+class DetectionTrainingResult(TrainingResult, frozen=True):
     """The quantized detector and the record of the search for an input size."""
 
     detector: ImportedDetector
@@ -99,7 +99,7 @@ class DetectionTask:
             if unlisted := [path for path in named.by_label["good"] if path not in truth]:
                 log(f"left out: {len(unlisted)} images that the labels do not list")
                 named.by_label["good"] = [path for path in named.by_label["good"] if path in truth]
-            audit, summary = split.audit_image_set(named, base, progress, log)
+            audit, summary = split.audit_labeled_images(named, base, progress, log)
             images = split.split_images(as_good, base, named, audit)
         found = DetectionData(msgspec.structs.replace(images, audit=summary), detector, truth, base)
         log(f"{sum(map(len, found.truth_of(images.test)))} objects in {len(images.test)} test images")
@@ -107,7 +107,7 @@ class DetectionTask:
 
     def train(
         self, data: DetectionData, budget: SearchBudget | None, folder: Path, progress: Progress, log: Log
-    ) -> DetectionTraining:
+    ) -> DetectionTrainingResult:
         """Quantize the detector; only the integers are trained, and only if they lose too much accuracy."""
         images = data.images
         calibration = [*images.calibrate, *images.fit][:MAX_IMAGES]
@@ -116,8 +116,8 @@ class DetectionTask:
         search = InputSizeSearch(self.goal, self.device, data.detector, search_images, folder, progress, log)
         chosen = search.run(data.base, budget)
         detector, quantized = chosen.detector, chosen.quantized
-        return DetectionTraining(
-            models=TrainedModels(
+        return DetectionTrainingResult(
+            model=TrainedModel(
                 data.detector.model,  # at its own size: the reference of every comparison
                 quantized.int8_model,
                 quantized.float_reference,
@@ -152,7 +152,7 @@ class DetectionTask:
         self,
         predictions: dict[str, ImageDetections],
         data: DetectionData,
-        training: DetectionTraining,
+        training: DetectionTrainingResult,
         thresholds: Thresholds[OperatingPoint],
     ) -> DetectionMetrics:
         truth, labels = data.truth_of(data.images.test), data.detector.labels
@@ -165,7 +165,7 @@ class DetectionTask:
             thresholds.int8.threshold, truth, predictions[INT8_ONNX], labels
         )
         counts = {purpose: len(getattr(data.images, purpose)) for purpose in self.purposes}
-        float_file = training.models.float_model.SerializeToString(deterministic=True)
+        float_file = training.model.float_model.SerializeToString(deterministic=True)
         return DetectionMetrics(
             metric="map50",
             by_model=map50,
@@ -192,7 +192,7 @@ class DetectionTask:
         self,
         predictions: dict[str, ImageDetections],
         data: DetectionData,
-        _training: DetectionTraining,
+        _training: DetectionTrainingResult,
         thresholds: Thresholds[OperatingPoint],
     ) -> TaskReportSection:
         paths = data.images.test

@@ -32,13 +32,13 @@ from ..evaluation.results import Measurement
 from ..export import onnx2tf_fallback
 from ..export.tflite.operands import UnsupportedOperator
 from ..export.tflite.operators import check_operators
-from ..goal.goal_file import Goal
+from ..goal.goal_tables import Goal
 from ..graph.importers.imported_network import load_imported_network
 from ..quantization.quantize_imported import quantize_post_training
 from ..report.imported_page import embedding_context
 from ..report.task_report_section import TaskReportSection
 from ..search.search_budget import SearchBudget
-from ..training.trained_models import TrainedModels
+from ..training.trained_model import TrainedModel
 from .task import GOOD_PURPOSES, Thresholds, TrainingResult
 
 MAX_CALIBRATION_IMAGES = 200
@@ -78,7 +78,7 @@ class ImportedNetworkTask:
         with locate_errors("data.images, which are taken for good ones"):
             as_good = msgspec.structs.replace(data, good=str(data.images))
             named = split.find_images(as_good, base)
-            audit, summary = split.audit_image_set(named, base, progress, log)
+            audit, summary = split.audit_labeled_images(named, base, progress, log)
             images = split.split_images(as_good, base, named, audit)
         return ImportedData(msgspec.structs.replace(images, audit=summary), model, input_spec)
 
@@ -89,7 +89,7 @@ class ImportedNetworkTask:
         selected = [*data.images.calibrate, *data.images.fit][:MAX_CALIBRATION_IMAGES]
         images = split.model_inputs(progress(selected, "ranges"), data.input_spec)
         return TrainingResult(
-            TrainedModels(data.model, quantize_post_training(data.model, images, data.input_spec), data.model)
+            TrainedModel(data.model, quantize_post_training(data.model, images, data.input_spec), data.model)
         )
 
     def predict(

@@ -19,7 +19,7 @@ from ..evaluation.model_runners import ModelRunner
 from ..evaluation.results import TaskMetrics
 from ..report.task_report_section import TaskReportSection
 from ..search.search_budget import SearchBudget
-from ..training.trained_models import TrainedModels
+from ..training.trained_model import TrainedModel
 
 GOOD_PURPOSES = ("fit", "calibrate", "threshold", "test")
 ALL_PURPOSES = (*GOOD_PURPOSES, "defect")
@@ -35,7 +35,7 @@ class TaskData(Protocol):
 class TrainingResult(msgspec.Struct, frozen=True):
     """Result of the training; a task adds the record of its search."""
 
-    models: TrainedModels
+    model: TrainedModel
 
 
 _Threshold = TypeVar("_Threshold")

@@ -26,7 +26,7 @@ from ..data import split
 from ..data.image_feature_cache import ImageFeatureCache, split_good_and_defective
 from ..data.split import Split
 from ..goal import recipe as techniques
-from ..goal.goal_file import Goal
+from ..goal.goal_tables import Goal
 from ..goal.recipe import DistillationSettings, PruningSettings, QuantizationSettings
 from ..graph.torch_export import export_to_onnx, feature_names, update_weights
 from ..models import efficientnet_lite, feature_extraction
@@ -35,7 +35,7 @@ from ..models.efficientnet_lite import Backbone
 from ..quantization.quantize import convert, prepare
 from .distillation import distill
 from .pruning import kept_shares, prune
-from .trained_models import TrainedModels
+from .trained_model import TrainedModel
 
 FeatureBatches = Iterator[list[Tensor]]
 """Batches of features; each batch is a list with one tensor per level."""
@@ -48,7 +48,7 @@ def fit_design(
     feature_cache: ImageFeatureCache,
     progress: Progress,
     folder: Path | None = None,
-) -> TrainedModels:
+) -> TrainedModel:
     """Fits `design` to all good images of the part `fit`; distillation and QAT resume from `folder`."""
     size, spec = design.input, efficientnet_lite.backbone_input(design.input)
     good_images = feature_cache.augmented_images(size, goal.augment)
@@ -88,7 +88,7 @@ def fit_float_then_int8(
     good_images: list[Any],
     iterate_images: Callable[[str], Iterable[Any]],
     checkpoint_folder: Path | None,
-) -> TrainedModels:
+) -> TrainedModel:
     """Fits an anomaly model to its float features, quantizes it, and fits it again to its int8 features.
 
     Args:
@@ -110,7 +110,7 @@ def fit_float_then_int8(
     fit_to_features(feature_extraction.extract_int8_features(draft, names, iterate_images("int8 features")))
     refitted = msgspec.structs.replace(prepared, model=update_weights(anomaly_model, prepared.model))
     int8_model = convert(settings, refitted, calibration, spec, anomaly_model.bounded_outputs)
-    return TrainedModels(
+    return TrainedModel(
         float_model, int8_model, update_weights(anomaly_model, prepared.float_reference), prepared.steps
     )
 

@@ -22,7 +22,7 @@ from ..inference.heads.classify import ClassifyHead
 from ..inference.heads.detect import DetectHead
 from ..inference.preprocess import Preprocess
 from ..progress import Progress
-from . import coco_map, object_annotations, video_evaluation
+from . import behaviour_evaluation, coco_map, object_annotations
 from .metrics import auroc, auroc_interval, confusion_matrix, evaluate_classification
 from .verification_report import GoldenCheck, VerificationReport
 
@@ -148,7 +148,7 @@ def _evaluate_object_detector(
 
 EVALUATIONS: dict[str, Callable[[VerificationReport, Bundle, dict[str, Backend], Path, Progress], None]] = {
     "anomaly": _evaluate_anomaly_model,
-    "behaviour": video_evaluation.evaluate_behaviour_model,
+    "behaviour": behaviour_evaluation.evaluate_behaviour_model,
     "classify": _evaluate_classifier,
     "detect": _evaluate_object_detector,
 }

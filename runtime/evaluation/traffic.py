@@ -27,8 +27,8 @@ from ..errors import ConfigProblem, MachineProblem
 from ..events.sinks import Acknowledgement, Message, MqttSessionSettings
 from ..events.sinks.packet_size import PING_BYTES, packet_bytes
 from ..events.sinks.stdout import StdoutSink
-from ..monitoring.device_topics import STATS_INTERVAL_SECONDS
 from ..monitoring.status import DaemonState, StatusReport
+from ..monitoring.status_messages import STATS_INTERVAL_SECONDS
 from . import h264
 
 REPORT_INTERVAL_FRAMES = 50

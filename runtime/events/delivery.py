@@ -21,9 +21,9 @@ FORWARDER_STALE_SECONDS = 20.0  # a forwarder without a loop iteration for so lo
 class Delivery:
     """The outbox, the sink, and the forwarder thread that sends events from one to the other."""
 
-    def __init__(self, outbox: Outbox, sink: Sink, topics: Topics, device_topics: PeriodicMessages) -> None:
+    def __init__(self, outbox: Outbox, sink: Sink, topics: Topics, periodic_messages: PeriodicMessages) -> None:
         self.outbox, self.sink, self.topics = outbox, sink, topics
-        self.forwarder = Forwarder(outbox, sink, topics, device_topics)
+        self.forwarder = Forwarder(outbox, sink, topics, periodic_messages)
 
     def start(self) -> None:
         """Starts the forwarder."""

@@ -64,13 +64,13 @@ class Forwarder(threading.Thread):
     """The thread that sends events from the outbox to the sink."""
 
     def __init__(
-        self, outbox: Outbox, sink: Sink, topics: Topics, device_topics: PeriodicMessages | None = None
+        self, outbox: Outbox, sink: Sink, topics: Topics, periodic_messages: PeriodicMessages | None = None
     ) -> None:
         super().__init__(name="forwarder", daemon=True)
         self.outbox = outbox
         self.sink = sink
         self.topics = topics
-        self.device_topics = device_topics
+        self.periodic_messages = periodic_messages
         self.stopping = threading.Event()
         self.deadline = float("inf")
         self.last_iteration = time.monotonic()
@@ -127,15 +127,15 @@ class Forwarder(threading.Thread):
         self.cursor = 0
         self.in_flight.clear()
         self.reported_reasons.clear()
-        if self.device_topics is not None:
-            self.device_topics.reset()
+        if self.periodic_messages is not None:
+            self.periodic_messages.reset()
         while True:
             for row in self.outbox.read_after(self.cursor, MAX_IN_FLIGHT - len(self.in_flight)):
                 self.cursor = row.sequence
                 if row.sequence not in self.in_flight:
                     self._send(row)
-            if self.device_topics is not None:
-                for message in self.device_topics.pending_messages():
+            if self.periodic_messages is not None:
+                for message in self.periodic_messages.pending_messages():
                     self._send_message(message)
             if self._is_finished():
                 return

@@ -1,4 +1,4 @@
-"""A prediction: what a head reads from the outputs of one frame."""
+"""One prediction: an object, a class or an anomaly that the model found in a frame."""
 
 from __future__ import annotations
 

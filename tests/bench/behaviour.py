@@ -34,7 +34,7 @@ from vedette.compress import tasks
 from vedette.compress.data import video_clips
 from vedette.compress.data.stratified_split import StratifiedSplit, distribute_groups
 from vedette.compress.evaluation import built_models
-from vedette.compress.goal.goal_file import DataSettings, Goal, ModelTable
+from vedette.compress.goal.goal_tables import DataSettings, Goal, ModelTable
 from vedette.compress.tasks.behaviour import MotionAnomalyTask
 from vedette.compress.tasks.behaviour_classification import score_clips
 from vedette.compress.tasks.classify import ClassificationData

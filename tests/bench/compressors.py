@@ -42,7 +42,7 @@ from vedette.compress.evaluation.model_runners import FloatRunner, Int8Runner, M
 from vedette.compress.goal import goal_reader
 from vedette.compress.graph.torch_export import export_to_onnx
 from vedette.compress.models import efficientnet_lite, feature_extraction
-from vedette.compress.models.anomaly.feature_pyramid import upsample_level
+from vedette.compress.models.anomaly.feature_fusion import upsample_level
 from vedette.compress.models.anomaly.image_score import MapScore
 from vedette.compress.models.anomaly.standardization import CELL_PIXELS, PerLocationStandardization
 from vedette.runtime.bundle.bundle import Bundle

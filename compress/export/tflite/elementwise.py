@@ -2,7 +2,7 @@
 
 If both summands and the sum have one scale, the addition is exact. Otherwise, and in the functions, LiteRT and ONNX
 Runtime may round a tie or a near tie to different sides, a difference of one step. Quantization chooses the scales so
-that this does not happen (quantization/scales/rounding_ties.py).
+that this does not happen (quantization/scales/rounding_tie_checks.py).
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ from onnx import numpy_helper
 from vedette.runtime.bundle.manifest import BoxDecoding, ModelInput
 from vedette.runtime.errors import ConfigProblem
 
-from ...goal.goal_file import ModelTable
+from ...goal.goal_tables import ModelTable
 from ...goal.imported_model_checks import expand_per_channel
 from ..editing import copy_model, map_initializers, map_producers, read_shape, replace_initializer
 from .detector_family_table import COCO_CATEGORY_IDS, COCO_LABELS, DETECTOR_FAMILIES, DetectorFamily

@@ -25,7 +25,7 @@ from onnx import helper, numpy_helper
 from vedette.runtime.bundle.manifest import ModelInput
 from vedette.runtime.errors import ConfigProblem
 
-from ...goal.goal_file import ModelTable
+from ...goal.goal_tables import ModelTable
 from ...goal.imported_model_checks import expand_per_channel
 from ..editing import (
     add_initializer,

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ..efficientnet_lite import Backbone
-from .feature_pyramid import MultiLevelHead
+from .feature_fusion import MultiLevelHead
 from .image_score import MapScore
 from .standardization import CELL_PIXELS, PerChannelStandardization
 

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from ..efficientnet_lite import Backbone
-from .feature_pyramid import MultiLevelHead
+from .feature_fusion import MultiLevelHead
 from .image_score import MapScore
 from .standardization import CELL_PIXELS, PerChannelStandardization
 

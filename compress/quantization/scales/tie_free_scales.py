@@ -4,7 +4,7 @@
     own scale    Sigmoid, Softmax and Tanh have the fixed scale of TFLite. Where such a result, or a clipped one, is
                  concatenated with or added to another tensor, a convolution with weight one changes the scale exactly
     ties         a scale at which a value is almost halfway between two steps, so that the two libraries may round
-                 differently, is widened by steps of a thousandth until it has no tie (rounding_ties.py)
+                 differently, is widened by steps of a thousandth until it has no tie (rounding_tie_checks.py)
     LeakyReLU    XNNPACK has 8 fractional bits for each slope. The input scale is a multiple of 1/256 of the output
                  scale, chosen so that the lower slope is a multiple of 1/256 too; a millionth is added to avoid ties
 
@@ -25,9 +25,9 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 from ...graph.editing import map_producers
-from . import rounding_ties
+from . import rounding_tie_checks
 from .percentile_ranges import SIGMOID_SATURATION, measure_percentile_ranges
-from .rounding_ties import ScaleAndZeroPoint
+from .rounding_tie_checks import ScaleAndZeroPoint
 from .shared_scales import FIXED_SCALES, find_scale_groups, insert_rescale_convs
 
 _MAX_ATTEMPTS = 200  # to find a scale without ties
@@ -145,7 +145,7 @@ class TieFreeScales:
         for node in self.graph.node:
             if node.op_type in ("Sigmoid", "Tanh"):
                 self._widen_until_tie_free(
-                    node.input[0], leaky_relu_tensors, partial(rounding_ties.lut_has_no_ties, node.op_type)
+                    node.input[0], leaky_relu_tensors, partial(rounding_tie_checks.lut_has_no_ties, node.op_type)
                 )
         products = [node for node in self.graph.node if node.op_type == "Mul" and set(node.input) <= set(self.scales)]
         for node in products:
@@ -170,12 +170,12 @@ class TieFreeScales:
 
     def _products_have_no_ties(self, products: list[onnx.NodeProto], output_scale: ScaleAndZeroPoint) -> bool:
         for node in products:
-            x = rounding_ties.find_silu_input(node, self.producers)
+            x = rounding_tie_checks.find_silu_input(node, self.producers)
             first_scale, second_scale = (self.scales[name] for name in node.input)
             if not (
-                rounding_ties.product_has_no_ties(first_scale, second_scale, output_scale)
+                rounding_tie_checks.product_has_no_ties(first_scale, second_scale, output_scale)
                 if x is None
-                else rounding_ties.silu_has_no_ties(self.scales[x], output_scale)
+                else rounding_tie_checks.silu_has_no_ties(self.scales[x], output_scale)
             ):
                 return False
         return True

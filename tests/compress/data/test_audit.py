@@ -16,7 +16,7 @@ from paths import SHARED
 from vedette.compress.data import groups, keep_list, split
 from vedette.compress.data.audit import audit_images, folder_layout
 from vedette.compress.data.audit.sample_size import SampleSize
-from vedette.compress.goal.goal_file import DataSettings
+from vedette.compress.goal.goal_tables import DataSettings
 from vedette.runtime.errors import ConfigProblem
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from vedette.compress.data import split
-from vedette.compress.goal.goal_file import DataSettings
+from vedette.compress.goal.goal_tables import DataSettings
 from vedette.runtime.errors import ConfigProblem
 
 

@@ -17,7 +17,7 @@ from onnx import TensorProto, helper, numpy_helper
 from vedette.compress.export.tflite import write_tflite
 from vedette.compress.graph.importers import lowering
 from vedette.compress.quantization.quantize_imported import quantize_post_training as int8_of
-from vedette.compress.quantization.scales import percentile_ranges, rounding_ties
+from vedette.compress.quantization.scales import percentile_ranges, rounding_tie_checks
 from vedette.runtime.bundle.manifest import ModelInput
 from vedette.runtime.inference.backends.onnx import EXACT_KERNELS_OPTION
 
@@ -202,13 +202,15 @@ def test_silu_rounding_tie_is_detected(step, zero, integer):
     x = integer - zero
     product = x * min(round(256 / (1 + np.exp(-step * x))), 255) / 256 * step
     result = product / (round(product / step) + 0.5), 0
-    assert not rounding_ties.silu_has_no_ties(entry, result)
-    assert any(rounding_ties.silu_has_no_ties(entry, (result[0] * (1 + attempt / 1000), 0)) for attempt in range(200))
+    assert not rounding_tie_checks.silu_has_no_ties(entry, result)
+    assert any(
+        rounding_tie_checks.silu_has_no_ties(entry, (result[0] * (1 + attempt / 1000), 0)) for attempt in range(200)
+    )
 
 
 def test_product_rounding_tie_is_detected():
-    assert not rounding_ties.product_has_no_ties((0.5, 0), (0.5, 0), (0.5, 0))  # 1 x 1 is half a step
-    assert rounding_ties.product_has_no_ties((0.5, 0), (0.5, 0), (0.25, 0))
+    assert not rounding_tie_checks.product_has_no_ties((0.5, 0), (0.5, 0), (0.5, 0))  # 1 x 1 is half a step
+    assert rounding_tie_checks.product_has_no_ties((0.5, 0), (0.5, 0), (0.25, 0))
 
 
 def test_silu_range_leaves_out_saturated_negative_inputs():

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from vedette.compress.cost import design_cost
 from vedette.compress.cost.cost_limits import CostLimits
 from vedette.compress.data import synthetic_defects
-from vedette.compress.data.image_feature_cache import ImageFeatures
+from vedette.compress.data.image_feature_cache import GoodAndDefectiveFeatures
 from vedette.compress.evaluation import built_models
-from vedette.compress.goal.goal_file import DataSettings, Goal, ModelTable
+from vedette.compress.goal.goal_tables import DataSettings, Goal, ModelTable
 from vedette.compress.goal.recipe import QuantizationSettings
 from vedette.compress.graph.torch_export import export_to_onnx, feature_names
 from vedette.compress.models import anomaly, efficientnet_lite, feature_extraction
@@ -261,7 +261,7 @@ def test_rank_selects_the_directions_that_vary_least(rank, features):
 def test_trial_is_evaluated_on_held_out_groups(images, features):
     """Each group has an image that no other group has, so leakage would raise the AUROC."""
     good, defective = images
-    image_features = ImageFeatures(
+    image_features = GoodAndDefectiveFeatures(
         dict(zip(BLOCKS, features[0], strict=True)),
         dict(zip(BLOCKS, features[1], strict=True)),
         torch.from_numpy(defective.masks),

@@ -9,7 +9,7 @@ from vedette import devices
 from vedette.compress.cost.device_costs import DeviceCosts
 from vedette.compress.evaluation.built_models import FLOAT, INT8_ONNX, INT8_TFLITE
 from vedette.compress.evaluation.results import CountOfTotal, Measurement, Results, TaskMetrics
-from vedette.compress.goal.goal_file import DataSettings, DeviceTable, Goal, Targets
+from vedette.compress.goal.goal_tables import DataSettings, DeviceTable, Goal, Targets
 from vedette.compress.report.verdict import Verdict, judge
 from vedette.runtime.evaluation.interleaved_timing import Timing
 

@@ -35,7 +35,7 @@ def main(path: Path, folder: Path) -> None:
 
     builder = FinalistBuilder(goal, images, cache, budget, lambda items, _: items, click.echo)
     best = builder.run(DesignSearch(goal, space, cache, budget, click.echo).run())
-    files = [model.SerializeToString(deterministic=True) for model in (best.models.float_model, best.models.int8_model)]
+    files = [model.SerializeToString(deterministic=True) for model in (best.model.float_model, best.model.int8_model)]
     click.echo(" ".join(hashlib.sha256(file).hexdigest() for file in files))
     click.echo(msgspec.json.encode([finalist.trial for finalist in builder.finalists]))
 

@@ -10,8 +10,11 @@ import torch
 
 from vedette.compress.build import BuildRequest, build
 from vedette.compress.data.augmentation import augment_scene
-from vedette.compress.goal.goal_file import Targets
-from vedette.compress.quantization.detection_loss import DetectionDistillationLoss, detection_objective
+from vedette.compress.goal.goal_tables import Targets
+from vedette.compress.quantization.detection_distillation import (
+    DetectionDistillationLoss,
+    detection_distillation_objective,
+)
 from vedette.compress.search import input_size
 from vedette.compress.search.input_size import InputSizeResult, InputSizeTrial
 from vedette.runtime.bundle import keys
@@ -99,7 +102,7 @@ def test_detection_loss_separates_anchors_of_one_cell():
 
 def test_gradient_step_reduces_the_detection_loss():
     goal, made = make_outputs([(0, 0, 1)]), [each.requires_grad_() for each in make_outputs([], 0.5)]
-    objective = detection_objective(NAMES, YOLOX)
+    objective = detection_distillation_objective(NAMES, YOLOX)
     before = objective.loss(made, goal)
     before.backward()
     after = objective.loss([each - 0.1 * each.grad for each in made], goal)

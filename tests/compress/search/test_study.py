@@ -33,7 +33,7 @@ from vedette.compress.cost.cost_limits import (
 )
 from vedette.compress.cost.design_cost import estimate_design_cost
 from vedette.compress.goal import goal_reader
-from vedette.compress.goal.goal_file import ModelTable
+from vedette.compress.goal.goal_tables import ModelTable
 from vedette.compress.goal.recipe import QuantizationSettings
 from vedette.compress.graph.torch_export import export_to_onnx
 from vedette.compress.models import anomaly, efficientnet_lite

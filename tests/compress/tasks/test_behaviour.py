@@ -19,7 +19,7 @@ from vedette.runtime.bundle import keys
 from vedette.runtime.bundle.bundle import Bundle
 from vedette.runtime.bundle.manifest import MotionInput
 from vedette.runtime.errors import ConfigProblem
-from vedette.runtime.evaluation import video_evaluation
+from vedette.runtime.evaluation import behaviour_evaluation
 from vedette.runtime.inference.frame_differencing import FrameDifferencer, TemporalWindow, aggregate_windows
 
 CLIPS = SHARED / "fight"
@@ -206,20 +206,20 @@ def test_incomplete_or_contradictory_goal_is_refused(tmp_path, data, why):
 def test_unusable_recordings_are_named(tmp_path):
     (tmp_path / "torn.mp4").write_bytes(b"no video")
     with pytest.raises(ConfigProblem, match=r"torn\.mp4: cannot be read"):
-        list(video_evaluation.difference_images(tmp_path / "torn.mp4", SPEC, MOTION))
+        list(behaviour_evaluation.difference_images(tmp_path / "torn.mp4", SPEC, MOTION))
     short = made.write_video(tmp_path / "short.avi", made.yard_frames("walk", 0)[:4])
     slow = made.write_video(tmp_path / "slow.avi", made.yard_frames("walk", 0), rate=2)
     for path in (short, slow):
         with pytest.raises(ConfigProblem, match="too short, or too few frames"):
-            list(video_evaluation.difference_images(path, SPEC, MOTION))
+            list(behaviour_evaluation.difference_images(path, SPEC, MOTION))
     (tmp_path / "empty").mkdir()
     with pytest.raises(ConfigProblem, match="no recordings in it"):
-        video_evaluation.find_videos(tmp_path / "empty")
+        behaviour_evaluation.find_videos(tmp_path / "empty")
 
 
 def test_same_recording_gives_same_difference_images(tmp_path):
     path = made.write_video(tmp_path / "walk.avi", made.yard_frames("walk", 3))
-    first, second = (list(video_evaluation.difference_images(path, SPEC, MOTION)) for _ in range(2))
+    first, second = (list(behaviour_evaluation.difference_images(path, SPEC, MOTION)) for _ in range(2))
     assert [taken for taken, _ in first] == pytest.approx(np.arange(2, 11) * 0.2, abs=0.04)
     assert all(np.array_equal(one, other) for (_, one), (_, other) in zip(first, second, strict=True))
 

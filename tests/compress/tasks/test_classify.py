@@ -14,7 +14,7 @@ from vedette.compress.data.augmentation import augment_image
 from vedette.compress.evaluation import confidence_and_reject_threshold
 from vedette.compress.goal import goal_reader
 from vedette.compress.goal.augmentation_settings import AugmentationSettings
-from vedette.compress.goal.goal_file import DataSettings
+from vedette.compress.goal.goal_tables import DataSettings
 from vedette.compress.models import efficientnet_lite
 from vedette.compress.models.classifier_head import Classifier
 from vedette.compress.training.classifier_fine_tuning import fine_tune

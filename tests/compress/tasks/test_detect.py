@@ -19,7 +19,7 @@ from torch import nn
 
 from vedette.compress.evaluation import operating_point
 from vedette.compress.goal import goal_reader
-from vedette.compress.goal.goal_file import ModelTable
+from vedette.compress.goal.goal_tables import ModelTable
 from vedette.compress.graph.importers import onnx_file, preprocessing_folding
 from vedette.compress.graph.importers.imported_detector import load_imported_detector
 from vedette.compress.quantization.quantize_imported import quantize_post_training

@@ -17,7 +17,7 @@ import pytest
 from vedette import devices
 from vedette.compress.cost import device_costs, remote_benchmark
 from vedette.compress.evaluation.results import Measurement, Results, TaskMetrics
-from vedette.compress.goal.goal_file import DataSettings, DeviceTable, Goal, Targets
+from vedette.compress.goal.goal_tables import DataSettings, DeviceTable, Goal, Targets
 from vedette.compress.report.verdict import judge
 from vedette.devices.cost_model import CostPrediction
 from vedette.runtime.bundle import keys

@@ -18,8 +18,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from vedette.runtime.clock import Clock
 from vedette.runtime.events.topics import Topics
-from vedette.runtime.monitoring.device_topics import DeviceTopics
 from vedette.runtime.monitoring.status import DaemonState, StatusReport
+from vedette.runtime.monitoring.status_messages import StatusMessages
 
 
 @pytest.fixture
@@ -135,19 +135,19 @@ class SynchronizedClock(Clock):
 def test_retained_topics_include_time_correlation(running, run_vedette):
     (report,) = json.loads(run_vedette("status", "door", "--config", running.folder, "--json").stdout)
     status, topics = msgspec.convert(report, StatusReport), Topics("test/v1/box", "/box")
-    device_topics = DeviceTopics(
+    status_messages = StatusMessages(
         "door", lambda: DaemonState(status.open, status.faults), lambda: status, topics, SynchronizedClock()
     )
-    state, stats, correlation = device_topics.pending_messages()
+    state, stats, correlation = status_messages.pending_messages()
     assert [each.topic.split("/")[3] for each in (state, stats, correlation)] == ["state", "stats", "time"]
     assert all(each.retain for each in (state, stats, correlation))
     time_correlation = json.loads(correlation.payload)
     assert time_correlation["bootid"] == Clock().boot
     assert time_correlation["boottime"] == pytest.approx(time.clock_gettime(time.CLOCK_BOOTTIME), abs=5)
     assert datetime.fromisoformat(time_correlation["time"]).timestamp() == pytest.approx(time.time(), abs=5)
-    assert device_topics.pending_messages() == []
-    device_topics.reset()
-    assert len(device_topics.pending_messages()) == 3
+    assert status_messages.pending_messages() == []
+    status_messages.reset()
+    assert len(status_messages.pending_messages()) == 3
 
 
 def test_status_without_cameras_names_the_folder(tmp_path, run_vedette):

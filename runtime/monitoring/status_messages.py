@@ -34,7 +34,7 @@ class ClockCorrelation(msgspec.Struct, frozen=True):
     """Wall time, RFC 3339."""
 
 
-class DeviceTopics:
+class StatusMessages:
     """The periodic messages of one camera's daemon.
 
     Args:

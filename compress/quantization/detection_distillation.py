@@ -1,4 +1,4 @@
-"""Distillation loss of object detectors: the quantized detector learns the predictions of the float detector.
+"""Distillation of object detectors: the quantized detector learns the predictions of the float detector.
 
 Only a few cells of the detector's grids contain an object. In the other cells the box does not matter, and a low score
 may become lower. The loss therefore sums, over the cells:
@@ -37,7 +37,7 @@ from ..data.augmentation import augment_scene
 from .qat import DistillationObjective
 
 
-def detection_objective(outputs: Sequence[str], boxes: BoxDecoding) -> DistillationObjective:
+def detection_distillation_objective(outputs: Sequence[str], boxes: BoxDecoding) -> DistillationObjective:
     """Returns the distillation objective of a detector with these outputs."""
     return DistillationObjective("objects", list(outputs), DetectionDistillationLoss(outputs, boxes), augment_scene)
 
