@@ -72,7 +72,6 @@ class BuildResult(msgspec.Struct, frozen=True):
 
     bundle: Path
     report: Path
-    goal: Goal
     split: Split | StratifiedSplit
     manifest: Manifest
     results: Results
@@ -101,7 +100,7 @@ def build(request: BuildRequest, progress: Progress = no_progress, log: Log = no
         budget = _start_budget(request, goal, device, work_folder)
         task = tasks.load(goal, device)
         data = task.split(base, progress, log)
-    images = images_by_purpose(task, data)
+    images = images_by_purpose(task.purposes, data.images)
     test_images = [*images["test"], *images.get("defect", [])]
 
     log(f"training {task.description} on {len(images['fit'])} images")
@@ -154,7 +153,7 @@ def build(request: BuildRequest, progress: Progress = no_progress, log: Log = no
     bundle_writer.write_atomically(page, members["report.html"])
     bundle_writer.write_atomically(request.out / f"{goal.name}.json", members["report.json"])
     bundle_writer.write_atomically(bundle, content)
-    return BuildResult(bundle, page, goal, data.images, manifest, results, costs, verdict)
+    return BuildResult(bundle, page, data.images, manifest, results, costs, verdict)
 
 
 def run_search_worker(

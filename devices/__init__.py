@@ -1,16 +1,14 @@
 """Device profiles: facts about machines, cost models of their back ends, and predictions of inference cost."""
 
 from .catalog import decode_benchmark_profile, find_closest_profile, load_profile, profile_names
-from .cost_model import CostModel, CostPrediction, OperatorCount
+from .cost_model import CostPrediction
 from .host import read_host_profile
 from .profile import BenchmarkResult, DeviceProfile
 
 __all__ = [
     "BenchmarkResult",
-    "CostModel",
     "CostPrediction",
     "DeviceProfile",
-    "OperatorCount",
     "decode_benchmark_profile",
     "find_closest_profile",
     "load_profile",

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import click
-import msgspec
 
+from vedette.runtime.commands import options
 from vedette.runtime.progress import show_progress
 
 
@@ -20,7 +20,7 @@ from vedette.runtime.progress import show_progress
     "--group",
     help='What belongs together: "folder", a CSV file (columns file, group), or a regular expression on the name.',
 )
-@click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
+@options.as_json
 def audit(folder: Path, out: Path | None, fix: Path | None, group: str | None, as_json: bool) -> None:
     """Check the images in DIR before anything is built from them: each sub-folder is a label.
 
@@ -51,7 +51,7 @@ def audit(folder: Path, out: Path | None, fix: Path | None, group: str | None, a
     if fix is not None:
         bundle_writer.write_atomically(fix, keep_list.format_keep_list(report, fix.parent))
     if as_json:
-        click.echo(msgspec.json.format(msgspec.json.encode(fields), indent=2).decode())
+        options.print_json(fields)
     else:
         _print_findings(fields)
         for line in (certainty, out and f"report  {out}", fix and f"list    {fix}"):

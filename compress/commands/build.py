@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from vedette.devices import DeviceProfile, decode_benchmark_profile
 from vedette.runtime.bundle import keys
 from vedette.runtime.camera import image_files
+from vedette.runtime.commands import options
 from vedette.runtime.errors import ConfigProblem, locate_errors
 from vedette.runtime.progress import show_progress
 
@@ -52,7 +53,7 @@ class Duration(click.ParamType[float]):
     help="The device as measured there: what vedette bench --json printed. [default: the goal file's device.profile]",
 )
 @click.option("--on", metavar="ssh://USER@HOST", help="A device on which the finished models are measured.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
+@options.as_json
 def build(
     goal: Path,
     out: Path | None,
@@ -70,7 +71,6 @@ def build(
     interrupted search.
     """
     request = goal_reader.read_goal(goal)
-    _check_folders(goal, request)  # before the imports below, which take seconds
     if profile is not None and on is not None:
         raise click.UsageError("--profile is what was measured and --on measures: give one of them")
     device = _read_profile(profile) if profile else None
@@ -81,15 +81,19 @@ def build(
     if not worker and study is not None and seconds is None and request.search_seconds is None:
         raise click.UsageError("--study needs --time, or a search in the goal file's recipe: how long to search")
 
+    _check_folders(goal, request)  # before the imports below, which take seconds
+
     from .. import build as build_flow
     from . import console
 
     if worker:
+        assert study is not None  # checked above
         limit = DAY if seconds is None else seconds
-        build_flow.run_search_worker(goal, str(study), limit, device, show_progress, console.log)
+        build_flow.run_search_worker(goal, study, limit, device, show_progress, console.log)
         return
-    private = keys.read_private_key(key) if key else own_key()
-    build_request = build_flow.BuildRequest(goal, Path(str(out)), private, seconds, study, device, on)
+    assert out is not None  # checked above
+    private = keys.read_private_key(key) if key else _own_key()
+    build_request = build_flow.BuildRequest(goal, out, private, seconds, study, device, on)
     result = build_flow.build(build_request, show_progress, console.log)
     if as_json:
         fields = {
@@ -100,7 +104,7 @@ def build(
             "unproven": result.verdict.unproven,
             **result.manifest.measured,
         }
-        click.echo(msgspec.json.format(msgspec.json.encode(fields), indent=2).decode())
+        options.print_json(fields)
     else:
         console.print_results(result.results, result.costs)
         for name, reason in result.manifest.floats.items():
@@ -132,7 +136,7 @@ def _read_profile(path: Path) -> DeviceProfile:
         raise ConfigProblem(f"{path}: not a measured profile ({error})", hint=hint) from None
 
 
-def own_key() -> Ed25519PrivateKey:
+def _own_key() -> Ed25519PrivateKey:
     """This user's private key, created on first use; its public key is in the user's keyring and so is trusted here."""
     path = keys.user_keyring() / "workshop.key"
     if not path.exists():

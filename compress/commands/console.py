@@ -14,7 +14,6 @@ from ..evaluation.fidelity import FidelityMetrics
 from ..evaluation.results import Results, TaskMetrics
 from ..report.verdict import Verdict
 
-METRIC_TITLES = {"auroc": "AUROC", "map50": "mAP50"}
 _started = time.monotonic()
 
 
@@ -26,7 +25,7 @@ def log(text: str) -> None:
 def print_results(results: Results, costs: DeviceCosts) -> None:
     """Print a table of float and int8 models, the costs on the device, and the figures of the task."""
     metrics = results.metrics
-    title = METRIC_TITLES.get(metrics.metric, metrics.metric)
+    title = metrics.title
     click.echo(f"{'':12} {title:>8} {'95 % interval':>15} {'median ms':>10} {'p95 ms':>8} {'bytes':>10}")
     for model, name in MODEL_TITLES.items():
         value, interval, timing = "-", "-", results.timings[model]
@@ -54,8 +53,6 @@ def _task_lines(metrics: TaskMetrics) -> list[str]:
         if metrics.agreement:
             share = min(metrics.agreement.values())
             lines.append(f"the likeliest class is the same for {share:.1%} of the test images")
-        if not metrics.classification:
-            return lines
     if metrics.errors is not None:
         answered, wrong = metrics.errors.total, metrics.errors.count
         lines.append(
@@ -67,7 +64,7 @@ def _task_lines(metrics: TaskMetrics) -> list[str]:
             f"{images['test']} test images with {images['test_objects']} objects; "
             f"from a score of {point.threshold:.3f}: precision {point.precision:.3f}, recall {point.recall:.3f}"
         )
-    elif isinstance(metrics, AnomalyMetrics) and metrics.false_alarms is not None:
+    elif isinstance(metrics, AnomalyMetrics):
         alarms, parts = metrics.false_alarms, "clips" if metrics.counts_clips else "parts"
         rate = metrics.detection_rate
         detected = "" if rate is None else f", {rate:.1%} of the defects are detected"

@@ -28,7 +28,7 @@ class CostLimits(msgspec.Struct, frozen=True):
     """The most that a design may cost; None for no limit."""
 
     cost: float | None = msgspec.field(default=None, name="effort")
-    """In the unit of `device_cost`."""
+    """In the unit of `predict_device_cost`."""
     bytes: float | None = None
     """Size of the int8 file."""
 
@@ -40,14 +40,14 @@ def predict_device_cost(cost: DesignCost, device: DeviceProfile) -> float:
 
 
 def cost_unit(device: DeviceProfile) -> str:
-    """Display name of the unit of `device_cost`."""
+    """Display name of the unit of `predict_device_cost`."""
     if not _has_cost_model(device):
         return MULTIPLICATIONS
     return f"instructions on a {device.cpu}, predicted from counts"
 
 
 def predict_reference_cost(device: DeviceProfile) -> float:
-    """Cost of the float reference design in ONNX Runtime, in the unit of `device_cost`."""
+    """Cost of the float reference design in ONNX Runtime, in the unit of `predict_device_cost`."""
     cost = estimate_design_cost(REFERENCE_DESIGN)
     operators = [msgspec.structs.replace(operator, precision="float32") for operator in cost.operators]
     predicted = device.predict_cost(ONNX, operators)

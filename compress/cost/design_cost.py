@@ -19,10 +19,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from vedette.devices import DeviceProfile
 from vedette.devices.cost_model import OperatorClass, OperatorCount
-from vedette.runtime.bundle.manifest import ONNX, TFLITE
 
 from ..models.design import Design
 from ..models.efficientnet_lite import Backbone
+from .device_costs import BACKENDS
 from .operator_classes import classify_depthwise, classify_ungrouped_convolution
 from .operator_counts import adapt_to_backend
 
@@ -54,9 +54,7 @@ class DesignCost(msgspec.Struct, frozen=True):
 
     def predict_instructions(self, profile: DeviceProfile) -> float | None:
         """Instructions on one thread, in the back end that needs fewer; None if the profile has no cost model."""
-        predictions = [
-            profile.predict_cost(backend, adapt_to_backend(self.operators, backend)) for backend in (ONNX, TFLITE)
-        ]
+        predictions = [profile.predict_cost(backend, adapt_to_backend(self.operators, backend)) for backend in BACKENDS]
         return min((each.instructions for each in predictions if each and each.instructions), default=None)
 
 

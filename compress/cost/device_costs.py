@@ -15,11 +15,11 @@ import onnx
 
 from vedette import devices
 from vedette.devices import CostPrediction, DeviceProfile
-from vedette.runtime.bundle.manifest import Manifest
+from vedette.runtime.bundle.manifest import ONNX, TFLITE, Manifest
 
 from . import operator_counts
 
-BACKENDS = ("onnx", "tflite")
+BACKENDS = (ONNX, TFLITE)
 
 
 class DeviceCosts(msgspec.Struct, frozen=True):
@@ -61,16 +61,13 @@ def predict_costs(model: bytes, profile: DeviceProfile, manifest: Manifest) -> D
     on_device = {backend: profile.predict_cost(backend, operators[backend], model_id) for backend in operators}
     instructions: dict[str, dict[str, float]] = {}
     for device in map(devices.load_profile, devices.profile_names()[1:]):
-        for backend, cost_model in device.costs.items():
-            if backend not in operators:
-                continue
-            single = msgspec.structs.replace(device, costs={backend: cost_model})
-            prediction = single.predict_cost(backend, operators[backend])
+        for backend, counts in operators.items():
+            prediction = device.predict_cost(backend, counts)
             if prediction is not None and prediction.instructions is not None:
                 instructions.setdefault(device.cpu, {})[backend] = round(prediction.instructions)
     return DeviceCosts(
         device=profile,
-        macs=sum(operator.macs for operator in operators["onnx"]),
+        macs=sum(operator.macs for operator in operators[ONNX]),
         instructions=instructions,
         on_device={name: prediction for name, prediction in on_device.items() if prediction is not None},
     )

@@ -23,7 +23,7 @@ from vedette.devices.cost_model import OperatorClass, OperatorCount, Precision
 
 from ..export.tflite import layout
 from ..export.tflite.layout import AxisOrder, Shape
-from .operator_classes import get_attribute
+from ..graph.editing import read_attributes
 
 RESHAPING_OPERATORS = ("Reshape", "Flatten", "Squeeze", "Unsqueeze")
 SLICING_OPERATORS = ("Split", "Slice", "Gather")
@@ -66,7 +66,7 @@ class LayoutTracker:
         required = self._preferred_layout(layouts[0])
         produced = self._preferred_layout(layout.default_order(len(result)))
         if node.op_type == "Transpose" and self.channels_last:
-            permutation = get_attribute(node, "perm", list(reversed(range(len(result)))))
+            permutation = read_attributes(node).get("perm", list(reversed(range(len(result)))))
             if self.backend == "tflite" or inputs[0] in self.graph_inputs:
                 required, produced = layouts[0], layout.transpose_order(layouts[0], permutation)
             else:
@@ -84,7 +84,7 @@ class LayoutTracker:
             produced = required
             if len(result) < len(required):  # Gather removes an axis
                 shape = list(self.shapes[inputs[0]])
-                shape[get_attribute(node, "axis", 0) % len(shape)] = 1
+                shape[read_attributes(node).get("axis", 0) % len(shape)] = 1
                 produced = layout.reshape_order(tuple(shape), required, result) or _onnx_layout(result)
         elif len(self.shapes[inputs[0]]) == 4:
             required = self._preferred_layout(layout.default_order(4))
@@ -103,7 +103,7 @@ class LayoutTracker:
         """The copy for each output of a Split, Slice or Gather, after the transpose that makes its runs contiguous."""
         name, source = node.input[0], self.shapes[node.input[0]]
         for result in (self.shapes[output] for output in node.output):
-            axis = get_attribute(node, "axis", 0) % len(source)
+            axis = read_attributes(node).get("axis", 0) % len(source)
             if node.op_type == "Slice":
                 pairs = enumerate(zip(source, result, strict=True))
                 sliced_axes = [index for index, (before, after) in pairs if before != after]
@@ -180,11 +180,12 @@ def count_pool_padding(node: onnx.NodeProto, shape: Shape, precision: Precision)
         shape: shape of its input, N x C x H x W
         precision: precision of the elements
     """
-    pads, strides = get_attribute(node, "pads", [0] * 4), get_attribute(node, "strides", [1, 1])
+    attributes = read_attributes(node)
+    pads, strides = attributes.get("pads", [0] * 4), attributes.get("strides", [1, 1])
     if len(shape) != 4 or not any(pads):
         return []
     same = []
-    for extent, size, step in zip(shape[2:], get_attribute(node, "kernel_shape", []), strides, strict=True):
+    for extent, size, step in zip(shape[2:], attributes.get("kernel_shape", []), strides, strict=True):
         needed = max((-(-extent // step) - 1) * step + size - extent, 0)
         same.append((needed // 2, needed - needed // 2))
     top, left, bottom, right = pads
@@ -203,8 +204,9 @@ def count_pool_reads(node: onnx.NodeProto, shape: Shape, result: Shape, skips_pa
         result: shape of its output
         skips_padding: whether the back end skips elements outside the image
     """
-    kernel, pads = get_attribute(node, "kernel_shape", [1, 1]), get_attribute(node, "pads", [0] * 4)
-    strides = get_attribute(node, "strides", [1, 1])
+    attributes = read_attributes(node)
+    kernel, pads = attributes.get("kernel_shape", [1, 1]), attributes.get("pads", [0] * 4)
+    strides = attributes.get("strides", [1, 1])
     taps = 1
     for extent, outputs, size, step, pad in zip(shape[2:], result[2:], kernel, strides, pads, strict=False):
         starts = [position * step - pad for position in range(outputs)]

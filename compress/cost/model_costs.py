@@ -28,7 +28,7 @@ def measure_costs(
     key: Ed25519PrivateKey,
     remote_url: str | None = None,
 ) -> DeviceCosts:
-    """Cost of the int8 models on the target device; `Costs.device` is the profile that was measured, if one was.
+    """Cost of the int8 models on the target device; `DeviceCosts.device` is the profile that was measured, if one was.
 
     Args:
         models: the built models

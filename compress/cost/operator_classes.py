@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import onnx
 
 from vedette.devices.cost_model import OperatorClass
+
+from ..graph.editing import read_attributes
 
 _REDUCTIONS = ("Max", "Mean", "Sum", "L1", "L2", "Min", "Prod")
 _OPERATOR_CLASSES: dict[OperatorClass, tuple[str, ...]] = {
@@ -27,14 +27,14 @@ def classify_weightless(node: onnx.NodeProto, inputs: list[str]) -> OperatorClas
         node: the operator
         inputs: names of its inputs that are not constant
     """
-    mode = get_attribute(node, "mode", b"")
+    mode = read_attributes(node).get("mode", b"")
     if node.op_type == "Pad" and mode == b"edge":
         return "edge"
     if node.op_type == "Resize" and mode == b"linear":
         return "resize-linear"
     if node.op_type == "Mul" and len(set(inputs)) == 2:
         return "product"
-    if node.op_type == "LeakyRelu" and get_attribute(node, "alpha", 0.01) == 0:
+    if node.op_type == "LeakyRelu" and read_attributes(node).get("alpha", 0.01) == 0:
         return "rectify"  # the form in which a Relu that is not fused is written
     return next((name for name, op_types in _OPERATOR_CLASSES.items() if node.op_type in op_types), "elementwise")
 
@@ -72,8 +72,3 @@ def classify_depthwise(channels: int, taps: int, stride: int) -> OperatorClass:
     if taps <= 9:
         return "depthwise-3" if stride == 1 else "depthwise-3-strided"
     return "depthwise-5" if stride == 1 else "depthwise-5-strided"
-
-
-def get_attribute(node: onnx.NodeProto, name: str, default: Any) -> Any:
-    """The value of a node's attribute, or `default` if the node does not have it."""
-    return next((onnx.helper.get_attribute_value(each) for each in node.attribute if each.name == name), default)

@@ -22,9 +22,9 @@ from onnx import TensorProto
 from vedette.devices import DeviceProfile
 from vedette.devices.cost_model import CostPrediction, OperatorClass, OperatorCount, Precision
 
-from ..graph.editing import map_consumers, map_producers
+from ..graph.editing import map_consumers, map_producers, read_attributes, read_shape
 from . import layout_transforms
-from .operator_classes import classify_depthwise, classify_ungrouped_convolution, classify_weightless, get_attribute
+from .operator_classes import classify_depthwise, classify_ungrouped_convolution, classify_weightless
 
 _MATRIX_PRODUCTS = ("Conv", "Gemm", "MatMul")
 _FUSED_ACTIVATIONS = ("Clip", "Relu")
@@ -108,7 +108,7 @@ class _GraphCounter:
         integer_types = (TensorProto.INT8, TensorProto.UINT8)
         self.integer_tensors = {value.name for value in graph.initializer if value.data_type in integer_types}
         for value in (*graph.input, *graph.output, *graph.value_info):
-            self.shapes[value.name] = tuple(d.dim_value for d in value.type.tensor_type.shape.dim)
+            self.shapes[value.name] = read_shape(value)
         self.graph_inputs = {value.name for value in graph.input}
         self.integer_tensors |= {v.name for v in graph.input if v.type.tensor_type.elem_type == TensorProto.UINT8}
         self.constants = {value.name for value in graph.initializer}
@@ -173,7 +173,7 @@ class _GraphCounter:
             return None  # it only renames axes; LayoutTracker counts a transpose if a later kernel needs one
         source = self.shapes[node.input[0]]
         axes = tuple(range(len(source)))
-        permutation = tuple(get_attribute(node, "perm", axes[::-1]))
+        permutation = tuple(read_attributes(node).get("perm", axes[::-1]))
         return layout_transforms.count_transpose(source, axes, permutation, precision)
 
     def _count_weightless(
@@ -191,8 +191,8 @@ class _GraphCounter:
         weight = self.shapes[node.input[1]]
         outputs, positions = _channels_and_positions(shape)
         inputs, taps = weight[1], prod(weight[2:])
-        if inputs == 1 and get_attribute(node, "group", 1) > 1:
-            strides = get_attribute(node, "strides", [1])
+        if inputs == 1 and read_attributes(node).get("group", 1) > 1:
+            strides = read_attributes(node).get("strides", [1])
             depthwise = classify_depthwise(outputs, taps, max(strides))
             return OperatorCount(depthwise, precision, positions, outputs, 1, taps, prod(source))
         operator_class = classify_ungrouped_convolution(source[1], taps)

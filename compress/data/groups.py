@@ -27,45 +27,31 @@ def assign_groups(
     Raises:
         ConfigProblem: the rule is not a regular expression, or the CSV file is missing, malformed or names no image.
     """
-    single = {
-        path: f"{label}/{path.relative_to(folders[label]).as_posix()}"
-        for label, paths in images.items()
-        for path in paths
-    }
+    names = {path: path.relative_to(folders[label]) for label, paths in images.items() for path in paths}
+    single = {path: f"{label}/{names[path].as_posix()}" for label, paths in images.items() for path in paths}
     if rule is None:
         return single
     if rule.lower().endswith(".csv"):
-        return single | _groups_from_list(base / rule, images, folders)
+        return single | _groups_from_list(base / rule, names)
     if rule == GROUP_BY_FOLDER:
-        return {
-            path: parent.as_posix() if (parent := path.relative_to(folders[label]).parent) != Path() else single[path]
-            for label, paths in images.items()
-            for path in paths
-        }
+        return {path: name.parent.as_posix() if name.parent != Path() else single[path] for path, name in names.items()}
     try:
         pattern = re.compile(rule)
     except re.error as error:
         raise ConfigProblem(f"group: {error}", hint="correct the regular expression") from None
-    matches = {
-        path: pattern.search(path.relative_to(folders[label]).as_posix())
-        for label, paths in images.items()
-        for path in paths
-    }
+    matches = {path: pattern.search(name.as_posix()) for path, name in names.items()}
     named = {path: match.group(1) if pattern.groups else match.group() for path, match in matches.items() if match}
     return single | {path: name for path, name in named.items() if name is not None}
 
 
-def _groups_from_list(path: Path, images: Mapping[str, Sequence[Path]], folders: Mapping[str, Path]) -> dict[Path, str]:
+def _groups_from_list(path: Path, names: Mapping[Path, Path]) -> dict[Path, str]:
     rows = read_csv_rows(path, ("file", "group"))
     by_path = {absolute_path(row["file"], path.parent): row["group"] for row in rows if row["group"]}
     by_relative_name = {Path(row["file"]).as_posix(): row["group"] for row in rows if row["group"]}
     groups = {}
-    for label, paths in images.items():
-        for image in paths:
-            relative_name = image.relative_to(folders[label]).as_posix()
-            group = by_path.get(absolute_path(image, Path())) or by_relative_name.get(relative_name)
-            if group:
-                groups[image] = group
+    for image, name in names.items():
+        if group := by_path.get(absolute_path(image, Path())) or by_relative_name.get(name.as_posix()):
+            groups[image] = group
     if not groups:
         hint = "file names are relative to the CSV file or to the folder of the images"
         raise ConfigProblem(f"{path}: the file names no image", hint=hint)

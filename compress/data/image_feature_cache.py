@@ -22,9 +22,11 @@ from vedette.runtime.progress import Progress
 
 from ..goal.augmentation_settings import AugmentationSettings
 from ..models import efficientnet_lite, feature_extraction
+from ..models.anomaly.standardization import CELL_PIXELS
 from . import synthetic_defects
 from .augmentation import augment_image
 from .split import Split, model_inputs
+from .synthetic_defects import DefectiveImages, Rng
 
 MAX_DEFECTIVE_IMAGES = 240  # images with synthetic defects, at most
 DEFECTS_PER_IMAGE = 24  # synthetic defects per good image, at most
@@ -60,17 +62,15 @@ class ImageFeatureCache:
         self.split = split
         self.size = size
         self.blocks = tuple(sorted(set(blocks)))
-        self.rng = np.random.default_rng(seed)
+        rng = np.random.default_rng(seed)
         self.progress = progress
         good = self.good_images(size)
         self.good_digest = digest_images(good)
         """Digest of all good images, to which the chosen design is fitted."""
-        self.trial_indices = sorted(self.rng.permutation(len(good))[:MAX_TRIAL_IMAGES].tolist())
+        self.trial_indices = sorted(rng.permutation(len(good))[:MAX_TRIAL_IMAGES].tolist())
         """Indices of the good images that trials use."""
         self.trial_images = [good[number] for number in self.trial_indices]
-        self.defects = synthetic_defects.make_defects(
-            self.trial_images, min(MAX_DEFECTIVE_IMAGES, DEFECTS_PER_IMAGE * len(self.trial_indices)), self.rng
-        )
+        self.defects = make_evaluation_defects(self.trial_images, rng)
         self._features: dict[int, GoodAndDefectiveFeatures] = {}
 
     @cached_property
@@ -96,7 +96,7 @@ class ImageFeatureCache:
 
     def defect_masks(self, size: int) -> Tensor:
         """Returns the fraction of each cell that the defect covers, N x size/8 x size/8."""
-        cells = size // 8
+        cells = size // CELL_PIXELS
         return torch.from_numpy(
             np.stack([cv2.resize(mask, (cells, cells), interpolation=cv2.INTER_AREA) for mask in self.defects.masks])
         )
@@ -123,6 +123,12 @@ class ImageFeatureCache:
                 self.defects.sources,
             )
         return self._features[size]
+
+
+def make_evaluation_defects(images: Sequence[NDArray[Any]], rng: Rng) -> DefectiveImages:
+    """Synthetic defects on good images, as many as the evaluation of a design takes."""
+    count = min(MAX_DEFECTIVE_IMAGES, DEFECTS_PER_IMAGE * len(images))
+    return synthetic_defects.make_defects(images, count, rng)
 
 
 def digest_images(images: Iterable[NDArray[Any]]) -> str:

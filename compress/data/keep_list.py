@@ -44,14 +44,15 @@ def restrict_to_keep_list(
         ConfigProblem: the list cannot be read, or names no image of a label.
     """
     rows = {absolute_path(row["file"], path.parent): row.get("group", "") for row in read_csv_rows(path, ("file",))}
-    selected = {
-        label: [path for path in paths if absolute_path(path, Path()) in rows] for label, paths in images.items()
-    }
+    groups: dict[Path, str] = {}
+    for image in (image for paths in images.values() for image in paths):
+        if (group := rows.get(absolute_path(image, Path()))) is not None:
+            groups[image] = group
+    selected = {label: [image for image in paths if image in groups] for label, paths in images.items()}
     for label, paths in selected.items():
         if images[label] and not paths:
             hint = "file names in the list are relative to the list"
             raise ConfigProblem(
                 f"{path}: the list names none of the {len(images[label])} images labelled {label}", hint=hint
             )
-    groups = {path: rows[absolute_path(path, Path())] for paths in selected.values() for path in paths}
-    return selected, {path: group for path, group in groups.items() if group}
+    return selected, {image: group for image, group in groups.items() if group}

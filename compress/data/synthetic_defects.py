@@ -20,6 +20,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from ..models.anomaly.standardization import CELL_PIXELS
+
 Image = NDArray[Any]
 """H x W x 3, float32, 0…255; H = W."""
 Mask = NDArray[np.bool_]
@@ -44,9 +46,7 @@ class DefectiveImages(msgspec.Struct, frozen=True):
     """Index of the source image of each defective image."""
 
 
-def make_defects(
-    images: Sequence[NDArray[Any]], count: int, rng: Rng, kinds: Sequence[str] = (), cell: int = 8
-) -> DefectiveImages:
+def make_defects(images: Sequence[NDArray[Any]], count: int, rng: Rng, kinds: Sequence[str] = ()) -> DefectiveImages:
     """Makes `count` defective images. It takes the good images in turn and adds one synthetic defect to each.
 
     Args:
@@ -54,14 +54,13 @@ def make_defects(
         count: number of defective images to make
         rng: random number generator; its state determines the defects
         kinds: keys of `DEFECT_KINDS`; empty: all
-        cell: pixels of the image per cell of the masks
     """
     defective, masks, chosen, sources = [], [], [], []
     for number in range(count):
         source = number % len(images)
         other = images[int(rng.integers(len(images)))][0]
         image, mask, kind = _add_defect(images[source][0], other, rng, kinds or tuple(DEFECT_KINDS))
-        size = (mask.shape[1] // cell, mask.shape[0] // cell)
+        size = (mask.shape[1] // CELL_PIXELS, mask.shape[0] // CELL_PIXELS)
         defective.append(image[None])
         masks.append(cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_AREA))
         chosen.append(kind)

@@ -16,8 +16,9 @@ The runtime computes the score of a clip from its images: the highest score.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
+from typing import TypeVar
 
 import cv2
 import msgspec
@@ -29,10 +30,13 @@ from vedette.runtime.progress import Progress
 
 from ..goal.goal_tables import DataSettings
 from . import clip_groups
-from .split import SPLIT_FRACTIONS, LabeledImages
+from .split import SPLIT_FRACTIONS, LabeledImages, Split
+from .stratified_split import StratifiedSplit
 
 PIECE_SECONDS = 10.0
 CONSECUTIVE_GROUPS = 12  # groups of consecutive pieces, if there are few long files
+
+_Split = TypeVar("_Split", Split, StratifiedSplit)
 
 
 class ClipImages(msgspec.Struct, frozen=True):
@@ -69,22 +73,21 @@ def extract_clip_images(
         MachineProblem: the images cannot be written.
     """
     files = {label: behaviour_evaluation.find_videos(folder) for label, folder in by_label.items()}
-    labelled: set[Path] = set()
+    label_of: dict[Path, str] = {}
     for label, paths in files.items():
-        if shared := labelled & set(paths):
+        if shared := label_of.keys() & set(paths):
             hint = "folders are searched with their subfolders: keep them apart"
             raise ConfigProblem(f"{min(shared)} would have the label {label} and another one", hint=hint)
-        labelled |= set(paths)
+        label_of |= dict.fromkeys(paths, label)
     groups = clip_groups.group_clips(files, by_label, data.group, base)
     folder = tempfile.TemporaryDirectory(prefix="vedette-clips-")
     images: dict[str, list[Path]] = {label: [] for label in files}
     group_of: dict[Path, str] = {}
-    numbers = {path: number for number, path in enumerate(path for paths in files.values() for path in paths)}
-    for path in progress(list(numbers), "reading clips"):
-        label = next(label for label, paths in files.items() if path in paths)
+    for number, path in enumerate(progress(list(label_of), "reading clips")):
+        label = label_of[path]
         for taken, pixels in behaviour_evaluation.difference_images(path, spec, motion):
             piece = f"@{int(taken // PIECE_SECONDS)}" if label == divided_label and taken >= PIECE_SECONDS else ""
-            clip = Path(folder.name) / label / f"{numbers[path]:04}-{path.name}{piece}"
+            clip = Path(folder.name) / label / f"{number:04}-{path.name}{piece}"
             clip.mkdir(parents=True, exist_ok=True)
             images[label].append(clip / f"{round(1000 * taken):09}.png")
             if not cv2.imwrite(str(images[label][-1]), pixels):
@@ -104,12 +107,18 @@ def _group_consecutive_clips(paths: list[Path], groups: dict[Path, str]) -> dict
     }
 
 
-def group_by_clip(paths: Sequence[Path]) -> dict[Path, list[Path]]:
+def group_by_clip(paths: Iterable[Path]) -> dict[Path, list[Path]]:
     """Returns the images of each clip. The key is the middle image of the clip, which represents it."""
     clips: dict[Path, list[Path]] = {}
     for path in sorted(paths):
         clips.setdefault(path.parent, []).append(path)
     return {images[len(images) // 2]: images for images in clips.values()}
+
+
+def one_image_per_clip(images: _Split, purposes: Iterable[str]) -> _Split:
+    """The split with one image for each clip, which stands for it in counts and in the report."""
+    parts = {purpose: list(group_by_clip(getattr(images, purpose))) for purpose in purposes}
+    return msgspec.structs.replace(images, **parts)
 
 
 def require_clips(by_label: dict[str, list[Path]], minimum: int, reason: str) -> None:

@@ -35,7 +35,7 @@ def subscribe(url: str, show_event: Callable[[dict[str, Any]], None]) -> tuple[C
     Raises:
         MachineProblem: the broker does not answer.
     """
-    received = ReceivedMessages(events=[])
+    received = ReceivedMessages()
     ready = threading.Event()
     client = Client(CallbackAPIVersion.VERSION2, "vedette-demo-subscriber", protocol=MQTTProtocolVersion.MQTTv5)
 

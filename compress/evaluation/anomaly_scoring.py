@@ -47,6 +47,8 @@ class ThresholdMetrics(msgspec.Struct, frozen=True):
 class AnomalyMetrics(TaskMetrics, frozen=True, kw_only=True):
     """Figures of an anomaly model."""
 
+    false_alarms: CountOfTotal
+    """Good test images at or above the threshold."""
     detection_rate: float | None
     """Share of the defective test images at or above the threshold."""
     pixels: dict[str, PixelMetrics]
@@ -59,7 +61,7 @@ class AnomalyMetrics(TaskMetrics, frozen=True, kw_only=True):
             fields[f"auroc_interval_{model}"] = measurement.interval
         for model, suffix in ((FLOAT, "_fp32"), (INT8_ONNX, "")):
             fields |= {key + suffix: value for key, value in msgspec.structs.asdict(self.pixels[model]).items()}
-        alarms = self.false_alarms or CountOfTotal(0, 1)
+        alarms = self.false_alarms
         return fields | {
             **msgspec.structs.asdict(self.at_threshold),
             "false_alarms": alarms.count,
@@ -108,7 +110,7 @@ def compute_anomaly_metrics(
         masks: defect masks by index of the defective image, from `pixel_metrics.read_masks`
         threshold: the threshold of the int8 model
     """
-    by_model = {name: measure_auroc(good, defect) for name, (good, defect) in scores.items()}
+    by_model = {name: measure_auroc(good.scores, defect.scores) for name, (good, defect) in scores.items()}
     pixels = {
         name: pixel_metrics.compute_pixel_metrics(scores[name][0].maps, scores[name][1].maps, masks)
         for name in (FLOAT, INT8_ONNX)
@@ -132,11 +134,9 @@ def compute_anomaly_metrics(
     )
 
 
-def measure_auroc(good: ImageScores, defect: ImageScores) -> Measurement:
-    """AUROC with its 95 % interval; without a value if there are no defective images."""
-    if not len(defect.scores):
-        return Measurement(None)
-    return Measurement(auroc(good.scores, defect.scores), auroc_interval(good.scores, defect.scores))
+def measure_auroc(good: NDArray[Any], defect: NDArray[Any]) -> Measurement:
+    """AUROC of scores with its 95 % interval; without a value if there are no defective images."""
+    return Measurement(auroc(good, defect), auroc_interval(good, defect)) if len(defect) else Measurement(None)
 
 
 def compute_threshold_metrics(threshold: float, good: NDArray[Any], defect: NDArray[Any]) -> ThresholdMetrics:

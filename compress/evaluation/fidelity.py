@@ -43,8 +43,8 @@ class FidelityMetrics(TaskMetrics, frozen=True, kw_only=True):
             fields["width"] = self.output_width
         if self.classification:
             fields |= classification_fields(self.classification)
-        elif self.errors is not None:
-            fields |= {"answered": self.errors.total, "errors": self.errors.count}
+        elif self.agreement:  # a classifier without labelled images answers all of them
+            fields |= {"answered": self.images["test"], "errors": 0}
         return fields | TaskMetrics.to_manifest(self)
 
 

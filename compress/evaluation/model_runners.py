@@ -43,6 +43,11 @@ class ModelRunner(Protocol):
         """
 
 
+def run_on_images(runner: ModelRunner, paths: Iterable[Path], output: str) -> NDArray[Any]:
+    """One output of a model for image files, n x K."""
+    return np.stack([runner(image_files.read_image(path))[output].ravel() for path in paths])
+
+
 class Int8Runner:
     """Runs an int8 model in one of the runtime's back ends.
 

@@ -16,6 +16,8 @@ from vedette.runtime.evaluation.interleaved_timing import Timing
 
 from .built_models import FLOAT, INT8_ONNX, INT8_TFLITE
 
+METRIC_TITLES = {"auroc": "AUROC", "map50": "mAP50"}
+
 
 class Measurement(msgspec.Struct, frozen=True):
     """A measured value."""
@@ -77,6 +79,11 @@ class TaskMetrics(msgspec.Struct, frozen=True, kw_only=True):
     errors: CountOfTotal | None = None
     """Wrong answers among the answered test images."""
     design: DesignChoice | None = None
+
+    @property
+    def title(self) -> str:
+        """The metric, for display."""
+        return METRIC_TITLES.get(self.metric, self.metric)
 
     def to_manifest(self) -> dict[str, Any]:
         """The figures by their key in `measured`."""

@@ -9,9 +9,9 @@ from vedette import devices
 from vedette.runtime.config.configuration import read_toml
 from vedette.runtime.errors import ConfigProblem, locate_errors
 
-from . import recipe as techniques
 from . import task_checks
 from .goal_tables import Goal
+from .recipe import load_recipe
 
 
 def read_goal(path: Path) -> Goal:
@@ -37,7 +37,7 @@ def read_goal(path: Path) -> Goal:
             raise ConfigProblem(f"{path}: data.group: {error}", hint=hint) from None
     task_checks.check_task(path, goal)
     with locate_errors(path):
-        techniques.load_recipe(goal.recipe)
+        load_recipe(goal.recipe)
     lists = {"list": goal.data.list, "group": group if group.lower().endswith(".csv") else None}
     for key, name in lists.items():
         if name is not None and not (path.parent / name).is_file():

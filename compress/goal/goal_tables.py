@@ -9,17 +9,8 @@ import msgspec
 from vedette.runtime.config.configuration import Name
 
 from . import duration
-from . import recipe as techniques
 from .augmentation_settings import AugmentationSettings
-
-# The metric that compares the models of a task. It is the prefix of a key of `measured`.
-METRIC_BY_TASK = {
-    "anomaly": "auroc",
-    "behaviour": "auroc",
-    "classify": "accuracy",
-    "detect": "map50",
-    "embed": "cosine",
-}
+from .recipe import load_recipe
 
 _Fraction = Annotated[float, msgspec.Meta(gt=0, lt=1)]
 _Positive = Annotated[float, msgspec.Meta(gt=0)]
@@ -84,7 +75,7 @@ class Targets(_StrictStruct, frozen=True):
     """95th percentile of the milliseconds per frame, preprocessing included."""
     max_bytes: Annotated[int, msgspec.Meta(gt=0)] | None = None
     """Largest size of each int8 file in bytes."""
-    min_speedup: Annotated[float, msgspec.Meta(gt=0)] | None = None
+    min_speedup: _Positive | None = None
     """Cost per frame of the unpruned float model, divided by the cost per frame of this model."""
     false_alarm_rate: _Fraction | None = None
     """Largest fraction of good parts that raise an event."""
@@ -150,5 +141,5 @@ class Goal(_StrictStruct, frozen=True, kw_only=True):
     @property
     def search_seconds(self) -> float | None:
         """Time limit of the search for the best design, in seconds; None if the recipe has no search."""
-        search = techniques.load_recipe(self.recipe).get("search")
+        search = load_recipe(self.recipe).get("search")
         return None if search is None else duration.parse_duration(search.time)

@@ -7,6 +7,7 @@ from pathlib import Path
 from vedette.runtime.errors import ConfigProblem
 
 from .goal_tables import Goal, ModelTable
+from .recipe import ALIASES
 
 _IMPORTED_KEYS = ("labels", "mean", "std", "order", "licence")
 _BUILT_IN_KEYS = ("detector", "blocks", "epochs")
@@ -78,8 +79,8 @@ def _check_object_detector(path: Path, goal: Goal, defaults: ModelTable) -> None
     if not (path.parent / data.labels).exists():
         hint = "paths are relative to the goal file"
         raise ConfigProblem(f"{path}: data.labels: nothing at {path.parent / data.labels}", hint=hint)
-    supported = ("quantise", "quantize", "search")
-    others = [table.get("use") for table in goal.recipe if table.get("use") not in supported]
+    uses = [table.get("use") for table in goal.recipe]
+    others = [use for use in uses if ALIASES.get(str(use), use) not in ("quantise", "search")]
     if others:
         hint = 'an object detector takes use = "quantise" and use = "search"'
         raise ConfigProblem(f'{path}: recipe: {others[0]} does not apply to task = "detect"', hint=hint)

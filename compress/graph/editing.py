@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
@@ -76,6 +77,38 @@ def read_attributes(node: onnx.NodeProto) -> dict[str, Any]:
 def read_shape(value: onnx.ValueInfoProto) -> tuple[int, ...]:
     """The shape of a tensor; 0 for an axis of unknown size."""
     return tuple(dim.dim_value for dim in value.type.tensor_type.shape.dim)
+
+
+def read_shapes(graph: onnx.GraphProto) -> dict[str, tuple[int, ...]]:
+    """The shapes of all initializers and of all tensors with a value info, by name."""
+    shapes = {value.name: tuple(value.dims) for value in graph.initializer}
+    return shapes | {value.name: read_shape(value) for value in (*graph.input, *graph.output, *graph.value_info)}
+
+
+def list_inputs(graph: onnx.GraphProto) -> list[onnx.ValueInfoProto]:
+    """The inputs of a graph without its weights, which old files list as inputs, too."""
+    initializers = map_initializers(graph)
+    return [value for value in graph.input if value.name not in initializers]
+
+
+def scale_channels(
+    graph: onnx.GraphProto, node: onnx.NodeProto, position: int, scaled: str, factors: NDArray[Any]
+) -> None:
+    """Insert a convolution that multiplies channel i of one input of `node` by `factors[i]`."""
+    weight = add_initializer(graph, f"{scaled}/weight", factors.astype(np.float32).reshape(-1, 1, 1, 1))
+    inputs = [node.input[position], weight]
+    conv = helper.make_node("Conv", inputs, [scaled], name=f"{scaled}/conv", group=len(factors))
+    insert_before(graph, node, [conv])
+    node.input[position] = scaled
+
+
+def copy_with_weights(model: onnx.ModelProto, weights: Mapping[str, NDArray[Any]]) -> onnx.ModelProto:
+    """Copy of `model` in which the initializers named in `weights` have these values."""
+    copy = copy_model(model)
+    for initializer in copy.graph.initializer:
+        if initializer.name in weights:
+            replace_initializer(initializer, weights[initializer.name])
+    return copy
 
 
 def insert_before(graph: onnx.GraphProto, node: onnx.NodeProto, new_nodes: Iterable[onnx.NodeProto]) -> None:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from vedette.runtime.errors import Problem
 
-from .editing import read_attributes, read_initializers, read_shape
+from .editing import read_attributes, read_initializers, read_shapes
 
 _COPYING_OPERATORS = (
     "Transpose",
@@ -93,9 +93,7 @@ class _QDQReader:
     def __init__(self, model: onnx.ModelProto) -> None:
         graph = onnx.shape_inference.infer_shapes(model, strict_mode=True).graph
         self.constants = read_initializers(graph)
-        self.shapes: dict[str, tuple[int, ...]] = {name: data.shape for name, data in self.constants.items()}
-        for value in (*graph.input, *graph.output, *graph.value_info):
-            self.shapes[value.name] = read_shape(value)
+        self.shapes = read_shapes(graph)
 
         # A float tensor stands for the integers that it was dequantized from or that it is quantized to.
         self.integer_names: dict[str, str] = {}

@@ -21,7 +21,7 @@ from torch.nn import functional
 
 from vedette.runtime.errors import Problem
 
-from .editing import copy_model, read_attributes, replace_initializer
+from .editing import copy_with_weights, read_attributes
 
 WEIGHTED_OPERATORS = ("Conv", "Gemm")
 CLIPPING_OPERATORS = ("Clip", "Relu")
@@ -115,12 +115,8 @@ class OnnxModule(nn.Module):
 
     def copy_with_learned_weights(self, model: onnx.ModelProto) -> onnx.ModelProto:
         """Copy of `model`, the graph that this module was built from, with the present weights."""
-        updated = copy_model(model)
-        for initializer in updated.graph.initializer:
-            if initializer.name in self.parameter_indices:
-                values = self.get_parameter_by_name(initializer.name).detach().numpy().astype(np.float32)
-                replace_initializer(initializer, values)
-        return updated
+        weights = {name: self.get_parameter_by_name(name).detach().numpy() for name in self.parameter_indices}
+        return copy_with_weights(model, {name: values.astype(np.float32) for name, values in weights.items()})
 
 
 def run_side_by_side(

@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 from torch import Tensor
 
-from ..graph.editing import copy_model, map_initializers, replace_initializer
+from ..graph.editing import copy_with_weights, map_initializers
 from ..graph.torch_module import CLIPPING_OPERATORS, GraphNode, OnnxModule
 
 HEADROOM = 0.8
@@ -73,11 +73,7 @@ def equalize_layers(model: onnx.ModelProto, images: Tensor, fixed_tensors: Colle
         changed[first.inputs[1]] = weights(first.inputs[1]) * factors.reshape(-1, 1, 1, 1)
         if len(first.inputs) > 2:
             changed[first.inputs[2]] = weights(first.inputs[2]) * factors
-    equalized = copy_model(model)
-    for constant in equalized.graph.initializer:
-        if constant.name in changed:
-            replace_initializer(constant, changed[constant.name])
-    return equalized
+    return copy_with_weights(model, changed)
 
 
 def _scaling_factors(
@@ -107,7 +103,6 @@ def _find_layer_pairs(
         for name in node.inputs:
             consumers.setdefault(name, []).append(node)
     fixed = {*fixed_tensors, *network.outputs}
-    use_counts = {name: len(nodes) for name, nodes in consumers.items()}
     pairs = []
     for first in network.nodes:
         if first.op_type != "Conv":
@@ -126,10 +121,8 @@ def _find_layer_pairs(
         second = readers[0] if len(readers) == 1 and between not in fixed else None
         if second is None or second.op_type != "Conv" or second.inputs[0] != between:
             continue
-        if any(
-            use_counts[name] > 1 for name in (*first.inputs[1:3], second.inputs[1])
-        ):  # weights shared by several layers
-            continue
+        if any(len(consumers[name]) > 1 for name in (*first.inputs[1:3], second.inputs[1])):
+            continue  # weights shared by several layers
         group, shape = second.attributes.get("group", 1), network.get_parameter_by_name(second.inputs[1]).shape
         if group == 1 or (shape[1] == 1 and shape[0] == group):
             pairs.append((first, between, second, bound))

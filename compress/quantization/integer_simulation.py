@@ -20,9 +20,9 @@ from typing import NamedTuple
 import numpy as np
 import onnx
 import torch
-from onnx import TensorProto, numpy_helper
 from torch import Tensor
 
+from ..graph.editing import read_initializers
 from ..graph.torch_module import CLIPPING_OPERATORS, WEIGHTED_OPERATORS, GraphNode, OnnxModule
 
 MAX_WEIGHT_INTEGER = 127  # largest magnitude of an integer weight
@@ -41,17 +41,14 @@ class QuantizationParameters(NamedTuple):
 
 def read_activation_parameters(int8_model: onnx.ModelProto) -> dict[str, QuantizationParameters]:
     """Returns the quantization parameters of each u8 tensor of an int8 model, by its float tensor name."""
-    constants = {value.name: value for value in int8_model.graph.initializer}
+    constants = read_initializers(int8_model.graph)
     parameters = {}
     for node in int8_model.graph.node:
         if node.op_type in ("QuantizeLinear", "DequantizeLinear"):
             scale, zero_point = constants[node.input[1]], constants[node.input[2]]
-            if zero_point.data_type == TensorProto.UINT8:
-                values = (
-                    torch.from_numpy(numpy_helper.to_array(constant).astype(np.float32))
-                    for constant in (scale, zero_point)
-                )
-                parameters[scale.name.removesuffix("_scale")] = QuantizationParameters(*values)
+            if zero_point.dtype == np.uint8:
+                values = (torch.from_numpy(constant.astype(np.float32)) for constant in (scale, zero_point))
+                parameters[node.input[1].removesuffix("_scale")] = QuantizationParameters(*values)
     return parameters
 
 

@@ -23,12 +23,12 @@ import onnx
 import onnxruntime
 import torch
 from numpy.typing import NDArray
-from onnx import numpy_helper
 
 from vedette.runtime.bundle.manifest import Manifest
 from vedette.runtime.errors import Problem
 from vedette.runtime.inference.backends.onnx import EXACT_KERNELS_OPTION
 
+from ..graph.editing import read_initializers
 from ..graph.torch_module import CLIPPING_OPERATORS, WEIGHTED_OPERATORS
 from ..models.feature_extraction import add_outputs
 from .integer_simulation import IntegerSimulation
@@ -123,11 +123,11 @@ class _IntegerTensor(NamedTuple):
 
 def _find_integer_tensors(int8_model: onnx.ModelProto) -> dict[str, _IntegerTensor]:
     """Maps float tensor names to integer tensors; scale names are not used, because copied tensors share a scale."""
-    constants = {value.name: value for value in int8_model.graph.initializer}
+    constants = read_initializers(int8_model.graph)
     integers = {}
     for node in int8_model.graph.node:
         if node.op_type == "QuantizeLinear":
-            scale, zero_point = (float(numpy_helper.to_array(constants[name])) for name in node.input[1:3])
+            scale, zero_point = (float(constants[name]) for name in node.input[1:3])
             integers[node.output[0].removesuffix(_QUANTIZED_SUFFIX)] = _IntegerTensor(node.output[0], scale, zero_point)
     return integers
 

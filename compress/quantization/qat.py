@@ -34,7 +34,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vedette.runtime.bundle.manifest import ModelInput
-from vedette.runtime.progress import Progress
+from vedette.runtime.progress import Progress, no_progress
 
 from ..data.augmentation import augment_image
 from ..goal.augmentation_settings import AugmentationSettings
@@ -66,7 +66,7 @@ class TrainingRun(NamedTuple):
     """Folder of the training state; None: no state is written."""
     deadline: float = math.inf
     """Time at which training stops, on the clock of time.monotonic()."""
-    progress: Progress = lambda steps, _: steps
+    progress: Progress = no_progress
     """Wraps the steps and shows the progress."""
 
 
@@ -92,7 +92,6 @@ def train_quantized_network(
     float_network: OnnxModule,
     simulation: IntegerSimulation,
     objective: DistillationObjective,
-    parameter_names: Sequence[str],
     images: Sequence[NDArray[Any]],
     spec: ModelInput,
     steps: int,
@@ -100,13 +99,12 @@ def train_quantized_network(
     seed: int,
     run: TrainingRun = DEFAULT_RUN,
 ) -> None:
-    """Trains the parameters `parameter_names` of `simulation` in place.
+    """Trains the weights and biases of `simulation` in place.
 
     Args:
         float_network: float network, the teacher
         simulation: integer simulation of the same network, the student; changed in place
         objective: compared tensors, loss and augmentation
-        parameter_names: names of the trained weights and biases
         images: training images, 1 x H x W x 3, u8
         spec: model input; defines the normalization of a pixel
         steps: maximum number of steps
@@ -124,9 +122,7 @@ def train_quantized_network(
         with torch.no_grad():
             return float(objective.loss(simulation(held_out_inputs, tensors), held_out_targets))
 
-    trained = [simulation.get_parameter_by_name(name) for name in parameter_names]
-    for parameter in simulation.parameters():
-        parameter.requires_grad_(any(parameter is other for other in trained))
+    trained = list(simulation.parameters())
     optimizer = torch.optim.Adam(trained, lr=learning_rate)
     checkpoint = _Checkpoint(
         run.checkpoint_folder, _checkpoint_digest(images, objective, simulation, trained, (steps, learning_rate, seed))

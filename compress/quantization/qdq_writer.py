@@ -26,7 +26,7 @@ from onnxruntime.quantization import (
 )
 from onnxruntime.quantization.registry import QDQRegistry, QLinearOpsRegistry
 
-from ..graph.editing import copy_model, map_initializers
+from ..graph.editing import copy_model, map_initializers, read_shape, rename_tensors
 from .scales.activation_ranges import Range
 
 # Operators that ONNX Runtime's quantizer handles by default, and operators that it handles only on request.
@@ -132,7 +132,7 @@ def _make_ends_integer(model: onnx.ModelProto) -> onnx.ModelProto:
     """Removes the float input and outputs: the input becomes u8, N x H x W x 3, and the outputs become u8."""
     graph = model.graph
     image = graph.input[0]
-    batch, channels, height, width = (dim.dim_value for dim in image.type.tensor_type.shape.dim)
+    batch, channels, height, width = read_shape(image)
     entry = next(node for node in graph.node if node.op_type == "QuantizeLinear" and node.input[0] == image.name)
     transpose = onnx.helper.make_node("Transpose", [image.name], [entry.output[0]], name="layout", perm=[0, 3, 1, 2])
     graph.node.remove(entry)
@@ -148,19 +148,11 @@ def _make_ends_integer(model: onnx.ModelProto) -> onnx.ModelProto:
                 dequantize[0].input[0] if dequantize else node.input[0]
             )  # the largest integer is the maximum
         for node in [n for n in graph.node if n.op_type == "DequantizeLinear" and n.output[0] == name]:
-            _rename_tensor(graph, name, f"{name}/real")  # other nodes keep reading the float tensor
-            _rename_tensor(graph, node.input[0], name)
+            # other nodes keep reading the float tensor
+            rename_tensors(graph, {name: f"{name}/real", node.input[0]: name})
             if not any(f"{name}/real" in other.input for other in graph.node):
                 graph.node.remove(node)
         output.type.tensor_type.elem_type = onnx.TensorProto.UINT8
     del graph.value_info[:]  # these entries describe the float tensors
     onnx.checker.check_model(model)
     return model
-
-
-def _rename_tensor(graph: onnx.GraphProto, old: str, new: str) -> None:
-    for node in graph.node:
-        for names in (node.input, node.output):
-            for index, name in enumerate(names):
-                if name == old:
-                    names[index] = new

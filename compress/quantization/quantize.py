@@ -138,9 +138,9 @@ def prepare(
     if settings.qat_steps:
         last_tensors = list(boundary_tensors) or float_network.outputs
         objective = qat.mse_objective(last_tensors, qat.find_residual_outputs(subgraph))
-        parameters, training_images = list(float_network.parameter_indices), [*calibration, *unlabeled_images]
+        training_images = [*calibration, *unlabeled_images]
         schedule = settings.qat_steps, settings.qat_learning_rate, settings.seed, qat.TrainingRun(checkpoint_folder)
-        qat.train_quantized_network(float_network, simulation, objective, parameters, training_images, spec, *schedule)
+        qat.train_quantized_network(float_network, simulation, objective, training_images, spec, *schedule)
         log.record("training", float_network, simulation)
     if settings.rounding == "learned":
         adaround.learn_rounding(float_network, simulation, images, settings.rounding_steps, settings.seed)

@@ -81,9 +81,7 @@ def quantize_graph(
     if settings.qat_steps:
         objective = objective or qat.mse_objective(float_network.outputs, qat.find_residual_outputs(model))
         schedule = settings.qat_steps, settings.qat_learning_rate, settings.seed, run
-        qat.train_quantized_network(
-            float_network, simulation, objective, list(float_network.parameter_indices), images, spec, *schedule
-        )
+        qat.train_quantized_network(float_network, simulation, objective, images, spec, *schedule)
         log.record("training", float_network, simulation)
     if settings.rounding == "learned":
         adaround.learn_rounding(float_network, simulation, batch, settings.rounding_steps, settings.seed)

@@ -32,8 +32,6 @@ class LayerSensitivity(msgspec.Struct, frozen=True):
     """Cosine similarity with only this layer quantized; 1: no error."""
     cosine_spared: float
     """Cosine similarity with all layers but this one quantized."""
-    cosine_all: float
-    """Cosine similarity with all layers quantized: the baseline of `cosine_spared`."""
 
 
 @torch.no_grad()
@@ -50,8 +48,7 @@ def measure_sensitivity(
     float_tensors = float_network(images, [*float_network.outputs, *layer_outputs])
     output_count = len(float_network.outputs)
     target, float_layers = _flatten(float_tensors[:output_count]), float_tensors[output_count:]
-    simulated_tensors = simulation(images, [*float_network.outputs, *layer_outputs])
-    cosine_all, simulated_layers = _cosine(simulated_tensors[:output_count], target), simulated_tensors[output_count:]
+    simulated_layers = simulation(images, layer_outputs)
     node_names = {node.name for node in float_network.nodes}
     sensitivities = []
     for node, signal, simulated in zip(layers, float_layers, simulated_layers, strict=True):
@@ -63,7 +60,6 @@ def measure_sensitivity(
                 sqnr=float(10 * torch.log10((signal**2).mean() / noise)),
                 cosine_alone=_cosine_with_quantized(simulation, {node.name}, images, target),
                 cosine_spared=_cosine_with_quantized(simulation, node_names - {node.name}, images, target),
-                cosine_all=cosine_all,
             )
         )
     return sensitivities

@@ -35,8 +35,17 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-from ..graph.editing import insert_before, map_consumers, map_initializers, map_producers, replace_initializer
+from ..graph.editing import (
+    map_consumers,
+    map_initializers,
+    map_producers,
+    read_attributes,
+    read_shapes,
+    replace_initializer,
+    scale_channels,
+)
 from .scales.percentile_ranges import SIGMOID_SATURATION, measure_channel_ranges
+from .scales.rounding_tie_checks import find_silu_input
 
 MIN_FACTOR_SPREAD = 8.0  # smallest ratio of the factors that is worth the cost
 _MAX_NEGATIVE_SHARE = 0.5  # largest negative range of a scaled channel, relative to the positive range
@@ -86,26 +95,26 @@ def _find_gates(graph: onnx.GraphProto) -> list[_SiluGate]:
     outputs = {value.name for value in graph.output}
     gates = []
     for product in [node for node in graph.node if node.op_type == "Mul"]:
-        for plain, gated in (tuple(product.input), tuple(product.input)[::-1]):
-            layer, sigmoid = producers.get(plain), producers.get(gated)
-            if layer is None or sigmoid is None or layer.op_type != "Conv" or len(layer.input) < 3:
-                continue
-            if sigmoid.op_type != "Sigmoid" or sigmoid.input[0] != plain or len(consumers[plain]) > 2:
-                continue
-            readers = consumers.get(product.output[0], [])
-            weights = [layer.input[1], layer.input[2], *(node.input[1] for node in readers if len(node.input) > 1)]
-            unshared = (
-                len(consumers[gated]) == 1
-                and all(len(consumers[name]) == 1 for name in weights)
-                and not outputs & {plain, gated, product.output[0]}
-            )
-            if readers and unshared and all(_is_depthwise(node, constants) for node in readers):
-                gates.append(_SiluGate(layer, sigmoid, product, readers))
+        plain = find_silu_input(product, producers)
+        layer = producers.get(plain or "")
+        if plain is None or layer is None or layer.op_type != "Conv" or len(layer.input) < 3:
+            continue
+        (gated,) = set(product.input) - {plain}
+        readers = consumers.get(product.output[0], [])
+        weights = [layer.input[1], layer.input[2], *(node.input[1] for node in readers if len(node.input) > 1)]
+        unshared = (
+            len(consumers[plain]) == 2
+            and len(consumers[gated]) == 1
+            and all(len(consumers[name]) == 1 for name in weights)
+            and not outputs & {plain, gated, product.output[0]}
+        )
+        if readers and unshared and all(_is_depthwise(node, constants) for node in readers):
+            gates.append(_SiluGate(layer, producers[gated], product, readers))
     return gates
 
 
 def _is_depthwise(node: onnx.NodeProto, constants: dict[str, onnx.TensorProto]) -> bool:
-    group = next((attribute.i for attribute in node.attribute if attribute.name == "group"), 1)
+    group = read_attributes(node).get("group", 1)
     weight = constants.get(node.input[1]) if node.op_type == "Conv" else None
     return weight is not None and group == weight.dims[0] > 1 and weight.dims[1] == 1
 
@@ -120,13 +129,6 @@ def _scale_channels(graph: onnx.GraphProto, gate: _SiluGate, factors: NDArray[np
         replace_initializer(constants[name], values)
     name = gate.layer.output[0]
     plain = f"{name}/plain"
-    weight = (1 / factors).astype(np.float32).reshape(-1, 1, 1, 1)
-    graph.initializer.append(numpy_helper.from_array(weight, f"{plain}/weight"))
-    restoring_conv = helper.make_node(
-        "Conv", [name, f"{plain}/weight"], [plain], name=f"{plain}/conv", group=len(factors)
-    )
-    insert_before(graph, gate.sigmoid, [restoring_conv])
-    gate.sigmoid.input[0] = plain
-    value_info = next(value for value in graph.value_info if value.name == name)
-    shape = [dim.dim_value for dim in value_info.type.tensor_type.shape.dim]
+    scale_channels(graph, gate.sigmoid, 0, plain, 1 / factors)
+    shape = read_shapes(graph)[name]
     graph.value_info.append(helper.make_tensor_value_info(plain, onnx.TensorProto.FLOAT, shape))

@@ -46,7 +46,7 @@ def anomaly_context(
         threshold: threshold of the int8 models
         float_threshold: threshold chosen for the float model in the same way
         template: the template
-        designs: chart of the designs of a search, from `pareto_chart`
+        designs: chart of the designs of a search, from `design_chart`
         earlier_steps: compression steps before the float model
     """
     good, defect = scores[INT8_ONNX]

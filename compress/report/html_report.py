@@ -44,7 +44,7 @@ def render_html(report: Report) -> bytes:
         "verdict": report.verdict,
         "measured": report.manifest.measured,
         "model_titles": MODEL_TITLES,
-        "metric": report.results.metrics.metric,
+        "metric": report.results.metrics.title,
         "cost_unit": cost_limits.cost_unit(report.costs.device),
         "on_device": report.costs.on_device,
         "compression_steps": report.compression_steps,

@@ -97,10 +97,12 @@ def judge(goal: Goal, results: Results, costs: DeviceCosts) -> Verdict:
         judgements.append(
             _judge_rate("false_alarm_rate", wish.false_alarm_rate, metrics.false_alarms, "good test images")
         )
-    if wish.error_rate is not None and (reference is None or metrics.errors is None):
-        judgements.append(Judgement("error_rate", wish.error_rate, None, None, no_labels))
-    elif wish.error_rate is not None and metrics.errors is not None:
-        judgements.append(_judge_rate("error_rate", wish.error_rate, metrics.errors, "answers on test images"))
+    if wish.error_rate is not None:
+        judgements.append(
+            Judgement("error_rate", wish.error_rate, None, None, no_labels)
+            if metrics.errors is None
+            else _judge_rate("error_rate", wish.error_rate, metrics.errors, "answers on test images")
+        )
     return Verdict(tuple(judgements))
 
 

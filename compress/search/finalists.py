@@ -28,20 +28,19 @@ from vedette.runtime.inference.float_model import FloatModel
 from vedette.runtime.progress import Log, Progress
 
 from ..cost import cost_limits
-from ..data import split, synthetic_defects
+from ..data import split
 from ..data.image_feature_cache import (
-    DEFECTS_PER_IMAGE,
-    MAX_DEFECTIVE_IMAGES,
     ImageFeatureCache,
     digest_images,
+    make_evaluation_defects,
     resize_image,
 )
 from ..data.split import Split
 from ..evaluation.built_models import draft_manifest
 from ..export import bundle_writer
 from ..export.tflite import write_tflite
-from ..goal import recipe as techniques
 from ..goal.goal_tables import Goal
+from ..goal.recipe import load_recipe
 from ..models.design import Design
 from ..models.efficientnet_lite import backbone_input
 from ..quantization.step_log import QuantizationStep
@@ -122,9 +121,7 @@ class FinalistBuilder:
         held_out = [*images.calibrate, *images.threshold]
         self.good = list(split.model_inputs(progress(held_out, "reading"), backbone_input(feature_cache.size)))
         rng = np.random.default_rng(goal.data.seed + 1)
-        self.defective = synthetic_defects.make_defects(
-            self.good, min(MAX_DEFECTIVE_IMAGES, DEFECTS_PER_IMAGE * len(self.good)), rng
-        ).images
+        self.defective = make_evaluation_defects(self.good, rng).images
         self.finalists: list[Finalist] = []
 
     def run(self, trials: list[Trial]) -> Finalist:
@@ -140,7 +137,7 @@ class FinalistBuilder:
             if not self.finalists or time.monotonic() < self.budget.deadline:
                 self.build(trial)
         unpruned = self.best().trial
-        recipe = techniques.load_recipe(self.goal.recipe)
+        recipe = load_recipe(self.goal.recipe)
         prune = recipe.get("prune")
         for fraction in CHANNEL_FRACTIONS if prune is None else (prune.kept_share,):
             if time.monotonic() < self.budget.deadline:

@@ -33,9 +33,8 @@ from ..cost.cost_estimator import CostEstimator
 from ..data import split
 from ..evaluation.built_models import draft_manifest
 from ..evaluation.model_runners import FloatRunner, Int8Runner, ModelRunner, detect_objects
-from ..goal import recipe
 from ..goal.goal_tables import Goal, Targets
-from ..goal.recipe import QuantizationSettings
+from ..goal.recipe import QuantizationSettings, load_recipe
 from ..graph.importers.imported_detector import ImportedDetector, load_imported_detector
 from ..graph.torch_module import OnnxModule
 from ..quantization import detection_distillation, quantize_imported
@@ -142,7 +141,7 @@ class InputSizeSearch:
     @property
     def _recipe_settings(self) -> QuantizationSettings | None:
         """Quantization settings of the recipe, if it has any."""
-        return recipe.load_recipe(self.goal.recipe).get("quantise")
+        return load_recipe(self.goal.recipe).get("quantise")
 
     def _try_smaller(self, base: Path, budget: SearchBudget) -> None:
         for side in list_smaller_sizes(self.original.input_spec.width):

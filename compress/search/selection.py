@@ -48,7 +48,7 @@ class Trial(msgspec.Struct, frozen=True):
     macs: int
     """Multiply-accumulates of the anomaly model and its backbone for one image."""
     cost: float = msgspec.field(name="effort")
-    """Cost of one image on the device, in the unit of `cost_limits.device_cost`."""
+    """Cost of one image on the device, in the unit of `cost_limits.predict_device_cost`."""
     bytes: int
     """Approximate size of the int8 file."""
     auroc: float | None = None

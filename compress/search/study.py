@@ -22,7 +22,7 @@ from typing import Any, Literal, cast
 import msgspec
 import optuna
 from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
 from vedette.runtime.errors import MachineProblem
@@ -47,7 +47,7 @@ WAIT_SECONDS = 0.2  # for a design that another process has locked
 
 
 class DesignSearch:
-    """Search for designs in design study.
+    """Search for designs; the trials are kept in an Optuna study.
 
     Args:
         goal: the goal file
@@ -113,8 +113,9 @@ class DesignSearch:
     def completed_trials(self) -> list[Trial]:
         """The completed trials in their order, each design once."""
         trials: dict[Design, Trial] = {}
-        for trial in self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
-            trials.setdefault(self._design_of(trial), _decode_trial(trial))
+        for stored in self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
+            trial = msgspec.convert(stored.user_attrs["trial"], Trial)
+            trials.setdefault(trial.design, trial)
         return list(trials.values())
 
     def _time_is_left(self, trials: list[Trial]) -> bool:
@@ -161,12 +162,6 @@ class DesignSearch:
             "rank": rank,
         }
 
-    def _design_of(self, trial: FrozenTrial) -> Design:
-        values = trial.params
-        return self.space.make_design(
-            values["detector"], _parse_blocks(values["blocks"]), values["input"], values["rank"]
-        )
-
 
 def _open_study(url: str, name: str) -> tuple[optuna.Study, TrialLocks]:
     """The study called `name` and its locks, created if needed.
@@ -201,10 +196,6 @@ def _open_shared_storage(url: str) -> RDBStorage:
             grace_period=GRACE_SECONDS,
             heartbeat_stale_trial_callback=retry,
         )
-
-
-def _decode_trial(trial: FrozenTrial) -> Trial:
-    return msgspec.convert(trial.user_attrs["trial"], Trial)
 
 
 def _format_blocks(blocks: tuple[int, ...]) -> str:

@@ -22,9 +22,8 @@ from ..evaluation.built_models import FLOAT, INT8_ONNX, BuiltModels
 from ..evaluation.conformal_threshold import AnomalyThreshold
 from ..evaluation.model_runners import ModelRunner
 from ..evaluation.results import DesignChoice, Measurement
-from ..goal import recipe
 from ..goal.goal_tables import Goal
-from ..goal.recipe import PruningSettings
+from ..goal.recipe import PruningSettings, load_recipe
 from ..models.design import DEFAULT_INPUT, SearchSpace
 from ..report.anomaly_page import anomaly_context
 from ..report.compression_steps import CompressionStep
@@ -71,9 +70,8 @@ class AnomalyTask:
 
     def split(self, base: Path, progress: Progress, log: Log) -> AnomalyData:
         images = audit_and_split(self.goal.data, base, progress, log)
-        return AnomalyData(
-            images, pixel_metrics.read_masks(images, self.size)
-        )  # a wrong mask is an error before training
+        masks = pixel_metrics.read_masks(images, self.size)  # a wrong mask is an error before training
+        return AnomalyData(images, masks)
 
     def train(
         self, data: AnomalyData, budget: SearchBudget | None, folder: Path, progress: Progress, log: Log
@@ -110,7 +108,7 @@ class AnomalyTask:
 
     def _prune(self, trial: Trial) -> Trial:
         """The trial with the share of the channels that the recipe keeps."""
-        prune: PruningSettings | None = recipe.load_recipe(self.goal.recipe).get("prune")
+        prune: PruningSettings | None = load_recipe(self.goal.recipe).get("prune")
         if prune is None:
             return trial
         return Trial.for_design(

@@ -2,7 +2,7 @@
 
 A statistical model of motion energy by image zone (compress/models/motion_anomaly_model.py): motion that is stronger,
 of another kind or at another place than usual is an anomaly, with a box. Clips of abnormal behaviour only measure it.
-With labelled clips the task is a classifier instead (behaviour_classes.py).
+With labelled clips the task is a classifier instead (behaviour_classification.py).
 
 The model sees difference images (runtime/inference/frame_differencing.py), which the rest of the build treats as
 images; data/video_clips.py computes them. Each clip gets one score: the highest score that the device would have
@@ -43,14 +43,13 @@ from ..report.task_report_section import TaskReportSection
 from ..search.search_budget import SearchBudget
 from ..training import design_fitting
 from ..training.trained_model import TrainedModel
-from .anomaly import FALSE_ALARM_RATE
+from .anomaly import FALSE_ALARM_RATE, GOLDEN_PER_CLASS
 from .task import ALL_PURPOSES, Thresholds, TrainingResult
 
 INPUT = 128  # pixels: a person who fills a tenth of the height is still one and a half zones high
 GAIN = 2.0  # integers for a gray level: differences beyond 64 levels look alike
 WINDOW = 1.0  # seconds
 MAX_FIT_IMAGES = 4000  # images that the zones are fitted to, taken evenly: thirteen minutes
-GOLDEN_PER_CLASS = 2  # golden images, normal and abnormal each
 _NORMAL, _ABNORMAL = "footage", "abnormal"
 
 
@@ -167,7 +166,7 @@ class MotionAnomalyTask:
         _training: TrainingResult,
         thresholds: Thresholds[AnomalyThreshold],
     ) -> AnomalyMetrics:
-        by_clip = _one_image_per_clip(data.images)
+        by_clip = video_clips.one_image_per_clip(data.images, self.purposes)
         metrics = anomaly_scoring.compute_anomaly_metrics(predictions, by_clip, {}, thresholds.int8)
         return msgspec.structs.replace(metrics, input_size=self.size, counts_clips=True)
 
@@ -184,15 +183,9 @@ class MotionAnomalyTask:
         _training: TrainingResult,
         thresholds: Thresholds[AnomalyThreshold],
     ) -> TaskReportSection:
-        images = _one_image_per_clip(data.images)
+        images = video_clips.one_image_per_clip(data.images, self.purposes)
         return anomaly_context(images, predictions, thresholds.int8, thresholds.fp32, template="behaviour.html")
 
 
 def _double_differences(image: NDArray[Any]) -> NDArray[Any]:
     return np.clip(2 * image.astype(np.int16) - NO_CHANGE, 0, 255).astype(np.uint8)
-
-
-def _one_image_per_clip(images: Split) -> Split:
-    """The split with one image for each clip, which stands for it in counts and in the report."""
-    parts = {purpose: list(video_clips.group_by_clip(getattr(images, purpose))) for purpose in ALL_PURPOSES}
-    return msgspec.structs.replace(images, **parts)

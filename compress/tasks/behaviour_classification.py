@@ -10,6 +10,7 @@ varied either, because in a difference image that is motion.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,6 @@ from numpy.typing import NDArray
 
 from vedette.devices import DeviceProfile
 from vedette.runtime.evaluation.behaviour_evaluation import NORMAL_FOLDERS
-from vedette.runtime.evaluation.metrics import auroc, auroc_interval
 from vedette.runtime.inference.frame_differencing import max_maps_and_mean_scores
 from vedette.runtime.inference.heads.classify import softmax
 from vedette.runtime.progress import Log, Progress
@@ -27,11 +27,11 @@ from vedette.runtime.progress import Log, Progress
 from ..data import stratified_split, video_clips
 from ..data.split import SPLIT_FRACTIONS
 from ..data.stratified_split import StratifiedSplit
+from ..evaluation.anomaly_scoring import measure_auroc
 from ..evaluation.classification_metrics import ClassificationMetrics
 from ..evaluation.clip_outputs import run_on_clip
 from ..evaluation.confidence_and_reject_threshold import ConfidenceThreshold
 from ..evaluation.model_runners import ModelRunner
-from ..evaluation.results import Measurement
 from ..goal.augmentation_settings import AugmentationSettings
 from ..goal.goal_tables import Goal
 from ..models import efficientnet_lite
@@ -65,7 +65,7 @@ class ClipClassificationTask(ClassificationTask):
         log(", ".join(f"{count} clips of {label}" for label, count in counts.items()))
         return ClassificationData(images, clips)
 
-    def score(self, runner: ModelRunner, paths: list[Path]) -> NDArray[Any]:
+    def score(self, runner: ModelRunner, paths: Iterable[Path]) -> NDArray[Any]:
         """Scores of the clips whose images are among `paths`, n x K."""
         return score_clips(runner, paths)
 
@@ -80,15 +80,14 @@ class ClipClassificationTask(ClassificationTask):
         training: TrainingResult,
         thresholds: Thresholds[ConfidenceThreshold],
     ) -> ClassificationMetrics:
-        images = _one_image_per_clip(data.images)
+        images = video_clips.one_image_per_clip(data.images, self.purposes)
         metrics = super().compute_metrics(predictions, ClassificationData(images), training, thresholds)
         normal = [images.classes.index(name) for name in images.normal or images.classes[:1]]
         is_normal = np.isin(images.class_indices(images.test), normal)
         aurocs = {}
         for model, scores in predictions.items():
             abnormal = 1 - softmax(scores, thresholds.int8.temperature)[:, normal].sum(axis=1)
-            pair = abnormal[is_normal], abnormal[~is_normal]
-            aurocs[model] = Measurement(auroc(*pair), auroc_interval(*pair))
+            aurocs[model] = measure_auroc(abnormal[is_normal], abnormal[~is_normal])
         return msgspec.structs.replace(
             metrics, metric="auroc", by_model=aurocs, input_size=self.size, counts_clips=True
         )
@@ -103,19 +102,13 @@ class ClipClassificationTask(ClassificationTask):
         training: TrainingResult,
         thresholds: Thresholds[ConfidenceThreshold],
     ) -> TaskReportSection:
-        by_clip = ClassificationData(_one_image_per_clip(data.images))
+        by_clip = ClassificationData(video_clips.one_image_per_clip(data.images, self.purposes))
         return super().report_context(predictions, by_clip, training, thresholds)
 
 
-def score_clips(runner: ModelRunner, paths: list[Path]) -> NDArray[Any]:
+def score_clips(runner: ModelRunner, paths: Iterable[Path]) -> NDArray[Any]:
     """Scores of each clip whose images are among `paths`, n x K."""
     outputs = [
         [each for _, each in run_on_clip(runner, images)] for images in video_clips.group_by_clip(paths).values()
     ]
     return np.stack([max_maps_and_mean_scores(each)["scores"].ravel() for each in outputs])
-
-
-def _one_image_per_clip(images: StratifiedSplit) -> StratifiedSplit:
-    """The split with one image for each clip, which stands for it in counts and in the report."""
-    parts = {purpose: list(video_clips.group_by_clip(getattr(images, purpose))) for purpose in SPLIT_FRACTIONS}
-    return msgspec.structs.replace(images, **parts)

@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 
 from vedette.devices import DeviceProfile, read_host_profile
 from vedette.runtime.bundle.manifest import UNKNOWN
-from vedette.runtime.camera import image_files
 from vedette.runtime.evaluation.metrics import confusion_matrix, expected_calibration_error
 from vedette.runtime.inference.heads.classify import softmax
 from vedette.runtime.progress import Log, Progress
@@ -36,11 +35,10 @@ from ..evaluation.classification_metrics import (
     error_proportion,
 )
 from ..evaluation.confidence_and_reject_threshold import ConfidenceThreshold, choose_confidence_threshold
-from ..evaluation.model_runners import ModelRunner
-from ..goal import recipe
+from ..evaluation.model_runners import ModelRunner, run_on_images
 from ..goal.augmentation_settings import AugmentationSettings
 from ..goal.goal_tables import Goal
-from ..goal.recipe import QuantizationSettings
+from ..goal.recipe import QuantizationSettings, load_recipe
 from ..graph.torch_export import export_to_onnx, feature_names, update_weights
 from ..models import efficientnet_lite
 from ..models.classifier_head import OUTPUTS, Classifier
@@ -51,7 +49,7 @@ from ..report.task_report_section import TaskReportSection
 from ..search.search_budget import SearchBudget
 from ..training.classifier_fine_tuning import fine_tune
 from ..training.trained_model import TrainedModel
-from .task import GOOD_PURPOSES, Thresholds, TrainingResult
+from .task import GOOD_PURPOSES, Thresholds, TrainingResult, count_images
 
 BLOCKS = (5, 10, 15)  # backbone blocks whose features are pooled: fine, medium and coarse
 ERROR_RATE = 0.05  # where the goal names none
@@ -92,12 +90,13 @@ class ClassificationTask:
             classifier, images, self.spec, goal.augment or AugmentationSettings(), epochs, goal.data.seed, progress
         )
         float_model = export_to_onnx(classifier, size, OUTPUTS)
-        settings: QuantizationSettings = recipe.load_recipe(goal.recipe).get("quantise", QuantizationSettings())
+        settings: QuantizationSettings = load_recipe(goal.recipe).get("quantise", QuantizationSettings())
         calibration = list(split.model_inputs(images.calibrate, self.spec))
         unlabelled = list(split.model_inputs(images.fit, self.spec)) if settings.qat_steps else []
         prepared = prepare(settings, float_model, calibration, self.spec, feature_names(classifier), unlabelled, folder)
         draft = BuiltModels(goal, float_model, convert(settings, prepared, calibration, self.spec)).runners
-        shift = _scores(draft[FLOAT], images.calibrate) - _scores(draft[INT8_ONNX], images.calibrate)
+        fp32, int8 = (run_on_images(draft[model], images.calibrate, "scores") for model in (FLOAT, INT8_ONNX))
+        shift = fp32 - int8
         classifier.add_to_scores(torch.from_numpy(shift.mean(axis=0)).float())
         shifted = msgspec.structs.replace(prepared, model=update_weights(classifier, prepared.model))
         int8_model = convert(settings, shifted, calibration, self.spec)
@@ -117,11 +116,11 @@ class ClassificationTask:
         self, runners: dict[str, ModelRunner], data: ClassificationData, progress: Progress
     ) -> dict[str, NDArray[Any]]:
         """Scores of the test images, n x K."""
-        return {model: self.score(runner, list(progress(data.images.test, model))) for model, runner in runners.items()}
+        return {model: self.score(runner, progress(data.images.test, model)) for model, runner in runners.items()}
 
-    def score(self, runner: ModelRunner, paths: list[Path]) -> NDArray[Any]:
+    def score(self, runner: ModelRunner, paths: Iterable[Path]) -> NDArray[Any]:
         """Scores of what the task counts, images here, n x K."""
-        return _scores(runner, paths)
+        return run_on_images(runner, paths, "scores")
 
     def class_labels(self, images: StratifiedSplit, paths: list[Path]) -> NDArray[Any]:
         """Class of what the task counts, images here, n."""
@@ -144,7 +143,7 @@ class ClassificationTask:
         return ClassificationMetrics(
             metric="accuracy",
             by_model=accuracy_by_model(results),
-            images={purpose: len(getattr(images, purpose)) for purpose in self.purposes},
+            images=count_images(self.purposes, images),
             machine=read_host_profile().cpu,
             threshold=threshold,
             errors=error_proportion(results[INT8_ONNX]),
@@ -177,7 +176,3 @@ class ClassificationTask:
         thresholds: Thresholds[ConfidenceThreshold],
     ) -> TaskReportSection:
         return classification_context(data.images, predictions, thresholds.int8, thresholds.fp32)
-
-
-def _scores(runner: ModelRunner, paths: Iterable[Path]) -> NDArray[Any]:
-    return np.stack([runner(image_files.read_image(path))["scores"].ravel() for path in paths])

@@ -36,7 +36,7 @@ from ..report.task_report_section import TaskReportSection
 from ..search.input_size import CalibrationAndValidationImages, InputSizeResult, InputSizeSearch
 from ..search.search_budget import SearchBudget
 from ..training.trained_model import TrainedModel
-from .task import GOOD_PURPOSES, Thresholds, TrainingResult
+from .task import GOOD_PURPOSES, Thresholds, TrainingResult, count_images
 
 MAX_IMAGES = 200  # images for calibration, and as many to compare input sizes
 GOLDEN_IMAGES = 8
@@ -164,7 +164,7 @@ class DetectionTask:
         at_threshold = operating_point.evaluate_threshold(
             thresholds.int8.threshold, truth, predictions[INT8_ONNX], labels
         )
-        counts = {purpose: len(getattr(data.images, purpose)) for purpose in self.purposes}
+        counts = count_images(self.purposes, data.images)
         float_file = training.model.float_model.SerializeToString(deterministic=True)
         return DetectionMetrics(
             metric="map50",

@@ -7,18 +7,15 @@ similarity of their outputs, image by image, and how often both have the same li
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import msgspec
-import numpy as np
 import onnx
 from numpy.typing import NDArray
 
 from vedette.devices import DeviceProfile, read_host_profile
 from vedette.runtime.bundle.manifest import ModelInput
-from vedette.runtime.camera import image_files
 from vedette.runtime.errors import locate_errors
 from vedette.runtime.progress import Log, Progress
 
@@ -27,7 +24,7 @@ from ..data.split import Split
 from ..data.stratified_split import StratifiedSplit
 from ..evaluation.built_models import FLOAT, INT8_ONNX, BuiltModels
 from ..evaluation.fidelity import FidelityMetrics, compare_outputs, cosine_similarity
-from ..evaluation.model_runners import ModelRunner
+from ..evaluation.model_runners import ModelRunner, run_on_images
 from ..evaluation.results import Measurement
 from ..export import onnx2tf_fallback
 from ..export.tflite.operands import UnsupportedOperator
@@ -39,7 +36,7 @@ from ..report.imported_page import embedding_context
 from ..report.task_report_section import TaskReportSection
 from ..search.search_budget import SearchBudget
 from ..training.trained_model import TrainedModel
-from .task import GOOD_PURPOSES, Thresholds, TrainingResult
+from .task import GOOD_PURPOSES, Thresholds, TrainingResult, count_images
 
 MAX_CALIBRATION_IMAGES = 200
 GOLDEN_IMAGES = 8
@@ -96,18 +93,11 @@ class ImportedNetworkTask:
         self, runners: dict[str, ModelRunner], data: ImportedData, progress: Progress
     ) -> dict[str, NDArray[Any]]:
         """Outputs for the test images, n x K."""
-        return {model: self.run_model(runner, progress(data.images.test, model)) for model, runner in runners.items()}
-
-    def run_model(self, runner: ModelRunner, paths: Iterable[Path]) -> NDArray[Any]:
-        """Outputs of one model for images, n x K."""
-        return np.stack([runner(image_files.read_image(path))[self.output].ravel() for path in paths])
+        test = data.images.test
+        return {model: run_on_images(runner, progress(test, model), self.output) for model, runner in runners.items()}
 
     def golden_inputs(self, data: ImportedData) -> list[Path]:
         return data.images.test[:GOLDEN_IMAGES]
-
-    def count_images(self, data: ImportedData) -> dict[str, int]:
-        """Number of images by purpose."""
-        return {purpose: len(getattr(data.images, purpose)) for purpose in self.purposes}
 
 
 class ImportedEmbedding(ImportedNetworkTask):
@@ -133,7 +123,7 @@ class ImportedEmbedding(ImportedNetworkTask):
         return FidelityMetrics(
             metric="cosine",
             by_model=by_model,
-            images=self.count_images(data),
+            images=count_images(self.purposes, data.images),
             machine=read_host_profile().cpu,
             cosine=compare_outputs(predictions),
             output_width=predictions[FLOAT].shape[1],

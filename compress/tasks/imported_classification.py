@@ -20,13 +20,14 @@ from ..evaluation.built_models import FLOAT, INT8_ONNX, BuiltModels
 from ..evaluation.classification_metrics import accuracy_by_model, classify_scores, error_proportion
 from ..evaluation.confidence_and_reject_threshold import ConfidenceThreshold, choose_confidence_threshold
 from ..evaluation.fidelity import FidelityMetrics, compare_outputs
-from ..evaluation.results import CountOfTotal, Measurement
+from ..evaluation.model_runners import run_on_images
+from ..evaluation.results import Measurement
 from ..graph.importers.imported_network import count_outputs
 from ..report.classify_page import compare_answers
 from ..report.task_report_section import TaskReportSection
 from .classify import ERROR_RATE
 from .imported import ImportedData, ImportedNetworkTask
-from .task import Thresholds, TrainingResult
+from .task import Thresholds, TrainingResult, count_images
 
 
 class ImportedClassification(ImportedNetworkTask):
@@ -44,7 +45,7 @@ class ImportedClassification(ImportedNetworkTask):
         paths, target = data.images.threshold, self.goal.goal.error_rate or ERROR_RATE
         truth = _score_indices(data.images, data.labels, paths)
         fp32, int8 = (
-            choose_confidence_threshold(self.run_model(models.runners[model], paths), truth, target)
+            choose_confidence_threshold(run_on_images(models.runners[model], paths, self.output), truth, target)
             for model in (FLOAT, INT8_ONNX)
         )
         return Thresholds(fp32, int8)
@@ -61,9 +62,8 @@ class ImportedClassification(ImportedNetworkTask):
         metrics = FidelityMetrics(
             metric="accuracy",
             by_model={model: Measurement(None) for model in predictions},
-            images=self.count_images(data),
+            images=count_images(self.purposes, images),
             machine=read_host_profile().cpu,
-            errors=CountOfTotal(0, len(images.test)),
             cosine=compare_outputs(predictions),
             agreement={
                 model: float((likeliest[model] == likeliest[FLOAT]).mean()) for model in predictions if model != FLOAT

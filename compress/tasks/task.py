@@ -5,6 +5,7 @@ A task holds the goal and the device, and nothing else: what a step finds out, i
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
@@ -12,7 +13,7 @@ import msgspec
 
 from vedette.runtime.progress import Log, Progress
 
-from ..data.split import Split
+from ..data.split import SPLIT_FRACTIONS, Split
 from ..data.stratified_split import StratifiedSplit
 from ..evaluation.built_models import BuiltModels
 from ..evaluation.model_runners import ModelRunner
@@ -21,7 +22,7 @@ from ..report.task_report_section import TaskReportSection
 from ..search.search_budget import SearchBudget
 from ..training.trained_model import TrainedModel
 
-GOOD_PURPOSES = ("fit", "calibrate", "threshold", "test")
+GOOD_PURPOSES = tuple(SPLIT_FRACTIONS)
 ALL_PURPOSES = (*GOOD_PURPOSES, "defect")
 
 
@@ -113,6 +114,11 @@ class SearchableTask(Protocol):
         """Search for designs until the budget is spent."""
 
 
-def images_by_purpose(task: Task[Any, Any, Any, Any], data: TaskData) -> dict[str, list[Path]]:
+def images_by_purpose(purposes: Sequence[str], images: Split | StratifiedSplit) -> dict[str, list[Path]]:
     """Paths of the images by purpose."""
-    return {purpose: getattr(data.images, purpose) for purpose in task.purposes}
+    return {purpose: getattr(images, purpose) for purpose in purposes}
+
+
+def count_images(purposes: Sequence[str], images: Split | StratifiedSplit) -> dict[str, int]:
+    """Number of images by purpose."""
+    return {purpose: len(paths) for purpose, paths in images_by_purpose(purposes, images).items()}

@@ -94,7 +94,7 @@ def fine_tune(
     trunk = _Trunk(spec)
     training, held_out = (
         TrunkFeatures(
-            list(_compute_views(trunk, parts[part], spec, augmentation, view_count, rng, progress)),
+            list(_compute_views(trunk, parts[part], augmentation, view_count, rng, progress)),
             torch.tensor(images.class_indices(parts[part]), dtype=torch.long),
         )
         for part, view_count in (("learn", VIEWS_PER_IMAGE), ("check", 1))
@@ -126,7 +126,6 @@ class _Trunk:
 def _compute_views(
     trunk: _Trunk,
     paths: list[Path],
-    spec: ModelInput,
     augmentation: AugmentationSettings,
     view_count: int,
     rng: np.random.Generator,
@@ -134,7 +133,7 @@ def _compute_views(
 ) -> Iterator[Tensor]:
     """Yields the trunk features of each view of all images; the first view has the unchanged images."""
     for view in range(view_count):
-        images = split.model_inputs(progress(paths, f"view {view + 1} of {view_count}"), spec)
+        images = split.model_inputs(progress(paths, f"view {view + 1} of {view_count}"), trunk.spec)
         yield torch.cat(
             [trunk(augment_image(image[0], augmentation, rng)[np.newaxis] if view else image) for image in images]
         )

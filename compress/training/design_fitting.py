@@ -1,7 +1,7 @@
 """Fits an anomaly detection design to good images: a float model and an int8 model.
 
-    gallery   the good images, augmented, and images with synthetic defects
-    shrink    if the design keeps only a share of the channels: pruning in rounds, with distillation from the original
+    images    the good images, augmented, and images with synthetic defects
+    prune     if the design keeps only a share of the channels: pruning in rounds, with distillation from the original
               backbone
     float     the detector, fitted to float features: the baseline of the int8 model
     int8      quantized with the settings of the recipe, fitted again to its own int8 features, and quantized again
@@ -25,9 +25,8 @@ from vedette.runtime.progress import Progress
 from ..data import split
 from ..data.image_feature_cache import ImageFeatureCache, split_good_and_defective
 from ..data.split import Split
-from ..goal import recipe as techniques
 from ..goal.goal_tables import Goal
-from ..goal.recipe import DistillationSettings, PruningSettings, QuantizationSettings
+from ..goal.recipe import DistillationSettings, PruningSettings, QuantizationSettings, load_recipe
 from ..graph.torch_export import export_to_onnx, feature_names, update_weights
 from ..models import efficientnet_lite, feature_extraction
 from ..models.design import Design
@@ -53,7 +52,7 @@ def fit_design(
     size, spec = design.input, efficientnet_lite.backbone_input(design.input)
     good_images = feature_cache.augmented_images(size, goal.augment)
     fitting_images, masks = [*good_images, *feature_cache.defective_images(size)], feature_cache.defect_masks(size)
-    recipe, network = techniques.load_recipe(goal.recipe), efficientnet_lite.load_backbone(design.blocks)
+    recipe, network = load_recipe(goal.recipe), efficientnet_lite.load_backbone(design.blocks)
     if design.kept_share < 1:
         pruning = msgspec.structs.replace(recipe.get("prune", PruningSettings()), kept_share=design.kept_share)
         distillation: DistillationSettings = recipe.get("distil", DistillationSettings())
@@ -104,7 +103,7 @@ def fit_float_then_int8(
     spec, names = efficientnet_lite.backbone_input(size), feature_names(anomaly_model)
     fit_to_features(feature_extraction.extract_float_features(anomaly_model.backbone, iterate_images("float features")))
     float_model = export_to_onnx(anomaly_model, size)
-    settings: QuantizationSettings = techniques.load_recipe(goal.recipe).get("quantise", QuantizationSettings())
+    settings: QuantizationSettings = load_recipe(goal.recipe).get("quantise", QuantizationSettings())
     prepared = prepare(settings, float_model, calibration, spec, names, good_images, checkpoint_folder)
     draft = convert(settings, prepared, calibration, spec, anomaly_model.bounded_outputs)
     fit_to_features(feature_extraction.extract_int8_features(draft, names, iterate_images("int8 features")))

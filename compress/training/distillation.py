@@ -24,7 +24,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vedette.runtime.progress import Progress
+from vedette.runtime.progress import Progress, no_progress
 
 from ..data.augmentation import augment_image
 from ..goal.augmentation_settings import AugmentationSettings
@@ -47,7 +47,7 @@ def distill(
     images: list[NDArray[Any]],
     seed: int = 0,
     checkpoint: Path | None = None,
-    progress: Progress = lambda items, _: items,
+    progress: Progress = no_progress,
 ) -> Backbone:
     """Trains the student and returns it; the result is deterministic for a seed.
 

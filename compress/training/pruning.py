@@ -85,7 +85,7 @@ def _measure_projection_inputs(network: Backbone, images: Iterable[NDArray[Any]]
 def _copy_important_channels(
     block: InvertedResidual, pruned_block: InvertedResidual, mean: Tensor, variance: Tensor
 ) -> None:
-    """Copies the most important channels of `block` to `small`; the means of the others go into its bias."""
+    """Copies the most important channels of `block` to `pruned_block`; the means of the others go into its bias."""
     project, norm = block.project.conv, block.project.norm
     assert isinstance(project, nn.Conv2d)
     assert isinstance(norm, nn.BatchNorm2d)

@@ -53,7 +53,7 @@ class BoxDecoding(_Strict, frozen=True, omit_defaults=True):
     """Decoding of an object detector's outputs into bounding boxes."""
 
     family: str
-    """Detector family, a key of `runtime.inference.heads.FAMILIES`: it selects the box decoder."""
+    """Detector family, a key of `runtime.inference.heads.BOX_DECODERS`: it selects the box decoder."""
     iou: float
     """Non-maximum suppression: of two boxes of one class with a higher intersection over union, the one with the lower
     score is dropped."""

@@ -29,7 +29,7 @@ import cv2
 import msgspec
 import numpy as np
 
-from ..config.camera_tables import HealthSettings as Settings
+from ..config.camera_tables import HealthSettings
 from .frame import Frame
 
 CHECK_SECONDS = 1.0
@@ -97,7 +97,7 @@ class FaultCondition:
 class CameraHealth:
     """The health checks of one camera; `now` is a monotonic clock, in seconds."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: HealthSettings) -> None:
         self.conditions = {
             name: FaultCondition(name, lasts, settings.recovered)
             for name in ("stalled", "frozen", "dark", "bright", "blurred", "moved")

@@ -24,7 +24,7 @@ import cv2
 import numpy as np
 
 from ..bundle.manifest import Manifest
-from ..config.camera_tables import MotionGateSettings as Settings
+from ..config.camera_tables import MotionGateSettings
 from ..errors import ConfigProblem
 from ..inference.prediction import Prediction
 from .frame import Frame
@@ -36,7 +36,7 @@ _HISTORY = 1000  # frames in the history
 class MotionGate:
     """The motion gate of one camera; it takes the frames in order."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: MotionGateSettings) -> None:
         self.settings = settings
         self.inferences = self.skipped = 0
         self.reference: Any = None
@@ -91,7 +91,7 @@ class MotionGate:
         return False
 
 
-def check_bundle_allows_gate(settings: Settings, manifest: Manifest) -> None:
+def check_bundle_allows_gate(settings: MotionGateSettings, manifest: Manifest) -> None:
     """Checks that the bundle's model works without some of the frames.
 
     Raises:

@@ -6,11 +6,10 @@ import re
 from pathlib import Path
 
 import click
-import msgspec
 
 from vedette.devices import DeviceProfile
 
-from ..evaluation.benchmark import benchmark_bundle as measure
+from ..evaluation.benchmark import benchmark_bundle
 from . import options
 
 
@@ -40,9 +39,9 @@ def bench(bundle: Path, frame: tuple[int, int], threads: int, rounds: int, keys:
 
     With --json it prints a measured device profile for the workshop: vedette build --profile FILE.
     """
-    profile = measure(bundle, keys, frame, threads, rounds)
+    profile = benchmark_bundle(bundle, keys, frame, threads, rounds)
     if as_json:
-        click.echo(msgspec.json.format(msgspec.json.encode(profile), indent=2).decode())
+        options.print_json(profile)
     else:
         _print_profile(profile, frame, threads)
 

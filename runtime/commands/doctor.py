@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
-import msgspec
 
 from ..monitoring.self_check import run_checks
 from . import options
@@ -27,7 +26,7 @@ def doctor(camera: str | None, folder: Path | None, as_json: bool) -> None:
     """
     findings = run_checks(folder, camera)
     if as_json:
-        click.echo(msgspec.json.format(msgspec.json.encode(findings), indent=2).decode())
+        options.print_json(findings)
     else:
         for finding in findings:
             click.echo(f"{_MARKS[finding.works]:4} {finding.what:12} {finding.found}")

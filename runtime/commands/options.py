@@ -1,10 +1,12 @@
-"""Options and arguments that several commands share."""
+"""What several commands share: options, arguments, and the output of `--json`."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
+import msgspec
 
 keys = click.option(
     "--keys",
@@ -21,3 +23,8 @@ config = click.option(
 )
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 bundle = click.argument("bundle", type=click.Path(path_type=Path))
+
+
+def print_json(value: Any) -> None:
+    """Prints a value as indented JSON."""
+    click.echo(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())

@@ -14,8 +14,9 @@ import msgspec
 from ..clock import Clock
 from ..config import configuration
 from ..errors import MachineProblem
-from ..events.event import Event, SystemEvent, encode_cloud_event, format_rfc3339
-from ..events.outbox import FILE_NAME, IS_DEAD_LETTER, IS_PENDING, Outbox
+from ..events.event import Event, SystemEvent, cloud_event_type, encode_cloud_event, format_rfc3339
+from ..events.outbox import FILE_NAME, Outbox
+from ..events.outbox_file import IS_DEAD_LETTER, IS_PENDING
 from ..events.topics import Topics
 from . import options
 
@@ -162,7 +163,7 @@ def _describe_row(row: sqlite3.Row) -> dict[str, Any]:
     description = {
         "sequence": row["sequence"],
         "id": event.id,
-        "type": f"vedette.{event.rule}.{event.kind}",
+        "type": cloud_event_type(event),
         "time": format_rfc3339(event.taken),
         "priority": row["priority"],
     }

@@ -6,10 +6,9 @@ from pathlib import Path
 
 import click
 
-from ..bundle import manifest
 from ..bundle.bundle import Bundle
 from ..bundle.keys import Keyring
-from ..bundle.manifest import UNKNOWN
+from ..bundle.manifest import UNKNOWN, encode_manifest
 from . import options
 
 
@@ -22,7 +21,7 @@ def show(bundle: Path, keys: Path | None, as_json: bool) -> None:
     opened = Bundle.open(bundle, Keyring.read(keys))
     facts = opened.manifest
     if as_json:
-        click.echo(manifest.encode_manifest(facts).decode(), nl=False)
+        click.echo(encode_manifest(facts).decode(), nl=False)
         return
     click.echo(f"{facts.name}, release {facts.release}: {facts.task} model for {facts.device}")
     click.echo(f"  signed by  {facts.signer}, signature and digests verified")

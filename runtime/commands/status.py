@@ -40,7 +40,7 @@ def request_statuses(folder: Path, camera: str | None) -> dict[str, StatusReport
     Raises:
         ConfigProblem: no camera is configured, or the configuration of one is wrong.
     """
-    cameras = [camera] if camera else sorted(path.stem for path in (folder / "cameras").glob("*.toml"))
+    cameras = [camera] if camera else configuration.camera_names(folder)
     if not cameras:
         raise ConfigProblem(f"no cameras in {folder / 'cameras'}", hint="write cameras/NAME.toml, or name --config")
     reports: dict[str, StatusReport | None] = {}

@@ -5,12 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
-import msgspec
 
 from ..bundle.bundle import Bundle
 from ..bundle.keys import Keyring
 from ..errors import BundleProblem
-from ..evaluation.bundle_verification import verify_bundle as check
+from ..evaluation.bundle_verification import verify_bundle
 from ..evaluation.verification_report import VerificationReport
 from ..progress import show_progress
 from . import options
@@ -31,9 +30,9 @@ def verify(bundle: Path, data: Path | None, keys: Path | None, as_json: bool) ->
 
     Exit code 3: a back end does not reproduce the golden outputs.
     """
-    report = check(Bundle.open(bundle, Keyring.read(keys)), data, show_progress)
+    report = verify_bundle(Bundle.open(bundle, Keyring.read(keys)), data, show_progress)
     if as_json:
-        click.echo(msgspec.json.format(msgspec.json.encode(report), indent=2).decode())
+        options.print_json(report)
     else:
         _print_report(report)
     if not report.verified:

@@ -16,8 +16,8 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 
 from ..errors import ConfigProblem
-from . import credentials
 from .camera_tables import HealthSettings, MotionGateSettings, PrivacySettings
+from .credentials import resolve_credential_path
 from .evidence_table import EvidenceSettings
 from .tracker_table import TrackerSettings
 
@@ -25,8 +25,9 @@ _StructT = TypeVar("_StructT")
 
 # A name becomes a level of an MQTT topic, and a folder or a file.
 _NAME_PATTERN = r"[A-Za-z0-9_-][A-Za-z0-9_.-]*"
+SYSTEM_FOLDER = Path("/etc/vedette")
 # The unit's StateDirectory, for commands outside the systemd unit.
-STATE_FOLDER = {Path("/etc/vedette"): "/var/lib/vedette"}
+STATE_FOLDER = {SYSTEM_FOLDER: "/var/lib/vedette"}
 Name = Annotated[str, msgspec.Meta(pattern=rf"^{_NAME_PATTERN}\Z")]
 
 
@@ -161,26 +162,22 @@ def load_config(folder: Path, camera: str) -> Config:
     if not camera_file.rules:
         raise ConfigProblem(f"{path}: no rules, so nothing would ever be sent", hint='add [[rules]] use = "presence"')
     folder, base = folder.resolve(), path.parent.resolve()
-    broker = device_file.broker
-    for key in ("password_file", "ca_file", "cert_file", "key_file"):
-        if reference := getattr(broker, key):
-            broker = msgspec.structs.replace(broker, **{key: credentials.resolve_credential_path(reference, folder)})
+    keys = ("password_file", "ca_file", "cert_file", "key_file")
+    paths = {key: resolve_credential_path(getattr(device_file.broker, key), folder) for key in keys}
     return Config(
         camera=camera,
         base=base,
         device_file=device_path,
         camera_file=path,
         device=device_file.device,
-        broker=broker,
+        broker=msgspec.structs.replace(device_file.broker, **paths),
         outbox=device_file.outbox,
         keys=folder / device_file.device.keys if device_file.device.keys else None,
         state=folder
         / (device_file.device.state or os.environ.get("STATE_DIRECTORY") or STATE_FOLDER.get(folder, "state")),
         source=camera_file.source,
         username=camera_file.username,
-        password_file=credentials.resolve_credential_path(camera_file.password_file, base)
-        if camera_file.password_file
-        else "",
+        password_file=resolve_credential_path(camera_file.password_file, base),
         bundle=base / camera_file.bundle,
         backend=camera_file.backend,
         threads=camera_file.threads,
@@ -188,9 +185,14 @@ def load_config(folder: Path, camera: str) -> Config:
         health=camera_file.health,
         privacy=camera_file.privacy,
         gate=camera_file.gate,
-        evidence=camera_file.evidence.with_absolute_paths(base, credentials.resolve_credential_path),
+        evidence=camera_file.evidence.with_absolute_paths(base),
         rules=tuple(camera_file.rules),
     )
+
+
+def camera_names(folder: Path) -> list[str]:
+    """Names of the cameras that the configuration in `folder` has, sorted."""
+    return sorted(path.stem for path in (folder / "cameras").glob("*.toml"))
 
 
 def read_toml(path: Path, struct_type: type[_StructT], docs: str = "docs/config.md") -> _StructT:

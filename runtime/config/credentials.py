@@ -18,12 +18,12 @@ def resolve_credential_path(reference: str, folder: Path) -> str:
     """Absolute path of a configured file; outside the systemd unit, `credential:NAME` is returned unchanged.
 
     Args:
-        reference: a path relative to `folder`, or `credential:NAME`
+        reference: a path relative to `folder`, or `credential:NAME`; empty stays empty
         folder: folder of the configuration file
     """
-    credentials_folder = os.environ.get("CREDENTIALS_DIRECTORY")
     if not reference.startswith(_CREDENTIAL):
-        return str(folder / reference)
+        return str(folder / reference) if reference else ""
+    credentials_folder = os.environ.get("CREDENTIALS_DIRECTORY")
     return str(Path(credentials_folder) / reference.removeprefix(_CREDENTIAL)) if credentials_folder else reference
 
 

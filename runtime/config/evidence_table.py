@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 import msgspec
+
+from .credentials import resolve_credential_path
 
 _MIB = 1 << 20
 
@@ -54,15 +55,10 @@ class EvidenceSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """True if thumbnails or clips are configured."""
         return bool(self.thumbnail or self.clip_seconds)
 
-    def with_absolute_paths(self, base: Path, resolve_secret: Callable[[str, Path], str]) -> EvidenceSettings:
-        """Returns the settings with absolute paths.
-
-        Args:
-            base: folder that relative paths start from
-            resolve_secret: resolves the path of a secret against `base`
-        """
+    def with_absolute_paths(self, base: Path) -> EvidenceSettings:
+        """Returns the settings with absolute paths; relative ones start from the folder `base`."""
         return msgspec.structs.replace(
             self,
             folder=str(base / self.folder) if self.folder else "",
-            secret_key_file=resolve_secret(self.secret_key_file, base) if self.secret_key_file else "",
+            secret_key_file=resolve_credential_path(self.secret_key_file, base),
         )

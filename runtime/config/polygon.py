@@ -10,7 +10,7 @@ from itertools import combinations, pairwise
 Point = tuple[float, float]
 Polygon = tuple[Point, ...]
 
-_MIN_AREA = 1e-6  # fraction of the frame; a smaller polygon encloses nothing
+MIN_AREA = 1e-6  # fraction of the frame; a smaller polygon encloses nothing
 
 
 def describe_polygon_error(points: Polygon) -> str:
@@ -23,7 +23,7 @@ def describe_polygon_error(points: Polygon) -> str:
     if crossed := find_self_intersection(points):
         first, second = map(list, crossed)
         return f"the edges from {first} and from {second} cross; give the points in order around it"
-    if abs(sum(a[0] * b[1] - b[0] * a[1] for a, b in pairwise((*points, points[0])))) < 2 * _MIN_AREA:
+    if abs(sum(a[0] * b[1] - b[0] * a[1] for a, b in pairwise((*points, points[0])))) < 2 * MIN_AREA:
         return "it encloses nothing: its points lie on one line"
     return ""
 

@@ -24,11 +24,10 @@ from ..inference.frame_differencing import FrameDifferencer, aggregate_windows
 from ..inference.heads.classify import ClassifyHead
 from ..inference.preprocess import Preprocess
 from ..progress import Progress
-from .metrics import auroc, auroc_interval
 from .verification_report import VerificationReport
 
 VIDEO_SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ts", ".webm", ".wmv"})
-SAMPLE_SECONDS = 0.2  # seconds
+SAMPLE_SECONDS = 0.2
 NORMAL_FOLDERS = ("normal", "good", "footage")
 
 
@@ -127,8 +126,12 @@ def _mean_outputs(outputs: list[tuple[float, dict[str, NDArray[Any]]]]) -> dict[
 
 def abnormal_probability(manifest: Manifest, probabilities: NDArray[Any]) -> float:
     """The probability of all classes that are not normal; if none is marked as normal, the first one is."""
-    normal = manifest.normal or manifest.classes[:1]
+    normal = _normal_classes(manifest)
     return float(sum(p for name, p in zip(manifest.classes, probabilities, strict=True) if name not in normal))
+
+
+def _normal_classes(manifest: Manifest) -> tuple[str, ...]:
+    return manifest.normal or manifest.classes[:1]
 
 
 def videos_by_label(manifest: Manifest, data: Path) -> tuple[list[Path], list[Path]]:
@@ -137,7 +140,7 @@ def videos_by_label(manifest: Manifest, data: Path) -> tuple[list[Path], list[Pa
     Raises:
         ConfigProblem: there are no normal recordings.
     """
-    normal_names = (manifest.normal or manifest.classes[:1]) if manifest.temperature is not None else NORMAL_FOLDERS
+    normal_names = _normal_classes(manifest) if manifest.temperature is not None else NORMAL_FOLDERS
     folders = sorted(each for each in data.iterdir() if each.is_dir()) if data.is_dir() else []
     normal_videos = [path for folder in folders if folder.name in normal_names for path in find_videos_below(folder)]
     abnormal_videos = [
@@ -162,13 +165,7 @@ def evaluate_behaviour_model(
     normal, abnormal = videos_by_label(bundle.manifest, data)
     report.good, report.defect, report.what = len(normal), len(abnormal), "clips"
     threshold = bundle.manifest.threshold if bundle.manifest.temperature is None else 0.5
-    aurocs = {}
     for name, backend in backends.items():
         normal_scores = score_videos(bundle, backend, progress(normal, f"{name}: normal"))
-        report.false_alarm_rate[name] = float((normal_scores >= threshold).mean())
-        if abnormal:
-            abnormal_scores = score_videos(bundle, backend, progress(abnormal, f"{name}: other"))
-            report.detection_rate[name] = float((abnormal_scores >= threshold).mean())
-            aurocs[name] = auroc(normal_scores, abnormal_scores)
-            report.auroc_interval[name] = auroc_interval(normal_scores, abnormal_scores)
-    report.auroc_int8_onnx, report.auroc_int8_tflite = aurocs.get("onnx"), aurocs.get("tflite")
+        abnormal_scores = score_videos(bundle, backend, progress(abnormal, f"{name}: other")) if abnormal else ()
+        report.add_anomaly_scores(name, threshold, normal_scores, abnormal_scores)

@@ -21,9 +21,9 @@ from ..inference.golden_outputs import max_step_difference, step_tolerance
 from ..inference.heads.classify import ClassifyHead
 from ..inference.heads.detect import DetectHead
 from ..inference.preprocess import Preprocess
-from ..progress import Progress
+from ..progress import Progress, no_progress
 from . import behaviour_evaluation, coco_map, object_annotations
-from .metrics import auroc, auroc_interval, confusion_matrix, evaluate_classification
+from .metrics import confusion_matrix, evaluate_classification
 from .verification_report import GoldenCheck, VerificationReport
 
 
@@ -41,9 +41,7 @@ def score_images(bundle: Bundle, backend: Backend, paths: Iterable[Path]) -> lis
     return scores
 
 
-def verify_bundle(
-    bundle: Bundle, data: Path | None = None, progress: Progress = lambda paths, _: paths
-) -> VerificationReport:
+def verify_bundle(bundle: Bundle, data: Path | None = None, progress: Progress = no_progress) -> VerificationReport:
     """Compares all back ends that load here with the golden outputs and, with `data`, measures the accuracy.
 
     Args:
@@ -85,16 +83,10 @@ def _evaluate_anomaly_model(
     good = image_files.find_images(data / "good")
     defect = image_files.find_images(data / "defect") if (data / "defect").exists() else []
     report.good, report.defect = len(good), len(defect)
-    threshold, aurocs = bundle.manifest.threshold, {}
     for name, backend in backends.items():
         good_scores = score_images(bundle, backend, progress(good, f"{name}: good"))
-        report.false_alarm_rate[name] = sum(each >= threshold for each in good_scores) / len(good_scores)
-        if defect:
-            defect_scores = score_images(bundle, backend, progress(defect, f"{name}: defect"))
-            report.detection_rate[name] = sum(each >= threshold for each in defect_scores) / len(defect_scores)
-            aurocs[name] = auroc(good_scores, defect_scores)
-            report.auroc_interval[name] = auroc_interval(good_scores, defect_scores)
-    report.auroc_int8_onnx, report.auroc_int8_tflite = aurocs.get("onnx"), aurocs.get("tflite")
+        defect_scores = score_images(bundle, backend, progress(defect, f"{name}: defect")) if defect else []
+        report.add_anomaly_scores(name, bundle.manifest.threshold, good_scores, defect_scores)
 
 
 def _evaluate_classifier(

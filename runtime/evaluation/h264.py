@@ -20,7 +20,7 @@ from ..camera.sources import SourceAddress
 from ..errors import MachineProblem
 
 _CRF, _PRESET = "23", "medium"
-_TICKS_PER_SECOND = 90_000  # a second
+_TICKS_PER_SECOND = 90_000
 _NOMINAL_FPS = 10
 _ENCODERS: dict[str, dict[str, str]] = {"libx264": {"crf": _CRF, "preset": _PRESET}, "libopenh264": {}}
 

@@ -96,10 +96,6 @@ class RecordingReplayer:
         self.report: StatusReport | None = None
         self.daemon = Daemon(settings, open_sink=self._open_sink, on_frame=self._on_frame)
 
-    def run(self) -> None:
-        """Runs the daemon to the end of the recording."""
-        self.daemon.run()
-
     def _open_sink(self, broker: BrokerSettings, identity: MqttSessionSettings) -> CountingSink:
         self.sink = CountingSink(broker, identity)
         return self.sink
@@ -128,7 +124,7 @@ def measure_traffic(folder: Path, camera: str, recording: Path) -> Traffic:
     stream = h264.measure_h264_size(SourceAddress(camera, url, recording.parent), recording)
     with tempfile.TemporaryDirectory(prefix="vedette-traffic-") as state_folder:
         replay = RecordingReplayer(make_isolated_settings(settings, url, Path(state_folder)))
-        replay.run()
+        replay.daemon.run()
     first, last, sink = replay.first, replay.last, replay.sink
     if replay.daemon.stop_requested.is_set() or first is None or last is None or replay.report is None:
         raise MachineProblem(f"{recording}: stopped before its end", hint="let it come to its end")

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import msgspec
+import numpy as np
+from numpy.typing import ArrayLike
+
+from ..bundle.manifest import ONNX
+from .metrics import auroc, auroc_interval
 
 
 class GoldenCheck(msgspec.Struct, frozen=True):
@@ -55,3 +60,15 @@ class VerificationReport(msgspec.Struct, omit_defaults=True):
     map50_int8_tflite: float | None = None
     map: dict[str, float] = {}
     """Object detectors: mean over IoU thresholds from 0.5 to 0.95."""
+
+    def add_anomaly_scores(self, backend: str, threshold: float, normal: ArrayLike, abnormal: ArrayLike) -> None:
+        """Adds the figures of the scores of normal and of abnormal data in one back end; `abnormal` may be empty."""
+        self.false_alarm_rate[backend] = float((np.asarray(normal) >= threshold).mean())
+        if not np.size(abnormal):
+            return
+        self.detection_rate[backend] = float((np.asarray(abnormal) >= threshold).mean())
+        self.auroc_interval[backend] = auroc_interval(normal, abnormal)
+        if backend == ONNX:
+            self.auroc_int8_onnx = auroc(normal, abnormal)
+        else:
+            self.auroc_int8_tflite = auroc(normal, abnormal)

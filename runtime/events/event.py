@@ -153,6 +153,11 @@ class _EventData(msgspec.Struct, omit_defaults=True):
     evidence: Attachment | None = None
 
 
+def cloud_event_type(record: Event | SystemEvent) -> str:
+    """The type of a record as a CloudEvent, for example `vedette.presence.new`."""
+    return f"vedette.{record.rule}.{record.kind}"
+
+
 def encode_cloud_event(record: Event | SystemEvent, source: str, sequence: int, epoch: str, clock: Clock) -> bytes:
     """Encodes a record as a CloudEvent in structured JSON.
 
@@ -168,7 +173,7 @@ def encode_cloud_event(record: Event | SystemEvent, source: str, sequence: int, 
         "specversion": "1.0",
         "id": record.id,
         "source": f"{source}/{record.camera}",
-        "type": f"vedette.{record.rule}.{record.kind}",
+        "type": cloud_event_type(record),
         "time": format_rfc3339(record.taken + correction),
         "sequence": f"{sequence:012d}",
         "epoch": epoch,

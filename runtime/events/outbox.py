@@ -15,7 +15,7 @@ connections write at the same time.
 
 from __future__ import annotations
 
-import os
+import shutil
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
@@ -30,6 +30,7 @@ from ..config.configuration import Config
 from ..errors import MachineProblem
 from . import outbox_file
 from .event import SYSTEM_PRIORITY, Event, SystemEvent, make_system_event, stamp_time
+from .outbox_file import IS_DEAD_LETTER, IS_PENDING
 
 JOURNAL_ROWS = 10_000  # default number of delivered events to keep
 _BATCH_ROWS = 64  # rows evicted or restored at a time
@@ -37,7 +38,6 @@ _FREE_PAGES = 4  # free pages after an eviction
 _MAX_BYTES_IN_MEMORY = 8 << 20
 _TOMBSTONE_PRIORITY = SYSTEM_PRIORITY + 1
 FILE_NAME = "outbox.db"
-IS_PENDING, IS_DEAD_LETTER = "refused IS NULL AND NOT delivered", "refused IS NOT NULL"
 
 
 class SequencedEvent(msgspec.Struct, frozen=True):
@@ -152,10 +152,8 @@ class Outbox:
     def _enforce_size_limit(self) -> None:
         """Sets SQLite's page limit; the present page count if the disk has less than `min_free` bytes left."""
         limit = self.max_pages
-        if self.min_free and self.is_durable:
-            disk = os.statvfs(self.path.parent)
-            if disk.f_bavail * disk.f_frsize < self.min_free:
-                limit = min(limit, self.database.execute("PRAGMA page_count").fetchone()[0])
+        if self.min_free and self.is_durable and shutil.disk_usage(self.path.parent).free < self.min_free:
+            limit = min(limit, self.database.execute("PRAGMA page_count").fetchone()[0])
         if limit != self.page_limit:
             self.database.execute(f"PRAGMA max_page_count = {limit}")
             self.page_limit = limit

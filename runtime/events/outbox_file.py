@@ -14,6 +14,7 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
+import shutil
 import sqlite3
 import time
 from pathlib import Path
@@ -30,7 +31,8 @@ MAX_CORRUPT_FILES = 3  # the newest corrupt files are kept
 _MEMORY_FILE_SYSTEMS = ("tmpfs", "ramfs")
 _MIN_FREE_BYTES = 1 << 20  # with less, SQLite cannot even delete rows, because its log must grow first
 
-_SCHEMA = """
+IS_PENDING, IS_DEAD_LETTER = "refused IS NULL AND NOT delivered", "refused IS NOT NULL"
+_SCHEMA = f"""
 CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS events (
     sequence  INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -39,9 +41,9 @@ CREATE TABLE IF NOT EXISTS events (
     priority  INTEGER NOT NULL DEFAULT 5,
     delivered INTEGER NOT NULL DEFAULT 0
 ) STRICT;
-CREATE INDEX IF NOT EXISTS waiting ON events (sequence) WHERE refused IS NULL AND NOT delivered;
+CREATE INDEX IF NOT EXISTS waiting ON events (sequence) WHERE {IS_PENDING};
 CREATE INDEX IF NOT EXISTS journal ON events (sequence) WHERE delivered;
-CREATE INDEX IF NOT EXISTS dead ON events (sequence) WHERE refused IS NOT NULL;
+CREATE INDEX IF NOT EXISTS dead ON events (sequence) WHERE {IS_DEAD_LETTER};
 """
 
 
@@ -116,8 +118,7 @@ def _open_intact(path: Path, lock: int, volatile: bool) -> OutboxFile:
         (verdict,) = database.execute("PRAGMA quick_check(1)").fetchone()
         if verdict != "ok":
             raise sqlite3.DatabaseError(verdict)
-        disk = os.statvfs(path.parent)
-        if disk.f_bavail * disk.f_frsize < _MIN_FREE_BYTES:
+        if shutil.disk_usage(path.parent).free < _MIN_FREE_BYTES:
             raise sqlite3.OperationalError("the disk is full")
         database.execute("PRAGMA journal_mode = WAL")
         _create_schema(database)
@@ -185,8 +186,7 @@ def _salvage(path: Path) -> list[SalvagedRow]:
         database = sqlite3.connect(path)
         try:
             for sequence, body, priority in database.execute(
-                "SELECT sequence, body, priority FROM events NOT INDEXED WHERE NOT delivered AND refused IS NULL "
-                f"ORDER BY sequence {order}"
+                f"SELECT sequence, body, priority FROM events NOT INDEXED WHERE {IS_PENDING} ORDER BY sequence {order}"
             ):
                 if isinstance(body, bytes) and sequence not in rows:
                     rows[sequence] = SalvagedRow(body, priority)

@@ -53,9 +53,9 @@ def _pixelate(pixels: Any, cells: int) -> Any:
     return cv2.resize(small, (width, height), interpolation=cv2.INTER_NEAREST)
 
 
-def _box_slices(pixels: Any, predictions: Prediction, margin: float) -> tuple[slice, slice]:
-    assert predictions.box is not None
-    (height, width), box = pixels.shape[:2], predictions.box
+def _box_slices(pixels: Any, prediction: Prediction, margin: float) -> tuple[slice, slice]:
+    assert prediction.box is not None
+    (height, width), box = pixels.shape[:2], prediction.box
     x_margin, y_margin = margin * (box.right - box.left), margin * (box.bottom - box.top)
     rows = pixel_slice(box.top - y_margin, box.bottom + y_margin, height)
     return rows, pixel_slice(box.left - x_margin, box.right + x_margin, width)

@@ -28,7 +28,7 @@ from .thumbnail import MAX_SIDE
 log = logging.getLogger(__name__)
 
 CLIP_SUFFIX = ".mp4"
-_MIN_INTERVAL_SECONDS = 0.095  # seconds
+_MIN_INTERVAL_SECONDS = 0.095  # a little less than a tenth: at most ten frames a second
 _JPEG_QUALITY = 80
 _MAX_QUEUED = 4  # clips: each holds its frames in memory
 _MIN_MAX_FPS = (1.0, 30.0)

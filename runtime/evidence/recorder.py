@@ -72,9 +72,8 @@ class EvidenceRecorder:
         if self.store is None:
             return
         self.frame, self.predictions = frame, predictions
-        for event, end in [
-            each for each in self.pending_clips if each[1] <= frame.taken
-        ]:  # before the ring buffer drops their frames
+        # Before the ring buffer drops their frames.
+        for event, end in [each for each in self.pending_clips if each[1] <= frame.taken]:
             self._write_clip(event, end)
         if self.settings.clip_seconds and self.ring.is_due(frame.taken):
             self.ring.add(frame.taken, anonymize(frame.pixels, predictions, self.settings.blur))

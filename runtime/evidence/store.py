@@ -12,6 +12,7 @@ import contextlib
 import logging
 import os
 import re
+import shutil
 import threading
 import time
 from pathlib import Path
@@ -158,8 +159,8 @@ class EvidenceStore:
         """
         if size > self.quota:
             raise OSError(f"{size} bytes are more than the quota")
-        disk = os.statvfs(next(each for each in (self.folder, *self.folder.parents) if each.exists()))
-        if self.min_free and disk.f_bavail * disk.f_frsize < self.min_free + size:
+        existing = next(each for each in (self.folder, *self.folder.parents) if each.exists())
+        if self.min_free and shutil.disk_usage(existing).free < self.min_free + size:
             raise OSError("the disk is nearly full")
         for is_pending in (False, True):
             for name in [name for name, item in self.items.items() if item.is_pending == is_pending]:

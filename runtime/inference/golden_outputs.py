@@ -49,8 +49,10 @@ def select_backend(bundle: Bundle, name: str, threads: int) -> Backend:
         BundleProblem: no back end reproduces them.
         MachineProblem: no back end loads.
     """
-    loaded = backends.available_backends(bundle, threads) if name == "auto" else {}
-    candidates = list(loaded.values()) or [backends.load_backend(name, bundle, threads)]
+    if name == "auto":
+        candidates = list(backends.available_backends(bundle, threads).values())
+    else:
+        candidates = [backends.load_backend(name, bundle, threads)]
     correct = [backend for backend in candidates if reproduces_golden_outputs(bundle, backend)]
     if not correct:
         versions = " and ".join(backend.version for backend in candidates)

@@ -19,7 +19,6 @@ from ..errors import Problem
 from ..events import sinks
 from ..plugin_tables import redact_url
 
-_SYSTEM_FOLDER = Path("/etc/vedette")
 _FIRST_FRAME_SECONDS = 10.0
 
 
@@ -36,10 +35,10 @@ class Check(msgspec.Struct, frozen=True, omit_defaults=True):
 def run_checks(folder: Path | None, camera: str | None) -> list[Check]:
     """Checks the machine and its libraries; with a configuration also the broker and the cameras, or one `camera`."""
     checks = [*_check_machine(), *_check_libraries(), _check_keyring(None)]
-    if folder is None and not (_SYSTEM_FOLDER / "vedette.toml").exists():
+    if folder is None and not (configuration.SYSTEM_FOLDER / "vedette.toml").exists():
         return checks
-    folder = folder or _SYSTEM_FOLDER
-    names = [camera] if camera else sorted(path.stem for path in (folder / "cameras").glob("*.toml"))
+    folder = folder or configuration.SYSTEM_FOLDER
+    names = [camera] if camera else configuration.camera_names(folder)
     if not names:
         return [*checks, Check("cameras", False, f"none in {folder / 'cameras'}", "write cameras/NAME.toml")]
     for number, name in enumerate(names):

@@ -21,8 +21,8 @@ from typing import Any
 import msgspec
 
 from ..camera.sources import FrameCounts
-from ..events.event import Event, format_rfc3339
-from ..evidence.store import EvidenceCounts as Evidence
+from ..events.event import Event, cloud_event_type, format_rfc3339
+from ..evidence.store import EvidenceCounts
 
 log = logging.getLogger(__name__)
 
@@ -93,7 +93,7 @@ class StatusReport(msgspec.Struct, frozen=True):
     """Fraction of the time spent in inference, over the last frames; None before the second frame."""
     published: int = 0
     """Bytes sent to the broker since the start, MQTT framing included."""
-    evidence: Evidence | None = None
+    evidence: EvidenceCounts | None = None
     """Counters of the evidence store; None if evidence is off."""
     of_h264: float | None = None
     """Bytes published and uploaded, as a fraction of the same stream as H.264. None unless `vedette traffic` has
@@ -113,7 +113,7 @@ class DaemonCounters:
         self.memory_samples: deque[tuple[float, float]] = deque(maxlen=_MEMORY_SAMPLES)
 
     def count_frame(self, started: float) -> None:
-        """Counts a frame that was processed since `began`, by time.monotonic()."""
+        """Counts a frame that was processed since `started`, by time.monotonic()."""
         now = time.monotonic()
         self.frames += 1
         self.frame_ends.append(now)
@@ -124,7 +124,7 @@ class DaemonCounters:
     def count_event(self, sequence: int, event: Event) -> None:
         """Counts a recorded event, and remembers whether it is open."""
         self.events += 1
-        self.last_event = LastEvent(sequence, f"vedette.{event.rule}.{event.kind}", format_rfc3339(event.taken))
+        self.last_event = LastEvent(sequence, cloud_event_type(event), format_rfc3339(event.taken))
         open_events = dict(self.open_events)  # other threads may be reading the old dictionary
         if event.kind == "end":
             open_events.pop(event.event, None)

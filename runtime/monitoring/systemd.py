@@ -22,9 +22,6 @@ class SystemdNotifier:
     def notify_stopping(self) -> None:
         self._send("STOPPING=1")
 
-    def set_status(self, text: str) -> None:
-        self._send(f"STATUS={text}")
-
     def feed_watchdog(self) -> None:
         """Feeds the watchdog, at most twice in its interval."""
         if self.interval and time.monotonic() - self.last_fed >= self.interval:

@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 
 CHECK_SECONDS = 10.0
-HYSTERESIS_DEGREES = 5.0  # degrees Celsius
+HYSTERESIS_DEGREES = 5.0  # Celsius
 MAX_SLOWDOWN = 8.0
 # Bits of get_throttled (raspberrypi.com, "vcgencmd"); 16 bits higher: the flag has been set since boot.
 _FLAG_BITS = {"undervoltage": 0, "frequency_capped": 1, "throttled": 2, "hot": 3}

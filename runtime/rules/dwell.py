@@ -10,12 +10,9 @@ from typing import Annotated
 
 import msgspec
 
-from ..camera.frame import Frame
-from ..events.event import RuleState
 from . import RuleContext
 from .rule_base import AreaRuleSettings
-from .state.track_state import TrackState
-from .track_rule import TrackRule, state_from_zones
+from .track_rule import TrackRule
 
 
 class DwellSettings(AreaRuleSettings, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -32,6 +29,3 @@ class DwellRule(TrackRule):
 
     def __init__(self, settings: DwellSettings, context: RuleContext) -> None:
         super().__init__(settings, context, min_seconds=settings.seconds)
-
-    def evaluate_track(self, frame: Frame, track: TrackState) -> RuleState | None:
-        return state_from_zones(track) if track.inside else None

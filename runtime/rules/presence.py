@@ -21,8 +21,7 @@ from ..events.event import DEFAULT_PRIORITY, Event, Kind, new_event_id
 from ..inference.prediction import Prediction
 from . import RuleContext
 from .conditions.label_filter import select_labels
-
-_NotNegative = Annotated[float, msgspec.Meta(ge=0)]
+from .rule_base import NotNegative, Priority
 
 
 class PresenceSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -41,11 +40,11 @@ class PresenceSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """An event closes below threshold * (1 - hysteresis)."""
     debounce: Annotated[int, msgspec.Meta(ge=1)] = 1
     """Frames in a row at or above the threshold before an event opens."""
-    cooldown: _NotNegative = 0.0
+    cooldown: NotNegative = 0.0
     """Seconds after the end of an event in which no other one opens."""
-    update: _NotNegative = 10.0
+    update: NotNegative = 10.0
     """Seconds between updates of an open event; 0: none."""
-    priority: Annotated[int, msgspec.Meta(ge=0, le=9)] = DEFAULT_PRIORITY
+    priority: Priority = DEFAULT_PRIORITY
     """Events of lower priority are dropped first if the outbox is full."""
 
 

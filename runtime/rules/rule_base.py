@@ -17,6 +17,7 @@ from .conditions.schedule import Schedule
 from .state.event_lifecycle import EventLifecycles, EventTemplate
 
 NotNegative = Annotated[float, msgspec.Meta(ge=0)]
+Priority = Annotated[int, msgspec.Meta(ge=0, le=9)]
 
 
 class BaseRuleSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -37,7 +38,7 @@ class BaseRuleSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     """Seconds for which all frames must agree before a change counts (debounce)."""
     update: NotNegative = 10.0
     """Seconds between updates of an open event; 0: only where its zones change."""
-    priority: Annotated[int, msgspec.Meta(ge=0, le=9)] = DEFAULT_PRIORITY
+    priority: Priority = DEFAULT_PRIORITY
     """Events of lower priority are dropped first if the outbox is full."""
 
     @property

@@ -29,17 +29,10 @@ class RuleSet:
     def __iter__(self) -> Iterator[Rule]:
         return iter(self.rules)
 
-    def __len__(self) -> int:
-        return len(self.rules)
-
     @property
     def needs_tracks(self) -> bool:
         """True if a rule needs tracks: which detections belong to one object."""
         return any(rule.needs_tracks for rule in self.rules)
-
-    def add(self, rule: Rule) -> None:
-        """Adds a rule that is not in the configuration file."""
-        self.rules.append(rule)
 
     def reload(self, tables: Sequence[dict[str, Any]]) -> RuleSet:
         """Makes the rule set of `tables`. It shares unchanged rules, with their state and their open events.
@@ -51,7 +44,7 @@ class RuleSet:
         """
         reloaded = copy.copy(self)
         loaded = _load_rules(tables, self.context)
-        present = zip(self.tables, self.rules, strict=False)
+        present = zip(self.tables, self.rules, strict=True)
         unchanged = {rule.name: rule for table, rule in present if table in tables}
         reloaded.tables = tables
         reloaded.rules = [unchanged.get(rule.name, rule) for rule in loaded]

@@ -13,6 +13,7 @@ left.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import Annotated, ClassVar
 
@@ -52,10 +53,10 @@ class StaticObjectSettings(AreaRuleSettings, frozen=True, forbid_unknown_fields=
     """Changes within boxes of these labels do not count."""
 
 
-class _StaticObjectRule(RuleBase):
+class _StaticObjectRule(RuleBase, ABC):
     Settings = StaticObjectSettings
     needs_tracks = False
-    boxes = False
+    needs_boxes = False
     label: ClassVar[str]
 
     def __init__(self, settings: StaticObjectSettings, context: RuleContext) -> None:
@@ -103,9 +104,9 @@ class _StaticObjectRule(RuleBase):
         self.patches.clear()
         return self.lifecycles.close()
 
+    @abstractmethod
     def score_from_edges(self, edges: float) -> float:
         """The score of the rule's event, from BackgroundModel.edge_ratio."""
-        raise NotImplementedError
 
     def _is_reported(self, number: int) -> bool:
         return number in self.lifecycles.open_events and bool(self.lifecycles.open_events[number].event)

@@ -1,7 +1,7 @@
 """Base of the rules that evaluate tracks.
 
-A subclass decides in `evaluate_track` whether its condition holds for one track in one frame. Everything else is here,
-in state/track_state.py and in state/event_lifecycle.py.
+A subclass decides in `evaluate_track` whether its condition holds for one track in one frame, if it is another one than
+"in the area". Everything else is here, in state/track_state.py and in state/event_lifecycle.py.
 """
 
 from __future__ import annotations
@@ -60,8 +60,8 @@ class TrackRule(RuleBase):
         return events
 
     def evaluate_track(self, frame: Frame, track: TrackState) -> RuleState | None:
-        """The state of a track in this frame; None: the condition does not hold."""
-        raise NotImplementedError
+        """The state of a track in this frame, by default that it is in the area; None: the condition does not hold."""
+        return state_from_zones(track) if track.inside else None
 
     def on_track_end(self, track: TrackState) -> list[Event]:
         """The events about a track that has ended."""

@@ -5,13 +5,10 @@ One event is one object's stay in any of the rule's zones. `counts` holds the nu
 
 from __future__ import annotations
 
-from ..camera.frame import Frame
 from ..errors import ConfigProblem
-from ..events.event import RuleState
 from . import RuleContext
 from .rule_base import AreaRuleSettings
-from .state.track_state import TrackState
-from .track_rule import TrackRule, state_from_zones
+from .track_rule import TrackRule
 
 
 class ZoneSettings(AreaRuleSettings, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -27,9 +24,6 @@ class ZoneRule(TrackRule):
         if settings.polygon is None and not settings.zones:
             raise ConfigProblem("no polygon", hint="give the zone's corners, as polygon = [[0, 0.5], [1, 0.5], [1, 1]]")
         super().__init__(settings, context)
-
-    def evaluate_track(self, frame: Frame, track: TrackState) -> RuleState | None:
-        return state_from_zones(track) if track.inside else None
 
     def counts(self) -> dict[str, int]:
         return self.tracks.counts()

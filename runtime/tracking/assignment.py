@@ -31,7 +31,7 @@ def iou_matrix(first: Boxes, second: Boxes, buffer: Boxes | float = 0.0) -> Boxe
     Args:
         first: N x 4: left, top, right, bottom
         second: M x 4
-        buffer: of its size by which each box of a pair is grown at every side; N, or the same for all
+        buffer: fraction of its size by which each box of a pair grows at every side; N, or one for all
 
     Returns:
         N x M

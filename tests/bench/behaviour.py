@@ -84,7 +84,7 @@ def crossed(
     goal = Goal(name="fight", task="behaviour", data=said, model=ModelTable(epochs=epochs))
     task = tasks.load(goal, load_profile("host"))
     folders = {NORMAL: data / NORMAL, FIGHT: data / FIGHT}
-    shown = video_clips.extract_clip_images(folders, said, data, task.spec, task.motion, "", lambda items, _: items)
+    shown = video_clips.extract_clip_images(folders, said, data, task.spec, task.motion, "", no_progress)
     pictures = {
         each[0].parent: each
         for paths in shown.images.by_label.values()

@@ -59,7 +59,7 @@ class Shown(Daemon):
         self.fresh: list[Event] = []
         self.spent = 0.0
         self.eye = Eye()
-        self.rules.add(self.eye)
+        self.rules.rules.append(self.eye)
 
     def record(self, *events: Event) -> None:
         super().record(*events)

@@ -15,6 +15,7 @@ from vedette.compress.goal import goal_reader
 from vedette.compress.models.design import SearchSpace
 from vedette.compress.search.search_budget import SearchBudget
 from vedette.compress.search.study import DesignSearch
+from vedette.runtime.progress import no_progress
 
 PI4 = devices.load_profile("pi4")
 SMALL_SPACE = SearchSpace(anomaly_models=("padim",), blocks=((2,), (2, 4)), input_sizes=(96, 64), ranks=(None, 16))
@@ -24,7 +25,7 @@ def feature_cache_of(product: Path) -> ImageFeatureCache:
     """Pictures of the product at 96 pixels, few of them."""
     goal = goal_reader.read_goal(product / "goal.toml")
     images = split.split_images(goal.data, product)
-    return ImageFeatureCache(images, 96, (2, 4), 0, lambda items, _: items)
+    return ImageFeatureCache(images, 96, (2, 4), 0, no_progress)
 
 
 def run_small_search(gallery, url, seconds=300.0, say=lambda _: None):

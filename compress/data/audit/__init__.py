@@ -29,7 +29,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from vedette.runtime.progress import Progress
+from vedette.runtime.progress import Progress, no_progress
 
 from ..groups import merge_groups
 from . import image_checks, label_errors, near_duplicates, quality_outliers
@@ -46,7 +46,7 @@ def audit_images(
     folders: Mapping[str, Path],
     groups: Mapping[Path, str],
     base: Path,
-    progress: Progress = lambda items, _: items,
+    progress: Progress = no_progress,
 ) -> AuditResult:
     """Audits all images and decodes each image once.
 

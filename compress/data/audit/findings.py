@@ -25,7 +25,6 @@ FindingKind = Literal[
     "imbalance",
 ]
 FINDING_KINDS: tuple[FindingKind, ...] = get_args(FindingKind)
-UNUSABLE_KINDS = frozenset({"unreadable", "truncated", "empty"})
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):

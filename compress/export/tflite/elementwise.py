@@ -76,8 +76,8 @@ def write_softmax(writer: SubgraphWriter, node: QuantizedNode) -> None:
 
 
 def _write_binary(writer: SubgraphWriter, node: QuantizedNode, code: str, options: Any) -> None:
-    result = node.outputs[0]
     """An operator with two operands, of which one may be a constant."""
+    result = node.outputs[0]
     tensors = [require_tensor(tensor) for tensor in node.inputs]
     reference = next((t for t in tensors if t.data is None and t.shape == result.shape), result)
     order = writer.current_order(reference)

@@ -22,7 +22,7 @@ from vedette.runtime.errors import ConfigProblem
 
 from ...goal.goal_tables import ModelTable
 from ...goal.imported_model_checks import expand_per_channel
-from ..editing import copy_model, map_initializers, map_producers, read_shape, replace_initializer
+from ..editing import copy_model, list_inputs, map_initializers, map_producers, read_shape, replace_initializer
 from .detector_family_table import COCO_CATEGORY_IDS, COCO_LABELS, DETECTOR_FAMILIES, DetectorFamily
 from .imported_network import prepend_normalization
 from .lowering import lower_graph
@@ -99,14 +99,13 @@ def _normalize_input(model: onnx.ModelProto, settings: ModelTable) -> tuple[onnx
 
 def _resize_input(model: onnx.ModelProto, size: tuple[int, int] | None, source: str) -> onnx.ModelProto:
     """The canonical graph of `model` for an input of `size` (height, width); None keeps its size."""
-    initializers = map_initializers(model.graph)
-    position = next(number for number, value in enumerate(model.graph.input) if value.name not in initializers)
-    shape = read_shape(model.graph.input[position])
+    images = list_inputs(model.graph)
+    shape = read_shape(images[0]) if images else ()
     sides: tuple[int, ...] = shape[2:] if len(shape) == 4 else ()
     if size is None or sides == size or 0 in sides:
         return canonicalize_graph(model, size, source)
     resized = copy_model(model)
-    for dim, value in zip(resized.graph.input[position].type.tensor_type.shape.dim[2:], size, strict=True):
+    for dim, value in zip(list_inputs(resized.graph)[0].type.tensor_type.shape.dim[2:], size, strict=True):
         dim.dim_value = value
     try:
         return canonicalize_graph(resized, size, source)

@@ -30,6 +30,7 @@ from ...goal.imported_model_checks import expand_per_channel
 from ..editing import (
     add_initializer,
     find_consumers,
+    list_inputs,
     map_initializers,
     map_producers,
     read_shape,
@@ -39,7 +40,7 @@ from ..editing import (
 )
 from ..torch_export import export_module
 from .lowering import lower_graph
-from .onnx_file import canonicalize_graph, read_onnx_file
+from .onnx_file import canonicalize_graph, first_line, read_onnx_file
 
 DEFAULT_INPUT_SIZE = 224
 """Pixels of a side if neither the goal file nor the network sets the size."""
@@ -84,9 +85,8 @@ def count_outputs(model: onnx.ModelProto) -> int:
 
 def _requested_size(model: onnx.ModelProto, settings: ModelTable) -> tuple[int, int] | None:
     """Height and width that the goal file requests; None: those of the network."""
-    initializers = map_initializers(model.graph)
-    image = next((value for value in model.graph.input if value.name not in initializers), None)
-    sides = read_shape(image)[2:] if image is not None else ()
+    images = list_inputs(model.graph)
+    sides = read_shape(images[0])[2:] if images else ()
     requested = settings.input or DEFAULT_INPUT_SIZE
     return None if all(sides) and requested == DEFAULT_INPUT_SIZE else (requested, requested)
 
@@ -112,8 +112,7 @@ def _export_torch(goal_folder: Path, name: str, settings: ModelTable, source: st
         buffer.seek(0)
         return onnx.load(buffer)
     except (ImportError, AttributeError, TypeError, ValueError, RuntimeError) as error:
-        text = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        raise ConfigProblem(f"{source}: {text[:200]}", hint=hint) from error
+        raise ConfigProblem(f"{source}: {first_line(error)}", hint=hint) from error
 
 
 def _call_function(goal_folder: Path, name: str) -> Any:
@@ -163,12 +162,12 @@ def prepend_normalization(model: onnx.ModelProto, settings: ModelTable) -> tuple
     bgr = settings.order == "bgr"
     uniform = len(set(mean)) == len(set(std)) == 1 and float(mean[0]).is_integer()
     consumers = find_consumers(graph, image)
-    if uniform and bgr and all(node.op_type == "Conv" and node.input[1] in initializers for node in consumers):
-        for node in consumers:
-            weight = numpy_helper.to_array(initializers[node.input[1]])
-            if weight.shape[1] == 3:
-                replace_initializer(initializers[node.input[1]], weight[:, ::-1].copy())
-        bgr = bgr and not all(initializers[node.input[1]].dims[1] == 3 for node in consumers)
+    takes_pixels = all(node.op_type == "Conv" and node.input[1] in initializers for node in consumers)
+    weights = [initializers[name] for name in {node.input[1] for node in consumers}] if takes_pixels else []
+    if uniform and bgr and takes_pixels and all(weight.dims[1] == 3 for weight in weights):
+        for tensor in weights:
+            replace_initializer(tensor, numpy_helper.to_array(tensor)[:, ::-1].copy())
+        bgr = False
     if uniform and not bgr:
         return model, float(mean[0]), float(std[0])
     weight = np.eye(3)[::-1] if bgr else np.eye(3)

@@ -25,7 +25,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-from ..editing import read_attributes, read_initializers, read_shape
+from ..editing import read_attributes, read_initializers, read_shapes
 from .postprocessing_removal import split_output_concats
 
 
@@ -61,9 +61,7 @@ class _Lowering:
         self.model = onnx.shape_inference.infer_shapes(model, strict_mode=True)
         graph = self.model.graph
         self.constants = read_initializers(graph)
-        self.shapes: dict[str, tuple[int, ...]] = {name: values.shape for name, values in self.constants.items()}
-        for value in (*graph.input, *graph.output, *graph.value_info):
-            self.shapes[value.name] = read_shape(value)
+        self.shapes = read_shapes(graph)
         self.nodes = list(graph.node)
 
     def apply_rule(self, rule: _Rule) -> None:
@@ -140,12 +138,14 @@ class _Lowering:
             return None
         operand = np.broadcast_to(values.ravel(), (shape[1],)).astype(np.float64)
         ones, zeros = np.ones_like(operand), np.zeros_like(operand)
-        weight, bias = {
-            "Add": (ones, operand),
-            "Sub": (ones, -operand) if constant_last else (-ones, operand),
-            "Mul": (operand, zeros),
-            "Div": (1 / operand, zeros) if constant_last else (ones, zeros),
-        }[node.op_type]
+        if node.op_type == "Div":
+            weight, bias = 1 / operand, zeros
+        else:
+            weight, bias = {
+                "Add": (ones, operand),
+                "Sub": (ones, -operand) if constant_last else (-ones, operand),
+                "Mul": (operand, zeros),
+            }[node.op_type]
         return [self.make_depthwise(source, result, weight[:, None, None], bias)]
 
     def lower_mean(self, node: onnx.NodeProto, attributes: dict[str, Any]) -> list[onnx.NodeProto] | None:

@@ -17,7 +17,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
 from vedette.runtime.errors import ConfigProblem
 
-from ..editing import copy_model, map_initializers, read_shape
+from ..editing import copy_model, list_inputs, read_shape
 
 OPSET = 20
 _SESSION_ERRORS = (
@@ -40,7 +40,7 @@ def read_onnx_file(path: Path) -> onnx.ModelProto:
             raise ConfigProblem(f"{path}: its weights are in other files, which the import does not open", hint=_HINT)
         onnx.checker.check_model(model)
     except (OSError, ValueError, DecodeError, onnx.checker.ValidationError) as error:
-        raise ConfigProblem(f"{path}: not a usable ONNX file: {_first_line(error)}", hint=_HINT) from None
+        raise ConfigProblem(f"{path}: not a usable ONNX file: {first_line(error)}", hint=_HINT) from None
     return model
 
 
@@ -57,12 +57,11 @@ def canonicalize_graph(model: onnx.ModelProto, size: tuple[int, int] | None, sou
     """
     model = copy_model(model)
     graph = model.graph
-    initializers = map_initializers(graph)
-    images = [value for value in graph.input if value.name not in initializers]
+    images = list_inputs(graph)
     if len(images) != 1:
         raise ConfigProblem(f"{source}: {len(images)} inputs instead of one image", hint=_HINT)
-    for value in [value for value in graph.input if value.name in initializers]:
-        graph.input.remove(value)  # old files list their weights as inputs, too
+    for value in [value for value in graph.input if value not in images]:
+        graph.input.remove(value)
     image_type = images[0].type.tensor_type
     if image_type.elem_type != onnx.TensorProto.FLOAT or len(image_type.shape.dim) != 4:
         raise ConfigProblem(f"{source}: its input is no float image N x 3 x H x W", hint=_HINT)
@@ -84,7 +83,7 @@ def canonicalize_graph(model: onnx.ModelProto, size: tuple[int, int] | None, sou
         model = onnx.version_converter.convert_version(model, OPSET)
     except (RuntimeError, onnx.version_converter.ConvertError) as error:
         raise ConfigProblem(
-            f"{source}: cannot be converted to opset {OPSET}: {_first_line(error)}", hint=_HINT
+            f"{source}: cannot be converted to opset {OPSET}: {first_line(error)}", hint=_HINT
         ) from None
     return _fold_constants(model, source)
 
@@ -99,7 +98,7 @@ def _fold_constants(model: onnx.ModelProto, source: str) -> onnx.ModelProto:
         try:
             onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
         except _SESSION_ERRORS as error:
-            raise ConfigProblem(f"{source}: ONNX Runtime rejects it: {_first_line(error)}", hint=_HINT) from None
+            raise ConfigProblem(f"{source}: ONNX Runtime rejects it: {first_line(error)}", hint=_HINT) from None
         model = onnx.load(options.optimized_model_filepath)
     for entry in [entry for entry in model.opset_import if entry.domain]:
         model.opset_import.remove(entry)
@@ -107,7 +106,7 @@ def _fold_constants(model: onnx.ModelProto, source: str) -> onnx.ModelProto:
     try:
         return onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
     except onnx.shape_inference.InferenceError as error:
-        raise ConfigProblem(f"{source}: shape inference fails: {_first_line(error)}", hint=_HINT) from None
+        raise ConfigProblem(f"{source}: shape inference fails: {first_line(error)}", hint=_HINT) from None
 
 
 def _omit_empty_resize_inputs(graph: onnx.GraphProto) -> None:
@@ -121,6 +120,6 @@ def _omit_empty_resize_inputs(graph: onnx.GraphProto) -> None:
                     node.input[position] = ""
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
     """First line of an error message, cut to 200 characters."""
     return next(iter(str(error).strip().splitlines()), type(error).__name__)[:200]

@@ -21,10 +21,10 @@ from ..editing import (
     add_initializer,
     find_consumers,
     find_only_consumer,
-    insert_before,
     map_initializers,
     read_attributes,
     remove_nodes,
+    replace_node,
 )
 
 
@@ -37,14 +37,14 @@ def fold_space_to_depth(model: onnx.ModelProto) -> onnx.ModelProto:
     initializers = map_initializers(graph)
     image = graph.input[0].name
     for node in [each for each in graph.node if each.op_type == "SpaceToDepth" and each.input[0] == image]:
-        block = helper.get_node_attr_value(node, "blocksize")
+        block = read_attributes(node)["blocksize"]
         folded, order = [node], np.arange(3 * block**2)
         consumer = find_only_consumer(graph, node.output[0])
         if consumer is not None and consumer.op_type == "Gather" and consumer.input[1] in initializers:
-            axis = [attribute.i for attribute in consumer.attribute if attribute.name == "axis"]
+            axis = read_attributes(consumer).get("axis")
             order = numpy_helper.to_array(initializers[consumer.input[1]])
             folded.append(consumer)
-            consumer = find_only_consumer(graph, consumer.output[0]) if axis == [1] else None
+            consumer = find_only_consumer(graph, consumer.output[0]) if axis == 1 else None
         attributes = {} if consumer is None else read_attributes(consumer)
         plain = (
             attributes.get("group", 1) == 1
@@ -59,8 +59,8 @@ def fold_space_to_depth(model: onnx.ModelProto) -> onnx.ModelProto:
         pads = [block * pad for pad in attributes.get("pads", (0, 0, 0, 0))]
         strides = [block * stride for stride in attributes.get("strides", (1, 1))]
         conv = helper.make_node("Conv", inputs, [consumer.output[0]], name=consumer.name, pads=pads, strides=strides)
-        insert_before(graph, consumer, [conv])
-        remove_nodes(graph, [*folded, consumer])
+        replace_node(graph, consumer, [conv])
+        remove_nodes(graph, folded)
     return model
 
 

@@ -30,17 +30,15 @@ class MultiLevelHead(nn.Module):
         backbone: backbone that defines the channels and strides of the levels
         size: side of the input in pixels
         standardization: class of the standardization of a level
-        width: output channels; None: the channels of all levels together
+        width: output channels
     """
 
-    def __init__(
-        self, backbone: Backbone, size: int, standardization: type[StandardizedLevel], width: int | None = None
-    ) -> None:
+    def __init__(self, backbone: Backbone, size: int, standardization: type[StandardizedLevel], width: int) -> None:
         super().__init__()
         self.cells = size // CELL_PIXELS
         self.standardization = standardization
         self.shapes = list(zip(backbone.channels, backbone.strides, strict=True))
-        self.width = width or sum(backbone.channels)
+        self.width = width
         self.levels = nn.ModuleList(self._create_levels())
         self.projects = nn.ModuleList(
             nn.Conv2d(channels, self.width, 1, bias=number == 0) for number, (channels, _) in enumerate(self.shapes)

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from ...goal.recipe import RangeMethod
 from ...graph.editing import copy_model, set_float_outputs
+from ...graph.torch_module import CLIPPING_OPERATORS
 from . import entropy_calibration
 
 RANGE_METHODS = get_args(RangeMethod)
@@ -63,7 +64,7 @@ def measure_ranges(
     if method == "minmax":
         return ranges
 
-    clipped = {node.input[0] for node in model.graph.node if node.op_type in ("Clip", "Relu")}
+    clipped = {node.input[0] for node in model.graph.node if node.op_type in CLIPPING_OPERATORS}
     histogram_tensors = [
         name for name in names if name not in clipped.union(full_range_tensors) and ranges[name][1] > ranges[name][0]
     ]

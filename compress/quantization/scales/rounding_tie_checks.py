@@ -5,7 +5,7 @@ between two steps, one library may round down and the other up. In a network wit
 tens of steps. The possible values are few, so all are checked in advance:
 
     table     the lookup table of a Sigmoid or Tanh: 256 input integers
-    gate      x · sigmoid(x): one product per integer x
+    SiLU      x · sigmoid(x): one product per integer x
     product   the product of any two integers: there are so many that only ties within the single-precision error are
               avoided
 """

@@ -11,9 +11,8 @@ from __future__ import annotations
 
 import numpy as np
 import onnx
-from onnx import helper, numpy_helper
 
-from ...graph.editing import insert_before, map_producers
+from ...graph.editing import map_producers, read_shape, scale_channels
 
 COPYING_OPERATORS = frozenset(
     {"Flatten", "Gather", "MaxPool", "Pad", "Reshape", "Resize", "Slice"}
@@ -27,11 +26,10 @@ def find_scale_groups(graph: onnx.GraphProto) -> dict[str, frozenset[str]]:
     """Maps each activation to the set of all tensors that share its scale."""
     constants = {value.name for value in graph.initializer}
     groups: dict[str, set[str]] = {}
-    producers: dict[str, onnx.NodeProto] = {}
+    producers = map_producers(graph)
     for name in (*(value.name for value in graph.input), *(name for node in graph.node for name in node.output)):
         groups[name] = {name}
     for node in graph.node:
-        producers.update(dict.fromkeys(node.output, node))
         if node.op_type in COPYING_OPERATORS or (
             node.op_type == "Relu" and not _is_rescalable(producers.get(node.input[0]))
         ):
@@ -81,15 +79,6 @@ def _is_rescalable(node: onnx.NodeProto | None) -> bool:
 
 def _insert_rescale_conv(graph: onnx.GraphProto, node: onnx.NodeProto, index: int) -> None:
     name = node.input[index]
-    value_infos = {value.name: value for value in graph.value_info}
-    dims = list(value_infos[name].type.tensor_type.shape.dim) if name in value_infos else []
-    if len(dims) != 4:
-        return
-    rescaled, channels = f"{name}/for {node.output[0]}", dims[1].dim_value
-    ones = np.ones((channels, 1, 1, 1), np.float32)
-    graph.initializer.append(numpy_helper.from_array(ones, f"{rescaled}/weight"))
-    rescale_conv = helper.make_node(
-        "Conv", [name, f"{rescaled}/weight"], [rescaled], name=f"{rescaled}/conv", group=channels
-    )
-    insert_before(graph, node, [rescale_conv])
-    node.input[index] = rescaled
+    shape = next((read_shape(value) for value in graph.value_info if value.name == name), ())
+    if len(shape) == 4:
+        scale_channels(graph, node, index, f"{name}/for {node.output[0]}", np.ones(shape[1]))

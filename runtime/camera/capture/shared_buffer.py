@@ -43,7 +43,8 @@ class BufferWriter:
         """Stores the frame that `retrieve` returns, H x W x 3, uint8; returns its slot and its shape.
 
         Args:
-        retrieve: takes the array of the slot, or None before the first frame; returns the frame, there or elsewhere
+            retrieve: takes the array of the slot, or None before the first frame; returns the frame, there or
+                elsewhere
         """
         pixels = retrieve(self.slots[self.next_slot] if self.slots else None)
         if not self.slots:

@@ -30,21 +30,18 @@ class TfliteBackend:
         except (RuntimeError, ValueError, SystemError) as error:
             raise MachineProblem(f"{self.version} refuses the model: {error}", hint="upgrade ai-edge-litert") from None
         detail = self.interpreter.get_input_details()[0]
-        self.input_index, self.is_float, self.input_spec = (
-            detail["index"],
-            bool(detail["dtype"] == np.float32),
-            manifest.input,
-        )
+        self.input_index, self.input_spec = detail["index"], manifest.input
+        self.is_float = bool(detail["dtype"] == np.float32)
         indices = {detail["name"]: detail["index"] for detail in self.interpreter.get_output_details()}
         self.outputs = [(output, indices[output.name]) for output in manifest.outputs]
 
     def run(self, tensor: NDArray[Any]) -> dict[str, NDArray[Any]]:
-        self.interpreter.set_tensor(self.input_index, self._quantized_input(tensor))
+        self.interpreter.set_tensor(self.input_index, self._input_array(tensor))
         self.interpreter.invoke()
         arrays = ((output, self.interpreter.get_tensor(index)) for output, index in self.outputs)
         return {output.name: self._output_array(output, array).reshape(output.shape) for output, array in arrays}
 
-    def _quantized_input(self, tensor: NDArray[Any]) -> NDArray[Any]:
+    def _input_array(self, tensor: NDArray[Any]) -> NDArray[Any]:
         if not self.is_float:
             return (tensor ^ _SIGN_BIT).view(np.int8)
         real: NDArray[Any] = np.float32(self.input_spec.scale) * (

@@ -22,6 +22,7 @@ from ...bundle.manifest import Manifest
 from ...plugin_tables import load_plugin
 from ..prediction import Box, Prediction
 from ..preprocess import content_fraction
+from . import BOX_DECODERS
 from .feature_levels import BoxCandidates
 
 MAX_DETECTIONS = 100
@@ -44,8 +45,6 @@ class DetectHead:
     """
 
     def __init__(self, manifest: Manifest, threshold: float | None = None) -> None:
-        from . import BOX_DECODERS
-
         assert manifest.boxes is not None
         self.decoder: BoxDecoder = load_plugin(__package__, BOX_DECODERS, manifest.boxes.family, "boxes.family")(
             manifest
@@ -62,14 +61,8 @@ class DetectHead:
         if len(candidates.scores) > MAX_CANDIDATES:
             best = np.argpartition(-candidates.scores, MAX_CANDIDATES)[:MAX_CANDIDATES]
             candidates = BoxCandidates(*(each[best] for each in candidates))
-        width_fraction, height_fraction = content_fraction(
-            self.input_spec, frame or (self.input_spec.height, self.input_spec.width)
-        )
-        edges = (
-            (candidates.edges / np.array([width_fraction, height_fraction, width_fraction, height_fraction]))
-            .clip(0, 1)
-            .astype(np.float64)
-        )
+        fraction = content_fraction(self.input_spec, frame or (self.input_spec.height, self.input_spec.width))
+        edges = (candidates.edges / np.tile(fraction, 2)).clip(0, 1).astype(np.float64)
         rectangles = np.hstack([edges[:, :2], edges[:, 2:] - edges[:, :2]])
         scores = candidates.scores.astype(np.float32)
         suppress: Any = cv2.dnn.NMSBoxesBatched  # it accepts arrays, although its type stubs do not

@@ -10,22 +10,8 @@ recommends none. The decoder is for networks of this shape with another licence:
 
 from __future__ import annotations
 
-from typing import Any
-
-from numpy.typing import NDArray
-
-from ...bundle.manifest import Manifest
-from .feature_levels import BoxCandidates, group_by_level
-from .nanodet import decode_distance_distribution
+from .nanodet import NanoDetDecoder
 
 
-class YoloV8Decoder:
+class YoloV8Decoder(NanoDetDecoder):
     """Decodes `box0`, `class0`, …: 64 and K channels."""
-
-    def __init__(self, manifest: Manifest) -> None:
-        self.levels = group_by_level(manifest, ("box", "class"))
-
-    def __call__(self, outputs: dict[str, NDArray[Any]], threshold: float) -> BoxCandidates:
-        return BoxCandidates.concatenate(
-            [decode_distance_distribution(level, outputs, threshold) for level in self.levels]
-        )

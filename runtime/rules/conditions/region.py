@@ -11,12 +11,11 @@ from collections.abc import Mapping, Sequence
 import cv2
 import numpy as np
 
-from ...config.polygon import Point, Polygon, find_self_intersection
+from ...config.polygon import MIN_AREA, Point, Polygon, find_self_intersection
 from ...errors import ConfigProblem
 from ...inference.prediction import Box
 
 WHOLE_FRAME: Polygon = ((0.0, 0.0), (1.0, 0.0), (1.0, 1.0), (0.0, 1.0))
-_MIN_AREA = 1e-6  # fraction of the frame
 
 
 def foot_point(box: Box) -> Point:
@@ -41,7 +40,7 @@ class PolygonRegion:
             hint = "give the points in order around it"
             raise ConfigProblem(f"{key}: the edges from {crossed[0]} and from {crossed[1]} cross", hint=hint)
         self.contour = np.array(points, np.float32)
-        if cv2.contourArea(self.contour) < _MIN_AREA:
+        if cv2.contourArea(self.contour) < MIN_AREA:
             raise ConfigProblem(f"{key}: it encloses nothing", hint="give points that do not lie on one line")
 
     def contains(self, point: Point) -> bool:

@@ -32,7 +32,7 @@ class EventTemplate(msgspec.Struct, frozen=True):
     priority: int
     update_seconds: float
     """Seconds between updates; 0: only when zones change."""
-    counts: Callable[[], dict[str, int]] = dict
+    counts: Callable[[], dict[str, int]]
 
 
 class EventLifecycle:
@@ -113,7 +113,7 @@ class EventLifecycles:
         frame: Frame,
         key: Hashable,
         state: RuleState | None,
-        predictions: tuple[Prediction, ...] = (),
+        predictions: tuple[Prediction, ...],
         top_score: float = float("-inf"),
     ) -> list[Event]:
         """The messages that a frame causes.

@@ -420,7 +420,7 @@ def test_qat_stops_early_and_restores_best_weights(monkeypatch):
     monkeypatch.setattr(qat, "augment_image", lambda image, *_: calls.append(1) or image)
     before = simulation.get_parameter_by_name("stem.weight").detach().clone()
     qat.train_quantized_network(
-        float_network, simulation, qat.mse_objective(["scores"], []), ["stem.weight"], images, SPEC, 1000, 10.0, 0
+        float_network, simulation, qat.mse_objective(["scores"], []), images, SPEC, 1000, 10.0, 0
     )  # learning rate far too high
     assert len(calls) < 30 * qat.BATCH_SIZE
     torch.testing.assert_close(
@@ -627,12 +627,12 @@ def test_invalid_recipe_is_reported_with_file_and_key(tmp_path, recipe, message)
 
 
 def test_recipe_sets_quantization_settings(tmp_path):
-    from vedette.compress.goal import recipe as techniques
+    from vedette.compress.goal.recipe import load_recipe
 
     path = tmp_path / "goal.toml"
     recipe = '[[recipe]]\nuse = "quantise"\nranges = "mse"\nbias_correction = true\nrounding = "learned"\n'
     path.write_text(GOAL + recipe)
-    settings_by_technique = techniques.load_recipe(goal_reader.read_goal(path).recipe)
+    settings_by_technique = load_recipe(goal_reader.read_goal(path).recipe)
     assert settings_by_technique == {
         "quantise": QuantizationSettings(ranges="mse", bias_correction=True, rounding="learned")
     }

@@ -23,6 +23,7 @@ from vedette.compress.models.design import DEFAULT_INPUT, SearchSpace
 from vedette.compress.search.finalists import FinalistBuilder
 from vedette.compress.search.search_budget import SearchBudget, study_url
 from vedette.compress.search.study import DesignSearch
+from vedette.runtime.progress import no_progress
 
 
 def main(path: Path, folder: Path) -> None:
@@ -31,9 +32,9 @@ def main(path: Path, folder: Path) -> None:
     images = split.split_images(goal.data, path.parent)
     space = SearchSpace.for_goal(goal.model, len(images.fit))
     size = goal.model.input or DEFAULT_INPUT
-    cache = ImageFeatureCache(images, size, itertools.chain(*space.blocks), goal.data.seed, lambda items, _: items)
+    cache = ImageFeatureCache(images, size, itertools.chain(*space.blocks), goal.data.seed, no_progress)
 
-    builder = FinalistBuilder(goal, images, cache, budget, lambda items, _: items, click.echo)
+    builder = FinalistBuilder(goal, images, cache, budget, no_progress, click.echo)
     best = builder.run(DesignSearch(goal, space, cache, budget, click.echo).run())
     files = [model.SerializeToString(deterministic=True) for model in (best.model.float_model, best.model.int8_model)]
     click.echo(" ".join(hashlib.sha256(file).hexdigest() for file in files))

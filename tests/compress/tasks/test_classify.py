@@ -27,6 +27,7 @@ from vedette.runtime.evaluation.metrics import (
     wilson_interval,
 )
 from vedette.runtime.inference.heads.classify import softmax
+from vedette.runtime.progress import no_progress
 
 PARTS = ("fit", "calibrate", "threshold", "test")
 
@@ -220,7 +221,7 @@ def test_same_seed_gives_the_same_classifier(class_images):
     fitted = []
     for _ in range(2):
         classifier = Classifier(efficientnet_lite.load_backbone((15,)), 3, 64)
-        fine_tune(classifier, split, spec, AugmentationSettings(), 1, 0, lambda items, _: items)
+        fine_tune(classifier, split, spec, AugmentationSettings(), 1, 0, no_progress)
         with torch.inference_mode():
             fitted.append(classifier(classifier.backbone(torch.zeros(1, 3, 64, 64)))[0])
     assert torch.equal(fitted[0], fitted[1])

@@ -221,6 +221,12 @@ def test_area_rules_require_boxes(table):
     assert "presence" in caught.value.hint
 
 
+@pytest.mark.parametrize("name", ["left_object", "removed_object"])
+def test_rules_about_static_objects_require_no_boxes(name):
+    rule = rules.load_rule({"use": name}, msgspec.structs.replace(CONTEXT, has_boxes=False))
+    assert rule.name == name
+
+
 def test_time_going_back_ends_open_events_and_resets_the_rule():
     walker = Walker(((0.0, 0.3, 0.7), (10.0, 0.3, 0.7)))
     for table in ({"use": "zone", "polygon": SQUARE, "update": 0}, {"use": "crowd", "count": 1, "update": 0}):
