@@ -43,8 +43,8 @@ from .quantization.layer_errors import MAX_IMAGES, LayerErrors, measure_layer_er
 from .report.compression_steps import list_compression_steps
 from .report.html_report import Report, render_html, render_json
 from .report.verdict import Verdict, judge
-from .search import search_budget
-from .search.search_budget import SearchBudget
+from .search import search_setup
+from .search.search_setup import SearchSetup
 from .tasks.task import SearchableTask, images_by_purpose
 from .training.trained_model import TrainedModel
 
@@ -97,14 +97,14 @@ def build(request: BuildRequest, progress: Progress = no_progress, log: Log = no
         remote_benchmark.check_device(request.remote_url)
     bundle_writer.check_output_folder(request.out)
     with locate_errors(request.goal_file):
-        budget = _start_budget(request, goal, device, work_folder)
+        setup = _set_up_search(request, goal, device, work_folder)
         task = tasks.load(goal, device)
         data = task.split(base, progress, log)
     images = images_by_purpose(task.purposes, data.images)
     test_images = [*images["test"], *images.get("defect", [])]
 
     log(f"training {task.description} on {len(images['fit'])} images")
-    training = task.train(data, budget, work_folder, progress, log)
+    training = task.train(data, setup, work_folder, progress, log)
     trained = training.model
     models = BuiltModels(goal, trained.float_model, trained.int8_model, trained.manifest_fields)
 
@@ -173,12 +173,12 @@ def run_search_worker(
     """
     goal, device = read_goal(goal_file, profile)
     with locate_errors(goal_file):
-        budget = SearchBudget.start(goal, seconds, study_url, goal_file.parent, device)
+        setup = SearchSetup.start(goal, seconds, study_url, goal_file.parent, device)
         task = tasks.load(goal, device)
         if not isinstance(task, SearchableTask):
             hint = "leave --worker out"
             raise ConfigProblem(f'task = "{goal.task}" has no search that processes can share', hint=hint)
-        task.search(task.split(goal_file.parent, progress, log), budget, progress, log)
+        task.search(task.split(goal_file.parent, progress, log), setup, progress, log)
 
 
 def read_goal(goal_file: Path, profile: DeviceProfile | None = None) -> tuple[Goal, DeviceProfile]:
@@ -193,12 +193,12 @@ def read_goal(goal_file: Path, profile: DeviceProfile | None = None) -> tuple[Go
     return msgspec.structs.replace(goal, device=DeviceTable(profile.name)), profile
 
 
-def _start_budget(request: BuildRequest, goal: Goal, device: DeviceProfile, work_folder: Path) -> SearchBudget | None:
+def _set_up_search(request: BuildRequest, goal: Goal, device: DeviceProfile, work_folder: Path) -> SearchSetup | None:
     seconds = goal.search_seconds if request.search_seconds is None else request.search_seconds
     if seconds is None:
         return None
-    url = request.study_url or search_budget.study_url(work_folder)
-    return SearchBudget.start(goal, seconds, url, work_folder, device)
+    url = request.study_url or search_setup.study_url(work_folder)
+    return SearchSetup.start(goal, seconds, url, work_folder, device)
 
 
 def _measure_models(models: BuiltModels, metrics: TaskMetrics, test_images: Sequence[Path]) -> Results:

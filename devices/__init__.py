@@ -1,6 +1,6 @@
 """Device profiles: facts about machines, cost models of their back ends, and predictions of inference cost."""
 
-from .catalog import decode_benchmark_profile, find_closest_profile, load_profile, profile_names
+from .catalog import decode_benchmark_profile, find_matching_profile, load_profile, profile_names
 from .cost_model import CostPrediction
 from .host import read_host_profile
 from .profile import BenchmarkResult, DeviceProfile
@@ -10,7 +10,7 @@ __all__ = [
     "CostPrediction",
     "DeviceProfile",
     "decode_benchmark_profile",
-    "find_closest_profile",
+    "find_matching_profile",
     "load_profile",
     "profile_names",
     "read_host_profile",

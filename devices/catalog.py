@@ -43,7 +43,7 @@ def decode_benchmark_profile(text: bytes) -> DeviceProfile:
     return msgspec.json.decode(text, type=DeviceProfile)
 
 
-def find_closest_profile(machine: DeviceProfile) -> DeviceProfile | None:
+def find_matching_profile(machine: DeviceProfile) -> DeviceProfile | None:
     """The named profile with the same core type, core count and architecture as `machine`; None if there is none.
 
     A Pi 3 and a Zero 2 W differ only in memory, so the profile with the nearer memory size is chosen.

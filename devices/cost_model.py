@@ -8,7 +8,7 @@ one thread. Integer kernels process whole tiles of channels, so a ragged channel
 tile: channel counts are rounded up to a multiple of the tile.
 
 Instruction counts are exact, but they are not times. How many instructions a core finishes per second depends on memory
-stalls, and emulation does not show those: `InstructionRate` holds a published or measured range.
+stalls, and emulation does not show those: `InstructionsPerSecond` holds a published or measured range.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ class ChannelTile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     outputs: int = 1
 
     def count_quantities(self, operator: OperatorCount) -> tuple[int, ...]:
-        """Quantities that the fields of `CostCoefficients` multiply, in their order, with channels rounded up."""
+        """Quantities that the fields of `InstructionCoefficients` multiply, in their order, channels rounded up."""
         outputs = _round_up(operator.output_channels, self.outputs)
         inputs = operator.input_channels
         inputs = _round_up(inputs, self.inputs) if inputs > 1 else inputs
@@ -103,7 +103,7 @@ class ChannelTile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return weights * positions, operator.reads, outputs * positions, weights, positions, 1
 
 
-class CostCoefficients(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class InstructionCoefficients(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Instructions of one operator class, per unit of each quantity."""
 
     per_mac: float = 0.0
@@ -117,7 +117,7 @@ class CostCoefficients(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class PrecisionCosts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Cost coefficients of all operator classes in one precision."""
 
-    kinds: dict[str, CostCoefficients]
+    kinds: dict[str, InstructionCoefficients]
     error_median: float
     """Median relative error on models that were not used for the fit."""
     error_worst: float
@@ -168,7 +168,7 @@ class CostModel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return max(errors, default=0.0)
 
 
-class InstructionRate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class InstructionsPerSecond(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Million instructions that one core finishes per second while it runs such models."""
 
     low: float

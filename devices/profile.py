@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from .cost_model import CostModel, CostOrigin, CostPrediction, InstructionRate, OperatorCount
+from .cost_model import CostModel, CostOrigin, CostPrediction, InstructionsPerSecond, OperatorCount
 
 
 class BenchmarkResult(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -57,7 +57,7 @@ class DeviceProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Source of the facts."""
     clock_mhz: int | None = None
     """Highest clock rate that the maker specifies, unless `source` says otherwise."""
-    speed: InstructionRate | None = None
+    speed: InstructionsPerSecond | None = None
     """Instructions per second; None if unknown, and then no milliseconds are predicted."""
     costs: dict[str, CostModel] = {}
     """Back end -> its cost model, on one thread."""

@@ -28,7 +28,7 @@ def audit(folder: Path, out: Path | None, fix: Path | None, group: str | None, a
     findings (copies, near copies, blur, probable mislabels, …) are for a person to judge, and exit 0.
     """
     from ..data import groups, keep_list
-    from ..data.audit import audit_images, folder_layout, html_report
+    from ..data.audit import audit_images, html_report, labels_from_folders
     from ..data.audit.sample_size import SampleSize
     from ..data.split import SPLIT_FRACTIONS
     from ..export import bundle_writer
@@ -36,9 +36,9 @@ def audit(folder: Path, out: Path | None, fix: Path | None, group: str | None, a
     for file in (out, fix):
         if file is not None:
             bundle_writer.check_output_folder(file.parent)
-    images, folders = folder_layout.read_folder_layout(folder)
+    images, folders = labels_from_folders.read_folder_layout(folder)
     report = audit_images(images, folders, groups.assign_groups(images, folders, group, Path()), folder, show_progress)
-    good, defective = _count_usable(report.images, set(report.left_out), folder_layout.GOOD_LABEL)
+    good, defective = _count_usable(report.images, set(report.left_out), labels_from_folders.GOOD_LABEL)
     certainty = None
     if good is not None:
         certainty = SampleSize(

@@ -33,7 +33,7 @@ class ImageScores(msgspec.Struct, frozen=True):
     """Anomaly scores, one per image."""
 
 
-class ThresholdMetrics(msgspec.Struct, frozen=True):
+class PrecisionAndRecall(msgspec.Struct, frozen=True):
     """Precision, recall and F1 of alarms at a threshold; None without defective images."""
 
     precision: float | None = None
@@ -53,7 +53,7 @@ class AnomalyMetrics(TaskMetrics, frozen=True, kw_only=True):
     """Share of the defective test images at or above the threshold."""
     pixels: dict[str, PixelMetrics]
     """Localization metrics of the float and of the int8 ONNX model."""
-    at_threshold: ThresholdMetrics
+    at_threshold: PrecisionAndRecall
 
     def to_manifest(self) -> dict[str, Any]:
         fields = TaskMetrics.to_manifest(self)
@@ -139,7 +139,7 @@ def measure_auroc(good: NDArray[Any], defect: NDArray[Any]) -> Measurement:
     return Measurement(auroc(good, defect), auroc_interval(good, defect)) if len(defect) else Measurement(None)
 
 
-def compute_threshold_metrics(threshold: float, good: NDArray[Any], defect: NDArray[Any]) -> ThresholdMetrics:
+def compute_threshold_metrics(threshold: float, good: NDArray[Any], defect: NDArray[Any]) -> PrecisionAndRecall:
     """Precision, recall and F1 of alarms, with defective images as positives, and the best F1 of any threshold.
 
     Precision and F1 depend on the share of defective test images. The best F1 is optimistic, because its threshold is
@@ -151,13 +151,13 @@ def compute_threshold_metrics(threshold: float, good: NDArray[Any], defect: NDAr
         defect: scores of defective images
     """
     if not len(defect):
-        return ThresholdMetrics()
+        return PrecisionAndRecall()
     levels = np.append(np.unique(np.concatenate([good, defect])), threshold)
     true_alarms = len(defect) - np.searchsorted(np.sort(defect), levels)
     false_alarms = len(good) - np.searchsorted(np.sort(good), levels)
     f1 = 2 * true_alarms / (true_alarms + false_alarms + len(defect))
     alarms = int(true_alarms[-1] + false_alarms[-1])
-    return ThresholdMetrics(
+    return PrecisionAndRecall(
         precision=float(true_alarms[-1] / alarms) if alarms else None,
         recall=float(true_alarms[-1] / len(defect)),
         f1=float(f1[-1]),

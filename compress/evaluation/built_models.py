@@ -17,7 +17,7 @@ from vedette.runtime.bundle.manifest import (
     Manifest,
     ModelInput,
     ModelOutput,
-    Provenance,
+    SourceAndLicence,
 )
 from vedette.runtime.inference.backends import Backend
 from vedette.runtime.inference.backends.onnx import OnnxBackend
@@ -121,7 +121,7 @@ def _base_manifest(goal: Goal, model: onnx.ModelProto) -> Manifest:
         unproven=(),
         device=goal.device.profile,
         weights=(_imported_weights(goal) if goal.model.is_imported else efficientnet_lite.WEIGHTS_PROVENANCE,),
-        data=(Provenance(goal.data.name or goal.name, goal.data.licence),),
+        data=(SourceAndLicence(goal.data.name or goal.name, goal.data.licence),),
         tools={name: version(name) for name in tools},
         signer="",
         files={},
@@ -135,6 +135,6 @@ def _input_from_tensor(image: qdq.QuantizedTensor) -> ModelInput:
     return ModelInput(image.name, width, height, float(mean), 1 / scale, scale, mean)
 
 
-def _imported_weights(goal: Goal) -> Provenance:
+def _imported_weights(goal: Goal) -> SourceAndLicence:
     name = goal.model.onnx or goal.model.torch or goal.model.tflite or ""
-    return Provenance(Path(name).name, goal.model.licence, "the user's own network")
+    return SourceAndLicence(Path(name).name, goal.model.licence, "the user's own network")

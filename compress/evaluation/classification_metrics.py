@@ -71,7 +71,7 @@ def error_proportion(result: ClassificationResult) -> CountOfTotal:
     return CountOfTotal(result.errors, result.answered)
 
 
-def count_unknown(truth: NDArray[Any], confidence: NDArray[Any], min_confidence: float, classes: int) -> list[int]:
+def count_rejected(truth: NDArray[Any], confidence: NDArray[Any], min_confidence: float, classes: int) -> list[int]:
     """Images of each class whose confidence is below the threshold."""
     unknown: list[int] = np.bincount(truth[confidence < min_confidence], minlength=classes).tolist()
     return unknown

@@ -6,7 +6,7 @@ from typing import Any
 
 from vedette.runtime.inference.float_model import DIGEST_KEY
 
-from .operating_point import OperatingPoint
+from .max_f1_threshold import OperatingPoint
 from .results import TaskMetrics
 
 

@@ -91,7 +91,7 @@ def list_inputs(graph: onnx.GraphProto) -> list[onnx.ValueInfoProto]:
     return [value for value in graph.input if value.name not in initializers]
 
 
-def scale_channels(
+def insert_channel_scaling(
     graph: onnx.GraphProto, node: onnx.NodeProto, position: int, scaled: str, factors: NDArray[Any]
 ) -> None:
     """Insert a convolution that multiplies channel i of one input of `node` by `factors[i]`."""

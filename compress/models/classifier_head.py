@@ -28,7 +28,7 @@ MOMENT_LIMIT = 8.0  # standard deviations of a pooled moment over images
 _MIN_STD = 1e-3  # smallest standard deviation, for constant channels
 
 
-class MomentPool(nn.Conv2d):
+class GlobalMeanPool(nn.Conv2d):
     """Mean of each channel over the whole map, with frozen weights: N x C x S x S -> N x C x 1 x 1."""
 
     def __init__(self, channels: int, size: int) -> None:
@@ -60,8 +60,8 @@ class MomentPooling(nn.Module):
     def __init__(self, channels: int, size: int) -> None:
         super().__init__()
         self.unit = nn.Conv2d(channels, channels, 1, groups=channels).requires_grad_(False)
-        self.mean = MomentPool(channels, size)
-        self.square = MomentPool(channels, size)
+        self.mean = GlobalMeanPool(channels, size)
+        self.square = GlobalMeanPool(channels, size)
 
     def set_statistics(self, mean: Tensor, std: Tensor) -> None:
         """Sets the standardization from the mean and standard deviation of each channel over all locations, C each."""
@@ -113,7 +113,7 @@ class Classifier(nn.Module):
         Returns:
             the standardized outputs
         """
-        pools = [pool for level in self.levels for pool in level.children() if isinstance(pool, MomentPool)]
+        pools = [pool for level in self.levels for pool in level.children() if isinstance(pool, GlobalMeanPool)]
         parts = torch.split(pooled, [pool.in_channels for pool in pools], dim=1)
         standardized = [pool.standardize(part) for pool, part in zip(pools, parts, strict=True)]
         return torch.cat(standardized, dim=1).clamp(-MOMENT_LIMIT, MOMENT_LIMIT)

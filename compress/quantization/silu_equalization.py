@@ -36,13 +36,13 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 from ..graph.editing import (
+    insert_channel_scaling,
     map_consumers,
     map_initializers,
     map_producers,
     read_attributes,
     read_shapes,
     replace_initializer,
-    scale_channels,
 )
 from .scales.percentile_ranges import SIGMOID_SATURATION, measure_channel_ranges
 from .scales.rounding_tie_checks import find_silu_input
@@ -129,6 +129,6 @@ def _scale_channels(graph: onnx.GraphProto, gate: _SiluGate, factors: NDArray[np
         replace_initializer(constants[name], values)
     name = gate.layer.output[0]
     plain = f"{name}/plain"
-    scale_channels(graph, gate.sigmoid, 0, plain, 1 / factors)
+    insert_channel_scaling(graph, gate.sigmoid, 0, plain, 1 / factors)
     shape = read_shapes(graph)[name]
     graph.value_info.append(helper.make_tensor_value_info(plain, onnx.TensorProto.FLOAT, shape))

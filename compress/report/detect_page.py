@@ -17,7 +17,7 @@ from vedette.runtime.tracking.assignment import box_array, iou_matrix
 
 from ..evaluation.built_models import FLOAT, INT8_ONNX
 from ..evaluation.disagreement import ImageComparison, rank_comparisons
-from ..evaluation.operating_point import MIN_IOU
+from ..evaluation.max_f1_threshold import MIN_IOU
 from .task_report_section import DisagreementSection, TaskReportSection
 from .thumbnails import to_data_url
 

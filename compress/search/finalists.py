@@ -47,7 +47,7 @@ from ..quantization.step_log import QuantizationStep
 from ..training import design_fitting
 from ..training.trained_model import TrainedModel
 from . import selection
-from .search_budget import SearchBudget
+from .search_setup import SearchSetup
 from .selection import Trial
 
 CHANNEL_FRACTIONS = (0.75, 0.5, 0.25)  # shares of the channels that pruning keeps
@@ -101,7 +101,7 @@ class FinalistBuilder:
         goal: the goal file
         images: the split of the images
         feature_cache: features and synthetic defects of the trials
-        budget: time, folder, device and cost limits
+        setup: time, folder, device and cost limits
         progress: shows the progress of long loops
         log: receives progress messages
     """
@@ -111,13 +111,13 @@ class FinalistBuilder:
         goal: Goal,
         images: Split,
         feature_cache: ImageFeatureCache,
-        budget: SearchBudget,
+        setup: SearchSetup,
         progress: Progress,
         log: Log,
     ) -> None:
-        self.goal, self.images, self.feature_cache, self.budget = goal, images, feature_cache, budget
+        self.goal, self.images, self.feature_cache, self.setup = goal, images, feature_cache, setup
         self.progress, self.log = progress, log
-        self.limits = cost_limits.derive_cost_limits(goal, budget.device, margin=0)
+        self.limits = cost_limits.derive_cost_limits(goal, setup.device, margin=0)
         held_out = [*images.calibrate, *images.threshold]
         self.good = list(split.model_inputs(progress(held_out, "reading"), backbone_input(feature_cache.size)))
         rng = np.random.default_rng(goal.data.seed + 1)
@@ -133,19 +133,19 @@ class FinalistBuilder:
         Returns:
             The best finalist.
         """
-        for trial in selection.top_trials(trials, self.budget.limits):
-            if not self.finalists or time.monotonic() < self.budget.deadline:
+        for trial in selection.top_trials(trials, self.setup.limits):
+            if not self.finalists or time.monotonic() < self.setup.deadline:
                 self.build(trial)
         unpruned = self.best().trial
         recipe = load_recipe(self.goal.recipe)
         prune = recipe.get("prune")
         for fraction in CHANNEL_FRACTIONS if prune is None else (prune.kept_share,):
-            if time.monotonic() < self.budget.deadline:
+            if time.monotonic() < self.setup.deadline:
                 design = msgspec.structs.replace(unpruned.design, kept_share=fraction)
-                self.build(Trial.for_design(design, self.budget.device))
+                self.build(Trial.for_design(design, self.setup.device))
         for fallback in QUANTIZATION_FALLBACKS if recipe.get("quantise") is None else ():
             best = self.best()
-            if best.auroc_drop > self._max_auroc_drop and time.monotonic() < self.budget.deadline:
+            if best.auroc_drop > self._max_auroc_drop and time.monotonic() < self.setup.deadline:
                 options = " and ".join(fallback)
                 self.log(f"the int8 model loses {best.auroc_drop:.4f} of the AUROC: building it again with {options}")
                 self.build(best.trial, fallback)
@@ -166,7 +166,7 @@ class FinalistBuilder:
         goal = self.goal
         if quantization_settings:
             goal = msgspec.structs.replace(goal, recipe=(*goal.recipe, {"use": "quantise", **quantization_settings}))
-        path = self.budget.folder / f"{self._cache_key(goal, trial.design)}.final"
+        path = self.setup.folder / f"{self._cache_key(goal, trial.design)}.final"
         if path.exists():
             cached = msgspec.msgpack.decode(path.read_bytes(), type=CachedFinalist)
         else:
@@ -178,7 +178,7 @@ class FinalistBuilder:
 
     def _fit_and_measure(self, goal: Goal, design: Design) -> CachedFinalist:
         trained = design_fitting.fit_design(
-            goal, design, self.images, self.feature_cache, self.progress, self.budget.folder
+            goal, design, self.images, self.feature_cache, self.progress, self.setup.folder
         )
         int8_file = trained.int8_model.SerializeToString(deterministic=True)
         manifest = draft_manifest(goal, trained.int8_model)

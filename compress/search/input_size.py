@@ -29,7 +29,7 @@ from vedette.runtime.inference.backends.onnx import OnnxBackend
 from vedette.runtime.progress import Log, Progress
 
 from ..cost import cost_limits
-from ..cost.cost_estimator import CostEstimator
+from ..cost.instruction_estimator import InstructionEstimator
 from ..data import split
 from ..evaluation.built_models import draft_manifest
 from ..evaluation.model_runners import FloatRunner, Int8Runner, ModelRunner, detect_objects
@@ -40,7 +40,7 @@ from ..graph.torch_module import OnnxModule
 from ..quantization import detection_distillation, quantize_imported
 from ..quantization.qat import TrainingRun
 from ..quantization.quantize_imported import QuantizedGraph
-from .search_budget import SearchBudget
+from .search_setup import SearchSetup
 
 SIZE_STEP = 32  # pixels
 MIN_SCALE = 0.5  # of the detector's own size
@@ -55,7 +55,7 @@ class InputSizeResult(msgspec.Struct, frozen=True):
     input: int
     """Width and height, in pixels."""
     cost: float = msgspec.field(name="effort")
-    """Cost of one image with the int8 model, in the back end that needs less; see `CostEstimator.unit`."""
+    """Cost of one image with the int8 model, in the back end that needs less; see `InstructionEstimator.unit`."""
     map50_fp32: float
     map50_int8: float
 
@@ -107,22 +107,22 @@ class InputSizeSearch:
     ) -> None:
         self.goal, self.original, self.images = goal, original, images
         self.folder, self.progress, self.log = folder, progress, log
-        self.cost_estimator = CostEstimator(original.model, device)
+        self.instruction_estimator = InstructionEstimator(original.model, device)
         self.max_cost = cost_limits.derive_cost_limits(
-            goal, device, margin=0, baseline_cost=self.cost_estimator.original_cost
+            goal, device, margin=0, baseline_cost=self.instruction_estimator.original_cost
         ).cost
         self.trials: list[InputSizeTrial] = []
 
-    def run(self, base: Path, budget: SearchBudget | None) -> InputSizeTrial:
+    def run(self, base: Path, setup: SearchSetup | None) -> InputSizeTrial:
         """The detector at the chosen size, trained if its int8 model loses too much mAP50.
 
         Args:
             base: folder of the goal file
-            budget: time for smaller sizes; None to keep the size of the goal file
+            setup: time for smaller sizes; None to keep the size of the goal file
         """
         self._evaluate(self.original)
-        if budget is not None:
-            self._try_smaller(base, budget)
+        if setup is not None:
+            self._try_smaller(base, setup)
         chosen = choose_input_size(self.trials, self.goal.goal, self.max_cost)
         drop = chosen.result.map50_drop
         max_drop = allowed_drop(chosen.result, self.trials[0].result, self.goal.goal)
@@ -136,16 +136,16 @@ class InputSizeSearch:
             return chosen
         self.log(f"{loss}: training it against the float model, which takes minutes")
         settings = QuantizationSettings(qat_steps=QAT_STEPS, qat_learning_rate=QAT_LEARNING_RATE)
-        return self._quantize_and_measure(chosen.detector, settings, math.inf if budget is None else budget.deadline)
+        return self._quantize_and_measure(chosen.detector, settings, math.inf if setup is None else setup.deadline)
 
     @property
     def _recipe_settings(self) -> QuantizationSettings | None:
         """Quantization settings of the recipe, if it has any."""
         return load_recipe(self.goal.recipe).get("quantise")
 
-    def _try_smaller(self, base: Path, budget: SearchBudget) -> None:
+    def _try_smaller(self, base: Path, setup: SearchSetup) -> None:
         for side in list_smaller_sizes(self.original.input_spec.width):
-            if time.monotonic() > budget.trials_deadline:
+            if time.monotonic() > setup.trials_deadline:
                 self.log("no time is left for smaller input sizes")
                 return
             try:
@@ -174,11 +174,11 @@ class InputSizeSearch:
             "int8": Int8Runner(int8, manifest),
         }
         map50 = [self._measure_map50(model, detector.labels, name) for name, model in models.items()]
-        cost = self.cost_estimator.estimate_cost(quantized.int8_model)
+        cost = self.instruction_estimator.estimate_cost(quantized.int8_model)
         result = InputSizeResult(detector.input_spec.width, cost, *map50)
         self.log(
             f"{result.input} pixels: mAP50 {result.map50_fp32:.3f} in float, {result.map50_int8:.3f} in int8, "
-            f"{result.cost / 1e6:.0f} million {self.cost_estimator.unit.partition(',')[0]}"
+            f"{result.cost / 1e6:.0f} million {self.instruction_estimator.unit.partition(',')[0]}"
         )
         return InputSizeTrial(result, detector, quantized)
 

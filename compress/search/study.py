@@ -33,7 +33,7 @@ from ..data.image_feature_cache import ImageFeatureCache
 from ..goal.goal_tables import Goal
 from ..models.design import Design, SearchSpace
 from . import selection
-from .search_budget import SearchBudget
+from .search_setup import SearchSetup
 from .selection import Trial
 from .trial_locks import TrialLocks
 
@@ -53,7 +53,7 @@ class DesignSearch:
         goal: the goal file
         space: the search space
         feature_cache: features and synthetic defects for the trials
-        budget: time, database, device and cost limits
+        setup: time, database, device and cost limits
         log: receives progress messages
 
     Raises:
@@ -61,20 +61,20 @@ class DesignSearch:
     """
 
     def __init__(
-        self, goal: Goal, space: SearchSpace, feature_cache: ImageFeatureCache, budget: SearchBudget, log: Log
+        self, goal: Goal, space: SearchSpace, feature_cache: ImageFeatureCache, setup: SearchSetup, log: Log
     ) -> None:
-        self.space, self.feature_cache, self.budget, self.log = space, feature_cache, budget, log
-        self.limits, self.seed = budget.limits, goal.data.seed
-        self.unit = cost_limits.cost_unit(budget.device).partition(",")[0]
-        url = budget.study_url
+        self.space, self.feature_cache, self.setup, self.log = space, feature_cache, setup, log
+        self.limits, self.seed = setup.limits, goal.data.seed
+        self.unit = cost_limits.cost_unit(setup.device).partition(",")[0]
+        url = setup.study_url
         self.shared = not url.startswith("sqlite")
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         # Everything that the figures of a trial depend on, and the limits, which change the order of the trials.
-        facts = msgspec.json.encode([space, goal.data.seed, feature_cache.trial_digest, budget.device, budget.limits])
+        facts = msgspec.json.encode([space, goal.data.seed, feature_cache.trial_digest, setup.device, setup.limits])
         name = f"{goal.name}-{hashlib.sha256(facts).hexdigest()[:12]}"
-        budget.folder.mkdir(parents=True, exist_ok=True)
+        setup.folder.mkdir(parents=True, exist_ok=True)
         self.study, self.locks = _open_study(url, name)
-        trials = [Trial.for_design(design, budget.device) for design in space.initial_designs()]
+        trials = [Trial.for_design(design, setup.device) for design in space.initial_designs()]
         excess = {trial.design: max(0.0, trial.limit_excess(self.limits)) for trial in trials}
         self.initial_designs = sorted(excess, key=excess.__getitem__)  # designs within the limits first
         if not self.shared:  # the only process died during these trials: release their designs
@@ -119,7 +119,7 @@ class DesignSearch:
         return list(trials.values())
 
     def _time_is_left(self, trials: list[Trial]) -> bool:
-        return not trials or time.monotonic() < self.budget.trials_deadline
+        return not trials or time.monotonic() < self.setup.trials_deadline
 
     def _has_converged(self, trials: list[Trial]) -> bool:
         """Whether the best design within the limits is more than CONVERGENCE_PATIENCE trials old."""
@@ -138,7 +138,7 @@ class DesignSearch:
         if trial is None:
             features = self.feature_cache.extract_features(design.input)
             auroc = selection.cross_validated_auroc(design, features, self.feature_cache.groups)
-            trial = Trial.for_design(design, self.budget.device, auroc)
+            trial = Trial.for_design(design, self.setup.device, auroc)
             self.log(f"{design}: AUROC in trials {auroc:.3f}, {trial.cost / 1e6:.1f} million {self.unit}")
         optuna_trial.set_user_attr("trial", msgspec.to_builtins(trial))
         optuna_trial.set_constraint("budget", trial.limit_excess(self.limits))

@@ -31,7 +31,7 @@ from ..report.pareto_chart import design_chart
 from ..report.task_report_section import TaskReportSection
 from ..search import selection
 from ..search.finalists import FinalistBuilder
-from ..search.search_budget import SearchBudget
+from ..search.search_setup import SearchSetup
 from ..search.selection import Trial
 from ..search.study import DesignSearch
 from ..training import design_fitting
@@ -74,12 +74,12 @@ class AnomalyTask:
         return AnomalyData(images, masks)
 
     def train(
-        self, data: AnomalyData, budget: SearchBudget | None, folder: Path, progress: Progress, log: Log
+        self, data: AnomalyData, setup: SearchSetup | None, folder: Path, progress: Progress, log: Log
     ) -> AnomalyTrainingResult:
         goal, images = self.goal, data.images
-        if budget is not None:
-            trials, cache = self.search(data, budget, progress, log)
-            builder = FinalistBuilder(goal, images, cache, budget, progress, log)
+        if setup is not None:
+            trials, cache = self.search(data, setup, progress, log)
+            builder = FinalistBuilder(goal, images, cache, setup, progress, log)
             best = builder.run(trials)
             finalists = [finalist.trial for finalist in builder.finalists]
             training = AnomalyTrainingResult(best.model, trials, finalists, best.trial)
@@ -96,12 +96,12 @@ class AnomalyTask:
         return training
 
     def search(
-        self, data: AnomalyData, budget: SearchBudget, progress: Progress, log: Log
+        self, data: AnomalyData, setup: SearchSetup, progress: Progress, log: Log
     ) -> tuple[list[Trial], ImageFeatureCache]:
         """Search for designs; returns all trials of the study and the features that they were scored on."""
         space = SearchSpace.for_goal(self.goal.model, len(data.images.fit))
         cache = self._feature_cache(data.images, space.blocks, progress)
-        return DesignSearch(self.goal, space, cache, budget, log).run(), cache
+        return DesignSearch(self.goal, space, cache, setup, log).run(), cache
 
     def _feature_cache(self, images: Split, blocks: Iterable[tuple[int, ...]], progress: Progress) -> ImageFeatureCache:
         return ImageFeatureCache(images, self.size, itertools.chain(*blocks), self.goal.data.seed, progress)

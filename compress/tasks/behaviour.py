@@ -5,7 +5,7 @@ of another kind or at another place than usual is an anomaly, with a box. Clips 
 With labelled clips the task is a classifier instead (behaviour_classification.py).
 
 The model sees difference images (runtime/inference/frame_differencing.py), which the rest of the build treats as
-images; data/video_clips.py computes them. Each clip gets one score: the highest score that the device would have
+images; data/clip_images.py computes them. Each clip gets one score: the highest score that the device would have
 reported during it. The threshold is chosen for clips, and the AUROC counts clips.
 """
 
@@ -25,14 +25,14 @@ from vedette.runtime.bundle.manifest import MotionInput
 from vedette.runtime.inference.frame_differencing import NO_CHANGE
 from vedette.runtime.progress import Log, Progress, no_progress
 
-from ..data import split, video_clips
+from ..data import clip_images, split
+from ..data.clip_images import ClipImages
 from ..data.image_feature_cache import split_good_and_defective
 from ..data.split import SPLIT_FRACTIONS, Split
-from ..data.video_clips import ClipImages
 from ..evaluation import anomaly_scoring, conformal_threshold
 from ..evaluation.anomaly_scoring import AnomalyMetrics, ImageScores
 from ..evaluation.built_models import FLOAT, INT8_ONNX, BuiltModels
-from ..evaluation.clip_outputs import aggregate_clip
+from ..evaluation.clip_outputs import score_clip_windows
 from ..evaluation.conformal_threshold import AnomalyThreshold
 from ..evaluation.model_runners import ModelRunner
 from ..goal.goal_tables import Goal
@@ -40,7 +40,7 @@ from ..models import efficientnet_lite
 from ..models.motion_anomaly_model import ZoneAnomalyModel
 from ..report.anomaly_page import anomaly_context
 from ..report.task_report_section import TaskReportSection
-from ..search.search_budget import SearchBudget
+from ..search.search_setup import SearchSetup
 from ..training import design_fitting
 from ..training.trained_model import TrainedModel
 from .anomaly import FALSE_ALARM_RATE, GOLDEN_PER_CLASS
@@ -58,7 +58,7 @@ def motion_input(goal: Goal) -> MotionInput:
     return MotionInput(goal.model.spacing, GAIN, WINDOW)
 
 
-class MotionData(msgspec.Struct, frozen=True):
+class DifferenceImages(msgspec.Struct, frozen=True):
     """Difference images of normal and abnormal clips."""
 
     images: Split
@@ -77,22 +77,25 @@ class MotionAnomalyTask:
         self.size = goal.model.input or INPUT
         self.spec, self.motion = efficientnet_lite.backbone_input(self.size), motion_input(goal)
 
-    def split(self, base: Path, progress: Progress, log: Log) -> MotionData:
+    def split(self, base: Path, progress: Progress, log: Log) -> DifferenceImages:
         data = self.goal.data
         folders = {_NORMAL: base / str(data.footage)} | ({_ABNORMAL: base / data.abnormal} if data.abnormal else {})
-        clips = video_clips.extract_clip_images(folders, data, base, self.spec, self.motion, _NORMAL, progress)
+        clips = clip_images.extract_clip_images(folders, data, base, self.spec, self.motion, _NORMAL, progress)
         by_label = clips.images.by_label
-        video_clips.require_clips({_NORMAL: by_label[_NORMAL]}, len(SPLIT_FRACTIONS), "")
+        clip_images.require_clips({_NORMAL: by_label[_NORMAL]}, len(SPLIT_FRACTIONS), "")
         labels = {"good": by_label[_NORMAL]} | ({"defect": by_label[_ABNORMAL]} if data.abnormal else {})
         as_images = msgspec.structs.replace(clips.images, by_label=labels)
         as_good = msgspec.structs.replace(data, good=str(data.footage), defect=data.abnormal, mask=None)
         images = split.split_images(as_good, base, as_images)
-        normal, abnormal = video_clips.group_by_clip(labels["good"]), video_clips.group_by_clip(images.defect)
+        normal, abnormal = (
+            clip_images.group_by_clip(labels["good"]),
+            clip_images.group_by_clip(images.defect),
+        )
         log(f"{len(normal)} normal clips, {len(abnormal)} abnormal clips")
-        return MotionData(images, clips)
+        return DifferenceImages(images, clips)
 
     def train(
-        self, data: MotionData, _budget: SearchBudget | None, folder: Path, progress: Progress, _log: Log
+        self, data: DifferenceImages, _budget: SearchSetup | None, folder: Path, progress: Progress, _log: Log
     ) -> TrainingResult:
         return TrainingResult(self.fit(data.images.fit, data.images.calibrate, folder, progress))
 
@@ -121,10 +124,10 @@ class MotionAnomalyTask:
             self.goal, zones, self.size, fit_zones, calibration, images, lambda _: images, folder
         )
 
-    def choose_threshold(self, models: BuiltModels, data: MotionData) -> Thresholds[AnomalyThreshold]:
+    def choose_threshold(self, models: BuiltModels, data: DifferenceImages) -> Thresholds[AnomalyThreshold]:
         score = models.manifest.output("score")
         target = self.goal.goal.false_alarm_rate or FALSE_ALARM_RATE
-        groups = [data.images.groups[path] for path in video_clips.group_by_clip(data.images.threshold)]
+        groups = [data.images.groups[path] for path in clip_images.group_by_clip(data.images.threshold)]
         highest = score.scale * (255 - score.zero_point)
         step = score.scale / 16  # the score of a clip is a mean of several
         fp32, int8 = (
@@ -137,7 +140,7 @@ class MotionAnomalyTask:
         )
 
     def predict(
-        self, runners: dict[str, ModelRunner], data: MotionData, progress: Progress
+        self, runners: dict[str, ModelRunner], data: DifferenceImages, progress: Progress
     ) -> dict[str, tuple[ImageScores, ImageScores]]:
         """Scores and maps of the normal and of the abnormal test clips."""
         return {
@@ -150,10 +153,10 @@ class MotionAnomalyTask:
 
     def _score_clips(self, runner: ModelRunner, paths: Sequence[Path], progress: Progress, model: str) -> ImageScores:
         """The highest score during each clip, and its map."""
-        clips: Iterable[list[Path]] = progress(list(video_clips.group_by_clip(paths).values()), f"{model}: clips")
+        clips: Iterable[list[Path]] = progress(list(clip_images.group_by_clip(paths).values()), f"{model}: clips")
         maps, scores = [], []
         for images in clips:
-            answers = aggregate_clip(runner, images, self.motion)
+            answers = score_clip_windows(runner, images, self.motion)
             highest = max(answers, key=lambda each: float(each["score"].flat[0]))
             maps.append(highest["map"].reshape(highest["map"].shape[-2:]))
             scores.append(float(highest["score"].flat[0]))
@@ -162,28 +165,28 @@ class MotionAnomalyTask:
     def compute_metrics(
         self,
         predictions: dict[str, tuple[ImageScores, ImageScores]],
-        data: MotionData,
+        data: DifferenceImages,
         _training: TrainingResult,
         thresholds: Thresholds[AnomalyThreshold],
     ) -> AnomalyMetrics:
-        by_clip = video_clips.one_image_per_clip(data.images, self.purposes)
+        by_clip = clip_images.one_image_per_clip(data.images, self.purposes)
         metrics = anomaly_scoring.compute_anomaly_metrics(predictions, by_clip, {}, thresholds.int8)
         return msgspec.structs.replace(metrics, input_size=self.size, counts_clips=True)
 
-    def manifest_fields(self, _data: MotionData, thresholds: Thresholds[AnomalyThreshold]) -> dict[str, Any]:
+    def manifest_fields(self, _data: DifferenceImages, thresholds: Thresholds[AnomalyThreshold]) -> dict[str, Any]:
         return {"labels": ("anomaly",), "threshold": thresholds.int8.score, "motion": self.motion}
 
-    def golden_inputs(self, data: MotionData) -> list[Path]:
+    def golden_inputs(self, data: DifferenceImages) -> list[Path]:
         return [*data.images.test[:GOLDEN_PER_CLASS], *data.images.defect[:GOLDEN_PER_CLASS]]
 
     def report_context(
         self,
         predictions: dict[str, tuple[ImageScores, ImageScores]],
-        data: MotionData,
+        data: DifferenceImages,
         _training: TrainingResult,
         thresholds: Thresholds[AnomalyThreshold],
     ) -> TaskReportSection:
-        images = video_clips.one_image_per_clip(data.images, self.purposes)
+        images = clip_images.one_image_per_clip(data.images, self.purposes)
         return anomaly_context(images, predictions, thresholds.int8, thresholds.fp32, template="behaviour.html")
 
 

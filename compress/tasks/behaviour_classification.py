@@ -24,12 +24,12 @@ from vedette.runtime.inference.frame_differencing import max_maps_and_mean_score
 from vedette.runtime.inference.heads.classify import softmax
 from vedette.runtime.progress import Log, Progress
 
-from ..data import stratified_split, video_clips
+from ..data import clip_images, stratified_split
 from ..data.split import SPLIT_FRACTIONS
 from ..data.stratified_split import StratifiedSplit
 from ..evaluation.anomaly_scoring import measure_auroc
 from ..evaluation.classification_metrics import ClassificationMetrics
-from ..evaluation.clip_outputs import run_on_clip
+from ..evaluation.clip_outputs import run_on_clip_images
 from ..evaluation.confidence_and_reject_threshold import ConfidenceThreshold
 from ..evaluation.model_runners import ModelRunner
 from ..goal.augmentation_settings import AugmentationSettings
@@ -55,13 +55,13 @@ class ClipClassificationTask(ClassificationTask):
     def split(self, base: Path, progress: Progress, log: Log) -> ClassificationData:
         data = self.goal.data
         folders = stratified_split.find_class_folders(data, base)
-        clips = video_clips.extract_clip_images(folders, data, base, self.spec, self.motion, "", progress)
+        clips = clip_images.extract_clip_images(folders, data, base, self.spec, self.motion, "", progress)
         by_label = clips.images.by_label
-        video_clips.require_clips(by_label, len(SPLIT_FRACTIONS), " for each class")
+        clip_images.require_clips(by_label, len(SPLIT_FRACTIONS), " for each class")
         normal = data.normal or tuple(name for name in folders if name in NORMAL_FOLDERS)
         as_images = msgspec.structs.replace(data, normal=normal, group=data.group or "folder")
         images = stratified_split.split_by_class(as_images, base, clips.images)
-        counts = {label: len(video_clips.group_by_clip(paths)) for label, paths in by_label.items()}
+        counts = {label: len(clip_images.group_by_clip(paths)) for label, paths in by_label.items()}
         log(", ".join(f"{count} clips of {label}" for label, count in counts.items()))
         return ClassificationData(images, clips)
 
@@ -71,7 +71,7 @@ class ClipClassificationTask(ClassificationTask):
 
     def class_labels(self, images: StratifiedSplit, paths: list[Path]) -> NDArray[Any]:
         """Classes of the clips whose images are among `paths`, n."""
-        return np.array(images.class_indices(list(video_clips.group_by_clip(paths))))
+        return np.array(images.class_indices(list(clip_images.group_by_clip(paths))))
 
     def compute_metrics(
         self,
@@ -80,7 +80,7 @@ class ClipClassificationTask(ClassificationTask):
         training: TrainingResult,
         thresholds: Thresholds[ConfidenceThreshold],
     ) -> ClassificationMetrics:
-        images = video_clips.one_image_per_clip(data.images, self.purposes)
+        images = clip_images.one_image_per_clip(data.images, self.purposes)
         metrics = super().compute_metrics(predictions, ClassificationData(images), training, thresholds)
         normal = [images.classes.index(name) for name in images.normal or images.classes[:1]]
         is_normal = np.isin(images.class_indices(images.test), normal)
@@ -102,13 +102,13 @@ class ClipClassificationTask(ClassificationTask):
         training: TrainingResult,
         thresholds: Thresholds[ConfidenceThreshold],
     ) -> TaskReportSection:
-        by_clip = ClassificationData(video_clips.one_image_per_clip(data.images, self.purposes))
+        by_clip = ClassificationData(clip_images.one_image_per_clip(data.images, self.purposes))
         return super().report_context(predictions, by_clip, training, thresholds)
 
 
 def score_clips(runner: ModelRunner, paths: Iterable[Path]) -> NDArray[Any]:
     """Scores of each clip whose images are among `paths`, n x K."""
     outputs = [
-        [each for _, each in run_on_clip(runner, images)] for images in video_clips.group_by_clip(paths).values()
+        [each for _, each in run_on_clip_images(runner, images)] for images in clip_images.group_by_clip(paths).values()
     ]
     return np.stack([max_maps_and_mean_scores(each)["scores"].ravel() for each in outputs])

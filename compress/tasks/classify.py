@@ -24,14 +24,14 @@ from vedette.runtime.inference.heads.classify import softmax
 from vedette.runtime.progress import Log, Progress
 
 from ..data import split, stratified_split
+from ..data.clip_images import ClipImages
 from ..data.stratified_split import StratifiedSplit
-from ..data.video_clips import ClipImages
 from ..evaluation.built_models import FLOAT, INT8_ONNX, BuiltModels
 from ..evaluation.classification_metrics import (
     ClassificationMetrics,
     accuracy_by_model,
     classify_scores,
-    count_unknown,
+    count_rejected,
     error_proportion,
 )
 from ..evaluation.confidence_and_reject_threshold import ConfidenceThreshold, choose_confidence_threshold
@@ -46,7 +46,7 @@ from ..models.design import DEFAULT_INPUT
 from ..quantization.quantize import convert, prepare
 from ..report.classify_page import classification_context
 from ..report.task_report_section import TaskReportSection
-from ..search.search_budget import SearchBudget
+from ..search.search_setup import SearchSetup
 from ..training.classifier_fine_tuning import fine_tune
 from ..training.trained_model import TrainedModel
 from .task import GOOD_PURPOSES, Thresholds, TrainingResult, count_images
@@ -81,7 +81,7 @@ class ClassificationTask:
         return ClassificationData(stratified_split.audit_and_split(self.goal.data, base, progress, log))
 
     def train(
-        self, data: ClassificationData, _budget: SearchBudget | None, folder: Path, progress: Progress, _log: Log
+        self, data: ClassificationData, _budget: SearchSetup | None, folder: Path, progress: Progress, _log: Log
     ) -> TrainingResult:
         goal, size, images = self.goal, self.size, data.images
         classifier = Classifier(efficientnet_lite.load_backbone(BLOCKS), len(images.classes), size)
@@ -152,7 +152,7 @@ class ClassificationTask:
             ece_uncalibrated=expected_calibration_error(softmax(scores, 1.0).max(axis=1), right),
             classes=images.classes,
             confusion=confusion.tolist(),
-            unknown=count_unknown(truth, confidence, threshold.min_probability, count),
+            unknown=count_rejected(truth, confidence, threshold.min_probability, count),
         )
 
     def manifest_fields(self, data: ClassificationData, thresholds: Thresholds[ConfidenceThreshold]) -> dict[str, Any]:

@@ -22,11 +22,11 @@ from vedette.runtime.progress import Log, Progress
 
 from ..data import split
 from ..data.split import Split
-from ..evaluation import operating_point
+from ..evaluation import max_f1_threshold
 from ..evaluation.built_models import FLOAT, INT8_ONNX, BuiltModels
 from ..evaluation.detection_metrics import DetectionMetrics
+from ..evaluation.max_f1_threshold import OperatingPoint
 from ..evaluation.model_runners import ImageDetections, ModelRunner, detect_objects
-from ..evaluation.operating_point import OperatingPoint
 from ..evaluation.results import DesignChoice, Measurement
 from ..export.tflite.operators import check_operators
 from ..goal.goal_tables import Goal
@@ -34,7 +34,7 @@ from ..graph.importers.imported_detector import ImportedDetector, load_imported_
 from ..report.detect_page import detection_context
 from ..report.task_report_section import TaskReportSection
 from ..search.input_size import CalibrationAndValidationImages, InputSizeResult, InputSizeSearch
-from ..search.search_budget import SearchBudget
+from ..search.search_setup import SearchSetup
 from ..training.trained_model import TrainedModel
 from .task import GOOD_PURPOSES, Thresholds, TrainingResult, count_images
 
@@ -106,7 +106,7 @@ class DetectionTask:
         return found
 
     def train(
-        self, data: DetectionData, budget: SearchBudget | None, folder: Path, progress: Progress, log: Log
+        self, data: DetectionData, setup: SearchSetup | None, folder: Path, progress: Progress, log: Log
     ) -> DetectionTrainingResult:
         """Quantize the detector; only the integers are trained, and only if they lose too much accuracy."""
         images = data.images
@@ -114,7 +114,7 @@ class DetectionTask:
         compared = [*images.threshold, *calibration][:MAX_IMAGES]
         search_images = CalibrationAndValidationImages(calibration, {path: data.truth[path] for path in compared})
         search = InputSizeSearch(self.goal, self.device, data.detector, search_images, folder, progress, log)
-        chosen = search.run(data.base, budget)
+        chosen = search.run(data.base, setup)
         detector, quantized = chosen.detector, chosen.quantized
         return DetectionTrainingResult(
             model=TrainedModel(
@@ -127,15 +127,15 @@ class DetectionTask:
             detector=detector,
             chosen=chosen.result,
             trials=[trial.result for trial in search.trials],
-            original_cost=search.cost_estimator.original_cost,
-            cost_unit=search.cost_estimator.unit,
+            original_cost=search.instruction_estimator.original_cost,
+            cost_unit=search.instruction_estimator.unit,
             compared_on=len(search_images.annotated),
         )
 
     def choose_threshold(self, models: BuiltModels, data: DetectionData) -> Thresholds[OperatingPoint]:
         paths, labels = data.images.threshold, data.detector.labels
         fp32, int8 = (
-            operating_point.choose_operating_point(
+            max_f1_threshold.choose_operating_point(
                 data.truth_of(paths), detect_objects(models.runners[model], paths), labels
             )
             for model in (FLOAT, INT8_ONNX)
@@ -161,7 +161,7 @@ class DetectionTask:
             precision = coco_map.mean_average_precision(truth, detections, labels)
             map50[model] = Measurement(precision.map50, coco_map.map50_interval(truth, detections, labels))
             mean_map[model] = precision.map
-        at_threshold = operating_point.evaluate_threshold(
+        at_threshold = max_f1_threshold.evaluate_threshold(
             thresholds.int8.threshold, truth, predictions[INT8_ONNX], labels
         )
         counts = count_images(self.purposes, data.images)

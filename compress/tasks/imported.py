@@ -34,7 +34,7 @@ from ..graph.importers.imported_network import load_imported_network
 from ..quantization.quantize_imported import quantize_post_training
 from ..report.imported_page import embedding_context
 from ..report.task_report_section import TaskReportSection
-from ..search.search_budget import SearchBudget
+from ..search.search_setup import SearchSetup
 from ..training.trained_model import TrainedModel
 from .task import GOOD_PURPOSES, Thresholds, TrainingResult, count_images
 
@@ -80,7 +80,7 @@ class ImportedNetworkTask:
         return ImportedData(msgspec.structs.replace(images, audit=summary), model, input_spec)
 
     def train(
-        self, data: ImportedData, _budget: SearchBudget | None, _folder: Path, progress: Progress, _log: Log
+        self, data: ImportedData, _budget: SearchSetup | None, _folder: Path, progress: Progress, _log: Log
     ) -> TrainingResult:
         """Quantize the network; the images of `calibrate` and of `fit` set the int8 ranges."""
         selected = [*data.images.calibrate, *data.images.fit][:MAX_CALIBRATION_IMAGES]

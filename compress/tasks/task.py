@@ -19,7 +19,7 @@ from ..evaluation.built_models import BuiltModels
 from ..evaluation.model_runners import ModelRunner
 from ..evaluation.results import TaskMetrics
 from ..report.task_report_section import TaskReportSection
-from ..search.search_budget import SearchBudget
+from ..search.search_setup import SearchSetup
 from ..training.trained_model import TrainedModel
 
 GOOD_PURPOSES = tuple(SPLIT_FRACTIONS)
@@ -69,8 +69,8 @@ class Task(Protocol[_Data, _Training, _Threshold, _Predictions]):
             ConfigProblem: the images are not usable.
         """
 
-    def train(self, data: _Data, budget: SearchBudget | None, folder: Path, progress: Progress, log: Log) -> _Training:
-        """Train and quantize the model; with a budget, of the best design that a search finds.
+    def train(self, data: _Data, setup: SearchSetup | None, folder: Path, progress: Progress, log: Log) -> _Training:
+        """Train and quantize the model; with a search, of the best design that a search finds.
 
         Long training keeps its state in `folder` and resumes from it.
         """
@@ -110,8 +110,8 @@ class Task(Protocol[_Data, _Training, _Threshold, _Predictions]):
 class SearchableTask(Protocol):
     """A task whose search for a design several processes can share."""
 
-    def search(self, data: Any, budget: SearchBudget, progress: Progress, log: Log) -> Any:
-        """Search for designs until the budget is spent."""
+    def search(self, data: Any, setup: SearchSetup, progress: Progress, log: Log) -> Any:
+        """Search for designs until its time is spent."""
 
 
 def images_by_purpose(purposes: Sequence[str], images: Split | StratifiedSplit) -> dict[str, list[Path]]:

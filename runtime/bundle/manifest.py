@@ -79,7 +79,7 @@ class MemberDigest(_Strict, frozen=True):
     bytes: int
 
 
-class Provenance(_Strict, frozen=True):
+class SourceAndLicence(_Strict, frozen=True):
     """Source and licence of weights or data."""
 
     name: str
@@ -113,8 +113,8 @@ class Manifest(_Strict, frozen=True, omit_defaults=True):
     """Goals that could not be checked during the build, with the reason."""
     device: str
     """The device profile that the bundle was built for."""
-    weights: tuple[Provenance, ...]
-    data: tuple[Provenance, ...]
+    weights: tuple[SourceAndLicence, ...]
+    data: tuple[SourceAndLicence, ...]
     tools: dict[str, str]
     """Versions of the tools that built the bundle."""
     signer: str

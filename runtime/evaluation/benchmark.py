@@ -21,7 +21,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from vedette.devices import BenchmarkResult, DeviceProfile, find_closest_profile, read_host_profile
+from vedette.devices import BenchmarkResult, DeviceProfile, find_matching_profile, read_host_profile
 
 from ..bundle.bundle import Bundle
 from ..bundle.keys import Keyring
@@ -67,7 +67,7 @@ def benchmark_bundle(path: Path, keys: Path | None, frame: tuple[int, int], thre
     timings = time_interleaved(calls, rounds)
 
     host = read_host_profile()
-    closest = find_closest_profile(host)
+    closest = find_matching_profile(host)
     build_figures = bundle.manifest.measured
     instructions = build_figures.get("instructions", {}).get(host.cpu, {})
     measured = tuple(

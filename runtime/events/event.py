@@ -47,7 +47,7 @@ class Attachment(msgspec.Struct, frozen=True):
     """URL of the file; an upload may still be pending."""
 
 
-class RuleState(msgspec.Struct, frozen=True, omit_defaults=True):
+class SubjectState(msgspec.Struct, frozen=True, omit_defaults=True):
     """State of the event's subject in one frame. Fields that the rule does not provide are left out."""
 
     label: str = ""
@@ -92,9 +92,9 @@ class Event(OutboxFields, frozen=True, omit_defaults=True, tag="event"):
     """`Manifest.model_id` of the bundle: name, release and digest."""
     track: int | None = None
     """Track number of the object."""
-    before: RuleState | None = None
+    before: SubjectState | None = None
     """State in the previous message of the event."""
-    after: RuleState | None = None
+    after: SubjectState | None = None
     """State in this message."""
     evidence: Attachment | None = None
 
@@ -148,8 +148,8 @@ class _EventData(msgspec.Struct, omit_defaults=True):
     top_score: float
     predictions: tuple[Prediction, ...] = ()
     track: int | None = None
-    before: RuleState | None = None
-    after: RuleState | None = None
+    before: SubjectState | None = None
+    after: SubjectState | None = None
     evidence: Attachment | None = None
 
 

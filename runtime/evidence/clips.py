@@ -88,7 +88,7 @@ def encode_clip(frames: tuple[JpegFrame, ...]) -> bytes:
         return path.read_bytes() if path.is_file() else b""
 
 
-class ClipWriter(threading.Thread):
+class ClipEncoder(threading.Thread):
     """A thread that encodes clips one after the other; `on_clip` gets the event's id and the bytes of its clip."""
 
     def __init__(self, on_clip: Callable[[str, bytes], None]) -> None:

@@ -24,10 +24,10 @@ from ..events.outbox import Outbox
 from ..inference.prediction import Prediction
 from .anonymization import anonymize
 from .aws_sigv4 import SigningKey
-from .clips import CLIP_SUFFIX, ClipWriter, FrameRing
+from .clips import CLIP_SUFFIX, ClipEncoder, FrameRing
 from .store import EvidenceCounts, EvidenceStore
 from .thumbnail import encode_thumbnail, file_suffix
-from .upload import MEDIA_TYPES, Uploader, object_url
+from .upload import MEDIA_TYPES, Uploader, public_object_url
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +56,7 @@ class EvidenceRecorder:
         folder = Path(settings.folder, self.camera) if settings.folder else config.state_folder / "evidence"
         uploads = bool(settings.url)
         self.store = EvidenceStore(folder, settings.quota, settings.days, uploads, config.outbox.min_free)
-        self.ring, self.clips = FrameRing(settings.clip_seconds, settings.clip_memory), ClipWriter(self._store_clip)
+        self.ring, self.clips = FrameRing(settings.clip_seconds, settings.clip_memory), ClipEncoder(self._store_clip)
         if uploads:
             secret = read_secret(settings.secret_key_file, "evidence.secret_key_file")
             key = SigningKey(settings.access_key, secret, settings.region) if secret is not None else None
@@ -137,7 +137,7 @@ class EvidenceRecorder:
             return None
         if self.uploader is not None:
             self.uploader.wake()
-            url = object_url(self.settings.url, self.camera, name)
+            url = public_object_url(self.settings.url, self.camera, name)
         else:
             url = (self.store.folder / name).as_uri()
         return Attachment(hashlib.sha256(data).hexdigest(), len(data), MEDIA_TYPES[Path(name).suffix], url)

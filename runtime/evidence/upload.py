@@ -32,7 +32,7 @@ _PERMANENT_ERRORS = (400, 405, 409, 410, 411, 413, 414, 415, 422)
 MEDIA_TYPES = {".jpg": "image/jpeg", ".webp": "image/webp", ".mp4": "video/mp4"}
 
 
-def object_url(url: str, camera: str, name: str) -> str:
+def public_object_url(url: str, camera: str, name: str) -> str:
     """The URL of an uploaded file, without the query, which may hold credentials."""
     parts = urlsplit(url)
     path = quote(f"{unquote(parts.path).rstrip('/')}/{camera}/{name}")
@@ -80,7 +80,7 @@ class Uploader(threading.Thread):
         except FileNotFoundError:
             self.store.discard(path)
             return
-        media_type, url = MEDIA_TYPES[path.suffix], object_url(self.url, self.camera, path.name)
+        media_type, url = MEDIA_TYPES[path.suffix], public_object_url(self.url, self.camera, path.name)
         digest, headers = hashlib.sha256(body).hexdigest(), {"content-type": media_type}
         if query := urlsplit(self.url).query:
             url = f"{url}?{query}"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from vedette.devices import find_closest_profile, read_host_profile
+from vedette.devices import find_matching_profile, read_host_profile
 
 from ..bundle.keys import Keyring
 from ..camera import sources
@@ -55,7 +55,7 @@ def run_checks(folder: Path | None, camera: str | None) -> list[Check]:
 
 def _check_machine() -> list[Check]:
     host = read_host_profile()
-    profile = find_closest_profile(host)
+    profile = find_matching_profile(host)
     text = (
         f"{host.cores} cores ({host.cpu}), {host.architecture}, {host.memory_mb} MB, {' '.join(host.features) or '-'}"
     )

@@ -20,7 +20,7 @@ import msgspec
 from ..camera.frame import Frame
 from ..config.polygon import Point, Polygon, side_of_line
 from ..errors import ConfigProblem
-from ..events.event import Event, RuleState
+from ..events.event import Event, SubjectState
 from . import RuleContext
 from .conditions.region import WHOLE_FRAME, RuleArea, check_inside_image
 from .rule_base import BaseRuleSettings
@@ -75,7 +75,7 @@ class CrossingRule(TrackRule):
                 crossing.lifecycle = None
                 continue
             crossing.lifecycle = crossing.lifecycle or EventLifecycle(self.settings.inertia, self.lifecycles.template)
-            state = RuleState(direction="right" if crossing.net_crossings > 0 else "left")
+            state = SubjectState(direction="right" if crossing.net_crossings > 0 else "left")
             crossing.lifecycle.observe_active(frame, state, (track.prediction,), track.top_score)
             if crossing.lifecycle.condition.update(True, frame.taken):
                 events += self._crossing_events(crossing)

@@ -11,7 +11,7 @@ from typing import Annotated
 import msgspec
 
 from ..camera.frame import Frame
-from ..events.event import Event, RuleState
+from ..events.event import Event, SubjectState
 from ..inference.prediction import Prediction
 from . import RuleContext
 from .conditions.label_filter import select_labels
@@ -50,7 +50,7 @@ class CrowdRule(RuleBase):
                     by_zone[name].append(each)
         self.counts_by_zone = {name: len(inside) for name, inside in by_zone.items()}
         for name, inside in by_zone.items():
-            crowded = RuleState(zones=(name,), entered_zones=(name,)) if len(inside) >= self.count else None
+            crowded = SubjectState(zones=(name,), entered_zones=(name,)) if len(inside) >= self.count else None
             events += self.lifecycles.update(frame, name, crowded, tuple(inside))
         return events
 

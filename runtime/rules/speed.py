@@ -21,7 +21,7 @@ import numpy as np
 from ..camera.frame import Frame
 from ..config.polygon import Point, side_of_line
 from ..errors import ConfigProblem
-from ..events.event import Event, RuleState
+from ..events.event import Event, SubjectState
 from . import RuleContext
 from .conditions.region import PolygonRegion, RuleArea
 from .rule_base import AreaRuleSettings, NotNegative
@@ -77,7 +77,7 @@ class SpeedRule(TrackRule):
         self.top_speeds: dict[int, float] = {}
         super().__init__(settings, context, area)
 
-    def evaluate_track(self, frame: Frame, track: TrackState) -> RuleState | None:
+    def evaluate_track(self, frame: Frame, track: TrackState) -> SubjectState | None:
         speed = self.measure_speed(track)
         if speed is None or not track.inside:
             return None

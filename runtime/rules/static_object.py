@@ -23,7 +23,7 @@ import numpy as np
 
 from ..camera.frame import Frame
 from ..errors import ConfigProblem
-from ..events.event import Event, RuleState
+from ..events.event import Event, SubjectState
 from ..inference.prediction import Box, Prediction
 from . import RuleContext
 from .conditions.label_filter import select_labels
@@ -78,7 +78,7 @@ class _StaticObjectRule(RuleBase, ABC):
         if not self.schedule.is_active(frame.taken):
             self.background.reset()
             return events + self.close()
-        reported: dict[int, tuple[RuleState, Prediction]] = {}
+        reported: dict[int, tuple[SubjectState, Prediction]] = {}
         for blob, box in find_blobs(static_mask, self.settings.min_area):
             zones = self.area.zones_at(foot_point(box))
             if not zones:
@@ -90,7 +90,7 @@ class _StaticObjectRule(RuleBase, ABC):
                 label = label or self.patches[number][1]
             elif label is None or score < (self.settings.min_score or 0.0):
                 continue
-            reported[number] = (RuleState(zones=zones, entered_zones=zones), Prediction(label, round(score, 4), box))
+            reported[number] = (SubjectState(zones=zones, entered_zones=zones), Prediction(label, round(score, 4), box))
             self.patches[number] = (box, label)
         for number in [*self.patches]:
             state, prediction = reported.get(number, (None, None))

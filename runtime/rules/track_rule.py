@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..camera.frame import Frame
-from ..events.event import Event, RuleState
+from ..events.event import Event, SubjectState
 from ..inference.prediction import Prediction
 from . import RuleContext
 from .conditions.label_filter import select_labels
@@ -59,7 +59,7 @@ class TrackRule(RuleBase):
             )
         return events
 
-    def evaluate_track(self, frame: Frame, track: TrackState) -> RuleState | None:
+    def evaluate_track(self, frame: Frame, track: TrackState) -> SubjectState | None:
         """The state of a track in this frame, by default that it is in the area; None: the condition does not hold."""
         return state_from_zones(track) if track.inside else None
 
@@ -68,6 +68,6 @@ class TrackRule(RuleBase):
         return self.lifecycles.end(track.track_id)
 
 
-def state_from_zones(track: TrackState) -> RuleState:
+def state_from_zones(track: TrackState) -> SubjectState:
     """The zones that a track is in, and those that it has been in."""
-    return RuleState(zones=track.zones or track.inside, entered_zones=tuple(track.entered) or track.inside)
+    return SubjectState(zones=track.zones or track.inside, entered_zones=tuple(track.entered) or track.inside)

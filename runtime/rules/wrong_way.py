@@ -16,7 +16,7 @@ import msgspec
 from ..camera.frame import Frame
 from ..config.polygon import Point
 from ..errors import ConfigProblem
-from ..events.event import RuleState
+from ..events.event import SubjectState
 from . import RuleContext
 from .conditions.region import check_inside_image
 from .rule_base import AreaRuleSettings
@@ -51,7 +51,7 @@ class WrongWayRule(TrackRule):
         self.settings, self.path_seconds = settings, settings.window
         super().__init__(settings, context)
 
-    def evaluate_track(self, frame: Frame, track: TrackState) -> RuleState | None:
+    def evaluate_track(self, frame: Frame, track: TrackState) -> SubjectState | None:
         height, width = frame.pixels.shape[:2]
         (_, start), (_, end) = track.path[0], track.path[-1]
         movement = _movement(start, end, width / height)

@@ -31,7 +31,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vedette.compress import tasks
-from vedette.compress.data import video_clips
+from vedette.compress.data import clip_images
 from vedette.compress.data.stratified_split import StratifiedSplit, distribute_groups
 from vedette.compress.evaluation import built_models
 from vedette.compress.goal.goal_tables import DataSettings, Goal, ModelTable
@@ -84,11 +84,11 @@ def crossed(
     goal = Goal(name="fight", task="behaviour", data=said, model=ModelTable(epochs=epochs))
     task = tasks.load(goal, load_profile("host"))
     folders = {NORMAL: data / NORMAL, FIGHT: data / FIGHT}
-    shown = video_clips.extract_clip_images(folders, said, data, task.spec, task.motion, "", no_progress)
+    shown = clip_images.extract_clip_images(folders, said, data, task.spec, task.motion, "", no_progress)
     pictures = {
         each[0].parent: each
         for paths in shown.images.by_label.values()
-        for each in video_clips.group_by_clip(paths).values()
+        for each in clip_images.group_by_clip(paths).values()
     }
     truth = {clip: int(clip.parent.name == FIGHT) for clip in pictures}
     groups = {clip: shown.images.groups[pictures[clip][0]] for clip in pictures}
@@ -129,7 +129,7 @@ def score(task: Any, runner: Any, pictures: list[Path], with_labels: bool) -> fl
     if with_labels:
         normal, fight = score_clips(runner, pictures)[0]
         return float(fight - normal)
-    return max(float(each["score"].flat[0]) for each in video_clips.answers(runner, pictures, task.motion))
+    return max(float(each["score"].flat[0]) for each in clip_images.answers(runner, pictures, task.motion))
 
 
 def interval(scores: NDArray[Any], truth: NDArray[Any], groups: list[str]) -> tuple[float, float]:

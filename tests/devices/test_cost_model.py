@@ -10,9 +10,9 @@ import pytest
 from vedette import devices
 from vedette.devices.cost_model import (
     ChannelTile,
-    CostCoefficients,
     CostModel,
-    InstructionRate,
+    InstructionCoefficients,
+    InstructionsPerSecond,
     OperatorClass,
     OperatorCount,
     PrecisionCosts,
@@ -35,7 +35,9 @@ def test_profiles_state_their_prediction_error(name):
 
 
 def test_instructions_are_the_documented_sum():
-    costs = PrecisionCosts({"pointwise": CostCoefficients(2, 3, 5, 7, 11, 13)}, 0.01, 0.02, 0.25, ChannelTile(4, 8))
+    costs = PrecisionCosts(
+        {"pointwise": InstructionCoefficients(2, 3, 5, 7, 11, 13)}, 0.01, 0.02, 0.25, ChannelTile(4, 8)
+    )
     model = CostModel(100.0, {"int8": costs}, "invented")
     one = OperatorCount("pointwise", "int8", positions=10, output_channels=9, input_channels=5, taps=1, reads=50)
     expected = 100 + 2 * 10 * 8 * 16 + 3 * 50 + 5 * 10 * 16 + 7 * 8 * 16 + 11 * 10 + 13
@@ -43,7 +45,7 @@ def test_instructions_are_the_documented_sum():
     profile = msgspec.structs.replace(
         devices.load_profile("pi5"),
         costs={"onnx": model},
-        speed=InstructionRate(low=500, high=2000, typical=1000, source="invented"),
+        speed=InstructionsPerSecond(low=500, high=2000, typical=1000, source="invented"),
     )
     found = profile.predict_cost("onnx", [one])
     assert found.instructions_low == expected / 1.25
@@ -56,7 +58,7 @@ def test_instructions_are_the_documented_sum():
 def test_classes_fitted_later_have_an_error_of_their_own():
     known, added = (OperatorCount(kind, "int8", positions=1, output_channels=1) for kind in ("pointwise", "pool"))
     costs = PrecisionCosts(
-        {"pointwise": CostCoefficients(per_node=1), "pool": CostCoefficients(per_node=1)},
+        {"pointwise": InstructionCoefficients(per_node=1), "pool": InstructionCoefficients(per_node=1)},
         0.0,
         0.0,
         0.1,
@@ -79,5 +81,5 @@ def test_host_comes_first_and_every_profile_loads():
 @pytest.mark.parametrize("name", PROFILES)
 def test_closest_profile_of_a_device_is_its_own(name):
     profile = devices.load_profile(name)
-    assert devices.find_closest_profile(profile) == profile
-    assert devices.find_closest_profile(msgspec.structs.replace(profile, cpu="unknown")) is None
+    assert devices.find_matching_profile(profile) == profile
+    assert devices.find_matching_profile(msgspec.structs.replace(profile, cpu="unknown")) is None

@@ -13,7 +13,7 @@ from vedette.compress.data import split
 from vedette.compress.data.image_feature_cache import ImageFeatureCache
 from vedette.compress.goal import goal_reader
 from vedette.compress.models.design import SearchSpace
-from vedette.compress.search.search_budget import SearchBudget
+from vedette.compress.search.search_setup import SearchSetup
 from vedette.compress.search.study import DesignSearch
 from vedette.runtime.progress import no_progress
 
@@ -33,5 +33,5 @@ def run_small_search(gallery, url, seconds=300.0, say=lambda _: None):
         goal_reader.read_goal(gallery.split.fit[0].parent.parent / "goal.toml"), name="small"
     )
     until = time.monotonic() + seconds
-    spent = SearchBudget(until, until, url, Path(), PI4, CostLimits(cost=9e6))
+    spent = SearchSetup(until, until, url, Path(), PI4, CostLimits(cost=9e6))
     return DesignSearch(goal, SMALL_SPACE, gallery, spent, say).run()

@@ -48,7 +48,7 @@ def write_convolution(writer: SubgraphWriter, node: QuantizedNode) -> None:
     writer.add_operator(code, inputs, [writer.add_activation(node.outputs[0])], options)
 
 
-def write_matmul(writer: SubgraphWriter, node: QuantizedNode) -> None:
+def write_matmul_as_convolution(writer: SubgraphWriter, node: QuantizedNode) -> None:
     """Gemm or MatMul by a constant matrix as CONV_2D: the rows become pixels, the matrix becomes the weights."""
     rows, weight, result = require_tensor(node.inputs[0]), require_tensor(node.inputs[1]), node.outputs[0]
     attributes = node.attributes

@@ -29,7 +29,7 @@ from .lowering import lower_graph
 from .onnx_file import canonicalize_graph, read_onnx_file
 from .postprocessing_removal import name_outputs, remove_postprocessing
 from .preprocessing_folding import fold_normalization, fold_space_to_depth
-from .tflite_file import read_tflite_file
+from .tflite_ssd import read_tflite_ssd
 
 _UNUSED_LABELS = ("", "???", "n/a", "background")
 """Entries of label files for channels without a class."""
@@ -63,7 +63,7 @@ def load_imported_detector(goal_folder: Path, settings: ModelTable) -> ImportedD
     family, anchors = DETECTOR_FAMILIES[str(settings.family)], None
     if settings.tflite:
         source = f"model.tflite: {goal_folder / settings.tflite}"
-        model, anchors = read_tflite_file(goal_folder / settings.tflite)
+        model, anchors = read_tflite_ssd(goal_folder / settings.tflite)
     else:
         source = f"model.onnx: {goal_folder / str(settings.onnx)}"
         model = remove_postprocessing(read_onnx_file(goal_folder / str(settings.onnx)), source)

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ..efficientnet_lite import Backbone
-from .feature_fusion import MultiLevelHead
+from .feature_fusion import FeatureFusion
 from .image_score import MapScore
 from .standardization import CELL_PIXELS, PerChannelStandardization
 
@@ -47,7 +47,7 @@ class DiscriminativeHead(nn.Module):
     def __init__(self, backbone: Backbone, size: int) -> None:
         super().__init__()
         self.backbone = backbone
-        self.join = MultiLevelHead(backbone, size, PerChannelStandardization, HIDDEN_CHANNELS)
+        self.join = FeatureFusion(backbone, size, PerChannelStandardization, HIDDEN_CHANNELS)
         self.mix = nn.Conv2d(HIDDEN_CHANNELS, HIDDEN_CHANNELS, 1)
         self.judge = nn.Conv2d(HIDDEN_CHANNELS, 1, 1)
         self.reading = MapScore(size // CELL_PIXELS)

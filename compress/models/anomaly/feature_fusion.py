@@ -23,7 +23,7 @@ from .standardization import CELL_PIXELS, StandardizedLevel
 _BATCH = 32
 
 
-class MultiLevelHead(nn.Module):
+class FeatureFusion(nn.Module):
     """Features, N x C x H x W per level -> N x width x cells x cells.
 
     Args:

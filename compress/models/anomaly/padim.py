@@ -32,7 +32,7 @@ import torch
 from torch import Tensor, nn
 
 from ..efficientnet_lite import Backbone
-from .feature_fusion import MultiLevelHead
+from .feature_fusion import FeatureFusion
 from .image_score import MapScore
 from .standardization import CELL_PIXELS, PerLocationStandardization
 
@@ -49,7 +49,7 @@ class Padim(nn.Module):
     def __init__(self, backbone: Backbone, size: int, rank: int | None = None) -> None:
         super().__init__()
         self.backbone = backbone
-        self.join = MultiLevelHead(
+        self.join = FeatureFusion(
             backbone, size, PerLocationStandardization, min(rank or sum(backbone.channels), sum(backbone.channels))
         )
         self.mean = nn.Conv2d(self.join.width, 1, 1, bias=False).requires_grad_(False)

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from ..efficientnet_lite import Backbone
-from .feature_fusion import MultiLevelHead
+from .feature_fusion import FeatureFusion
 from .image_score import MapScore
 from .standardization import CELL_PIXELS, PerChannelStandardization
 
@@ -43,7 +43,7 @@ class PatchCore(nn.Module):
     def __init__(self, backbone: Backbone, size: int) -> None:
         super().__init__()
         self.backbone = backbone
-        self.join = MultiLevelHead(
+        self.join = FeatureFusion(
             backbone, size, PerChannelStandardization, min(MAX_COMPONENTS, sum(backbone.channels))
         )
         self.distance = nn.Conv2d(2 * self.join.width, MEMORY_PATCHES, 1).requires_grad_(False)

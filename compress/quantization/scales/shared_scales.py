@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 import onnx
 
-from ...graph.editing import map_producers, read_shape, scale_channels
+from ...graph.editing import insert_channel_scaling, map_producers, read_shape
 
 COPYING_OPERATORS = frozenset(
     {"Flatten", "Gather", "MaxPool", "Pad", "Reshape", "Resize", "Slice"}
@@ -81,4 +81,4 @@ def _insert_rescale_conv(graph: onnx.GraphProto, node: onnx.NodeProto, index: in
     name = node.input[index]
     shape = next((read_shape(value) for value in graph.value_info if value.name == name), ())
     if len(shape) == 4:
-        scale_channels(graph, node, index, f"{name}/for {node.output[0]}", np.ones(shape[1]))
+        insert_channel_scaling(graph, node, index, f"{name}/for {node.output[0]}", np.ones(shape[1]))

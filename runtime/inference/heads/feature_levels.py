@@ -98,7 +98,7 @@ def logit(probability: float) -> float:
     return float(np.log(probability / (1 - probability)))
 
 
-def expected_distances(values: NDArray[Any]) -> NDArray[Any]:
+def decode_box_distances(values: NDArray[Any]) -> NDArray[Any]:
     """Expected distances from distributions over 0, 1, 2, … strides: n x 4 · bins -> n x 4.
 
     Li et al., "Generalized Focal Loss", 2020: the mean of the softmax over the bins of each side.

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...bundle.manifest import Manifest
-from .feature_levels import BoxCandidates, FeatureLevel, expected_distances, group_by_level, logit, sigmoid
+from .feature_levels import BoxCandidates, FeatureLevel, decode_box_distances, group_by_level, logit, sigmoid
 
 
 class NanoDetDecoder:
@@ -38,7 +38,7 @@ def decode_distance_distribution(
     classes, cells = np.nonzero(level.cells_above("class", outputs, logit(threshold)))
     unique_cells, positions = np.unique(cells, return_inverse=True)
     scores = sigmoid(level.dequantize("class", outputs, unique_cells)[positions, classes])
-    distances = expected_distances(level.dequantize("box", outputs, unique_cells))
+    distances = decode_box_distances(level.dequantize("box", outputs, unique_cells))
     centers = level.cell_positions(unique_cells) + 0.5
     edges = np.hstack([centers - distances[:, :2], centers + distances[:, 2:]]) / np.tile(level.grid_size, 2)
     return BoxCandidates(edges[positions], scores, classes)

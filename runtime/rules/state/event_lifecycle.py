@@ -19,7 +19,7 @@ from collections.abc import Callable, Hashable
 import msgspec
 
 from ...camera.frame import Frame
-from ...events.event import Event, Kind, RuleState, new_event_id
+from ...events.event import Event, Kind, SubjectState, new_event_id
 from ...inference.prediction import Prediction
 from ..conditions.debounce import SLACK, Debounce
 
@@ -44,11 +44,11 @@ class EventLifecycle:
         self.started = 0.0
         self.top_score = float("-inf")
         self.event = ""
-        self.last_state: RuleState | None = None
+        self.last_state: SubjectState | None = None
         self.last_sent = 0.0
 
     def observe_active(
-        self, frame: Frame, state: RuleState, predictions: tuple[Prediction, ...], top_score: float
+        self, frame: Frame, state: SubjectState, predictions: tuple[Prediction, ...], top_score: float
     ) -> None:
         """Takes a frame in which the condition holds, with its state and predictions."""
         if not self.condition.value and self.condition.changing_since is None:
@@ -112,7 +112,7 @@ class EventLifecycles:
         self,
         frame: Frame,
         key: Hashable,
-        state: RuleState | None,
+        state: SubjectState | None,
         predictions: tuple[Prediction, ...],
         top_score: float = float("-inf"),
     ) -> list[Event]:

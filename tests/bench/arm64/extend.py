@@ -15,15 +15,15 @@ from numpy.typing import NDArray
 from scipy.optimize import nnls
 
 from vedette.devices.cost_model import (
-    CostCoefficients,
     CostModel,
+    InstructionCoefficients,
     OperatorClass,
     OperatorCount,
     Precision,
     PrecisionCosts,
 )
 
-AMOUNTS = len(CostCoefficients.__struct_fields__)
+AMOUNTS = len(InstructionCoefficients.__struct_fields__)
 JOINED = "; and "
 
 
@@ -83,9 +83,9 @@ def extended(model: CostModel, models: Sequence[Counted], again: Collection[str]
     return msgspec.structs.replace(made, precisions=found)
 
 
-def priced(values: NDArray[np.float64]) -> CostCoefficients:
+def priced(values: NDArray[np.float64]) -> InstructionCoefficients:
     """To four figures."""
-    return CostCoefficients(*(float(f"{value:.4g}") for value in values))
+    return InstructionCoefficients(*(float(f"{value:.4g}") for value in values))
 
 
 def _without(costs: PrecisionCosts, kinds: Collection[str]) -> PrecisionCosts:

@@ -14,14 +14,14 @@ import pytest
 from paths import SHARED
 
 from vedette.compress.data import groups, keep_list, split
-from vedette.compress.data.audit import audit_images, folder_layout
+from vedette.compress.data.audit import audit_images, labels_from_folders
 from vedette.compress.data.audit.sample_size import SampleSize
 from vedette.compress.goal.goal_tables import DataSettings
 from vedette.runtime.errors import ConfigProblem
 
 
 def audit_folder(path, group=None):
-    images, folders = folder_layout.read_folder_layout(path)
+    images, folders = labels_from_folders.read_folder_layout(path)
     return audit_images(images, folders, groups.assign_groups(images, folders, group, Path()), path)
 
 

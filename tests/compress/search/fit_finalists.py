@@ -21,21 +21,21 @@ from vedette.compress.data.image_feature_cache import ImageFeatureCache
 from vedette.compress.goal import goal_reader
 from vedette.compress.models.design import DEFAULT_INPUT, SearchSpace
 from vedette.compress.search.finalists import FinalistBuilder
-from vedette.compress.search.search_budget import SearchBudget, study_url
+from vedette.compress.search.search_setup import SearchSetup, study_url
 from vedette.compress.search.study import DesignSearch
 from vedette.runtime.progress import no_progress
 
 
 def main(path: Path, folder: Path) -> None:
     goal, now = goal_reader.read_goal(path), time.monotonic()
-    budget = SearchBudget(now, now + 3600, study_url(folder), folder, devices.load_profile("pi4"), CostLimits())
+    setup = SearchSetup(now, now + 3600, study_url(folder), folder, devices.load_profile("pi4"), CostLimits())
     images = split.split_images(goal.data, path.parent)
     space = SearchSpace.for_goal(goal.model, len(images.fit))
     size = goal.model.input or DEFAULT_INPUT
     cache = ImageFeatureCache(images, size, itertools.chain(*space.blocks), goal.data.seed, no_progress)
 
-    builder = FinalistBuilder(goal, images, cache, budget, no_progress, click.echo)
-    best = builder.run(DesignSearch(goal, space, cache, budget, click.echo).run())
+    builder = FinalistBuilder(goal, images, cache, setup, no_progress, click.echo)
+    best = builder.run(DesignSearch(goal, space, cache, setup, click.echo).run())
     files = [model.SerializeToString(deterministic=True) for model in (best.model.float_model, best.model.int8_model)]
     click.echo(" ".join(hashlib.sha256(file).hexdigest() for file in files))
     click.echo(msgspec.json.encode([finalist.trial for finalist in builder.finalists]))

@@ -47,7 +47,7 @@ from vedette.compress.models.design import (
 )
 from vedette.compress.quantization.quantize import quantize
 from vedette.compress.search import finalists, selection, study
-from vedette.compress.search.search_budget import study_url
+from vedette.compress.search.search_setup import study_url
 from vedette.runtime.bundle import keys
 from vedette.runtime.errors import MachineProblem
 

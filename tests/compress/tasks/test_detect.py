@@ -17,7 +17,7 @@ from onnx import TensorProto, helper, numpy_helper
 from squares import LABELS, SIDE, draw_squares
 from torch import nn
 
-from vedette.compress.evaluation import operating_point
+from vedette.compress.evaluation import max_f1_threshold
 from vedette.compress.goal import goal_reader
 from vedette.compress.goal.goal_tables import ModelTable
 from vedette.compress.graph.importers import onnx_file, preprocessing_folding
@@ -291,9 +291,9 @@ def test_operating_point_maximizes_f1():
     box, other, far = Box(0.1, 0.1, 0.3, 0.3), Box(0.5, 0.5, 0.7, 0.7), Box(0.8, 0.1, 0.9, 0.2)
     truth = [(AnnotatedObject(0, box), AnnotatedObject(0, other))]
     seen = [tuple(Prediction("red", score, each) for score, each in ((0.9, box), (0.8, far), (0.7, other), (0.6, far)))]
-    line = operating_point.choose_operating_point(truth, seen, LABELS)
+    line = max_f1_threshold.choose_operating_point(truth, seen, LABELS)
     assert (line.threshold, line.precision, line.recall) == (pytest.approx(0.65), pytest.approx(2 / 3), 1.0)
-    assert operating_point.evaluate_threshold(0.85, truth, seen, LABELS).recall == 0.5
+    assert max_f1_threshold.evaluate_threshold(0.85, truth, seen, LABELS).recall == 0.5
 
 
 def test_yolo_and_coco_labels_agree(detection_images):

@@ -23,7 +23,7 @@ from vedette.runtime.evidence.aws_sigv4 import SigningKey, sign_request
 from vedette.runtime.evidence.clips import FrameRing, encode_clip
 from vedette.runtime.evidence.store import EvidenceStore
 from vedette.runtime.evidence.thumbnail import encode_thumbnail
-from vedette.runtime.evidence.upload import Uploader, object_url
+from vedette.runtime.evidence.upload import Uploader, public_object_url
 from vedette.runtime.inference.prediction import Box, Prediction
 
 RNG = np.random.default_rng(0)
@@ -266,7 +266,7 @@ def test_upload_signature_covers_the_sent_request(store, tmp_path, wait_until):
 
 
 def test_object_url_contains_no_credentials():
-    assert object_url("https://host/b?sig=s3cret", "door", "a.jpg") == "https://host/b/door/a.jpg"
+    assert public_object_url("https://host/b?sig=s3cret", "door", "a.jpg") == "https://host/b/door/a.jpg"
 
 
 def append_configuration(device, text):

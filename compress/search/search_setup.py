@@ -1,4 +1,4 @@
-"""Budget of a search: its time, its study database, the device, and the cost limits of the goal."""
+"""Set-up of a search: its time, its study database, the device, and the cost limits of the goal."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ..goal.goal_tables import Goal
 TRIAL_TIME_SHARE = 0.7  # share of the time for trials; the rest is for the finalists
 
 
-class SearchBudget(msgspec.Struct, frozen=True):
+class SearchSetup(msgspec.Struct, frozen=True):
     """Time, database, device and cost limits of a search."""
 
     trials_deadline: float
@@ -34,8 +34,8 @@ class SearchBudget(msgspec.Struct, frozen=True):
     """The most that a design may cost on the device."""
 
     @classmethod
-    def start(cls, goal: Goal, seconds: float, study: str, folder: Path, device: DeviceProfile) -> SearchBudget:
-        """A budget of `seconds` from now on.
+    def start(cls, goal: Goal, seconds: float, study: str, folder: Path, device: DeviceProfile) -> SearchSetup:
+        """The set-up of a search of `seconds` from now on.
 
         Args:
             goal: the goal file

@@ -10,7 +10,7 @@ from vedette.runtime.bundle.manifest import ONNX
 from . import cost_limits, device_costs, operator_counts
 
 
-class CostEstimator:
+class InstructionEstimator:
     """Predicts the cost of graphs on a device: instructions of one image on one thread, or multiply-accumulates.
 
     Args:

@@ -30,7 +30,7 @@ _ACTIVATION_LIMITS = {1: (0.0, None), 3: (0.0, 6.0)}
 """Limits of the fused activation functions RELU and RELU6, by number in the schema."""
 
 
-def read_tflite_file(path: Path) -> tuple[onnx.ModelProto, NDArray[np.float32]]:
+def read_tflite_ssd(path: Path) -> tuple[onnx.ModelProto, NDArray[np.float32]]:
     """Read the network up to the convolutions for boxes and classes, and the anchors.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Folder layout of a data set: each subfolder is a label, or the folder itself is the only label."""
+"""Labels from folders: each subfolder of a data set is a label, or the folder itself is the only label."""
 
 from __future__ import annotations
 
