@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 import pytest
 import torch
-from paths import SHARED
+from paths import SHARED, TESTS
 
 from vedette.compress.build import BuildRequest, build
 from vedette.compress.data import clip_groups
@@ -294,13 +294,14 @@ def test_build_classifier_from_labelled_clips(key_folder, keyring, tmp_path, run
 
 
 @pytest.mark.slow
-def test_fights_are_separated_from_normal_clips():
+def test_fights_are_separated_from_normal_clips(monkeypatch):
     """One division of the real clips, grouped by source video; the figures are those of `make bench-behaviour`."""
     if not CLIPS.is_dir():
         pytest.skip("the development clips fight are not beside the project")
-    import bench.behaviour as bench
+    monkeypatch.syspath_prepend(TESTS / "bench")
+    import behaviour
 
     for what, least in (("without labels", 0.70), ("with labels", 0.80)):
-        scores, truth, _ = bench.crossed(what, CLIPS, seed=0)
+        scores, truth, _ = behaviour.crossed(what, CLIPS, seed=0)
         for name in ("int8_onnx", "int8_tflite"):
-            assert bench.auroc(scores[name][truth == 0], scores[name][truth == 1]) >= least
+            assert behaviour.auroc(scores[name][truth == 0], scores[name][truth == 1]) >= least
