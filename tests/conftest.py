@@ -139,6 +139,20 @@ def detection_bundle(detection_build: BuildResult, keyring: Keyring) -> Bundle:
     return Bundle.open(detection_build.bundle, keyring)
 
 
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel of this checkout; setuptools builds it in ROOT/build, so that no two processes may do so at once."""
+
+    def build_wheel(folder: Path) -> Path:
+        command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(ROOT)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        (path,) = folder.glob("*.whl")
+        return path
+
+    return made_once(tmp_path_factory, "wheel", build_wheel)
+
+
 @pytest.fixture
 def broker(tmp_path: Path) -> Iterator[RumqttdBroker]:
     """Not started yet."""

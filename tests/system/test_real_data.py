@@ -105,12 +105,12 @@ def test_demo_reaches_its_documented_figures(tmp_path, run_vedette):
 
 
 @pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="tflite-runtime 2.14 has no wheels beyond Python 3.11")
-def test_old_tflite_runtime_reproduces_golden_outputs(tmp_path, anomaly_build, key_folder):
+def test_old_tflite_runtime_reproduces_golden_outputs(tmp_path, anomaly_build, key_folder, wheel):
     """A virtual environment without LiteRT verifies the same bundle."""
     subprocess.run([sys.executable, "-m", "venv", tmp_path / "venv"], check=True)
     python = tmp_path / "venv" / "bin" / "python"
     pip = [python, "-m", "pip", "--quiet", "--disable-pip-version-check"]
-    subprocess.run([*pip, "install", f"{ROOT}[tflite-runtime]"], check=True)
+    subprocess.run([*pip, "install", f"{wheel}[tflite-runtime]"], check=True)
     subprocess.run([*pip, "uninstall", "--yes", "ai-edge-litert"], check=True)
     command = [python, "-m", "vedette.runtime.cli", "verify", anomaly_build.bundle, "--keys", key_folder, "--json"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
