@@ -99,6 +99,7 @@ def test_fastest_backend_is_chosen(anomaly_bundle):
 # Heads
 
 
+@pytest.mark.build
 @pytest.mark.parametrize("task", HEADS)
 def test_head_decodes_golden_outputs(request, task):
     bundle = request.getfixturevalue(

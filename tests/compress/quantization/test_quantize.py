@@ -20,7 +20,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
-from vedette.compress.build import BuildRequest, build
 from vedette.compress.export.tflite import write_tflite
 from vedette.compress.goal import goal_reader
 from vedette.compress.goal.recipe import QuantizationSettings
@@ -49,7 +48,6 @@ from vedette.compress.quantization.quantize import (
 )
 from vedette.compress.quantization.scales import activation_ranges
 from vedette.compress.quantization.sensitivity import select_most_sensitive
-from vedette.runtime.bundle import keys
 from vedette.runtime.bundle.bundle import Bundle
 from vedette.runtime.bundle.manifest import Manifest, ModelInput, ModelOutput
 from vedette.runtime.errors import ConfigProblem, Problem
@@ -650,18 +648,19 @@ def test_learned_rounding_changes_only_named_layers():
     assert not torch.equal(before["expand.weight"], simulation.get_parameter_by_name("expand.weight"))
 
 
-def test_build_applies_recipe(anomaly_images, key_folder, tmp_path):
+def test_build_applies_recipe(anomaly_images, build_bundle, tmp_path):
     """The anomaly model is fitted to int8 features of the trained network, and both files agree."""
     recipe = '[[recipe]]\nuse = "quantise"\nranges = "mse"\nequalise = true\nbias_correction = true\nqat_steps = 2\n'
     goal = (anomaly_images / "goal.toml").read_text().replace('name = "weave"', 'name = "taught"')
     path = anomaly_images / "taught.toml"
     path.write_text(f'{goal}detector = "padim"\n{recipe}')
-    built = build(BuildRequest(path, tmp_path, keys.read_private_key(key_folder / "vedette.key")))
+    built = build_bundle(path, tmp_path)
     measured = built.manifest.measured
     assert min(measured["auroc_int8_onnx"], measured["auroc_int8_tflite"]) > 0.9
     assert measured["parity_max_steps"] <= 1
 
 
+@pytest.mark.build
 def test_killed_build_resumes_qat_to_identical_files(anomaly_images, key_folder, keyring, tmp_path):
     """A build process is killed after its first checkpoint; the next build writes identical files."""
     recipe = '[[recipe]]\nuse = "quantise"\nbias_correction = true\nqat_steps = 30\nqat_rate = 1e-4\n'
