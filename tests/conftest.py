@@ -35,8 +35,11 @@ if TYPE_CHECKING:  # the workshop takes seconds to load, and most tests of the r
 hypothesis.settings.register_profile("vedette", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("vedette")
 
-BUILDS = {"build_bundle", "wheel"}
-"""Fixtures that build; tests that need one, if only through another fixture, are left out of `make test-fast`."""
+BUILDS = {"build_bundle", "complete_search", "wheel"}
+"""Fixtures that build, or search for seconds.
+
+Tests that need one, if only through another fixture, are left out of `make test-fast`.
+"""
 SOURCE_CHECKS = {"test_documents.py", "test_layout.py"}
 """Files of tests/system that read the sources and start no system."""
 
@@ -184,9 +187,9 @@ def broker(tmp_path: Path) -> Iterator[RumqttdBroker]:
 @pytest.fixture
 def broker_proxy(broker: RumqttdBroker) -> Iterator[Proxy]:
     """A proxy in front of the broker, closed at first."""
-    gate = Proxy(broker.port, open=False)
-    yield gate
-    gate.close()
+    proxy = Proxy(broker.port, open=False)
+    yield proxy
+    proxy.close()
 
 
 @pytest.fixture
@@ -226,7 +229,7 @@ def classifier_process(tmp_path: Path, class_build: BuildResult, key_folder: Pat
 
 
 @pytest.fixture(scope="session")
-def line_images(anomaly_images: Path, anomaly_build: BuildResult, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def line_images(anomaly_build: BuildResult, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of frames as they pass the camera: two good parts, one defective, and so on for 30 parts.
 
     The good parts are those that the threshold was chosen on, so that none of them is a false alarm.

@@ -328,6 +328,7 @@ def test_unsupported_operator_is_named(goal_with_unsupported_operator, key_folde
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.build
 def test_error_of_the_converter_is_reported(goal_with_unsupported_operator, key_folder, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     (onnx2tf_fallback.environment_folder() / "bin").mkdir(parents=True)
@@ -379,7 +380,6 @@ def test_network_that_onnx_runtime_refuses_is_refused(domain, kind, tmp_path):
     assert problem.value.hint
 
 
-MODELS = SHARED
 DETECTORS = {
     "fastestdet/FastestDet_352": (0.0, 255.0, 3),
     "nanodet/nanodet_m_320": (114.0, 57.0, 6),
@@ -387,18 +387,19 @@ DETECTORS = {
 }
 
 
+@pytest.mark.build
 @pytest.mark.parametrize("name", DETECTORS)
 def test_both_files_of_a_detector_compute_the_same_integers(name):
     """On real images; the inputs of the last Concat become outputs."""
-    if not MODELS.is_dir():
+    if not SHARED.is_dir():
         pytest.skip("the development models and images are not beside the project")
     mean, std, outputs = DETECTORS[name]
-    plain = onnx_file.canonicalize_graph(onnx_file.read_onnx_file(MODELS / "models" / f"{name}.onnx"), None, name)
+    plain = onnx_file.canonicalize_graph(onnx_file.read_onnx_file(SHARED / "models" / f"{name}.onnx"), None, name)
     model = lowering.lower_graph(plain)
     assert len(model.graph.output) == outputs
     side = model.graph.input[0].type.tensor_type.shape.dim[2].dim_value
     spec = ModelInput(model.graph.input[0].name, side, side, mean, std, 1 / std, int(mean))
-    paths = sorted((MODELS / "coco128" / "images").rglob("*.jpg"))
+    paths = sorted((SHARED / "coco128" / "images").rglob("*.jpg"))
     pictures = [cv2.resize(cv2.imread(str(path)), (side, side))[None] for path in paths[::16]]
     int8 = int8_of(model, pictures[:4], spec)
     about = Goal(name="detector", task="embed", data=DataSettings(), model=ModelTable(onnx=f"{name}.onnx"))

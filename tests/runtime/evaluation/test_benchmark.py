@@ -64,7 +64,7 @@ def test_bench_prints_a_table(anomaly_build, key_folder, run_vedette):
     assert run_vedette("bench", anomaly_build.bundle, "--frame", "64 by 64", "--keys", key_folder).returncode == 2
 
 
-def test_measured_profile_names_the_source_of_a_figure(printed, anomaly_build, anomaly_bundle):
+def test_measured_profile_names_the_source_of_a_figure(printed, anomaly_bundle):
     profile = devices.decode_benchmark_profile(printed.encode())
     manifest, model = anomaly_bundle.manifest, anomaly_bundle.model(ONNX)
     measured = {each.backend: each for each in profile.measured}
@@ -248,7 +248,7 @@ def test_device_error_is_reported(device):
 
 
 @pytest.mark.skipif(shutil.which("ssh") is None, reason="no OpenSSH client here")
-def test_unreachable_device_is_reported(tmp_path):
+def test_unreachable_device_is_reported():
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     with pytest.raises(MachineProblem, match="cannot be reached"):
