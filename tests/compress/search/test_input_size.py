@@ -139,6 +139,7 @@ def test_search_takes_the_smaller_size_that_is_fast_enough(
     assert report.map50_int8_onnx == report.map50_int8_tflite < 0.9
 
 
+@pytest.mark.build
 def test_input_size_search_rejects_a_study(detection_images, run_vedette, tmp_path):
     options = ("--time", "60s", "--study", f"sqlite:///{tmp_path}/study.db")
     refused = run_vedette("build", detection_images / "goal.toml", "--out", tmp_path / "out", *options)
