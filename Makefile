@@ -15,7 +15,7 @@ demo: .venv/demo
 test: .venv/dev
 	tests/check
 
-# The inner loop: lint, types, and the tests that build no bundle; about a minute.
+# The inner loop: lint, types, and the tests that build no bundle and take few seconds; about a minute on an idle machine.
 test-fast: .venv/dev
 	tests/check --fast
 

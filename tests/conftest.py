@@ -9,12 +9,12 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import hypothesis
 import pytest
 from daemon_process import DaemonProcess
-from paths import ROOT
+from paths import ROOT, TESTS
 from products import write_anomaly_images, write_behaviour_videos, write_class_images
 from proxy import Proxy
 from rumqttd import RumqttdBroker
@@ -26,6 +26,7 @@ from waiting import patience, wait_for
 from vedette.runtime.bundle import keys
 from vedette.runtime.bundle.bundle import Bundle
 from vedette.runtime.bundle.keys import Keyring
+from vedette.runtime.progress import Log, no_log
 
 if TYPE_CHECKING:  # the workshop takes seconds to load, and most tests of the runtime need none of it
     from vedette.compress.build import BuildResult
@@ -34,15 +35,21 @@ if TYPE_CHECKING:  # the workshop takes seconds to load, and most tests of the r
 hypothesis.settings.register_profile("vedette", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("vedette")
 
-BUILDS = {"anomaly_build", "behaviour_build", "class_build", "detection_build"}
-"""Fixtures that build a bundle; tests that need one are left out of `make test-fast`."""
+BUILDS = {"build_bundle", "complete_search", "wheel"}
+"""Fixtures that build, or search for seconds.
+
+Tests that need one, if only through another fixture, are left out of `make test-fast`.
+"""
+SOURCE_CHECKS = {"test_documents.py", "test_layout.py"}
+"""Files of tests/system that read the sources and start no system."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks the tests that need a built bundle, or many seconds for another reason, as `build`."""
+    """Marks the tests that need a built bundle or a whole system as `build`."""
     for item in items:
         needs = set(getattr(item, "fixturenames", ()))
-        if needs & BUILDS or "system" in item.path.parts:
+        is_system_test = item.path.is_relative_to(TESTS / "system") and item.path.name not in SOURCE_CHECKS
+        if needs & BUILDS or is_system_test:
             item.add_marker(pytest.mark.build)
 
 
@@ -64,11 +71,27 @@ def keyring(key_folder: Path) -> Keyring:
     return Keyring.read(key_folder)
 
 
-def _build(factory: pytest.TempPathFactory, data: Path, key_folder: Path) -> BuildResult:
-    from vedette.compress.build import BuildRequest, build
+@pytest.fixture(scope="session")
+def build_bundle(key_folder: Path) -> Callable[..., BuildResult]:
+    """Builds the bundle of a goal file in this process: goal file, folder, and what else the build may be told."""
 
-    key = keys.read_private_key(key_folder / "vedette.key")
-    return made_once(factory, f"{data.name}-build", lambda out: build(BuildRequest(data / "goal.toml", out, key)))
+    def run(goal_file: Path, out: Path, log: Log = no_log, **request: Any) -> BuildResult:
+        from vedette.compress.build import BuildRequest, build
+
+        key = keys.read_private_key(key_folder / "vedette.key")
+        return build(BuildRequest(goal_file, out, key, **request), log=log)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def build_once(
+    build_bundle: Callable[..., BuildResult], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[Path], BuildResult]:
+    """The bundle of the goal file in a folder, built once for all processes of the test run."""
+    return lambda data: made_once(
+        tmp_path_factory, f"{data.name}-build", lambda out: build_bundle(data / "goal.toml", out)
+    )
 
 
 @pytest.fixture(scope="session")
@@ -78,9 +101,9 @@ def anomaly_images(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def anomaly_build(anomaly_images: Path, key_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> BuildResult:
+def anomaly_build(anomaly_images: Path, build_once: Callable[[Path], BuildResult]) -> BuildResult:
     """The bundle of an anomaly model."""
-    return _build(tmp_path_factory, anomaly_images, key_folder)
+    return build_once(anomaly_images)
 
 
 @pytest.fixture(scope="session")
@@ -95,9 +118,9 @@ def behaviour_videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def behaviour_build(behaviour_videos: Path, key_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> BuildResult:
+def behaviour_build(behaviour_videos: Path, build_once: Callable[[Path], BuildResult]) -> BuildResult:
     """The bundle of a behaviour model."""
-    return _build(tmp_path_factory, behaviour_videos, key_folder)
+    return build_once(behaviour_videos)
 
 
 @pytest.fixture(scope="session")
@@ -112,9 +135,9 @@ def class_images(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def class_build(class_images: Path, key_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> BuildResult:
+def class_build(class_images: Path, build_once: Callable[[Path], BuildResult]) -> BuildResult:
     """The bundle of a classifier."""
-    return _build(tmp_path_factory, class_images, key_folder)
+    return build_once(class_images)
 
 
 @pytest.fixture(scope="session")
@@ -129,14 +152,28 @@ def detection_images(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def detection_build(detection_images: Path, key_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> BuildResult:
+def detection_build(detection_images: Path, build_once: Callable[[Path], BuildResult]) -> BuildResult:
     """The bundle of an object detector."""
-    return _build(tmp_path_factory, detection_images, key_folder)
+    return build_once(detection_images)
 
 
 @pytest.fixture(scope="session")
 def detection_bundle(detection_build: BuildResult, keyring: Keyring) -> Bundle:
     return Bundle.open(detection_build.bundle, keyring)
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel of this checkout; setuptools builds it in ROOT/build, so that no two processes may do so at once."""
+
+    def build_wheel(folder: Path) -> Path:
+        command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(ROOT)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        (path,) = folder.glob("*.whl")
+        return path
+
+    return made_once(tmp_path_factory, "wheel", build_wheel)
 
 
 @pytest.fixture
@@ -150,9 +187,9 @@ def broker(tmp_path: Path) -> Iterator[RumqttdBroker]:
 @pytest.fixture
 def broker_proxy(broker: RumqttdBroker) -> Iterator[Proxy]:
     """A proxy in front of the broker, closed at first."""
-    gate = Proxy(broker.port, open=False)
-    yield gate
-    gate.close()
+    proxy = Proxy(broker.port, open=False)
+    yield proxy
+    proxy.close()
 
 
 @pytest.fixture
@@ -192,7 +229,7 @@ def classifier_process(tmp_path: Path, class_build: BuildResult, key_folder: Pat
 
 
 @pytest.fixture(scope="session")
-def line_images(anomaly_images: Path, anomaly_build: BuildResult, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def line_images(anomaly_build: BuildResult, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of frames as they pass the camera: two good parts, one defective, and so on for 30 parts.
 
     The good parts are those that the threshold was chosen on, so that none of them is a false alarm.
@@ -211,7 +248,7 @@ def wait_until() -> Callable[..., None]:
     return wait_for
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def run_vedette() -> Callable[..., subprocess.CompletedProcess[str]]:
     """Runs the command line in a process of its own."""
 

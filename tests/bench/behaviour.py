@@ -24,7 +24,7 @@ import json
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import click
 import numpy as np
@@ -34,9 +34,11 @@ from vedette.compress import tasks
 from vedette.compress.data import clip_images
 from vedette.compress.data.stratified_split import StratifiedSplit, distribute_groups
 from vedette.compress.evaluation import built_models
+from vedette.compress.evaluation.clip_outputs import score_clip_windows
+from vedette.compress.evaluation.model_runners import ModelRunner
 from vedette.compress.goal.goal_tables import DataSettings, Goal, ModelTable
 from vedette.compress.tasks.behaviour import MotionAnomalyTask
-from vedette.compress.tasks.behaviour_classification import score_clips
+from vedette.compress.tasks.behaviour_classification import ClipClassificationTask, score_clips
 from vedette.compress.tasks.classify import ClassificationData
 from vedette.devices import load_profile, read_host_profile
 from vedette.runtime.evaluation.metrics import auroc
@@ -47,6 +49,9 @@ FOLDS = 5
 MODELS = (built_models.FLOAT, built_models.INT8_ONNX, built_models.INT8_TFLITE)
 DRAWS = 2000
 NORMAL, FIGHT = "normal", "fight"
+
+ClipTask: TypeAlias = MotionAnomalyTask | ClipClassificationTask
+"""Without labels, with labels."""
 
 
 def main() -> None:
@@ -82,7 +87,7 @@ def crossed(
         else DataSettings(footage=NORMAL, group="videos.txt")
     )
     goal = Goal(name="fight", task="behaviour", data=said, model=ModelTable(epochs=epochs))
-    task = tasks.load(goal, load_profile("host"))
+    task: Any = tasks.load(goal, load_profile("host"))
     folders = {NORMAL: data / NORMAL, FIGHT: data / FIGHT}
     shown = clip_images.extract_clip_images(folders, said, data, task.spec, task.motion, "", no_progress)
     pictures = {
@@ -110,7 +115,7 @@ def crossed(
     )
 
 
-def fitted(task: Any, parts: dict[str, list[Path]], videos: dict[Path, str]) -> built_models.BuiltModels:
+def fitted(task: ClipTask, parts: dict[str, list[Path]], videos: dict[Path, str]) -> built_models.BuiltModels:
     """The float and the int8 models of one fold."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -120,16 +125,16 @@ def fitted(task: Any, parts: dict[str, list[Path]], videos: dict[Path, str]) -> 
         truth = {path: int(path.parent.parent.name == FIGHT) for part in parts.values() for path in part}
         groups = {path: videos[path.parent] for path in truth}
         images = StratifiedSplit(parts["fit"], parts["calibrate"], [], [], (NORMAL, FIGHT), (NORMAL,), truth, groups)
-        trained = task.train(ClassificationData(images), None, folder, no_progress, no_log).models
+        trained = task.train(ClassificationData(images), None, folder, no_progress, no_log).model
         return built_models.BuiltModels(task.goal, trained.float_model, trained.int8_model)
 
 
-def score(task: Any, runner: Any, pictures: list[Path], with_labels: bool) -> float:
+def score(task: ClipTask, runner: ModelRunner, pictures: list[Path], with_labels: bool) -> float:
     """How unusual a clip is, or how much more like a fight; a temperature would not change the order."""
     if with_labels:
         normal, fight = score_clips(runner, pictures)[0]
         return float(fight - normal)
-    return max(float(each["score"].flat[0]) for each in clip_images.answers(runner, pictures, task.motion))
+    return max(float(each["score"].flat[0]) for each in score_clip_windows(runner, pictures, task.motion))
 
 
 def interval(scores: NDArray[Any], truth: NDArray[Any], groups: list[str]) -> tuple[float, float]:

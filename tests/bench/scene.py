@@ -54,7 +54,8 @@ class Shown(Daemon):
 
     def __init__(self, settings: Config, out: Path) -> None:
         super().__init__(settings)
-        self.out, self.video, self.captions, self.moments = out, None, [], []
+        self.out, self.captions, self.moments = out, [], []
+        self.video: Any = None
         self.told: Counter[str] = Counter()
         self.fresh: list[Event] = []
         self.spent = 0.0

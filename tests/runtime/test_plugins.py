@@ -99,6 +99,7 @@ def test_fastest_backend_is_chosen(anomaly_bundle):
 # Heads
 
 
+@pytest.mark.build
 @pytest.mark.parametrize("task", HEADS)
 def test_head_decodes_golden_outputs(request, task):
     bundle = request.getfixturevalue(
@@ -242,7 +243,7 @@ def sink(request, broker, tmp_path):
 
 
 @pytest.mark.parametrize("sink", [*SINKS, "3.1.1"], indirect=True)
-def test_sink_acknowledges_every_message_once(sink, wait_until, capsys):
+def test_sink_acknowledges_every_message_once(sink, wait_until):
     sink.open()
     for number in range(20):
         sink.send(Message("test/evt", json.dumps({"n": number}).encode(), sequence=number))

@@ -96,9 +96,7 @@ class Camera(Listener):
                 time.sleep(0.05)
             refused = self.login and f"Authorization: Basic {self.login}".encode() not in request
             if refused or self.mode == "refused":
-                connection.sendall(
-                    b'HTTP/1.1 401 no\r\nWWW-Authenticate: Basic realm="camera"\r\nContent-Length: 0\r\n\r\n'
-                )
+                connection.sendall(_REFUSAL)
                 return
             connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: multipart/x-mixed-replace; boundary=next\r\n\r\n")
             began, first = time.monotonic(), self.sent

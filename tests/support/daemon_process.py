@@ -20,6 +20,7 @@ class DaemonProcess:
         self.processes: list[subprocess.Popen[bytes]] = []
         self.prefix: list[str] = []
         self.outbox = folder / "state" / "door" / "outbox.db"
+        self.camera_file = folder / "cameras" / "door.toml"
 
     def configure(self, source: str, url: str, rule: str = "hysteresis = 0.0", **camera: str) -> None:
         self.folder.joinpath("vedette.toml").write_text(
@@ -28,7 +29,7 @@ class DaemonProcess:
             f'[broker]\nurl = "{url}"\nprefix = "test"\n'
         )
         extra = "".join(f'{key} = "{value}"\n' for key, value in camera.items())
-        (self.folder / "cameras" / "door.toml").write_text(
+        self.camera_file.write_text(
             f'source = "{source}"\nbundle = "{self.bundle}"\n{extra}[[rules]]\nuse = "presence"\n{rule}\n'
         )
 
@@ -36,6 +37,15 @@ class DaemonProcess:
         """Adds lines to a table of vedette.toml."""
         path = self.folder / "vedette.toml"
         path.write_text(path.read_text().replace(f"[{table}]\n", f"[{table}]\n{text}\n"))
+
+    def append(self, text: str) -> None:
+        """Adds lines at the end of the camera's file."""
+        self.camera_file.write_text(f"{self.camera_file.read_text()}{text}\n")
+
+    def set_rules(self, text: str) -> None:
+        """Replaces what follows the first rule in the camera's file, that included."""
+        head, _, _ = self.camera_file.read_text().partition("[[rules]]")
+        self.camera_file.write_text(head + text)
 
     def start(self) -> subprocess.Popen[bytes]:
         command = [

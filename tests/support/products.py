@@ -75,6 +75,17 @@ def write_anomaly_images(folder: Path) -> None:
     (folder / "goal.toml").write_text(GOAL)
 
 
+def write_goal_for(product: Path, folder: Path, *changes: tuple[str, str]) -> Path:
+    """A goal file in `folder` for the images of a texture; each change replaces a text by another one."""
+    text = (product / "goal.toml").read_text()
+    images = (('"good"', f'"{product}/good"'), ('"defect"', f'"{product}/defect"'))
+    for old, new in (*images, *changes):
+        assert old in text
+        text = text.replace(old, new, 1)
+    (folder / "goal.toml").write_text(text)
+    return folder / "goal.toml"
+
+
 def write_class_images(folder: Path) -> None:
     """kinds/good, kinds/scratch and kinds/spot, few of the last, and a goal file; pairs of images are groups."""
     for kind, count, first in (("good", 40, 0), ("scratch", 24, 1000), ("spot", 12, 2000)):

@@ -105,6 +105,21 @@ def is_occluded(box, by):
     return max(wide, 0) * max(high, 0) > 0.6 * (box.right - box.left) * (box.bottom - box.top)
 
 
+def oscillating_path(start, seconds, x, by, y=0.7, step=0.1):
+    """The path of a walker that moves back and forth about `x`."""
+    return tuple((start + step * k, x + (by if k % 2 else -by), y) for k in range(round(seconds / step)))
+
+
+def event_times(events, kind, moment="taken"):
+    """Seconds since START of the events of a kind."""
+    return [round(getattr(event, moment) - START, 3) for event in events if event.kind == kind]
+
+
+def kinds_and_frames(events):
+    """The kind and the frame of each event, such as `new@2 end@5`."""
+    return " ".join(f"{event.kind}@{event.frame}" for event in events)
+
+
 @dataclass
 class RuleRun:
     """What a rule told of a scene, in the scene's own time."""
@@ -121,7 +136,7 @@ class RuleRun:
         ]
 
     def times(self, kind, moment="taken"):
-        return [round(getattr(event, moment) - START, 3) for event in self.events if event.kind == kind]
+        return event_times(self.events, kind, moment)
 
 
 def without_ids(events):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import pickle
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -24,6 +25,7 @@ def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path],
     with (folder.parent / f"{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not result.exists():
+            shutil.rmtree(folder, ignore_errors=True)  # what a process left that was killed while it made it
             folder.mkdir()
             result.write_bytes(pickle.dumps(make(folder)))
         made: _T = pickle.loads(result.read_bytes())

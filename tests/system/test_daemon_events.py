@@ -44,10 +44,8 @@ def test_zone_rule_reports_track_and_zones(daemon_process, line_images, broker, 
     broker.start()
     wait_until(subscriber.subscribed.is_set, "the subscription")
     daemon_process.configure(f"file:{line_images}?fps=0", f"mqtt://127.0.0.1:{broker.port}")
-    path = daemon_process.folder / "cameras" / "door.toml"
-    head, _, _ = path.read_text().partition("[[rules]]")
     zone = '[[rules]]\nuse = "zone"\ninertia = 0\nzones.all = [[0, 0], [1, 0], [1, 1], [0, 1]]\n'
-    path.write_text(f"{head}[tracker]\nconfirm = 1\nkeep = 0.05\n{zone}")
+    daemon_process.set_rules(f"[tracker]\nconfirm = 1\nkeep = 0.05\n{zone}")
     process = daemon_process.start()
     assert process.wait(60) == 0, daemon_process.log()
     wait_until(lambda: subscriber.events and len(subscriber.events) == daemon_process.recorded(), "all events")
@@ -148,7 +146,7 @@ def test_daemon_connects_only_to_its_broker(daemon_process, line_images, tmp_pat
     assert ports <= {str(broker.port)}
 
 
-def test_stopping_daemon_keeps_undelivered_events(daemon_process, line_images, wait_until):
+def test_stopping_daemon_keeps_undelivered_events(daemon_process, line_images):
     daemon_process.configure(f"file:{line_images}?fps=0", "mqtt://127.0.0.1:1")
     daemon_process.amend("outbox", "drain = 0.5")
     started = time.monotonic()

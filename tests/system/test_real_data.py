@@ -10,12 +10,10 @@ from pathlib import Path
 import pytest
 from paths import ROOT, SHARED
 
-DATA = SHARED
-
 
 @pytest.mark.parametrize("name", ["aliens", "ballscrew", "cookies"])
 def test_build_verify_and_run_on_real_images(name, tmp_path, run_vedette):
-    if not (DATA / name).is_dir():
+    if not (SHARED / name).is_dir():
         pytest.skip(f"the development images {name} are not beside the project")
     home = {"HOME": str(tmp_path), "XDG_CONFIG_HOME": ""}
     goal = ROOT / "tests" / "goals" / f"{name}.toml"
@@ -27,7 +25,7 @@ def test_build_verify_and_run_on_real_images(name, tmp_path, run_vedette):
     assert facts["bytes_int8_tflite"] <= 0.35 * facts["bytes_fp32"]
     assert (facts["pixel_auroc"] is not None) == (name == "cookies")
 
-    verified = run_vedette("verify", facts["bundle"], "--data", DATA / name, "--json", **home)
+    verified = run_vedette("verify", facts["bundle"], "--data", SHARED / name, "--json", **home)
     assert verified.returncode == 0, verified.stderr
     assert json.loads(verified.stdout)["auroc_int8_onnx"] > 0.75
 
@@ -36,7 +34,7 @@ def test_build_verify_and_run_on_real_images(name, tmp_path, run_vedette):
     (config / "vedette.toml").write_text('[broker]\nurl = "stdout:"\n')
     threshold = facts["threshold"]["score"] / 2  # low enough for events on every data set
     (config / "cameras" / "line.toml").write_text(
-        f'source = "file:{DATA / name / "defect"}?fps=0"\nbundle = "{facts["bundle"]}"\n'
+        f'source = "file:{SHARED / name / "defect"}?fps=0"\nbundle = "{facts["bundle"]}"\n'
         f'[[rules]]\nuse = "presence"\nthreshold = {threshold}\n'
     )
     run = run_vedette("run", "line", "--config", config, **home)
@@ -58,20 +56,20 @@ MODELS = {
 @pytest.mark.parametrize("family", MODELS)
 def test_int8_detector_keeps_float_map50(family, tmp_path, run_vedette):
     """The float model reaches its published mAP50, and both int8 models are within 0.025 of it."""
-    if not (DATA / "coco128").is_dir():
+    if not (SHARED / "coco128").is_dir():
         pytest.skip("the development images coco128 are not beside the project")
     home = {"HOME": str(tmp_path), "XDG_CONFIG_HOME": ""}
     model, min_map50 = MODELS[family]
     goal = tmp_path / "goal.toml"
     goal.write_text(
-        f'name = "{family}"\ntask = "detect"\n[data]\nimages = "{DATA}/coco128/images"\n'
-        f'labels = "{DATA}/coco128/labels"\n[model]\n{model.replace(chr(34), chr(34) + f"{DATA}/models/", 1)}\n'
+        f'name = "{family}"\ntask = "detect"\n[data]\nimages = "{SHARED}/coco128/images"\n'
+        f'labels = "{SHARED}/coco128/labels"\n[model]\n{model.replace(chr(34), chr(34) + f"{SHARED}/models/", 1)}\n'
         f'family = "{family}"\n'
     )
     done = run_vedette("build", goal, "--out", tmp_path, "--json", seconds=3600.0, **home)  # one model is fine-tuned
     assert done.returncode == 0, done.stdout + done.stderr
     assert json.loads(done.stdout)["parity_max_steps"] <= 1
-    done = run_vedette("verify", tmp_path / f"{family}.vedette", "--data", DATA / "coco128", "--json", **home)
+    done = run_vedette("verify", tmp_path / f"{family}.vedette", "--data", SHARED / "coco128", "--json", **home)
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
     assert report["map50_float"] > min_map50
@@ -105,12 +103,12 @@ def test_demo_reaches_its_documented_figures(tmp_path, run_vedette):
 
 
 @pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="tflite-runtime 2.14 has no wheels beyond Python 3.11")
-def test_old_tflite_runtime_reproduces_golden_outputs(tmp_path, anomaly_build, key_folder):
+def test_old_tflite_runtime_reproduces_golden_outputs(tmp_path, anomaly_build, key_folder, wheel):
     """A virtual environment without LiteRT verifies the same bundle."""
     subprocess.run([sys.executable, "-m", "venv", tmp_path / "venv"], check=True)
     python = tmp_path / "venv" / "bin" / "python"
     pip = [python, "-m", "pip", "--quiet", "--disable-pip-version-check"]
-    subprocess.run([*pip, "install", f"{ROOT}[tflite-runtime]"], check=True)
+    subprocess.run([*pip, "install", f"{wheel}[tflite-runtime]"], check=True)
     subprocess.run([*pip, "uninstall", "--yes", "ai-edge-litert"], check=True)
     command = [python, "-m", "vedette.runtime.cli", "verify", anomaly_build.bundle, "--keys", key_folder, "--json"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)

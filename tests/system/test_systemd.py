@@ -20,7 +20,6 @@ from auditor import PersistentSubscriber
 from mosquitto import BINARY, Mosquitto
 from paths import ROOT
 
-PROJECT = ROOT
 NEEDED = ("systemd-nspawn", "useradd")
 
 pytestmark = [
@@ -135,7 +134,7 @@ def machine(tmp_path, daemon_process, line_images):
     try:
         subprocess.run(["chroot", root, "useradd", "--system", "--groups", "video", "vedette"], check=True)
         pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
-        subprocess.run([*pip, "--target", root / "opt/vedette/lib", PROJECT], check=True)
+        subprocess.run([*pip, "--target", root / "opt/vedette/lib", ROOT], check=True)
         etc, units = root / "etc/vedette", root / "etc/systemd/system"
         (etc / "cameras").mkdir(parents=True)
         shutil.copytree(line_images, root / "opt/line")
@@ -147,7 +146,7 @@ def machine(tmp_path, daemon_process, line_images):
         (root / "opt/vedette/bin").mkdir()
         (root / "opt/vedette/bin/vedette").write_text(RUN)
         (root / "opt/vedette/bin/vedette").chmod(0o755)
-        shutil.copy(PROJECT / "deploy/vedette@.service", units)
+        shutil.copy(ROOT / "deploy/vedette@.service", units)
         (units / "vedette@.service.d").mkdir()
         (units / "vedette@.service.d/proof.conf").write_text(DROP_IN)
         (units / "proof.target").write_text(PROOF_TARGET)

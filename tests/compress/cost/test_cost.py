@@ -79,7 +79,7 @@ def test_classes_of_depthwise_convolutions(channels, kernel, stride, kind):
     assert found.macs == (8 // stride) ** 2 * kernel**2 * channels
 
 
-def test_macs_of_the_design_and_of_the_graph_agree(graphs):
+def test_macs_of_the_design_and_of_the_graph_agree():
     network = efficientnet_lite.Backbone((2, 4)).eval()
     detector = Padim(network, 96)
     assert operator_counts.count_macs(export_to_onnx(detector, 96)) == design_cost.estimate_cost(detector, 96).macs

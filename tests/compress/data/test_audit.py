@@ -152,6 +152,7 @@ def test_file_name_that_is_not_utf8_is_reported_with_escapes(tmp_path):
 # The command
 
 
+@pytest.mark.build
 def test_audit_command_writes_json_page_and_keep_list(planted, tmp_path, run_vedette):
     page, clean = tmp_path / "page.html", tmp_path / "clean.csv"
     before = sorted(planted.rglob("*"))
@@ -175,6 +176,7 @@ def test_audit_command_writes_json_page_and_keep_list(planted, tmp_path, run_ved
     assert not {"copy.png", "half.jpg", "blurred.png", "words.png", "same.bmp"} & {path.name for path in kept}
 
 
+@pytest.mark.build
 def test_audit_command_accepts_clean_images(anomaly_images, run_vedette):
     result = run_vedette("audit", anomaly_images, "--json")
     assert result.returncode == 0, result.stdout
@@ -294,6 +296,7 @@ def test_more_images_give_tighter_bounds():
 # Real images
 
 
+@pytest.mark.build
 @pytest.mark.parametrize("name", ["aliens", "cookies"])
 def test_real_sets_are_clean_and_planted_faults_are_found(name, tmp_path):
     if not (SHARED / name).is_dir():

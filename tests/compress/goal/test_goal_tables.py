@@ -99,6 +99,7 @@ def test_build_refuses_an_invalid_goal_file_and_writes_nothing(folder, run_vedet
     assert not (folder / ".config").exists(), "no key is created for a refused build"
 
 
+@pytest.mark.build
 @pytest.mark.parametrize("out", ["goal.toml", "goal.toml/below"])
 def test_unwritable_output_folder_is_reported_before_the_build(folder, run_vedette, out):
     result = run_vedette("build", folder / "goal.toml", "--out", folder / out, HOME=str(folder))

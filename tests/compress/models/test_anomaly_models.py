@@ -87,6 +87,7 @@ def test_anomaly_model_finds_a_defect_and_its_location(fitted):
         assert 4 <= right <= 7
 
 
+@pytest.mark.build
 def test_second_fit_does_not_depend_on_the_first(fitted, images, features):
     masks = torch.from_numpy(images[1].masks)
     few = [[level[:12] for level in part] for part in features]
@@ -128,6 +129,7 @@ def float_features(model, images):
     ]
 
 
+@pytest.mark.build
 def test_cost_of_an_unfitted_model_equals_that_of_its_graph():
     for name in ANOMALY_MODELS:
         model = anomaly.load_anomaly_model(name, efficientnet_lite.load_backbone(BLOCKS), SIZE)
@@ -258,6 +260,7 @@ def test_rank_selects_the_directions_that_vary_least(rank, features):
     assert sum(smallest) > sum(largest)  # directions that vary least have the largest weights
 
 
+@pytest.mark.build
 def test_trial_is_evaluated_on_held_out_groups(images, features):
     """Each group has an image that no other group has, so leakage would raise the AUROC."""
     good, defective = images

@@ -19,8 +19,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
+from products import write_goal_for
 
-from vedette.compress.build import BuildRequest, build
 from vedette.compress.export.tflite import write_tflite
 from vedette.compress.goal import goal_reader
 from vedette.compress.goal.recipe import QuantizationSettings
@@ -49,7 +49,6 @@ from vedette.compress.quantization.quantize import (
 )
 from vedette.compress.quantization.scales import activation_ranges
 from vedette.compress.quantization.sensitivity import select_most_sensitive
-from vedette.runtime.bundle import keys
 from vedette.runtime.bundle.bundle import Bundle
 from vedette.runtime.bundle.manifest import Manifest, ModelInput, ModelOutput
 from vedette.runtime.errors import ConfigProblem, Problem
@@ -650,30 +649,28 @@ def test_learned_rounding_changes_only_named_layers():
     assert not torch.equal(before["expand.weight"], simulation.get_parameter_by_name("expand.weight"))
 
 
-def test_build_applies_recipe(anomaly_images, key_folder, tmp_path):
+def test_build_applies_recipe(anomaly_images, build_bundle, tmp_path):
     """The anomaly model is fitted to int8 features of the trained network, and both files agree."""
     recipe = '[[recipe]]\nuse = "quantise"\nranges = "mse"\nequalise = true\nbias_correction = true\nqat_steps = 2\n'
-    goal = (anomaly_images / "goal.toml").read_text().replace('name = "weave"', 'name = "taught"')
-    path = anomaly_images / "taught.toml"
-    path.write_text(f'{goal}detector = "padim"\n{recipe}')
-    built = build(BuildRequest(path, tmp_path, keys.read_private_key(key_folder / "vedette.key")))
+    goal = write_goal_for(anomaly_images, tmp_path, ("[model]", f'{recipe}[model]\ndetector = "padim"'))
+    built = build_bundle(goal, tmp_path / "out")
     measured = built.manifest.measured
     assert min(measured["auroc_int8_onnx"], measured["auroc_int8_tflite"]) > 0.9
     assert measured["parity_max_steps"] <= 1
 
 
+@pytest.mark.build
 def test_killed_build_resumes_qat_to_identical_files(anomaly_images, key_folder, keyring, tmp_path):
     """A build process is killed after its first checkpoint; the next build writes identical files."""
     recipe = '[[recipe]]\nuse = "quantise"\nbias_correction = true\nqat_steps = 30\nqat_rate = 1e-4\n'
-    goal = (
-        (anomaly_images / "goal.toml").read_text().replace('name = "weave"', 'name = "killed"').replace("= 96", "= 64")
+    model = f'{recipe}[model]\ndetector = "padim"'
+    goal = write_goal_for(
+        anomaly_images, tmp_path, ('"weave"', '"killed"'), ("input = 96", "input = 64"), ("[model]", model)
     )
-    path = anomaly_images / "killed.toml"
-    path.write_text(f'{goal}detector = "padim"\n{recipe}')
 
     def command(out):
         key = key_folder / "vedette.key"
-        return [sys.executable, "-m", "vedette.runtime.cli", "build", str(path), "--out", str(out), "--key", str(key)]
+        return [sys.executable, "-m", "vedette.runtime.cli", "build", str(goal), "--out", str(out), "--key", str(key)]
 
     broken, uninterrupted = tmp_path / "broken", tmp_path / "whole"
     with subprocess.Popen(command(broken), stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as process:

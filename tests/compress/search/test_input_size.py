@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 
-from vedette.compress.build import BuildRequest, build
 from vedette.compress.data.augmentation import augment_scene
 from vedette.compress.goal.goal_tables import Targets
 from vedette.compress.quantization.detection_distillation import (
@@ -17,7 +16,6 @@ from vedette.compress.quantization.detection_distillation import (
 )
 from vedette.compress.search import input_size
 from vedette.compress.search.input_size import InputSizeResult, InputSizeTrial
-from vedette.runtime.bundle import keys
 from vedette.runtime.bundle.bundle import Bundle
 from vedette.runtime.bundle.manifest import BoxDecoding
 from vedette.runtime.evaluation.bundle_verification import verify_bundle
@@ -118,6 +116,7 @@ def test_augmented_scenes_keep_their_size_and_follow_from_the_seed(seed):
     assert not np.array_equal(one, picture)
 
 
+@pytest.mark.build
 def test_search_takes_the_smaller_size_that_is_fast_enough(
     detection_images, keyring, key_folder, run_vedette, tmp_path
 ):
@@ -140,6 +139,7 @@ def test_search_takes_the_smaller_size_that_is_fast_enough(
     assert report.map50_int8_onnx == report.map50_int8_tflite < 0.9
 
 
+@pytest.mark.build
 def test_input_size_search_rejects_a_study(detection_images, run_vedette, tmp_path):
     options = ("--time", "60s", "--study", f"sqlite:///{tmp_path}/study.db")
     refused = run_vedette("build", detection_images / "goal.toml", "--out", tmp_path / "out", *options)
@@ -148,15 +148,12 @@ def test_input_size_search_rejects_a_study(detection_images, run_vedette, tmp_pa
     assert not (tmp_path / "out" / "squares.vedette").exists()
 
 
-def test_int8_model_that_loses_too_much_is_trained(detection_images, key_folder, tmp_path, monkeypatch):
+def test_int8_model_that_loses_too_much_is_trained(detection_images, build_bundle, tmp_path, monkeypatch):
     """The allowed drop is negative, so that the model is trained in any case; it stays as accurate."""
     monkeypatch.setattr(input_size, "allowed_drop", lambda *_: -1.0)
     monkeypatch.setattr(input_size, "QAT_STEPS", 4)
     messages = []
-    built = build(
-        BuildRequest(detection_images / "goal.toml", tmp_path, keys.read_private_key(key_folder / "vedette.key")),
-        log=messages.append,
-    )
+    built = build_bundle(detection_images / "goal.toml", tmp_path, log=messages.append)
     assert any("training it against the float model" in message for message in messages)
     assert list((tmp_path / "squares.work").glob("teaching-*.pt"))
     assert [each["name"] for each in json.loads((tmp_path / "squares.json").read_text())["steps"]] == [

@@ -20,9 +20,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from paths import TESTS
+from products import write_goal_for
+from shared_build import made_once
 from small_search import PI4, SMALL_SPACE, feature_cache_of, run_small_search
 
-from vedette.compress.build import BuildRequest, build
 from vedette.compress.cost import operator_counts
 from vedette.compress.cost.cost_limits import (
     REFERENCE_DESIGN,
@@ -48,7 +49,6 @@ from vedette.compress.models.design import (
 from vedette.compress.quantization.quantize import quantize
 from vedette.compress.search import finalists, selection, study
 from vedette.compress.search.search_setup import study_url
-from vedette.runtime.bundle import keys
 from vedette.runtime.errors import MachineProblem
 
 SCRIPT = """\
@@ -56,6 +56,7 @@ import sys
 from pathlib import Path
 sys.path.insert(0, {tests!r})
 import msgspec
+from shared_build import made_once
 from small_search import feature_cache_of, run_small_search
 
 def log(text):
@@ -73,7 +74,9 @@ def feature_cache(anomaly_images):
 @pytest.fixture(scope="module")
 def complete_search(feature_cache, tmp_path_factory):
     """The trials of a search without interruption."""
-    return run_small_search(feature_cache, study_url(tmp_path_factory.mktemp("complete")))
+    return made_once(
+        tmp_path_factory, "complete-search", lambda folder: run_small_search(feature_cache, study_url(folder))
+    )
 
 
 def test_search_covers_a_small_space_without_repeats(complete_search):
@@ -144,7 +147,7 @@ def test_design_stays_locked_until_its_trial_fails(tmp_path):
 
 
 @pytest.fixture
-def postgresql(tmp_path):
+def postgresql():
     """URL of a database in a temporary PostgreSQL server."""
     found = [*sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb")), shutil.which("initdb")]
     if os.getuid() != 0 or not found[0] or not shutil.which("runuser"):
@@ -261,29 +264,17 @@ def test_design_cost_agrees_with_the_quantized_graph():
 # The command
 
 
-def goal_for(product, folder, *changes):
-    """A goal file in `folder` for the product's images."""
-    text = (product / "goal.toml").read_text()
-    pictures = (('"good"', f'"{product}/good"'), ('"defect"', f'"{product}/defect"'))
-    for old, new in (*pictures, *changes):
-        assert old in text
-        text = text.replace(old, new, 1)
-    (folder / "goal.toml").write_text(text)
-    return folder / "goal.toml"
-
-
 @pytest.mark.parametrize(("max_drop", "steps"), [(-1.0, ["ranges, minmax", "bias correction"]), (1.0, [])])
 def test_fallbacks_are_built_if_the_int8_model_loses_too_much(
-    anomaly_images, key_folder, tmp_path, monkeypatch, max_drop, steps
+    anomaly_images, build_bundle, tmp_path, monkeypatch, max_drop, steps
 ):
     """Only then, and as finalists of their own."""
     monkeypatch.setattr(finalists, "CHANNEL_FRACTIONS", ())
     monkeypatch.setattr(finalists, "QUANTIZATION_FALLBACKS", ({"bias_correction": True},))
     monkeypatch.setattr(finalists, "MAX_AUROC_DROP", max_drop)
     messages = []
-    goal = goal_for(anomaly_images, tmp_path, ("[model]", '[model]\ndetector = "padim"'))
-    key = keys.read_private_key(key_folder / "vedette.key")
-    built = build(BuildRequest(goal, tmp_path / "out", key, search_seconds=60.0), log=messages.append)
+    goal = write_goal_for(anomaly_images, tmp_path, ("[model]", '[model]\ndetector = "padim"'))
+    built = build_bundle(goal, tmp_path / "out", log=messages.append, search_seconds=60.0)
     assert any("building it again with bias_correction" in message for message in messages) == (max_drop < 0)
     assert len(list((tmp_path / "out" / "weave.work").glob("*.final"))) == selection.FINALIST_COUNT + (max_drop < 0)
     report = json.loads((tmp_path / "out" / "weave.json").read_text())
@@ -293,10 +284,10 @@ def test_fallbacks_are_built_if_the_int8_model_loses_too_much(
     assert built.manifest.measured["auroc_int8_onnx"] > 0.9
 
 
-def test_recipe_can_request_a_search(anomaly_images, key_folder, tmp_path):
+def test_recipe_can_request_a_search(anomaly_images, build_bundle, tmp_path):
     recipe = '[[recipe]]\nuse = "search"\ntime = "1s"\n[model]\ndetector = "padim"'
-    goal = goal_for(anomaly_images, tmp_path, ("[model]", recipe))
-    built = build(BuildRequest(goal, tmp_path / "out", keys.read_private_key(key_folder / "vedette.key")))
+    goal = write_goal_for(anomaly_images, tmp_path, ("[model]", recipe))
+    built = build_bundle(goal, tmp_path / "out")
     assert built.manifest.measured["trials"]
     assert built.manifest.measured["finals"]
 
@@ -304,7 +295,7 @@ def test_recipe_can_request_a_search(anomaly_images, key_folder, tmp_path):
 @pytest.mark.slow
 def test_finalist_built_before_a_kill_is_not_built_again(anomaly_images, tmp_path):
     recipe = '[[recipe]]\nuse = "prune"\n[[recipe]]\nuse = "distil"\nsteps = 10\n[model]\ndetector = "padim"\n'
-    goal = goal_for(anomaly_images, tmp_path, ("[model]\n", recipe))
+    goal = write_goal_for(anomaly_images, tmp_path, ("[model]\n", recipe))
 
     def command(folder):
         return [sys.executable, str(Path(__file__).with_name("fit_finalists.py")), str(goal), str(folder)]
@@ -324,6 +315,7 @@ def test_finalist_built_before_a_kill_is_not_built_again(anomaly_images, tmp_pat
     assert {path: path.stat().st_mtime_ns for path in cached} == cached
 
 
+@pytest.mark.build
 def test_refused_search_writes_nothing(run_vedette, anomaly_images, tmp_path):
     classes = (
         ('task = "anomaly"', 'task = "classify"'),
@@ -333,7 +325,7 @@ def test_refused_search_writes_nothing(run_vedette, anomaly_images, tmp_path):
     for name, changes, message in (("few", (), "no images"), ("classify", classes, "cannot be searched")):
         folder = tmp_path / name
         folder.mkdir()
-        goal = goal_for(anomaly_images, folder, *changes)
+        goal = write_goal_for(anomaly_images, folder, *changes)
         if name == "few":
             (folder / "good").mkdir()
             goal.write_text(goal.read_text().replace(f'"{anomaly_images}/good"', '"good"'))
@@ -343,8 +335,9 @@ def test_refused_search_writes_nothing(run_vedette, anomaly_images, tmp_path):
         assert not (folder / "out").exists()
 
 
+@pytest.mark.build
 def test_build_with_time_reports_its_trials_and_finalists(run_vedette, anomaly_images, tmp_path):
-    goal = goal_for(
+    goal = write_goal_for(
         anomaly_images,
         tmp_path,
         ("input = 96\nblocks = [2, 4]", ""),

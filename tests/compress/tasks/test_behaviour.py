@@ -9,13 +9,11 @@ import msgspec
 import numpy as np
 import pytest
 import torch
-from paths import SHARED
+from paths import SHARED, TESTS
 
-from vedette.compress.build import BuildRequest, build
 from vedette.compress.data import clip_groups
 from vedette.compress.goal.goal_reader import read_goal
 from vedette.compress.models import efficientnet_lite, motion_anomaly_model
-from vedette.runtime.bundle import keys
 from vedette.runtime.bundle.bundle import Bundle
 from vedette.runtime.bundle.manifest import MotionInput
 from vedette.runtime.errors import ConfigProblem
@@ -275,13 +273,13 @@ def test_daemon_reports_time_and_place_of_abnormal_motion(
     assert box["left"] < 0.4 < box["right"] < 0.7  # it shakes about a third of the way across, and nobody else does
 
 
-def test_build_classifier_from_labelled_clips(key_folder, keyring, tmp_path, run_vedette):
+def test_build_classifier_from_labelled_clips(build_bundle, key_folder, keyring, tmp_path, run_vedette):
     for kind, name in (("walk", "normal"), ("shake", "fight")):
         for seed in range(6):
             made.write_video(tmp_path / "kinds" / name / f"{seed:02}.avi", made.yard_frames(kind, seed, seconds=1.2))
     goal = tmp_path / "goal.toml"
     goal.write_text(GOAL.format(data='classes = "kinds"', model="input = 64"))
-    built = build(BuildRequest(goal, tmp_path / "out", keys.read_private_key(key_folder / "vedette.key")))
+    built = build_bundle(goal, tmp_path / "out")
     manifest = Bundle.open(built.bundle, keyring).manifest
     assert manifest.normal == ("normal",)
     assert manifest.measured["images"]["test"] >= 2
@@ -294,13 +292,14 @@ def test_build_classifier_from_labelled_clips(key_folder, keyring, tmp_path, run
 
 
 @pytest.mark.slow
-def test_fights_are_separated_from_normal_clips():
+def test_fights_are_separated_from_normal_clips(monkeypatch):
     """One division of the real clips, grouped by source video; the figures are those of `make bench-behaviour`."""
     if not CLIPS.is_dir():
         pytest.skip("the development clips fight are not beside the project")
-    import bench.behaviour as bench
+    monkeypatch.syspath_prepend(TESTS / "bench")
+    import behaviour
 
     for what, least in (("without labels", 0.70), ("with labels", 0.80)):
-        scores, truth, _ = bench.crossed(what, CLIPS, seed=0)
+        scores, truth, _ = behaviour.crossed(what, CLIPS, seed=0)
         for name in ("int8_onnx", "int8_tflite"):
-            assert bench.auroc(scores[name][truth == 0], scores[name][truth == 1]) >= least
+            assert behaviour.auroc(scores[name][truth == 0], scores[name][truth == 1]) >= least

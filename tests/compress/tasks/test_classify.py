@@ -215,6 +215,7 @@ def test_confusion_matrix_interval_and_calibration_error():
 # Training
 
 
+@pytest.mark.build
 def test_same_seed_gives_the_same_classifier(class_images):
     split = stratified_split.split_by_class(goal_reader.read_goal(class_images / "goal.toml").data, class_images)
     spec = efficientnet_lite.backbone_input(64)
@@ -317,7 +318,7 @@ def test_each_defect_becomes_an_event_with_its_class(
 
 def test_rule_that_needs_boxes_refuses_a_classifier(classifier_process, class_images):
     classifier_process.configure(f"file:{class_images / 'kinds' / 'good'}?fps=0", "mqtt://127.0.0.1:1")
-    path = classifier_process.folder / "cameras" / "door.toml"
+    path = classifier_process.camera_file
     path.write_text(path.read_text().replace('"presence"\nhysteresis = 0.0', '"dwell"\nseconds = 3.0'))
     assert classifier_process.start().wait(60) == 2, classifier_process.log()
     assert "door.toml: rules[0]: dwell: the predictions of this bundle have no boxes" in classifier_process.log()

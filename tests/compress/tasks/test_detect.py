@@ -209,7 +209,7 @@ def test_yolov8_without_its_decoder_detects_as_published(tmp_path):
     np.testing.assert_allclose(mine[np.lexsort(mine.T)], expected[np.lexsort(expected.T)], atol=1e-4)
 
 
-def test_wrong_family_is_refused(tmp_path, detection_images):
+def test_wrong_family_is_refused(detection_images):
     with pytest.raises(ConfigProblem, match="last convolutions give") as problem:
         load_imported_detector(detection_images, ModelTable(onnx="net.onnx", family="yolov8"))
     assert "model.family" in problem.value.hint
@@ -238,7 +238,7 @@ def test_focus_is_folded_into_the_convolution():
     )
 
 
-def test_silu_equalization_keeps_small_channels(tmp_path):
+def test_silu_equalization_keeps_small_channels():
     """One channel reaches 100 and one 0.5: with one scale for both, the small one would have two steps."""
     rng = np.random.default_rng(0)
     first = rng.uniform(0.5, 1, (4, 3, 3, 3)) * np.array([40, 4, 0.2, 0.2]).reshape(-1, 1, 1, 1) / 27
@@ -445,7 +445,7 @@ def test_detections_become_events(detection_build, key_folder, detection_images,
 def test_contradictory_goal_file_is_refused(detection_images, tmp_path, old, new, said):
     text = (detection_images / "goal.toml").read_text()
     assert old in text
-    path = detection_images / "wrong.toml"
+    path = tmp_path / "wrong.toml"
     path.write_text(text.replace(old, new))
     with pytest.raises(ConfigProblem) as problem:
         goal_reader.read_goal(path)
@@ -453,7 +453,7 @@ def test_contradictory_goal_file_is_refused(detection_images, tmp_path, old, new
     assert problem.value.hint
 
 
-def test_too_few_class_names_are_refused(detection_images, tmp_path):
+def test_too_few_class_names_are_refused(detection_images):
     (detection_images / "few.txt").write_text("red\n")
     with pytest.raises(ConfigProblem, match="1 names for 2 classes"):
         load_imported_detector(detection_images, ModelTable(onnx="net.onnx", family="yolox", labels="few.txt"))

@@ -13,6 +13,7 @@ import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
 from paths import SHARED
+from shared_build import made_once
 
 from vedette.compress.build import BuildRequest, build
 from vedette.compress.evaluation.built_models import draft_manifest
@@ -162,9 +163,9 @@ def test_plain_preprocessing_adds_no_operator(model_folder):
 
 
 @pytest.fixture(scope="module")
-def imported_build(model_folder, key_folder, tmp_path_factory):
+def imported_build(model_folder, build_bundle, tmp_path_factory):
     goal = write_goal(model_folder, "classify", CLASSES, 'onnx = "net.onnx"\nlicence = "Apache-2.0"')
-    return build(BuildRequest(goal, tmp_path_factory.mktemp("out"), keys.read_private_key(key_folder / "vedette.key")))
+    return made_once(tmp_path_factory, "imported-build", lambda out: build_bundle(goal, out))
 
 
 def test_build_measures_imported_classifier(imported_build, keyring):
@@ -198,6 +199,7 @@ def test_imported_classifier_can_be_verified_and_run(
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.build
 def test_embedding_is_built_verified_shown_and_refused_by_run(model_folder, key_folder, keyring, run_vedette, tmp_path):
     goal = write_goal(
         model_folder, "embed", IMAGES, 'torch = "own_network:network"\ninput = 64\nmean = 127.0\nstd = 128.0'
@@ -226,10 +228,10 @@ def test_embedding_is_built_verified_shown_and_refused_by_run(model_folder, key_
     assert "outputs embeddings" in done.stderr
 
 
-def test_without_labels_only_agreement_with_float_is_measured(model_folder, key_folder, tmp_path):
+def test_without_labels_only_agreement_with_float_is_measured(model_folder, build_bundle, tmp_path):
     goal = write_goal(model_folder, "classify", IMAGES, 'torch = "net.pt"\ninput = 64\nlabels = "labels.txt"')
     goal.write_text(goal.read_text().replace("min_cosine", "min_accuracy = 0.5\nmin_cosine"))
-    built = build(BuildRequest(goal, tmp_path, keys.read_private_key(key_folder / "vedette.key")))
+    built = build_bundle(goal, tmp_path)
     found = built.manifest.measured
     assert found["accuracy_fp32"] is None
     assert found["agreement_int8_onnx"] > 0.8
@@ -326,6 +328,7 @@ def test_unsupported_operator_is_named(goal_with_unsupported_operator, key_folde
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.build
 def test_error_of_the_converter_is_reported(goal_with_unsupported_operator, key_folder, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     (onnx2tf_fallback.environment_folder() / "bin").mkdir(parents=True)
@@ -339,7 +342,7 @@ def test_error_of_the_converter_is_reported(goal_with_unsupported_operator, key_
 
 
 def test_unsupported_operator_gives_a_float_tflite_file(
-    goal_with_unsupported_operator, key_folder, keyring, run_vedette, tmp_path
+    goal_with_unsupported_operator, build_bundle, key_folder, keyring, run_vedette, tmp_path
 ):
     refused = UnsupportedOperator("no integer file")
     try:
@@ -347,12 +350,7 @@ def test_unsupported_operator_gives_a_float_tflite_file(
     except UnsupportedOperator as problem:
         pytest.skip(f"onnx2tf is not installed: {problem.hint}")
     heard = []
-    built = build(
-        BuildRequest(
-            goal_with_unsupported_operator, tmp_path / "out", keys.read_private_key(key_folder / "vedette.key")
-        ),
-        log=heard.append,
-    )
+    built = build_bundle(goal_with_unsupported_operator, tmp_path / "out", log=heard.append)
     assert any("'the odd one' is a Softplus" in text for text in heard)
     bundle = Bundle.open(built.bundle, keyring)
     manifest = bundle.manifest
@@ -382,7 +380,6 @@ def test_network_that_onnx_runtime_refuses_is_refused(domain, kind, tmp_path):
     assert problem.value.hint
 
 
-MODELS = SHARED
 DETECTORS = {
     "fastestdet/FastestDet_352": (0.0, 255.0, 3),
     "nanodet/nanodet_m_320": (114.0, 57.0, 6),
@@ -390,18 +387,19 @@ DETECTORS = {
 }
 
 
+@pytest.mark.build
 @pytest.mark.parametrize("name", DETECTORS)
 def test_both_files_of_a_detector_compute_the_same_integers(name):
     """On real images; the inputs of the last Concat become outputs."""
-    if not MODELS.is_dir():
+    if not SHARED.is_dir():
         pytest.skip("the development models and images are not beside the project")
     mean, std, outputs = DETECTORS[name]
-    plain = onnx_file.canonicalize_graph(onnx_file.read_onnx_file(MODELS / "models" / f"{name}.onnx"), None, name)
+    plain = onnx_file.canonicalize_graph(onnx_file.read_onnx_file(SHARED / "models" / f"{name}.onnx"), None, name)
     model = lowering.lower_graph(plain)
     assert len(model.graph.output) == outputs
     side = model.graph.input[0].type.tensor_type.shape.dim[2].dim_value
     spec = ModelInput(model.graph.input[0].name, side, side, mean, std, 1 / std, int(mean))
-    paths = sorted((MODELS / "coco128" / "images").rglob("*.jpg"))
+    paths = sorted((SHARED / "coco128" / "images").rglob("*.jpg"))
     pictures = [cv2.resize(cv2.imread(str(path)), (side, side))[None] for path in paths[::16]]
     int8 = int8_of(model, pictures[:4], spec)
     about = Goal(name="detector", task="embed", data=DataSettings(), model=ModelTable(onnx=f"{name}.onnx"))

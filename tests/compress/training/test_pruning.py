@@ -91,6 +91,7 @@ def test_removing_constant_channels_keeps_outputs(images):
     assert difference(pruned, network, images) < 1e-8
 
 
+@pytest.mark.build
 def test_distillation_reduces_difference_from_teacher(unpruned, images):
     student = prune(PruningSettings(kept_share=0.5), unpruned, images)
     before = difference(student, unpruned, images)
@@ -99,6 +100,7 @@ def test_distillation_reduces_difference_from_teacher(unpruned, images):
     assert not any(parameter.requires_grad for parameter in student.parameters())
 
 
+@pytest.mark.build
 def test_interrupted_distillation_resumes_to_same_weights(unpruned, images, tmp_path):
     steps = 2 * CHECK_INTERVAL
     uninterrupted = distill(

@@ -244,8 +244,7 @@ def test_daemon_reports_camera_faults_and_continues(
     broker.start()
     wait_until(subscriber.subscribed.is_set, "the subscription")
     daemon_process.configure(camera.url, f"mqtt://127.0.0.1:{broker.port}")
-    path = daemon_process.folder / "cameras" / "door.toml"
-    path.write_text(f"{path.read_text()}[health]\nstalled = 2.0\nfrozen = 2.0\ndark = 2.0\nrecovered = 1.0\n")
+    daemon_process.append("[health]\nstalled = 2.0\nfrozen = 2.0\ndark = 2.0\nrecovered = 1.0")
     process = daemon_process.start()
     wait_until(lambda: "frames arrive" in daemon_process.log(), "frames")
     still, black = scene(0), np.full((240, 320, 3), 4, np.uint8)

@@ -189,8 +189,7 @@ def test_static_recordings_need_at_most_half_the_inferences(name):
 def test_daemon_reports_saved_inferences(daemon_process, line_images, wait_until, run_vedette):
     (picture, *_) = sorted(line_images.iterdir())
     daemon_process.configure(f"file:{picture}?fps=20&loop=true", "mqtt://127.0.0.1:1")
-    path = daemon_process.folder / "cameras" / "door.toml"
-    path.write_text(f"{path.read_text()}[gate]\nseconds = 1.0\n")
+    daemon_process.append("[gate]\nseconds = 1.0")
     daemon_process.start()
 
     def report():

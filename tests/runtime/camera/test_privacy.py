@@ -131,12 +131,11 @@ def test_live_frame_is_masked_before_the_daemon_gets_it():
     assert frame.pixels[~hidden].min() > 150
 
 
-def test_shared_memory_never_holds_hidden_pixels(tmp_path, daemon_process, wait_until):
+def test_shared_memory_never_holds_hidden_pixels(daemon_process, wait_until):
     """Checks the slots in the memory of the capture process."""
     camera = Camera(picture=lambda number: np.full((240, 320, 3), 100 + number % 100, np.uint8), fps=50)
     daemon_process.configure(camera.url, "mqtt://127.0.0.1:1")
-    path = daemon_process.folder / "cameras" / "door.toml"
-    path.write_text(f"{path.read_text()}[privacy]\nzones = {json.dumps([SQUARE])}\n")
+    daemon_process.append(f"[privacy]\nzones = {json.dumps([SQUARE])}")
     process = daemon_process.start()
     wait_until(lambda: "frames arrive" in daemon_process.log(), "frames")
     links = Path(f"/proc/{process.pid}/fd")
@@ -166,13 +165,12 @@ def test_shared_memory_never_holds_hidden_pixels(tmp_path, daemon_process, wait_
 )
 def test_invalid_polygon_is_reported(zone, said, daemon_process, run_vedette):
     daemon_process.configure("file:parts", "stdout:")
-    path = daemon_process.folder / "cameras" / "door.toml"
     written = json.dumps([SQUARE, zone]).replace("NaN", "nan")
-    path.write_text(f"{path.read_text()}[privacy]\nzones = {written}\n")
+    daemon_process.append(f"[privacy]\nzones = {written}")
     done = run_vedette("run", "door", "--config", daemon_process.folder)
     assert done.returncode == 2
     assert said in done.stderr
-    assert str(path) in done.stderr
+    assert str(daemon_process.camera_file) in done.stderr
     assert "zones[1]" in done.stderr or "privacy.zones" in done.stderr
 
 

@@ -94,7 +94,7 @@ def assert_start_fails(device, vedette, code, *words):
 
 
 def test_unknown_key_exits_2(configured, run_vedette):
-    path = configured.folder / "cameras" / "door.toml"
+    path = configured.camera_file
     path.write_text("colour = 1\n" + path.read_text())
     assert_start_fails(configured, run_vedette, 2, str(path), "colour")
 
@@ -152,7 +152,7 @@ def test_invalid_broker_url_exits_2_and_hides_password(configured, line_images, 
     ],
 )
 def test_invalid_tracker_settings_exit_2(configured, run_vedette, table, words):
-    path = configured.folder / "cameras" / "door.toml"
+    path = configured.camera_file
     path.write_text(path.read_text().replace("[[rules]]", table + "[[rules]]"))
     assert_start_fails(configured, run_vedette, 2, *words)
 
@@ -164,7 +164,7 @@ def test_invalid_time_zone_exits_2(configured, run_vedette, zone):
 
 
 def test_unknown_rule_or_backend_exits_2(configured, line_images, run_vedette):
-    path = configured.folder / "cameras" / "door.toml"
+    path = configured.camera_file
     path.write_text(path.read_text().replace('"presence"', '"absence"'))
     assert_start_fails(configured, run_vedette, 2, "absence", "known values: crossing, crowd")
     configured.configure(f"file:{line_images}?fps=0", "mqtt://127.0.0.1:1", backend="abacus")
@@ -172,7 +172,7 @@ def test_unknown_rule_or_backend_exits_2(configured, line_images, run_vedette):
 
 
 def test_rule_name_must_be_a_string(configured, run_vedette):
-    path = configured.folder / "cameras" / "door.toml"
+    path = configured.camera_file
     path.write_text(path.read_text().replace('"presence"', '["presence"]'))
     assert_start_fails(configured, run_vedette, 2, "rules[0]", "known values: crossing, crowd")
 

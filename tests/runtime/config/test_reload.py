@@ -13,16 +13,10 @@ NEVER = "threshold = 1e9\n"
 @pytest.fixture
 def running(daemon_process, line_images, wait_until):
     daemon_process.configure(f"file:{line_images}?fps=30&loop=true", "mqtt://127.0.0.1:1")
-    write_rules(daemon_process, "[tracker]\nconfirm = 1\n" + RULE)
+    daemon_process.set_rules("[tracker]\nconfirm = 1\n" + RULE)
     process = daemon_process.start()
     wait_until(lambda: daemon_process.recorded() >= 2, "the daemon to run")
     return daemon_process, process
-
-
-def write_rules(device, text):
-    path = device.folder / "cameras" / "door.toml"
-    head, _, _ = path.read_text().partition("[[rules]]")  # the other tables stay
-    path.write_text(head + text)
 
 
 def reload(device, process, wait_until, log_line):
@@ -33,10 +27,10 @@ def reload(device, process, wait_until, log_line):
 
 def test_reload_applies_new_rules_without_losing_frames(running, wait_until):
     device, process = running
-    write_rules(device, RULE + NEVER)
+    device.set_rules(RULE + NEVER)
     reload(device, process, wait_until, "reloaded: 1 rules")
     quiet = device.recorded()
-    write_rules(device, RULE.replace("\nhyst", '\nname = "other"\nhyst'))
+    device.set_rules(RULE.replace("\nhyst", '\nname = "other"\nhyst'))
     wait_until(lambda: device.recorded() == quiet, "no event of the disabled rule")
     reload(device, process, wait_until, "reloaded: 1 rules")
     wait_until(lambda: device.recorded() > quiet + 2, "events of the new rule")
@@ -47,7 +41,7 @@ def test_reload_applies_new_rules_without_losing_frames(running, wait_until):
 
 def test_invalid_file_keeps_old_rules_active(running, wait_until):
     device, process = running
-    write_rules(device, '[[rules]]\nuse = "presense"\n')
+    device.set_rules('[[rules]]\nuse = "presense"\n')
     reload(device, process, wait_until, "not reloaded, the rules stay as they were")
     assert "presense" in device.log()
     recorded = device.recorded()
@@ -59,10 +53,10 @@ def test_unchanged_rule_keeps_its_open_event_on_reload(running, wait_until):
     """An open event continues across a reload that adds a second rule."""
     device, process = running
     always = '[[rules]]\nuse = "presence"\nname = "always"\nthreshold = -1.0\nupdate = 0\n'
-    write_rules(device, RULE + NEVER + always)
+    device.set_rules(RULE + NEVER + always)
     reload(device, process, wait_until, "reloaded: 2 rules")
     wait_until(lambda: "always new" in device.log(), "its open event")
-    write_rules(device, always + RULE + NEVER + "debounce = 2\n")
+    device.set_rules(always + RULE + NEVER + "debounce = 2\n")
     reload(device, process, wait_until, "reloaded: 2 rules")
     process.send_signal(signal.SIGTERM)
     assert process.wait(20) == 0
@@ -73,10 +67,10 @@ def test_unchanged_rule_keeps_its_open_event_on_reload(running, wait_until):
 def test_tracker_starts_when_a_reloaded_rule_needs_tracks(running, wait_until):
     """The tracker starts with the first rule that needs tracks, with the settings from the start of the daemon."""
     device, process = running
-    write_rules(device, f'{RULE}[[rules]]\nuse = "zone"\npolygon = [[0, 0], [2, 0], [1, 1]]\n')
+    device.set_rules(f'{RULE}[[rules]]\nuse = "zone"\npolygon = [[0, 0], [2, 0], [1, 1]]\n')
     reload(device, process, wait_until, "not reloaded, the rules stay as they were")
     assert "polygon[1]: [2, 0] is outside the picture" in device.log()
-    write_rules(device, f'{RULE}[[rules]]\nuse = "zone"\npolygon = [[0, 0], [1, 0], [1, 1], [0, 1]]\ninertia = 0\n')
+    device.set_rules(f'{RULE}[[rules]]\nuse = "zone"\npolygon = [[0, 0], [1, 0], [1, 1], [0, 1]]\ninertia = 0\n')
     reload(device, process, wait_until, "reloaded: 2 rules")
     wait_until(lambda: "zone new" in device.log(), "an event with a track")
     process.send_signal(signal.SIGTERM)

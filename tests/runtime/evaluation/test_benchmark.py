@@ -13,6 +13,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from shared_build import made_once
 
 from vedette import devices
 from vedette.compress.cost import device_costs, remote_benchmark
@@ -28,21 +29,16 @@ from vedette.runtime.evaluation.interleaved_timing import Timing
 
 
 @pytest.fixture(scope="module")
-def printed(anomaly_build, key_folder, vedette):
+def printed(anomaly_build, key_folder, run_vedette, tmp_path_factory):
     """The output of `vedette bench --json` for the anomaly bundle on this machine."""
-    options = ("--rounds", 5, "--frame", "320x240", "--keys", key_folder)
-    done = vedette("bench", anomaly_build.bundle, *map(str, options), "--json")
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
+    def measure(_folder):
+        options = ("--rounds", "5", "--frame", "320x240", "--keys", key_folder)
+        done = run_vedette("bench", anomaly_build.bundle, *options, "--json")
+        assert done.returncode == 0, done.stderr
+        return done.stdout
 
-@pytest.fixture(scope="module")
-def vedette():
-    def run(*arguments):
-        command = [sys.executable, "-m", "vedette.runtime.cli", *map(str, arguments)]
-        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
-
-    return run
+    return made_once(tmp_path_factory, "benchmark-output", measure)
 
 
 def test_bench_measures_each_back_end(printed, anomaly_bundle):
@@ -61,14 +57,14 @@ def test_bench_measures_each_back_end(printed, anomaly_bundle):
         assert 20 < each.peak_rss_mb < 2000
 
 
-def test_bench_prints_a_table(anomaly_build, key_folder, vedette):
-    done = vedette("bench", anomaly_build.bundle, "--rounds", 2, "--frame", "64x64", "--keys", key_folder)
+def test_bench_prints_a_table(anomaly_build, key_folder, run_vedette):
+    done = run_vedette("bench", anomaly_build.bundle, "--rounds", "2", "--frame", "64x64", "--keys", key_folder)
     assert "frames of 64 x 64 pixels, 1 thread" in done.stdout
     assert {"onnx", "tflite"} <= {line.split(" ")[0] for line in done.stdout.splitlines()}
-    assert vedette("bench", anomaly_build.bundle, "--frame", "64 by 64", "--keys", key_folder).returncode == 2
+    assert run_vedette("bench", anomaly_build.bundle, "--frame", "64 by 64", "--keys", key_folder).returncode == 2
 
 
-def test_measured_profile_names_the_source_of_a_figure(printed, anomaly_build, anomaly_bundle):
+def test_measured_profile_names_the_source_of_a_figure(printed, anomaly_bundle):
     profile = devices.decode_benchmark_profile(printed.encode())
     manifest, model = anomaly_bundle.manifest, anomaly_bundle.model(ONNX)
     measured = {each.backend: each for each in profile.measured}
@@ -154,9 +150,11 @@ def test_latency_verdict_depends_on_known_device_figures(prediction, met, said):
     assert said in judgement.why
 
 
-def test_invalid_profile_is_rejected(anomaly_images, tmp_path, vedette):
+def test_invalid_profile_is_rejected(anomaly_images, tmp_path, run_vedette):
     (tmp_path / "measured.json").write_text('{"name": "pi4"}')
-    done = vedette("build", anomaly_images / "goal.toml", "--out", tmp_path, "--profile", tmp_path / "measured.json")
+    done = run_vedette(
+        "build", anomaly_images / "goal.toml", "--out", tmp_path, "--profile", tmp_path / "measured.json"
+    )
     assert done.returncode == 2
     assert "not a measured profile" in done.stderr
     assert "vedette bench" in done.stderr
@@ -250,7 +248,7 @@ def test_device_error_is_reported(device):
 
 
 @pytest.mark.skipif(shutil.which("ssh") is None, reason="no OpenSSH client here")
-def test_unreachable_device_is_reported(tmp_path):
+def test_unreachable_device_is_reported():
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     with pytest.raises(MachineProblem, match="cannot be reached"):

@@ -55,10 +55,7 @@ def test_all_events_of_the_recording_are_counted(
 
 def test_uploads_are_counted_but_not_sent(daemon_process, line_images, run_vedette):
     daemon_process.configure(f"file:{line_images}", "mqtt://127.0.0.1:1")
-    path = daemon_process.folder / "cameras" / "door.toml"
-    path.write_text(
-        f'{path.read_text()}[evidence]\nthumbnail = "jpeg"\nclip_seconds = 1.0\nurl = "http://127.0.0.1:1/b"\n'
-    )
+    daemon_process.append('[evidence]\nthumbnail = "jpeg"\nclip_seconds = 1.0\nurl = "http://127.0.0.1:1/b"')
     found = measure_traffic(run_vedette, daemon_process, line_images)
     assert found["uploaded"]
     assert found["evidence_files"] == 20, "a thumbnail and a clip of each of ten defective parts"

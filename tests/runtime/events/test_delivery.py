@@ -9,6 +9,7 @@ import time
 import msgspec
 import pytest
 from certificates import issue_certificate
+from events import make_event
 from mosquitto import BINARY, Mosquitto
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
@@ -16,18 +17,12 @@ from paho.mqtt.properties import Properties
 from vedette.runtime.config.configuration import BrokerSettings
 from vedette.runtime.errors import ConfigProblem
 from vedette.runtime.events import sinks
-from vedette.runtime.events.event import Event, new_event_id
 from vedette.runtime.events.forwarder import Forwarder
 from vedette.runtime.events.outbox import Outbox
 from vedette.runtime.events.topics import Topics
 
 pytestmark = pytest.mark.skipif(BINARY is None, reason="needs mosquitto: apt-get install mosquitto")
 TOPICS = Topics("v/v1/a/b/c/device", "/a/b/c/device")
-
-
-def make_event(number):
-    identifier = new_event_id()
-    return Event(identifier, identifier, "door", "presence", "new", float(number), number, float(number), 3.5)
 
 
 class Device:

@@ -11,28 +11,13 @@ import threading
 
 import msgspec
 import pytest
+from events import make_event
 
 from vedette.runtime.errors import MachineProblem
-from vedette.runtime.events.event import Event, SystemEvent, new_event_id
+from vedette.runtime.events.event import Event, SystemEvent
 from vedette.runtime.events.outbox import Outbox
-from vedette.runtime.inference.prediction import Box, Prediction
 
 SIZE = 1 << 20
-
-
-def make_event(number=0):
-    identifier = new_event_id()
-    predictions = (Prediction("anomaly", 3.5, Box(0.1, 0.2, 0.3, 0.4)),)
-    return Event(
-        identifier, identifier, "door", "presence", "new", float(number), number, float(number), 3.5, predictions
-    )
-
-
-@pytest.fixture
-def outbox(tmp_path):
-    outbox = Outbox(tmp_path / "outbox.db", SIZE, volatile=True)
-    yield outbox
-    outbox.close()
 
 
 def test_events_are_read_unchanged_and_in_order(outbox):
@@ -106,7 +91,8 @@ def test_unreadable_row_becomes_dead_letter_and_blocks_no_other_event(outbox):
     assert (outbox.count_pending(), outbox.count_dead_letters()) == (2, 1)
 
 
-def test_second_process_cannot_open_the_file(outbox, tmp_path):
+@pytest.mark.usefixtures("outbox")
+def test_second_process_cannot_open_the_file(tmp_path):
     with pytest.raises(MachineProblem, match="in use"):
         Outbox(tmp_path / "outbox.db", SIZE, volatile=True)
 

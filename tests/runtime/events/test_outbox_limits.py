@@ -2,29 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from events import make_event
 
 from vedette.runtime.config.configuration import load_config
-from vedette.runtime.events.event import Event, new_event_id
 from vedette.runtime.events.outbox import JOURNAL_ROWS, Outbox
 
 PAGE = 4096
 UNWRITABLE = Path("/proc/vedette/outbox.db")
-
-
-def make_event(number: int = 0) -> Event:
-    identifier = new_event_id()
-    return Event(identifier, identifier, "door", "presence", "new", float(number), number, float(number), 1.0)
-
-
-@pytest.fixture
-def outbox(tmp_path: Path) -> Iterator[Outbox]:
-    outbox = Outbox(tmp_path / "outbox.db", 1 << 20, volatile=True)
-    yield outbox
-    outbox.close()
 
 
 def test_outbox_in_a_file_is_durable(outbox: Outbox) -> None:

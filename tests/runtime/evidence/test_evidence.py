@@ -269,12 +269,6 @@ def test_object_url_contains_no_credentials():
     assert public_object_url("https://host/b?sig=s3cret", "door", "a.jpg") == "https://host/b/door/a.jpg"
 
 
-def append_configuration(device, text):
-    path = device.folder / "cameras" / "door.toml"
-    path.write_text(f"{path.read_text()}{text}\n")
-    return path
-
-
 def wait_for_exit(process, device):
     assert process.wait(60) == 0, device.log()
     output = process.stdout.read().decode()
@@ -292,10 +286,8 @@ def test_evidence_is_off_by_default(daemon_process, line_images):
 def test_event_carries_digests_of_thumbnail_and_clip(daemon_process, line_images):
     daemon_process.configure(f"file:{line_images}?fps=0", "stdout:")
     zone = [[0, 0], [1, 0], [1, 0.5], [0, 0.5]]
-    append_configuration(daemon_process, f"[privacy]\nzones = {json.dumps([zone])}\n")
-    append_configuration(
-        daemon_process, '[evidence]\nthumbnail = "jpeg"\nmax_bytes = 4096\nmargin = 0.5\nclip_seconds = 2.0\n'
-    )
+    daemon_process.append(f"[privacy]\nzones = {json.dumps([zone])}\n")
+    daemon_process.append('[evidence]\nthumbnail = "jpeg"\nmax_bytes = 4096\nmargin = 0.5\nclip_seconds = 2.0\n')
     events = wait_for_exit(daemon_process.start(), daemon_process)
     began = [event["data"] for event in events if event["data"].get("kind") == "new"]
     assert began
@@ -323,7 +315,7 @@ def test_event_carries_digests_of_thumbnail_and_clip(daemon_process, line_images
 def test_uploads_survive_an_outage_and_a_kill(daemon_process, line_images, store, wait_until, run_vedette):
     store.mode = "failing"
     daemon_process.configure(f"file:{line_images}?fps=20&loop=true", "mqtt://127.0.0.1:1")
-    append_configuration(daemon_process, f'[evidence]\nthumbnail = "webp"\nurl = "{store.url}"\n')
+    daemon_process.append(f'[evidence]\nthumbnail = "webp"\nurl = "{store.url}"\n')
     process = daemon_process.start()
     wait_until(lambda: daemon_process.recorded() >= 6, "events")
     (report,) = json.loads(run_vedette("status", "door", "--config", daemon_process.folder, "--json").stdout)
@@ -336,7 +328,7 @@ def test_uploads_survive_an_outage_and_a_kill(daemon_process, line_images, store
     waiting = {path.name: path.read_bytes() for path in (folder / "waiting").glob("*.webp")}
     store.mode = "good"
     daemon_process.configure(f"file:{line_images}?fps=1", "mqtt://127.0.0.1:1")
-    append_configuration(daemon_process, f'[evidence]\nthumbnail = "webp"\nurl = "{store.url}"\n')
+    daemon_process.append(f'[evidence]\nthumbnail = "webp"\nurl = "{store.url}"\n')
     daemon_process.start()
     wait_until(lambda: len(store.files) >= len(waiting), "what waited")
     for name, content in waiting.items():
@@ -346,7 +338,7 @@ def test_uploads_survive_an_outage_and_a_kill(daemon_process, line_images, store
 def test_events_are_sent_without_evidence_if_writing_fails(daemon_process, line_images, tmp_path):
     (tmp_path / "blocked").write_text("a file where the folder should be")
     daemon_process.configure(f"file:{line_images}?fps=0", "stdout:")
-    append_configuration(daemon_process, f'[evidence]\nthumbnail = "jpeg"\nfolder = "{tmp_path}/blocked"\n')
+    daemon_process.append(f'[evidence]\nthumbnail = "jpeg"\nfolder = "{tmp_path}/blocked"\n')
     events = wait_for_exit(daemon_process.start(), daemon_process)
     assert len(events) >= 10
     assert all("evidence" not in event["data"] for event in events)
@@ -366,7 +358,7 @@ def test_events_are_sent_without_evidence_if_writing_fails(daemon_process, line_
 )
 def test_invalid_setting_is_reported(text, said, daemon_process, run_vedette, line_images):
     daemon_process.configure(f"file:{line_images}?fps=0", "stdout:")
-    append_configuration(daemon_process, f"[evidence]\n{text}\n")
+    daemon_process.append(f"[evidence]\n{text}\n")
     done = run_vedette("run", "door", "--config", daemon_process.folder)
     assert done.returncode == 2
     assert said in done.stderr

@@ -80,7 +80,7 @@ def test_metrics_are_valid_prometheus_text(running, run_vedette):
     assert 'vedette_up{camera="door"} 0.0' in run_vedette("metrics", "--config", running.folder).stdout
 
 
-def test_metrics_are_served_over_http(running, wait_until):
+def test_metrics_are_served_over_http(running):
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "vedette.runtime.cli", "metrics", "--config", str(running.folder)]

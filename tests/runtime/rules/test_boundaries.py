@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
+from scenes import kinds_and_frames
 
 from vedette.runtime.camera.frame import Frame
 from vedette.runtime.events.event import Event
@@ -27,10 +28,6 @@ def run(table: dict[str, Any], frames: list[list[Prediction]], fps: float = 10.0
     for number, predictions in enumerate(frames):
         events += rule.observe(Frame("door", number, 100 + number / fps, PIXELS), tuple(predictions))
     return events + list(rule.close())
-
-
-def summary(events: list[Event]) -> str:
-    return " ".join(f"{event.kind}@{event.frame}" for event in events)
 
 
 def person(score: float = 0.9, box: Box | None = LEFT, track: int | None = None, label: str = "person") -> Prediction:
@@ -69,8 +66,8 @@ def test_crowd_has_neither_box_nor_track_of_one_of_its_members() -> None:
 
 def test_an_update_is_sent_when_exactly_its_interval_has_passed() -> None:
     table = {"use": "crowd", "polygon": LEFT_HALF, "count": 1, "inertia": 0.0, "update": 0.5}
-    assert summary(run(table, [[person()]] * 12)) == "new@0 update@5 update@10 end@11"
-    assert summary(run(table | {"update": 0}, [[person()]] * 12)) == "new@0 end@11"
+    assert kinds_and_frames(run(table, [[person()]] * 12)) == "new@0 update@5 update@10 end@11"
+    assert kinds_and_frames(run(table | {"update": 0}, [[person()]] * 12)) == "new@0 end@11"
 
 
 def test_crowd_ends_when_its_schedule_ends() -> None:
@@ -79,14 +76,14 @@ def test_crowd_ends_when_its_schedule_ends() -> None:
     context = msgspec.structs.replace(CONTEXT, timezone="UTC")
     rule = load_rule(table, context)
     frames = [Frame("door", number, 100.0 + 10 * number, PIXELS) for number in range(5)]
-    assert summary([event for frame in frames for event in rule.observe(frame, (person(),))]) == "new@0 end@1"
+    assert kinds_and_frames([event for frame in frames for event in rule.observe(frame, (person(),))]) == "new@0 end@1"
     assert list(rule.close()) == []
 
 
 def test_a_crowd_with_inertia_starts_when_exactly_the_inertia_has_passed() -> None:
     table = {"use": "crowd", "polygon": LEFT_HALF, "count": 1, "inertia": 0.3}
-    assert summary(run(table, [[person()]] * 5)) == "new@3 end@4"
-    assert summary(run(table, [[person()]] * 3)) == ""
+    assert kinds_and_frames(run(table, [[person()]] * 5)) == "new@3 end@4"
+    assert kinds_and_frames(run(table, [[person()]] * 3)) == ""
 
 
 @pytest.mark.parametrize(
@@ -103,7 +100,7 @@ def test_a_crowd_with_inertia_starts_when_exactly_the_inertia_has_passed() -> No
 )
 def test_presence_at_its_limits(scores: list[float], settings: dict[str, Any], expected: str) -> None:
     table = {"use": "presence", "hysteresis": 0.0, **settings}
-    assert summary(run(table, [[person(score, None)] for score in scores])) == expected
+    assert kinds_and_frames(run(table, [[person(score, None)] for score in scores])) == expected
 
 
 def test_presence_debounce_outlasts_a_cooldown() -> None:

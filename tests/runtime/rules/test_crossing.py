@@ -8,17 +8,13 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from scenes import FRAME_RATES, START, Scene, Walker, run_rule, within_frames, without_ids
+from scenes import FRAME_RATES, START, Scene, Walker, oscillating_path, run_rule, within_frames, without_ids
 
 from vedette.runtime.inference.prediction import Box
 from vedette.runtime.rules.crossing import count_net_crossings, distance_to_line
 
 # Down the middle of the lower half: seen along the line, the left of the frame is on the right.
 LINE = {"use": "crossing", "line": [[0.5, 0.4], [0.5, 1.0]]}
-
-
-def oscillating_walker(start, seconds, x, by, y=0.7, step=0.1):
-    return tuple((start + step * k, x + (by if k % 2 else -by), y) for k in range(round(seconds / step)))
 
 
 SCENE = Scene(
@@ -62,7 +58,7 @@ def test_only_the_configured_direction_counts(direction, story):
 @pytest.mark.parametrize(("fps", "dropped"), FRAME_RATES)
 @pytest.mark.parametrize(("end", "crossed"), [(0.8, ["new 0", "end 0"]), (0.2, [])])
 def test_object_that_oscillates_on_the_line_crosses_at_most_once(end, crossed, fps, dropped):
-    path = ((0.0, 0.1, 0.7), *oscillating_walker(3.0, 5.0, 0.5, 0.02), (10.0, end, 0.7), (12.0, end, 0.7))
+    path = ((0.0, 0.1, 0.7), *oscillating_path(3.0, 5.0, 0.5, 0.02), (10.0, end, 0.7), (12.0, end, 0.7))
     assert run_rule(Scene((Walker(path),), 12.0, tremble=0.02), LINE, fps, dropped).story() == crossed
 
 

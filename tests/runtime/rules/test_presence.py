@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scenes import kinds_and_frames
 
 from vedette.runtime import rules
 from vedette.runtime.camera.frame import Frame
@@ -26,10 +27,6 @@ def run_rule_on_scores(scores, fps=10.0, **settings):
     return events + rule.close()
 
 
-def event_kinds(events):
-    return " ".join(f"{event.kind}@{event.frame}" for event in events)
-
-
 @pytest.mark.parametrize(
     ("scores", "settings", "story"),
     [
@@ -50,7 +47,7 @@ def event_kinds(events):
     ],
 )
 def test_events_for_score_sequences(scores, settings, story):
-    assert event_kinds(run_rule_on_scores(scores, **settings)) == story
+    assert kinds_and_frames(run_rule_on_scores(scores, **settings)) == story
 
 
 def test_event_carries_start_and_top_score():
@@ -71,7 +68,7 @@ def test_cooldown_and_update_use_seconds():
     slow = run_rule_on_scores([2, 0, 0, 2, 0, 0, 2], fps=10, cooldown=0.5)
     fast = run_rule_on_scores([2, 2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 2], fps=20, cooldown=0.5)
     assert [event.kind for event in slow] == [event.kind for event in fast]
-    assert event_kinds(slow) == "new@0 end@0 new@6 end@6"
+    assert kinds_and_frames(slow) == "new@0 end@0 new@6 end@6"
 
 
 LABELS = ("good", "scratch", "spot", "unknown")
@@ -95,7 +92,7 @@ def test_only_configured_labels_count(settings, story):
     events = []
     for number, prediction in enumerate(seen):
         events += rule.observe(Frame("door", number, number / 10, PIXELS), (Prediction(*prediction),))
-    assert event_kinds(events + rule.close()) == story
+    assert kinds_and_frames(events + rule.close()) == story
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
-from scenes import CONTEXT, FRAME_RATES, START, without_ids
+from scenes import CONTEXT, FRAME_RATES, START, event_times, without_ids
 
 from vedette.runtime import rules
 from vedette.runtime.camera.frame import Frame
@@ -64,10 +64,6 @@ def run_on_video(table, seconds, fps=10, dropped=0.0, seen=lambda when: (), **sc
 
 def kind_sequence(events):
     return [f"{event.kind} {event.predictions[0].label}" for event in events]
-
-
-def event_times(events, kind, moment="taken"):
-    return [round(getattr(event, moment) - START, 3) for event in events if event.kind == kind]
 
 
 LEFT = {"use": "left_object", "seconds": 5.0, "learn": 6.0, "update": 0}

@@ -5,7 +5,18 @@ from __future__ import annotations
 import json
 
 import pytest
-from scenes import CONTEXT, FRAME_RATES, PIXELS, START, Scene, Walker, run_rule, within_frames, without_ids
+from scenes import (
+    CONTEXT,
+    FRAME_RATES,
+    PIXELS,
+    START,
+    Scene,
+    Walker,
+    oscillating_path,
+    run_rule,
+    within_frames,
+    without_ids,
+)
 
 from vedette.runtime import rules
 from vedette.runtime.camera.frame import Frame
@@ -84,21 +95,16 @@ def test_labels_and_scores_are_filtered(table, story):
     assert run_rule(VISIT, ZONES | table).story() == story
 
 
-def oscillating_walker(start, seconds, x, by, y=0.7, step=0.1):
-    """A walker that moves back and forth about `x`."""
-    return tuple((start + step * k, x + (by if k % 2 else -by), y) for k in range(round(seconds / step)))
-
-
 @pytest.mark.parametrize(("fps", "dropped"), FRAME_RATES)
 def test_oscillation_on_the_edge_is_one_event(fps, dropped):
-    path = ((0.0, 0.05, 0.7), *oscillating_walker(2.0, 4.0, 0.2, 0.004), (7.0, 0.3, 0.7), (9.0, 0.3, 0.7))
-    path += (*oscillating_walker(11.0, 4.0, 0.2, 0.004), (16.0, 0.05, 0.7), (18.0, 0.05, 0.7))
+    path = ((0.0, 0.05, 0.7), *oscillating_path(2.0, 4.0, 0.2, 0.004), (7.0, 0.3, 0.7), (9.0, 0.3, 0.7))
+    path += (*oscillating_path(11.0, 4.0, 0.2, 0.004), (16.0, 0.05, 0.7), (18.0, 0.05, 0.7))
     table = {"use": "zone", "polygon": YARD, "inertia": 1.0}
     assert run_rule(Scene((Walker(path),), 18.0, tremble=0.02), table, fps, dropped).story() == ["new 0", "end 0"]
 
 
 def test_zero_inertia_follows_every_frame():
-    path = ((0.0, 0.05, 0.7), *oscillating_walker(2.0, 4.0, 0.2, 0.004), (7.0, 0.3, 0.7))
+    path = ((0.0, 0.05, 0.7), *oscillating_path(2.0, 4.0, 0.2, 0.004), (7.0, 0.3, 0.7))
     table = {"use": "zone", "polygon": YARD, "inertia": 0}
     assert len(run_rule(Scene((Walker(path),), 7.0), table, 30).events) > 10
 
