@@ -46,7 +46,7 @@ from .report.verdict import Verdict, judge
 from .search import search_setup
 from .search.search_setup import SearchSetup
 from .tasks.task import SearchableTask, images_by_purpose
-from .training.trained_model import TrainedModel
+from .training.float_and_int8_model import FloatAndInt8Model
 
 
 class BuildRequest(msgspec.Struct, frozen=True):
@@ -222,7 +222,9 @@ def _model_members(models: BuiltModels, golden_inputs: Sequence[Path]) -> dict[s
     }
 
 
-def _explain_quantization_loss(models: BuiltModels, trained: TrainedModel, calibrate: Sequence[Path]) -> LayerErrors:
+def _explain_quantization_loss(
+    models: BuiltModels, trained: FloatAndInt8Model, calibrate: Sequence[Path]
+) -> LayerErrors:
     """Quantization error of each layer, on a few calibration images."""
     images = list(model_inputs(calibrate[:MAX_IMAGES], models.manifest.input))
     return measure_layer_errors(trained.float_reference, trained.int8_model, images, models.manifest)

@@ -35,7 +35,7 @@ from .config.configuration import BrokerSettings, Config, load_config
 from .errors import Problem, locate_errors
 from .events.delivery import Delivery
 from .events.event import Event
-from .events.mqtt_session import make_mqtt_session_settings
+from .events.mqtt_identity import make_mqtt_session_settings
 from .events.outbox import Outbox
 from .events.sinks import MqttSessionSettings, Sink, load_sink
 from .events.topics import Topics
@@ -44,9 +44,9 @@ from .inference.golden_outputs import select_backend
 from .inference.heads import load_head
 from .inference.pipeline import InferencePipeline
 from .inference.prediction import Prediction
+from .monitoring.health_reporter import HealthReporter
 from .monitoring.status import DaemonState, StatusReport
 from .monitoring.status_messages import StatusMessages
-from .monitoring.supervision import Supervision
 from .rules.conditions.schedule import load_timezone
 from .rules.rule_set import RuleSet
 from .tracking.tracker import Tracker
@@ -103,7 +103,7 @@ class Daemon:
         self.delivery = Delivery(outbox, sink, topics, status_messages)
 
         # Status, temperature and watchdog.
-        self.supervision = Supervision(settings, outbox.clock.boot, self.make_report)
+        self.health = HealthReporter(settings, outbox.clock.boot, self.make_report)
 
     def run(self) -> None:
         """Runs until the source ends or a signal arrives. Pending events are then sent, or stay in the outbox.
@@ -115,7 +115,7 @@ class Daemon:
             signal.signal(number, self._on_signal)
         self.delivery.start()
         self.evidence.start()
-        self.supervision.start()
+        self.health.start()
         try:
             for frame in self.camera.frames(self.stop_requested):
                 if frame is not None:
@@ -139,7 +139,7 @@ class Daemon:
         predictions = self.motion_gate.predictions
         if predictions is not None:
             self.apply_rules(frame, predictions)
-        self.supervision.counters.count_frame(started)
+        self.health.counters.count_frame(started)
 
     def apply_rules(self, frame: Frame, predictions: tuple[Prediction, ...]) -> None:
         """Applies the rules to the predictions, and stores their events with evidence."""
@@ -154,7 +154,7 @@ class Daemon:
         if not events:
             return
         for sequence, event in self.delivery.store(*events):
-            self.supervision.counters.count_event(sequence, event)
+            self.health.counters.count_event(sequence, event)
         self.delivery.wake()  # after the count, so that the topic `state` includes the events
 
     def check_camera_and_machine(self, frame: Frame | None) -> None:
@@ -164,9 +164,9 @@ class Daemon:
         """
         for kind, facts in self.camera.check_health(frame):
             self.delivery.record_system_event("camera", kind, facts)
-        for kind, facts in self.supervision.check_machine():
+        for kind, facts in self.health.check_machine():
             self.delivery.record_system_event("device", kind, facts)
-        self.camera.slow_down(self.supervision.governor.slowdown)
+        self.camera.slow_down(self.health.governor.slowdown)
 
     def feed_watchdog(self) -> None:
         """Feeds the watchdog if the forwarder also makes progress.
@@ -174,7 +174,7 @@ class Daemon:
         A missing broker is no fault of the daemon, and a missing camera is reported by a system event.
         """
         if self.delivery.makes_progress():
-            self.supervision.feed_watchdog()
+            self.health.feed_watchdog()
 
     def reload_rules(self) -> None:
         """Reads the rules from the camera's file again; if the file is wrong, the present rules stay active."""
@@ -202,7 +202,7 @@ class Daemon:
             **{f"the camera is {name}": True for name in self.camera.health.active_faults()},
         }
         return DaemonState(
-            open=sorted(self.supervision.counters.open_events.values()),
+            open=sorted(self.health.counters.open_events.values()),
             faults=[fault for fault, holds in faults.items() if holds],
         )
 
@@ -215,19 +215,19 @@ class Daemon:
             **msgspec.structs.asdict(self.make_state()),
             pictures=self.camera.frame_counts,
             evidence=self.evidence.counts(),
-            **self.supervision.figures(),
+            **self.health.figures(),
             **self.motion_gate.figures(),
             **self.delivery.figures(),
         )
 
     def _shut_down(self) -> int:
         """Ends open events, sends pending ones, and closes all parts; returns the number of events still pending."""
-        self.supervision.stop()
+        self.health.stop()
         for rule in self.rules:
             self.record(*rule.close())
         self.evidence.close()
         self.delivery.drain(self.settings.outbox.drain)
-        counters, outbox = self.supervision.counters, self.delivery.outbox
+        counters, outbox = self.health.counters, self.delivery.outbox
         pending, dead = outbox.count_pending(), outbox.count_dead_letters()
         log.info("%d frames, %d events; %d wait, %d refused", counters.frames, counters.events, pending, dead)
         outbox.close()

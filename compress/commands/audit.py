@@ -27,7 +27,7 @@ def audit(folder: Path, out: Path | None, fix: Path | None, group: str | None, a
     Exits 1 if some images cannot be used: unreadable, truncated or empty ones, and copies under two labels. The other
     findings (copies, near copies, blur, probable mislabels, …) are for a person to judge, and exit 0.
     """
-    from ..data import groups, keep_list
+    from ..data import groups, kept_images_csv
     from ..data.audit import audit_images, html_report, labels_from_folders
     from ..data.audit.sample_size import SampleSize
     from ..data.split import SPLIT_FRACTIONS
@@ -49,7 +49,7 @@ def audit(folder: Path, out: Path | None, fix: Path | None, group: str | None, a
         page = html_report.render_audit(report, folder.resolve().name, str(certainty or ""))
         bundle_writer.write_atomically(out, page)
     if fix is not None:
-        bundle_writer.write_atomically(fix, keep_list.format_keep_list(report, fix.parent))
+        bundle_writer.write_atomically(fix, kept_images_csv.format_keep_list(report, fix.parent))
     if as_json:
         options.print_json(fields)
     else:

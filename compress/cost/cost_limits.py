@@ -28,26 +28,26 @@ class CostLimits(msgspec.Struct, frozen=True):
     """The most that a design may cost; None for no limit."""
 
     cost: float | None = msgspec.field(default=None, name="effort")
-    """In the unit of `predict_device_cost`."""
+    """In the unit of `predict_instructions_or_macs`."""
     bytes: float | None = None
     """Size of the int8 file."""
 
 
-def predict_device_cost(cost: DesignCost, device: DeviceProfile) -> float:
+def predict_instructions_or_macs(cost: DesignCost, device: DeviceProfile) -> float:
     """Instructions of the int8 model for one image on one thread, or multiply-accumulates; see `cost_unit`."""
     instructions = cost.predict_instructions(device)
     return float(cost.macs) if instructions is None else instructions
 
 
 def cost_unit(device: DeviceProfile) -> str:
-    """Display name of the unit of `predict_device_cost`."""
+    """Display name of the unit of `predict_instructions_or_macs`."""
     if not _has_cost_model(device):
         return MULTIPLICATIONS
     return f"instructions on a {device.cpu}, predicted from counts"
 
 
 def predict_reference_cost(device: DeviceProfile) -> float:
-    """Cost of the float reference design in ONNX Runtime, in the unit of `predict_device_cost`."""
+    """Cost of the float reference design in ONNX Runtime, in the unit of `predict_instructions_or_macs`."""
     cost = estimate_design_cost(REFERENCE_DESIGN)
     operators = [msgspec.structs.replace(operator, precision="float32") for operator in cost.operators]
     predicted = device.predict_cost(ONNX, operators)

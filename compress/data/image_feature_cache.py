@@ -80,7 +80,7 @@ class ImageFeatureCache:
 
     def good_images(self, size: int) -> list[NDArray[Any]]:
         """Returns all good images, as the input of a model."""
-        return list(model_inputs(self.progress(self.split.fit, "reading"), efficientnet_lite.backbone_input(size)))
+        return list(model_inputs(self.progress(self.split.fit, "reading"), efficientnet_lite.backbone_input_spec(size)))
 
     def augmented_images(self, size: int, settings: AugmentationSettings | None) -> list[NDArray[Any]]:
         """Returns all good images and, unless `settings` is None, augmented copies of each."""

@@ -29,7 +29,7 @@ from vedette.runtime.inference.preprocess import Preprocess
 from vedette.runtime.progress import Log, Progress, no_log, no_progress
 
 from ..goal.goal_tables import DataSettings
-from . import groups, keep_list
+from . import groups, kept_images_csv
 from .audit import audit_images
 from .audit.findings import AuditResult
 from .audit.sample_size import SampleSize
@@ -80,7 +80,7 @@ class LabeledImages(msgspec.Struct, frozen=True):
         """
         groups_in_list: dict[Path, str] = {}
         if data.list is not None:
-            by_label, groups_in_list = keep_list.restrict_to_keep_list(by_label, base / data.list)
+            by_label, groups_in_list = kept_images_csv.restrict_to_keep_list(by_label, base / data.list)
         assigned = groups.assign_groups(by_label, folders, data.group, base)
         return cls(by_label, folders, assigned | groups_in_list if data.group is None else assigned)
 

@@ -45,7 +45,7 @@ class BuiltModels:
         goal: the goal file
         float_model: the float ONNX graph
         int8_model: the int8 ONNX graph (QDQ)
-        manifest_fields: as in `TrainedModel`
+        manifest_fields: as in `FloatAndInt8Model`
 
     Raises:
         UnsupportedOperator: a float TFLite file cannot be written either.
@@ -87,7 +87,7 @@ def draft_manifest(goal: Goal, model: onnx.ModelProto, manifest_fields: Mapping[
     Args:
         goal: the goal file
         model: the int8 ONNX graph (QDQ)
-        manifest_fields: as in `TrainedModel`
+        manifest_fields: as in `FloatAndInt8Model`
     """
     manifest, fields = _base_manifest(goal, model), dict(manifest_fields or {})
     if resize := fields.pop("resize", None):
@@ -110,7 +110,7 @@ def _base_manifest(goal: Goal, model: onnx.ModelProto) -> Manifest:
         labels=(),
         input=_input_from_tensor(graph.inputs[0])
         if goal.model.is_imported
-        else efficientnet_lite.backbone_input(graph.inputs[0].shape[1]),
+        else efficientnet_lite.backbone_input_spec(graph.inputs[0].shape[1]),
         outputs=outputs,
         models={ONNX: "model.onnx", TFLITE: "model.tflite"},
         threshold=0.0,

@@ -44,7 +44,7 @@ class ClassificationMetrics(TaskMetrics, frozen=True, kw_only=True):
         }
 
 
-def classify_scores(
+def metrics_by_model(
     scores: dict[str, NDArray[Any]], truth: NDArray[Any], threshold: ConfidenceThreshold
 ) -> dict[str, ClassificationResult]:
     """Figures by model.

@@ -42,7 +42,7 @@ class ConfidenceThreshold(msgspec.Struct, frozen=True):
     """Share of the sample that is answered."""
 
 
-def choose_confidence_threshold(
+def choose_temperature_and_threshold(
     scores: NDArray[Any], labels: NDArray[Any], target_error_rate: float
 ) -> ConfidenceThreshold:
     """Choose temperature and threshold on images that nothing was fitted to.

@@ -13,7 +13,7 @@ _IMPORTED_KEYS = ("labels", "mean", "std", "order", "licence")
 _BUILT_IN_KEYS = ("detector", "blocks", "epochs")
 
 
-def check_imported_model(path: Path, goal: Goal) -> None:
+def check_model_keys(path: Path, goal: Goal) -> None:
     """Checks that all keys of `[model]` belong to an imported network, or all to a built-in one.
 
     Args:

@@ -52,7 +52,7 @@ def check_task(path: Path, goal: Goal) -> None:
                 raise ConfigProblem(f'{path}: {table}.{key} does not apply to task = "{goal.task}"', hint=hint)
     if goal.task == "anomaly" and not data.good:
         raise ConfigProblem(f"{path}: data.good is missing", hint="name the folder with images of good parts")
-    imported_model_checks.check_imported_model(path, goal)
+    imported_model_checks.check_model_keys(path, goal)
     if goal.task == "behaviour":
         _check_behaviour(path, goal)
         return

@@ -137,7 +137,7 @@ class Backbone(nn.Module):
         return features
 
 
-def backbone_input(size: int) -> ModelInput:
+def backbone_input_spec(size: int) -> ModelInput:
     """Returns the input of an int8 model, size x size pixels. Pixels stay integers (scale 1 / STD, zero point MEAN)."""
     return ModelInput("image", width=size, height=size, mean=MEAN, std=STD, scale=1 / STD, zero_point=int(MEAN))
 

@@ -42,10 +42,10 @@ from ..export.tflite import write_tflite
 from ..goal.goal_tables import Goal
 from ..goal.recipe import load_recipe
 from ..models.design import Design
-from ..models.efficientnet_lite import backbone_input
+from ..models.efficientnet_lite import backbone_input_spec
 from ..quantization.step_log import QuantizationStep
 from ..training import design_fitting
-from ..training.trained_model import TrainedModel
+from ..training.float_and_int8_model import FloatAndInt8Model
 from . import selection
 from .search_setup import SearchSetup
 from .selection import Trial
@@ -72,24 +72,24 @@ class CachedFinalist(msgspec.Struct, frozen=True):
     """AUROC of the float model minus that of the int8 model."""
 
     @classmethod
-    def from_trained_model(cls, auroc: float, auroc_drop: float, size: int, trained: TrainedModel) -> CachedFinalist:
+    def from_models(cls, auroc: float, auroc_drop: float, size: int, trained: FloatAndInt8Model) -> CachedFinalist:
         files = tuple(
             model.SerializeToString(deterministic=True)
             for model in (trained.float_model, trained.int8_model, trained.float_reference)
         )
         return cls(auroc, size, cast("tuple[bytes, bytes, bytes]", files), trained.steps, auroc_drop)
 
-    def load_trained_model(self) -> TrainedModel:
+    def load_trained_model(self) -> FloatAndInt8Model:
         """The trained model from the cached files."""
         float_model, int8_model, float_reference = map(onnx.ModelProto.FromString, self.models)
-        return TrainedModel(float_model, int8_model, float_reference, self.steps)
+        return FloatAndInt8Model(float_model, int8_model, float_reference, self.steps)
 
 
 class Finalist(NamedTuple):
     """A built and measured design: `trial` has the AUROC of its int8 model and the bytes of its larger int8 file."""
 
     trial: Trial
-    model: TrainedModel
+    model: FloatAndInt8Model
     auroc_drop: float
     """AUROC of the float model minus that of the int8 model."""
 
@@ -119,7 +119,7 @@ class FinalistBuilder:
         self.progress, self.log = progress, log
         self.limits = cost_limits.derive_cost_limits(goal, setup.device, margin=0)
         held_out = [*images.calibrate, *images.threshold]
-        self.good = list(split.model_inputs(progress(held_out, "reading"), backbone_input(feature_cache.size)))
+        self.good = list(split.model_inputs(progress(held_out, "reading"), backbone_input_spec(feature_cache.size)))
         rng = np.random.default_rng(goal.data.seed + 1)
         self.defective = make_evaluation_defects(self.good, rng).images
         self.finalists: list[Finalist] = []
@@ -133,7 +133,7 @@ class FinalistBuilder:
         Returns:
             The best finalist.
         """
-        for trial in selection.top_trials(trials, self.setup.limits):
+        for trial in selection.first_pareto_trials(trials, self.setup.limits):
             if not self.finalists or time.monotonic() < self.setup.deadline:
                 self.build(trial)
         unpruned = self.best().trial
@@ -187,7 +187,7 @@ class FinalistBuilder:
         runners = OnnxBackend(int8_file, manifest, threads=1), FloatModel(float_file, manifest)
         int8_auroc, float_auroc = (auroc(*(_score_images(runner, group) for group in images)) for runner in runners)
         size = max(len(int8_file), len(write_tflite(trained.int8_model)))
-        return CachedFinalist.from_trained_model(int8_auroc, float_auroc - int8_auroc, size, trained)
+        return CachedFinalist.from_models(int8_auroc, float_auroc - int8_auroc, size, trained)
 
     def _cache_key(self, goal: Goal, design: Design) -> str:
         """Digest of everything that the models of a design and their measurement depend on."""
@@ -200,7 +200,7 @@ class FinalistBuilder:
 
     def best(self) -> Finalist:
         """The best finalist by the rule of the trials, with the measured figures."""
-        winner = selection.choose_trial([finalist.trial for finalist in self.finalists], self.limits)
+        winner = selection.choose_cheapest_near_best([finalist.trial for finalist in self.finalists], self.limits)
         same_design = [finalist for finalist in self.finalists if finalist.trial.design == winner.design]
         return max(same_design, key=lambda finalist: finalist.trial.auroc or 0.0)
 

@@ -35,7 +35,7 @@ from ..evaluation.built_models import draft_manifest
 from ..evaluation.model_runners import FloatRunner, Int8Runner, ModelRunner, detect_objects
 from ..goal.goal_tables import Goal, Targets
 from ..goal.recipe import QuantizationSettings, load_recipe
-from ..graph.importers.imported_detector import ImportedDetector, load_imported_detector
+from ..graph.importers.detector_import import ImportedDetector, load_imported_detector
 from ..graph.torch_module import OnnxModule
 from ..quantization import detection_distillation, quantize_imported
 from ..quantization.qat import TrainingRun

@@ -48,7 +48,7 @@ class Trial(msgspec.Struct, frozen=True):
     macs: int
     """Multiply-accumulates of the anomaly model and its backbone for one image."""
     cost: float = msgspec.field(name="effort")
-    """Cost of one image on the device, in the unit of `cost_limits.predict_device_cost`."""
+    """Cost of one image on the device, in the unit of `cost_limits.predict_instructions_or_macs`."""
     bytes: int
     """Approximate size of the int8 file."""
     auroc: float | None = None
@@ -58,7 +58,7 @@ class Trial(msgspec.Struct, frozen=True):
     def for_design(cls, design: Design, device: DeviceProfile, auroc: float | None = None) -> Trial:
         """A trial of `design` with its cost on `device`, which does not require a fitted model."""
         cost = estimate_design_cost(design)
-        return cls(design, cost.macs, cost_limits.predict_device_cost(cost, device), cost.bytes, auroc)
+        return cls(design, cost.macs, cost_limits.predict_instructions_or_macs(cost, device), cost.bytes, auroc)
 
     def limit_excess(self, limits: CostLimits) -> float:
         """The largest relative excess over a limit; 0 or less if the design is within all limits."""
@@ -108,7 +108,7 @@ def utility(trial: Trial) -> float:
 NO_LIMITS = CostLimits()
 
 
-def choose_trial(trials: list[Trial], limits: CostLimits = NO_LIMITS) -> Trial:
+def choose_cheapest_near_best(trials: list[Trial], limits: CostLimits = NO_LIMITS) -> Trial:
     """The cheapest trial within EQUIVALENCE_MARGIN of the best one that meets the limits.
 
     If no trial meets the limits, the one with the smallest excess.
@@ -131,12 +131,12 @@ def pareto_front(trials: list[Trial]) -> list[Trial]:
     return sorted(front, key=lambda trial: trial.cost)
 
 
-def top_trials(trials: list[Trial], limits: CostLimits, count: int = FINALIST_COUNT) -> list[Trial]:
-    """The first `count` trials of the Pareto front in the order in which `choose_trial` chooses them."""
+def first_pareto_trials(trials: list[Trial], limits: CostLimits, count: int = FINALIST_COUNT) -> list[Trial]:
+    """The first `count` trials of the Pareto front in the order in which `choose_cheapest_near_best` chooses them."""
     remaining = pareto_front(trials)
     chosen: list[Trial] = []
     while remaining and len(chosen) < count:
-        chosen.append(choose_trial(remaining, limits))
+        chosen.append(choose_cheapest_near_best(remaining, limits))
         remaining = [trial for trial in remaining if trial is not chosen[-1]]
     return chosen
 

@@ -88,7 +88,7 @@ class AnomalyTask:
             cache = self._feature_cache(images, [trial.design.blocks for trial in trials], progress)
             if len(trials) > 1:
                 trials = selection.evaluate_trials(progress(trials, "trying designs"), cache)
-            chosen = self._prune(selection.choose_trial(trials))
+            chosen = self._prune(selection.choose_cheapest_near_best(trials))
             model = design_fitting.fit_design(goal, chosen.design, images, cache, progress, folder)
             training = AnomalyTrainingResult(model, trials, [], chosen)
         if len(trials) > 1:

@@ -42,7 +42,7 @@ from ..report.anomaly_page import anomaly_context
 from ..report.task_report_section import TaskReportSection
 from ..search.search_setup import SearchSetup
 from ..training import design_fitting
-from ..training.trained_model import TrainedModel
+from ..training.float_and_int8_model import FloatAndInt8Model
 from .anomaly import FALSE_ALARM_RATE, GOLDEN_PER_CLASS
 from .task import ALL_PURPOSES, Thresholds, TrainingResult
 
@@ -75,7 +75,7 @@ class MotionAnomalyTask:
     def __init__(self, goal: Goal, _device: DeviceProfile) -> None:
         self.goal = goal
         self.size = goal.model.input or INPUT
-        self.spec, self.motion = efficientnet_lite.backbone_input(self.size), motion_input(goal)
+        self.spec, self.motion = efficientnet_lite.backbone_input_spec(self.size), motion_input(goal)
 
     def split(self, base: Path, progress: Progress, log: Log) -> DifferenceImages:
         data = self.goal.data
@@ -99,7 +99,7 @@ class MotionAnomalyTask:
     ) -> TrainingResult:
         return TrainingResult(self.fit(data.images.fit, data.images.calibrate, folder, progress))
 
-    def fit(self, fit: list[Path], calibrate: list[Path], folder: Path, progress: Progress) -> TrainedModel:
+    def fit(self, fit: list[Path], calibrate: list[Path], folder: Path, progress: Progress) -> FloatAndInt8Model:
         """Zones, float and int8, each fitted to the motion energy that it computes itself.
 
         Abnormal motion is stronger than that of the calibration images, and the int8 ranges must reach that far. So

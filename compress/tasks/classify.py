@@ -30,11 +30,11 @@ from ..evaluation.built_models import FLOAT, INT8_ONNX, BuiltModels
 from ..evaluation.classification_metrics import (
     ClassificationMetrics,
     accuracy_by_model,
-    classify_scores,
     count_rejected,
     error_proportion,
+    metrics_by_model,
 )
-from ..evaluation.confidence_and_reject_threshold import ConfidenceThreshold, choose_confidence_threshold
+from ..evaluation.confidence_and_reject_threshold import ConfidenceThreshold, choose_temperature_and_threshold
 from ..evaluation.model_runners import ModelRunner, run_on_images
 from ..goal.augmentation_settings import AugmentationSettings
 from ..goal.goal_tables import Goal
@@ -48,7 +48,7 @@ from ..report.classify_page import classification_context
 from ..report.task_report_section import TaskReportSection
 from ..search.search_setup import SearchSetup
 from ..training.classifier_fine_tuning import fine_tune
-from ..training.trained_model import TrainedModel
+from ..training.float_and_int8_model import FloatAndInt8Model
 from .task import GOOD_PURPOSES, Thresholds, TrainingResult, count_images
 
 BLOCKS = (5, 10, 15)  # backbone blocks whose features are pooled: fine, medium and coarse
@@ -75,7 +75,7 @@ class ClassificationTask:
     def __init__(self, goal: Goal, _device: DeviceProfile) -> None:
         self.goal = goal
         self.size = goal.model.input or DEFAULT_INPUT
-        self.spec = efficientnet_lite.backbone_input(self.size)
+        self.spec = efficientnet_lite.backbone_input_spec(self.size)
 
     def split(self, base: Path, progress: Progress, log: Log) -> ClassificationData:
         return ClassificationData(stratified_split.audit_and_split(self.goal.data, base, progress, log))
@@ -101,13 +101,13 @@ class ClassificationTask:
         shifted = msgspec.structs.replace(prepared, model=update_weights(classifier, prepared.model))
         int8_model = convert(settings, shifted, calibration, self.spec)
         reference = update_weights(classifier, prepared.float_reference)
-        return TrainingResult(TrainedModel(float_model, int8_model, reference, prepared.steps))
+        return TrainingResult(FloatAndInt8Model(float_model, int8_model, reference, prepared.steps))
 
     def choose_threshold(self, models: BuiltModels, data: ClassificationData) -> Thresholds[ConfidenceThreshold]:
         truth = self.class_labels(data.images, data.images.threshold)
         target = self.goal.goal.error_rate or ERROR_RATE
         fp32, int8 = (
-            choose_confidence_threshold(self.score(models.runners[model], data.images.threshold), truth, target)
+            choose_temperature_and_threshold(self.score(models.runners[model], data.images.threshold), truth, target)
             for model in (FLOAT, INT8_ONNX)
         )
         return Thresholds(fp32, int8)
@@ -135,7 +135,7 @@ class ClassificationTask:
     ) -> ClassificationMetrics:
         images, threshold = data.images, thresholds.int8
         truth, count = np.array(images.class_indices(images.test)), len(images.classes)
-        results = classify_scores(predictions, truth, threshold)
+        results = metrics_by_model(predictions, truth, threshold)
         scores = predictions[INT8_ONNX]
         right = scores.argmax(axis=1) == truth
         confusion = confusion_matrix(truth, scores.argmax(axis=1), count)

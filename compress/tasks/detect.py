@@ -30,12 +30,12 @@ from ..evaluation.model_runners import ImageDetections, ModelRunner, detect_obje
 from ..evaluation.results import DesignChoice, Measurement
 from ..export.tflite.operators import check_operators
 from ..goal.goal_tables import Goal
-from ..graph.importers.imported_detector import ImportedDetector, load_imported_detector
+from ..graph.importers.detector_import import ImportedDetector, load_imported_detector
 from ..report.detect_page import detection_context
 from ..report.task_report_section import TaskReportSection
 from ..search.input_size import CalibrationAndValidationImages, InputSizeResult, InputSizeSearch
 from ..search.search_setup import SearchSetup
-from ..training.trained_model import TrainedModel
+from ..training.float_and_int8_model import FloatAndInt8Model
 from .task import GOOD_PURPOSES, Thresholds, TrainingResult, count_images
 
 MAX_IMAGES = 200  # images for calibration, and as many to compare input sizes
@@ -57,7 +57,7 @@ class DetectionData(msgspec.Struct, frozen=True):
         return [self.truth[path] for path in paths]
 
 
-class DetectionTrainingResult(TrainingResult, frozen=True):
+class DetectorSearchResult(TrainingResult, frozen=True):
     """The quantized detector and the record of the search for an input size."""
 
     detector: ImportedDetector
@@ -107,7 +107,7 @@ class DetectionTask:
 
     def train(
         self, data: DetectionData, setup: SearchSetup | None, folder: Path, progress: Progress, log: Log
-    ) -> DetectionTrainingResult:
+    ) -> DetectorSearchResult:
         """Quantize the detector; only the integers are trained, and only if they lose too much accuracy."""
         images = data.images
         calibration = [*images.calibrate, *images.fit][:MAX_IMAGES]
@@ -116,8 +116,8 @@ class DetectionTask:
         search = InputSizeSearch(self.goal, self.device, data.detector, search_images, folder, progress, log)
         chosen = search.run(data.base, setup)
         detector, quantized = chosen.detector, chosen.quantized
-        return DetectionTrainingResult(
-            model=TrainedModel(
+        return DetectorSearchResult(
+            model=FloatAndInt8Model(
                 data.detector.model,  # at its own size: the reference of every comparison
                 quantized.int8_model,
                 quantized.float_reference,
@@ -152,7 +152,7 @@ class DetectionTask:
         self,
         predictions: dict[str, ImageDetections],
         data: DetectionData,
-        training: DetectionTrainingResult,
+        training: DetectorSearchResult,
         thresholds: Thresholds[OperatingPoint],
     ) -> DetectionMetrics:
         truth, labels = data.truth_of(data.images.test), data.detector.labels
@@ -192,7 +192,7 @@ class DetectionTask:
         self,
         predictions: dict[str, ImageDetections],
         data: DetectionData,
-        _training: DetectionTrainingResult,
+        _training: DetectorSearchResult,
         thresholds: Thresholds[OperatingPoint],
     ) -> TaskReportSection:
         paths = data.images.test

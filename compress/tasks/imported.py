@@ -30,12 +30,12 @@ from ..export import onnx2tf_fallback
 from ..export.tflite.operands import UnsupportedOperator
 from ..export.tflite.operators import check_operators
 from ..goal.goal_tables import Goal
-from ..graph.importers.imported_network import load_imported_network
+from ..graph.importers.network_import import load_imported_network
 from ..quantization.quantize_imported import quantize_post_training
 from ..report.imported_page import embedding_context
 from ..report.task_report_section import TaskReportSection
 from ..search.search_setup import SearchSetup
-from ..training.trained_model import TrainedModel
+from ..training.float_and_int8_model import FloatAndInt8Model
 from .task import GOOD_PURPOSES, Thresholds, TrainingResult, count_images
 
 MAX_CALIBRATION_IMAGES = 200
@@ -86,7 +86,7 @@ class ImportedNetworkTask:
         selected = [*data.images.calibrate, *data.images.fit][:MAX_CALIBRATION_IMAGES]
         images = split.model_inputs(progress(selected, "ranges"), data.input_spec)
         return TrainingResult(
-            TrainedModel(data.model, quantize_post_training(data.model, images, data.input_spec), data.model)
+            FloatAndInt8Model(data.model, quantize_post_training(data.model, images, data.input_spec), data.model)
         )
 
     def predict(

@@ -17,12 +17,12 @@ from vedette.runtime.progress import Log, Progress
 from ..data.split import Split
 from ..data.stratified_split import StratifiedSplit
 from ..evaluation.built_models import FLOAT, INT8_ONNX, BuiltModels
-from ..evaluation.classification_metrics import accuracy_by_model, classify_scores, error_proportion
-from ..evaluation.confidence_and_reject_threshold import ConfidenceThreshold, choose_confidence_threshold
+from ..evaluation.classification_metrics import accuracy_by_model, error_proportion, metrics_by_model
+from ..evaluation.confidence_and_reject_threshold import ConfidenceThreshold, choose_temperature_and_threshold
 from ..evaluation.fidelity import FidelityMetrics, compare_outputs
 from ..evaluation.model_runners import run_on_images
 from ..evaluation.results import Measurement
-from ..graph.importers.imported_network import count_outputs
+from ..graph.importers.network_import import count_outputs
 from ..report.classify_page import compare_answers
 from ..report.task_report_section import TaskReportSection
 from .classify import ERROR_RATE
@@ -45,7 +45,7 @@ class ImportedClassification(ImportedNetworkTask):
         paths, target = data.images.threshold, self.goal.goal.error_rate or ERROR_RATE
         truth = _score_indices(data.images, data.labels, paths)
         fp32, int8 = (
-            choose_confidence_threshold(run_on_images(models.runners[model], paths, self.output), truth, target)
+            choose_temperature_and_threshold(run_on_images(models.runners[model], paths, self.output), truth, target)
             for model in (FLOAT, INT8_ONNX)
         )
         return Thresholds(fp32, int8)
@@ -71,7 +71,7 @@ class ImportedClassification(ImportedNetworkTask):
         )
         if threshold is None or not isinstance(images, StratifiedSplit):
             return metrics
-        results = classify_scores(predictions, _score_indices(images, data.labels, images.test), threshold)
+        results = metrics_by_model(predictions, _score_indices(images, data.labels, images.test), threshold)
         return msgspec.structs.replace(
             metrics,
             by_model=accuracy_by_model(results),

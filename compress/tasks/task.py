@@ -20,7 +20,7 @@ from ..evaluation.model_runners import ModelRunner
 from ..evaluation.results import TaskMetrics
 from ..report.task_report_section import TaskReportSection
 from ..search.search_setup import SearchSetup
-from ..training.trained_model import TrainedModel
+from ..training.float_and_int8_model import FloatAndInt8Model
 
 GOOD_PURPOSES = tuple(SPLIT_FRACTIONS)
 ALL_PURPOSES = (*GOOD_PURPOSES, "defect")
@@ -36,7 +36,7 @@ class TaskData(Protocol):
 class TrainingResult(msgspec.Struct, frozen=True):
     """Result of the training; a task adds the record of its search."""
 
-    model: TrainedModel
+    model: FloatAndInt8Model
 
 
 _Threshold = TypeVar("_Threshold")

@@ -33,8 +33,8 @@ from ..models.design import Design
 from ..models.efficientnet_lite import Backbone
 from ..quantization.quantize import convert, prepare
 from .distillation import distill
+from .float_and_int8_model import FloatAndInt8Model
 from .pruning import kept_shares, prune
-from .trained_model import TrainedModel
 
 FeatureBatches = Iterator[list[Tensor]]
 """Batches of features; each batch is a list with one tensor per level."""
@@ -47,9 +47,9 @@ def fit_design(
     feature_cache: ImageFeatureCache,
     progress: Progress,
     folder: Path | None = None,
-) -> TrainedModel:
+) -> FloatAndInt8Model:
     """Fits `design` to all good images of the part `fit`; distillation and QAT resume from `folder`."""
-    size, spec = design.input, efficientnet_lite.backbone_input(design.input)
+    size, spec = design.input, efficientnet_lite.backbone_input_spec(design.input)
     good_images = feature_cache.augmented_images(size, goal.augment)
     fitting_images, masks = [*good_images, *feature_cache.defective_images(size)], feature_cache.defect_masks(size)
     recipe, network = load_recipe(goal.recipe), efficientnet_lite.load_backbone(design.blocks)
@@ -87,7 +87,7 @@ def fit_float_then_int8(
     good_images: list[Any],
     iterate_images: Callable[[str], Iterable[Any]],
     checkpoint_folder: Path | None,
-) -> TrainedModel:
+) -> FloatAndInt8Model:
     """Fits an anomaly model to its float features, quantizes it, and fits it again to its int8 features.
 
     Args:
@@ -100,7 +100,7 @@ def fit_float_then_int8(
         iterate_images: returns the images to fit the model to; its argument is the label of the progress display
         checkpoint_folder: folder from which QAT resumes; None: no checkpoint
     """
-    spec, names = efficientnet_lite.backbone_input(size), feature_names(anomaly_model)
+    spec, names = efficientnet_lite.backbone_input_spec(size), feature_names(anomaly_model)
     fit_to_features(feature_extraction.extract_float_features(anomaly_model.backbone, iterate_images("float features")))
     float_model = export_to_onnx(anomaly_model, size)
     settings: QuantizationSettings = load_recipe(goal.recipe).get("quantise", QuantizationSettings())
@@ -109,7 +109,7 @@ def fit_float_then_int8(
     fit_to_features(feature_extraction.extract_int8_features(draft, names, iterate_images("int8 features")))
     refitted = msgspec.structs.replace(prepared, model=update_weights(anomaly_model, prepared.model))
     int8_model = convert(settings, refitted, calibration, spec, anomaly_model.bounded_outputs)
-    return TrainedModel(
+    return FloatAndInt8Model(
         float_model, int8_model, update_weights(anomaly_model, prepared.float_reference), prepared.steps
     )
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from ..monitoring.self_check import run_checks
+from ..monitoring.machine_checks import run_checks
 from . import options
 
 

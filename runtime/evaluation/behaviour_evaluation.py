@@ -134,7 +134,7 @@ def _normal_classes(manifest: Manifest) -> tuple[str, ...]:
     return manifest.normal or manifest.classes[:1]
 
 
-def videos_by_label(manifest: Manifest, data: Path) -> tuple[list[Path], list[Path]]:
+def normal_and_abnormal_videos(manifest: Manifest, data: Path) -> tuple[list[Path], list[Path]]:
     """Normal and abnormal recordings below `data`: a folder `normal` (or of a normal class), and all other folders.
 
     Raises:
@@ -162,7 +162,7 @@ def evaluate_behaviour_model(
     Raises:
         ConfigProblem: there is no recording, or one cannot be read.
     """
-    normal, abnormal = videos_by_label(bundle.manifest, data)
+    normal, abnormal = normal_and_abnormal_videos(bundle.manifest, data)
     report.good, report.defect, report.what = len(normal), len(abnormal), "clips"
     threshold = bundle.manifest.threshold if bundle.manifest.temperature is None else 0.5
     for name, backend in backends.items():

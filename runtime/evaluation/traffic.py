@@ -123,7 +123,7 @@ def measure_traffic(folder: Path, camera: str, recording: Path) -> Traffic:
     url = f"file:{quote(str(recording.resolve()))}?fps=0"
     stream = h264.measure_h264_size(SourceAddress(camera, url, recording.parent), recording)
     with tempfile.TemporaryDirectory(prefix="vedette-traffic-") as state_folder:
-        replay = RecordingReplayer(make_isolated_settings(settings, url, Path(state_folder)))
+        replay = RecordingReplayer(make_replay_settings(settings, url, Path(state_folder)))
         replay.daemon.run()
     first, last, sink = replay.first, replay.last, replay.sink
     if replay.daemon.stop_requested.is_set() or first is None or last is None or replay.report is None:
@@ -153,7 +153,7 @@ def measure_traffic(folder: Path, camera: str, recording: Path) -> Traffic:
     )
 
 
-def make_isolated_settings(settings: Config, url: str, state_folder: Path) -> Config:
+def make_replay_settings(settings: Config, url: str, state_folder: Path) -> Config:
     """Makes settings for a replay: the recording is the source, state goes to `state_folder`, nothing is sent."""
     replace = msgspec.structs.replace
     return replace(

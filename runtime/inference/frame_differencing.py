@@ -87,7 +87,7 @@ class FrameDifferencer:
         return grey if abs(taken - wanted) <= self.motion.spacing / 2 + 1e-6 else None
 
 
-class TemporalWindow:
+class OutputWindow:
     """Aggregates the outputs of the last seconds; without `motion` it returns each output unchanged."""
 
     def __init__(self, motion: MotionInput | None) -> None:
@@ -125,7 +125,7 @@ def aggregate_windows(
         motion: the manifest's
         outputs: outputs of each image with its time in seconds, in order
     """
-    window = TemporalWindow(motion)
+    window = OutputWindow(motion)
     aggregated = [window(taken, each) for taken, each in outputs]
     return [each for each in aggregated if each is not None] or [
         max_maps_and_mean_scores([each for _, each in outputs])

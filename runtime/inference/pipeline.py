@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ..bundle.manifest import Manifest
 from .backends import Backend
-from .frame_differencing import FrameDifferencer, TemporalWindow
+from .frame_differencing import FrameDifferencer, OutputWindow
 from .heads import Head
 from .prediction import Prediction
 from .preprocess import Preprocess
@@ -28,7 +28,7 @@ class InferencePipeline:
         self.differencer = FrameDifferencer(manifest.input, manifest.motion)
         self.preprocess = Preprocess(manifest.input)
         self.backend = backend
-        self.window = TemporalWindow(manifest.motion)
+        self.window = OutputWindow(manifest.motion)
         self.head = head
 
     def predict(self, taken: float, pixels: NDArray[Any]) -> tuple[Prediction, ...] | None:

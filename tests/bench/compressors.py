@@ -44,7 +44,7 @@ from vedette.compress.graph.torch_export import export_to_onnx
 from vedette.compress.models import efficientnet_lite, feature_extraction
 from vedette.compress.models.anomaly.feature_fusion import upsample_level
 from vedette.compress.models.anomaly.image_score import MapScore
-from vedette.compress.models.anomaly.standardization import CELL_PIXELS, PerLocationStandardization
+from vedette.compress.models.anomaly.standardization import CELL_PIXELS, LocationStandardizationLayer
 from vedette.runtime.bundle.bundle import Bundle
 from vedette.runtime.bundle.keys import Keyring
 from vedette.runtime.camera import image_files
@@ -68,7 +68,7 @@ class Diagonal(nn.Module):
         self.backbone = efficientnet_lite.load_backbone(BLOCKS)
         shapes = list(zip(self.backbone.channels, self.backbone.strides, strict=True))
         self.levels = nn.ModuleList(
-            PerLocationStandardization(channels, max(CELL_PIXELS // stride, 1)) for channels, stride in shapes
+            LocationStandardizationLayer(channels, max(CELL_PIXELS // stride, 1)) for channels, stride in shapes
         )
         self.means = nn.ModuleList(nn.Conv2d(channels, 1, 1, bias=False) for channels, _ in shapes)
         for mean, (channels, _) in zip(self.means, shapes, strict=True):
@@ -87,7 +87,7 @@ class Diagonal(nn.Module):
 
 def fitted(images: split.Split) -> Diagonal:
     """The float model's torch module, fitted to the images of `fit`."""
-    detector, spec = Diagonal(), efficientnet_lite.backbone_input(SIZE)
+    detector, spec = Diagonal(), efficientnet_lite.backbone_input_spec(SIZE)
     tensors = list(split.model_inputs(images.fit, spec))
     levels, _ = split_good_and_defective(
         feature_extraction.extract_float_features(detector.backbone, tensors), len(tensors)

@@ -16,7 +16,7 @@ from vedette.compress.models import efficientnet_lite
 from vedette.runtime.camera import image_files
 
 SIZE = 224
-SPEC = efficientnet_lite.backbone_input(SIZE)
+SPEC = efficientnet_lite.backbone_input_spec(SIZE)
 
 
 class Lite0(nn.Module):

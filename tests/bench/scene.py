@@ -26,7 +26,7 @@ from vedette.runtime.camera.frame import Frame
 from vedette.runtime.config import configuration
 from vedette.runtime.config.configuration import Config
 from vedette.runtime.daemon import Daemon
-from vedette.runtime.evaluation.traffic import make_isolated_settings
+from vedette.runtime.evaluation.traffic import make_replay_settings
 from vedette.runtime.events.event import Event
 from vedette.runtime.inference.prediction import Prediction
 
@@ -118,7 +118,7 @@ def scene(recording: Path, camera: str, folder: Path, out: Path) -> None:
     settings = configuration.load_config(folder, camera)
     with tempfile.TemporaryDirectory() as state:
         daemon = Shown(
-            make_isolated_settings(settings, f"file:{quote(str(recording.resolve()))}?fps=0", Path(state)), out
+            make_replay_settings(settings, f"file:{quote(str(recording.resolve()))}?fps=0", Path(state)), out
         )
         daemon.run()
     if daemon.video is not None:
@@ -127,7 +127,7 @@ def scene(recording: Path, camera: str, folder: Path, out: Path) -> None:
         moments += [np.zeros_like(moments[0])] * (-len(moments) % COLUMNS)
         rows = [np.hstack(moments[start : start + COLUMNS]) for start in range(0, len(moments), COLUMNS)]
         cv2.imwrite(str(out / "sheet.jpg"), np.vstack(rows))
-    frames = daemon.supervision.counters.frames
+    frames = daemon.health.counters.frames
     found = {"frames": frames, "events": dict(sorted(daemon.told.items())), "seconds": round(daemon.spent, 2)}
     found["frames_a_second"] = round(frames / daemon.spent, 1)
     (out / "scene.json").write_text(json.dumps(found, indent=2))

@@ -85,7 +85,7 @@ def _cells(_: Path, folder: Path) -> Made:
     path, _folders = sets.prepare("elpv-mono", Path(), folder.parent.parent / "peers-elpv", 0)
     images, spec = (
         split.audit_and_split(goal_reader.read_goal(path).data, path.parent),
-        efficientnet_lite.backbone_input(CELL),
+        efficientnet_lite.backbone_input_spec(CELL),
     )
     some = [images.fit[place] for place in np.linspace(0, len(images.fit) - 1, IMAGES).astype(int)]
     held = [*images.test, *images.defect]

@@ -9,7 +9,7 @@
     findings          findings and the audit result
     html_report       HTML report with thumbnails
 
-Groups and the keep list are in compress/data (groups.py, keep_list.py).
+Groups and the keep list are in compress/data (groups.py, kept_images_csv.py).
 
 The audit uses imagehash and scikit-learn. It does not use cleanvision: its thresholds are fixed for all data sets, and
 it depends on pandas and matplotlib. It does not use cleanlab: its rule flags too many images of a hard data set

@@ -27,7 +27,7 @@ def write_concat(writer: SubgraphWriter, node: QuantizedNode) -> None:
     writer.add_operator("CONCATENATION", indices, [writer.add_activation(result, order)], options)
 
 
-def write_transpose(writer: SubgraphWriter, node: QuantizedNode) -> None:
+def write_transpose_as_view(writer: SubgraphWriter, node: QuantizedNode) -> None:
     """Transpose as another order of the same bytes; they are moved only when an operator needs them in place."""
     image, result = require_tensor(node.inputs[0]), node.outputs[0]
     perm = node.attributes.get("perm", tuple(reversed(range(len(image.shape)))))

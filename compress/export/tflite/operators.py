@@ -41,7 +41,7 @@ OPERATORS: dict[str, Callable[[SubgraphWriter, QuantizedNode], None]] = {
     "Squeeze": data_movement.write_reshape,
     "Sub": elementwise.write_sub,
     "Tanh": elementwise.write_tanh,
-    "Transpose": data_movement.write_transpose,
+    "Transpose": data_movement.write_transpose_as_view,
     "Unsqueeze": data_movement.write_reshape,
 }
 

@@ -25,7 +25,7 @@ from torch.nn import functional
 from ..efficientnet_lite import Backbone
 from .feature_fusion import FeatureFusion
 from .image_score import MapScore
-from .standardization import CELL_PIXELS, PerChannelStandardization
+from .standardization import CELL_PIXELS, ChannelStandardizationLayer
 
 HIDDEN_CHANNELS = 64
 LOGIT_LIMIT = 16.0
@@ -47,7 +47,7 @@ class DiscriminativeHead(nn.Module):
     def __init__(self, backbone: Backbone, size: int) -> None:
         super().__init__()
         self.backbone = backbone
-        self.join = FeatureFusion(backbone, size, PerChannelStandardization, HIDDEN_CHANNELS)
+        self.join = FeatureFusion(backbone, size, ChannelStandardizationLayer, HIDDEN_CHANNELS)
         self.mix = nn.Conv2d(HIDDEN_CHANNELS, HIDDEN_CHANNELS, 1)
         self.judge = nn.Conv2d(HIDDEN_CHANNELS, 1, 1)
         self.reading = MapScore(size // CELL_PIXELS)

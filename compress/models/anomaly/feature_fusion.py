@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ..efficientnet_lite import Backbone
-from .standardization import CELL_PIXELS, StandardizedLevel
+from .standardization import CELL_PIXELS, StandardizationLayer
 
 _BATCH = 32
 
@@ -33,7 +33,7 @@ class FeatureFusion(nn.Module):
         width: output channels
     """
 
-    def __init__(self, backbone: Backbone, size: int, standardization: type[StandardizedLevel], width: int) -> None:
+    def __init__(self, backbone: Backbone, size: int, standardization: type[StandardizationLayer], width: int) -> None:
         super().__init__()
         self.cells = size // CELL_PIXELS
         self.standardization = standardization
@@ -49,10 +49,10 @@ class FeatureFusion(nn.Module):
         """Computes the statistics of each level from the features of good images."""
         self.levels = nn.ModuleList(self._create_levels())
         for level, features in zip(self.levels, good, strict=True):
-            assert isinstance(level, StandardizedLevel)
+            assert isinstance(level, StandardizationLayer)
             level.fit(features)
 
-    def _create_levels(self) -> list[StandardizedLevel]:
+    def _create_levels(self) -> list[StandardizationLayer]:
         return [self.standardization(channels, max(CELL_PIXELS // stride, 1)) for channels, stride in self.shapes]
 
     def concatenate_levels(self, features: Sequence[Tensor]) -> Tensor:

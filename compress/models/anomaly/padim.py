@@ -34,7 +34,7 @@ from torch import Tensor, nn
 from ..efficientnet_lite import Backbone
 from .feature_fusion import FeatureFusion
 from .image_score import MapScore
-from .standardization import CELL_PIXELS, PerLocationStandardization
+from .standardization import CELL_PIXELS, LocationStandardizationLayer
 
 DEVIATION_LIMIT = 4.0  # standard deviations
 SHRINKAGE = 0.1
@@ -50,7 +50,7 @@ class Padim(nn.Module):
         super().__init__()
         self.backbone = backbone
         self.join = FeatureFusion(
-            backbone, size, PerLocationStandardization, min(rank or sum(backbone.channels), sum(backbone.channels))
+            backbone, size, LocationStandardizationLayer, min(rank or sum(backbone.channels), sum(backbone.channels))
         )
         self.mean = nn.Conv2d(self.join.width, 1, 1, bias=False).requires_grad_(False)
         nn.init.constant_(self.mean.weight, 1 / self.join.width)

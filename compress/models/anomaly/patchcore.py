@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from ..efficientnet_lite import Backbone
 from .feature_fusion import FeatureFusion
 from .image_score import MapScore
-from .standardization import CELL_PIXELS, PerChannelStandardization
+from .standardization import CELL_PIXELS, ChannelStandardizationLayer
 
 MAX_COMPONENTS = 64
 MEMORY_PATCHES = 512  # size of the memory bank
@@ -44,7 +44,7 @@ class PatchCore(nn.Module):
         super().__init__()
         self.backbone = backbone
         self.join = FeatureFusion(
-            backbone, size, PerChannelStandardization, min(MAX_COMPONENTS, sum(backbone.channels))
+            backbone, size, ChannelStandardizationLayer, min(MAX_COMPONENTS, sum(backbone.channels))
         )
         self.distance = nn.Conv2d(2 * self.join.width, MEMORY_PATCHES, 1).requires_grad_(False)
         self.reading = MapScore(size // CELL_PIXELS, sign=-1.0)

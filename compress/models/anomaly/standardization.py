@@ -3,8 +3,8 @@
 Both classes compute a 3 x 3 mean, which tolerates small shifts of a part. They downsample fine levels to the cells of
 the anomaly map. Their output has mean 0 and a variance of about 1 over good images:
 
-    PerChannelStandardization   by mean and standard deviation of the channel over all locations
-    PerLocationStandardization  by mean and standard deviation of the channel at each location
+    ChannelStandardizationLayer   by mean and standard deviation of the channel over all locations
+    LocationStandardizationLayer  by mean and standard deviation of the channel at each location
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class SmoothingPool(nn.Conv2d):
         return pooled
 
 
-class StandardizedLevel(nn.Module):
+class StandardizationLayer(nn.Module):
     """Base class of both standardizations."""
 
     pool: SmoothingPool
@@ -48,7 +48,7 @@ class StandardizedLevel(nn.Module):
         raise NotImplementedError
 
 
-class PerChannelStandardization(StandardizedLevel):
+class ChannelStandardizationLayer(StandardizationLayer):
     """One depthwise convolution with mean and standard deviation folded into weights and biases."""
 
     def __init__(self, channels: int, stride: int) -> None:
@@ -68,7 +68,7 @@ class PerChannelStandardization(StandardizedLevel):
         return pooled
 
 
-class PerLocationStandardization(StandardizedLevel):
+class LocationStandardizationLayer(StandardizationLayer):
     """Subtracts the mean of the location before pooling, so that the int8 range covers only the variation.
 
     After pooling, it divides by the standard deviation of the location. Few images give a poor estimate of it. So the

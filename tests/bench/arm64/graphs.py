@@ -269,7 +269,9 @@ def images(size: int, count: int = 2) -> Iterator[NDArray[np.uint8]]:
 def write(folder: Path, name: str, model: onnx.ModelProto, bounded: Mapping[str, float]) -> None:
     size = model.graph.input[0].type.tensor_type.shape.dim[2].dim_value
     onnx.save(model, folder / f"{name}.fp32.onnx")
-    integers = quantize(QuantizationSettings(), model, images(size), efficientnet_lite.backbone_input(size), bounded)
+    integers = quantize(
+        QuantizationSettings(), model, images(size), efficientnet_lite.backbone_input_spec(size), bounded
+    )
     onnx.save(integers, folder / f"{name}.int8.onnx")
     written = write_tflite(integers)
     (folder / f"{name}.int8.tflite").write_bytes(written)

@@ -165,7 +165,7 @@ def write(folder: Path, name: str, model: onnx.ModelProto) -> None:
     if len(lowered.graph.node) != len(model.graph.node):
         onnx.save(model, folder / f"{name}-given.fp32.onnx")
     onnx.save(lowered, folder / f"{name}.fp32.onnx")
-    made = quantize_imported.quantize_post_training(lowered, images(size), efficientnet_lite.backbone_input(size))
+    made = quantize_imported.quantize_post_training(lowered, images(size), efficientnet_lite.backbone_input_spec(size))
     onnx.save(made, folder / f"{name}.int8.onnx")
     written = write_tflite(made)
     (folder / f"{name}.int8.tflite").write_bytes(written)

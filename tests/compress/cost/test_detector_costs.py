@@ -107,7 +107,7 @@ def test_counted_movements_agree_with_the_tflite_file(text):
     """Before quantization, and after."""
     real = lower_graph(graph(text))
     pictures = [np.random.default_rng(n).integers(0, 256, (1, SIDE, SIDE, 3), dtype=np.uint8) for n in range(2)]
-    integers = quantize_post_training(real, pictures, efficientnet_lite.backbone_input(SIDE))
+    integers = quantize_post_training(real, pictures, efficientnet_lite.backbone_input_spec(SIDE))
     file = schema.ModelT.InitFromPackedBuf(write_tflite(integers), 0)
     codes = [each.builtinCode for each in file.operatorCodes]
     found = Counter(codes[each.opcodeIndex] for each in file.subgraphs[0].operators)

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from paths import SHARED
 
-from vedette.compress.data import groups, keep_list, split
+from vedette.compress.data import groups, kept_images_csv, split
 from vedette.compress.data.audit import audit_images, labels_from_folders
 from vedette.compress.data.audit.sample_size import SampleSize
 from vedette.compress.goal.goal_tables import DataSettings
@@ -247,7 +247,7 @@ def test_near_copies_stay_in_one_part(image_folder):
 def test_keep_list_restricts_the_images_of_a_build(image_folder):
     report = audit_folder(image_folder)
     (image_folder / "lists").mkdir()
-    (image_folder / "lists" / "clean.csv").write_bytes(keep_list.format_keep_list(report, image_folder / "lists"))
+    (image_folder / "lists" / "clean.csv").write_bytes(kept_images_csv.format_keep_list(report, image_folder / "lists"))
     kept = (image_folder / "lists" / "clean.csv").read_text().splitlines()
     (image_folder / "lists" / "clean.csv").write_text("\n".join(kept[:-4]))
     images = split.find_images(DataSettings(good="good", list="lists/clean.csv"), image_folder)

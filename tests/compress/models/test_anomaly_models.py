@@ -104,7 +104,7 @@ def test_second_fit_does_not_depend_on_the_first(fitted, images, features):
 def test_int8_onnx_and_tflite_of_an_anomaly_model_agree(fitted, images):
     good, defective = images
     float_model = export_to_onnx(fitted, SIZE)
-    spec = efficientnet_lite.backbone_input(SIZE)
+    spec = efficientnet_lite.backbone_input_spec(SIZE)
     int8_model = quantize(QuantizationSettings(), float_model, iter(good), spec, fitted.bounded_outputs)
     goal = Goal(name="plate", task="anomaly", data=DataSettings(good="."), model=ModelTable(input=SIZE))
     models = built_models.BuiltModels(goal, float_model, int8_model)
@@ -198,17 +198,17 @@ def test_cheapest_of_the_best_trials_is_chosen():
         trial("discriminative", (4,), 3, 0.99),
         trial("patchcore", (4,), 4, 0.90),
     ]
-    assert selection.choose_trial(trials).cost == 2
-    assert selection.choose_trial([*trials, trial("discriminative", (2,), 5, 1.0 + 1e-9)]).cost == 2
-    assert selection.choose_trial([trials[0], trials[2]]).cost == 3
+    assert selection.choose_cheapest_near_best(trials).cost == 2
+    assert selection.choose_cheapest_near_best([*trials, trial("discriminative", (2,), 5, 1.0 + 1e-9)]).cost == 2
+    assert selection.choose_cheapest_near_best([trials[0], trials[2]]).cost == 3
 
 
 def test_trial_beyond_the_limits_is_chosen_only_if_all_are():
     trials = [trial("padim", (2,), 10, 0.7, 50), trial("padim", (4,), 20, 0.8, 50), trial("padim", (5,), 40, 0.9, 90)]
-    assert selection.choose_trial(trials, CostLimits(20)).cost == 20
-    assert selection.choose_trial(trials, CostLimits(40, 60)).cost == 20
-    assert selection.choose_trial(trials, CostLimits(9)).cost == 10
-    assert selection.choose_trial(trials, CostLimits(15, 10)).cost == 10
+    assert selection.choose_cheapest_near_best(trials, CostLimits(20)).cost == 20
+    assert selection.choose_cheapest_near_best(trials, CostLimits(40, 60)).cost == 20
+    assert selection.choose_cheapest_near_best(trials, CostLimits(9)).cost == 10
+    assert selection.choose_cheapest_near_best(trials, CostLimits(15, 10)).cost == 10
 
 
 @given(st.lists(st.tuples(*[st.integers(0, 5)] * 3), min_size=1, max_size=12))

@@ -29,7 +29,7 @@ from vedette.compress.cost.cost_limits import (
     REFERENCE_DESIGN,
     CostLimits,
     derive_cost_limits,
-    predict_device_cost,
+    predict_instructions_or_macs,
     predict_reference_cost,
 )
 from vedette.compress.cost.design_cost import estimate_design_cost
@@ -89,7 +89,7 @@ def test_search_covers_a_small_space_without_repeats(complete_search):
         for rank in SMALL_SPACE.ranks
     }
     assert all(
-        0 <= trial.auroc <= 1 and trial.cost == predict_device_cost(estimate_design_cost(trial.design), PI4)
+        0 <= trial.auroc <= 1 and trial.cost == predict_instructions_or_macs(estimate_design_cost(trial.design), PI4)
         for trial in complete_search
     )
 
@@ -218,7 +218,7 @@ def test_smaller_input_fewer_blocks_and_lower_rank_cost_less():
         Design("padim", (4, 10), 160, 64),
         Design("padim", (4,), 160, 16),
     ]
-    found = [predict_device_cost(estimate_design_cost(one), PI4) for one in costs]
+    found = [predict_instructions_or_macs(estimate_design_cost(one), PI4) for one in costs]
     assert found == sorted(found, reverse=True)
     assert len(set(found)) == len(found)
 
@@ -248,7 +248,7 @@ def test_design_cost_agrees_with_the_quantized_graph():
         QuantizationSettings(),
         export_to_onnx(detector, 96),
         images,
-        efficientnet_lite.backbone_input(96),
+        efficientnet_lite.backbone_input_spec(96),
         detector.bounded_outputs,
     )
     cost = estimate_design_cost(one)

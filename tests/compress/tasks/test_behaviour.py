@@ -18,11 +18,11 @@ from vedette.runtime.bundle.bundle import Bundle
 from vedette.runtime.bundle.manifest import MotionInput
 from vedette.runtime.errors import ConfigProblem
 from vedette.runtime.evaluation import behaviour_evaluation
-from vedette.runtime.inference.frame_differencing import FrameDifferencer, TemporalWindow, aggregate_windows
+from vedette.runtime.inference.frame_differencing import FrameDifferencer, OutputWindow, aggregate_windows
 
 CLIPS = SHARED / "fight"
 MOTION = MotionInput(spacing=0.2, gain=2.0, window=1.0)
-SPEC = efficientnet_lite.backbone_input(128)
+SPEC = efficientnet_lite.backbone_input_spec(128)
 
 GOAL = """\
 name = "yard"
@@ -90,11 +90,11 @@ def test_frames_are_compared_by_time_not_by_count():
 def test_model_without_motion_input_keeps_no_state():
     pixels, outputs = gray_frame(3), {"score": np.array([7], np.uint8)}
     assert FrameDifferencer(SPEC, None)(1.0, pixels) is pixels
-    assert TemporalWindow(None)(1.0, outputs) is outputs
+    assert OutputWindow(None)(1.0, outputs) is outputs
 
 
 def test_score_is_averaged_over_the_window():
-    window = TemporalWindow(MOTION)
+    window = OutputWindow(MOTION)
 
     def told(taken, score):
         found = window(taken, {"score": np.array([score], np.uint8), "map": np.array([[score, 0]], np.uint8)})

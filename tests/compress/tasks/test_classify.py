@@ -181,7 +181,7 @@ def test_error_rate_of_the_answers_keeps_the_target():
     """Over many samples, the error rate of the answers to unseen images is about the target."""
     rates = []
     for seed in range(40):
-        line = confidence_and_reject_threshold.choose_confidence_threshold(*simulate_scores(400, 1.0, seed), 0.1)  # type: ignore[call-arg]
+        line = confidence_and_reject_threshold.choose_temperature_and_threshold(*simulate_scores(400, 1.0, seed), 0.1)  # type: ignore[call-arg]
         assert line.expected_error_rate <= 0.1
         scores, truth = simulate_scores(2000, 1.0, 1000 + seed)
         probabilities = softmax(scores, line.temperature)
@@ -193,11 +193,11 @@ def test_error_rate_of_the_answers_keeps_the_target():
 
 def test_small_sample_proves_only_a_high_error_rate():
     scores = np.array([[3.0, 0], [2, 0], [0, 4], [0, 1]])
-    line = confidence_and_reject_threshold.choose_confidence_threshold(scores, np.array([0, 0, 1, 1]), 0.05)
+    line = confidence_and_reject_threshold.choose_temperature_and_threshold(scores, np.array([0, 0, 1, 1]), 0.05)
     assert line.expected_error_rate == pytest.approx(1 / 5)
     assert line.coverage == 1
     assert 0.5 < line.min_probability < softmax(np.array([1.0, 0]), line.temperature)[0]
-    hopeless = confidence_and_reject_threshold.choose_confidence_threshold(scores, np.array([1, 1, 0, 0]), 0.05)
+    hopeless = confidence_and_reject_threshold.choose_temperature_and_threshold(scores, np.array([1, 1, 0, 0]), 0.05)
     assert hopeless.expected_error_rate > 0.9
 
 
@@ -218,7 +218,7 @@ def test_confusion_matrix_interval_and_calibration_error():
 @pytest.mark.build
 def test_same_seed_gives_the_same_classifier(class_images):
     split = stratified_split.split_by_class(goal_reader.read_goal(class_images / "goal.toml").data, class_images)
-    spec = efficientnet_lite.backbone_input(64)
+    spec = efficientnet_lite.backbone_input_spec(64)
     fitted = []
     for _ in range(2):
         classifier = Classifier(efficientnet_lite.load_backbone((15,)), 3, 64)

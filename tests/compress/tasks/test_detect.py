@@ -21,7 +21,7 @@ from vedette.compress.evaluation import max_f1_threshold
 from vedette.compress.goal import goal_reader
 from vedette.compress.goal.goal_tables import ModelTable
 from vedette.compress.graph.importers import onnx_file, preprocessing_folding
-from vedette.compress.graph.importers.imported_detector import load_imported_detector
+from vedette.compress.graph.importers.detector_import import load_imported_detector
 from vedette.compress.quantization.quantize_imported import quantize_post_training
 from vedette.runtime.bundle.bundle import Bundle
 from vedette.runtime.bundle.manifest import BoxDecoding, ModelInput, ModelOutput

@@ -24,7 +24,7 @@ from vedette.compress.export.tflite.operands import UnsupportedOperator
 from vedette.compress.goal import goal_reader
 from vedette.compress.goal.goal_tables import DataSettings, Goal, ModelTable
 from vedette.compress.graph.importers import lowering, onnx_file
-from vedette.compress.graph.importers.imported_network import load_imported_network
+from vedette.compress.graph.importers.network_import import load_imported_network
 from vedette.compress.quantization.quantize_imported import quantize_post_training as int8_of
 from vedette.runtime.bundle import keys
 from vedette.runtime.bundle.bundle import Bundle

@@ -24,8 +24,8 @@ from ...goal.goal_tables import ModelTable
 from ...goal.imported_model_checks import expand_per_channel
 from ..editing import copy_model, list_inputs, map_initializers, map_producers, read_shape, replace_initializer
 from .detector_family_table import COCO_CATEGORY_IDS, COCO_LABELS, DETECTOR_FAMILIES, DetectorFamily
-from .imported_network import prepend_normalization
 from .lowering import lower_graph
+from .network_import import prepend_normalization
 from .onnx_file import canonicalize_graph, read_onnx_file
 from .postprocessing_removal import name_outputs, remove_postprocessing
 from .preprocessing_folding import fold_normalization, fold_space_to_depth

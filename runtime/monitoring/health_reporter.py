@@ -1,4 +1,4 @@
-"""Supervision: counters, the status socket, the thermal governor and systemd's watchdog, as one part of the daemon."""
+"""Health reporter of the daemon: counters, status socket, thermal governor and systemd's watchdog."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .systemd import SystemdNotifier
 from .thermal_governor import ThermalGovernor
 
 
-class Supervision:
+class HealthReporter:
     """Counts the daemon's work, checks the machine, and reports to status clients and systemd.
 
     Args:

@@ -10,7 +10,7 @@ import onnx
 from ..quantization.step_log import QuantizationStep
 
 
-class TrainedModel(msgspec.Struct, frozen=True):
+class FloatAndInt8Model(msgspec.Struct, frozen=True):
     """Float and int8 ONNX graphs of one trained model."""
 
     float_model: onnx.ModelProto
