@@ -445,6 +445,8 @@ def test_detections_become_events(detection_build, key_folder, detection_images,
 def test_contradictory_goal_file_is_refused(detection_images, tmp_path, old, new, said):
     text = (detection_images / "goal.toml").read_text()
     assert old in text
+    for each in detection_images.iterdir():
+        (tmp_path / each.name).symlink_to(each)
     path = tmp_path / "wrong.toml"
     path.write_text(text.replace(old, new))
     with pytest.raises(ConfigProblem) as problem:

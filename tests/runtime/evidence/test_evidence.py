@@ -286,8 +286,8 @@ def test_evidence_is_off_by_default(daemon_process, line_images):
 def test_event_carries_digests_of_thumbnail_and_clip(daemon_process, line_images):
     daemon_process.configure(f"file:{line_images}?fps=0", "stdout:")
     zone = [[0, 0], [1, 0], [1, 0.5], [0, 0.5]]
-    daemon_process.append(f"[privacy]\nzones = {json.dumps([zone])}\n")
-    daemon_process.append('[evidence]\nthumbnail = "jpeg"\nmax_bytes = 4096\nmargin = 0.5\nclip_seconds = 2.0\n')
+    daemon_process.append(f"[privacy]\nzones = {json.dumps([zone])}")
+    daemon_process.append('[evidence]\nthumbnail = "jpeg"\nmax_bytes = 4096\nmargin = 0.5\nclip_seconds = 2.0')
     events = wait_for_exit(daemon_process.start(), daemon_process)
     began = [event["data"] for event in events if event["data"].get("kind") == "new"]
     assert began
@@ -315,7 +315,7 @@ def test_event_carries_digests_of_thumbnail_and_clip(daemon_process, line_images
 def test_uploads_survive_an_outage_and_a_kill(daemon_process, line_images, store, wait_until, run_vedette):
     store.mode = "failing"
     daemon_process.configure(f"file:{line_images}?fps=20&loop=true", "mqtt://127.0.0.1:1")
-    daemon_process.append(f'[evidence]\nthumbnail = "webp"\nurl = "{store.url}"\n')
+    daemon_process.append(f'[evidence]\nthumbnail = "webp"\nurl = "{store.url}"')
     process = daemon_process.start()
     wait_until(lambda: daemon_process.recorded() >= 6, "events")
     (report,) = json.loads(run_vedette("status", "door", "--config", daemon_process.folder, "--json").stdout)
@@ -328,7 +328,7 @@ def test_uploads_survive_an_outage_and_a_kill(daemon_process, line_images, store
     waiting = {path.name: path.read_bytes() for path in (folder / "waiting").glob("*.webp")}
     store.mode = "good"
     daemon_process.configure(f"file:{line_images}?fps=1", "mqtt://127.0.0.1:1")
-    daemon_process.append(f'[evidence]\nthumbnail = "webp"\nurl = "{store.url}"\n')
+    daemon_process.append(f'[evidence]\nthumbnail = "webp"\nurl = "{store.url}"')
     daemon_process.start()
     wait_until(lambda: len(store.files) >= len(waiting), "what waited")
     for name, content in waiting.items():
@@ -338,7 +338,7 @@ def test_uploads_survive_an_outage_and_a_kill(daemon_process, line_images, store
 def test_events_are_sent_without_evidence_if_writing_fails(daemon_process, line_images, tmp_path):
     (tmp_path / "blocked").write_text("a file where the folder should be")
     daemon_process.configure(f"file:{line_images}?fps=0", "stdout:")
-    daemon_process.append(f'[evidence]\nthumbnail = "jpeg"\nfolder = "{tmp_path}/blocked"\n')
+    daemon_process.append(f'[evidence]\nthumbnail = "jpeg"\nfolder = "{tmp_path}/blocked"')
     events = wait_for_exit(daemon_process.start(), daemon_process)
     assert len(events) >= 10
     assert all("evidence" not in event["data"] for event in events)
@@ -358,7 +358,7 @@ def test_events_are_sent_without_evidence_if_writing_fails(daemon_process, line_
 )
 def test_invalid_setting_is_reported(text, said, daemon_process, run_vedette, line_images):
     daemon_process.configure(f"file:{line_images}?fps=0", "stdout:")
-    daemon_process.append(f"[evidence]\n{text}\n")
+    daemon_process.append(f"[evidence]\n{text}")
     done = run_vedette("run", "door", "--config", daemon_process.folder)
     assert done.returncode == 2
     assert said in done.stderr
