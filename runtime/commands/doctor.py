@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from ..monitoring.machine_checks import run_checks
+from ..monitoring.doctor_checks import run_checks
 from . import options
 
 

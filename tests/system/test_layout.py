@@ -192,7 +192,7 @@ def test_device_code_imports_no_workshop_library() -> None:
         "import sys\n"
         "for name in ('torch', 'onnx', 'jinja2', 'flatbuffers', 'iotcore'): sys.modules[name] = None\n"
         "import vedette.runtime.daemon, vedette.runtime.evaluation.bundle_verification\n"
-        "import vedette.runtime.monitoring.machine_checks, vedette.runtime.events.sinks.mqtt\n"
+        "import vedette.runtime.monitoring.doctor_checks, vedette.runtime.events.sinks.mqtt\n"
         "import vedette.runtime.inference.backends.onnx, vedette.runtime.inference.backends.tflite\n"
         "print(sorted(n for n in sys.modules if n.startswith('vedette.compress')))\n"
     )

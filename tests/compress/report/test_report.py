@@ -112,7 +112,7 @@ def test_page_shows_the_verdict_before_the_evidence(anomaly_build):
         "Scores",
         "float and int8 disagree",
         "Quantization error by layer",
-        "SourceAndLicence",
+        "Provenance",
     )
     places = [page.index(text) for text in order]
     assert places == sorted(places)
