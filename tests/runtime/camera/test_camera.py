@@ -23,6 +23,8 @@ from vedette.runtime.camera.sources import SourceAddress
 from vedette.runtime.camera.sources.capture_process import CaptureProcess
 from vedette.runtime.errors import ConfigProblem
 
+pytestmark = pytest.mark.wait
+
 SILENCE = 1.5
 
 

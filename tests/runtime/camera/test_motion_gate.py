@@ -19,6 +19,8 @@ from vedette.runtime.rules import RuleContext
 from vedette.runtime.rules.presence import PresenceRule, PresenceSettings
 from vedette.runtime.tracking.tracker import Tracker
 
+pytestmark = pytest.mark.wait
+
 VIDEOS = SHARED / "videos"
 THERE = (Prediction("thing", 1.0),)
 

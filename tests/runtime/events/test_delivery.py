@@ -21,7 +21,10 @@ from vedette.runtime.events.forwarder import Forwarder
 from vedette.runtime.events.outbox import Outbox
 from vedette.runtime.events.topics import Topics
 
-pytestmark = pytest.mark.skipif(BINARY is None, reason="needs mosquitto: apt-get install mosquitto")
+pytestmark = [
+    pytest.mark.skipif(BINARY is None, reason="needs mosquitto: apt-get install mosquitto"),
+    pytest.mark.wait,
+]
 TOPICS = Topics("v/v1/a/b/c/device", "/a/b/c/device")
 
 
