@@ -33,6 +33,7 @@ _OPERATOR_CLASSES: dict[Any, OperatorClass] = {
     _aten.add.Tensor: "elementwise",
     _aten.mul.Tensor: "elementwise",
     _aten.cat.default: "copy",
+    _aten.index_select.default: "split",
     _aten.upsample_nearest2d.vec: "resize",
     _aten.upsample_nearest2d.default: "resize",
     _aten.amax.default: "reduce",
@@ -59,8 +60,10 @@ class DesignCost(msgspec.Struct, frozen=True):
 
 
 def estimate_design_cost(design: Design) -> DesignCost:
-    """The cost of a design, which need not be fitted."""
-    return estimate_cost(design.create_model(Backbone(design.blocks, design.kept_share)), design.input)
+    """The cost of a design, which need not be fitted: of the most expensive graph that a fit may choose."""
+    model = design.create_model(Backbone(design.blocks, design.kept_share))
+    model.assume_largest_structure()
+    return estimate_cost(model, design.input)
 
 
 def estimate_cost(anomaly_model: Any, size: int) -> DesignCost:

@@ -39,7 +39,7 @@ def compute_bounds(model: onnx.ModelProto, output: str) -> dict[str, Interval]:
         if node.op_type == "Clip":
             return float(constants[node.input[1]]), float(constants[node.input[2]])
         low, high = bound_tensor(node.input[0])
-        if node.op_type in ("Resize", "ReduceMax", "Concat"):
+        if node.op_type in ("Resize", "ReduceMax", "Concat", "Gather", "Reshape"):
             others = [bound_tensor(name) for name in node.input[1:] if node.op_type == "Concat"]
             return min([low, *(other[0] for other in others)]), max([high, *(other[1] for other in others)])
         if node.op_type == "Mul" and node.input[0] == node.input[1]:

@@ -210,6 +210,13 @@ def _reshape(_: GraphNode, inputs: Sequence[Tensor | None]) -> Tensor:
     return image.reshape(image.shape[0], *shape[1:])
 
 
+def _gather(node: GraphNode, inputs: Sequence[Tensor | None]) -> Tensor:
+    indices = _require(inputs[1])
+    if indices.ndim != 1:
+        raise Problem(f"node {node.name!r}: only a Gather with a list of indices can be trained here")
+    return _require(inputs[0]).index_select(node.attributes.get("axis", 0), indices.long())
+
+
 def _max_pool(node: GraphNode, inputs: Sequence[Tensor | None]) -> Tensor:
     image = _pad_image(node, _require(inputs[0]), float("-inf"))
     return functional.max_pool2d(image, node.attributes["kernel_shape"], node.attributes.get("strides", (1, 1)))
@@ -229,6 +236,7 @@ _OPERATORS: dict[str, Callable[[GraphNode, Sequence[Tensor | None]], Tensor]] = 
     "Concat": lambda node, inputs: torch.cat([_require(each) for each in inputs], dim=node.attributes["axis"]),
     "Conv": _convolution,
     "Flatten": lambda _, inputs: _require(inputs[0]).flatten(1),
+    "Gather": _gather,
     "Gemm": _gemm,
     "GlobalAveragePool": lambda _, inputs: _require(inputs[0]).mean(dim=(2, 3), keepdim=True),
     "Identity": lambda _, inputs: _require(inputs[0]),

@@ -35,6 +35,9 @@ class AnomalyModel(Protocol):
             masks: fraction of each cell of the defective images that the defect covers, N x H/8 x W/8
         """
 
+    def assume_largest_structure(self) -> None:
+        """Before any fit, takes the most expensive graph that a fit may choose, for a prediction of the cost."""
+
     def __call__(self, features: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         """Returns the anomaly map N x 1 x H/8 x W/8 and the image score N of features, N x C x H x W per level."""
 

@@ -52,6 +52,9 @@ class DiscriminativeHead(nn.Module):
         self.judge = nn.Conv2d(HIDDEN_CHANNELS, 1, 1)
         self.reading = MapScore(size // CELL_PIXELS)
 
+    def assume_largest_structure(self) -> None:
+        """Does nothing: all fits have one structure."""
+
     def fit(self, good: Sequence[Tensor], defective: Sequence[Tensor], masks: Tensor) -> None:
         """Trains the network. `masks`, N x H/8 x W/8, holds the fraction of each cell that a defect covers."""
         self.join.fit(good)

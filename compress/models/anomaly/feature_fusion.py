@@ -2,7 +2,7 @@
 
     level      3 x 3 mean, standardized by the statistics of good images (standardization.py)
     project    1 x 1 convolution per level at its own resolution
-    upsample   nearest neighbor, to the cells of the map
+    upsample   nearest neighbor, to the finest level
     add        sum over the levels; a sum of projections equals a projection of the concatenation
 
 This order is cheap, because the deep, wide levels are projected at their low resolution.
@@ -18,13 +18,16 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ..efficientnet_lite import Backbone
+from .location_clusters import nest_locations
 from .standardization import CELL_PIXELS, StandardizationLayer
 
 _BATCH = 32
 
 
 class FeatureFusion(nn.Module):
-    """Features, N x C x H x W per level -> N x width x cells x cells.
+    """Features, N x C x H x W per level -> N x width x side x side, with the side of the finest level.
+
+    It does not upsample the finest level. A clip directly after an upsampling would give the copies another scale.
 
     Args:
         backbone: backbone that defines the channels and strides of the levels
@@ -38,6 +41,8 @@ class FeatureFusion(nn.Module):
         self.cells = size // CELL_PIXELS
         self.standardization = standardization
         self.shapes = list(zip(backbone.channels, backbone.strides, strict=True))
+        self.sides = [size // max(stride, CELL_PIXELS) for stride in backbone.strides]
+        """Height and width of each level after its standardization."""
         self.width = width
         self.levels = nn.ModuleList(self._create_levels())
         self.projects = nn.ModuleList(
@@ -57,8 +62,7 @@ class FeatureFusion(nn.Module):
 
     def concatenate_levels(self, features: Sequence[Tensor]) -> Tensor:
         """Returns the standardized levels before projection, N x (channels of all levels) x cells x cells."""
-        standardized = [level(each) for level, each in zip(self.levels, features, strict=True)]
-        return torch.cat([upsample_level(each, self.cells) for each in standardized], dim=1)
+        return torch.cat([upsample_level(each, self.cells) for each in self.standardize_levels(features)], dim=1)
 
     def iterate_cell_vectors(self, features: Sequence[Tensor]) -> Iterator[Tensor]:
         """Yields the standardized levels, one batch of images at a time, cells x (channels of all levels)."""
@@ -80,11 +84,69 @@ class FeatureFusion(nn.Module):
             if projection.bias is not None:
                 projection.bias.copy_(bias)
 
+    def standardize_levels(self, features: Sequence[Tensor]) -> list[Tensor]:
+        """Returns each level after its standardization, N x C x side x side."""
+        return [level(each) for level, each in zip(self.levels, features, strict=True)]
+
     def forward(self, features: Sequence[Tensor]) -> Tensor:
-        parts = zip(self.levels, self.projects, features, strict=True)
-        return functools.reduce(
-            torch.add, [upsample_level(project(level(each)), self.cells) for level, project, each in parts]
-        )
+        parts = zip(self.projects, self.standardize_levels(features), strict=True)
+        return functools.reduce(torch.add, [upsample_level(project(each), max(self.sides)) for project, each in parts])
+
+
+class ClusteredProjection(nn.Module):
+    """Standardized levels -> one projection per cluster of locations, N x width x 1 x locations.
+
+    The locations of a cluster are gathered side by side, so that each cluster is one 1 x 1 convolution per level. No
+    location is computed twice.
+
+    Args:
+        clusters: cluster of each location of the coarsest level, row by row
+        channels: channels of each level
+        sides: height and width of each level
+        width: output channels
+    """
+
+    places: Tensor
+    """Index of each location of the finest level in the output."""
+
+    def __init__(self, clusters: Tensor, channels: Sequence[int], sides: Sequence[int], width: int) -> None:
+        super().__init__()
+        self.clusters, self.channels, self.sides, self.width = clusters, channels, sides, width
+        grids = sorted(set(sides))
+        self.count = int(clusters.max()) + 1
+        self.projects = nn.ModuleList()
+        finest: list[int] = []
+        for cluster in range(self.count):
+            nested = nest_locations((clusters == cluster).nonzero()[:, 0].tolist(), grids)
+            finest += nested[-1]
+            for level, (inputs, side) in enumerate(zip(channels, sides, strict=True)):
+                self.register_buffer(f"locations_{cluster}_{level}", torch.tensor(nested[grids.index(side)]))
+                self.projects.append(nn.Conv2d(inputs, width, 1, bias=False))
+        self.register_buffer("places", torch.tensor(finest).argsort())
+        self.requires_grad_(False)
+
+    def set_projection(self, cluster: int, weight: Tensor) -> None:
+        """Sets the projection of a cluster, width x channels of all levels."""
+        parts = torch.split(weight, list(self.channels), dim=1)
+        for level, part in enumerate(parts):
+            projection = self.projects[cluster * len(self.channels) + level]
+            assert isinstance(projection, nn.Conv2d)
+            projection.weight.copy_(part[..., None, None])
+
+    def forward(self, levels: Sequence[Tensor]) -> list[Tensor]:
+        rows = [level.reshape(level.shape[0], level.shape[1], 1, -1) for level in levels]
+        return [self._project_cluster(cluster, rows) for cluster in range(self.count)]
+
+    def _project_cluster(self, cluster: int, rows: Sequence[Tensor]) -> Tensor:
+        parts: list[Tensor] = []
+        for level, (row, side) in enumerate(zip(rows, self.sides, strict=True)):
+            locations = self.get_buffer(f"locations_{cluster}_{level}")
+            projected = self.projects[cluster * len(rows) + level](torch.index_select(row, 3, locations))
+            copies = (max(self.sides) // side) ** 2
+            if copies > 1:
+                projected = functional.interpolate(projected, scale_factor=(1.0, float(copies)))
+            parts.append(projected)
+        return functools.reduce(torch.add, parts)
 
 
 def flatten_cells(features: Tensor) -> Tensor:

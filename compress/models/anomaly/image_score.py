@@ -1,6 +1,6 @@
 """Anomaly map and image score: the last step of all anomaly models, computed from distances per cell.
 
-    map    3 x 3 mean of the sum over channels
+    map    distances at the cells of the map, then a 3 x 3 mean of the sum over channels
     score  maximum of the map, minus half of its mean
 
 A slight deviation of the whole image (another lamp, another batch) matters less than a local deviation. Half of the
@@ -17,11 +17,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from .feature_fusion import upsample_level
+
 MEAN_WEIGHT = 0.5  # fraction of the mean of the map to subtract
 
 
 class MapScore(nn.Module):
-    """Distances N x channels x h x w -> anomaly map N x 1 x h x w and image score N.
+    """Distances N x channels x h x w -> anomaly map N x 1 x cells x cells and image score N.
 
     Args:
         cells: height and width of the map
@@ -31,6 +33,7 @@ class MapScore(nn.Module):
 
     def __init__(self, cells: int, channels: int = 1, sign: float = 1.0) -> None:
         super().__init__()
+        self.cells = cells
         self.smooth = nn.Conv2d(channels, 1, 3, padding=1, bias=False)
         nn.init.constant_(self.smooth.weight, sign / 9)
         self.mean = nn.Conv2d(1, 1, cells, bias=False)
@@ -40,7 +43,7 @@ class MapScore(nn.Module):
         self.less.weight.copy_(torch.tensor([1.0, -MEAN_WEIGHT])[None, :, None, None])
 
     def forward(self, distance: Tensor) -> tuple[Tensor, Tensor]:
-        anomaly_map: Tensor = self.smooth(distance)
+        anomaly_map: Tensor = self.smooth(upsample_level(distance, self.cells))
         highest = anomaly_map.amax(dim=(1, 2, 3), keepdim=True)
         score = self.less(torch.cat([highest, self.mean(anomaly_map)], dim=1))
         return anomaly_map, score.amax(dim=(1, 2, 3))  # each score is 1 x 1 x 1; the maximum removes these axes

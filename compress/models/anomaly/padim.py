@@ -3,10 +3,8 @@
 Defard et al., "PaDiM: a Patch Distribution Modeling Framework for Anomaly Detection and Localization" (2020): the model
 learns the distribution of good parts at each location of a feature map. The anomaly is the Mahalanobis distance from
 this distribution. The original stores a covariance matrix per location: 7.8 MB at 28 x 28 and 100 channels, and far
-more numbers than a few hundred images can estimate. Here each location has its own mean and variances. All locations
-share one correlation matrix between the channels of all levels. On five data sets, three splits each, it is as good.
-AUROC, float, with a matrix per location (of 100 of 152 channels) and with one matrix: on solar cells .935 and .936,
-.855 and .864, on ball screws .897 and .925, on toy figures .988 and .985, on cookies .994 and .969.
+more numbers than a few hundred images can estimate. Here each location has its own mean and variances. Locations at
+which good parts vary alike share a correlation matrix between the channels of all levels (location_clusters.py).
 
     join      joins the levels to one vector per cell: standardized per location, then projected on the principal
               directions of good parts, each divided by its standard deviation
@@ -19,8 +17,7 @@ less than half of the multiplications after the backbone. The 64 directions that
 .971.
 
 A deviation is clipped at DEVIATION_LIMIT standard deviations per direction, so that one outlier does not dominate the
-distance or use up the int8 range. The correlations are shrunk towards zero by the fraction SHRINKAGE (Ledoit and Wolf,
-"A well-conditioned estimator for large-dimensional covariance matrices", 2004).
+distance or use up the int8 range.
 """
 
 from __future__ import annotations
@@ -32,12 +29,12 @@ import torch
 from torch import Tensor, nn
 
 from ..efficientnet_lite import Backbone
-from .feature_fusion import FeatureFusion
+from . import location_clusters
+from .feature_fusion import ClusteredProjection, FeatureFusion
 from .image_score import MapScore
 from .standardization import CELL_PIXELS, LocationStandardizationLayer
 
 DEVIATION_LIMIT = 4.0  # standard deviations
-SHRINKAGE = 0.1
 
 
 class Padim(nn.Module):
@@ -52,28 +49,76 @@ class Padim(nn.Module):
         self.join = FeatureFusion(
             backbone, size, LocationStandardizationLayer, min(rank or sum(backbone.channels), sum(backbone.channels))
         )
+        self.clusters: ClusteredProjection | None = None
+        """The projections of the clusters of locations; None if all locations share one matrix."""
         self.mean = nn.Conv2d(self.join.width, 1, 1, bias=False).requires_grad_(False)
         nn.init.constant_(self.mean.weight, 1 / self.join.width)
         self.reading = MapScore(size // CELL_PIXELS)
+        self._location_clusters: Tensor | None = None
+
+    def assume_largest_structure(self) -> None:
+        """Takes the most clusters that a fit may choose, before any fit."""
+        self.set_clusters(location_clusters.largest_clustering(min(self.join.sides) ** 2))
+
+    def set_clusters(self, clusters: Tensor) -> None:
+        """Sets the cluster of each location of the coarsest level, row by row."""
+        self._location_clusters, self.clusters = clusters, None
+        if int(clusters.max()):
+            self.clusters = ClusteredProjection(clusters, self.backbone.channels, self.join.sides, self.join.width)
 
     @torch.no_grad()
     def fit(self, good: Sequence[Tensor], defective: Sequence[Tensor], masks: Tensor) -> None:
-        """Fits the distribution of good images. It ignores the defective images."""
+        """Fits the distribution of good images. It ignores the defective images.
+
+        The first fit chooses the clusters of locations, which are part of the graph. A later fit keeps them.
+        """
         self.join.fit(good)
-        channels = sum(self.backbone.channels)
-        products, count = torch.zeros(channels, channels, dtype=torch.float64), 0
+        count = len(good[0])
+        half = count // 2
+        halves = [self._location_moments([level[part] for level in good]) for part in (slice(half), slice(half, None))]
+        if self._location_clusters is None:
+            self.set_clusters(location_clusters.choose_clusters(halves, half))
+        assert self._location_clusters is not None
+        moments = (half * halves[0] + (count - half) * halves[1]) / count
+        covariances = location_clusters.cluster_covariances(moments, self._location_clusters, count)
+        whitenings = [_whitening(covariance)[: self.join.width] for covariance in covariances]
+        if self.clusters is None:
+            self.join.set_projection(whitenings[0], torch.zeros(self.join.width))
+        else:
+            for cluster, weight in enumerate(whitenings):
+                self.clusters.set_projection(cluster, weight)
+
+    def _location_moments(self, good: Sequence[Tensor]) -> Tensor:
+        """Second moments of the standardized channels at each location of the coarsest level, locations x C x C."""
+        channels, side = sum(self.backbone.channels), min(self.join.sides)
+        ratio = self.join.cells // side
+        moments, count = torch.zeros(side**2, channels, channels, dtype=torch.float64), 0
         for vectors in self.join.iterate_cell_vectors(good):
-            products += vectors.T @ vectors
             count += len(vectors)
-        correlation = products / count
-        independent = torch.eye(len(correlation), dtype=torch.float64) * correlation.diagonal().mean()
-        variances, directions = torch.linalg.eigh(
-            (1 - SHRINKAGE) * correlation + SHRINKAGE * independent
-        )  # smallest variance first
-        weight = (directions / variances.sqrt()).T[: self.join.width].float()
-        self.join.set_projection(weight, torch.zeros(self.join.width))
+            by_location = vectors.reshape(-1, side, ratio, side, ratio, channels).permute(1, 3, 0, 2, 4, 5)
+            rows = by_location.reshape(side**2, -1, channels)
+            moments += torch.bmm(rows.transpose(1, 2), rows)
+        return moments * side**2 / max(count, 1)
 
     def forward(self, features: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        deviation = self.join(features).clamp(-DEVIATION_LIMIT, DEVIATION_LIMIT)
-        anomaly_map, score = self.reading(self.mean(deviation * deviation))
+        if self.clusters is None:
+            distance = self._distance(self.join(features))
+        else:
+            projected: list[Tensor] = self.clusters(self.join.standardize_levels(features))
+            ordered = torch.cat([self._distance(each) for each in projected], dim=3)
+            side = max(self.join.sides)
+            distance = torch.index_select(ordered, 3, self.clusters.places).reshape(-1, 1, side, side)
+        anomaly_map, score = self.reading(distance)
         return anomaly_map, score
+
+    def _distance(self, directions: Tensor) -> Tensor:
+        deviation = directions.clamp(-DEVIATION_LIMIT, DEVIATION_LIMIT)
+        distance: Tensor = self.mean(deviation * deviation)
+        return distance
+
+
+def _whitening(covariance: Tensor) -> Tensor:
+    """Principal directions, each divided by its standard deviation, smallest variance first: C x C."""
+    variances, directions = torch.linalg.eigh(covariance)
+    whitening: Tensor = (directions / variances.sqrt()).T.float()
+    return whitening

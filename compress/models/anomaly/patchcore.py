@@ -49,6 +49,9 @@ class PatchCore(nn.Module):
         self.distance = nn.Conv2d(2 * self.join.width, MEMORY_PATCHES, 1).requires_grad_(False)
         self.reading = MapScore(size // CELL_PIXELS, sign=-1.0)
 
+    def assume_largest_structure(self) -> None:
+        """Does nothing: all fits have one structure."""
+
     @torch.no_grad()
     def fit(self, good: Sequence[Tensor], defective: Sequence[Tensor], masks: Tensor) -> None:
         """Stores patches of good images. The defective images only affect the unit of distance."""
