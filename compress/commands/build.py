@@ -123,7 +123,8 @@ def _check_folders(goal_file: Path, goal: Goal) -> None:
     """
     data = goal.data
     with locate_errors(goal_file):
-        for folder in (data.good, data.defect, data.images, None if goal.task == "behaviour" else data.classes):
+        test = None if data.test is None else f"{data.test}/good"
+        for folder in (data.good, data.defect, test, data.images, None if goal.task == "behaviour" else data.classes):
             if folder:
                 image_files.find_images(goal_file.parent / folder)
 

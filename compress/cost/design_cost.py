@@ -26,7 +26,7 @@ from .device_costs import BACKENDS
 from .operator_classes import classify_depthwise, classify_ungrouped_convolution
 from .operator_counts import adapt_to_backend
 
-OPERATOR_BYTES = 2_000  # names, shapes and quantization parameters of an operator, without its weights
+OPERATOR_BYTES = 1_300  # names, shapes and quantization parameters of an operator, without its weights
 _MAX_PADDED_TAPS = 25  # largest kernel of the convolutions whose padding is folded
 _aten = torch.ops.aten
 _OPERATOR_CLASSES: dict[Any, OperatorClass] = {

@@ -30,7 +30,8 @@ from vedette.runtime.progress import Progress
 
 from ..goal.goal_tables import DataSettings
 from . import clip_groups
-from .split import SPLIT_FRACTIONS, LabeledImages, Split
+from .labeled_images import LabeledImages
+from .split import SPLIT_FRACTIONS, Split
 from .stratified_split import StratifiedSplit
 
 PIECE_SECONDS = 10.0

@@ -3,12 +3,13 @@
     fit         good images that the anomaly model is fitted to
     calibrate   good images that determine the quantization ranges
     threshold   good images that determine the decision threshold
-    test        held-out good images, and all defective images
+    test        held-out good images, and all defective images; the folder `data.test`, if the goal names one
 
 Images of one group (one part, one shift, one module) resemble each other more than they resemble future images. Near
 duplicates do so even more. A group in two parts of the split is leakage, so each group stays in one part. A good image
 that is a near duplicate of a defective image may be in the test part. If its group belongs to another part, the image
-is set aside.
+is set aside, unless the two differ in a small place only: that is a small defect, and the good image is a good part. If
+the goal fixes the test images, all other images of their groups are set aside.
 """
 
 from __future__ import annotations
@@ -29,10 +30,12 @@ from vedette.runtime.inference.preprocess import Preprocess
 from vedette.runtime.progress import Log, Progress, no_log, no_progress
 
 from ..goal.goal_tables import DataSettings
-from . import groups, kept_images_csv
+from . import groups
 from .audit import audit_images
 from .audit.findings import AuditResult
+from .audit.near_duplicates import differs_locally
 from .audit.sample_size import SampleSize
+from .labeled_images import LabeledImages, find_images
 
 SPLIT_FRACTIONS = {"fit": 0.5, "calibrate": 0.1, "threshold": 0.15, "test": 0.25}
 _MIN_GOOD_IMAGES = 10
@@ -51,58 +54,9 @@ class Split(msgspec.Struct, frozen=True):
     groups: dict[Path, str] = {}
     """Good image -> its group. An ungrouped image is a group by itself."""
     set_aside: list[Path] = []
-    """Good images that are near duplicates of defective images while their group is outside the test part."""
+    """Good images of no part: near duplicates of defective images, or of the group of a fixed test image."""
     audit: dict[str, Any] = {}
     """Summary of the audit, for report.json."""
-
-
-class LabeledImages(msgspec.Struct, frozen=True):
-    """The images that a goal file names, by label, with their groups."""
-
-    by_label: dict[str, list[Path]]
-    folders: dict[str, Path]
-    groups: dict[Path, str]
-
-    @classmethod
-    def from_settings(
-        cls, by_label: dict[str, list[Path]], folders: dict[str, Path], data: DataSettings, base: Path
-    ) -> LabeledImages:
-        """Restricts images to the keep list `data.list`, if there is one, and assigns their groups.
-
-        Args:
-            by_label: images by label
-            folders: folder of each label
-            data: the table `[data]` of the goal
-            base: folder of the goal file
-
-        Raises:
-            ConfigProblem: the list or the groups cannot be read.
-        """
-        groups_in_list: dict[Path, str] = {}
-        if data.list is not None:
-            by_label, groups_in_list = kept_images_csv.restrict_to_keep_list(by_label, base / data.list)
-        assigned = groups.assign_groups(by_label, folders, data.group, base)
-        return cls(by_label, folders, assigned | groups_in_list if data.group is None else assigned)
-
-    def usable_images(self, audit: AuditResult | None) -> dict[str, list[Path]]:
-        """Returns the images by label, without those that the audit excludes."""
-        left_out = set(audit.left_out) if audit else set()
-        return {label: [path for path in paths if path not in left_out] for label, paths in self.by_label.items()}
-
-
-def find_images(data: DataSettings, base: Path) -> LabeledImages:
-    """Finds the good and defective images that `data` names, and their groups.
-
-    Raises:
-        ConfigProblem: a folder is missing or empty, a list cannot be read, or an image is both good and defective.
-    """
-    folders = {label: base / name for label, name in (("good", data.good), ("defect", data.defect)) if name is not None}
-    images = {label: image_files.find_images(folder) for label, folder in folders.items()}
-    masks = image_files.find_images(base / data.mask) if data.mask is not None else []
-    if shared := set(images["good"]) & {*images.get("defect", []), *masks}:
-        hint = "data.good is searched with its subfolders: keep good and defective images apart"
-        raise ConfigProblem(f"{min(shared)} would count as good and as defective", hint=hint)
-    return LabeledImages.from_settings(images, folders, data, base)
 
 
 def audit_and_split(
@@ -127,7 +81,7 @@ def audit_and_split(
     split = split_images(data, base, images, audit)
     log(str(SampleSize(len(split.threshold), len(split.test), len(split.defect))))
     if split.set_aside:
-        log(f"set aside: {len(split.set_aside)} good images that are near copies of defective ones")
+        log(f"set aside: {len(split.set_aside)} good images: near copies of defective or of fixed test images")
     summary["set_aside"] = [audit.relative_name(path) for path in split.set_aside]
     return msgspec.structs.replace(split, audit=summary)
 
@@ -179,23 +133,26 @@ def split_images(
         )
     duplicates = audit.duplicate_pairs() if audit else []
     group_of = groups.merge_groups({path: images.groups[path] for path in good}, duplicates)
+    fixed_groups = {group_of[path] for path in images.test if path in group_of}
+    fractions = {part: share for part, share in SPLIT_FRACTIONS.items() if not (images.test and part == "test")}
     members: dict[str, list[Path]] = {}
     for path in good:
-        members.setdefault(group_of[path], []).append(path)
-    if len(members) < len(SPLIT_FRACTIONS):
-        hint = "correct data.group: each of fit, calibrate, threshold and test needs a group"
-        raise ConfigProblem(
-            f"data.group makes {len(members)} groups, at least {len(SPLIT_FRACTIONS)} are needed", hint=hint
-        )
-    defective = set(defect)
-    contradicted = {
-        image for pair in duplicates for image, other in (pair, pair[::-1]) if image in group_of and other in defective
-    }
-    parts = _distribute_groups(members, data.seed)
+        if group_of[path] not in fixed_groups:
+            members.setdefault(group_of[path], []).append(path)
+    if len(members) < len(fractions):
+        hint = f"correct data.group: each of {', '.join(fractions)} needs a group"
+        raise ConfigProblem(f"data.group makes {len(members)} groups, at least {len(fractions)} are needed", hint=hint)
+    contradicted = _copies_of_defects(duplicates, set(group_of), set(defect))
+    parts = _distribute_groups(members, fractions, data.seed)
     set_aside = sorted(
         path for part in ("fit", "calibrate", "threshold") for path in parts[part] if path in contradicted
     )
     parts = {part: [path for path in paths if path not in set_aside] for part, paths in parts.items()}
+    if images.test:
+        parts["test"] = sorted(images.test & set(good))
+        set_aside = sorted(
+            {*set_aside, *(path for path in good if group_of[path] in fixed_groups and path not in images.test)}
+        )
     if not all(parts.values()):
         hint = "vedette audit shows the near copies; add good images that are not copies"
         raise ConfigProblem(f"{base / data.good}: too many good images are near copies of defective ones", hint=hint)
@@ -206,15 +163,25 @@ def split_images(
     )
 
 
-def _distribute_groups(groups: Mapping[str, list[Path]], seed: int) -> dict[str, list[Path]]:
-    """Assigns groups in random order, each to the least full part. The first four groups go to different parts."""
+def _copies_of_defects(duplicates: Iterable[tuple[Path, Path]], good: set[Path], defective: set[Path]) -> set[Path]:
+    """Returns the good images that are copies of a defective one and do not differ in a small place only."""
+    pairs = [(image, other) for pair in duplicates for image, other in (pair, pair[::-1])]
+    return {
+        image for image, other in pairs if image in good and other in defective and not differs_locally(image, other)
+    }
+
+
+def _distribute_groups(
+    groups: Mapping[str, list[Path]], fractions: Mapping[str, float], seed: int
+) -> dict[str, list[Path]]:
+    """Assigns groups in random order, each to the least full part. The first groups go to different parts."""
     names = sorted(groups)
     np.random.default_rng(seed).shuffle(names)
     total = sum(map(len, groups.values()))
-    parts: dict[str, list[Path]] = {part: [] for part in SPLIT_FRACTIONS}
+    parts: dict[str, list[Path]] = {part: [] for part in fractions}
     for name in names:
-        empty = [part for part in SPLIT_FRACTIONS if not parts[part]]
-        part = min(empty or SPLIT_FRACTIONS, key=lambda part: len(parts[part]) / (SPLIT_FRACTIONS[part] * total))
+        empty = [part for part in fractions if not parts[part]]
+        part = min(empty or fractions, key=lambda part: len(parts[part]) / (fractions[part] * total))
         parts[part] += groups[name]
     return {part: sorted(paths) for part, paths in parts.items()}
 

@@ -25,7 +25,8 @@ from ..goal.goal_tables import DataSettings
 from . import split
 from .audit.findings import AuditResult
 from .groups import merge_groups
-from .split import SPLIT_FRACTIONS, LabeledImages
+from .labeled_images import LabeledImages
+from .split import SPLIT_FRACTIONS
 
 _FILL_ORDER = (
     "fit",

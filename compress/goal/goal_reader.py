@@ -43,6 +43,9 @@ def read_goal(path: Path) -> Goal:
         if name is not None and not (path.parent / name).is_file():
             hint = "paths are relative to the goal file"
             raise ConfigProblem(f"{path}: data.{key}: no file {path.parent / name}", hint=hint)
+    if goal.data.test is not None and not (path.parent / goal.data.test / "good").is_dir():
+        hint = "the folder of data.test has a subfolder good and, optionally, a subfolder defect"
+        raise ConfigProblem(f"{path}: data.test: no folder {path.parent / goal.data.test / 'good'}", hint=hint)
     for key in ("good", "defect", "mask", "classes", "images", "footage", "abnormal"):
         folder = getattr(goal.data, key)
         if folder and not (path.parent / folder).is_dir():

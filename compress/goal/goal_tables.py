@@ -27,6 +27,9 @@ class DataSettings(_StrictStruct, frozen=True, kw_only=True):
     """A folder of images of good parts; required unless `classes` is set."""
     defect: str | None = None
     """A folder of images of defective parts. They only measure an anomaly model; no fit uses them."""
+    test: str | None = None
+    """For `anomaly`: a folder with the subfolders `good` and, optionally, `defect`. Its images are the test images, and
+    the other parts come from `good` alone."""
     classes: str | None = None
     """A folder with one subfolder of images for each class."""
     images: str | None = None

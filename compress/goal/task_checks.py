@@ -13,6 +13,7 @@ from .goal_tables import Goal
 _KEYS_OF_TASK = {
     "anomaly": (
         "data.mask",
+        "data.test",
         "goal.min_auroc",
         "goal.false_alarm_rate",
         "goal.min_speedup",
@@ -52,6 +53,9 @@ def check_task(path: Path, goal: Goal) -> None:
                 raise ConfigProblem(f'{path}: {table}.{key} does not apply to task = "{goal.task}"', hint=hint)
     if goal.task == "anomaly" and not data.good:
         raise ConfigProblem(f"{path}: data.good is missing", hint="name the folder with images of good parts")
+    if data.test is not None and data.defect is not None:
+        hint = "put all defective test images into the folder defect of data.test, or leave data.test out"
+        raise ConfigProblem(f"{path}: data.defect and data.test both name test images", hint=hint)
     imported_model_checks.check_model_keys(path, goal)
     if goal.task == "behaviour":
         _check_behaviour(path, goal)

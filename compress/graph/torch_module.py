@@ -192,12 +192,10 @@ def _make_reduction(reduce: Callable[..., Tensor]) -> Callable[[GraphNode, Seque
 def _resize(node: GraphNode, inputs: Sequence[Tensor | None]) -> Tensor:
     """Nearest neighbor by integer factors, where all rounding rules select the same pixel."""
     image = _require(inputs[0])
-    height, width = image.shape[-2:]
-    factors = inputs[2] if len(inputs) > 2 else None
-    if factors is not None and factors.numel():
+    if (factors := inputs[2] if len(inputs) > 2 else None) is not None and factors.numel():
         vertical, horizontal = (float(factor) for factor in factors[-2:])
     else:
-        sizes = zip(_require(inputs[3])[-2:], (height, width), strict=True)
+        sizes = zip(_require(inputs[3])[-2:], image.shape[-2:], strict=True)
         vertical, horizontal = (float(after) / before for after, before in sizes)
     if node.attributes.get("mode", b"nearest") != b"nearest" or vertical % 1 or horizontal % 1:
         raise Problem(f"node {node.name!r}: only a nearest-neighbor Resize by integer factors can be trained here")
@@ -211,8 +209,7 @@ def _reshape(_: GraphNode, inputs: Sequence[Tensor | None]) -> Tensor:
 
 
 def _gather(node: GraphNode, inputs: Sequence[Tensor | None]) -> Tensor:
-    indices = _require(inputs[1])
-    if indices.ndim != 1:
+    if (indices := _require(inputs[1])).ndim != 1:
         raise Problem(f"node {node.name!r}: only a Gather with a list of indices can be trained here")
     return _require(inputs[0]).index_select(node.attributes.get("axis", 0), indices.long())
 

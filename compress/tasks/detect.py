@@ -20,7 +20,7 @@ from vedette.runtime.evaluation import coco_map, object_annotations
 from vedette.runtime.evaluation.object_annotations import AnnotatedObject, GroundTruth
 from vedette.runtime.progress import Log, Progress
 
-from ..data import split
+from ..data import labeled_images, split
 from ..data.split import Split
 from ..evaluation import max_f1_threshold
 from ..evaluation.built_models import FLOAT, INT8_ONNX, BuiltModels
@@ -95,7 +95,7 @@ class DetectionTask:
             raise ConfigProblem(f"data.labels: {labels}: no object is annotated in any image", hint=hint)
         with locate_errors("data.images, which are taken for good ones"):
             as_good = msgspec.structs.replace(data, good=str(data.images))
-            named = split.find_images(as_good, base)
+            named = labeled_images.find_images(as_good, base)
             if unlisted := [path for path in named.by_label["good"] if path not in truth]:
                 log(f"left out: {len(unlisted)} images that the labels do not list")
                 named.by_label["good"] = [path for path in named.by_label["good"] if path in truth]

@@ -19,7 +19,7 @@ from vedette.runtime.bundle.manifest import ModelInput
 from vedette.runtime.errors import locate_errors
 from vedette.runtime.progress import Log, Progress
 
-from ..data import split, stratified_split
+from ..data import labeled_images, split, stratified_split
 from ..data.split import Split
 from ..data.stratified_split import StratifiedSplit
 from ..evaluation.built_models import FLOAT, INT8_ONNX, BuiltModels
@@ -74,7 +74,7 @@ class ImportedNetworkTask:
             return ImportedData(stratified_split.audit_and_split(data, base, progress, log), model, input_spec)
         with locate_errors("data.images, which are taken for good ones"):
             as_good = msgspec.structs.replace(data, good=str(data.images))
-            named = split.find_images(as_good, base)
+            named = labeled_images.find_images(as_good, base)
             audit, summary = split.audit_labeled_images(named, base, progress, log)
             images = split.split_images(as_good, base, named, audit)
         return ImportedData(msgspec.structs.replace(images, audit=summary), model, input_spec)

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from paths import SHARED
 
-from vedette.compress.data import groups, kept_images_csv, split
-from vedette.compress.data.audit import audit_images, labels_from_folders
+from vedette.compress.data import groups, kept_images_csv, labeled_images, split
+from vedette.compress.data.audit import audit_images, labels_from_folders, near_duplicates
 from vedette.compress.data.audit.sample_size import SampleSize
 from vedette.compress.goal.goal_tables import DataSettings
 from vedette.runtime.errors import ConfigProblem
@@ -250,14 +250,14 @@ def test_keep_list_restricts_the_images_of_a_build(image_folder):
     (image_folder / "lists" / "clean.csv").write_bytes(kept_images_csv.format_keep_list(report, image_folder / "lists"))
     kept = (image_folder / "lists" / "clean.csv").read_text().splitlines()
     (image_folder / "lists" / "clean.csv").write_text("\n".join(kept[:-4]))
-    images = split.find_images(DataSettings(good="good", list="lists/clean.csv"), image_folder)
+    images = labeled_images.find_images(DataSettings(good="good", list="lists/clean.csv"), image_folder)
     assert len(images.by_label["good"]) == len(kept) - 5
 
 
 def test_keep_list_of_other_images_is_refused(image_folder):
     (image_folder / "other.csv").write_text("file,label,group\nx.png,good,1\n")
     with pytest.raises(ConfigProblem, match="names none of the 24 images"):
-        split.find_images(DataSettings(good="good", list="other.csv"), image_folder)
+        labeled_images.find_images(DataSettings(good="good", list="other.csv"), image_folder)
 
 
 def test_good_image_that_is_a_near_copy_of_a_defective_one_is_tested_or_set_aside(image_folder):
@@ -269,6 +269,66 @@ def test_good_image_that_is_a_near_copy_of_a_defective_one_is_tested_or_set_asid
     assert {"00.png", "01.png", "02.png"} <= {path.name for path in (*images.test, *images.set_aside)}
     assert not set(images.set_aside) & {*images.fit, *images.calibrate, *images.threshold, *images.test}
     assert len(images.defect) == 3
+
+
+def test_good_twin_of_a_part_with_a_small_defect_is_used(image_folder):
+    """A still camera sees the same scene without and with a scratch of 6 x 2 pixels."""
+    (image_folder / "defect").mkdir()
+    for number in range(20):
+        image = cv2.imread(str(next((image_folder / "good").rglob(f"{number:02d}.png"))))
+        image[40:42, 30:36] += np.uint8(70) if image[40:42, 30:36].max() < 128 else np.uint8(-70 % 256)
+        cv2.imwrite(str(image_folder / "defect" / f"{number}.png"), image)
+    images = split.audit_and_split(DataSettings(good="good", defect="defect"), image_folder)
+    assert images.audit["counts"]["near_duplicate"] >= 5
+    assert images.set_aside == []
+
+
+@pytest.mark.parametrize(
+    ("change", "is_local"),
+    [
+        (lambda image: cv2.convertScaleAbs(image, alpha=0.9, beta=8), False),
+        (lambda image: cv2.GaussianBlur(image, (0, 0), 0.8), False),
+        (lambda image: cv2.imdecode(cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 75])[1], 1), False),
+        (lambda image: cv2.circle(image.copy(), (60, 90), 3, (128, 128, 128), -1), True),
+        (lambda image: cv2.line(cv2.convertScaleAbs(image, alpha=0.95), (20, 30), (40, 34), (255, 255, 255), 2), True),
+    ],
+    ids=["brightness", "blur", "jpeg", "spot", "scratch"],
+)
+def test_small_defect_is_told_from_a_copy(tmp_path, change, is_local):
+    for number in range(5):
+        image = scene(number)
+        cv2.imwrite(str(tmp_path / "one.png"), image)
+        cv2.imwrite(str(tmp_path / "other.png"), change(image))
+        assert near_duplicates.differs_locally(tmp_path / "one.png", tmp_path / "other.png") == is_local
+
+
+def test_fixed_test_images_are_in_no_other_part(image_folder):
+    for label, numbers in (("good", range(100, 106)), ("defect", range(200, 203))):
+        (image_folder / "fixed" / label).mkdir(parents=True)
+        for number in numbers:
+            cv2.imwrite(str(image_folder / "fixed" / label / f"{number}.png"), scene(number))
+    images = split.audit_and_split(DataSettings(good="good", test="fixed"), image_folder)
+    assert [path.stem for path in images.test] == [str(number) for number in range(100, 106)]
+    assert [path.stem for path in images.defect] == ["200", "201", "202"]
+    assert len(images.fit) + len(images.calibrate) + len(images.threshold) == 24
+    assert len(images.fit) >= 14, "two thirds of what is not tested"
+
+
+def test_copies_of_fixed_test_images_are_set_aside(image_folder):
+    (image_folder / "fixed" / "good").mkdir(parents=True)
+    for number in range(3):
+        image = cv2.imread(str(next((image_folder / "good").rglob(f"{number:02d}.png"))))
+        cv2.imwrite(str(image_folder / "fixed" / "good" / f"{number}.jpg"), image, [cv2.IMWRITE_JPEG_QUALITY, 85])
+    images = split.audit_and_split(DataSettings(good="good", test="fixed"), image_folder)
+    assert [path.name for path in images.set_aside] == ["00.png", "01.png", "02.png"]
+    assert not set(images.set_aside) & {*images.fit, *images.calibrate, *images.threshold}
+
+
+def test_image_in_the_training_and_the_test_folder_is_refused(image_folder):
+    (image_folder / "good" / "fixed" / "good").mkdir(parents=True)
+    cv2.imwrite(str(image_folder / "good" / "fixed" / "good" / "1.png"), scene(100))
+    with pytest.raises(ConfigProblem, match=r"1\.png would be in data\.good and in data\.test"):
+        split.split_images(DataSettings(good="good", test="good/fixed"), image_folder)
 
 
 def test_build_leaves_out_unusable_images_and_logs_them(image_folder):

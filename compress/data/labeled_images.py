@@ -1,0 +1,90 @@
+"""Images by label: the files that a goal names, with their labels and groups.
+
+good, defect   the folders of `data.good` and `data.defect`
+test           the folder of `data.test`, whose images are fixed as test images
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from vedette.runtime.camera import image_files
+from vedette.runtime.errors import ConfigProblem
+
+from ..goal.goal_tables import DataSettings
+from . import groups, kept_images_csv
+from .audit.findings import AuditResult
+
+
+class LabeledImages(msgspec.Struct, frozen=True):
+    """The images that a goal file names, by label, with their groups."""
+
+    by_label: dict[str, list[Path]]
+    folders: dict[str, Path]
+    groups: dict[Path, str]
+    test: frozenset[Path] = frozenset()
+    """Good images that the goal fixes as test images."""
+
+    @classmethod
+    def from_settings(
+        cls, by_label: dict[str, list[Path]], folders: dict[str, Path], data: DataSettings, base: Path
+    ) -> LabeledImages:
+        """Restricts images to the keep list `data.list`, if there is one, and assigns their groups.
+
+        Args:
+            by_label: images by label
+            folders: folder of each label
+            data: the table `[data]` of the goal
+            base: folder of the goal file
+
+        Raises:
+            ConfigProblem: the list or the groups cannot be read.
+        """
+        groups_in_list: dict[Path, str] = {}
+        if data.list is not None:
+            by_label, groups_in_list = kept_images_csv.restrict_to_keep_list(by_label, base / data.list)
+        assigned = groups.assign_groups(by_label, folders, data.group, base)
+        return cls(by_label, folders, assigned | groups_in_list if data.group is None else assigned)
+
+    def usable_images(self, audit: AuditResult | None) -> dict[str, list[Path]]:
+        """Returns the images by label, without those that the audit excludes."""
+        left_out = set(audit.left_out) if audit else set()
+        return {label: [path for path in paths if path not in left_out] for label, paths in self.by_label.items()}
+
+
+def find_images(data: DataSettings, base: Path) -> LabeledImages:
+    """Finds the good and defective images that `data` names, and their groups.
+
+    Raises:
+        ConfigProblem: a folder is missing or empty, a list cannot be read, or an image is both good and defective.
+    """
+    folders = {label: base / name for label, name in (("good", data.good), ("defect", data.defect)) if name is not None}
+    images = {label: image_files.find_images(folder) for label, folder in folders.items()}
+    masks = image_files.find_images(base / data.mask) if data.mask is not None else []
+    if shared := set(images["good"]) & {*images.get("defect", []), *masks}:
+        hint = "data.good is searched with its subfolders: keep good and defective images apart"
+        raise ConfigProblem(f"{min(shared)} would count as good and as defective", hint=hint)
+    found = LabeledImages.from_settings(images, folders, data, base)
+    return found if data.test is None else _add_test_images(found, data, base / data.test)
+
+
+def _add_test_images(images: LabeledImages, data: DataSettings, folder: Path) -> LabeledImages:
+    """Adds the images of `data.test`. A file of groups may leave them out; each is then a group by itself."""
+    subfolders = {label: folder / label for label in ("good", "defect") if (folder / label).is_dir()}
+    added = {label: image_files.find_images(subfolder) for label, subfolder in subfolders.items()}
+    if shared := {*images.by_label["good"]} & {*added["good"], *added.get("defect", [])}:
+        hint = "data.good is searched with its subfolders: keep the test images apart"
+        raise ConfigProblem(f"{min(shared)} would be in data.good and in data.test", hint=hint)
+    named = {f"test/{label}": paths for label, paths in added.items()}
+    rule = None if (data.group or "").lower().endswith(".csv") else data.group
+    groups_of_test = groups.assign_groups(
+        named, {f"test/{label}": subfolder for label, subfolder in subfolders.items()}, rule, folder
+    )
+    return LabeledImages(
+        by_label={label: [*images.by_label.get(label, []), *paths] for label, paths in added.items()},
+        folders=images.folders | {label: subfolders[label] for label in added if label not in images.folders},
+        groups=images.groups | groups_of_test,
+        test=frozenset(added["good"]),
+    )
