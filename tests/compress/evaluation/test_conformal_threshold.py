@@ -194,3 +194,200 @@ def test_extrapolation_is_stated():
 def test_equal_scores_have_no_tail():
     assert extreme_value_tail.fit_tail(np.repeat(5.0, 40)) is None
     assert conformal_threshold.choose_threshold(np.repeat(5.0, 40), 1.0, 0.001).method == "above all"
+
+
+def proven_threshold(**changes):
+    """A threshold of 80 images that meets its goal, with `changes`."""
+    facts = {
+        "score": 2.5,
+        "target_rate": 0.05,
+        "expected_rate": 0.0125,
+        "rate_bound": 0.05,
+        "risk": 0.1,
+        "rate_interval": (0.0008, 0.012),
+        "images": 80,
+        "groups": 80,
+        "effective_sample_size": 80.0,
+        "required_images": 59,
+        "method": "conformal",
+    }
+    return conformal_threshold.AnomalyThreshold(**facts | changes)
+
+
+def test_statement_of_a_proven_threshold_has_the_goal_the_bound_and_the_expectation():
+    threshold = proven_threshold()
+    assert threshold.target_proven, "a bound at the goal meets it"
+    assert threshold.statement == (
+        "The threshold was set with 80 good images that nothing else had used. The goal is that at most 5 % of good "
+        "parts raise an alarm. As long as new parts are like these, at most 5 % of good parts raise an alarm with 90 % "
+        "confidence, and 1.25 % on average."
+    )
+
+
+def test_statement_of_groups_names_their_worth_and_the_share_that_was_not_seen():
+    threshold = proven_threshold(groups=2, effective_sample_size=60.04)
+    assert threshold.statement == (
+        "The threshold was set with 80 good images in 2 groups that nothing else had used. The goal is that at most "
+        "5 % of good parts raise an alarm. Images of one group resemble each other: for parts of new groups they count "
+        "as 60.0 independent ones. As long as new groups differ as these do, at most 5 % of good parts raise an alarm "
+        "with 90 % confidence, and 1.25 % on average. A kind of group that was not seen may still be up to 68.4 % of "
+        "all groups."
+    )
+
+
+def test_statement_of_one_group_is_in_the_singular():
+    threshold = proven_threshold(groups=1, effective_sample_size=1.0, rate_bound=0.9, method="above all")
+    assert not threshold.target_proven
+    assert " in 1 group that " in threshold.statement
+    assert threshold.statement.endswith(
+        "The threshold lies just above all of their scores. The sample is too small for the goal, which takes 59 "
+        "independent good images. 1 group is too few; the threshold lies where it would lie for independent images. "
+        "A kind of group that was not seen may still be up to 90 % of all groups."
+    )
+
+
+def test_statement_of_an_extrapolation_has_its_interval():
+    threshold = proven_threshold(rate_bound=0.2, method="extreme value")
+    assert threshold.statement.endswith(
+        "fitted to the highest quarter of the scores, reaches the goal. That is an extrapolation: only by this model "
+        "is the rate 0.08 % to 1.2 %. The sample is too small for the goal, which takes 59 independent good images."
+    )
+
+
+def test_statement_of_images_without_groups_mentions_none():
+    threshold = conformal_threshold.choose_threshold(np.arange(400.0), 1.0, 0.05)
+    assert threshold.groups == threshold.images == 400
+    assert "group" not in threshold.statement
+
+
+@pytest.mark.parametrize("images", [59, 93, 400])
+def test_bounds_are_those_of_a_binomial_count(images):
+    """As many scores lie above the threshold as the target rate allows, and the interval is that of their number."""
+    scores = 0.5 * np.random.default_rng(8).permutation(images)
+    threshold = conformal_threshold.choose_threshold(scores, 0.5, 0.05)
+    above = int((scores > threshold.score).sum())
+    assert threshold.score == scores.max() - 0.5 * above + 0.25
+    low, high = threshold.rate_interval
+    assert high == threshold.rate_bound <= 0.05
+    assert stats.binom.cdf(above, images, high) == pytest.approx(0.05)
+    assert stats.binom.cdf(above, images, low) == pytest.approx(0.95)
+    assert stats.binom.cdf(above + 1, images, 0.05) > 0.05, "one more would exceed the target rate"
+    assert threshold.expected_rate == pytest.approx((above + 1) / (images + 1))
+
+
+def analyse_variance(scores, names):
+    """Ratio of the mean squares between and within groups, and the sizes of the groups."""
+    upper = np.maximum(stats.norm.ppf(stats.rankdata(scores) / (len(scores) + 1)), 0)
+    members = [upper[np.array(names) == name] for name in dict.fromkeys(names)]
+    return stats.f_oneway(*members).statistic, np.array([len(each) for each in members])
+
+
+@pytest.mark.parametrize("sizes", [[5] * 8, [6] * 7, [2, 3, 4, 5, 6, 7, 8, 9], [40, 1, 2]])
+def test_correlation_within_groups_is_an_upper_confidence_limit(sizes):
+    """With that correlation, so small a ratio of the mean squares has a probability of half the risk."""
+    rng = np.random.default_rng(9)
+    names = np.repeat(np.arange(len(sizes)), sizes)
+    images = len(names)
+    scores = (rng.normal(size=images) + 1.5 * rng.normal(size=len(sizes))[names]).round(1)
+    threshold = conformal_threshold.choose_threshold(scores, 0.1, 0.05, [f"day {name}" for name in names])
+    ratio, sizes_found = analyse_variance(scores, names)
+    assert list(sizes_found) == sizes
+    mates = (sizes_found**2).sum() / images
+    correlation = (images / threshold.effective_sample_size - 1) / (mates - 1)
+    assert 0 < correlation < 1
+    inflation = 1 + (images - mates) / (len(sizes) - 1) * correlation / (1 - correlation)
+    assert stats.f.cdf(ratio / inflation, len(sizes) - 1, images - len(sizes)) == pytest.approx(0.025)
+    assert threshold.required_images == 72, "the bound has the other half of the risk"
+
+
+def test_groups_that_do_not_differ_lose_no_image():
+    names = [str(number % 20) for number in range(400)]
+    threshold = conformal_threshold.choose_threshold(np.arange(400.0), 1.0, 0.05, names)
+    assert threshold.effective_sample_size == 400
+    assert threshold.groups == 20
+    assert stats.binom.cdf((np.arange(400.0) > threshold.score).sum(), 400, threshold.rate_bound) == pytest.approx(
+        0.025
+    )
+
+
+def test_bound_of_groups_is_that_of_so_many_independent_images():
+    """The scores above the threshold count in the same proportion as the images."""
+    rng = np.random.default_rng(13)
+    names = [str(number // 10) for number in range(600)]
+    scores = draw_shifted_groups(rng, stats.norm(), 60, 10, 0.1).ravel().round(3)
+    threshold = conformal_threshold.choose_threshold(scores, 0.001, 0.05, names)
+    worth = threshold.effective_sample_size
+    above = (scores > threshold.score).sum() * worth / 600
+    assert worth < 600
+    assert above % 1 > 0.1
+    assert threshold.expected_rate == pytest.approx((above + 1) / (worth + 1))
+    assert stats.beta.cdf(threshold.rate_bound, above + 1, worth - above) == pytest.approx(0.975)
+    assert stats.beta.cdf(threshold.rate_interval[0], above + 1, worth - above) == pytest.approx(0.025)
+
+
+def test_target_rate_equal_to_the_bound_is_met():
+    bound = conformal_threshold.choose_threshold(np.arange(9.0), 1.0, 0.01).rate_bound
+    threshold = conformal_threshold.choose_threshold(np.arange(9.0), 1.0, bound)
+    assert threshold.method == "conformal"
+    assert threshold.target_proven
+
+
+def test_equal_scores_are_worth_one_image_for_each_group():
+    names = np.repeat(["a", "b", "c"], [5, 10, 15])
+    assert conformal_threshold.choose_threshold(np.zeros(30), 1.0, 0.05, list(names)).effective_sample_size == 3
+
+
+@pytest.mark.parametrize("sizes", [list(range(1, 13)), [1, 2, 4, 1, 2, 4], [1, 4, 4, 1]])
+def test_copies_in_unequal_groups_are_worth_fewer_images_than_groups(sizes):
+    scores = np.repeat(np.arange(float(len(sizes))), sizes)
+    threshold = conformal_threshold.choose_threshold(scores, 1.0, 0.05, list(scores))
+    assert threshold.effective_sample_size == pytest.approx(sum(sizes) ** 2 / sum(size**2 for size in sizes))
+
+
+@pytest.mark.parametrize(("images", "method"), [(29, "above all"), (30, "extreme value")])
+def test_thirty_scores_are_enough_for_a_tail(images, method):
+    scores = np.random.default_rng(10).exponential(size=images).round(3)
+    assert conformal_threshold.choose_threshold(scores, 0.001, 0.001).method == method
+
+
+@pytest.mark.parametrize("step", [0.001, 0.25])
+def test_extrapolated_threshold_is_the_quantile_of_the_tail(step):
+    scores = step * np.round(np.random.default_rng(11).exponential(size=150) / step)
+    threshold = conformal_threshold.choose_threshold(scores, step, 0.001)
+    quantile = extreme_value_tail.fit_tail(scores).quantile(0.001)
+    assert threshold.score > scores.max() + step
+    assert 0 <= quantile - (threshold.score - step / 2) < step
+    assert threshold.score / step % 1 == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("step", [0.05, 0.125, 0.25, 0.7])
+def test_extrapolated_threshold_lies_below_the_highest_possible_score(step):
+    scores = step * np.round(np.random.default_rng(11).exponential(size=150) / step)
+    maximum = scores.max() + 2 * step
+    threshold = conformal_threshold.choose_threshold(scores, step, 0.001, max_score=maximum)
+    assert threshold.method == "extreme value"
+    assert threshold.score == pytest.approx(maximum - step / 2)
+
+
+def test_extrapolation_to_the_highest_score_of_the_sample_is_none():
+    scores = np.round(4 * np.random.default_rng(11).exponential(size=150)) / 4
+    threshold = conformal_threshold.choose_threshold(scores, 0.25, 0.001, max_score=scores.max() + 0.25)
+    assert threshold.method == "above all"
+    assert threshold.score == scores.max() + 0.125
+
+
+def test_grouped_images_make_the_extrapolation_less_certain():
+    """The interval of the tail is that of so many independent exceedances, and never above the bound."""
+    rng = np.random.default_rng(12)
+    scores = (rng.exponential(size=(30, 5)) + 0.3 * rng.exponential(size=(30, 1))).ravel().round(3)
+    names = [str(number // 5) for number in range(150)]
+    alone = conformal_threshold.choose_threshold(scores, 0.001, 0.001)
+    grouped = conformal_threshold.choose_threshold(scores, 0.001, 0.001, names)
+    assert grouped.method == alone.method == "extreme value"
+    assert grouped.score == alone.score
+    tail = extreme_value_tail.fit_tail(scores)
+    for threshold in (alone, grouped):
+        share = threshold.effective_sample_size / 150
+        expected = tail.rate_interval(tail.quantile(0.001), share, conformal_threshold.RISK)
+        assert threshold.rate_interval == pytest.approx(expected)
+    assert grouped.rate_interval[1] > alone.rate_interval[1]

@@ -230,17 +230,6 @@ def _evicted_range(facts):
     return range(facts["first"], facts["last"] + 1)
 
 
-@pytest.fixture
-def small_disk(tmp_path):
-    """A file system of 8 MiB in memory (tmpfs)."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", folder], check=False).returncode:
-        pytest.skip("mounting needs root")
-    yield folder
-    subprocess.run(["umount", "-l", folder], check=True)
-
-
 def test_file_of_older_release_is_migrated(tmp_path):
     path = tmp_path / "outbox.db"
     with sqlite3.connect(path) as database:

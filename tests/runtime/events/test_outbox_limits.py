@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
+import msgspec
 import pytest
 from events import make_event
 
 from vedette.runtime.config.configuration import load_config
+from vedette.runtime.errors import MachineProblem
+from vedette.runtime.events.event import SystemEvent
 from vedette.runtime.events.outbox import JOURNAL_ROWS, Outbox
 
 PAGE = 4096
@@ -81,4 +85,81 @@ def test_configured_outbox_lies_in_the_state_folder_of_its_camera(tmp_path: Path
     assert outbox.path == settings.state_folder / "outbox.db"
     assert (outbox.max_pages, outbox.journal, outbox.camera) == (32, JOURNAL_ROWS, "door")
     assert JOURNAL_ROWS == 10_000
+    outbox.close()
+
+
+def leave_free(disk: Path, free: int) -> None:
+    """Fills the disk but for `free` bytes."""
+    usage = os.statvfs(disk)
+    with (disk / "logs").open("ab") as logs:
+        logs.write(bytes(usage.f_bavail * usage.f_frsize - free))
+    usage = os.statvfs(disk)
+    assert usage.f_bavail * usage.f_frsize == free
+
+
+def test_file_stops_growing_only_below_min_free(small_disk: Path) -> None:
+    """The limit follows the free space of the disk at each `put`, down and up."""
+    outbox = Outbox(small_disk / "outbox.db", 1 << 20, min_free=2 << 20, volatile=True)
+    leave_free(small_disk, 2 << 20)
+    outbox.put()
+    assert outbox.page_limit == 256
+    leave_free(small_disk, (2 << 20) - PAGE)
+    outbox.put()
+    (pages,) = outbox.database.execute("PRAGMA page_count").fetchone()
+    assert outbox.database.execute("PRAGMA max_page_count").fetchone() == (pages,)
+    assert outbox.page_limit == pages
+    (small_disk / "logs").unlink()
+    outbox.put()
+    assert outbox.database.execute("PRAGMA max_page_count").fetchone() == (256,)
+    outbox.close()
+
+
+def test_event_that_never_fits_is_refused_and_leaves_the_outbox_as_it_was(tmp_path: Path) -> None:
+    outbox = Outbox(tmp_path / "outbox.db", 16 * PAGE, volatile=True)
+    for number in range(20):
+        outbox.put(make_event(number))
+    with pytest.raises(MachineProblem, match="full") as problem:
+        outbox.put(make_event(20), msgspec.structs.replace(make_event(21), rule="x" * 20 * PAGE))
+    assert problem.value.hint == "check the disk of the state folder"
+    assert [row.event.frame for row in outbox.read_after(0, 100)] == list(range(20)), "nothing was evicted for it"
+    assert outbox.put(make_event(22)) == 21
+    outbox.close()
+
+
+def test_journal_is_evicted_as_far_as_needed_before_any_pending_event(tmp_path: Path) -> None:
+    outbox = Outbox(tmp_path / "outbox.db", 128 << 10, volatile=True)
+    for number in range(200):
+        outbox.put(make_event(number))
+    outbox.acknowledge(list(range(1, 201)))
+    journal = count = 200
+    while journal == 200:
+        count += 1
+        assert outbox.put(make_event(count)) == count
+        (journal,) = outbox.database.execute("SELECT count(*) FROM events WHERE delivered").fetchone()
+    assert 0 < journal < 200
+    assert [row.sequence for row in outbox.read_after(0, 1000)] == list(range(201, count + 1))
+    assert outbox.replay(1, 200) == journal
+    outbox.close()
+
+
+def test_system_events_are_kept_while_other_events_can_be_evicted(tmp_path: Path) -> None:
+    outbox = Outbox(tmp_path / "outbox.db", 128 << 10, volatile=True)
+    outbox.put_system_event("clock", "set", {"seconds": 3})
+    for number in range(1000):
+        outbox.put(make_event(number))
+    system = [row.event for row in outbox.read_after(0, 10_000) if isinstance(row.event, SystemEvent)]
+    assert [event.kind for event in system] == ["set", "evicted"]
+    outbox.close()
+
+
+def test_system_events_are_evicted_if_there_are_no_others(tmp_path: Path) -> None:
+    outbox = Outbox(tmp_path / "outbox.db", 64 << 10, volatile=True)
+    for number in range(500):
+        outbox.put_system_event("clock", "set", {"seconds": number})
+    rows = outbox.read_after(0, 10_000)
+    events = [row.event for row in rows if isinstance(row.event, SystemEvent)]
+    (tombstone,) = (event.facts for event in events if event.kind == "evicted")
+    assert tombstone["first"] == 1
+    assert tombstone["count"] + len(rows) - 1 == 500
+    assert events[-1].facts == {"seconds": 499}
     outbox.close()
