@@ -39,11 +39,11 @@ def print_results(results: Results, costs: DeviceCosts) -> None:
     click.echo(f"int8 ONNX and int8 TFLite differ by at most {steps} integer step{'' if steps == 1 else 's'}")
     for name, prediction in costs.on_device.items():
         click.echo(f"on the device, {name}: {prediction}")
-    for line in _task_lines(metrics):
+    for line in describe_metrics(metrics):
         click.echo(line)
 
 
-def _task_lines(metrics: TaskMetrics) -> list[str]:
+def describe_metrics(metrics: TaskMetrics) -> list[str]:
     """The figures of the task in words."""
     lines, images = [], metrics.images
     counted = "clips" if metrics.counts_clips else "images"
@@ -66,9 +66,13 @@ def _task_lines(metrics: TaskMetrics) -> list[str]:
         )
     elif isinstance(metrics, AnomalyMetrics):
         alarms, parts = metrics.false_alarms, "clips" if metrics.counts_clips else "parts"
-        rate = metrics.detection_rate
-        detected = "" if rate is None else f", {rate:.1%} of the defects are detected"
+        detected = ""
+        if (found := metrics.detections).interval is not None:
+            low, high = found.interval
+            detected = f", {found.rate:.1%} of the defects are detected (95 % interval {low:.1%} … {high:.1%})"
         lines.append(f"at the threshold {alarms.count} of {alarms.total} good {parts} raise an alarm{detected}")
+        if metrics.no_better_than_chance:
+            lines.append("the model is useless at this threshold: it flags defects hardly more often than good parts")
     return lines
 
 

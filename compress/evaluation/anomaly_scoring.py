@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
+from scipy import stats
 
 from vedette.devices import read_host_profile
 from vedette.runtime.camera import image_files
@@ -49,11 +50,22 @@ class AnomalyMetrics(TaskMetrics, frozen=True, kw_only=True):
 
     false_alarms: CountOfTotal
     """Good test images at or above the threshold."""
-    detection_rate: float | None
-    """Share of the defective test images at or above the threshold."""
+    detections: CountOfTotal
+    """Defective test images at or above the threshold."""
     pixels: dict[str, PixelMetrics]
     """Localization metrics of the float and of the int8 ONNX model."""
     at_threshold: PrecisionAndRecall
+
+    @property
+    def no_better_than_chance(self) -> bool:
+        """Whether the threshold flags defective images hardly more often than good ones.
+
+        By the exact test of Fisher, one-sided, at 5 %: then such an alarm says nothing about the part.
+        """
+        if not self.detections.total:
+            return False
+        table = [[each.count, each.total - each.count] for each in (self.detections, self.false_alarms)]
+        return bool(stats.fisher_exact(table, alternative="greater").pvalue > 0.05)
 
     def to_manifest(self) -> dict[str, Any]:
         fields = TaskMetrics.to_manifest(self)
@@ -66,7 +78,9 @@ class AnomalyMetrics(TaskMetrics, frozen=True, kw_only=True):
             **msgspec.structs.asdict(self.at_threshold),
             "false_alarms": alarms.count,
             "false_alarm_rate": alarms.count / alarms.total,
-            "detection_rate": self.detection_rate,
+            "detection_rate": self.detections.rate,
+            "detection_interval": self.detections.interval,
+            "no_better_than_chance": self.no_better_than_chance,
         }
 
 
@@ -128,7 +142,7 @@ def compute_anomaly_metrics(
         machine=read_host_profile().cpu,
         threshold=threshold,
         false_alarms=CountOfTotal(int((good.scores >= threshold.score).sum()), len(good.scores)),
-        detection_rate=float((defect.scores >= threshold.score).mean()) if len(defect.scores) else None,
+        detections=CountOfTotal(int((defect.scores >= threshold.score).sum()), len(defect.scores)),
         pixels=pixels,
         at_threshold=compute_threshold_metrics(threshold.score, good.scores, defect.scores),
     )

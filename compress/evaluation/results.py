@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
+from scipy import stats
 
 from vedette.runtime.evaluation.interleaved_timing import Timing
 
@@ -36,6 +37,19 @@ class CountOfTotal(msgspec.Struct, frozen=True):
 
     count: int
     total: int
+
+    @property
+    def rate(self) -> float | None:
+        """The share of the trials; None without trials."""
+        return self.count / self.total if self.total else None
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """The exact 95 % interval of the rate (Clopper and Pearson, 1934); None without trials."""
+        if not self.total:
+            return None
+        found = stats.binomtest(self.count, self.total).proportion_ci(0.95, "exact")
+        return float(found.low), float(found.high)
 
 
 class DesignChoice(msgspec.Struct, frozen=True, kw_only=True):

@@ -2,7 +2,8 @@
 
 cookies, aliens and ballscrew lie below a data root and have their goals in `tests/goals`. The solar cells come from the
 PyPI package `elpv-dataset`: defect probability 0 is good, 1 is defective, and blocks of 60 in file order stay together,
-as in `compress/demo/solar_cells.py`.
+as in `compress/demo/solar_cells.py`. One magnetic tile is in up to six pictures with neighbouring numbers: blocks of 40
+neighbouring files stay together.
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ from pathlib import Path
 import cv2
 
 GOALS = Path(__file__).parent.parent / "goals"
-SETS = ("cookies", "aliens", "ballscrew", "elpv-mono", "elpv-poly")
+SETS = ("cookies", "aliens", "ballscrew", "elpv-mono", "elpv-poly", "magnetic_tile")
 BLOCK = 60
+TILE_BLOCK = 40
 
 ELPV = """\
 name = "{name}"
@@ -31,6 +33,21 @@ max_drop = 0.02
 false_alarm_rate = 0.05
 """
 
+TILES = """\
+name = "tiles"
+task = "anomaly"
+[data]
+good = "{folder}/good"
+defect = "{folder}/defect"
+mask = "{folder}/mask"
+group = "groups.csv"
+name = "magnetic tile (abin24)"
+[goal]
+min_auroc = 0.80
+max_drop = 0.02
+false_alarm_rate = 0.05
+"""
+
 
 class Absent(Exception):
     """The set is not on this machine; the message says what is missing."""
@@ -43,12 +60,24 @@ def prepare(name: str, root: Path, folder: Path, seed: int) -> tuple[Path, dict[
     else:
         if not (root / name).is_dir():
             raise Absent(f"no folder {name} in the data root (--data)")
-        text = (GOALS / f"{name}.toml").read_text().replace("../../../shared/data", root.as_posix())
+        folder.mkdir(parents=True, exist_ok=True)
+        if name == "magnetic_tile":
+            text = TILES.format(folder=(root / name).as_posix())
+            _write_tile_groups(root / name / "good", folder / "groups.csv")
+        else:
+            text = (GOALS / f"{name}.toml").read_text().replace("../../../shared/data", root.as_posix())
     goal = folder / "goal.toml"
     folder.mkdir(parents=True, exist_ok=True)
     goal.write_text(text.replace("[data]\n", f"[data]\nseed = {seed}\n"))
     data = tomllib.loads(goal.read_text())["data"]
     return goal, {key: Path(data[key]) for key in ("good", "defect", "mask") if key in data}
+
+
+def _write_tile_groups(good: Path, groups: Path) -> None:
+    numbers = {path.name: int(path.stem.rsplit("_", 1)[1]) for path in good.glob("*.jpg")}
+    ordered = sorted(numbers, key=lambda name: numbers[name])
+    rows = [f"{name},{place // TILE_BLOCK}" for place, name in enumerate(ordered)]
+    groups.write_text("file,group\n" + "\n".join(rows) + "\n")
 
 
 def _cells(kind: str, folder: Path) -> Path:

@@ -45,7 +45,7 @@ def choose_clusters(halves: Sequence[Tensor], images: int) -> Tensor:
             for seen, unseen in (halves, halves[::-1])
         )
 
-    return cluster_locations(both, max(counts, key=likelihood))
+    return cluster_locations(both, counts[0] if len(counts) == 1 else max(counts, key=likelihood))
 
 
 def largest_clustering(locations: int) -> Tensor:

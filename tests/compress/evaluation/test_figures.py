@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import cv2
+import msgspec
 import numpy as np
 import onnx
 import onnxruntime
@@ -13,10 +14,12 @@ from hypothesis.extra import numpy as hnp
 from onnx import TensorProto, helper, numpy_helper
 from scipy import ndimage
 
+from vedette.compress.commands import console
 from vedette.compress.data.split import Split
 from vedette.compress.evaluation import pixel_metrics
 from vedette.compress.evaluation.anomaly_scoring import compute_threshold_metrics
 from vedette.compress.evaluation.aupro import compute_aupro, extract_defect_regions
+from vedette.compress.evaluation.results import CountOfTotal
 from vedette.compress.graph.interval_arithmetic import compute_bounds
 from vedette.compress.models import anomaly, efficientnet_lite
 from vedette.runtime.errors import ConfigProblem, Problem
@@ -152,6 +155,29 @@ def test_the_build_measures_masks_groups_and_alarms(anomaly_build):
     assert measured["aupro"] is None
     assert measured["threshold"]["groups"] == measured["threshold"]["images"] == len(anomaly_build.split.threshold)
     assert anomaly_build.manifest.threshold == measured["threshold"]["score"]
+
+
+def test_detection_rate_has_its_exact_interval():
+    """Clopper and Pearson: no success in 10 trials leaves up to 1 - 0.025 ** (1 / 10) open."""
+    assert CountOfTotal(0, 10).interval == pytest.approx((0, 1 - 0.025**0.1))
+    assert CountOfTotal(10, 10).interval == pytest.approx((0.025**0.1, 1))
+    assert CountOfTotal(0, 0).rate is CountOfTotal(0, 0).interval is None
+
+
+@pytest.mark.parametrize(
+    ("detections", "false_alarms", "useless"),
+    [((6, 100), (8, 100), True), ((60, 100), (8, 100), False), ((0, 0), (8, 100), False), ((12, 100), (9, 100), True)],
+)
+def test_threshold_that_flags_defects_hardly_more_often_is_called_useless(
+    anomaly_build, detections, false_alarms, useless
+):
+    metrics = msgspec.structs.replace(
+        anomaly_build.results.metrics,
+        detections=CountOfTotal(*detections),
+        false_alarms=CountOfTotal(*false_alarms),
+    )
+    assert metrics.no_better_than_chance == useless
+    assert any("useless" in line for line in console.describe_metrics(metrics)) == useless
 
 
 def test_no_score_is_clamped(anomaly_build):

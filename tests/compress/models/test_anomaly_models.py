@@ -122,6 +122,26 @@ def test_int8_onnx_and_tflite_of_an_anomaly_model_agree(fitted, images):
     assert len(feature_names(fitted)) == len(BLOCKS)
 
 
+@pytest.mark.parametrize("name", ANOMALY_MODELS)
+@pytest.mark.parametrize("blocks", [(5,), (4, 10, 14)])
+def test_files_agree_whatever_the_resolution_of_the_levels(name, blocks, images):
+    """The map is finer than block 5 at 96 pixels, so the graph upsamples it, and both files must copy one scale."""
+    good, defective = images
+    model = anomaly.load_anomaly_model(name, efficientnet_lite.load_backbone(blocks), SIZE)
+    levels = float_features(model, [*good, *defective.images])
+    parts = [level[: len(good)] for level in levels], [level[len(good) :] for level in levels]
+    model.fit(*parts, torch.from_numpy(np.stack([cv2.resize(mask, (12, 12)) for mask in defective.masks])))
+    spec = efficientnet_lite.backbone_input_spec(SIZE)
+    float_model = export_to_onnx(model, SIZE)
+    int8_model = quantize(QuantizationSettings(), float_model, iter(good), spec, model.bounded_outputs)
+    goal = Goal(name="plate", task="anomaly", data=DataSettings(good="."), model=ModelTable(input=SIZE))
+    backends = built_models.BuiltModels(goal, float_model, int8_model).backends
+    for image in (*good[:3], *defective.images[:6]):
+        first, second = (backend.run(image) for backend in backends.values())
+        for output in ("map", "score"):
+            assert np.abs(first[output].astype(int) - second[output].astype(int)).max() <= 3
+
+
 def float_features(model, images):
     return [
         torch.cat(level)
