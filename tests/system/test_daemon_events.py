@@ -69,6 +69,7 @@ def test_availability_topic_shows_daemon_state(daemon_process, line_images, brok
     daemon_process.configure(f"file:{line_images}?fps=10&loop=true", f"mqtt://127.0.0.1:{broker.port}")
     process = daemon_process.start()
     wait_until(lambda: subscriber.latest("availability") == b"online", "online")
+    wait_until(lambda: subscriber.latest("info") is not None, "the info message")
     info = json.loads(subscriber.latest("info"))
     assert info["camera"] == "door"
     assert info["model"].startswith("weave:1:")
