@@ -34,9 +34,11 @@ def choose_clusters(halves: Sequence[Tensor], images: int) -> Tensor:
 
     Args:
         halves: for each half of the images, second moments of the standardized channels, locations x C x C
-        images: number of images in each half
+        images: number of images in each half; below 2, all locations share one matrix
     """
     both = (halves[0] + halves[1]) / 2
+    if images < 2:
+        return cluster_locations(both, 1)
     counts = [count for count in CLUSTER_COUNTS if count <= len(both)]
 
     def likelihood(count: int) -> float:

@@ -55,6 +55,16 @@ def test_equal_locations_share_one_matrix():
     assert location_clusters.choose_clusters(halves, 10).tolist() == [0] * 16
 
 
+@pytest.mark.parametrize("images", [2, 3])
+def test_hardly_any_images_can_be_fitted(images):
+    generator = torch.Generator().manual_seed(0)
+    model = load_anomaly_model("padim", efficientnet_lite.load_backbone((4,)), 64)
+    features = [torch.randn(images, 40, 8, 8, generator=generator)]
+    model.fit(features, (), torch.zeros(0))
+    with torch.inference_mode():
+        assert torch.isfinite(model(features)[1]).all()
+
+
 def test_few_images_draw_a_cluster_towards_all_locations():
     apart = torch.stack([torch.eye(2, dtype=torch.float64) * size for size in (1.0, 9.0)])
     clusters = torch.tensor([0, 1])
