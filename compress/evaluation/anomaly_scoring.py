@@ -73,11 +73,10 @@ class AnomalyMetrics(TaskMetrics, frozen=True, kw_only=True):
             fields[f"auroc_interval_{model}"] = measurement.interval
         for model, suffix in ((FLOAT, "_fp32"), (INT8_ONNX, "")):
             fields |= {key + suffix: value for key, value in msgspec.structs.asdict(self.pixels[model]).items()}
-        alarms = self.false_alarms
         return fields | {
             **msgspec.structs.asdict(self.at_threshold),
-            "false_alarms": alarms.count,
-            "false_alarm_rate": alarms.count / alarms.total,
+            "false_alarms": self.false_alarms.count,
+            "false_alarm_rate": self.false_alarms.rate,
             "detection_rate": self.detections.rate,
             "detection_interval": self.detections.interval,
             "no_better_than_chance": self.no_better_than_chance,

@@ -18,7 +18,7 @@ from vedette.runtime.errors import Problem
 
 from .editing import read_attributes, read_initializers, read_shapes
 
-_COPYING_OPERATORS = (
+COPYING_OPERATORS = (
     "Transpose",
     "ReduceMax",
     "MaxPool",
@@ -106,7 +106,7 @@ class _QDQReader:
                 self.integer_names[node.input[0]] = node.output[0]
                 self.parameter_names[node.output[0]] = (node.input[1], node.input[2])
         for node in graph.node:
-            if node.op_type in _COPYING_OPERATORS:
+            if node.op_type in COPYING_OPERATORS:
                 source, result = self._integer_name(node.input[0]), self._integer_name(node.output[0])
                 if source in self.parameter_names:
                     self.parameter_names.setdefault(result, self.parameter_names[source])

@@ -23,13 +23,14 @@ import torch
 from torch import Tensor
 
 from ..graph.editing import read_initializers
+from ..graph.qdq import COPYING_OPERATORS
 from ..graph.torch_module import CLIPPING_OPERATORS, WEIGHTED_OPERATORS, GraphNode, OnnxModule
 
 MAX_WEIGHT_INTEGER = 127  # largest magnitude of an integer weight
 _INT32_SPAN = 2.0 * (2**31 - 1)
 _BIAS_HEADROOM = 1.0001  # factor that ONNX Runtime applies where a bias would overflow 32 bits
 _ROUNDED_WITH_ZERO_POINT = ("Add", "Mul")  # these operators add the zero point before rounding
-_COPYING_OPERATORS = ("Resize", "ReduceMax", "MaxPool", "Reshape", "Flatten", "Transpose", "Identity", "Gather")
+_COPYING_OPERATORS = (*COPYING_OPERATORS, "Identity")
 
 
 class QuantizationParameters(NamedTuple):

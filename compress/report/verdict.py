@@ -147,7 +147,7 @@ def _judge_speed(asked: float, device: str, p95_here: float, on_device: dict[str
 
 def _judge_rate(name: str, asked: float, events: CountOfTotal, trials: str) -> Judgement:
     """Judge a rate by a one-sided binomial test; `trials` names what was counted."""
-    rate = events.count / events.total if events.total else 0.0
+    rate = events.rate or 0.0
     met = bool(stats.binom.sf(events.count - 1, events.total, asked) >= SIGNIFICANCE)
     why = f"{events.count} of {events.total} {trials}"
     if met and rate > asked:

@@ -156,12 +156,8 @@ def measure(images: ImageSet, seed: int) -> dict[str, float]:
 def fold_maps(images: ImageSet, tested: Tensor, blocks: tuple[int, ...], count: int) -> tuple[Tensor, Tensor]:
     """Anomaly maps of the good images of a fold and of the defective images, N x cells."""
     model: Any = load_anomaly_model("padim", efficientnet_lite.load_backbone(blocks), SIZE)
-    every = location_clusters.CLUSTER_COUNTS
-    location_clusters.CLUSTER_COUNTS = (count,)
-    try:
-        model.fit([images.good[block][~tested] for block in blocks], (), torch.zeros(0))
-    finally:
-        location_clusters.CLUSTER_COUNTS = every
+    model.cluster_counts = (count,)
+    model.fit([images.good[block][~tested] for block in blocks], (), torch.zeros(0))
     with torch.inference_mode():
         parts = ([images.good[block][tested] for block in blocks], [images.defective[block] for block in blocks])
         good, defective = (model(part)[0].flatten(1) for part in parts)

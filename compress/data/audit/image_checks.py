@@ -145,11 +145,17 @@ def to_rgb(image: Image.Image) -> NDArray[Any]:
     return np.asarray(upright.convert("RGB"))
 
 
+def shrink_to_side(image: NDArray[Any], side: int) -> NDArray[Any]:
+    """Returns the image scaled down to `side` pixels on its longer side; a smaller image as it is."""
+    height, width = image.shape[:2]
+    scale = min(1.0, side / max(height, width))
+    fitted = (max(1, round(width * scale)), max(1, round(height * scale)))
+    return np.asarray(cv2.resize(image, fitted, interpolation=cv2.INTER_AREA)) if scale < 1 else image
+
+
 def _measure(path: Path, label: str, full: NDArray[Any], bits: int, alpha: bool, size: int) -> ImageMeasurements:
     height, width = full.shape[:2]
-    scale = min(1.0, MEASURED_SIDE / max(height, width))
-    fitted = (max(1, round(width * scale)), max(1, round(height * scale)))
-    small = cv2.resize(full, fitted, interpolation=cv2.INTER_AREA) if scale < 1 else full
+    small = shrink_to_side(full, MEASURED_SIDE)
     channels = np.asarray(small).astype(np.int16)
     channel_difference = int((channels.max(axis=2) - channels.min(axis=2)).max())
     encoding = (

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from vedette.runtime.camera import image_files
 
 from .findings import Finding
-from .image_checks import ImageMeasurements
+from .image_checks import ImageMeasurements, shrink_to_side
 
 MAX_HASH_DISTANCE = (
     14  # bits of 256; in 901 different solar cells, all pairs above MIN_CORRELATION differ by 18 or more
@@ -70,7 +70,10 @@ def differs_locally(first: Path, second: Path) -> bool:
         first: an image file
         second: another one; it is scaled to the size of the first
     """
-    one, other = _read_gray(first), _read_gray(second)
+    one, other = (
+        shrink_to_side(image_files.read_image(path, cv2.IMREAD_GRAYSCALE).astype(np.float32), _COMPARED_SIDE)
+        for path in (first, second)
+    )
     other = np.asarray(cv2.resize(other, one.shape[::-1], interpolation=cv2.INTER_AREA))
     one, other = (np.asarray(cv2.blur(each, (3, 3))) for each in (one, other))
     gain = float(np.mean((one - one.mean()) * (other - other.mean())) / max(float(other.var()), 1e-6))
@@ -78,13 +81,6 @@ def differs_locally(first: Path, second: Path) -> bool:
     difference = np.abs(difference - cv2.blur(difference, (_SHADING_PIXELS, _SHADING_PIXELS)))
     usual = np.sort(difference.ravel())[: int(0.95 * difference.size)]
     return bool(difference.max() / (np.sqrt(np.mean(usual**2)) + 0.5) >= MIN_LOCAL_RATIO)
-
-
-def _read_gray(path: Path) -> NDArray[Any]:
-    """Returns an image as H x W, float32, at most `_COMPARED_SIDE` pixels on its longer side."""
-    gray = image_files.read_image(path, cv2.IMREAD_GRAYSCALE).astype(np.float32)
-    scale = min(1.0, _COMPARED_SIDE / max(gray.shape))
-    return np.asarray(cv2.resize(gray, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)) if scale < 1 else gray
 
 
 def _copy_finding(images: Sequence[ImageMeasurements], number: int, copies: list[int]) -> Finding:

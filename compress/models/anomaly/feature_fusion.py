@@ -111,7 +111,7 @@ class ClusteredProjection(nn.Module):
 
     def __init__(self, clusters: Tensor, channels: Sequence[int], sides: Sequence[int], width: int) -> None:
         super().__init__()
-        self.clusters, self.channels, self.sides, self.width = clusters, channels, sides, width
+        self.channels, self.sides = channels, sides
         grids = sorted(set(sides))
         self.count = int(clusters.max()) + 1
         self.projects = nn.ModuleList()

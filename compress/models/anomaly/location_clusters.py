@@ -29,17 +29,18 @@ SHRINKAGE = 0.1  # share of a multiple of the identity in each matrix (Ledoit an
 _MIN_VARIANCE = 0.05  # of a direction at a location, relative to all locations
 
 
-def choose_clusters(halves: Sequence[Tensor], images: int) -> Tensor:
+def choose_clusters(halves: Sequence[Tensor], images: int, cluster_counts: Sequence[int] = CLUSTER_COUNTS) -> Tensor:
     """The cluster of each location, with the number of clusters that predicts unseen good parts best.
 
     Args:
         halves: for each half of the images, second moments of the standardized channels, locations x C x C
         images: number of images in each half; below 2, all locations share one matrix
+        cluster_counts: the numbers of clusters to choose from
     """
     both = (halves[0] + halves[1]) / 2
     if images < 2:
         return cluster_locations(both, 1)
-    counts = [count for count in CLUSTER_COUNTS if count <= len(both)]
+    counts = [count for count in cluster_counts if count <= len(both)]
 
     def likelihood(count: int) -> float:
         return sum(

@@ -54,6 +54,7 @@ class Padim(nn.Module):
         self.mean = nn.Conv2d(self.join.width, 1, 1, bias=False).requires_grad_(False)
         nn.init.constant_(self.mean.weight, 1 / self.join.width)
         self.reading = MapScore(size // CELL_PIXELS)
+        self.cluster_counts = location_clusters.CLUSTER_COUNTS
         self._location_clusters: Tensor | None = None
 
     def assume_largest_structure(self) -> None:
@@ -77,7 +78,7 @@ class Padim(nn.Module):
         half = count // 2
         halves = [self._location_moments([level[part] for level in good]) for part in (slice(half), slice(half, None))]
         if self._location_clusters is None:
-            self.set_clusters(location_clusters.choose_clusters(halves, half))
+            self.set_clusters(location_clusters.choose_clusters(halves, half, self.cluster_counts))
         assert self._location_clusters is not None
         moments = (half * halves[0] + (count - half) * halves[1]) / count
         covariances = location_clusters.cluster_covariances(moments, self._location_clusters, count)
