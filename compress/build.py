@@ -106,7 +106,7 @@ def build(request: BuildRequest, progress: Progress = no_progress, log: Log = no
     log(f"training {task.description} on {len(images['fit'])} images")
     training = task.train(data, setup, work_folder, progress, log)
     trained = training.model
-    models = BuiltModels(goal, trained.float_model, trained.int8_model, trained.manifest_fields)
+    models = BuiltModels(goal, trained.float_model, trained.int8_model, trained.manifest_fields, trained.inspector)
 
     log(f"choosing the threshold on {len(images['threshold'])} held-out images")
     thresholds = task.choose_threshold(models, data)
@@ -208,7 +208,7 @@ def _measure_models(models: BuiltModels, metrics: TaskMetrics, test_images: Sequ
         timings=measure_speed(models.runners, test_images[0]),
         sizes={model: len(content) for model, content in models.files.items()},
         max_backend_difference=max_backend_difference(
-            models.backends, model_inputs(test_images, models.manifest.input)
+            models.backends, model_inputs(test_images, models.manifest.input, models.inspector)
         ),
     )
 
@@ -219,6 +219,7 @@ def _model_members(models: BuiltModels, golden_inputs: Sequence[Path]) -> dict[s
         models.manifest.models[ONNX]: models.files[INT8_ONNX],
         models.manifest.models[TFLITE]: models.files[INT8_TFLITE],
         **bundle_writer.encode_golden_npy_members(compute_golden_arrays(models, golden_inputs)),
+        **(models.inspector.members() if models.inspector is not None else {}),
     }
 
 
@@ -226,5 +227,5 @@ def _explain_quantization_loss(
     models: BuiltModels, trained: FloatAndInt8Model, calibrate: Sequence[Path]
 ) -> LayerErrors:
     """Quantization error of each layer, on a few calibration images."""
-    images = list(model_inputs(calibrate[:MAX_IMAGES], models.manifest.input))
+    images = list(model_inputs(calibrate[:MAX_IMAGES], models.manifest.input, models.inspector))
     return measure_layer_errors(trained.float_reference, trained.int8_model, images, models.manifest)

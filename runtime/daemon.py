@@ -90,7 +90,7 @@ class Daemon:
             self.rules = RuleSet(settings, manifest)
             check_bundle_allows_gate(settings.gate, manifest)
         self.motion_gate = MotionGate(settings.gate)
-        self.pipeline = InferencePipeline(manifest, self.backend, head)
+        self.pipeline = InferencePipeline(self.bundle, self.backend, head)
 
         # From events to the broker.
         topics = Topics.from_config(settings)

@@ -18,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from vedette.runtime.inference.inspector import Inspector
 from vedette.runtime.progress import Progress
 
 from ..goal.augmentation_settings import AugmentationSettings
@@ -56,10 +57,19 @@ class ImageFeatureCache:
         blocks: all blocks of the backbone that any design uses
         seed: seed of the random choice of images and defects
         progress: shows the progress of long loops
+        inspector: cuts what the model sees out of an image; None: the model sees the whole image
     """
 
-    def __init__(self, split: Split, size: int, blocks: Iterable[int], seed: int, progress: Progress) -> None:
-        self.split = split
+    def __init__(
+        self,
+        split: Split,
+        size: int,
+        blocks: Iterable[int],
+        seed: int,
+        progress: Progress,
+        inspector: Inspector | None = None,
+    ) -> None:
+        self.split, self.inspector = split, inspector
         self.size = size
         self.blocks = tuple(sorted(set(blocks)))
         rng = np.random.default_rng(seed)
@@ -80,7 +90,8 @@ class ImageFeatureCache:
 
     def good_images(self, size: int) -> list[NDArray[Any]]:
         """Returns all good images, as the input of a model."""
-        return list(model_inputs(self.progress(self.split.fit, "reading"), efficientnet_lite.backbone_input_spec(size)))
+        spec = efficientnet_lite.backbone_input_spec(size)
+        return list(model_inputs(self.progress(self.split.fit, "reading"), spec, self.inspector))
 
     def augmented_images(self, size: int, settings: AugmentationSettings | None) -> list[NDArray[Any]]:
         """Returns all good images and, unless `settings` is None, augmented copies of each."""

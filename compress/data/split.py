@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from vedette.runtime.bundle.manifest import ModelInput
 from vedette.runtime.camera import image_files
 from vedette.runtime.errors import ConfigProblem
+from vedette.runtime.inference.inspector import Inspector
 from vedette.runtime.inference.preprocess import Preprocess
 from vedette.runtime.progress import Log, Progress, no_log, no_progress
 
@@ -195,9 +196,15 @@ def _match_masks(defective: list[Path], folder: Path) -> dict[Path, Path]:
     return masks
 
 
-def model_inputs(paths: Iterable[Path], spec: ModelInput) -> Iterator[NDArray[Any]]:
-    """Yields images with the runtime's preprocessing, each 1 x height x width x 3, uint8."""
-    preprocess = Preprocess(spec)
+def model_inputs(paths: Iterable[Path], spec: ModelInput, inspector: Inspector | None = None) -> Iterator[NDArray[Any]]:
+    """Yields images with the runtime's preprocessing, each 1 x height x width x 3, uint8.
+
+    Args:
+        paths: image files
+        spec: the model's input
+        inspector: cuts what the model sees out of an image; None: the model sees the whole image
+    """
+    preprocess = Preprocess(spec, inspector)
     for path in paths:
         yield preprocess(image_files.read_image(path))
 

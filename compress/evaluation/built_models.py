@@ -22,6 +22,7 @@ from vedette.runtime.bundle.manifest import (
 from vedette.runtime.inference.backends import Backend
 from vedette.runtime.inference.backends.onnx import OnnxBackend
 from vedette.runtime.inference.backends.tflite import TfliteBackend
+from vedette.runtime.inference.inspector import Inspector
 
 from ..export import onnx2tf_fallback
 from ..export.tflite import write_tflite
@@ -46,6 +47,7 @@ class BuiltModels:
         float_model: the float ONNX graph
         int8_model: the int8 ONNX graph (QDQ)
         manifest_fields: as in `FloatAndInt8Model`
+        inspector: as in `FloatAndInt8Model`
 
     Raises:
         UnsupportedOperator: a float TFLite file cannot be written either.
@@ -57,8 +59,11 @@ class BuiltModels:
         float_model: onnx.ModelProto,
         int8_model: onnx.ModelProto,
         manifest_fields: Mapping[str, Any] | None = None,
+        inspector: Inspector | None = None,
     ) -> None:
-        self.manifest = draft_manifest(goal, int8_model, manifest_fields)
+        self.manifest, self.inspector = draft_manifest(goal, int8_model, manifest_fields), inspector
+        if inspector is not None:
+            self.manifest = msgspec.structs.replace(self.manifest, inspect=inspector.settings)
         self.files = {
             FLOAT: float_model.SerializeToString(deterministic=True),
             INT8_ONNX: int8_model.SerializeToString(deterministic=True),
@@ -76,8 +81,8 @@ class BuiltModels:
             INT8_TFLITE: TfliteBackend(self.files[INT8_TFLITE], self.manifest, threads=1),
         }
         self.runners: dict[str, ModelRunner] = {
-            FLOAT: FloatRunner(self.files[FLOAT], self.manifest),
-            **{name: Int8Runner(backend, self.manifest) for name, backend in self.backends.items()},
+            FLOAT: FloatRunner(self.files[FLOAT], self.manifest, inspector),
+            **{name: Int8Runner(backend, self.manifest, inspector) for name, backend in self.backends.items()},
         }
 
 

@@ -20,7 +20,7 @@ def compute_golden_arrays(models: BuiltModels, paths: Iterable[Path]) -> dict[st
 
     A TFLite file that computes in float has outputs of its own, under `NAME-float`.
     """
-    samples = list(split.model_inputs(paths, models.manifest.input))
+    samples = list(split.model_inputs(paths, models.manifest.input, models.inspector))
     arrays = {"image": np.concatenate(samples)}
     for name in [INT8_ONNX, *([INT8_TFLITE] if models.manifest.floats else [])]:
         backend = models.backends[name]

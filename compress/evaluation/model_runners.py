@@ -22,6 +22,7 @@ from vedette.runtime.evaluation.interleaved_timing import Timing, time_interleav
 from vedette.runtime.inference.backends import Backend
 from vedette.runtime.inference.float_model import FloatModel
 from vedette.runtime.inference.heads.detect import DetectHead
+from vedette.runtime.inference.inspector import Inspector
 from vedette.runtime.inference.prediction import Prediction
 from vedette.runtime.inference.preprocess import Preprocess
 
@@ -54,15 +55,19 @@ class Int8Runner:
     Args:
         backend: the loaded model
         manifest: its inputs and outputs
+        inspector: cuts what the model sees out of an image; None: the model sees the whole image
     """
 
-    def __init__(self, backend: Backend, manifest: Manifest) -> None:
-        self.preprocess = Preprocess(manifest.input)
+    def __init__(self, backend: Backend, manifest: Manifest, inspector: Inspector | None = None) -> None:
+        self.preprocess = Preprocess(manifest.input, inspector)
         self.backend = backend
         self.manifest = manifest
 
     def __call__(self, image: NDArray[Any]) -> dict[str, NDArray[Any]]:
-        integers = self.backend.run(self.preprocess(image))
+        tensor, placement = self.preprocess.inspect(image)
+        if not placement.found:
+            return _highest_outputs(self.manifest)
+        integers = self.backend.run(tensor)
         return {
             output.name: output.scale * (integers[output.name].astype(np.float32) - output.zero_point)
             for output in self.manifest.outputs
@@ -75,17 +80,26 @@ class FloatRunner:
     Args:
         model: the ONNX file
         manifest: inputs and outputs of the int8 model
+        inspector: as in `Int8Runner`
     """
 
-    def __init__(self, model: bytes, manifest: Manifest) -> None:
+    def __init__(self, model: bytes, manifest: Manifest, inspector: Inspector | None = None) -> None:
         self.reference = FloatModel(model, manifest)
         self.manifest = self.reference.manifest
         identity = msgspec.structs.replace(self.manifest.input, mean=0.0, std=1.0, scale=1.0, zero_point=0)
-        self.preprocess = Preprocess(identity)
+        self.preprocess = Preprocess(identity, inspector)
 
     def __call__(self, image: NDArray[Any]) -> dict[str, NDArray[Any]]:
-        pixels, spec = self.preprocess(image).astype(np.float32), self.manifest.input
-        return self.reference.run_normalized((pixels - spec.mean) / spec.std)
+        pixels, placement = self.preprocess.inspect(image)
+        if not placement.found:
+            return _highest_outputs(self.manifest)
+        spec = self.manifest.input
+        return self.reference.run_normalized((pixels.astype(np.float32) - spec.mean) / spec.std)
+
+
+def _highest_outputs(manifest: Manifest) -> dict[str, NDArray[Any]]:
+    """The outputs for an image in which the part was not found: it is never good."""
+    return {output.name: np.full(output.shape, output.highest, np.float32) for output in manifest.outputs}
 
 
 ImageDetections = list[tuple[Prediction, ...]]

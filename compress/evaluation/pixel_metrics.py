@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from vedette.runtime.camera import image_files
 from vedette.runtime.errors import ConfigProblem
 from vedette.runtime.evaluation.metrics import auroc
+from vedette.runtime.inference.inspector import Inspector
 
 from ..data import split
 from ..data.split import Split
@@ -57,12 +58,13 @@ def _enlarge(anomaly_map: NDArray[Any], size: int) -> NDArray[Any]:
     return np.asarray(cv2.resize(anomaly_map.astype(np.float32), (size, size), interpolation=cv2.INTER_LINEAR))
 
 
-def read_masks(images: Split, size: int) -> dict[int, NDArray[Any]]:
+def read_masks(images: Split, size: int, inspector: Inspector | None = None) -> dict[int, NDArray[Any]]:
     """The masks by index of the defective image, each size x size, bool. Images with an empty mask are left out.
 
     Args:
         images: the split of the images
         size: height and width of the masks, in pixels
+        inspector: cuts what the model sees out of an image; None: the model sees the whole image
 
     Raises:
         ConfigProblem: a mask cannot be read, or has another aspect ratio than its image.
@@ -71,16 +73,22 @@ def read_masks(images: Split, size: int) -> dict[int, NDArray[Any]]:
     for index, path in enumerate(images.defect):
         if path in images.masks:
             original = split.read_mask(images.masks[path])
-            _check_aspect_ratio(images.masks[path], original.shape, path)
-            mask = cv2.resize(original.astype(np.uint8), (size, size), interpolation=cv2.INTER_NEAREST) > 0
+            image = image_files.read_image(path)
+            _check_aspect_ratio(images.masks[path], original.shape, path, image.shape)
+            mask: NDArray[Any] = original.astype(np.uint8)
+            if inspector is None:
+                mask = np.asarray(cv2.resize(mask, (size, size), interpolation=cv2.INTER_NEAREST))
+            else:
+                _, placement = inspector.view(image, (size, size), cv2.INTER_AREA)
+                mask = inspector.cut_mask(mask, placement, (size, size))
             if mask.any():
-                masks[index] = mask
+                masks[index] = mask > 0
     return masks
 
 
-def _check_aspect_ratio(path: Path, shape: tuple[int, ...], image: Path) -> None:
+def _check_aspect_ratio(path: Path, shape: tuple[int, ...], image: Path, image_shape: tuple[int, ...]) -> None:
     """Raise a ConfigProblem unless a mask has the aspect ratio of its image, to a pixel. Its size may differ."""
-    height, width = image_files.read_image(image).shape[:2]
+    height, width = image_shape[:2]
     if abs(shape[0] * width - shape[1] * height) > max(height, width, *shape):
         hint = f"draw the mask on {image.name}, or scale both sides alike"
         raise ConfigProblem(f"{path}: {shape[1]} x {shape[0]} does not fit its image of {width} x {height}", hint=hint)

@@ -10,6 +10,7 @@ from vedette.runtime.config.configuration import Name
 
 from . import duration
 from .augmentation_settings import AugmentationSettings
+from .inspection_settings import InspectionSettings
 from .recipe import load_recipe
 
 _Fraction = Annotated[float, msgspec.Meta(gt=0, lt=1)]
@@ -138,6 +139,7 @@ class Goal(_StrictStruct, frozen=True, kw_only=True):
     model: ModelTable = ModelTable()
     recipe: tuple[dict[str, Any], ...] = ()
     """Techniques and their settings; recipe.py reads them. An omitted technique uses its defaults."""
+    inspect: InspectionSettings = InspectionSettings()
     augment: AugmentationSettings | None = None
     """Augmentation. None: no augmentation for `anomaly`, the defaults of `AugmentationSettings` for `classify`."""
 

@@ -10,7 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vedette.runtime.evaluation.metrics import roc_curve
+from vedette.runtime.inference.inspector import Inspector
 
+from ..data.part_alignment import AlignmentEvidence
 from ..data.split import Split
 from ..evaluation.anomaly_scoring import ImageScores
 from ..evaluation.built_models import FLOAT, INT8_ONNX
@@ -37,6 +39,8 @@ def anomaly_context(
     template: str = "anomaly.html",
     designs: dict[str, Any] | None = None,
     earlier_steps: list[CompressionStep] | None = None,
+    inspector: Inspector | None = None,
+    alignment: AlignmentEvidence | None = None,
 ) -> TaskReportSection:
     """The anomaly model's part of the report.
 
@@ -48,17 +52,20 @@ def anomaly_context(
         template: the template
         designs: chart of the designs of a search, from `design_chart`
         earlier_steps: compression steps before the float model
+        inspector: cuts what the model sees out of an image; None: the model sees the whole image
+        alignment: how sure the alignment is; None: images are not aligned
     """
     good, defect = scores[INT8_ONNX]
     return TaskReportSection(
         template=template,
-        disagreement=_disagreement(split, scores, threshold.score, float_threshold.score),
+        disagreement=_disagreement(split, scores, threshold.score, float_threshold.score, inspector),
         earlier_steps=earlier_steps or [],
         variables={
             "threshold": threshold,
             "histogram": _histogram(good.scores, defect.scores, threshold.score),
             "curves": _roc_polylines(scores) if len(defect.scores) else None,
-            "samples": _sample_rows(split, good, defect, threshold.score),
+            "samples": _sample_rows(split, good, defect, threshold.score, inspector),
+            "alignment": alignment,
             "designs": designs,
         },
     )
@@ -88,7 +95,9 @@ def _roc_polylines(scores: Scores) -> dict[str, str]:
     return polylines
 
 
-def _sample_rows(split: Split, good: ImageScores, defect: ImageScores, threshold: float) -> list[dict[str, Any]]:
+def _sample_rows(
+    split: Split, good: ImageScores, defect: ImageScores, threshold: float, inspector: Inspector | None
+) -> list[dict[str, Any]]:
     """Rows of sample images beside their anomaly maps: highest good scores, highest and lowest defective scores."""
     rows = []
     for title, paths, scored, order in (
@@ -100,7 +109,7 @@ def _sample_rows(split: Split, good: ImageScores, defect: ImageScores, threshold
             {
                 "name": paths[index].name,
                 "score": float(scored.scores[index]),
-                "image": _image_and_overlay(paths[index], scored.maps[index], threshold),
+                "image": _image_and_overlay(paths[index], scored.maps[index], threshold, inspector),
             }
             for index in order[:SAMPLES_PER_ROW]
         ]
@@ -109,7 +118,9 @@ def _sample_rows(split: Split, good: ImageScores, defect: ImageScores, threshold
     return rows
 
 
-def _disagreement(split: Split, scores: Scores, threshold: float, float_threshold: float) -> DisagreementSection:
+def _disagreement(
+    split: Split, scores: Scores, threshold: float, float_threshold: float, inspector: Inspector | None
+) -> DisagreementSection:
     """Scores are compared as multiples of each model's own threshold. Shown: image, float map, int8 map."""
     paths = [*split.test, *split.defect]
     thresholds = {FLOAT: float_threshold, INT8_ONNX: threshold}
@@ -133,16 +144,16 @@ def _disagreement(split: Split, scores: Scores, threshold: float, float_threshol
     disagreement = rank_comparisons(comparisons, "with each score compared with the threshold of its own model")
 
     def draw(comparison: ImageComparison) -> NDArray[Any]:
-        image = read_thumbnail(comparison.path)
+        image = read_thumbnail(comparison.path, inspector)
         overlays = [_overlay(image, maps[model][comparison.index], level) for model, level in thresholds.items()]
         return np.hstack([image, *overlays])
 
     return DisagreementSection.render(disagreement, draw, wide=True)
 
 
-def _image_and_overlay(path: Path, anomaly_map: NDArray[Any], threshold: float) -> str:
+def _image_and_overlay(path: Path, anomaly_map: NDArray[Any], threshold: float, inspector: Inspector | None) -> str:
     """The image beside the image under its anomaly map, as a data URL."""
-    image = read_thumbnail(path)
+    image = read_thumbnail(path, inspector)
     return to_data_url(np.hstack([image, _overlay(image, anomaly_map, threshold)]))
 
 

@@ -11,13 +11,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vedette.runtime.camera import image_files
+from vedette.runtime.inference.inspector import Inspector
 
 THUMBNAIL_SIDE = 200  # pixels
 
 
-def read_thumbnail(path: Path) -> NDArray[Any]:
-    """The image at `path`, `THUMBNAIL_SIDE` x `THUMBNAIL_SIDE` x 3, blue-green-red."""
+def read_thumbnail(path: Path, inspector: Inspector | None = None) -> NDArray[Any]:
+    """The image at `path`, `THUMBNAIL_SIDE` x `THUMBNAIL_SIDE` x 3, blue-green-red; with an inspector, what the model
+    sees of it.
+    """
     size = (THUMBNAIL_SIDE, THUMBNAIL_SIDE)
+    if inspector is not None:
+        return inspector.view(image_files.read_image(path), size, cv2.INTER_AREA)[0]
     return np.asarray(cv2.resize(image_files.read_image(path), size, interpolation=cv2.INTER_AREA))
 
 

@@ -119,7 +119,8 @@ class FinalistBuilder:
         self.progress, self.log = progress, log
         self.limits = cost_limits.derive_cost_limits(goal, setup.device, margin=0)
         held_out = [*images.calibrate, *images.threshold]
-        self.good = list(split.model_inputs(progress(held_out, "reading"), backbone_input_spec(feature_cache.size)))
+        spec = backbone_input_spec(feature_cache.size)
+        self.good = list(split.model_inputs(progress(held_out, "reading"), spec, feature_cache.inspector))
         rng = np.random.default_rng(goal.data.seed + 1)
         self.defective = make_evaluation_defects(self.good, rng).images
         self.finalists: list[Finalist] = []

@@ -11,10 +11,14 @@ import msgspec
 from numpy.typing import NDArray
 
 from vedette.devices import DeviceProfile
+from vedette.runtime.inference.inspector import Inspector
+from vedette.runtime.inference.prediction import PART_NOT_FOUND
 from vedette.runtime.progress import Log, Progress
 
 from ..cost import cost_limits
+from ..data import part_alignment
 from ..data.image_feature_cache import ImageFeatureCache
+from ..data.part_alignment import AlignmentEvidence
 from ..data.split import Split, audit_and_split
 from ..evaluation import anomaly_scoring, conformal_threshold, pixel_metrics
 from ..evaluation.anomaly_scoring import AnomalyMetrics, ImageScores
@@ -47,6 +51,10 @@ class AnomalyData(msgspec.Struct, frozen=True):
     images: Split
     masks: dict[int, NDArray[Any]]
     """Index of a defective image -> its mask, size x size, bool."""
+    inspector: Inspector | None = None
+    """Cuts what the model sees out of an image; None: the model sees the whole image."""
+    alignment: AlignmentEvidence | None = None
+    """How sure the alignment is; None: images are not aligned."""
 
 
 class AnomalyTrainingResult(TrainingResult, frozen=True):
@@ -70,8 +78,11 @@ class AnomalyTask:
 
     def split(self, base: Path, progress: Progress, log: Log) -> AnomalyData:
         images = audit_and_split(self.goal.data, base, progress, log)
-        masks = pixel_metrics.read_masks(images, self.size)  # a wrong mask is an error before training
-        return AnomalyData(images, masks)
+        inspector, alignment = part_alignment.fit_inspector(self.goal.inspect, images.fit, progress, log)
+        if inspector is not None:
+            images = part_alignment.leave_out_unaligned(images, inspector, progress, log)
+        masks = pixel_metrics.read_masks(images, self.size, inspector)  # a wrong mask is an error before training
+        return AnomalyData(images, masks, inspector, alignment)
 
     def train(
         self, data: AnomalyData, setup: SearchSetup | None, folder: Path, progress: Progress, log: Log
@@ -85,7 +96,7 @@ class AnomalyTask:
             training = AnomalyTrainingResult(best.model, trials, finalists, best.trial)
         else:
             trials = selection.list_default_trials(goal.model, len(images.fit), self.device)
-            cache = self._feature_cache(images, [trial.design.blocks for trial in trials], progress)
+            cache = self._feature_cache(data, [trial.design.blocks for trial in trials], progress)
             if len(trials) > 1:
                 trials = selection.evaluate_trials(progress(trials, "trying designs"), cache)
             chosen = self._prune(selection.choose_cheapest_near_best(trials))
@@ -93,18 +104,22 @@ class AnomalyTask:
             training = AnomalyTrainingResult(model, trials, [], chosen)
         if len(trials) > 1:
             log(f"chose {training.chosen.design}")
-        return training
+        model = msgspec.structs.replace(training.model, inspector=data.inspector)
+        return msgspec.structs.replace(training, model=model)
 
     def search(
         self, data: AnomalyData, setup: SearchSetup, progress: Progress, log: Log
     ) -> tuple[list[Trial], ImageFeatureCache]:
         """Search for designs; returns all trials of the study and the features that they were scored on."""
         space = SearchSpace.for_goal(self.goal.model, len(data.images.fit))
-        cache = self._feature_cache(data.images, space.blocks, progress)
+        cache = self._feature_cache(data, space.blocks, progress)
         return DesignSearch(self.goal, space, cache, setup, log).run(), cache
 
-    def _feature_cache(self, images: Split, blocks: Iterable[tuple[int, ...]], progress: Progress) -> ImageFeatureCache:
-        return ImageFeatureCache(images, self.size, itertools.chain(*blocks), self.goal.data.seed, progress)
+    def _feature_cache(
+        self, data: AnomalyData, blocks: Iterable[tuple[int, ...]], progress: Progress
+    ) -> ImageFeatureCache:
+        seed = self.goal.data.seed
+        return ImageFeatureCache(data.images, self.size, itertools.chain(*blocks), seed, progress, data.inspector)
 
     def _prune(self, trial: Trial) -> Trial:
         """The trial with the share of the channels that the recipe keeps."""
@@ -151,8 +166,9 @@ class AnomalyTask:
         )
         return msgspec.structs.replace(metrics, design=design)
 
-    def manifest_fields(self, _data: AnomalyData, thresholds: Thresholds[AnomalyThreshold]) -> dict[str, Any]:
-        return {"labels": ("anomaly",), "threshold": thresholds.int8.score}
+    def manifest_fields(self, data: AnomalyData, thresholds: Thresholds[AnomalyThreshold]) -> dict[str, Any]:
+        labels = ("anomaly",) if data.alignment is None else ("anomaly", PART_NOT_FOUND)
+        return {"labels": labels, "threshold": thresholds.int8.score}
 
     def golden_inputs(self, data: AnomalyData) -> list[Path]:
         return [*data.images.test[:GOLDEN_PER_CLASS], *data.images.defect[:GOLDEN_PER_CLASS]]
@@ -178,6 +194,8 @@ class AnomalyTask:
             thresholds.fp32,
             designs=chart,
             earlier_steps=self._earlier_steps(training.chosen),
+            inspector=data.inspector,
+            alignment=data.alignment,
         )
 
     def _earlier_steps(self, chosen: Trial) -> list[CompressionStep]:

@@ -7,6 +7,8 @@ from typing import Any
 import msgspec
 import onnx
 
+from vedette.runtime.inference.inspector import Inspector
+
 from ..quantization.step_log import QuantizationStep
 
 
@@ -21,3 +23,5 @@ class FloatAndInt8Model(msgspec.Struct, frozen=True):
     """Applied quantization steps."""
     manifest_fields: dict[str, Any] = {}
     """Manifest fields of an object detector: `boxes`, `labels`, and `resize` of its input."""
+    inspector: Inspector | None = None
+    """Cuts what the model sees out of an image; None: the model sees the whole image."""

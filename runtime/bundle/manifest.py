@@ -48,6 +48,11 @@ class ModelOutput(_Strict, frozen=True):
     zero_point: int
     """For uint8. The TFLite model gives int8, so its zero point is smaller by 128."""
 
+    @property
+    def highest(self) -> float:
+        """The highest real value that the output can have."""
+        return self.scale * (255 - self.zero_point)
+
 
 class BoxDecoding(_Strict, frozen=True, omit_defaults=True):
     """Decoding of an object detector's outputs into bounding boxes."""
@@ -70,6 +75,32 @@ class MotionInput(_Strict, frozen=True):
     """Integer steps of the input for each gray level of difference."""
     window: float
     """Seconds over which outputs are aggregated."""
+
+
+class Alignment(_Strict, frozen=True):
+    """Alignment of each frame with a reference image (runtime/inference/part_aligner.py)."""
+
+    motion: Literal["translation", "rigid", "similarity"]
+    """`rigid` is a translation and a rotation; `similarity` also scales."""
+    reference: str
+    """The reference image, a member of the bundle."""
+    shift: float
+    """Largest translation of the center, as a fraction of the side of the frame."""
+    angle: float
+    """Largest rotation either way, degrees."""
+    scale: float
+    """Largest relative change of the size."""
+    correlation: float
+    """Least correlation of an aligned frame with the reference. If it is lower, the part was not found."""
+
+
+class Inspection(_Strict, frozen=True, omit_defaults=True):
+    """Which part of a frame the model sees (runtime/inference/inspector.py)."""
+
+    region: tuple[tuple[float, float], ...] = ()
+    """Polygon of the region, as fractions 0…1 of the aligned frame from the top left; empty: the whole frame."""
+    alignment: Alignment | None = None
+    """None: frames are not aligned."""
 
 
 class MemberDigest(_Strict, frozen=True):
@@ -130,6 +161,8 @@ class Manifest(_Strict, frozen=True, omit_defaults=True):
 
     boxes: BoxDecoding | None = None
     """Set for an object detector."""
+    inspect: Inspection | None = None
+    """Set if the model sees the aligned part or a region of a frame; None: the whole frame."""
     motion: MotionInput | None = None
     """Set if the model's input is frame differences; None: single frames."""
 

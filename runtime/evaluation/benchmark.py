@@ -58,7 +58,7 @@ def benchmark_bundle(path: Path, keys: Path | None, frame: tuple[int, int], thre
     bundle = Bundle.open(path, Keyring.read(keys))
     loaded = backends.available_backends(bundle, threads)
     process_costs = {name: _measure_process(name, path, keys, frame, threads) for name in loaded}
-    preprocess, pixels = Preprocess(bundle.manifest.input), _noise_frame(frame)
+    preprocess, pixels = Preprocess.from_bundle(bundle), _noise_frame(frame)
     tensor = preprocess(pixels)
     calls: dict[str, Callable[[], object]] = {}
     for name, backend in loaded.items():
@@ -117,7 +117,7 @@ def _measure_process(name: str, path: Path, keys: Path | None, frame: tuple[int,
 def _measure_backend(name: str, path: str, keys: str, threads: str, width: str, height: str, started: str) -> None:
     """Measures one back end in this process, which `_measure_process` started at the monotonic time `started`."""
     bundle = Bundle.open(Path(path), Keyring.read(Path(keys) if keys else None))
-    backend, preprocess = backends.load_backend(name, bundle, int(threads)), Preprocess(bundle.manifest.input)
+    backend, preprocess = backends.load_backend(name, bundle, int(threads)), Preprocess.from_bundle(bundle)
     pixels = _noise_frame((int(width), int(height)))
     backend.run(preprocess(pixels))
     startup = time.monotonic() - float(started)

@@ -20,6 +20,7 @@ from ..inference.backends import Backend, available_backends
 from ..inference.golden_outputs import max_step_difference, step_tolerance
 from ..inference.heads.classify import ClassifyHead
 from ..inference.heads.detect import DetectHead
+from ..inference.pipeline import InferencePipeline
 from ..inference.preprocess import Preprocess
 from ..progress import Progress, no_progress
 from . import behaviour_evaluation, coco_map, object_annotations
@@ -33,10 +34,10 @@ def score_images(bundle: Bundle, backend: Backend, paths: Iterable[Path]) -> lis
     Raises:
         ConfigProblem: an image cannot be read.
     """
-    preprocess, head = Preprocess(bundle.manifest.input), heads.load_head(bundle.manifest)
+    pipeline = InferencePipeline(bundle, backend, heads.load_head(bundle.manifest))
     scores = []
     for path in paths:
-        predictions = head(backend.run(preprocess(image_files.read_image(path))))
+        predictions = pipeline.predict(0.0, image_files.read_image(path)) or ()
         scores.append(max(prediction.score for prediction in predictions))
     return scores
 

@@ -1,7 +1,7 @@
 """From pixels to predictions, as one step.
 
 difference image    behaviour models alone: the change between three frames
-preprocess          resized and quantized in one affine step
+preprocess          aligned or cut if the bundle says so, resized and quantized in one affine step
 back end            the int8 model
 temporal window     behaviour models alone: the outputs of the last seconds together
 head                output tensors become predictions
@@ -11,22 +11,31 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 from numpy.typing import NDArray
 
-from ..bundle.manifest import Manifest
+from ..bundle.bundle import Bundle
 from .backends import Backend
 from .frame_differencing import FrameDifferencer, OutputWindow
 from .heads import Head
-from .prediction import Prediction
+from .prediction import PART_NOT_FOUND, Prediction
 from .preprocess import Preprocess
 
 
 class InferencePipeline:
-    """Predicts frame by frame, in the order in which the frames were taken."""
+    """Predicts frame by frame, in the order in which the frames were taken.
 
-    def __init__(self, manifest: Manifest, backend: Backend, head: Head) -> None:
+    A frame in which the part is not found is never good: it gets the label `error` and the highest score.
+
+    Raises:
+        BundleProblem: the reference image of the alignment is missing.
+    """
+
+    def __init__(self, bundle: Bundle, backend: Backend, head: Head) -> None:
+        manifest = bundle.manifest
         self.differencer = FrameDifferencer(manifest.input, manifest.motion)
-        self.preprocess = Preprocess(manifest.input)
+        self.preprocess = Preprocess.from_bundle(bundle)
+        self.highest_score = max((each.highest for each in manifest.outputs if each.name == "score"), default=1.0)
         self.backend = backend
         self.window = OutputWindow(manifest.motion)
         self.head = head
@@ -41,5 +50,16 @@ class InferencePipeline:
         image = self.differencer(taken, pixels)
         if image is None:
             return None
-        outputs = self.window(taken, self.backend.run(self.preprocess(image)))
-        return None if outputs is None else self.head(outputs, pixels.shape[:2])
+        tensor, placement = self.preprocess.inspect(image)
+        if not placement.found:
+            return (Prediction(PART_NOT_FOUND, round(self.highest_score, 4)),)
+        outputs = self.window(taken, self.backend.run(tensor))
+        if outputs is None:
+            return None
+        predictions = self.head(outputs, pixels.shape[:2])
+        if (inspector := self.preprocess.inspector) is None:
+            return predictions
+        return tuple(
+            each if each.box is None else msgspec.structs.replace(each, box=inspector.to_frame(each.box, placement))
+            for each in predictions
+        )

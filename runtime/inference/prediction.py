@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+PART_NOT_FOUND = "error"  # label of the prediction for a frame in which the part was not found
+
 
 class Box(msgspec.Struct, frozen=True):
     """A rectangle, as fractions 0…1 of the frame's width and height."""

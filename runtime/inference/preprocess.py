@@ -5,6 +5,8 @@ If the input's scale was chosen such that a pixel equals its integer, the table 
 
 A letterboxed frame keeps its aspect ratio. Its place in the input follows from its size, so `content_fraction` tells
 the head how to map boxes back. Sides are rounded to whole pixels: a box may be off by half a pixel of the input.
+
+If the bundle has an inspection, the model sees the aligned part or a region instead of the whole frame (inspector.py).
 """
 
 from __future__ import annotations
@@ -15,7 +17,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ..bundle.bundle import Bundle
 from ..bundle.manifest import ModelInput
+from .inspector import WHOLE, Inspector
+from .part_aligner import Placement
 
 LETTERBOX_GRAY = 114  # gray level of the letterbox border, as in YOLOX's training
 
@@ -37,16 +42,41 @@ def _content_size(spec: ModelInput, frame_size: tuple[int, int]) -> tuple[int, i
 
 
 class Preprocess:
-    """H x W x 3, uint8, blue-green-red -> 1 x height x width x 3, u8, red-green-blue."""
+    """H x W x 3, uint8, blue-green-red -> 1 x height x width x 3, u8, red-green-blue.
 
-    def __init__(self, spec: ModelInput) -> None:
-        self.spec = spec
+    Args:
+        spec: the model's input
+        inspector: cuts what the model sees out of the frame; None: the model sees the whole frame
+    """
+
+    def __init__(self, spec: ModelInput, inspector: Inspector | None = None) -> None:
+        self.spec, self.inspector = spec, inspector
         self.interpolation = cv2.INTER_AREA if spec.resize == "area" else cv2.INTER_LINEAR
         real = (np.arange(256) - spec.mean) / spec.std
         integers = np.clip(np.rint(real / spec.scale) + spec.zero_point, 0, 255).astype(np.uint8)
         self.lookup_table = None if np.array_equal(integers, np.arange(256)) else integers
 
+    @classmethod
+    def from_bundle(cls, bundle: Bundle) -> Preprocess:
+        """The preprocessing of a bundle.
+
+        Raises:
+            BundleProblem: the reference image of the alignment is missing.
+        """
+        return cls(bundle.manifest.input, Inspector.from_bundle(bundle))
+
     def __call__(self, image: NDArray[Any]) -> NDArray[Any]:
+        return self.inspect(image)[0]
+
+    def inspect(self, image: NDArray[Any]) -> tuple[NDArray[Any], Placement]:
+        """The input tensor, and where what it shows lies in the image."""
+        placement = WHOLE
+        if self.inspector is not None:
+            size = self.spec.width, self.spec.height
+            image, placement = self.inspector.view(image, size, self.interpolation)
+        return self._quantize(image), placement
+
+    def _quantize(self, image: NDArray[Any]) -> NDArray[Any]:
         pixels: Any = image
         size = _content_size(self.spec, pixels.shape[:2])
         if (pixels.shape[1], pixels.shape[0]) != size:

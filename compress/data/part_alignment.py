@@ -1,0 +1,219 @@
+"""Whether and how the parts in good images move, and the reference image that frames are aligned with.
+
+The good images are divided into two halves. The first gives a reference for each kind of motion: the median of the
+images, aligned with the most typical one, twice. The second half judges: a kind of motion is real if it explains most
+of what differs from a median without alignment. If images show other parts each time, or a texture, alignment explains
+little, and frames are not aligned.
+
+    unexplained = (1 - correlation with the reference, aligned) / (1 - correlation with the median, not aligned)
+
+MAX_UNEXPLAINED separates what was seen on six sets, each as it is and turned, shifted or scaled: with one kind of part
+in all images the median is 0.04 to 0.5 (0.8 with scaled polycrystalline cells), with biscuits and magnetic tiles 0.7 to
+0.9 (`make bench-alignment`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import cv2
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from vedette.runtime.bundle.manifest import Alignment, Inspection
+from vedette.runtime.camera import image_files
+from vedette.runtime.errors import ConfigProblem
+from vedette.runtime.inference.inspector import Inspector
+from vedette.runtime.inference.part_aligner import PartAligner, Placement, measure_motion
+from vedette.runtime.progress import Log, Progress
+
+from ..goal.inspection_settings import InspectionSettings
+from .split import Split
+
+Motion = Literal["translation", "rigid", "similarity"]
+
+REFERENCE = "reference.png"  # member of the bundle
+REFERENCE_PIXELS = 256  # of the longer side of the reference image
+MAX_IMAGES = 60  # good images that the reference is made of
+MIN_IMAGES = 8  # good images for `auto`
+MAX_UNEXPLAINED = 0.5
+MIN_IMPROVED = 0.9  # share of the judging images that alignment must improve
+EQUIVALENT = 1.2  # a simpler motion suffices if it leaves at most this many times as much unexplained
+MARGIN = 1.5  # the limits of the motion, as multiples of the largest one seen
+# The motions that `auto` tries, from the simplest: kind, largest rotation in degrees, largest change of the scale.
+CANDIDATES: tuple[tuple[Motion, float, float], ...] = (
+    ("translation", 0, 0),
+    ("rigid", 20, 0),
+    ("similarity", 20, 0.2),
+    ("rigid", 180, 0),
+    ("similarity", 180, 0.2),
+)
+LARGEST_SHIFT = 0.45  # of the side
+
+
+class AlignmentEvidence(msgspec.Struct, frozen=True):
+    """How sure the alignment is: good images that the reference was not made of."""
+
+    images: int
+    improved: int
+    """Images whose correlation with the reference is higher after alignment."""
+    correlation_before: float
+    """Median correlation with the median of images that are not aligned."""
+    correlation_after: float
+    """Median correlation with the reference after alignment."""
+
+    @property
+    def unexplained(self) -> float:
+        return (1 - self.correlation_after) / max(1 - self.correlation_before, 1e-6)
+
+    def __str__(self) -> str:
+        return (
+            f"on {self.improved} of {self.images} held-out good images it raises the correlation with the reference, "
+            f"in the median from {self.correlation_before:.2f} to {self.correlation_after:.2f}"
+        )
+
+
+class _Attempt(NamedTuple):
+    aligner: PartAligner
+    evidence: AlignmentEvidence
+
+
+def fit_inspector(
+    settings: InspectionSettings, paths: Sequence[Path], progress: Progress, log: Log
+) -> tuple[Inspector | None, AlignmentEvidence | None]:
+    """What the model will see of each image; None: the whole image. And how sure the alignment is, if there is one.
+
+    Args:
+        settings: the table `[inspect]` of the goal
+        paths: good images that the model is fitted to
+        progress: shows the progress under a label
+        log: receives a line about the alignment
+
+    Raises:
+        ConfigProblem: the goal asks for an alignment, and the images do not agree with any reference.
+    """
+    region = settings.region or ()
+    plain = Inspector(Inspection(region)) if region else None
+    if settings.align == "none" or (settings.align == "auto" and len(paths) < MIN_IMAGES):
+        return plain, None
+    chosen = [paths[index] for index in np.linspace(0, len(paths) - 1, min(len(paths), MAX_IMAGES)).astype(int)]
+    images = _read_images(progress(chosen, "looking for moving parts"))
+    attempt = _choose_motion(settings, images)
+    if attempt is None:
+        return plain, None
+    motion = attempt.aligner.settings
+    reference, placements = make_reference(images, motion)
+    alignment = _limit_motion(motion, placements, images[0].shape[1] / images[0].shape[0])
+    log(f"alignment: {alignment.motion}; {attempt.evidence}")
+    return Inspector(Inspection(region, alignment), reference), attempt.evidence
+
+
+def leave_out_unaligned(images: Split, inspector: Inspector, progress: Progress, log: Log) -> Split:
+    """Leaves the images in which the part is not found out of the parts that a model is fitted to.
+
+    In the other parts they stay: a good part that is not found is a false alarm.
+    """
+    if (aligner := inspector.aligner) is None:
+        return images
+    found = {
+        path: aligner.locate(image_files.read_image(path)).found
+        for path in progress([*images.fit, *images.calibrate], "aligning")
+    }
+    lost = [path for path, is_found in found.items() if not is_found]
+    if lost:
+        log(f"left out: {len(lost)} good images, in which the part was not found: {lost[0].name} …")
+    parts = {part: [path for path in getattr(images, part) if found[path]] for part in ("fit", "calibrate")}
+    if not all(parts.values()):
+        hint = 'write align = "none" into [inspect], or give images that show one kind of part'
+        raise ConfigProblem("inspect.align: the part was found in too few good images", hint=hint)
+    return msgspec.structs.replace(images, **parts, set_aside=sorted([*images.set_aside, *lost]))
+
+
+def make_reference(images: Sequence[NDArray[Any]], motion: Alignment) -> tuple[NDArray[Any], list[Placement]]:
+    """The median of the aligned images, and where it lies in each of them.
+
+    Args:
+        images: H x W x 3, uint8, all of one size
+        motion: kind and limits of the motion
+    """
+    reference = images[_most_typical(images, motion)]
+    for _ in range(2):
+        inspector = Inspector(Inspection(alignment=motion), reference)
+        assert inspector.aligner is not None
+        placements = [inspector.aligner.locate(image) for image in images]
+        size = reference.shape[1], reference.shape[0]
+        aligned = [inspector.cut(image, at, size) for image, at in zip(images, placements, strict=True)]
+        reference = np.median(np.stack(aligned), axis=0).astype(np.uint8)
+    return reference, placements
+
+
+def _choose_motion(settings: InspectionSettings, images: list[NDArray[Any]]) -> _Attempt | None:
+    """The simplest motion that explains about as much as the best one; None: nothing moves, or no motion explains it.
+
+    Raises:
+        ConfigProblem: the goal names a motion, and it improves nothing.
+    """
+    wanted = [each for each in CANDIDATES if settings.align in ("auto", each[0])]
+    attempts = [_try_motion(images, *candidate) for candidate in wanted]
+    best = min(attempt.evidence.unexplained for attempt in attempts)
+    attempt = next(each for each in attempts if each.evidence.unexplained <= EQUIVALENT * best)
+    evidence = attempt.evidence
+    if settings.align != "auto":
+        return attempt
+    is_real = evidence.unexplained <= MAX_UNEXPLAINED and evidence.improved >= MIN_IMPROVED * evidence.images
+    return attempt if is_real else None
+
+
+def _try_motion(images: list[NDArray[Any]], motion: Motion, angle: float, scale: float) -> _Attempt:
+    settings = Alignment(motion, REFERENCE, LARGEST_SHIFT, angle, scale, correlation=-1.0)
+    fitted, judged = (images[::2], images[1::2]) if len(images) > 1 else (images, images)
+    aligner = PartAligner(settings, make_reference(fitted, settings)[0])
+    unmoved = PartAligner(settings, np.median(np.stack(fitted), axis=0).astype(np.uint8))
+    before = np.array([unmoved.correlate_unmoved(image) for image in judged])
+    after = np.array([aligner.locate(image).correlation for image in judged])
+    evidence = AlignmentEvidence(
+        len(judged), int((after > before).sum()), float(np.median(before)), float(np.median(after))
+    )
+    return _Attempt(aligner, evidence)
+
+
+def _limit_motion(motion: Alignment, placements: list[Placement], aspect: float) -> Alignment:
+    """The motion with the limits that the good images call for, and the least correlation of a part."""
+    moved = [measure_motion(each.matrix, aspect) for each in placements]
+    correlations = np.array([each.correlation for each in placements])
+    return msgspec.structs.replace(
+        motion,
+        shift=round(min(LARGEST_SHIFT, MARGIN * max(each.shift for each in moved) + 0.02), 3),
+        angle=0.0
+        if motion.motion == "translation"
+        else round(min(180.0, MARGIN * max(each.angle for each in moved) + 2), 1),
+        scale=0.0
+        if motion.motion != "similarity"
+        else round(min(0.5, MARGIN * max(each.scale for each in moved) + 0.02), 3),
+        correlation=round(min(0.5 * float(np.median(correlations)), 0.9 * float(correlations.min())), 3),
+    )
+
+
+def _read_images(paths: Iterable[Path]) -> list[NDArray[Any]]:
+    """The images, scaled to the size of the reference, which has the aspect ratio of the first."""
+    images: list[NDArray[Any]] = []
+    size: tuple[int, int] | None = None
+    for path in paths:
+        image = image_files.read_image(path)
+        if size is None:
+            factor = min(1.0, REFERENCE_PIXELS / max(image.shape[:2]))
+            size = max(1, round(image.shape[1] * factor)), max(1, round(image.shape[0] * factor))
+        images.append(np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA)))
+    return images
+
+
+def _most_typical(images: Sequence[NDArray[Any]], motion: Alignment) -> int:
+    """Index of the image with the highest sum of correlations with the others."""
+    aligner = PartAligner(motion, images[0])
+    details = np.stack([aligner.normalize(image).ravel() for image in images])
+    details -= details.mean(axis=1, keepdims=True)
+    details /= np.linalg.norm(details, axis=1, keepdims=True) + 1e-9
+    return int((details @ details.T).sum(axis=1).argmax())
