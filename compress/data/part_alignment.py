@@ -43,15 +43,20 @@ MAX_UNEXPLAINED = 0.5
 MIN_IMPROVED = 0.9  # share of the judging images that alignment must improve
 EQUIVALENT = 1.2  # a simpler motion suffices if it leaves at most this many times as much unexplained
 MARGIN = 1.5  # the limits of the motion, as multiples of the largest one seen
-# The motions that `auto` tries, from the simplest: kind, largest rotation in degrees, largest change of the scale.
-CANDIDATES: tuple[tuple[Motion, float, float], ...] = (
+MIN_DISPLACEMENT = 0.01  # of the side: how far alignment must move the corners of a tenth of the images
+# The motions that are tried, each list from the simplest: kind, largest rotation in degrees, largest change of the
+# scale. Full turns are tried only if nothing smaller explains the images, because symmetrical parts fit in many poses.
+SMALL_MOTIONS: tuple[tuple[Motion, float, float], ...] = (
     ("translation", 0, 0),
     ("rigid", 20, 0),
     ("similarity", 20, 0.2),
-    ("rigid", 180, 0),
-    ("similarity", 180, 0.2),
 )
+FULL_TURNS: tuple[tuple[Motion, float, float], ...] = (("rigid", 180, 0), ("similarity", 180, 0.2))
 LARGEST_SHIFT = 0.45  # of the side
+PART_GRADIENT = 0.15  # of the 99.5th percentile of the gradient
+MIN_PIECE = 0.02  # of the pixels of the part; smaller pieces are noise
+PART_MARGIN = 0.02  # of the side, around the part
+MAX_PART = 0.5  # of the image; a larger part is not cut out
 
 
 class AlignmentEvidence(msgspec.Struct, frozen=True):
@@ -77,8 +82,20 @@ class AlignmentEvidence(msgspec.Struct, frozen=True):
 
 
 class _Attempt(NamedTuple):
-    aligner: PartAligner
+    """A kind of motion that was tried."""
+
+    motion: Alignment
     evidence: AlignmentEvidence
+    displacement: float
+    """90th percentile of the largest displacement of a corner, as a fraction of the side."""
+
+    @property
+    def is_real(self) -> bool:
+        return (
+            self.evidence.unexplained <= MAX_UNEXPLAINED
+            and self.evidence.improved >= MIN_IMPROVED * self.evidence.images
+            and self.displacement >= MIN_DISPLACEMENT
+        )
 
 
 def fit_inspector(
@@ -91,11 +108,8 @@ def fit_inspector(
         paths: good images that the model is fitted to
         progress: shows the progress under a label
         log: receives a line about the alignment
-
-    Raises:
-        ConfigProblem: the goal asks for an alignment, and the images do not agree with any reference.
     """
-    region = settings.region or ()
+    region = () if isinstance(settings.region, str) else settings.region
     plain = Inspector(Inspection(region)) if region else None
     if settings.align == "none" or (settings.align == "auto" and len(paths) < MIN_IMAGES):
         return plain, None
@@ -104,10 +118,12 @@ def fit_inspector(
     attempt = _choose_motion(settings, images)
     if attempt is None:
         return plain, None
-    motion = attempt.aligner.settings
-    reference, placements = make_reference(images, motion)
-    alignment = _limit_motion(motion, placements, images[0].shape[1] / images[0].shape[0])
+    reference, placements = make_reference(images, attempt.motion)
+    alignment = _limit_motion(attempt.motion, placements, images[0].shape[1] / images[0].shape[0])
     log(f"alignment: {alignment.motion}; {attempt.evidence}")
+    if settings.region == "auto" and (region := find_part(reference)):
+        (left, top), (right, bottom) = region[0], region[2]
+        log(f"region: the part, {left:.2f} … {right:.2f} of the width and {top:.2f} … {bottom:.2f} of the height")
     return Inspector(Inspection(region, alignment), reference), attempt.evidence
 
 
@@ -150,21 +166,44 @@ def make_reference(images: Sequence[NDArray[Any]], motion: Alignment) -> tuple[N
     return reference, placements
 
 
-def _choose_motion(settings: InspectionSettings, images: list[NDArray[Any]]) -> _Attempt | None:
-    """The simplest motion that explains about as much as the best one; None: nothing moves, or no motion explains it.
+def find_part(reference: NDArray[Any]) -> tuple[tuple[float, float], ...]:
+    """The rectangle around the part in a reference image, as a polygon; empty if it is half of the image or more.
 
-    Raises:
-        ConfigProblem: the goal names a motion, and it improves nothing.
+    What moves with the part is sharp in the median of aligned images, and what does not is blurred. So the part is
+    where the gradient is at least PART_GRADIENT of its 99.5th percentile.
+
+    Args:
+        reference: H x W x 3, uint8, blue-green-red
     """
-    wanted = [each for each in CANDIDATES if settings.align in ("auto", each[0])]
-    attempts = [_try_motion(images, *candidate) for candidate in wanted]
-    best = min(attempt.evidence.unexplained for attempt in attempts)
-    attempt = next(each for each in attempts if each.evidence.unexplained <= EQUIVALENT * best)
-    evidence = attempt.evidence
-    if settings.align != "auto":
-        return attempt
-    is_real = evidence.unexplained <= MAX_UNEXPLAINED and evidence.improved >= MIN_IMPROVED * evidence.images
-    return attempt if is_real else None
+    gray = cv2.GaussianBlur(cv2.cvtColor(reference, cv2.COLOR_BGR2GRAY).astype(np.float32), (0, 0), 1)
+    gradient = cv2.magnitude(cv2.Sobel(gray, cv2.CV_32F, 1, 0), cv2.Sobel(gray, cv2.CV_32F, 0, 1))
+    part = (gradient >= PART_GRADIENT * np.quantile(gradient, 0.995)).astype(np.uint8)
+    statistics = cv2.connectedComponentsWithStats(part)[2]
+    large = statistics[1:][statistics[1:, cv2.CC_STAT_AREA] >= MIN_PIECE * part.sum()]
+    if not len(large):
+        return ()
+    size = np.array([gray.shape[1], gray.shape[0]])
+    low = large[:, :2].min(axis=0) / size - PART_MARGIN
+    high = (large[:, :2] + large[:, 2:4]).max(axis=0) / size + PART_MARGIN
+    (left, top), (right, bottom) = low.clip(0, 1).round(3).tolist(), high.clip(0, 1).round(3).tolist()
+    if (right - left) * (bottom - top) >= MAX_PART:
+        return ()
+    return ((left, top), (right, top), (right, bottom), (left, bottom))
+
+
+def _choose_motion(settings: InspectionSettings, images: list[NDArray[Any]]) -> _Attempt | None:
+    """The simplest motion that explains about as much as the best one; None: no motion explains the images."""
+    chosen = None
+    for motions in (SMALL_MOTIONS, FULL_TURNS):
+        wanted = [each for each in motions if settings.align in ("auto", each[0])]
+        attempts = [_try_motion(images, *each) for each in wanted]
+        if attempts:
+            least = min(attempt.evidence.unexplained for attempt in attempts)
+            best = next(each for each in attempts if each.evidence.unexplained <= EQUIVALENT * least)
+            if best.is_real:
+                return best
+            chosen = chosen or best
+    return None if settings.align == "auto" else chosen
 
 
 def _try_motion(images: list[NDArray[Any]], motion: Motion, angle: float, scale: float) -> _Attempt:
@@ -173,11 +212,18 @@ def _try_motion(images: list[NDArray[Any]], motion: Motion, angle: float, scale:
     aligner = PartAligner(settings, make_reference(fitted, settings)[0])
     unmoved = PartAligner(settings, np.median(np.stack(fitted), axis=0).astype(np.uint8))
     before = np.array([unmoved.correlate_unmoved(image) for image in judged])
-    after = np.array([aligner.locate(image).correlation for image in judged])
+    placements = [aligner.locate(image) for image in judged]
+    after = np.array([placement.correlation for placement in placements])
     evidence = AlignmentEvidence(
         len(judged), int((after > before).sum()), float(np.median(before)), float(np.median(after))
     )
-    return _Attempt(aligner, evidence)
+    return _Attempt(settings, evidence, float(np.quantile([_displacement(each) for each in placements], 0.9)))
+
+
+def _displacement(placement: Placement) -> float:
+    """The largest displacement of a corner, as a fraction of the side."""
+    corners = np.array([(0, 0), (1, 0), (0, 1), (1, 1)])
+    return float(np.abs(corners @ placement.matrix[:, :2].T + placement.matrix[:, 2] - corners).max())
 
 
 def _limit_motion(motion: Alignment, placements: list[Placement], aspect: float) -> Alignment:

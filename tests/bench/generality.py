@@ -50,6 +50,7 @@ from vedette.runtime.inference.preprocess import Preprocess
 ROOT = Path(__file__).parents[2]
 SIZE = 224
 FOLDS = 3
+NUISANCES = ["plain", "turned", "shifted", "scaled", "light"]
 BLOCKS = ((4, 10), (2, 4, 10), (4, 10, 14), (4, 7), (4,))
 DEFAULT = "blocks 4, 10", "8 clusters", "highest less half of the mean"
 READINGS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -71,7 +72,7 @@ class ImageSet(NamedTuple):
 
 
 def main() -> None:
-    options = _options()
+    options = read_options(NUISANCES)
     torch.set_num_threads(2)
     found: dict[str, Any] = {"options": {key: str(value) for key, value in vars(options).items()}, "aurocs": {}}
     for name, nuisance in itertools.product(options.sets, options.nuisances):
@@ -137,10 +138,7 @@ def disturb(image: NDArray[Any], nuisance: str, rng: np.random.Generator) -> NDA
 
 def measure(images: ImageSet, seed: int) -> dict[str, float]:
     """Mean AUROC over the folds of each combination that differs from the default in one choice."""
-    names = sorted(set(images.groups))
-    np.random.default_rng(seed).shuffle(names)
-    fold_of = {name: number % FOLDS for number, name in enumerate(names)}
-    folds = torch.tensor([fold_of[group] for group in images.groups])
+    folds = assign_folds(images.groups, seed)
     figures: dict[str, list[float]] = {}
     for fold, blocks in itertools.product(sorted(set(folds.tolist())), BLOCKS):
         default_blocks = f"blocks {', '.join(map(str, blocks))}" == DEFAULT[0]
@@ -151,6 +149,14 @@ def measure(images: ImageSet, seed: int) -> dict[str, float]:
                 key = f"blocks {', '.join(map(str, blocks))}|{count} clusters|{reading}"
                 figures.setdefault(key, []).append(auroc(good, defective))
     return {key: float(np.mean(values)) for key, values in figures.items()}
+
+
+def assign_folds(groups: list[str], seed: int) -> Tensor:
+    """The fold of each image; a group stays in one fold."""
+    names = sorted(set(groups))
+    np.random.default_rng(seed).shuffle(names)
+    fold_of = {name: number % FOLDS for number, name in enumerate(names)}
+    return torch.tensor([fold_of[group] for group in groups])
 
 
 def fold_maps(images: ImageSet, tested: Tensor, blocks: tuple[int, ...], count: int) -> tuple[Tensor, Tensor]:
@@ -188,13 +194,13 @@ def choice_table(aurocs: dict[str, dict[str, float]], kind: str, position: int) 
     return "\n".join(lines) + f"\n\nWorst regret {max(regrets):.3f}.\n"
 
 
-def _options() -> Any:
+def read_options(nuisances: list[str]) -> Any:
+    """The options of the command line, with these nuisances by default."""
     parser = argparse.ArgumentParser(description="Choices made on all sets but one, on the one left out.")
     data = os.environ.get("VEDETTE_BENCH_DATA", ROOT.parent / "shared" / "data")
     parser.add_argument("--data", type=Path, default=Path(data))
     parser.add_argument("--sets", type=lambda text: text.split(","), default=list(sets.SETS))
-    names = ["plain", "turned", "shifted", "scaled", "light"]
-    parser.add_argument("--nuisances", type=lambda text: text.split(","), default=names)
+    parser.add_argument("--nuisances", type=lambda text: text.split(","), default=nuisances)
     parser.add_argument("--good", type=int, default=300)
     parser.add_argument("--defective", type=int, default=150)
     parser.add_argument("--seed", type=int, default=0)
