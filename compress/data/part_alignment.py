@@ -31,6 +31,7 @@ from vedette.runtime.inference.part_aligner import PartAligner, Placement, measu
 from vedette.runtime.progress import Log, Progress
 
 from ..goal.inspection_settings import InspectionSettings
+from .part_region import find_part_region
 from .split import Split
 
 Motion = Literal["translation", "rigid", "similarity"]
@@ -53,10 +54,6 @@ SMALL_MOTIONS: tuple[tuple[Motion, float, float], ...] = (
 )
 FULL_TURNS: tuple[tuple[Motion, float, float], ...] = (("rigid", 180, 0), ("similarity", 180, 0.2))
 LARGEST_SHIFT = 0.45  # of the side
-PART_GRADIENT = 0.15  # of the 99.5th percentile of the gradient
-MIN_PIECE = 0.02  # of the pixels of the part; smaller pieces are noise
-PART_MARGIN = 0.02  # of the side, around the part
-MAX_PART = 0.5  # of the image; a larger part is not cut out
 
 
 class AlignmentEvidence(msgspec.Struct, frozen=True):
@@ -121,7 +118,7 @@ def fit_inspector(
     reference, placements = make_reference(images, attempt.motion)
     alignment = _limit_motion(attempt.motion, placements, images[0].shape[1] / images[0].shape[0])
     log(f"alignment: {alignment.motion}; {attempt.evidence}")
-    if settings.region == "auto" and (region := find_part(reference)):
+    if settings.region == "auto" and (region := find_part_region(reference)):
         (left, top), (right, bottom) = region[0], region[2]
         log(f"region: the part, {left:.2f} … {right:.2f} of the width and {top:.2f} … {bottom:.2f} of the height")
     return Inspector(Inspection(region, alignment), reference), attempt.evidence
@@ -164,31 +161,6 @@ def make_reference(images: Sequence[NDArray[Any]], motion: Alignment) -> tuple[N
         aligned = [inspector.cut(image, at, size) for image, at in zip(images, placements, strict=True)]
         reference = np.median(np.stack(aligned), axis=0).astype(np.uint8)
     return reference, placements
-
-
-def find_part(reference: NDArray[Any]) -> tuple[tuple[float, float], ...]:
-    """The rectangle around the part in a reference image, as a polygon; empty if it is half of the image or more.
-
-    What moves with the part is sharp in the median of aligned images, and what does not is blurred. So the part is
-    where the gradient is at least PART_GRADIENT of its 99.5th percentile.
-
-    Args:
-        reference: H x W x 3, uint8, blue-green-red
-    """
-    gray = cv2.GaussianBlur(cv2.cvtColor(reference, cv2.COLOR_BGR2GRAY).astype(np.float32), (0, 0), 1)
-    gradient = cv2.magnitude(cv2.Sobel(gray, cv2.CV_32F, 1, 0), cv2.Sobel(gray, cv2.CV_32F, 0, 1))
-    part = (gradient >= PART_GRADIENT * np.quantile(gradient, 0.995)).astype(np.uint8)
-    statistics = cv2.connectedComponentsWithStats(part)[2]
-    large = statistics[1:][statistics[1:, cv2.CC_STAT_AREA] >= MIN_PIECE * part.sum()]
-    if not len(large):
-        return ()
-    size = np.array([gray.shape[1], gray.shape[0]])
-    low = large[:, :2].min(axis=0) / size - PART_MARGIN
-    high = (large[:, :2] + large[:, 2:4]).max(axis=0) / size + PART_MARGIN
-    (left, top), (right, bottom) = low.clip(0, 1).round(3).tolist(), high.clip(0, 1).round(3).tolist()
-    if (right - left) * (bottom - top) >= MAX_PART:
-        return ()
-    return ((left, top), (right, top), (right, bottom), (left, bottom))
 
 
 def _choose_motion(settings: InspectionSettings, images: list[NDArray[Any]]) -> _Attempt | None:

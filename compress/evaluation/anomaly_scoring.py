@@ -16,6 +16,7 @@ from vedette.runtime.camera import image_files
 from vedette.runtime.evaluation.metrics import auroc, auroc_interval
 from vedette.runtime.progress import Progress
 
+from ..data.part_alignment import AlignmentEvidence
 from ..data.split import Split
 from . import pixel_metrics
 from .built_models import FLOAT, INT8_ONNX
@@ -55,6 +56,8 @@ class AnomalyMetrics(TaskMetrics, frozen=True, kw_only=True):
     pixels: dict[str, PixelMetrics]
     """Localization metrics of the float and of the int8 ONNX model."""
     at_threshold: PrecisionAndRecall
+    alignment: AlignmentEvidence | None = None
+    """How sure the alignment of the images is; None: they are not aligned."""
 
     @property
     def no_better_than_chance(self) -> bool:
@@ -73,6 +76,8 @@ class AnomalyMetrics(TaskMetrics, frozen=True, kw_only=True):
             fields[f"auroc_interval_{model}"] = measurement.interval
         for model, suffix in ((FLOAT, "_fp32"), (INT8_ONNX, "")):
             fields |= {key + suffix: value for key, value in msgspec.structs.asdict(self.pixels[model]).items()}
+        if self.alignment is not None:
+            fields["alignment"] = msgspec.structs.asdict(self.alignment)
         return fields | {
             **msgspec.structs.asdict(self.at_threshold),
             "false_alarms": self.false_alarms.count,

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from vedette import devices
 from vedette.runtime.config.configuration import read_toml
+from vedette.runtime.config.polygon import describe_polygon_error
 from vedette.runtime.errors import ConfigProblem, locate_errors
 
 from . import task_checks
@@ -36,6 +37,9 @@ def read_goal(path: Path) -> Goal:
             hint = "correct the regular expression"
             raise ConfigProblem(f"{path}: data.group: {error}", hint=hint) from None
     task_checks.check_task(path, goal)
+    if not isinstance(goal.inspect.region, str) and (fault := describe_polygon_error(goal.inspect.region)):
+        hint = "give the corners of the region in order, as [x, y] from 0 to 1"
+        raise ConfigProblem(f"{path}: inspect.region: {fault}", hint=hint)
     with locate_errors(path):
         load_recipe(goal.recipe)
     lists = {"list": goal.data.list, "group": group if group.lower().endswith(".csv") else None}

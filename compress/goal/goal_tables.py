@@ -140,6 +140,7 @@ class Goal(_StrictStruct, frozen=True, kw_only=True):
     recipe: tuple[dict[str, Any], ...] = ()
     """Techniques and their settings; recipe.py reads them. An omitted technique uses its defaults."""
     inspect: InspectionSettings = InspectionSettings()
+    """Which part of an image the model sees, for `anomaly`."""
     augment: AugmentationSettings | None = None
     """Augmentation. None: no augmentation for `anomaly`, the defaults of `AugmentationSettings` for `classify`."""
 

@@ -20,6 +20,8 @@ _KEYS_OF_TASK = {
         "model.detector",
         "model.blocks",
         "model.rank",
+        "inspect.region",
+        "inspect.align",
     ),
     "behaviour": ("data.footage", "data.abnormal", "model.spacing"),
     "embed": ("goal.min_cosine",),

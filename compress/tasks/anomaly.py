@@ -164,7 +164,7 @@ class AnomalyTask:
             trials=training.trials,
             finalists=training.finalists,
         )
-        return msgspec.structs.replace(metrics, design=design)
+        return msgspec.structs.replace(metrics, design=design, alignment=data.alignment)
 
     def manifest_fields(self, data: AnomalyData, thresholds: Thresholds[AnomalyThreshold]) -> dict[str, Any]:
         labels = ("anomaly",) if data.alignment is None else ("anomaly", PART_NOT_FOUND)

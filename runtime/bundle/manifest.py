@@ -102,6 +102,10 @@ class Inspection(_Strict, frozen=True, omit_defaults=True):
     alignment: Alignment | None = None
     """None: frames are not aligned."""
 
+    def __str__(self) -> str:
+        what = "a region of the part" if self.alignment and self.region else "a region" if self.region else "the part"
+        return f"{what}, aligned by {self.alignment.motion}" if self.alignment else what
+
 
 class MemberDigest(_Strict, frozen=True):
     """Digest and size of a member file."""

@@ -26,6 +26,8 @@ def show(bundle: Path, keys: Path | None, as_json: bool) -> None:
     click.echo(f"{facts.name}, release {facts.release}: {facts.task} model for {facts.device}")
     click.echo(f"  signed by  {facts.signer}, signature and digests verified")
     click.echo(f"  input      {facts.input.width} x {facts.input.height} pixels")
+    if facts.inspect is not None:
+        click.echo(f"  inspects   {facts.inspect}")
     if facts.labels:
         click.echo(f"  threshold  {facts.threshold:.4g}")
     if facts.temperature is not None:

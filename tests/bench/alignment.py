@@ -48,7 +48,7 @@ BLOCKS = (4, 10)
 
 
 def main() -> None:
-    options = generality.read_options([*generality.NUISANCES, "large"])
+    options = generality.read_options([*generality.NUISANCES, "large"], "alignment")
     torch.set_num_threads(2)
     rows: dict[str, dict[str, Any]] = {}
     for name, nuisance in itertools.product(options.sets, options.nuisances):

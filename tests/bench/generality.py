@@ -72,7 +72,7 @@ class ImageSet(NamedTuple):
 
 
 def main() -> None:
-    options = read_options(NUISANCES)
+    options = read_options(NUISANCES, "generality")
     torch.set_num_threads(2)
     found: dict[str, Any] = {"options": {key: str(value) for key, value in vars(options).items()}, "aurocs": {}}
     for name, nuisance in itertools.product(options.sets, options.nuisances):
@@ -194,8 +194,8 @@ def choice_table(aurocs: dict[str, dict[str, float]], kind: str, position: int) 
     return "\n".join(lines) + f"\n\nWorst regret {max(regrets):.3f}.\n"
 
 
-def read_options(nuisances: list[str]) -> Any:
-    """The options of the command line, with these nuisances by default."""
+def read_options(nuisances: list[str], folder: str) -> Any:
+    """The options of the command line, with these nuisances and this folder of `build/bench` by default."""
     parser = argparse.ArgumentParser(description="Choices made on all sets but one, on the one left out.")
     data = os.environ.get("VEDETTE_BENCH_DATA", ROOT.parent / "shared" / "data")
     parser.add_argument("--data", type=Path, default=Path(data))
@@ -204,7 +204,7 @@ def read_options(nuisances: list[str]) -> Any:
     parser.add_argument("--good", type=int, default=300)
     parser.add_argument("--defective", type=int, default=150)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, default=ROOT / "build" / "bench" / "generality")
+    parser.add_argument("--out", type=Path, default=ROOT / "build" / "bench" / folder)
     options = parser.parse_args()
     options.data, options.out = options.data.resolve(), options.out.resolve()
     if unknown := set(options.sets) - set(sets.SETS):
