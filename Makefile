@@ -7,7 +7,7 @@ BENCH_ARGS ?=
 PIP = .venv/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS)
 
 .PHONY: demo test test-fast test-slow coverage docs wheel bench-accuracy bench-generality bench-alignment bench-behaviour bench-quantise bench-compressors bench-peers bench-runtime bench-scene \
-  count-arm64 count-looks fit-costs clean
+  count-arm64 count-looks count-alignment fit-costs clean
 
 demo: .venv/demo
 	.venv/bin/vedette demo --out build/demo
@@ -82,11 +82,17 @@ count-arm64: .venv/dev $(ARM64)/counter.so
 	@test -n "$(MODELS)" || { echo 'say which: make count-arm64 MODELS="model.onnx model.tflite"' >&2; exit 2; }
 	.venv/bin/python tests/bench/arm64/count.py $(COUNT_ARGS) $(ARM64) $(MODELS)
 
-# Instructions of one look at a camera's picture on an emulated Cortex-A72: behind "picture", the second line and those after.
+# Instructions of one look at a camera's picture, or of aligning a part, on an emulated Cortex-A72: behind "picture", the
+# second line and those after.
 count-looks: .venv/dev $(ARM64)/counter.so $(ARM64)/looks/ready
-	env -i PATH=/usr/bin:/bin PYTHONPATH=$(CURDIR)/$(ARM64)/looks:$(CURDIR)/$(ARM64)/site PYTHONDONTWRITEBYTECODE=1 \
-	  setarch -R qemu-aarch64 -cpu cortex-a72 -plugin $(ARM64)/counter.so -d plugin -L $(ARM64)/cortex-a72 \
-	  $(ARM64)/cortex-a72/usr/bin/python3.11 tests/bench/arm64/looks.py
+	$(COUNT_SCRIPT) tests/bench/arm64/looks.py
+
+count-alignment: .venv/dev $(ARM64)/counter.so $(ARM64)/looks/ready
+	$(COUNT_SCRIPT) tests/bench/arm64/alignments.py
+
+COUNT_SCRIPT = env -i PATH=/usr/bin:/bin PYTHONPATH=$(CURDIR)/$(ARM64)/looks:$(CURDIR)/$(ARM64)/site PYTHONDONTWRITEBYTECODE=1 \
+  setarch -R qemu-aarch64 -cpu cortex-a72 -plugin $(ARM64)/counter.so -d plugin -L $(ARM64)/cortex-a72 \
+  $(ARM64)/cortex-a72/usr/bin/python3.11
 
 $(ARM64)/looks/ready: | $(ARM64)/counter.so
 	$(PIP) --target $(@D) --no-deps --python-version 3.11 --only-binary=:all: --platform manylinux_2_28_aarch64 \

@@ -38,7 +38,16 @@ def compute_aupro(
     defects: Sequence[NDArray[Any]],
     max_false_positive_rate: float = MAX_FALSE_POSITIVE_RATE,
 ) -> float:
-    """The AUPRO, from 0 to 1.
+    """The AUPRO, from 0 to 1; arguments as in `compute_overlap_areas`."""
+    return float(compute_overlap_areas(fault_free, defects, max_false_positive_rate).mean())
+
+
+def compute_overlap_areas(
+    fault_free: NDArray[Any],
+    defects: Sequence[NDArray[Any]],
+    max_false_positive_rate: float = MAX_FALSE_POSITIVE_RATE,
+) -> NDArray[Any]:
+    """The share of the area that each defect contributes, from 0 to 1; their mean is the AUPRO.
 
     Args:
         fault_free: values of all fault-free pixels
@@ -54,4 +63,4 @@ def compute_aupro(
         width = np.maximum(after - before, np.finfo(float).tiny)
         partial = np.square(np.maximum(limit - before, 0)) / (2 * width)
         areas.append(np.where(after <= limit, limit - (before + after) / 2, partial).mean())
-    return float(np.mean(areas) / limit)
+    return np.array(areas) / limit

@@ -6,6 +6,7 @@ smaller than a pixel there may be lost, and does not count.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,28 +14,40 @@ import cv2
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
+from scipy import stats
 
 from vedette.runtime.camera import image_files
 from vedette.runtime.errors import ConfigProblem
 from vedette.runtime.evaluation.metrics import auroc
+from vedette.runtime.inference.heads.anomaly import find_peak, surround_peak
 from vedette.runtime.inference.inspector import Inspector
 
 from ..data import split
 from ..data.split import Split
-from .aupro import compute_aupro, extract_defect_regions
+from .aupro import compute_overlap_areas, extract_defect_regions
+
+Interval = tuple[float, float]
 
 
 class PixelMetrics(msgspec.Struct, frozen=True):
-    """Pixel AUROC and AUPRO, from 0 to 1; None without masks."""
+    """Pixel AUROC and AUPRO, from 0 to 1, and how well the strongest anomaly shows the defect; None without masks."""
 
-    pixel_auroc: float | None
-    aupro: float | None
+    pixel_auroc: float | None = None
+    aupro: float | None = None
+    aupro_interval: Interval | None = None
+    """95 % bootstrap interval, resampling defective images."""
+    box_iou: float | None = None
+    """Mean overlap (intersection over union) of the box with the rectangle around the defect that it overlaps most."""
+    box_iou_interval: Interval | None = None
+    area_ratio: float | None = None
+    """Median area of the strongest anomaly, as a multiple of the area of the defect that its box overlaps most."""
+    area_ratio_interval: Interval | None = None
 
 
 def compute_pixel_metrics(
     good: list[NDArray[Any]], defect: list[NDArray[Any]], masks: dict[int, NDArray[Any]]
 ) -> PixelMetrics:
-    """Pixel AUROC and AUPRO over the good images and the defective images with a mask.
+    """Localization metrics over the good images and the defective images with a mask.
 
     Args:
         good: anomaly maps of good images, each h x w
@@ -42,16 +55,54 @@ def compute_pixel_metrics(
         masks: index of a defective image -> its mask, size x size, bool; maps are enlarged to that size
     """
     if not masks:
-        return PixelMetrics(None, None)
+        return PixelMetrics()
     size = len(next(iter(masks.values())))
     fault_free_parts = [_enlarge(anomaly_map, size).ravel() for anomaly_map in good]
-    defects: list[NDArray[Any]] = []
+    regions: list[list[NDArray[Any]]] = []
     for index, mask in masks.items():
         enlarged = _enlarge(defect[index], size)
         fault_free_parts.append(enlarged[~mask])
-        defects += extract_defect_regions(mask, enlarged)
-    fault_free = np.concatenate(fault_free_parts)
-    return PixelMetrics(auroc(fault_free, np.concatenate(defects)), compute_aupro(fault_free, defects))
+        regions.append(extract_defect_regions(mask, enlarged))
+    fault_free, defects = np.concatenate(fault_free_parts), [each for image in regions for each in image]
+    areas = compute_overlap_areas(fault_free, defects)
+    counts = np.array([len(image) for image in regions])
+    sums = np.array([image.sum() for image in np.split(areas, np.cumsum(counts)[:-1])])
+    shown = [_compare_with_mask(defect[index], mask) for index, mask in masks.items()]
+    overlaps = np.array([overlap for overlap, _ in shown])
+    ratios = np.array([ratio for _, ratio in shown if ratio is not None])
+    return PixelMetrics(
+        auroc(fault_free, np.concatenate(defects)),
+        float(areas.mean()),
+        _bootstrap(lambda total, count, axis=-1: total.sum(axis) / count.sum(axis), sums, counts),
+        float(overlaps.mean()),
+        _bootstrap(np.mean, overlaps),
+        float(np.median(ratios)) if len(ratios) else None,
+        _bootstrap(np.median, ratios),
+    )
+
+
+def _compare_with_mask(anomaly_map: NDArray[Any], mask: NDArray[Any]) -> tuple[float, float | None]:
+    """Overlap of the box with the rectangle around the defect that it overlaps most, and the area as a multiple of that
+    of the defect; None if the box overlaps no defect.
+    """
+    size = len(mask)
+    box, share = surround_peak(anomaly_map), float(find_peak(anomaly_map).mean())
+    left, top, right, bottom = (edge * size for edge in (box.left, box.top, box.right, box.bottom))
+    best, ratio = 0.0, None
+    for x, y, width, height, pixels in cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)[2][1:]:
+        shared = max(0.0, min(right, x + width) - max(left, x)) * max(0.0, min(bottom, y + height) - max(top, y))
+        overlap = shared / ((right - left) * (bottom - top) + width * height - shared)
+        if overlap > best:
+            best, ratio = float(overlap), share * mask.size / float(pixels)
+    return best, ratio
+
+
+def _bootstrap(statistic: Callable[..., Any], *samples: NDArray[Any]) -> Interval | None:
+    """The 95 % percentile interval of a statistic of paired samples; None for fewer than two."""
+    if len(samples[0]) < 2:
+        return None
+    found = stats.bootstrap(samples, statistic, paired=True, method="percentile", n_resamples=1000, rng=0)
+    return float(found.confidence_interval.low), float(found.confidence_interval.high)
 
 
 def _enlarge(anomaly_map: NDArray[Any], size: int) -> NDArray[Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,8 +15,7 @@ from ..prediction import Box, Prediction
 class AnomalyHead:
     """`map` (1 x h x w) and `score` (1) -> exactly one prediction.
 
-    Map and score have the same unit, and the score is the maximum of the map. The box surrounds the cells at or above
-    the threshold; below the threshold there is no box.
+    Map and score have the same unit. At or above the threshold there is a box around the anomaly.
     """
 
     def __init__(self, manifest: Manifest) -> None:
@@ -29,15 +29,31 @@ class AnomalyHead:
         score = self.score_output.scale * (float(outputs["score"].flat[0]) - self.score_output.zero_point)
         box = None
         if score >= self.threshold:
-            box = self._bounding_box(outputs["map"].reshape(self.map_output.shape[-2:]))
+            box = surround_peak(outputs["map"].reshape(self.map_output.shape[-2:]))
         return (Prediction(self.label, round(score, 4), box),)
 
-    def _bounding_box(self, integers: NDArray[Any]) -> Box | None:
-        level = self.threshold / self.map_output.scale + self.map_output.zero_point
-        rows, columns = np.nonzero(integers >= level)
-        if not len(rows):
-            return None
-        height, width = integers.shape
-        left, top = columns.min() / width, rows.min() / height
-        right, bottom = (columns.max() + 1) / width, (rows.max() + 1) / height
-        return Box(*(round(float(edge), 3) for edge in (left, top, right, bottom)))
+
+def find_peak(anomaly_map: NDArray[Any]) -> NDArray[Any]:
+    """The cells of the strongest anomaly, H x W, bool: those connected with the highest cell whose value is at least
+    half way from the median of the map to the highest (half maximum).
+
+    On biscuits, magnetic tiles and ball screws the rectangle around them overlaps that of the defects better than that
+    around all cells above the threshold (docs/accuracy.md).
+
+    Args:
+        anomaly_map: H x W, integers or real values
+    """
+    values = anomaly_map.astype(np.float32)
+    median = float(np.median(values))
+    above = values >= median + (float(values.max()) - median) / 2
+    _, labels = cv2.connectedComponents(above.astype(np.uint8))
+    return np.asarray(labels == labels[np.unravel_index(int(values.argmax()), values.shape)])
+
+
+def surround_peak(anomaly_map: NDArray[Any]) -> Box:
+    """The rectangle around the strongest anomaly."""
+    rows, columns = np.nonzero(find_peak(anomaly_map))
+    height, width = anomaly_map.shape
+    left, top = columns.min() / width, rows.min() / height
+    right, bottom = (columns.max() + 1) / width, (rows.max() + 1) / height
+    return Box(*(round(float(edge), 3) for edge in (left, top, right, bottom)))

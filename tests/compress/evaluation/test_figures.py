@@ -25,6 +25,7 @@ from vedette.compress.models import anomaly, efficientnet_lite
 from vedette.runtime.errors import ConfigProblem, Problem
 from vedette.runtime.evaluation.interleaved_timing import time_interleaved
 from vedette.runtime.evaluation.metrics import auroc, auroc_interval, roc_curve
+from vedette.runtime.inference.heads.anomaly import surround_peak
 
 scores = hnp.arrays(np.float64, st.integers(1, 30), elements=st.integers(0, 9).map(float))
 
@@ -258,3 +259,31 @@ def test_interleaved_timing_alternates_the_calls():
     assert order == ["a", "b"] * 4
     assert set(timings) == {"a", "b"}
     assert all(0 <= timing.median <= timing.p95 for timing in timings.values())
+
+
+def test_box_surrounds_the_strongest_anomaly_alone():
+    anomaly_map = np.ones((20, 20))
+    anomaly_map[2:5, 3:7] = 8  # the strongest, with a weaker rim
+    anomaly_map[5, 3:7] = 6
+    anomaly_map[15:18, 15:18] = 7.5  # another one, not connected
+    box = surround_peak(anomaly_map)
+    assert (box.left, box.top, box.right, box.bottom) == (0.15, 0.1, 0.35, 0.3)
+    assert surround_peak(3 * anomaly_map + 5) == box
+
+
+def test_box_and_area_are_compared_with_the_defect_that_the_box_overlaps():
+    mask, anomaly_map = np.zeros((40, 40), bool), np.zeros((20, 20))
+    mask[8:16, 8:16] = True
+    mask[30:32, 2:4] = True
+    anomaly_map[4:8, 4:8] = 1
+    found = pixel_metrics.compute_pixel_metrics([np.zeros((20, 20))], [anomaly_map], {0: mask})
+    assert found.box_iou == 1.0
+    assert found.area_ratio == 1.0
+    elsewhere = np.zeros((20, 20))
+    elsewhere[10:13, 10:13] = 1
+    both = pixel_metrics.compute_pixel_metrics([np.zeros((20, 20))], [anomaly_map, elsewhere], {0: mask, 1: mask})
+    assert both.box_iou == 0.5
+    assert both.area_ratio == 1.0  # a box beside the defect has no area to compare
+    assert both.box_iou_interval == (0.0, 1.0)
+    assert both.aupro_interval is not None
+    assert both.aupro_interval[0] < both.aupro < both.aupro_interval[1]
