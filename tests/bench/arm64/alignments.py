@@ -29,7 +29,7 @@ reference = np.full((SIDE, SIDE, 3), 60, np.uint8)
 cv2.rectangle(reference, (60, 50), (150, 120), (170, 160, 150), -1)
 cv2.circle(reference, (90, 150), 30, (140, 150, 160), -1)
 for motion, angle, scale in KINDS:
-    aligner = PartAligner(Alignment(motion, "", 0.2, angle, scale, 0.0), reference)
+    aligner = PartAligner(Alignment(motion, "", 0.2, angle, scale, 0.4), reference)
     os.write(2, f"picture {motion} up to {angle} degrees\n".encode())
     for _ in range(3):
         turned = cv2.warpAffine(
