@@ -25,8 +25,10 @@ from numpy.typing import NDArray
 from vedette.runtime.bundle.manifest import Alignment, Inspection
 from vedette.runtime.camera import image_files
 from vedette.runtime.errors import ConfigProblem
+from vedette.runtime.inference.affine_transforms import Motion as MeasuredMotion
+from vedette.runtime.inference.affine_transforms import measure_motion
 from vedette.runtime.inference.inspector import Inspector
-from vedette.runtime.inference.part_aligner import PartAligner, Placement, measure_motion
+from vedette.runtime.inference.part_aligner import PartAligner, Placement
 from vedette.runtime.progress import Log, Progress
 
 from ..goal.inspection_settings import InspectionSettings
@@ -42,6 +44,7 @@ MIN_IMAGES = 8  # good images for `auto`
 MAX_UNEXPLAINED = 0.5
 MAX_DISAGREEMENT = 0.02
 MIN_IMPROVED = 0.9  # share of the judging images that alignment must improve
+CLEARLY_BETTER = 0.5  # a full turn must leave at most this share of what small motions leave unexplained
 EQUIVALENT = 1.2  # a simpler motion suffices if it leaves at most this many times as much unexplained
 MARGIN = 1.5  # the limits of the motion, as multiples of the largest one seen
 MIN_DISPLACEMENT = 0.01  # of the side: how far alignment must move the corners of a tenth of the images
@@ -168,12 +171,14 @@ def make_reference(images: Sequence[NDArray[Any]], motion: Alignment) -> tuple[N
 
 def _choose_motion(settings: InspectionSettings, images: list[NDArray[Any]]) -> _Attempt | None:
     """The simplest motion that explains about as much as the best one; None: no motion explains the images."""
-    attempts: list[_Attempt] = []
-    for motions in (SMALL_MOTIONS, FULL_TURNS):
-        attempts += [_try_motion(images, *each) for each in motions if settings.align in ("auto", each[0])]
-        if real := [each for each in attempts if each.is_real]:
-            return _simplest(real)
-    return None if settings.align == "auto" else _simplest(attempts)
+    small = [_try_motion(images, *each) for each in SMALL_MOTIONS if settings.align in ("auto", each[0])]
+    if real := [each for each in small if each.is_real]:
+        return _simplest(real)
+    limit = CLEARLY_BETTER * min(attempt.evidence.unexplained for attempt in small)
+    turns = [_try_motion(images, *each) for each in FULL_TURNS if settings.align in ("auto", each[0])]
+    if real := [each for each in turns if each.is_real and each.evidence.unexplained <= limit]:
+        return _simplest(real)
+    return None if settings.align == "auto" else _simplest(small)
 
 
 def _simplest(attempts: Sequence[_Attempt]) -> _Attempt:
@@ -189,7 +194,8 @@ def _try_motion(images: list[NDArray[Any]], motion: Motion, angle: float, scale:
     unmoved = PartAligner(settings, np.median(np.stack(fitted), axis=0).astype(np.uint8))
     before = np.array([unmoved.correlate_unmoved(image) for image in judged])
     placements = [aligner.locate(image) for image in judged]
-    after = np.array([placement.correlation for placement in placements])
+    # An image that only a motion beyond the limits would align counts as not aligned.
+    after = np.where([each.found for each in placements], [each.correlation for each in placements], before)
     pairs = zip(judged, placements, strict=True)
     disagreement = float(np.median([aligner.measure_disagreement(image, placement) for image, placement in pairs]))
     medians = float(np.median(before)), float(np.median(after))
@@ -205,7 +211,7 @@ def _displacement(placement: Placement) -> float:
 
 def _limit_motion(motion: Alignment, placements: list[Placement], aspect: float) -> Alignment:
     """The motion with the limits that the good images call for, and the least correlation of a part."""
-    moved = [measure_motion(each.matrix, aspect) for each in placements]
+    moved = [measure_motion(each.matrix, aspect) for each in placements if each.found] or [MeasuredMotion(0, 0, 0)]
     correlations = np.array([each.correlation for each in placements])
     return msgspec.structs.replace(
         motion,

@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..bundle.manifest import Alignment
+from .affine_transforms import Matrix, Motion, measure_motion, scale_pixels, to_fractions, to_pixels
 
 REFERENCE_SIDE = 128  # pixels of the longer side
 COARSE_SIDE = 64  # pixels of the longer side in the coarse search
@@ -37,8 +38,6 @@ _ROUNDING = 1e-3  # of a limit
 _GAIN = 0.005  # of the correlation by which a candidate must beat the unmoved reference
 _MOTIONS = {"translation": cv2.MOTION_TRANSLATION, "rigid": cv2.MOTION_EUCLIDEAN, "similarity": cv2.MOTION_AFFINE}
 
-Matrix = NDArray[Any]
-"""An affine transform, 2 x 3."""
 IDENTITY: Matrix = np.eye(2, 3, dtype=np.float32)
 
 
@@ -101,7 +100,7 @@ class PartAligner:
             if best >= USUAL_CORRELATION * self.settings.correlation > 0:
                 break
         found = best >= self.settings.correlation and self._is_within_limits(matrix)
-        return Placement(_to_fractions(matrix, self.size), best, found)
+        return Placement(to_fractions(matrix, self.size), best, found)
 
     def correlate_unmoved(self, image: NDArray[Any]) -> float:
         """Correlation of the reference with an image, H x W x 3, uint8, blue-green-red, without alignment."""
@@ -126,7 +125,7 @@ class PartAligner:
             image: H x W x 3, uint8, blue-green-red
             placement: of the reference in the image
         """
-        matrix = _to_pixels(placement.matrix, self.size)
+        matrix = to_pixels(placement.matrix, self.size)
         flags, border = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, cv2.BORDER_REPLICATE
         aligned = cv2.warpAffine(self.normalize(image), matrix, self.size, flags=flags, borderMode=border)
         largest = 0.0
@@ -157,7 +156,7 @@ class PartAligner:
             ranked.append((float(window[y, x]) / np.sqrt(max(overlap, MIN_OVERLAP)), moved))
         ranked.sort(key=lambda pair: -pair[0])
         factor = self.size[0] / width
-        return [_scale_pixels(matrix, factor) for _, matrix in ranked[:REFINED_CANDIDATES]]
+        return [scale_pixels(matrix, factor) for _, matrix in ranked[:REFINED_CANDIDATES]]
 
     def _refine(
         self, frame: NDArray[Any], start: Matrix, motion: int | None = None, mask: NDArray[Any] | None = None
@@ -188,7 +187,7 @@ class PartAligner:
         return matrix
 
     def _is_within_limits(self, matrix: Matrix) -> bool:
-        moved = measure_motion(_to_fractions(matrix, self.size), self.size[0] / self.size[1])
+        moved = measure_motion(to_fractions(matrix, self.size), self.size[0] / self.size[1])
         limits = Motion(self.settings.shift, self.settings.angle, self.settings.scale)
         return all(each <= limit + _ROUNDING for each, limit in zip(moved, limits, strict=True))
 
@@ -212,30 +211,6 @@ def _local_mean(image: NDArray[Any]) -> NDArray[Any]:
     return np.asarray(cv2.resize(blurred, (image.shape[1], image.shape[0]), interpolation=cv2.INTER_LINEAR))
 
 
-class Motion(NamedTuple):
-    """How far a part is moved."""
-
-    shift: float
-    """Of the center, along the axis with the larger one, as a fraction of the side."""
-    angle: float
-    """Degrees, 0…180."""
-    scale: float
-    """Relative change of the size."""
-
-
-def measure_motion(matrix: Matrix, aspect: float) -> Motion:
-    """The motion of a transform between fractions of images.
-
-    Args:
-        matrix: 2 x 3
-        aspect: width of the images divided by their height
-    """
-    center = matrix[:, :2] @ [0.5, 0.5] + matrix[:, 2] - 0.5
-    linear = np.diag([aspect, 1]) @ matrix[:, :2] @ np.diag([1 / aspect, 1])
-    angle = abs(float(np.degrees(np.arctan2(linear[1, 0] - linear[0, 1], linear[0, 0] + linear[1, 1]))))
-    return Motion(float(np.abs(center).max()), angle, abs(float(np.sqrt(abs(np.linalg.det(linear)))) - 1))
-
-
 def _candidate_matrices(settings: Alignment, size: tuple[int, int]) -> list[Matrix]:
     """Rotations and scalings about the center of images of this width and height, in pixels."""
     angles = _steps(settings.angle if settings.motion != "translation" else 0.0, ANGLE_STEP)
@@ -247,28 +222,3 @@ def _candidate_matrices(settings: Alignment, size: tuple[int, int]) -> list[Matr
 def _steps(limit: float, step: float) -> NDArray[Any]:
     count = int(np.ceil(limit / step - 0.5))
     return np.arange(-count, count + 1) * step
-
-
-def _scale_pixels(matrix: Matrix, factor: float) -> Matrix:
-    """The same transform between images whose sides have `factor` times the pixels. Pixels have their center at half
-    coordinates.
-    """
-    scaled, half = matrix.copy(), matrix[:, :2] @ [0.5, 0.5]
-    scaled[:, 2] = factor * (matrix[:, 2] + 0.5 - half) + half - 0.5
-    return scaled
-
-
-def _to_fractions(matrix: Matrix, size: tuple[int, int]) -> Matrix:
-    """A transform between pixels of two images of this size as a transform between fractions."""
-    scale = np.diag([1 / size[0], 1 / size[1]])
-    linear = scale @ matrix[:, :2] @ np.linalg.inv(scale)
-    offset = scale @ (matrix[:, 2] + 0.5 - matrix[:, :2] @ [0.5, 0.5])
-    return np.hstack([linear, offset[:, None]])
-
-
-def _to_pixels(matrix: Matrix, size: tuple[int, int]) -> Matrix:
-    """The inverse of `_to_fractions`."""
-    scale = np.diag(np.array(size, np.float64))
-    linear = scale @ matrix[:, :2] @ np.linalg.inv(scale)
-    offset = scale @ matrix[:, 2] - 0.5 + linear @ [0.5, 0.5]
-    return np.hstack([linear, offset[:, None]])

@@ -10,8 +10,9 @@ import pytest
 from bracket import HEIGHT, WIDTH, draw_bracket
 
 from vedette.runtime.bundle.manifest import Alignment, Inspection
+from vedette.runtime.inference.affine_transforms import measure_motion
 from vedette.runtime.inference.inspector import OUTSIDE_GRAY, Inspector
-from vedette.runtime.inference.part_aligner import PartAligner, measure_motion
+from vedette.runtime.inference.part_aligner import PartAligner
 from vedette.runtime.inference.prediction import Box
 
 SIMILARITY = Alignment("similarity", "reference.png", shift=0.3, angle=25, scale=0.2, correlation=0.6)
