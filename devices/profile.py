@@ -24,6 +24,10 @@ class BenchmarkResult(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     """Median, including preprocessing."""
     p95_ms: float
     """95th percentile, including preprocessing."""
+    p90_ms: float | None = None
+    """90th percentile, including preprocessing; None in profiles of older versions."""
+    p99_ms: float | None = None
+    """99th percentile, including preprocessing; None in profiles of older versions."""
     model_ms: float
     """Median of the model alone."""
     cpu_seconds: float

@@ -25,8 +25,7 @@ from numpy.typing import NDArray
 from vedette.runtime.bundle.manifest import Alignment, Inspection
 from vedette.runtime.camera import image_files
 from vedette.runtime.errors import ConfigProblem
-from vedette.runtime.inference.affine_transforms import Motion as MeasuredMotion
-from vedette.runtime.inference.affine_transforms import measure_motion
+from vedette.runtime.inference.affine_transforms import Motion, measure_motion
 from vedette.runtime.inference.inspector import Inspector
 from vedette.runtime.inference.part_aligner import PartAligner, Placement
 from vedette.runtime.progress import Log, Progress
@@ -35,7 +34,7 @@ from ..goal.inspection_settings import InspectionSettings
 from .part_region import find_part_region
 from .split import Split
 
-Motion = Literal["translation", "rigid", "similarity"]
+MotionKind = Literal["translation", "rigid", "similarity"]
 
 REFERENCE = "reference.png"  # member of the bundle
 REFERENCE_PIXELS = 256  # of the longer side of the reference image
@@ -50,12 +49,12 @@ MARGIN = 1.5  # the limits of the motion, as multiples of the largest one seen
 MIN_DISPLACEMENT = 0.01  # of the side: how far alignment must move the corners of a tenth of the images
 # The motions that are tried, each list from the simplest: kind, largest rotation in degrees, largest change of the
 # scale. Full turns are tried only if nothing smaller explains the images, because symmetrical parts fit in many poses.
-SMALL_MOTIONS: tuple[tuple[Motion, float, float], ...] = (
+SMALL_MOTIONS: tuple[tuple[MotionKind, float, float], ...] = (
     ("translation", 0, 0),
     ("rigid", 20, 0),
     ("similarity", 20, 0.2),
 )
-FULL_TURNS: tuple[tuple[Motion, float, float], ...] = (("rigid", 180, 0), ("similarity", 180, 0.2))
+FULL_TURNS: tuple[tuple[MotionKind, float, float], ...] = (("rigid", 180, 0), ("similarity", 180, 0.2))
 LARGEST_SHIFT = 0.45  # of the side
 
 
@@ -187,7 +186,7 @@ def _simplest(attempts: Sequence[_Attempt]) -> _Attempt:
     return next(each for each in attempts if each.evidence.unexplained <= EQUIVALENT * least)
 
 
-def _try_motion(images: list[NDArray[Any]], motion: Motion, angle: float, scale: float) -> _Attempt:
+def _try_motion(images: list[NDArray[Any]], motion: MotionKind, angle: float, scale: float) -> _Attempt:
     settings = Alignment(motion, REFERENCE, LARGEST_SHIFT, angle, scale, correlation=-1.0)
     fitted, judged = (images[::2], images[1::2]) if len(images) > 1 else (images, images)
     aligner = PartAligner(settings, make_reference(fitted, settings)[0])
@@ -211,7 +210,7 @@ def _displacement(placement: Placement) -> float:
 
 def _limit_motion(motion: Alignment, placements: list[Placement], aspect: float) -> Alignment:
     """The motion with the limits that the good images call for, and the least correlation of a part."""
-    moved = [measure_motion(each.matrix, aspect) for each in placements if each.found] or [MeasuredMotion(0, 0, 0)]
+    moved = [measure_motion(each.matrix, aspect) for each in placements if each.found] or [Motion(0, 0, 0)]
     correlations = np.array([each.correlation for each in placements])
     return msgspec.structs.replace(
         motion,

@@ -9,7 +9,11 @@ import click
 
 from vedette.devices import DeviceProfile
 
+from ..bundle.bundle import Bundle
+from ..bundle.keys import Keyring
+from ..errors import ConfigProblem
 from ..evaluation.benchmark import benchmark_bundle
+from ..evaluation.model_card import render_model_card
 from . import options
 
 
@@ -32,14 +36,31 @@ def _parse_frame_size(_: click.Context, __: click.Parameter, text: str) -> tuple
 @click.option(
     "--rounds", type=click.IntRange(1, 100_000), default=100, show_default=True, help="Number of timed frames."
 )
+@click.option(
+    "--card", type=click.Path(dir_okay=False, path_type=Path), help="Write a model card with the results to this file."
+)
 @options.keys
 @options.as_json
-def bench(bundle: Path, frame: tuple[int, int], threads: int, rounds: int, keys: Path | None, as_json: bool) -> None:
+def bench(
+    bundle: Path,
+    frame: tuple[int, int],
+    threads: int,
+    rounds: int,
+    card: Path | None,
+    keys: Path | None,
+    as_json: bool,
+) -> None:
     """Measure BUNDLE on this machine: latency, CPU time, memory and start-up time of each back end.
 
     With --json it prints a measured device profile for the workshop: vedette build --profile FILE.
     """
     profile = benchmark_bundle(bundle, keys, frame, threads, rounds)
+    if card is not None:
+        text = render_model_card(Bundle.open(bundle, Keyring.read(keys)).manifest, profile)
+        try:
+            card.write_text(text)
+        except OSError as error:
+            raise ConfigProblem(f"{card}: {error.strerror}", hint="choose another --card") from None
     if as_json:
         options.print_json(profile)
     else:

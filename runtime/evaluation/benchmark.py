@@ -3,7 +3,8 @@
     latency    median and 95th percentile of one frame; back ends run in turn, so that disturbances affect all of them
     the rest   each back end alone in its own process, as in a camera's daemon
 
-The frame is noise of the camera's size, because latency does not depend on its content. The result is the profile of
+The frame is noise of the camera's size, because latency does not depend on its content; if frames are aligned, it is
+the reference image. The result is the profile of
 this machine with the measurements, from which the build machine predicts the latency of other models here.
 """
 
@@ -17,6 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import cv2
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +29,7 @@ from ..bundle.bundle import Bundle
 from ..bundle.keys import Keyring
 from ..errors import MachineProblem
 from ..inference import backends
+from ..inference.inspector import Inspector
 from ..inference.preprocess import Preprocess
 from .interleaved_timing import Timing, time_interleaved
 
@@ -58,7 +61,8 @@ def benchmark_bundle(path: Path, keys: Path | None, frame: tuple[int, int], thre
     bundle = Bundle.open(path, Keyring.read(keys))
     loaded = backends.available_backends(bundle, threads)
     process_costs = {name: _measure_process(name, path, keys, frame, threads) for name in loaded}
-    preprocess, pixels = Preprocess.from_bundle(bundle), _noise_frame(frame)
+    preprocess = Preprocess.from_bundle(bundle)
+    pixels = _make_frame(frame, preprocess.inspector)
     tensor = preprocess(pixels)
     calls: dict[str, Callable[[], object]] = {}
     for name, backend in loaded.items():
@@ -93,14 +97,19 @@ def _timing_fields(whole: Timing, model: Timing, macs: int | None, instructions:
     return {
         "ms": whole.median,
         "p95_ms": whole.p95,
+        "p90_ms": whole.p90,
+        "p99_ms": whole.p99,
         "model_ms": model.median,
         "ms_per_million_macs": model.median * 1e6 / macs if macs else None,
         "ms_per_million_instructions": model.median * 1e6 / instructions if instructions else None,
     }
 
 
-def _noise_frame(size: tuple[int, int]) -> NDArray[np.uint8]:
+def _make_frame(size: tuple[int, int], inspector: Inspector | None) -> NDArray[np.uint8]:
+    """Noise; the reference image if frames are aligned with it, because a frame without the part takes longer."""
     width, height = size
+    if inspector is not None and inspector.reference is not None:
+        return np.asarray(cv2.resize(inspector.reference, size), np.uint8)
     return np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
@@ -118,7 +127,7 @@ def _measure_backend(name: str, path: str, keys: str, threads: str, width: str, 
     """Measures one back end in this process, which `_measure_process` started at the monotonic time `started`."""
     bundle = Bundle.open(Path(path), Keyring.read(Path(keys) if keys else None))
     backend, preprocess = backends.load_backend(name, bundle, int(threads)), Preprocess.from_bundle(bundle)
-    pixels = _noise_frame((int(width), int(height)))
+    pixels = _make_frame((int(width), int(height)), preprocess.inspector)
     backend.run(preprocess(pixels))
     startup = time.monotonic() - float(started)
     before = time.process_time()

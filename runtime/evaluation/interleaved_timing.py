@@ -18,6 +18,8 @@ class Timing(msgspec.Struct, frozen=True):
 
     median: float
     p95: float
+    p90: float | None = None
+    p99: float | None = None
 
 
 def time_interleaved(
@@ -32,7 +34,5 @@ def time_interleaved(
             elapsed = time.perf_counter() - start
             if number >= 0:
                 seconds[name].append(elapsed)
-    return {
-        name: Timing(median=1e3 * float(np.median(each)), p95=1e3 * float(np.quantile(each, 0.95)))
-        for name, each in seconds.items()
-    }
+    quantiles = {name: (1e3 * np.quantile(each, (0.5, 0.95, 0.9, 0.99))).tolist() for name, each in seconds.items()}
+    return {name: Timing(*each) for name, each in quantiles.items()}

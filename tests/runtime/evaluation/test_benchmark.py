@@ -57,6 +57,26 @@ def test_bench_measures_each_back_end(printed, anomaly_bundle):
         assert 20 < each.peak_rss_mb < 2000
 
 
+def test_bench_writes_a_model_card(anomaly_build, anomaly_bundle, key_folder, run_vedette, tmp_path):
+    options = ("--rounds", "5", "--frame", "320x240", "--keys", key_folder)
+    done = run_vedette("bench", anomaly_build.bundle, *options, "--json", "--card", tmp_path / "CARD.md")
+    assert done.returncode == 0, done.stderr
+    profile = devices.decode_benchmark_profile(done.stdout.encode())
+    rows = [line.strip("| ").split(" | ") for line in (tmp_path / "CARD.md").read_text().splitlines() if "|" in line]
+    header, cells = rows[0], {row[0].split(",")[0]: row for row in rows[2:]}
+    assert header[1:4] == ["p50 ms", "p90 ms", "p99 ms"]
+    manifest = anomaly_bundle.manifest
+    for each in profile.measured:
+        assert each.ms <= each.p90_ms <= each.p95_ms <= each.p99_ms
+        row = dict(zip(header, cells[each.backend], strict=True))
+        assert row["p50 ms"] == f"{each.ms:.2f}"
+        assert row["size MB"] == f"{manifest.files[manifest.models[each.backend]].bytes / 1e6:.2f}"
+        assert row["int8"] == f"{manifest.measured[f'auroc_int8_{each.backend}']:.4f}"
+    missing = run_vedette("bench", anomaly_build.bundle, *options, "--card", tmp_path / "no" / "CARD.md")
+    assert missing.returncode == 2
+    assert "choose another --card" in missing.stderr
+
+
 def test_bench_prints_a_table(anomaly_build, key_folder, run_vedette):
     done = run_vedette("bench", anomaly_build.bundle, "--rounds", "2", "--frame", "64x64", "--keys", key_folder)
     assert "frames of 64 x 64 pixels, 1 thread" in done.stdout
