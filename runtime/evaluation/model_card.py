@@ -1,8 +1,8 @@
 """The model card of a bundle: what it is, and what it costs on the machine that was measured, in Markdown.
 
-The columns are those of the cards that Arm publishes for models on a Raspberry Pi 5 (developer.arm.com/ai/models): 50th,
-90th and 99th percentile of the latency, first inference, peak memory, size, accuracy and its loss against float in
-percentage points. The YAML before the text is the metadata that Hugging Face reads.
+The columns are those of the cards that Arm publishes for models on a Raspberry Pi 5 (developer.arm.com/ai/models):
+50th, 90th and 99th percentile of the latency, first inference, peak memory, size, accuracy and its loss against float
+in percentage points. The YAML before the text is the metadata that Hugging Face reads.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def render_model_card(manifest: Manifest, profile: DeviceProfile) -> str:
     header = f"back end | p50 ms | p90 ms | p99 ms | first inference s | peak RAM MB | size MB | {title} float"
     rows = [_row(manifest, each, metric) for each in profile.measured]
     licences = sorted({source.licence for source in manifest.weights})
-    frame = profile.measured[0].frame
+    (width, height), threads = profile.measured[0].frame, profile.measured[0].threads
     return "\n".join(
         [
             "---",
@@ -42,9 +42,9 @@ def render_model_card(manifest: Manifest, profile: DeviceProfile) -> str:
             f"Task: {manifest.task}. Input: {manifest.input.width} x {manifest.input.height} pixels, int8. "
             f"Goal {'met' if manifest.goal_met else 'missed'}.",
             "",
-            f"Measured on {profile.title} ({profile.cpu}, {profile.cores} cores, {profile.architecture}) with frames of "
-            f"{frame[0]} x {frame[1]} pixels, preprocessing included, {profile.measured[0].threads} thread(s). "
-            f"{title} as measured by the build on held-out images.",
+            f"Measured on {profile.title} ({profile.cpu}, {profile.cores} cores, {profile.architecture}) with frames "
+            f"of {width} x {height} pixels, preprocessing included, threads: {threads}. "
+            f"{title[0].upper()}{title[1:]} as the build measured it on held-out images.",
             "",
             f"| {header} | int8 | loss, points |",
             "|" + " --- |" * (header.count("|") + 3),
