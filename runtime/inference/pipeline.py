@@ -14,6 +14,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from ..bundle.manifest import Manifest
+from ..calibration.drift import DriftMonitor
 from .backends import Backend
 from .frame_differencing import FrameDifferencer, OutputWindow
 from .heads import Head
@@ -30,6 +31,9 @@ class InferencePipeline:
         self.backend = backend
         self.window = OutputWindow(manifest.motion)
         self.head = head
+        self.recalibrated = manifest.recalibrated
+        good_scores = manifest.good_scores
+        self.drift = None if good_scores is None else DriftMonitor(good_scores, manifest.threshold)
 
     def predict(self, taken: float, pixels: NDArray[Any]) -> tuple[Prediction, ...] | None:
         """The predictions for one frame; None while a behaviour model has seen too few frames.
@@ -42,4 +46,16 @@ class InferencePipeline:
         if image is None:
             return None
         outputs = self.window(taken, self.backend.run(self.preprocess(image)))
-        return None if outputs is None else self.head(outputs, pixels.shape[:2])
+        if outputs is None:
+            return None
+        predictions = self.head(outputs, pixels.shape[:2])
+        if self.drift is not None:
+            self.drift.add(taken, predictions[0].score)
+        return predictions
+
+    def figures(self) -> dict[str, Any]:
+        """The fields of the status report that come from the model and its scores."""
+        return {
+            "recalibration": None if self.recalibrated is None else self.recalibrated.statement,
+            "drift": None if self.drift is None else self.drift.figures(),
+        }
