@@ -27,7 +27,7 @@ MIN_P_VALUE = 1e-6
 BAND = (0.1, 0.9)  # quantiles of the good scores between which most good parts lie
 
 
-class GoodScores(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class GoodScores(msgspec.Struct, frozen=True):
     """Distribution of the scores of n good images that no fit has used."""
 
     images: int

@@ -114,20 +114,19 @@ def built(name: str, options: Any) -> tuple[Bundle, dict[str, list[Path]], dict[
     folder, key_folder = options.out / f"{name}-{options.seed}", options.out / "keys"
     if not key_folder.exists():
         keys.generate_key_pair(key_folder)
-    goal, folders = sets.prepare(name, options.data, folder, options.seed)
+    goal, _ = sets.prepare(name, options.data, folder, options.seed)
     goal.write_text(goal.read_text() + '[model]\ndetector = "padim"\n')
     settings = goal_reader.read_goal(goal)
     path = folder / "out" / f"{settings.name}.vedette"
     if not path.exists():
         build(BuildRequest(goal, folder / "out", keys.read_private_key(key_folder / "vedette.key")))
-    by_name = {each.name: each for each in find_images(settings.data, goal.parent).by_label["good"]}
+    labeled = find_images(settings.data, goal.parent)
     split = json.loads(path.with_suffix(".json").read_text())["split"]
-    images = {
-        part: [by_name[Path(entry).name] for entry in split[part]] for part in ("fit", "calibrate", "threshold", "test")
-    }
-    images["defect"] = [folders["defect"] / Path(entry).name for entry in split["defect"]]
-    groups = find_images(settings.data, goal.parent).groups
-    return Bundle.open(path, Keyring.read(key_folder)), images, groups
+    images = {}
+    for part in ("calibrate", "threshold", "test", "defect"):
+        by_name = {each.name: each for each in labeled.by_label["defect" if part == "defect" else "good"]}
+        images[part] = [by_name[Path(entry).name] for entry in split[part]]
+    return Bundle.open(path, Keyring.read(key_folder)), images, labeled.groups
 
 
 def measure(name: str, options: Any) -> dict[str, Any]:
@@ -171,7 +170,8 @@ def measure(name: str, options: Any) -> dict[str, Any]:
                 low, high = np.quantile(drawn, good_scores.BAND)
                 ratio = (high - low) / max(calibration.band[1] - calibration.band[0], step)
                 scaled, widened = (
-                    float(np.median(drawn)) + (manifest.threshold - calibration.median) * by for by in (ratio, max(ratio, 1))
+                    float(np.median(drawn)) + (manifest.threshold - calibration.median) * by
+                    for by in (ratio, max(ratio, 1))
                 )
                 both = own.score if own.method == "conformal" else max(own.score, moved)
                 levels = (manifest.threshold, moved, scaled, widened, own.score, both)
