@@ -2,9 +2,9 @@
 
 Other light, another lens or a camera that moved a little raise or lower the scores of good parts. The model itself and
 its integers stay as they are. The offset, the difference of the medians, is subtracted from each score, so that scores
-keep the scale of the build. The threshold comes from the new images alone, with the guarantee of a build. If they are
-too few to prove the target rate, the build's threshold, which moves with the offset, holds where it is higher: a higher
-threshold keeps the guarantee.
+keep the scale of the build. The threshold comes from the new images alone, with the guarantee of a build. The build's
+threshold, moved by the offset, is no help where they are few: under other light the scores of good parts also spread
+differently (docs/accuracy.md).
 """
 
 from __future__ import annotations
@@ -33,8 +33,6 @@ class Recalibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     expected_rate: float
     required_images: int
     """Number of images that prove the target rate."""
-    keeps_build_threshold: bool
-    """The images are too few, and the threshold is that of the build."""
     good_scores: GoodScores
     """Of the new images."""
     made: str
@@ -43,11 +41,10 @@ class Recalibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def statement(self) -> str:
         """What the images prove, in words."""
-        origin = "is that of the build, moved by the offset" if self.keeps_build_threshold else "comes from them"
         proven = self.rate_bound <= self.target_rate
         enough = "" if proven else f"; {self.target_rate:.3g} takes {self.required_images}"
         return (
-            f"threshold and offset were set anew from {self.images} good images ({self.made}). The threshold {origin}. "
+            f"threshold and offset were set anew from {self.images} good images ({self.made}). "
             f"As long as new parts are like these, at most {self.rate_bound:.1%} of good parts raise an alarm with "
             f"95 % confidence, and {self.expected_rate:.1%} on average{enough}"
         )
@@ -64,7 +61,6 @@ class ScoreScale(msgspec.Struct, frozen=True):
 def recalibrate(
     scores: NDArray[Any],
     scale: ScoreScale,
-    build_threshold: float,
     build_scores: GoodScores | None,
     target_rate: float,
     made: str,
@@ -74,24 +70,20 @@ def recalibrate(
     Args:
         scores: scores of n good images of different parts, without an offset; at least one
         scale: the scores that the model can give
-        build_threshold: the threshold of the build
         build_scores: good scores of the build; None: it recorded none, and the offset is 0
         target_rate: share of good parts that may raise an alarm
         made: date for the record
     """
     own = independent_threshold.choose_threshold(scores, scale.step, target_rate, scale.highest)
     offset = 0.0 if build_scores is None else float(np.median(scores)) - build_scores.median
-    threshold = own.score - offset
-    keeps = own.rate_bound > target_rate and build_threshold > threshold
     return Recalibration(
         offset=offset,
-        threshold=build_threshold if keeps else threshold,
+        threshold=own.score - offset,
         images=len(scores),
         target_rate=target_rate,
         rate_bound=own.rate_bound,
         expected_rate=own.expected_rate,
         required_images=own.required_images,
-        keeps_build_threshold=keeps,
         good_scores=good_scores.summarize(scores, scale.step, scale.highest).shift(offset),
         made=made,
     )

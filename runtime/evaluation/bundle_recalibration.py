@@ -67,7 +67,6 @@ def recalibrate_bundle(
     recalibration = recalibrate(
         scores,
         ScoreScale(output.scale, output.scale * (255 - output.zero_point)),
-        threshold,
         plain_manifest.good_scores,
         built_rate if target_rate is None else target_rate,
         datetime.now(UTC).strftime("%Y-%m-%dT%H:%MZ"),
