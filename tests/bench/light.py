@@ -62,9 +62,9 @@ Array = NDArray[Any]
 Change = Callable[[Array], Array]
 
 
-def _levels(function: Callable[[Array], Array]) -> Change:
-    table = function(np.arange(256) / 255)
-    return lambda image: np.asarray(cv2.LUT(image, np.rint(255 * table).clip(0, 255).astype(np.uint8)))
+def _levels(gain: float, gamma: float) -> Change:
+    table = np.rint(255 * gain * (np.arange(256) / 255) ** gamma).clip(0, 255).astype(np.uint8)
+    return lambda image: np.asarray(cv2.LUT(image, table))
 
 
 def _colour(red: float) -> Change:
@@ -90,15 +90,15 @@ CHANGES: dict[tuple[str, int], list[Change]] = {("none", 0): [lambda image: imag
 for _strength, (_low, _high, _red, _sigma, _share) in enumerate(
     ((0.9, 1.1, 1.05, 0.5, 0.01), (0.75, 1.3, 1.1, 1.0, 0.03), (0.6, 1.6, 1.2, 2.0, 0.06)), 1
 ):
-    CHANGES["gain", _strength] = [_levels(lambda x, by=by: by * x) for by in (_low, _high)]
-    CHANGES["gamma", _strength] = [_levels(lambda x, by=by: x**by) for by in (_low, _high)]
+    CHANGES["gain", _strength] = [_levels(by, 1.0) for by in (_low, _high)]
+    CHANGES["gamma", _strength] = [_levels(1.0, by) for by in (_low, _high)]
     CHANGES["colour", _strength] = [_colour(_red), _colour(1 / _red)]
     CHANGES["blur", _strength] = [_blur(_sigma)]
     CHANGES["shift", _strength] = [_shift(_share), _shift(-_share)]
 
 
 def main() -> None:
-    options = _options()
+    options = read_options("Other light, and recalibration.")
     options.out.mkdir(parents=True, exist_ok=True)
     found: dict[str, Any] = {"options": {key: str(value) for key, value in vars(options).items()}, "sets": {}}
     for name in options.sets:
@@ -128,7 +128,7 @@ def built(name: str, options: Any) -> tuple[Bundle, dict[str, list[Path]], dict[
     labeled = find_images(settings.data, goal.parent)
     split = json.loads(path.with_suffix(".json").read_text())["split"]
     images = {}
-    for part in ("calibrate", "threshold", "test", "defect"):
+    for part in ("fit", "calibrate", "threshold", "test", "defect"):
         by_name = {each.name: each for each in labeled.by_label["defect" if part == "defect" else "good"]}
         images[part] = [by_name[Path(entry).name] for entry in split[part]]
     return Bundle.open(path, Keyring.read(key_folder)), images, labeled.groups
@@ -240,13 +240,14 @@ def tables(found: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _options() -> Any:
-    parser = argparse.ArgumentParser(description="Other light, and recalibration.")
+def read_options(description: str, **counts: int) -> Any:
+    """The options of the command line; `counts` are options of the caller, with their defaults."""
+    parser = argparse.ArgumentParser(description=description)
     data = os.environ.get("VEDETTE_BENCH_DATA", ROOT.parent / "shared" / "data")
     parser.add_argument("--data", type=Path, default=Path(data))
     parser.add_argument("--sets", type=lambda text: text.split(","), default=list(sets.SETS))
-    parser.add_argument("--images", type=int, default=80)
-    parser.add_argument("--seed", type=int, default=0)
+    for name, count in ({"images": 80, "seed": 0} | counts).items():
+        parser.add_argument(f"--{name}", type=int, default=count)
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "bench" / "light")
     options = parser.parse_args()
     options.data, options.out = options.data.resolve(), options.out.resolve()
