@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import msgspec
 import numpy as np
+import pytest
 
 from vedette.compress.evaluation.p_values import HeldOutScores, check_p_values
 from vedette.runtime.calibration import good_scores
+from vedette.runtime.errors import BundleProblem
+from vedette.runtime.inference import heads
 
 
 def make_held_out(rng):
@@ -27,3 +31,34 @@ def test_other_images_are_told():
     assert check.probability < 1e-6
     assert check.distance > 0.3
     assert check.interval[0] > check.level
+
+
+def test_build_records_the_scores_of_its_threshold_images(anomaly_build, anomaly_bundle):
+    found, measured = anomaly_bundle.manifest.good_scores, anomaly_bundle.manifest.measured
+    assert found.images == len(anomaly_build.split.threshold)
+    assert found.p_value(anomaly_bundle.manifest.threshold) <= measured["threshold"]["promised"] + 1e-3
+    assert measured["p_values"]["interval"][0] <= measured["p_values"]["share"] <= measured["p_values"]["interval"][1]
+    assert "Events also carry a p-value" in anomaly_bundle.members["report.html"].decode()
+
+
+def test_prediction_carries_the_p_value_of_its_score(anomaly_bundle):
+    head = heads.load_head(anomaly_bundle.manifest)
+    for index in range(len(anomaly_bundle.golden("image"))):
+        outputs = {output.name: anomaly_bundle.golden(output.name)[index] for output in anomaly_bundle.manifest.outputs}
+        (prediction,) = head(outputs)
+        expected = anomaly_bundle.manifest.good_scores.p_value(prediction.score)
+        assert prediction.p_value == pytest.approx(expected, rel=0.01)
+
+
+def test_bundle_without_recorded_scores_gives_no_p_value(anomaly_bundle):
+    manifest = msgspec.structs.replace(anomaly_bundle.manifest, measured={})
+    outputs = {output.name: anomaly_bundle.golden(output.name)[0] for output in manifest.outputs}
+    (prediction,) = heads.load_head(manifest)(outputs)
+    assert prediction.p_value is None
+    assert b"p_value" not in msgspec.json.encode(prediction)
+
+
+def test_wrong_record_of_scores_is_refused(anomaly_bundle):
+    manifest = msgspec.structs.replace(anomaly_bundle.manifest, measured={"good_scores": {"images": "many"}})
+    with pytest.raises(BundleProblem, match=r"measured\.good_scores"):
+        heads.load_head(manifest)
