@@ -6,7 +6,7 @@ PIP_ARGS ?=
 BENCH_ARGS ?=
 PIP = .venv/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS)
 
-.PHONY: demo test test-fast test-slow coverage docs wheel bench-accuracy bench-generality bench-alignment bench-behaviour bench-quantise bench-compressors bench-peers bench-runtime bench-scene \
+.PHONY: demo test test-fast test-slow coverage docs wheel bench-accuracy bench-generality bench-alignment bench-light bench-augment bench-behaviour bench-quantise bench-compressors bench-peers bench-runtime bench-scene \
   count-arm64 count-looks count-alignment fit-costs clean
 
 demo: .venv/demo
@@ -46,6 +46,14 @@ bench-generality: .venv/dev
 # What alignment and the region of interest are worth on parts that move: the table of docs/accuracy.md; half an hour.
 bench-alignment: .venv/dev
 	nice -n 5 .venv/bin/python tests/bench/alignment.py $(BENCH_ARGS)
+
+# Other light, blur and shift, before and after recalibration, and p-values: tables of docs/accuracy.md; half an hour.
+bench-light: .venv/dev
+	OMP_NUM_THREADS=1 nice -n 5 .venv/bin/python tests/bench/light.py $(BENCH_ARGS)
+
+# Fitting to augmented images, under other light and without: tables of docs/accuracy.md; half an hour.
+bench-augment: .venv/dev
+	OMP_NUM_THREADS=1 nice -n 5 .venv/bin/python tests/bench/augment.py $(BENCH_ARGS)
 
 # Fights and what is normal, by clip, each clip by models that saw nothing of its video; a quarter of an hour.
 bench-behaviour: .venv/dev

@@ -19,6 +19,7 @@ from .errors import MachineProblem, Problem
 DEVICE_COMMANDS = {
     "run": "run the daemon of one camera and send its events",
     "verify": "check that a bundle gives its golden outputs on this machine",
+    "recalibrate": "set the threshold anew from good images of this place",
     "show": "print the manifest of a bundle",
     "doctor": "check the hardware, the back ends, the broker and the cameras",
     "status": "print the status of the daemons",

@@ -26,8 +26,8 @@ from types import FrameType
 
 import msgspec
 
-from .bundle.bundle import Bundle
 from .bundle.keys import Keyring
+from .bundle.local_recalibration import open_bundle
 from .camera.frame import Frame
 from .camera.monitored_camera import MonitoredCamera
 from .camera.motion_gate import MotionGate, check_bundle_allows_gate
@@ -76,7 +76,7 @@ class Daemon:
         self.stop_requested, self.reload_requested = threading.Event(), False
 
         # The signed bundle.
-        self.bundle = Bundle.open(settings.bundle, Keyring.read(settings.keys))
+        self.bundle = open_bundle(settings.bundle, Keyring.read(settings.keys))
         manifest = self.bundle.manifest
 
         # From a frame to events.
@@ -217,6 +217,7 @@ class Daemon:
             evidence=self.evidence.counts(),
             **self.health.figures(),
             **self.motion_gate.figures(),
+            **self.pipeline.figures(),
             **self.delivery.figures(),
         )
 

@@ -40,6 +40,8 @@ def augment_image(image: NDArray[Any], settings: AugmentationSettings, rng: np.r
         pixels = cv2.warpAffine(
             np.ascontiguousarray(pixels), transform, (width, height), borderMode=cv2.BORDER_REFLECT_101
         )
+    if settings.illumination:
+        pixels = change_illumination(pixels, settings.illumination, rng)
     pixels = pixels.astype(np.float32)
     if settings.light:
         mean = float(pixels.mean())
@@ -50,6 +52,21 @@ def augment_image(image: NDArray[Any], settings: AugmentationSettings, rng: np.r
     if settings.noise:
         pixels = pixels + rng.normal(0, 255 * settings.noise, pixels.shape)
     return np.asarray(pixels.round().clip(0, 255).astype(np.uint8))
+
+
+def change_illumination(image: NDArray[Any], amount: float, rng: np.random.Generator) -> NDArray[Any]:
+    """Changes gain, gamma and color of an image, as another lamp or exposure does.
+
+    Args:
+        image: H x W x 3, uint8
+        amount: largest change of gain and gamma; each color channel changes by up to half of it
+        rng: random number generator
+    """
+    gain, gamma = np.exp(np.log1p(amount) * rng.uniform(-1, 1, 2))
+    channels = gain * np.exp(np.log1p(amount / 2) * rng.uniform(-1, 1, 3))
+    levels = 255 * channels[:, None] * (np.arange(256) / 255) ** gamma
+    tables = levels.round().clip(0, 255).astype(np.uint8)
+    return np.stack([table[image[..., channel]] for channel, table in enumerate(tables)], axis=-1)
 
 
 def augment_scene(image: NDArray[Any], rng: np.random.Generator, fill: int = 114) -> NDArray[Any]:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from vedette.devices import read_host_profile
+from vedette.runtime.calibration.good_scores import GoodScores
 from vedette.runtime.camera import image_files
 from vedette.runtime.evaluation.metrics import auroc, auroc_interval
 from vedette.runtime.progress import Progress
@@ -22,6 +23,7 @@ from . import pixel_metrics
 from .built_models import FLOAT, INT8_ONNX
 from .conformal_threshold import AnomalyThreshold
 from .model_runners import ModelRunner
+from .p_values import HeldOutScores, PValueCheck, check_p_values
 from .pixel_metrics import PixelMetrics
 from .results import CountOfTotal, Measurement, TaskMetrics
 
@@ -58,6 +60,9 @@ class AnomalyMetrics(TaskMetrics, frozen=True, kw_only=True):
     at_threshold: PrecisionAndRecall
     alignment: AlignmentEvidence | None = None
     """How sure the alignment of the images is; None: they are not aligned."""
+    good_scores: GoodScores | None = None
+    """Calibration of p-values; None: the task has none."""
+    p_values: PValueCheck | None = None
 
     @property
     def no_better_than_chance(self) -> bool:
@@ -78,6 +83,9 @@ class AnomalyMetrics(TaskMetrics, frozen=True, kw_only=True):
             fields |= {key + suffix: value for key, value in msgspec.structs.asdict(self.pixels[model]).items()}
         if self.alignment is not None:
             fields["alignment"] = msgspec.structs.asdict(self.alignment)
+        if self.good_scores is not None:
+            fields["good_scores"] = msgspec.to_builtins(self.good_scores)
+            fields["p_values"] = msgspec.to_builtins(self.p_values)
         return fields | {
             **msgspec.structs.asdict(self.at_threshold),
             "false_alarms": self.false_alarms.count,
@@ -119,6 +127,7 @@ def compute_anomaly_metrics(
     split: Split,
     masks: dict[int, NDArray[Any]],
     threshold: AnomalyThreshold,
+    held_out: HeldOutScores | None = None,
 ) -> AnomalyMetrics:
     """Accuracy of all models, and false alarms and detections at the threshold.
 
@@ -127,6 +136,7 @@ def compute_anomaly_metrics(
         split: the split of the images
         masks: defect masks by index of the defective image, from `pixel_metrics.read_masks`
         threshold: the threshold of the int8 model
+        held_out: calibration of its p-values; None: there is none
     """
     by_model = {name: measure_auroc(good.scores, defect.scores) for name, (good, defect) in scores.items()}
     pixels = {
@@ -149,6 +159,8 @@ def compute_anomaly_metrics(
         detections=CountOfTotal(int((defect.scores >= threshold.score).sum()), len(defect.scores)),
         pixels=pixels,
         at_threshold=compute_threshold_metrics(threshold.score, good.scores, defect.scores),
+        good_scores=None if held_out is None else held_out.calibration,
+        p_values=None if held_out is None else check_p_values(held_out, good.scores),
     )
 
 

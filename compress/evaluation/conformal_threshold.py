@@ -5,8 +5,8 @@ k, k) distribution, whatever the distribution of the scores (Vovk, "Conditional 
 predictors", 2012); ties only make the rate smaller. The 1 - RISK quantile of that distribution is the stated bound, and
 the threshold is the lowest score whose bound meets the target rate. No score does with fewer than log RISK / log(1 -
 target) images, 299 for 1 %. Then the threshold lies above all scores. From MIN_TAIL_SCORES images on, it lies where
-extreme_value_tail.py extrapolates the target rate to, if that is higher still. The bound remains what the images alone
-guarantee; only the interval then depends on the model of the tail.
+runtime/calibration/extreme_value_tail.py extrapolates the target rate to, if that is higher still. The bound remains
+what the images alone guarantee; only the interval then depends on the model of the tail.
 
 Images of one group resemble each other, and future images come from other groups. The resemblance is measured by the
 intraclass correlation of the upper half of the scores, as ranks turned into normal scores, so that groups with a larger
@@ -32,10 +32,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from ..data.audit.sample_size import RISK
-from . import extreme_value_tail
+from vedette.runtime.calibration import extreme_value_tail
+from vedette.runtime.calibration.good_scores import MIN_TAIL_SCORES
 
-MIN_TAIL_SCORES = 30  # scores that a tail needs
+from ..data.audit.sample_size import RISK
 
 
 class AnomalyThreshold(msgspec.Struct, frozen=True):

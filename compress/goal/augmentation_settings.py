@@ -25,6 +25,9 @@ class AugmentationSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=Tr
     light: _SmallFraction = 0.1
     """Largest change of brightness, as a fraction of the pixel range, and of contrast, as a fraction of the contrast.
     It hides stains that are as faint."""
+    illumination: _SmallFraction = 0.0
+    """Largest change of the lamp: gain and gamma change by up to this fraction, in either direction, and each color
+    channel by up to half of it. It hides discoloration that is as faint."""
     blur: Annotated[float, msgspec.Meta(ge=0, le=5)] = 0.5
     """Largest standard deviation of the blur, in pixels of the model's input. It hides hairlines that are narrower."""
     noise: Annotated[float, msgspec.Meta(ge=0, le=0.2)] = 0.01

@@ -11,6 +11,7 @@ import msgspec
 from numpy.typing import NDArray
 
 from vedette.devices import DeviceProfile
+from vedette.runtime.calibration import good_scores
 from vedette.runtime.inference.inspector import Inspector
 from vedette.runtime.inference.prediction import PART_NOT_FOUND
 from vedette.runtime.progress import Log, Progress
@@ -25,6 +26,7 @@ from ..evaluation.anomaly_scoring import AnomalyMetrics, ImageScores
 from ..evaluation.built_models import FLOAT, INT8_ONNX, BuiltModels
 from ..evaluation.conformal_threshold import AnomalyThreshold
 from ..evaluation.model_runners import ModelRunner
+from ..evaluation.p_values import HeldOutScores
 from ..evaluation.results import DesignChoice, Measurement
 from ..goal.goal_tables import Goal
 from ..goal.recipe import PruningSettings, load_recipe
@@ -138,9 +140,12 @@ class AnomalyTask:
         fp32, int8 = (
             anomaly_scoring.score_images(models.runners[model], images.threshold).scores for model in (FLOAT, INT8_ONNX)
         )
+        threshold = conformal_threshold.choose_threshold(int8, score.scale, target, groups, highest)
+        weight = threshold.effective_sample_size / threshold.images
         return Thresholds(
             fp32=conformal_threshold.choose_threshold(fp32, score.scale, target, groups),
-            int8=conformal_threshold.choose_threshold(int8, score.scale, target, groups, highest),
+            int8=threshold,
+            held_out=HeldOutScores(int8, good_scores.summarize(int8, score.scale, highest, weight)),
         )
 
     def predict(
@@ -156,7 +161,9 @@ class AnomalyTask:
         training: AnomalyTrainingResult,
         thresholds: Thresholds[AnomalyThreshold],
     ) -> AnomalyMetrics:
-        metrics = anomaly_scoring.compute_anomaly_metrics(predictions, data.images, data.masks, thresholds.int8)
+        metrics = anomaly_scoring.compute_anomaly_metrics(
+            predictions, data.images, data.masks, thresholds.int8, thresholds.held_out
+        )
         speedup = cost_limits.predict_reference_cost(self.device) / training.chosen.cost
         design = DesignChoice(
             parameters=msgspec.to_builtins(training.chosen.design),

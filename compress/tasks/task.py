@@ -17,6 +17,7 @@ from ..data.split import SPLIT_FRACTIONS, Split
 from ..data.stratified_split import StratifiedSplit
 from ..evaluation.built_models import BuiltModels
 from ..evaluation.model_runners import ModelRunner
+from ..evaluation.p_values import HeldOutScores
 from ..evaluation.results import TaskMetrics
 from ..report.task_report_section import TaskReportSection
 from ..search.search_setup import SearchSetup
@@ -47,6 +48,8 @@ class Thresholds(msgspec.Struct, Generic[_Threshold], frozen=True):
 
     fp32: _Threshold
     int8: _Threshold
+    held_out: HeldOutScores | None = None
+    """Scores of an int8 anomaly model for the images that its threshold was chosen on."""
 
 
 _Data = TypeVar("_Data", bound=TaskData)

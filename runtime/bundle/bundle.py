@@ -33,10 +33,11 @@ GOLDEN_FOLDER = "golden"
 class Bundle:
     """A verified manifest and the verified bytes of its members."""
 
-    def __init__(self, path: Path, manifest: Manifest, members: dict[str, bytes]) -> None:
+    def __init__(self, path: Path, manifest: Manifest, members: dict[str, bytes], manifest_sha256: str) -> None:
         self.path = path
         self.manifest = manifest
         self.members = members
+        self.manifest_sha256 = manifest_sha256
 
     @classmethod
     def open(cls, path: Path, keyring: Keyring) -> Bundle:
@@ -61,7 +62,7 @@ class Bundle:
             content = members[name]
             if len(content) != member.bytes or hashlib.sha256(content).hexdigest() != member.sha256:
                 raise BundleProblem(f"{path}: {name} differs from the signed file", hint=hint)
-        return cls(path, manifest, members)
+        return cls(path, manifest, members, hashlib.sha256(text).hexdigest())
 
     def model(self, backend: str) -> bytes:
         """The model file that `backend` runs."""

@@ -11,6 +11,10 @@ from typing import Any, Literal
 
 import msgspec
 
+from ..calibration.good_scores import GoodScores
+from ..calibration.recalibration import Recalibration
+from ..errors import BundleProblem
+
 FORMAT_VERSION = 1
 ONNX, TFLITE = "onnx", "tflite"
 UNKNOWN = "unknown"  # label of a classifier's prediction if no class reaches the threshold
@@ -169,6 +173,10 @@ class Manifest(_Strict, frozen=True, omit_defaults=True):
     """Set if the model sees the aligned part or a region of a frame; None: the whole frame."""
     motion: MotionInput | None = None
     """Set if the model's input is frame differences; None: single frames."""
+    recalibrated: Recalibration | None = None
+    """Set if threshold and offset come from other images than those of the build."""
+    local_digest: str = ""
+    """Never in a signed manifest: first digits of the digest of a recalibration that this device keeps."""
 
     def output(self, name: str) -> ModelOutput:
         """The model output with this name."""
@@ -191,7 +199,22 @@ class Manifest(_Strict, frozen=True, omit_defaults=True):
     def model_id(self) -> str:
         """Name, release and the first 8 digits of the ONNX model's digest, for example `cells:3:0f9c2ab1`."""
         digest = self.files[self.models[ONNX]].sha256[:8]
-        return f"{self.name}:{self.release}:{digest}"
+        local = f"+recalibrated.{self.local_digest}" if self.local_digest else ""
+        return f"{self.name}:{self.release}:{digest}{local}"
+
+    @property
+    def good_scores(self) -> GoodScores | None:
+        """Distribution of held-out good scores, of which a score's p-value follows; None: the build recorded none.
+
+        Raises:
+            BundleProblem: `measured` holds something else under that key.
+        """
+        if self.recalibrated is not None:
+            return self.recalibrated.good_scores
+        try:
+            return msgspec.convert(self.measured.get("good_scores"), GoodScores | None)
+        except msgspec.ValidationError as error:
+            raise BundleProblem(f"measured.good_scores: {error}", hint="build the bundle again") from None
 
 
 def encode_manifest(manifest: Manifest) -> bytes:

@@ -8,6 +8,7 @@ import click
 
 from ..bundle.bundle import Bundle
 from ..bundle.keys import Keyring
+from ..bundle.local_recalibration import open_bundle
 from ..bundle.manifest import UNKNOWN, encode_manifest
 from . import options
 
@@ -30,6 +31,12 @@ def show(bundle: Path, keys: Path | None, as_json: bool) -> None:
         click.echo(f"  inspects   {facts.inspect}")
     if facts.labels:
         click.echo(f"  threshold  {facts.threshold:.4g}")
+    if facts.recalibrated is not None:
+        click.echo(f"  recalibrated: {facts.recalibrated.statement}")
+    local = open_bundle(bundle, Keyring.read(keys)).manifest
+    if local.local_digest and local.recalibrated is not None:
+        click.echo(f"  ON THIS DEVICE, as {local.model_id}: threshold {local.threshold:.4g}")
+        click.echo(f"             {local.recalibrated.statement}")
     if facts.temperature is not None:
         click.echo(f"  classes    {', '.join(facts.classes)}; below the threshold: {UNKNOWN}")
     click.echo(f"  goal       {'met' if facts.goal_met else 'MISSED'}")
@@ -37,6 +44,8 @@ def show(bundle: Path, keys: Path | None, as_json: bool) -> None:
         click.echo(f"             {text}")
     click.echo("  measured")
     for name, value in facts.measured.items():
+        if name == "good_scores":  # a table for the runtime
+            continue
         click.echo(f"    {name:26} {_format_value(value)}")
     click.echo("  files")
     for name, member in facts.files.items():

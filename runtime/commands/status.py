@@ -61,6 +61,12 @@ def _print_report(name: str, report: StatusReport | None) -> None:
     last = report.last_event
     click.echo(f"{name}: {'; '.join(report.faults) or 'no faults'}")
     click.echo(f"  model       {report.model} on {report.backend}")
+    if report.recalibration is not None:
+        click.echo(f"  recalibrated: {report.recalibration}")
+    if (drift := report.drift) is not None and drift.samples:
+        verdict = "DRIFTED: recalibrate, or find out what changed" if drift.drifted else "no drift shown"
+        shares = f"{drift.share_above:.0%} above and {drift.share_below:.0%} below the band of the build"
+        click.echo(f"  scores      {shares} (usual: 10% each), {drift.samples} samples; {verdict}")
     click.echo(f"  running     {report.uptime_seconds:.0f} s, {report.frames} frames, {rate} per second")
     click.echo(f"  latency     {latency} ms")
     duty = "-" if report.duty is None else f"{report.duty:.0%}"

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from ..bundle.bundle import Bundle
 from ..bundle.keys import Keyring
+from ..bundle.local_recalibration import open_bundle
 from ..errors import BundleProblem
 from ..evaluation.bundle_verification import verify_bundle
 from ..evaluation.verification_report import VerificationReport
@@ -30,7 +30,7 @@ def verify(bundle: Path, data: Path | None, keys: Path | None, as_json: bool) ->
 
     Exit code 3: a back end does not reproduce the golden outputs.
     """
-    report = verify_bundle(Bundle.open(bundle, Keyring.read(keys)), data, show_progress)
+    report = verify_bundle(open_bundle(bundle, Keyring.read(keys)), data, show_progress)
     if as_json:
         options.print_json(report)
     else:
@@ -55,6 +55,12 @@ def _print_report(report: VerificationReport) -> None:
             area = getattr(report, f"auroc_int8_{name}")
             text += f", detected {report.detection_rate[name]:.1%} of {report.defect} {kinds[1]}, "
             text += f"AUROC {area:.4f} ({low:.3f} … {high:.3f})"
+        click.echo(text)
+    for name, check in report.p_values.items():
+        text = f"  {name:7} p-values: {check.share:.1%} of the good images have one of at most {check.level:g}"
+        text += f" ({check.interval[0]:.1%} … {check.interval[1]:.1%})"
+        if check.defect_median is not None:
+            text += f"; 1 in {1 / check.defect_median:,.0f} good parts looks like the median defective one"
         click.echo(text)
     for name, share in report.coverage.items():
         low, high = report.accuracy_interval[name]

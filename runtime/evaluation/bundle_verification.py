@@ -88,6 +88,8 @@ def _evaluate_anomaly_model(
         good_scores = score_images(bundle, backend, progress(good, f"{name}: good"))
         defect_scores = score_images(bundle, backend, progress(defect, f"{name}: defect")) if defect else []
         report.add_anomaly_scores(name, bundle.manifest.threshold, good_scores, defect_scores)
+        if (calibration := bundle.manifest.good_scores) is not None:
+            report.add_p_values(name, calibration, good_scores, defect_scores)
 
 
 def _evaluate_classifier(

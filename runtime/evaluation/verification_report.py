@@ -7,7 +7,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..bundle.manifest import ONNX
-from .metrics import auroc, auroc_interval
+from ..calibration.good_scores import GoodScores
+from .metrics import auroc, auroc_interval, wilson_interval
+
+P_VALUE_LEVEL = 0.1
 
 
 class GoldenCheck(msgspec.Struct, frozen=True):
@@ -16,6 +19,18 @@ class GoldenCheck(msgspec.Struct, frozen=True):
     version: str
     max_steps: int
     reproduced: bool
+
+
+class PValueCheck(msgspec.Struct, frozen=True):
+    """The p-values of good images, which should be uniform, and of defective ones."""
+
+    level: float
+    share: float
+    """Fraction of the good images with a p-value of at most `level`."""
+    interval: tuple[float, float]
+    """95 % interval of that fraction (Wilson)."""
+    defect_median: float | None
+    """Median p-value of the defective images; None: there are none."""
 
 
 class VerificationReport(msgspec.Struct, omit_defaults=True):
@@ -35,6 +50,8 @@ class VerificationReport(msgspec.Struct, omit_defaults=True):
     """Fraction of the good images with a score at or above the threshold."""
     detection_rate: dict[str, float] = {}
     """Fraction of the defective images with a score at or above the threshold."""
+    p_values: dict[str, PValueCheck] = {}
+    """Anomaly models whose bundle has a calibration."""
     images: dict[str, int] = {}
     """Classifiers: number of images of each class."""
     accuracy_int8_onnx: float | None = None
@@ -72,3 +89,14 @@ class VerificationReport(msgspec.Struct, omit_defaults=True):
             self.auroc_int8_onnx = auroc(normal, abnormal)
         else:
             self.auroc_int8_tflite = auroc(normal, abnormal)
+
+    def add_p_values(self, backend: str, scores: GoodScores, good: ArrayLike, defect: ArrayLike) -> None:
+        """Adds the check of p-values in one back end; `defect` may be empty."""
+        values, defective = ([scores.p_value(each) for each in np.asarray(part, float)] for part in (good, defect))
+        count = sum(value <= P_VALUE_LEVEL for value in values)
+        self.p_values[backend] = PValueCheck(
+            P_VALUE_LEVEL,
+            count / len(values),
+            wilson_interval(count, len(values)),
+            float(np.median(defective)) if defective else None,
+        )

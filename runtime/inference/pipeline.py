@@ -15,6 +15,7 @@ import msgspec
 from numpy.typing import NDArray
 
 from ..bundle.bundle import Bundle
+from ..calibration.drift import DriftMonitor
 from .backends import Backend
 from .frame_differencing import FrameDifferencer, OutputWindow
 from .heads import Head
@@ -39,6 +40,9 @@ class InferencePipeline:
         self.backend = backend
         self.window = OutputWindow(manifest.motion)
         self.head = head
+        self.recalibrated = manifest.recalibrated
+        good_scores = manifest.good_scores
+        self.drift = None if good_scores is None else DriftMonitor(good_scores, manifest.threshold)
 
     def predict(self, taken: float, pixels: NDArray[Any]) -> tuple[Prediction, ...] | None:
         """The predictions for one frame; None while a behaviour model has seen too few frames.
@@ -57,9 +61,18 @@ class InferencePipeline:
         if outputs is None:
             return None
         predictions = self.head(outputs, pixels.shape[:2])
+        if self.drift is not None:
+            self.drift.add(taken, predictions[0].score)
         if (inspector := self.preprocess.inspector) is None:
             return predictions
         return tuple(
             each if each.box is None else msgspec.structs.replace(each, box=inspector.to_frame(each.box, placement))
             for each in predictions
         )
+
+    def figures(self) -> dict[str, Any]:
+        """The fields of the status report that come from the model and its scores."""
+        return {
+            "recalibration": None if self.recalibrated is None else self.recalibrated.statement,
+            "drift": None if self.drift is None else self.drift.figures(),
+        }

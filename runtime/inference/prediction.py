@@ -26,3 +26,5 @@ class Prediction(msgspec.Struct, frozen=True, omit_defaults=True):
     """None: the whole frame."""
     track: int | None = None
     """Track number, if a tracker assigned one."""
+    p_value: float | None = None
+    """Anomalies: the expected share of good parts with at least this score; None: the bundle does not say."""

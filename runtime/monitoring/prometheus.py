@@ -90,6 +90,16 @@ _GAUGES: tuple[tuple[str, str, _ReadValue], ...] = (
         "Evidence files that are not uploaded yet",
         lambda report: report.evidence.waiting if report.evidence else None,
     ),
+    (
+        "score_drift",
+        "Evidence that good scores left the band of the build; from 1 on they did",
+        lambda report: report.drift.evidence if report.drift else None,
+    ),
+    (
+        "recalibrated",
+        "Whether threshold and offset were set anew after the build",
+        lambda report: float(report.recalibration is not None),
+    ),
     ("slowness", "Interval between frames, as a multiple of the usual one", lambda report: report.slowness),
 )
 _COUNTERS: tuple[tuple[str, str, _ReadValue], ...] = (

@@ -20,6 +20,7 @@ from typing import Any
 
 import msgspec
 
+from ..calibration.drift import DriftFigures
 from ..camera.sources import FrameCounts
 from ..events.event import Event, cloud_event_type, format_rfc3339
 from ..evidence.store import EvidenceCounts
@@ -98,6 +99,10 @@ class StatusReport(msgspec.Struct, frozen=True):
     of_h264: float | None = None
     """Bytes published and uploaded, as a fraction of the same stream as H.264. None unless `vedette traffic` has
     measured the stream, and always on the topic `stats`."""
+    recalibration: str | None = None
+    """How threshold and offset were set anew, in words; None: they are those of the build."""
+    drift: DriftFigures | None = None
+    """Whether good scores still lie where they lay in the workshop; None: the bundle does not say."""
 
 
 class DaemonCounters:

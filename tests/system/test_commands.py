@@ -54,6 +54,8 @@ def test_verify_measures_accuracy(anomaly_build, anomaly_images, key_folder, run
     assert (report["good"], report["defect"]) == (60, 12)
     assert report["auroc_int8_onnx"] > 0.95
     assert abs(report["auroc_int8_onnx"] - report["auroc_int8_tflite"]) < 0.02
+    assert set(report["p_values"]) == {"onnx", "tflite"}
+    assert 0 < report["p_values"]["onnx"]["defect_median"] < 0.2
     text = run_vedette("verify", anomaly_build.bundle, "--keys", key_folder)
     assert "golden outputs reproduced" in text.stdout
 

@@ -25,6 +25,7 @@ PACKAGES = {
         "backoff",
         "progress",
         "config",
+        "calibration",
         "bundle",
         "inference",
         "camera",

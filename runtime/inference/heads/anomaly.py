@@ -15,22 +15,26 @@ from ..prediction import Box, Prediction
 class AnomalyHead:
     """`map` (1 x h x w) and `score` (1) -> exactly one prediction.
 
-    Map and score have the same unit. At or above the threshold there is a box around the anomaly.
+    Map and score have the same unit. At or above the threshold there is a box around the anomaly. After a
+    recalibration, scores are lower by its offset.
     """
 
     def __init__(self, manifest: Manifest) -> None:
         self.label = manifest.labels[0]
         self.score_output, self.map_output = manifest.output("score"), manifest.output("map")
+        self.offset = 0.0 if manifest.recalibrated is None else manifest.recalibrated.offset
         self.threshold = manifest.threshold
+        self.good_scores = manifest.good_scores
 
     def __call__(
         self, outputs: dict[str, NDArray[Any]], _frame: tuple[int, int] | None = None
     ) -> tuple[Prediction, ...]:
-        score = self.score_output.scale * (float(outputs["score"].flat[0]) - self.score_output.zero_point)
+        score = self.score_output.scale * (float(outputs["score"].flat[0]) - self.score_output.zero_point) - self.offset
         box = None
         if score >= self.threshold:
             box = surround_peak(outputs["map"].reshape(self.map_output.shape[-2:]))
-        return (Prediction(self.label, round(score, 4), box),)
+        p_value = None if self.good_scores is None else float(f"{self.good_scores.p_value(score):.3g}")
+        return (Prediction(self.label, round(score, 4), box, p_value=p_value),)
 
 
 def find_peak(anomaly_map: NDArray[Any]) -> NDArray[Any]:

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import special, stats
 
-from vedette.compress.evaluation import conformal_threshold, extreme_value_tail
+from vedette.compress.evaluation import conformal_threshold
+from vedette.runtime.calibration import extreme_value_tail
 
 SAMPLES = 200
 MAX_MISSES = stats.binom.ppf(0.9999, SAMPLES, conformal_threshold.RISK)  # of 200 samples, at a true risk of 0.05

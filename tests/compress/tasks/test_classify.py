@@ -125,7 +125,7 @@ def test_contradictory_goal_file_is_refused(folder, text, said):
 
 # Augmentation
 
-OFF = {"shift": 0, "rotate": 0, "flip": False, "light": 0, "blur": 0, "noise": 0}
+OFF = {"shift": 0, "rotate": 0, "flip": False, "light": 0, "illumination": 0, "blur": 0, "noise": 0}
 PICTURE = np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)
 
 

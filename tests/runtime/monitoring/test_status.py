@@ -44,9 +44,12 @@ def test_status_reports_running_daemon(running, run_vedette):
     assert max(counts) - min(counts) <= 2, "an event may be recorded during the request"
     assert report["faults"] == ["no connection to the broker"]
     assert 20 < report["memory_mb"] < 500
+    assert report["drift"]["samples"] >= 1
+    assert report["recalibration"] is None
     shown = run_vedette("status", "--config", running.folder)
     assert shown.stdout.startswith("door: no connection to the broker\n")
     assert report["model"] in shown.stdout
+    assert "samples; no drift shown" in shown.stdout
 
 
 def test_status_exits_4_if_daemon_is_not_running(running, run_vedette, wait_until):

@@ -58,15 +58,33 @@ class ParetoTail(msgspec.Struct, frozen=True):
             sample_weight: effective number of independent exceedances per exceedance
             risk: probability that the rate lies beyond each end
         """
+        rates = self._drawn_rates(np.array([score]), sample_weight)[:, 0]
+        low, high = np.quantile(rates, (risk, 1 - risk))
+        return float(low), float(high)
+
+    def expected_rates(self, scores: NDArray[Any], sample_weight: float) -> NDArray[Any]:
+        """The expected exceedance rate of each score, n, over the tails that are compatible with the sample.
+
+        The rate of the fitted tail alone is too low: with samples of 60 scores, a new score beyond its quantile of
+        0.001 was two to six times as frequent, and 0.2 to 2.5 times as frequent by the expected rate (normal scores
+        0.2, exponential ones 0.6, Student's t with 5 degrees of freedom 1.1, lognormal ones 2.5).
+
+        Args:
+            scores: scores above the location
+            sample_weight: effective number of independent exceedances per exceedance
+        """
+        return np.asarray(self._drawn_rates(scores, sample_weight).mean(0))
+
+    def _drawn_rates(self, scores: NDArray[Any], sample_weight: float) -> NDArray[Any]:
+        """Exceedance rates of scores in tails that are compatible with the sample, DRAWS x n."""
         rng = np.random.default_rng(0)
         count = max(self.exceedances * sample_weight, 2.0)
         rates = rng.beta(count + 1, max(count / self.exceedance_rate - count, 1.0), DRAWS)
         means = self.scale / (1 - self.shape) / rng.gamma(count, 1 / count, DRAWS)
         shapes = rng.normal(self.shape, np.sqrt(SHAPE_VARIANCE / count), DRAWS).clip(*SHAPE_RANGE)
         shapes = np.where(np.abs(shapes) < 1e-9, 1e-9, shapes)
-        base = 1 + shapes * (score - self.location) / (means * (1 - shapes))
-        low, high = np.quantile(rates * np.maximum(base, 0.0) ** (-1 / shapes), (risk, 1 - risk))
-        return float(low), float(high)
+        base = 1 + shapes[:, None] * (scores - self.location) / (means * (1 - shapes))[:, None]
+        return np.asarray(rates[:, None] * np.maximum(base, 0.0) ** (-1 / shapes)[:, None])
 
 
 def fit_tail(scores: NDArray[Any]) -> ParetoTail | None:

@@ -1,0 +1,118 @@
+"""A recalibration that is kept on the device, beside the bundle: `cells.recalibration.json` beside `cells.vedette`.
+
+It is not signed. It can only move the threshold and the score's offset, as the settings of the rules can, and it is
+never silent: the model's name in every event, in the status and in the log ends in `+recalibrated` and its digest. It
+belongs to one signed manifest; if the bundle is another one, it is ignored with a warning.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+from pathlib import Path
+
+import msgspec
+
+from ..calibration.recalibration import Recalibration
+from ..errors import ConfigProblem, MachineProblem
+from .bundle import Bundle
+from .keys import Keyring
+
+log = logging.getLogger(__name__)
+
+
+class LocalRecalibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The content of the file."""
+
+    model: str
+    """`Manifest.model_id` of the bundle, for people."""
+    manifest_sha256: str
+    """Digest of the bundle's signed manifest."""
+    recalibration: Recalibration
+
+
+def recalibration_path(bundle: Path) -> Path:
+    """The file of the bundle at `bundle`."""
+    return bundle.with_suffix(".recalibration.json")
+
+
+def open_bundle(path: Path, keyring: Keyring) -> Bundle:
+    """Opens the bundle at `path`, with the recalibration that lies beside it.
+
+    Raises:
+        BundleProblem: as `Bundle.open`.
+        ConfigProblem: the file of the recalibration cannot be read.
+    """
+    bundle = Bundle.open(path, keyring)
+    file = recalibration_path(path)
+    try:
+        text = file.read_bytes()
+    except FileNotFoundError:
+        return bundle
+    except OSError as error:
+        raise ConfigProblem(f"{file}: {error.strerror}", hint="make it readable for this user") from None
+    try:
+        local = msgspec.json.decode(text, type=LocalRecalibration)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        hint = f"remove it with vedette recalibrate {path} --reset"
+        raise ConfigProblem(f"{file}: not a recalibration: {error}", hint=hint) from None
+    if local.manifest_sha256 != bundle.manifest_sha256:
+        log.warning("%s is ignored: it belongs to another bundle, %s", file, local.model)
+        return bundle
+    manifest = msgspec.structs.replace(
+        bundle.manifest,
+        threshold=local.recalibration.threshold,
+        recalibrated=local.recalibration,
+        local_digest=hashlib.sha256(text).hexdigest()[:8],
+    )
+    log.warning("%s: %s", manifest.model_id, local.recalibration.statement)
+    return Bundle(path, manifest, bundle.members, bundle.manifest_sha256)
+
+
+def write_recalibration(bundle: Bundle, recalibration: Recalibration) -> Path:
+    """Keeps a recalibration beside the bundle; returns the path of its file.
+
+    Raises:
+        MachineProblem: the file cannot be written.
+    """
+    local = LocalRecalibration(bundle.manifest.model_id, bundle.manifest_sha256, recalibration)
+    path = recalibration_path(bundle.path)
+    write_file(path, msgspec.json.format(msgspec.json.encode(local), indent=2) + b"\n")
+    return path
+
+
+def remove_recalibration(bundle: Path) -> bool:
+    """Removes the file of the bundle at `bundle`; False if there is none.
+
+    Raises:
+        MachineProblem: it cannot be removed.
+    """
+    path = recalibration_path(bundle)
+    try:
+        path.unlink()
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise MachineProblem(f"{path}: {error.strerror}", hint="run it as the owner of that folder") from None
+    return True
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Writes a file that appears under its name only when it is complete and on the disk.
+
+    Raises:
+        MachineProblem: the file cannot be written.
+    """
+    partial = path.with_name(f"{path.name}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with partial.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        hint = "run it as the owner of that folder, or free some disk space"
+        raise MachineProblem(f"{path}: {error.strerror}", hint=hint) from None
