@@ -14,9 +14,10 @@ from vedette.devices import DeviceProfile
 from vedette.runtime.progress import Log, Progress
 
 from ..cost import cost_limits
+from ..data import few_images
 from ..data.image_feature_cache import ImageFeatureCache
 from ..data.split import Split, audit_and_split
-from ..evaluation import anomaly_scoring, conformal_threshold, pixel_metrics
+from ..evaluation import anomaly_scoring, conformal_threshold, few_images_threshold, pixel_metrics
 from ..evaluation.anomaly_scoring import AnomalyMetrics, ImageScores
 from ..evaluation.built_models import FLOAT, INT8_ONNX, BuiltModels
 from ..evaluation.conformal_threshold import AnomalyThreshold
@@ -77,6 +78,9 @@ class AnomalyTask:
         self, data: AnomalyData, setup: SearchSetup | None, folder: Path, progress: Progress, log: Log
     ) -> AnomalyTrainingResult:
         goal, images = self.goal, data.images
+        if setup is not None and images.few:
+            log("no search: without held-out images it could not tell which design is better")
+            setup = None
         if setup is not None:
             trials, cache = self.search(data, setup, progress, log)
             builder = FinalistBuilder(goal, images, cache, setup, progress, log)
@@ -84,7 +88,7 @@ class AnomalyTask:
             finalists = [finalist.trial for finalist in builder.finalists]
             training = AnomalyTrainingResult(best.model, trials, finalists, best.trial)
         else:
-            trials = selection.list_default_trials(goal.model, len(images.fit), self.device)
+            trials = self._default_trials(images)
             cache = self._feature_cache(images, [trial.design.blocks for trial in trials], progress)
             if len(trials) > 1:
                 trials = selection.evaluate_trials(progress(trials, "trying designs"), cache)
@@ -94,6 +98,10 @@ class AnomalyTask:
         if len(trials) > 1:
             log(f"chose {training.chosen.design}")
         return training
+
+    def _default_trials(self, images: Split) -> list[Trial]:
+        model = few_images.fix_detector(self.goal.model) if images.few else self.goal.model
+        return selection.list_default_trials(model, len(images.fit), self.device)
 
     def search(
         self, data: AnomalyData, setup: SearchSetup, progress: Progress, log: Log
@@ -118,6 +126,9 @@ class AnomalyTask:
     def choose_threshold(self, models: BuiltModels, data: AnomalyData) -> Thresholds[AnomalyThreshold]:
         images, score = data.images, models.manifest.output("score")
         target = self.goal.goal.false_alarm_rate or FALSE_ALARM_RATE
+        if images.few:
+            design = self._default_trials(images)[0].design
+            return Thresholds(*few_images_threshold.choose_thresholds(self.goal, design, models, images, target))
         groups = [images.groups[path] for path in images.threshold]
         highest = score.scale * (255 - score.zero_point)
         fp32, int8 = (
@@ -155,7 +166,9 @@ class AnomalyTask:
         return {"labels": ("anomaly",), "threshold": thresholds.int8.score}
 
     def golden_inputs(self, data: AnomalyData) -> list[Path]:
-        return [*data.images.test[:GOLDEN_PER_CLASS], *data.images.defect[:GOLDEN_PER_CLASS]]
+        images = data.images
+        tested = [*images.test[:GOLDEN_PER_CLASS], *images.defect[:GOLDEN_PER_CLASS]]
+        return tested or images.fit[:GOLDEN_PER_CLASS]
 
     def report_context(
         self,
