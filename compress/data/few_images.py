@@ -11,7 +11,7 @@ proven.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -59,7 +59,7 @@ def fix_detector(model: ModelTable) -> ModelTable:
     return msgspec.structs.replace(model, detector=DETECTOR) if model.detector == "auto" else model
 
 
-def describe(good: int, tested: Iterable[Path]) -> str:
+def describe(good: int, tested: Sequence[Path]) -> str:
     """One line for the log: what is done with so few images.
 
     Args:
@@ -67,9 +67,7 @@ def describe(good: int, tested: Iterable[Path]) -> str:
         tested: all test images
     """
     images = "1 good image" if good == 1 else f"{good} good images"
-    measured = (
-        "the test images measure the model" if any(True for _ in tested) else "without test images nothing measures it"
-    )
+    measured = "the test images measure the model" if tested else "without test images nothing measures it"
     return (
         f"few images: {images}, so all are used to fit, with variations, and for the threshold; {measured}. "
         f"From {MIN_SPLIT_IMAGES} on they are divided"

@@ -83,7 +83,10 @@ class ImageFeatureCache:
         return list(model_inputs(self.progress(self.split.fit, "reading"), efficientnet_lite.backbone_input_spec(size)))
 
     def augmented_images(self, size: int, settings: AugmentationSettings | None) -> list[NDArray[Any]]:
-        """Returns all good images and, unless `settings` is None, augmented copies of each. Few images always get some."""
+        """Returns all good images and, unless `settings` is None, augmented copies of each.
+
+        Few images have augmented copies in any case.
+        """
         good, copies = self.good_images(size), AUGMENTED_COPIES
         if self.split.few:
             settings, copies = settings or few_images.AUGMENTATION, few_images.count_copies(len(good))
