@@ -104,10 +104,8 @@ class AnomalyThreshold(msgspec.Struct, frozen=True):
                 "would lie for independent images."
             )
         if grouped:
-            unseen = 1 - self.risk ** (1 / self.groups)
-            sentences.append(
-                f"A kind of group that was not seen may still be up to {format_percent(unseen)} of all groups."
-            )
+            unseen = format_percent(1 - self.risk ** (1 / self.groups))
+            sentences.append(f"A kind of group that was not seen may still be up to {unseen} of all groups.")
         return " ".join(sentences)
 
 

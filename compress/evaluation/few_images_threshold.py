@@ -1,11 +1,11 @@
 """Anomaly threshold from few good images, which the model was fitted to as well.
 
 The level of the built model is its geometric mean score of new variations of its images. Other good parts score higher
-than that by an excess (compress/training/cross_validation.py), whose logarithm is taken as normal. Its mean and variance are
-learned from the cross-validated images, starting from what is typical of other products: the conjugate prior of a
-normal distribution (Gelman et al., "Bayesian Data Analysis", 2013, section 3.3), whose prediction for a new part is
-Student's t. With one image, the prior alone decides. The threshold is the score that a new good part exceeds with the
-target rate, by that prediction.
+than that by an excess (compress/training/cross_validation.py), whose logarithm is taken as normal. Its mean and
+variance are learned from the cross-validated images, starting from what is typical of other products: the conjugate
+prior of a normal distribution (Gelman et al., "Bayesian Data Analysis", 2013, section 3.3), whose prediction for a new
+part is Student's t. With one image, the prior alone decides. The threshold is the score that a new good part exceeds
+with the target rate, by that prediction.
 
 This proves nothing: no image is independent of the model, the prior comes from six data sets, and scores of other
 products may have another tail.
@@ -33,8 +33,6 @@ from ..models.efficientnet_lite import backbone_input_spec
 from ..training.cross_validation import cross_validated_excesses, log_scores, new_variations
 from .built_models import FLOAT, INT8_ONNX, BuiltModels
 from .conformal_threshold import AnomalyThreshold, format_percent
-
-METHOD = "few images"
 
 
 class ExcessPrior(msgspec.Struct, frozen=True):
@@ -72,20 +70,21 @@ class FewImagesThreshold(AnomalyThreshold, frozen=True):
     @property
     def statement(self) -> str:
         """What is known of the rate, in words, for the report."""
-        images = "the only good image" if self.images == 1 else f"the {self.images} good images"
-        how = (
-            "variations of it and the spread that is typical of other products"
-            if self.groups == 1
-            else f"{'groups' if self.groups < self.images else 'images'} that were left out in turn, and the spread that is "
-            "typical of other products"
-        )
-        return (
-            f"The model was fitted to {images}, and nothing else is there to set the threshold with. It was set with {how}. "
-            f"The goal is that at most {format_percent(self.target_rate)} of good parts raise an alarm. "
-            f"{'One image proves' if self.images == 1 else f'{self.images} images prove'} no false-alarm rate: it may be any. "
-            f"If good parts vary as expected, about {format_percent(self.expected_rate)} raise an alarm. The goal could be "
-            f"proven with {self.required_images} independent good images that nothing else uses. From {MIN_SPLIT_IMAGES} good "
-            "images on, a build keeps some of them for the threshold and states a bound."
+        one = self.images == 1
+        fitted = "the only good image" if one else f"the {self.images} good images"
+        left_out = "groups" if self.groups < self.images else "images"
+        source = "variations of it" if self.groups == 1 else f"{left_out} that were left out in turn"
+        expected, target = format_percent(self.expected_rate), format_percent(self.target_rate)
+        return " ".join(
+            (
+                f"The model was fitted to {fitted}, and nothing else is there to set the threshold with.",
+                f"It was set with {source}, and with the spread that is typical of other products.",
+                f"The goal is that at most {target} of good parts raise an alarm.",
+                f"{'One image proves' if one else f'{self.images} images prove'} no false-alarm rate: it may be any.",
+                f"If good parts vary as expected, about {expected} of them raise an alarm.",
+                f"The goal could be proven with {self.required_images} independent good images that nothing else uses.",
+                f"From {MIN_SPLIT_IMAGES} good images on, a build keeps some for the threshold and states a bound.",
+            )
         )
 
 
@@ -124,7 +123,7 @@ def choose_few_images_threshold(
         groups=groups,
         effective_sample_size=0.0,
         required_images=ceil(log(RISK) / log1p(-target_rate)),
-        method=METHOD,
+        method="few images",
     )
 
 

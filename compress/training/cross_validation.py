@@ -91,7 +91,7 @@ def cross_validated_excesses(
 
 def log_scores(scores: NDArray[Any]) -> NDArray[Any]:
     """Natural logarithms of scores; a score of 0 counts as very small."""
-    return np.log(np.maximum(scores, 1e-6))
+    return np.asarray(np.log(np.maximum(scores, 1e-6)))
 
 
 def _assign_folds(groups: list[str]) -> NDArray[np.int64]:
