@@ -31,7 +31,7 @@ from vedette.runtime.inference.preprocess import Preprocess
 from vedette.runtime.progress import Log, Progress, no_log, no_progress
 
 from ..goal.goal_tables import DataSettings
-from . import few_images, groups
+from . import few_images, groups, trimming
 from .audit import audit_images
 from .audit.findings import AuditResult
 from .audit.near_duplicates import differs_locally
@@ -57,6 +57,8 @@ class Split(msgspec.Struct, frozen=True):
     """Good images of no part: near duplicates of defective images, or of the group of a fixed test image."""
     audit: dict[str, Any] = {}
     """Summary of the audit, for report.json."""
+    unusual: list[Path] = []
+    """Good images of no part: unlike most of the part fit, so that a robust fit leaves them out."""
     few: bool = False
     """Whether all good images but the test images are in fit, calibrate and threshold alike."""
 
@@ -87,7 +89,12 @@ def audit_and_split(
         log(str(SampleSize(len(split.threshold), len(split.test), len(split.defect))))
     if split.set_aside:
         log(f"set aside: {len(split.set_aside)} good images: near copies of defective or of fixed test images")
-    summary["set_aside"] = [audit.relative_name(path) for path in split.set_aside]
+    unusual = [] if split.few or data.list is not None else trimming.find_unusual(split.fit, split.groups, audit)
+    if unusual:
+        log(f"robust fit: {len(unusual)} of {len(split.fit)} good images are unlike the others and not fitted to")
+        split = msgspec.structs.replace(split, fit=[path for path in split.fit if path not in unusual], unusual=unusual)
+    for part in ("set_aside", "unusual"):
+        summary[part] = [audit.relative_name(path) for path in getattr(split, part)]
     return msgspec.structs.replace(split, audit=summary)
 
 
@@ -103,6 +110,9 @@ def audit_labeled_images(
     if others := audit.count_by_kind(breaking=False):
         text = ", ".join(f"{number} {kind}" for kind, number in others.items())
         log(f"please check (vedette audit shows them): {text}")
+    suspects = [audit.relative_name(each.file) for each in audit.findings if each.kind == "defect"]
+    if suspects:
+        log(f"please check: {len(suspects)} images in good look defective: {', '.join(suspects)}")
     return audit, {
         "images": count,
         "counts": audit.count_by_kind(),
@@ -110,6 +120,7 @@ def audit_labeled_images(
             audit.finding_to_dict(finding) | {"file": audit.relative_name(path)}
             for path, finding in audit.left_out.items()
         ],
+        "suspects": suspects,
         "unchecked": list(audit.unchecked),
     }
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import msgspec
+from torch import Tensor
 
 FindingKind = Literal[
     "unreadable",
@@ -17,6 +18,7 @@ FindingKind = Literal[
     "duplicate",
     "near_duplicate",
     "label",
+    "defect",
     "blur",
     "exposure",
     "framing",
@@ -58,6 +60,8 @@ class AuditResult(msgspec.Struct, frozen=True):
     """The group of each image. Exact and near duplicates are in one group."""
     unchecked: tuple[str, ...] = ()
     """Skipped checks, each with the reason."""
+    cells: dict[Path, Tensor] = {}
+    """Features of good images by location, C x 14 x 14 in half precision (suspected_defects.py)."""
 
     @property
     def left_out(self) -> dict[Path, Finding]:
