@@ -110,7 +110,7 @@ def audit_labeled_images(
     if others := audit.count_by_kind(breaking=False):
         text = ", ".join(f"{number} {kind}" for kind, number in others.items())
         log(f"please check (vedette audit shows them): {text}")
-    suspects = [audit.relative_name(each.file) for each in audit.findings if each.kind == "defect"]
+    suspects = [audit.relative_name(path) for path in audit.suspects]
     if suspects:
         log(f"please check: {len(suspects)} images in good look defective: {', '.join(suspects)}")
     return audit, {

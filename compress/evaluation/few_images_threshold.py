@@ -39,6 +39,7 @@ class ExcessPrior(msgspec.Struct, frozen=True):
     """What is typical of the logarithm of the excess of a good part, before any cross-validated image."""
 
     mean: float
+    """Of a model of one image; of n images it is smaller by the square root of n."""
     mean_weight: float
     """Number of images that the mean counts as."""
     deviation: float
@@ -46,21 +47,23 @@ class ExcessPrior(msgspec.Struct, frozen=True):
     deviation_weight: float
     """Degrees of freedom that the standard deviation counts as."""
 
-    def predict(self, excesses: NDArray[Any]) -> stats.distributions.rv_frozen:
+    def predict(self, images: int, excesses: NDArray[Any]) -> stats.distributions.rv_frozen:
         """The distribution of the logarithm of the excess of a new part.
 
         Args:
+            images: number of images that the model is fitted to
             excesses: logarithms of the excesses of cross-validated images, n; may be empty
         """
-        count, center = len(excesses), float(excesses.mean()) if len(excesses) else self.mean
+        typical = self.mean / sqrt(images)
+        count, center = len(excesses), float(excesses.mean()) if len(excesses) else typical
         weight, freedom = self.mean_weight + count, self.deviation_weight + count
-        mean = (self.mean_weight * self.mean + count * center) / weight
+        mean = (self.mean_weight * typical + count * center) / weight
         squares = self.deviation_weight * self.deviation**2 + float(((excesses - center) ** 2).sum())
-        squares += self.mean_weight * count / weight * (center - self.mean) ** 2
+        squares += self.mean_weight * count / weight * (center - typical) ** 2
         return stats.t(freedom, mean, sqrt(squares / freedom * (1 + 1 / weight)))
 
 
-PRIOR = ExcessPrior(mean=0.5, mean_weight=1.0, deviation=0.2, deviation_weight=4.0)
+PRIOR = ExcessPrior(mean=1.05, mean_weight=1.0, deviation=0.16, deviation_weight=5.0)
 """Fitted to six development sets (docs/accuracy.md, "Few images")."""
 
 
@@ -109,7 +112,7 @@ def choose_few_images_threshold(
         max_score: highest possible score; the threshold stays below it
     """
     level = float(log_scores(np.maximum(variations, step)).mean())
-    prediction = PRIOR.predict(excesses)
+    prediction = PRIOR.predict(images, excesses)
     wanted = min(exp(level + float(prediction.isf(target_rate))), max_score - step)
     score = step * (floor(wanted / step + 1e-6) + 0.5)
     return FewImagesThreshold(

@@ -81,6 +81,12 @@ class AuditResult(msgspec.Struct, frozen=True):
         reported = {each.file for each in self.findings if each.kind != "near_duplicate" and each not in formats}
         return reported | set(self.left_out)
 
+    @property
+    def suspects(self) -> list[Path]:
+        """Good images that look defective, or like another label, or like no other good image."""
+        kinds = ("defect", "label")
+        return sorted({each.file for each in self.findings if each.kind in kinds and each.file in self.cells})
+
     def duplicate_pairs(self) -> list[tuple[Path, Path]]:
         """Returns pairs of exact duplicates and of near duplicates."""
         copies = [each for each in self.findings if each.kind in ("duplicate", "near_duplicate")]

@@ -44,7 +44,6 @@ def test_scratched_images_among_good_ones_are_named(audited):
     scratched = [name for name in named if "scratched" in name]
     assert len(scratched) >= 0.8 * SCRATCHED
     assert len(named) - len(scratched) <= 0.02 * GOOD
-    assert images.audit["counts"]["defect"] == len(named)
     assert any(f"{len(named)} images in good look defective" in line for line in logged)
 
 
