@@ -2,8 +2,9 @@
 
 Below MIN_SPLIT_IMAGES good images, each part of the split would hold a handful, and each image that is held out is
 missed in the fit. So all images are in the parts fit, calibrate and threshold alike, and only fixed test images
-(`data.test`) are held out. The anomaly model is PatchCore without trials: it needs no statistics of each location, and
-it is the best from one image on (docs/accuracy.md, "Few images"). Each image is used with variations of itself.
+(`data.test`) are held out. There are no trials. Below MIN_PADIM_IMAGES the anomaly model is PatchCore, which needs no
+statistics of each location, and from there on PaDiM (docs/accuracy.md, "Few images"). Each image is used with
+variations of itself.
 
 The threshold comes from cross-validation (compress/evaluation/few_images_threshold.py), and no false-alarm rate is
 proven.
@@ -25,8 +26,9 @@ MIN_SPLIT_IMAGES = 20
 """Good images, without the test images, from which on they are divided between the parts of the split."""
 AUGMENTATION = AugmentationSettings()
 """Variations of each image, unless the goal has a table `[augment]`."""
-MIN_COPIES, MAX_COPIES, TOTAL_IMAGES = 3, 15, 32  # variations of an image; images with all of their variations
-DETECTOR = "patchcore"
+MIN_COPIES, MAX_COPIES, TOTAL_IMAGES = 1, 15, 32  # variations of an image; images with all of their variations
+MIN_PADIM_IMAGES = 4
+BLOCKS = (4, 10)
 
 
 def is_few(members: Mapping[str, list[Path]]) -> bool:
@@ -54,9 +56,12 @@ def count_copies(images: int) -> int:
     return max(MIN_COPIES, min(MAX_COPIES, TOTAL_IMAGES // images - 1))
 
 
-def fix_detector(model: ModelTable) -> ModelTable:
-    """The table with the anomaly model for few images instead of `auto`."""
-    return msgspec.structs.replace(model, detector=DETECTOR) if model.detector == "auto" else model
+def fix_design(model: ModelTable, images: int) -> ModelTable:
+    """The table with one design for so few images instead of `auto`."""
+    if model.detector != "auto":
+        return model
+    detector = "padim" if images >= MIN_PADIM_IMAGES else "patchcore"
+    return msgspec.structs.replace(model, detector=detector, blocks=model.blocks or BLOCKS)
 
 
 def describe(good: int, tested: Sequence[Path]) -> str:

@@ -59,6 +59,8 @@ class Split(msgspec.Struct, frozen=True):
     """Summary of the audit, for report.json."""
     unusual: list[Path] = []
     """Good images of no part: unlike most of the part fit, so that a robust fit leaves them out."""
+    suspects: list[Path] = []
+    """Good images of any part that look defective; a person has to look at them."""
     few: bool = False
     """Whether all good images but the test images are in fit, calibrate and threshold alike."""
 
@@ -89,6 +91,7 @@ def audit_and_split(
         log(str(SampleSize(len(split.threshold), len(split.test), len(split.defect))))
     if split.set_aside:
         log(f"set aside: {len(split.set_aside)} good images: near copies of defective or of fixed test images")
+    split = msgspec.structs.replace(split, suspects=audit.suspects)
     unusual = [] if split.few or data.list is not None else trimming.find_unusual(split.fit, split.groups, audit)
     if unusual:
         log(f"robust fit: {len(unusual)} of {len(split.fit)} good images are unlike the others and not fitted to")
@@ -126,7 +129,11 @@ def audit_labeled_images(
 
 
 def split_images(
-    data: DataSettings, base: Path, images: LabeledImages | None = None, audit: AuditResult | None = None
+    data: DataSettings,
+    base: Path,
+    images: LabeledImages | None = None,
+    audit: AuditResult | None = None,
+    always_divided: bool = False,
 ) -> Split:
     """Splits the images that `data` names. The seed determines the split.
 
@@ -135,6 +142,7 @@ def split_images(
         base: folder of the goal file
         images: result of `find_images`; None: this function calls it
         audit: result of the audit; None: all images are used, and near duplicates may be in different parts
+        always_divided: whether few images are divided too
 
     Raises:
         ConfigProblem: a folder is missing or empty, or there are too few groups.
@@ -150,7 +158,7 @@ def split_images(
     for path in good:
         if group_of[path] not in fixed_groups:
             members.setdefault(group_of[path], []).append(path)
-    few = few_images.is_few(members)
+    few = few_images.is_few(members) and not always_divided
     if len(members) < len(fractions) and not few:
         hint = f"correct data.group: each of {', '.join(fractions)} needs a group"
         raise ConfigProblem(f"data.group makes {len(members)} groups, at least {len(fractions)} are needed", hint=hint)

@@ -63,8 +63,11 @@ class ExcessPrior(msgspec.Struct, frozen=True):
         return stats.t(freedom, mean, sqrt(squares / freedom * (1 + 1 / weight)))
 
 
-PRIOR = ExcessPrior(mean=1.05, mean_weight=1.0, deviation=0.16, deviation_weight=5.0)
-"""Fitted to six development sets (docs/accuracy.md, "Few images")."""
+PRIORS = {
+    "patchcore": ExcessPrior(mean=1.05, mean_weight=1.0, deviation=0.16, deviation_weight=5.0),
+    "padim": ExcessPrior(mean=1.6, mean_weight=4.0, deviation=0.25, deviation_weight=5.0),
+}
+"""By anomaly model; chosen on six development sets (docs/accuracy.md, "Few images"). Other models take the wider one."""
 
 
 class FewImagesThreshold(AnomalyThreshold, frozen=True):
@@ -98,6 +101,7 @@ def choose_few_images_threshold(
     groups: int,
     step: float,
     target_rate: float,
+    prior: ExcessPrior,
     max_score: float = inf,
 ) -> FewImagesThreshold:
     """The threshold that a new good part exceeds with the target rate, as far as few images tell.
@@ -109,10 +113,11 @@ def choose_few_images_threshold(
         groups: number of their groups
         step: smallest difference between two scores; the threshold lies half a step above a multiple of it
         target_rate: share of good parts that may raise an alarm
+        prior: what is typical of the anomaly model
         max_score: highest possible score; the threshold stays below it
     """
     level = float(log_scores(np.maximum(variations, step)).mean())
-    prediction = PRIOR.predict(images, excesses)
+    prediction = prior.predict(images, excesses)
     wanted = min(exp(level + float(prediction.isf(target_rate))), max_score - step)
     score = step * (floor(wanted / step + 1e-6) + 0.5)
     return FewImagesThreshold(
@@ -142,6 +147,7 @@ def choose_thresholds(
         images: the split, with few images
         target_rate: share of good parts that may raise an alarm
     """
+    prior = PRIORS.get(design.anomaly_model, PRIORS["padim"])
     excesses = cross_validated_excesses(design, images, goal.augment, goal.data.seed, no_progress)
     good = list(split.model_inputs(images.fit, backbone_input_spec(design.input)))
     varied = [image[0, ..., ::-1] for image in new_variations(good, goal.augment)]  # as a camera gives it: BGR
@@ -150,6 +156,8 @@ def choose_thresholds(
 
     def choose(model: str, max_score: float) -> FewImagesThreshold:
         scores = np.array([float(models.runners[model](image)["score"].ravel()[0]) for image in varied])
-        return choose_few_images_threshold(scores, excesses, len(good), groups, score.scale, target_rate, max_score)
+        return choose_few_images_threshold(
+            scores, excesses, len(good), groups, score.scale, target_rate, prior, max_score
+        )
 
     return choose(FLOAT, inf), choose(INT8_ONNX, highest)

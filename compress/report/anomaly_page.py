@@ -60,6 +60,8 @@ def anomaly_context(
             "curves": _roc_polylines(scores) if len(good.scores) and len(defect.scores) else None,
             "samples": _sample_rows(split, good, defect, threshold.score),
             "designs": designs,
+            "suspects": split.audit.get("suspects", []),
+            "unusual": len(split.unusual),
         },
     )
 

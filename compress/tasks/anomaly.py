@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 from numpy.typing import NDArray
 
 from vedette.devices import DeviceProfile
@@ -17,7 +18,7 @@ from ..cost import cost_limits
 from ..data import few_images
 from ..data.image_feature_cache import ImageFeatureCache
 from ..data.split import Split, audit_and_split
-from ..evaluation import anomaly_scoring, conformal_threshold, few_images_threshold, pixel_metrics
+from ..evaluation import anomaly_scoring, few_images_threshold, pixel_metrics, suspect_threshold
 from ..evaluation.anomaly_scoring import AnomalyMetrics, ImageScores
 from ..evaluation.built_models import FLOAT, INT8_ONNX, BuiltModels
 from ..evaluation.conformal_threshold import AnomalyThreshold
@@ -100,7 +101,7 @@ class AnomalyTask:
         return training
 
     def _default_trials(self, images: Split) -> list[Trial]:
-        model = few_images.fix_detector(self.goal.model) if images.few else self.goal.model
+        model = few_images.fix_design(self.goal.model, len(images.fit)) if images.few else self.goal.model
         return selection.list_default_trials(model, len(images.fit), self.device)
 
     def search(
@@ -134,9 +135,11 @@ class AnomalyTask:
         fp32, int8 = (
             anomaly_scoring.score_images(models.runners[model], images.threshold).scores for model in (FLOAT, INT8_ONNX)
         )
+        suspected = np.array([path in images.suspects for path in images.threshold])
+        choose = suspect_threshold.choose_threshold_with_suspects
         return Thresholds(
-            fp32=conformal_threshold.choose_threshold(fp32, score.scale, target, groups),
-            int8=conformal_threshold.choose_threshold(int8, score.scale, target, groups, highest),
+            fp32=choose(fp32, suspected, score.scale, target, groups),
+            int8=choose(int8, suspected, score.scale, target, groups, highest),
         )
 
     def predict(
