@@ -31,6 +31,8 @@ class ImageSet(NamedTuple):
     good: list[Tensor]
     defective: list[Tensor]
     groups: list[str]
+    good_paths: list[Path]
+    defective_paths: list[Path]
 
 
 def read_set(name: str, options: Any, seed: int) -> ImageSet:
@@ -50,6 +52,8 @@ def read_set(name: str, options: Any, seed: int) -> ImageSet:
         [level[: len(good)] for level in levels],
         [level[len(good) :] for level in levels],
         [grouped[path] for path in good],
+        good,
+        defective,
     )
 
 
@@ -76,12 +80,12 @@ def score(model: Any, features: Sequence[Tensor]) -> NDArray[Any]:
 
 
 def divide_groups(groups: Sequence[str], share: float, rng: np.random.Generator) -> NDArray[np.bool_]:
-    """Which images belong to the first part, which has about this share of the images and whole groups."""
+    """Which images belong to the first part, which has about this share of the images and whole groups, but not all."""
     names = sorted(set(groups))
     rng.shuffle(names)
     sizes = {name: groups.count(name) for name in names}
     chosen: set[str] = set()
-    for name in names:
+    for name in names[:-1]:
         if sum(sizes[each] for each in chosen) < share * len(groups):
             chosen.add(name)
     return np.array([group in chosen for group in groups])
