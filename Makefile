@@ -6,7 +6,7 @@ PIP_ARGS ?=
 BENCH_ARGS ?=
 PIP = .venv/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS)
 
-.PHONY: demo test test-fast test-slow coverage docs wheel bench-accuracy bench-generality bench-behaviour bench-quantise bench-compressors bench-peers bench-runtime bench-scene \
+.PHONY: demo test test-fast test-slow coverage docs wheel bench-accuracy bench-generality bench-contamination bench-few bench-behaviour bench-quantise bench-compressors bench-peers bench-runtime bench-scene \
   count-arm64 count-looks fit-costs clean
 
 demo: .venv/demo
@@ -42,6 +42,15 @@ bench-accuracy: .venv/dev build/bench/anomalib-venv/ready
 # Design choices made on all sets but one, reported on the one left out: the tables of docs/accuracy.md; 20 minutes.
 bench-generality: .venv/dev
 	nice -n 5 .venv/bin/python tests/bench/generality.py $(BENCH_ARGS)
+
+# Defects among the good images: what they cost, and whether they are noticed (docs/accuracy.md); 20 minutes.
+bench-contamination: .venv/dev
+	OMP_NUM_THREADS=1 nice -n 5 .venv/bin/python tests/bench/contamination.py $(BENCH_ARGS)
+
+# Models of 1 to 16 good images (docs/accuracy.md); half an hour. Beside anomalib: make build/bench/anomalib-venv/ready, then
+# BENCH_ARGS="--peer build/bench/anomalib-venv/bin/python".
+bench-few: .venv/dev
+	OMP_NUM_THREADS=1 nice -n 5 .venv/bin/python tests/bench/few.py $(BENCH_ARGS)
 
 # Fights and what is normal, by clip, each clip by models that saw nothing of its video; a quarter of an hour.
 bench-behaviour: .venv/dev
