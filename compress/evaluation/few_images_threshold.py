@@ -64,7 +64,7 @@ class ExcessPrior(msgspec.Struct, frozen=True):
 
 
 PRIORS = {
-    "patchcore": ExcessPrior(mean=1.05, mean_weight=1.0, deviation=0.16, deviation_weight=5.0),
+    "patchcore": ExcessPrior(mean=1.05, mean_weight=4.0, deviation=0.25, deviation_weight=10.0),
     "padim": ExcessPrior(mean=1.6, mean_weight=4.0, deviation=0.25, deviation_weight=5.0),
 }
 """By anomaly model, from six development sets (docs/accuracy.md, "Few images"); other models take the wider one."""

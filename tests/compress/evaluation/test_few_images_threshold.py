@@ -45,7 +45,7 @@ def test_rate_is_near_the_target_for_products_like_the_prior(images):
     rng = np.random.default_rng(0)
     exceeded = []
     for _ in range(400):
-        center = PRIOR.mean / np.sqrt(images) + rng.normal(0, PRIOR.deviation)
+        center = PRIOR.mean / np.sqrt(images) + rng.normal(0, PRIOR.deviation / np.sqrt(PRIOR.mean_weight))
         threshold = choose(rng.normal(center, PRIOR.deviation, images), 0.1)
         exceeded.append((2.0 * np.exp(rng.normal(center, PRIOR.deviation, 200)) >= threshold.score).mean())
     assert 0.03 < np.mean(exceeded) < 0.13
