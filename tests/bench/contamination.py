@@ -30,6 +30,7 @@ import sets
 import torch
 from image_sets import ImageSet, divide_groups, fit, markdown_table, read_set, score, write_chart
 
+from vedette.compress.data import trimming
 from vedette.compress.data.audit import suspected_defects
 from vedette.compress.evaluation.conformal_threshold import choose_threshold
 from vedette.runtime.evaluation.metrics import auroc
@@ -90,20 +91,21 @@ def measure(images: ImageSet, rate: float, seed: int) -> dict[str, float]:
         is_defect[part] = np.arange(len(groups[part])) >= len(parts[part])
 
     test = [level[parts["test"]] for level in images.good], [level[tested] for level in images.defective]
-    unusual = deviations(features["fit"], groups["fit"])
+    unusual = deviations(features["fit"])
     figures: dict[str, float] = {"fit": len(unusual)}
     models = {"all": fit("padim", features["fit"])}
-    for limit in LIMITS:
-        kept = torch.from_numpy((unusual <= limit) | (len(unusual) < suspected_defects.MIN_IMAGES))
-        models[f"{limit:g}"] = fit("padim", [level[kept] for level in features["fit"]])
+    enough = len(unusual) >= suspected_defects.MIN_IMAGES
+    out = {limit: enough & trimming.select_unusual(unusual, groups["fit"], limit) for limit in LIMITS}
+    for limit, left_out in out.items():
+        kept = torch.from_numpy(~left_out)
+        robust = fit("padim", [level[kept] for level in features["fit"]]) if left_out.any() else models["all"]
+        models[f"{limit:g}"] = robust
     for key, model in models.items():
         figures[f"auroc {key}"] = auroc(*(score(model, part) for part in test))
-    enough = len(unusual) >= suspected_defects.MIN_IMAGES
-    good_left_out = (unusual > DEFAULT) & ~is_defect["fit"] & enough
-    figures["left out"] = float(good_left_out.sum() / (~is_defect["fit"]).sum())
+    figures["left out"] = float((out[DEFAULT] & ~is_defect["fit"]).sum() / (~is_defect["fit"]).sum())
 
     together = [torch.cat(pair) for pair in zip(features["fit"], features["threshold"], strict=True)]
-    all_deviations = deviations(together, [*groups["fit"], *groups["threshold"]])
+    all_deviations = deviations(together)
     truth = np.concatenate([is_defect["fit"], is_defect["threshold"]])
     enough = len(truth) >= suspected_defects.MIN_IMAGES
     named = (all_deviations > suspected_defects.suspect_limit(len(truth))) & enough
@@ -121,9 +123,9 @@ def measure(images: ImageSet, rate: float, seed: int) -> dict[str, float]:
     return figures
 
 
-def deviations(features: list[torch.Tensor], groups: list[str]) -> np.ndarray[Any, Any]:
+def deviations(features: list[torch.Tensor]) -> np.ndarray[Any, Any]:
     """As the audit computes them from the same features."""
-    return suspected_defects.cross_validated_deviations(list(suspected_defects.pool_levels(features)), groups)
+    return suspected_defects.cross_validated_deviations(list(suspected_defects.pool_levels(features)))
 
 
 def named_table(rows: list[dict[str, Any]]) -> str:

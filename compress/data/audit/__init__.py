@@ -89,7 +89,7 @@ def audit_images(
         findings += _check_labels(measurements, np.concatenate(features), copies, merged_groups, unchecked)
     findings += label_errors.find_imbalance(images, folders)
     reported = {path for each in findings if each.kind != "near_duplicate" for path in (each.file, *each.others)}
-    findings += suspected_defects.find_suspects(cells, good_label, merged_groups, reported, unchecked)
+    findings += suspected_defects.find_suspects(cells, good_label, reported, unchecked)
     return AuditResult(
         base=base,
         images={label: list(paths) for label, paths in images.items()},

@@ -2,12 +2,12 @@
 
 Each good image gets an anomaly score from a model of the other good images: a small PaDiM (Defard et al., 2020) on the
 features that the audit computes anyway, with a mean and a variance per location and one correlation matrix for all. The
-models are cross-validated, whole groups at a time, and fitted a second time without the images that were suspected
-first. The logarithms of the scores are compared with their median, in units of the spread of the lower half, which
-defects do not widen.
+models are cross-validated by image, not by group: a group of another kind of good parts is known to the model that
+scores one of its images. They are fitted a second time without the images that were suspected first. The logarithms of
+the scores are compared with their median, in units of the spread of the lower half, which defects do not widen.
 
     suspected   beyond `suspect_limit`: a finding, for a person to look at
-    unusual     beyond UNUSUAL_DEVIATIONS: left out of a robust fit (compress/data/trimming.py)
+    unusual     beyond UNUSUAL_DEVIATIONS: left out of a robust fit, if enough are suspected (compress/data/trimming.py)
 
 Good and defective parts overlap. So some good parts are suspected, and many defective ones are not: docs/accuracy.md,
 "Defects among the good images", has the rates.
@@ -51,14 +51,13 @@ def pool_levels(levels: Sequence[Tensor]) -> Tensor:
     return torch.cat(pooled, dim=1).half()
 
 
-def cross_validated_deviations(cells: Sequence[Tensor], groups: Sequence[str]) -> NDArray[Any]:
+def cross_validated_deviations(cells: Sequence[Tensor]) -> NDArray[Any]:
     """How far each image lies from the others: robust standard deviations of the logarithm of its score, n.
 
     Args:
-        cells: features of n images, from `pool_levels`
-        groups: group of each image; fewer than three groups are divided by image
+        cells: features of n images, from `pool_levels`, in an order that keeps similar images together
     """
-    features, folds = torch.stack(list(cells)), _assign_folds(groups)
+    features, folds = torch.stack(list(cells)), np.arange(len(cells)) % _FOLDS
     kept = np.ones(len(folds), bool)
     deviations = np.zeros(len(folds))
     for _ in range(_ROUNDS):
@@ -84,14 +83,13 @@ def robust_deviations(values: NDArray[Any]) -> NDArray[Any]:
 
 
 def find_suspects(
-    cells: Mapping[Path, Tensor], label: str, groups: Mapping[Path, str], reported: set[Path], unchecked: list[str]
+    cells: Mapping[Path, Tensor], label: str, reported: set[Path], unchecked: list[str]
 ) -> Iterator[Finding]:
     """Finds good images that look defective, except for those that another finding names.
 
     Args:
         cells: features of the good images, from `pool_levels`
         label: their label
-        groups: group of each image
         reported: images with another finding
         unchecked: gets the reason if images are not checked
     """
@@ -100,7 +98,7 @@ def find_suspects(
         return
     if len(cells) >= MAX_IMAGES:
         unchecked.append(f"defects among good images: only the first {MAX_IMAGES} were checked")
-    deviations = cross_validated_deviations(list(cells.values()), [groups[path] for path in cells])
+    deviations = cross_validated_deviations(list(cells.values()))
     limit = suspect_limit(len(cells))
     for path, deviation in zip(cells, deviations.tolist(), strict=True):
         if deviation > limit and path not in reported:
@@ -145,17 +143,3 @@ class _Model:
             smooth = functional.avg_pool2d(distance[:, None], 3, 1, padding=1)
             scores.append(smooth.amax(dim=(1, 2, 3)) - smooth.mean(dim=(1, 2, 3)) / 2)
         return torch.cat(scores).numpy()
-
-
-def _assign_folds(groups: Sequence[str]) -> NDArray[np.int64]:
-    """The fold of each image: from the largest group to the smallest, each to the smallest fold."""
-    members: dict[str, list[int]] = {}
-    names: Sequence[str] = groups if len(set(groups)) >= _FOLDS else list(map(str, range(len(groups))))
-    for index, name in enumerate(names):
-        members.setdefault(name, []).append(index)
-    folds, sizes = np.zeros(len(groups), np.int64), [0] * _FOLDS
-    for indices in sorted(members.values(), key=len, reverse=True):
-        fold = sizes.index(min(sizes))
-        folds[indices] = fold
-        sizes[fold] += len(indices)
-    return folds

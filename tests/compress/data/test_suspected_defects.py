@@ -77,9 +77,9 @@ def test_other_parts_do_not_decide_what_is_fitted(dirty, monkeypatch):
     seen = []
     compare = suspected_defects.cross_validated_deviations
 
-    def record(cells, groups):
-        seen.append(len(groups))
-        return compare(cells, groups)
+    def record(cells):
+        seen.append(len(cells))
+        return compare(cells)
 
     monkeypatch.setattr(trimming.suspected_defects, "cross_validated_deviations", record)
     images, _ = audit(dirty, "dirty")
@@ -91,3 +91,18 @@ def test_deviations_do_not_widen_with_defects():
     deviations = suspected_defects.robust_deviations(values)
     assert (deviations[200:] > 5).all()
     assert (deviations[:200] > suspected_defects.suspect_limit(240)).mean() < 0.02
+
+
+def test_group_of_another_kind_of_good_parts_stays_in_the_fit():
+    deviations = np.concatenate([np.zeros(90), np.full(6, 9.0), np.full(4, 9.0)])
+    groups = [str(number % 9) for number in range(90)] + ["other"] * 6 + ["1", "2", "3", "4"]
+    left_out = trimming.select_unusual(deviations, groups)
+    assert left_out.tolist() == [False] * 96 + [True] * 4
+
+
+def test_fit_stays_whole_unless_images_are_suspected():
+    deviations = np.append(np.zeros(190), np.full(10, 2.0))
+    groups = list(map(str, range(200)))
+    assert not trimming.select_unusual(deviations, groups).any()
+    deviations[:4] = 9.0
+    assert trimming.select_unusual(deviations, groups).sum() == 14
