@@ -43,7 +43,7 @@ bench-accuracy: .venv/dev build/bench/anomalib-venv/ready
 bench-generality: .venv/dev
 	nice -n 5 .venv/bin/python tests/bench/generality.py $(BENCH_ARGS)
 
-# Defects among the good images: what they cost, and whether they are noticed (docs/accuracy.md); 20 minutes.
+# Defects among the good images: what they cost, and whether they are noticed (docs/accuracy.md); half an hour.
 bench-contamination: .venv/dev
 	OMP_NUM_THREADS=1 nice -n 5 .venv/bin/python tests/bench/contamination.py $(BENCH_ARGS)
 
