@@ -6,7 +6,7 @@ PIP_ARGS ?=
 BENCH_ARGS ?=
 PIP = .venv/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS)
 
-.PHONY: demo test test-fast test-slow coverage docs wheel bench-accuracy bench-generality bench-alignment bench-light bench-augment bench-behaviour bench-quantise bench-compressors bench-peers bench-runtime bench-scene \
+.PHONY: demo test test-fast test-slow coverage docs wheel bench-accuracy bench-generality bench-alignment bench-light bench-augment bench-contamination bench-few bench-behaviour bench-quantise bench-compressors bench-peers bench-runtime bench-scene \
   count-arm64 count-looks count-alignment fit-costs clean
 
 demo: .venv/demo
@@ -54,6 +54,15 @@ bench-light: .venv/dev
 # Fitting to augmented images, under other light and without: tables of docs/accuracy.md; half an hour.
 bench-augment: .venv/dev
 	OMP_NUM_THREADS=1 nice -n 5 .venv/bin/python tests/bench/augment.py $(BENCH_ARGS)
+
+# Defects among the good images: what they cost, and whether they are noticed (docs/accuracy.md); half an hour.
+bench-contamination: .venv/dev
+	OMP_NUM_THREADS=1 nice -n 5 .venv/bin/python tests/bench/contamination.py $(BENCH_ARGS)
+
+# Models of 1 to 16 good images (docs/accuracy.md); half an hour. Beside anomalib: make build/bench/anomalib-venv/ready, then
+# BENCH_ARGS="--peer build/bench/anomalib-venv/bin/python".
+bench-few: .venv/dev
+	OMP_NUM_THREADS=1 nice -n 5 .venv/bin/python tests/bench/few.py $(BENCH_ARGS)
 
 # Fights and what is normal, by clip, each clip by models that saw nothing of its video; a quarter of an hour.
 bench-behaviour: .venv/dev

@@ -102,19 +102,20 @@ def build(request: BuildRequest, progress: Progress = no_progress, log: Log = no
         data = task.split(base, progress, log)
     images = images_by_purpose(task.purposes, data.images)
     test_images = [*images["test"], *images.get("defect", [])]
+    timed_images = test_images or images["fit"]
 
     log(f"training {task.description} on {len(images['fit'])} images")
     training = task.train(data, setup, work_folder, progress, log)
     trained = training.model
     models = BuiltModels(goal, trained.float_model, trained.int8_model, trained.manifest_fields, trained.inspector)
 
-    log(f"choosing the threshold on {len(images['threshold'])} held-out images")
+    log(f"choosing the threshold on {len(images['threshold'])} images")
     thresholds = task.choose_threshold(models, data)
 
     log(f"evaluating on {len(test_images)} test images")
     predictions = task.predict(models.runners, data, progress)
     metrics = task.compute_metrics(predictions, data, training, thresholds)
-    results = _measure_models(models, metrics, test_images)
+    results = _measure_models(models, metrics, timed_images)
 
     members = _model_members(models, task.golden_inputs(data))
     if request.remote_url is not None:
@@ -201,14 +202,14 @@ def _set_up_search(request: BuildRequest, goal: Goal, device: DeviceProfile, wor
     return SearchSetup.start(goal, seconds, url, work_folder, device)
 
 
-def _measure_models(models: BuiltModels, metrics: TaskMetrics, test_images: Sequence[Path]) -> Results:
-    """The task's figures, joined with time, size and the difference between the back ends."""
+def _measure_models(models: BuiltModels, metrics: TaskMetrics, images: Sequence[Path]) -> Results:
+    """The task's figures, joined with time, size and the difference between the back ends on some images."""
     return Results(
         metrics=metrics,
-        timings=measure_speed(models.runners, test_images[0]),
+        timings=measure_speed(models.runners, images[0]),
         sizes={model: len(content) for model, content in models.files.items()},
         max_backend_difference=max_backend_difference(
-            models.backends, model_inputs(test_images, models.manifest.input, models.inspector)
+            models.backends, model_inputs(images, models.manifest.input, models.inspector)
         ),
     )
 

@@ -24,7 +24,7 @@ from vedette.runtime.progress import Progress
 from ..goal.augmentation_settings import AugmentationSettings
 from ..models import efficientnet_lite, feature_extraction
 from ..models.anomaly.standardization import CELL_PIXELS
-from . import synthetic_defects
+from . import few_images, synthetic_defects
 from .augmentation import augment_image
 from .split import Split, model_inputs
 from .synthetic_defects import DefectiveImages, Rng
@@ -94,12 +94,17 @@ class ImageFeatureCache:
         return list(model_inputs(self.progress(self.split.fit, "reading"), spec, self.inspector))
 
     def augmented_images(self, size: int, settings: AugmentationSettings | None) -> list[NDArray[Any]]:
-        """Returns all good images and, unless `settings` is None, augmented copies of each."""
-        good = self.good_images(size)
+        """Returns all good images and, unless `settings` is None, augmented copies of each.
+
+        Few images have augmented copies in any case.
+        """
+        good, copies = self.good_images(size), AUGMENTED_COPIES
+        if self.split.few:
+            settings, copies = settings or few_images.AUGMENTATION, few_images.count_copies(len(good))
         if settings is None:
             return good
         rng = np.random.default_rng(len(good))
-        return good + [augment_image(image[0], settings, rng)[None] for image in good for _ in range(AUGMENTED_COPIES)]
+        return good + [augment_image(image[0], settings, rng)[None] for image in good for _ in range(copies)]
 
     def defective_images(self, size: int) -> list[NDArray[Any]]:
         """Returns the images with synthetic defects."""

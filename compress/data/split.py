@@ -9,7 +9,8 @@ Images of one group (one part, one shift, one module) resemble each other more t
 duplicates do so even more. A group in two parts of the split is leakage, so each group stays in one part. A good image
 that is a near duplicate of a defective image may be in the test part. If its group belongs to another part, the image
 is set aside, unless the two differ in a small place only: that is a small defect, and the good image is a good part. If
-the goal fixes the test images, all other images of their groups are set aside.
+the goal fixes the test images, all other images of their groups are set aside. Fewer good images than a split needs are
+in all parts but test (few_images.py).
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from vedette.runtime.inference.preprocess import Preprocess
 from vedette.runtime.progress import Log, Progress, no_log, no_progress
 
 from ..goal.goal_tables import DataSettings
-from . import groups
+from . import few_images, groups, trimming
 from .audit import audit_images
 from .audit.findings import AuditResult
 from .audit.near_duplicates import differs_locally
@@ -39,11 +40,10 @@ from .audit.sample_size import SampleSize
 from .labeled_images import LabeledImages, find_images
 
 SPLIT_FRACTIONS = {"fit": 0.5, "calibrate": 0.1, "threshold": 0.15, "test": 0.25}
-_MIN_GOOD_IMAGES = 10
 
 
 class Split(msgspec.Struct, frozen=True):
-    """The images of each part of the split. The four lists of good images are disjoint."""
+    """The images of each part of the split. The four lists of good images are disjoint, unless there are few images."""
 
     fit: list[Path]
     calibrate: list[Path]
@@ -58,6 +58,12 @@ class Split(msgspec.Struct, frozen=True):
     """Good images of no part: near duplicates of defective images, or of the group of a fixed test image."""
     audit: dict[str, Any] = {}
     """Summary of the audit, for report.json."""
+    unusual: list[Path] = []
+    """Good images of no part: unlike most of the part fit, so that a robust fit leaves them out."""
+    suspects: list[Path] = []
+    """Good images of any part that look defective; a person has to look at them."""
+    few: bool = False
+    """Whether all good images but the test images are in fit, calibrate and threshold alike."""
 
 
 def audit_and_split(
@@ -80,10 +86,19 @@ def audit_and_split(
     images = find_images(data, base)
     audit, summary = audit_labeled_images(images, base, progress, log)
     split = split_images(data, base, images, audit)
-    log(str(SampleSize(len(split.threshold), len(split.test), len(split.defect))))
+    if split.few:
+        log(few_images.describe(len(split.fit), [*split.test, *split.defect]))
+    else:
+        log(str(SampleSize(len(split.threshold), len(split.test), len(split.defect))))
     if split.set_aside:
         log(f"set aside: {len(split.set_aside)} good images: near copies of defective or of fixed test images")
-    summary["set_aside"] = [audit.relative_name(path) for path in split.set_aside]
+    split = msgspec.structs.replace(split, suspects=audit.suspects)
+    unusual = [] if split.few or data.list is not None else trimming.find_unusual(split.fit, split.groups, audit)
+    if unusual:
+        log(f"robust fit: {len(unusual)} of {len(split.fit)} good images are unlike the others and not fitted to")
+        split = msgspec.structs.replace(split, fit=[path for path in split.fit if path not in unusual], unusual=unusual)
+    for part in ("set_aside", "unusual"):
+        summary[part] = [audit.relative_name(path) for path in getattr(split, part)]
     return msgspec.structs.replace(split, audit=summary)
 
 
@@ -99,6 +114,9 @@ def audit_labeled_images(
     if others := audit.count_by_kind(breaking=False):
         text = ", ".join(f"{number} {kind}" for kind, number in others.items())
         log(f"please check (vedette audit shows them): {text}")
+    suspects = [audit.relative_name(path) for path in audit.suspects]
+    if suspects:
+        log(f"please check: {len(suspects)} images in good look defective: {', '.join(suspects)}")
     return audit, {
         "images": count,
         "counts": audit.count_by_kind(),
@@ -106,12 +124,17 @@ def audit_labeled_images(
             audit.finding_to_dict(finding) | {"file": audit.relative_name(path)}
             for path, finding in audit.left_out.items()
         ],
+        "suspects": suspects,
         "unchecked": list(audit.unchecked),
     }
 
 
 def split_images(
-    data: DataSettings, base: Path, images: LabeledImages | None = None, audit: AuditResult | None = None
+    data: DataSettings,
+    base: Path,
+    images: LabeledImages | None = None,
+    audit: AuditResult | None = None,
+    always_divided: bool = False,
 ) -> Split:
     """Splits the images that `data` names. The seed determines the split.
 
@@ -120,18 +143,14 @@ def split_images(
         base: folder of the goal file
         images: result of `find_images`; None: this function calls it
         audit: result of the audit; None: all images are used, and near duplicates may be in different parts
+        always_divided: whether few images are divided too
 
     Raises:
-        ConfigProblem: a folder is missing or empty, or there are too few good images or groups.
+        ConfigProblem: a folder is missing or empty, or there are too few groups.
     """
     images = images or find_images(data, base)
     by_label = images.usable_images(audit)
     good, defect = by_label["good"], by_label.get("defect", [])
-    if len(good) < _MIN_GOOD_IMAGES:
-        hint = "an anomaly model needs tens, better hundreds, of good images"
-        raise ConfigProblem(
-            f"{base / data.good}: {len(good)} good images, at least {_MIN_GOOD_IMAGES} are needed", hint=hint
-        )
     duplicates = audit.duplicate_pairs() if audit else []
     group_of = groups.merge_groups({path: images.groups[path] for path in good}, duplicates)
     fixed_groups = {group_of[path] for path in images.test if path in group_of}
@@ -140,13 +159,17 @@ def split_images(
     for path in good:
         if group_of[path] not in fixed_groups:
             members.setdefault(group_of[path], []).append(path)
-    if len(members) < len(fractions):
+    few = few_images.is_few(members) and not always_divided
+    if len(members) < len(fractions) and not few:
         hint = f"correct data.group: each of {', '.join(fractions)} needs a group"
         raise ConfigProblem(f"data.group makes {len(members)} groups, at least {len(fractions)} are needed", hint=hint)
     contradicted = _copies_of_defects(duplicates, set(group_of), set(defect))
-    parts = _distribute_groups(members, fractions, data.seed)
+    if few:
+        parts = few_images.assign_parts(members, base / data.good)
+    else:
+        parts = _distribute_groups(members, fractions, data.seed)
     set_aside = sorted(
-        path for part in ("fit", "calibrate", "threshold") for path in parts[part] if path in contradicted
+        {path for part in ("fit", "calibrate", "threshold") for path in parts[part] if path in contradicted}
     )
     parts = {part: [path for path in paths if path not in set_aside] for part, paths in parts.items()}
     if images.test:
@@ -154,13 +177,21 @@ def split_images(
         set_aside = sorted(
             {*set_aside, *(path for path in good if group_of[path] in fixed_groups and path not in images.test)}
         )
-    if not all(parts.values()):
+    if not all(paths for part, paths in parts.items() if not (few and part == "test")):
         hint = "vedette audit shows the near copies; add good images that are not copies"
         raise ConfigProblem(f"{base / data.good}: too many good images are near copies of defective ones", hint=hint)
     masks = _match_masks(defect, base / data.mask) if data.mask is not None else {}
     good_groups = {path: group_of[path] for path in good}
     return Split(
-        parts["fit"], parts["calibrate"], parts["threshold"], parts["test"], defect, masks, good_groups, set_aside
+        parts["fit"],
+        parts["calibrate"],
+        parts["threshold"],
+        parts["test"],
+        defect,
+        masks,
+        good_groups,
+        set_aside,
+        few=few,
     )
 
 

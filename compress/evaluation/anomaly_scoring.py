@@ -38,7 +38,7 @@ class ImageScores(msgspec.Struct, frozen=True):
 
 
 class PrecisionAndRecall(msgspec.Struct, frozen=True):
-    """Precision, recall and F1 of alarms at a threshold; None without defective images."""
+    """Precision, recall and F1 of alarms at a threshold; None without good or without defective images."""
 
     precision: float | None = None
     """None also if nothing raises an alarm."""
@@ -70,7 +70,7 @@ class AnomalyMetrics(TaskMetrics, frozen=True, kw_only=True):
 
         By the exact test of Fisher, one-sided, at 5 %: then such an alarm says nothing about the part.
         """
-        if not self.detections.total:
+        if not self.detections.total or not self.false_alarms.total:
             return False
         table = [[each.count, each.total - each.count] for each in (self.detections, self.false_alarms)]
         return bool(stats.fisher_exact(table, alternative="greater").pvalue > 0.05)
@@ -165,8 +165,10 @@ def compute_anomaly_metrics(
 
 
 def measure_auroc(good: NDArray[Any], defect: NDArray[Any]) -> Measurement:
-    """AUROC of scores with its 95 % interval; without a value if there are no defective images."""
-    return Measurement(auroc(good, defect), auroc_interval(good, defect)) if len(defect) else Measurement(None)
+    """AUROC of scores with its 95 % interval; without a value if there are no good or no defective images."""
+    if not len(good) or not len(defect):
+        return Measurement(None)
+    return Measurement(auroc(good, defect), auroc_interval(good, defect))
 
 
 def compute_threshold_metrics(threshold: float, good: NDArray[Any], defect: NDArray[Any]) -> PrecisionAndRecall:
@@ -180,7 +182,7 @@ def compute_threshold_metrics(threshold: float, good: NDArray[Any], defect: NDAr
         good: scores of good images
         defect: scores of defective images
     """
-    if not len(defect):
+    if not len(defect) or not len(good):
         return PrecisionAndRecall()
     levels = np.append(np.unique(np.concatenate([good, defect])), threshold)
     true_alarms = len(defect) - np.searchsorted(np.sort(defect), levels)

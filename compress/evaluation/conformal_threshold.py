@@ -58,7 +58,7 @@ class AnomalyThreshold(msgspec.Struct, frozen=True):
     """Number of independent images with the same information."""
     required_images: int = msgspec.field(name="enough")
     """Number of independent images that the target rate requires."""
-    method: Literal["conformal", "extreme value", "above all"]
+    method: Literal["conformal", "extreme value", "above all", "few images"]
 
     @property
     def target_proven(self) -> bool:
@@ -69,11 +69,11 @@ class AnomalyThreshold(msgspec.Struct, frozen=True):
     def statement(self) -> str:
         """The guarantee in words, for the report."""
         grouped = self.groups < self.images
-        confidence = _percent(1 - self.risk)
+        confidence = format_percent(1 - self.risk)
         in_groups = f" in {self.groups} group{'' if self.groups == 1 else 's'}" if grouped else ""
         sentences = [
             f"The threshold was set with {self.images} good images{in_groups} that nothing else had used.",
-            f"The goal is that at most {_percent(self.target_rate)} of good parts raise an alarm.",
+            f"The goal is that at most {format_percent(self.target_rate)} of good parts raise an alarm.",
         ]
         if grouped:
             sentences.append(
@@ -82,11 +82,11 @@ class AnomalyThreshold(msgspec.Struct, frozen=True):
             )
         condition = "new groups differ as these do" if grouped else "new parts are like these"
         sentences.append(
-            f"As long as {condition}, at most {_percent(self.rate_bound)} of good parts raise an alarm with "
-            f"{confidence} confidence, and {_percent(self.expected_rate)} on average."
+            f"As long as {condition}, at most {format_percent(self.rate_bound)} of good parts raise an alarm with "
+            f"{confidence} confidence, and {format_percent(self.expected_rate)} on average."
         )
         if self.method == "extreme value":
-            low, high = map(_percent, self.rate_interval)
+            low, high = map(format_percent, self.rate_interval)
             sentences.append(
                 "The threshold lies above all of their scores, at the point where an extreme-value tail, fitted to the "
                 "highest quarter of the scores, reaches the goal. That is an extrapolation: only by this model is the "
@@ -104,8 +104,8 @@ class AnomalyThreshold(msgspec.Struct, frozen=True):
                 "would lie for independent images."
             )
         if grouped:
-            unseen = 1 - self.risk ** (1 / self.groups)
-            sentences.append(f"A kind of group that was not seen may still be up to {_percent(unseen)} of all groups.")
+            unseen = format_percent(1 - self.risk ** (1 / self.groups))
+            sentences.append(f"A kind of group that was not seen may still be up to {unseen} of all groups.")
         return " ".join(sentences)
 
 
@@ -207,5 +207,6 @@ def _effective_sample_size(scores: NDArray[Any], names: Sequence[Hashable], risk
     return count / (1 + (mean_size - 1) * correlation)
 
 
-def _percent(share: float) -> str:
+def format_percent(share: float) -> str:
+    """A share in percent, as the statements give it."""
     return f"{100 * share:.3g} %"

@@ -43,6 +43,9 @@ class ModelRunner(Protocol):
             Output name -> its real values, in the shape of the manifest.
         """
 
+    def run_input(self, tensor: NDArray[Any]) -> dict[str, NDArray[Any]]:
+        """Run the model on a preprocessed image, 1 x height x width x 3, uint8; outputs as above."""
+
 
 def run_on_images(runner: ModelRunner, paths: Iterable[Path], output: str) -> NDArray[Any]:
     """One output of a model for image files, n x K."""
@@ -67,6 +70,10 @@ class Int8Runner:
         tensor, placement = self.preprocess.inspect(image)
         if not placement.found:
             return _highest_outputs(self.manifest)
+        return self.run_input(tensor)
+
+    def run_input(self, tensor: NDArray[Any]) -> dict[str, NDArray[Any]]:
+        """As the protocol says."""
         integers = self.backend.run(tensor)
         return {
             output.name: output.scale * (integers[output.name].astype(np.float32) - output.zero_point)
@@ -93,8 +100,12 @@ class FloatRunner:
         pixels, placement = self.preprocess.inspect(image)
         if not placement.found:
             return _highest_outputs(self.manifest)
+        return self.run_input(pixels)
+
+    def run_input(self, tensor: NDArray[Any]) -> dict[str, NDArray[Any]]:
+        """As the protocol says; each value of the tensor is a pixel."""
         spec = self.manifest.input
-        return self.reference.run_normalized((pixels.astype(np.float32) - spec.mean) / spec.std)
+        return self.reference.run_normalized((tensor.astype(np.float32) - spec.mean) / spec.std)
 
 
 def _highest_outputs(manifest: Manifest) -> dict[str, NDArray[Any]]:

@@ -63,10 +63,12 @@ def anomaly_context(
         variables={
             "threshold": threshold,
             "histogram": _histogram(good.scores, defect.scores, threshold.score),
-            "curves": _roc_polylines(scores) if len(defect.scores) else None,
+            "curves": _roc_polylines(scores) if len(good.scores) and len(defect.scores) else None,
             "samples": _sample_rows(split, good, defect, threshold.score, inspector),
             "alignment": alignment,
             "designs": designs,
+            "suspects": split.audit.get("suspects", []),
+            "unusual": len(split.unusual),
         },
     )
 
@@ -74,10 +76,10 @@ def anomaly_context(
 def _histogram(good: NDArray[Any], defect: NDArray[Any], threshold: float) -> dict[str, Any]:
     """Bar heights as fractions of the highest bar, and the threshold as a fraction of the axis."""
     low = 0.0
-    high = float(max(good.max(), defect.max(initial=0.0), threshold)) * 1.02
+    high = float(max(good.max(initial=0.0), defect.max(initial=0.0), threshold)) * 1.02
     counts = [np.histogram(scores, bins=HISTOGRAM_BINS, range=(low, high))[0] for scores in (good, defect)]
     shares = [each / max(each.sum(), 1) for each in counts]
-    highest = max(float(each.max()) for each in shares)
+    highest = max(float(each.max()) for each in shares) or 1.0
     return {
         "good": [float(each) / highest for each in shares[0]],
         "defect": [float(each) / highest for each in shares[1]],

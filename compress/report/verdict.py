@@ -10,7 +10,7 @@ from vedette.devices import CostPrediction
 from ..cost.device_costs import DeviceCosts
 from ..evaluation.built_models import INT8_ONNX, INT8_TFLITE
 from ..evaluation.fidelity import FidelityMetrics
-from ..evaluation.results import CountOfTotal, Results
+from ..evaluation.results import CountOfTotal, Results, TaskMetrics
 from ..goal.goal_tables import Goal
 
 SIGNIFICANCE = 0.05  # a rate misses its goal only if so many events are less probable than this at the wished rate
@@ -66,7 +66,7 @@ def judge(goal: Goal, results: Results, costs: DeviceCosts) -> Verdict:
     wish, metrics = goal.goal, results.metrics
     found, reference = results.int8_metric, results.float_metric
     drop = None if found is None or reference is None else reference - found
-    no_labels = _why_no_metric(goal)
+    no_labels = _why_no_metric(goal, metrics)
 
     judgements = []
     for name, least in (
@@ -106,8 +106,10 @@ def judge(goal: Goal, results: Results, costs: DeviceCosts) -> Verdict:
     return Verdict(tuple(judgements))
 
 
-def _why_no_metric(goal: Goal) -> str:
+def _why_no_metric(goal: Goal, metrics: TaskMetrics) -> str:
     """Why the metric has no value."""
+    if goal.task == "anomaly" and not metrics.images.get("test_good", 1):
+        return "there are no good test images to measure it with (data.test)"
     if goal.task == "behaviour":
         return "there are no abnormal clips to measure it with (data.abnormal)"
     if goal.model.is_imported:
@@ -147,6 +149,8 @@ def _judge_speed(asked: float, device: str, p95_here: float, on_device: dict[str
 
 def _judge_rate(name: str, asked: float, events: CountOfTotal, trials: str) -> Judgement:
     """Judge a rate by a one-sided binomial test; `trials` names what was counted."""
+    if not events.total:
+        return Judgement(name, asked, None, None, f"there are no {trials} to measure it with")
     rate = events.rate or 0.0
     met = bool(stats.binom.sf(events.count - 1, events.total, asked) >= SIGNIFICANCE)
     why = f"{events.count} of {events.total} {trials}"

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 from numpy.typing import NDArray
 
 from vedette.devices import DeviceProfile
@@ -17,11 +18,11 @@ from vedette.runtime.inference.prediction import PART_NOT_FOUND
 from vedette.runtime.progress import Log, Progress
 
 from ..cost import cost_limits
-from ..data import part_alignment
+from ..data import few_images, part_alignment
 from ..data.image_feature_cache import ImageFeatureCache
 from ..data.part_alignment import AlignmentEvidence
 from ..data.split import Split, audit_and_split
-from ..evaluation import anomaly_scoring, conformal_threshold, pixel_metrics
+from ..evaluation import anomaly_scoring, few_images_threshold, pixel_metrics, suspect_threshold
 from ..evaluation.anomaly_scoring import AnomalyMetrics, ImageScores
 from ..evaluation.built_models import FLOAT, INT8_ONNX, BuiltModels
 from ..evaluation.conformal_threshold import AnomalyThreshold
@@ -90,6 +91,9 @@ class AnomalyTask:
         self, data: AnomalyData, setup: SearchSetup | None, folder: Path, progress: Progress, log: Log
     ) -> AnomalyTrainingResult:
         goal, images = self.goal, data.images
+        if setup is not None and images.few:
+            log("no search: without held-out images it could not tell which design is better")
+            setup = None
         if setup is not None:
             trials, cache = self.search(data, setup, progress, log)
             builder = FinalistBuilder(goal, images, cache, setup, progress, log)
@@ -97,7 +101,7 @@ class AnomalyTask:
             finalists = [finalist.trial for finalist in builder.finalists]
             training = AnomalyTrainingResult(best.model, trials, finalists, best.trial)
         else:
-            trials = selection.list_default_trials(goal.model, len(images.fit), self.device)
+            trials = self._default_trials(images)
             cache = self._feature_cache(data, [trial.design.blocks for trial in trials], progress)
             if len(trials) > 1:
                 trials = selection.evaluate_trials(progress(trials, "trying designs"), cache)
@@ -108,6 +112,10 @@ class AnomalyTask:
             log(f"chose {training.chosen.design}")
         model = msgspec.structs.replace(training.model, inspector=data.inspector)
         return msgspec.structs.replace(training, model=model)
+
+    def _default_trials(self, images: Split) -> list[Trial]:
+        model = few_images.fix_design(self.goal.model, len(images.fit)) if images.few else self.goal.model
+        return selection.list_default_trials(model, len(images.fit), self.device)
 
     def search(
         self, data: AnomalyData, setup: SearchSetup, progress: Progress, log: Log
@@ -135,15 +143,20 @@ class AnomalyTask:
     def choose_threshold(self, models: BuiltModels, data: AnomalyData) -> Thresholds[AnomalyThreshold]:
         images, score = data.images, models.manifest.output("score")
         target = self.goal.goal.false_alarm_rate or FALSE_ALARM_RATE
+        if images.few:
+            design = self._default_trials(images)[0].design
+            return Thresholds(*few_images_threshold.choose_thresholds(self.goal, design, models, images, target))
         groups = [images.groups[path] for path in images.threshold]
         highest = score.scale * (255 - score.zero_point)
         fp32, int8 = (
             anomaly_scoring.score_images(models.runners[model], images.threshold).scores for model in (FLOAT, INT8_ONNX)
         )
-        threshold = conformal_threshold.choose_threshold(int8, score.scale, target, groups, highest)
+        suspected = np.array([path in images.suspects for path in images.threshold])
+        choose = suspect_threshold.choose_threshold_with_suspects
+        threshold = choose(int8, suspected, score.scale, target, groups, highest)
         weight = threshold.effective_sample_size / threshold.images
         return Thresholds(
-            fp32=conformal_threshold.choose_threshold(fp32, score.scale, target, groups),
+            fp32=choose(fp32, suspected, score.scale, target, groups),
             int8=threshold,
             held_out=HeldOutScores(int8, good_scores.summarize(int8, score.scale, highest, weight)),
         )
@@ -178,7 +191,9 @@ class AnomalyTask:
         return {"labels": labels, "threshold": thresholds.int8.score}
 
     def golden_inputs(self, data: AnomalyData) -> list[Path]:
-        return [*data.images.test[:GOLDEN_PER_CLASS], *data.images.defect[:GOLDEN_PER_CLASS]]
+        images = data.images
+        tested = [*images.test[:GOLDEN_PER_CLASS], *images.defect[:GOLDEN_PER_CLASS]]
+        return tested or images.fit[:GOLDEN_PER_CLASS]
 
     def report_context(
         self,

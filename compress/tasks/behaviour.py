@@ -86,7 +86,7 @@ class MotionAnomalyTask:
         labels = {"good": by_label[_NORMAL]} | ({"defect": by_label[_ABNORMAL]} if data.abnormal else {})
         as_images = msgspec.structs.replace(clips.images, by_label=labels)
         as_good = msgspec.structs.replace(data, good=str(data.footage), defect=data.abnormal, mask=None)
-        images = split.split_images(as_good, base, as_images)
+        images = split.split_images(as_good, base, as_images, always_divided=True)
         normal, abnormal = (
             clip_images.group_by_clip(labels["good"]),
             clip_images.group_by_clip(images.defect),

@@ -61,7 +61,9 @@ def fit_design(
             network, pruning, distillation, good_images, goal.data.seed, progress, folder and folder / name
         )
     anomaly_model = design.create_model(network)
-    calibration = list(split.model_inputs(images.calibrate, spec, feature_cache.inspector))
+    calibration = (
+        good_images if images.few else list(split.model_inputs(images.calibrate, spec, feature_cache.inspector))
+    )
 
     def fit_to_features(batches: FeatureBatches) -> None:
         anomaly_model.fit(*split_good_and_defective(batches, len(good_images)), masks)

@@ -5,6 +5,7 @@
     quality_outliers  outliers in sharpness, exposure, framing, size and color
     embedding         embedding of an image by a pretrained network
     label_errors      label errors, isolated images, and class imbalance
+    suspected_defects good images that look defective
     sample_size       precision of the metrics that the number of images allows
     findings          findings and the audit result
     html_report       HTML report with thumbnails
@@ -28,12 +29,13 @@ import msgspec
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from vedette.runtime.progress import Progress, no_progress
 
 from ..groups import merge_groups
-from . import image_checks, label_errors, near_duplicates, quality_outliers
-from .embedding import INPUT_SIZE, ImageEmbedder
+from . import image_checks, label_errors, labels_from_folders, near_duplicates, quality_outliers, suspected_defects
+from .embedding import INPUT_SIZE, ImageEmbedder, ImageFeatures
 from .findings import AuditResult, Finding, sort_findings
 from .image_checks import ImageMeasurements
 
@@ -61,10 +63,19 @@ def audit_images(
     findings: list[Finding] = []
     measurements: list[ImageMeasurements] = []
     features: list[NDArray[Any]] = []
-    for checked, embeddings in _check_and_embed(progress(labelled_paths, "audit")):
+    cells: dict[Path, Tensor] = {}
+    good_label = labels_from_folders.GOOD_LABEL if len(images) > 1 else next(iter(images))
+    for checked, extracted in _check_and_embed(progress(labelled_paths, "audit")):
         findings += [each for each in checked if isinstance(each, Finding)]
-        measurements += [each for each in checked if isinstance(each, ImageMeasurements)]
-        features += embeddings
+        usable = [each for each in checked if isinstance(each, ImageMeasurements)]
+        measurements += usable
+        features += [each.embeddings for each in extracted]
+        rows = (row for each in extracted for row in each.cells)
+        cells |= {
+            each.path: row
+            for each, row in zip(usable, rows, strict=True)
+            if each.label == good_label and len(cells) < suspected_defects.MAX_IMAGES
+        }
 
     unchecked = []
     copies = list(near_duplicates.find_duplicates(measurements))
@@ -77,12 +88,15 @@ def audit_images(
     if measurements:
         findings += _check_labels(measurements, np.concatenate(features), copies, merged_groups, unchecked)
     findings += label_errors.find_imbalance(images, folders)
+    reported = {path for each in findings if each.kind != "near_duplicate" for path in (each.file, *each.others)}
+    findings += suspected_defects.find_suspects(cells, good_label, reported, unchecked)
     return AuditResult(
         base=base,
         images={label: list(paths) for label, paths in images.items()},
         findings=sort_findings(findings),
         groups=merged_groups,
         unchecked=tuple(unchecked),
+        cells=cells,
     )
 
 
@@ -109,15 +123,15 @@ def _check_labels(
 
 def _check_and_embed(
     images: Iterable[tuple[Path, str]],
-) -> Iterator[tuple[list[ImageMeasurements | Finding], list[NDArray[Any]]]]:
-    """Yields batches of checked images and the embeddings of the usable ones.
+) -> Iterator[tuple[list[ImageMeasurements | Finding], list[ImageFeatures]]]:
+    """Yields batches of checked images and the features of the usable ones.
 
     Two threads process small batches, each on one core. Decoding and matrix products release the GIL. Parallelism
     within a layer costs more than it gains, because the network is narrow.
     """
     embed = ImageEmbedder()
 
-    def check(batch: Sequence[tuple[Path, str]]) -> tuple[list[ImageMeasurements | Finding], list[NDArray[Any]]]:
+    def check(batch: Sequence[tuple[Path, str]]) -> tuple[list[ImageMeasurements | Finding], list[ImageFeatures]]:
         checked = [image_checks.check_image(path, label, INPUT_SIZE) for path, label in batch]
         pixels = [each.pixels for each in checked if isinstance(each, ImageMeasurements) and each.pixels is not None]
         features = [embed(pixels)] if pixels else []

@@ -8,23 +8,33 @@ separates images with small local defects only slightly.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from ...models import efficientnet_lite
 from ...models.efficientnet_lite import Convolution
+from . import suspected_defects
 
 INPUT_SIZE = 224  # pixels, as the weights were trained
 BLOCKS = (4, 10, 15)
 
 
+class ImageFeatures(NamedTuple):
+    """Features of N images."""
+
+    embeddings: NDArray[Any]
+    """N x 944, float32."""
+    cells: Tensor
+    """The first two levels by location, N x 152 x 14 x 14, half precision."""
+
+
 class ImageEmbedder:
-    """Batch of N images, INPUT_SIZE x INPUT_SIZE x 3, uint8, RGB -> embeddings N x 944, float32. It is thread-safe."""
+    """Batch of N images, INPUT_SIZE x INPUT_SIZE x 3, uint8, RGB -> features. It is thread-safe."""
 
     def __init__(self) -> None:
         self.backbone = efficientnet_lite.load_backbone(BLOCKS)
@@ -36,9 +46,10 @@ class ImageEmbedder:
                 module.conv = fuse_conv_bn_eval(convolution, norm)
                 module.norm = nn.Identity()
 
-    def __call__(self, images: Sequence[NDArray[Any]]) -> NDArray[Any]:
+    def __call__(self, images: Sequence[NDArray[Any]]) -> ImageFeatures:
         pixels = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float()  # stays N x H x W x C in memory
         with torch.inference_mode():
             levels = self.backbone((pixels - efficientnet_lite.MEAN) / efficientnet_lite.STD)
             pooled = [statistic for each in levels for statistic in (each.mean((2, 3)), each.std((2, 3)))]
-        return torch.cat(pooled, dim=1).numpy()
+            cells = suspected_defects.pool_levels(levels[:2])
+        return ImageFeatures(torch.cat(pooled, dim=1).numpy(), cells)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import msgspec
+from torch import Tensor
 
 FindingKind = Literal[
     "unreadable",
@@ -17,6 +18,7 @@ FindingKind = Literal[
     "duplicate",
     "near_duplicate",
     "label",
+    "defect",
     "blur",
     "exposure",
     "framing",
@@ -58,6 +60,8 @@ class AuditResult(msgspec.Struct, frozen=True):
     """The group of each image. Exact and near duplicates are in one group."""
     unchecked: tuple[str, ...] = ()
     """Skipped checks, each with the reason."""
+    cells: dict[Path, Tensor] = {}
+    """Features of good images by location, C x 14 x 14 in half precision (suspected_defects.py)."""
 
     @property
     def left_out(self) -> dict[Path, Finding]:
@@ -76,6 +80,12 @@ class AuditResult(msgspec.Struct, frozen=True):
         formats = [each for each in self.findings if each.kind in ("size", "colour") and each.others]
         reported = {each.file for each in self.findings if each.kind != "near_duplicate" and each not in formats}
         return reported | set(self.left_out)
+
+    @property
+    def suspects(self) -> list[Path]:
+        """Good images that look defective, or like another label, or like no other good image."""
+        kinds = ("defect", "label")
+        return sorted({each.file for each in self.findings if each.kind in kinds and each.file in self.cells})
 
     def duplicate_pairs(self) -> list[tuple[Path, Path]]:
         """Returns pairs of exact duplicates and of near duplicates."""

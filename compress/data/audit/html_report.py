@@ -24,6 +24,7 @@ KIND_TITLES: dict[FindingKind, str] = {
     "duplicate": "Copies",
     "near_duplicate": "Near copies",
     "label": "Probably mislabelled",
+    "defect": "Good, but they look defective",
     "blur": "Blurred",
     "exposure": "Exposed unlike the rest",
     "framing": "Framed unlike the rest",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import cv2
@@ -56,11 +57,43 @@ def test_split_depends_on_the_seed_only(folder):
     assert parts_of(first) != parts_of(other)
 
 
-def test_too_few_good_images_are_refused(folder):
-    for path in list((folder / "good").iterdir())[9:]:
+@pytest.mark.parametrize("count", [1, 2, 19])
+def test_few_good_images_are_all_used_to_fit_and_none_to_test(folder, count):
+    for path in list((folder / "good").iterdir())[count:]:
         path.unlink()
-    with pytest.raises(ConfigProblem, match="9 good images, at least 10"):
-        split.split_images(DataSettings(good="good"), folder)
+    images = split.split_images(DataSettings(good="good"), folder)
+    assert images.few
+    assert images.fit == images.calibrate == images.threshold == sorted((folder / "good").iterdir())
+    assert images.test == images.set_aside == []
+
+
+def test_twenty_good_images_are_divided(folder):
+    for path in list((folder / "good").iterdir())[20:]:
+        path.unlink()
+    images = split.split_images(DataSettings(good="good"), folder)
+    assert not images.few
+    assert not set(images.fit) & {*images.calibrate, *images.threshold, *images.test}
+
+
+def test_test_images_alone_are_no_images_to_fit(folder):
+    (folder / "fixed").mkdir()
+    (folder / "good").rename(folder / "fixed" / "good")
+    (folder / "good").mkdir()
+    shutil.copy(folder / "fixed" / "good" / "part00-00.png", folder / "good" / "part00-99.png")
+    with pytest.raises(ConfigProblem, match="no good images to fit"):
+        split.split_images(DataSettings(good="good", test="fixed", group=r"(part\d+)"), folder)
+
+
+def test_few_images_keep_the_fixed_test_images_apart(folder):
+    (folder / "fixed").mkdir()
+    (folder / "good").rename(folder / "fixed" / "good")
+    (folder / "good").mkdir()
+    for number in range(3):
+        (folder / "fixed" / "good" / f"part{number:02d}-{4 * number:02d}.png").rename(folder / "good" / f"{number}.png")
+    images = split.split_images(DataSettings(good="good", test="fixed"), folder)
+    assert len(images.fit) == 3
+    assert len(images.test) == 37
+    assert not set(images.fit) & set(images.test)
 
 
 def test_defective_image_among_good_ones_is_refused(folder):

@@ -1,0 +1,131 @@
+"""Float features of the sets that benchmarks compare on, and figures of curves."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import sets
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from vedette.compress.data.groups import assign_groups
+from vedette.compress.models import efficientnet_lite, feature_extraction
+from vedette.compress.models.anomaly import load_anomaly_model
+from vedette.runtime.camera import image_files
+from vedette.runtime.inference.preprocess import Preprocess
+
+SIZE = 224
+BLOCKS = (4, 10)
+COLORS = ("#8a97a6", "#29528c", "#d08a1d", "#2f7d5b", "#c2452d")
+
+
+class ImageSet(NamedTuple):
+    """Images of one set, as the input of a model, and their features."""
+
+    good_images: list[NDArray[Any]]
+    good: list[Tensor]
+    defective: list[Tensor]
+    groups: list[str]
+    good_paths: list[Path]
+    defective_paths: list[Path]
+
+
+def read_set(name: str, options: Any, seed: int) -> ImageSet:
+    """At most `options.good` good and `options.defective` defective images of a set, drawn from the seed."""
+    goal, folders = sets.prepare(name, options.data, options.out / f"{name}-{seed}", seed)
+    rng = np.random.default_rng(seed)
+    data = tomllib.loads(goal.read_text())["data"]
+    good, defective = (image_files.find_images(folders[label]) for label in ("good", "defect"))
+    grouped = assign_groups({"good": good}, {"good": folders["good"]}, data.get("group"), goal.parent)
+    good = sorted(rng.permutation(np.array(good, object))[: options.good].tolist())
+    defective = sorted(rng.permutation(np.array(defective, object))[: options.defective].tolist())
+    preprocess = Preprocess(efficientnet_lite.backbone_input_spec(SIZE))
+    images = [preprocess(image_files.read_image(path)) for path in (*good, *defective)]
+    levels = extract(images)
+    return ImageSet(
+        images[: len(good)],
+        [level[: len(good)] for level in levels],
+        [level[len(good) :] for level in levels],
+        [grouped[path] for path in good],
+        good,
+        defective,
+    )
+
+
+def extract(images: Iterable[NDArray[Any]]) -> list[Tensor]:
+    """Features of images of 1 x SIZE x SIZE x 3, uint8."""
+    network = efficientnet_lite.load_backbone(BLOCKS)
+    batches = feature_extraction.extract_float_features(network, images)
+    return [torch.cat(level) for level in zip(*batches, strict=True)]
+
+
+def fit(detector: str, good: Sequence[Tensor]) -> Any:
+    """A float anomaly model of good images."""
+    model: Any = load_anomaly_model(detector, efficientnet_lite.load_backbone(BLOCKS), SIZE)
+    far = [level[:8] * 4 for level in good]  # so far that the unit of PatchCore's distance clips nothing
+    model.fit(good, far, torch.zeros(len(far[0]), SIZE // 8, SIZE // 8))
+    return model
+
+
+def score(model: Any, features: Sequence[Tensor]) -> NDArray[Any]:
+    """Scores of images."""
+    with torch.inference_mode():
+        batches = zip(*(level.split(50) for level in features), strict=True)
+        return torch.cat([model(batch)[1] for batch in batches]).numpy()
+
+
+def divide_groups(groups: Sequence[str], share: float, rng: np.random.Generator) -> NDArray[np.bool_]:
+    """Which images belong to the first part, which has about this share of the images and whole groups, but not all."""
+    names = sorted(set(groups))
+    rng.shuffle(names)
+    sizes = {name: groups.count(name) for name in names}
+    chosen: set[str] = set()
+    for name in names[:-1]:
+        if sum(sizes[each] for each in chosen) < share * len(groups):
+            chosen.add(name)
+    return np.array([group in chosen for group in groups])
+
+
+def markdown_table(heads: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """A table; numbers get three decimals."""
+    cells = [[f"{cell:.3f}" if isinstance(cell, float) else str(cell) for cell in row] for row in rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in (heads, ["---"] * len(heads), *cells))
+
+
+def write_chart(
+    path: Path, title: str, x_title: str, ticks: Sequence[str], curves: Mapping[str, Sequence[float]]
+) -> None:
+    """Curves over equally spaced ticks, as SVG."""
+    values = [value for curve in curves.values() for value in curve if not np.isnan(value)]
+    low, high = min(values), max(values)
+    low, high = low - 0.05 * (high - low), high + 0.05 * (high - low)
+    x = [60 + 340 * index / (len(ticks) - 1) for index in range(len(ticks))]
+    lines = [
+        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 620 300" font-family="sans-serif" font-size="12">',
+        '<rect width="620" height="300" fill="#fff"/>',
+        f'<text x="60" y="20" font-weight="bold">{title}</text>',
+        '<rect x="60" y="30" width="340" height="220" fill="none" stroke="#d9dfe6"/>',
+        f'<text x="230" y="290" text-anchor="middle">{x_title}</text>',
+    ]
+    lines += [
+        f'<text x="{at:.0f}" y="268" text-anchor="middle">{tick}</text>' for at, tick in zip(x, ticks, strict=True)
+    ]
+    for level in np.linspace(low, high, 5):
+        y = 250 - 220 * (level - low) / (high - low)
+        lines.append(f'<text x="54" y="{y + 4:.0f}" text-anchor="end">{level:.3f}</text>')
+    for number, (name, curve) in enumerate(curves.items()):
+        color = COLORS[number % len(COLORS)]
+        points = [
+            f"{at:.1f},{250 - 220 * (value - low) / (high - low):.1f}"
+            for at, value in zip(x, curve, strict=True)
+            if not np.isnan(value)
+        ]
+        lines.append(f'<polyline points="{" ".join(points)}" fill="none" stroke="{color}" stroke-width="2"/>')
+        lines.append(f'<text x="412" y="{50 + 20 * number}" fill="{color}">{name}</text>')
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join([*lines, "</svg>"]) + "\n")
