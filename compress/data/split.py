@@ -132,12 +132,13 @@ def split_images(
             f"{base / data.good}: {len(good)} good images, at least {_MIN_GOOD_IMAGES} are needed", hint=hint
         )
     duplicates = audit.duplicate_pairs() if audit else []
-    group_of = groups.merge_groups({path: images.groups[path] for path in good}, duplicates)
-    fixed_groups = {group_of[path] for path in images.test if path in group_of}
+    copies_of = groups.merge_groups({path: images.groups[path] for path in good}, duplicates)
+    group_of = groups.merge_groups(copies_of, audit.part_pairs if audit else ())
+    fixed_groups = {copies_of[path] for path in images.test if path in copies_of}
     fractions = {part: share for part, share in SPLIT_FRACTIONS.items() if not (images.test and part == "test")}
     members: dict[str, list[Path]] = {}
     for path in good:
-        if group_of[path] not in fixed_groups:
+        if copies_of[path] not in fixed_groups:
             members.setdefault(group_of[path], []).append(path)
     if len(members) < len(fractions):
         hint = f"correct data.group: each of {', '.join(fractions)} needs a group"
@@ -151,7 +152,7 @@ def split_images(
     if images.test:
         parts["test"] = sorted(images.test & set(good))
         set_aside = sorted(
-            {*set_aside, *(path for path in good if group_of[path] in fixed_groups and path not in images.test)}
+            {*set_aside, *(path for path in good if copies_of[path] in fixed_groups and path not in images.test)}
         )
     if not all(parts.values()):
         hint = "vedette audit shows the near copies; add good images that are not copies"
