@@ -74,14 +74,12 @@ class AuditResult(msgspec.Struct, frozen=True):
     def doubtful_images(self) -> set[Path]:
         """Images that the keep list omits: all images with a finding.
 
-        The list keeps near duplicates, and pictures of one part, as one group. It also keeps images with a size or color that many images share.
+        The list keeps near duplicates, and pictures of one part, as one group. It also keeps images with a size or color
+        that many images share.
         """
         formats = [each for each in self.findings if each.kind in ("size", "colour") and each.others]
-        reported = {
-            each.file
-            for each in self.findings
-            if each.kind not in ("near_duplicate", "same_part") and each not in formats
-        }
+        repeated = [each for each in self.findings if each.kind in ("near_duplicate", "same_part")]
+        reported = {each.file for each in self.findings if each not in formats and each not in repeated}
         return reported | set(self.left_out)
 
     def duplicate_pairs(self) -> list[tuple[Path, Path]]:
