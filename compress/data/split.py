@@ -134,6 +134,8 @@ def split_images(
     duplicates = audit.duplicate_pairs() if audit else []
     copies_of = groups.merge_groups({path: images.groups[path] for path in good}, duplicates)
     group_of = groups.merge_groups(copies_of, audit.part_pairs if audit else ())
+    if len(set(group_of.values())) < len(SPLIT_FRACTIONS):  # few parts, each in many pictures
+        group_of = copies_of
     fixed_groups = {copies_of[path] for path in images.test if path in copies_of}
     fractions = {part: share for part, share in SPLIT_FRACTIONS.items() if not (images.test and part == "test")}
     members: dict[str, list[Path]] = {}

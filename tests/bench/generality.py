@@ -71,7 +71,9 @@ class ImageSet(NamedTuple):
 
 
 def main() -> None:
-    options = _options()
+    options = parse_options(
+        "Choices made on all sets but one, on the one left out.", "generality", good=300, defective=150
+    )
     torch.set_num_threads(2)
     found: dict[str, Any] = {"options": {key: str(value) for key, value in vars(options).items()}, "aurocs": {}}
     for name, nuisance in itertools.product(options.sets, options.nuisances):
@@ -188,17 +190,18 @@ def choice_table(aurocs: dict[str, dict[str, float]], kind: str, position: int) 
     return "\n".join(lines) + f"\n\nWorst regret {max(regrets):.3f}.\n"
 
 
-def _options() -> Any:
-    parser = argparse.ArgumentParser(description="Choices made on all sets but one, on the one left out.")
+def parse_options(description: str, folder: str, good: int, defective: int) -> Any:
+    """The options of a bench over sets and nuisances, with its default numbers of images and its folder."""
+    parser = argparse.ArgumentParser(description=description)
     data = os.environ.get("VEDETTE_BENCH_DATA", ROOT.parent / "shared" / "data")
     parser.add_argument("--data", type=Path, default=Path(data))
     parser.add_argument("--sets", type=lambda text: text.split(","), default=list(sets.SETS))
     names = ["plain", "turned", "shifted", "scaled", "light"]
     parser.add_argument("--nuisances", type=lambda text: text.split(","), default=names)
-    parser.add_argument("--good", type=int, default=300)
-    parser.add_argument("--defective", type=int, default=150)
+    parser.add_argument("--good", type=int, default=good)
+    parser.add_argument("--defective", type=int, default=defective)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, default=ROOT / "build" / "bench" / "generality")
+    parser.add_argument("--out", type=Path, default=ROOT / "build" / "bench" / folder)
     options = parser.parse_args()
     options.data, options.out = options.data.resolve(), options.out.resolve()
     if unknown := set(options.sets) - set(sets.SETS):

@@ -1,4 +1,6 @@
-"""Synthetic defects of structure and of low contrast, beside those of `synthetic_defects`.
+"""Synthetic defects of structure and of low contrast, beside those of `compress/data/synthetic_defects.py`.
+
+They are tried by `choice.py`; the product does not use them, because they do not choose better (docs/accuracy.md).
 
 missing  a piece is gone: the region is filled from its surroundings (Telea, "An Image Inpainting Technique Based on
 the Fast Marching Method", 2004)
@@ -84,3 +86,16 @@ def lay_faint_stain(image: Image, _: Image, mask: Mask, rng: Rng) -> Image:
 def draw_hairline(image: Image, _: Image, mask: Mask, rng: Rng) -> Image:
     thin = cv2.GaussianBlur(mask.astype(np.float32), (0, 0), 0.6)[..., None]
     return np.asarray(image + thin * rng.uniform(10, 45) * rng.choice((-1, 1), p=(0.6, 0.4)))
+
+
+KINDS = {
+    "missing": remove_piece,
+    "moved": move_piece,
+    "doubled": double_piece,
+    "foreign": lay_foreign_texture,
+    "faint": lay_faint_stain,
+    "hairline": draw_hairline,
+}
+"""Each takes an image, H x W x 3, float32, another one of the set, the mask of the region, and a generator."""
+LINES = ("hairline",)
+FAINT = ("faint", "hairline")
