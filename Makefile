@@ -43,11 +43,11 @@ bench-accuracy: .venv/dev build/bench/anomalib-venv/ready
 bench-generality: .venv/dev
 	nice -n 5 .venv/bin/python tests/bench/generality.py $(BENCH_ARGS)
 
-# What a build loses because it chooses a detector without a defective image; an hour, and it goes on where it stopped.
+# What a build loses because it chooses a detector without a defective image; an hour and a half, and it goes on where it stopped.
 bench-choice: .venv/dev
 	OMP_NUM_THREADS=1 nice -n 5 .venv/bin/python tests/bench/choice.py $(BENCH_ARGS)
 
-# Which pictures the audit takes for pictures of one part, on every set; two minutes.
+# Which pictures the audit takes for pictures of one part, on every set; eight minutes.
 bench-parts: .venv/dev
 	nice -n 5 .venv/bin/python tests/bench/repeated_parts.py $(BENCH_ARGS)
 
@@ -115,7 +115,7 @@ bench-compressors: .venv/dev
 	OMP_NUM_THREADS=1 nice -n 5 .venv/bin/python tests/bench/compressors.py $(BENCH_ARGS)
 	$(MAKE) bench-peers BENCH_ARGS=
 
-# Quantisers side by side, each in an environment of its own (8 GB together); an hour, and it goes on where it stopped.
+# Quantisers side by side, each in an environment of its own (8 GB together); an hour and a half, and it goes on where it stopped.
 # onnx2tf and TensorFlow need a Python of their own: where there is none, their rows say so.
 PYTHON312 ?= python3.12
 PEERS = onnxruntime nncf nncf-torch openvino olive litert onnx2tf tensorflow

@@ -74,8 +74,8 @@ class AuditResult(msgspec.Struct, frozen=True):
     def doubtful_images(self) -> set[Path]:
         """Images that the keep list omits: all images with a finding.
 
-        The list keeps near duplicates, and pictures of one part, as one group. It also keeps images with a size or color
-        that many images share.
+        The list keeps near duplicates, and pictures of one part, as one group. It also keeps images with a size or
+        color that many images share.
         """
         formats = [each for each in self.findings if each.kind in ("size", "colour") and each.others]
         repeated = [each for each in self.findings if each.kind in ("near_duplicate", "same_part")]
