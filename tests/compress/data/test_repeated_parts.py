@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from vedette.compress.data import groups, split
-from vedette.compress.data.audit import audit_images, labels_from_folders
+from vedette.compress.data.audit import audit_images, labels_from_folders, repeated_parts
+from vedette.compress.data.audit.findings import Finding
 from vedette.compress.goal.goal_tables import DataSettings
 
 PARTS, EXPOSURES, SIDE = 12, 3, 240
@@ -85,3 +86,20 @@ def test_groups_of_a_rule_are_reported_and_not_joined(pictured_thrice: Path) -> 
 
 def test_groups_of_a_rule_that_hold_the_pictures_of_a_part_are_not_reported(pictured_thrice: Path) -> None:
     assert find_parts(pictured_thrice, r"^(part\d+)") == []
+
+
+@pytest.mark.parametrize(("pictures", "are_joined"), [(4, True), (5, False)])
+def test_scene_in_more_than_a_fifth_of_the_pictures_is_not_joined(pictures: int, are_joined: bool) -> None:
+    paths = [Path(f"{number}.png") for number in range(20)]
+    found = Finding(
+        kind="same_part",
+        file=paths[0],
+        label="good",
+        measure="keypoints that agree",
+        value=40,
+        threshold=20,
+        why="",
+        others=tuple(paths[1:pictures]),
+    )
+    pairs = repeated_parts.pairs_to_join([found], {path: path.name for path in paths})
+    assert len(pairs) == (pictures - 1 if are_joined else 0)
