@@ -6,7 +6,7 @@ PIP_ARGS ?=
 BENCH_ARGS ?=
 PIP = .venv/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS)
 
-.PHONY: demo test test-fast test-slow coverage docs wheel bench-accuracy bench-generality bench-alignment bench-light bench-augment bench-contamination bench-few bench-behaviour bench-quantise bench-compressors bench-peers bench-runtime bench-scene \
+.PHONY: demo test test-fast test-slow coverage docs wheel bench-accuracy bench-generality bench-alignment bench-light bench-augment bench-contamination bench-few bench-choice bench-parts bench-behaviour bench-quantise bench-compressors bench-peers bench-runtime bench-scene \
   count-arm64 count-looks count-alignment fit-costs clean
 
 demo: .venv/demo
@@ -63,6 +63,14 @@ bench-contamination: .venv/dev
 # BENCH_ARGS="--peer build/bench/anomalib-venv/bin/python".
 bench-few: .venv/dev
 	OMP_NUM_THREADS=1 nice -n 5 .venv/bin/python tests/bench/few.py $(BENCH_ARGS)
+
+# What a build loses because it chooses a detector without a defective image; an hour and a half, and it goes on where it stopped.
+bench-choice: .venv/dev
+	OMP_NUM_THREADS=1 nice -n 5 .venv/bin/python tests/bench/choice.py $(BENCH_ARGS)
+
+# Which pictures the audit takes for pictures of one part, on every set; eight minutes.
+bench-parts: .venv/dev
+	nice -n 5 .venv/bin/python tests/bench/repeated_parts.py $(BENCH_ARGS)
 
 # Fights and what is normal, by clip, each clip by models that saw nothing of its video; a quarter of an hour.
 bench-behaviour: .venv/dev
@@ -134,7 +142,7 @@ bench-compressors: .venv/dev
 	OMP_NUM_THREADS=1 nice -n 5 .venv/bin/python tests/bench/compressors.py $(BENCH_ARGS)
 	$(MAKE) bench-peers BENCH_ARGS=
 
-# Quantisers side by side, each in an environment of its own (8 GB together); an hour, and it goes on where it stopped.
+# Quantisers side by side, each in an environment of its own (8 GB together); an hour and a half, and it goes on where it stopped.
 # onnx2tf and TensorFlow need a Python of their own: where there is none, their rows say so.
 PYTHON312 ?= python3.12
 PEERS = onnxruntime nncf nncf-torch openvino olive litert onnx2tf tensorflow

@@ -7,14 +7,17 @@ test           the folder of `data.test`, whose images are fixed as test images
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from vedette.runtime.camera import image_files
 from vedette.runtime.errors import ConfigProblem
+from vedette.runtime.progress import Log, Progress
 
 from ..goal.goal_tables import DataSettings
 from . import groups, kept_images_csv
+from .audit import audit_images
 from .audit.findings import AuditResult
 
 
@@ -88,3 +91,30 @@ def _add_test_images(images: LabeledImages, data: DataSettings, folder: Path) ->
         groups=images.groups | groups_of_test,
         test=frozenset(added["good"]),
     )
+
+
+def audit_labeled_images(
+    images: LabeledImages, base: Path, progress: Progress, log: Log
+) -> tuple[AuditResult, dict[str, Any]]:
+    """Audits images and logs the findings. It returns the result and its summary for report.json."""
+    count = sum(map(len, images.by_label.values()))
+    log(f"auditing {count} images")
+    audit = audit_images(images.by_label, images.folders, images.groups, base, progress)
+    for path, finding in audit.left_out.items():
+        log(f"left out: {audit.relative_name(path)}: {finding.why}")
+    if others := audit.count_by_kind(breaking=False):
+        text = ", ".join(f"{number} {kind}" for kind, number in others.items())
+        log(f"please check (vedette audit shows them): {text}")
+    suspects = [audit.relative_name(path) for path in audit.suspects]
+    if suspects:
+        log(f"please check: {len(suspects)} images in good look defective: {', '.join(suspects)}")
+    return audit, {
+        "images": count,
+        "counts": audit.count_by_kind(),
+        "left_out": [
+            audit.finding_to_dict(finding) | {"file": audit.relative_name(path)}
+            for path, finding in audit.left_out.items()
+        ],
+        "suspects": suspects,
+        "unchecked": list(audit.unchecked),
+    }

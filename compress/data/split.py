@@ -33,11 +33,10 @@ from vedette.runtime.progress import Log, Progress, no_log, no_progress
 
 from ..goal.goal_tables import DataSettings
 from . import few_images, groups, trimming
-from .audit import audit_images
 from .audit.findings import AuditResult
 from .audit.near_duplicates import differs_locally
 from .audit.sample_size import SampleSize
-from .labeled_images import LabeledImages, find_images
+from .labeled_images import LabeledImages, audit_labeled_images, find_images
 
 SPLIT_FRACTIONS = {"fit": 0.5, "calibrate": 0.1, "threshold": 0.15, "test": 0.25}
 
@@ -102,33 +101,6 @@ def audit_and_split(
     return msgspec.structs.replace(split, audit=summary)
 
 
-def audit_labeled_images(
-    images: LabeledImages, base: Path, progress: Progress, log: Log
-) -> tuple[AuditResult, dict[str, Any]]:
-    """Audits images and logs the findings. It returns the result and its summary for report.json."""
-    count = sum(map(len, images.by_label.values()))
-    log(f"auditing {count} images")
-    audit = audit_images(images.by_label, images.folders, images.groups, base, progress)
-    for path, finding in audit.left_out.items():
-        log(f"left out: {audit.relative_name(path)}: {finding.why}")
-    if others := audit.count_by_kind(breaking=False):
-        text = ", ".join(f"{number} {kind}" for kind, number in others.items())
-        log(f"please check (vedette audit shows them): {text}")
-    suspects = [audit.relative_name(path) for path in audit.suspects]
-    if suspects:
-        log(f"please check: {len(suspects)} images in good look defective: {', '.join(suspects)}")
-    return audit, {
-        "images": count,
-        "counts": audit.count_by_kind(),
-        "left_out": [
-            audit.finding_to_dict(finding) | {"file": audit.relative_name(path)}
-            for path, finding in audit.left_out.items()
-        ],
-        "suspects": suspects,
-        "unchecked": list(audit.unchecked),
-    }
-
-
 def split_images(
     data: DataSettings,
     base: Path,
@@ -152,12 +124,15 @@ def split_images(
     by_label = images.usable_images(audit)
     good, defect = by_label["good"], by_label.get("defect", [])
     duplicates = audit.duplicate_pairs() if audit else []
-    group_of = groups.merge_groups({path: images.groups[path] for path in good}, duplicates)
-    fixed_groups = {group_of[path] for path in images.test if path in group_of}
+    copies_of = groups.merge_groups({path: images.groups[path] for path in good}, duplicates)
+    group_of = groups.merge_groups(copies_of, audit.part_pairs if audit else ())
+    if len(set(group_of.values())) < len(SPLIT_FRACTIONS):  # few parts, each in many pictures
+        group_of = copies_of
+    fixed_groups = {copies_of[path] for path in images.test if path in copies_of}
     fractions = {part: share for part, share in SPLIT_FRACTIONS.items() if not (images.test and part == "test")}
     members: dict[str, list[Path]] = {}
     for path in good:
-        if group_of[path] not in fixed_groups:
+        if copies_of[path] not in fixed_groups:
             members.setdefault(group_of[path], []).append(path)
     few = few_images.is_few(members) and not always_divided
     if len(members) < len(fractions) and not few:
@@ -175,7 +150,7 @@ def split_images(
     if images.test:
         parts["test"] = sorted(images.test & set(good))
         set_aside = sorted(
-            {*set_aside, *(path for path in good if group_of[path] in fixed_groups and path not in images.test)}
+            {*set_aside, *(path for path in good if copies_of[path] in fixed_groups and path not in images.test)}
         )
     if not all(paths for part, paths in parts.items() if not (few and part == "test")):
         hint = "vedette audit shows the near copies; add good images that are not copies"

@@ -22,10 +22,9 @@ from vedette.runtime.errors import ConfigProblem
 from vedette.runtime.progress import Log, Progress
 
 from ..goal.goal_tables import DataSettings
-from . import split
 from .audit.findings import AuditResult
 from .groups import merge_groups
-from .labeled_images import LabeledImages
+from .labeled_images import LabeledImages, audit_labeled_images
 from .split import SPLIT_FRACTIONS
 
 _FILL_ORDER = (
@@ -65,7 +64,7 @@ def audit_and_split(data: DataSettings, base: Path, progress: Progress, log: Log
         ConfigProblem: as `split_by_class`.
     """
     images = find_class_images(data, base)
-    audit, summary = split.audit_labeled_images(images, base, progress, log)
+    audit, summary = audit_labeled_images(images, base, progress, log)
     return msgspec.structs.replace(split_by_class(data, base, images, audit), audit=summary)
 
 

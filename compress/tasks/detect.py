@@ -99,7 +99,7 @@ class DetectionTask:
             if unlisted := [path for path in named.by_label["good"] if path not in truth]:
                 log(f"left out: {len(unlisted)} images that the labels do not list")
                 named.by_label["good"] = [path for path in named.by_label["good"] if path in truth]
-            audit, summary = split.audit_labeled_images(named, base, progress, log)
+            audit, summary = labeled_images.audit_labeled_images(named, base, progress, log)
             images = split.split_images(as_good, base, named, audit)
         found = DetectionData(msgspec.structs.replace(images, audit=summary), detector, truth, base)
         log(f"{sum(map(len, found.truth_of(images.test)))} objects in {len(images.test)} test images")

@@ -75,7 +75,7 @@ class ImportedNetworkTask:
         with locate_errors("data.images, which are taken for good ones"):
             as_good = msgspec.structs.replace(data, good=str(data.images))
             named = labeled_images.find_images(as_good, base)
-            audit, summary = split.audit_labeled_images(named, base, progress, log)
+            audit, summary = labeled_images.audit_labeled_images(named, base, progress, log)
             images = split.split_images(as_good, base, named, audit)
         return ImportedData(msgspec.structs.replace(images, audit=summary), model, input_spec)
 

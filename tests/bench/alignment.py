@@ -48,7 +48,9 @@ BLOCKS = (4, 10)
 
 
 def main() -> None:
-    options = generality.read_options([*generality.NUISANCES, "large"], "alignment")
+    options = generality.parse_options(
+        "What alignment and the region of interest are worth.", "alignment", 300, 150, [*generality.NUISANCES, "large"]
+    )
     torch.set_num_threads(2)
     rows: dict[str, dict[str, Any]] = {}
     for name, nuisance in itertools.product(options.sets, options.nuisances):

@@ -28,7 +28,7 @@ import os
 import sys
 import time
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -72,7 +72,7 @@ class ImageSet(NamedTuple):
 
 
 def main() -> None:
-    options = read_options(NUISANCES, "generality")
+    options = parse_options("Choices made on all sets but one, on the one left out.", "generality", 300, 150)
     torch.set_num_threads(2)
     found: dict[str, Any] = {"options": {key: str(value) for key, value in vars(options).items()}, "aurocs": {}}
     for name, nuisance in itertools.product(options.sets, options.nuisances):
@@ -194,15 +194,17 @@ def choice_table(aurocs: dict[str, dict[str, float]], kind: str, position: int) 
     return "\n".join(lines) + f"\n\nWorst regret {max(regrets):.3f}.\n"
 
 
-def read_options(nuisances: list[str], folder: str) -> Any:
-    """The options of the command line, with these nuisances and this folder of `build/bench` by default."""
-    parser = argparse.ArgumentParser(description="Choices made on all sets but one, on the one left out.")
+def parse_options(
+    description: str, folder: str, good: int, defective: int, nuisances: Sequence[str] = NUISANCES
+) -> Any:
+    """The options of a bench over sets and nuisances, with its folder, numbers of images and nuisances by default."""
+    parser = argparse.ArgumentParser(description=description)
     data = os.environ.get("VEDETTE_BENCH_DATA", ROOT.parent / "shared" / "data")
     parser.add_argument("--data", type=Path, default=Path(data))
     parser.add_argument("--sets", type=lambda text: text.split(","), default=list(sets.SETS))
-    parser.add_argument("--nuisances", type=lambda text: text.split(","), default=nuisances)
-    parser.add_argument("--good", type=int, default=300)
-    parser.add_argument("--defective", type=int, default=150)
+    parser.add_argument("--nuisances", type=lambda text: text.split(","), default=list(nuisances))
+    parser.add_argument("--good", type=int, default=good)
+    parser.add_argument("--defective", type=int, default=defective)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "bench" / folder)
     options = parser.parse_args()

@@ -3,7 +3,7 @@
 cookies, aliens and ballscrew lie below a data root and have their goals in `tests/goals`. The solar cells come from the
 PyPI package `elpv-dataset`: defect probability 0 is good, 1 is defective, and blocks of 60 in file order stay together,
 as in `compress/demo/solar_cells.py`. One magnetic tile is in up to six pictures with neighbouring numbers: blocks of 40
-neighbouring files stay together.
+neighbouring files stay together. The scenes are made by `pasted_objects.py`.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ import tomllib
 from pathlib import Path
 
 import cv2
+import pasted_objects
 
 GOALS = Path(__file__).parent.parent / "goals"
-SETS = ("cookies", "aliens", "ballscrew", "elpv-mono", "elpv-poly", "magnetic_tile")
+SETS = ("cookies", "aliens", "ballscrew", "elpv-mono", "elpv-poly", "magnetic_tile", *pasted_objects.CLIPS)
 BLOCK = 60
 TILE_BLOCK = 40
 
@@ -57,6 +58,11 @@ def prepare(name: str, root: Path, folder: Path, seed: int) -> tuple[Path, dict[
     """Writes the goal file into `folder`; returns it, and the folders of good images, of defective ones, of masks."""
     if name.startswith("elpv-"):
         text = ELPV.format(name=name, folder=_cells(name.removeprefix("elpv-"), folder.parent / name).as_posix())
+    elif name in pasted_objects.CLIPS:
+        scene = pasted_objects.write_scene(name, root, folder.parent / name)
+        if scene is None:
+            raise Absent("no videos or no coco128 in the data root (--data)")
+        text = pasted_objects.GOAL.format(name=name, folder=scene.as_posix())
     else:
         if not (root / name).is_dir():
             raise Absent(f"no folder {name} in the data root (--data)")

@@ -2,6 +2,8 @@
 
     image_checks      decodes each image, finds unreadable, truncated or empty files, and measures the others
     near_duplicates   exact duplicates and near duplicates
+    keypoints         places of a picture that can be found again under another exposure
+    repeated_parts    one part in several pictures
     quality_outliers  outliers in sharpness, exposure, framing, size and color
     embedding         embedding of an image by a pretrained network
     label_errors      label errors, isolated images, and class imbalance
@@ -34,7 +36,15 @@ from torch import Tensor
 from vedette.runtime.progress import Progress, no_progress
 
 from ..groups import merge_groups
-from . import image_checks, label_errors, labels_from_folders, near_duplicates, quality_outliers, suspected_defects
+from . import (
+    image_checks,
+    label_errors,
+    labels_from_folders,
+    near_duplicates,
+    quality_outliers,
+    repeated_parts,
+    suspected_defects,
+)
 from .embedding import INPUT_SIZE, ImageEmbedder, ImageFeatures
 from .findings import AuditResult, Finding, sort_findings
 from .image_checks import ImageMeasurements
@@ -85,6 +95,10 @@ def audit_images(
         unchecked.append(f"outliers: {len(measurements)} images are too few for a typical value")
     usable_groups = {each.path: groups[each.path] for each in measurements}
     merged_groups = merge_groups(usable_groups, [(each.file, other) for each in copies for other in each.others])
+    repeated = repeated_parts.find_repeated_parts(measurements, merged_groups)
+    findings += repeated
+    part_pairs = repeated_parts.pairs_to_join(repeated, usable_groups)
+    merged_groups = merge_groups(merged_groups, part_pairs)
     if measurements:
         findings += _check_labels(measurements, np.concatenate(features), copies, merged_groups, unchecked)
     findings += label_errors.find_imbalance(images, folders)
@@ -95,6 +109,7 @@ def audit_images(
         images={label: list(paths) for label, paths in images.items()},
         findings=sort_findings(findings),
         groups=merged_groups,
+        part_pairs=part_pairs,
         unchecked=tuple(unchecked),
         cells=cells,
     )

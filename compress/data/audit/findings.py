@@ -17,6 +17,7 @@ FindingKind = Literal[
     "empty",
     "duplicate",
     "near_duplicate",
+    "same_part",
     "label",
     "defect",
     "blur",
@@ -57,7 +58,9 @@ class AuditResult(msgspec.Struct, frozen=True):
     """Audited images by label."""
     findings: tuple[Finding, ...]
     groups: dict[Path, str]
-    """The group of each image. Exact and near duplicates are in one group."""
+    """The group of each image. Exact and near duplicates and pictures of one part are in one group."""
+    part_pairs: tuple[tuple[Path, Path], ...] = ()
+    """Pairs of pictures of one part that a split keeps together."""
     unchecked: tuple[str, ...] = ()
     """Skipped checks, each with the reason."""
     cells: dict[Path, Tensor] = {}
@@ -75,10 +78,12 @@ class AuditResult(msgspec.Struct, frozen=True):
     def doubtful_images(self) -> set[Path]:
         """Images that the keep list omits: all images with a finding.
 
-        The list keeps near duplicates as one group. It also keeps images with a size or color that many images share.
+        The list keeps near duplicates, and pictures of one part, as one group. It also keeps images with a size or
+        color that many images share.
         """
         formats = [each for each in self.findings if each.kind in ("size", "colour") and each.others]
-        reported = {each.file for each in self.findings if each.kind != "near_duplicate" and each not in formats}
+        repeated = [each for each in self.findings if each.kind in ("near_duplicate", "same_part")]
+        reported = {each.file for each in self.findings if each not in formats and each not in repeated}
         return reported | set(self.left_out)
 
     @property

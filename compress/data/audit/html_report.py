@@ -23,6 +23,7 @@ KIND_TITLES: dict[FindingKind, str] = {
     "empty": "Empty",
     "duplicate": "Copies",
     "near_duplicate": "Near copies",
+    "same_part": "One part in several pictures",
     "label": "Probably mislabelled",
     "defect": "Good, but they look defective",
     "blur": "Blurred",

@@ -13,6 +13,7 @@ even smaller, and at a fixed size a given blur has one value for cameras of any 
                 properties of cortical cells", 1987) has 0.75, and -1.21 after a Gaussian blur of 3 pixels
     hash        perceptual hash of 16 x 16 bits (signs of the low frequencies of a cosine transform), from imagehash
     detail      the image at 64 x 64 without its coarse shading
+    keypoints   places that can be found again under another exposure (keypoints.py)
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from .findings import Finding, FindingKind
+from .keypoints import Keypoints, find_keypoints
 
 MEASURED_SIDE = 512  # pixels of the longer side for measurements, at most
 DETAIL_SIZE = 64
@@ -66,6 +68,7 @@ class ImageMeasurements(msgspec.Struct, frozen=True):
     """Mean level, 0 to 255."""
     clipped: float
     """Fraction of pixels at either end of the scale."""
+    keypoints: Keypoints
     pixels: NDArray[Any] | None
     """`size` x `size` x 3, uint8, RGB, for the embedding; None after the embedding is computed."""
 
@@ -180,5 +183,6 @@ def _measure(path: Path, label: str, full: NDArray[Any], bits: int, alpha: bool,
         sharpness=float(np.log10(((grey_float - fine).var() + 1e-6) / ((middle - wide).var() + 1e-6))),
         brightness=float(grey.mean()),
         clipped=float(((grey <= 2) | (grey >= 253)).mean()),
+        keypoints=find_keypoints(grey),
         pixels=np.asarray(cv2.resize(full, (size, size), interpolation=cv2.INTER_AREA)),
     )
