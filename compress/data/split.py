@@ -4,6 +4,7 @@
     calibrate   good images that determine the quantization ranges
     threshold   good images that determine the decision threshold
     test        held-out good images, and all defective images; the folder `data.test`, if the goal names one
+    known       known defects, if the goal names any; known_defects.py leaves out those that resemble test images
 
 Images of one group (one part, one shift, one module) resemble each other more than they resemble future images. Near
 duplicates do so even more. A group in two parts of the split is leakage, so each group stays in one part. A good image
@@ -35,7 +36,8 @@ from .audit import audit_images
 from .audit.findings import AuditResult
 from .audit.near_duplicates import differs_locally
 from .audit.sample_size import SampleSize
-from .labeled_images import LabeledImages, find_images
+from .known_defects import separate_known_defects
+from .labeled_images import KNOWN, LabeledImages, find_images
 
 SPLIT_FRACTIONS = {"fit": 0.5, "calibrate": 0.1, "threshold": 0.15, "test": 0.25}
 _MIN_GOOD_IMAGES = 10
@@ -57,6 +59,10 @@ class Split(msgspec.Struct, frozen=True):
     """Good images of no part: near duplicates of defective images, or of the group of a fixed test image."""
     audit: dict[str, Any] = {}
     """Summary of the audit, for report.json."""
+    known: list[Path] = []
+    """Images of known defects; none of them is a copy of a test image or in the group of one."""
+    known_left_out: list[Path] = []
+    """Known defects that are."""
 
 
 def audit_and_split(
@@ -83,6 +89,11 @@ def audit_and_split(
     if split.set_aside:
         log(f"set aside: {len(split.set_aside)} good images: near copies of defective or of fixed test images")
     summary["set_aside"] = [audit.relative_name(path) for path in split.set_aside]
+    if images.by_label.get(KNOWN):
+        log(f"known defects: {len(split.known)}")
+        summary["known_left_out"] = [audit.relative_name(path) for path in split.known_left_out]
+    for name in summary.get("known_left_out", ()):
+        log(f"left out: {name}: a copy of a test image, or in the group of one")
     return msgspec.structs.replace(split, audit=summary)
 
 
@@ -90,6 +101,7 @@ def audit_labeled_images(
     images: LabeledImages, base: Path, progress: Progress, log: Log
 ) -> tuple[AuditResult, dict[str, Any]]:
     """Audits images and logs the findings. It returns the result and its summary for report.json."""
+    images = images.merge_known_into_defects()
     count = sum(map(len, images.by_label.values()))
     log(f"auditing {count} images")
     audit = audit_images(images.by_label, images.folders, images.groups, base, progress)
@@ -142,7 +154,8 @@ def split_images(
     if len(members) < len(fractions):
         hint = f"correct data.group: each of {', '.join(fractions)} needs a group"
         raise ConfigProblem(f"data.group makes {len(members)} groups, at least {len(fractions)} are needed", hint=hint)
-    contradicted = _copies_of_defects(duplicates, set(group_of), set(defect))
+    known = by_label.get(KNOWN, [])
+    contradicted = _copies_of_defects(duplicates, set(group_of), {*defect, *known})
     parts = _distribute_groups(members, fractions, data.seed)
     set_aside = sorted(
         path for part in ("fit", "calibrate", "threshold") for path in parts[part] if path in contradicted
@@ -157,9 +170,19 @@ def split_images(
         hint = "vedette audit shows the near copies; add good images that are not copies"
         raise ConfigProblem(f"{base / data.good}: too many good images are near copies of defective ones", hint=hint)
     masks = _match_masks(defect, base / data.mask) if data.mask is not None else {}
-    good_groups = {path: group_of[path] for path in good}
+    all_groups = {path: images.groups[path] for paths in by_label.values() for path in paths}
+    known, known_left_out = separate_known_defects(known, [*parts["test"], *defect], all_groups, duplicates)
     return Split(
-        parts["fit"], parts["calibrate"], parts["threshold"], parts["test"], defect, masks, good_groups, set_aside
+        fit=parts["fit"],
+        calibrate=parts["calibrate"],
+        threshold=parts["threshold"],
+        test=parts["test"],
+        defect=defect,
+        masks=masks,
+        groups={path: group_of[path] for path in good},
+        set_aside=set_aside,
+        known=known,
+        known_left_out=known_left_out,
     )
 
 
