@@ -75,6 +75,7 @@ class ImageFeatureCache:
         self.trial_images = [good[number] for number in self.trial_indices]
         self.defects = make_evaluation_defects(self.trial_images, rng)
         self.known_images = self._read(split.known, size)
+        """Images of known defects, at the largest input size."""
         self._features: dict[int, GoodAndDefectiveFeatures] = {}
 
     @cached_property
@@ -102,6 +103,10 @@ class ImageFeatureCache:
         """Returns the images with synthetic defects."""
         return [resize_image(image, size) for image in self.defects.images]
 
+    def known_defects(self, size: int) -> list[NDArray[Any]]:
+        """Returns the images of known defects."""
+        return [resize_image(image, size) for image in self.known_images]
+
     def defect_masks(self, size: int) -> Tensor:
         """Returns the fraction of each cell that the defect covers, N x size/8 x size/8."""
         cells = size // CELL_PIXELS
@@ -118,7 +123,7 @@ class ImageFeatureCache:
         """Returns the float features of the images that trials use."""
         if size not in self._features:
             good_images = [resize_image(image, size) for image in self.trial_images]
-            known_images = [resize_image(image, size) for image in self.known_images]
+            known_images = self.known_defects(size)
             defective_images = self.defective_images(size)
             images = self.progress([*good_images, *defective_images, *known_images], f"float features at {size} pixels")
             good, others = split_good_and_defective(

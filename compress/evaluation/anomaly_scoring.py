@@ -52,6 +52,8 @@ class AnomalyMetrics(TaskMetrics, frozen=True, kw_only=True):
     """Good test images at or above the threshold."""
     detections: CountOfTotal
     """Defective test images at or above the threshold."""
+    known_detections: CountOfTotal | None = None
+    """Known defects at or above the threshold, each scored without having been learned from; None without any."""
     pixels: dict[str, PixelMetrics]
     """Localization metrics of the float and of the int8 ONNX model."""
     at_threshold: PrecisionAndRecall
@@ -73,6 +75,11 @@ class AnomalyMetrics(TaskMetrics, frozen=True, kw_only=True):
             fields[f"auroc_interval_{model}"] = measurement.interval
         for model, suffix in ((FLOAT, "_fp32"), (INT8_ONNX, "")):
             fields |= {key + suffix: value for key, value in msgspec.structs.asdict(self.pixels[model]).items()}
+        if self.known_detections is not None:
+            fields |= {
+                "known_detection_rate": self.known_detections.rate,
+                "known_detection_interval": self.known_detections.interval,
+            }
         return fields | {
             **msgspec.structs.asdict(self.at_threshold),
             "false_alarms": self.false_alarms.count,
@@ -114,6 +121,7 @@ def compute_anomaly_metrics(
     split: Split,
     masks: dict[int, NDArray[Any]],
     threshold: AnomalyThreshold,
+    known_scores: NDArray[Any] | None = None,
 ) -> AnomalyMetrics:
     """Accuracy of all models, and false alarms and detections at the threshold.
 
@@ -122,7 +130,9 @@ def compute_anomaly_metrics(
         split: the split of the images
         masks: defect masks by index of the defective image, from `pixel_metrics.read_masks`
         threshold: the threshold of the int8 model
+        known_scores: scores of known defects by the int8 model, as if it had not learned from them
     """
+    known = None if known_scores is None else _count_at_or_above(threshold.score, known_scores)
     by_model = {name: measure_auroc(good.scores, defect.scores) for name, (good, defect) in scores.items()}
     pixels = {
         name: pixel_metrics.compute_pixel_metrics(scores[name][0].maps, scores[name][1].maps, masks)
@@ -137,14 +147,20 @@ def compute_anomaly_metrics(
             "test_good": len(split.test),
             "test_defect": len(split.defect),
             "masks": len(masks),
+            **({} if known is None else {"known": known.total}),
         },
         machine=read_host_profile().cpu,
         threshold=threshold,
-        false_alarms=CountOfTotal(int((good.scores >= threshold.score).sum()), len(good.scores)),
-        detections=CountOfTotal(int((defect.scores >= threshold.score).sum()), len(defect.scores)),
+        false_alarms=_count_at_or_above(threshold.score, good.scores),
+        detections=_count_at_or_above(threshold.score, defect.scores),
+        known_detections=known,
         pixels=pixels,
         at_threshold=compute_threshold_metrics(threshold.score, good.scores, defect.scores),
     )
+
+
+def _count_at_or_above(threshold: float, scores: NDArray[Any]) -> CountOfTotal:
+    return CountOfTotal(int((scores >= threshold).sum()), len(scores))
 
 
 def measure_auroc(good: NDArray[Any], defect: NDArray[Any]) -> Measurement:

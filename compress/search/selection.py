@@ -27,6 +27,7 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from vedette.devices import DeviceProfile
 from vedette.runtime.evaluation.metrics import auroc
@@ -37,6 +38,7 @@ from ..cost.design_cost import estimate_design_cost
 from ..data.image_feature_cache import GoodAndDefectiveFeatures, ImageFeatureCache
 from ..goal.goal_tables import ModelTable
 from ..models import design, efficientnet_lite
+from ..models.anomaly.known_defect_head import assign_folds
 from ..models.design import Design
 
 FOLD_COUNT = 3
@@ -53,6 +55,17 @@ class KnownDefectsAuroc(msgspec.Struct, frozen=True):
     auroc: float
     images: int
     """Number of known defects."""
+
+
+class FoldScores(NamedTuple):
+    """Scores of the images of a fold, each N."""
+
+    good: NDArray[np.float32]
+    """Good images that the model was not fitted to."""
+    synthetic: NDArray[np.float32]
+    """Copies of them with synthetic defects."""
+    known: NDArray[np.float32]
+    """Known defects: no model is fitted to any of them."""
 
 
 class TrialFigures(NamedTuple):
@@ -123,12 +136,18 @@ def cross_validate(design: Design, features: GoodAndDefectiveFeatures, groups: S
         features: features of all its blocks, at its input size
         groups: group of each good image
     """
-    folds = _assign_folds(groups)
-    aurocs = [_fold_aurocs(design, features, folds, fold) for fold in range(folds.max() + 1)]
+    scores = score_folds(design, features, groups)
     known: KnownDefectsAuroc | msgspec.UnsetType = msgspec.UNSET
     if features.known:
-        known = KnownDefectsAuroc(float(np.mean([each[1] for each in aurocs])), len(features.known[design.blocks[0]]))
-    return TrialFigures(float(np.mean([each[0] for each in aurocs])), known)
+        mean = float(np.mean([auroc(each.good, each.known) for each in scores]))
+        known = KnownDefectsAuroc(mean, len(scores[0].known))
+    return TrialFigures(float(np.mean([auroc(each.good, each.synthetic) for each in scores])), known)
+
+
+def score_folds(design: Design, features: GoodAndDefectiveFeatures, groups: Sequence[Hashable]) -> list[FoldScores]:
+    """The scores of each fold, by a model that was fitted to the other folds; arguments as of `cross_validate`."""
+    folds = assign_folds(groups, FOLD_COUNT)
+    return [_score_fold(design, features, folds, fold) for fold in range(folds.max() + 1)]
 
 
 def utility(trial: Trial) -> float:
@@ -179,23 +198,9 @@ def first_pareto_trials(trials: list[Trial], limits: CostLimits, count: int = FI
     return chosen
 
 
-def _assign_folds(groups: Sequence[Hashable]) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    """The fold of each image. Groups are assigned from the largest to the smallest, each to the smallest fold."""
-    members: dict[Hashable, list[int]] = {}
-    for index, group in enumerate(groups):
-        members.setdefault(group, []).append(index)
-    folds, sizes = np.zeros(len(groups), np.int64), [0] * min(FOLD_COUNT, len(members))
-    for indices in sorted(members.values(), key=len, reverse=True):
-        fold = sizes.index(min(sizes))
-        folds[indices] = fold
-        sizes[fold] += len(indices)
-    return folds
-
-
-def _fold_aurocs(
+def _score_fold(
     design: Design, features: GoodAndDefectiveFeatures, folds: np.ndarray[tuple[int], np.dtype[np.int64]], fold: int
-) -> tuple[float, float]:
-    """AUROC of the good images of the fold against synthetic and against known defects; 0 without known ones."""
+) -> FoldScores:
     good_test = torch.from_numpy(folds == fold)
     source_in_test = torch.from_numpy(folds[list(features.sources)] == fold)
     kinds = sorted(set(features.kinds))
@@ -212,5 +217,4 @@ def _fold_aurocs(
         good = model([features.good[block][good_test].float() for block in design.blocks])[1]
         defective = model([features.defective[block][defective_test].float() for block in design.blocks])[1]
         known = model([features.known[block].float() for block in design.blocks])[1] if features.known else good[:0]
-    synthetic = auroc(good.numpy(), defective.numpy())
-    return synthetic, auroc(good.numpy(), known.numpy()) if len(known) else 0.0
+    return FoldScores(good.numpy(), defective.numpy(), known.numpy())

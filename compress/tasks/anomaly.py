@@ -1,4 +1,4 @@
-"""Is anything wrong? The model learns from good parts alone; defective images only measure it."""
+"""Is anything wrong? The model learns from good parts, and from known defects if there are any; others measure it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 from numpy.typing import NDArray
 
 from vedette.devices import DeviceProfile
@@ -58,13 +59,19 @@ class AnomalyTrainingResult(TrainingResult, frozen=True):
     chosen: Trial
 
 
+class AnomalyThresholds(Thresholds[AnomalyThreshold], frozen=True):
+    """The thresholds, and the scores of the known defects."""
+
+    known_scores: tuple[float, ...] = ()
+    """By the int8 model, which was fitted to them."""
+
+
 class AnomalyTask:
     """Task `anomaly`: an anomaly model of good parts."""
 
-    purposes = ALL_PURPOSES
-
     def __init__(self, goal: Goal, device: DeviceProfile) -> None:
         self.goal, self.device = goal, device
+        self.purposes = (*ALL_PURPOSES, "known") if goal.data.known is not None else ALL_PURPOSES
         self.size = goal.model.input or DEFAULT_INPUT
         self.description = "an anomaly model" if goal.model.detector == "auto" else goal.model.detector
 
@@ -115,7 +122,7 @@ class AnomalyTask:
             msgspec.structs.replace(trial.design, kept_share=prune.kept_share), self.device, trial.auroc
         )
 
-    def choose_threshold(self, models: BuiltModels, data: AnomalyData) -> Thresholds[AnomalyThreshold]:
+    def choose_threshold(self, models: BuiltModels, data: AnomalyData) -> AnomalyThresholds:
         images, score = data.images, models.manifest.output("score")
         target = self.goal.goal.false_alarm_rate or FALSE_ALARM_RATE
         groups = [images.groups[path] for path in images.threshold]
@@ -123,7 +130,9 @@ class AnomalyTask:
         fp32, int8 = (
             anomaly_scoring.score_images(models.runners[model], images.threshold).scores for model in (FLOAT, INT8_ONNX)
         )
-        return Thresholds(
+        known = anomaly_scoring.score_images(models.runners[INT8_ONNX], images.known).scores
+        return AnomalyThresholds(
+            known_scores=tuple(known.tolist()),
             fp32=conformal_threshold.choose_threshold(fp32, score.scale, target, groups),
             int8=conformal_threshold.choose_threshold(int8, score.scale, target, groups, highest),
         )
@@ -139,9 +148,13 @@ class AnomalyTask:
         predictions: dict[str, tuple[ImageScores, ImageScores]],
         data: AnomalyData,
         training: AnomalyTrainingResult,
-        thresholds: Thresholds[AnomalyThreshold],
+        thresholds: AnomalyThresholds,
     ) -> AnomalyMetrics:
-        metrics = anomaly_scoring.compute_anomaly_metrics(predictions, data.images, data.masks, thresholds.int8)
+        known = np.array(thresholds.known_scores)
+        known += np.array(training.model.known_corrections or np.zeros(len(known)))
+        metrics = anomaly_scoring.compute_anomaly_metrics(
+            predictions, data.images, data.masks, thresholds.int8, known if len(known) else None
+        )
         speedup = cost_limits.predict_reference_cost(self.device) / training.chosen.cost
         design = DesignChoice(
             parameters=msgspec.to_builtins(training.chosen.design),
@@ -151,7 +164,7 @@ class AnomalyTask:
         )
         return msgspec.structs.replace(metrics, design=design)
 
-    def manifest_fields(self, _data: AnomalyData, thresholds: Thresholds[AnomalyThreshold]) -> dict[str, Any]:
+    def manifest_fields(self, _data: AnomalyData, thresholds: AnomalyThresholds) -> dict[str, Any]:
         return {"labels": ("anomaly",), "threshold": thresholds.int8.score}
 
     def golden_inputs(self, data: AnomalyData) -> list[Path]:
@@ -162,7 +175,7 @@ class AnomalyTask:
         predictions: dict[str, tuple[ImageScores, ImageScores]],
         data: AnomalyData,
         training: AnomalyTrainingResult,
-        thresholds: Thresholds[AnomalyThreshold],
+        thresholds: AnomalyThresholds,
     ) -> TaskReportSection:
         chart = design_chart(
             training.trials,

@@ -95,10 +95,11 @@ class KnownDefectEvidence(nn.Module):
         self._create_layers()
         self._set_statistics(good)
         unseen, seen = (self._pool_all(part) / np.sqrt(self.judge.in_channels) for part in (known, good))
-        folds, known_folds = assign_folds(groups, FOLDS), np.arange(len(unseen)) % FOLDS
+        folds = _at_least_two_folds(groups, FOLDS)
+        known_folds = np.arange(len(unseen)) % (folds.max() + 1)
         weight = _fit_logistic(seen, unseen)
         good_values, known_values = np.zeros(len(seen)), np.zeros(len(unseen))
-        for fold in range(FOLDS):
+        for fold in range(folds.max() + 1):
             held_out = _fit_logistic(seen[folds != fold], unseen[known_folds != fold])
             good_values[folds == fold] = seen[folds == fold] @ held_out
             known_values[known_folds == fold] = unseen[known_folds == fold] @ held_out
@@ -202,7 +203,7 @@ def score_spread(
     groups: Sequence[Hashable],
 ) -> float:
     """Standard deviation of the score of unseen good images: each half is scored by a copy fitted to the other half."""
-    halves = torch.from_numpy(assign_folds(groups, 2))
+    halves = torch.from_numpy(_at_least_two_folds(groups, 2))
     scores = []
     for half in (0, 1):
         other = copy.deepcopy(model)
@@ -213,16 +214,23 @@ def score_spread(
 
 
 def assign_folds(groups: Sequence[Hashable], count: int) -> NDArray[np.int64]:
-    """The fold of each image: whole groups, from the largest to the smallest, each to the smallest fold."""
+    """The fold of each image: whole groups, from the largest to the smallest, each to the smallest fold.
+
+    There are at most as many folds as groups.
+    """
     members: dict[Hashable, list[int]] = {}
     for index, group in enumerate(groups):
         members.setdefault(group, []).append(index)
-    folds, sizes = np.zeros(len(groups), np.int64), [0] * count
+    folds, sizes = np.zeros(len(groups), np.int64), [0] * min(count, len(members))
     for indices in sorted(members.values(), key=len, reverse=True):
         fold = sizes.index(min(sizes))
         folds[indices] = fold
         sizes[fold] += len(indices)
     return folds
+
+
+def _at_least_two_folds(groups: Sequence[Hashable], count: int) -> NDArray[np.int64]:
+    return assign_folds(groups if len(set(groups)) > 1 else range(len(groups)), count)
 
 
 def _fit_logistic(good: NDArray[np.float64], known: NDArray[np.float64]) -> NDArray[np.float64]:
