@@ -152,7 +152,6 @@ class AnomalyModelWithKnownDefects(nn.Module):
 
     def __init__(self, model: AnomalyModel, size: int) -> None:
         super().__init__()
-        self.backbone = model.backbone
         self.bounded_outputs: Mapping[str, float] = model.bounded_outputs
         self.has_location_parameters = getattr(model, "has_location_parameters", False)
         self.model = model
@@ -162,6 +161,11 @@ class AnomalyModelWithKnownDefects(nn.Module):
         model.reading.set_evidence_weight(0.0)
         self.known_corrections: tuple[float, ...] = ()
         """By known defect: how much its score must change to be that of a model that did not see it."""
+
+    @property
+    def backbone(self) -> Backbone:
+        """The backbone of the anomaly model, a submodule of that one alone."""
+        return self.model.backbone
 
     def assume_largest_structure(self) -> None:
         """Of the anomaly model: the head has one structure."""
