@@ -19,7 +19,7 @@ ones; the regret is the AUROC of the best design on the other defects, less that
 
 Features are float, at 224 pixels. It leaves `known.json`, `known.md` and `known.svg` in the folder, and prints the
 tables. Options: --data ROOT (or VEDETTE_BENCH_DATA), --sets a,b, --good N, --defective N, --draws N, --folds N, --seed
-N, --out FOLDER, --skip-designs.
+N, --parts curves,designs, --out FOLDER.
 """
 
 from __future__ import annotations
@@ -93,15 +93,19 @@ def main() -> None:
         except sets.Absent as reason:
             click.echo(f"{name}: skipped, {reason}", err=True)
             continue
-        rows = [row for fold in range(options.folds) for row in measure_fold(images, fold, options)]
-        designs = [] if options.skip_designs else measure_designs(images, options)
+        folds = range(options.folds) if "curves" in options.parts else ()
+        rows = [row for fold in folds for row in measure_fold(images, fold, options)]
+        designs = measure_designs(images, options) if "designs" in options.parts else []
         found["sets"][name] = {"rows": rows, "designs": designs}
         (options.out / "known.json").write_text(json.dumps(found, indent=1) + "\n")
         click.echo(f"[{time.strftime('%H:%M:%S')}] {name}: done", err=True)
-    text = known_tables.curve_table(found["sets"]) + known_tables.option_table(found["sets"])
-    text += "" if options.skip_designs else known_tables.design_table(found["sets"])
+    text = ""
+    if "curves" in options.parts:
+        text += known_tables.curve_table(found["sets"]) + known_tables.option_table(found["sets"])
+        (options.out / "known.svg").write_text(known_tables.curve_figure(found["sets"]))
+    if "designs" in options.parts:
+        text += known_tables.design_table(found["sets"])
     (options.out / "known.md").write_text(text)
-    (options.out / "known.svg").write_text(known_tables.curve_figure(found["sets"]))
     click.echo(text)
 
 
@@ -243,7 +247,7 @@ def _options() -> Any:
     parser.add_argument("--draws", type=int, default=2)
     parser.add_argument("--folds", type=int, default=FOLDS)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--skip-designs", action="store_true")
+    parser.add_argument("--parts", type=lambda text: text.split(","), default=["curves", "designs"])
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "bench" / "known")
     options = parser.parse_args()
     options.data, options.out = options.data.resolve(), options.out.resolve()
