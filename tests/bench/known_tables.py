@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-DEFAULT = "C 1, beyond 1.5"
+DEFAULT = "beyond 1.5"
+OPTIONS = ("linear", "beyond 1", DEFAULT, "beyond 2")
 MAX_LOSS = 0.01  # AUROC that an option may lose on an unknown kind of any set
 EQUIVALENCE_MARGIN = 0.01
 WEIGHTS = (0.0, 5.0, 10.0, 20.0, 40.0, float("inf"))  # of the synthetic defects, in known ones
@@ -37,7 +38,7 @@ def curve_table(found: Found) -> str:
 def option_table(found: Found) -> str:
     """Gain of each option on known and on unknown kinds, and the option that the other sets would choose."""
     names = list(found)
-    options = [key for key in found[names[0]]["rows"][0] if key.startswith("C ")]
+    options = OPTIONS
     gains = {
         (name, option, unknown): _gain([row for row in found[name]["rows"] if bool(row["unknown"]) == unknown], option)
         for name in names
