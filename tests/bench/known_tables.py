@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-DEFAULT = "beyond 1.5"
-OPTIONS = ("linear", "beyond 1", DEFAULT, "beyond 2")
+DEFAULT = "beyond 1"
+OPTIONS = ("linear", DEFAULT, "beyond 1.5", "beyond 2")
 MAX_LOSS = 0.01  # AUROC that an option may lose on an unknown kind of any set
 EQUIVALENCE_MARGIN = 0.01
 WEIGHTS = (0.0, 5.0, 10.0, 20.0, 40.0, float("inf"))  # of the synthetic defects, in known ones

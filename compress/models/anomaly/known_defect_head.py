@@ -31,7 +31,7 @@ from ..efficientnet_lite import Backbone
 from . import AnomalyModel
 
 MIN_KNOWN_DEFECTS = 5  # with fewer the head is not fitted
-EVIDENCE_OFFSET, EVIDENCE_LIMIT = 1.5, 8.0  # standard deviations of unseen good images
+EVIDENCE_OFFSET, EVIDENCE_LIMIT = 1.0, 8.0  # standard deviations of unseen good images
 FOLDS = 4
 _MOMENT_LIMIT = 6.0  # standard deviations of a pooled moment over good images
 _INVERSE_REGULARIZATION = 1.0  # C, for moments divided by the square root of their number
