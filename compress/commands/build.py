@@ -124,7 +124,8 @@ def _check_folders(goal_file: Path, goal: Goal) -> None:
     data = goal.data
     with locate_errors(goal_file):
         test = None if data.test is None else f"{data.test}/good"
-        for folder in (data.good, data.defect, test, data.images, None if goal.task == "behaviour" else data.classes):
+        classes = None if goal.task == "behaviour" else data.classes
+        for folder in (data.good, data.defect, data.known, test, data.images, classes):
             if folder:
                 image_files.find_images(goal_file.parent / folder)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import cv2
@@ -46,13 +47,15 @@ class GoodAndDefectiveFeatures(NamedTuple):
     """The kind of each defect."""
     sources: tuple[int, ...]
     """Index of the source image of each defective image."""
+    known: dict[int, Tensor] = {}  # noqa: RUF012  # a default that nothing changes
+    """Features of known defects; empty without any."""
 
 
 class ImageFeatureCache:
     """Images of 1 x size x size x 3, uint8, and their backbone features.
 
     Args:
-        split: its `fit` part gives the good images
+        split: its `fit` part gives the good images, `known` the known defects
         size: largest input size, in pixels
         blocks: all blocks of the backbone that any design uses
         seed: seed of the random choice of images and defects
@@ -81,17 +84,22 @@ class ImageFeatureCache:
         """Indices of the good images that trials use."""
         self.trial_images = [good[number] for number in self.trial_indices]
         self.defects = make_evaluation_defects(self.trial_images, rng)
+        self.known_images = self._read(split.known, size)
+        """Images of known defects, at the largest input size."""
         self._features: dict[int, GoodAndDefectiveFeatures] = {}
 
     @cached_property
     def trial_digest(self) -> str:
         """Digest of the images that trials use, including those with synthetic defects."""
-        return digest_images([*self.trial_images, *self.defects.images])
+        return digest_images([*self.trial_images, *self.defects.images, *self.known_images])
 
     def good_images(self, size: int) -> list[NDArray[Any]]:
         """Returns all good images, as the input of a model."""
-        spec = efficientnet_lite.backbone_input_spec(size)
-        return list(model_inputs(self.progress(self.split.fit, "reading"), spec, self.inspector))
+        return self._read(self.split.fit, size)
+
+    def _read(self, paths: list[Path], size: int) -> list[NDArray[Any]]:
+        shown, spec = self.progress(paths, "reading") if paths else [], efficientnet_lite.backbone_input_spec(size)
+        return list(model_inputs(shown, spec, self.inspector))
 
     def augmented_images(self, size: int, settings: AugmentationSettings | None) -> list[NDArray[Any]]:
         """Returns all good images and, unless `settings` is None, augmented copies of each.
@@ -110,6 +118,10 @@ class ImageFeatureCache:
         """Returns the images with synthetic defects."""
         return [resize_image(image, size) for image in self.defects.images]
 
+    def known_defects(self, size: int) -> list[NDArray[Any]]:
+        """Returns the images of known defects."""
+        return [resize_image(image, size) for image in self.known_images]
+
     def defect_masks(self, size: int) -> Tensor:
         """Returns the fraction of each cell that the defect covers, N x size/8 x size/8."""
         cells = size // CELL_PIXELS
@@ -126,17 +138,21 @@ class ImageFeatureCache:
         """Returns the float features of the images that trials use."""
         if size not in self._features:
             good_images = [resize_image(image, size) for image in self.trial_images]
-            images = self.progress([*good_images, *self.defective_images(size)], f"float features at {size} pixels")
-            good, defective = split_good_and_defective(
+            known_images = self.known_defects(size)
+            defective_images = self.defective_images(size)
+            images = self.progress([*good_images, *defective_images, *known_images], f"float features at {size} pixels")
+            good, others = split_good_and_defective(
                 feature_extraction.extract_float_features(efficientnet_lite.load_backbone(self.blocks), images),
                 len(good_images),
             )
+            made = len(defective_images)
             self._features[size] = GoodAndDefectiveFeatures(
                 dict(zip(self.blocks, [level.half() for level in good], strict=True)),
-                dict(zip(self.blocks, [level.half() for level in defective], strict=True)),
+                dict(zip(self.blocks, [level[:made].half() for level in others], strict=True)),
                 self.defect_masks(size),
                 self.defects.kinds,
                 self.defects.sources,
+                {block: level[made:].half() for block, level in zip(self.blocks, others, strict=True) if known_images},
             )
         return self._features[size]
 

@@ -1,6 +1,7 @@
 """Images by label: the files that a goal names, with their labels and groups.
 
 good, defect   the folders of `data.good` and `data.defect`
+known          the folder of `data.known`, without its folders of masks
 test           the folder of `data.test`, whose images are fixed as test images
 """
 
@@ -19,6 +20,9 @@ from ..goal.goal_tables import DataSettings
 from . import groups, kept_images_csv
 from .audit import audit_images
 from .audit.findings import AuditResult
+from .audit.labels_from_folders import MASK_FOLDER_NAMES
+
+KNOWN = "known"
 
 
 class LabeledImages(msgspec.Struct, frozen=True):
@@ -56,12 +60,23 @@ class LabeledImages(msgspec.Struct, frozen=True):
         left_out = set(audit.left_out) if audit else set()
         return {label: [path for path in paths if path not in left_out] for label, paths in self.by_label.items()}
 
+    def merge_known_into_defects(self) -> LabeledImages:
+        """Returns the images with the known defects under the label `defect`: an audit compares good with defective."""
+        if KNOWN not in self.by_label:
+            return self
+        by_label = {label: paths for label, paths in self.by_label.items() if label != KNOWN}
+        by_label["defect"] = [*by_label.get("defect", []), *self.by_label[KNOWN]]
+        folders = {"defect": self.folders[KNOWN]} | {
+            label: folder for label, folder in self.folders.items() if label != KNOWN
+        }
+        return msgspec.structs.replace(self, by_label=by_label, folders=folders)
+
 
 def find_images(data: DataSettings, base: Path) -> LabeledImages:
-    """Finds the good and defective images that `data` names, and their groups.
+    """Finds the good and defective images and the known defects that `data` names, and their groups.
 
     Raises:
-        ConfigProblem: a folder is missing or empty, a list cannot be read, or an image is both good and defective.
+        ConfigProblem: a folder is missing or empty, a list cannot be read, or an image has two labels.
     """
     folders = {label: base / name for label, name in (("good", data.good), ("defect", data.defect)) if name is not None}
     images = {label: image_files.find_images(folder) for label, folder in folders.items()}
@@ -69,24 +84,42 @@ def find_images(data: DataSettings, base: Path) -> LabeledImages:
     if shared := set(images["good"]) & {*images.get("defect", []), *masks}:
         hint = "data.good is searched with its subfolders: keep good and defective images apart"
         raise ConfigProblem(f"{min(shared)} would count as good and as defective", hint=hint)
+    if data.known is not None:
+        images[KNOWN], folders[KNOWN] = _find_known_defects(base / data.known), base / data.known
+        if shared := set(images[KNOWN]) & {*images["good"], *images.get("defect", []), *masks}:
+            hint = "folders are searched with their subfolders: keep known defects apart from all other images"
+            raise ConfigProblem(f"{min(shared)} would be in data.known and in another folder", hint=hint)
     found = LabeledImages.from_settings(images, folders, data, base)
     return found if data.test is None else _add_test_images(found, data, base / data.test)
+
+
+def _find_known_defects(folder: Path) -> list[Path]:
+    """The images below a folder that lie in no folder of masks."""
+    found = [
+        path
+        for path in image_files.find_images(folder)
+        if not MASK_FOLDER_NAMES & {part.lower() for part in path.relative_to(folder).parts[:-1]}
+    ]
+    if not found:
+        raise ConfigProblem(f"{folder}: no images of defects in it", hint="there are only masks")
+    return found
 
 
 def _add_test_images(images: LabeledImages, data: DataSettings, folder: Path) -> LabeledImages:
     """Adds the images of `data.test`. A file of groups may leave them out; each is then a group by itself."""
     subfolders = {label: folder / label for label in ("good", "defect") if (folder / label).is_dir()}
     added = {label: image_files.find_images(subfolder) for label, subfolder in subfolders.items()}
-    if shared := {*images.by_label["good"]} & {*added["good"], *added.get("defect", [])}:
-        hint = "data.good is searched with its subfolders: keep the test images apart"
-        raise ConfigProblem(f"{min(shared)} would be in data.good and in data.test", hint=hint)
+    for label in ("good", KNOWN):
+        if shared := {*images.by_label.get(label, [])} & {*added["good"], *added.get("defect", [])}:
+            hint = f"data.{label} is searched with its subfolders: keep the test images apart"
+            raise ConfigProblem(f"{min(shared)} would be in data.{label} and in data.test", hint=hint)
     named = {f"test/{label}": paths for label, paths in added.items()}
     rule = None if (data.group or "").lower().endswith(".csv") else data.group
     groups_of_test = groups.assign_groups(
         named, {f"test/{label}": subfolder for label, subfolder in subfolders.items()}, rule, folder
     )
     return LabeledImages(
-        by_label={label: [*images.by_label.get(label, []), *paths] for label, paths in added.items()},
+        by_label=images.by_label | {label: [*images.by_label.get(label, []), *paths] for label, paths in added.items()},
         folders=images.folders | {label: subfolders[label] for label in added if label not in images.folders},
         groups=images.groups | groups_of_test,
         test=frozenset(added["good"]),
@@ -97,6 +130,7 @@ def audit_labeled_images(
     images: LabeledImages, base: Path, progress: Progress, log: Log
 ) -> tuple[AuditResult, dict[str, Any]]:
     """Audits images and logs the findings. It returns the result and its summary for report.json."""
+    images = images.merge_known_into_defects()
     count = sum(map(len, images.by_label.values()))
     log(f"auditing {count} images")
     audit = audit_images(images.by_label, images.folders, images.groups, base, progress)

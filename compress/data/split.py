@@ -4,6 +4,7 @@
     calibrate   good images that determine the quantization ranges
     threshold   good images that determine the decision threshold
     test        held-out good images, and all defective images; the folder `data.test`, if the goal names one
+    known       known defects, if the goal names any; known_defects.py leaves out those that resemble test images
 
 Images of one group (one part, one shift, one module) resemble each other more than they resemble future images. Near
 duplicates do so even more. A group in two parts of the split is leakage, so each group stays in one part. A good image
@@ -36,7 +37,8 @@ from . import few_images, groups, trimming
 from .audit.findings import AuditResult
 from .audit.near_duplicates import differs_locally
 from .audit.sample_size import SampleSize
-from .labeled_images import LabeledImages, audit_labeled_images, find_images
+from .known_defects import separate_known_defects
+from .labeled_images import KNOWN, LabeledImages, audit_labeled_images, find_images
 
 SPLIT_FRACTIONS = {"fit": 0.5, "calibrate": 0.1, "threshold": 0.15, "test": 0.25}
 
@@ -63,6 +65,10 @@ class Split(msgspec.Struct, frozen=True):
     """Good images of any part that look defective; a person has to look at them."""
     few: bool = False
     """Whether all good images but the test images are in fit, calibrate and threshold alike."""
+    known: list[Path] = []
+    """Images of known defects; none of them is a copy of a test image or in the group of one."""
+    known_left_out: list[Path] = []
+    """Known defects that are."""
 
 
 def audit_and_split(
@@ -96,7 +102,14 @@ def audit_and_split(
     if unusual:
         log(f"robust fit: {len(unusual)} of {len(split.fit)} good images are unlike the others and not fitted to")
         split = msgspec.structs.replace(split, fit=[path for path in split.fit if path not in unusual], unusual=unusual)
-    for part in ("set_aside", "unusual"):
+    if split.few and split.known:
+        log(f"known defects: not used with fewer than {few_images.MIN_SPLIT_IMAGES} good images")
+        split = msgspec.structs.replace(split, known=[])
+    elif images.by_label.get(KNOWN):
+        log(f"known defects: {len(split.known)}")
+        for path in split.known_left_out:
+            log(f"left out: {audit.relative_name(path)}: a copy of a test image, or in the group of one")
+    for part in ("set_aside", "unusual", "known_left_out"):
         summary[part] = [audit.relative_name(path) for path in getattr(split, part)]
     return msgspec.structs.replace(split, audit=summary)
 
@@ -138,7 +151,8 @@ def split_images(
     if len(members) < len(fractions) and not few:
         hint = f"correct data.group: each of {', '.join(fractions)} needs a group"
         raise ConfigProblem(f"data.group makes {len(members)} groups, at least {len(fractions)} are needed", hint=hint)
-    contradicted = _copies_of_defects(duplicates, set(group_of), set(defect))
+    known = by_label.get(KNOWN, [])
+    contradicted = _copies_of_defects(duplicates, set(group_of), {*defect, *known})
     if few:
         parts = few_images.assign_parts(members, base / data.good)
     else:
@@ -156,16 +170,19 @@ def split_images(
         hint = "vedette audit shows the near copies; add good images that are not copies"
         raise ConfigProblem(f"{base / data.good}: too many good images are near copies of defective ones", hint=hint)
     masks = _match_masks(defect, base / data.mask) if data.mask is not None else {}
-    good_groups = {path: group_of[path] for path in good}
+    all_groups = {path: images.groups[path] for paths in by_label.values() for path in paths}
+    known, known_left_out = separate_known_defects(known, [*parts["test"], *defect], all_groups, duplicates)
     return Split(
-        parts["fit"],
-        parts["calibrate"],
-        parts["threshold"],
-        parts["test"],
-        defect,
-        masks,
-        good_groups,
-        set_aside,
+        fit=parts["fit"],
+        calibrate=parts["calibrate"],
+        threshold=parts["threshold"],
+        test=parts["test"],
+        defect=defect,
+        masks=masks,
+        groups={path: group_of[path] for path in good},
+        set_aside=set_aside,
+        known=known,
+        known_left_out=known_left_out,
         few=few,
     )
 

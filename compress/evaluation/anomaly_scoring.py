@@ -55,6 +55,8 @@ class AnomalyMetrics(TaskMetrics, frozen=True, kw_only=True):
     """Good test images at or above the threshold."""
     detections: CountOfTotal
     """Defective test images at or above the threshold."""
+    known_detections: CountOfTotal | None = None
+    """Known defects at or above the threshold, each scored without having been learned from; None without any."""
     pixels: dict[str, PixelMetrics]
     """Localization metrics of the float and of the int8 ONNX model."""
     at_threshold: PrecisionAndRecall
@@ -86,6 +88,11 @@ class AnomalyMetrics(TaskMetrics, frozen=True, kw_only=True):
         if self.good_scores is not None:
             fields["good_scores"] = msgspec.to_builtins(self.good_scores)
             fields["p_values"] = msgspec.to_builtins(self.p_values)
+        if self.known_detections is not None:
+            fields |= {
+                "known_detection_rate": self.known_detections.rate,
+                "known_detection_interval": self.known_detections.interval,
+            }
         return fields | {
             **msgspec.structs.asdict(self.at_threshold),
             "false_alarms": self.false_alarms.count,
@@ -128,6 +135,7 @@ def compute_anomaly_metrics(
     masks: dict[int, NDArray[Any]],
     threshold: AnomalyThreshold,
     held_out: HeldOutScores | None = None,
+    known_scores: NDArray[Any] | None = None,
 ) -> AnomalyMetrics:
     """Accuracy of all models, and false alarms and detections at the threshold.
 
@@ -137,7 +145,9 @@ def compute_anomaly_metrics(
         masks: defect masks by index of the defective image, from `pixel_metrics.read_masks`
         threshold: the threshold of the int8 model
         held_out: calibration of its p-values; None: there is none
+        known_scores: scores of known defects by the int8 model, as if it had not learned from them
     """
+    known = None if known_scores is None else _count_at_or_above(threshold.score, known_scores)
     by_model = {name: measure_auroc(good.scores, defect.scores) for name, (good, defect) in scores.items()}
     pixels = {
         name: pixel_metrics.compute_pixel_metrics(scores[name][0].maps, scores[name][1].maps, masks)
@@ -152,16 +162,22 @@ def compute_anomaly_metrics(
             "test_good": len(split.test),
             "test_defect": len(split.defect),
             "masks": len(masks),
+            **({} if known is None else {"known": known.total}),
         },
         machine=read_host_profile().cpu,
         threshold=threshold,
-        false_alarms=CountOfTotal(int((good.scores >= threshold.score).sum()), len(good.scores)),
-        detections=CountOfTotal(int((defect.scores >= threshold.score).sum()), len(defect.scores)),
+        false_alarms=_count_at_or_above(threshold.score, good.scores),
+        detections=_count_at_or_above(threshold.score, defect.scores),
+        known_detections=known,
         pixels=pixels,
         at_threshold=compute_threshold_metrics(threshold.score, good.scores, defect.scores),
         good_scores=None if held_out is None else held_out.calibration,
         p_values=None if held_out is None else check_p_values(held_out, good.scores),
     )
+
+
+def _count_at_or_above(threshold: float, scores: NDArray[Any]) -> CountOfTotal:
+    return CountOfTotal(int((scores >= threshold).sum()), len(scores))
 
 
 def measure_auroc(good: NDArray[Any], defect: NDArray[Any]) -> Measurement:

@@ -50,7 +50,7 @@ def read_goal(path: Path) -> Goal:
     if goal.data.test is not None and not (path.parent / goal.data.test / "good").is_dir():
         hint = "the folder of data.test has a subfolder good and, optionally, a subfolder defect"
         raise ConfigProblem(f"{path}: data.test: no folder {path.parent / goal.data.test / 'good'}", hint=hint)
-    for key in ("good", "defect", "mask", "classes", "images", "footage", "abnormal"):
+    for key in ("good", "defect", "known", "mask", "classes", "images", "footage", "abnormal"):
         folder = getattr(goal.data, key)
         if folder and not (path.parent / folder).is_dir():
             hint = "paths are relative to the goal file"

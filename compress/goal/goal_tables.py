@@ -31,6 +31,9 @@ class DataSettings(_StrictStruct, frozen=True, kw_only=True):
     test: str | None = None
     """For `anomaly`: a folder with the subfolders `good` and, optionally, `defect`. Its images are the test images, and
     the other parts come from `good` alone."""
+    known: str | None = None
+    """For `anomaly`: a folder of images of known defects. They are never test images; they help to choose the design,
+    and the report gives the share of them that the threshold detects."""
     classes: str | None = None
     """A folder with one subfolder of images for each class."""
     images: str | None = None

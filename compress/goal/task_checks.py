@@ -12,6 +12,7 @@ from .goal_tables import Goal
 # Keys of a single task. In the goal file of another task they have no effect, so they are errors.
 _KEYS_OF_TASK = {
     "anomaly": (
+        "data.known",
         "data.mask",
         "data.test",
         "goal.min_auroc",

@@ -97,7 +97,7 @@ def update_weights(model: ModelWithBackbone, exported: onnx.ModelProto) -> onnx.
     updated = copy_model(exported)
     state = _EndToEndModel(model).state_dict()
     for initializer in updated.graph.initializer:
-        if initializer.name in state and not initializer.name.startswith("detector.backbone."):
+        if initializer.name in state and "backbone" not in initializer.name.split("."):
             values = state[initializer.name].detach().numpy().reshape(tuple(initializer.dims))
             replace_initializer(initializer, values)
     return updated

@@ -2,7 +2,8 @@
 
 A search compares designs by float features and by predicted costs. Its best designs are then built as int8 files and
 measured: by the AUROC on good images that nothing was fitted to (those of calibrate and threshold) against the same
-images with synthetic defects, and by the true size of the files. The best of them is built again with fewer channels,
+images with synthetic defects, and by the true size of the files. Known defects do not count here, because the models
+are fitted to them. The best of them is built again with fewer channels,
 pruned and distilled, and the best of all by the same rule is chosen. If its int8 model loses more AUROC than allowed,
 it is built again with the quantization fallbacks, the cheapest first, until the loss is small enough.
 
@@ -70,6 +71,8 @@ class CachedFinalist(msgspec.Struct, frozen=True):
     steps: tuple[QuantizationStep, ...]
     auroc_drop: float = msgspec.field(default=0.0, name="lost")
     """AUROC of the float model minus that of the int8 model."""
+    known_corrections: tuple[float, ...] = ()
+    """See `FloatAndInt8Model`."""
 
     @classmethod
     def from_models(cls, auroc: float, auroc_drop: float, size: int, trained: FloatAndInt8Model) -> CachedFinalist:
@@ -77,12 +80,15 @@ class CachedFinalist(msgspec.Struct, frozen=True):
             model.SerializeToString(deterministic=True)
             for model in (trained.float_model, trained.int8_model, trained.float_reference)
         )
-        return cls(auroc, size, cast("tuple[bytes, bytes, bytes]", files), trained.steps, auroc_drop)
+        models = cast("tuple[bytes, bytes, bytes]", files)
+        return cls(auroc, size, models, trained.steps, auroc_drop, trained.known_corrections)
 
     def load_trained_model(self) -> FloatAndInt8Model:
         """The trained model from the cached files."""
         float_model, int8_model, float_reference = map(onnx.ModelProto.FromString, self.models)
-        return FloatAndInt8Model(float_model, int8_model, float_reference, self.steps)
+        return FloatAndInt8Model(
+            float_model, int8_model, float_reference, self.steps, known_corrections=self.known_corrections
+        )
 
 
 class Finalist(NamedTuple):
@@ -174,7 +180,7 @@ class FinalistBuilder:
             cached = self._fit_and_measure(goal, trial.design)
             bundle_writer.write_atomically(path, msgspec.msgpack.encode(cached))
         self.log(f"{trial.design}: int8 AUROC on synthetic defects {cached.auroc:.3f}, {cached.size:,} bytes")
-        measured = msgspec.structs.replace(trial, auroc=cached.auroc, bytes=cached.size)
+        measured = msgspec.structs.replace(trial, auroc=cached.auroc, bytes=cached.size, known=msgspec.UNSET)
         self.finalists.append(Finalist(measured, cached.load_trained_model(), cached.auroc_drop))
 
     def _fit_and_measure(self, goal: Goal, design: Design) -> CachedFinalist:

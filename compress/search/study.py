@@ -137,9 +137,9 @@ class DesignSearch:
             raise optuna.TrialPruned
         if trial is None:
             features = self.feature_cache.extract_features(design.input)
-            auroc = selection.cross_validated_auroc(design, features, self.feature_cache.groups)
-            trial = Trial.for_design(design, self.setup.device, auroc)
-            self.log(f"{design}: AUROC in trials {auroc:.3f}, {trial.cost / 1e6:.1f} million {self.unit}")
+            figures = selection.cross_validate(design, features, self.feature_cache.groups)
+            trial = Trial.for_design(design, self.setup.device).with_figures(figures)
+            self.log(f"{design}: AUROC in trials {figures.auroc:.3f}, {trial.cost / 1e6:.1f} million {self.unit}")
         optuna_trial.set_user_attr("trial", msgspec.to_builtins(trial))
         optuna_trial.set_constraint("budget", trial.limit_excess(self.limits))
         return selection.utility(trial), trial.cost, float(trial.bytes)

@@ -1,4 +1,4 @@
-"""Is anything wrong? The model learns from good parts alone; defective images only measure it."""
+"""Is anything wrong? The model learns from good parts, and from known defects if there are any; others measure it."""
 
 from __future__ import annotations
 
@@ -69,13 +69,19 @@ class AnomalyTrainingResult(TrainingResult, frozen=True):
     chosen: Trial
 
 
+class AnomalyThresholds(Thresholds[AnomalyThreshold], frozen=True):
+    """The thresholds, and the scores of the known defects."""
+
+    known_scores: tuple[float, ...] = ()
+    """By the int8 model, which was fitted to them."""
+
+
 class AnomalyTask:
     """Task `anomaly`: an anomaly model of good parts."""
 
-    purposes = ALL_PURPOSES
-
     def __init__(self, goal: Goal, device: DeviceProfile) -> None:
         self.goal, self.device = goal, device
+        self.purposes = (*ALL_PURPOSES, "known") if goal.data.known is not None else ALL_PURPOSES
         self.size = goal.model.input or DEFAULT_INPUT
         self.description = "an anomaly model" if goal.model.detector == "auto" else goal.model.detector
 
@@ -140,12 +146,13 @@ class AnomalyTask:
             msgspec.structs.replace(trial.design, kept_share=prune.kept_share), self.device, trial.auroc
         )
 
-    def choose_threshold(self, models: BuiltModels, data: AnomalyData) -> Thresholds[AnomalyThreshold]:
+    def choose_threshold(self, models: BuiltModels, data: AnomalyData) -> AnomalyThresholds:
         images, score = data.images, models.manifest.output("score")
         target = self.goal.goal.false_alarm_rate or FALSE_ALARM_RATE
         if images.few:
             design = self._default_trials(images)[0].design
-            return Thresholds(*few_images_threshold.choose_thresholds(self.goal, design, models, images, target))
+            chosen = few_images_threshold.choose_thresholds(self.goal, design, models, images, target)
+            return AnomalyThresholds(*chosen)
         groups = [images.groups[path] for path in images.threshold]
         highest = score.scale * (255 - score.zero_point)
         fp32, int8 = (
@@ -155,7 +162,9 @@ class AnomalyTask:
         choose = suspect_threshold.choose_threshold_with_suspects
         threshold = choose(int8, suspected, score.scale, target, groups, highest)
         weight = threshold.effective_sample_size / threshold.images
-        return Thresholds(
+        known = anomaly_scoring.score_images(models.runners[INT8_ONNX], images.known).scores
+        return AnomalyThresholds(
+            known_scores=tuple(known.tolist()),
             fp32=choose(fp32, suspected, score.scale, target, groups),
             int8=threshold,
             held_out=HeldOutScores(int8, good_scores.summarize(int8, score.scale, highest, weight)),
@@ -172,10 +181,12 @@ class AnomalyTask:
         predictions: dict[str, tuple[ImageScores, ImageScores]],
         data: AnomalyData,
         training: AnomalyTrainingResult,
-        thresholds: Thresholds[AnomalyThreshold],
+        thresholds: AnomalyThresholds,
     ) -> AnomalyMetrics:
+        known = np.array(thresholds.known_scores)
+        known += np.array(training.model.known_corrections or np.zeros(len(known)))
         metrics = anomaly_scoring.compute_anomaly_metrics(
-            predictions, data.images, data.masks, thresholds.int8, thresholds.held_out
+            predictions, data.images, data.masks, thresholds.int8, thresholds.held_out, known if len(known) else None
         )
         speedup = cost_limits.predict_reference_cost(self.device) / training.chosen.cost
         design = DesignChoice(
@@ -186,7 +197,7 @@ class AnomalyTask:
         )
         return msgspec.structs.replace(metrics, design=design, alignment=data.alignment)
 
-    def manifest_fields(self, data: AnomalyData, thresholds: Thresholds[AnomalyThreshold]) -> dict[str, Any]:
+    def manifest_fields(self, data: AnomalyData, thresholds: AnomalyThresholds) -> dict[str, Any]:
         labels = ("anomaly",) if data.alignment is None else ("anomaly", PART_NOT_FOUND)
         return {"labels": labels, "threshold": thresholds.int8.score}
 
@@ -200,7 +211,7 @@ class AnomalyTask:
         predictions: dict[str, tuple[ImageScores, ImageScores]],
         data: AnomalyData,
         training: AnomalyTrainingResult,
-        thresholds: Thresholds[AnomalyThreshold],
+        thresholds: AnomalyThresholds,
     ) -> TaskReportSection:
         chart = design_chart(
             training.trials,

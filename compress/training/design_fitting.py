@@ -1,6 +1,6 @@
 """Fits an anomaly detection design to good images: a float model and an int8 model.
 
-    images    the good images, augmented, and images with synthetic defects
+    images    the good images, augmented, images with synthetic defects, and known defects
     prune     if the design keeps only a share of the channels: pruning in rounds, with distillation from the original
               backbone
     float     the detector, fitted to float features: the baseline of the int8 model
@@ -29,6 +29,7 @@ from ..goal.goal_tables import Goal
 from ..goal.recipe import DistillationSettings, PruningSettings, QuantizationSettings, load_recipe
 from ..graph.torch_export import export_to_onnx, feature_names, update_weights
 from ..models import efficientnet_lite, feature_extraction
+from ..models.anomaly.known_defect_head import MIN_KNOWN_DEFECTS, AnomalyModelWithKnownDefects
 from ..models.design import Design
 from ..models.efficientnet_lite import Backbone
 from ..quantization.quantize import convert, prepare
@@ -36,6 +37,7 @@ from .distillation import distill
 from .float_and_int8_model import FloatAndInt8Model
 from .pruning import kept_shares, prune
 
+MAX_KNOWN_CALIBRATION_IMAGES = 40  # known defects that determine the integer ranges, with the good images
 FeatureBatches = Iterator[list[Tensor]]
 """Batches of features; each batch is a list with one tensor per level."""
 
@@ -48,10 +50,15 @@ def fit_design(
     progress: Progress,
     folder: Path | None = None,
 ) -> FloatAndInt8Model:
-    """Fits `design` to all good images of the part `fit`; distillation and QAT resume from `folder`."""
+    """Fits `design` to all good images of the part `fit`; distillation and QAT resume from `folder`.
+
+    With MIN_KNOWN_DEFECTS known defects or more, the model has a head for them.
+    """
     size, spec = design.input, efficientnet_lite.backbone_input_spec(design.input)
     good_images = feature_cache.augmented_images(size, goal.augment)
-    fitting_images, masks = [*good_images, *feature_cache.defective_images(size)], feature_cache.defect_masks(size)
+    known_images = feature_cache.known_defects(size) if len(images.known) >= MIN_KNOWN_DEFECTS else []
+    synthetic_images, masks = feature_cache.defective_images(size), feature_cache.defect_masks(size)
+    fitting_images = [*good_images, *synthetic_images, *known_images]
     recipe, network = load_recipe(goal.recipe), efficientnet_lite.load_backbone(design.blocks)
     if design.kept_share < 1:
         pruning = msgspec.structs.replace(recipe.get("prune", PruningSettings()), kept_share=design.kept_share)
@@ -61,16 +68,24 @@ def fit_design(
             network, pruning, distillation, good_images, goal.data.seed, progress, folder and folder / name
         )
     anomaly_model = design.create_model(network)
-    calibration = (
-        good_images if images.few else list(split.model_inputs(images.calibrate, spec, feature_cache.inspector))
-    )
+    with_known = AnomalyModelWithKnownDefects(anomaly_model, size) if known_images else None
+    held_out = split.model_inputs(images.calibrate, spec, feature_cache.inspector)
+    calibration = [*(good_images if images.few else held_out), *known_images[:MAX_KNOWN_CALIBRATION_IMAGES]]
+    groups = [images.groups[path] for path in images.fit]
+    copies = len(good_images) // len(groups) - 1
+    groups += [group for group in groups for _ in range(copies)]
 
     def fit_to_features(batches: FeatureBatches) -> None:
-        anomaly_model.fit(*split_good_and_defective(batches, len(good_images)), masks)
+        good, others = split_good_and_defective(batches, len(good_images))
+        synthetic, known = ([level[part] for level in others] for part in _first_and_rest(len(synthetic_images)))
+        if with_known is None:
+            anomaly_model.fit(good, synthetic, masks)
+        else:
+            with_known.fit(good, synthetic, masks, known, groups)
 
-    return fit_float_then_int8(
+    trained = fit_float_then_int8(
         goal,
-        anomaly_model,
+        with_known or anomaly_model,
         size,
         fit_to_features,
         calibration,
@@ -78,6 +93,13 @@ def fit_design(
         lambda label: progress(fitting_images, label),
         folder,
     )
+    if with_known is None:
+        return trained
+    return msgspec.structs.replace(trained, known_corrections=with_known.known_corrections)
+
+
+def _first_and_rest(count: int) -> tuple[slice, slice]:
+    return slice(count), slice(count, None)
 
 
 def fit_float_then_int8(

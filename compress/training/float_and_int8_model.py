@@ -25,3 +25,5 @@ class FloatAndInt8Model(msgspec.Struct, frozen=True):
     """Manifest fields of an object detector: `boxes`, `labels`, and `resize` of its input."""
     inspector: Inspector | None = None
     """Cuts what the model sees out of an image; None: the model sees the whole image."""
+    known_corrections: tuple[float, ...] = ()
+    """By known defect: what the score of the int8 model lacks to that of one that was not fitted to it. Empty: 0."""

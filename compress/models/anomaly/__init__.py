@@ -10,6 +10,7 @@ from torch import Tensor
 from vedette.runtime.plugin_tables import load_plugin
 
 from ..efficientnet_lite import Backbone
+from .image_score import MapScore
 
 ANOMALY_MODELS = {
     "padim": ".padim:Padim",
@@ -22,6 +23,7 @@ class AnomalyModel(Protocol):
     """A torch module that maps the features of its backbone to an anomaly map and an image score."""
 
     backbone: Backbone
+    reading: MapScore
     bounded_outputs: Mapping[str, float]
     """Lower bound of each output that a few layers compute from clipped values. Interval arithmetic gives a tight range
     for such an output, but it ignores that a maximum is at least as large as the mean. The bound adds this fact."""
@@ -38,8 +40,11 @@ class AnomalyModel(Protocol):
     def assume_largest_structure(self) -> None:
         """Before any fit, takes the most expensive graph that a fit may choose, for a prediction of the cost."""
 
-    def __call__(self, features: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        """Returns the anomaly map N x 1 x H/8 x W/8 and the image score N of features, N x C x H x W per level."""
+    def __call__(self, features: Sequence[Tensor], evidence: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Returns the anomaly map N x 1 x H/8 x W/8 and the image score N of features, N x C x H x W per level.
+
+        Evidence for a known defect, N x 1 x 1 x 1, raises the score (known_defect_head.py).
+        """
 
 
 def load_anomaly_model(name: str, backbone: Backbone, size: int, rank: int | None = None) -> AnomalyModel:

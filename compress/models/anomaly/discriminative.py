@@ -50,7 +50,7 @@ class DiscriminativeHead(nn.Module):
         self.join = FeatureFusion(backbone, size, ChannelStandardizationLayer, HIDDEN_CHANNELS)
         self.mix = nn.Conv2d(HIDDEN_CHANNELS, HIDDEN_CHANNELS, 1)
         self.judge = nn.Conv2d(HIDDEN_CHANNELS, 1, 1)
-        self.reading = MapScore(size // CELL_PIXELS)
+        self.reading = MapScore(size // CELL_PIXELS, limit=LOGIT_LIMIT)
 
     def assume_largest_structure(self) -> None:
         """Does nothing: all fits have one structure."""
@@ -93,9 +93,9 @@ class DiscriminativeHead(nn.Module):
             optimizer.step()
             schedule.step()
 
-    def forward(self, features: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    def forward(self, features: Sequence[Tensor], evidence: Tensor | None = None) -> tuple[Tensor, Tensor]:
         odds = self.judge(self.mix(self.join(features).clamp(0, 6)).clamp(0, 6))
-        anomaly_map, score = self.reading(odds.clamp(-LOGIT_LIMIT, LOGIT_LIMIT))
+        anomaly_map, score = self.reading(odds.clamp(-LOGIT_LIMIT, LOGIT_LIMIT), evidence)
         return anomaly_map, score
 
 

@@ -1,7 +1,8 @@
 """Anomaly map and image score: the last step of all anomaly models, computed from distances per cell.
 
     map    distances at the cells of the map, then a 3 x 3 mean of the sum over channels
-    score  maximum of the map, minus half of its mean
+    score  maximum of the map, minus half of its mean; plus the weighted evidence for a known defect, if the model has
+           such a head (known_defect_head.py)
 
 A slight deviation of the whole image (another lamp, another batch) matters less than a local deviation. Half of the
 mean is a compromise: a defect that covers the whole part still counts half. On solar cells, cookies, toy figures and
@@ -29,11 +30,13 @@ class MapScore(nn.Module):
         cells: height and width of the map
         channels: number of distances per cell; the map adds them
         sign: -1 if the input is a negative distance
+        limit: largest value of a cell, for the evidence, which shares its range
     """
 
-    def __init__(self, cells: int, channels: int = 1, sign: float = 1.0) -> None:
+    def __init__(self, cells: int, channels: int = 1, sign: float = 1.0, limit: float = 1.0) -> None:
         super().__init__()
-        self.cells = cells
+        self.cells, self.limit = cells, limit
+        self.raised: nn.Conv2d | None = None
         self.smooth = nn.Conv2d(channels, 1, 3, padding=1, bias=False)
         nn.init.constant_(self.smooth.weight, sign / 9)
         self.mean = nn.Conv2d(1, 1, cells, bias=False)
@@ -42,8 +45,19 @@ class MapScore(nn.Module):
         self.requires_grad_(False)
         self.less.weight.copy_(torch.tensor([1.0, -MEAN_WEIGHT])[None, :, None, None])
 
-    def forward(self, distance: Tensor) -> tuple[Tensor, Tensor]:
+    @torch.no_grad()
+    def set_evidence_weight(self, weight: float) -> None:
+        """Lets evidence, 0 to `limit`, raise the score by `weight` times itself."""
+        if self.raised is None:
+            self.raised = nn.Conv2d(3, 1, 1, bias=False).requires_grad_(False)
+        self.raised.weight.copy_(torch.tensor([1.0, -MEAN_WEIGHT, weight])[None, :, None, None])
+
+    def forward(self, distance: Tensor, evidence: Tensor | None = None) -> tuple[Tensor, Tensor]:
         anomaly_map: Tensor = self.smooth(upsample_level(distance, self.cells))
         highest = anomaly_map.amax(dim=(1, 2, 3), keepdim=True)
-        score = self.less(torch.cat([highest, self.mean(anomaly_map)], dim=1))
+        mean = self.mean(anomaly_map)
+        if evidence is None or self.raised is None:
+            score = self.less(torch.cat([highest, mean], dim=1))
+        else:
+            score = self.raised(torch.cat([highest, mean, evidence], dim=1))
         return anomaly_map, score.amax(dim=(1, 2, 3))  # each score is 1 x 1 x 1; the maximum removes these axes

@@ -53,7 +53,7 @@ class Padim(nn.Module):
         """The projections of the clusters of locations; None if all locations share one matrix."""
         self.mean = nn.Conv2d(self.join.width, 1, 1, bias=False).requires_grad_(False)
         nn.init.constant_(self.mean.weight, 1 / self.join.width)
-        self.reading = MapScore(size // CELL_PIXELS)
+        self.reading = MapScore(size // CELL_PIXELS, limit=DEVIATION_LIMIT**2)
         self.cluster_counts = location_clusters.CLUSTER_COUNTS
         self._location_clusters: Tensor | None = None
 
@@ -101,7 +101,7 @@ class Padim(nn.Module):
             moments += torch.bmm(rows.transpose(1, 2), rows)
         return moments * side**2 / max(count, 1)
 
-    def forward(self, features: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    def forward(self, features: Sequence[Tensor], evidence: Tensor | None = None) -> tuple[Tensor, Tensor]:
         if self.clusters is None:
             distance = self._distance(self.join(features))
         else:
@@ -109,7 +109,7 @@ class Padim(nn.Module):
             ordered = torch.cat([self._distance(each) for each in projected], dim=3)
             side = max(self.join.sides)
             distance = torch.index_select(ordered, 3, self.clusters.places).reshape(-1, 1, side, side)
-        anomaly_map, score = self.reading(distance)
+        anomaly_map, score = self.reading(distance, evidence)
         return anomaly_map, score
 
     def _distance(self, directions: Tensor) -> Tensor:

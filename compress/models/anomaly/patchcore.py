@@ -82,8 +82,8 @@ class PatchCore(nn.Module):
         nearest: Tensor = (closeness.clamp(-1, 0) if clip else closeness).amax(dim=1, keepdim=True)
         return nearest
 
-    def forward(self, features: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        anomaly_map, score = self.reading(self._nearest_closeness(features))
+    def forward(self, features: Sequence[Tensor], evidence: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        anomaly_map, score = self.reading(self._nearest_closeness(features), evidence)
         return anomaly_map, score
 
 

@@ -294,7 +294,7 @@ def test_trial_is_evaluated_on_held_out_groups(images, features):
     groups = [number // 4 for number in range(len(good))]
     designs = [each.design for each in selection.list_default_trials(ModelTable(blocks=BLOCKS, input=SIZE), 100, HOST)]
     aurocs = {
-        design.anomaly_model: selection.cross_validated_auroc(design, image_features, groups) for design in designs
+        design.anomaly_model: selection.cross_validate(design, image_features, groups).auroc for design in designs
     }
     assert all(0.5 < value <= 1 for value in aurocs.values())
     model = anomaly.load_anomaly_model("padim", efficientnet_lite.load_backbone(BLOCKS), SIZE)
