@@ -132,7 +132,8 @@ def split_images(
             f"{base / data.good}: {len(good)} good images, at least {_MIN_GOOD_IMAGES} are needed", hint=hint
         )
     duplicates = audit.duplicate_pairs() if audit else []
-    group_of = groups.merge_groups({path: images.groups[path] for path in good}, duplicates)
+    merged = groups.merge_groups({path: images.groups[path] for path in images.by_label["good"]}, duplicates)
+    group_of = {path: merged[path] for path in good}
     fixed_groups = {group_of[path] for path in images.test if path in group_of}
     fractions = {part: share for part, share in SPLIT_FRACTIONS.items() if not (images.test and part == "test")}
     members: dict[str, list[Path]] = {}
@@ -147,7 +148,8 @@ def split_images(
     set_aside = sorted(
         path for part in ("fit", "calibrate", "threshold") for path in parts[part] if path in contradicted
     )
-    parts = {part: [path for path in paths if path not in set_aside] for part, paths in parts.items()}
+    left_out = set(set_aside)
+    parts = {part: [path for path in paths if path not in left_out] for part, paths in parts.items()}
     if images.test:
         parts["test"] = sorted(images.test & set(good))
         set_aside = sorted(
