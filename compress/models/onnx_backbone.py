@@ -8,6 +8,7 @@ rounding only. The graph is written directly, because an export by PyTorch takes
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import onnx
@@ -58,7 +59,7 @@ class _GraphWriter:
         self.nodes: list[onnx.NodeProto] = []
         self.weights = [numpy_helper.from_array(np.asarray(value), name) for name, value in bounds.items()]
 
-    def add(self, operator: str, inputs: Sequence[str], **attributes: object) -> str:
+    def add(self, operator: str, inputs: Sequence[str], **attributes: Any) -> str:
         """Adds a node; returns the name of its output."""
         name = f"{operator}{len(self.nodes)}"
         self.nodes.append(helper.make_node(operator, inputs, [name], **attributes))
@@ -74,7 +75,9 @@ class _GraphWriter:
         names = [f"{kind}{len(self.nodes)}" for kind in ("weight", "bias")]
         for name, values in zip(names, (folded.weight, folded.bias), strict=True):
             self.weights.append(numpy_helper.from_array(values.detach().numpy(), name))
-        left, right, top, bottom = layer.pad.padding if hasattr(layer, "pad") else (0, 0, 0, 0)
+        pad = layer.pad if hasattr(layer, "pad") else nn.ZeroPad2d(0)
+        assert isinstance(pad, nn.ZeroPad2d)
+        left, right, top, bottom = pad.padding
         y = self.add(
             "Conv",
             [x, *names],

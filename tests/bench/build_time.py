@@ -2,8 +2,8 @@
 
 Sets of each size are made from the solar cells (package `elpv-dataset`) or from a folder with `good/` and `defect/`:
 the images in turn, and from the second round on each shifted by up to SHIFT pixels, with a gain of 1 ± GAIN and noise
-of NOISE levels, so that no image is a copy of another. A tenth of the images is defective. An image's variations stay in
-the group of their source.
+of NOISE levels, so that no image is a copy of another. A tenth of the images is defective. Variations of an image stay
+in its group.
 
 `--still` makes the worst case of the audit instead: one part before a camera that does not move, so that all perceptual
 hashes agree. Each picture has its own noise; with `--still light` also a gain, and all pictures are near copies. Such a
