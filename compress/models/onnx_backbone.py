@@ -48,7 +48,7 @@ class OnnxBackbone:
 
     def __call__(self, images: Tensor) -> list[Tensor]:
         found = self._session.run(None, {"image": images.contiguous().numpy()})
-        return [torch.from_numpy(level) for level in found]
+        return [torch.from_numpy(level).clone() for level in found]  # else all results stay in the session's arena
 
 
 class _GraphWriter:

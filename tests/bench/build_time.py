@@ -133,7 +133,7 @@ def vary(image: NDArray[Any], shift: int, gain: float, noise: float, rng: np.ran
 
 
 class Stages:
-    """Seconds and processor seconds of each stage; it is given to a build as its `log` and its `progress`."""
+    """Seconds, processor seconds and peak memory until the end of each stage; a build's `log` and `progress`."""
 
     def __init__(self) -> None:
         self.spent: dict[str, list[float]] = {}
@@ -143,9 +143,10 @@ class Stages:
         """Begins the stage of this line or label; others stay in the present one."""
         names = [stage for beginning, stage in STAGES.items() if text.startswith(beginning)]
         now = time.monotonic(), time.process_time()
-        total = self.spent.setdefault(self.stage, [0.0, 0.0])
+        total = self.spent.setdefault(self.stage, [0.0, 0.0, 0])
         total[0] += now[0] - self.since[0]
         total[1] += now[1] - self.since[1]
+        total[2] = peak_megabytes()
         self.stage, self.since = names[0] if names else self.stage, now
 
     def progress(self, items: Iterable[Any], label: str) -> Iterator[Any]:
@@ -178,8 +179,12 @@ def _measure(folder: Path, audit_only: bool) -> dict[str, Any]:
         about["design"] = result.manifest.measured["detector"], result.manifest.measured["blocks"]
         about["parts"] = result.manifest.measured["images"]
     stages.mark("end")
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return {"stages": stages.spent, "processor": time.process_time(), "megabytes": round(peak), **about}
+    return {"stages": stages.spent, "processor": time.process_time(), "megabytes": peak_megabytes(), **about}
+
+
+def peak_megabytes() -> int:
+    """The largest resident memory of this process so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
 
 
 def table(found: list[dict[str, Any]]) -> str:
