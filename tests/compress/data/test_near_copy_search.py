@@ -48,7 +48,8 @@ def pairs_one_by_one(hashes, residuals):
 
 
 def groups_of(count, pairs):
-    return merge_groups({number: f"{number:04d}" for number in range(count)}, pairs)
+    paths = [Path(f"{number:04d}") for number in range(count)]
+    return merge_groups({path: path.name for path in paths}, [(paths[one], paths[other]) for one, other in pairs])
 
 
 @pytest.fixture(params=("copies", "still", "light", "different"))

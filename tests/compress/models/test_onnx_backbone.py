@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from vedette.compress.models import anomaly, efficientnet_lite
+from vedette.compress.models import efficientnet_lite
+from vedette.compress.models.anomaly.feature_fusion import FeatureFusion
+from vedette.compress.models.anomaly.standardization import ChannelStandardizationLayer
 from vedette.compress.models.efficientnet_lite import Backbone
 from vedette.compress.models.feature_extraction import extract_float_features, normalized_image_batch
 
@@ -52,13 +54,13 @@ def test_features_of_a_pruned_backbone():
 
 
 def test_gathered_cells_are_those_of_all_images():
-    model = anomaly.load_anomaly_model("patchcore", efficientnet_lite.load_backbone((4, 10)), 96)
+    fusion = FeatureFusion(Backbone((4, 10)), 96, ChannelStandardizationLayer, 8)
     generator = torch.Generator().manual_seed(0)
     features = [torch.rand(70, 40, 12, 12, generator=generator), torch.rand(70, 112, 6, 6, generator=generator)]
-    model.join.fit(features)
+    fusion.fit(features)
     rows = torch.randperm(70 * 144, generator=generator)[:500]
-    everything = torch.cat(list(model.join.iterate_cell_vectors(features)))
-    assert torch.equal(model.join.gather_cell_vectors(features, rows), everything[rows])
+    everything = torch.cat(list(fusion.iterate_cell_vectors(features)))
+    assert torch.equal(fusion.gather_cell_vectors(features, rows), everything[rows])
 
 
 @pytest.mark.parametrize("name", ["padim", "patchcore"])
