@@ -1,8 +1,8 @@
 """Samples of large sets: as many images as a fit or a calibration needs, from as many groups as possible.
 
-The audit, the threshold and the test take every image. The statistics of a fit and the ranges of a calibration are
-not expected to gain from thousands: docs/benchmarks.md has the AUROC against the number of images up to hundreds. So a fit takes MAX_FIT_IMAGES at
-most, and its time and memory are bounded. Smaller sets are taken whole.
+The audit, the threshold and the test take every image. The statistics of a fit and the ranges of a calibration are not
+expected to gain from thousands: docs/benchmarks.md has the AUROC against the number of images, up to hundreds. So a fit
+takes MAX_FIT_IMAGES at most, and its time and memory are bounded. Smaller sets are taken whole.
 """
 
 from __future__ import annotations
