@@ -6,7 +6,7 @@ PIP_ARGS ?=
 BENCH_ARGS ?=
 PIP = .venv/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS)
 
-.PHONY: demo test test-fast test-slow coverage docs wheel bench-accuracy bench-generality bench-alignment bench-light bench-augment bench-contamination bench-few bench-choice bench-parts bench-known bench-behaviour bench-quantise bench-compressors bench-peers bench-runtime bench-scene \
+.PHONY: demo test test-fast test-slow coverage docs wheel bench-accuracy bench-generality bench-alignment bench-light bench-augment bench-contamination bench-few bench-choice bench-parts bench-known bench-behaviour bench-quantise bench-build bench-compressors bench-peers bench-runtime bench-scene \
   count-arm64 count-looks count-alignment fit-costs clean
 
 demo: .venv/demo
@@ -75,6 +75,10 @@ bench-parts: .venv/dev
 # What known defects give, and whether unknown kinds of defects are lost for them: docs/accuracy.md; 40 minutes.
 bench-known: .venv/dev
 	OMP_NUM_THREADS=1 nice -n 5 .venv/bin/python tests/bench/known.py $(BENCH_ARGS)
+
+# What a build costs by stage, with 400, 2,000, 10,000 and 20,000 images; hours. BENCH_ARGS="--sizes 400" takes a minute.
+bench-build: .venv/dev
+	OMP_NUM_THREADS=1 nice -n 5 .venv/bin/python tests/bench/build_time.py $(BENCH_ARGS)
 
 # Fights and what is normal, by clip, each clip by models that saw nothing of its video; a quarter of an hour.
 bench-behaviour: .venv/dev

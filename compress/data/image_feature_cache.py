@@ -1,14 +1,15 @@
 """Feature cache: good images, images with synthetic defects, and their backbone features, for trials and fits.
 
 Synthetic defects are added once, at the largest input size. All images are then scaled down together, so that each
-input size is evaluated on identical defects at its own scale. Features are computed once per input size and stored in
-half precision.
+input size is evaluated on identical defects at its own scale. Features are computed once per input size. At the largest
+size the fit takes them too, and they are stored in single precision; at others in half precision. The images of that
+size are decoded once.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,6 +28,7 @@ from ..models import efficientnet_lite, feature_extraction
 from ..models.anomaly.standardization import CELL_PIXELS
 from . import few_images, synthetic_defects
 from .augmentation import augment_image
+from .group_sample import MAX_FIT_IMAGES, sample_by_group
 from .split import Split, model_inputs
 from .synthetic_defects import DefectiveImages, Rng
 
@@ -77,7 +79,10 @@ class ImageFeatureCache:
         self.blocks = tuple(sorted(set(blocks)))
         rng = np.random.default_rng(seed)
         self.progress = progress
-        good = self.good_images(size)
+        self.fit_paths = sample_by_group(split.fit, split.groups, MAX_FIT_IMAGES, seed)
+        """The good images that a design is fitted to."""
+        self._good = self._read(self.fit_paths, size)
+        good = self._good
         self.good_digest = digest_images(good)
         """Digest of all good images, to which the chosen design is fitted."""
         self.trial_indices = sorted(rng.permutation(len(good))[:MAX_TRIAL_IMAGES].tolist())
@@ -95,7 +100,7 @@ class ImageFeatureCache:
 
     def good_images(self, size: int) -> list[NDArray[Any]]:
         """Returns all good images, as the input of a model."""
-        return self._read(self.split.fit, size)
+        return list(self._good) if size == self.size else self._read(self.fit_paths, size)
 
     def _read(self, paths: list[Path], size: int) -> list[NDArray[Any]]:
         shown, spec = self.progress(paths, "reading") if paths else [], efficientnet_lite.backbone_input_spec(size)
@@ -132,7 +137,7 @@ class ImageFeatureCache:
     @cached_property
     def groups(self) -> list[str]:
         """Groups of the good images that trials use."""
-        return [self.split.groups[self.split.fit[number]] for number in self.trial_indices]
+        return [self.split.groups[self.fit_paths[number]] for number in self.trial_indices]
 
     def extract_features(self, size: int) -> GoodAndDefectiveFeatures:
         """Returns the float features of the images that trials use."""
@@ -146,15 +151,42 @@ class ImageFeatureCache:
                 len(good_images),
             )
             made = len(defective_images)
+            dtype = torch.float32 if size == self.size else torch.float16
             self._features[size] = GoodAndDefectiveFeatures(
-                dict(zip(self.blocks, [level.half() for level in good], strict=True)),
-                dict(zip(self.blocks, [level[:made].half() for level in others], strict=True)),
+                dict(zip(self.blocks, [level.to(dtype) for level in good], strict=True)),
+                dict(zip(self.blocks, [level[:made].to(dtype) for level in others], strict=True)),
                 self.defect_masks(size),
                 self.defects.kinds,
                 self.defects.sources,
                 {block: level[made:].half() for block, level in zip(self.blocks, others, strict=True) if known_images},
             )
         return self._features[size]
+
+    def iterate_fit_features(self, size: int, blocks: Sequence[int]) -> Iterator[list[Tensor]] | None:
+        """Float features of all good images, then of those with synthetic defects; None if no trial computed any.
+
+        Only images that no trial has used go through the backbone.
+        """
+        if size != self.size or size not in self._features:
+            return None
+        return self._iterate_fit_features(self._features[size], blocks)
+
+    def _iterate_fit_features(self, known: GoodAndDefectiveFeatures, blocks: Sequence[int]) -> Iterator[list[Tensor]]:
+        rows = {number: row for row, number in enumerate(self.trial_indices)}
+        missing = [image for number, image in enumerate(self._good) if number not in rows]
+        batches = feature_extraction.extract_float_features(
+            efficientnet_lite.load_backbone(blocks), self.progress(missing, "float features")
+        )
+        singly = (
+            list(image) for batch in batches for image in zip(*(torch.split(level, 1) for level in batch), strict=True)
+        )
+        for number in range(len(self._good)):
+            if number in rows:
+                yield [known.good[block][rows[number]][None] for block in blocks]
+            else:
+                yield next(singly)
+        next(singly, None)  # ends the progress
+        yield [known.defective[block] for block in blocks]
 
 
 def make_evaluation_defects(images: Sequence[NDArray[Any]], rng: Rng) -> DefectiveImages:
@@ -173,7 +205,11 @@ def digest_images(images: Iterable[NDArray[Any]]) -> str:
 
 def split_good_and_defective(batches: Iterable[Sequence[Tensor]], count: int) -> tuple[list[Tensor], list[Tensor]]:
     """Concatenates batches of features per level and separates the first `count` images from the rest."""
-    levels = [torch.cat(level) for level in zip(*batches, strict=True)]
+    columns = [list(level) for level in zip(*batches, strict=True)]
+    levels = []
+    for column in columns:
+        levels.append(torch.cat(column))
+        column.clear()  # so that two levels are never in memory twice
     return [level[:count] for level in levels], [level[count:] for level in levels]
 
 

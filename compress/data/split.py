@@ -137,7 +137,8 @@ def split_images(
     by_label = images.usable_images(audit)
     good, defect = by_label["good"], by_label.get("defect", [])
     duplicates = audit.duplicate_pairs() if audit else []
-    copies_of = groups.merge_groups({path: images.groups[path] for path in good}, duplicates)
+    merged = groups.merge_groups({path: images.groups[path] for path in images.by_label["good"]}, duplicates)
+    copies_of = {path: merged[path] for path in good}
     group_of = groups.merge_groups(copies_of, audit.part_pairs if audit else ())
     if len(set(group_of.values())) < len(SPLIT_FRACTIONS):  # few parts, each in many pictures
         group_of = copies_of
@@ -160,7 +161,8 @@ def split_images(
     set_aside = sorted(
         {path for part in ("fit", "calibrate", "threshold") for path in parts[part] if path in contradicted}
     )
-    parts = {part: [path for path in paths if path not in set_aside] for part, paths in parts.items()}
+    left_out = set(set_aside)
+    parts = {part: [path for path in paths if path not in left_out] for part, paths in parts.items()}
     if images.test:
         parts["test"] = sorted(images.test & set(good))
         set_aside = sorted(

@@ -17,20 +17,21 @@ import onnx
 import onnxruntime
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from vedette.runtime.inference.backends.onnx import EXACT_KERNELS_OPTION
 
-from .efficientnet_lite import MEAN, STD
+from .efficientnet_lite import MEAN, STD, Backbone
+from .onnx_backbone import OnnxBackbone
 
 _BATCH = 16
 
 
-def extract_float_features(backbone: nn.Module, tensors: Iterable[NDArray[Any]]) -> Iterator[list[Tensor]]:
+def extract_float_features(backbone: Backbone, tensors: Iterable[NDArray[Any]]) -> Iterator[list[Tensor]]:
     """Yields batches of features, N x C x H x W per feature level, from images of 1 x H x W x 3, uint8."""
+    network = OnnxBackbone(backbone, torch.get_num_threads())
     for batch in batch_normalized_images(tensors):
-        with torch.inference_mode():
-            yield backbone(batch)
+        yield network(batch)
 
 
 def batch_normalized_images(tensors: Iterable[NDArray[Any]]) -> Iterator[Tensor]:

@@ -120,12 +120,27 @@ def list_default_trials(model: ModelTable, images: int, device: DeviceProfile) -
 
 
 def evaluate_trials(trials: Iterable[Trial], feature_cache: ImageFeatureCache) -> list[Trial]:
-    """The trials, each with its cross-validated AUROC."""
-    evaluated = []
+    """The trials, each with its cross-validated AUROC, the cheapest first.
+
+    A trial with a handicap is left out if a perfect AUROC could not make it the choice any more.
+
+    Args:
+        trials: trials, in the order of `order_by_handicap`
+        feature_cache: features of the images
+    """
+    evaluated: list[Trial] = []
     for trial in trials:
+        perfect = utility(msgspec.structs.replace(trial, auroc=1.0))
+        if perfect < max(map(utility, evaluated), default=0.0) - EQUIVALENCE_MARGIN:
+            continue
         features = feature_cache.extract_features(trial.design.input)
         evaluated.append(trial.with_figures(cross_validate(trial.design, features, feature_cache.groups)))
-    return evaluated
+    return sorted(evaluated, key=lambda trial: trial.cost)
+
+
+def order_by_handicap(trials: Iterable[Trial]) -> list[Trial]:
+    """The trials with the smallest handicap first, for `evaluate_trials`."""
+    return sorted(trials, key=lambda trial: HANDICAPS.get(trial.design.anomaly_model, 0.0))
 
 
 def cross_validate(design: Design, features: GoodAndDefectiveFeatures, groups: Sequence[Hashable]) -> TrialFigures:

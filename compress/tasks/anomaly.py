@@ -110,7 +110,8 @@ class AnomalyTask:
             trials = self._default_trials(images)
             cache = self._feature_cache(data, [trial.design.blocks for trial in trials], progress)
             if len(trials) > 1:
-                trials = selection.evaluate_trials(progress(trials, "trying designs"), cache)
+                ordered = selection.order_by_handicap(trials)
+                trials = selection.evaluate_trials(progress(ordered, "trying designs"), cache)
             chosen = self._prune(selection.choose_cheapest_near_best(trials))
             model = design_fitting.fit_design(goal, chosen.design, images, cache, progress, folder)
             training = AnomalyTrainingResult(model, trials, [], chosen)

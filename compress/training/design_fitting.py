@@ -23,6 +23,7 @@ from torch import Tensor
 from vedette.runtime.progress import Progress
 
 from ..data import split
+from ..data.group_sample import MAX_CALIBRATION_IMAGES, sample_by_group
 from ..data.image_feature_cache import ImageFeatureCache, split_good_and_defective
 from ..data.split import Split
 from ..goal.goal_tables import Goal
@@ -69,11 +70,14 @@ def fit_design(
         )
     anomaly_model = design.create_model(network)
     with_known = AnomalyModelWithKnownDefects(anomaly_model, size) if known_images else None
-    held_out = split.model_inputs(images.calibrate, spec, feature_cache.inspector)
+    calibrate = sample_by_group(images.calibrate, images.groups, MAX_CALIBRATION_IMAGES, goal.data.seed)
+    held_out = split.model_inputs(calibrate, spec, feature_cache.inspector)
     calibration = [*(good_images if images.few else held_out), *known_images[:MAX_KNOWN_CALIBRATION_IMAGES]]
-    groups = [images.groups[path] for path in images.fit]
+    groups = [images.groups[path] for path in feature_cache.fit_paths]
     copies = len(good_images) // len(groups) - 1
     groups += [group for group in groups for _ in range(copies)]
+    has_trial_features = design.kept_share >= 1 and not copies and not known_images
+    float_features = feature_cache.iterate_fit_features(size, network.taps) if has_trial_features else None
 
     def fit_to_features(batches: FeatureBatches) -> None:
         good, others = split_good_and_defective(batches, len(good_images))
@@ -92,6 +96,7 @@ def fit_design(
         good_images,
         lambda label: progress(fitting_images, label),
         folder,
+        float_features,
     )
     if with_known is None:
         return trained
@@ -111,6 +116,7 @@ def fit_float_then_int8(
     good_images: list[Any],
     iterate_images: Callable[[str], Iterable[Any]],
     checkpoint_folder: Path | None,
+    float_features: FeatureBatches | None = None,
 ) -> FloatAndInt8Model:
     """Fits an anomaly model to its float features, quantizes it, and fits it again to its int8 features.
 
@@ -123,9 +129,13 @@ def fit_float_then_int8(
         good_images: good images for QAT
         iterate_images: returns the images to fit the model to; its argument is the label of the progress display
         checkpoint_folder: folder from which QAT resumes; None: no checkpoint
+        float_features: float features of the images to fit the model to, if they are known
     """
     spec, names = efficientnet_lite.backbone_input_spec(size), feature_names(anomaly_model)
-    fit_to_features(feature_extraction.extract_float_features(anomaly_model.backbone, iterate_images("float features")))
+    if float_features is None:
+        images = iterate_images("float features")
+        float_features = feature_extraction.extract_float_features(anomaly_model.backbone, images)
+    fit_to_features(float_features)
     float_model = export_to_onnx(anomaly_model, size)
     settings: QuantizationSettings = load_recipe(goal.recipe).get("quantise", QuantizationSettings())
     prepared = prepare(settings, float_model, calibration, spec, names, good_images, checkpoint_folder)

@@ -13,11 +13,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
+from torch import Tensor
 
 from ...models import efficientnet_lite
-from ...models.efficientnet_lite import Convolution
+from ...models.onnx_backbone import OnnxBackbone
 from . import suspected_defects
 
 INPUT_SIZE = 224  # pixels, as the weights were trained
@@ -37,17 +36,10 @@ class ImageEmbedder:
     """Batch of N images, INPUT_SIZE x INPUT_SIZE x 3, uint8, RGB -> features. It is thread-safe."""
 
     def __init__(self) -> None:
-        self.backbone = efficientnet_lite.load_backbone(BLOCKS)
-        for module in self.backbone.modules():
-            if isinstance(module, Convolution):
-                convolution, norm = module.conv, module.norm
-                assert isinstance(convolution, nn.Conv2d)
-                assert isinstance(norm, nn.BatchNorm2d)
-                module.conv = fuse_conv_bn_eval(convolution, norm)
-                module.norm = nn.Identity()
+        self.backbone = OnnxBackbone(efficientnet_lite.load_backbone(BLOCKS), threads=1)
 
     def __call__(self, images: Sequence[NDArray[Any]]) -> ImageFeatures:
-        pixels = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float()  # stays N x H x W x C in memory
+        pixels = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float()
         with torch.inference_mode():
             levels = self.backbone((pixels - efficientnet_lite.MEAN) / efficientnet_lite.STD)
             pooled = [statistic for each in levels for statistic in (each.mean((2, 3)), each.std((2, 3)))]

@@ -19,23 +19,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from vedette.runtime.camera import image_files
 
 from .findings import Finding
 from .image_checks import ImageMeasurements, shrink_to_side
+from .near_copy_search import MAX_HASH_DISTANCE, compute_residuals, find_near_copies
 
-MAX_HASH_DISTANCE = (
-    14  # bits of 256; in 901 different solar cells, all pairs above MIN_CORRELATION differ by 18 or more
-)
-MIN_CORRELATION = 0.97
-_MIN_IMAGES_FOR_MEDIAN = 10  # a median over fewer images is meaningless
-_BLOCK_ROWS = 512
 # Largest difference of a pixel, relative to the other 95 % of the pixels. In 20 images each of five sets, copies with
 # noise, JPEG of quality 40, another brightness, scale, blur or half a pixel of shift have at most 22; copies with noise
 # and a defect of 60 levels, 2 to 16 pixels in radius, have a median of 33 or more.
@@ -53,12 +46,13 @@ def find_duplicates(images: Sequence[ImageMeasurements]) -> Iterator[Finding]:
         for number in copies[1:]:
             yield _copy_finding(images, number, copies)
 
-    distinct = [copies[0] for copies in originals.values()]
-    earlier: dict[int, list[tuple[int, int]]] = {}
-    for first, second, bits in _near_pairs([images[number] for number in distinct]):
-        earlier.setdefault(distinct[second], []).append((distinct[first], bits))
-    for number, near_copies in earlier.items():
-        yield _near_copy_finding(images, number, near_copies)
+    distinct = [images[copies[0]] for copies in originals.values()]
+    if len(distinct) > 1:
+        hashes = np.stack([each.hash for each in distinct])
+        residuals = compute_residuals(np.stack([each.detail.ravel() for each in distinct]))
+        labels = np.unique([each.label for each in distinct], return_inverse=True)[1]
+        for number, (bits, others) in sorted(find_near_copies(hashes, residuals, labels).items()):
+            yield _near_copy_finding(distinct[number], bits, [distinct[other] for other in others])
 
 
 def differs_locally(first: Path, second: Path) -> bool:
@@ -101,39 +95,16 @@ def _copy_finding(images: Sequence[ImageMeasurements], number: int, copies: list
     )
 
 
-def _near_copy_finding(images: Sequence[ImageMeasurements], number: int, near_copies: list[tuple[int, int]]) -> Finding:
-    image = images[number]
-    labels = sorted({images[other].label for other, _ in near_copies} - {image.label})
+def _near_copy_finding(image: ImageMeasurements, bits: int, near_copies: list[ImageMeasurements]) -> Finding:
+    labels = sorted({other.label for other in near_copies} - {image.label})
     why = f"nearly the same picture is labelled {', '.join(labels)}" if labels else "it is nearly a copy"
     return Finding(
         kind="near_duplicate",
         file=image.path,
         label=image.label,
         measure="bits of the perceptual hash that differ",
-        value=min(bits for _, bits in near_copies),
+        value=bits,
         threshold=MAX_HASH_DISTANCE,
         why=why,
-        others=tuple(images[other].path for other, _ in near_copies),
+        others=tuple(other.path for other in near_copies),
     )
-
-
-def _near_pairs(images: Sequence[ImageMeasurements]) -> Iterator[tuple[int, int, int]]:
-    """Yields index pairs of near duplicates, earlier image first, with the Hamming distance of their hashes."""
-    if len(images) < 2:
-        return
-    signs = np.stack([each.hash for each in images]).astype(np.float32) * 2 - 1
-    residuals = _residuals(np.stack([each.detail.ravel() for each in images]))
-    for start in range(0, len(images), _BLOCK_ROWS):
-        bits = (signs.shape[1] - signs[start : start + _BLOCK_ROWS] @ signs.T) / 2
-        for row, other in np.argwhere(bits <= MAX_HASH_DISTANCE):
-            first = start + int(row)
-            if first < other and float(residuals[first] @ residuals[other]) >= MIN_CORRELATION:
-                yield first, int(other), int(bits[row, other])
-
-
-def _residuals(details: NDArray[Any]) -> NDArray[Any]:
-    """Returns the details minus their median over the set, as unit vectors, or zeros for an image without detail."""
-    if len(details) >= _MIN_IMAGES_FOR_MEDIAN:
-        details = details - np.median(details, axis=0)
-    length = np.linalg.norm(details, axis=1, keepdims=True)
-    return np.where(length > 1.0, details / np.maximum(length, 1e-6), 0.0)

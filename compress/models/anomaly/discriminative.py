@@ -31,6 +31,7 @@ HIDDEN_CHANNELS = 64
 LOGIT_LIMIT = 16.0
 TRAINING_STEPS = 400
 CELLS_PER_CLASS = 1024  # cells of each class per step
+MAX_GOOD_CELLS = 400_000  # of good images, at most; the training draws about as many, and 500 images have as many
 LEARNING_RATE = 2e-3
 WEIGHT_DECAY = 1e-2
 FEATURE_NOISE = 0.3  # standard deviation of the noise on every feature, for robustness
@@ -60,7 +61,11 @@ class DiscriminativeHead(nn.Module):
         self.join.fit(good)
         covered = masks.flatten()
         defective_cells = torch.cat(list(self.join.iterate_cell_vectors(defective)))
-        good_cells = torch.cat([*self.join.iterate_cell_vectors(good), defective_cells[covered == 0]])
+        count = len(good[0]) * self.join.cells**2
+        rows = torch.arange(count)
+        if count > MAX_GOOD_CELLS:
+            rows = torch.randperm(count, generator=torch.Generator().manual_seed(0))[:MAX_GOOD_CELLS]
+        good_cells = torch.cat([self.join.gather_cell_vectors(good, rows), defective_cells[covered == 0]])
         with torch.random.fork_rng(), torch.enable_grad():
             torch.manual_seed(0)
             first = nn.Conv2d(good_cells.shape[1], HIDDEN_CHANNELS, 1)

@@ -66,8 +66,22 @@ class FeatureFusion(nn.Module):
 
     def iterate_cell_vectors(self, features: Sequence[Tensor]) -> Iterator[Tensor]:
         """Yields the standardized levels, one batch of images at a time, cells x (channels of all levels)."""
-        for batch in zip(*(torch.split(level, _BATCH) for level in features), strict=True):
+        for batch in split_batches(features):
             yield flatten_cells(self.concatenate_levels(batch))
+
+    def gather_cell_vectors(self, features: Sequence[Tensor], rows: Tensor) -> Tensor:
+        """Returns some rows of the standardized levels, rows x (channels of all levels), without holding the others.
+
+        Args:
+            features: N x C x H x W per level
+            rows: indices below N x cells x cells, image by image, each image row by row
+        """
+        gathered, start = torch.empty(len(rows), sum(channels for channels, _ in self.shapes)), 0
+        for vectors in self.iterate_cell_vectors(features):
+            here = (rows >= start) & (rows < start + len(vectors))
+            gathered[here] = vectors[rows[here] - start]
+            start += len(vectors)
+        return gathered
 
     def set_projection(self, weight: Tensor, bias: Tensor) -> None:
         """Sets the projection of each level from a projection of the concatenated levels.
@@ -147,6 +161,11 @@ class ClusteredProjection(nn.Module):
                 projected = functional.interpolate(projected, scale_factor=(1.0, float(copies)))
             parts.append(projected)
         return functools.reduce(torch.add, parts)
+
+
+def split_batches(features: Sequence[Tensor]) -> Iterator[tuple[Tensor, ...]]:
+    """Yields batches of images, N x C x H x W per level."""
+    return zip(*(torch.split(level, _BATCH) for level in features), strict=True)
 
 
 def flatten_cells(features: Tensor) -> Tensor:

@@ -22,15 +22,17 @@ distance or use up the int8 range.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from ..efficientnet_lite import Backbone
 from . import location_clusters
-from .feature_fusion import ClusteredProjection, FeatureFusion
+from .feature_fusion import ClusteredProjection, FeatureFusion, split_batches
 from .image_score import MapScore
 from .standardization import CELL_PIXELS, LocationStandardizationLayer
 
@@ -90,16 +92,26 @@ class Padim(nn.Module):
                 self.clusters.set_projection(cluster, weight)
 
     def _location_moments(self, good: Sequence[Tensor]) -> Tensor:
-        """Second moments of the standardized channels at each location of the coarsest level, locations x C x C."""
-        channels, side = sum(self.backbone.channels), min(self.join.sides)
-        ratio = self.join.cells // side
-        moments, count = torch.zeros(side**2, channels, channels, dtype=torch.float64), 0
-        for vectors in self.join.iterate_cell_vectors(good):
-            count += len(vectors)
-            by_location = vectors.reshape(-1, side, ratio, side, ratio, channels).permute(1, 3, 0, 2, 4, 5)
-            rows = by_location.reshape(side**2, -1, channels)
-            moments += torch.bmm(rows.transpose(1, 2), rows)
-        return moments * side**2 / max(count, 1)
+        """Second moments of the standardized channels at each location of the coarsest level, locations x C x C.
+
+        Over the cells of a coarser level, the sum of the products is the product with the sum of the finer level.
+        """
+        sides, channels = self.join.sides, self.backbone.channels
+        starts = [sum(channels[:level]) for level in range(len(channels))]
+        moments = torch.zeros(sides[-1] ** 2, sum(channels), sum(channels), dtype=torch.float64)
+        for batch in split_batches(good):
+            levels = self.join.standardize_levels(batch)
+            for fine, coarse in itertools.combinations_with_replacement(range(len(levels)), 2):
+                ratio, copies = sides[fine] // sides[coarse], (self.join.cells // sides[fine]) ** 2
+                summed = functional.avg_pool2d(levels[fine], ratio, divisor_override=1)
+                first, second = (_rows_by_location(each, sides[-1]) for each in (summed, levels[coarse]))
+                products = torch.bmm(first.transpose(1, 2), second) * copies
+                rows = slice(starts[fine], starts[fine] + channels[fine])
+                columns = slice(starts[coarse], starts[coarse] + channels[coarse])
+                moments[:, rows, columns] += products
+                if fine != coarse:
+                    moments[:, columns, rows] += products.transpose(1, 2)
+        return moments * sides[-1] ** 2 / max(len(good[0]) * self.join.cells**2, 1)
 
     def forward(self, features: Sequence[Tensor], evidence: Tensor | None = None) -> tuple[Tensor, Tensor]:
         if self.clusters is None:
@@ -116,6 +128,13 @@ class Padim(nn.Module):
         deviation = directions.clamp(-DEVIATION_LIMIT, DEVIATION_LIMIT)
         distance: Tensor = self.mean(deviation * deviation)
         return distance
+
+
+def _rows_by_location(level: Tensor, side: int) -> Tensor:
+    """Reshapes N x C x h x w to the rows of each location of a coarser grid, (side side) x (N h w / side^2) x C."""
+    ratio = level.shape[-1] // side
+    by_location = level.reshape(len(level), level.shape[1], side, ratio, side, ratio).permute(2, 4, 0, 3, 5, 1)
+    return by_location.reshape(side**2, -1, level.shape[1])
 
 
 def _whitening(covariance: Tensor) -> Tensor:

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from ..efficientnet_lite import Backbone
-from .feature_fusion import FeatureFusion
+from .feature_fusion import FeatureFusion, split_batches
 from .image_score import MapScore
 from .standardization import CELL_PIXELS, ChannelStandardizationLayer
 
@@ -57,8 +57,8 @@ class PatchCore(nn.Module):
         """Stores patches of good images. The defective images only affect the unit of distance."""
         generator = torch.Generator().manual_seed(0)
         self.join.fit(good)
-        patches = torch.cat(list(self.join.iterate_cell_vectors(good)))
-        patches = patches[torch.randperm(len(patches), generator=generator)[:CORESET_SAMPLE]]
+        count = len(good[0]) * self.join.cells**2
+        patches = self.join.gather_cell_vectors(good, torch.randperm(count, generator=generator)[:CORESET_SAMPLE])
         mean = patches.mean(dim=0)
         _, vectors = torch.linalg.eigh(((patches - mean).T @ (patches - mean)).double())
         projection = vectors[:, -self.join.width :].T.float() / FEATURE_LIMIT
@@ -67,7 +67,11 @@ class PatchCore(nn.Module):
         memory = _select_coreset((patches @ projection.T - projection @ mean).clamp(-1, 1), MEMORY_PATCHES, generator)
         weight = torch.cat([2 * memory, -torch.ones_like(memory)], dim=1)
         self._set_memory(weight, -(memory**2).sum(dim=1))
-        farthest = max(float(-self._nearest_closeness(each, clip=False).min()) for each in (good, defective))
+        farthest = max(
+            float(-self._nearest_closeness(batch, clip=False).min())
+            for features in (good, defective)
+            for batch in split_batches(features)
+        )
         self._set_memory(weight / (DISTANCE_MARGIN * farthest), -(memory**2).sum(dim=1) / (DISTANCE_MARGIN * farthest))
 
     def _set_memory(self, weight: Tensor, bias: Tensor) -> None:

@@ -9,11 +9,14 @@ the anomaly map. Their output has mean 0 and a variance of about 1 over good ima
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor, nn
 
 CELL_PIXELS = 8  # pixels of the input per cell of the anomaly map
 MIN_STD = 1e-3  # lower bound of a standard deviation, for constant channels
+_BATCH = 32  # images; the statistics are summed by batch, so that no level is held in double precision
 PRIOR_WEIGHT = 40.0  # images; weight of the channel's variance, relative to that of a location
 
 
@@ -57,8 +60,8 @@ class ChannelStandardizationLayer(StandardizationLayer):
 
     def fit(self, good: Tensor) -> None:
         self.pool.reset()
-        std, mean = torch.std_mean(self.pool(good).double(), dim=(0, 2, 3), correction=0)
-        std = std.clamp(min=MIN_STD)
+        mean, variance = _mean_and_variance((self.pool(batch) for batch in torch.split(good, _BATCH)), dim=(0, 2, 3))
+        std = variance.sqrt().clamp(min=MIN_STD)
         self.pool.weight /= std.float()[:, None, None, None]
         assert self.pool.bias is not None
         self.pool.bias.copy_((-mean / std).float())
@@ -86,8 +89,9 @@ class LocationStandardizationLayer(StandardizationLayer):
 
     def fit(self, good: Tensor) -> None:
         self.pool.reset()
-        centre = -good.double().mean(dim=0, keepdim=True).float()
-        variance = self.pool(good + centre).double().var(dim=0, correction=0)
+        batches = torch.split(good, _BATCH)
+        centre = -_mean_and_variance(batches, dim=(0,))[0].float()[None]
+        _, variance = _mean_and_variance((self.pool(batch + centre) for batch in batches), dim=(0,))
         shared = variance.mean(dim=(1, 2), keepdim=True).clamp(min=MIN_STD**2)
         variance = (len(good) * variance + PRIOR_WEIGHT * shared) / (len(good) + PRIOR_WEIGHT)
         self.pool.weight /= shared.sqrt().float()[..., None]
@@ -97,3 +101,15 @@ class LocationStandardizationLayer(StandardizationLayer):
     def forward(self, features: Tensor) -> Tensor:
         scaled: Tensor = self.pool(features + self.centre) * self.gain
         return scaled
+
+
+def _mean_and_variance(batches: Iterable[Tensor], dim: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+    """Returns mean and variance over the dimensions `dim` of all batches, in double precision."""
+    count, total, squares = 0, torch.zeros(()), torch.zeros(())
+    for batch in batches:
+        values = batch.double()
+        total, squares = total + values.sum(dim), squares + values.square().sum(dim)
+        count += values.numel()
+    count //= total.numel()
+    mean = total / count
+    return mean, (squares / count - mean.square()).clamp(min=0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import cv2
@@ -209,6 +210,17 @@ def test_keys_of_the_goal_restrict_the_designs():
 
 def trial(anomaly_model, blocks, cost, auroc=None, file_bytes=0):
     return Trial(Design(anomaly_model, blocks), 0, cost, file_bytes, auroc)
+
+
+@pytest.mark.parametrize(
+    ("aurocs", "left"), [({"padim": 0.9}, ["padim"]), ({"padim": 0.8}, ["discriminative", "padim"])]
+)
+def test_trial_that_cannot_win_is_left_out(monkeypatch, aurocs, left):
+    monkeypatch.setattr(selection, "cross_validated_auroc", lambda design, *_: aurocs.get(design.anomaly_model, 0.7))
+    cache = SimpleNamespace(extract_features=lambda _size: None, groups=[])
+    trials = [trial("discriminative", (4,), 5, None), trial("padim", (4,), 10, None)]
+    evaluated = selection.evaluate_trials(selection.order_by_handicap(trials), cache)
+    assert [each.design.anomaly_model for each in evaluated] == left
 
 
 def test_cheapest_of_the_best_trials_is_chosen():
