@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import cv2
+import msgspec
 import numpy as np
 import onnx
 import pytest
@@ -216,8 +217,11 @@ def trial(anomaly_model, blocks, cost, auroc=None, file_bytes=0):
     ("aurocs", "left"), [({"padim": 0.9}, ["padim"]), ({"padim": 0.8}, ["discriminative", "padim"])]
 )
 def test_trial_that_cannot_win_is_left_out(monkeypatch, aurocs, left):
-    monkeypatch.setattr(selection, "cross_validated_auroc", lambda design, *_: aurocs.get(design.anomaly_model, 0.7))
-    cache = SimpleNamespace(extract_features=lambda _size: None, groups=[])
+    def validate(design, *_):
+        return selection.TrialFigures(aurocs.get(design.anomaly_model, 0.7), msgspec.UNSET)
+
+    monkeypatch.setattr(selection, "cross_validate", validate)
+    cache = SimpleNamespace(extract_features=lambda _size: None, groups=[], known_images=[])
     trials = [trial("discriminative", (4,), 5, None), trial("padim", (4,), 10, None)]
     evaluated = selection.evaluate_trials(selection.order_by_handicap(trials), cache)
     assert [each.design.anomaly_model for each in evaluated] == left
