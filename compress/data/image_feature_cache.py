@@ -107,7 +107,7 @@ class ImageFeatureCache:
         return list(model_inputs(shown, spec, self.inspector))
 
     def augmented_images(self, size: int, settings: AugmentationSettings | None) -> list[NDArray[Any]]:
-        """Returns all good images and, unless `settings` is None, augmented copies of each.
+        """Returns all good images and, unless `settings` is None, after each of them its augmented copies.
 
         Few images have augmented copies in any case.
         """
@@ -117,7 +117,11 @@ class ImageFeatureCache:
         if settings is None:
             return good
         rng = np.random.default_rng(len(good))
-        return good + [augment_image(image[0], settings, rng)[None] for image in good for _ in range(copies)]
+        return [
+            each
+            for image in good
+            for each in (image, *(augment_image(image[0], settings, rng)[None] for _ in range(copies)))
+        ]
 
     def defective_images(self, size: int) -> list[NDArray[Any]]:
         """Returns the images with synthetic defects."""

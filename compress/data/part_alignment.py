@@ -4,7 +4,7 @@ The good images are divided into two halves. The first gives a reference for eac
 images, aligned with the most typical one, twice. The second half judges whether a kind of motion is real:
 
 unexplained     (1 - correlation with the reference, aligned) / (1 - correlation with the median, not aligned):
-                alignment must explain half of what differs
+                alignment must explain two thirds of what differs
 disagreement    two halves of the aligned part must not want to move apart. Biscuits and magnetic tiles correlate better
                 when they are aligned, too, but there the halves disagree
 
@@ -40,7 +40,7 @@ REFERENCE = "reference.png"  # member of the bundle
 REFERENCE_PIXELS = 256  # of the longer side of the reference image
 MAX_IMAGES = 60  # good images that the reference is made of
 MIN_IMAGES = 8  # good images for `auto`
-MAX_UNEXPLAINED = 0.5
+MAX_UNEXPLAINED = 1 / 3
 MAX_DISAGREEMENT = 0.02
 MIN_IMPROVED = 0.9  # share of the judging images that alignment must improve
 CLEARLY_BETTER = 0.5  # a full turn must leave at most this share of what small motions leave unexplained

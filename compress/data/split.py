@@ -109,7 +109,7 @@ def audit_and_split(
         log(f"known defects: {len(split.known)}")
         for path in split.known_left_out:
             log(f"left out: {audit.relative_name(path)}: a copy of a test image, or in the group of one")
-    for part in ("set_aside", "unusual", "known_left_out"):
+    for part in ("set_aside", "unusual", *(["known_left_out"] if KNOWN in images.by_label else [])):
         summary[part] = [audit.relative_name(path) for path in getattr(split, part)]
     return msgspec.structs.replace(split, audit=summary)
 

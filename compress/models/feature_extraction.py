@@ -17,7 +17,7 @@ import onnx
 import onnxruntime
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from vedette.runtime.inference.backends.onnx import EXACT_KERNELS_OPTION
 
@@ -27,11 +27,18 @@ from .onnx_backbone import OnnxBackbone
 _BATCH = 16
 
 
-def extract_float_features(backbone: Backbone, tensors: Iterable[NDArray[Any]]) -> Iterator[list[Tensor]]:
-    """Yields batches of features, N x C x H x W per feature level, from images of 1 x H x W x 3, uint8."""
-    network = OnnxBackbone(backbone, torch.get_num_threads())
+def extract_float_features(backbone: nn.Module, tensors: Iterable[NDArray[Any]]) -> Iterator[list[Tensor]]:
+    """Yields batches of features, N x C x H x W per feature level, from images of 1 x H x W x 3, uint8.
+
+    Args:
+        backbone: normalized images -> features; an EfficientNet-Lite runs in ONNX Runtime, which is faster
+        tensors: the images
+    """
+    network = OnnxBackbone(backbone, torch.get_num_threads()) if isinstance(backbone, Backbone) else backbone
     for batch in batch_normalized_images(tensors):
-        yield network(batch)
+        with torch.no_grad():
+            features = network(batch)
+        yield features
 
 
 def batch_normalized_images(tensors: Iterable[NDArray[Any]]) -> Iterator[Tensor]:

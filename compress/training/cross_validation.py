@@ -71,7 +71,8 @@ def cross_validated_excesses(
     images = cache.good_images(design.input)
     good = cache.augmented_images(design.input, settings)
     copies = len(good) // len(images) - 1
-    source = np.r_[np.arange(len(images)), np.repeat(np.arange(len(images)), copies)]
+    source = np.repeat(np.arange(len(images)), 1 + copies)
+    originals = torch.arange(len(images)) * (1 + copies)
     varied = new_variations(images, settings)
     varied_source = np.repeat(np.arange(len(images)), VARIATIONS)
     network = efficientnet_lite.load_backbone(design.blocks)
@@ -91,7 +92,7 @@ def cross_validated_excesses(
         known = torch.from_numpy(folds[varied_source] != fold)
         with torch.inference_mode():
             levels = model([level[len(good) :][known] for level in features])[1]
-            scores = model([level[: len(images)][torch.from_numpy(folds == fold)] for level in features])[1]
+            scores = model([level[originals[torch.from_numpy(folds == fold)]] for level in features])[1]
         logarithms[folds == fold] = log_scores(scores.numpy()) - log_scores(levels.numpy()).mean()
     return logarithms
 

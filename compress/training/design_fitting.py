@@ -73,9 +73,8 @@ def fit_design(
     calibrate = sample_by_group(images.calibrate, images.groups, MAX_CALIBRATION_IMAGES, goal.data.seed)
     held_out = split.model_inputs(calibrate, spec, feature_cache.inspector)
     calibration = [*(good_images if images.few else held_out), *known_images[:MAX_KNOWN_CALIBRATION_IMAGES]]
-    groups = [images.groups[path] for path in feature_cache.fit_paths]
-    copies = len(good_images) // len(groups) - 1
-    groups += [group for group in groups for _ in range(copies)]
+    copies = len(good_images) // len(feature_cache.fit_paths) - 1
+    groups = [images.groups[path] for path in feature_cache.fit_paths for _ in range(1 + copies)]
     has_trial_features = design.kept_share >= 1 and not copies and not known_images
     float_features = feature_cache.iterate_fit_features(size, network.taps) if has_trial_features else None
 
