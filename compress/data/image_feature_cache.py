@@ -23,7 +23,7 @@ from torch import Tensor
 from vedette.runtime.inference.inspector import Inspector
 from vedette.runtime.progress import Progress
 
-from ..goal.augmentation_settings import AugmentationSettings
+from ..goal.augmentation_settings import OTHER_LAMP, AugmentationSettings
 from ..models import efficientnet_lite, feature_extraction
 from ..models.anomaly.standardization import CELL_PIXELS
 from . import few_images, synthetic_defects
@@ -35,7 +35,7 @@ from .synthetic_defects import DefectiveImages, Rng
 MAX_DEFECTIVE_IMAGES = 240  # images with synthetic defects, at most
 DEFECTS_PER_IMAGE = 24  # synthetic defects per good image, at most
 MAX_TRIAL_IMAGES = 240  # good images in trials, at most
-AUGMENTED_COPIES = 3  # augmented copies of each good image, if the goal asks for augmentation
+AUGMENTED_COPIES = 3  # augmented copies of each good image, at most; fewer for large sets, but at least one
 
 
 class GoodAndDefectiveFeatures(NamedTuple):
@@ -107,15 +107,20 @@ class ImageFeatureCache:
         return list(model_inputs(shown, spec, self.inspector))
 
     def augmented_images(self, size: int, settings: AugmentationSettings | None) -> list[NDArray[Any]]:
-        """Returns all good images and, unless `settings` is None, after each of them its augmented copies.
+        """Returns all good images, and after each of them its augmented copies.
 
-        Few images have augmented copies in any case.
+        Args:
+            size: side of the images, in pixels
+            settings: the table `[augment]` of the goal; None: another lamp alone, and for few images the defaults
         """
-        good, copies = self.good_images(size), AUGMENTED_COPIES
-        if self.split.few:
-            settings, copies = settings or few_images.AUGMENTATION, few_images.count_copies(len(good))
-        if settings is None:
+        good = self.good_images(size)
+        settings = settings or (few_images.AUGMENTATION if self.split.few else OTHER_LAMP)
+        if settings.is_off:
             return good
+        if self.split.few:
+            copies = few_images.count_copies(len(good))
+        else:
+            copies = max(1, min(AUGMENTED_COPIES, MAX_FIT_IMAGES // len(good) - 1))
         rng = np.random.default_rng(len(good))
         return [
             each

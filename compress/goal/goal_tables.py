@@ -145,7 +145,7 @@ class Goal(_StrictStruct, frozen=True, kw_only=True):
     inspect: InspectionSettings = InspectionSettings()
     """Which part of an image the model sees, for `anomaly`."""
     augment: AugmentationSettings | None = None
-    """Augmentation. None: no augmentation for `anomaly`, the defaults of `AugmentationSettings` for `classify`."""
+    """Augmentation. None: another lamp alone for `anomaly`, the defaults of `AugmentationSettings` for `classify`."""
 
     @property
     def search_seconds(self) -> float | None:

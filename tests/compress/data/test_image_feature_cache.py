@@ -10,6 +10,7 @@ import torch
 from vedette.compress.data import image_feature_cache
 from vedette.compress.data.image_feature_cache import ImageFeatureCache
 from vedette.compress.data.split import Split
+from vedette.compress.goal.augmentation_settings import AugmentationSettings
 from vedette.compress.models import efficientnet_lite
 from vedette.compress.models.feature_extraction import extract_float_features
 from vedette.runtime.camera import image_files
@@ -70,3 +71,22 @@ def test_large_sets_are_sampled(tmp_path, monkeypatch, cache):
     assert len(smaller.good_images(SIZE)) == 9
     assert set(smaller.fit_paths) < set(cache.split.fit)
     assert len(smaller.groups) == 7
+
+
+def test_copies_follow_their_image_and_can_be_switched_off(cache):
+    good = cache.good_images(SIZE)
+    varied = cache.augmented_images(SIZE, None)
+    assert len(varied) == 4 * len(good)
+    for number, image in enumerate(good):
+        original, *copies = varied[4 * number : 4 * number + 4]
+        assert np.array_equal(original, image)
+        for copy in copies:
+            assert not np.array_equal(copy, image)
+            assert np.corrcoef(copy.ravel(), image.ravel())[0, 1] > 0.95, "another lamp, not another place"
+    off = AugmentationSettings(shift=0.0, rotate=0.0, light=0.0, blur=0.0, noise=0.0)
+    assert len(cache.augmented_images(SIZE, off)) == len(good)
+
+
+def test_large_sets_have_fewer_copies(monkeypatch, cache):
+    monkeypatch.setattr(image_feature_cache, "MAX_FIT_IMAGES", 24)
+    assert len(cache.augmented_images(SIZE, None)) == 2 * len(cache.good_images(SIZE))
