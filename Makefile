@@ -6,8 +6,9 @@ PIP_ARGS ?=
 BENCH_ARGS ?=
 PIP = .venv/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS)
 
-.PHONY: demo test test-fast test-slow coverage docs wheel bench-accuracy bench-generality bench-alignment bench-light bench-augment bench-contamination bench-few bench-choice bench-parts bench-known bench-behaviour bench-quantise bench-build bench-compressors bench-peers bench-runtime bench-scene \
-  count-arm64 count-looks count-alignment fit-costs clean
+.PHONY: demo test test-fast test-slow coverage docs wheel bench-accuracy bench-generality bench-alignment bench-light bench-augment \
+  bench-contamination bench-few bench-choice bench-parts bench-known bench-behaviour bench-quantise bench-build bench-compressors \
+  bench-peers bench-runtime bench-scene count-arm64 count-looks count-alignment fit-costs clean
 
 demo: .venv/demo
 	.venv/bin/vedette demo --out build/demo
@@ -150,7 +151,7 @@ bench-compressors: .venv/dev
 	OMP_NUM_THREADS=1 nice -n 5 .venv/bin/python tests/bench/compressors.py $(BENCH_ARGS)
 	$(MAKE) bench-peers BENCH_ARGS=
 
-# Quantisers side by side, each in an environment of its own (8 GB together); an hour and a half, and it goes on where it stopped.
+# Quantisers side by side, each in an environment of its own (8 GB together); an hour, and it goes on where it stopped.
 # onnx2tf and TensorFlow need a Python of their own: where there is none, their rows say so.
 PYTHON312 ?= python3.12
 PEERS = onnxruntime nncf nncf-torch openvino olive litert onnx2tf tensorflow

@@ -47,9 +47,9 @@ def audit(folder: Path, out: Path | None, fix: Path | None, group: str | None, a
     fields = report.to_dict() | {"certainty": certainty.to_dict() if certainty else None}
     if out is not None:
         page = html_report.render_audit(report, folder.resolve().name, str(certainty or ""))
-        bundle_writer.write_atomically(out, page)
+        bundle_writer.write_output(out, page)
     if fix is not None:
-        bundle_writer.write_atomically(fix, kept_images_csv.format_keep_list(report, fix.parent))
+        bundle_writer.write_output(fix, kept_images_csv.format_keep_list(report, fix.parent))
     if as_json:
         options.print_json(fields)
     else:

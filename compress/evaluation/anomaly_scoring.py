@@ -17,7 +17,7 @@ from vedette.runtime.camera import image_files
 from vedette.runtime.evaluation.metrics import auroc, auroc_interval
 from vedette.runtime.progress import Progress
 
-from ..data.part_alignment import AlignmentEvidence
+from ..data.motion_selection import AlignmentEvidence
 from ..data.split import Split
 from . import pixel_metrics
 from .built_models import FLOAT, INT8_ONNX

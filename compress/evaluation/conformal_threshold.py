@@ -24,7 +24,7 @@ independent: above all scores, a single unusual image would decide it and cost d
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from math import ceil, floor, inf, log, log1p
+from math import ceil, inf, log, log1p
 from typing import Any, Literal
 
 import msgspec
@@ -34,8 +34,7 @@ from scipy import special
 
 from vedette.runtime.calibration import extreme_value_tail
 from vedette.runtime.calibration.good_scores import MIN_TAIL_SCORES
-
-from ..data.audit.sample_size import RISK
+from vedette.runtime.calibration.independent_threshold import RISK, place_between_scores
 
 
 class AnomalyThreshold(msgspec.Struct, frozen=True):
@@ -153,7 +152,7 @@ def choose_threshold(
     if allowed or sample_size < MIN_TAIL_SCORES or (tail := extreme_value_tail.fit_tail(ordered)) is None:
         return threshold
     extrapolated = min(tail.quantile(target_rate), max_score - step)
-    score = step * (floor(extrapolated / step + 1e-6) + 0.5)
+    score = place_between_scores(extrapolated, step)
     if score <= threshold.score:
         return threshold
     low, high = tail.rate_interval(extrapolated, sample_size / count, RISK)

@@ -13,7 +13,7 @@ products may have another tail.
 
 from __future__ import annotations
 
-from math import ceil, exp, floor, inf, log, log1p, sqrt
+from math import ceil, exp, inf, log, log1p, sqrt
 from typing import Any
 
 import msgspec
@@ -21,10 +21,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from vedette.runtime.calibration.independent_threshold import RISK, place_between_scores
 from vedette.runtime.progress import no_progress
 
 from ..data import split
-from ..data.audit.sample_size import RISK
 from ..data.few_images import MIN_SPLIT_IMAGES
 from ..data.split import Split
 from ..goal.goal_tables import Goal
@@ -118,8 +118,7 @@ def choose_few_images_threshold(
     """
     level = float(log_scores(np.maximum(variations, step)).mean())
     prediction = prior.predict(images, excesses)
-    wanted = min(exp(level + float(prediction.isf(target_rate))), max_score - step)
-    score = step * (floor(wanted / step + 1e-6) + 0.5)
+    score = place_between_scores(min(exp(level + float(prediction.isf(target_rate))), max_score - step), step)
     return FewImagesThreshold(
         score=score,
         target_rate=target_rate,
@@ -152,7 +151,6 @@ def choose_thresholds(
     good = list(split.model_inputs(images.fit, backbone_input_spec(design.input), models.inspector))
     varied = new_variations(good, goal.augment)
     score, groups = models.manifest.output("score"), len({images.groups[path] for path in images.fit})
-    highest = score.scale * (255 - score.zero_point)
 
     def choose(model: str, max_score: float) -> FewImagesThreshold:
         scores = np.array([float(models.runners[model].run_input(image)["score"].ravel()[0]) for image in varied])
@@ -160,4 +158,4 @@ def choose_thresholds(
             scores, excesses, len(good), groups, score.scale, target_rate, prior, max_score
         )
 
-    return choose(FLOAT, inf), choose(INT8_ONNX, highest)
+    return choose(FLOAT, inf), choose(INT8_ONNX, score.highest)

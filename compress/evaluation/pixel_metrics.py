@@ -19,7 +19,7 @@ from scipy import stats
 from vedette.runtime.camera import image_files
 from vedette.runtime.errors import ConfigProblem
 from vedette.runtime.evaluation.metrics import auroc
-from vedette.runtime.inference.heads.anomaly import find_peak, surround_peak
+from vedette.runtime.inference.heads.anomaly import find_peak, surround
 from vedette.runtime.inference.inspector import Inspector
 
 from ..data import split
@@ -86,7 +86,8 @@ def _compare_with_mask(anomaly_map: NDArray[Any], mask: NDArray[Any]) -> tuple[f
     of the defect; None if the box overlaps no defect.
     """
     size = len(mask)
-    box, share = surround_peak(anomaly_map), float(find_peak(anomaly_map).mean())
+    cells = find_peak(anomaly_map)
+    box, share = surround(cells), float(cells.mean())
     left, top, right, bottom = (edge * size for edge in (box.left, box.top, box.right, box.bottom))
     best, ratio = 0.0, None
     for x, y, width, height, pixels in cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)[2][1:]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -14,12 +13,10 @@ import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from numpy.typing import NDArray
 
-from vedette.runtime.bundle import archive
-from vedette.runtime.bundle import manifest as manifests
-from vedette.runtime.bundle.bundle import GOLDEN_FOLDER, MANIFEST, SIGNATURE
-from vedette.runtime.bundle.keys import key_id
+from vedette.runtime.atomic_file import write_atomically
+from vedette.runtime.bundle.bundle import GOLDEN_FOLDER, pack_signed_bundle
 from vedette.runtime.bundle.manifest import Manifest, MemberDigest
-from vedette.runtime.errors import ConfigProblem, MachineProblem
+from vedette.runtime.errors import ConfigProblem
 
 
 def encode_golden_npy_members(arrays: dict[str, NDArray[Any]]) -> dict[str, bytes]:
@@ -44,9 +41,7 @@ def sign_bundle(manifest: Manifest, members: dict[str, bytes], key: Ed25519Priva
         The finished manifest and the bytes of the bundle.
     """
     files = {name: MemberDigest(hashlib.sha256(data).hexdigest(), len(data)) for name, data in sorted(members.items())}
-    manifest = msgspec.structs.replace(manifest, signer=key_id(key.public_key()), files=files)
-    text = manifests.encode_manifest(manifest)
-    return manifest, archive.pack_archive(members | {MANIFEST: text, SIGNATURE: key.sign(text)})
+    return pack_signed_bundle(msgspec.structs.replace(manifest, files=files), members, key)
 
 
 def check_output_folder(folder: Path) -> None:
@@ -63,24 +58,10 @@ def check_output_folder(folder: Path) -> None:
         raise ConfigProblem(f"{folder}: {nearest} is no writable folder", hint="choose another --out") from None
 
 
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file so that it appears under its name only when it is complete and on the disk.
-
-    Creates missing parent folders.
+def write_output(path: Path, content: bytes) -> None:
+    """Write a file of the output folder, complete or not at all.
 
     Raises:
         MachineProblem: the file cannot be written
     """
-    partial = path.with_name(path.name + ".part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise MachineProblem(
-            f"{path}: {error.strerror}", hint="free some disk space, or choose another --out"
-        ) from None
+    write_atomically(path, content, "free some disk space, or choose another --out")

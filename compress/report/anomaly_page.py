@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from vedette.runtime.evaluation.metrics import roc_curve
 from vedette.runtime.inference.inspector import Inspector
 
-from ..data.part_alignment import AlignmentEvidence
+from ..data.motion_selection import AlignmentEvidence
 from ..data.split import Split
 from ..evaluation.anomaly_scoring import ImageScores
 from ..evaluation.built_models import FLOAT, INT8_ONNX

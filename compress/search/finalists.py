@@ -3,9 +3,9 @@
 A search compares designs by float features and by predicted costs. Its best designs are then built as int8 files and
 measured: by the AUROC on good images that nothing was fitted to (those of calibrate and threshold) against the same
 images with synthetic defects, and by the true size of the files. Known defects do not count here, because the models
-are fitted to them. The best of them is built again with fewer channels,
-pruned and distilled, and the best of all by the same rule is chosen. If its int8 model loses more AUROC than allowed,
-it is built again with the quantization fallbacks, the cheapest first, until the loss is small enough.
+are fitted to them. The best of them is built again with fewer channels, pruned and distilled, and the best of all by
+the same rule is chosen. If its int8 model loses more AUROC than allowed, it is built again with the quantization
+fallbacks, the cheapest first, until the loss is small enough.
 
 A finalist takes half a minute or more, so it is cached beside the study, under the digest of everything that it depends
 on. After an interruption it is loaded from the cache.
@@ -178,7 +178,7 @@ class FinalistBuilder:
             cached = msgspec.msgpack.decode(path.read_bytes(), type=CachedFinalist)
         else:
             cached = self._fit_and_measure(goal, trial.design)
-            bundle_writer.write_atomically(path, msgspec.msgpack.encode(cached))
+            bundle_writer.write_output(path, msgspec.msgpack.encode(cached))
         self.log(f"{trial.design}: int8 AUROC on synthetic defects {cached.auroc:.3f}, {cached.size:,} bytes")
         measured = msgspec.structs.replace(trial, auroc=cached.auroc, bytes=cached.size, known=msgspec.UNSET)
         self.finalists.append(Finalist(measured, cached.load_trained_model(), cached.auroc_drop))

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from vedette.devices import DeviceProfile
 from vedette.runtime.calibration import good_scores
+from vedette.runtime.evaluation.bundle_recalibration import FALSE_ALARM_RATE
 from vedette.runtime.inference.inspector import Inspector
 from vedette.runtime.inference.prediction import PART_NOT_FOUND
 from vedette.runtime.progress import Log, Progress
@@ -20,7 +21,7 @@ from vedette.runtime.progress import Log, Progress
 from ..cost import cost_limits
 from ..data import few_images, part_alignment
 from ..data.image_feature_cache import ImageFeatureCache
-from ..data.part_alignment import AlignmentEvidence
+from ..data.motion_selection import AlignmentEvidence
 from ..data.split import Split, audit_and_split
 from ..evaluation import anomaly_scoring, few_images_threshold, pixel_metrics, suspect_threshold
 from ..evaluation.anomaly_scoring import AnomalyMetrics, ImageScores
@@ -44,7 +45,6 @@ from ..search.study import DesignSearch
 from ..training import design_fitting
 from .task import ALL_PURPOSES, Thresholds, TrainingResult
 
-FALSE_ALARM_RATE = 0.01  # where the goal names none
 GOLDEN_PER_CLASS = 2  # golden images, good and defective each
 
 
@@ -155,20 +155,19 @@ class AnomalyTask:
             chosen = few_images_threshold.choose_thresholds(self.goal, design, models, images, target)
             return AnomalyThresholds(*chosen)
         groups = [images.groups[path] for path in images.threshold]
-        highest = score.scale * (255 - score.zero_point)
         fp32, int8 = (
             anomaly_scoring.score_images(models.runners[model], images.threshold).scores for model in (FLOAT, INT8_ONNX)
         )
         suspected = np.array([path in images.suspects for path in images.threshold])
         choose = suspect_threshold.choose_threshold_with_suspects
-        threshold = choose(int8, suspected, score.scale, target, groups, highest)
+        threshold = choose(int8, suspected, score.scale, target, groups, score.highest)
         weight = threshold.effective_sample_size / threshold.images
         known = anomaly_scoring.score_images(models.runners[INT8_ONNX], images.known).scores
         return AnomalyThresholds(
             known_scores=tuple(known.tolist()),
             fp32=choose(fp32, suspected, score.scale, target, groups),
             int8=threshold,
-            held_out=HeldOutScores(int8, good_scores.summarize(int8, score.scale, highest, weight)),
+            held_out=HeldOutScores(int8, good_scores.summarize(int8, score.scale, score.highest, weight)),
         )
 
     def predict(

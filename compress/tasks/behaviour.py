@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from vedette.devices import DeviceProfile
 from vedette.runtime.bundle.manifest import MotionInput
+from vedette.runtime.evaluation.bundle_recalibration import FALSE_ALARM_RATE
 from vedette.runtime.inference.frame_differencing import NO_CHANGE
 from vedette.runtime.progress import Log, Progress, no_progress
 
@@ -43,7 +44,7 @@ from ..report.task_report_section import TaskReportSection
 from ..search.search_setup import SearchSetup
 from ..training import design_fitting
 from ..training.float_and_int8_model import FloatAndInt8Model
-from .anomaly import FALSE_ALARM_RATE, GOLDEN_PER_CLASS
+from .anomaly import GOLDEN_PER_CLASS
 from .task import ALL_PURPOSES, Thresholds, TrainingResult
 
 INPUT = 128  # pixels: a person who fills a tenth of the height is still one and a half zones high
@@ -128,7 +129,6 @@ class MotionAnomalyTask:
         score = models.manifest.output("score")
         target = self.goal.goal.false_alarm_rate or FALSE_ALARM_RATE
         groups = [data.images.groups[path] for path in clip_images.group_by_clip(data.images.threshold)]
-        highest = score.scale * (255 - score.zero_point)
         step = score.scale / 16  # the score of a clip is a mean of several
         fp32, int8 = (
             self._score_clips(models.runners[model], data.images.threshold, no_progress, model).scores
@@ -136,7 +136,7 @@ class MotionAnomalyTask:
         )
         return Thresholds(
             fp32=conformal_threshold.choose_threshold(fp32, step, target, groups),
-            int8=conformal_threshold.choose_threshold(int8, step, target, groups, highest),
+            int8=conformal_threshold.choose_threshold(int8, step, target, groups, score.highest),
         )
 
     def predict(

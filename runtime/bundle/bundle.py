@@ -1,4 +1,4 @@
-"""Opens and verifies a bundle; every `Bundle` object is verified.
+"""Opens and verifies a bundle, and signs one; every `Bundle` object is verified.
 
 Each step reads only what the steps before it have verified:
 
@@ -19,12 +19,13 @@ from typing import Any
 
 import msgspec
 import numpy as np
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from numpy.typing import NDArray
 
 from ..errors import BundleProblem, locate_errors
 from . import archive
-from .keys import Keyring
-from .manifest import FORMAT_VERSION, Manifest
+from .keys import Keyring, key_id
+from .manifest import FORMAT_VERSION, Manifest, encode_manifest
 
 MANIFEST, SIGNATURE = "manifest.json", "manifest.sig"
 GOLDEN_FOLDER = "golden"
@@ -75,6 +76,22 @@ class Bundle:
         content = self.members[f"{GOLDEN_FOLDER}/{name}.npy"]
         array: NDArray[Any] = np.load(io.BytesIO(content), allow_pickle=False)
         return array
+
+
+def pack_signed_bundle(manifest: Manifest, members: dict[str, bytes], key: Ed25519PrivateKey) -> tuple[Manifest, bytes]:
+    """Signs a manifest and packs the bundle.
+
+    Args:
+        manifest: complete except for `signer`
+        members: all members except the manifest and its signature, by name
+        key: the private key
+
+    Returns:
+        The finished manifest and the bytes of the bundle.
+    """
+    manifest = msgspec.structs.replace(manifest, signer=key_id(key.public_key()))
+    text = encode_manifest(manifest)
+    return manifest, archive.pack_archive(members | {MANIFEST: text, SIGNATURE: key.sign(text)})
 
 
 def _decode_signer(text: bytes) -> str:

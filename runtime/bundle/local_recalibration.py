@@ -9,17 +9,19 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 from pathlib import Path
 
 import msgspec
 
+from ..atomic_file import write_atomically
 from ..calibration.recalibration import Recalibration
 from ..errors import ConfigProblem, MachineProblem
 from .bundle import Bundle
 from .keys import Keyring
 
 log = logging.getLogger(__name__)
+
+WRITE_HINT = "run it as the owner of that folder, or free some disk space"
 
 
 class LocalRecalibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -44,8 +46,16 @@ def open_bundle(path: Path, keyring: Keyring) -> Bundle:
         BundleProblem: as `Bundle.open`.
         ConfigProblem: the file of the recalibration cannot be read.
     """
-    bundle = Bundle.open(path, keyring)
-    file = recalibration_path(path)
+    return apply_recalibration(Bundle.open(path, keyring))
+
+
+def apply_recalibration(bundle: Bundle) -> Bundle:
+    """The bundle with the recalibration that lies beside it; the bundle itself if there is none for it.
+
+    Raises:
+        ConfigProblem: the file of the recalibration cannot be read.
+    """
+    file = recalibration_path(bundle.path)
     try:
         text = file.read_bytes()
     except FileNotFoundError:
@@ -55,7 +65,7 @@ def open_bundle(path: Path, keyring: Keyring) -> Bundle:
     try:
         local = msgspec.json.decode(text, type=LocalRecalibration)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        hint = f"remove it with vedette recalibrate {path} --reset"
+        hint = f"remove it with vedette recalibrate {bundle.path} --reset"
         raise ConfigProblem(f"{file}: not a recalibration: {error}", hint=hint) from None
     if local.manifest_sha256 != bundle.manifest_sha256:
         log.warning("%s is ignored: it belongs to another bundle, %s", file, local.model)
@@ -67,7 +77,7 @@ def open_bundle(path: Path, keyring: Keyring) -> Bundle:
         local_digest=hashlib.sha256(text).hexdigest()[:8],
     )
     log.warning("%s: %s", manifest.model_id, local.recalibration.statement)
-    return Bundle(path, manifest, bundle.members, bundle.manifest_sha256)
+    return Bundle(bundle.path, manifest, bundle.members, bundle.manifest_sha256)
 
 
 def write_recalibration(bundle: Bundle, recalibration: Recalibration) -> Path:
@@ -78,7 +88,7 @@ def write_recalibration(bundle: Bundle, recalibration: Recalibration) -> Path:
     """
     local = LocalRecalibration(bundle.manifest.model_id, bundle.manifest_sha256, recalibration)
     path = recalibration_path(bundle.path)
-    write_file(path, msgspec.json.format(msgspec.json.encode(local), indent=2) + b"\n")
+    write_atomically(path, msgspec.json.format(msgspec.json.encode(local), indent=2) + b"\n", WRITE_HINT)
     return path
 
 
@@ -96,23 +106,3 @@ def remove_recalibration(bundle: Path) -> bool:
     except OSError as error:
         raise MachineProblem(f"{path}: {error.strerror}", hint="run it as the owner of that folder") from None
     return True
-
-
-def write_file(path: Path, content: bytes) -> None:
-    """Writes a file that appears under its name only when it is complete and on the disk.
-
-    Raises:
-        MachineProblem: the file cannot be written.
-    """
-    partial = path.with_name(f"{path.name}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        hint = "run it as the owner of that folder, or free some disk space"
-        raise MachineProblem(f"{path}: {error.strerror}", hint=hint) from None

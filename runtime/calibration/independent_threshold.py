@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from . import extreme_value_tail
 from .good_scores import MIN_TAIL_SCORES
 
-RISK = 0.05  # probability that the stated bound is exceeded
+RISK = 0.05
+"""Probability that a stated bound on the false-alarm rate is wrong; the confidence is 1 - RISK."""
 Method = Literal["conformal", "extreme value", "above all"]
 
 
@@ -59,11 +60,20 @@ def choose_threshold(
     )
     if allowed or count < MIN_TAIL_SCORES or (tail := extreme_value_tail.fit_tail(ordered)) is None:
         return threshold
-    extrapolated = min(tail.quantile(target_rate), max_score - step)
-    score = step * (floor(extrapolated / step + 1e-6) + 0.5)
+    score = place_between_scores(min(tail.quantile(target_rate), max_score - step), step)
     if score <= threshold.score:
         return threshold
     return msgspec.structs.replace(threshold, score=score, method="extreme value")
+
+
+def place_between_scores(wanted: float, step: float) -> float:
+    """The threshold half a step above the highest score that `wanted` reaches, so that rounding decides nothing.
+
+    Args:
+        wanted: a threshold
+        step: smallest difference between two scores, which are multiples of it
+    """
+    return step * (floor(wanted / step + 1e-6) + 0.5)
 
 
 def exceedance_bound(above: int, count: int, confidence: float) -> float:

@@ -7,9 +7,10 @@ from pathlib import Path
 import click
 import msgspec
 
+from ..atomic_file import write_atomically
 from ..bundle.bundle import Bundle
 from ..bundle.keys import Keyring, read_private_key
-from ..bundle.local_recalibration import remove_recalibration, write_file, write_recalibration
+from ..bundle.local_recalibration import WRITE_HINT, remove_recalibration, write_recalibration
 from ..errors import ConfigProblem
 from ..evaluation.bundle_recalibration import RecalibrationResult, recalibrate_bundle, sign_recalibrated
 from ..progress import show_progress
@@ -64,7 +65,7 @@ def recalibrate(
         path, model = out / bundle.name, manifest.model_id
         if path.resolve() == bundle.resolve():
             raise ConfigProblem(f"{path} is the bundle itself", hint="choose another --out")
-        write_file(path, content)
+        write_atomically(path, content, WRITE_HINT)
     else:
         path, model = write_recalibration(opened, result.recalibration), opened.manifest.model_id
     if as_json:

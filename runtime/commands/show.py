@@ -8,7 +8,7 @@ import click
 
 from ..bundle.bundle import Bundle
 from ..bundle.keys import Keyring
-from ..bundle.local_recalibration import open_bundle
+from ..bundle.local_recalibration import apply_recalibration
 from ..bundle.manifest import UNKNOWN, encode_manifest
 from . import options
 
@@ -33,7 +33,7 @@ def show(bundle: Path, keys: Path | None, as_json: bool) -> None:
         click.echo(f"  threshold  {facts.threshold:.4g}")
     if facts.recalibrated is not None:
         click.echo(f"  recalibrated: {facts.recalibrated.statement}")
-    local = open_bundle(bundle, Keyring.read(keys)).manifest
+    local = apply_recalibration(opened).manifest
     if local.local_digest and local.recalibrated is not None:
         click.echo(f"  ON THIS DEVICE, as {local.model_id}: threshold {local.threshold:.4g}")
         click.echo(f"             {local.recalibrated.statement}")

@@ -4,8 +4,8 @@
     the rest   each back end alone in its own process, as in a camera's daemon
 
 The frame is noise of the camera's size, because latency does not depend on its content; if frames are aligned, it is
-the reference image. The result is the profile of
-this machine with the measurements, from which the build machine predicts the latency of other models here.
+the reference image. The result is the profile of this machine with the measurements, from which the build machine
+predicts the latency of other models here.
 """
 
 from __future__ import annotations

@@ -11,10 +11,8 @@ import msgspec
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from ..bundle import archive
-from ..bundle.bundle import MANIFEST, SIGNATURE, Bundle
-from ..bundle.keys import key_id
-from ..bundle.manifest import Manifest, encode_manifest
+from ..bundle.bundle import Bundle, pack_signed_bundle
+from ..bundle.manifest import Manifest
 from ..calibration.recalibration import Recalibration, ScoreScale, recalibrate
 from ..camera import image_files
 from ..errors import BundleProblem, ConfigProblem
@@ -66,7 +64,7 @@ def recalibrate_bundle(
     scores = output.scale * np.array(integers, float)
     recalibration = recalibrate(
         scores,
-        ScoreScale(output.scale, output.scale * (255 - output.zero_point)),
+        ScoreScale(output.scale, output.highest),
         plain_manifest.good_scores,
         built_rate if target_rate is None else target_rate,
         datetime.now(UTC).strftime("%Y-%m-%dT%H:%MZ"),
@@ -84,10 +82,8 @@ def sign_recalibrated(bundle: Bundle, recalibration: Recalibration, key: Ed25519
         threshold=recalibration.threshold,
         recalibrated=recalibration,
         local_digest="",
-        signer=key_id(key.public_key()),
     )
-    text = encode_manifest(manifest)
-    return manifest, archive.pack_archive(bundle.members | {MANIFEST: text, SIGNATURE: key.sign(text)})
+    return pack_signed_bundle(manifest, bundle.members, key)
 
 
 def _build_threshold(manifest: Manifest) -> tuple[float, float]:

@@ -62,11 +62,9 @@ class PartAligner:
 
     def __init__(self, settings: Alignment, reference: NDArray[Any]) -> None:
         self.settings = settings
-        height, width = reference.shape[:2]
-        factor = REFERENCE_SIDE / max(height, width)
-        self.size = max(1, round(width * factor)), max(1, round(height * factor))
+        self.size = comparison_size(reference)
         """Width and height at which images are compared, in pixels."""
-        self.reference = self.normalize(reference)
+        self.reference = normalize(reference, self.size)
         coarse = self._shrink(self.reference)
         self._coarse_size = coarse.shape[1], coarse.shape[0]
         self._spectrum_size = tuple(cv2.getOptimalDFTSize(2 * side) for side in coarse.shape)
@@ -75,22 +73,9 @@ class PartAligner:
             for matrix in _candidate_matrices(settings, self._coarse_size)
         ]
 
-    def normalize(self, image: NDArray[Any]) -> NDArray[Any]:
-        """An image at the size of the comparison, locally normalized; float32, H x W.
-
-        Args:
-            image: H x W x 3, uint8, blue-green-red, of any size
-        """
-        small = cv2.resize(image, self.size, interpolation=cv2.INTER_AREA)
-        gray = cv2.cvtColor(small, cv2.COLOR_BGR2GRAY).astype(np.float32)
-        detail = gray - _local_mean(gray)
-        contrast = np.sqrt(_local_mean(detail * detail))
-        # The constant keeps the noise of plain areas from being amplified.
-        return np.asarray(detail / (contrast + 0.05 * detail.std() + 0.02 * gray.mean() + 1e-3), np.float32)
-
     def locate(self, image: NDArray[Any]) -> Placement:
         """Finds the reference in an image, H x W x 3, uint8, blue-green-red."""
-        frame = self.normalize(image)
+        frame = normalize(image, self.size)
         best, matrix = self.correlate(frame, IDENTITY), IDENTITY
         for start in (*self._search(frame), IDENTITY):
             candidate = self._refine(frame, start)
@@ -101,10 +86,6 @@ class PartAligner:
                 break
         found = best >= self.settings.correlation and self._is_within_limits(matrix)
         return Placement(to_fractions(matrix, self.size), best, found)
-
-    def correlate_unmoved(self, image: NDArray[Any]) -> float:
-        """Correlation of the reference with an image, H x W x 3, uint8, blue-green-red, without alignment."""
-        return self.correlate(self.normalize(image), IDENTITY)
 
     def correlate(self, frame: NDArray[Any], matrix: Matrix) -> float:
         """Correlation of the reference with a normalized frame under a transform, over the pixels in the frame."""
@@ -127,7 +108,7 @@ class PartAligner:
         """
         matrix = to_pixels(placement.matrix, self.size)
         flags, border = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, cv2.BORDER_REPLICATE
-        aligned = cv2.warpAffine(self.normalize(image), matrix, self.size, flags=flags, borderMode=border)
+        aligned = cv2.warpAffine(normalize(image, self.size), matrix, self.size, flags=flags, borderMode=border)
         largest = 0.0
         for axis in (0, 1):
             shifts = []
@@ -202,6 +183,28 @@ class PartAligner:
         padded = np.zeros(self._spectrum_size, np.float32)
         padded[: image.shape[0], : image.shape[1]] = centered
         return cv2.dft(padded)
+
+
+def comparison_size(reference: NDArray[Any]) -> tuple[int, int]:
+    """Width and height at which images are compared with a reference of H x W x 3: its aspect ratio, in pixels."""
+    height, width = reference.shape[:2]
+    factor = REFERENCE_SIDE / max(height, width)
+    return max(1, round(width * factor)), max(1, round(height * factor))
+
+
+def normalize(image: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
+    """An image at the size of the comparison, locally normalized; float32, H x W.
+
+    Args:
+        image: H x W x 3, uint8, blue-green-red, of any size
+        size: width and height of the comparison
+    """
+    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    gray = cv2.cvtColor(small, cv2.COLOR_BGR2GRAY).astype(np.float32)
+    detail = gray - _local_mean(gray)
+    contrast = np.sqrt(_local_mean(detail * detail))
+    # The constant keeps the noise of plain areas from being amplified.
+    return np.asarray(detail / (contrast + 0.05 * detail.std() + 0.02 * gray.mean() + 1e-3), np.float32)
 
 
 def _local_mean(image: NDArray[Any]) -> NDArray[Any]:

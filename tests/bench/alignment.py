@@ -20,7 +20,6 @@ import json
 import sys
 import tempfile
 import time
-import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -34,7 +33,6 @@ import torch
 from numpy.typing import NDArray
 
 from vedette.compress.data import part_alignment
-from vedette.compress.data.groups import assign_groups
 from vedette.compress.goal.inspection_settings import InspectionSettings
 from vedette.compress.models import efficientnet_lite, feature_extraction
 from vedette.compress.models.anomaly import load_anomaly_model
@@ -69,14 +67,9 @@ def main() -> None:
 
 def measure(name: str, nuisance: str, options: Any) -> dict[str, Any]:
     """Mean AUROC over the folds, of whole images and as the build decides, and what it decided."""
-    goal, folders = sets.prepare(name, options.data, options.out / f"{name}-{options.seed}", options.seed)
     rng = np.random.default_rng(options.seed)
-    group = tomllib.loads(goal.read_text())["data"].get("group")
-    good, defective = (image_files.find_images(folders[label]) for label in ("good", "defect"))
-    grouped = assign_groups({"good": good}, {"good": folders["good"]}, group, goal.parent)
-    good = sorted(rng.permutation(np.array(good, object))[: options.good].tolist())
-    defective = sorted(rng.permutation(np.array(defective, object))[: options.defective].tolist())
-    folds = generality.assign_folds([grouped[path] for path in good], options.seed)
+    good, defective, groups = sets.list_images(name, options, options.seed, rng)
+    folds = generality.assign_folds(groups, options.seed)
     with tempfile.TemporaryDirectory() as folder:
         moved = [Path(folder) / f"{index:04d}.png" for index in range(len(good) + len(defective))]
         for source, target in zip([*good, *defective], moved, strict=True):

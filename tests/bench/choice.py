@@ -28,7 +28,6 @@ import itertools
 import json
 import sys
 import time
-import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +43,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vedette.compress.data import synthetic_defects
-from vedette.compress.data.groups import assign_groups
 from vedette.compress.models import efficientnet_lite, feature_extraction
 from vedette.compress.models.design import Design
 from vedette.runtime.camera import image_files
@@ -79,7 +77,7 @@ def main() -> None:
 
 def measure(name: str, nuisance: str, options: Any) -> choice_rules.Variant:
     """Fits and scores all designs on one set with one nuisance."""
-    good, defective, groups = list_images(name, options)
+    good, defective, groups = sets.list_images(name, options, options.seed, np.random.default_rng(options.seed))
     rng = np.random.default_rng(options.seed + 100)
     preprocess = Preprocess(efficientnet_lite.backbone_input_spec(generality.SIZE))
     good_images, real_defects = (
@@ -147,18 +145,6 @@ def trial_figures(good: NDArray[Any], product: NDArray[Any], structural: NDArray
         for family, scores in families.items()
         for share in choice_rules.SHARES
     }
-
-
-def list_images(name: str, options: Any) -> tuple[list[Path], list[Path], list[str]]:
-    """Good and defective images, and the groups of the good ones."""
-    goal, folders = sets.prepare(name, options.data, options.out / f"{name}-{options.seed}", options.seed)
-    rng = np.random.default_rng(options.seed)
-    good, defective = (image_files.find_images(folders[label]) for label in ("good", "defect"))
-    rule = tomllib.loads(goal.read_text())["data"].get("group")
-    grouped = assign_groups({"good": good}, {"good": folders["good"]}, rule, goal.parent)
-    good = sorted(rng.permutation(np.array(good, object))[: options.good].tolist())
-    defective = sorted(rng.permutation(np.array(defective, object))[: options.defective].tolist())
-    return good, defective, [grouped[path] for path in good]
 
 
 def assign_folds(groups: list[str], rng: np.random.Generator) -> NDArray[Any]:

@@ -16,14 +16,13 @@ Options: --data ROOT (or VEDETTE_BENCH_DATA), --sets a,b, --good N, --defective 
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import json
-import os
 import time
 from pathlib import Path
 from typing import Any
 
+import bench_options
 import click
 import numpy as np
 import sets
@@ -198,19 +197,11 @@ def _mean(rows: list[dict[str, Any]], name: str | None, rate: float, key: str) -
 
 
 def _options() -> Any:
-    parser = argparse.ArgumentParser(description="Defects among the good images.")
-    data = os.environ.get("VEDETTE_BENCH_DATA", ROOT.parent / "shared" / "data")
-    parser.add_argument("--data", type=Path, default=Path(data))
-    parser.add_argument("--sets", type=lambda text: text.split(","), default=list(sets.SETS))
+    parser = bench_options.make_parser("Defects among the good images.", "contamination")
     parser.add_argument("--good", type=int, default=400)
     parser.add_argument("--defective", type=int, default=200)
     parser.add_argument("--seeds", type=lambda text: list(map(int, text.split(","))), default=[0, 1])
-    parser.add_argument("--out", type=Path, default=ROOT / "build" / "bench" / "contamination")
-    options = parser.parse_args()
-    options.data, options.out = options.data.resolve(), options.out.resolve()
-    if unknown := set(options.sets) - set(sets.SETS):
-        parser.error(f"no such set: {', '.join(sorted(unknown))}; there are {', '.join(sets.SETS)}")
-    return options
+    return bench_options.parse(parser)
 
 
 if __name__ == "__main__":

@@ -17,14 +17,13 @@ Options: --data ROOT (or VEDETTE_BENCH_DATA), --sets a,b, --good N, --defective 
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import json
-import os
 import time
 from pathlib import Path
 from typing import Any
 
+import bench_options
 import click
 import numpy as np
 import sets
@@ -235,22 +234,14 @@ def _mean(rows: list[dict[str, Any]], name: str | None, count: int, key: str) ->
 
 
 def _options() -> Any:
-    parser = argparse.ArgumentParser(description="Models of few good images.")
-    data = os.environ.get("VEDETTE_BENCH_DATA", ROOT.parent / "shared" / "data")
-    parser.add_argument("--data", type=Path, default=Path(data))
-    parser.add_argument("--sets", type=lambda text: text.split(","), default=list(sets.SETS))
+    parser = bench_options.make_parser("Models of few good images.", "few")
     parser.add_argument("--good", type=int, default=300)
     parser.add_argument("--defective", type=int, default=150)
     parser.add_argument("--seeds", type=lambda text: list(map(int, text.split(","))), default=list(range(5)))
     parser.add_argument("--peer", type=Path)
     parser.add_argument("--patches", type=int, default=2000)
     parser.add_argument("--limit", type=int, default=600)
-    parser.add_argument("--out", type=Path, default=ROOT / "build" / "bench" / "few")
-    options = parser.parse_args()
-    options.data, options.out = options.data.resolve(), options.out.resolve()
-    if unknown := set(options.sets) - set(sets.SETS):
-        parser.error(f"no such set: {', '.join(sorted(unknown))}; there are {', '.join(sets.SETS)}")
-    return options
+    return bench_options.parse(parser)
 
 
 if __name__ == "__main__":

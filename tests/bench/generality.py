@@ -21,17 +21,15 @@ Options: --data ROOT (or VEDETTE_BENCH_DATA), --sets a,b, --nuisances plain,turn
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import json
-import os
 import sys
 import time
-import tomllib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import bench_options
 import click
 import cv2
 import numpy as np
@@ -40,7 +38,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vedette.compress.data.groups import assign_groups
 from vedette.compress.models import efficientnet_lite, feature_extraction
 from vedette.compress.models.anomaly import load_anomaly_model, location_clusters
 from vedette.runtime.camera import image_files
@@ -95,13 +92,8 @@ def main() -> None:
 
 def read_set(name: str, nuisance: str, options: Any) -> ImageSet:
     """The features of a set, of all blocks that any option uses."""
-    goal, folders = sets.prepare(name, options.data, options.out / f"{name}-{options.seed}", options.seed)
     rng = np.random.default_rng(options.seed)
-    data = tomllib.loads(goal.read_text())["data"]
-    good, defective = (image_files.find_images(folders[label]) for label in ("good", "defect"))
-    grouped = assign_groups({"good": good}, {"good": folders["good"]}, data.get("group"), goal.parent)
-    good = sorted(rng.permutation(np.array(good, object))[: options.good].tolist())
-    defective = sorted(rng.permutation(np.array(defective, object))[: options.defective].tolist())
+    good, defective, groups = sets.list_images(name, options, options.seed, rng)
     blocks = tuple(sorted({block for each in BLOCKS for block in each}))
     preprocess = Preprocess(efficientnet_lite.backbone_input_spec(SIZE))
 
@@ -116,7 +108,7 @@ def read_set(name: str, nuisance: str, options: Any) -> ImageSet:
         f"{name}, {nuisance}",
         {block: level[: len(good)] for block, level in levels.items()},
         {block: level[len(good) :] for block, level in levels.items()},
-        [grouped[path] for path in good],
+        groups,
     )
 
 
@@ -198,20 +190,12 @@ def parse_options(
     description: str, folder: str, good: int, defective: int, nuisances: Sequence[str] = NUISANCES
 ) -> Any:
     """The options of a bench over sets and nuisances, with its folder, numbers of images and nuisances by default."""
-    parser = argparse.ArgumentParser(description=description)
-    data = os.environ.get("VEDETTE_BENCH_DATA", ROOT.parent / "shared" / "data")
-    parser.add_argument("--data", type=Path, default=Path(data))
-    parser.add_argument("--sets", type=lambda text: text.split(","), default=list(sets.SETS))
+    parser = bench_options.make_parser(description, folder)
     parser.add_argument("--nuisances", type=lambda text: text.split(","), default=list(nuisances))
     parser.add_argument("--good", type=int, default=good)
     parser.add_argument("--defective", type=int, default=defective)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, default=ROOT / "build" / "bench" / folder)
-    options = parser.parse_args()
-    options.data, options.out = options.data.resolve(), options.out.resolve()
-    if unknown := set(options.sets) - set(sets.SETS):
-        parser.error(f"no such set: {', '.join(sorted(unknown))}; there are {', '.join(sets.SETS)}")
-    return options
+    return bench_options.parse(parser)
 
 
 if __name__ == "__main__":

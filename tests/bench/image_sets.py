@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,7 +12,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vedette.compress.data.groups import assign_groups
 from vedette.compress.models import efficientnet_lite, feature_extraction
 from vedette.compress.models.anomaly import load_anomaly_model
 from vedette.runtime.camera import image_files
@@ -37,13 +35,7 @@ class ImageSet(NamedTuple):
 
 def read_set(name: str, options: Any, seed: int) -> ImageSet:
     """At most `options.good` good and `options.defective` defective images of a set, drawn from the seed."""
-    goal, folders = sets.prepare(name, options.data, options.out / f"{name}-{seed}", seed)
-    rng = np.random.default_rng(seed)
-    data = tomllib.loads(goal.read_text())["data"]
-    good, defective = (image_files.find_images(folders[label]) for label in ("good", "defect"))
-    grouped = assign_groups({"good": good}, {"good": folders["good"]}, data.get("group"), goal.parent)
-    good = sorted(rng.permutation(np.array(good, object))[: options.good].tolist())
-    defective = sorted(rng.permutation(np.array(defective, object))[: options.defective].tolist())
+    good, defective, groups = sets.list_images(name, options, seed, np.random.default_rng(seed))
     preprocess = Preprocess(efficientnet_lite.backbone_input_spec(SIZE))
     images = [preprocess(image_files.read_image(path)) for path in (*good, *defective)]
     levels = extract(images)
@@ -51,7 +43,7 @@ def read_set(name: str, options: Any, seed: int) -> ImageSet:
         images[: len(good)],
         [level[: len(good)] for level in levels],
         [level[len(good) :] for level in levels],
-        [grouped[path] for path in good],
+        groups,
         good,
         defective,
     )

@@ -25,10 +25,8 @@ N, --parts curves,designs, --out FOLDER.
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import json
-import os
 import re
 import sys
 import time
@@ -36,6 +34,7 @@ import tomllib
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import bench_options
 import click
 import known_tables
 import numpy as np
@@ -237,22 +236,14 @@ def measure_designs(images: ImageSet, options: Any) -> list[dict[str, Any]]:
 
 
 def _options() -> Any:
-    parser = argparse.ArgumentParser(description="What known defects give.")
-    data = os.environ.get("VEDETTE_BENCH_DATA", ROOT.parent / "shared" / "data")
-    parser.add_argument("--data", type=Path, default=Path(data))
-    parser.add_argument("--sets", type=lambda text: text.split(","), default=list(sets.SETS))
+    parser = bench_options.make_parser("What known defects give.", "known")
     parser.add_argument("--good", type=int, default=450)
     parser.add_argument("--defective", type=int, default=260)
     parser.add_argument("--draws", type=int, default=2)
     parser.add_argument("--folds", type=int, default=FOLDS)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--parts", type=lambda text: text.split(","), default=["curves", "designs"])
-    parser.add_argument("--out", type=Path, default=ROOT / "build" / "bench" / "known")
-    options = parser.parse_args()
-    options.data, options.out = options.data.resolve(), options.out.resolve()
-    if unknown := set(options.sets) - set(sets.SETS):
-        parser.error(f"no such set: {', '.join(sorted(unknown))}; there are {', '.join(sets.SETS)}")
-    return options
+    return bench_options.parse(parser)
 
 
 if __name__ == "__main__":

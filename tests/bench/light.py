@@ -26,15 +26,14 @@ FOLDER. A set that is built already is not built again. It leaves `light.json` a
 
 from __future__ import annotations
 
-import argparse
 import json
-import os
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import bench_options
 import click
 import cv2
 import numpy as np
@@ -139,7 +138,7 @@ def measure(name: str, options: Any) -> dict[str, Any]:
     manifest, rng = bundle.manifest, np.random.default_rng(options.seed)
     preprocess, backend = Preprocess(manifest.input), backends.load_backend("onnx", bundle)
     output = manifest.output("score")
-    step, highest = output.scale, output.scale * (255 - output.zero_point)
+    step, highest = output.scale, output.highest
 
     def scores(pixels: list[Array], change: Change) -> Array:
         integers = np.array([float(backend.run(change(each[0])[None])["score"].flat[0]) for each in pixels])
@@ -242,16 +241,10 @@ def tables(found: dict[str, Any]) -> str:
 
 def read_options(description: str, **counts: int) -> Any:
     """The options of the command line; `counts` are options of the caller, with their defaults."""
-    parser = argparse.ArgumentParser(description=description)
-    data = os.environ.get("VEDETTE_BENCH_DATA", ROOT.parent / "shared" / "data")
-    parser.add_argument("--data", type=Path, default=Path(data))
-    parser.add_argument("--sets", type=lambda text: text.split(","), default=list(sets.SETS))
+    parser = bench_options.make_parser(description, "light")
     for name, count in ({"images": 80, "seed": 0} | counts).items():
         parser.add_argument(f"--{name}", type=int, default=count)
-    parser.add_argument("--out", type=Path, default=ROOT / "build" / "bench" / "light")
-    options = parser.parse_args()
-    options.data, options.out = options.data.resolve(), options.out.resolve()
-    return options
+    return bench_options.parse(parser)
 
 
 if __name__ == "__main__":

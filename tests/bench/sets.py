@@ -10,9 +10,14 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import cv2
+import numpy as np
 import pasted_objects
+
+from vedette.compress.data.groups import assign_groups
+from vedette.runtime.camera import image_files
 
 GOALS = Path(__file__).parent.parent / "goals"
 SETS = ("cookies", "aliens", "ballscrew", "elpv-mono", "elpv-poly", "magnetic_tile", *pasted_objects.CLIPS)
@@ -77,6 +82,26 @@ def prepare(name: str, root: Path, folder: Path, seed: int) -> tuple[Path, dict[
     goal.write_text(text.replace("[data]\n", f"[data]\nseed = {seed}\n"))
     data = tomllib.loads(goal.read_text())["data"]
     return goal, {key: Path(data[key]) for key in ("good", "defect", "mask") if key in data}
+
+
+class ListedImages(NamedTuple):
+    """Images of a set."""
+
+    good: list[Path]
+    defective: list[Path]
+    groups: list[str]
+    """The group of each good image."""
+
+
+def list_images(name: str, options: Any, seed: int, rng: np.random.Generator) -> ListedImages:
+    """At most `options.good` good and `options.defective` defective images of a set, drawn by `rng`, sorted."""
+    goal, folders = prepare(name, options.data, options.out / f"{name}-{seed}", seed)
+    good, defective = (image_files.find_images(folders[label]) for label in ("good", "defect"))
+    rule = tomllib.loads(goal.read_text())["data"].get("group")
+    grouped = assign_groups({"good": good}, {"good": folders["good"]}, rule, goal.parent)
+    good = sorted(rng.permutation(np.array(good, object))[: options.good].tolist())
+    defective = sorted(rng.permutation(np.array(defective, object))[: options.defective].tolist())
+    return ListedImages(good, defective, [grouped[path] for path in good])
 
 
 def _write_tile_groups(good: Path, groups: Path) -> None:

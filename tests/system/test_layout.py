@@ -22,6 +22,7 @@ PACKAGES = {
         "errors",
         "plugin_tables",
         "clock",
+        "atomic_file",
         "backoff",
         "progress",
         "config",

@@ -34,7 +34,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from .findings import Finding, FindingKind
-from .keypoints import Keypoints, find_keypoints
+from .keypoints import DESCRIBED_SIDE, Keypoints, find_keypoints
 
 MEASURED_SIDE = 512  # pixels of the longer side for measurements, at most
 DETAIL_SIZE = 64
@@ -183,6 +183,6 @@ def _measure(path: Path, label: str, full: NDArray[Any], bits: int, alpha: bool,
         sharpness=float(np.log10(((grey_float - fine).var() + 1e-6) / ((middle - wide).var() + 1e-6))),
         brightness=float(grey.mean()),
         clipped=float(((grey <= 2) | (grey >= 253)).mean()),
-        keypoints=find_keypoints(grey),
+        keypoints=find_keypoints(shrink_to_side(grey, DESCRIBED_SIDE)),
         pixels=np.asarray(cv2.resize(full, (size, size), interpolation=cv2.INTER_AREA)),
     )

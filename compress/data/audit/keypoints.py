@@ -38,11 +38,8 @@ class Keypoints(NamedTuple):
 
 
 def find_keypoints(grey: NDArray[Any]) -> Keypoints:
-    """Returns the keypoints of a gray picture, H x W, uint8."""
-    scale = min(1.0, DESCRIBED_SIDE / max(grey.shape))
-    size = max(1, round(grey.shape[1] * scale)), max(1, round(grey.shape[0] * scale))
-    small = cv2.resize(grey, size, interpolation=cv2.INTER_AREA) if scale < 1 else grey
-    levels = np.log(small.astype(np.float32) + 8)
+    """Returns the keypoints of a gray picture, H x W, uint8, with at most DESCRIBED_SIDE pixels on its longer side."""
+    levels = np.log(grey.astype(np.float32) + 8)
     detail = levels - cv2.GaussianBlur(levels, (0, 0), _SHADING_SIGMA)
     contrast = np.sqrt(cv2.GaussianBlur(detail * detail, (0, 0), _CONTRAST_SIGMA)) + 0.02
     normal = np.clip(detail / contrast * 40 + 128, 0, 255).astype(np.uint8)

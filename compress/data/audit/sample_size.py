@@ -13,8 +13,8 @@ from typing import Any
 
 import msgspec
 
-RISK = 0.05
-"""Probability that a stated bound on the false-alarm rate is wrong; the confidence is 1 - RISK."""
+from vedette.runtime.calibration.independent_threshold import RISK
+
 EXPECTED_AUROC = 0.9  # the confidence interval is computed at this AUROC
 
 

@@ -32,7 +32,7 @@ class AnomalyHead:
         score = self.score_output.scale * (float(outputs["score"].flat[0]) - self.score_output.zero_point) - self.offset
         box = None
         if score >= self.threshold:
-            box = surround_peak(outputs["map"].reshape(self.map_output.shape[-2:]))
+            box = surround(find_peak(outputs["map"].reshape(self.map_output.shape[-2:])))
         p_value = None if self.good_scores is None else float(f"{self.good_scores.p_value(score):.3g}")
         return (Prediction(self.label, round(score, 4), box, p_value=p_value),)
 
@@ -54,10 +54,10 @@ def find_peak(anomaly_map: NDArray[Any]) -> NDArray[Any]:
     return np.asarray(labels == labels[np.unravel_index(int(values.argmax()), values.shape)])
 
 
-def surround_peak(anomaly_map: NDArray[Any]) -> Box:
-    """The rectangle around the strongest anomaly."""
-    rows, columns = np.nonzero(find_peak(anomaly_map))
-    height, width = anomaly_map.shape
+def surround(cells: NDArray[Any]) -> Box:
+    """The rectangle around cells of a map, H x W, bool, at least one of them set."""
+    rows, columns = np.nonzero(cells)
+    height, width = cells.shape
     left, top = columns.min() / width, rows.min() / height
     right, bottom = (columns.max() + 1) / width, (rows.max() + 1) / height
     return Box(*(round(float(edge), 3) for edge in (left, top, right, bottom)))

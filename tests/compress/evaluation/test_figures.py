@@ -25,7 +25,7 @@ from vedette.compress.models import anomaly, efficientnet_lite
 from vedette.runtime.errors import ConfigProblem, Problem
 from vedette.runtime.evaluation.interleaved_timing import time_interleaved
 from vedette.runtime.evaluation.metrics import auroc, auroc_interval, roc_curve
-from vedette.runtime.inference.heads.anomaly import surround_peak
+from vedette.runtime.inference.heads.anomaly import find_peak, surround
 
 scores = hnp.arrays(np.float64, st.integers(1, 30), elements=st.integers(0, 9).map(float))
 
@@ -266,9 +266,9 @@ def test_box_surrounds_the_strongest_anomaly_alone():
     anomaly_map[2:5, 3:7] = 8  # the strongest, with a weaker rim
     anomaly_map[5, 3:7] = 6
     anomaly_map[15:18, 15:18] = 7.5  # another one, not connected
-    box = surround_peak(anomaly_map)
+    box = surround(find_peak(anomaly_map))
     assert (box.left, box.top, box.right, box.bottom) == (0.15, 0.1, 0.35, 0.3)
-    assert surround_peak(3 * anomaly_map + 5) == box
+    assert surround(find_peak(3 * anomaly_map + 5)) == box
 
 
 def test_box_and_area_are_compared_with_the_defect_that_the_box_overlaps():
