@@ -37,9 +37,12 @@ def read_goal(path: Path) -> Goal:
             hint = "correct the regular expression"
             raise ConfigProblem(f"{path}: data.group: {error}", hint=hint) from None
     task_checks.check_task(path, goal)
-    if not isinstance(goal.inspect.region, str) and (fault := describe_polygon_error(goal.inspect.region)):
-        hint = "give the corners of the region in order, as [x, y] from 0 to 1"
-        raise ConfigProblem(f"{path}: inspect.region: {fault}", hint=hint)
+    for key, polygon in goal.inspect.polygons().items():
+        if fault := describe_polygon_error(polygon):
+            hint = "give the corners in order, as [x, y] from 0 to 1"
+            raise ConfigProblem(f"{path}: inspect.{key}: {fault}", hint=hint)
+    if len(goal.inspect.polygons()) < len(goal.inspect.areas):
+        raise ConfigProblem(f"{path}: inspect.areas: two have the same name", hint="give each a name of its own")
     with locate_errors(path):
         load_recipe(goal.recipe)
     lists = {"list": goal.data.list, "group": group if group.lower().endswith(".csv") else None}

@@ -23,6 +23,7 @@ _KEYS_OF_TASK = {
         "model.rank",
         "inspect.region",
         "inspect.align",
+        "inspect.areas",
     ),
     "behaviour": ("data.footage", "data.abnormal", "model.spacing"),
     "embed": ("goal.min_cosine",),

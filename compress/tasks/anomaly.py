@@ -14,19 +14,16 @@ from numpy.typing import NDArray
 from vedette.devices import DeviceProfile
 from vedette.runtime.calibration import good_scores
 from vedette.runtime.evaluation.bundle_recalibration import FALSE_ALARM_RATE
-from vedette.runtime.inference.inspector import Inspector
 from vedette.runtime.inference.prediction import PART_NOT_FOUND
 from vedette.runtime.progress import Log, Progress
 
 from ..cost import cost_limits
 from ..data import few_images, part_alignment
 from ..data.image_feature_cache import ImageFeatureCache
-from ..data.motion_selection import AlignmentEvidence
 from ..data.split import Split, audit_and_split
-from ..evaluation import anomaly_scoring, few_images_threshold, pixel_metrics, suspect_threshold
+from ..evaluation import anomaly_scoring, area_offsets, few_images_threshold, pixel_metrics, suspect_threshold
 from ..evaluation.anomaly_scoring import AnomalyMetrics, ImageScores
 from ..evaluation.built_models import FLOAT, INT8_ONNX, BuiltModels
-from ..evaluation.conformal_threshold import AnomalyThreshold
 from ..evaluation.model_runners import ModelRunner
 from ..evaluation.p_values import HeldOutScores
 from ..evaluation.results import DesignChoice, Measurement
@@ -43,37 +40,10 @@ from ..search.search_setup import SearchSetup
 from ..search.selection import Trial
 from ..search.study import DesignSearch
 from ..training import design_fitting
-from .task import ALL_PURPOSES, Thresholds, TrainingResult
+from .anomaly_data import AnomalyData, AnomalyThresholds, AnomalyTrainingResult
+from .task import ALL_PURPOSES
 
 GOLDEN_PER_CLASS = 2  # golden images, good and defective each
-
-
-class AnomalyData(msgspec.Struct, frozen=True):
-    """Images and masks of an anomaly model."""
-
-    images: Split
-    masks: dict[int, NDArray[Any]]
-    """Index of a defective image -> its mask, size x size, bool."""
-    inspector: Inspector | None = None
-    """Cuts what the model sees out of an image; None: the model sees the whole image."""
-    alignment: AlignmentEvidence | None = None
-    """How sure the alignment is; None: images are not aligned."""
-
-
-class AnomalyTrainingResult(TrainingResult, frozen=True):
-    """The trained model and the record of the search."""
-
-    trials: list[Trial]
-    finalists: list[Trial]
-    """Designs that were built; empty without a search."""
-    chosen: Trial
-
-
-class AnomalyThresholds(Thresholds[AnomalyThreshold], frozen=True):
-    """The thresholds, and the scores of the known defects."""
-
-    known_scores: tuple[float, ...] = ()
-    """By the int8 model, which was fitted to them."""
 
 
 class AnomalyTask:
@@ -88,6 +58,7 @@ class AnomalyTask:
     def split(self, base: Path, progress: Progress, log: Log) -> AnomalyData:
         images = audit_and_split(self.goal.data, base, progress, log)
         inspector, alignment = part_alignment.fit_inspector(self.goal.inspect, images.fit, progress, log)
+        area_offsets.check_areas(self.goal.inspect.areas, images.few, inspector)
         if inspector is not None:
             images = part_alignment.leave_out_unaligned(images, inspector, progress, log)
         masks = pixel_metrics.read_masks(images, self.size, inspector)  # a wrong mask is an error before training
@@ -148,26 +119,29 @@ class AnomalyTask:
         )
 
     def choose_threshold(self, models: BuiltModels, data: AnomalyData) -> AnomalyThresholds:
-        images, score = data.images, models.manifest.output("score")
+        images, output = data.images, models.manifest.output("score")
         target = self.goal.goal.false_alarm_rate or FALSE_ALARM_RATE
         if images.few:
             design = self._default_trials(images)[0].design
             chosen = few_images_threshold.choose_thresholds(self.goal, design, models, images, target)
             return AnomalyThresholds(*chosen)
         groups = [images.groups[path] for path in images.threshold]
-        fp32, int8 = (
-            anomaly_scoring.score_images(models.runners[model], images.threshold).scores for model in (FLOAT, INT8_ONNX)
-        )
+        areas = area_offsets.fit_areas(self.goal.inspect.areas, models, images.calibrate, target)
+
+        def score(model: str, paths: list[Path]) -> NDArray[Any]:
+            return area_offsets.adjust_scores(anomaly_scoring.score_images(models.runners[model], paths), areas).scores
+
+        fp32, int8 = (score(model, images.threshold) for model in (FLOAT, INT8_ONNX))
         suspected = np.array([path in images.suspects for path in images.threshold])
         choose = suspect_threshold.choose_threshold_with_suspects
-        threshold = choose(int8, suspected, score.scale, target, groups, score.highest)
+        threshold = choose(int8, suspected, output.scale, target, groups, output.highest)
         weight = threshold.effective_sample_size / threshold.images
-        known = anomaly_scoring.score_images(models.runners[INT8_ONNX], images.known).scores
         return AnomalyThresholds(
-            known_scores=tuple(known.tolist()),
-            fp32=choose(fp32, suspected, score.scale, target, groups),
+            known_scores=tuple(score(INT8_ONNX, images.known).tolist()),
+            areas=areas,
+            fp32=choose(fp32, suspected, output.scale, target, groups),
             int8=threshold,
-            held_out=HeldOutScores(int8, good_scores.summarize(int8, score.scale, score.highest, weight)),
+            held_out=HeldOutScores(int8, good_scores.summarize(int8, output.scale, output.highest, weight)),
         )
 
     def predict(
@@ -186,7 +160,12 @@ class AnomalyTask:
         known = np.array(thresholds.known_scores)
         known += np.array(training.model.known_corrections or np.zeros(len(known)))
         metrics = anomaly_scoring.compute_anomaly_metrics(
-            predictions, data.images, data.masks, thresholds.int8, thresholds.held_out, known if len(known) else None
+            area_offsets.adjust_predictions(predictions, thresholds.areas),
+            data.images,
+            data.masks,
+            thresholds.int8,
+            thresholds.held_out,
+            known if len(known) else None,
         )
         speedup = cost_limits.predict_reference_cost(self.device) / training.chosen.cost
         design = DesignChoice(
@@ -199,7 +178,8 @@ class AnomalyTask:
 
     def manifest_fields(self, data: AnomalyData, thresholds: AnomalyThresholds) -> dict[str, Any]:
         labels = ("anomaly",) if data.alignment is None else ("anomaly", PART_NOT_FOUND)
-        return {"labels": labels, "threshold": thresholds.int8.score}
+        inspect = area_offsets.add_areas(data.inspector, thresholds.areas)
+        return {"labels": labels, "threshold": thresholds.int8.score, "inspect": inspect}
 
     def golden_inputs(self, data: AnomalyData) -> list[Path]:
         images = data.images
@@ -222,7 +202,7 @@ class AnomalyTask:
         )
         return anomaly_context(
             data.images,
-            predictions,
+            area_offsets.adjust_predictions(predictions, thresholds.areas),
             thresholds.int8,
             thresholds.fp32,
             designs=chart,

@@ -98,15 +98,31 @@ class Alignment(_Strict, frozen=True):
     """Least correlation of an aligned frame with the reference. If it is lower, the part was not found."""
 
 
+class InspectionArea(_Strict, frozen=True, omit_defaults=True):
+    """An area of the part with a threshold of its own (runtime/inference/area_thresholds.py)."""
+
+    name: str
+    polygon: tuple[tuple[float, float], ...]
+    """As fractions 0…1 of the aligned frame from the top left."""
+    offset: float = 0.0
+    """By how much the area's threshold is higher than that of the rest; negative: lower."""
+    ignore: bool = False
+    """True: the area raises no alarm."""
+
+
 class Inspection(_Strict, frozen=True, omit_defaults=True):
-    """Which part of a frame the model sees (runtime/inference/inspector.py)."""
+    """Which part of a frame the model sees (runtime/inference/inspector.py), and areas with thresholds of their own."""
 
     region: tuple[tuple[float, float], ...] = ()
     """Polygon of the region, as fractions 0…1 of the aligned frame from the top left; empty: the whole frame."""
     alignment: Alignment | None = None
     """None: frames are not aligned."""
+    areas: tuple[InspectionArea, ...] = ()
+    """Where they overlap, the first one counts."""
 
     def __str__(self) -> str:
+        if not self.region and self.alignment is None:
+            return "the whole frame"
         what = "a region of the part" if self.alignment and self.region else "a region" if self.region else "the part"
         return f"{what}, aligned by {self.alignment.motion}" if self.alignment else what
 

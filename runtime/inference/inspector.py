@@ -54,7 +54,7 @@ class Inspector:
             BundleProblem: the reference image is missing or cannot be read.
         """
         settings = bundle.manifest.inspect
-        if settings is None:
+        if settings is None or (not settings.region and settings.alignment is None):
             return None
         if settings.alignment is None:
             return cls(settings)

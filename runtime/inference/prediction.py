@@ -28,3 +28,5 @@ class Prediction(msgspec.Struct, frozen=True, omit_defaults=True):
     """Track number, if a tracker assigned one."""
     p_value: float | None = None
     """Anomalies: the expected share of good parts with at least this score; None: the bundle does not say."""
+    area: str | None = None
+    """Anomalies: the area of the part (`inspect.areas` of the bundle) that the score comes from; None: no such area."""

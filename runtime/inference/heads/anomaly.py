@@ -9,14 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...bundle.manifest import Manifest
+from ..area_thresholds import AreaThresholds
 from ..prediction import Box, Prediction
 
 
 class AnomalyHead:
     """`map` (1 x h x w) and `score` (1) -> exactly one prediction.
 
-    Map and score have the same unit. At or above the threshold there is a box around the anomaly. After a
-    recalibration, scores are lower by its offset.
+    Map and score have the same unit. Areas with thresholds of their own change both (area_thresholds.py). At or above
+    the threshold there is a box around the anomaly. After a recalibration, scores are lower by its offset.
     """
 
     def __init__(self, manifest: Manifest) -> None:
@@ -25,16 +26,22 @@ class AnomalyHead:
         self.offset = 0.0 if manifest.recalibrated is None else manifest.recalibrated.offset
         self.threshold = manifest.threshold
         self.good_scores = manifest.good_scores
+        self.areas = AreaThresholds.from_manifest(manifest)
 
     def __call__(
         self, outputs: dict[str, NDArray[Any]], _frame: tuple[int, int] | None = None
     ) -> tuple[Prediction, ...]:
-        score = self.score_output.scale * (float(outputs["score"].flat[0]) - self.score_output.zero_point) - self.offset
-        box = None
-        if score >= self.threshold:
-            box = surround(find_peak(outputs["map"].reshape(self.map_output.shape[-2:])))
+        score = self.score_output.scale * (float(outputs["score"].flat[0]) - self.score_output.zero_point)
+        anomaly_map, area = outputs["map"].reshape(self.map_output.shape[-2:]), None
+        if self.areas is not None:
+            values = self.map_output.scale * (anomaly_map.astype(np.float32) - self.map_output.zero_point)
+            anomaly_map = self.areas.adjust_map(values)
+            score = self.areas.adjust_score(score, values, anomaly_map)
+            area = self.areas.name_of_highest(anomaly_map)
+        score -= self.offset
+        box = surround(find_peak(anomaly_map)) if score >= self.threshold else None
         p_value = None if self.good_scores is None else float(f"{self.good_scores.p_value(score):.3g}")
-        return (Prediction(self.label, round(score, 4), box, p_value=p_value),)
+        return (Prediction(self.label, round(score, 4), box, p_value=p_value, area=area),)
 
 
 def find_peak(anomaly_map: NDArray[Any]) -> NDArray[Any]:

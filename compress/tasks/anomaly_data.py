@@ -1,0 +1,47 @@
+"""What the steps of the task `anomaly` hand on: images, the trained model and thresholds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from numpy.typing import NDArray
+
+from vedette.runtime.inference.area_thresholds import AreaThresholds
+from vedette.runtime.inference.inspector import Inspector
+
+from ..data.motion_selection import AlignmentEvidence
+from ..data.split import Split
+from ..evaluation.conformal_threshold import AnomalyThreshold
+from ..search.selection import Trial
+from .task import Thresholds, TrainingResult
+
+
+class AnomalyData(msgspec.Struct, frozen=True):
+    """Images and masks of an anomaly model."""
+
+    images: Split
+    masks: dict[int, NDArray[Any]]
+    """Index of a defective image -> its mask, size x size, bool."""
+    inspector: Inspector | None = None
+    """Cuts what the model sees out of an image; None: the model sees the whole image."""
+    alignment: AlignmentEvidence | None = None
+    """How sure the alignment is; None: images are not aligned."""
+
+
+class AnomalyTrainingResult(TrainingResult, frozen=True):
+    """The trained model and the record of the search."""
+
+    trials: list[Trial]
+    finalists: list[Trial]
+    """Designs that were built; empty without a search."""
+    chosen: Trial
+
+
+class AnomalyThresholds(Thresholds[AnomalyThreshold], frozen=True):
+    """The thresholds, and the scores of the known defects."""
+
+    known_scores: tuple[float, ...] = ()
+    """By the int8 model, which was fitted to them."""
+    areas: AreaThresholds | None = None
+    """Of `[[inspect.areas]]`; None: the goal names none."""
