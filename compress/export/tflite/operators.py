@@ -49,6 +49,7 @@ OPERATORS: dict[str, Callable[[SubgraphWriter, QuantizedNode], None]] = {
 
 _COPYING_OPERATORS = COPYING_OPERATORS | {"ReduceMax"}
 """Their kernels copy integers, and ignore a second scale."""
+_SCALE_ROUNDING = 1e-5  # relative: two ways to compute one scale in single precision; no integer moves by it
 _FOLDED_OPERATORS = ("Clip",)
 """Quantization folds these operators into the range of their input."""
 _REASON = "it has no integer equivalent here"
@@ -86,9 +87,7 @@ def _check_one_scale(node: QuantizedNode) -> None:
     """
     source = require_tensor(node.inputs[0])
     for result in node.outputs:
-        if not (
-            np.array_equal(source.scale, result.scale) and np.array_equal(source.zero_point, result.zero_point)
-        ):
+        if not (np.array_equal(source.scale, result.scale) and np.array_equal(source.zero_point, result.zero_point)):
             raise_unsupported(node, "it copies integers, and its output has another scale than its input")
 
 

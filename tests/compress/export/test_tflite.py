@@ -260,7 +260,9 @@ def test_copying_operator_never_changes_the_scale(kind):
 
     def build(scale):
         graph = QDQGraphBuilder(np.random.default_rng(0), 3, 4, 4)
-        inputs = [each if isinstance(each, str) else graph.add_constant(f"in{n}", each) for n, each in enumerate(others)]
+        inputs = [
+            each if isinstance(each, str) else graph.add_constant(f"in{n}", each) for n, each in enumerate(others)
+        ]
         graph.add_operator(kind, [graph.last_tensor, *inputs], scale=scale, **attributes)
         return graph
 
