@@ -87,7 +87,8 @@ def _check_one_scale(node: QuantizedNode) -> None:
     """
     source = require_tensor(node.inputs[0])
     for result in node.outputs:
-        if not (np.array_equal(source.scale, result.scale) and np.array_equal(source.zero_point, result.zero_point)):
+        same_scale = np.allclose(source.scale, result.scale, rtol=_SCALE_ROUNDING, atol=0)
+        if not same_scale or not np.array_equal(source.zero_point, result.zero_point):
             raise_unsupported(node, "it copies integers, and its output has another scale than its input")
 
 
