@@ -17,7 +17,7 @@ import msgspec
 from vedette.devices import DeviceProfile, read_host_profile
 from vedette.runtime.errors import ConfigProblem, locate_errors
 from vedette.runtime.evaluation import coco_map, object_annotations
-from vedette.runtime.evaluation.object_annotations import AnnotatedObject, GroundTruth
+from vedette.runtime.evaluation.annotated_object import AnnotatedObject, GroundTruth
 from vedette.runtime.progress import Log, Progress
 
 from ..data import labeled_images, split
@@ -89,7 +89,7 @@ class DetectionTask:
             log(f"the licence of {name} is not stated: state it as model.licence")
         folder, labels = base / str(data.images), base / str(data.labels)
         with locate_errors("data.labels"):
-            truth = object_annotations.read_annotations(folder, labels, detector.labels)
+            truth = object_annotations.read_annotations(folder, labels, detector.labels, log)
         if not any(truth.values()):
             hint = "mean average precision needs annotated objects"
             raise ConfigProblem(f"data.labels: {labels}: no object is annotated in any image", hint=hint)
