@@ -77,7 +77,7 @@ class FileParity(msgspec.Struct, frozen=True):
         if self.is_float:
             return "the TFLite file computes in float: it has no integers to compare"
         where = "no node of its own differs" if self.first is None else str(self.first)
-        return f"int8 ONNX and TFLite differ on {self.failed} of {self.images} test images; {where}"
+        return f"int8 ONNX and TFLite differ on {self.failed} of {self.images} images; {where}"
 
 
 def measure_parity(models: BuiltModels, images: Iterable[Path]) -> FileParity:

@@ -106,7 +106,7 @@ def test_nothing_is_judged_by_files_that_differ():
     first = NodeDifference("up", "Resize", 99, 0.5)
     verdict = judge_goal(Targets(min_auroc=0.5, max_ms=10.0, max_bytes=500), parity=FileParity(99, 36, 5, first))
     assert verdict.missed == (
-        "parity: asked 1, found 99, missed by 98 (int8 ONNX and TFLite differ on 5 of 36 test images; "
+        "parity: asked 1, found 99, missed by 98 (int8 ONNX and TFLite differ on 5 of 36 images; "
         "node 'up' (Resize) is the first to differ: 50.00% of its integers, by at most 99 steps)",
     )
     assert not verdict.met
