@@ -5,6 +5,7 @@ task         the kind of answer; compress/tasks does the steps that depend on it
 split        images are audited and split by purpose: fit, calibrate, threshold, test. Groups stay whole
 train        a float model, the reference for every figure, and the same model in int8
 models       float ONNX, int8 ONNX, and int8 TFLite with the same integers
+parity       both int8 files give the same integers on every test image, or nothing is judged by them
 threshold    the decision threshold, chosen on held-out images, with the error rate that they prove
 evaluate     all three models on the test images, through the code that runs on the device
 costs        instructions, milliseconds and bytes on the device
@@ -33,8 +34,9 @@ from .cost.model_costs import measure_costs
 from .data.split import Split, model_inputs
 from .data.stratified_split import StratifiedSplit
 from .evaluation.built_models import FLOAT, INT8_ONNX, INT8_TFLITE, BuiltModels
+from .evaluation.file_parity import FileParity, measure_parity
 from .evaluation.golden_outputs import compute_golden_arrays
-from .evaluation.model_runners import max_backend_difference, measure_speed
+from .evaluation.model_runners import measure_speed
 from .evaluation.results import Results, TaskMetrics
 from .export import bundle_writer
 from .goal import goal_reader
@@ -109,13 +111,17 @@ def build(request: BuildRequest, progress: Progress = no_progress, log: Log = no
     trained = training.model
     models = BuiltModels(goal, trained.float_model, trained.int8_model, trained.manifest_fields, trained.inspector)
 
+    parity = measure_parity(models, progress(timed_images, "parity"))
+    if not parity.holds:
+        log(f"THE TWO INT8 FILES ARE NOT THE SAME MODEL: {parity.reason}")
+
     log(f"choosing the threshold on {len(images['threshold'])} images")
     thresholds = task.choose_threshold(models, data)
 
     log(f"evaluating on {len(test_images)} test images")
     predictions = task.predict(models.runners, data, progress)
     metrics = task.compute_metrics(predictions, data, training, thresholds)
-    results = _measure_models(models, metrics, timed_images)
+    results = _measure_models(models, metrics, timed_images[0], parity)
 
     members = _model_members(models, task.golden_inputs(data))
     if request.remote_url is not None:
@@ -202,15 +208,13 @@ def _set_up_search(request: BuildRequest, goal: Goal, device: DeviceProfile, wor
     return SearchSetup.start(goal, seconds, url, work_folder, device)
 
 
-def _measure_models(models: BuiltModels, metrics: TaskMetrics, images: Sequence[Path]) -> Results:
-    """The task's figures, joined with time, size and the difference between the back ends on some images."""
+def _measure_models(models: BuiltModels, metrics: TaskMetrics, image: Path, parity: FileParity) -> Results:
+    """The task's figures, joined with size, the time for one image, and the parity of the two int8 files."""
     return Results(
         metrics=metrics,
-        timings=measure_speed(models.runners, images[0]),
+        timings=measure_speed(models.runners, image),
         sizes={model: len(content) for model, content in models.files.items()},
-        max_backend_difference=max_backend_difference(
-            models.backends, model_inputs(images, models.manifest.input, models.inspector)
-        ),
+        parity=parity,
     )
 
 

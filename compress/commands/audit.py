@@ -38,6 +38,7 @@ def audit(folder: Path, out: Path | None, fix: Path | None, group: str | None, a
             bundle_writer.check_output_folder(file.parent)
     images, folders = labels_from_folders.read_folder_layout(folder)
     report = audit_images(images, folders, groups.assign_groups(images, folders, group, Path()), folder, show_progress)
+    report = report.with_skipped_files([folder])
     good, defective = _count_usable(report.images, set(report.left_out), labels_from_folders.GOOD_LABEL)
     certainty = None
     if good is not None:
@@ -74,6 +75,8 @@ def _print_findings(facts: dict[str, Any]) -> None:
         others = f" ({', '.join(each['others'])})" if each["others"] else ""
         click.echo(f"{each['kind']:15} {each['file']}{others}: {each['why']}")
         click.echo(f"{'':15} {each['measure']} {each['value']:.3g}, threshold {each['threshold']:.3g}")
+    for each in facts["notes"]:
+        click.echo(each)
     for each in facts["unchecked"]:
         click.echo(f"not checked: {each}")
     labels = ", ".join(f"{count} {label}" for label, count in facts["labels"].items())

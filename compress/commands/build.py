@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from pathlib import Path
 
 import click
@@ -132,7 +133,7 @@ def _check_folders(goal_file: Path, goal: Goal) -> None:
 
 def _read_profile(path: Path) -> DeviceProfile:
     try:
-        return decode_benchmark_profile(path.read_bytes())
+        return decode_benchmark_profile(path.read_bytes().removeprefix(codecs.BOM_UTF8))
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
         hint = "make it on the device with vedette bench BUNDLE --json"
         raise ConfigProblem(f"{path}: not a measured profile ({error})", hint=hint) from None

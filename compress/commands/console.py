@@ -35,7 +35,7 @@ def print_results(results: Results, costs: DeviceCosts) -> None:
             value, interval = f"{measurement.value:.4f}", f"{low:.3f} … {high:.3f}"
         times = f"{timing.median:>10.2f} {timing.p95:>8.2f}"
         click.echo(f"{name:12} {value:>8} {interval:>15} {times} {results.sizes[model]:>10,}")
-    steps = results.max_backend_difference
+    steps = results.parity.max_steps
     click.echo(f"int8 ONNX and int8 TFLite differ by at most {steps} integer step{'' if steps == 1 else 's'}")
     for name, prediction in costs.on_device.items():
         click.echo(f"on the device, {name}: {prediction}")

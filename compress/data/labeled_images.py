@@ -20,7 +20,7 @@ from ..goal.goal_tables import DataSettings
 from . import groups, kept_images_csv
 from .audit import audit_images
 from .audit.findings import AuditResult
-from .audit.labels_from_folders import MASK_FOLDER_NAMES
+from .audit.labels_from_folders import lies_in_mask_folder
 
 KNOWN = "known"
 
@@ -33,6 +33,8 @@ class LabeledImages(msgspec.Struct, frozen=True):
     groups: dict[Path, str]
     test: frozenset[Path] = frozenset()
     """Good images that the goal fixes as test images."""
+    searched: tuple[Path, ...] = ()
+    """Folders that were searched beside `folders`."""
 
     @classmethod
     def from_settings(
@@ -95,11 +97,7 @@ def find_images(data: DataSettings, base: Path) -> LabeledImages:
 
 def _find_known_defects(folder: Path) -> list[Path]:
     """The images below a folder that lie in no folder of masks."""
-    found = [
-        path
-        for path in image_files.find_images(folder)
-        if not MASK_FOLDER_NAMES & {part.lower() for part in path.relative_to(folder).parts[:-1]}
-    ]
+    found = [path for path in image_files.find_images(folder) if not lies_in_mask_folder(path, folder)]
     if not found:
         raise ConfigProblem(f"{folder}: no images of defects in it", hint="there are only masks")
     return found
@@ -123,6 +121,7 @@ def _add_test_images(images: LabeledImages, data: DataSettings, folder: Path) ->
         folders=images.folders | {label: subfolders[label] for label in added if label not in images.folders},
         groups=images.groups | groups_of_test,
         test=frozenset(added["good"]),
+        searched=tuple(subfolders.values()),
     )
 
 
@@ -130,10 +129,14 @@ def audit_labeled_images(
     images: LabeledImages, base: Path, progress: Progress, log: Log
 ) -> tuple[AuditResult, dict[str, Any]]:
     """Audits images and logs the findings. It returns the result and its summary for report.json."""
+    folders = [*images.folders.values(), *images.searched]
     images = images.merge_known_into_defects()
     count = sum(map(len, images.by_label.values()))
     log(f"auditing {count} images")
     audit = audit_images(images.by_label, images.folders, images.groups, base, progress)
+    audit = audit.with_skipped_files(folders)
+    for note in audit.notes:
+        log(note)
     for path, finding in audit.left_out.items():
         log(f"left out: {audit.relative_name(path)}: {finding.why}")
     if others := audit.count_by_kind(breaking=False):
@@ -151,4 +154,6 @@ def audit_labeled_images(
         ],
         "suspects": suspects,
         "unchecked": list(audit.unchecked),
+        "notes": list(audit.notes),
+        "skipped": [audit.relative_name(path) for path in audit.skipped],
     }

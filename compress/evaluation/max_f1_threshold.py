@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from vedette.runtime.evaluation.object_annotations import AnnotatedObject
+from vedette.runtime.evaluation.annotated_object import AnnotatedObject
 from vedette.runtime.inference.prediction import Prediction
 from vedette.runtime.tracking.assignment import box_array, iou_matrix
 

@@ -135,19 +135,3 @@ def measure_speed(runners: dict[str, ModelRunner], path: Path, rounds: int = 100
     """Time of one frame by model, preprocessing included; the models run in turn."""
     image = image_files.read_image(path)
     return time_interleaved({name: partial(runner, image) for name, runner in runners.items()}, rounds)
-
-
-def max_backend_difference(backends: dict[str, Backend], tensors: Iterable[NDArray[Any]]) -> int:
-    """The largest difference between any two back ends over all outputs, in integer steps.
-
-    Args:
-        backends: back ends of the same int8 model
-        tensors: input tensors
-    """
-    largest = 0
-    for tensor in tensors:
-        runs = [backend.run(tensor) for backend in backends.values()]
-        for name in runs[0]:
-            spread = np.ptp(np.stack([run[name] for run in runs]).astype(int), axis=0)
-            largest = max(largest, int(spread.max()))
-    return largest

@@ -16,6 +16,7 @@ from scipy import stats
 from vedette.runtime.evaluation.interleaved_timing import Timing
 
 from .built_models import FLOAT, INT8_ONNX, INT8_TFLITE
+from .file_parity import FileParity
 
 METRIC_TITLES = {"auroc": "AUROC", "map50": "mAP50"}
 
@@ -130,8 +131,8 @@ class Results(msgspec.Struct, frozen=True, kw_only=True):
     """Milliseconds of one frame by model, preprocessing included."""
     sizes: dict[str, int]
     """Bytes of each model file."""
-    max_backend_difference: int
-    """Largest difference between the two int8 files over all test images, in integer steps."""
+    parity: FileParity
+    """How far the two int8 files are apart."""
 
     @property
     def float_metric(self) -> float | None:
@@ -151,5 +152,5 @@ class Results(msgspec.Struct, frozen=True, kw_only=True):
             **{f"ms_{model}": timing.median for model, timing in self.timings.items()},
             **{f"p95_ms_{model}": timing.p95 for model, timing in self.timings.items()},
             **{f"bytes_{model}": size for model, size in self.sizes.items()},
-            "parity_max_steps": self.max_backend_difference,
+            "parity_max_steps": self.parity.max_steps,
         }

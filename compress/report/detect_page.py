@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vedette.runtime.camera import image_files
-from vedette.runtime.evaluation.object_annotations import AnnotatedObject
+from vedette.runtime.evaluation.annotated_object import AnnotatedObject
 from vedette.runtime.inference.prediction import Box, Prediction
 from vedette.runtime.tracking.assignment import box_array, iou_matrix
 

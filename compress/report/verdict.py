@@ -10,6 +10,7 @@ from vedette.devices import CostPrediction
 from ..cost.device_costs import DeviceCosts
 from ..evaluation.built_models import INT8_ONNX, INT8_TFLITE
 from ..evaluation.fidelity import FidelityMetrics
+from ..evaluation.file_parity import MAX_STEPS, FileParity
 from ..evaluation.results import CountOfTotal, Results, TaskMetrics
 from ..goal.goal_tables import Goal
 
@@ -61,7 +62,8 @@ def judge(goal: Goal, results: Results, costs: DeviceCosts) -> Verdict:
 
     Milliseconds are those of the faster file, because the device chooses it; the judgement states where they come from.
     A rate of false alarms or errors is counted on few images and so is uncertain: it misses the goal only if the count
-    would be improbable (below 5 %) at the wished rate.
+    would be improbable (below 5 %) at the wished rate. If the two files differ by more than MAX_STEPS integer steps on
+    a test image, the goal is missed and nothing else is judged.
     """
     wish, metrics = goal.goal, results.metrics
     found, reference = results.int8_metric, results.float_metric
@@ -103,7 +105,16 @@ def judge(goal: Goal, results: Results, costs: DeviceCosts) -> Verdict:
             if metrics.errors is None
             else _judge_rate("error_rate", wish.error_rate, metrics.errors, "answers on test images")
         )
-    return Verdict(tuple(judgements))
+    return Verdict(tuple(_judge_parity(results.parity, judgements)))
+
+
+def _judge_parity(parity: FileParity, others: list[Judgement]) -> list[Judgement]:
+    """All judgements: of files that differ nothing is judged but the difference, and the goal is missed."""
+    if parity.holds:
+        return [*others, Judgement("parity", MAX_STEPS, None, None, parity.reason)] if parity.is_float else others
+    missed = Judgement("parity", MAX_STEPS, parity.max_steps, False, parity.reason)
+    why = "the two int8 files differ, and the wrong one cannot be judged"
+    return [missed, *(msgspec.structs.replace(each, found=None, met=None, why=why) for each in others)]
 
 
 def _why_no_metric(goal: Goal, metrics: TaskMetrics) -> str:

@@ -24,7 +24,7 @@ import msgspec
 from vedette.devices import DeviceProfile
 from vedette.runtime.errors import ConfigProblem, Problem
 from vedette.runtime.evaluation import coco_map
-from vedette.runtime.evaluation.object_annotations import GroundTruth
+from vedette.runtime.evaluation.annotated_object import GroundTruth
 from vedette.runtime.inference.backends.onnx import OnnxBackend
 from vedette.runtime.progress import Log, Progress
 

@@ -17,7 +17,7 @@ import msgspec
 from vedette.devices import DeviceProfile, read_host_profile
 from vedette.runtime.errors import ConfigProblem, locate_errors
 from vedette.runtime.evaluation import coco_map, object_annotations
-from vedette.runtime.evaluation.object_annotations import AnnotatedObject, GroundTruth
+from vedette.runtime.evaluation.annotated_object import AnnotatedObject, GroundTruth
 from vedette.runtime.progress import Log, Progress
 
 from ..data import labeled_images, split
@@ -88,8 +88,11 @@ class DetectionTask:
             name = Path(str(model.onnx or model.tflite)).name
             log(f"the licence of {name} is not stated: state it as model.licence")
         folder, labels = base / str(data.images), base / str(data.labels)
+        notes: list[str] = []
         with locate_errors("data.labels"):
-            truth = object_annotations.read_annotations(folder, labels, detector.labels)
+            truth = object_annotations.read_annotations(folder, labels, detector.labels, notes.append)
+        for note in notes:
+            log(note)
         if not any(truth.values()):
             hint = "mean average precision needs annotated objects"
             raise ConfigProblem(f"data.labels: {labels}: no object is annotated in any image", hint=hint)
@@ -101,6 +104,7 @@ class DetectionTask:
                 named.by_label["good"] = [path for path in named.by_label["good"] if path in truth]
             audit, summary = labeled_images.audit_labeled_images(named, base, progress, log)
             images = split.split_images(as_good, base, named, audit)
+            summary["notes"] = [*notes, *summary["notes"]]
         found = DetectionData(msgspec.structs.replace(images, audit=summary), detector, truth, base)
         log(f"{sum(map(len, found.truth_of(images.test)))} objects in {len(images.test)} test images")
         return found

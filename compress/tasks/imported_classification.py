@@ -119,7 +119,7 @@ class ImportedClassification(ImportedNetworkTask):
         if name is None:
             labels = folders or tuple(f"class {number}" for number in range(count))
         else:
-            lines = (base / name).read_text(encoding="utf-8", errors="replace").splitlines()
+            lines = (base / name).read_text(encoding="utf-8-sig", errors="replace").splitlines()
             labels = tuple(line.strip() for line in lines if line.strip())
         where = f"model.labels: {base / name}" if name else f"data.classes: {self.goal.data.classes}"
         hint = "one name for each score, in the order of the scores; a file of them, one a line, is model.labels"

@@ -11,39 +11,58 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ConfigProblem
+from . import folder_search, pixel_depth
 
 IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 
 
 def read_image(path: Path, flags: int = cv2.IMREAD_COLOR) -> NDArray[Any]:
-    """Reads an image: H x W x 3, uint8, blue-green-red, unless `flags` say otherwise.
+    """Reads an image: H x W x 3, uint8, blue-green-red, unless `flags` say otherwise; IMREAD_UNCHANGED keeps its depth.
 
     Raises:
         ConfigProblem: the file cannot be read as an image.
     """
+    return read_image_and_depth(path, flags)[0]
+
+
+def read_image_and_depth(path: Path, flags: int = cv2.IMREAD_COLOR) -> tuple[NDArray[Any], int]:
+    """As `read_image`, with the bits per channel that the file uses: 8, 12 or 16 (pixel_depth.py)."""
     try:
         str(path).encode()
     except UnicodeEncodeError:  # OpenCV would crash the process
         name = ascii(str(path))
         raise ConfigProblem(f"{name}: the name is not UTF-8", hint="rename it") from None
-    pixels = cv2.imread(str(path), flags)
-    if pixels is None:
+    pixels = cv2.imread(str(path), flags | cv2.IMREAD_ANYDEPTH)
+    bits = None if pixels is None else pixel_depth.count_bits(np.asarray(pixels))
+    if pixels is None or bits is None:
+        unchanged = cv2.imread(str(path), cv2.IMREAD_UNCHANGED) if pixels is None else pixels
+        if unchanged is not None and (deep := np.asarray(unchanged).dtype) not in (np.uint8, np.uint16):
+            hint = "save it with 8 or 16 bits per channel: what is black and what is white in it, the file does not say"
+            raise ConfigProblem(f"{path}: its pixels are {deep} numbers", hint=hint)
         raise ConfigProblem(f"{path}: cannot be read as an image", hint="repair it or remove it from the folder")
-    return np.asarray(pixels)
+    image = np.asarray(pixels)
+    return image if flags == cv2.IMREAD_UNCHANGED else pixel_depth.to_eight_bits(image, bits), bits
 
 
 def find_images(folder: Path) -> list[Path]:
-    """All images below `folder`, sorted by path.
+    """All images below `folder`, sorted by path; linked folders are searched too.
 
     Raises:
         ConfigProblem: there is no such folder, or no image in it.
     """
     if not folder.is_dir():
         raise ConfigProblem(f"{folder}: no such folder", hint="it should hold images")
-    found = filter_images(folder.rglob("*"))
-    if not found:
-        raise ConfigProblem(f"{folder}: no images in it", hint=f"images end in {', '.join(sorted(IMAGE_SUFFIXES))}")
-    return found
+    files = folder_search.find_files(folder)
+    if found := filter_images(files):
+        return found
+    skipped = folder_search.describe_skipped(skipped_files(files))
+    text = f"{folder}: no images in it" + (f" ({skipped} skipped)" if skipped else "")
+    raise ConfigProblem(text, hint=f"images end in {', '.join(sorted(IMAGE_SUFFIXES))}")
+
+
+def skipped_files(paths: Iterable[Path]) -> list[Path]:
+    """The `paths` that do not have the suffix of an image file, without hidden ones."""
+    return [path for path in paths if path.suffix.lower() not in IMAGE_SUFFIXES and not path.name.startswith(".")]
 
 
 def filter_images(paths: Iterable[Path]) -> list[Path]:

@@ -7,6 +7,7 @@ all keys.
 
 from __future__ import annotations
 
+import codecs
 import os
 import re
 import socket
@@ -207,7 +208,7 @@ def read_toml(path: Path, struct_type: type[_StructT], docs: str = "docs/config.
         ConfigProblem: the file cannot be read, is not TOML, or does not fit the struct.
     """
     try:
-        return msgspec.toml.decode(path.read_bytes(), type=struct_type)
+        return msgspec.toml.decode(path.read_bytes().removeprefix(codecs.BOM_UTF8), type=struct_type)
     except OSError as error:
         raise ConfigProblem(f"{path}: {error.strerror}", hint=f"check the path; {docs} shows an example") from None
     except msgspec.ValidationError as error:

@@ -40,7 +40,7 @@ def read_secret(path: str, key: str) -> str | None:
     if not path:
         return None
     try:
-        return Path(require_file(path)).read_text().rstrip("\n")
+        return Path(require_file(path)).read_text(encoding="utf-8-sig").rstrip("\n")
     except (OSError, UnicodeDecodeError) as error:
         hint = f"make it a file in UTF-8 that the daemon may read, or correct {key}"
         raise ConfigProblem(f"{key} {path}: {error}", hint=hint) from None

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from ..bundle.bundle import Bundle
 from ..bundle.manifest import Manifest, ModelInput, MotionInput
+from ..camera import folder_search
 from ..errors import ConfigProblem
 from ..inference import heads
 from ..inference.backends import Backend
@@ -33,7 +34,7 @@ NORMAL_FOLDERS = ("normal", "good", "footage")
 
 def find_videos_below(folder: Path) -> list[Path]:
     """All recordings below `folder`, by suffix, sorted by path."""
-    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in VIDEO_SUFFIXES and path.is_file())
+    return [path for path in folder_search.find_files(folder) if path.suffix.lower() in VIDEO_SUFFIXES]
 
 
 def find_videos(folder: Path) -> list[Path]:

@@ -5,6 +5,7 @@ It runs the daemon's own preprocessing, back ends and heads.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,8 @@ from ..progress import Progress, no_progress
 from . import behaviour_evaluation, coco_map, object_annotations
 from .metrics import confusion_matrix, evaluate_classification
 from .verification_report import GoldenCheck, VerificationReport
+
+log = logging.getLogger(__name__)
 
 
 def score_images(bundle: Bundle, backend: Backend, paths: Iterable[Path]) -> list[float]:
@@ -125,7 +128,7 @@ def _evaluate_object_detector(
 ) -> None:
     manifest = bundle.manifest
     labels = data / "labels" if (data / "labels").exists() else data / "labels.json"
-    truth = object_annotations.read_annotations(data / "images", labels, manifest.labels)
+    truth = object_annotations.read_annotations(data / "images", labels, manifest.labels, log.warning)
     report.pictures, report.objects = len(truth), sum(map(len, truth.values()))
     models: dict[str, tuple[Any, Manifest]] = {f"int8_{name}": (each, manifest) for name, each in backends.items()}
     if (float_reference := float_model.find_beside_bundle(bundle)) is not None:

@@ -17,7 +17,7 @@ import numpy as np
 
 from ..errors import MachineProblem
 from ..inference.prediction import Box, Prediction
-from .object_annotations import AnnotatedObject
+from .annotated_object import AnnotatedObject
 
 MIN_SCORE = 0.01
 """Least score of a detection: average precision needs detections of low confidence, too."""

@@ -20,7 +20,7 @@ def test_build_verify_and_run_on_real_images(name, tmp_path, run_vedette):
     done = run_vedette("build", goal, "--out", tmp_path, "--json", **home)
     assert done.returncode == 0, done.stdout + done.stderr
     facts = json.loads(done.stdout)
-    assert facts["parity_max_steps"] <= 2  # PatchCore adds two feature levels, and a rounding tie may go either way
+    assert facts["parity_max_steps"] <= 1
     assert facts["bytes_int8_onnx"] <= 0.35 * facts["bytes_fp32"]
     assert facts["bytes_int8_tflite"] <= 0.35 * facts["bytes_fp32"]
     assert (facts["pixel_auroc"] is not None) == (name == "cookies")

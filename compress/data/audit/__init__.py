@@ -21,6 +21,7 @@ it depends on pandas and matplotlib. It does not use cleanlab: its rule flags to
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
@@ -111,8 +112,20 @@ def audit_images(
         groups=merged_groups,
         part_pairs=part_pairs,
         unchecked=tuple(unchecked),
+        notes=tuple(_describe_depth(measurements)),
         cells=cells,
     )
+
+
+def _describe_depth(measurements: Sequence[ImageMeasurements]) -> Iterator[str]:
+    """How images of more than 8 bits are read."""
+    counts = Counter(each.bits for each in measurements)
+    if counts[16]:
+        yield f"depth: {counts[16]} images have 16 bits per channel; the upper 8 are used"
+    if counts[12]:
+        yield f"depth: {counts[12]} images have 12 bits in 16 (no value over 4095); the upper 8 of the 12 are used"
+    if counts[12] and counts[16]:
+        yield "depth: both kinds are in this set. A 16-bit image that is nearly black counts as 12 bits: look at them"
 
 
 def _check_labels(

@@ -11,6 +11,10 @@ from typing import Any, Literal, get_args
 import msgspec
 from torch import Tensor
 
+from vedette.runtime.camera import folder_search, image_files
+
+from .labels_from_folders import lies_in_mask_folder
+
 FindingKind = Literal[
     "unreadable",
     "truncated",
@@ -63,6 +67,10 @@ class AuditResult(msgspec.Struct, frozen=True):
     """Pairs of pictures of one part that a split keeps together."""
     unchecked: tuple[str, ...] = ()
     """Skipped checks, each with the reason."""
+    notes: tuple[str, ...] = ()
+    """What a person should know of how the images are read, in sentences."""
+    skipped: tuple[Path, ...] = ()
+    """Files in the folders that are no images by the end of their names."""
     cells: dict[Path, Tensor] = {}
     """Features of good images by location, C x 14 x 14 in half precision (suspected_defects.py)."""
 
@@ -117,8 +125,22 @@ class AuditResult(msgspec.Struct, frozen=True):
             "findings_per_image": len(self.findings) / total,
             "breaks": any(each.breaks for each in self.findings),
             "unchecked": list(self.unchecked),
+            "notes": list(self.notes),
+            "skipped": [self.relative_name(path) for path in self.skipped],
             "findings": [self.finding_to_dict(each) for each in self.findings],
         }
+
+    def with_skipped_files(self, folders: Iterable[Path]) -> AuditResult:
+        """The result, with the files below some folders that are no images by the end of their names."""
+        files = {path for folder in folders for path in folder_search.find_files(folder)}
+        skipped = tuple(
+            path for path in image_files.skipped_files(sorted(files)) if not lies_in_mask_folder(path, self.base)
+        )
+        if not skipped:
+            return self
+        note = f"skipped: {folder_search.describe_skipped(skipped)}, for example {self.relative_name(skipped[0])}: "
+        note += f"images end in {', '.join(sorted(image_files.IMAGE_SUFFIXES))}"
+        return msgspec.structs.replace(self, skipped=skipped, notes=(*self.notes, note))
 
     def finding_to_dict(self, finding: Finding) -> dict[str, Any]:
         """Returns a finding as JSON-compatible values, with file names instead of paths."""

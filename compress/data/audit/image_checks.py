@@ -33,6 +33,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from vedette.runtime.camera import image_files, pixel_depth
+from vedette.runtime.errors import ConfigProblem
+
 from .findings import Finding, FindingKind
 from .keypoints import DESCRIBED_SIDE, Keypoints, find_keypoints
 
@@ -56,7 +59,9 @@ class ImageMeasurements(msgspec.Struct, frozen=True):
     width: int
     height: int
     encoding: str
-    """"colour" or "grey", with alpha, or in 16 bit."""
+    """"colour" or "grey", with alpha, or in 12 or 16 bit."""
+    bits: int
+    """Per channel, that the file uses: 8, 12 or 16."""
     hash: NDArray[Any]
     """256 bits, bool."""
     detail: NDArray[Any]
@@ -83,7 +88,7 @@ def check_image(path: Path, label: str, size: int) -> ImageMeasurements | Findin
     except OSError as error:
         damage = _Damage("unreadable", "readable", f"it cannot be read: {error.strerror}")
     else:
-        decoded = _decode(data)
+        decoded = _decode(path, data)
         if not isinstance(decoded, _Damage):
             return _measure(path, label, *decoded, size)
         damage = decoded
@@ -98,7 +103,7 @@ class _Damage(NamedTuple):
     threshold: float = 1
 
 
-def _decode(data: bytes) -> tuple[NDArray[Any], int, bool] | _Damage:
+def _decode(path: Path, data: bytes) -> tuple[NDArray[Any], int, bool] | _Damage:
     """Returns the image as H x W x 3, its bits per channel and whether it has an alpha channel, or the kind of
     damage.
     """
@@ -115,7 +120,7 @@ def _decode(data: bytes) -> tuple[NDArray[Any], int, bool] | _Damage:
             deep = image.mode.startswith(("I", "F")) or any("16" in str(each[-1]) for each in image.tile)
             alpha = "A" in image.getbands() or "transparency" in image.info
             image.load()
-            levels = to_rgb(image)
+            levels, bits = _read_as_runtime(path) if deep or image.format == "TIFF" else (to_rgb(image), 8)
         except DECODE_ERRORS as error:
             is_truncated = "truncated" in str(error).lower() or not _is_complete(data)
             why = "its data ends early" if is_truncated else f"it cannot be decoded: {error}"
@@ -124,7 +129,20 @@ def _decode(data: bytes) -> tuple[NDArray[Any], int, bool] | _Damage:
         return _Damage("truncated", "end marker", "its end marker is missing")
     if levels.max() == levels.min():
         return _Damage("empty", "levels", "all its pixels have the same colour", value=1, threshold=2)
-    return levels, 16 if deep else 8, alpha
+    return levels, bits, alpha
+
+
+def _read_as_runtime(path: Path) -> tuple[NDArray[Any], int]:
+    """The pixels of a file that Pillow and OpenCV may read differently: H x W x 3, uint8, RGB, and their depth.
+
+    Raises:
+        ValueError: the runtime cannot read it.
+    """
+    try:
+        pixels, bits = image_files.read_image_and_depth(path)
+    except ConfigProblem as problem:
+        raise ValueError(f"{problem.message.removeprefix(f'{path}: ')}; {problem.hint}") from None
+    return np.ascontiguousarray(pixels[..., ::-1]), bits
 
 
 def _is_complete(data: bytes) -> bool:
@@ -142,9 +160,11 @@ def _is_complete(data: bytes) -> bool:
 def to_rgb(image: Image.Image) -> NDArray[Any]:
     """Returns an upright image of H x W x 3, uint8, RGB, as the runtime reads it."""
     upright = ImageOps.exif_transpose(image)
-    if image.mode.startswith(("I", "F")):
-        levels = np.asarray(upright).astype(np.float64) / (1 if image.mode == "F" else 256)
-        return np.repeat(levels.clip(0, 255).astype(np.uint8)[..., None], 3, axis=2)
+    if image.mode.startswith("I"):
+        levels = np.asarray(upright).clip(0, 65535).astype(np.uint16)
+        return np.repeat(pixel_depth.to_eight_bits(levels, pixel_depth.count_bits(levels) or 16)[..., None], 3, axis=2)
+    if image.mode == "F":
+        return np.repeat(np.asarray(upright).clip(0, 255).astype(np.uint8)[..., None], 3, axis=2)
     return np.asarray(upright.convert("RGB"))
 
 
@@ -177,6 +197,7 @@ def _measure(path: Path, label: str, full: NDArray[Any], bits: int, alpha: bool,
         width=width,
         height=height,
         encoding=", ".join(filter(None, encoding)),
+        bits=bits,
         hash=np.asarray(imagehash.phash(Image.fromarray(grey), hash_size=16).hash).ravel(),
         detail=detail - np.asarray(cv2.GaussianBlur(detail, (0, 0), DETAIL_SIZE / 8)),
         coarse=np.asarray(cv2.resize(grey_float, (COARSE_SIZE, COARSE_SIZE), interpolation=cv2.INTER_AREA)),

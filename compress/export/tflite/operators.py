@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import onnx
 
 from ...graph.qdq import QuantizedNode, read_qdq_graph
+from ...quantization.scales.shared_scales import COPYING_OPERATORS
 from . import convolutions, data_movement, elementwise, pooling_and_resize
-from .operands import raise_unsupported
+from .operands import raise_unsupported, require_tensor
 from .writer import SubgraphWriter
 
 OPERATORS: dict[str, Callable[[SubgraphWriter, QuantizedNode], None]] = {
@@ -45,6 +47,9 @@ OPERATORS: dict[str, Callable[[SubgraphWriter, QuantizedNode], None]] = {
     "Unsqueeze": data_movement.write_reshape,
 }
 
+_COPYING_OPERATORS = COPYING_OPERATORS | {"ReduceMax"}
+"""Their kernels copy integers, and ignore a second scale."""
+_SCALE_ROUNDING = 1e-5  # relative: two ways to compute one scale in single precision; no integer moves by it
 _FOLDED_OPERATORS = ("Clip",)
 """Quantization folds these operators into the range of their input."""
 _REASON = "it has no integer equivalent here"
@@ -66,8 +71,25 @@ def write_tflite(model: onnx.ModelProto) -> bytes:
     for node in graph.nodes:
         if node.op_type not in OPERATORS:
             raise_unsupported(node, _REASON)
+        if node.op_type in _COPYING_OPERATORS:
+            _check_one_scale(node)
         OPERATORS[node.op_type](writer, node)
     return writer.serialize(graph)
+
+
+def _check_one_scale(node: QuantizedNode) -> None:
+    """Check that an operator whose kernels copy integers has one scale and zero point for its input and its outputs.
+
+    The kernels ignore a second scale: the file would load, and compute something else.
+
+    Raises:
+        UnsupportedOperator: there is more than one; the message names the node
+    """
+    source = require_tensor(node.inputs[0])
+    for result in node.outputs:
+        same_scale = np.allclose(source.scale, result.scale, rtol=_SCALE_ROUNDING, atol=0)
+        if not same_scale or not np.array_equal(source.zero_point, result.zero_point):
+            raise_unsupported(node, "it copies integers, and its output has another scale than its input")
 
 
 def check_operators(model: onnx.ModelProto) -> None:

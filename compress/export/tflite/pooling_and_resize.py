@@ -105,10 +105,7 @@ def write_pad(writer: SubgraphWriter, node: QuantizedNode) -> None:
     pads = writer.add_constant(f"{node.name}/pads", table)
     source, padded = writer.add_activation(image, order), writer.add_activation(result, order)
     if mode == "constant":
-        value = node.inputs[2] if len(node.inputs) > 2 else None
-        zero = int(image.zero_point[0])
-        if value is not None and value.data is not None and value.scale.size:
-            zero = int(value.data.ravel()[0])
+        zero = _read_pad_value(node, image)
         filling = writer.add_constant(
             f"{node.name}/value", np.array([zero - 128], np.int8), image.scale, image.zero_point - 128
         )
@@ -119,6 +116,19 @@ def write_pad(writer: SubgraphWriter, node: QuantizedNode) -> None:
     options = schema.MirrorPadOptionsT()
     options.mode = schema.MirrorPadMode.REFLECT if mode == "reflect" else schema.MirrorPadMode.SYMMETRIC
     writer.add_operator("MIRROR_PAD", [source, pads], [padded], options)
+
+
+def _read_pad_value(node: QuantizedNode, image: QuantizedTensor) -> int:
+    """The integer, in the scale of the image, that a Pad puts around it."""
+    value = node.inputs[2] if len(node.inputs) > 2 else None
+    if value is None:
+        return int(image.zero_point[0])
+    if value.data is None:
+        raise_unsupported(node, "its value is computed at run time")
+    real = float(value.data.ravel()[0])
+    if value.scale.size:
+        real = float(value.scale[0]) * (real - int(value.zero_point[0]))
+    return int(np.clip(np.rint(real / float(image.scale[0])) + int(image.zero_point[0]), 0, 255))
 
 
 def write_padding(

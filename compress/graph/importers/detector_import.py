@@ -181,7 +181,7 @@ def _read_labels(goal_folder: Path, settings: ModelTable, class_count: int) -> t
             return COCO_LABELS, []
         return tuple(f"class {number}" for number in range(class_count)), []
     file = goal_folder / settings.labels
-    names = [line.strip() for line in file.read_text(encoding="utf-8", errors="replace").splitlines()]
+    names = [line.strip() for line in file.read_text(encoding="utf-8-sig", errors="replace").splitlines()]
     while names and not names[-1]:
         names.pop()
     if len(names) != class_count and settings.family == "ssd" and len(names) == class_count - 1:

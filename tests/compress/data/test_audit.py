@@ -12,12 +12,14 @@ import cv2
 import numpy as np
 import pytest
 from paths import SHARED
+from PIL import Image
 
 from vedette.compress.data import groups, kept_images_csv, labeled_images, split
 from vedette.compress.data.audit import audit_images, labels_from_folders, near_duplicates
 from vedette.compress.data.audit.sample_size import SampleSize
 from vedette.compress.goal.goal_tables import DataSettings
 from vedette.runtime.errors import ConfigProblem
+from vedette.runtime.progress import no_progress
 
 
 def audit_folder(path, group=None):
@@ -382,3 +384,63 @@ def test_real_sets_are_clean_and_planted_faults_are_found(name, tmp_path):
     assert "good/cut.jpg" in files_of_kind(report, "truncated")
     assert f"good/stranger{stranger.suffix}" in files_of_kind(report, "label")
     assert tmp_path / "good" / f"copy{defect[3].suffix}" in report.left_out
+
+
+# Depth, links, and files that are no images
+
+
+def write_good_images(folder, count=24, factor=1):
+    folder.mkdir(parents=True)
+    for number in range(count):
+        picture = scene(300 + number)[..., 0]
+        pixels = picture if factor == 1 else picture.astype(np.uint16) * factor
+        cv2.imwrite(str(folder / f"{number:02d}.png"), pixels)
+
+
+@pytest.mark.parametrize(("factor", "note"), [(16, "12 bits in 16"), (256, "16 bits per channel")])
+def test_audit_tells_how_deep_images_are_read(tmp_path, factor, note):
+    write_good_images(tmp_path / "deep", 12, factor)
+    write_good_images(tmp_path / "plain", 12)
+    deep, plain = audit_folder(tmp_path / "deep"), audit_folder(tmp_path / "plain")
+    assert plain.notes == ()
+    (line,) = deep.notes
+    assert "12 images have" in line
+    assert note in line
+    assert [(each.kind, each.value) for each in deep.findings] == [(each.kind, each.value) for each in plain.findings]
+
+
+@pytest.mark.parametrize("highest", [1, 255])
+def test_float_images_and_turned_tiffs_are_left_out_before_the_work(tmp_path, highest):
+    """The runtime's decoder reads neither; Pillow reads both."""
+    write_good_images(tmp_path / "good")
+    levels = scene(1)[..., 0] / 255 * highest
+    Image.fromarray(levels.astype(np.float32)).save(tmp_path / "good" / "float.tif")
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    Image.fromarray(scene(2)[:150]).save(tmp_path / "good" / "turned.tif", exif=turned)
+    named = labeled_images.find_images(DataSettings(good="good"), tmp_path)
+    lines: list[str] = []
+    audit, _ = labeled_images.audit_labeled_images(named, tmp_path, no_progress, lines.append)
+    left_out = {path.name: finding for path, finding in audit.left_out.items()}
+    assert set(left_out) == {"float.tif", "turned.tif"}
+    assert left_out["float.tif"].kind == "unreadable"
+    assert "float32 numbers" in left_out["float.tif"].why
+    assert any("float.tif" in line and "8 or 16 bits" in line for line in lines)
+
+
+def test_audit_and_build_see_the_same_files(tmp_path):
+    write_good_images(tmp_path / "nas")
+    write_good_images(tmp_path / "set" / "good", 12)
+    (tmp_path / "set" / "good" / "batch").symlink_to(tmp_path / "nas")
+    for name in ("a.HEIC", "b.heic", "c.jfif", "d.gif", "e.jp2", "f.avif"):
+        (tmp_path / "set" / "good" / name).write_bytes(b"picture")
+    named = labeled_images.find_images(DataSettings(good="good"), tmp_path / "set")
+    lines: list[str] = []
+    built, summary = labeled_images.audit_labeled_images(named, tmp_path / "set", no_progress, lines.append)
+    audited = audit_folder(tmp_path / "set").with_skipped_files([tmp_path / "set"])
+    assert len(built.images["good"]) == len(audited.images["good"]) == 36
+    assert set(built.images["good"]) == set(audited.images["good"])
+    assert summary["skipped"] == [f"good/{name}" for name in ("a.HEIC", "b.heic", "c.jfif", "d.gif", "e.jp2", "f.avif")]
+    assert built.skipped == audited.skipped
+    assert any("skipped: 2 .heic, 1 .avif, 1 .gif, 1 .jfif, 1 .jp2, for example good/a.HEIC" in line for line in lines)
+    assert audited.to_dict()["skipped"] == summary["skipped"]

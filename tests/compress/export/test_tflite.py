@@ -235,6 +235,58 @@ def test_concatenation_of_different_scales_is_refused():
         write_tflite(onnx.shape_inference.infer_shapes(graph.build_model()))
 
 
+COPYING = {
+    "Flatten": ([], {}),
+    "Gather": ([np.array([1, 0], np.int64)], {"axis": 1}),
+    "MaxPool": ([], {"kernel_shape": [2, 2]}),
+    "Pad": ([np.array([0, 0, 1, 1, 0, 0, 1, 1], np.int64)], {}),
+    "ReduceMax": ([np.array([1, 2, 3], np.int64)], {}),
+    "Reshape": ([np.array([1, -1], np.int64)], {}),
+    "Resize": (["", np.array([1, 1, 2, 2], np.float32)], {"coordinate_transformation_mode": "asymmetric"}),
+    "Slice": ([np.array([1], np.int64), np.array([3], np.int64), np.array([2], np.int64)], {}),
+    "SpaceToDepth": ([], {"blocksize": 2}),
+    "Split": ([], {"axis": 1, "num_outputs": 1}),
+    "Squeeze": ([np.array([0], np.int64)], {}),
+    "Transpose": ([], {"perm": [0, 2, 3, 1]}),
+    "Unsqueeze": ([np.array([0], np.int64)], {}),
+}
+"""Operators that copy integers, with their other inputs and their attributes."""
+
+
+@pytest.mark.parametrize("kind", COPYING)
+def test_copying_operator_never_changes_the_scale(kind):
+    """TFLite's kernels ignore a second scale: a file with two would load, and give the wrong numbers."""
+    others, attributes = COPYING[kind]
+
+    def build(scale):
+        graph = QDQGraphBuilder(np.random.default_rng(0), 3, 4, 4)
+        inputs = [
+            each if isinstance(each, str) else graph.add_constant(f"in{n}", each) for n, each in enumerate(others)
+        ]
+        graph.add_operator(kind, [graph.last_tensor, *inputs], scale=scale, **attributes)
+        return graph
+
+    assert max_difference(build(0.02)) == 0
+    with pytest.raises(Problem, match=f"'the {kind}' is a {kind}.*another scale"):
+        write_tflite(onnx.shape_inference.infer_shapes(build(0.01).build_model()))
+
+
+@EXAMPLES
+@given(st.sampled_from([0.0, -1.5, 0.7, 100.0]), st.booleans())
+def test_padding_has_the_value_that_the_graph_says(value, quantized):
+    """The value may have a scale of its own, or none."""
+    graph = QDQGraphBuilder(np.random.default_rng(0), 2, 4, 4)
+    graph.add_constant("pads", np.array([0, 0, 1, 1, 0, 0, 1, 1], np.int64))
+    if quantized:
+        graph.add_constant("filling", np.uint8(min(max(value / 0.5 + 100, 0), 255)))
+        graph.add_parameters("filling", 0.5, 100)
+        filling = graph.add_dequantize("filling", "filling")
+    else:
+        filling = graph.add_constant("filling", np.float32(value))
+    graph.add_operator("Pad", [graph.last_tensor, "pads", filling])
+    assert max_difference(graph) == 0
+
+
 sizes = st.tuples(st.integers(2, 9), st.integers(2, 9))
 
 

@@ -8,6 +8,7 @@ import pytest
 from vedette import devices
 from vedette.compress.cost.device_costs import DeviceCosts
 from vedette.compress.evaluation.built_models import FLOAT, INT8_ONNX, INT8_TFLITE
+from vedette.compress.evaluation.file_parity import FileParity, NodeDifference
 from vedette.compress.evaluation.results import CountOfTotal, Measurement, Results, TaskMetrics
 from vedette.compress.goal.goal_tables import DataSettings, DeviceTable, Goal, Targets
 from vedette.compress.report.verdict import Verdict, judge
@@ -15,6 +16,7 @@ from vedette.runtime.evaluation.interleaved_timing import Timing
 
 AUROC = {FLOAT: 0.95, INT8_ONNX: 0.945, INT8_TFLITE: 0.94}
 FALSE_ALARMS = CountOfTotal(2, 100)
+SAME = FileParity(0, 100)
 
 
 def judge_goal(
@@ -22,6 +24,7 @@ def judge_goal(
     profile: str = "host",
     auroc: dict[str, float] | None = AUROC,
     false_alarms: CountOfTotal = FALSE_ALARMS,
+    parity: FileParity = SAME,
 ) -> Verdict:
     """The verdict on a fixed build; without `auroc` there are no defective test images."""
     goal = Goal(name="x", task="anomaly", data=DataSettings(good="good"), goal=wish, device=DeviceTable(profile))
@@ -36,7 +39,7 @@ def judge_goal(
         metrics=metrics,
         timings={FLOAT: Timing(8.0, 9.0), INT8_ONNX: Timing(4.0, 5.0), INT8_TFLITE: Timing(3.0, 4.0)},
         sizes={FLOAT: 400, INT8_ONNX: 100, INT8_TFLITE: 120},
-        max_backend_difference=0,
+        parity=parity,
     )
     return judge(goal, results, DeviceCosts(devices.load_profile(profile), 0, {}, {}))
 
@@ -97,3 +100,22 @@ def test_rate_is_judged_on_thousands_of_images(count, total, met):
 def test_rate_without_trials_is_met():
     verdict = judge_goal(Targets(false_alarm_rate=0.01), false_alarms=CountOfTotal(0, 0))
     assert verdict.met
+
+
+def test_nothing_is_judged_by_files_that_differ():
+    first = NodeDifference("up", "Resize", 99, 0.5)
+    verdict = judge_goal(Targets(min_auroc=0.5, max_ms=10.0, max_bytes=500), parity=FileParity(99, 36, 5, first))
+    assert verdict.missed == (
+        "parity: asked 1, found 99, missed by 98 (int8 ONNX and TFLite differ on 5 of 36 images; "
+        "node 'up' (Resize) is the first to differ: 50.00% of its integers, by at most 99 steps)",
+    )
+    assert not verdict.met
+    assert len(verdict.unproven) == 3
+    assert all("the two int8 files differ" in each for each in verdict.unproven)
+
+
+def test_float_file_is_judged_but_its_parity_is_not_proven():
+    verdict = judge_goal(Targets(min_auroc=0.5), parity=FileParity(9, 36, 5, is_float=True))
+    assert verdict.met
+    assert [each.met for each in verdict.judgements] == [True, None]
+    assert "computes in float" in verdict.unproven[0]

@@ -27,8 +27,8 @@ from vedette.runtime.bundle.bundle import Bundle
 from vedette.runtime.bundle.manifest import BoxDecoding, ModelInput, ModelOutput
 from vedette.runtime.errors import ConfigProblem
 from vedette.runtime.evaluation import coco_map, object_annotations
+from vedette.runtime.evaluation.annotated_object import AnnotatedObject
 from vedette.runtime.evaluation.bundle_verification import verify_bundle
-from vedette.runtime.evaluation.object_annotations import AnnotatedObject
 from vedette.runtime.inference import heads
 from vedette.runtime.inference.heads.detect import DetectHead
 from vedette.runtime.inference.prediction import Box, Prediction

@@ -17,6 +17,7 @@ from shared_build import made_once
 
 from vedette import devices
 from vedette.compress.cost import device_costs, remote_benchmark
+from vedette.compress.evaluation.file_parity import FileParity
 from vedette.compress.evaluation.results import Measurement, Results, TaskMetrics
 from vedette.compress.goal.goal_tables import DataSettings, DeviceTable, Goal, Targets
 from vedette.compress.report.verdict import judge
@@ -163,7 +164,7 @@ def test_latency_verdict_depends_on_known_device_figures(prediction, met, said):
     models = ("fp32", "int8_onnx", "int8_tflite")
     metrics = TaskMetrics(metric="auroc", by_model=dict.fromkeys(models, Measurement(None)), images={}, machine="")
     timings, sizes = dict.fromkeys(models, Timing(4.0, 5.0)), dict.fromkeys(models, 1)
-    results = Results(metrics=metrics, timings=timings, sizes=sizes, max_backend_difference=0)
+    results = Results(metrics=metrics, timings=timings, sizes=sizes, parity=FileParity(0))
     costs = device_costs.DeviceCosts(devices.load_profile("pi4"), 0, {}, {"onnx": prediction})
     (judgement,) = judge(goal, results, costs).judgements
     assert judgement.met is met
