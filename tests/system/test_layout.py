@@ -20,6 +20,7 @@ PACKAGES = {
     "devices": ("cost_model", "profile", "host", "catalog"),
     "runtime": (
         "errors",
+        "process_limits",
         "plugin_tables",
         "clock",
         "atomic_file",

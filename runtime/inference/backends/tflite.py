@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...bundle.manifest import Manifest, ModelOutput
-from ...errors import MachineProblem
+from ...errors import BundleProblem, MachineProblem
 
 _SIGN_BIT = np.uint8(0x80)
 
@@ -28,11 +28,13 @@ class TfliteBackend:
             self.interpreter = interpreter(model_content=model, num_threads=threads)
             self.interpreter.allocate_tensors()
         except (RuntimeError, ValueError, SystemError) as error:
-            raise MachineProblem(f"{self.version} refuses the model: {error}", hint="upgrade ai-edge-litert") from None
+            raise BundleProblem(f"{self.version} refuses the model: {error}", hint="upgrade ai-edge-litert") from None
         detail = self.interpreter.get_input_details()[0]
         self.input_index, self.input_spec = detail["index"], manifest.input
         self.is_float = bool(detail["dtype"] == np.float32)
         indices = {detail["name"]: detail["index"] for detail in self.interpreter.get_output_details()}
+        if lost := [output.name for output in manifest.outputs if output.name not in indices]:
+            raise BundleProblem(f"the model has no output {', '.join(lost)}", hint="build the bundle again")
         self.outputs = [(output, indices[output.name]) for output in manifest.outputs]
 
     def run(self, tensor: NDArray[Any]) -> dict[str, NDArray[Any]]:
