@@ -81,9 +81,9 @@ def die_with_parent() -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def read_memory_limit(installed: int) -> int:
-    """Bytes that this process may use: of the memory `installed`, what its control groups allow."""
-    limit = installed
+def read_memory_limit() -> int:
+    """Bytes that this process may use: the memory of the machine, or less if its control groups allow less."""
+    limit = os.sysconf("SC_PHYS_PAGES") * resource.getpagesize()
     try:
         group = Path("/proc/self/cgroup").read_text().partition("0::/")[2].splitlines()[:1]
         path = Path("/sys/fs/cgroup", *group)

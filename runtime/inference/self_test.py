@@ -20,8 +20,6 @@ from weakref import WeakKeyDictionary
 
 import msgspec
 
-from vedette.devices import read_host_profile
-
 from ..bundle.bundle import GOLDEN_FOLDER, Bundle
 from ..bundle.manifest import Manifest
 from ..errors import BundleProblem, MachineProblem, Problem
@@ -103,7 +101,7 @@ def _run_process(bundle: Bundle, names: tuple[str, ...], threads: int) -> dict[s
     """
     golden = {name: data for name, data in bundle.members.items() if name.startswith(f"{GOLDEN_FOLDER}/")}
     models = {bundle.manifest.models[name]: bundle.model(name) for name in names}
-    memory = min(MAX_MODEL_MEMORY, read_memory_limit(read_host_profile().memory_mb << 20) // 2)
+    memory = min(MAX_MODEL_MEMORY, read_memory_limit() // 2)
     task = msgspec.msgpack.encode(SelfTestTask(bundle.manifest, golden | models, names, threads, memory))
     report, ending = _read_report(task)
     results: dict[str, ModelResult] = {}
