@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from .errors import MachineProblem
@@ -28,5 +29,6 @@ def write_atomically(path: Path, content: bytes, hint: str) -> None:
             os.fsync(file.fileno())
         partial.replace(path)
     except OSError as error:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
         raise MachineProblem(f"{path}: {error.strerror}", hint=hint) from None

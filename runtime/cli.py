@@ -21,6 +21,7 @@ DEVICE_COMMANDS = {
     "verify": "check that a bundle gives its golden outputs on this machine",
     "recalibrate": "set the threshold anew from good images of this place",
     "show": "print the manifest of a bundle",
+    "keys": "list, trust, limit and revoke the keys that sign bundles",
     "doctor": "check the hardware, the back ends, the broker and the cameras",
     "status": "print the status of the daemons",
     "metrics": "print or serve the status as Prometheus metrics",

@@ -56,8 +56,10 @@ class Bundle:
         except KeyError as missing:
             raise BundleProblem(f"{path}: {missing.args[0]} is missing", hint=hint) from None
         with locate_errors(path, BundleProblem):
-            keyring.verify(_decode_signer(text), text, signature)
+            signer = _decode_signer(text)
+            keyring.verify(signer, text, signature)
             manifest = _decode_manifest(text)
+            keyring.check_product(signer, manifest.name)
         if set(members) != set(manifest.files):
             difference = ", ".join(sorted(set(members) ^ set(manifest.files)))
             raise BundleProblem(f"{path}: the manifest does not match the members: {difference}", hint=hint)

@@ -1,7 +1,8 @@
 """Ed25519 keys: a device runs only bundles that a trusted key has signed.
 
 The workshop signs with `NAME.key`; a device trusts the `NAME.pub` files of its keyring, a folder. Both are PEM files.
-The ID of a key is the first 16 hexadecimal digits of the SHA-256 of its 32 public bytes.
+The ID of a key is the first 16 hexadecimal digits of the SHA-256 of its 32 public bytes. A key can be limited to
+products, and revoked (key_rules.py).
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import hashlib
 import os
 from pathlib import Path
 
+import msgspec
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import (
@@ -22,6 +24,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from ..errors import BundleProblem, ConfigProblem
+from .key_rules import Revocation, check_product, read_products, read_revocations
 
 SYSTEM_KEYRING = Path("/etc/vedette/keys")
 
@@ -32,12 +35,32 @@ def user_keyring() -> Path:
     return Path(config) / "vedette" / "keys"
 
 
-class Keyring:
-    """The trusted public keys, by key ID."""
+class KeyRule(msgspec.Struct, frozen=True):
+    """Where a trusted key comes from, and what it may sign."""
 
-    def __init__(self, keys: dict[str, Ed25519PublicKey], folders: tuple[Path, ...] = ()) -> None:
-        self.keys = keys
-        self.folders = folders
+    file: Path
+    products: tuple[str, ...]
+    """Names of products; empty: all."""
+
+
+class Keyring:
+    """The trusted public keys, by key ID.
+
+    Args:
+        keys: the keys
+        folders: where they were read, for messages
+        rules: what each may sign; a key without an entry is not limited
+        revoked: keys that are not trusted whatever `keys` holds
+    """
+
+    def __init__(
+        self,
+        keys: dict[str, Ed25519PublicKey],
+        folders: tuple[Path, ...] = (),
+        rules: dict[str, KeyRule] | None = None,
+        revoked: dict[str, Revocation] | None = None,
+    ) -> None:
+        self.keys, self.folders, self.rules, self.revoked = keys, folders, rules or {}, revoked or {}
 
     @classmethod
     def read(cls, folder: Path | None = None) -> Keyring:
@@ -50,19 +73,39 @@ class Keyring:
             hint = "the folder must contain the signer's NAME.pub and be readable by this user"
             raise ConfigProblem(f"{folder}: no such folder of trusted keys", hint=hint)
         folders = (folder,) if folder is not None else (SYSTEM_KEYRING, user_keyring())
-        keys = {}
-        readable = filter(_is_readable_folder, folders)
+        keys: dict[str, Ed25519PublicKey] = {}
+        rules: dict[str, KeyRule] = {}
+        revoked: dict[str, Revocation] = {}
+        readable = list(filter(_is_readable_folder, folders))
         for path in (path for keyring in readable for path in sorted(keyring.glob("*.pub"))):
             public = read_public_key(path)
-            keys[key_id(public)] = public
-        return cls(keys, folders)
+            identity = key_id(public)
+            keys[identity] = public
+            if identity not in rules or not rules[identity].products:  # of two files of one key, the limited one holds
+                rules[identity] = KeyRule(path, read_products(path))
+        for keyring in {*readable, *filter(_is_readable_folder, [SYSTEM_KEYRING])}:
+            revoked |= read_revocations(keyring)
+        return cls(keys, folders, rules, revoked)
+
+    def check_product(self, signer: str, name: str) -> None:
+        """Checks that the key with the ID `signer` may sign bundles with this name.
+
+        Raises:
+            BundleProblem: it is limited to other products.
+        """
+        if signer in self.rules:
+            check_product(self.rules[signer].products, signer, name)
 
     def verify(self, signer: str, message: bytes, signature: bytes) -> None:
         """Checks that the key with the ID `signer` is trusted and has signed `message`.
 
         Raises:
-            BundleProblem: the key is not trusted, or the signature does not match.
+            BundleProblem: the key is revoked or not trusted, or the signature does not match.
         """
+        if (revocation := self.revoked.get(signer)) is not None:
+            reason = f" ({revocation.reason})" if revocation.reason else ""
+            hint = "build it again and sign it with another key"
+            raise BundleProblem(f"signed by the key {signer}, which is revoked{reason}", hint=hint)
         if signer not in self.keys:
             places = " or ".join(map(str, self.folders)) or "the keyring"
             raise BundleProblem(f"signed by the unknown key {signer}", hint=f"put that key's .pub file in {places}")

@@ -50,6 +50,8 @@ def _value_faults(manifest: Manifest) -> Iterator[str]:
         yield f"name {manifest.name[:60]!r} is not a plain word"
     if not 1 <= manifest.release <= MAX_RELEASE:
         yield f"release {manifest.release} is not 1 or more"
+    if manifest.downgrade_from is not None and not 1 <= manifest.downgrade_from <= MAX_RELEASE:
+        yield f"downgrade_from {manifest.downgrade_from} is not 1 or more"
     if manifest.task not in _TASKS:
         yield f"task {manifest.task[:60]!r} is none of {', '.join(_TASKS)}"
     yield from _text_faults(manifest)
