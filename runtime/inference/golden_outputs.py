@@ -8,7 +8,7 @@ import numpy as np
 
 from ..bundle.bundle import Bundle
 from ..bundle.manifest_checks import FLOAT_OUTPUT_SUFFIX
-from ..errors import BundleProblem, ConfigProblem
+from ..errors import BundleProblem
 from . import backends
 from .backends import Backend
 from .self_test import test_models
@@ -55,9 +55,8 @@ def select_backend(bundle: Bundle, name: str, threads: int) -> Backend:
         BundleProblem: no back end reproduces them, or the models are faulty.
         MachineProblem: no library is installed.
     """
-    if name != "auto" and name not in backends.BACKENDS:
-        hint = f"known values: auto, {', '.join(sorted(backends.BACKENDS))}"
-        raise ConfigProblem(f"backend: unknown {name!r}", hint=hint)
+    if name != "auto":
+        backends.check_name(name)
     results = test_models(bundle, tuple(bundle.manifest.models) if name == "auto" else (name,), threads)
     running = [result for result in results.values() if result.runs]
     if not running:

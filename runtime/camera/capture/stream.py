@@ -29,6 +29,11 @@ class OpenCvStreamReader:
         if not self.capture.open(spec["url"], cv2.CAP_FFMPEG, limits):
             raise RuntimeError("it does not answer, refuses the password, or sends nothing that can be read")
 
+    def pixel_count(self) -> int:
+        """The pixels of a frame, as the stream's header has them; 0: not known yet."""
+        width, height = (self.capture.get(key) for key in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
+        return int(width) * int(height)
+
     def grab(self) -> None:
         """Waits for the next frame.
 

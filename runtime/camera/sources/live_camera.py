@@ -46,7 +46,7 @@ class LiveCamera:
         python: tuple[str, ...] = (sys.executable, "-P"),
     ) -> None:
         self.camera, self.max_silence, self.python = address.camera, address.max_silence, python
-        self.spec = spec | {"zones": address.zones}
+        self.spec = spec | {"zones": address.zones, "max_pixels": address.max_pixels}
         self.interval = 1 / fps if fps else 0.0
         self.slow_down_factor = 1.0
         """Factor on the usual interval between frames."""

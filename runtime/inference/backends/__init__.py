@@ -39,11 +39,16 @@ def load_backend(name: str, bundle: Bundle, threads: int = 1) -> Backend:
         BundleProblem: the bundle has no model for it, or the model is faulty.
         MachineProblem: its library is not installed.
     """
-    load_plugin(__package__, BACKENDS, name, "backend")
+    check_name(name)
     result = test_models(bundle, (name,), threads)[name]
     if not result.runs:
         raise result.problem(bundle)
     return open_backend(name, bundle, threads)
+
+
+def check_name(name: str) -> None:
+    """Raises a ConfigProblem if there is no back end `name`."""
+    load_plugin(__package__, BACKENDS, name, "backend")
 
 
 def open_backend(name: str, bundle: Bundle, threads: int) -> Backend:
