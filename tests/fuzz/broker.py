@@ -6,6 +6,8 @@ import json
 import random
 import socket
 import struct
+import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -29,7 +31,7 @@ from vedette.runtime.config.configuration import BrokerSettings
 from vedette.runtime.events.sinks import Message, MqttSessionSettings
 from vedette.runtime.events.sinks.mqtt import MqttSink
 
-COMMANDS = "test/plant/hall/line1/box/cmd/"
+COMMANDS = "test/v1/plant/hall/line1/box/cmd/"
 _VALUES = (None, True, -1, 0, 1, 2, 2**63 - 1, 2**63, -(2**63), 1e308, "", "x", "é", [], {}, [[]] * 50, "9" * 400)
 
 
@@ -52,17 +54,18 @@ def fuzz_orders(numbers: range, keep: Keep) -> Counter[str]:
         client.loop_start()
         try:
             _wait_for_events(device, 3)
+            epoch = _read_epoch(device)
             for number in numbers:
                 rng = random_of("order", number)
                 topic = COMMANDS + rng.choice(("replay", "replay", "replay", "other", "", "a/b"))
                 properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
                 properties.ResponseTopic = rng.choice(("x/y", COMMANDS + "replay", "a", "é"))
-                client.publish(topic, _order(rng), 1, rng.random() < 0.1, properties)
+                client.publish(topic, _order(rng, epoch), 1, rng.random() < 0.1, properties)
                 time.sleep(0.01)
                 counts["sent"] += 1
                 if process.poll() is not None:
                     counts["daemon ended"] += 1
-                    keep("order", number, _order(random_of("order", number)), device.log()[-2000:])
+                    keep("order", number, _order(random_of("order", number), epoch), device.log()[-2000:])
                     process = device.start()
                     _wait_for_events(device, 3)
             fresh = _wait_for_events(device, 3)
@@ -75,11 +78,23 @@ def fuzz_orders(numbers: range, keep: Keep) -> Counter[str]:
     return counts
 
 
-def _order(rng: random.Random) -> bytes:
+def _read_epoch(device: DaemonProcess) -> str:
+    """The epoch of the outbox, which stands in every event."""
+    command = [sys.executable, "-m", "vedette.runtime.cli", "outbox", "list", "door", "--json", "--config"]
+    done = subprocess.run([*command, str(device.folder)], capture_output=True, check=True)
+    return str(json.loads(done.stdout)["epoch"])
+
+
+def _order(rng: random.Random, epoch: str) -> bytes:
     """A payload: bytes, damaged JSON, or JSON with odd values."""
     if rng.random() < 0.2:
         return rng.randbytes(rng.randint(0, 200))
+    if rng.random() < 0.05:
+        return b'{"epoch":"\xff","from":1,"to":2}'
     order = {key: rng.choice(_VALUES) for key in ("epoch", "from", "to", "more") if rng.random() < 0.8}
+    if rng.random() < 0.6:
+        order |= {"epoch": epoch}
+        order.pop("more", None)
     text = json.dumps(order).encode()
     if rng.random() < 0.05:
         return b"[" * 20_000

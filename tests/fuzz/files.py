@@ -200,7 +200,6 @@ def _change_text(rng: random.Random, text: str) -> str:
         elif rng.random() < 0.2:
             lines[line] = f"{key}x = {value}"
         else:
-            lines[line] = (
-                f"{key} = {mutate(rng, value.encode('utf-8', 'surrogateescape'), most=3).decode('utf-8', 'surrogateescape')}"
-            )
+            changed = mutate(rng, value.encode("utf-8", "surrogateescape"), most=3)
+            lines[line] = f"{key} = {changed.decode('utf-8', 'surrogateescape')}"
     return "\n".join(lines)
