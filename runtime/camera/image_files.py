@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -12,14 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ConfigProblem
+from .image_decoder import decode_image_file
 
 IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 
 
 def read_image(path: Path, flags: int = cv2.IMREAD_COLOR) -> NDArray[Any]:
     """Reads an image: H x W x 3, uint8, blue-green-red, unless `flags` say otherwise.
-
-    OpenCV compares the size in the file's header with OPENCV_IO_MAX_IMAGE_PIXELS before it decodes anything.
 
     Raises:
         ConfigProblem: the file cannot be read as an image, or has too many pixels.
@@ -29,14 +27,7 @@ def read_image(path: Path, flags: int = cv2.IMREAD_COLOR) -> NDArray[Any]:
     except UnicodeEncodeError:  # OpenCV would crash the process
         name = ascii(str(path))
         raise ConfigProblem(f"{name}: the name is not UTF-8", hint="rename it") from None
-    try:
-        pixels = cv2.imread(str(path), flags)
-    except cv2.error as error:
-        limit = os.environ.get("OPENCV_IO_MAX_IMAGE_PIXELS", "")
-        too_large = "CV_IO_MAX_IMAGE" in str(error)
-        reason = f"it has more than {limit} pixels, or a side is too long" if too_large else error.err
-        hint = "scale it down, or raise max_pixels" if too_large else "repair it or remove it from the folder"
-        raise ConfigProblem(f"{path}: cannot be read as an image: {reason}", hint=hint) from None
+    pixels = decode_image_file(path, flags)
     if pixels is None:
         raise ConfigProblem(f"{path}: cannot be read as an image", hint="repair it or remove it from the folder")
     return np.asarray(pixels)

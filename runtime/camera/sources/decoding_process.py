@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from ...config.polygon import Polygon
 from ...errors import MachineProblem
+from ..image_decoder import PIXEL_LIMIT_VARIABLE
 from .capture_process import BOOTSTRAP, PACKAGE_FOLDER, describe_exit
 
 DECODING_SECONDS = 20.0  # for one picture; less than the watchdog of the systemd unit
@@ -124,7 +125,7 @@ class DecodingProcess:
         if self.process is not None:
             return self.process
         self.answers, write_end = os.pipe2(os.O_CLOEXEC)
-        environment = {"OPENCV_IO_MAX_IMAGE_PIXELS": str(self.max_pixels), "OPENCV_LOG_LEVEL": "SILENT"}
+        environment = {PIXEL_LIMIT_VARIABLE: str(self.max_pixels), "OPENCV_LOG_LEVEL": "SILENT"}
         spec = {"zones": self.zones, "max_pixels": self.max_pixels, "memory": self.memory_file, "lines": write_end}
         try:
             with os.fdopen(write_end, "wb"):
