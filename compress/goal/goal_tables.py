@@ -86,6 +86,8 @@ class Targets(_StrictStruct, frozen=True):
     """Cost per frame of the unpruned float model, divided by the cost per frame of this model."""
     false_alarm_rate: _Fraction | None = None
     """Largest fraction of good parts that raise an event."""
+    min_detection_rate: _Fraction | None = None
+    """Smallest fraction of defective parts that raise an event at the chosen threshold."""
     error_rate: _Fraction | None = None
     """Largest fraction of wrong predictions. `unknown` does not count as a prediction."""
 

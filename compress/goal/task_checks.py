@@ -17,6 +17,7 @@ _KEYS_OF_TASK = {
         "data.test",
         "goal.min_auroc",
         "goal.false_alarm_rate",
+        "goal.min_detection_rate",
         "goal.min_speedup",
         "model.detector",
         "model.blocks",
@@ -31,7 +32,7 @@ _KEYS_OF_TASK = {
 }
 
 # Keys that `behaviour` shares with `anomaly` (if it has footage) or with `classify` (if it has classes).
-_VIDEO_KEYS = ("goal.min_auroc", "goal.false_alarm_rate")
+_VIDEO_KEYS = ("goal.min_auroc", "goal.false_alarm_rate", "goal.min_detection_rate")
 _CLIP_KEYS = ("goal.min_auroc", "data.classes", "data.normal", "goal.error_rate", "model.epochs")
 
 
