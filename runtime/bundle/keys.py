@@ -35,9 +35,13 @@ def user_keyring() -> Path:
 class Keyring:
     """The trusted public keys, by key ID."""
 
-    def __init__(self, keys: dict[str, Ed25519PublicKey], folders: tuple[Path, ...] = ()) -> None:
+    def __init__(
+        self, keys: dict[str, Ed25519PublicKey], folders: tuple[Path, ...] = (), unreadable: tuple[Path, ...] = ()
+    ) -> None:
         self.keys = keys
         self.folders = folders
+        self.unreadable = unreadable
+        """Folders and files of keys that this user may not read."""
 
     @classmethod
     def read(cls, folder: Path | None = None) -> Keyring:
@@ -46,16 +50,22 @@ class Keyring:
         Raises:
             ConfigProblem: `folder` does not exist or is not readable, or a file in it is not an Ed25519 public key.
         """
+        if folder is not None and is_forbidden(folder):
+            raise ConfigProblem(f"{folder}: this user may not read the trusted keys", hint=_permission_hint(folder))
         if folder is not None and not _is_readable_folder(folder):
             hint = "the folder must contain the signer's NAME.pub and be readable by this user"
             raise ConfigProblem(f"{folder}: no such folder of trusted keys", hint=hint)
         folders = (folder,) if folder is not None else (SYSTEM_KEYRING, user_keyring())
         keys = {}
+        unreadable = [SYSTEM_KEYRING] if folder is None and is_forbidden(SYSTEM_KEYRING) else []
         readable = filter(_is_readable_folder, folders)
         for path in (path for keyring in readable for path in sorted(keyring.glob("*.pub"))):
+            if is_forbidden(path):
+                unreadable.append(path)
+                continue
             public = read_public_key(path)
             keys[key_id(public)] = public
-        return cls(keys, folders)
+        return cls(keys, folders, tuple(unreadable))
 
     def verify(self, signer: str, message: bytes, signature: bytes) -> None:
         """Checks that the key with the ID `signer` is trusted and has signed `message`.
@@ -63,6 +73,11 @@ class Keyring:
         Raises:
             BundleProblem: the key is not trusted, or the signature does not match.
         """
+        if signer not in self.keys and self.unreadable:
+            path = self.unreadable[0]
+            kind = BundleProblem if path.suffix != ".pub" else ConfigProblem
+            reason = f"this user may not read {path}, and {signer}, the signer, is not among the other keys"
+            raise kind(reason, hint=_permission_hint(path))
         if signer not in self.keys:
             places = " or ".join(map(str, self.folders)) or "the keyring"
             raise BundleProblem(f"signed by the unknown key {signer}", hint=f"put that key's .pub file in {places}")
@@ -70,6 +85,20 @@ class Keyring:
             self.keys[signer].verify(signature, message)
         except InvalidSignature:
             raise BundleProblem("the signature does not match the manifest", hint="fetch the bundle again") from None
+
+
+def is_forbidden(path: Path) -> bool:
+    """Whether a folder or file of keys is there, or may be, and this user lacks the permission to read it."""
+    try:
+        if not path.exists():
+            return False
+        return not os.access(path, os.R_OK | os.X_OK if path.is_dir() else os.R_OK)
+    except PermissionError:
+        return True
+
+
+def _permission_hint(path: Path) -> str:
+    return f"public keys are no secret: as root, chmod -R a+rX {path if path.suffix != '.pub' else path.parent}"
 
 
 def _is_readable_folder(folder: Path) -> bool:

@@ -17,7 +17,7 @@ from ..config import configuration
 from ..config.configuration import Config
 from ..errors import Problem
 from ..events import sinks
-from ..plugin_tables import redact_url
+from ..redaction import redact
 
 _FIRST_FRAME_SECONDS = 10.0
 
@@ -104,7 +104,7 @@ def _check_broker(settings: Config) -> Check:
 
 
 def _check_camera(settings: Config) -> Check:
-    start, shown = time.monotonic(), redact_url(settings.source)
+    start, shown = time.monotonic(), redact(settings.source)
     stop = threading.Event()
     alarm = threading.Timer(_FIRST_FRAME_SECONDS, stop.set)
     alarm.start()

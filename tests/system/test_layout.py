@@ -20,6 +20,7 @@ PACKAGES = {
     "devices": ("cost_model", "profile", "host", "catalog"),
     "runtime": (
         "errors",
+        "redaction",
         "plugin_tables",
         "clock",
         "atomic_file",

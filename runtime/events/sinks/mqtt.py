@@ -61,7 +61,7 @@ def broker_address(url: str) -> tuple[str, int]:
         host, port = (parts.hostname or "").encode("idna").decode(), parts.port or _PORTS.get(parts.scheme, 0)
     except ValueError as error:
         raise ConfigProblem(f"broker.url: {error}", hint=hint) from None
-    if parts.scheme not in _PORTS or not host or parts.username or parts.password:
+    if parts.scheme not in _PORTS or not host:
         raise ConfigProblem(f"broker.url is not of the form mqtt://host:port ({parts.scheme}://{host})", hint=hint)
     return host, port
 
