@@ -104,7 +104,8 @@ def test_outbox_of_another_user_is_a_problem_with_a_remedy(tmp_path):
     for each in (tmp_path, tmp_path / "cameras", *tmp_path.rglob("*.toml")):
         each.chmod(0o755)
     code = (
-        "import os, sys, tomllib; from vedette.runtime import cli; from vedette.runtime.commands import outbox, status\n"
+        "import os, sys, tomllib; from vedette.runtime import cli\n"
+        "from vedette.runtime.commands import outbox, status\n"
         f"os.setgroups([]); os.setgid({NOBODY}); os.setuid({NOBODY}); cli.main(sys.argv[1:])"
     )
     for mode in (0o700, 0o755):
