@@ -7,6 +7,7 @@ The ID of a key is the first 16 hexadecimal digits of the SHA-256 of its 32 publ
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 from pathlib import Path
 
@@ -21,7 +22,10 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_public_key,
 )
 
+from ..config.credential_warnings import describe_open_file
 from ..errors import BundleProblem, ConfigProblem
+
+log = logging.getLogger(__name__)
 
 SYSTEM_KEYRING = Path("/etc/vedette/keys")
 
@@ -153,6 +157,8 @@ def read_private_key(path: Path) -> Ed25519PrivateKey:
         ) from None
     if not isinstance(key, Ed25519PrivateKey):
         raise ConfigProblem(f"{path}: not an Ed25519 key", hint="generate one with vedette keygen DIR")
+    if fault := describe_open_file(path):
+        log.warning("the private key %s %s", path, fault)
     return key
 
 

@@ -61,3 +61,12 @@ def test_really_unknown_signer_is_still_called_unknown(ring):
 def test_missing_folder_is_not_called_closed(tmp_path):
     with pytest.raises(ConfigProblem, match="no such folder"):
         Keyring.read(tmp_path / "nowhere")
+
+
+def test_private_key_that_others_may_read_is_told(tmp_path, caplog):
+    private, _ = keys.generate_key_pair(tmp_path)
+    keys.read_private_key(private)
+    assert not caplog.text
+    private.chmod(0o644)
+    keys.read_private_key(private)
+    assert f"chmod o= {private}" in caplog.text
