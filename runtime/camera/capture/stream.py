@@ -21,6 +21,7 @@ _FORMATS = (
     "mpjpeg,mjpeg,image2,image2pipe,jpeg_pipe,png_pipe,bmp_pipe,webp_pipe,h264,hevc,m4v,mpegts,mpeg,mpegvideo,"
     "matroska,webm,mov,mp4,avi,flv"
 )
+_OPTIONS_VARIABLE = "OPENCV_FFMPEG_CAPTURE_OPTIONS"
 _OPTIONS = {
     "rtsp": "rtsp_transport;tcp|timeout;{microseconds}|protocol_whitelist;tcp|format_whitelist;rtsp",
     "http": f"protocol_whitelist;http,tcp|max_redirects;0|format_whitelist;{_FORMATS}",
@@ -41,10 +42,14 @@ class OpenCvStreamReader:
         timeout = int(1e3 * spec["timeout"])
         self.relay = Relay(spec["url"], spec["timeout"])
         options = _OPTIONS[self.relay.url.partition(":")[0]]
-        os.environ["OPENCV_FFMPEG_CAPTURE_OPTIONS"] = options.format(microseconds=1000 * timeout)
         limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, timeout, cv2.CAP_PROP_READ_TIMEOUT_MSEC, timeout]
         self.capture = cv2.VideoCapture()
-        if not self.capture.open(self.relay.url, cv2.CAP_FFMPEG, limits):
+        os.environ[_OPTIONS_VARIABLE] = options.format(microseconds=1000 * timeout)
+        try:
+            is_open = self.capture.open(self.relay.url, cv2.CAP_FFMPEG, limits)
+        finally:
+            del os.environ[_OPTIONS_VARIABLE]  # it holds for whatever the process opens
+        if not is_open:
             raise RuntimeError(self.relay.trouble or (NO_VIDEO if self.relay.has_answered else NO_ANSWER))
 
     def grab(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import os
 import re
 import socket
 import threading
@@ -286,6 +287,12 @@ def test_pictures_pass_unchanged():
     reader.grab()
     assert (reader.retrieve(None) == first).all()
     camera.close()
+
+
+def test_options_of_a_camera_hold_for_no_other_file(answering):
+    camera = answering("404 Not Found")
+    failure(f"rtsp://127.0.0.1:{camera.port}/x")
+    assert "OPENCV_FFMPEG_CAPTURE_OPTIONS" not in os.environ
 
 
 def test_only_formats_that_hold_the_video_are_read():
