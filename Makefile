@@ -10,7 +10,9 @@ PIP = .venv/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_
   bench-contamination bench-few bench-choice bench-parts bench-known bench-behaviour bench-quantise bench-build bench-compressors \
   bench-peers bench-runtime bench-scene count-arm64 count-looks count-alignment fit-costs clean
 
-demo: .venv/demo
+demo:
+	@test -e .venv/demo || echo "the first time: installing 1.7 GB of packages takes some minutes; the demonstration then says how long it takes"
+	@$(MAKE) --no-print-directory .venv/demo
 	.venv/bin/vedette demo --out build/demo
 
 test: .venv/dev

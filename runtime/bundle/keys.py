@@ -8,6 +8,7 @@ products, and revoked (key_rules.py).
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 from pathlib import Path
 
@@ -23,8 +24,11 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_public_key,
 )
 
+from ..config.credential_warnings import describe_open_file
 from ..errors import BundleProblem, ConfigProblem
 from .key_rules import Revocation, check_product, read_products, read_revocations
+
+log = logging.getLogger(__name__)
 
 SYSTEM_KEYRING = Path("/etc/vedette/keys")
 
@@ -51,6 +55,7 @@ class Keyring:
         folders: where they were read, for messages
         rules: what each may sign; a key without an entry is not limited
         revoked: keys that are not trusted whatever `keys` holds
+        unreadable: folders and files of keys that this user may not read
     """
 
     def __init__(
@@ -59,8 +64,10 @@ class Keyring:
         folders: tuple[Path, ...] = (),
         rules: dict[str, KeyRule] | None = None,
         revoked: dict[str, Revocation] | None = None,
+        unreadable: tuple[Path, ...] = (),
     ) -> None:
         self.keys, self.folders, self.rules, self.revoked = keys, folders, rules or {}, revoked or {}
+        self.unreadable = unreadable
 
     @classmethod
     def read(cls, folder: Path | None = None) -> Keyring:
@@ -69,6 +76,8 @@ class Keyring:
         Raises:
             ConfigProblem: `folder` does not exist or is not readable, or a file in it is not an Ed25519 public key.
         """
+        if folder is not None and is_forbidden(folder):
+            raise ConfigProblem(f"{folder}: this user may not read the trusted keys", hint=_permission_hint(folder))
         if folder is not None and not _is_readable_folder(folder):
             hint = "the folder must contain the signer's NAME.pub and be readable by this user"
             raise ConfigProblem(f"{folder}: no such folder of trusted keys", hint=hint)
@@ -77,7 +86,11 @@ class Keyring:
         rules: dict[str, KeyRule] = {}
         revoked: dict[str, Revocation] = {}
         readable = list(filter(_is_readable_folder, folders))
+        unreadable = [SYSTEM_KEYRING] if folder is None and is_forbidden(SYSTEM_KEYRING) else []
         for path in (path for keyring in readable for path in sorted(keyring.glob("*.pub"))):
+            if is_forbidden(path):
+                unreadable.append(path)
+                continue
             public = read_public_key(path)
             identity = key_id(public)
             keys[identity] = public
@@ -85,7 +98,7 @@ class Keyring:
                 rules[identity] = KeyRule(path, read_products(path))
         for keyring in {*readable, *filter(_is_readable_folder, [SYSTEM_KEYRING])}:
             revoked |= read_revocations(keyring)
-        return cls(keys, folders, rules, revoked)
+        return cls(keys, folders, rules, revoked, tuple(unreadable))
 
     def check_product(self, signer: str, name: str) -> None:
         """Checks that the key with the ID `signer` may sign bundles with this name.
@@ -106,6 +119,11 @@ class Keyring:
             reason = f" ({revocation.reason})" if revocation.reason else ""
             hint = "build it again and sign it with another key"
             raise BundleProblem(f"signed by the key {signer}, which is revoked{reason}", hint=hint)
+        if signer not in self.keys and self.unreadable:
+            path = self.unreadable[0]
+            kind = BundleProblem if path.suffix != ".pub" else ConfigProblem
+            reason = f"this user may not read {path}, and {signer}, the signer, is not among the other keys"
+            raise kind(reason, hint=_permission_hint(path))
         if signer not in self.keys:
             places = " or ".join(map(str, self.folders)) or "the keyring"
             raise BundleProblem(f"signed by the unknown key {signer}", hint=f"put that key's .pub file in {places}")
@@ -113,6 +131,20 @@ class Keyring:
             self.keys[signer].verify(signature, message)
         except InvalidSignature:
             raise BundleProblem("the signature does not match the manifest", hint="fetch the bundle again") from None
+
+
+def is_forbidden(path: Path) -> bool:
+    """Whether a folder or file of keys is there, or may be, and this user lacks the permission to read it."""
+    try:
+        if not path.exists():
+            return False
+        return not os.access(path, os.R_OK | os.X_OK if path.is_dir() else os.R_OK)
+    except PermissionError:
+        return True
+
+
+def _permission_hint(path: Path) -> str:
+    return f"public keys are no secret: as root, chmod -R a+rX {path if path.suffix != '.pub' else path.parent}"
 
 
 def _is_readable_folder(folder: Path) -> bool:
@@ -167,6 +199,8 @@ def read_private_key(path: Path) -> Ed25519PrivateKey:
         ) from None
     if not isinstance(key, Ed25519PrivateKey):
         raise ConfigProblem(f"{path}: not an Ed25519 key", hint="generate one with vedette keygen DIR")
+    if fault := describe_open_file(path):
+        log.warning("the private key %s %s", path, fault)
     return key
 
 

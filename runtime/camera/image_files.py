@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import contextlib
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +12,38 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ..config.polygon import Polygon
 from ..errors import ConfigProblem
+from .capture.privacy_mask import rasterize_zones
 from .image_decoder import decode_image_file
 
 IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
+
+
+_black_zones: tuple[Polygon, ...] = ()
+
+
+@contextlib.contextmanager
+def black_zones(zones: Iterable[Iterable[Iterable[float]]]) -> Iterator[None]:
+    """Privacy zones that are black in every image that this process reads within the context.
+
+    A mask, which is read with `IMREAD_UNCHANGED`, is no image and stays as it is.
+
+    Args:
+        zones: polygons of [x, y], fractions 0…1 from the top left
+    """
+    global _black_zones  # noqa: PLW0603  # one for the process: whoever reads an image must not see what is hidden
+    before = _black_zones
+    _black_zones = tuple(tuple((float(x), float(y)) for x, y in zone) for zone in zones)
+    try:
+        yield
+    finally:
+        _black_zones = before
+
+
+@lru_cache(maxsize=8)
+def _hidden_pixels(zones: tuple[Polygon, ...], height: int, width: int) -> Any:
+    return rasterize_zones(zones, height, width)
 
 
 def read_image(path: Path, flags: int = cv2.IMREAD_COLOR) -> NDArray[Any]:
@@ -30,6 +60,8 @@ def read_image(path: Path, flags: int = cv2.IMREAD_COLOR) -> NDArray[Any]:
     pixels = decode_image_file(path, flags)
     if pixels is None:
         raise ConfigProblem(f"{path}: cannot be read as an image", hint="repair it or remove it from the folder")
+    if _black_zones and flags != cv2.IMREAD_UNCHANGED:
+        pixels[_hidden_pixels(_black_zones, *pixels.shape[:2])] = 0
     return np.asarray(pixels)
 
 

@@ -37,7 +37,7 @@ def show(bundle: Path, keys: Path | None, as_json: bool) -> None:
         click.echo(f"             {local.recalibrated.statement}")
     if facts.temperature is not None:
         click.echo(f"  classes    {', '.join(facts.classes)}; below the threshold: {UNKNOWN}")
-    click.echo(f"  goal       {'met' if facts.goal_met else 'MISSED'}")
+    click.echo(f"  goal       {'MISSED' if not facts.goal_met else 'not proven' if facts.unproven else 'met'}")
     for text in (*facts.missed, *facts.unproven):
         click.echo(f"             {text}")
     click.echo("  measured")

@@ -21,6 +21,7 @@ PACKAGES = {
     "runtime": (
         "errors",
         "process_limits",
+        "redaction",
         "plugin_tables",
         "clock",
         "atomic_file",

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ...backoff import backoff_seconds
+from ...redaction import redact
 from ..frame import Frame
 from . import FrameCounts, SourceAddress
 from .capture_process import CaptureProcess
@@ -121,6 +122,7 @@ class LiveCamera:
             self.usual_interval = seconds if self.usual_interval == 0 else 0.95 * self.usual_interval + 0.05 * seconds
 
     def _set_trouble(self, reason: str) -> None:
+        reason = redact(reason)
         if reason != self.frame_counts.trouble:
             log.warning("no frames: %s; trying again", reason)
         self.frame_counts.trouble = reason
