@@ -79,12 +79,13 @@ class FileSource:
             decoder.close()
 
     def _paced_frames(self, stop: threading.Event, decoder: DecodingProcess) -> Iterator[Frame]:
-        number = 0
-        started, monotonic_start = time.time(), time.monotonic()
+        number, started, monotonic_start = 0, 0.0, 0.0
         while not stop.is_set():
             first = number
             for pixels, own_rate in self._read_images(decoder):
                 rate = self.query.fps or own_rate
+                if number == 0:  # not before: the decoding process has to start, and no frame shall make up for that
+                    started, monotonic_start = time.time(), time.monotonic()
                 if self.query.fps != 0:
                     stop.wait(max(0.0, monotonic_start + number / rate - time.monotonic()))
                 if stop.is_set():

@@ -162,3 +162,24 @@ def test_a_picture_over_opencv_s_limit_is_one_sentence(tmp_path):
     with pytest.raises(ConfigProblem, match=r"huge\.jpg: cannot be read as an image"):
         image_files.read_image(path)
     assert time.monotonic() - started < 10
+
+
+def test_the_rate_counts_from_the_first_picture(parts, monkeypatch):
+    """The time that the decoding process needs to start is not made up by frames that come faster."""
+    read = DecodingProcess.read_image
+
+    def slow_start(self, path):
+        if self.process is None:
+            time.sleep(1.0)
+        return read(self, path)
+
+    monkeypatch.setattr(DecodingProcess, "read_image", slow_start)
+    frames = sources.load_source(SourceAddress("door", "file:parts?fps=5&loop=true", parts.parent)).frames(
+        threading.Event()
+    )
+    times = []
+    for _ in range(4):
+        next(frames)
+        times.append(time.monotonic())
+    frames.close()  # type: ignore[attr-defined]
+    assert times[3] - times[0] > 0.5
