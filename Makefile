@@ -6,11 +6,13 @@ PIP_ARGS ?=
 BENCH_ARGS ?=
 PIP = .venv/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS)
 
-.PHONY: demo test test-fast test-slow coverage docs wheel bench-accuracy bench-generality bench-alignment bench-light bench-augment \
+.PHONY: demo test test-fast test-slow coverage docs fuzz wheel bench-accuracy bench-generality bench-alignment bench-light bench-augment \
   bench-contamination bench-few bench-choice bench-parts bench-known bench-behaviour bench-quantise bench-build bench-compressors \
   bench-peers bench-runtime bench-scene count-arm64 count-looks count-alignment fit-costs clean
 
-demo: .venv/demo
+demo:
+	@test -e .venv/demo || echo "the first time: installing 1.7 GB of packages takes some minutes; the demonstration then says how long it takes"
+	@$(MAKE) --no-print-directory .venv/demo
 	.venv/bin/vedette demo --out build/demo
 
 test: .venv/dev
@@ -32,6 +34,11 @@ docs:
 test-slow: .venv/dev
 	tests/servers
 	.venv/bin/python -m pytest -m slow
+
+# Inputs that nobody would send, to everything that reads what comes from outside (docs/device-security.md); half an hour.
+FUZZ_ARGS ?=
+fuzz: .venv/dev
+	OMP_NUM_THREADS=1 nice -n 5 .venv/bin/python tests/fuzz/run.py $(FUZZ_ARGS)
 
 wheel: .venv/dev
 	.venv/bin/python -m build --wheel --no-isolation

@@ -31,6 +31,8 @@ from . import tasks
 from .cost import remote_benchmark
 from .cost.device_costs import DeviceCosts
 from .cost.model_costs import measure_costs
+from .data import privacy_zones
+from .data.privacy_zones import with_black_zones
 from .data.split import Split, model_inputs
 from .data.stratified_split import StratifiedSplit
 from .evaluation.built_models import FLOAT, INT8_ONNX, INT8_TFLITE, BuiltModels
@@ -81,6 +83,7 @@ class BuildResult(msgspec.Struct, frozen=True):
     verdict: Verdict
 
 
+@with_black_zones
 def build(request: BuildRequest, progress: Progress = no_progress, log: Log = no_log) -> BuildResult:
     """Build `OUT/NAME.vedette`, signed, and beside it the report and the float model.
 
@@ -136,7 +139,7 @@ def build(request: BuildRequest, progress: Progress = no_progress, log: Log = no
     manifest = msgspec.structs.replace(
         models.manifest,
         **task.manifest_fields(data, thresholds),
-        measured=results.to_manifest() | costs.to_manifest(),
+        measured=results.to_manifest() | costs.to_manifest() | privacy_zones.manifest_fields(goal),
         goal_met=verdict.met,
         missed=verdict.missed,
         unproven=verdict.unproven,
@@ -163,6 +166,7 @@ def build(request: BuildRequest, progress: Progress = no_progress, log: Log = no
     return BuildResult(bundle, page, data.images, manifest, results, costs, verdict)
 
 
+@with_black_zones
 def run_search_worker(
     goal_file: Path,
     study_url: str,

@@ -10,3 +10,6 @@ import os
 # Only events may leave the device. Later releases use the second name.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 os.environ.setdefault("ORT_TELEMETRY_DISABLED", "1")
+# OpenCV reads this when it is loaded, and refuses larger images by their header. A process that decodes what others
+# made sets a lower limit.
+os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(1 << 27))

@@ -1,8 +1,10 @@
-"""Writing a file so that it appears under its name only when it is complete and on the disk."""
+"""Writing files: complete or not at all, and where need be readable by their owner only."""
 
 from __future__ import annotations
 
+import contextlib
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from .errors import MachineProblem
@@ -28,5 +30,34 @@ def write_atomically(path: Path, content: bytes, hint: str) -> None:
             os.fsync(file.fileno())
         partial.replace(path)
     except OSError as error:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
         raise MachineProblem(f"{path}: {error.strerror}", hint=hint) from None
+
+
+def make_private_folder(folder: Path) -> None:
+    """Creates a folder and its missing parents with mode 0700; takes an existing one from all but its owner and group.
+
+    Raises:
+        OSError: it cannot be created.
+    """
+    missing = [each for each in (folder, *folder.parents) if not each.exists()]
+    for each in reversed(missing):
+        each.mkdir(mode=0o700, exist_ok=True)
+        each.chmod(0o700)  # mkdir leaves out what the umask forbids, and that may be too much
+    if not missing:
+        mode = folder.stat().st_mode
+        if mode & 0o067:
+            with contextlib.suppress(PermissionError):  # it belongs to somebody else
+                folder.chmod(mode & 0o7710)
+
+
+def open_private(path: str, flags: int) -> int:
+    """The `opener` of `open` for a file that only its owner may read."""
+    return os.open(path, flags, 0o600)
+
+
+def make_private(path: Path) -> None:
+    """Takes an existing file from all but its owner, as far as this user may."""
+    with contextlib.suppress(OSError):
+        path.chmod(0o600)

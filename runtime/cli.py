@@ -10,17 +10,19 @@ import logging
 import os
 import sys
 from importlib import import_module
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
 from .errors import MachineProblem, Problem
+from .redaction import redact
 
 DEVICE_COMMANDS = {
     "run": "run the daemon of one camera and send its events",
     "verify": "check that a bundle gives its golden outputs on this machine",
     "recalibrate": "set the threshold anew from good images of this place",
     "show": "print the manifest of a bundle",
+    "keys": "list, trust, limit and revoke the keys that sign bundles",
     "doctor": "check the hardware, the back ends, the broker and the cameras",
     "status": "print the status of the daemons",
     "metrics": "print or serve the status as Prometheus metrics",
@@ -100,8 +102,17 @@ class _JournalPriority(logging.Formatter):
         return f"<{priority}>{super().format(record)}"
 
 
+class _WithoutPasswords(logging.Filter):
+    """Takes passwords out of log lines, whoever wrote them."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.msg, record.args = redact(record.getMessage()), None
+        return True
+
+
 def _log_to_stderr() -> None:
     handler = logging.StreamHandler()
+    handler.addFilter(_WithoutPasswords())
     if "JOURNAL_STREAM" in os.environ:
         handler.setFormatter(_JournalPriority("%(message)s"))
     else:
@@ -122,10 +133,17 @@ def main(arguments: list[str] | None = None) -> Any:
         click.echo("vedette: interrupted", err=True)
         sys.exit(INTERRUPTED_EXIT_CODE)
     except Problem as problem:
-        click.echo(f"vedette: {problem.message}", err=True)
-        if problem.hint:
-            click.echo(f"  remedy: {problem.hint}", err=True)
-        sys.exit(problem.code)
+        _exit_with(problem)
+    except PermissionError as error:
+        hint = "run the command as root (sudo), or as the user to whom the file belongs"
+        _exit_with(MachineProblem(f"{error.filename or 'a file'}: this user has no permission", hint=hint))
+
+
+def _exit_with(problem: Problem) -> NoReturn:
+    click.echo(f"vedette: {redact(problem.message)}", err=True)
+    if problem.hint:
+        click.echo(f"  remedy: {redact(problem.hint)}", err=True)
+    sys.exit(problem.code)
 
 
 if __name__ == "__main__":

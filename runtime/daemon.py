@@ -26,8 +26,7 @@ from types import FrameType
 
 import msgspec
 
-from .bundle.keys import Keyring
-from .bundle.local_recalibration import open_bundle
+from .bundle.release_memory import open_bundle_to_run, remember_release
 from .camera.frame import Frame
 from .camera.monitored_camera import MonitoredCamera
 from .camera.motion_gate import MotionGate, check_bundle_allows_gate
@@ -76,7 +75,7 @@ class Daemon:
         self.stop_requested, self.reload_requested = threading.Event(), False
 
         # The signed bundle.
-        self.bundle = open_bundle(settings.bundle, Keyring.read(settings.keys))
+        self.bundle = open_bundle_to_run(settings.bundle, settings.keys, settings.state_folder)
         manifest = self.bundle.manifest
 
         # From a frame to events.
@@ -113,6 +112,7 @@ class Daemon:
         """
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, self._on_signal)
+        remember_release(self.bundle.manifest, self.settings.state_folder)
         self.delivery.start()
         self.evidence.start()
         self.health.start()

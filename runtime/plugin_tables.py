@@ -6,7 +6,6 @@ that lists the known names.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from importlib import import_module
 from typing import Any, TypeVar
@@ -37,21 +36,37 @@ def load_plugin(package: str, table: Mapping[str, str], name: str, setting: str)
     return getattr(import_module(module, package), attribute)
 
 
+# Where the login belongs, by key of the configuration.
+_LOGIN_HINTS = {
+    "source": "write username and password_file beside source; write @ in a path as %40",
+    "broker.url": "write broker.username and broker.password_file",
+}
+_LOCAL_SCHEMES = ("file:", "v4l2:", "picamera:")  # their paths may contain @
+
+
 def split_url(url: str, setting: str) -> SplitResult:
     """Splits the URL of a configuration key.
 
+    `source` and `broker.url` may hold no login: people copy configuration files, and a password with `#`, `/`, `?` or
+    `@` would be taken for another part of the URL.
+
     Raises:
-        ConfigProblem: it is not a valid URL.
+        ConfigProblem: it is not a valid URL, or holds a login where none may be.
     """
+    hint = _LOGIN_HINTS.get(setting)
+    if hint is not None and "@" in url and "//" in url and not url.startswith(_LOCAL_SCHEMES):
+        raise ConfigProblem(f"{setting}: a URL here holds no user and password, and no @", hint=hint)
     try:
-        return urlsplit(url)
-    except ValueError as error:
-        raise ConfigProblem(f"{setting} {redact_url(url)!r}: {error}", hint="docs/config.md shows examples") from None
-
-
-def redact_url(url: str) -> str:
-    """Replaces the password in a URL, for log lines and error messages."""
-    return re.sub(r"//([^/@:]*):[^/@]*@", r"//\1:…@", url)
+        parts = urlsplit(url)
+    except ValueError:  # its message may quote a part of a password, like the next one
+        raise ConfigProblem(f"{setting}: not a URL", hint="docs/config.md shows examples") from None
+    try:
+        _ = parts.port
+    except ValueError:
+        raise ConfigProblem(
+            f"{setting}: the port is not a number up to 65535", hint="docs/config.md shows examples"
+        ) from None
+    return parts
 
 
 def parse_options(text: str, kind: type[_T], setting: str) -> _T:

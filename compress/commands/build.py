@@ -100,6 +100,7 @@ def build(
         fields = {
             "bundle": str(result.bundle),
             "report": str(result.report),
+            "verdict": result.verdict.outcome,
             "goal_met": result.verdict.met,
             "missed": result.verdict.missed,
             "unproven": result.verdict.unproven,

@@ -12,7 +12,14 @@ from ..evaluation.built_models import MODEL_TITLES
 from ..evaluation.detection_metrics import DetectionMetrics
 from ..evaluation.fidelity import FidelityMetrics
 from ..evaluation.results import Results, TaskMetrics
-from ..report.verdict import Verdict
+from ..report.verdict import Outcome, Verdict
+
+OUTCOMES: dict[Outcome, str] = {
+    "met": "goal met",
+    "not proven": "goal NOT PROVEN: nothing is missed, but not everything can be judged",
+    "missed": "goal MISSED",
+    "no goal": "the goal file sets no goal",
+}
 
 _started = time.monotonic()
 
@@ -78,7 +85,7 @@ def describe_metrics(metrics: TaskMetrics) -> list[str]:
 
 def print_verdict(verdict: Verdict) -> None:
     """Print each wish of the goal, what was found, and whether that is enough."""
-    click.echo("goal met" if verdict.met else "goal MISSED")
+    click.echo(OUTCOMES[verdict.outcome])
     for judgement in verdict.judgements:
-        mark = {True: "ok", False: "MISSED", None: "-"}[judgement.met]
-        click.echo(f"  {mark:7} {judgement}")
+        mark = {True: "ok", False: "MISSED", None: "not proven"}[judgement.met]
+        click.echo(f"  {mark:10} {judgement}")

@@ -10,7 +10,8 @@ import click
 import msgspec
 
 from vedette.runtime.bundle import keys
-from vedette.runtime.progress import show_progress
+
+from ..demo.step_display import StepDisplay
 
 
 @click.command()
@@ -31,6 +32,7 @@ from vedette.runtime.progress import show_progress
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the figures to this file.")
 def demo(out: Path, seed: int, fps: float, broker: str | None, json_file: Path | None) -> None:
     """Build a bundle from real images of solar cells, run the daemon, and show its events as they arrive."""
+    from ..demo import duration
     from ..demo.broker import create_broker
     from ..demo.subscriber import subscribe
     from ..export import bundle_writer
@@ -41,24 +43,30 @@ def demo(out: Path, seed: int, fps: float, broker: str | None, json_file: Path |
         if broker is None:
             server, broker = create_broker(out)
             stack.enter_context(server)
-        client, received = subscribe(broker, _print_event)  # before the work that takes minutes
+        steps = StepDisplay()
+        client, received = subscribe(broker, lambda event: _print_event(event, steps))  # before minutes of work
         stack.callback(client.loop_stop)
+        stack.enter_context(steps)
+        low, high = duration.estimate_range(duration.time_arithmetic())
+        steps.log(f"this takes {duration.describe_duration(low, high)} on this machine; then events arrive")
+        steps.log("loading libraries")
 
         from ..build import BuildRequest, build
         from ..demo import solar_cells
         from . import console
 
-        console.log("writing images of solar cells (ELPV, CC BY-NC-SA 4.0)")
-        goal = solar_cells.write_images_and_goal(out, seed, show_progress)
+        steps.log("writing images of solar cells (ELPV, CC BY-NC-SA 4.0)")
+        goal = solar_cells.write_images_and_goal(out, seed, steps.progress)
         if not (out / "keys" / "vedette.key").exists():
             keys.generate_key_pair(out / "keys")
         key = keys.read_private_key(out / "keys" / "vedette.key")
-        built = build(BuildRequest(goal, out, key), show_progress, console.log)
+        built = build(BuildRequest(goal, out, key), steps.progress, steps.log)
+        steps.log("built")
         console.print_results(built.results, built.costs)
         console.print_verdict(built.verdict)
 
         frames = solar_cells.write_configuration(out, built, broker, fps)
-        console.log(f"the daemon watches {len(frames)} cells and publishes to {broker}")
+        steps.log(f"the daemon watches {len(frames)} cells and publishes to {broker}")
         published = solar_cells.run_daemon_to_end(out, received)
     figures = solar_cells.compute_figures(built, frames, received, published)
     _print_summary(figures, len(built.split.test), built.report)
@@ -70,9 +78,9 @@ def demo(out: Path, seed: int, fps: float, broker: str | None, json_file: Path |
         raise SystemExit(1)
 
 
-def _print_event(event: dict[str, Any]) -> None:
+def _print_event(event: dict[str, Any], steps: StepDisplay) -> None:
     data = event["data"]
-    click.echo(
+    steps.print(
         f"  {event['time'][11:23]}  {event['type']:22} cell {data['frame']:4}  top score {data['top_score']:7.2f}"
     )
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vedette.runtime.inference.golden_outputs import FLOAT_OUTPUT_SUFFIX
+from vedette.runtime.bundle.manifest_checks import FLOAT_OUTPUT_SUFFIX
 
 from ..data import split
 from .built_models import INT8_ONNX, INT8_TFLITE, BuiltModels

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from vedette.runtime.config.configuration import Name
+from vedette.runtime.config.polygon import Polygon, describe_polygon_error
 
 from . import duration
 from .augmentation_settings import AugmentationSettings
@@ -54,10 +55,17 @@ class DataSettings(_StrictStruct, frozen=True, kw_only=True):
     group: str | None = None
     """The rule that assigns images to groups for the split: `folder`, a CSV file (columns file and group), or a regular
     expression on the path below the folder. Its first capture group (or whole match) names the group."""
+    privacy: tuple[Polygon, ...] = ()
+    """Privacy zones of the camera, black in every image: polygons of [x, y], fractions 0…1 from the top left."""
     seed: Annotated[int, msgspec.Meta(ge=0)] = 0
     name: str = ""
     """Name of the data set, for the manifest."""
     licence: str = "not stated"
+
+    def __post_init__(self) -> None:
+        for number, zone in enumerate(self.privacy):
+            if error := describe_polygon_error(zone):
+                raise ValueError(f"privacy[{number}]: {error}")
 
 
 class DeviceTable(_StrictStruct, frozen=True):
@@ -86,6 +94,8 @@ class Targets(_StrictStruct, frozen=True):
     """Cost per frame of the unpruned float model, divided by the cost per frame of this model."""
     false_alarm_rate: _Fraction | None = None
     """Largest fraction of good parts that raise an event."""
+    min_detection_rate: _Fraction | None = None
+    """Smallest fraction of defective parts that raise an event at the chosen threshold."""
     error_rate: _Fraction | None = None
     """Largest fraction of wrong predictions. `unknown` does not count as a prediction."""
 

@@ -17,6 +17,7 @@ _KEYS_OF_TASK = {
         "data.test",
         "goal.min_auroc",
         "goal.false_alarm_rate",
+        "goal.min_detection_rate",
         "goal.min_speedup",
         "model.detector",
         "model.blocks",
@@ -31,8 +32,10 @@ _KEYS_OF_TASK = {
     "classify": ("data.classes", "data.normal", "goal.min_accuracy", "goal.error_rate", "model.epochs"),
 }
 
+PRIVACY_TASKS = ("anomaly", "classify", "embed")
+
 # Keys that `behaviour` shares with `anomaly` (if it has footage) or with `classify` (if it has classes).
-_VIDEO_KEYS = ("goal.min_auroc", "goal.false_alarm_rate")
+_VIDEO_KEYS = ("goal.min_auroc", "goal.false_alarm_rate", "goal.min_detection_rate")
 _CLIP_KEYS = ("goal.min_auroc", "data.classes", "data.normal", "goal.error_rate", "model.epochs")
 
 
@@ -57,6 +60,9 @@ def check_task(path: Path, goal: Goal) -> None:
                 raise ConfigProblem(f'{path}: {table}.{key} does not apply to task = "{goal.task}"', hint=hint)
     if goal.task == "anomaly" and not data.good:
         raise ConfigProblem(f"{path}: data.good is missing", hint="name the folder with images of good parts")
+    if data.privacy and goal.task not in PRIVACY_TASKS:
+        hint = f"leave it out: only {', '.join(PRIVACY_TASKS)} are fitted to images with black zones"
+        raise ConfigProblem(f'{path}: data.privacy does not apply to task = "{goal.task}"', hint=hint)
     if data.test is not None and data.defect is not None:
         hint = "put all defective test images into the folder defect of data.test, or leave data.test out"
         raise ConfigProblem(f"{path}: data.defect and data.test both name test images", hint=hint)

@@ -20,6 +20,7 @@ from ..evaluation.conformal_threshold import AnomalyThreshold
 from ..evaluation.disagreement import ImageComparison, rank_comparisons
 from .compression_steps import CompressionStep
 from .task_report_section import DisagreementSection, TaskReportSection
+from .threshold_table import list_thresholds
 from .thumbnails import THUMBNAIL_SIDE, read_thumbnail, to_data_url
 
 HISTOGRAM_BINS = 40
@@ -56,12 +57,16 @@ def anomaly_context(
         alignment: how sure the alignment is; None: images are not aligned
     """
     good, defect = scores[INT8_ONNX]
+    thresholds = list_thresholds(good.scores, defect.scores, threshold.score)
     return TaskReportSection(
         template=template,
         disagreement=_disagreement(split, scores, threshold.score, float_threshold.score, inspector),
         earlier_steps=earlier_steps or [],
+        thresholds=thresholds,
         variables={
             "threshold": threshold,
+            "threshold_rows": thresholds,
+            "test_scores": {"good": _rounded(good.scores), "defect": _rounded(defect.scores)},
             "histogram": _histogram(good.scores, defect.scores, threshold.score),
             "curves": _roc_polylines(scores) if len(good.scores) and len(defect.scores) else None,
             "samples": _sample_rows(split, good, defect, threshold.score, inspector),
@@ -71,6 +76,11 @@ def anomaly_context(
             "unusual": len(split.unusual),
         },
     )
+
+
+def _rounded(scores: NDArray[Any]) -> list[float]:
+    """Sorted, with seven digits: integer steps of the models are coarser."""
+    return [float(f"{score:.7g}") for score in np.sort(scores)]
 
 
 def _histogram(good: NDArray[Any], defect: NDArray[Any], threshold: float) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ..evaluation.disagreement import Disagreement, ImageComparison
 from .compression_steps import CompressionStep
+from .threshold_table import ThresholdRow
 from .thumbnails import to_data_url
 
 
@@ -47,3 +48,5 @@ class TaskReportSection(msgspec.Struct, frozen=True, kw_only=True):
     """Variables of the template."""
     earlier_steps: list[CompressionStep] = []
     """Steps before the float model, for the table of compression steps."""
+    thresholds: list[ThresholdRow] = []
+    """What other thresholds would do to the test images; empty if the task has no such table."""

@@ -1,40 +1,29 @@
-"""The verdict: each wish of the goal file compared with the results and the costs."""
+"""The verdict: each wish of the goal file compared with the results and the costs.
+
+A wish is met, missed or not proven. Not proven means that the images, or what is known of the device, do not allow to
+say either; sample_proof.py says how many images would.
+"""
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
-from scipy import stats
 
 from vedette.devices import CostPrediction
 
 from ..cost.device_costs import DeviceCosts
+from ..evaluation.anomaly_scoring import AnomalyMetrics
 from ..evaluation.built_models import INT8_ONNX, INT8_TFLITE
 from ..evaluation.fidelity import FidelityMetrics
 from ..evaluation.file_parity import MAX_STEPS, FileParity
-from ..evaluation.results import CountOfTotal, Results, TaskMetrics
+from ..evaluation.results import Results, TaskMetrics
 from ..goal.goal_tables import Goal
+from . import sample_proof
+from .judgement import Judgement
+from .rate_judgement import judge_detections, judge_rate
 
-SIGNIFICANCE = 0.05  # a rate misses its goal only if so many events are less probable than this at the wished rate
-
-
-class Judgement(msgspec.Struct, frozen=True):
-    """One wish compared with what was found."""
-
-    goal: str
-    asked: float
-    found: float | None
-    met: bool | None
-    """None: it could not be judged."""
-    why: str = ""
-    """Details beyond the two numbers, or the reason why there is no judgement."""
-
-    def __str__(self) -> str:
-        if self.met is None or self.found is None:
-            return f"{self.goal}: asked {_format(self.asked)}, not proven: {self.why}"
-        text = f"{self.goal}: asked {_format(self.asked)}, found {_format(self.found)}"
-        if not self.met:
-            text += f", missed by {_format(abs(self.found - self.asked))}"
-        return f"{text} ({self.why})" if self.why else text
+Outcome = Literal["met", "not proven", "missed", "no goal"]
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -43,7 +32,15 @@ class Verdict(msgspec.Struct, frozen=True):
     judgements: tuple[Judgement, ...]
 
     @property
+    def outcome(self) -> Outcome:
+        """The worst judgement of all: `met` only if each wish is."""
+        if not self.judgements:
+            return "no goal"
+        return "missed" if self.missed else "not proven" if self.unproven else "met"
+
+    @property
     def met(self) -> bool:
+        """Whether no wish is missed; `outcome` also tells what is proven."""
         return not self.missed
 
     @property
@@ -62,8 +59,10 @@ def judge(goal: Goal, results: Results, costs: DeviceCosts) -> Verdict:
 
     Milliseconds are those of the faster file, because the device chooses it; the judgement states where they come from.
     A rate of false alarms or errors is counted on few images and so is uncertain: it misses the goal only if the count
-    would be improbable (below 5 %) at the wished rate. If the two files differ by more than MAX_STEPS integer steps on
-    a test image, the goal is missed and nothing else is judged.
+    would be improbable (below 5 %) at the wished rate, and it is not proven if not even zero events would prove it.
+
+    If the two files differ by more than MAX_STEPS integer steps on a test image, the goal is missed and nothing else is
+    judged.
     """
     wish, metrics = goal.goal, results.metrics
     found, reference = results.int8_metric, results.float_metric
@@ -77,8 +76,7 @@ def judge(goal: Goal, results: Results, costs: DeviceCosts) -> Verdict:
         ("min_map50", wish.min_map50),
     ):
         if least is not None:
-            met = None if found is None else found >= least
-            judgements.append(Judgement(name, least, found, met, no_labels if found is None else ""))
+            judgements.append(_judge_metric(name, least, found, no_labels, metrics))
     if wish.max_drop is not None:
         met = None if drop is None else drop <= wish.max_drop
         judgements.append(Judgement("max_drop", wish.max_drop, drop, met, no_labels if drop is None else ""))
@@ -96,14 +94,18 @@ def judge(goal: Goal, results: Results, costs: DeviceCosts) -> Verdict:
         largest = max(results.sizes[INT8_ONNX], results.sizes[INT8_TFLITE])
         judgements.append(Judgement("max_bytes", wish.max_bytes, largest, largest <= wish.max_bytes))
     if wish.false_alarm_rate is not None and metrics.false_alarms is not None:
+        counted = "normal test clips" if metrics.counts_clips else "good test images"
         judgements.append(
-            _judge_rate("false_alarm_rate", wish.false_alarm_rate, metrics.false_alarms, "good test images")
+            judge_rate("false_alarm_rate", wish.false_alarm_rate, metrics.false_alarms, counted, metrics.threshold)
         )
+    if wish.min_detection_rate is not None and isinstance(metrics, AnomalyMetrics):
+        counted = "abnormal test clips" if metrics.counts_clips else "defective test images"
+        judgements.append(judge_detections(wish.min_detection_rate, metrics.detections, counted))
     if wish.error_rate is not None:
         judgements.append(
             Judgement("error_rate", wish.error_rate, None, None, no_labels)
             if metrics.errors is None
-            else _judge_rate("error_rate", wish.error_rate, metrics.errors, "answers on test images")
+            else judge_rate("error_rate", wish.error_rate, metrics.errors, "answers on test images")
         )
     return Verdict(tuple(_judge_parity(results.parity, judgements)))
 
@@ -158,17 +160,14 @@ def _judge_speed(asked: float, device: str, p95_here: float, on_device: dict[str
     return Judgement("max_ms", asked, middle, high <= asked, str(best))
 
 
-def _judge_rate(name: str, asked: float, events: CountOfTotal, trials: str) -> Judgement:
-    """Judge a rate by a one-sided binomial test; `trials` names what was counted."""
-    if not events.total:
-        return Judgement(name, asked, None, None, f"there are no {trials} to measure it with")
-    rate = events.rate or 0.0
-    met = bool(stats.binom.sf(events.count - 1, events.total, asked) >= SIGNIFICANCE)
-    why = f"{events.count} of {events.total} {trials}"
-    if met and rate > asked:
-        why += ", too few to tell this from what was asked"
-    return Judgement(name, asked, rate, met, why)
-
-
-def _format(value: float) -> str:
-    return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
+def _judge_metric(name: str, least: float, found: float | None, no_labels: str, metrics: TaskMetrics) -> Judgement:
+    """Judge a metric by its value on the test images, if they are enough to tell an AUROC from chance."""
+    if found is None:
+        return Judgement(name, least, None, None, no_labels)
+    if found >= least and isinstance(metrics, AnomalyMetrics):
+        good, defective = metrics.false_alarms.total, metrics.detections.total
+        if not sample_proof.order_shows_difference(good, defective):
+            why = f"{good} good and {defective} defective test images cannot tell it from chance"
+            needed = f"{sample_proof.defective_to_show_difference(good)} defective ones beside {good} good ones"
+            return Judgement(name, least, found, None, why, needed)
+    return Judgement(name, least, found, found >= least)

@@ -6,6 +6,7 @@ Each step reads only what the steps before it have verified:
 2. the signature of a trusted key over the exact bytes of the manifest
 3. the content of the manifest
 4. size and digest of every member, with no member missing and none added
+5. the sense of the manifest's values, and the form of the golden members
 
 Models are parsed only after that.
 """
@@ -26,6 +27,7 @@ from ..errors import BundleProblem, locate_errors
 from . import archive
 from .keys import Keyring, key_id
 from .manifest import FORMAT_VERSION, Manifest, encode_manifest
+from .manifest_checks import check_manifest
 
 MANIFEST, SIGNATURE = "manifest.json", "manifest.sig"
 GOLDEN_FOLDER = "golden"
@@ -54,8 +56,10 @@ class Bundle:
         except KeyError as missing:
             raise BundleProblem(f"{path}: {missing.args[0]} is missing", hint=hint) from None
         with locate_errors(path, BundleProblem):
-            keyring.verify(_decode_signer(text), text, signature)
+            signer = _decode_signer(text)
+            keyring.verify(signer, text, signature)
             manifest = _decode_manifest(text)
+            keyring.check_product(signer, manifest.name)
         if set(members) != set(manifest.files):
             difference = ", ".join(sorted(set(members) ^ set(manifest.files)))
             raise BundleProblem(f"{path}: the manifest does not match the members: {difference}", hint=hint)
@@ -63,6 +67,8 @@ class Bundle:
             content = members[name]
             if len(content) != member.bytes or hashlib.sha256(content).hexdigest() != member.sha256:
                 raise BundleProblem(f"{path}: {name} differs from the signed file", hint=hint)
+        with locate_errors(path, BundleProblem):
+            check_manifest(manifest, members)
         return cls(path, manifest, members, hashlib.sha256(text).hexdigest())
 
     def model(self, backend: str) -> bytes:
@@ -102,7 +108,7 @@ def _decode_signer(text: bytes) -> str:
 
     try:
         return msgspec.json.decode(text, type=SignerField).signer
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise BundleProblem("the manifest has no signer", hint="build the bundle again") from None
 
 
@@ -117,3 +123,5 @@ def _decode_manifest(text: bytes) -> Manifest:
         return msgspec.json.decode(text, type=Manifest)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BundleProblem(f"manifest.json: {error}", hint="build the bundle again") from None
+    except RecursionError:
+        raise BundleProblem("manifest.json: nested too deeply", hint="build the bundle again") from None

@@ -1,15 +1,18 @@
 """Ed25519 keys: a device runs only bundles that a trusted key has signed.
 
 The workshop signs with `NAME.key`; a device trusts the `NAME.pub` files of its keyring, a folder. Both are PEM files.
-The ID of a key is the first 16 hexadecimal digits of the SHA-256 of its 32 public bytes.
+The ID of a key is the first 16 hexadecimal digits of the SHA-256 of its 32 public bytes. A key can be limited to
+products, and revoked (key_rules.py).
 """
 
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 from pathlib import Path
 
+import msgspec
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import (
@@ -21,7 +24,11 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_public_key,
 )
 
+from ..config.credential_warnings import describe_open_file
 from ..errors import BundleProblem, ConfigProblem
+from .key_rules import Revocation, check_product, read_products, read_revocations
+
+log = logging.getLogger(__name__)
 
 SYSTEM_KEYRING = Path("/etc/vedette/keys")
 
@@ -32,12 +39,35 @@ def user_keyring() -> Path:
     return Path(config) / "vedette" / "keys"
 
 
-class Keyring:
-    """The trusted public keys, by key ID."""
+class KeyRule(msgspec.Struct, frozen=True):
+    """Where a trusted key comes from, and what it may sign."""
 
-    def __init__(self, keys: dict[str, Ed25519PublicKey], folders: tuple[Path, ...] = ()) -> None:
-        self.keys = keys
-        self.folders = folders
+    file: Path
+    products: tuple[str, ...]
+    """Names of products; empty: all."""
+
+
+class Keyring:
+    """The trusted public keys, by key ID.
+
+    Args:
+        keys: the keys
+        folders: where they were read, for messages
+        rules: what each may sign; a key without an entry is not limited
+        revoked: keys that are not trusted whatever `keys` holds
+        unreadable: folders and files of keys that this user may not read
+    """
+
+    def __init__(
+        self,
+        keys: dict[str, Ed25519PublicKey],
+        folders: tuple[Path, ...] = (),
+        rules: dict[str, KeyRule] | None = None,
+        revoked: dict[str, Revocation] | None = None,
+        unreadable: tuple[Path, ...] = (),
+    ) -> None:
+        self.keys, self.folders, self.rules, self.revoked = keys, folders, rules or {}, revoked or {}
+        self.unreadable = unreadable
 
     @classmethod
     def read(cls, folder: Path | None = None) -> Keyring:
@@ -46,23 +76,54 @@ class Keyring:
         Raises:
             ConfigProblem: `folder` does not exist or is not readable, or a file in it is not an Ed25519 public key.
         """
+        if folder is not None and is_forbidden(folder):
+            raise ConfigProblem(f"{folder}: this user may not read the trusted keys", hint=_permission_hint(folder))
         if folder is not None and not _is_readable_folder(folder):
             hint = "the folder must contain the signer's NAME.pub and be readable by this user"
             raise ConfigProblem(f"{folder}: no such folder of trusted keys", hint=hint)
         folders = (folder,) if folder is not None else (SYSTEM_KEYRING, user_keyring())
-        keys = {}
-        readable = filter(_is_readable_folder, folders)
+        keys: dict[str, Ed25519PublicKey] = {}
+        rules: dict[str, KeyRule] = {}
+        revoked: dict[str, Revocation] = {}
+        readable = list(filter(_is_readable_folder, folders))
+        unreadable = [SYSTEM_KEYRING] if folder is None and is_forbidden(SYSTEM_KEYRING) else []
         for path in (path for keyring in readable for path in sorted(keyring.glob("*.pub"))):
+            if is_forbidden(path):
+                unreadable.append(path)
+                continue
             public = read_public_key(path)
-            keys[key_id(public)] = public
-        return cls(keys, folders)
+            identity = key_id(public)
+            keys[identity] = public
+            if identity not in rules or not rules[identity].products:  # of two files of one key, the limited one holds
+                rules[identity] = KeyRule(path, read_products(path))
+        for keyring in {*readable, *filter(_is_readable_folder, [SYSTEM_KEYRING])}:
+            revoked |= read_revocations(keyring)
+        return cls(keys, folders, rules, revoked, tuple(unreadable))
+
+    def check_product(self, signer: str, name: str) -> None:
+        """Checks that the key with the ID `signer` may sign bundles with this name.
+
+        Raises:
+            BundleProblem: it is limited to other products.
+        """
+        if signer in self.rules:
+            check_product(self.rules[signer].products, signer, name)
 
     def verify(self, signer: str, message: bytes, signature: bytes) -> None:
         """Checks that the key with the ID `signer` is trusted and has signed `message`.
 
         Raises:
-            BundleProblem: the key is not trusted, or the signature does not match.
+            BundleProblem: the key is revoked or not trusted, or the signature does not match.
         """
+        if (revocation := self.revoked.get(signer)) is not None:
+            reason = f" ({revocation.reason})" if revocation.reason else ""
+            hint = "build it again and sign it with another key"
+            raise BundleProblem(f"signed by the key {signer}, which is revoked{reason}", hint=hint)
+        if signer not in self.keys and self.unreadable:
+            path = self.unreadable[0]
+            kind = BundleProblem if path.suffix != ".pub" else ConfigProblem
+            reason = f"this user may not read {path}, and {signer}, the signer, is not among the other keys"
+            raise kind(reason, hint=_permission_hint(path))
         if signer not in self.keys:
             places = " or ".join(map(str, self.folders)) or "the keyring"
             raise BundleProblem(f"signed by the unknown key {signer}", hint=f"put that key's .pub file in {places}")
@@ -70,6 +131,20 @@ class Keyring:
             self.keys[signer].verify(signature, message)
         except InvalidSignature:
             raise BundleProblem("the signature does not match the manifest", hint="fetch the bundle again") from None
+
+
+def is_forbidden(path: Path) -> bool:
+    """Whether a folder or file of keys is there, or may be, and this user lacks the permission to read it."""
+    try:
+        if not path.exists():
+            return False
+        return not os.access(path, os.R_OK | os.X_OK if path.is_dir() else os.R_OK)
+    except PermissionError:
+        return True
+
+
+def _permission_hint(path: Path) -> str:
+    return f"public keys are no secret: as root, chmod -R a+rX {path if path.suffix != '.pub' else path.parent}"
 
 
 def _is_readable_folder(folder: Path) -> bool:
@@ -124,6 +199,8 @@ def read_private_key(path: Path) -> Ed25519PrivateKey:
         ) from None
     if not isinstance(key, Ed25519PrivateKey):
         raise ConfigProblem(f"{path}: not an Ed25519 key", hint="generate one with vedette keygen DIR")
+    if fault := describe_open_file(path):
+        log.warning("the private key %s %s", path, fault)
     return key
 
 

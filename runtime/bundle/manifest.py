@@ -191,6 +191,8 @@ class Manifest(_Strict, frozen=True, omit_defaults=True):
     """Set if the model's input is frame differences; None: single frames."""
     recalibrated: Recalibration | None = None
     """Set if threshold and offset come from other images than those of the build."""
+    downgrade_from: int | None = None
+    """Highest release that this one may replace although it is older; None: it may replace none that is newer."""
     local_digest: str = ""
     """Never in a signed manifest: first digits of the digest of a recalibration that this device keeps."""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sqlite3
 import sys
 from collections.abc import Iterator
@@ -120,9 +122,11 @@ class _OutboxReader:
 
     def __init__(self, settings: configuration.Config) -> None:
         self.path = path = settings.state_folder / FILE_NAME
-        if not path.is_file():
+        if not path.is_file():  # without permission an error, for which the command line has the remedy
             hint = "the daemon creates it at its first start; check the camera's name and [device] state"
             raise MachineProblem(f"no outbox at {path}", hint=hint)
+        if not os.access(path, os.R_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
         self.database = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=5)
         self.database.row_factory = sqlite3.Row
 

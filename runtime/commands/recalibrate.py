@@ -11,6 +11,8 @@ from ..atomic_file import write_atomically
 from ..bundle.bundle import Bundle
 from ..bundle.keys import Keyring, read_private_key
 from ..bundle.local_recalibration import WRITE_HINT, remove_recalibration, write_recalibration
+from ..camera import image_files
+from ..camera.privacy_warnings import fitted_zones
 from ..errors import ConfigProblem
 from ..evaluation.bundle_recalibration import RecalibrationResult, recalibrate_bundle, sign_recalibrated
 from ..progress import show_progress
@@ -59,7 +61,8 @@ def recalibrate(
         raise ConfigProblem("--out and --key belong together", hint=hint)
     private = None if key is None else read_private_key(key)
     opened = Bundle.open(bundle, Keyring.read(keys))
-    result = recalibrate_bundle(opened, images, rate, show_progress)
+    with image_files.black_zones(fitted_zones(opened.manifest)):
+        result = recalibrate_bundle(opened, images, rate, show_progress)
     if out is not None and private is not None:
         manifest, content = sign_recalibrated(opened, result.recalibration, private)
         path, model = out / bundle.name, manifest.model_id

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from .. import daemon
+from ..monitoring.start_checks import start_camera
 from . import options
 
 
@@ -18,4 +19,5 @@ def run(camera: str, folder: Path) -> None:
 
     Exit code 2: wrong configuration; 3: invalid bundle; 4: this machine lacks a resource.
     """
-    daemon.run(camera, folder)
+    with start_camera(folder, camera):
+        daemon.run(camera, folder)

@@ -9,7 +9,7 @@ import click
 from ..bundle.bundle import Bundle
 from ..bundle.keys import Keyring
 from ..bundle.local_recalibration import apply_recalibration
-from ..bundle.manifest import UNKNOWN, encode_manifest
+from ..bundle.manifest import UNKNOWN, Manifest, encode_manifest
 from . import options
 
 
@@ -26,9 +26,7 @@ def show(bundle: Path, keys: Path | None, as_json: bool) -> None:
         return
     click.echo(f"{facts.name}, release {facts.release}: {facts.task} model for {facts.device}")
     click.echo(f"  signed by  {facts.signer}, signature and digests verified")
-    click.echo(f"  input      {facts.input.width} x {facts.input.height} pixels")
-    if facts.inspect is not None:
-        click.echo(f"  inspects   {facts.inspect}")
+    _print_form(facts)
     if facts.labels:
         click.echo(f"  threshold  {facts.threshold:.4g}")
     if facts.recalibrated is not None:
@@ -39,7 +37,7 @@ def show(bundle: Path, keys: Path | None, as_json: bool) -> None:
         click.echo(f"             {local.recalibrated.statement}")
     if facts.temperature is not None:
         click.echo(f"  classes    {', '.join(facts.classes)}; below the threshold: {UNKNOWN}")
-    click.echo(f"  goal       {'met' if facts.goal_met else 'MISSED'}")
+    click.echo(f"  goal       {'MISSED' if not facts.goal_met else 'not proven' if facts.unproven else 'met'}")
     for text in (*facts.missed, *facts.unproven):
         click.echo(f"             {text}")
     click.echo("  measured")
@@ -53,6 +51,14 @@ def show(bundle: Path, keys: Path | None, as_json: bool) -> None:
     for kind, entries in (("weights", facts.weights), ("data", facts.data)):
         for source in entries:
             click.echo(f"  {kind:10} {source.name} ({source.licence})")
+
+
+def _print_form(facts: Manifest) -> None:
+    if facts.downgrade_from is not None:
+        click.echo(f"  permitted to replace releases up to {facts.downgrade_from}, although it is older")
+    click.echo(f"  input      {facts.input.width} x {facts.input.height} pixels")
+    if facts.inspect is not None:
+        click.echo(f"  inspects   {facts.inspect}")
 
 
 def _format_value(value: object) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -12,7 +14,15 @@ from ..config import configuration
 from ..errors import ConfigProblem
 from ..evaluation.h264_baseline import with_h264_share
 from ..monitoring.status import StatusReport, request_status
+from ..monitoring.status_access import GROUP
 from . import options
+
+log = logging.getLogger(__name__)
+
+DENIED = (
+    f"this user may not ask whether it runs; ask as root (sudo), or become a member of the group {GROUP} "
+    f"(sudo usermod -aG {GROUP} $USER) and log in again"
+)
 
 
 @click.command()
@@ -24,18 +34,36 @@ def status(camera: str | None, folder: Path, as_json: bool) -> None:
 
     Exit code 4: a daemon is not running or does not answer.
     """
-    reports = request_statuses(folder, camera)
+    denied: list[str] = []
+    reports = request_statuses(folder, camera, denied.append)
     if as_json:
-        click.echo(msgspec.json.encode([report or {"camera": name} for name, report in reports.items()]).decode())
+        answers: list[StatusReport | dict[str, str]] = []
+        for name, report in reports.items():
+            answers.append(report or {"camera": name} | ({"denied": DENIED} if name in denied else {}))
+        click.echo(msgspec.json.encode(answers).decode())
     else:
         for name, report in reports.items():
-            _print_report(name, report)
+            if name in denied:
+                click.echo(f"{name}: {DENIED}")
+            else:
+                _print_report(name, report)
     if None in reports.values():
         sys.exit(4)
 
 
-def request_statuses(folder: Path, camera: str | None) -> dict[str, StatusReport | None]:
+def _log_denied(camera: str) -> None:
+    log.warning("%s: %s", camera, DENIED)
+
+
+def request_statuses(
+    folder: Path, camera: str | None, on_denied: Callable[[str], None] = _log_denied
+) -> dict[str, StatusReport | None]:
     """Status reports by camera name, of one camera or of all; None for a daemon that is not running.
+
+    Args:
+        folder: with vedette.toml
+        camera: the camera; None: all
+        on_denied: called with the name of a camera whose daemon this user may not ask; its report is None, too
 
     Raises:
         ConfigProblem: no camera is configured, or the configuration of one is wrong.
@@ -46,8 +74,12 @@ def request_statuses(folder: Path, camera: str | None) -> dict[str, StatusReport
     reports: dict[str, StatusReport | None] = {}
     for name in cameras:
         state_folder = configuration.load_config(folder, name).state_folder
-        report = request_status(state_folder)
-        reports[name] = with_h264_share(report, state_folder) if report is not None else None
+        reports[name] = None
+        try:
+            if (report := request_status(state_folder)) is not None:
+                reports[name] = with_h264_share(report, state_folder)
+        except PermissionError:
+            on_denied(name)
     return reports
 
 

@@ -8,6 +8,8 @@ import click
 
 from ..bundle.keys import Keyring
 from ..bundle.local_recalibration import open_bundle
+from ..camera import image_files
+from ..camera.privacy_warnings import fitted_zones
 from ..errors import BundleProblem
 from ..evaluation.bundle_verification import verify_bundle
 from ..evaluation.verification_report import VerificationReport
@@ -30,7 +32,9 @@ def verify(bundle: Path, data: Path | None, keys: Path | None, as_json: bool) ->
 
     Exit code 3: a back end does not reproduce the golden outputs.
     """
-    report = verify_bundle(open_bundle(bundle, Keyring.read(keys)), data, show_progress)
+    opened = open_bundle(bundle, Keyring.read(keys))
+    with image_files.black_zones(fitted_zones(opened.manifest)):
+        report = verify_bundle(opened, data, show_progress)
     if as_json:
         options.print_json(report)
     else:

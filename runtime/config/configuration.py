@@ -29,6 +29,8 @@ _NAME_PATTERN = r"[A-Za-z0-9_-][A-Za-z0-9_.-]*"
 SYSTEM_FOLDER = Path("/etc/vedette")
 # The unit's StateDirectory, for commands outside the systemd unit.
 STATE_FOLDER = {SYSTEM_FOLDER: "/var/lib/vedette"}
+MAX_PIXELS = 1 << 24
+"""Most pixels of a frame where the camera's file says nothing: 4096 x 4096, which a machine with 1 GB can process."""
 Name = Annotated[str, msgspec.Meta(pattern=rf"^{_NAME_PATTERN}\Z")]
 
 
@@ -104,6 +106,8 @@ class _CameraFile(_Strict, frozen=True, kw_only=True):
     username: str = ""
     password_file: str = ""
     """File with the password of `username`, the login at a network camera."""
+    max_pixels: Annotated[int, msgspec.Meta(ge=1024, le=1 << 27)] = MAX_PIXELS
+    """Most pixels of a frame; a larger one is never decoded."""
     bundle: str
     backend: str = "auto"
     """`onnx`, `tflite`, or `auto`: the back end that is faster on this machine."""
@@ -132,6 +136,7 @@ class Config(_Strict, frozen=True):
     source: str
     username: str
     password_file: str
+    max_pixels: int
     bundle: Path
     backend: str
     threads: int
@@ -179,6 +184,7 @@ def load_config(folder: Path, camera: str) -> Config:
         source=camera_file.source,
         username=camera_file.username,
         password_file=resolve_credential_path(camera_file.password_file, base),
+        max_pixels=camera_file.max_pixels,
         bundle=base / camera_file.bundle,
         backend=camera_file.backend,
         threads=camera_file.threads,

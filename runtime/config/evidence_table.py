@@ -46,9 +46,14 @@ class EvidenceSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError("access_key and secret_key_file go together")
         if not self.url:
             return
-        parts = urlsplit(self.url)
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.password:
-            raise ValueError("url is not of the form https://host/bucket; keys go to access_key and secret_key_file")
+        form = "url is not of the form https://host/bucket; keys go to access_key and secret_key_file"
+        try:  # messages of the standard library would quote a password
+            parts = urlsplit(self.url)
+            is_valid = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        except ValueError:
+            raise ValueError(form) from None
+        if not is_valid or "@" in self.url:
+            raise ValueError(form)
 
     @property
     def is_enabled(self) -> bool:

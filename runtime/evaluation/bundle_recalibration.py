@@ -82,6 +82,7 @@ def sign_recalibrated(bundle: Bundle, recalibration: Recalibration, key: Ed25519
         threshold=recalibration.threshold,
         recalibrated=recalibration,
         local_digest="",
+        downgrade_from=None,
     )
     return pack_signed_bundle(manifest, bundle.members, key)
 

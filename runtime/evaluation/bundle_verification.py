@@ -23,6 +23,7 @@ from ..inference.heads.classify import ClassifyHead
 from ..inference.heads.detect import DetectHead
 from ..inference.pipeline import InferencePipeline
 from ..inference.preprocess import Preprocess
+from ..inference.self_test import test_models
 from ..progress import Progress, no_progress
 from . import behaviour_evaluation, coco_map, object_annotations
 from .metrics import confusion_matrix, evaluate_classification
@@ -57,13 +58,17 @@ def verify_bundle(bundle: Bundle, data: Path | None = None, progress: Progress =
         progress: wraps each list of images, to show progress under a label
 
     Raises:
+        BundleProblem: a model is faulty: it cannot be loaded or run by an installed back end.
         ConfigProblem: a required folder is missing or empty, or an image cannot be read.
     """
+    for result in test_models(bundle, tuple(bundle.manifest.models), 1).values():
+        if result.fault:
+            raise result.problem(bundle)
     backends = available_backends(bundle)
     golden = {}
     for name, backend in backends.items():
         steps = max_step_difference(bundle, backend)
-        golden[name] = GoldenCheck(backend.version, steps, steps <= step_tolerance(backend))
+        golden[name] = GoldenCheck(backend.version, steps, steps <= step_tolerance(backend.version))
     report = VerificationReport(
         bundle=str(bundle.path),
         model=bundle.manifest.model_id,

@@ -40,7 +40,7 @@ def render_model_card(manifest: Manifest, profile: DeviceProfile) -> str:
             f"# {manifest.model_id}",
             "",
             f"Task: {manifest.task}. Input: {manifest.input.width} x {manifest.input.height} pixels, int8. "
-            f"Goal {'met' if manifest.goal_met else 'missed'}.",
+            f"Goal {'missed' if not manifest.goal_met else 'not proven' if manifest.unproven else 'met'}.",
             "",
             f"Measured on {profile.title} ({profile.cpu}, {profile.cores} cores, {profile.architecture}) with frames "
             f"of {width} x {height} pixels, preprocessing included, threads: {threads}. "

@@ -65,6 +65,7 @@ class Delivery:
         return {
             "events wait in memory": not self.outbox.is_durable,
             "no connection to the broker": not self.forwarder.connected,
+            "the broker refuses the login": not self.forwarder.connected and self.forwarder.login_refused,
             f"the broker refuses {dead} events": dead > 0,
         }
 

@@ -21,7 +21,7 @@ import msgspec
 from ..backoff import backoff_seconds
 from .event import SystemEvent, encode_cloud_event
 from .outbox import Outbox, SequencedEvent
-from .sinks import Acknowledgement, Command, Message, SessionTakenOver, Sink
+from .sinks import Acknowledgement, Command, LoginRefused, Message, SessionTakenOver, Sink
 from .sinks.packet_size import packet_bytes
 from .topics import Topics
 
@@ -75,7 +75,7 @@ class Forwarder(threading.Thread):
         self.deadline = float("inf")
         self.last_iteration = time.monotonic()
         """Time of the last loop iteration, for the watchdog. There is one at least every second, connected or not."""
-        self.connected = False
+        self.connected = self.login_refused = False
         self.published_bytes = 0
         """Bytes sent so far, with MQTT framing."""
         self.finished = False
@@ -99,7 +99,8 @@ class Forwarder(threading.Thread):
                 self._forward()
             except ConnectionError as error:
                 taken_over, busy = isinstance(error, SessionTakenOver), isinstance(error, _BrokerBusy)
-                if self.connected or failures == 0:
+                refused, self.login_refused = self.login_refused, isinstance(error, LoginRefused)
+                if self.connected or failures == 0 or refused != self.login_refused:
                     log.warning("no connection to the broker, events stay in the outbox: %s", error)
             duration = time.monotonic() - opened
             is_short = self.connected and not busy and duration < SHORT_CONNECTION_SECONDS

@@ -12,6 +12,11 @@ from . import sinks
 from .topics import Topics
 
 
+def client_id(settings: Config) -> str:
+    """The MQTT client name of a camera's daemon."""
+    return f"vedette-{settings.device.name}-{settings.camera}"
+
+
 def make_mqtt_session_settings(
     settings: Config, manifest: Manifest, backend: str, topics: Topics
 ) -> sinks.MqttSessionSettings:
@@ -39,7 +44,7 @@ def make_mqtt_session_settings(
     }
     info_message = sinks.Message(topics.info(camera), msgspec.json.encode(info), True, content_type="application/json")
     return sinks.MqttSessionSettings(
-        client_id=f"vedette-{settings.device.name}-{camera}",
+        client_id=client_id(settings),
         birth_messages=(availability["online"], info_message),
         last_will=availability["offline"],
         stop_message=availability["stopped"],

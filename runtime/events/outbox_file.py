@@ -11,6 +11,7 @@ guarantee that is lost.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import logging
 import os
@@ -22,6 +23,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from ..atomic_file import make_private, make_private_folder, open_private
 from ..errors import MachineProblem
 from .event import Event, SystemEvent
 
@@ -100,7 +102,9 @@ def lock_file(path: Path) -> int:
         MachineProblem: another process has the lock.
         OSError: the folder is not writable.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_private_folder(path.parent)
+    for file in (path, *(path.with_name(f"{path.name}{suffix}") for suffix in ("-wal", "-shm"))):
+        make_private(file)  # files of older releases
     lock = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -143,6 +147,9 @@ def _create_schema(database: sqlite3.Connection) -> None:
 
 
 def _connect(target: str) -> sqlite3.Connection:
+    if target != ":memory:":
+        with contextlib.suppress(OSError):  # else SQLite creates it as the umask says
+            os.close(open_private(target, os.O_RDWR | os.O_CREAT))
     database = sqlite3.connect(target, isolation_level=None, check_same_thread=False)
     database.execute("PRAGMA synchronous = FULL")
     database.execute("PRAGMA wal_autocheckpoint = 256")

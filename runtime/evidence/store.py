@@ -19,6 +19,8 @@ from pathlib import Path
 
 import msgspec
 
+from ..atomic_file import make_private_folder, open_private
+
 log = logging.getLogger(__name__)
 
 _DAY_SECONDS = 86400.0
@@ -75,7 +77,8 @@ class EvidenceStore:
             self._scan_folder()
 
     def _scan_folder(self) -> None:
-        (self.folder / _PENDING_FOLDER).mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private_folder(self.folder)
+        make_private_folder(self.folder / _PENDING_FOLDER)
         stored: list[tuple[str, _StoredFile]] = []
         for folder in (self.folder, self.folder / _PENDING_FOLDER):
             for path in folder.iterdir():
@@ -99,8 +102,8 @@ class EvidenceStore:
         with self.lock:
             try:
                 self._make_room(len(data))
-                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-                with part.open("wb") as file:
+                make_private_folder(folder)
+                with open(part, "wb", opener=open_private) as file:
                     file.write(data)
                     file.flush()
                     os.fsync(file.fileno())

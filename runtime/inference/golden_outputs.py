@@ -7,9 +7,11 @@ import logging
 import numpy as np
 
 from ..bundle.bundle import Bundle
+from ..bundle.manifest_checks import FLOAT_OUTPUT_SUFFIX
 from ..errors import BundleProblem
 from . import backends
 from .backends import Backend
+from .self_test import test_models
 
 log = logging.getLogger(__name__)
 
@@ -17,7 +19,6 @@ log = logging.getLogger(__name__)
 # plain kernels round more often: up to 9 steps were seen on a network of 60 layers.
 TOLERANCE_STEPS = 2
 TOLERANCE_STEPS_TFLITE_RUNTIME = 12
-FLOAT_OUTPUT_SUFFIX = "-float"  # suffix of the golden outputs of a model that computes in float
 
 
 def max_step_difference(bundle: Bundle, backend: Backend) -> int:
@@ -32,34 +33,45 @@ def max_step_difference(bundle: Bundle, backend: Backend) -> int:
     return max_difference
 
 
-def step_tolerance(backend: Backend) -> int:
-    """The largest difference from the golden outputs, in integer steps, with which `backend` counts as correct."""
-    is_tflite_runtime = backend.version.startswith("tflite-runtime")
+def step_tolerance(version: str) -> int:
+    """The largest difference from the golden outputs, in integer steps, with which a back end of this library and
+    version counts as correct.
+    """
+    is_tflite_runtime = version.startswith("tflite-runtime")
     return TOLERANCE_STEPS_TFLITE_RUNTIME if is_tflite_runtime else TOLERANCE_STEPS
 
 
 def reproduces_golden_outputs(bundle: Bundle, backend: Backend) -> bool:
-    return max_step_difference(bundle, backend) <= step_tolerance(backend)
+    return max_step_difference(bundle, backend) <= step_tolerance(backend.version)
 
 
 def select_backend(bundle: Bundle, name: str, threads: int) -> Backend:
     """The back end `name`; for `auto`, the fastest one on this machine that reproduces the golden outputs.
 
+    The self-test decides in another process. Only the library of the chosen one is loaded here.
+
     Raises:
-        BundleProblem: no back end reproduces them.
-        MachineProblem: no back end loads.
+        ConfigProblem: there is no such back end.
+        BundleProblem: no back end reproduces them, or the models are faulty.
+        MachineProblem: no library is installed.
     """
-    if name == "auto":
-        candidates = list(backends.available_backends(bundle, threads).values())
-    else:
-        candidates = [backends.load_backend(name, bundle, threads)]
-    correct = [backend for backend in candidates if reproduces_golden_outputs(bundle, backend)]
+    if name != "auto":
+        backends.check_name(name)
+    results = test_models(bundle, tuple(bundle.manifest.models) if name == "auto" else (name,), threads)
+    running = [result for result in results.values() if result.runs]
+    if not running:
+        raise backends.explain_no_backend(bundle, results)
+    for result in results.values():
+        if result.fault:
+            log.warning("%s", result.problem(bundle).message)
+    correct = [result for result in running if result.steps <= step_tolerance(result.version)]
     if not correct:
-        versions = " and ".join(backend.version for backend in candidates)
+        versions = " and ".join(result.version for result in running)
         raise BundleProblem(
             f"{bundle.path}: the bundle's golden outputs are not reproduced by {versions}",
             hint="run vedette verify on this machine; another version of the back end may be needed",
         )
-    backend = backends.fastest_backend(correct, bundle.golden("image")[:1])
+    fastest = min(correct, key=lambda result: result.seconds or 0.0)
+    backend = backends.open_backend(fastest.backend, bundle, threads)
     log.info("%s on %s", bundle.manifest.model_id, backend.version)
     return backend

@@ -7,36 +7,28 @@ import time
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-import msgspec
-
 from vedette.devices import find_matching_profile, read_host_profile
 
 from ..bundle.keys import Keyring
 from ..camera import sources
-from ..config import configuration
+from ..config import configuration, credential_warnings
 from ..config.configuration import Config
 from ..errors import Problem
 from ..events import sinks
-from ..plugin_tables import redact_url
+from ..events.sinks import LoginRefused
+from ..redaction import redact
+from .doctor_bundle import check_bundle
+from .doctor_check import Check
+from .key_permissions import SERVICE_USER, closed_to_user
 
 _FIRST_FRAME_SECONDS = 10.0
 
 
-class Check(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The result of one check."""
-
-    what: str
-    works: bool | None
-    """None: a fact that is neither right nor wrong."""
-    found: str
-    remedy: str = ""
-
-
 def run_checks(folder: Path | None, camera: str | None) -> list[Check]:
     """Checks the machine and its libraries; with a configuration also the broker and the cameras, or one `camera`."""
-    checks = [*_check_machine(), *_check_libraries(), _check_keyring(None)]
+    checks = [*_check_machine(), *_check_libraries()]
     if folder is None and not (configuration.SYSTEM_FOLDER / "vedette.toml").exists():
-        return checks
+        return [*checks, _check_keyring(None)]
     folder = folder or configuration.SYSTEM_FOLDER
     names = [camera] if camera else configuration.camera_names(folder)
     if not names:
@@ -45,12 +37,21 @@ def run_checks(folder: Path | None, camera: str | None) -> list[Check]:
         try:
             settings = configuration.load_config(folder, name)
         except Problem as problem:
-            checks.append(Check(name, False, problem.message, problem.hint))
+            checks.append(_failed(name, problem))
             continue
         if number == 0:
             checks += [_check_keyring(settings.keys), _check_broker(settings)]
-        checks.append(_check_camera(settings))
+        checks += [*_check_secrets(settings), *check_bundle(settings), _check_camera(settings)]
     return checks
+
+
+def _failed(what: str, problem: Problem) -> Check:
+    return Check(what, False, redact(problem.message), redact(problem.hint))
+
+
+def _check_secrets(settings: Config) -> list[Check]:
+    """Secrets that others may read: facts, because the daemon runs all the same."""
+    return [Check("secrets", None, each) for each in credential_warnings.list_warnings(settings)]
 
 
 def _check_machine() -> list[Check]:
@@ -88,23 +89,33 @@ def _check_keyring(folder: Path | None) -> Check:
     try:
         keyring = Keyring.read(folder)
     except Problem as problem:
-        return Check("keys", False, problem.message, problem.hint)
+        return _failed("keys", problem)
     places = " and ".join(map(str, keyring.folders))
-    return Check("keys", True if keyring.keys else None, f"{len(keyring.keys)} trusted in {places}")
+    found = f"{len(keyring.keys)} trusted in {places}"
+    closed = [*keyring.unreadable, *closed_to_user(keyring.folders, SERVICE_USER)]
+    if closed:
+        remedy = f"public keys are no secret: chmod -R a+rX {keyring.folders[0]}"
+        return Check("keys", False, f"{found}; the daemon may not read {', '.join(map(str, closed))}", remedy)
+    return Check("keys", True if keyring.keys else None, found)
 
 
 def _check_broker(settings: Config) -> Check:
     try:
         sink = sinks.load_sink(settings.broker, sinks.MqttSessionSettings(f"vedette-{settings.device.name}-doctor", ()))
         sink.open()
-    except (ConnectionError, Problem) as error:
-        return Check("broker", False, str(error), "check broker.url, and that the broker runs")
+    except Problem as problem:
+        return _failed("broker", problem)
+    except LoginRefused as error:
+        text, _, remedy = redact(str(error)).rpartition(": ")
+        return Check("broker", False, text, remedy)
+    except ConnectionError as error:
+        return Check("broker", False, redact(str(error)), "check broker.url, and that the broker runs")
     sink.close()
     return Check("broker", True, f"{settings.broker.url} answers")
 
 
 def _check_camera(settings: Config) -> Check:
-    start, shown = time.monotonic(), redact_url(settings.source)
+    start, shown = time.monotonic(), redact(settings.source)
     stop = threading.Event()
     alarm = threading.Timer(_FIRST_FRAME_SECONDS, stop.set)
     alarm.start()
@@ -112,7 +123,7 @@ def _check_camera(settings: Config) -> Check:
         source = sources.load_source(sources.SourceAddress.from_config(settings))
         frame = next((frame for frame in source.frames(stop) if frame is not None), None)
     except Problem as problem:
-        return Check(settings.camera, False, problem.message, problem.hint)
+        return _failed(settings.camera, problem)
     finally:
         alarm.cancel()
     if frame is None:

@@ -1,7 +1,7 @@
 """The daemon's status: counters, the report made of them, and the Unix socket that serves it.
 
 The socket lies in the camera's state folder. A client that connects gets one line of JSON. The server reads nothing
-from clients, so they cannot command the daemon.
+from clients, so they cannot command the daemon. Its user, root and members of the group `vedette` may connect.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from ..calibration.drift import DriftFigures
 from ..camera.sources import FrameCounts
 from ..events.event import Event, cloud_event_type, format_rfc3339
 from ..evidence.store import EvidenceCounts
+from .status_access import admit_group
 
 log = logging.getLogger(__name__)
 
@@ -183,6 +184,7 @@ class StatusServer(threading.Thread):
             with _short_path(folder) as place:
                 Path(place, SOCKET_NAME).unlink(missing_ok=True)
                 self.listener.bind(f"{place}/{SOCKET_NAME}")
+                admit_group(folder, Path(place, SOCKET_NAME))
             self.listener.listen(8)
         except OSError as error:
             log.warning("vedette status cannot query this daemon: %s: %s", folder, error.strerror)
@@ -205,7 +207,11 @@ class StatusServer(threading.Thread):
 
 
 def request_status(folder: Path) -> StatusReport | None:
-    """The report of the daemon whose socket lies in `folder`; None if none runs or it does not answer."""
+    """The report of the daemon whose socket lies in `folder`; None if none runs or it does not answer.
+
+    Raises:
+        PermissionError: this user may not ask.
+    """
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.settimeout(REQUEST_TIMEOUT_SECONDS)
         try:
@@ -213,6 +219,8 @@ def request_status(folder: Path) -> StatusReport | None:
                 connection.connect(f"{place}/{SOCKET_NAME}")
             with connection.makefile("rb") as answer:
                 return msgspec.json.decode(answer.read(), type=StatusReport)
+        except PermissionError:
+            raise
         except (OSError, msgspec.DecodeError):
             return None
 

@@ -6,7 +6,10 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import uuid
 from pathlib import Path
+
+NO_BROKER = "mqtt://127.0.0.1:1"
 
 
 class DaemonProcess:
@@ -18,11 +21,15 @@ class DaemonProcess:
         self.keys = keys
         (folder / "cameras").mkdir(parents=True)
         self.processes: list[subprocess.Popen[bytes]] = []
+        self.no_broker = f"mqtt://127.{'.'.join(str(1 + byte % 254) for byte in uuid.uuid4().bytes[:3])}:1"
+        """An address where no broker listens."""
         self.prefix: list[str] = []
         self.outbox = folder / "state" / "door" / "outbox.db"
         self.camera_file = folder / "cameras" / "door.toml"
 
     def configure(self, source: str, url: str, rule: str = "hysteresis = 0.0", **camera: str) -> None:
+        if url == NO_BROKER:  # one for each, because a second daemon with one identity at one broker is refused
+            url = self.no_broker
         self.folder.joinpath("vedette.toml").write_text(
             f"[outbox]\nvolatile = true\n"
             f'[device]\nname = "box"\nsite = "plant"\narea = "hall"\nline = "line1"\nkeys = "{self.keys}"\n'

@@ -20,6 +20,8 @@ PACKAGES = {
     "devices": ("cost_model", "profile", "host", "catalog"),
     "runtime": (
         "errors",
+        "process_limits",
+        "redaction",
         "plugin_tables",
         "clock",
         "atomic_file",

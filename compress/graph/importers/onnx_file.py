@@ -1,7 +1,8 @@
 """Reads the user's ONNX file and brings it to one canonical graph for one image.
 
-The file is treated as data: weights in other files are refused, because their paths could name any file of this
-machine. ONNX Runtime folds constants and batch normalization; shape inference makes all shapes known for one image.
+The file is treated as data, and checked before a library reads it: weights in other files are refused, because their
+paths could name any file of this machine, and so are loops and tensors larger than the memory. ONNX Runtime folds
+constants and batch normalization; shape inference makes all shapes known for one image.
 """
 
 from __future__ import annotations
@@ -12,10 +13,12 @@ from pathlib import Path
 import onnx
 import onnxruntime
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
-from onnx.external_data_helper import uses_external_data
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
+from vedette.runtime.bundle.binary_formats import ModelFileError
+from vedette.runtime.bundle.onnx_checks import check_onnx_file
 from vedette.runtime.errors import ConfigProblem
+from vedette.runtime.process_limits import read_memory_limit
 
 from ..editing import copy_model, list_inputs, read_shape
 
@@ -34,11 +37,12 @@ def read_onnx_file(path: Path) -> onnx.ModelProto:
         ConfigProblem: the file is no ONNX file, or its weights are in other files
     """
     try:
-        model = onnx.load(path, load_external_data=False)
-        constants = (attribute.t for node in model.graph.node for attribute in node.attribute)
-        if any(uses_external_data(tensor) for tensor in (*model.graph.initializer, *constants)):
-            raise ConfigProblem(f"{path}: its weights are in other files, which the import does not open", hint=_HINT)
+        content = path.read_bytes()
+        check_onnx_file(content, read_memory_limit(), branches=True)
+        model = onnx.load_model_from_string(content)
         onnx.checker.check_model(model)
+    except ModelFileError as error:
+        raise ConfigProblem(f"{path}: not a usable ONNX file: {error}", hint=_HINT) from None
     except (OSError, ValueError, DecodeError, onnx.checker.ValidationError) as error:
         raise ConfigProblem(f"{path}: not a usable ONNX file: {first_line(error)}", hint=_HINT) from None
     return model

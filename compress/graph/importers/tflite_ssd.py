@@ -19,7 +19,9 @@ from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
+from vedette.runtime.bundle.tflite_checks import check_tflite_file
 from vedette.runtime.errors import ConfigProblem
+from vedette.runtime.process_limits import read_memory_limit
 
 _HINT = "use a quantized SSD of the TensorFlow Object Detection API; import float weights with model.onnx"
 _OPERATOR_NAMES = {number: name for name, number in vars(schema.BuiltinOperator).items() if isinstance(number, int)}
@@ -41,8 +43,7 @@ def read_tflite_ssd(path: Path) -> tuple[onnx.ModelProto, NDArray[np.float32]]:
     """
     try:
         data = path.read_bytes()
-        if data[4:8] != b"TFL3":
-            raise ConfigProblem(f"{path}: no TFLite file", hint=_HINT)
+        check_tflite_file(data, read_memory_limit(), custom_operators=True)
         model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(data, 0))
     except (OSError, struct.error, IndexError, ValueError, TypeError) as error:
         raise ConfigProblem(f"{path}: not a usable TFLite file: {error}", hint=_HINT) from None

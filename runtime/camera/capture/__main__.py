@@ -7,15 +7,15 @@ each frame to a pipe, `{"slot": 1, "number": 7, "at": 12.5, "shape": [480, 640, 
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
-import signal
 import sys
 import time
 from importlib import import_module
 from typing import Any, NoReturn
 
+from ... import process_limits
+from . import DECODER_MEMORY, DECODER_MEMORY_PER_PIXEL
 from .privacy_mask import PrivacyMask
 from .shared_buffer import BufferWriter
 
@@ -24,16 +24,17 @@ READERS = {
     "video4linux": ".video4linux:Video4LinuxReader",
     "picamera": ".picamera:PicameraReader",
 }
-_PR_SET_PDEATHSIG = 1
+NETWORK_READERS = frozenset({"stream"})
+"""Readers whose pictures come from the network: their process gets a limit of memory."""
 
 
 def main() -> int:
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # prctl(2): this process dies with the daemon
+    process_limits.die_with_parent()
     spec = json.loads(sys.stdin.readline())
     try:
         try:
             _capture_frames(spec)
-        except (OSError, RuntimeError, ImportError) as error:
+        except (OSError, RuntimeError, ImportError, MemoryError) as error:
             _send_message(spec, error=str(error) or type(error).__name__)
             return 1
     except BrokenPipeError:  # the daemon is gone
@@ -43,12 +44,17 @@ def main() -> int:
 def _capture_frames(spec: dict[str, Any]) -> NoReturn:
     buffer = BufferWriter(spec["memory"])
     module, _, name = READERS[spec["reader"]].partition(":")
-    reader = getattr(import_module(module, __package__), name)(spec)
+    reader_class = getattr(import_module(module, __package__), name)
+    if spec["reader"] in NETWORK_READERS:
+        process_limits.limit_memory(DECODER_MEMORY + DECODER_MEMORY_PER_PIXEL * spec["max_pixels"])
+    reader = reader_class(spec)
     retrieve, mask = reader.retrieve, PrivacyMask(spec["zones"])
     if mask.zones:  # mask in private memory, so that no hidden pixel ever gets into shared memory
         retrieve = lambda _: mask(reader.retrieve(None))  # noqa: E731
     number, last = 0, float("-inf")
     while True:
+        if (count := reader.pixel_count()) > spec["max_pixels"]:
+            raise RuntimeError(f"its frames have {count} pixels; max_pixels allows {spec['max_pixels']}")
         reader.grab()
         at = time.monotonic()
         if at - last < 0.9 * buffer.interval:  # tolerance: a camera's own rate varies

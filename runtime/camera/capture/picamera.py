@@ -20,15 +20,19 @@ class PicameraReader:
 
     def __init__(self, spec: dict[str, Any]) -> None:
         self.timeout = spec["timeout"]
+        self.size = spec["width"] or 640, spec["height"] or 480
         self.camera = Picamera2(spec["number"])
-        size = (spec["width"] or 640, spec["height"] or 480)
         controls = {"FrameRate": spec["fps"]} if spec["fps"] else {}
         # Its "RGB888" lies in memory as blue, green, red (Picamera2 manual, 4.2.2.2).
         self.camera.configure(
-            self.camera.create_video_configuration({"size": size, "format": "RGB888"}, controls=controls)
+            self.camera.create_video_configuration({"size": self.size, "format": "RGB888"}, controls=controls)
         )
         self.camera.start()
         self.request: Any = None
+
+    def pixel_count(self) -> int:
+        """The pixels of a frame."""
+        return int(self.size[0] * self.size[1])
 
     def grab(self) -> None:
         """Waits for the next frame.

@@ -9,7 +9,7 @@ from typing import Annotated, Protocol
 
 import msgspec
 
-from ...config.configuration import Config
+from ...config.configuration import MAX_PIXELS, Config
 from ...config.polygon import Polygon
 from ...plugin_tables import load_plugin, split_url
 from ..frame import Frame
@@ -43,13 +43,23 @@ class SourceAddress(msgspec.Struct, frozen=True):
     """Seconds without a frame after which the capture process is restarted."""
     zones: tuple[Polygon, ...] = ()
     """Privacy zones, black in every frame."""
+    max_pixels: int = MAX_PIXELS
+    """Most pixels of a frame; a larger one is never decoded."""
 
     @classmethod
     def from_config(cls, settings: Config) -> SourceAddress:
         """The address of a configured camera."""
-        login = settings.username, settings.password_file
         silence = 0.8 * settings.health.stalled  # shorter, so that the reason is known when the fault is reported
-        return cls(settings.camera, settings.source, settings.base, *login, silence, settings.privacy.zones)
+        return cls(
+            settings.camera,
+            settings.source,
+            settings.base,
+            settings.username,
+            settings.password_file,
+            max_silence=silence,
+            zones=settings.privacy.zones,
+            max_pixels=settings.max_pixels,
+        )
 
 
 class FrameCounts(msgspec.Struct):

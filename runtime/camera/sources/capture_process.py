@@ -9,6 +9,7 @@ import select
 import signal
 import subprocess
 from collections.abc import Sequence
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +17,23 @@ import msgspec
 
 from ..capture.shared_buffer import SLOT_COUNT, BufferReader
 
-# The other Python sees the package folder of vedette, and no other package of this Python.
-_BOOTSTRAP = """\
+# The other Python sees the package folder of vedette, and no other package of this Python. Its arguments are that
+# folder and the module to run.
+BOOTSTRAP = """\
 import runpy, sys, types
 package = types.ModuleType("vedette")
 package.__path__ = [sys.argv[1]]
 sys.modules["vedette"] = package
-runpy.run_module("vedette.runtime.camera.capture", run_name="__main__")
+runpy.run_module(sys.argv[2], run_name="__main__", alter_sys=True)
 """
-_PACKAGE_FOLDER = str(Path(__file__).parents[3])
+PACKAGE_FOLDER = str(Path(__file__).parents[3])
+_MODULE = "vedette.runtime.camera.capture"
 _READ_BYTES = 1 << 16
+
+
+def describe_exit(code: int) -> str:
+    """The signal or exit code with which a process ended, in words."""
+    return signal.Signals(-code).name if code < 0 else f"exit code {code}"
 
 
 class CapturedImage(msgspec.Struct, frozen=True):
@@ -48,7 +56,7 @@ class CaptureProcess:
     """
 
     def __init__(self, python: Sequence[str], spec: dict[str, Any]) -> None:
-        self.buffer = BufferReader()
+        self.buffer, self.max_pixels = BufferReader(), int(spec["max_pixels"])
         self.message_pipe, write_end = os.pipe2(os.O_CLOEXEC)
         os.set_blocking(self.message_pipe, False)
         self.partial_message = b""
@@ -57,7 +65,7 @@ class CaptureProcess:
         """Why the process ended; empty while it runs."""
         with os.fdopen(write_end, "wb"):
             self.process = subprocess.Popen(  # noqa: S603  # a fixed command
-                [*python, "-c", _BOOTSTRAP, _PACKAGE_FOLDER],
+                [*python, "-c", BOOTSTRAP, PACKAGE_FOLDER, _MODULE],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
@@ -77,6 +85,9 @@ class CaptureProcess:
             select.select([self.message_pipe], [], [], seconds)
         image = self._read_messages() or self.next_image
         while image is not None:
+            if len(image.shape) != 3 or not 0 < prod(image.shape) <= 3 * self.max_pixels:
+                self.exit_reason = f"a frame of shape {image.shape[:9]}; max_pixels allows {self.max_pixels} pixels"
+                return None
             pixels = self.buffer.copy_frame(image.slot, image.shape)
             self.next_image = self._read_messages()
             if self.next_image is None or self.next_image.number - image.number < SLOT_COUNT - 1:
@@ -99,9 +110,7 @@ class CaptureProcess:
         return image
 
     def _describe_exit(self) -> str:
-        code = self.process.wait()
-        name = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-        return f"the capture process ended with {name}"
+        return f"the capture process ended with {describe_exit(self.process.wait())}"
 
     def close(self) -> None:
         """Kills the process, whatever it is doing, and frees the memory."""

@@ -5,7 +5,8 @@
     file:parts/*.png?fps=0
 
 `fps` is the frame rate; without it a video has its own rate and images have 10; with 0 frames come as fast as they are
-processed. No frame is dropped: each waits for the one before it, so a recording replays exactly.
+processed. No frame is dropped: each waits for the one before it, so a recording replays exactly. Pictures are decoded
+in a process of their own (decoding_process.py).
 """
 
 from __future__ import annotations
@@ -18,16 +19,15 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-import cv2
 import msgspec
 from numpy.typing import NDArray
 
 from ...errors import ConfigProblem, MachineProblem
 from ...plugin_tables import parse_options
 from .. import image_files
-from ..capture.privacy_mask import PrivacyMask
 from ..frame import Frame
 from . import FrameRate, SourceAddress
+from .decoding_process import DecodingError, DecodingProcess
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ class FileSource:
         self.camera = address.camera
         self.path = address.base_folder / unquote(parts.path)
         self.query = parse_options(parts.query, FileOptions, f"source {address.url}")
-        self.mask = PrivacyMask(address.zones)
+        self.max_pixels, self.zones = address.max_pixels, address.zones
         try:
             self.images = self._list_images()
             found = self.images or self.path.is_file()
@@ -72,12 +72,20 @@ class FileSource:
         return image_files.filter_images([self.path])
 
     def frames(self, stop: threading.Event) -> Iterator[Frame]:
-        number = 0
-        started, monotonic_start = time.time(), time.monotonic()
+        decoder = DecodingProcess(self.max_pixels, self.zones)
+        try:
+            yield from self._paced_frames(stop, decoder)
+        finally:
+            decoder.close()
+
+    def _paced_frames(self, stop: threading.Event, decoder: DecodingProcess) -> Iterator[Frame]:
+        number, started, monotonic_start = 0, 0.0, 0.0
         while not stop.is_set():
             first = number
-            for pixels, own_rate in self._read_images():
+            for pixels, own_rate in self._read_images(decoder):
                 rate = self.query.fps or own_rate
+                if number == 0:  # not before: the decoding process has to start, and no frame shall make up for that
+                    started, monotonic_start = time.time(), time.monotonic()
                 if self.query.fps != 0:
                     stop.wait(max(0.0, monotonic_start + number / rate - time.monotonic()))
                 if stop.is_set():
@@ -90,24 +98,19 @@ class FileSource:
             if not self.query.loop:
                 return
 
-    def _read_images(self) -> Iterator[tuple[NDArray[Any], float]]:
-        """Each image with the rate of the recording."""
+    def _read_images(self, decoder: DecodingProcess) -> Iterator[tuple[NDArray[Any], float]]:
+        """Each image with the rate of the recording; without what cannot be decoded, and what follows it in a video."""
         for path in self.images:
             try:
-                image = image_files.read_image(path)
-            except ConfigProblem as problem:
-                log.warning("%s; skipped", problem.message)
-            else:
-                yield self.mask(image), _IMAGE_RATE
+                yield decoder.read_image(path), _IMAGE_RATE
+            except DecodingError as error:
+                log.warning("%s; skipped", error)
         if self.images:
             return
-        capture = cv2.VideoCapture(str(self.path))
         try:
-            rate = capture.get(cv2.CAP_PROP_FPS) or _IMAGE_RATE
-            while True:
-                ok, image = capture.read()
-                if not ok:
-                    return
-                yield self.mask(image), rate
-        finally:
-            capture.release()
+            picture = decoder.open_video(self.path)
+            while picture is not None:
+                yield picture[0], picture[1] or _IMAGE_RATE
+                picture = decoder.next_frame()
+        except DecodingError as error:
+            log.warning("%s: %s; the rest is left out", self.path, error)

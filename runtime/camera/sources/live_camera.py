@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ...backoff import backoff_seconds
+from ...redaction import redact
 from ..frame import Frame
 from . import FrameCounts, SourceAddress
 from .capture_process import CaptureProcess
@@ -46,7 +47,7 @@ class LiveCamera:
         python: tuple[str, ...] = (sys.executable, "-P"),
     ) -> None:
         self.camera, self.max_silence, self.python = address.camera, address.max_silence, python
-        self.spec = spec | {"zones": address.zones}
+        self.spec = spec | {"zones": address.zones, "max_pixels": address.max_pixels}
         self.interval = 1 / fps if fps else 0.0
         self.slow_down_factor = 1.0
         """Factor on the usual interval between frames."""
@@ -121,6 +122,7 @@ class LiveCamera:
             self.usual_interval = seconds if self.usual_interval == 0 else 0.95 * self.usual_interval + 0.05 * seconds
 
     def _set_trouble(self, reason: str) -> None:
+        reason = redact(reason)
         if reason != self.frame_counts.trouble:
             log.warning("no frames: %s; trying again", reason)
         self.frame_counts.trouble = reason

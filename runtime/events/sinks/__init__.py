@@ -60,6 +60,10 @@ class Command(msgspec.Struct, frozen=True):
     """Correlation data to return with the answer."""
 
 
+class LoginRefused(ConnectionError):
+    """The broker refuses the user name, the password or the certificate."""
+
+
 class SessionTakenOver(ConnectionError):
     """The broker closed the connection because another client connected with the same client ID."""
 

@@ -38,6 +38,7 @@ from ...config.credentials import read_secret, require_file
 from ...errors import ConfigProblem
 from ...plugin_tables import split_url
 from . import Acknowledgement, Command, Message, MqttSessionSettings, SessionTakenOver
+from .mqtt_login import check_connack
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +62,7 @@ def broker_address(url: str) -> tuple[str, int]:
         host, port = (parts.hostname or "").encode("idna").decode(), parts.port or _PORTS.get(parts.scheme, 0)
     except ValueError as error:
         raise ConfigProblem(f"broker.url: {error}", hint=hint) from None
-    if parts.scheme not in _PORTS or not host or parts.username or parts.password:
+    if parts.scheme not in _PORTS or not host:
         raise ConfigProblem(f"broker.url is not of the form mqtt://host:port ({parts.scheme}://{host})", hint=hint)
     return host, port
 
@@ -112,8 +113,7 @@ class MqttSink:
             except ConnectionError:
                 if self.connack is None:
                     raise
-        if self.connack.is_failure:
-            raise ConnectionError(f"{self.host}:{self.port} refused the connection: {self.connack}")
+        check_connack(self.connack, f"{self.host}:{self.port}", self.broker)
 
     def _new_client(self) -> Client:
         clean, protocol = (None, MQTTProtocolVersion.MQTTv5) if self.is_mqtt5 else (True, MQTTProtocolVersion.MQTTv311)

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
 from ...bundle.bundle import Bundle
-from ...errors import MachineProblem
+from ...errors import BundleProblem, MachineProblem, Problem
 from ...plugin_tables import load_plugin
+from ..self_test import ModelResult, test_models
+
+log = logging.getLogger(__name__)
 
 BACKENDS = {"onnx": ".onnx:OnnxBackend", "tflite": ".tflite:TfliteBackend"}
+MAX_TIMING_SECONDS = 5.0
 
 
 class Backend(Protocol):
@@ -27,10 +32,31 @@ class Backend(Protocol):
 
 
 def load_backend(name: str, bundle: Bundle, threads: int = 1) -> Backend:
-    """Loads the bundle's model in the back end `name`.
+    """Loads the bundle's model in the back end `name`, after its self-test.
 
     Raises:
-        MachineProblem: its library is not installed, or rejects the model.
+        ConfigProblem: there is no such back end.
+        BundleProblem: the bundle has no model for it, or the model is faulty.
+        MachineProblem: its library is not installed.
+    """
+    check_name(name)
+    result = test_models(bundle, (name,), threads)[name]
+    if not result.runs:
+        raise result.problem(bundle)
+    return open_backend(name, bundle, threads)
+
+
+def check_name(name: str) -> None:
+    """Raises a ConfigProblem if there is no back end `name`."""
+    load_plugin(__package__, BACKENDS, name, "backend")
+
+
+def open_backend(name: str, bundle: Bundle, threads: int) -> Backend:
+    """Loads a model without the self-test, which calls this.
+
+    Raises:
+        BundleProblem: its library rejects the model.
+        MachineProblem: its library is not installed.
     """
     backend_class = load_plugin(__package__, BACKENDS, name, "backend")
     backend: Backend = backend_class(bundle.model(name), bundle.manifest, threads)
@@ -38,30 +64,45 @@ def load_backend(name: str, bundle: Bundle, threads: int = 1) -> Backend:
 
 
 def available_backends(bundle: Bundle, threads: int = 1) -> dict[str, Backend]:
-    """All back ends of the bundle that load on this machine, by name.
+    """All back ends whose library is installed and whose model passes the self-test, by name.
 
     Raises:
-        MachineProblem: none loads.
+        BundleProblem: every model is faulty, as far as its library is installed.
+        MachineProblem: no library is installed.
     """
-    loaded, reasons = {}, []
-    for name in bundle.manifest.models:
-        try:
-            loaded[name] = load_backend(name, bundle, threads)
-        except MachineProblem as problem:
-            reasons.append(problem.message)
-    if not loaded:
-        raise MachineProblem(f"no back end loads: {'; '.join(reasons)}", hint="pip install onnxruntime")
-    return loaded
+    results = test_models(bundle, tuple(bundle.manifest.models), threads)
+    running = [name for name, result in results.items() if result.runs]
+    if not running:
+        raise explain_no_backend(bundle, results)
+    for result in results.values():
+        if result.fault:
+            log.warning("%s", result.problem(bundle).message)
+    return {name: open_backend(name, bundle, threads) for name in running}
+
+
+def explain_no_backend(bundle: Bundle, results: dict[str, ModelResult]) -> Problem:
+    """The error for a bundle of which no model runs here."""
+    if all(result.missing for result in results.values()):
+        reasons = "; ".join(result.missing for result in results.values())
+        return MachineProblem(f"no back end loads: {reasons}", hint="pip install onnxruntime")
+    problems = [result.problem(bundle) for result in results.values()]
+    return BundleProblem("; ".join(problem.message for problem in problems), hint=problems[0].hint)
 
 
 def fastest_backend(candidates: list[Backend], tensor: NDArray[Any], rounds: int = 7) -> Backend:
     """The candidate that runs `tensor` fastest on this machine: best time of `rounds` interleaved rounds."""
-    if len(candidates) == 1:
-        return candidates[0]
-    best = [float("inf")] * len(candidates)
+    best = measure_backends(candidates, tensor, rounds) if len(candidates) > 1 else [0.0]
+    return candidates[best.index(min(best))]
+
+
+def measure_backends(candidates: list[Backend], tensor: NDArray[Any], rounds: int = 7) -> list[float]:
+    """The best time of each candidate in seconds, of `rounds` interleaved rounds, or fewer if they take long."""
+    best, started = [float("inf")] * len(candidates), time.perf_counter()
     for _ in range(rounds):
         for index, backend in enumerate(candidates):
             start = time.perf_counter()
             backend.run(tensor)
             best[index] = min(best[index], time.perf_counter() - start)
-    return candidates[best.index(min(best))]
+        if time.perf_counter() - started > MAX_TIMING_SECONDS:
+            break
+    return best

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from vedette.devices import read_host_profile
 
 from ...bundle.manifest import Manifest
-from ...errors import MachineProblem
+from ...errors import BundleProblem, MachineProblem
 
 # x86 without VNNI adds pairs of u8 x s8 products in 16 bits, which overflow: outputs are wrong by up to a dozen steps.
 # This option makes ONNX Runtime shift the weights to u8 there. With VNNI its kernels are exact without it, and it would
@@ -26,6 +26,7 @@ class OnnxBackend:
     def __init__(self, model: bytes, manifest: Manifest, threads: int) -> None:
         try:
             import onnxruntime
+            from onnxruntime.capi import onnxruntime_pybind11_state as states
         except ImportError as error:
             raise MachineProblem(f"onnxruntime: {error}", hint="pip install onnxruntime") from None
         self.version = f"onnxruntime {onnxruntime.__version__}"
@@ -38,11 +39,17 @@ class OnnxBackend:
             options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
             self.session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-        except RuntimeError as error:
-            raise MachineProblem(f"onnxruntime refuses the model: {error}", hint="upgrade onnxruntime") from None
+        except _exceptions(states) as error:
+            raise BundleProblem(f"onnxruntime refuses the model: {error}", hint="upgrade onnxruntime") from None
         self.input_name = manifest.input.name
         self.shapes = {output.name: output.shape for output in manifest.outputs}
 
     def run(self, tensor: NDArray[Any]) -> dict[str, NDArray[Any]]:
         arrays = self.session.run(list(self.shapes), {self.input_name: tensor})
         return {name: array.reshape(shape) for (name, shape), array in zip(self.shapes.items(), arrays, strict=True)}
+
+
+def _exceptions(module: Any) -> tuple[type[Exception], ...]:
+    """What the library raises: its own exceptions have no base of theirs but Exception."""
+    own = [each for each in vars(module).values() if isinstance(each, type) and issubclass(each, Exception)]
+    return (RuntimeError, ValueError, *own)

@@ -7,6 +7,9 @@ pixels, and its outputs are quantized with the manifest's scales.
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from typing import Any
 
@@ -14,9 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...bundle.manifest import Manifest, ModelOutput
-from ...errors import MachineProblem
+from ...errors import BundleProblem, MachineProblem
 
 _SIGN_BIT = np.uint8(0x80)
+_STDERR, _NOTE = 2, b"INFO:"
 
 
 class TfliteBackend:
@@ -25,14 +29,17 @@ class TfliteBackend:
     def __init__(self, model: bytes, manifest: Manifest, threads: int) -> None:
         interpreter, self.version = _load_interpreter()
         try:
-            self.interpreter = interpreter(model_content=model, num_threads=threads)
-            self.interpreter.allocate_tensors()
+            with _notes_left_out():
+                self.interpreter = interpreter(model_content=model, num_threads=threads)
+                self.interpreter.allocate_tensors()
         except (RuntimeError, ValueError, SystemError) as error:
-            raise MachineProblem(f"{self.version} refuses the model: {error}", hint="upgrade ai-edge-litert") from None
+            raise BundleProblem(f"{self.version} refuses the model: {error}", hint="upgrade ai-edge-litert") from None
         detail = self.interpreter.get_input_details()[0]
         self.input_index, self.input_spec = detail["index"], manifest.input
         self.is_float = bool(detail["dtype"] == np.float32)
         indices = {detail["name"]: detail["index"] for detail in self.interpreter.get_output_details()}
+        if lost := [output.name for output in manifest.outputs if output.name not in indices]:
+            raise BundleProblem(f"the model has no output {', '.join(lost)}", hint="build the bundle again")
         self.outputs = [(output, indices[output.name]) for output in manifest.outputs]
 
     def run(self, tensor: NDArray[Any]) -> dict[str, NDArray[Any]]:
@@ -54,6 +61,21 @@ class TfliteBackend:
             return array.view(np.uint8) ^ _SIGN_BIT
         steps: NDArray[Any] = np.rint(array / output.scale) + output.zero_point
         return steps.clip(0, 255).astype(np.uint8)
+
+
+@contextmanager
+def _notes_left_out() -> Iterator[None]:
+    """Leaves lines that begin with `INFO:` out of what the library writes to stderr; its warnings follow afterwards."""
+    shown = os.dup(_STDERR)
+    with os.fdopen(os.memfd_create("vedette-notes"), "w+b") as written:
+        os.dup2(written.fileno(), _STDERR)
+        try:
+            yield
+        finally:
+            os.dup2(shown, _STDERR)
+            os.close(shown)
+            written.seek(0)
+            os.write(_STDERR, b"".join(line for line in written if not line.startswith(_NOTE)))
 
 
 def _load_interpreter() -> tuple[Any, str]:

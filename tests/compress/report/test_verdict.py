@@ -8,9 +8,12 @@ import pytest
 from vedette import devices
 from vedette.compress.cost.device_costs import DeviceCosts
 from vedette.compress.evaluation.built_models import FLOAT, INT8_ONNX, INT8_TFLITE
+from vedette.compress.evaluation.conformal_threshold import AnomalyThreshold
 from vedette.compress.evaluation.file_parity import FileParity, NodeDifference
 from vedette.compress.evaluation.results import CountOfTotal, Measurement, Results, TaskMetrics
 from vedette.compress.goal.goal_tables import DataSettings, DeviceTable, Goal, Targets
+from vedette.compress.report import sample_proof
+from vedette.compress.report.rate_judgement import judge_detections, judge_rate
 from vedette.compress.report.verdict import Verdict, judge
 from vedette.runtime.evaluation.interleaved_timing import Timing
 
@@ -97,9 +100,95 @@ def test_rate_is_judged_on_thousands_of_images(count, total, met):
     assert judgement.found == count / total
 
 
-def test_rate_without_trials_is_met():
+def test_rate_without_trials_is_not_proven():
     verdict = judge_goal(Targets(false_alarm_rate=0.01), false_alarms=CountOfTotal(0, 0))
     assert verdict.met
+    assert verdict.outcome == "not proven"
+
+
+@pytest.mark.parametrize(
+    ("count", "total", "outcome"),
+    [
+        (0, 8, "not proven"),
+        (2, 100, "not proven"),
+        (0, 298, "not proven"),
+        (0, 299, "met"),
+        (3, 299, "met"),
+        (20, 2_000, "met"),
+        (8, 8, "missed"),
+    ],
+)
+def test_rate_is_proven_only_by_enough_images(count, total, outcome):
+    verdict = judge_goal(Targets(false_alarm_rate=0.01), false_alarms=CountOfTotal(count, total))
+    assert verdict.outcome == outcome
+    if outcome == "not proven":
+        assert "299 independent good test images" in verdict.unproven[0]
+        assert f"{count} of {total}" in verdict.unproven[0]
+        assert verdict.met, "exit code and goal_met stay as they were"
+
+
+def test_one_unproven_wish_makes_the_goal_unproven_and_a_missed_one_missed():
+    assert judge_goal(Targets()).outcome == "no goal"
+    assert judge_goal(Targets(min_auroc=0.9)).outcome == "met"
+    assert judge_goal(Targets(min_auroc=0.9, max_ms=50.0), profile="pi4").outcome == "not proven"
+    assert judge_goal(Targets(min_auroc=0.99, max_ms=50.0), profile="pi4").outcome == "missed"
+
+
+def threshold(images: int, worth: float, bound: float) -> AnomalyThreshold:
+    return AnomalyThreshold(1.0, 0.01, bound, bound, 0.05, (0.0, bound), images, 10, worth, 299, "conformal")
+
+
+def test_images_of_the_threshold_can_prove_a_rate_and_groups_count_as_what_they_are_worth():
+    few, many = CountOfTotal(0, 20), CountOfTotal(0, 400)
+    assert judge_rate("r", 0.01, few, "parts", threshold(400, 400, 0.009)).met is True
+    assert judge_rate("r", 0.01, few, "parts", threshold(40, 40, 0.07)).met is None
+    assert judge_rate("r", 0.01, many, "parts", threshold(40, 40, 0.07)).met is True
+    alike = judge_rate("r", 0.01, many, "parts", threshold(40, 10, 0.26))
+    assert alike.met is None, "400 images of few modules are not 400 parts"
+    assert "100 independent ones" in str(alike)
+
+
+@pytest.mark.parametrize(
+    ("count", "total", "met"),
+    [
+        (21, 32, False),
+        (35, 35, None),  # all found, and still only 0.9 with 95 %
+        (36, 36, True),
+        (95, 100, None),
+        (180, 200, None),
+        (960, 1_000, True),
+        (89, 100, False),
+        (0, 0, None),
+    ],
+)
+def test_detection_rate_is_judged_with_its_interval(count, total, met):
+    judgement = judge_detections(0.9, CountOfTotal(count, total), "defective test images")
+    assert judgement.met is met
+    if total:
+        assert judgement.found == count / total
+        assert "95 % interval" in str(judgement)
+
+
+def test_unproven_detection_rate_says_how_many_images_it_takes():
+    for hits, total in ((35, 35), (95, 100), (11, 12)):
+        judgement = judge_detections(0.9, CountOfTotal(hits, total), "images")
+        enough = int(judgement.needed.split()[0].replace(",", ""))
+        assert enough > total
+        found = CountOfTotal(int(enough * hits / total + 1e-9), enough)
+        assert judge_detections(0.9, found, "images").met is True
+        fewer = CountOfTotal(int((enough - 1) * hits / total + 1e-9), enough - 1)
+        assert judge_detections(0.9, fewer, "images").met is not True
+    assert judge_detections(0.9, CountOfTotal(0, 0), "images").needed.startswith("36 images")
+    assert judge_detections(0.9, CountOfTotal(180, 200), "images").needed == "", "at exactly 0.9 no number does"
+    assert judge_detections(1 - 1e-9, CountOfTotal(0, 0), "images").needed == ""
+
+
+def test_perfect_order_of_a_handful_says_nothing():
+    assert not sample_proof.order_shows_difference(3, 2)
+    assert sample_proof.order_shows_difference(3, 3)
+    assert sample_proof.defective_to_show_difference(3) == 3
+    assert sample_proof.defective_to_show_difference(8) == 2
+    assert sample_proof.defective_to_show_difference(1) == 19
 
 
 def test_nothing_is_judged_by_files_that_differ():

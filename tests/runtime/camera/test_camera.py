@@ -215,11 +215,15 @@ def test_password_is_visible_to_the_camera_only(daemon_process, tmp_path, wait_u
     camera.close()
 
 
-def test_password_in_the_url_is_redacted(daemon_process, run_vedette, camera):
+def test_password_in_the_url_is_refused_and_not_shown(daemon_process, run_vedette, camera):
     daemon_process.configure(camera.url.replace("//", "//watcher:s3cret@") + "#fsp=3", "mqtt://127.0.0.1:1")
     done = run_vedette("run", "door", "--config", daemon_process.folder)
     assert done.returncode == 2
     assert "s3cret" not in done.stderr
+    assert "password_file" in done.stderr
+    daemon_process.configure(camera.url + "#fsp=3", "mqtt://127.0.0.1:1")
+    done = run_vedette("run", "door", "--config", daemon_process.folder)
+    assert done.returncode == 2
     assert "fsp" in done.stderr
     assert "fps=" in done.stderr
 
@@ -281,7 +285,7 @@ def test_daemon_starts_without_its_camera(daemon_process, camera, wait_until, ru
     wait_until(lambda: daemon_process.recorded() == 1, "the event that says so")
     done = run_vedette("status", "--config", daemon_process.folder)
     assert "the camera is stalled" in done.stdout
-    assert "does not answer" in done.stdout
+    assert "nothing listens at port" in done.stdout
 
 
 @pytest.mark.parametrize(

@@ -230,7 +230,7 @@ def test_outbox_replay_command_sends_delivered_events_again(daemon_with_backlog,
     assert "0 events" in run_vedette(*replay).stdout, "nothing was delivered"
     broker = testbed.broker()
     subscriber = testbed.subscriber(broker.port)
-    text = (daemon_with_backlog.folder / "vedette.toml").read_text().replace("mqtt://127.0.0.1:1", url(broker))
+    text = (daemon_with_backlog.folder / "vedette.toml").read_text().replace(daemon_with_backlog.no_broker, url(broker))
     (daemon_with_backlog.folder / "vedette.toml").write_text(text.replace("drain = 0.1", "drain = 10"))
     assert daemon_with_backlog.start().wait(60) == 0, daemon_with_backlog.log()
     wait_until(lambda: len(subscriber.events) == 40, "both runs")

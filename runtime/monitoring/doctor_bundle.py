@@ -1,0 +1,41 @@
+"""`vedette doctor` opens the bundle and the rules of a camera in the order in which the daemon does."""
+
+from __future__ import annotations
+
+from ..bundle.release_memory import open_bundle_to_run
+from ..camera.motion_gate import check_bundle_allows_gate
+from ..camera.privacy_warnings import describe_zone_difference
+from ..config.configuration import Config
+from ..errors import Problem, locate_errors
+from ..inference.golden_outputs import select_backend
+from ..inference.heads import load_head
+from ..redaction import redact
+from ..rules.conditions.schedule import load_timezone
+from ..rules.rule_set import RuleSet
+from ..tracking.tracker import Tracker
+from .doctor_check import Check
+
+
+def check_bundle(settings: Config) -> list[Check]:
+    """The bundle with its signature, its back end with the golden outputs, and the rules; the first failure ends it."""
+    what = f"{settings.camera} bundle"
+    checks: list[Check] = []
+    try:
+        bundle = open_bundle_to_run(settings.bundle, settings.keys, settings.state_folder)
+        manifest = bundle.manifest
+        load_head(manifest, Tracker(settings.tracker, manifest.decision_threshold).low_threshold)
+        with locate_errors(settings.device_file):
+            load_timezone(settings.device.timezone)
+        with locate_errors(settings.camera_file):
+            backend = select_backend(bundle, settings.backend, settings.threads)
+        checks.append(Check(what, True, f"{manifest.model_id}, signed by {manifest.signer}, on {backend.version}"))
+        what = f"{settings.camera} rules"
+        with locate_errors(settings.camera_file):
+            rules = RuleSet(settings, manifest)
+            check_bundle_allows_gate(settings.gate, manifest)
+        checks.append(Check(what, True, ", ".join(rule.name for rule in rules)))
+    except Problem as problem:
+        return [*checks, Check(what, False, redact(problem.message), redact(problem.hint))]
+    if warning := describe_zone_difference(settings.privacy, manifest):
+        checks.append(Check(f"{settings.camera} privacy", None, warning))
+    return checks

@@ -1,0 +1,36 @@
+"""Who may ask a daemon for its status: its user, root, and the members of the group `vedette`."""
+
+from __future__ import annotations
+
+import contextlib
+import grp
+import os
+from pathlib import Path
+
+GROUP = "vedette"
+
+
+def admit_group(folder: Path, address: Path, name: str = GROUP) -> None:
+    """Lets members of a group reach a socket; nothing else in its folder becomes readable.
+
+    Nothing happens if there is no such group, or if this process is not in it.
+
+    Args:
+        folder: the folder of the socket, which the group may then pass but not list
+        address: the socket
+        name: the group
+    """
+    try:
+        group = grp.getgrnam(name).gr_gid
+    except KeyError:
+        return
+    if group not in (os.getegid(), *os.getgroups()):
+        return
+    for path, mode in ((address, 0o660), (folder, 0o710), (folder.parent, 0o710)):
+        with contextlib.suppress(OSError):  # it belongs to somebody else, or the service may not
+            found = path.stat()
+            if found.st_uid != os.geteuid():
+                continue
+            if found.st_gid != group:
+                os.chown(path, -1, group)
+            path.chmod(found.st_mode & 0o7700 | found.st_mode & 0o005 | mode)

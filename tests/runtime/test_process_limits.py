@@ -1,0 +1,80 @@
+"""What a process takes from itself is gone, and what libraries need to load stays."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+
+import pytest
+
+from vedette.runtime.process_limits import read_memory_limit
+
+HEAD = "import os, socket, sys\nfrom vedette.runtime import process_limits\n"
+
+
+def run_limited(code):
+    done = subprocess.run([sys.executable, "-c", HEAD + code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "aarch64"), reason="the filter knows no other architecture")
+@pytest.mark.parametrize(
+    "attempt",
+    [
+        "socket.socket()",
+        "socket.create_connection(('127.0.0.1', 9))",
+        "socket.socketpair()",
+        "open(path, 'w')",
+        "open(path, 'r+')",
+        "open(path + '.new', 'x')",
+        "os.truncate(path, 0)",
+        "os.unlink(path)",
+        "os.rename(path, path + '.old')",
+        "os.mkdir(path + '.folder')",
+        "os.symlink(path, path + '.link')",
+        "os.chmod(path, 0)",
+        "os.kill(os.getppid(), 0)",
+        "os.execv('/bin/true', ['true'])",
+        "os.pidfd_open(os.getppid()) and __import__('signal').pidfd_send_signal(os.pidfd_open(os.getppid()), 0)",
+    ],
+)
+def test_filter_refuses(tmp_path, attempt):
+    path = tmp_path / "outbox.db"
+    path.write_text("events")
+    code = (
+        f"path = {str(path)!r}\nassert process_limits.forbid_network_and_changes()\n"
+        f"try:\n    {attempt}\nexcept PermissionError:\n    print('refused')\n"
+    )
+    assert run_limited(code) == "refused\n"
+    assert path.read_text() == "events"
+
+
+def test_filter_leaves_reading_threads_and_pipes(tmp_path):
+    (tmp_path / "file").write_text("text")
+    code = (
+        "process_limits.limit_resources(60)\nprocess_limits.forbid_network_and_changes()\n"
+        f"import threading\nthread = threading.Thread(target=lambda: print(open({str(tmp_path / 'file')!r}).read()))\n"
+        "thread.start(); thread.join()\n"
+        "read_end, write_end = os.pipe(); os.write(write_end, b'x'); print(os.read(read_end, 1))\n"
+    )
+    assert run_limited(code) == "text\nb'x'\n"
+
+
+def test_memory_is_limited():
+    code = (
+        "process_limits.limit_memory(64 << 20)\nbytearray(32 << 20)\n"
+        "try:\n    bytearray(128 << 20)\nexcept MemoryError:\n    print('refused')\n"
+    )
+    assert run_limited(code) == "refused\n"
+
+
+def test_processor_time_is_limited():
+    code = HEAD + "process_limits.limit_resources(1)\nwhile True: pass\n"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode in (-24, -9)  # SIGXCPU, SIGKILL
+
+
+def test_memory_limit_is_at_most_what_is_installed():
+    assert 0 < read_memory_limit() <= os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

@@ -1,0 +1,78 @@
+"""The examples in the pages: indented and fenced blocks, each with the page and the line where it stands."""
+
+from __future__ import annotations
+
+import json
+import re
+import textwrap
+import tomllib
+from typing import Any, NamedTuple
+
+from paths import ROOT
+
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+COMMANDS = (
+    *("vedette", "make", "sudo", "pip", "python3", "python3.12", "git", "scp", "grep", "mosquitto_sub", "."),
+    *("mosquitto_pub", "tests/check", "tests/mutate", ".venv/bin/vedette", ".venv/bin/python"),
+)
+_FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+_GOAL_TABLES = {"data", "goal", "model", "recipe", "inspect", "augment"}
+_DEVICE_TABLES = {"device", "broker", "outbox"}
+
+
+class Example(NamedTuple):
+    """A block of a page."""
+
+    page: str
+    line: int
+    text: str
+    language: str = ""
+
+    @property
+    def toml(self) -> dict[str, Any] | None:
+        """The block as TOML; None if it is something else."""
+        try:
+            return tomllib.loads(self.text)
+        except tomllib.TOMLDecodeError:
+            return None
+
+    @property
+    def kind(self) -> str:
+        """What it is: goal, device, camera, profile, json, shell, python or text."""
+        if self.language == "python":
+            return "python"
+        content = self.toml
+        if content:
+            tables = set(content)
+            if "task" in tables or tables <= _GOAL_TABLES:
+                return "goal"
+            if tables <= _DEVICE_TABLES:
+                return "device"
+            return "profile" if "clock_mhz" in tables else "camera"
+        if self.text.lstrip().startswith("{"):
+            json.loads(self.text)
+            return "json"
+        return "shell" if self.text.split()[0] in COMMANDS else "text"
+
+    def __str__(self) -> str:
+        return f"{self.page}:{self.line}"
+
+
+def list_examples() -> list[Example]:
+    """All blocks of all pages."""
+    found = []
+    for page in PAGES:
+        text = page.read_text()
+        for block in _FENCE.finditer(text):
+            found += [Example(page.name, text.count("\n", 0, block.start()) + 1, block[2], block[1])]
+        blanked = _FENCE.sub(lambda fence: "\n" * fence[0].count("\n"), text)
+        for block in re.finditer(r"(?<=\n\n)(?:(?: {4}.*)\n|\n(?= {4}))+", blanked):
+            before = blanked[: block.start()].rstrip("\n").rpartition("\n")[2]
+            body = textwrap.dedent(block[0]).strip("\n")
+            if body and not (before.lstrip().startswith(("-", "*")) and not _looks_like_code(body)):
+                found.append(Example(page.name, blanked.count("\n", 0, block.start()) + 1, body))
+    return found
+
+
+def _looks_like_code(body: str) -> bool:
+    return body.split(maxsplit=1)[0] in COMMANDS or "=" in body or body.startswith("[")
