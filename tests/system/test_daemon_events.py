@@ -222,7 +222,7 @@ def test_second_daemon_of_a_camera_exits_4(daemon_process, line_images, wait_unt
     daemon_process.start()
     wait_until(lambda: daemon_process.recorded() >= 1, "the first daemon")
     assert daemon_process.start().wait(30) == 4
-    assert "in use by another vedette" in daemon_process.log()
+    assert "has the state folder" in daemon_process.log()
 
 
 def test_stdout_sink_prints_events(daemon_process, line_images):
