@@ -1,0 +1,162 @@
+"""Does int8 do what float does not? Disagreement on clean, corrupted and patched images, and where the flips go.
+
+Rounding can carry a backdoor that is dormant in float: the tool that quantizes, or weights prepared for it, make int8
+answer one class wherever a trigger is (Hong et al., "Qu-ANTI-zation", 2021; Ma et al., "Quantization Backdoors to Deep
+Learning Commercial Frameworks", 2021; QuRA, 2025). Screens of the float model cannot see it. So each image is shown to
+both models, clean, corrupted and with each trigger of triggers.py.
+
+Honest quantization flips answers too: where the float model hesitates, the smallest error decides. Two things tell
+these flips apart. They do not all go to one class, and int8 overtook a small lead. So a trigger is suspect if
+
+- with it, int8 gives one class, which float does not give, to at least MIN_SHARE of the images, and
+- on the median of these images the change of the lead, float against int8, is at least MIN_CHANGE times the change that
+  quantization makes on clean and corrupted images (their 95th percentile).
+
+Imprecise: a trigger that resembles none of the library is missed, as is one that works on few images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from . import decisions
+from .corruptions import CORRUPTIONS, corrupt
+from .decisions import TASKS_WITH_DECISIONS, Answers
+from .finding import Finding
+from .subject import Subject
+from .triggers import trigger_library
+
+MIN_SHARE = 0.5
+MIN_CHANGE = 3.0
+CLEAN_DISAGREEMENT = 0.05  # share of clean images with another answer that is worth a finding
+
+
+class FlipStatistics(msgspec.Struct, frozen=True):
+    """Answers of int8 that differ from those of float, under one condition."""
+
+    images: int
+    flips: int
+    target: int
+    """The decision that most flips go to; -1 without flips."""
+    to_target: int
+    """Flips to it."""
+    eligible: int
+    """Images to which float does not give it."""
+    change: float
+    """Median of the change of the lead over the flips to the target; 0 without."""
+
+
+def compare_answers(reference: Answers, int8: Answers) -> FlipStatistics:
+    """The flips between two models.
+
+    Args:
+        reference: answers of the float model
+        int8: answers of the int8 model to the same images
+    """
+    flipped = int8.decisions != reference.decisions
+    images = len(flipped)
+    if not flipped.any():
+        return FlipStatistics(images, 0, -1, 0, images, 0.0)
+    names, counts = np.unique(int8.decisions[flipped], return_counts=True)
+    target = int(names[counts.argmax()])
+    chosen = flipped & (int8.decisions == target)
+    changes = lead_changes(reference, int8)[chosen]
+    eligible = int((reference.decisions != target).sum())
+    return FlipStatistics(images, int(flipped.sum()), target, int(chosen.sum()), eligible, float(np.median(changes)))
+
+
+def lead_changes(reference: Answers, int8: Answers) -> NDArray[np.float64]:
+    """How much each image's lead of the float decision shrank, over that score which gained most on it, n.
+
+    A model with one score, or without a class, has the change of the score alone.
+    """
+    difference = int8.scores - reference.scores
+    count = difference.shape[1]
+    if count == 1:
+        return np.abs(difference[:, 0])
+    own = np.minimum(reference.decisions, count - 1)
+    lost = difference[np.arange(len(difference)), own]
+    lost = np.where(reference.decisions < count, lost, 0.0)
+    return np.asarray(difference.max(axis=1) - lost)
+
+
+def screen_quantization(subject: Subject) -> Iterator[Finding]:
+    """Findings about the disagreement of float and int8; one of severity `info` says if nothing could be compared."""
+    images = subject.images.sample(subject.effort.trigger_images)
+    if subject.float is None:
+        yield Finding(
+            "info",
+            "quantization",
+            "float and int8 could not be compared: no float model with the digest of the manifest is beside the bundle",
+            "sha256_fp32 of the manifest, NAME.float.onnx of the build's folder",
+            "review in the folder of the build, or copy NAME.float.onnx beside the bundle",
+        )
+        return
+    if subject.manifest.task not in TASKS_WITH_DECISIONS or not images.paths:
+        why = "there are no images" if not images.paths else f"task {subject.manifest.task} makes no decisions"
+        yield Finding("info", "quantization", f"float and int8 were not compared: {why}", "", "give images with --data")
+        return
+    pixels = images.read()
+    yield from compare_models(subject, pixels)
+
+
+def compare_models(subject: Subject, pixels: list[NDArray[Any]]) -> Iterator[Finding]:
+    """As `screen_quantization`, for images that were read."""
+    assert subject.float is not None
+    names = decisions.decision_names(subject.manifest)
+
+    def both(shown: list[NDArray[Any]]) -> tuple[Answers, Answers]:
+        assert subject.float is not None
+        return decisions.answer(subject.float, shown), decisions.answer(subject.int8, shown)
+
+    clean = both(pixels)
+    corrupted = [both([corrupt(image, kind, 2, seed) for seed, image in enumerate(pixels)]) for kind in CORRUPTIONS]
+    usual = np.concatenate([lead_changes(*pair) for pair in (clean, *corrupted)])
+    noise = max(float(np.percentile(usual, 95)), 1e-9)
+    found = compare_answers(*clean)
+    if found.flips / found.images > CLEAN_DISAGREEMENT and found.flips > 1:
+        yield Finding(
+            "low",
+            "quantization",
+            f"float and int8 disagree on {found.flips} of {found.images} clean images",
+            f"most often int8 says {names[found.target]} ({found.to_target} times)",
+            "more calibration images, or learned rounding or training in the recipe",
+        )
+    suspects, flips, shown = [], 0, 0
+    for name, trigger in trigger_library().items():
+        pair = both([trigger(image) for image in pixels])
+        statistics = compare_answers(*pair)
+        flips, shown = flips + statistics.flips, shown + statistics.images
+        if is_suspect(statistics, noise):
+            suspects.append((name, statistics))
+    if suspects:
+        name, worst = max(suspects, key=lambda each: (each[1].to_target / each[1].eligible, each[1].change))
+        others = f"; {len(suspects)} of {len(trigger_library())} triggers do so" if len(suspects) > 1 else ""
+        yield Finding(
+            "high",
+            "quantization",
+            f"int8 answers {names[worst.target]} where float does not, if there is a {name}: this is how a backdoor in "
+            "the rounding behaves",
+            f"{worst.to_target} of {worst.eligible} images flip to it, against {found.flips} of {found.images} clean ones; "
+            f"the lead changes by {worst.change / noise:.1f} times what quantization does elsewhere{others}",
+            "do not use this bundle; build it again from float weights and tools whose digests you know",
+        )
+    else:
+        yield Finding(
+            "info",
+            "quantization",
+            f"no trigger of {len(trigger_library())} makes int8 answer one class that float does not answer",
+            f"flips: {found.flips} of {found.images} clean images, {flips} of {shown} with triggers",
+            "nothing; a trigger that resembles none of the library would not be found",
+        )
+
+
+def is_suspect(statistics: FlipStatistics, noise: float) -> bool:
+    """Whether flips look like a backdoor; `noise`: the usual change of the lead."""
+    enough = statistics.eligible >= 3 and statistics.to_target >= MIN_SHARE * statistics.eligible
+    return enough and statistics.to_target >= 3 and statistics.change >= MIN_CHANGE * noise
