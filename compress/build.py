@@ -8,7 +8,8 @@ models       float ONNX, int8 ONNX, and int8 TFLite with the same integers
 threshold    the decision threshold, chosen on held-out images, with the error rate that they prove
 evaluate     all three models on the test images, through the code that runs on the device
 costs        instructions, milliseconds and bytes on the device
-verdict      results and costs compared with the goal
+review       what compression added, and what the model does under noise, triggers and an attack
+verdict      results, costs and review compared with the goal
 bundle       models, golden outputs and report, with digests and a signature
 """
 
@@ -43,8 +44,11 @@ from .quantization.layer_errors import MAX_IMAGES, LayerErrors, measure_layer_er
 from .report.compression_steps import list_compression_steps
 from .report.html_report import Report, render_html, render_json
 from .report.verdict import Verdict, judge
+from .review.finding import Review
+from .review.review import review_subject
 from .search import search_setup
 from .search.search_setup import SearchSetup
+from .tasks.review_images import make_subject
 from .tasks.task import SearchableTask, images_by_purpose
 from .training.float_and_int8_model import FloatAndInt8Model
 
@@ -77,6 +81,7 @@ class BuildResult(msgspec.Struct, frozen=True):
     results: Results
     costs: DeviceCosts
     verdict: Verdict
+    review: Review
 
 
 def build(request: BuildRequest, progress: Progress = no_progress, log: Log = no_log) -> BuildResult:
@@ -121,7 +126,11 @@ def build(request: BuildRequest, progress: Progress = no_progress, log: Log = no
     if request.remote_url is not None:
         log(f"measuring on {request.remote_url}")
     costs = measure_costs(models, device, results.timings, members, request.key, request.remote_url)
-    verdict = judge(goal, results, costs)
+    fields = task.manifest_fields(data, thresholds)
+    log("reviewing the security of the model")
+    described = msgspec.structs.replace(models.manifest, **fields, measured=costs.to_manifest())
+    review = review_subject(make_subject(models, described, members, data, device), goal.name)
+    verdict = judge(goal, results, costs, review)
 
     log("measuring the quantization error of each layer")
     layer_errors = _explain_quantization_loss(models, trained, images["calibrate"])
@@ -129,8 +138,8 @@ def build(request: BuildRequest, progress: Progress = no_progress, log: Log = no
     log("writing the report and signing the bundle")
     manifest = msgspec.structs.replace(
         models.manifest,
-        **task.manifest_fields(data, thresholds),
-        measured=results.to_manifest() | costs.to_manifest(),
+        **fields,
+        measured=results.to_manifest() | costs.to_manifest() | models.float_digest,
         goal_met=verdict.met,
         missed=verdict.missed,
         unproven=verdict.unproven,
@@ -144,6 +153,7 @@ def build(request: BuildRequest, progress: Progress = no_progress, log: Log = no
         compression_steps=list_compression_steps(context.earlier_steps, results, costs, trained.float_model),
         quantization_steps=trained.steps,
         layer_errors=layer_errors,
+        review=review,
         context=context,
     )
     members["report.html"] = render_html(report)
@@ -154,7 +164,7 @@ def build(request: BuildRequest, progress: Progress = no_progress, log: Log = no
     bundle_writer.write_output(page, members["report.html"])
     bundle_writer.write_output(request.out / f"{goal.name}.json", members["report.json"])
     bundle_writer.write_output(bundle, content)
-    return BuildResult(bundle, page, data.images, manifest, results, costs, verdict)
+    return BuildResult(bundle, page, data.images, manifest, results, costs, verdict, review)
 
 
 def run_search_worker(

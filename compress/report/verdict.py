@@ -11,7 +11,8 @@ from ..cost.device_costs import DeviceCosts
 from ..evaluation.built_models import INT8_ONNX, INT8_TFLITE
 from ..evaluation.fidelity import FidelityMetrics
 from ..evaluation.results import CountOfTotal, Results, TaskMetrics
-from ..goal.goal_tables import Goal
+from ..goal.goal_tables import Goal, Targets
+from ..review.finding import SEVERITIES, Review
 
 SIGNIFICANCE = 0.05  # a rate misses its goal only if so many events are less probable than this at the wished rate
 
@@ -20,8 +21,8 @@ class Judgement(msgspec.Struct, frozen=True):
     """One wish compared with what was found."""
 
     goal: str
-    asked: float
-    found: float | None
+    asked: float | str
+    found: float | str | None
     met: bool | None
     """None: it could not be judged."""
     why: str = ""
@@ -31,7 +32,7 @@ class Judgement(msgspec.Struct, frozen=True):
         if self.met is None or self.found is None:
             return f"{self.goal}: asked {_format(self.asked)}, not proven: {self.why}"
         text = f"{self.goal}: asked {_format(self.asked)}, found {_format(self.found)}"
-        if not self.met:
+        if not self.met and not isinstance(self.found, str) and not isinstance(self.asked, str):
             text += f", missed by {_format(abs(self.found - self.asked))}"
         return f"{text} ({self.why})" if self.why else text
 
@@ -56,7 +57,7 @@ class Verdict(msgspec.Struct, frozen=True):
         return tuple(str(each) for each in self.judgements if each.met is None)
 
 
-def judge(goal: Goal, results: Results, costs: DeviceCosts) -> Verdict:
+def judge(goal: Goal, results: Results, costs: DeviceCosts, review: Review | None = None) -> Verdict:
     """Compare the int8 models with the goal; of the two files the worse one counts.
 
     Milliseconds are those of the faster file, because the device chooses it; the judgement states where they come from.
@@ -103,7 +104,31 @@ def judge(goal: Goal, results: Results, costs: DeviceCosts) -> Verdict:
             if metrics.errors is None
             else _judge_rate("error_rate", wish.error_rate, metrics.errors, "answers on test images")
         )
+    if review is not None:
+        judgements += _judge_review(wish, review)
     return Verdict(tuple(judgements))
+
+
+def _judge_review(wish: Targets, review: Review) -> list[Judgement]:
+    """Judge the review by its most severe finding, and by the false alarms under the worst corruption."""
+    judgements = []
+    if (most := wish.max_review_severity) is not None:
+        found = review.severity
+        met = SEVERITIES.index(found) <= SEVERITIES.index(most)
+        why = "" if met else review.findings[0].what
+        judgements.append(Judgement("max_review_severity", most, found, met, why))
+    if (asked := wish.max_false_alarm_shift) is not None:
+        if review.worst_shift is None:
+            why = "there are no images with labels to count false alarms on"
+            judgements.append(Judgement("max_false_alarm_shift", asked, None, None, why))
+        else:
+            clean, worst = review.worst_shift
+            rate = clean.false_alarms_int8 / clean.of_int8
+            chance = stats.binom.sf(worst.false_alarms_int8 - 1, worst.of_int8, min(1.0, rate + asked))
+            why = f"{worst.corruption} {worst.setting}: {worst.false_alarms_int8} of {worst.of_int8}"
+            met = bool(chance >= SIGNIFICANCE)
+            judgements.append(Judgement("max_false_alarm_shift", asked, review.false_alarm_shift, met, why))
+    return judgements
 
 
 def _why_no_metric(goal: Goal, metrics: TaskMetrics) -> str:
@@ -159,5 +184,7 @@ def _judge_rate(name: str, asked: float, events: CountOfTotal, trials: str) -> J
     return Judgement(name, asked, rate, met, why)
 
 
-def _format(value: float) -> str:
+def _format(value: float | str) -> str:
+    if isinstance(value, str):
+        return value
     return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"

@@ -1,8 +1,8 @@
 """What cameras and places do to images, each at three strengths.
 
 The kinds follow Hendrycks and Dietterich, "Benchmarking Neural Network Robustness to Common Corruptions and
-Perturbations" (2019). The strengths are ours: 1 is an ordinary day (another exposure, JPEG as cameras store it), 2 a bad
-camera, 3 a fault. They are applied to the camera's image, before the model's own preprocessing.
+Perturbations" (2019). The strengths are ours: 1 is an ordinary day (another exposure, JPEG as cameras store it), 2 a
+bad camera, 3 a fault. They are applied to the camera's image, before the model's own preprocessing.
 """
 
 from __future__ import annotations

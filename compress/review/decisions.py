@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -53,16 +54,17 @@ def count_scores(manifest: Manifest) -> int:
     return int(np.prod(manifest.output("scores").shape))
 
 
-def answer(runner: ModelRunner, images: Iterable[NDArray[Any]]) -> Answers:
+def answer(runner: ModelRunner, manifest: Manifest, images: Iterable[NDArray[Any]]) -> Answers:
     """The answers of a model of a task in TASKS_WITH_DECISIONS.
 
     Args:
         runner: the model
+        manifest: of the bundle: its threshold and labels
         images: each H x W x 3, uint8, blue-green-red
     """
-    manifest = runner.manifest
     if manifest.task == "detect":
-        return _answer_with_boxes(runner, images)
+        own = msgspec.structs.replace(manifest, input=runner.manifest.input, outputs=runner.manifest.outputs)
+        return _answer_with_boxes(runner, own, images)
     if manifest.task == "anomaly":
         scores = np.array([[float(runner(image)["score"].flat[0])] for image in images], float).reshape(-1, 1)
         return Answers(scores, (scores[:, 0] >= manifest.threshold).astype(np.int64), [])
@@ -75,8 +77,7 @@ def confidences(answers: Answers, manifest: Manifest) -> NDArray[np.float64]:
     return np.asarray(softmax(answers.scores, manifest.temperature or 1.0).max(axis=1))
 
 
-def _answer_with_boxes(runner: ModelRunner, images: Iterable[NDArray[Any]]) -> Answers:
-    manifest = runner.manifest
+def _answer_with_boxes(runner: ModelRunner, manifest: Manifest, images: Iterable[NDArray[Any]]) -> Answers:
     head = DetectHead(manifest, coco_map.MIN_SCORE)
     scores, decisions, detections = [], [], []
     for image in images:

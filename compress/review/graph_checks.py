@@ -16,35 +16,36 @@ from math import prod
 import numpy as np
 import onnx
 from ai_edge_litert import schema_py_generated as schema
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import AttributeProto, TensorProto
 
-from vedette.runtime.bundle.manifest import ONNX, TFLITE
+from vedette.runtime.bundle.manifest import ONNX, TFLITE, Manifest
 
 from ..graph.editing import read_initializers
 from .finding import Finding, Severity
-from .subject import Subject
 
 STANDARD_DOMAINS = ("", "ai.onnx")
 EXECUTABLE = (".pkl", ".pickle", ".pt", ".pth", ".joblib", ".py", ".pyc", ".so", ".dll", ".sh", ".h5", ".keras", ".zip")
 REBUILD = "do not use this bundle; build it again with vedette build from sources that you know"
 
 
-def check_graphs(subject: Subject) -> Iterator[Finding]:
+def check_graphs(manifest: Manifest, members: dict[str, bytes]) -> Iterator[Finding]:
     """Findings about the members of the bundle and the graphs of both model files."""
-    manifest, members = subject.manifest, subject.members
     for name in sorted(members):
         if name.endswith(EXECUTABLE):
             yield _finding("high", "the bundle holds a file that could be code", name)
     found = []
-    if (path := manifest.models.get(ONNX)) in members:
-        found += list(check_onnx(members[path]))
-    if (path := manifest.models.get(TFLITE)) in members:
-        found += list(check_tflite(members[path]))
+    for backend, check in ((ONNX, check_onnx), (TFLITE, check_tflite)):
+        content = members.get(manifest.models.get(backend, ""))
+        found += [] if content is None else list(check(content))
     yield from found
     if not found:
         yield Finding(
-            "info", "graph", "both model files hold standard operators and their own data alone", "ONNX, TFLite", "nothing"
+            "info",
+            "graph",
+            "both model files hold standard operators and their own data alone",
+            "ONNX, TFLite",
+            "nothing",
         )
 
 
@@ -60,7 +61,9 @@ def check_onnx(content: bytes) -> Iterator[Finding]:
         for attribute in node.attribute:
             tensors += [attribute.t] if attribute.type == AttributeProto.TENSOR else list(attribute.tensors)
             if attribute.type in (AttributeProto.GRAPH, AttributeProto.GRAPHS):
-                yield _finding("high", f"model.onnx has a graph inside {node.op_type}, which can run for ever", node.name)
+                yield _finding(
+                    "high", f"model.onnx has a graph inside {node.op_type}, which can run for ever", node.name
+                )
         if node.domain not in STANDARD_DOMAINS:
             yield _finding("high", f"model.onnx calls {node.op_type} of another domain", node.domain)
     if model.functions:
@@ -129,7 +132,9 @@ def _check_tflite_model(model: schema.ModelT, size: int) -> Iterator[Finding]:
             yield _finding("high", "model.tflite calls an operator that is not LiteRT's own", str(code.customCode))
     for index, buffer in enumerate(buffers):
         if buffer.offset > 1 and (buffer.offset + buffer.size > size or buffer.size > size):
-            yield _finding("high", f"buffer {index} of model.tflite lies outside the file", f"{buffer.offset}+{buffer.size}")
+            yield _finding(
+                "high", f"buffer {index} of model.tflite lies outside the file", f"{buffer.offset}+{buffer.size}"
+            )
     if len(model.subgraphs or []) != 1:
         yield _finding("high", "model.tflite has not exactly one graph", f"{len(model.subgraphs or [])}")
         return
@@ -137,7 +142,9 @@ def _check_tflite_model(model: schema.ModelT, size: int) -> Iterator[Finding]:
     for tensor in graph.tensors:
         name = bytes(tensor.name or b"").decode(errors="replace")
         if not 0 <= tensor.buffer < len(buffers):
-            yield _finding("high", f"tensor {name!r} of model.tflite has no buffer", f"{tensor.buffer} of {len(buffers)}")
+            yield _finding(
+                "high", f"tensor {name!r} of model.tflite has no buffer", f"{tensor.buffer} of {len(buffers)}"
+            )
             continue
         shape = [] if tensor.shape is None else [int(each) for each in tensor.shape]
         if any(each < 0 for each in shape):
@@ -146,8 +153,12 @@ def _check_tflite_model(model: schema.ModelT, size: int) -> Iterator[Finding]:
         if data is not None and len(data) and width is not None and len(data) != prod(shape) * width:
             evidence = f"{shape} is {prod(shape) * width} bytes, {len(data)} are there"
             yield _finding("high", f"tensor {name!r} of model.tflite declares another size than it has", evidence)
+    yield from _check_operators(graph, len(codes))
+
+
+def _check_operators(graph: schema.SubGraphT, codes: int) -> Iterator[Finding]:
     for operator in graph.operators:
-        if not 0 <= operator.opcodeIndex < len(codes):
+        if not 0 <= operator.opcodeIndex < codes:
             yield _finding("high", "model.tflite calls an operator that it does not list", str(operator.opcodeIndex))
         for index in (*(operator.inputs if operator.inputs is not None else ()), *operator.outputs):
             if not -1 <= index < len(graph.tensors):

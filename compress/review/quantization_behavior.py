@@ -112,7 +112,8 @@ def compare_models(subject: Subject, pixels: list[NDArray[Any]]) -> Iterator[Fin
 
     def both(shown: list[NDArray[Any]]) -> tuple[Answers, Answers]:
         assert subject.float is not None
-        return decisions.answer(subject.float, shown), decisions.answer(subject.int8, shown)
+        manifest = subject.manifest
+        return decisions.answer(subject.float, manifest, shown), decisions.answer(subject.int8, manifest, shown)
 
     clean = both(pixels)
     corrupted = [both([corrupt(image, kind, 2, seed) for seed, image in enumerate(pixels)]) for kind in CORRUPTIONS]
@@ -137,12 +138,13 @@ def compare_models(subject: Subject, pixels: list[NDArray[Any]]) -> Iterator[Fin
     if suspects:
         name, worst = max(suspects, key=lambda each: (each[1].to_target / each[1].eligible, each[1].change))
         others = f"; {len(suspects)} of {len(trigger_library())} triggers do so" if len(suspects) > 1 else ""
+        share = f"{worst.to_target} of {worst.eligible} images flip to it"
         yield Finding(
             "high",
             "quantization",
             f"int8 answers {names[worst.target]} where float does not, if there is a {name}: this is how a backdoor in "
             "the rounding behaves",
-            f"{worst.to_target} of {worst.eligible} images flip to it, against {found.flips} of {found.images} clean ones; "
+            f"{share}, against {found.flips} of {found.images} clean ones; "
             f"the lead changes by {worst.change / noise:.1f} times what quantization does elsewhere{others}",
             "do not use this bundle; build it again from float weights and tools whose digests you know",
         )

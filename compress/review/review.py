@@ -34,7 +34,7 @@ def review_subject(subject: Subject, model_id: str) -> Review:
         model_id: for the heading
     """
     started = time.monotonic()
-    found = list(check_graphs(subject))
+    found = list(check_graphs(subject.manifest, subject.members))
     if any(each.severity == "high" for each in found):
         return Review(bundle=model_id, findings=sort_findings(found), seconds=time.monotonic() - started)
     found += [*check_resources(subject), *check_provenance(subject)]

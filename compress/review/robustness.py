@@ -25,6 +25,7 @@ from vedette.runtime.evaluation import coco_map
 from vedette.runtime.evaluation.metrics import auroc
 
 from ..evaluation import max_f1_threshold
+from ..evaluation.model_runners import ModelRunner
 from ..evaluation.results import METRIC_TITLES
 from . import decisions
 from .corruptions import CORRUPTIONS, STRENGTHS, corrupt
@@ -40,7 +41,9 @@ FALSE_ALARMS = {
 }
 LARGE_SHIFT = 0.1  # rise of the false-alarm rate that is worth a finding
 SIGNIFICANCE = 0.05
-COMPARISONS = len(CORRUPTIONS) * len(STRENGTHS)  # by which the significance of float against int8 is divided (Bonferroni)
+COMPARISONS = len(CORRUPTIONS) * len(
+    STRENGTHS
+)  # by which the significance of float against int8 is divided (Bonferroni)
 
 
 class Counted(NamedTuple):
@@ -74,8 +77,11 @@ def _measure_row(
     changed = pixels
     if kind != "clean":
         changed = [corrupt(image, kind, strength, seed) for seed, image in enumerate(pixels)]
-    int8 = _count(subject, decisions.answer(subject.int8, changed), images)
-    other = None if subject.float is None else _count(subject, decisions.answer(subject.float, changed), images)
+
+    def count(model: ModelRunner) -> Counted:
+        return _count(subject, decisions.answer(model, subject.manifest, changed), images)
+
+    int8, other = count(subject.int8), None if subject.float is None else count(subject.float)
     return RobustnessRow(
         corruption=kind,
         strength=strength,
@@ -115,12 +121,16 @@ def _count(subject: Subject, answers: Answers, images: ReviewImages) -> Counted:
     if manifest.normal:
         judged = np.array([manifest.classes[label] in manifest.normal for label in labels])
         right |= np.array([manifest.classes[each] in manifest.normal for each in answers.decisions])
-    return Counted(float((answers.decisions == labels).mean()), int((confident & ~right & judged).sum()), int(judged.sum()))
+    accuracy = float((answers.decisions == labels).mean())
+    return Counted(accuracy, int((confident & ~right & judged).sum()), int(judged.sum()))
 
 
 def robustness_findings(subject: Subject, rows: list[RobustnessRow]) -> Iterator[Finding]:
     """Findings about the rows of `measure_robustness`, at most two for each kind of corruption."""
     if not rows or not rows[0].of_int8:
+        why = "there are no images" if not subject.images.paths else "nothing is known of what the images show"
+        hint = "give test images with --data"
+        yield Finding("info", "robustness", f"false alarms under corruptions were not counted: {why}", "", hint)
         return
     clean, task = rows[0], subject.manifest.task
     title = METRIC_TITLES.get(METRICS[task], METRICS[task])
@@ -132,18 +142,17 @@ def robustness_findings(subject: Subject, rows: list[RobustnessRow]) -> Iterator
         worse = [row for row in own if _is_worse_than_float(row)]
         if worse:
             row = worse[0]
+            counts = f"{row.false_alarms_int8} of {row.of_int8}, float {row.false_alarms_float} of {row.of_float}"
             yield Finding(
                 "medium",
                 "robustness",
                 f"under {kind}, int8 raises more false alarms than float",
-                f"{row.setting}: {row.false_alarms_int8} of {row.of_int8}, float {row.false_alarms_float} of {row.of_float}",
-                "try more calibration images, or [[recipe]] use = \"quantise\" with learned rounding or training",
+                f"{row.setting}: {counts}",
+                'try more calibration images, or [[recipe]] use = "quantise" with learned rounding or training',
             )
 
 
-def _shift_finding(
-    kind: str, shifted: list[RobustnessRow], clean: RobustnessRow, task: str, title: str
-) -> Finding:
+def _shift_finding(kind: str, shifted: list[RobustnessRow], clean: RobustnessRow, task: str, title: str) -> Finding:
     worst, first = shifted[-1], shifted[0]
     severity: Severity = "medium" if first.strength == 1 else "low"
     evidence = [f"clean {clean.false_alarms_int8} of {clean.of_int8}"]
@@ -157,8 +166,8 @@ def _shift_finding(
         "robustness",
         f"false alarms at the threshold rise from {_rate(clean):.0%} to {_rate(worst):.0%} under {kind}",
         f"{FALSE_ALARMS[task]}: " + ", ".join(evidence),
-        "put images with such changes among the good ones, recalibrate in place (vedette recalibrate), or keep the change "
-        "from happening: lamp, focus, fixture, quality of the camera's stream",
+        "put images with such changes among the good ones, recalibrate in place (vedette recalibrate), or keep the "
+        "change from happening: lamp, focus, fixture, quality of the camera's stream",
     )
 
 

@@ -50,6 +50,7 @@ PACKAGES = {
         "export",
         "evaluation",
         "cost",
+        "review",
         "search",
         "report",
         "tasks",
