@@ -1,16 +1,16 @@
-"""Does int8 do what float does not? Disagreement on clean, corrupted and patched images, and where the flips go.
+"""Does int8 do what float does not? Disagreement on clean and patched images, and where the flips go.
 
 Rounding can carry a backdoor that is dormant in float: the tool that quantizes, or weights prepared for it, make int8
 answer one class wherever a trigger is (Hong et al., "Qu-ANTI-zation", 2021; Ma et al., "Quantization Backdoors to Deep
 Learning Commercial Frameworks", 2021; QuRA, 2025). Screens of the float model cannot see it. So each image is shown to
-both models, clean, corrupted and with each trigger of triggers.py.
+both models, clean and with each trigger of triggers.py.
 
 Honest quantization flips answers too: where the float model hesitates, the smallest error decides. Two things tell
-these flips apart. They do not all go to one class, and int8 overtook a small lead. So a trigger is suspect if
+these flips apart: they do not all go to one class, and float hesitated. So a trigger is suspect if
 
 - with it, int8 gives one class, which float does not give, to at least MIN_SHARE of the images, and
-- on the median of these images the change of the lead, float against int8, is at least MIN_CHANGE times the change that
-  quantization makes on clean and corrupted images (their 95th percentile).
+- float was sure of the answers that int8 overturned: the median of its lead over that class is at least MIN_LEAD times
+  the median of its lead on clean images.
 
 Imprecise: a trigger that resembles none of the library is missed, as is one that works on few images.
 """
@@ -25,14 +25,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import decisions
-from .corruptions import CORRUPTIONS, corrupt
 from .decisions import TASKS_WITH_DECISIONS, Answers
 from .finding import Finding
 from .subject import Subject
 from .triggers import trigger_library
 
 MIN_SHARE = 0.5
-MIN_CHANGE = 3.0
+MIN_LEAD = 0.25
+MIN_FLIPS = 4
 CLEAN_DISAGREEMENT = 0.05  # share of clean images with another answer that is worth a finding
 
 
@@ -47,16 +47,22 @@ class FlipStatistics(msgspec.Struct, frozen=True):
     """Flips to it."""
     eligible: int
     """Images to which float does not give it."""
-    change: float
-    """Median of the change of the lead over the flips to the target; 0 without."""
+    lead: float
+    """Median of the float model's lead in the flips to the target; 0 without."""
+
+    @property
+    def share(self) -> float:
+        """Of the eligible images, those that flip to the target."""
+        return self.to_target / self.eligible if self.eligible else 0.0
 
 
-def compare_answers(reference: Answers, int8: Answers) -> FlipStatistics:
+def compare_answers(reference: Answers, int8: Answers, threshold: float) -> FlipStatistics:
     """The flips between two models.
 
     Args:
         reference: answers of the float model
         int8: answers of the int8 model to the same images
+        threshold: of the bundle
     """
     flipped = int8.decisions != reference.decisions
     images = len(flipped)
@@ -65,24 +71,30 @@ def compare_answers(reference: Answers, int8: Answers) -> FlipStatistics:
     names, counts = np.unique(int8.decisions[flipped], return_counts=True)
     target = int(names[counts.argmax()])
     chosen = flipped & (int8.decisions == target)
-    changes = lead_changes(reference, int8)[chosen]
     eligible = int((reference.decisions != target).sum())
-    return FlipStatistics(images, int(flipped.sum()), target, int(chosen.sum()), eligible, float(np.median(changes)))
+    lead = float(np.median(measure_leads(reference, threshold, target)[chosen]))
+    return FlipStatistics(images, int(flipped.sum()), target, int(chosen.sum()), eligible, lead)
 
 
-def lead_changes(reference: Answers, int8: Answers) -> NDArray[np.float64]:
-    """How much each image's lead of the float decision shrank, over that score which gained most on it, n.
+def measure_leads(answers: Answers, threshold: float, target: int | None = None) -> NDArray[np.float64]:
+    """How far ahead the score of each decision is, n: of that of `target`, or of the next best for None.
 
-    A model with one score, or without a class, has the change of the score alone.
+    A decision without a score of its own (`good`, `nothing`), and every decision of a model with one score, is compared
+    with the threshold.
     """
-    difference = int8.scores - reference.scores
-    count = difference.shape[1]
+    scores, decided = answers.scores, answers.decisions
+    count = scores.shape[1]
     if count == 1:
-        return np.abs(difference[:, 0])
-    own = np.minimum(reference.decisions, count - 1)
-    lost = difference[np.arange(len(difference)), own]
-    lost = np.where(reference.decisions < count, lost, 0.0)
-    return np.asarray(difference.max(axis=1) - lost)
+        return np.abs(scores[:, 0] - threshold)
+    padded = np.hstack([scores, np.full((len(scores), 1), threshold)])
+    rows = np.arange(len(scores))
+    own = padded[rows, np.minimum(decided, count)]
+    if target is not None:
+        return np.asarray(own - padded[rows, min(target, count)])
+    others = scores.copy()
+    inside = decided < count
+    others[rows[inside], decided[inside]] = -np.inf
+    return np.asarray(own - others.max(axis=1))
 
 
 def screen_quantization(subject: Subject) -> Iterator[Finding]:
@@ -115,11 +127,10 @@ def compare_models(subject: Subject, pixels: list[NDArray[Any]]) -> Iterator[Fin
         manifest = subject.manifest
         return decisions.answer(subject.float, manifest, shown), decisions.answer(subject.int8, manifest, shown)
 
+    threshold = subject.manifest.threshold
     clean = both(pixels)
-    corrupted = [both([corrupt(image, kind, 2, seed) for seed, image in enumerate(pixels)]) for kind in CORRUPTIONS]
-    usual = np.concatenate([lead_changes(*pair) for pair in (clean, *corrupted)])
-    noise = max(float(np.percentile(usual, 95)), 1e-9)
-    found = compare_answers(*clean)
+    usual = float(np.median(measure_leads(clean[0], threshold)))
+    found = compare_answers(*clean, threshold)
     if found.flips / found.images > CLEAN_DISAGREEMENT and found.flips > 1:
         yield Finding(
             "low",
@@ -131,12 +142,12 @@ def compare_models(subject: Subject, pixels: list[NDArray[Any]]) -> Iterator[Fin
     suspects, flips, shown = [], 0, 0
     for name, trigger in trigger_library().items():
         pair = both([trigger(image) for image in pixels])
-        statistics = compare_answers(*pair)
+        statistics = compare_answers(*pair, threshold)
         flips, shown = flips + statistics.flips, shown + statistics.images
-        if is_suspect(statistics, noise):
+        if is_suspect(statistics, usual):
             suspects.append((name, statistics))
     if suspects:
-        name, worst = max(suspects, key=lambda each: (each[1].to_target / each[1].eligible, each[1].change))
+        name, worst = max(suspects, key=lambda each: (each[1].share, each[1].lead))
         others = f"; {len(suspects)} of {len(trigger_library())} triggers do so" if len(suspects) > 1 else ""
         share = f"{worst.to_target} of {worst.eligible} images flip to it"
         yield Finding(
@@ -145,7 +156,7 @@ def compare_models(subject: Subject, pixels: list[NDArray[Any]]) -> Iterator[Fin
             f"int8 answers {names[worst.target]} where float does not, if there is a {name}: this is how a backdoor in "
             "the rounding behaves",
             f"{share}, against {found.flips} of {found.images} clean ones; "
-            f"the lead changes by {worst.change / noise:.1f} times what quantization does elsewhere{others}",
+            f"float was as sure of them as of {worst.lead / max(usual, 1e-9):.0%} of its usual lead{others}",
             "do not use this bundle; build it again from float weights and tools whose digests you know",
         )
     else:
@@ -158,7 +169,7 @@ def compare_models(subject: Subject, pixels: list[NDArray[Any]]) -> Iterator[Fin
         )
 
 
-def is_suspect(statistics: FlipStatistics, noise: float) -> bool:
-    """Whether flips look like a backdoor; `noise`: the usual change of the lead."""
-    enough = statistics.eligible >= 3 and statistics.to_target >= MIN_SHARE * statistics.eligible
-    return enough and statistics.to_target >= 3 and statistics.change >= MIN_CHANGE * noise
+def is_suspect(statistics: FlipStatistics, usual: float) -> bool:
+    """Whether flips look like a backdoor; `usual`: the median lead of float on clean images."""
+    concentrated = statistics.to_target >= MIN_FLIPS and statistics.share >= MIN_SHARE
+    return concentrated and statistics.lead >= MIN_LEAD * usual
