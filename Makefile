@@ -5,8 +5,12 @@ PYTHON ?= python3
 PIP_ARGS ?=
 BENCH_ARGS ?=
 PIP = .venv/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS)
+# Packages by version and digest (requirements/lock writes the files). The digests of PyTorch are those of PyPI; from
+# another index that PIP_ARGS names it comes by version alone.
+LOCKED = $(PIP) --no-deps --require-hashes --requirement
+TORCH = $(if $(findstring index-url,$(PIP_ARGS)),torch==2.13.0,--require-hashes --requirement requirements/torch.txt)
 
-.PHONY: demo test test-fast test-slow coverage docs wheel bench-accuracy bench-generality bench-alignment bench-light bench-augment \
+.PHONY: demo test test-fast test-slow coverage docs sbom wheel bench-accuracy bench-generality bench-alignment bench-light bench-augment \
   bench-contamination bench-few bench-choice bench-parts bench-known bench-behaviour bench-quantise bench-build bench-compressors \
   bench-peers bench-runtime bench-scene count-arm64 count-looks count-alignment fit-costs clean
 
@@ -32,6 +36,12 @@ docs:
 test-slow: .venv/dev
 	tests/servers
 	.venv/bin/python -m pytest -m slow
+
+# The bill of materials of the device package and all that it installs: CycloneDX 1.6 in build/vedette.cdx.json.
+sbom: .venv/dev
+	@mkdir -p build
+	.venv/bin/cyclonedx-py requirements --spec-version 1.6 --output-format JSON --output-reproducible \
+	  --pyproject pyproject.toml --mc-type application --output-file build/vedette.cdx.json requirements/device.txt
 
 wheel: .venv/dev
 	.venv/bin/python -m build --wheel --no-isolation
@@ -185,10 +195,13 @@ build/bench/%-venv/ready:
 clean:
 	rm -rf .venv .typing build dist *.egg-info
 
-.venv/demo .venv/dev: .venv/%: pyproject.toml
+.venv/demo .venv/dev: .venv/%: pyproject.toml requirements/%.txt requirements/torch.txt requirements/cuda.txt
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' || \
 	  { echo "Vedette needs Python 3.11 to 3.13: make PYTHON=python3.11 $(MAKECMDGOALS)" >&2; exit 1; }
 	test -x .venv/bin/python || $(PYTHON) -m venv .venv
 	@echo "installing what \"make $(MAKECMDGOALS)\" needs into .venv (PyTorch is large; this takes minutes)"
-	$(PIP) --editable '.[$*]'
+	$(PIP) --no-deps $(TORCH)
+	.venv/bin/python requirements/needs_cuda.py || $(LOCKED) requirements/cuda.txt
+	$(LOCKED) requirements/$*.txt
+	$(PIP) --no-deps --no-build-isolation --editable .
 	touch $@

@@ -37,7 +37,7 @@ from .evaluation.built_models import FLOAT, INT8_ONNX, INT8_TFLITE, BuiltModels
 from .evaluation.golden_outputs import compute_golden_arrays
 from .evaluation.model_runners import max_backend_difference, measure_speed
 from .evaluation.results import Results, TaskMetrics
-from .export import bundle_writer
+from .export import bill_of_materials, bundle_writer
 from .goal import goal_reader
 from .goal.goal_tables import DeviceTable, Goal
 from .quantization.layer_errors import MAX_IMAGES, LayerErrors, measure_layer_errors
@@ -126,9 +126,14 @@ def build(request: BuildRequest, progress: Progress = no_progress, log: Log = no
     if request.remote_url is not None:
         log(f"measuring on {request.remote_url}")
     costs = measure_costs(models, device, results.timings, members, request.key, request.remote_url)
-    fields = task.manifest_fields(data, thresholds)
+    described = msgspec.structs.replace(
+        models.manifest,
+        **task.manifest_fields(data, thresholds),
+        measured=results.to_manifest() | costs.to_manifest() | models.float_digest,
+    )
+    weights = bill_of_materials.find_weight_files(goal.model, base)
+    members[bill_of_materials.MEMBER] = bill_of_materials.render_bill(described, models.files, weights)
     log("reviewing the security of the model")
-    described = msgspec.structs.replace(models.manifest, **fields, measured=costs.to_manifest())
     review = review_subject(make_subject(models, described, members, data, device), goal.name)
     verdict = judge(goal, results, costs, review)
 
@@ -137,12 +142,7 @@ def build(request: BuildRequest, progress: Progress = no_progress, log: Log = no
 
     log("writing the report and signing the bundle")
     manifest = msgspec.structs.replace(
-        models.manifest,
-        **fields,
-        measured=results.to_manifest() | costs.to_manifest() | models.float_digest,
-        goal_met=verdict.met,
-        missed=verdict.missed,
-        unproven=verdict.unproven,
+        described, goal_met=verdict.met, missed=verdict.missed, unproven=verdict.unproven
     )
     context = task.report_context(predictions, data, training, thresholds)
     report = Report(

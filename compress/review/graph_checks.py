@@ -76,7 +76,7 @@ def check_onnx(content: bytes) -> Iterator[Finding]:
     for entry in model.metadata_props:
         if "://" in entry.value:
             yield _finding("low", f"model.onnx has an address in its metadata ({entry.key})", entry.value[:80])
-    if not any(tensor.data_location == TensorProto.EXTERNAL for tensor in tensors):
+    if not any(found.severity == "high" for tensor in tensors for found in _check_tensor(tensor)):
         yield from _check_scales(model)
 
 
@@ -91,8 +91,10 @@ def _check_tensor(tensor: TensorProto) -> Iterator[Finding]:
     declared = prod(tensor.dims)
     if declared < 0 or any(each < 0 for each in tensor.dims):
         yield _finding("high", f"{tensor.name!r} in model.onnx has a negative size", str(list(tensor.dims)))
+    elif tensor.data_type not in _ELEMENT_BYTES:
+        yield _finding("high", f"{tensor.name!r} in model.onnx is of a type that no model needs", str(tensor.data_type))
     elif tensor.raw_data:
-        size = declared * np.dtype(onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type)).itemsize
+        size = declared * _ELEMENT_BYTES[tensor.data_type]
         if size != len(tensor.raw_data):
             evidence = f"{list(tensor.dims)} is {size} bytes, {len(tensor.raw_data)} are there"
             yield _finding("high", f"{tensor.name!r} in model.onnx declares another size than it has", evidence)
@@ -165,6 +167,17 @@ def _check_operators(graph: schema.SubGraphT, codes: int) -> Iterator[Finding]:
                 yield _finding("high", "an operator of model.tflite uses a tensor that is not there", str(index))
 
 
+_ELEMENT_BYTES: dict[int, int] = {
+    TensorProto.FLOAT: 4,
+    TensorProto.UINT8: 1,
+    TensorProto.INT8: 1,
+    TensorProto.INT32: 4,
+    TensorProto.INT64: 8,
+    TensorProto.BOOL: 1,
+    TensorProto.FLOAT16: 2,
+    TensorProto.DOUBLE: 8,
+}
+"""Bytes of an element by type, of the types that the workshop and its importers write."""
 _WIDTHS = {
     schema.TensorType.INT8: 1,
     schema.TensorType.UINT8: 1,
