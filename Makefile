@@ -11,7 +11,7 @@ LOCKED = $(PIP) --no-deps --require-hashes --requirement
 TORCH = $(if $(findstring index-url,$(PIP_ARGS)),torch==2.13.0,--require-hashes --requirement requirements/torch.txt)
 
 .PHONY: demo test test-fast test-slow coverage docs sbom wheel bench-accuracy bench-generality bench-alignment bench-light bench-augment \
-  bench-contamination bench-few bench-choice bench-parts bench-known bench-behaviour bench-quantise bench-build bench-compressors \
+  bench-contamination bench-few bench-choice bench-parts bench-known bench-behaviour bench-quantise bench-review bench-build bench-compressors \
   bench-peers bench-runtime bench-scene count-arm64 count-looks count-alignment fit-costs clean
 
 demo: .venv/demo
@@ -94,6 +94,10 @@ bench-build: .venv/dev
 # Fights and what is normal, by clip, each clip by models that saw nothing of its video; a quarter of an hour.
 bench-behaviour: .venv/dev
 	OMP_NUM_THREADS=1 nice -n 5 .venv/bin/python tests/bench/behaviour.py $(BENCH_ARGS)
+
+# How often the review names a backdoor, and how often it calls an honest model one (docs/security.md); five minutes.
+bench-review: .venv/dev
+	OMP_NUM_THREADS=1 nice -n 5 .venv/bin/python tests/bench/review.py $(BENCH_ARGS)
 
 # Ways of quantising side by side, as docs/techniques.md has them; it takes half an hour and goes on where it stopped.
 bench-quantise: .venv/dev

@@ -1,7 +1,7 @@
 """Exits 1 if the PyTorch of this environment needs the libraries of requirements/cuda.txt."""
 
 import sys
-from importlib.metadata import requires, version
+from importlib.metadata import requires
 
-needs = any(each.startswith("nvidia-") or each.startswith("cuda-") for each in requires("torch") or ())
-sys.exit(1 if needs and "+cpu" not in version("torch") and sys.platform == "linux" else 0)
+needed = [each for each in requires("torch") or () if each.startswith(("nvidia-", "cuda-")) and "extra ==" not in each]
+sys.exit(1 if needed and sys.platform == "linux" else 0)

@@ -73,8 +73,8 @@ class Effort(msgspec.Struct, frozen=True):
     """Of the attack, for each image."""
 
 
-BUILD_EFFORT = Effort(robustness_images=24, trigger_images=10, attacked_images=4, queries=60)
-COMMAND_EFFORT = Effort(robustness_images=80, trigger_images=24, attacked_images=10, queries=200)
+BUILD_EFFORT = Effort(robustness_images=18, trigger_images=8, attacked_images=3, queries=50)
+COMMAND_EFFORT = Effort(robustness_images=48, trigger_images=16, attacked_images=6, queries=120)
 
 
 class Subject(msgspec.Struct, frozen=True):
