@@ -5,10 +5,11 @@ PYTHON ?= python3
 PIP_ARGS ?=
 BENCH_ARGS ?=
 PIP = .venv/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS)
-# Packages by version and digest (requirements/lock writes the files). The digests of PyTorch are those of PyPI; from
-# another index that PIP_ARGS names it comes by version alone.
+# Packages by version and digest (requirements/lock writes the files). PyTorch is fetched first and checked then: pip
+# would prefer a file whose digest an index states, and so the CUDA build. From another index that PIP_ARGS names it comes
+# by version alone.
 LOCKED = $(PIP) --no-deps --require-hashes --requirement
-TORCH = $(if $(findstring index-url,$(PIP_ARGS)),torch==2.13.0,--require-hashes --requirement requirements/torch.txt)
+TORCH = $(if $(findstring index-url,$(PIP_ARGS)),torch==2.13.0,--requirement requirements/torch.txt)
 
 .PHONY: demo test test-fast test-slow coverage docs sbom wheel bench-accuracy bench-generality bench-alignment bench-light bench-augment \
   bench-contamination bench-few bench-choice bench-parts bench-known bench-behaviour bench-quantise bench-review bench-build bench-compressors \
@@ -204,7 +205,9 @@ clean:
 	  { echo "Vedette needs Python 3.11 to 3.13: make PYTHON=python3.11 $(MAKECMDGOALS)" >&2; exit 1; }
 	test -x .venv/bin/python || $(PYTHON) -m venv .venv
 	@echo "installing what \"make $(MAKECMDGOALS)\" needs into .venv (PyTorch is large; this takes minutes)"
-	$(PIP) --no-deps $(TORCH)
+	.venv/bin/python -m pip download --quiet --disable-pip-version-check $(PIP_ARGS) --no-deps --dest .venv/torch torch==2.13.0
+	$(PIP) --no-deps --no-index --find-links .venv/torch $(TORCH)
+	rm -rf .venv/torch
 	.venv/bin/python requirements/needs_cuda.py || $(LOCKED) requirements/cuda.txt
 	$(LOCKED) requirements/$*.txt
 	$(PIP) --no-deps --no-build-isolation --editable .
