@@ -205,10 +205,11 @@ clean:
 	  { echo "Vedette needs Python 3.11 to 3.13: make PYTHON=python3.11 $(MAKECMDGOALS)" >&2; exit 1; }
 	test -x .venv/bin/python || $(PYTHON) -m venv .venv
 	@echo "installing what \"make $(MAKECMDGOALS)\" needs into .venv (PyTorch is large; this takes minutes)"
-	.venv/bin/python -m pip download --quiet --disable-pip-version-check $(PIP_ARGS) --no-deps --dest .venv/torch torch==2.13.0
-	$(PIP) --no-deps --no-index --find-links .venv/torch $(TORCH)
+	.venv/bin/python requirements/needs.py torch || { \
+	  .venv/bin/python -m pip download --quiet --disable-pip-version-check $(PIP_ARGS) --no-deps --dest .venv/torch torch==2.13.0 && \
+	  $(PIP) --no-deps --no-index --find-links .venv/torch $(TORCH); }
 	rm -rf .venv/torch
-	.venv/bin/python requirements/needs_cuda.py || $(LOCKED) requirements/cuda.txt
+	.venv/bin/python requirements/needs.py cuda || $(LOCKED) requirements/cuda.txt
 	$(LOCKED) requirements/$*.txt
 	$(PIP) --no-deps --no-build-isolation --editable .
 	touch $@
