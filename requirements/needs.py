@@ -1,4 +1,4 @@
-"""Exits 1 if this environment needs PyTorch (`needs.py torch`), or the CUDA libraries of its PyTorch (`needs.py cuda`)."""
+"""Exits 1 if this environment needs PyTorch (`needs.py torch`) or its CUDA libraries (`needs.py cuda`)."""
 
 import re
 import sys
