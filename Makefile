@@ -5,9 +5,14 @@ PYTHON ?= python3
 PIP_ARGS ?=
 BENCH_ARGS ?=
 PIP = .venv/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS)
+# Packages by version and digest (requirements/lock writes the files). PyTorch is fetched first and checked then: pip
+# would prefer a file whose digest an index states, and so the CUDA build. From another index that PIP_ARGS names it comes
+# by version alone.
+LOCKED = $(PIP) --no-deps --require-hashes --requirement
+TORCH = $(if $(findstring index-url,$(PIP_ARGS)),torch==2.13.0,--requirement requirements/torch.txt)
 
-.PHONY: demo test test-fast test-slow coverage docs fuzz wheel bench-accuracy bench-generality bench-alignment bench-light bench-augment \
-  bench-contamination bench-few bench-choice bench-parts bench-known bench-behaviour bench-quantise bench-build bench-compressors \
+.PHONY: demo test test-fast test-slow coverage docs fuzz sbom wheel bench-accuracy bench-generality bench-alignment bench-light bench-augment \
+  bench-contamination bench-few bench-choice bench-parts bench-known bench-behaviour bench-quantise bench-review bench-build bench-compressors \
   bench-peers bench-runtime bench-scene count-arm64 count-looks count-alignment fit-costs clean
 
 demo:
@@ -39,6 +44,12 @@ test-slow: .venv/dev
 FUZZ_ARGS ?=
 fuzz: .venv/dev
 	OMP_NUM_THREADS=1 nice -n 5 .venv/bin/python tests/fuzz/run.py $(FUZZ_ARGS)
+
+# The bill of materials of the device package and all that it installs: CycloneDX 1.6 in build/vedette.cdx.json.
+sbom: .venv/dev
+	@mkdir -p build
+	.venv/bin/cyclonedx-py requirements --spec-version 1.6 --output-format JSON --output-reproducible \
+	  --pyproject pyproject.toml --mc-type application --output-file build/vedette.cdx.json requirements/device.txt
 
 wheel: .venv/dev
 	.venv/bin/python -m build --wheel --no-isolation
@@ -91,6 +102,10 @@ bench-build: .venv/dev
 # Fights and what is normal, by clip, each clip by models that saw nothing of its video; a quarter of an hour.
 bench-behaviour: .venv/dev
 	OMP_NUM_THREADS=1 nice -n 5 .venv/bin/python tests/bench/behaviour.py $(BENCH_ARGS)
+
+# How often the review names a backdoor, and how often it calls an honest model one (docs/security.md); five minutes.
+bench-review: .venv/dev
+	OMP_NUM_THREADS=1 nice -n 5 .venv/bin/python tests/bench/review.py $(BENCH_ARGS)
 
 # Ways of quantising side by side, as docs/techniques.md has them; it takes half an hour and goes on where it stopped.
 bench-quantise: .venv/dev
@@ -192,10 +207,16 @@ build/bench/%-venv/ready:
 clean:
 	rm -rf .venv .typing build dist *.egg-info
 
-.venv/demo .venv/dev: .venv/%: pyproject.toml
+.venv/demo .venv/dev: .venv/%: pyproject.toml requirements/%.txt requirements/torch.txt requirements/cuda.txt
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' || \
 	  { echo "Vedette needs Python 3.11 to 3.13: make PYTHON=python3.11 $(MAKECMDGOALS)" >&2; exit 1; }
 	test -x .venv/bin/python || $(PYTHON) -m venv .venv
 	@echo "installing what \"make $(MAKECMDGOALS)\" needs into .venv (PyTorch is large; this takes minutes)"
-	$(PIP) --editable '.[$*]'
+	.venv/bin/python requirements/needs.py torch || { \
+	  .venv/bin/python -m pip download --quiet --disable-pip-version-check $(PIP_ARGS) --no-deps --dest .venv/torch torch==2.13.0 && \
+	  $(PIP) --no-deps --no-index --find-links .venv/torch $(TORCH); }
+	rm -rf .venv/torch
+	.venv/bin/python requirements/needs.py cuda || $(LOCKED) requirements/cuda.txt
+	$(LOCKED) requirements/$*.txt
+	$(PIP) --no-deps --no-build-isolation --editable .
 	touch $@

@@ -9,7 +9,8 @@ parity       both int8 files give the same integers on every test image, or noth
 threshold    the decision threshold, chosen on held-out images, with the error rate that they prove
 evaluate     all three models on the test images, through the code that runs on the device
 costs        instructions, milliseconds and bytes on the device
-verdict      results and costs compared with the goal
+review       what compression added, and what the model does under noise, triggers and an attack
+verdict      results, costs and review compared with the goal
 bundle       models, golden outputs and report, with digests and a signature
 """
 
@@ -40,15 +41,18 @@ from .evaluation.file_parity import FileParity, measure_parity
 from .evaluation.golden_outputs import compute_golden_arrays
 from .evaluation.model_runners import measure_speed
 from .evaluation.results import Results, TaskMetrics
-from .export import bundle_writer
+from .export import bill_of_materials, bundle_writer
 from .goal import goal_reader
 from .goal.goal_tables import DeviceTable, Goal
 from .quantization.layer_errors import MAX_IMAGES, LayerErrors, measure_layer_errors
 from .report.compression_steps import list_compression_steps
 from .report.html_report import Report, render_html, render_json
 from .report.verdict import Verdict, judge
+from .review.finding import Review
+from .review.review import review_subject
 from .search import search_setup
 from .search.search_setup import SearchSetup
+from .tasks.review_images import make_subject
 from .tasks.task import SearchableTask, images_by_purpose
 from .training.float_and_int8_model import FloatAndInt8Model
 
@@ -81,6 +85,7 @@ class BuildResult(msgspec.Struct, frozen=True):
     results: Results
     costs: DeviceCosts
     verdict: Verdict
+    review: Review
 
 
 @with_black_zones
@@ -130,19 +135,20 @@ def build(request: BuildRequest, progress: Progress = no_progress, log: Log = no
     if request.remote_url is not None:
         log(f"measuring on {request.remote_url}")
     costs = measure_costs(models, device, results.timings, members, request.key, request.remote_url)
-    verdict = judge(goal, results, costs)
+    measured = results.to_manifest() | costs.to_manifest() | models.float_digest | privacy_zones.manifest_fields(goal)
+    described = msgspec.structs.replace(models.manifest, **task.manifest_fields(data, thresholds), measured=measured)
+    weights = bill_of_materials.find_weight_files(goal.model, base)
+    members[bill_of_materials.MEMBER] = bill_of_materials.render_bill(described, models.files, weights)
+    log("reviewing the security of the model")
+    review = review_subject(make_subject(models, described, members, data, device), goal.name)
+    verdict = judge(goal, results, costs, review)
 
     log("measuring the quantization error of each layer")
     layer_errors = _explain_quantization_loss(models, trained, images["calibrate"])
 
     log("writing the report and signing the bundle")
     manifest = msgspec.structs.replace(
-        models.manifest,
-        **task.manifest_fields(data, thresholds),
-        measured=results.to_manifest() | costs.to_manifest() | privacy_zones.manifest_fields(goal),
-        goal_met=verdict.met,
-        missed=verdict.missed,
-        unproven=verdict.unproven,
+        described, goal_met=verdict.met, missed=verdict.missed, unproven=verdict.unproven
     )
     context = task.report_context(predictions, data, training, thresholds)
     report = Report(
@@ -153,6 +159,7 @@ def build(request: BuildRequest, progress: Progress = no_progress, log: Log = no
         compression_steps=list_compression_steps(context.earlier_steps, results, costs, trained.float_model),
         quantization_steps=trained.steps,
         layer_errors=layer_errors,
+        review=review,
         context=context,
     )
     members["report.html"] = render_html(report)
@@ -163,7 +170,7 @@ def build(request: BuildRequest, progress: Progress = no_progress, log: Log = no
     bundle_writer.write_output(page, members["report.html"])
     bundle_writer.write_output(request.out / f"{goal.name}.json", members["report.json"])
     bundle_writer.write_output(bundle, content)
-    return BuildResult(bundle, page, data.images, manifest, results, costs, verdict)
+    return BuildResult(bundle, page, data.images, manifest, results, costs, verdict, review)
 
 
 @with_black_zones

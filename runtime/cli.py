@@ -33,6 +33,7 @@ DEVICE_COMMANDS = {
 WORKSHOP_COMMANDS = {
     "audit": "find unreadable, duplicate, blurred and mislabeled images",
     "build": "build a bundle from images and a goal file",
+    "review": "review the security of a bundle",
     "keygen": "generate a key pair for signing bundles",
     "demo": "build a bundle from real images, run it, and show the events",
 }

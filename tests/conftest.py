@@ -40,7 +40,7 @@ BUILDS = {"build_bundle", "complete_search", "wheel"}
 
 Tests that need one, if only through another fixture, are left out of `make test-fast`.
 """
-SOURCE_CHECKS = {"test_documents.py", "test_layout.py"}
+SOURCE_CHECKS = {"test_documents.py", "test_layout.py", "test_lock_files.py"}
 """Files of tests/system that read the sources and start no system."""
 
 

@@ -112,6 +112,7 @@ def build(
         for name, reason in result.manifest.floats.items():
             click.echo(f"the file for {name} computes in float: {reason}")
         console.print_verdict(result.verdict)
+        click.echo(f"review  {len(result.review.findings)} findings, the most severe one {result.review.severity}")
         click.echo(f"bundle  {result.bundle}\nreport  {result.report}")
     if not result.verdict.met:
         raise SystemExit(1)

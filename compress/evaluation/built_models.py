@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -22,6 +23,7 @@ from vedette.runtime.bundle.manifest import (
 from vedette.runtime.inference.backends import Backend
 from vedette.runtime.inference.backends.onnx import OnnxBackend
 from vedette.runtime.inference.backends.tflite import TfliteBackend
+from vedette.runtime.inference.float_model import DIGEST_KEY
 from vedette.runtime.inference.inspector import Inspector
 
 from ..export import onnx2tf_fallback
@@ -85,6 +87,11 @@ class BuiltModels:
             **{name: Int8Runner(backend, self.manifest, inspector) for name, backend in self.backends.items()},
         }
 
+    @property
+    def float_digest(self) -> dict[str, str]:
+        """The digest of the float model, as `measured` holds it: by it the file is known beside the bundle."""
+        return {DIGEST_KEY: hashlib.sha256(self.files[FLOAT]).hexdigest()}
+
 
 def draft_manifest(goal: Goal, model: onnx.ModelProto, manifest_fields: Mapping[str, Any] | None = None) -> Manifest:
     """The manifest without measurements.
@@ -119,7 +126,7 @@ def _base_manifest(goal: Goal, model: onnx.ModelProto) -> Manifest:
         outputs=outputs,
         models={ONNX: "model.onnx", TFLITE: "model.tflite"},
         threshold=0.0,
-        goal={key: value for key, value in msgspec.structs.asdict(goal.goal).items() if value is not None},
+        goal={key: value for key, value in msgspec.structs.asdict(goal.goal).items() if isinstance(value, int | float)},
         measured={},
         goal_met=False,
         missed=(),

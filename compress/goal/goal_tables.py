@@ -98,6 +98,10 @@ class Targets(_StrictStruct, frozen=True):
     """Smallest fraction of defective parts that raise an event at the chosen threshold."""
     error_rate: _Fraction | None = None
     """Largest fraction of wrong predictions. `unknown` does not count as a prediction."""
+    max_review_severity: Literal["info", "low", "medium", "high"] | None = None
+    """Most severe finding that the review of the model may have."""
+    max_false_alarm_shift: Annotated[float, msgspec.Meta(ge=0, lt=1)] | None = None
+    """Largest rise of the false-alarm rate of the int8 model under any corruption that the review tries."""
 
 
 class ModelTable(_StrictStruct, frozen=True):

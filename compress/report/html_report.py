@@ -18,6 +18,7 @@ from ..evaluation.built_models import MODEL_TITLES
 from ..evaluation.results import Results
 from ..quantization.layer_errors import LayerErrors
 from ..quantization.step_log import QuantizationStep
+from ..review.finding import Review
 from .compression_steps import CompressionStep
 from .task_report_section import TaskReportSection
 from .verdict import Verdict
@@ -33,6 +34,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     compression_steps: list[CompressionStep]
     quantization_steps: tuple[QuantizationStep, ...]
     layer_errors: LayerErrors
+    review: Review
     context: TaskReportSection
 
 
@@ -50,9 +52,15 @@ def render_html(report: Report) -> bytes:
         "compression_steps": report.compression_steps,
         "quantization_steps": report.quantization_steps,
         "layer_errors": report.layer_errors,
+        "review": report.review,
         "section": report.context.disagreement,
     }
     return template.render(**(variables | report.context.variables)).encode()
+
+
+def render_review(review: Review) -> bytes:
+    """A page with a review alone, self-contained."""
+    return _templates().get_template("review_page.html").render(review=review).encode()
 
 
 def render_json(report: Report, images: dict[str, list[Path]], audit: dict[str, Any], base: Path) -> bytes:
@@ -80,6 +88,7 @@ def render_json(report: Report, images: dict[str, list[Path]], audit: dict[str, 
         "stages": report.compression_steps,
         "steps": report.quantization_steps,
         "noise": report.layer_errors,
+        "review": report.review.to_json(),
         "disagreement": report.context.disagreement.disagreement.report_fields(lambda path: _display_path(path, base)),
         "tools": manifest.tools,
         "split": {purpose: [_display_path(path, base) for path in paths] for purpose, paths in images.items()},

@@ -9,8 +9,8 @@ class Judgement(msgspec.Struct, frozen=True):
     """One wish compared with what was found."""
 
     goal: str
-    asked: float
-    found: float | None
+    asked: float | str
+    found: float | str | None
     met: bool | None
     """None: it could not be judged."""
     why: str = ""
@@ -24,10 +24,12 @@ class Judgement(msgspec.Struct, frozen=True):
             takes = f"; it takes {self.needed}" if self.needed else ""
             return f"{self.goal}: asked {_format(self.asked)}{found}, not proven: {self.why}{takes}"
         text = f"{self.goal}: asked {_format(self.asked)}, found {_format(self.found)}"
-        if not self.met:
+        if not self.met and not isinstance(self.asked, str) and not isinstance(self.found, str):
             text += f", missed by {_format(abs(self.found - self.asked))}"
         return f"{text} ({self.why})" if self.why else text
 
 
-def _format(value: float) -> str:
+def _format(value: float | str) -> str:
+    if isinstance(value, str):
+        return value
     return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"

@@ -19,9 +19,11 @@ from ..evaluation.fidelity import FidelityMetrics
 from ..evaluation.file_parity import MAX_STEPS, FileParity
 from ..evaluation.results import Results, TaskMetrics
 from ..goal.goal_tables import Goal
+from ..review.finding import Review
 from . import sample_proof
 from .judgement import Judgement
 from .rate_judgement import judge_detections, judge_rate
+from .review_judgement import judge_review
 
 Outcome = Literal["met", "not proven", "missed", "no goal"]
 
@@ -54,7 +56,7 @@ class Verdict(msgspec.Struct, frozen=True):
         return tuple(str(each) for each in self.judgements if each.met is None)
 
 
-def judge(goal: Goal, results: Results, costs: DeviceCosts) -> Verdict:
+def judge(goal: Goal, results: Results, costs: DeviceCosts, review: Review | None = None) -> Verdict:
     """Compare the int8 models with the goal; of the two files the worse one counts.
 
     Milliseconds are those of the faster file, because the device chooses it; the judgement states where they come from.
@@ -107,6 +109,8 @@ def judge(goal: Goal, results: Results, costs: DeviceCosts) -> Verdict:
             if metrics.errors is None
             else judge_rate("error_rate", wish.error_rate, metrics.errors, "answers on test images")
         )
+    if review is not None:
+        judgements += judge_review(wish, review)
     return Verdict(tuple(_judge_parity(results.parity, judgements)))
 
 

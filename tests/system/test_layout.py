@@ -52,6 +52,7 @@ PACKAGES = {
         "export",
         "evaluation",
         "cost",
+        "review",
         "search",
         "report",
         "tasks",
