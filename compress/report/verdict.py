@@ -64,7 +64,7 @@ def judge(goal: Goal, results: Results, costs: DeviceCosts) -> Verdict:
     would be improbable (below 5 %) at the wished rate.
     """
     wish, metrics = goal.goal, results.metrics
-    found, reference = results.int8_metric, results.float_metric
+    found, reference = results.int8_metric, results.reference_metric
     drop = None if found is None or reference is None else reference - found
     no_labels = _why_no_metric(goal, metrics)
 
