@@ -79,7 +79,8 @@ def judge(goal: Goal, results: Results, costs: DeviceCosts) -> Verdict:
             judgements.append(Judgement(name, least, found, met, no_labels if found is None else ""))
     if wish.max_drop is not None:
         met = None if drop is None else drop <= wish.max_drop
-        judgements.append(Judgement("max_drop", wish.max_drop, drop, met, no_labels if drop is None else ""))
+        of_search = "" if reference == results.float_metric else "against the best float model of the search"
+        judgements.append(Judgement("max_drop", wish.max_drop, drop, met, no_labels if drop is None else of_search))
     if wish.min_cosine is not None and isinstance(metrics, FidelityMetrics):
         cosine = min(each.mean for each in metrics.cosine.values())
         judgements.append(Judgement("min_cosine", wish.min_cosine, cosine, cosine >= wish.min_cosine))
