@@ -4,7 +4,7 @@ PaDiM on float features, fitted to half of the good images of a set (whole group
 and copies of it with synthetic defects give the AUROC that a search sees, the other part and the defective images the
 real one. A loss is the AUROC of the default design (blocks 4 and 10 at 224 pixels) less that of a design.
 
-It prints the mean losses of each design, and what margins on the synthetic loss would have chosen: on all sets but one
+It prints the mean losses of each design, and what margins on the synthetic loss would choose: on all sets but one
 the widest margin with a mean real loss of at most 0.005, on the one left out its loss and speedups. It leaves
 `design_losses.json` in the folder.
 
@@ -18,6 +18,7 @@ import json
 import os
 import time
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -109,6 +110,7 @@ def measure(name: str, seed: int, options: argparse.Namespace) -> dict[Design, L
     return {design: Loss(default[0] - each[0], default[1] - each[1]) for design, each in aurocs.items()}
 
 
+@cache
 def speedups(design: Design) -> tuple[float, float]:
     """Against the float reference, by predicted instructions of a Cortex-A76 and a Cortex-A72."""
     profiles = [devices.load_profile(name) for name in ("pi5", "pi4")]
