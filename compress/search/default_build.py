@@ -4,17 +4,19 @@ A search is worth its time only if its design is about as accurate as the defaul
 design is always among the trials and the finalists, and the choice is the cheapest design that is expected to lose at
 most MAX_LOSS of the AUROC on real defects against it. What synthetic defects say about real ones depends on the reason:
 
-    a smaller input      small defects vanish, and real ones may be larger: SIZE_WEIGHT of the loss counts
+    a smaller input      small defects vanish, and real ones may be larger: SIZE_WEIGHT of the loss counts, and HALVING_LOSS
+                         for each halving, because with few images chance hides the loss
     at the same input    the defects are the same: the loss counts, beyond what chance makes of equal designs
     fewer channels       all of the loss counts
     fewer stages         real defects lose STAGE_LOSS more for each stage of the backbone that is left out
 
-So without limits a search stays within 0.01 on synthetic defects and hardly makes the input smaller: how large the
-defects of a product are is not in its good images. docs/accuracy.md has the figures.
+So a search makes the input smaller only as far as the limits ask: how large the defects of a product are is not in its
+good images. docs/accuracy.md has the figures.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 
 import msgspec
@@ -33,6 +35,7 @@ from .selection import Trial
 KEY, MOST_ACCURATE_KEY = "default_build", "most_accurate"  # keys of `measured`
 MAX_LOSS = 0.005  # AUROC
 SIZE_WEIGHT = 0.5
+HALVING_LOSS = 0.02
 STAGE_LOSS = 0.01
 LIMITED_MARGIN = 0.002  # AUROC above the smallest expected loss, if the limits allow no design within MAX_LOSS
 NEXT_COST = 1.1  # each design that is tried next costs so many times the last one
@@ -74,11 +77,6 @@ def choose_default(defaults: Sequence[Trial], goal: Goal, device: DeviceProfile)
     return Trial.for_design(design, device, chosen.auroc)
 
 
-def by_size(loss: float) -> float:
-    """The expected loss on real defects at a smaller input that loses `loss` of the AUROC on synthetic ones."""
-    return SIZE_WEIGHT * max(0.0, loss)
-
-
 class ExpectedLosses:
     """AUROC that designs are expected to lose on real defects against the default design.
 
@@ -94,7 +92,11 @@ class ExpectedLosses:
     def of_design(self, design: Design) -> float:
         """The expected loss of an unpruned design by the trials."""
         size_loss = self.utilities[self.default] - self._default_utility(design.input)
-        return by_size(size_loss) + self.at_same_size(design)
+        return self.by_size(design, size_loss) + self.at_same_size(design)
+
+    def by_size(self, design: Design, loss: float) -> float:
+        """The expected loss by the input size of a design that loses `loss` of the AUROC on synthetic defects."""
+        return HALVING_LOSS * math.log2(self.default.input / design.input) + SIZE_WEIGHT * max(0.0, loss)
 
     def at_same_size(self, design: Design) -> float:
         """The expected loss of an unpruned design against the default design at the same input size."""

@@ -167,7 +167,7 @@ class FinalistBuilder:
         unpruned = self._find(whole) or finalist
         measured = [selection.utility(each.trial) for each in (self.yardsticks[default_build.KEY], unpruned, finalist)]
         by_pruning, in_all = measured[1] - measured[2], measured[0] - measured[1]
-        return by_pruning + default_build.by_size(in_all) + self.expected.at_same_size(whole)
+        return by_pruning + self.expected.by_size(whole, in_all) + self.expected.at_same_size(whole)
 
     def _build_with_fallbacks(self) -> None:
         """Build the best design with better quantization if its int8 model loses too much."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 
 import msgspec
 import pytest
@@ -38,17 +39,23 @@ def test_stage_of_a_block():
 
 def test_loss_by_a_smaller_input_counts_half_and_by_other_blocks_in_full():
     losses = losses_of(trial(0.9), trial(0.86, size=160), trial(0.80, (4, 8), 160), trial(0.86, (4,), 160))
-    assert list(losses.values()) == pytest.approx([0, 0.02, 0.02 + 0.06 - 0.01, 0.02 + 0.02])
+    at_160 = 0.02 * math.log2(1.4) + 0.04 / 2
+    assert list(losses.values()) == pytest.approx([0, at_160, at_160 + 0.06 - 0.01, at_160 + 0.02])
 
 
 def test_loss_of_a_size_at_which_the_default_design_was_not_tried_counts_in_full():
     losses = losses_of(trial(0.9), trial(0.86, (4, 8), 160))
-    assert list(losses.values()) == pytest.approx([0, 0.04 - 0.01])
+    assert list(losses.values()) == pytest.approx([0, 0.02 * math.log2(1.4) + 0.04 - 0.01])
 
 
 def test_cheapest_design_near_the_default_is_chosen():
-    losses = losses_of(trial(0.9), trial(0.892, size=160), trial(0.70, size=96), trial(0.9, (4,), 160))
-    assert default_build.choose_cheapest(losses, selection.NO_LIMITS).design == Design("padim", (4, 10), 160)
+    losses = losses_of(trial(0.9), trial(0.9, size=192), trial(0.9, size=160), trial(0.9, (4,), 160))
+    assert default_build.choose_cheapest(losses, selection.NO_LIMITS).design == Design("padim", (4, 10), 192)
+
+
+def test_smaller_input_counts_even_if_synthetic_defects_lose_nothing():
+    losses = losses_of(trial(0.6), trial(0.62, size=112))
+    assert list(losses.values()) == pytest.approx([0, 0.02])
 
 
 def test_limits_below_any_near_design_give_the_most_accurate_within_them():
