@@ -4,8 +4,8 @@ A search is worth its time only if its design is about as accurate as the defaul
 design is always among the trials and the finalists, and the choice is the cheapest design that is expected to lose at
 most MAX_LOSS of the AUROC on real defects against it. What synthetic defects say about real ones depends on the reason:
 
-    a smaller input      small defects vanish, and real ones may be larger: SIZE_WEIGHT of the loss counts, and HALVING_LOSS
-                         for each halving, because with few images chance hides the loss
+    a smaller input      small defects vanish, and real ones may be larger: SIZE_WEIGHT of the loss counts, and
+                         HALVING_LOSS for each halving, because with few images chance hides the loss
     at the same input    the defects are the same: the loss counts, beyond what chance makes of equal designs
     fewer channels       all of the loss counts
     fewer stages         real defects lose STAGE_LOSS more for each stage of the backbone that is left out
