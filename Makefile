@@ -12,7 +12,7 @@ LOCKED = $(PIP) --no-deps --require-hashes --requirement
 TORCH = $(if $(findstring index-url,$(PIP_ARGS)),torch==2.13.0,--requirement requirements/torch.txt)
 
 .PHONY: demo test test-fast test-slow coverage docs fuzz sbom wheel bench-accuracy bench-generality bench-alignment bench-light bench-augment \
-  bench-contamination bench-few bench-choice bench-parts bench-known bench-behaviour bench-quantise bench-review bench-build bench-compressors \
+  bench-contamination bench-few bench-choice bench-parts bench-known bench-search bench-losses bench-behaviour bench-quantise bench-review bench-build bench-compressors \
   bench-peers bench-runtime bench-scene count-arm64 count-looks count-alignment fit-costs clean
 
 demo:
@@ -166,6 +166,14 @@ fit-costs: .venv/dev $(ARM64)/counter.so
 	OMP_NUM_THREADS=1 .venv/bin/python tests/bench/arm64/pieces.py build/pieces
 	.venv/bin/python tests/bench/arm64/count.py $(ARM64) build/pieces/*.onnx build/pieces/*.tflite > build/pieces.jsonl
 	.venv/bin/python tests/bench/arm64/fit.py build/pieces build/pieces.jsonl --keep --again transpose --write
+
+# What a search gains and loses against the build without it, on every set; hours.
+bench-search: .venv/dev
+	OMP_NUM_THREADS=1 nice -n 5 .venv/bin/python tests/bench/search_gain.py $(BENCH_ARGS)
+
+# What smaller inputs and fewer blocks lose on real defects, and what synthetic defects say about it; half an hour.
+bench-losses: .venv/dev
+	OMP_NUM_THREADS=1 nice -n 5 .venv/bin/python tests/bench/design_losses.py $(BENCH_ARGS)
 
 # What a search makes of solar cells for a Pi 4 and a Pi 5, against the float model; three hours with its 30m each. Then
 # the same float model, and three others, by post-training quantisation: ours and other people's.

@@ -166,10 +166,10 @@ def build(request: BuildRequest, progress: Progress = no_progress, log: Log = no
     members["report.json"] = render_json(report, images, data.images.audit, base)
     manifest, content = bundle_writer.sign_bundle(manifest, members, request.key)
     bundle, page = request.out / f"{goal.name}.vedette", request.out / f"{goal.name}.html"
-    bundle_writer.write_output(request.out / f"{goal.name}.float.onnx", models.files[FLOAT])
-    bundle_writer.write_output(page, members["report.html"])
-    bundle_writer.write_output(request.out / f"{goal.name}.json", members["report.json"])
-    bundle_writer.write_output(bundle, content)
+    report_files = {".html": members["report.html"], ".json": members["report.json"]}
+    files = {".float.onnx": models.files[FLOAT], **report_files, ".vedette": content}  # the bundle last
+    for ending, file_content in files.items():
+        bundle_writer.write_output(request.out / f"{goal.name}{ending}", file_content)
     return BuildResult(bundle, page, data.images, manifest, results, costs, verdict, review)
 
 

@@ -19,6 +19,7 @@ from ..models.design import Design
 from .design_cost import DesignCost, estimate_design_cost
 
 MARGIN = 0.1  # share of the limit
+COST_MARGIN = 0.03  # of the cost, at most: its prediction for a design is within 2 % of that for the design's graph
 MULTIPLICATIONS = "multiplications"
 # Baseline of a speed-up: the float network without any compression, and a head of negligible cost.
 REFERENCE_DESIGN = Design("padim", (2, 4, 10), rank=1)
@@ -64,7 +65,7 @@ def derive_cost_limits(
     Args:
         goal: the goal file
         device: the target device
-        margin: share of each limit that stays free, because costs are predicted
+        margin: share of each limit that stays free, because costs are predicted; of the cost at most COST_MARGIN
         baseline_cost: cost that a speed-up refers to; None for that of the reference design
     """
     wish, limits = goal.goal, []
@@ -73,7 +74,7 @@ def derive_cost_limits(
     if wish.max_ms is not None and device.speed is not None and _has_cost_model(device):
         limits.append(1e3 * wish.max_ms * device.speed.typical)  # 1 million instructions per second are 1000 per ms
     return CostLimits(
-        cost=(1 - margin) * min(limits) if limits else None,
+        cost=(1 - min(margin, COST_MARGIN)) * min(limits) if limits else None,
         bytes=None if wish.max_bytes is None else (1 - margin) * wish.max_bytes,
     )
 

@@ -53,6 +53,30 @@ class CountOfTotal(msgspec.Struct, frozen=True):
         return float(found.low), float(found.high)
 
 
+class ComparedDesign(msgspec.Struct, frozen=True, kw_only=True):
+    """Another design of the search, built whole and measured on the same test images as the chosen one."""
+
+    parameters: dict[str, Any]
+    """Parameters of the design, by manifest key."""
+    cost: float
+    """Cost of one image with its int8 model."""
+    fp32: Measurement
+    """The metric of its float model."""
+    int8: Measurement
+    """The metric of its int8 ONNX model."""
+    difference: Measurement
+    """The metric of the chosen int8 ONNX model minus that of this one, with the interval of the difference."""
+
+    def to_manifest(self, metric: str) -> dict[str, Any]:
+        return {
+            **self.parameters,
+            "effort": self.cost,
+            **per_model(metric, {FLOAT: self.fp32, INT8_ONNX: self.int8}),
+            f"{metric}_difference": self.difference.value,
+            f"{metric}_difference_interval": self.difference.interval,
+        }
+
+
 class DesignChoice(msgspec.Struct, frozen=True, kw_only=True):
     """The design that a search chose, and the trials that it was chosen from."""
 
@@ -63,14 +87,18 @@ class DesignChoice(msgspec.Struct, frozen=True, kw_only=True):
     trials: Sequence[msgspec.Struct]
     finalists: Sequence[msgspec.Struct] | None = None
     """None: the task builds no finalists."""
+    compared: Mapping[str, ComparedDesign] = {}
+    """Designs that the search is held against, by manifest key."""
 
-    def to_manifest(self) -> dict[str, Any]:
+    def to_manifest(self, metric: str) -> dict[str, Any]:
         fields = self.parameters | {
             "speedup": self.speedup.value,
             "speedup_by": self.speedup.source,
             "trials": msgspec.to_builtins(self.trials),
         }
-        return fields if self.finalists is None else fields | {"finals": msgspec.to_builtins(self.finalists)}
+        if self.finalists is not None:
+            fields |= {"finals": msgspec.to_builtins(self.finalists)}
+        return fields | {key: design.to_manifest(metric) for key, design in self.compared.items()}
 
 
 class TaskMetrics(msgspec.Struct, frozen=True, kw_only=True):
@@ -110,7 +138,7 @@ class TaskMetrics(msgspec.Struct, frozen=True, kw_only=True):
             fields["input"] = self.input_size
         if self.counts_clips:
             fields["judged"] = "clips"
-        return fields if self.design is None else fields | self.design.to_manifest()
+        return fields if self.design is None else fields | self.design.to_manifest(self.metric)
 
 
 def per_model(key: str, measurements: Mapping[str, Measurement]) -> dict[str, Any]:
@@ -138,6 +166,14 @@ class Results(msgspec.Struct, frozen=True, kw_only=True):
     def float_metric(self) -> float | None:
         """The metric of the float model; None: the test images do not show it."""
         return self.metrics.by_model[FLOAT].value
+
+    @property
+    def reference_metric(self) -> float | None:
+        """The metric of the best float model: that of the chosen design, or of one that it is held against."""
+        design = self.metrics.design
+        others = () if design is None else design.compared.values()
+        values = (self.float_metric, *(other.fp32.value for other in others))
+        return max((value for value in values if value is not None), default=None)
 
     @property
     def int8_metric(self) -> float | None:

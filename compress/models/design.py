@@ -31,8 +31,8 @@ DEFAULT_BLOCKS: dict[str, tuple[tuple[int, ...], ...]] = {
 }
 MIN_PADIM_IMAGES = 40
 INPUT_SIZES = (224, 192, 160, 128, 96, 64)
-BLOCK_CHOICES = ((2,), (4,), (5,), (2, 4), (4, 7), (2, 4, 7), (4, 10), (2, 4, 10), (4, 10, 14))
-COMMON_BLOCKS = ((4, 10), (4, 7), (4,))
+BLOCK_CHOICES = ((2,), (4,), (5,), (2, 4), (4, 7), (2, 4, 7), (4, 8), (4, 10), (2, 4, 10), (4, 10, 14))
+COMMON_BLOCKS = ((4, 10), (4, 8), (4,))
 RANK_CHOICES = (None, 96, 64, 32, 16)
 
 

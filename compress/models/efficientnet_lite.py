@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import cache
+from itertools import accumulate
 from pathlib import Path
 from typing import NamedTuple
 
@@ -83,6 +84,12 @@ class InvertedResidual(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         y: Tensor = self.project(self.depthwise(self.expand(x)))
         return x + y if self.residual else y
+
+
+def stage_of_block(block: int) -> int:
+    """Returns the number of the stage that a block belongs to, from 0."""
+    last_blocks = accumulate(stage.repeats for stage in STAGES)
+    return next(number for number, end in enumerate(last_blocks) if block < end)
 
 
 def pruned_width(width: int, kept_share: float) -> int:

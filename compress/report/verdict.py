@@ -67,7 +67,7 @@ def judge(goal: Goal, results: Results, costs: DeviceCosts, review: Review | Non
     judged.
     """
     wish, metrics = goal.goal, results.metrics
-    found, reference = results.int8_metric, results.float_metric
+    found, reference = results.int8_metric, results.reference_metric
     drop = None if found is None or reference is None else reference - found
     no_labels = _why_no_metric(goal, metrics)
 
@@ -81,7 +81,8 @@ def judge(goal: Goal, results: Results, costs: DeviceCosts, review: Review | Non
             judgements.append(_judge_metric(name, least, found, no_labels, metrics))
     if wish.max_drop is not None:
         met = None if drop is None else drop <= wish.max_drop
-        judgements.append(Judgement("max_drop", wish.max_drop, drop, met, no_labels if drop is None else ""))
+        of_search = "" if reference == results.float_metric else "against the best float model of the search"
+        judgements.append(Judgement("max_drop", wish.max_drop, drop, met, no_labels if drop is None else of_search))
     if wish.min_cosine is not None and isinstance(metrics, FidelityMetrics):
         cosine = min(each.mean for each in metrics.cosine.values())
         judgements.append(Judgement("min_cosine", wish.min_cosine, cosine, cosine >= wish.min_cosine))

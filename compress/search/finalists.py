@@ -16,11 +16,10 @@ from __future__ import annotations
 import hashlib
 import time
 from importlib.metadata import version
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
-import onnx
 from numpy.typing import NDArray
 
 from vedette.runtime.evaluation.metrics import auroc
@@ -38,16 +37,18 @@ from ..data.image_feature_cache import (
 )
 from ..data.split import Split
 from ..evaluation.built_models import draft_manifest
+from ..evaluation.compared_designs import TrainedDesign
 from ..export import bundle_writer
 from ..export.tflite import write_tflite
 from ..goal.goal_tables import Goal
 from ..goal.recipe import load_recipe
 from ..models.design import Design
 from ..models.efficientnet_lite import backbone_input_spec
-from ..quantization.step_log import QuantizationStep
 from ..training import design_fitting
 from ..training.float_and_int8_model import FloatAndInt8Model
-from . import selection
+from . import default_build, selection
+from .default_build import ExpectedLosses
+from .finalist_cache import CachedFinalist
 from .search_setup import SearchSetup
 from .selection import Trial
 
@@ -59,38 +60,6 @@ QUANTIZATION_FALLBACKS: tuple[dict[str, Any], ...] = (
 MAX_AUROC_DROP = 0.005  # AUROC that the int8 model may lose, unless the goal allows less
 
 
-class CachedFinalist(msgspec.Struct, frozen=True):
-    """Cache entry of a finalist."""
-
-    auroc: float
-    """AUROC of the int8 model."""
-    size: int
-    """Bytes of the larger int8 file."""
-    models: tuple[bytes, bytes, bytes]
-    """ONNX files: the float model, the int8 model, and the float reference of the int8 model."""
-    steps: tuple[QuantizationStep, ...]
-    auroc_drop: float = msgspec.field(default=0.0, name="lost")
-    """AUROC of the float model minus that of the int8 model."""
-    known_corrections: tuple[float, ...] = ()
-    """See `FloatAndInt8Model`."""
-
-    @classmethod
-    def from_models(cls, auroc: float, auroc_drop: float, size: int, trained: FloatAndInt8Model) -> CachedFinalist:
-        files = tuple(
-            model.SerializeToString(deterministic=True)
-            for model in (trained.float_model, trained.int8_model, trained.float_reference)
-        )
-        models = cast("tuple[bytes, bytes, bytes]", files)
-        return cls(auroc, size, models, trained.steps, auroc_drop, trained.known_corrections)
-
-    def load_trained_model(self) -> FloatAndInt8Model:
-        """The trained model from the cached files."""
-        float_model, int8_model, float_reference = map(onnx.ModelProto.FromString, self.models)
-        return FloatAndInt8Model(
-            float_model, int8_model, float_reference, self.steps, known_corrections=self.known_corrections
-        )
-
-
 class Finalist(NamedTuple):
     """A built and measured design: `trial` has the AUROC of its int8 model and the bytes of its larger int8 file."""
 
@@ -98,6 +67,10 @@ class Finalist(NamedTuple):
     model: FloatAndInt8Model
     auroc_drop: float
     """AUROC of the float model minus that of the int8 model."""
+
+    def trained_design(self) -> TrainedDesign:
+        """The finalist, to be measured on the test images."""
+        return TrainedDesign(self.trial.design, self.trial.cost, self.model)
 
 
 class FinalistBuilder:
@@ -130,40 +103,87 @@ class FinalistBuilder:
         rng = np.random.default_rng(goal.data.seed + 1)
         self.defective = make_evaluation_defects(self.good, rng).images
         self.finalists: list[Finalist] = []
+        self.trials: list[Trial] = []
+        """The trials of the search and those of a build without one."""
+        self.yardsticks: dict[str, Finalist] = {}
+        """The build without a search and the most accurate design of the trials, by their key in `measured`."""
 
-    def run(self, trials: list[Trial]) -> Finalist:
-        """Build the top trials, then, while time is left, fewer channels and quantization fallbacks.
+    def run(self, trials: list[Trial], defaults: list[Trial]) -> Finalist:
+        """Build the default design and the most accurate one, then cheap ones near the default, while time is left.
 
         Args:
-            trials: all trials of the search
+            trials: the trials of the search
+            defaults: the trials of a build without a search; those that are not in `trials` are evaluated
 
         Returns:
             The best finalist.
         """
-        for trial in selection.first_pareto_trials(trials, self.setup.limits):
-            if not self.finalists or time.monotonic() < self.setup.deadline:
-                self.build(trial)
-        unpruned = self.best().trial
-        recipe = load_recipe(self.goal.recipe)
-        prune = recipe.get("prune")
+        self.trials = [*trials, *default_build.evaluate_missing(defaults, trials, self.feature_cache)]
+        designs = {trial.design for trial in defaults}
+        evaluated = [trial for trial in self.trials if trial.design in designs]
+        default = default_build.choose_default(evaluated, self.goal, self.setup.device)
+        unpruned = msgspec.structs.replace(default.design, kept_share=1.0)
+        scaled = default_build.scale_design(unpruned, {trial.design.input for trial in trials}, self.setup.device)
+        self.trials += default_build.evaluate_missing(scaled, self.trials, self.feature_cache)
+        self.expected = ExpectedLosses(self.trials, unpruned)
+        accurate = max(self.trials, key=selection.utility)
+        for key, trial in ((default_build.KEY, default), (default_build.MOST_ACCURATE_KEY, accurate)):
+            self.yardsticks[key] = self._find(trial.design) or self.build(trial)
+        self._build_cheap_designs()
+        self._build_pruned(self.best().trial)
+        self._build_with_fallbacks()
+        return self.best()
+
+    def _build_cheap_designs(self) -> None:
+        """Build the cheapest design near the default one by the trials; if its int8 model is not, dearer ones."""
+        losses = {trial: self.expected.of_design(trial.design) for trial in self.trials}
+        for number in range(selection.FINALIST_COUNT):
+            is_possible = any(trial.limit_excess(self.limits) <= 0 for trial in losses)
+            if not losses or (number and (time.monotonic() > self.setup.deadline or not is_possible)):
+                return
+            trial = default_build.choose_cheapest(losses, self.setup.limits)
+            finalist = self._find(trial.design) or self.build(trial)
+            if self._expected_loss(finalist) <= default_build.MAX_LOSS:
+                return
+            losses = {t: loss for t, loss in losses.items() if t.cost > default_build.NEXT_COST * trial.cost}
+
+    def _build_pruned(self, unpruned: Trial) -> None:
+        """Build a design with fewer and fewer channels, until the int8 model is not near the default one any more."""
+        prune = load_recipe(self.goal.recipe).get("prune")
         for fraction in CHANNEL_FRACTIONS if prune is None else (prune.kept_share,):
             if time.monotonic() < self.setup.deadline:
                 design = msgspec.structs.replace(unpruned.design, kept_share=fraction)
-                self.build(Trial.for_design(design, self.setup.device))
-        for fallback in QUANTIZATION_FALLBACKS if recipe.get("quantise") is None else ():
+                finalist = self._find(design) or self.build(Trial.for_design(design, self.setup.device))
+                if self._expected_loss(finalist) > default_build.MAX_LOSS and self.limits == selection.NO_LIMITS:
+                    return
+
+    def _find(self, design: Design) -> Finalist | None:
+        """The first finalist of a design; None if it was not built."""
+        return next((finalist for finalist in self.finalists if finalist.trial.design == design), None)
+
+    def _expected_loss(self, finalist: Finalist) -> float:
+        """AUROC that a finalist is expected to lose on real defects; what pruning loses counts in full."""
+        whole = msgspec.structs.replace(finalist.trial.design, kept_share=1.0)
+        unpruned = self._find(whole) or finalist
+        measured = [selection.utility(each.trial) for each in (self.yardsticks[default_build.KEY], unpruned, finalist)]
+        by_pruning, in_all = measured[1] - measured[2], measured[0] - measured[1]
+        return by_pruning + self.expected.by_size(whole, in_all) + self.expected.at_same_size(whole)
+
+    def _build_with_fallbacks(self) -> None:
+        """Build the best design with better quantization if its int8 model loses too much."""
+        for fallback in QUANTIZATION_FALLBACKS if load_recipe(self.goal.recipe).get("quantise") is None else ():
             best = self.best()
             if best.auroc_drop > self._max_auroc_drop and time.monotonic() < self.setup.deadline:
                 options = " and ".join(fallback)
                 self.log(f"the int8 model loses {best.auroc_drop:.4f} of the AUROC: building it again with {options}")
                 self.build(best.trial, fallback)
-        return self.best()
 
     @property
     def _max_auroc_drop(self) -> float:
         max_drop = self.goal.goal.max_drop
         return MAX_AUROC_DROP if max_drop is None else min(MAX_AUROC_DROP, max_drop / 2)
 
-    def build(self, trial: Trial, quantization_settings: dict[str, Any] | None = None) -> None:
+    def build(self, trial: Trial, quantization_settings: dict[str, Any] | None = None) -> Finalist:
         """Fit, quantize and measure a design, or load it from the cache, and append it to `finalists`.
 
         Args:
@@ -182,6 +202,7 @@ class FinalistBuilder:
         self.log(f"{trial.design}: int8 AUROC on synthetic defects {cached.auroc:.3f}, {cached.size:,} bytes")
         measured = msgspec.structs.replace(trial, auroc=cached.auroc, bytes=cached.size, known=msgspec.UNSET)
         self.finalists.append(Finalist(measured, cached.load_trained_model(), cached.auroc_drop))
+        return self.finalists[-1]
 
     def _fit_and_measure(self, goal: Goal, design: Design) -> CachedFinalist:
         trained = design_fitting.fit_design(
@@ -207,7 +228,8 @@ class FinalistBuilder:
 
     def best(self) -> Finalist:
         """The best finalist by the rule of the trials, with the measured figures."""
-        winner = selection.choose_cheapest_near_best([finalist.trial for finalist in self.finalists], self.limits)
+        losses = {finalist.trial: self._expected_loss(finalist) for finalist in self.finalists}
+        winner = default_build.choose_cheapest(losses, self.limits)
         same_design = [finalist for finalist in self.finalists if finalist.trial.design == winner.design]
         return max(same_design, key=lambda finalist: finalist.trial.auroc or 0.0)
 

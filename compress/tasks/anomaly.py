@@ -21,20 +21,26 @@ from ..cost import cost_limits
 from ..data import few_images, part_alignment
 from ..data.image_feature_cache import ImageFeatureCache
 from ..data.split import Split, audit_and_split
-from ..evaluation import anomaly_scoring, area_offsets, few_images_threshold, pixel_metrics, suspect_threshold
+from ..evaluation import (
+    anomaly_scoring,
+    area_offsets,
+    compared_designs,
+    few_images_threshold,
+    pixel_metrics,
+    suspect_threshold,
+)
 from ..evaluation.anomaly_scoring import AnomalyMetrics, ImageScores
 from ..evaluation.built_models import FLOAT, INT8_ONNX, BuiltModels
 from ..evaluation.model_runners import ModelRunner
 from ..evaluation.p_values import HeldOutScores
 from ..evaluation.results import DesignChoice, Measurement
 from ..goal.goal_tables import Goal
-from ..goal.recipe import PruningSettings, load_recipe
 from ..models.design import DEFAULT_INPUT, SearchSpace
 from ..report.anomaly_page import anomaly_context
 from ..report.compression_steps import CompressionStep
 from ..report.pareto_chart import design_chart
 from ..report.task_report_section import TaskReportSection
-from ..search import selection
+from ..search import default_build, selection
 from ..search.finalists import FinalistBuilder
 from ..search.search_setup import SearchSetup
 from ..search.selection import Trial
@@ -74,16 +80,16 @@ class AnomalyTask:
         if setup is not None:
             trials, cache = self.search(data, setup, progress, log)
             builder = FinalistBuilder(goal, images, cache, setup, progress, log)
-            best = builder.run(trials)
+            best = builder.run(trials, self._default_trials(images))
             finalists = [finalist.trial for finalist in builder.finalists]
-            training = AnomalyTrainingResult(best.model, trials, finalists, best.trial)
+            training = AnomalyTrainingResult(best.model, builder.trials, finalists, best.trial, builder.yardsticks)
         else:
             trials = self._default_trials(images)
             cache = self._feature_cache(data, [trial.design.blocks for trial in trials], progress)
             if len(trials) > 1:
                 ordered = selection.order_by_handicap(trials)
                 trials = selection.evaluate_trials(progress(ordered, "trying designs"), cache)
-            chosen = self._prune(selection.choose_cheapest_near_best(trials))
+            chosen = default_build.choose_default(trials, goal, self.device)
             model = design_fitting.fit_design(goal, chosen.design, images, cache, progress, folder)
             training = AnomalyTrainingResult(model, trials, [], chosen)
         if len(trials) > 1:
@@ -108,15 +114,6 @@ class AnomalyTask:
     ) -> ImageFeatureCache:
         seed = self.goal.data.seed
         return ImageFeatureCache(data.images, self.size, itertools.chain(*blocks), seed, progress, data.inspector)
-
-    def _prune(self, trial: Trial) -> Trial:
-        """The trial with the share of the channels that the recipe keeps."""
-        prune: PruningSettings | None = load_recipe(self.goal.recipe).get("prune")
-        if prune is None:
-            return trial
-        return Trial.for_design(
-            msgspec.structs.replace(trial.design, kept_share=prune.kept_share), self.device, trial.auroc
-        )
 
     def choose_threshold(self, models: BuiltModels, data: AnomalyData) -> AnomalyThresholds:
         images, output = data.images, models.manifest.output("score")
@@ -173,6 +170,13 @@ class AnomalyTask:
             speedup=Measurement(speedup, source=cost_limits.cost_unit(self.device)),
             trials=training.trials,
             finalists=training.finalists,
+            compared=compared_designs.measure_designs(
+                self.goal,
+                {key: each.trained_design() for key, each in training.yardsticks.items()},
+                data.images,
+                data.inspector,
+                predictions[INT8_ONNX],
+            ),
         )
         return msgspec.structs.replace(metrics, design=design, alignment=data.alignment)
 

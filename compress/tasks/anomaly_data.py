@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -13,6 +14,7 @@ from vedette.runtime.inference.inspector import Inspector
 from ..data.motion_selection import AlignmentEvidence
 from ..data.split import Split
 from ..evaluation.conformal_threshold import AnomalyThreshold
+from ..search.finalists import Finalist
 from ..search.selection import Trial
 from .task import Thresholds, TrainingResult
 
@@ -36,6 +38,8 @@ class AnomalyTrainingResult(TrainingResult, frozen=True):
     finalists: list[Trial]
     """Designs that were built; empty without a search."""
     chosen: Trial
+    yardsticks: Mapping[str, Finalist] = {}
+    """Finalists that a search is held against, by their key in `measured`; empty without a search."""
 
 
 class AnomalyThresholds(Thresholds[AnomalyThreshold], frozen=True):

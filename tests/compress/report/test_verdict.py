@@ -10,7 +10,14 @@ from vedette.compress.cost.device_costs import DeviceCosts
 from vedette.compress.evaluation.built_models import FLOAT, INT8_ONNX, INT8_TFLITE
 from vedette.compress.evaluation.conformal_threshold import AnomalyThreshold
 from vedette.compress.evaluation.file_parity import FileParity, NodeDifference
-from vedette.compress.evaluation.results import CountOfTotal, Measurement, Results, TaskMetrics
+from vedette.compress.evaluation.results import (
+    ComparedDesign,
+    CountOfTotal,
+    DesignChoice,
+    Measurement,
+    Results,
+    TaskMetrics,
+)
 from vedette.compress.goal.goal_tables import DataSettings, DeviceTable, Goal, Targets
 from vedette.compress.report import sample_proof
 from vedette.compress.report.rate_judgement import judge_detections, judge_rate
@@ -28,6 +35,7 @@ def judge_goal(
     auroc: dict[str, float] | None = AUROC,
     false_alarms: CountOfTotal = FALSE_ALARMS,
     parity: FileParity = SAME,
+    design: DesignChoice | None = None,
 ) -> Verdict:
     """The verdict on a fixed build; without `auroc` there are no defective test images."""
     goal = Goal(name="x", task="anomaly", data=DataSettings(good="good"), goal=wish, device=DeviceTable(profile))
@@ -37,6 +45,7 @@ def judge_goal(
         images={"test_good": false_alarms.total},
         machine="",
         false_alarms=false_alarms,
+        design=design,
     )
     results = Results(
         metrics=metrics,
@@ -68,6 +77,22 @@ def test_missed_goal_states_the_figure_and_the_gap(wish, sentence):
     assert verdict.met is (sentence is None)
     if sentence is not None:
         assert verdict.missed[0].startswith(sentence)
+
+
+def test_search_is_judged_against_its_best_float_model():
+    def search(*fp32: float | None) -> DesignChoice:
+        other = Measurement(0.9)
+        compared = {
+            str(each): ComparedDesign(parameters={}, cost=1.0, fp32=Measurement(each), int8=other, difference=other)
+            for each in fp32
+        }
+        return DesignChoice(parameters={}, speedup=Measurement(9.0), trials=[], compared=compared)
+
+    verdict = judge_goal(Targets(max_drop=0.015), design=search(0.94, 0.97, None))
+    assert verdict.missed == (
+        "max_drop: asked 0.015, found 0.03, missed by 0.015 (against the best float model of the search)",
+    )
+    assert judge_goal(Targets(max_drop=0.015), design=search(0.94, None)).met
 
 
 def test_unmeasured_goal_is_unproven():

@@ -20,6 +20,7 @@ from vedette.compress.data import split
 from vedette.compress.data.image_feature_cache import ImageFeatureCache
 from vedette.compress.goal import goal_reader
 from vedette.compress.models.design import DEFAULT_INPUT, SearchSpace
+from vedette.compress.search import selection
 from vedette.compress.search.finalists import FinalistBuilder
 from vedette.compress.search.search_setup import SearchSetup, study_url
 from vedette.compress.search.study import DesignSearch
@@ -35,7 +36,8 @@ def main(path: Path, folder: Path) -> None:
     cache = ImageFeatureCache(images, size, itertools.chain(*space.blocks), goal.data.seed, no_progress)
 
     builder = FinalistBuilder(goal, images, cache, setup, no_progress, click.echo)
-    best = builder.run(DesignSearch(goal, space, cache, setup, click.echo).run())
+    defaults = selection.list_default_trials(goal.model, len(images.fit), setup.device)
+    best = builder.run(DesignSearch(goal, space, cache, setup, click.echo).run(), defaults)
     files = [model.SerializeToString(deterministic=True) for model in (best.model.float_model, best.model.int8_model)]
     click.echo(" ".join(hashlib.sha256(file).hexdigest() for file in files))
     click.echo(msgspec.json.encode([finalist.trial for finalist in builder.finalists]))

@@ -275,12 +275,14 @@ def test_fallbacks_are_built_if_the_int8_model_loses_too_much(
     monkeypatch.setattr(finalists, "MAX_AUROC_DROP", max_drop)
     messages = []
     goal = write_goal_for(anomaly_images, tmp_path, ("[model]", '[model]\ndetector = "padim"'))
-    built = build_bundle(goal, tmp_path / "out", log=messages.append, search_seconds=60.0)
+    built = build_bundle(goal, tmp_path / "out", log=messages.append, search_seconds=600.0)
     assert any("building it again with bias_correction" in message for message in messages) == (max_drop < 0)
-    assert len(list((tmp_path / "out" / "weave.work").glob("*.final"))) == selection.FINALIST_COUNT + (max_drop < 0)
     report = json.loads((tmp_path / "out" / "weave.json").read_text())
-    aurocs = [finalist["auroc"] for finalist in report["finals"]]
-    if aurocs[-1] >= aurocs[0]:
+    designs = {json.dumps(finalist["design"]) for finalist in report["finals"]}
+    assert len(report["finals"]) == len(designs) + (max_drop < 0)
+    assert len(list((tmp_path / "out" / "weave.work").glob("*.final"))) == len(report["finals"])
+    same_design = [each["auroc"] for each in report["finals"] if each["design"] == report["finals"][-1]["design"]]
+    if max_drop > 0 or same_design[-1] > same_design[0]:
         assert [step["name"] for step in report["steps"]] == steps
     assert built.manifest.measured["auroc_int8_onnx"] > 0.9
 
