@@ -15,6 +15,8 @@ from .recipe import load_recipe
 
 _Fraction = Annotated[float, msgspec.Meta(gt=0, lt=1)]
 _Side = Annotated[int, msgspec.Meta(ge=64, le=1024, multiple_of=32)]
+# No tuple[_Side, _Side]: msgspec 0.22 corrupts memory if an element of a tuple of fixed length is wrong.
+_HeightAndWidth = Annotated[tuple[_Side, ...], msgspec.Meta(min_length=2, max_length=2)]
 _Positive = Annotated[float, msgspec.Meta(gt=0)]
 
 
@@ -96,7 +98,7 @@ class ModelTable(_StrictStruct, frozen=True):
 
     detector: str = "auto"
     """Name of the anomaly model; `auto`: the build selects the best model for the good images."""
-    input: _Side | tuple[_Side, _Side] | Literal["auto"] | None = None
+    input: _Side | _HeightAndWidth | Literal["auto"] | None = None
     """Side of the input in pixels; images are scaled to this square. For `anomaly` also height and width, or `auto`:
     the aspect ratio of the images is kept. None: 224, or the result of a search."""
     blocks: tuple[Annotated[int, msgspec.Meta(ge=1, le=15)], ...] | None = None

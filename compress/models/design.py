@@ -21,7 +21,7 @@ import msgspec
 from ..goal.goal_tables import ModelTable
 from .anomaly import AnomalyModel, count_feature_channels, load_anomaly_model
 from .efficientnet_lite import Backbone
-from .image_size import ImageSize, describe, fit_aspect_ratio, height_and_width, simplify
+from .image_size import ImageSize, describe, fit_aspect_ratio, simplify
 
 DEFAULT_INPUT = 224  # pixels, without a search; the input size of the backbone's training
 # Blocks of the trials without a search, and of the first trials of a search.
@@ -94,7 +94,10 @@ def choose_input(model: ModelTable, ratio: float = 1.0) -> ImageSize:
     """
     if model.input == "auto":
         return fit_aspect_ratio(DEFAULT_INPUT, ratio)
-    return DEFAULT_INPUT if model.input is None else simplify(*height_and_width(model.input))
+    if isinstance(model.input, tuple):
+        height, width = model.input
+        return simplify(height, width)
+    return model.input or DEFAULT_INPUT
 
 
 class SearchSpace(msgspec.Struct, frozen=True):
