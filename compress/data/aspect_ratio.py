@@ -15,8 +15,31 @@ from vedette.runtime.camera import image_files
 from vedette.runtime.inference.inspector import Inspector
 from vedette.runtime.progress import Log
 
+from ..goal.goal_tables import ModelTable
+from ..models.design import choose_input
+from ..models.image_size import ImageSize, describe
+
 MAX_IMAGES = 40
 MAX_FACTOR = 1.1  # between the median and the 10th or 90th percentile
+
+
+def choose_input_size(
+    model: ModelTable, paths: Sequence[Path], inspector: Inspector | None, log: Log
+) -> tuple[ImageSize, float]:
+    """The size of the input that a goal asks for, and the aspect ratio of what the model sees; 1 if nothing needs it.
+
+    Args:
+        model: the table `[model]` of the goal
+        paths: good images
+        inspector: cuts what the model sees out of an image; None: the model sees the whole image
+        log: says what was found
+    """
+    if model.input != "auto":
+        return choose_input(model), 1.0
+    ratio = measure_aspect_ratio(paths, inspector, log)
+    size = choose_input(model, ratio)
+    log(f"input: {describe(size)} pixels")
+    return size, ratio
 
 
 def measure_aspect_ratio(paths: Sequence[Path], inspector: Inspector | None, log: Log) -> float:

@@ -48,5 +48,5 @@ def fit_aspect_ratio(side: int, ratio: float) -> ImageSize:
 
 
 def describe(size: ImageSize) -> str:
-    """The size in pixels: `224`, or `128 x 320` (height x width)."""
-    return str(size) if isinstance(size, int) else f"{size[0]} x {size[1]}"
+    """The size in pixels: `224`, or `320 x 128` (width x height)."""
+    return str(size) if isinstance(size, int) else f"{size[1]} x {size[0]}"

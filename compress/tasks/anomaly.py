@@ -32,7 +32,7 @@ from ..evaluation.p_values import HeldOutScores
 from ..evaluation.results import DesignChoice, Measurement
 from ..goal.goal_tables import Goal
 from ..goal.recipe import PruningSettings, load_recipe
-from ..models.design import SearchSpace, choose_input
+from ..models.design import SearchSpace
 from ..models.image_size import ImageSize, describe
 from ..report.anomaly_page import anomaly_context
 from ..report.compression_steps import CompressionStep
@@ -94,11 +94,7 @@ class AnomalyTask:
         inspector, alignment = part_alignment.fit_inspector(self.goal.inspect, images.fit, progress, log)
         if inspector is not None:
             images = part_alignment.leave_out_unaligned(images, inspector, progress, log)
-        model, ratio = self.goal.model, 1.0
-        if model.input == "auto":
-            ratio = aspect_ratio.measure_aspect_ratio(images.fit, inspector, log)
-            log(f"input: {describe(choose_input(model, ratio))} pixels")
-        size = choose_input(model, ratio)
+        size, ratio = aspect_ratio.choose_input_size(self.goal.model, images.fit, inspector, log)
         masks = pixel_metrics.read_masks(images, size, inspector)  # a wrong mask is an error before training
         return AnomalyData(images, masks, size, ratio, inspector, alignment)
 

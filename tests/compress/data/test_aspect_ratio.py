@@ -82,5 +82,5 @@ def test_build_with_a_rectangular_input_is_verified_on_the_device(tmp_path):
     assert min(measured["auroc_int8_onnx"], measured["auroc_int8_tflite"]) > 0.95
     assert measured["pixel_auroc"] > 0.6
     report = json.loads(result.report.with_suffix(".json").read_text())
-    assert report["design"]["input"] == [given.height, given.width]
+    assert report["input"] == [given.height, given.width]
     assert verify_bundle(Bundle.open(result.bundle, Keyring.read(tmp_path)), tmp_path).verified
