@@ -19,7 +19,7 @@ from vedette.compress.cost.cost_limits import CostLimits
 from vedette.compress.data import split
 from vedette.compress.data.image_feature_cache import ImageFeatureCache
 from vedette.compress.goal import goal_reader
-from vedette.compress.models.design import DEFAULT_INPUT, SearchSpace
+from vedette.compress.models.design import SearchSpace, choose_input
 from vedette.compress.search.finalists import FinalistBuilder
 from vedette.compress.search.search_setup import SearchSetup, study_url
 from vedette.compress.search.study import DesignSearch
@@ -31,7 +31,7 @@ def main(path: Path, folder: Path) -> None:
     setup = SearchSetup(now, now + 3600, study_url(folder), folder, devices.load_profile("pi4"), CostLimits())
     images = split.split_images(goal.data, path.parent)
     space = SearchSpace.for_goal(goal.model, len(images.fit))
-    size = goal.model.input or DEFAULT_INPUT
+    size = choose_input(goal.model)
     cache = ImageFeatureCache(images, size, itertools.chain(*space.blocks), goal.data.seed, no_progress)
 
     builder = FinalistBuilder(goal, images, cache, setup, no_progress, click.echo)
