@@ -275,7 +275,7 @@ def test_fallbacks_are_built_if_the_int8_model_loses_too_much(
     monkeypatch.setattr(finalists, "MAX_AUROC_DROP", max_drop)
     messages = []
     goal = write_goal_for(anomaly_images, tmp_path, ("[model]", '[model]\ndetector = "padim"'))
-    built = build_bundle(goal, tmp_path / "out", log=messages.append, search_seconds=60.0)
+    built = build_bundle(goal, tmp_path / "out", log=messages.append, search_seconds=240.0)
     assert any("building it again with bias_correction" in message for message in messages) == (max_drop < 0)
     assert len(list((tmp_path / "out" / "weave.work").glob("*.final"))) == selection.FINALIST_COUNT + (max_drop < 0)
     report = json.loads((tmp_path / "out" / "weave.json").read_text())
