@@ -11,7 +11,7 @@ PIP = .venv/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_
 LOCKED = $(PIP) --no-deps --require-hashes --requirement
 TORCH = $(if $(findstring index-url,$(PIP_ARGS)),torch==2.13.0,--requirement requirements/torch.txt)
 
-.PHONY: demo test test-fast test-slow coverage docs fuzz sbom wheel bench-accuracy bench-generality bench-alignment bench-light bench-augment \
+.PHONY: demo test test-fast test-slow coverage docs fuzz sbom wheel bench-accuracy bench-generality bench-alignment bench-resolution bench-light bench-augment \
   bench-contamination bench-few bench-choice bench-parts bench-known bench-search bench-losses bench-behaviour bench-quantise bench-review bench-build bench-compressors \
   bench-peers bench-runtime bench-scene count-arm64 count-looks count-alignment fit-costs clean
 
@@ -65,6 +65,10 @@ bench-generality: .venv/dev
 # What alignment and the region of interest are worth on parts that move: the table of docs/accuracy.md; half an hour.
 bench-alignment: .venv/dev
 	nice -n 5 .venv/bin/python tests/bench/alignment.py $(BENCH_ARGS)
+
+# Squares, rectangles, letterboxes and tiles at equal pixels: figures of docs/accuracy.md; an hour.
+bench-resolution: .venv/dev
+	nice -n 5 .venv/bin/python tests/bench/resolution.py $(BENCH_ARGS)
 
 # Other light, blur and shift, before and after recalibration, and p-values: tables of docs/accuracy.md; half an hour.
 bench-light: .venv/dev

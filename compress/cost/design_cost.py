@@ -22,6 +22,7 @@ from vedette.devices.cost_model import OperatorClass, OperatorCount
 
 from ..models.design import Design
 from ..models.efficientnet_lite import Backbone
+from ..models.image_size import ImageSize, height_and_width
 from .device_costs import BACKENDS
 from .operator_classes import classify_depthwise, classify_ungrouped_convolution
 from .operator_counts import adapt_to_backend
@@ -66,16 +67,16 @@ def estimate_design_cost(design: Design) -> DesignCost:
     return estimate_cost(model, design.input)
 
 
-def estimate_cost(anomaly_model: Any, size: int) -> DesignCost:
+def estimate_cost(anomaly_model: Any, size: ImageSize) -> DesignCost:
     """The cost of an anomaly model with its backbone.
 
     Args:
         anomaly_model: a torch module with a `backbone`
-        size: height and width of the image, in pixels
+        size: size of the image
     """
     meta_model = copy.deepcopy(anomaly_model).to("meta").eval()
     with torch.no_grad(), _OperatorRecorder() as recorder:
-        features = meta_model.backbone(torch.zeros(1, 3, size, size, device="meta"))
+        features = meta_model.backbone(torch.zeros(1, 3, *height_and_width(size), device="meta"))
         meta_model(features)
     layers = [module for module in meta_model.modules() if isinstance(module, nn.Conv2d)]
     file_bytes = sum(layer.weight.numel() + 9 * layer.out_channels for layer in layers)

@@ -26,6 +26,7 @@ from vedette.runtime.progress import Progress
 from ..goal.augmentation_settings import OTHER_LAMP, AugmentationSettings
 from ..models import efficientnet_lite, feature_extraction
 from ..models.anomaly.standardization import CELL_PIXELS
+from ..models.image_size import ImageSize, count_cells, describe, height_and_width
 from . import few_images, synthetic_defects
 from .augmentation import augment_image
 from .group_sample import MAX_FIT_IMAGES, sample_by_group
@@ -54,11 +55,11 @@ class GoodAndDefectiveFeatures(NamedTuple):
 
 
 class ImageFeatureCache:
-    """Images of 1 x size x size x 3, uint8, and their backbone features.
+    """Images of 1 x height x width x 3, uint8, and their backbone features.
 
     Args:
         split: its `fit` part gives the good images, `known` the known defects
-        size: largest input size, in pixels
+        size: largest input size
         blocks: all blocks of the backbone that any design uses
         seed: seed of the random choice of images and defects
         progress: shows the progress of long loops
@@ -68,7 +69,7 @@ class ImageFeatureCache:
     def __init__(
         self,
         split: Split,
-        size: int,
+        size: ImageSize,
         blocks: Iterable[int],
         seed: int,
         progress: Progress,
@@ -91,26 +92,26 @@ class ImageFeatureCache:
         self.defects = make_evaluation_defects(self.trial_images, rng)
         self.known_images = self._read(split.known, size)
         """Images of known defects, at the largest input size."""
-        self._features: dict[int, GoodAndDefectiveFeatures] = {}
+        self._features: dict[ImageSize, GoodAndDefectiveFeatures] = {}
 
     @cached_property
     def trial_digest(self) -> str:
         """Digest of the images that trials use, including those with synthetic defects."""
         return digest_images([*self.trial_images, *self.defects.images, *self.known_images])
 
-    def good_images(self, size: int) -> list[NDArray[Any]]:
+    def good_images(self, size: ImageSize) -> list[NDArray[Any]]:
         """Returns all good images, as the input of a model."""
         return list(self._good) if size == self.size else self._read(self.fit_paths, size)
 
-    def _read(self, paths: list[Path], size: int) -> list[NDArray[Any]]:
+    def _read(self, paths: list[Path], size: ImageSize) -> list[NDArray[Any]]:
         shown, spec = self.progress(paths, "reading") if paths else [], efficientnet_lite.backbone_input_spec(size)
         return list(model_inputs(shown, spec, self.inspector))
 
-    def augmented_images(self, size: int, settings: AugmentationSettings | None) -> list[NDArray[Any]]:
+    def augmented_images(self, size: ImageSize, settings: AugmentationSettings | None) -> list[NDArray[Any]]:
         """Returns all good images, and after each of them its augmented copies.
 
         Args:
-            size: side of the images, in pixels
+            size: size of the images
             settings: the table `[augment]` of the goal; None: another lamp alone, and for few images the defaults
         """
         good = self.good_images(size)
@@ -128,19 +129,19 @@ class ImageFeatureCache:
             for each in (image, *(augment_image(image[0], settings, rng)[None] for _ in range(copies)))
         ]
 
-    def defective_images(self, size: int) -> list[NDArray[Any]]:
+    def defective_images(self, size: ImageSize) -> list[NDArray[Any]]:
         """Returns the images with synthetic defects."""
         return [resize_image(image, size) for image in self.defects.images]
 
-    def known_defects(self, size: int) -> list[NDArray[Any]]:
+    def known_defects(self, size: ImageSize) -> list[NDArray[Any]]:
         """Returns the images of known defects."""
         return [resize_image(image, size) for image in self.known_images]
 
-    def defect_masks(self, size: int) -> Tensor:
-        """Returns the fraction of each cell that the defect covers, N x size/8 x size/8."""
-        cells = size // CELL_PIXELS
+    def defect_masks(self, size: ImageSize) -> Tensor:
+        """Returns the fraction of each cell that the defect covers, N x height/8 x width/8."""
+        rows, columns = count_cells(size, CELL_PIXELS)
         return torch.from_numpy(
-            np.stack([cv2.resize(mask, (cells, cells), interpolation=cv2.INTER_AREA) for mask in self.defects.masks])
+            np.stack([cv2.resize(mask, (columns, rows), interpolation=cv2.INTER_AREA) for mask in self.defects.masks])
         )
 
     @cached_property
@@ -148,13 +149,15 @@ class ImageFeatureCache:
         """Groups of the good images that trials use."""
         return [self.split.groups[self.fit_paths[number]] for number in self.trial_indices]
 
-    def extract_features(self, size: int) -> GoodAndDefectiveFeatures:
+    def extract_features(self, size: ImageSize) -> GoodAndDefectiveFeatures:
         """Returns the float features of the images that trials use."""
         if size not in self._features:
             good_images = [resize_image(image, size) for image in self.trial_images]
             known_images = self.known_defects(size)
             defective_images = self.defective_images(size)
-            images = self.progress([*good_images, *defective_images, *known_images], f"float features at {size} pixels")
+            images = self.progress(
+                [*good_images, *defective_images, *known_images], f"float features at {describe(size)} pixels"
+            )
             good, others = split_good_and_defective(
                 feature_extraction.extract_float_features(efficientnet_lite.load_backbone(self.blocks), images),
                 len(good_images),
@@ -171,7 +174,7 @@ class ImageFeatureCache:
             )
         return self._features[size]
 
-    def iterate_fit_features(self, size: int, blocks: Sequence[int]) -> Iterator[list[Tensor]] | None:
+    def iterate_fit_features(self, size: ImageSize, blocks: Sequence[int]) -> Iterator[list[Tensor]] | None:
         """Float features of all good images, then of those with synthetic defects; None if no trial computed any.
 
         Only images that no trial has used go through the backbone.
@@ -222,8 +225,9 @@ def split_good_and_defective(batches: Iterable[Sequence[Tensor]], count: int) ->
     return [level[:count] for level in levels], [level[count:] for level in levels]
 
 
-def resize_image(image: NDArray[Any], size: int) -> NDArray[Any]:
-    """Scales an image of 1 x H x W x 3 to 1 x size x size x 3."""
-    if image.shape[1] == size:
+def resize_image(image: NDArray[Any], size: ImageSize) -> NDArray[Any]:
+    """Scales an image of 1 x H x W x 3 to 1 x height x width x 3."""
+    height, width = height_and_width(size)
+    if image.shape[1:3] == (height, width):
         return image
-    return np.asarray(cv2.resize(image[0], (size, size), interpolation=cv2.INTER_AREA))[None]
+    return np.asarray(cv2.resize(image[0], (width, height), interpolation=cv2.INTER_AREA))[None]

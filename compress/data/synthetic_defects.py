@@ -12,6 +12,7 @@ local changes from models that miss them. They do not show whether real defects 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -23,7 +24,7 @@ from numpy.typing import NDArray
 from ..models.anomaly.standardization import CELL_PIXELS
 
 Image = NDArray[Any]
-"""H x W x 3, float32, 0…255; H = W."""
+"""H x W x 3, float32, 0…255."""
 Mask = NDArray[np.bool_]
 """H x W: True where the defect is."""
 Rng = np.random.Generator
@@ -84,19 +85,21 @@ def _add_defect(
     return defective, region & surrounding, kind
 
 
-def fractal_noise(size: int, coarsest: int, rng: Rng) -> NDArray[Any]:
-    """Returns noise with structure at every scale: size x size, float32, standard deviation 1.
+def fractal_noise(shape: tuple[int, ...], coarsest: int, rng: Rng) -> NDArray[Any]:
+    """Returns noise with structure at every scale: H x W, float32, standard deviation 1.
 
     Args:
-        size: pixels
+        shape: H and W in pixels; the noise is a part of a square
         coarsest: cells per side of the coarsest scale; each finer scale has twice as many and half the weight
         rng: random number generator
     """
+    size = max(shape)
     noise, cells, weight = np.zeros((size, size), np.float32), coarsest, 1.0
     while cells <= max(coarsest, size // 2):
         octave = rng.standard_normal((cells + 1, cells + 1)).astype(np.float32)
         noise += weight * cv2.resize(octave, (size, size), interpolation=cv2.INTER_CUBIC)
         cells, weight = cells * 2, weight / 2
+    noise = noise[: shape[0], : shape[1]]
     return np.asarray(noise / noise.std())
 
 
@@ -109,29 +112,33 @@ def _sample_location(image: NDArray[Any], rng: Rng) -> tuple[int, int]:
     return index % grey.shape[1], index // grey.shape[1]
 
 
+def _mean_side(image: NDArray[Any]) -> float:
+    """The geometric mean of height and width."""
+    return math.sqrt(image.shape[0] * image.shape[1])
+
+
 def _blob_mask(image: NDArray[Any], rng: Rng) -> Mask:
-    size = image.shape[0]
+    height, width = image.shape[:2]
     x, y = _sample_location(image, rng)
-    radius = size * np.sqrt(np.exp(rng.uniform(np.log(0.001), np.log(0.04))) / np.pi)
+    radius = _mean_side(image) * np.sqrt(np.exp(rng.uniform(np.log(0.001), np.log(0.04))) / np.pi)
     stretch, turn = np.exp(rng.uniform(-0.6, 0.6)), rng.uniform(0, np.pi)
-    down, right = np.mgrid[:size, :size].astype(np.float32)
+    down, right = np.mgrid[:height, :width].astype(np.float32)
     along = (right - x) * np.cos(turn) + (down - y) * np.sin(turn)
     across = (down - y) * np.cos(turn) - (right - x) * np.sin(turn)
     distance = np.hypot(along / (radius * stretch), across * stretch / radius)
-    return np.asarray(distance + 0.35 * fractal_noise(size, 8, rng) < 1)
+    return np.asarray(distance + 0.35 * fractal_noise((height, width), 8, rng) < 1)
 
 
 def _scratch_mask(image: NDArray[Any], rng: Rng) -> Mask:
-    size = image.shape[0]
     x, y = map(float, _sample_location(image, rng))
-    length, turn = size * np.exp(rng.uniform(np.log(0.06), np.log(0.6))), rng.uniform(0, 2 * np.pi)
+    length, turn = _mean_side(image) * np.exp(rng.uniform(np.log(0.06), np.log(0.6))), rng.uniform(0, 2 * np.pi)
     steps = max(3, int(length / 8))
     points = [(x, y)]
     for _ in range(steps):
         turn += rng.normal(0, 0.25)
         x, y = x + length / steps * np.cos(turn), y + length / steps * np.sin(turn)
         points.append((x, y))
-    drawn = np.zeros((size, size), np.uint8)
+    drawn = np.zeros(image.shape[:2], np.uint8)
     fixed = (np.array(points) * 8).astype(np.int32)  # fixed point with three fractional bits
     cv2.polylines(drawn, [fixed], False, 1, int(rng.integers(1, 4)), shift=3)
     return drawn > 0
@@ -144,9 +151,12 @@ def _soften(mask: Mask, blur: float) -> Image:
 
 def _paste(image: Image, other: Image, mask: Mask, rng: Rng) -> Image:
     """Pastes a patch of another image or of another location."""
-    size = image.shape[0]
-    source = np.roll(other if rng.random() < 0.6 else image, tuple(rng.integers(-size // 2, size // 2, 2)), (0, 1))
+    sides = np.array(image.shape[:2])
+    source = np.roll(other if rng.random() < 0.6 else image, tuple(rng.integers(-sides // 2, sides // 2)), (0, 1))
     source = np.rot90(source, int(rng.integers(4)))
+    if source.shape != image.shape:  # a quarter turn of an image that is no square
+        lacking = np.maximum(0, sides - source.shape[:2])
+        source = np.pad(source, ((0, lacking[0]), (0, lacking[1]), (0, 0)), "wrap")[: sides[0], : sides[1]]
     source = source * rng.uniform(0.8, 1.2) + rng.normal(0, 8, 3)
     weight = _soften(mask, 0.8) * rng.uniform(0.5, 1)
     return np.asarray(image * (1 - weight) + np.clip(source, 0, 255) * weight)
@@ -155,7 +165,7 @@ def _paste(image: Image, other: Image, mask: Mask, rng: Rng) -> Image:
 def _stain(image: Image, _: Image, mask: Mask, rng: Rng) -> Image:
     """Makes the region lighter, darker or of another color, smooth or mottled."""
     colour = rng.uniform(20, 90) * rng.choice((-1, 1)) * (np.ones(3) if rng.random() < 0.5 else rng.uniform(0.2, 1, 3))
-    texture = 1 + 0.4 * fractal_noise(image.shape[0], int(rng.choice((8, 16, 32))), rng)[..., None] * int(
+    texture = 1 + 0.4 * fractal_noise(image.shape[:2], int(rng.choice((8, 16, 32))), rng)[..., None] * int(
         rng.integers(2)
     )
     return np.asarray(image + _soften(mask, rng.uniform(0.8, 3)) * colour * texture)
@@ -176,9 +186,9 @@ def _smear(image: Image, _: Image, mask: Mask, rng: Rng) -> Image:
 
 def _dent(image: Image, _: Image, mask: Mask, rng: Rng) -> Image:
     """Displaces the pixels of the region."""
-    size, turn = image.shape[0], rng.uniform(0, 2 * np.pi)
+    (height, width), turn = image.shape[:2], rng.uniform(0, 2 * np.pi)
     push = _soften(mask, 3.0)[..., 0] * np.float32(rng.uniform(4, 12))
-    down, right = np.mgrid[:size, :size].astype(np.float32)
+    down, right = np.mgrid[:height, :width].astype(np.float32)
     x, y = right + push * np.float32(np.cos(turn)), down + push * np.float32(np.sin(turn))
     return np.asarray(cv2.remap(image, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT))
 

@@ -122,7 +122,7 @@ def _base_manifest(goal: Goal, model: onnx.ModelProto) -> Manifest:
         labels=(),
         input=_input_from_tensor(graph.inputs[0])
         if goal.model.is_imported
-        else efficientnet_lite.backbone_input_spec(graph.inputs[0].shape[1]),
+        else efficientnet_lite.backbone_input_spec((graph.inputs[0].shape[1], graph.inputs[0].shape[2])),
         outputs=outputs,
         models={ONNX: "model.onnx", TFLITE: "model.tflite"},
         threshold=0.0,

@@ -24,6 +24,7 @@ from vedette.runtime.inference.inspector import Inspector
 
 from ..data import split
 from ..data.split import Split
+from ..models.image_size import ImageSize, height_and_width
 from .aupro import compute_overlap_areas, extract_defect_regions
 
 Interval = tuple[float, float]
@@ -52,11 +53,11 @@ def compute_pixel_metrics(
     Args:
         good: anomaly maps of good images, each h x w
         defect: anomaly maps of defective images
-        masks: index of a defective image -> its mask, size x size, bool; maps are enlarged to that size
+        masks: index of a defective image -> its mask, height x width, bool; maps are enlarged to that size
     """
     if not masks:
         return PixelMetrics()
-    size = len(next(iter(masks.values())))
+    size = next(iter(masks.values())).shape
     fault_free_parts = [_enlarge(anomaly_map, size).ravel() for anomaly_map in good]
     regions: list[list[NDArray[Any]]] = []
     for index, mask in masks.items():
@@ -85,14 +86,14 @@ def _compare_with_mask(anomaly_map: NDArray[Any], mask: NDArray[Any]) -> tuple[f
     """Overlap of the box with the rectangle around the defect that it overlaps most, and the area as a multiple of that
     of the defect; None if the box overlaps no defect.
     """
-    size = len(mask)
+    height, width = mask.shape
     cells = find_peak(anomaly_map)
     box, share = surround(cells), float(cells.mean())
-    left, top, right, bottom = (edge * size for edge in (box.left, box.top, box.right, box.bottom))
+    left, top, right, bottom = box.left * width, box.top * height, box.right * width, box.bottom * height
     best, ratio = 0.0, None
-    for x, y, width, height, pixels in cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)[2][1:]:
-        shared = max(0.0, min(right, x + width) - max(left, x)) * max(0.0, min(bottom, y + height) - max(top, y))
-        overlap = shared / ((right - left) * (bottom - top) + width * height - shared)
+    for x, y, across, down, pixels in cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)[2][1:]:
+        shared = max(0.0, min(right, x + across) - max(left, x)) * max(0.0, min(bottom, y + down) - max(top, y))
+        overlap = shared / ((right - left) * (bottom - top) + across * down - shared)
         if overlap > best:
             best, ratio = float(overlap), share * mask.size / float(pixels)
     return best, ratio
@@ -106,22 +107,22 @@ def _bootstrap(statistic: Callable[..., Any], *samples: NDArray[Any]) -> Interva
     return float(found.confidence_interval.low), float(found.confidence_interval.high)
 
 
-def _enlarge(anomaly_map: NDArray[Any], size: int) -> NDArray[Any]:
-    return np.asarray(cv2.resize(anomaly_map.astype(np.float32), (size, size), interpolation=cv2.INTER_LINEAR))
+def _enlarge(anomaly_map: NDArray[Any], size: tuple[int, ...]) -> NDArray[Any]:
+    return np.asarray(cv2.resize(anomaly_map.astype(np.float32), size[1::-1], interpolation=cv2.INTER_LINEAR))
 
 
-def read_masks(images: Split, size: int, inspector: Inspector | None = None) -> dict[int, NDArray[Any]]:
-    """The masks by index of the defective image, each size x size, bool. Images with an empty mask are left out.
+def read_masks(images: Split, size: ImageSize, inspector: Inspector | None = None) -> dict[int, NDArray[Any]]:
+    """The masks by index of the defective image, each height x width, bool. Images with an empty mask are left out.
 
     Args:
         images: the split of the images
-        size: height and width of the masks, in pixels
+        size: size of the masks
         inspector: cuts what the model sees out of an image; None: the model sees the whole image
 
     Raises:
         ConfigProblem: a mask cannot be read, or has another aspect ratio than its image.
     """
-    masks = {}
+    masks, shape = {}, height_and_width(size)[::-1]
     for index, path in enumerate(images.defect):
         if path in images.masks:
             original = split.read_mask(images.masks[path])
@@ -129,10 +130,10 @@ def read_masks(images: Split, size: int, inspector: Inspector | None = None) -> 
             _check_aspect_ratio(images.masks[path], original.shape, path, image.shape)
             mask: NDArray[Any] = original.astype(np.uint8)
             if inspector is None:
-                mask = np.asarray(cv2.resize(mask, (size, size), interpolation=cv2.INTER_NEAREST))
+                mask = np.asarray(cv2.resize(mask, shape, interpolation=cv2.INTER_NEAREST))
             else:
-                _, placement = inspector.view(image, (size, size), cv2.INTER_AREA)
-                mask = inspector.cut_mask(mask, placement, (size, size))
+                _, placement = inspector.view(image, shape, cv2.INTER_AREA)
+                mask = inspector.cut_mask(mask, placement, shape)
             if mask.any():
                 masks[index] = mask > 0
     return masks

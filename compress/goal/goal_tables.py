@@ -15,6 +15,9 @@ from .inspection_settings import InspectionSettings
 from .recipe import load_recipe
 
 _Fraction = Annotated[float, msgspec.Meta(gt=0, lt=1)]
+_Side = Annotated[int, msgspec.Meta(ge=64, le=1024, multiple_of=32)]
+# No tuple[_Side, _Side]: msgspec 0.22 corrupts memory if an element of a tuple of fixed length is wrong.
+_HeightAndWidth = Annotated[tuple[_Side, ...], msgspec.Meta(min_length=2, max_length=2)]
 _Positive = Annotated[float, msgspec.Meta(gt=0)]
 
 
@@ -109,8 +112,9 @@ class ModelTable(_StrictStruct, frozen=True):
 
     detector: str = "auto"
     """Name of the anomaly model; `auto`: the build selects the best model for the good images."""
-    input: Annotated[int, msgspec.Meta(ge=64, le=1024, multiple_of=32)] | None = None
-    """Side of the input in pixels; images are scaled to this square. None: 224, or the result of a search."""
+    input: _Side | _HeightAndWidth | Literal["auto"] | None = None
+    """Side of the input in pixels; images are scaled to this square. For `anomaly` also height and width, or `auto`:
+    the aspect ratio of the images is kept. None: 224, or the result of a search."""
     blocks: tuple[Annotated[int, msgspec.Meta(ge=1, le=15)], ...] | None = None
     """Blocks of the backbone that provide features; None: the build selects the best blocks for the good images."""
     rank: Annotated[int, msgspec.Meta(ge=1)] | None = None
@@ -137,6 +141,11 @@ class ModelTable(_StrictStruct, frozen=True):
     std: float | tuple[float, float, float] = 255.0
     order: Literal["rgb", "bgr"] = "rgb"
     licence: str = "not stated"
+
+    @property
+    def side(self) -> int | None:
+        """`input` of a task that takes squares only."""
+        return self.input if isinstance(self.input, int) else None
 
     @property
     def is_imported(self) -> bool:

@@ -12,6 +12,7 @@ import onnx
 import torch
 from torch import Tensor, nn
 
+from ..models.image_size import ImageSize, height_and_width
 from .editing import copy_model, replace_initializer
 
 INPUT_NAME, OUTPUT_NAMES = "image", ("map", "score")
@@ -40,12 +41,14 @@ def feature_names(model: ModelWithBackbone) -> list[str]:
     return [f"features.{number}" for number in range(len(model.backbone.taps))]
 
 
-def export_to_onnx(model: ModelWithBackbone, size: int, outputs: tuple[str, ...] = OUTPUT_NAMES) -> onnx.ModelProto:
-    """Export a model for one normalized image of 1 x 3 x size x size; batch normalization is folded in.
+def export_to_onnx(
+    model: ModelWithBackbone, size: ImageSize, outputs: tuple[str, ...] = OUTPUT_NAMES
+) -> onnx.ModelProto:
+    """Export a model for one normalized image of 1 x 3 x height x width; batch normalization is folded in.
 
     Args:
         model: the fitted model
-        size: side of the image in pixels
+        size: size of the image
         outputs: names of the model's outputs
     """
     features = feature_names(model)
@@ -56,12 +59,12 @@ def export_to_onnx(model: ModelWithBackbone, size: int, outputs: tuple[str, ...]
     return exported
 
 
-def export_module(module: nn.Module, size: int, outputs: tuple[str, ...]) -> onnx.ModelProto:
-    """Export any torch module for one image of 1 x 3 x size x size.
+def export_module(module: nn.Module, size: ImageSize, outputs: tuple[str, ...]) -> onnx.ModelProto:
+    """Export any torch module for one image of 1 x 3 x height x width.
 
     Args:
         module: maps the image to as many tensors as `outputs` has names
-        size: side of the image in pixels
+        size: size of the image
         outputs: names of the outputs
     """
     exporter_log = logging.getLogger("torch.onnx")
@@ -72,7 +75,7 @@ def export_module(module: nn.Module, size: int, outputs: tuple[str, ...]) -> onn
             warnings.simplefilter("ignore")
             program = torch.onnx.export(
                 module.eval(),
-                (torch.zeros(1, 3, size, size),),
+                (torch.zeros(1, 3, *height_and_width(size)),),
                 dynamo=True,
                 external_data=False,
                 input_names=[INPUT_NAME],

@@ -16,11 +16,13 @@ can be concatenated for one convolution with exact integer sums.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from math import prod
 
 import torch
 from torch import Tensor, nn
 
 from .efficientnet_lite import Backbone
+from .image_size import ImageSize, height_and_width
 
 OUTPUTS = ("scores",)
 FEATURE_LIMIT = 4.0  # standard deviations of a channel over all locations
@@ -29,12 +31,12 @@ _MIN_STD = 1e-3  # smallest standard deviation, for constant channels
 
 
 class GlobalMeanPool(nn.Conv2d):
-    """Mean of each channel over the whole map, with frozen weights: N x C x S x S -> N x C x 1 x 1."""
+    """Mean of each channel over the whole map, with frozen weights: N x C x H x W -> N x C x 1 x 1."""
 
-    def __init__(self, channels: int, size: int) -> None:
+    def __init__(self, channels: int, size: ImageSize) -> None:
         super().__init__(channels, channels, size, groups=channels)
         self.requires_grad_(False)
-        nn.init.constant_(self.weight, 1 / size**2)
+        nn.init.constant_(self.weight, 1 / prod(height_and_width(size)))
         nn.init.zeros_(self._offset)
 
     @property

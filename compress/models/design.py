@@ -1,7 +1,7 @@
 """Designs of anomaly models and their search space. A design is a point of the search space.
 
 anomaly_model  PaDiM, PatchCore or discriminative
-input          side of the input in pixels; a quarter of the side needs a sixteenth of the multiplications
+input          size of the input in pixels; a quarter of each side needs a sixteenth of the multiplications
 blocks         blocks of the backbone that provide features; the backbone is truncated after the last
 rank           for PaDiM: number of feature directions; the model uses those in which good parts vary least
 kept_share     fraction of the channels to keep inside each block of the backbone. A value below 1 needs pruning and
@@ -21,6 +21,7 @@ import msgspec
 from ..goal.goal_tables import ModelTable
 from .anomaly import AnomalyModel, count_feature_channels, load_anomaly_model
 from .efficientnet_lite import Backbone
+from .image_size import ImageSize, describe, fit_aspect_ratio, simplify
 
 DEFAULT_INPUT = 224  # pixels, without a search; the input size of the backbone's training
 # Blocks of the trials without a search, and of the first trials of a search.
@@ -41,7 +42,7 @@ class Design(msgspec.Struct, frozen=True):
 
     anomaly_model: str = msgspec.field(name="detector")
     blocks: tuple[int, ...]
-    input: int = DEFAULT_INPUT
+    input: ImageSize = DEFAULT_INPUT
     rank: int | None = None
     """Number of feature directions; None: all."""
     kept_share: float = msgspec.field(default=1.0, name="kept")
@@ -50,7 +51,7 @@ class Design(msgspec.Struct, frozen=True):
         words = [f"{self.anomaly_model} over blocks {', '.join(map(str, self.blocks))}"]
         words += [f"rank {self.rank}"] if self.rank else []
         words += [f"{self.kept_share:.0%} of the channels"] if self.kept_share < 1 else []
-        return f"{', '.join(words)} at {self.input} pixels"
+        return f"{', '.join(words)} at {describe(self.input)} pixels"
 
     def create_model(self, backbone: Backbone) -> AnomalyModel:
         """Creates an unfitted anomaly model on `backbone`.
@@ -69,7 +70,10 @@ def anomaly_model_choices(model: ModelTable, images: int) -> tuple[str, ...]:
 
 
 def default_designs(model: ModelTable, images: int) -> list[Design]:
-    """Returns the designs that a build tries without a search: set keys of `model`, and defaults for the rest."""
+    """Returns the designs that a build tries without a search: set keys of `model`, and defaults for the rest.
+
+    Its `input` is a size: `choose_input` has decided what `auto` is.
+    """
     given = (tuple(sorted(model.blocks)),) if model.blocks is not None else None
     pairs = [
         (name, blocks)
@@ -77,9 +81,23 @@ def default_designs(model: ModelTable, images: int) -> list[Design]:
         for blocks in given or DEFAULT_BLOCKS.get(name, ((10,),))
     ]
     return [
-        Design(name, blocks, model.input or DEFAULT_INPUT, model.rank if name == "padim" else None)
-        for name, blocks in pairs
+        Design(name, blocks, choose_input(model), model.rank if name == "padim" else None) for name, blocks in pairs
     ]
+
+
+def choose_input(model: ModelTable, ratio: float = 1.0) -> ImageSize:
+    """The size of the input that a goal asks for, or the largest one that a search tries.
+
+    Args:
+        model: the table `[model]` of the goal
+        ratio: aspect ratio of what the model sees, width divided by height; only `auto` needs it
+    """
+    if model.input == "auto":
+        return fit_aspect_ratio(DEFAULT_INPUT, ratio)
+    if isinstance(model.input, tuple):
+        height, width = model.input
+        return simplify(height, width)
+    return model.input or DEFAULT_INPUT
 
 
 class SearchSpace(msgspec.Struct, frozen=True):
@@ -87,25 +105,29 @@ class SearchSpace(msgspec.Struct, frozen=True):
 
     anomaly_models: tuple[str, ...] = msgspec.field(name="detectors")
     blocks: tuple[tuple[int, ...], ...]
-    input_sizes: tuple[int, ...] = msgspec.field(name="inputs")
+    input_sizes: tuple[ImageSize, ...] = msgspec.field(name="inputs")
     ranks: tuple[int | None, ...]
 
     @classmethod
-    def for_goal(cls, model: ModelTable, images: int) -> SearchSpace:
+    def for_goal(cls, model: ModelTable, images: int, ratio: float = 1.0) -> SearchSpace:
         """Returns the search space of a goal: all choices that `model` leaves open.
 
         Args:
             model: the table `[model]` of the goal
             images: number of good images
+            ratio: as in `choose_input`
         """
+        sizes: tuple[ImageSize, ...] = INPUT_SIZES if model.input is None else (choose_input(model),)
+        if model.input == "auto":
+            sizes = tuple(dict.fromkeys(fit_aspect_ratio(side, ratio) for side in INPUT_SIZES))
         return cls(
             anomaly_models=anomaly_model_choices(model, images),
             blocks=BLOCK_CHOICES if model.blocks is None else (tuple(sorted(model.blocks)),),
-            input_sizes=INPUT_SIZES if model.input is None else (model.input,),
+            input_sizes=sizes,
             ranks=RANK_CHOICES if model.rank is None else (model.rank,),
         )
 
-    def make_design(self, anomaly_model: str, blocks: Sequence[int], size: int, rank: int | None) -> Design:
+    def make_design(self, anomaly_model: str, blocks: Sequence[int], size: ImageSize, rank: int | None) -> Design:
         """Returns the design with these values. A rank without effect becomes None."""
         if anomaly_model != "padim" or rank is None or rank >= count_feature_channels(blocks):
             rank = None

@@ -21,6 +21,8 @@ from torch import Tensor, nn
 
 from vedette.runtime.bundle.manifest import ModelInput, SourceAndLicence
 
+from .image_size import ImageSize, height_and_width
+
 # A pixel p of 0…255 is normalized to (p - MEAN) / STD, as in the training of the weights.
 MEAN = 127.0
 STD = 128.0
@@ -145,9 +147,10 @@ class Backbone(nn.Module):
         return features
 
 
-def backbone_input_spec(size: int) -> ModelInput:
-    """Returns the input of an int8 model, size x size pixels. Pixels stay integers (scale 1 / STD, zero point MEAN)."""
-    return ModelInput("image", width=size, height=size, mean=MEAN, std=STD, scale=1 / STD, zero_point=int(MEAN))
+def backbone_input_spec(size: ImageSize) -> ModelInput:
+    """Returns the input of an int8 model of this size. Pixels stay integers (scale 1 / STD, zero point MEAN)."""
+    height, width = height_and_width(size)
+    return ModelInput("image", width=width, height=height, mean=MEAN, std=STD, scale=1 / STD, zero_point=int(MEAN))
 
 
 def load_backbone(taps: Iterable[int]) -> Backbone:

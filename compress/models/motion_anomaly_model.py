@@ -110,7 +110,7 @@ class ZoneAnomalyModel(nn.Module):
         assert self.beyond.bias is not None
         nn.init.constant_(self.beyond.bias, -1.0)
         self.mean = _fixed_convolution(_CHANNELS, torch.full((1, _CHANNELS, 1, 1), 1 / _CHANNELS))
-        self.reading = MapScore(cells)
+        self.reading = MapScore((cells, cells))
 
     @torch.no_grad()
     def fit(self, features: Sequence[Tensor]) -> None:

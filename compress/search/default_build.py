@@ -29,6 +29,7 @@ from ..goal.goal_tables import Goal
 from ..goal.recipe import PruningSettings, load_recipe
 from ..models.design import Design
 from ..models.efficientnet_lite import stage_of_block
+from ..models.image_size import ImageSize, count_pixels
 from . import selection
 from .selection import Trial
 
@@ -54,11 +55,10 @@ def evaluate_missing(wanted: Sequence[Trial], trials: Sequence[Trial], feature_c
     return selection.evaluate_trials(missing, feature_cache)
 
 
-def scale_design(design: Design, sizes: Iterable[int], device: DeviceProfile) -> list[Trial]:
+def scale_design(design: Design, sizes: Iterable[ImageSize], device: DeviceProfile) -> list[Trial]:
     """Trials of a design at other input sizes, the largest first."""
-    return [
-        Trial.for_design(msgspec.structs.replace(design, input=size), device) for size in sorted(sizes, reverse=True)
-    ]
+    largest_first = sorted(sizes, key=count_pixels, reverse=True)
+    return [Trial.for_design(msgspec.structs.replace(design, input=size), device) for size in largest_first]
 
 
 def choose_default(defaults: Sequence[Trial], goal: Goal, device: DeviceProfile) -> Trial:
@@ -96,7 +96,8 @@ class ExpectedLosses:
 
     def by_size(self, design: Design, loss: float) -> float:
         """The expected loss by the input size of a design that loses `loss` of the AUROC on synthetic defects."""
-        return HALVING_LOSS * math.log2(self.default.input / design.input) + SIZE_WEIGHT * max(0.0, loss)
+        halvings = math.log2(count_pixels(self.default.input) / count_pixels(design.input)) / 2
+        return HALVING_LOSS * halvings + SIZE_WEIGHT * max(0.0, loss)
 
     def at_same_size(self, design: Design) -> float:
         """The expected loss of an unpruned design against the default design at the same input size."""
@@ -104,7 +105,7 @@ class ExpectedLosses:
         difference = self._default_utility(design.input) - self.utilities[design]
         return max(0.0, difference - selection.EQUIVALENCE_MARGIN) + STAGE_LOSS * max(0, stages)
 
-    def _default_utility(self, size: int) -> float:
+    def _default_utility(self, size: ImageSize) -> float:
         """The utility of the default design at an input size; if it was not tried there, at its own."""
         scaled = msgspec.structs.replace(self.default, input=size)
         return self.utilities.get(scaled, self.utilities[self.default])

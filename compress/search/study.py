@@ -32,6 +32,7 @@ from ..cost import cost_limits
 from ..data.image_feature_cache import ImageFeatureCache
 from ..goal.goal_tables import Goal
 from ..models.design import Design, SearchSpace
+from ..models.image_size import ImageSize
 from . import selection
 from .search_setup import SearchSetup
 from .selection import Trial
@@ -149,7 +150,9 @@ class DesignSearch:
         return space.make_design(
             trial.suggest_categorical("detector", space.anomaly_models),
             _parse_blocks(trial.suggest_categorical("blocks", [_format_blocks(blocks) for blocks in space.blocks])),
-            trial.suggest_categorical("input", space.input_sizes),
+            _parse_size(
+                cast("int | str", trial.suggest_categorical("input", list(map(_format_size, space.input_sizes))))
+            ),
             cast("int | None", trial.suggest_categorical("rank", space.ranks)),
         )
 
@@ -158,7 +161,7 @@ class DesignSearch:
         return {
             "detector": design.anomaly_model,
             "blocks": _format_blocks(design.blocks),
-            "input": design.input,
+            "input": _format_size(design.input),
             "rank": rank,
         }
 
@@ -204,3 +207,15 @@ def _format_blocks(blocks: tuple[int, ...]) -> str:
 
 def _parse_blocks(text: str) -> tuple[int, ...]:
     return tuple(map(int, text.split()))
+
+
+def _format_size(size: ImageSize) -> int | str:
+    """A size as optuna can store it: a number, or `HEIGHTxWIDTH`."""
+    return size if isinstance(size, int) else f"{size[0]}x{size[1]}"
+
+
+def _parse_size(value: int | str) -> ImageSize:
+    if isinstance(value, int):
+        return value
+    height, width = map(int, value.split("x"))
+    return height, width

@@ -18,9 +18,9 @@ from vedette.runtime.inference.prediction import PART_NOT_FOUND
 from vedette.runtime.progress import Log, Progress
 
 from ..cost import cost_limits
-from ..data import few_images, part_alignment
+from ..data import aspect_ratio, few_images, part_alignment
 from ..data.image_feature_cache import ImageFeatureCache
-from ..data.split import Split, audit_and_split
+from ..data.split import audit_and_split
 from ..evaluation import (
     anomaly_scoring,
     area_offsets,
@@ -35,7 +35,8 @@ from ..evaluation.model_runners import ModelRunner
 from ..evaluation.p_values import HeldOutScores
 from ..evaluation.results import DesignChoice, Measurement
 from ..goal.goal_tables import Goal
-from ..models.design import DEFAULT_INPUT, SearchSpace
+from ..models.design import SearchSpace
+from ..models.image_size import describe
 from ..report.anomaly_page import anomaly_context
 from ..report.compression_steps import CompressionStep
 from ..report.pareto_chart import design_chart
@@ -58,7 +59,6 @@ class AnomalyTask:
     def __init__(self, goal: Goal, device: DeviceProfile) -> None:
         self.goal, self.device = goal, device
         self.purposes = (*ALL_PURPOSES, "known") if goal.data.known is not None else ALL_PURPOSES
-        self.size = goal.model.input or DEFAULT_INPUT
         self.description = "an anomaly model" if goal.model.detector == "auto" else goal.model.detector
 
     def split(self, base: Path, progress: Progress, log: Log) -> AnomalyData:
@@ -67,8 +67,9 @@ class AnomalyTask:
         area_offsets.check_areas(self.goal.inspect.areas, images.few, inspector)
         if inspector is not None:
             images = part_alignment.leave_out_unaligned(images, inspector, progress, log)
-        masks = pixel_metrics.read_masks(images, self.size, inspector)  # a wrong mask is an error before training
-        return AnomalyData(images, masks, inspector, alignment)
+        size, ratio = aspect_ratio.choose_input_size(self.goal.model, images.fit, inspector, log)
+        masks = pixel_metrics.read_masks(images, size, inspector)  # a wrong mask is an error before training
+        return AnomalyData(images, masks, size, ratio, inspector, alignment)
 
     def train(
         self, data: AnomalyData, setup: SearchSetup | None, folder: Path, progress: Progress, log: Log
@@ -80,11 +81,11 @@ class AnomalyTask:
         if setup is not None:
             trials, cache = self.search(data, setup, progress, log)
             builder = FinalistBuilder(goal, images, cache, setup, progress, log)
-            best = builder.run(trials, self._default_trials(images))
+            best = builder.run(trials, self._default_trials(data))
             finalists = [finalist.trial for finalist in builder.finalists]
             training = AnomalyTrainingResult(best.model, builder.trials, finalists, best.trial, builder.yardsticks)
         else:
-            trials = self._default_trials(images)
+            trials = self._default_trials(data)
             cache = self._feature_cache(data, [trial.design.blocks for trial in trials], progress)
             if len(trials) > 1:
                 ordered = selection.order_by_handicap(trials)
@@ -97,15 +98,16 @@ class AnomalyTask:
         model = msgspec.structs.replace(training.model, inspector=data.inspector)
         return msgspec.structs.replace(training, model=model)
 
-    def _default_trials(self, images: Split) -> list[Trial]:
-        model = few_images.fix_design(self.goal.model, len(images.fit)) if images.few else self.goal.model
+    def _default_trials(self, data: AnomalyData) -> list[Trial]:
+        images, model = data.images, msgspec.structs.replace(self.goal.model, input=data.size)
+        model = few_images.fix_design(model, len(images.fit)) if images.few else model
         return selection.list_default_trials(model, len(images.fit), self.device)
 
     def search(
         self, data: AnomalyData, setup: SearchSetup, progress: Progress, log: Log
     ) -> tuple[list[Trial], ImageFeatureCache]:
         """Search for designs; returns all trials of the study and the features that they were scored on."""
-        space = SearchSpace.for_goal(self.goal.model, len(data.images.fit))
+        space = SearchSpace.for_goal(self.goal.model, len(data.images.fit), data.ratio)
         cache = self._feature_cache(data, space.blocks, progress)
         return DesignSearch(self.goal, space, cache, setup, log).run(), cache
 
@@ -113,13 +115,13 @@ class AnomalyTask:
         self, data: AnomalyData, blocks: Iterable[tuple[int, ...]], progress: Progress
     ) -> ImageFeatureCache:
         seed = self.goal.data.seed
-        return ImageFeatureCache(data.images, self.size, itertools.chain(*blocks), seed, progress, data.inspector)
+        return ImageFeatureCache(data.images, data.size, itertools.chain(*blocks), seed, progress, data.inspector)
 
     def choose_threshold(self, models: BuiltModels, data: AnomalyData) -> AnomalyThresholds:
         images, output = data.images, models.manifest.output("score")
         target = self.goal.goal.false_alarm_rate or FALSE_ALARM_RATE
         if images.few:
-            design = self._default_trials(images)[0].design
+            design = self._default_trials(data)[0].design
             chosen = few_images_threshold.choose_thresholds(self.goal, design, models, images, target)
             return AnomalyThresholds(*chosen)
         groups = [images.groups[path] for path in images.threshold]
@@ -218,7 +220,7 @@ class AnomalyTask:
     def _earlier_steps(self, chosen: Trial) -> list[CompressionStep]:
         """The reference of `min_speedup`, and the design before pruning if it is pruned."""
         reference = cost_limits.REFERENCE_DESIGN
-        network = f"EfficientNet-Lite0 to block {max(reference.blocks)} at {reference.input} pixels, float"
+        network = f"EfficientNet-Lite0 to block {max(reference.blocks)} at {describe(reference.input)} pixels, float"
         steps = [CompressionStep(title=network, cost=cost_limits.predict_reference_cost(self.device))]
         if chosen.design.kept_share < 1:
             unpruned = Trial.for_design(msgspec.structs.replace(chosen.design, kept_share=1.0), self.device)

@@ -14,6 +14,7 @@ from vedette.runtime.inference.inspector import Inspector
 from ..data.motion_selection import AlignmentEvidence
 from ..data.split import Split
 from ..evaluation.conformal_threshold import AnomalyThreshold
+from ..models.image_size import ImageSize
 from ..search.finalists import Finalist
 from ..search.selection import Trial
 from .task import Thresholds, TrainingResult
@@ -24,7 +25,11 @@ class AnomalyData(msgspec.Struct, frozen=True):
 
     images: Split
     masks: dict[int, NDArray[Any]]
-    """Index of a defective image -> its mask, size x size, bool."""
+    """Index of a defective image -> its mask, height x width, bool."""
+    size: ImageSize
+    """The largest input of any design."""
+    ratio: float = 1.0
+    """Aspect ratio of what the model sees, if the goal asks for it."""
     inspector: Inspector | None = None
     """Cuts what the model sees out of an image; None: the model sees the whole image."""
     alignment: AlignmentEvidence | None = None

@@ -75,7 +75,7 @@ class MotionAnomalyTask:
 
     def __init__(self, goal: Goal, _device: DeviceProfile) -> None:
         self.goal = goal
-        self.size = goal.model.input or INPUT
+        self.size = goal.model.side or INPUT
         self.spec, self.motion = efficientnet_lite.backbone_input_spec(self.size), motion_input(goal)
 
     def split(self, base: Path, progress: Progress, log: Log) -> DifferenceImages:

@@ -49,7 +49,7 @@ class ClipClassificationTask(ClassificationTask):
 
     def __init__(self, goal: Goal, device: DeviceProfile) -> None:
         super().__init__(msgspec.structs.replace(goal, augment=goal.augment or AugmentationSettings(light=0.0)), device)
-        self.size = goal.model.input or INPUT
+        self.size = goal.model.side or INPUT
         self.spec, self.motion = efficientnet_lite.backbone_input_spec(self.size), motion_input(goal)
 
     def split(self, base: Path, progress: Progress, log: Log) -> ClassificationData:

@@ -74,7 +74,7 @@ class ClassificationTask:
 
     def __init__(self, goal: Goal, _device: DeviceProfile) -> None:
         self.goal = goal
-        self.size = goal.model.input or DEFAULT_INPUT
+        self.size = goal.model.side or DEFAULT_INPUT
         self.spec = efficientnet_lite.backbone_input_spec(self.size)
 
     def split(self, base: Path, progress: Progress, log: Log) -> ClassificationData:

@@ -33,6 +33,7 @@ from ..models import efficientnet_lite, feature_extraction
 from ..models.anomaly.known_defect_head import MIN_KNOWN_DEFECTS, AnomalyModelWithKnownDefects
 from ..models.design import Design
 from ..models.efficientnet_lite import Backbone
+from ..models.image_size import ImageSize
 from ..quantization.quantize import convert, prepare
 from .distillation import distill
 from .float_and_int8_model import FloatAndInt8Model
@@ -109,7 +110,7 @@ def _first_and_rest(count: int) -> tuple[slice, slice]:
 def fit_float_then_int8(
     goal: Goal,
     anomaly_model: Any,
-    size: int,
+    size: ImageSize,
     fit_to_features: Callable[[FeatureBatches], None],
     calibration: list[Any],
     good_images: list[Any],
@@ -122,9 +123,9 @@ def fit_float_then_int8(
     Args:
         goal: goal, whose recipe has the quantization settings
         anomaly_model: torch module with a backbone
-        size: side length of the input in pixels
+        size: size of the input
         fit_to_features: fits the model to batches of features
-        calibration: calibration images, 1 x size x size x 3, u8
+        calibration: calibration images, 1 x height x width x 3, u8
         good_images: good images for QAT
         iterate_images: returns the images to fit the model to; its argument is the label of the progress display
         checkpoint_folder: folder from which QAT resumes; None: no checkpoint

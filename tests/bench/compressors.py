@@ -73,14 +73,14 @@ class Diagonal(nn.Module):
         self.means = nn.ModuleList(nn.Conv2d(channels, 1, 1, bias=False) for channels, _ in shapes)
         for mean, (channels, _) in zip(self.means, shapes, strict=True):
             nn.init.constant_(mean.weight, 1 / channels)  # type: ignore[arg-type]
-        self.reading = MapScore(SIZE // CELL_PIXELS, channels=len(shapes))
+        self.reading = MapScore((SIZE // CELL_PIXELS,) * 2, channels=len(shapes))
         self.requires_grad_(False)
 
     def forward(self, seen: list[Tensor]) -> tuple[Tensor, Tensor]:
         maps = []
         for level, mean, each in zip(self.levels, self.means, seen, strict=True):
             deviation = level(each).clamp(-LIMIT, LIMIT)
-            maps.append(upsample_level(mean(deviation * deviation), SIZE // CELL_PIXELS))
+            maps.append(upsample_level(mean(deviation * deviation), (SIZE // CELL_PIXELS,) * 2))
         anomaly_map, score = self.reading(torch.cat(maps, dim=1))
         return anomaly_map, score
 

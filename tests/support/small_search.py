@@ -18,7 +18,9 @@ from vedette.compress.search.study import DesignSearch
 from vedette.runtime.progress import no_progress
 
 PI4 = devices.load_profile("pi4")
-SMALL_SPACE = SearchSpace(anomaly_models=("padim",), blocks=((2,), (2, 4)), input_sizes=(96, 64), ranks=(None, 16))
+SMALL_SPACE = SearchSpace(
+    anomaly_models=("padim",), blocks=((2,), (2, 4)), input_sizes=(96, (64, 96)), ranks=(None, 16)
+)
 
 
 def feature_cache_of(product: Path) -> ImageFeatureCache:

@@ -67,7 +67,7 @@ def load_imported_detector(goal_folder: Path, settings: ModelTable) -> ImportedD
     else:
         source = f"model.onnx: {goal_folder / str(settings.onnx)}"
         model = remove_postprocessing(read_onnx_file(goal_folder / str(settings.onnx)), source)
-    size = None if settings.input is None else (settings.input, settings.input)
+    size = None if settings.side is None else (settings.side, settings.side)
     model = name_outputs(_resize_input(model, size, source), family, source)
     boxes = BoxDecoding(str(settings.family), family.iou_threshold)
     if settings.family == "ssd":

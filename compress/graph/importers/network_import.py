@@ -87,13 +87,13 @@ def _requested_size(model: onnx.ModelProto, settings: ModelTable) -> tuple[int, 
     """Height and width that the goal file requests; None: those of the network."""
     images = list_inputs(model.graph)
     sides = read_shape(images[0])[2:] if images else ()
-    requested = settings.input or DEFAULT_INPUT_SIZE
+    requested = settings.side or DEFAULT_INPUT_SIZE
     return None if all(sides) and requested == DEFAULT_INPUT_SIZE else (requested, requested)
 
 
 def _export_torch(goal_folder: Path, name: str, settings: ModelTable, source: str) -> onnx.ModelProto:
     """ONNX graph of a TorchScript file or of the module that `module:function` returns."""
-    size = settings.input or DEFAULT_INPUT_SIZE
+    size = settings.side or DEFAULT_INPUT_SIZE
     hint = "model.torch must be, or return, a torch.nn.Module that maps N x 3 x H x W to one tensor"
     script = ":" not in name
     network: Any

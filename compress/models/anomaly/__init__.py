@@ -10,6 +10,7 @@ from torch import Tensor
 from vedette.runtime.plugin_tables import load_plugin
 
 from ..efficientnet_lite import Backbone
+from ..image_size import ImageSize
 from .image_score import MapScore
 
 ANOMALY_MODELS = {
@@ -47,13 +48,13 @@ class AnomalyModel(Protocol):
         """
 
 
-def load_anomaly_model(name: str, backbone: Backbone, size: int, rank: int | None = None) -> AnomalyModel:
+def load_anomaly_model(name: str, backbone: Backbone, size: ImageSize, rank: int | None = None) -> AnomalyModel:
     """Creates an unfitted anomaly model on all feature levels of a backbone.
 
     Args:
         name: a key of `ANOMALY_MODELS`
         backbone: backbone that provides the features
-        size: side of the square input in pixels
+        size: size of the input
         rank: for PaDiM only: number of feature directions; None: all
 
     Raises:

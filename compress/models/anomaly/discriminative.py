@@ -16,6 +16,7 @@ numbers of good and defective cells. The first layer is then divided by level.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 from typing import ClassVar
 
 import torch
@@ -23,6 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ..efficientnet_lite import Backbone
+from ..image_size import ImageSize, count_cells
 from .feature_fusion import FeatureFusion
 from .image_score import MapScore
 from .standardization import CELL_PIXELS, ChannelStandardizationLayer
@@ -45,13 +47,13 @@ class DiscriminativeHead(nn.Module):
 
     bounded_outputs: ClassVar = {"score": float("-inf")}
 
-    def __init__(self, backbone: Backbone, size: int) -> None:
+    def __init__(self, backbone: Backbone, size: ImageSize) -> None:
         super().__init__()
         self.backbone = backbone
         self.join = FeatureFusion(backbone, size, ChannelStandardizationLayer, HIDDEN_CHANNELS)
         self.mix = nn.Conv2d(HIDDEN_CHANNELS, HIDDEN_CHANNELS, 1)
         self.judge = nn.Conv2d(HIDDEN_CHANNELS, 1, 1)
-        self.reading = MapScore(size // CELL_PIXELS, limit=LOGIT_LIMIT)
+        self.reading = MapScore(count_cells(size, CELL_PIXELS), limit=LOGIT_LIMIT)
 
     def assume_largest_structure(self) -> None:
         """Does nothing: all fits have one structure."""
@@ -61,7 +63,7 @@ class DiscriminativeHead(nn.Module):
         self.join.fit(good)
         covered = masks.flatten()
         defective_cells = torch.cat(list(self.join.iterate_cell_vectors(defective)))
-        count = len(good[0]) * self.join.cells**2
+        count = len(good[0]) * prod(self.join.cells)
         rows = torch.arange(count)
         if count > MAX_GOOD_CELLS:
             rows = torch.randperm(count, generator=torch.Generator().manual_seed(0))[:MAX_GOOD_CELLS]

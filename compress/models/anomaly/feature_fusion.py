@@ -18,31 +18,35 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ..efficientnet_lite import Backbone
-from .location_clusters import nest_locations
+from ..image_size import ImageSize, count_cells
+from .location_clusters import Grid, nest_locations
 from .standardization import CELL_PIXELS, StandardizationLayer
 
 _BATCH = 32
 
 
 class FeatureFusion(nn.Module):
-    """Features, N x C x H x W per level -> N x width x side x side, with the side of the finest level.
+    """Features, N x C x H x W per level -> N x width x rows x columns, with those of the finest level.
 
     It does not upsample the finest level. A clip directly after an upsampling would give the copies another scale.
 
     Args:
         backbone: backbone that defines the channels and strides of the levels
-        size: side of the input in pixels
+        size: size of the input
         standardization: class of the standardization of a level
         width: output channels
     """
 
-    def __init__(self, backbone: Backbone, size: int, standardization: type[StandardizationLayer], width: int) -> None:
+    def __init__(
+        self, backbone: Backbone, size: ImageSize, standardization: type[StandardizationLayer], width: int
+    ) -> None:
         super().__init__()
-        self.cells = size // CELL_PIXELS
+        self.cells = count_cells(size, CELL_PIXELS)
+        """Rows and columns of the anomaly map."""
         self.standardization = standardization
         self.shapes = list(zip(backbone.channels, backbone.strides, strict=True))
-        self.sides = [size // max(stride, CELL_PIXELS) for stride in backbone.strides]
-        """Height and width of each level after its standardization."""
+        self.grids = [count_cells(size, max(stride, CELL_PIXELS)) for stride in backbone.strides]
+        """Rows and columns of each level after its standardization."""
         self.width = width
         self.levels = nn.ModuleList(self._create_levels())
         self.projects = nn.ModuleList(
@@ -61,7 +65,7 @@ class FeatureFusion(nn.Module):
         return [self.standardization(channels, max(CELL_PIXELS // stride, 1)) for channels, stride in self.shapes]
 
     def concatenate_levels(self, features: Sequence[Tensor]) -> Tensor:
-        """Returns the standardized levels before projection, N x (channels of all levels) x cells x cells."""
+        """Returns the standardized levels before projection, N x (channels of all levels) x rows x columns."""
         return torch.cat([upsample_level(each, self.cells) for each in self.standardize_levels(features)], dim=1)
 
     def iterate_cell_vectors(self, features: Sequence[Tensor]) -> Iterator[Tensor]:
@@ -74,7 +78,7 @@ class FeatureFusion(nn.Module):
 
         Args:
             features: N x C x H x W per level
-            rows: indices below N x cells x cells, image by image, each image row by row
+            rows: indices below N x rows x columns, image by image, each image row by row
         """
         gathered, start = torch.empty(len(rows), sum(channels for channels, _ in self.shapes)), 0
         for vectors in self.iterate_cell_vectors(features):
@@ -99,12 +103,12 @@ class FeatureFusion(nn.Module):
                 projection.bias.copy_(bias)
 
     def standardize_levels(self, features: Sequence[Tensor]) -> list[Tensor]:
-        """Returns each level after its standardization, N x C x side x side."""
+        """Returns each level after its standardization, N x C x rows x columns."""
         return [level(each) for level, each in zip(self.levels, features, strict=True)]
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
         parts = zip(self.projects, self.standardize_levels(features), strict=True)
-        return functools.reduce(torch.add, [upsample_level(project(each), max(self.sides)) for project, each in parts])
+        return functools.reduce(torch.add, [upsample_level(project(each), max(self.grids)) for project, each in parts])
 
 
 class ClusteredProjection(nn.Module):
@@ -116,25 +120,25 @@ class ClusteredProjection(nn.Module):
     Args:
         clusters: cluster of each location of the coarsest level, row by row
         channels: channels of each level
-        sides: height and width of each level
+        grids: rows and columns of each level
         width: output channels
     """
 
     places: Tensor
     """Index of each location of the finest level in the output."""
 
-    def __init__(self, clusters: Tensor, channels: Sequence[int], sides: Sequence[int], width: int) -> None:
+    def __init__(self, clusters: Tensor, channels: Sequence[int], grids: Sequence[Grid], width: int) -> None:
         super().__init__()
-        self.channels, self.sides = channels, sides
-        grids = sorted(set(sides))
+        self.channels, self.grids = channels, grids
+        ordered = sorted(set(grids))
         self.count = int(clusters.max()) + 1
         self.projects = nn.ModuleList()
         finest: list[int] = []
         for cluster in range(self.count):
-            nested = nest_locations((clusters == cluster).nonzero()[:, 0].tolist(), grids)
+            nested = nest_locations((clusters == cluster).nonzero()[:, 0].tolist(), ordered)
             finest += nested[-1]
-            for level, (inputs, side) in enumerate(zip(channels, sides, strict=True)):
-                self.register_buffer(f"locations_{cluster}_{level}", torch.tensor(nested[grids.index(side)]))
+            for level, (inputs, grid) in enumerate(zip(channels, grids, strict=True)):
+                self.register_buffer(f"locations_{cluster}_{level}", torch.tensor(nested[ordered.index(grid)]))
                 self.projects.append(nn.Conv2d(inputs, width, 1, bias=False))
         self.register_buffer("places", torch.tensor(finest).argsort())
         self.requires_grad_(False)
@@ -153,10 +157,10 @@ class ClusteredProjection(nn.Module):
 
     def _project_cluster(self, cluster: int, rows: Sequence[Tensor]) -> Tensor:
         parts: list[Tensor] = []
-        for level, (row, side) in enumerate(zip(rows, self.sides, strict=True)):
+        for level, (row, grid) in enumerate(zip(rows, self.grids, strict=True)):
             locations = self.get_buffer(f"locations_{cluster}_{level}")
             projected = self.projects[cluster * len(rows) + level](torch.index_select(row, 3, locations))
-            copies = (max(self.sides) // side) ** 2
+            copies = (max(self.grids)[0] // grid[0]) ** 2
             if copies > 1:
                 projected = functional.interpolate(projected, scale_factor=(1.0, float(copies)))
             parts.append(projected)
@@ -173,8 +177,8 @@ def flatten_cells(features: Tensor) -> Tensor:
     return features.permute(0, 2, 3, 1).reshape(-1, features.shape[1])
 
 
-def upsample_level(level: Tensor, cells: int) -> Tensor:
-    """Upsamples N x C x h x w to N x C x cells x cells by nearest neighbor."""
-    if level.shape[-1] == cells:
+def upsample_level(level: Tensor, grid: Grid) -> Tensor:
+    """Upsamples N x C x h x w to N x C x rows x columns by nearest neighbor."""
+    if level.shape[-1] == grid[1]:
         return level
-    return functional.interpolate(level, scale_factor=float(cells // level.shape[-1]))
+    return functional.interpolate(level, scale_factor=float(grid[1] // level.shape[-1]))

@@ -15,32 +15,35 @@ convolution are exact, so both int8 files round alike, and equal weights are rep
 
 from __future__ import annotations
 
+from math import prod
+
 import torch
 from torch import Tensor, nn
 
 from .feature_fusion import upsample_level
+from .location_clusters import Grid
 
 MEAN_WEIGHT = 0.5  # fraction of the mean of the map to subtract
 
 
 class MapScore(nn.Module):
-    """Distances N x channels x h x w -> anomaly map N x 1 x cells x cells and image score N.
+    """Distances N x channels x h x w -> anomaly map N x 1 x rows x columns and image score N.
 
     Args:
-        cells: height and width of the map
+        cells: rows and columns of the map
         channels: number of distances per cell; the map adds them
         sign: -1 if the input is a negative distance
         limit: largest value of a cell, for the evidence, which shares its range
     """
 
-    def __init__(self, cells: int, channels: int = 1, sign: float = 1.0, limit: float = 1.0) -> None:
+    def __init__(self, cells: Grid, channels: int = 1, sign: float = 1.0, limit: float = 1.0) -> None:
         super().__init__()
         self.cells, self.limit = cells, limit
         self.raised: nn.Conv2d | None = None
         self.smooth = nn.Conv2d(channels, 1, 3, padding=1, bias=False)
         nn.init.constant_(self.smooth.weight, sign / 9)
         self.mean = nn.Conv2d(1, 1, cells, bias=False)
-        nn.init.constant_(self.mean.weight, 1 / cells**2)
+        nn.init.constant_(self.mean.weight, 1 / prod(cells))
         self.less = nn.Conv2d(2, 1, 1, bias=False)
         self.requires_grad_(False)
         self.less.weight.copy_(torch.tensor([1.0, -MEAN_WEIGHT])[None, :, None, None])

@@ -28,7 +28,9 @@ from torch.nn import functional
 
 from ..classifier_head import FEATURE_LIMIT, GlobalMeanPool
 from ..efficientnet_lite import Backbone
+from ..image_size import ImageSize, count_cells
 from . import AnomalyModel
+from .location_clusters import Grid
 
 MIN_KNOWN_DEFECTS = 5  # with fewer the head is not fitted
 EVIDENCE_OFFSET, EVIDENCE_LIMIT = 1.0, 8.0  # standard deviations of unseen good images
@@ -41,14 +43,14 @@ _BATCH = 32
 
 
 class _LevelMoments(nn.Module):
-    """Mean and maximum of each channel of a level: N x C x S x S -> two tensors of N x C x 1 x 1."""
+    """Mean and maximum of each channel of a level: N x C x H x W -> two tensors of N x C x 1 x 1."""
 
-    def __init__(self, channels: int, size: int) -> None:
+    def __init__(self, channels: int, size: Grid) -> None:
         super().__init__()
         self.size = size
         self.unit = nn.Conv2d(channels, channels, 1, groups=channels)
         self.mean = GlobalMeanPool(channels, size)
-        self.highest = GlobalMeanPool(channels, 1)
+        self.highest = GlobalMeanPool(channels, (1, 1))
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
         deviation = self.unit(features).clamp(-FEATURE_LIMIT, FEATURE_LIMIT)
@@ -58,10 +60,11 @@ class _LevelMoments(nn.Module):
 class KnownDefectEvidence(nn.Module):
     """Features, N x C x H x W per level -> evidence for a known defect, N x 1 x 1 x 1, 0 to EVIDENCE_LIMIT."""
 
-    def __init__(self, backbone: Backbone, size: int) -> None:
+    def __init__(self, backbone: Backbone, size: ImageSize) -> None:
         super().__init__()
         self.shapes = [
-            (channels, size // stride) for channels, stride in zip(backbone.channels, backbone.strides, strict=True)
+            (channels, count_cells(size, stride))
+            for channels, stride in zip(backbone.channels, backbone.strides, strict=True)
         ]
         self._create_layers()
 
@@ -147,10 +150,10 @@ class AnomalyModelWithKnownDefects(nn.Module):
 
     Args:
         model: an unfitted anomaly model
-        size: side of the input in pixels
+        size: size of the input
     """
 
-    def __init__(self, model: AnomalyModel, size: int) -> None:
+    def __init__(self, model: AnomalyModel, size: ImageSize) -> None:
         super().__init__()
         self.bounded_outputs: Mapping[str, float] = model.bounded_outputs
         self.has_location_parameters = getattr(model, "has_location_parameters", False)

@@ -22,6 +22,8 @@ import torch
 from sklearn.cluster import KMeans
 from torch import Tensor
 
+Grid = tuple[int, int]
+"""Rows and columns of locations."""
 CLUSTER_COUNTS = (1, 2, 4, 8)
 PRIOR_IMAGES = 40.0  # weight of the matrix of all locations, relative to that of a cluster
 DIRECTIONS = 24
@@ -106,7 +108,7 @@ def log_likelihood(unseen: Tensor, clusters: Tensor, seen: Tensor, images: int) 
     return total / len(unseen)
 
 
-def nest_locations(locations: Sequence[int], sides: Sequence[int]) -> list[list[int]]:
+def nest_locations(locations: Sequence[int], grids: Sequence[Grid]) -> list[list[int]]:
     """The locations of each grid that lie in these locations of the coarsest grid.
 
     A location of a finer grid stands where its parent stands in the coarser one, next to its siblings. So the coarse
@@ -114,10 +116,10 @@ def nest_locations(locations: Sequence[int], sides: Sequence[int]) -> list[list[
 
     Args:
         locations: locations of the coarsest grid, row by row
-        sides: side of each grid, from the coarsest to the finest; each divides the next
+        grids: from the coarsest to the finest; the sides of each are a multiple of those of the one before
     """
     nested = [list(locations)]
-    for coarse, fine in itertools.pairwise(sides):
+    for (_, coarse), (_, fine) in itertools.pairwise(grids):
         ratio = fine // coarse
         nested.append(
             [

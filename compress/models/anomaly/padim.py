@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from math import prod
 from typing import ClassVar
 
 import torch
@@ -31,9 +32,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ..efficientnet_lite import Backbone
+from ..image_size import ImageSize, count_cells
 from . import location_clusters
 from .feature_fusion import ClusteredProjection, FeatureFusion, split_batches
 from .image_score import MapScore
+from .location_clusters import Grid
 from .standardization import CELL_PIXELS, LocationStandardizationLayer
 
 DEVIATION_LIMIT = 4.0  # standard deviations
@@ -45,7 +48,7 @@ class Padim(nn.Module):
     bounded_outputs: ClassVar = {"score": 0.0}
     has_location_parameters = True
 
-    def __init__(self, backbone: Backbone, size: int, rank: int | None = None) -> None:
+    def __init__(self, backbone: Backbone, size: ImageSize, rank: int | None = None) -> None:
         super().__init__()
         self.backbone = backbone
         self.join = FeatureFusion(
@@ -55,19 +58,19 @@ class Padim(nn.Module):
         """The projections of the clusters of locations; None if all locations share one matrix."""
         self.mean = nn.Conv2d(self.join.width, 1, 1, bias=False).requires_grad_(False)
         nn.init.constant_(self.mean.weight, 1 / self.join.width)
-        self.reading = MapScore(size // CELL_PIXELS, limit=DEVIATION_LIMIT**2)
+        self.reading = MapScore(count_cells(size, CELL_PIXELS), limit=DEVIATION_LIMIT**2)
         self.cluster_counts = location_clusters.CLUSTER_COUNTS
         self._location_clusters: Tensor | None = None
 
     def assume_largest_structure(self) -> None:
         """Takes the most clusters that a fit may choose, before any fit."""
-        self.set_clusters(location_clusters.largest_clustering(min(self.join.sides) ** 2))
+        self.set_clusters(location_clusters.largest_clustering(prod(min(self.join.grids))))
 
     def set_clusters(self, clusters: Tensor) -> None:
         """Sets the cluster of each location of the coarsest level, row by row."""
         self._location_clusters, self.clusters = clusters, None
         if int(clusters.max()):
-            self.clusters = ClusteredProjection(clusters, self.backbone.channels, self.join.sides, self.join.width)
+            self.clusters = ClusteredProjection(clusters, self.backbone.channels, self.join.grids, self.join.width)
 
     @torch.no_grad()
     def fit(self, good: Sequence[Tensor], defective: Sequence[Tensor], masks: Tensor) -> None:
@@ -96,22 +99,22 @@ class Padim(nn.Module):
 
         Over the cells of a coarser level, the sum of the products is the product with the sum of the finer level.
         """
-        sides, channels = self.join.sides, self.backbone.channels
+        grids, channels = self.join.grids, self.backbone.channels
         starts = [sum(channels[:level]) for level in range(len(channels))]
-        moments = torch.zeros(sides[-1] ** 2, sum(channels), sum(channels), dtype=torch.float64)
+        moments = torch.zeros(prod(grids[-1]), sum(channels), sum(channels), dtype=torch.float64)
         for batch in split_batches(good):
             levels = self.join.standardize_levels(batch)
             for fine, coarse in itertools.combinations_with_replacement(range(len(levels)), 2):
-                ratio, copies = sides[fine] // sides[coarse], (self.join.cells // sides[fine]) ** 2
+                ratio, copies = grids[fine][0] // grids[coarse][0], (self.join.cells[0] // grids[fine][0]) ** 2
                 summed = functional.avg_pool2d(levels[fine], ratio, divisor_override=1)
-                first, second = (_rows_by_location(each, sides[-1]) for each in (summed, levels[coarse]))
+                first, second = (_rows_by_location(each, grids[-1]) for each in (summed, levels[coarse]))
                 products = torch.bmm(first.transpose(1, 2), second) * copies
                 rows = slice(starts[fine], starts[fine] + channels[fine])
                 columns = slice(starts[coarse], starts[coarse] + channels[coarse])
                 moments[:, rows, columns] += products
                 if fine != coarse:
                     moments[:, columns, rows] += products.transpose(1, 2)
-        return moments * sides[-1] ** 2 / max(len(good[0]) * self.join.cells**2, 1)
+        return moments * prod(grids[-1]) / max(len(good[0]) * prod(self.join.cells), 1)
 
     def forward(self, features: Sequence[Tensor], evidence: Tensor | None = None) -> tuple[Tensor, Tensor]:
         if self.clusters is None:
@@ -119,8 +122,7 @@ class Padim(nn.Module):
         else:
             projected: list[Tensor] = self.clusters(self.join.standardize_levels(features))
             ordered = torch.cat([self._distance(each) for each in projected], dim=3)
-            side = max(self.join.sides)
-            distance = torch.index_select(ordered, 3, self.clusters.places).reshape(-1, 1, side, side)
+            distance = torch.index_select(ordered, 3, self.clusters.places).reshape(-1, 1, *max(self.join.grids))
         anomaly_map, score = self.reading(distance, evidence)
         return anomaly_map, score
 
@@ -130,11 +132,12 @@ class Padim(nn.Module):
         return distance
 
 
-def _rows_by_location(level: Tensor, side: int) -> Tensor:
-    """Reshapes N x C x h x w to the rows of each location of a coarser grid, (side side) x (N h w / side^2) x C."""
-    ratio = level.shape[-1] // side
-    by_location = level.reshape(len(level), level.shape[1], side, ratio, side, ratio).permute(2, 4, 0, 3, 5, 1)
-    return by_location.reshape(side**2, -1, level.shape[1])
+def _rows_by_location(level: Tensor, grid: Grid) -> Tensor:
+    """Reshapes N x C x h x w to the rows of each location of a coarser grid, locations x (N h w / locations) x C."""
+    rows, columns = grid
+    ratio = level.shape[-1] // columns
+    by_location = level.reshape(len(level), level.shape[1], rows, ratio, columns, ratio).permute(2, 4, 0, 3, 5, 1)
+    return by_location.reshape(rows * columns, -1, level.shape[1])
 
 
 def _whitening(covariance: Tensor) -> Tensor:

@@ -18,12 +18,14 @@ are clipped to it.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from ..efficientnet_lite import Backbone
+from ..image_size import ImageSize, count_cells
 from .feature_fusion import FeatureFusion, split_batches
 from .image_score import MapScore
 from .standardization import CELL_PIXELS, ChannelStandardizationLayer
@@ -40,14 +42,14 @@ class PatchCore(nn.Module):
 
     bounded_outputs: ClassVar = {"score": 0.0}
 
-    def __init__(self, backbone: Backbone, size: int) -> None:
+    def __init__(self, backbone: Backbone, size: ImageSize) -> None:
         super().__init__()
         self.backbone = backbone
         self.join = FeatureFusion(
             backbone, size, ChannelStandardizationLayer, min(MAX_COMPONENTS, sum(backbone.channels))
         )
         self.distance = nn.Conv2d(2 * self.join.width, MEMORY_PATCHES, 1).requires_grad_(False)
-        self.reading = MapScore(size // CELL_PIXELS, sign=-1.0)
+        self.reading = MapScore(count_cells(size, CELL_PIXELS), sign=-1.0)
 
     def assume_largest_structure(self) -> None:
         """Does nothing: all fits have one structure."""
@@ -57,7 +59,7 @@ class PatchCore(nn.Module):
         """Stores patches of good images. The defective images only affect the unit of distance."""
         generator = torch.Generator().manual_seed(0)
         self.join.fit(good)
-        count = len(good[0]) * self.join.cells**2
+        count = len(good[0]) * prod(self.join.cells)
         patches = self.join.gather_cell_vectors(good, torch.randperm(count, generator=generator)[:CORESET_SAMPLE])
         mean = patches.mean(dim=0)
         _, vectors = torch.linalg.eigh(((patches - mean).T @ (patches - mean)).double())

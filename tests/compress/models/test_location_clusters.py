@@ -31,7 +31,7 @@ def samples_of(covariances, images, seed):
 
 @given(st.lists(st.integers(0, 15), min_size=1, max_size=16, unique=True), st.sampled_from([(4, 8), (4, 8, 16), (4,)]))
 def test_a_fine_location_stands_where_its_parent_stands(locations, sides):
-    nested = location_clusters.nest_locations(locations, sides)
+    nested = location_clusters.nest_locations(locations, [(side, side) for side in sides])
     for side, found in zip(sides, nested, strict=True):
         numbers = torch.arange(16.0).reshape(1, 1, 4, 4)
         parents = functional.interpolate(numbers, scale_factor=side // 4).flatten()[found]

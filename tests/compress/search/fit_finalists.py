@@ -19,7 +19,7 @@ from vedette.compress.cost.cost_limits import CostLimits
 from vedette.compress.data import split
 from vedette.compress.data.image_feature_cache import ImageFeatureCache
 from vedette.compress.goal import goal_reader
-from vedette.compress.models.design import DEFAULT_INPUT, SearchSpace
+from vedette.compress.models.design import SearchSpace, choose_input
 from vedette.compress.search import selection
 from vedette.compress.search.finalists import FinalistBuilder
 from vedette.compress.search.search_setup import SearchSetup, study_url
@@ -32,11 +32,12 @@ def main(path: Path, folder: Path) -> None:
     setup = SearchSetup(now, now + 3600, study_url(folder), folder, devices.load_profile("pi4"), CostLimits())
     images = split.split_images(goal.data, path.parent)
     space = SearchSpace.for_goal(goal.model, len(images.fit))
-    size = goal.model.input or DEFAULT_INPUT
+    size = choose_input(goal.model)
     cache = ImageFeatureCache(images, size, itertools.chain(*space.blocks), goal.data.seed, no_progress)
 
     builder = FinalistBuilder(goal, images, cache, setup, no_progress, click.echo)
-    defaults = selection.list_default_trials(goal.model, len(images.fit), setup.device)
+    model = msgspec.structs.replace(goal.model, input=size)
+    defaults = selection.list_default_trials(model, len(images.fit), setup.device)
     best = builder.run(DesignSearch(goal, space, cache, setup, click.echo).run(), defaults)
     files = [model.SerializeToString(deterministic=True) for model in (best.model.float_model, best.model.int8_model)]
     click.echo(" ".join(hashlib.sha256(file).hexdigest() for file in files))
