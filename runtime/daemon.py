@@ -135,7 +135,7 @@ class Daemon:
         """Infers on one frame, applies the rules, and stores the events."""
         started = time.monotonic()
         if self.motion_gate.is_open(frame):
-            self.motion_gate.remember(self.pipeline.predict(frame.taken, frame.pixels))
+            self.motion_gate.remember(self.pipeline.predict(frame.moment, frame.pixels))
         predictions = self.motion_gate.predictions
         if predictions is not None:
             self.apply_rules(frame, predictions)
