@@ -11,7 +11,7 @@ differences shows the direction. Outline and texture of a moving object are visi
 background is not. That is why such a model can move to another camera, and why a person who stands still is invisible
 to it.
 
-Time is `Frame.moment`, never the wall clock. A frame is compared with the stored frame that is nearest to the wanted time, if
+Time is `Frame.moment`, never the wall clock. A frame is compared with the stored frame nearest to the wanted time, if
 it is at most half of the spacing away. If frames come too slowly there is no output, which is logged once. A jump back
 in time, or a gap, clears the memory. The method is imprecise with flickering light and automatic exposure, which change
 all gray levels at once and look like motion everywhere; the score of an anomaly model, its maximum minus half of its

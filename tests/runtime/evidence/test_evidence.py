@@ -82,8 +82,8 @@ def test_frame_ring_is_bounded_in_time_and_bytes():
         if ring.is_due(number / 30):
             ring.add(number / 30, NOISE)
         assert ring.bytes == sum(len(shot.jpeg) for shot in ring.frames) <= 1 << 20
-    assert all(shot.taken >= 99 / 30 - 2.1 for shot in ring.frames)
-    gaps = np.diff([shot.taken for shot in ring.frames])
+    assert all(shot.moment >= 99 / 30 - 2.1 for shot in ring.frames)
+    gaps = np.diff([shot.moment for shot in ring.frames])
     assert gaps.min() > 0.09
 
 
