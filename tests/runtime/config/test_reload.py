@@ -81,7 +81,7 @@ def test_tracker_starts_when_a_reloaded_rule_needs_tracks(running, wait_until):
 
 
 def test_request_to_reload_while_starting_waits(daemon_process, line_images, wait_until):
-    """SIGHUP from the first moment of the command on ends nothing, and the rules are read again once the daemon runs."""
+    """SIGHUP ends nothing from the start of the command on; the rules are read again once the daemon runs."""
     daemon_process.configure(f"file:{line_images}?fps=30&loop=true", "mqtt://127.0.0.1:1")
     process = daemon_process.start()
     status = Path(f"/proc/{process.pid}/status")
