@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
 from importlib import import_module
 from typing import Any, NoReturn
@@ -51,6 +52,8 @@ class _CommandGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name in DEVICE_COMMANDS:
             place = "vedette.runtime.commands"
+            if cmd_name == "run":  # a request to reload waits until the daemon runs; it would end this process before
+                signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
         elif cmd_name in WORKSHOP_COMMANDS:
             place = "vedette.compress.commands"
         else:

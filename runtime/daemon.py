@@ -27,6 +27,7 @@ from types import FrameType
 import msgspec
 
 from .bundle.release_memory import open_bundle_to_run, remember_release
+from .bundle.replacement import warn_of_replacement
 from .camera.frame import Frame
 from .camera.monitored_camera import MonitoredCamera
 from .camera.motion_gate import MotionGate, check_bundle_allows_gate
@@ -113,6 +114,7 @@ class Daemon:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, self._on_signal)
         remember_release(self.bundle.manifest, self.settings.state_folder)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})  # blocked since the start of the process
         self.delivery.start()
         self.evidence.start()
         self.health.start()
@@ -135,7 +137,7 @@ class Daemon:
         """Infers on one frame, applies the rules, and stores the events."""
         started = time.monotonic()
         if self.motion_gate.is_open(frame):
-            self.motion_gate.remember(self.pipeline.predict(frame.taken, frame.pixels))
+            self.motion_gate.remember(self.pipeline.predict(frame.moment, frame.pixels))
         predictions = self.motion_gate.predictions
         if predictions is not None:
             self.apply_rules(frame, predictions)
@@ -169,10 +171,7 @@ class Daemon:
         self.camera.slow_down(self.health.governor.slowdown)
 
     def feed_watchdog(self) -> None:
-        """Feeds the watchdog if the forwarder also makes progress.
-
-        A missing broker is no fault of the daemon, and a missing camera is reported by a system event.
-        """
+        """Feeds the watchdog if the forwarder also makes progress; a missing broker or camera is no fault of it."""
         if self.delivery.makes_progress():
             self.health.feed_watchdog()
 
@@ -191,6 +190,7 @@ class Daemon:
                 self.record(*rule.close())
         self.rules = rules
         same = msgspec.structs.replace(settings, rules=self.settings.rules) == self.settings
+        warn_of_replacement(self.bundle, self.settings.keys)
         self.settings = msgspec.structs.replace(self.settings, rules=settings.rules)
         log.info("reloaded: %d rules%s", len(settings.rules), "" if same else "; other changes wait for the next start")
 

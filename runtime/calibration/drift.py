@@ -63,18 +63,18 @@ class DriftMonitor:
         self.statistics = np.zeros((2, len(_ALTERNATIVES)))
         self.samples = 0
         self.last: deque[tuple[bool, bool]] = deque(maxlen=WINDOW)
-        self.last_taken = float("-inf")
+        self.last_moment = float("-inf")
 
-    def add(self, taken: float, score: float) -> None:
+    def add(self, moment: float, score: float) -> None:
         """Adds the score of a frame.
 
         Args:
-            taken: seconds since 1970, UTC
+            moment: time of the frame, seconds of a clock that never steps
             score: score of the frame
         """
-        if score >= self.threshold or 0 <= taken - self.last_taken < INTERVAL_SECONDS:
+        if score >= self.threshold or 0 <= moment - self.last_moment < INTERVAL_SECONDS:
             return
-        self.last_taken = taken
+        self.last_moment = moment
         self.samples += 1
         sides = score > self.band[1], score < self.band[0]
         self.last.append(sides)

@@ -6,7 +6,7 @@ frame is not an empty one; it ends no event, and updates of a lasting event stay
 
 The reference is one frame, never a mixture: slow movement adds up until it counts, and a static object was inferred
 where it stands. An object that is too small or too faint for the gate is found at the next forced inference, `seconds`
-after the last one by the frames' own time. Its predictions then hold, so a rule that needs two frames has them at the
+after the last one by the frames' moments. Its predictions then hold, so a rule that needs two frames has them at the
 next frame.
 
 The gate is imprecise if the frame changes by itself: leaves, rain, a clock in view, sensor noise at night. These open
@@ -40,8 +40,8 @@ class MotionGate:
         self.settings = settings
         self.inferences = self.skipped = 0
         self.reference: Any = None
-        self.reference_taken = float("-inf")
-        """`Frame.taken` of the frame that was inferred last."""
+        self.reference_moment = float("-inf")
+        """`Frame.moment` of the frame that was inferred last."""
         self.opened = 0.0
         self.predictions: tuple[Prediction, ...] | None = None
         """Those of the last inference; None: too few frames for a behaviour model."""
@@ -82,12 +82,12 @@ class MotionGate:
     def _is_static(self, frame: Frame) -> bool:
         small = cv2.resize(cv2.cvtColor(frame.pixels, cv2.COLOR_BGR2GRAY), SIZE, interpolation=cv2.INTER_AREA)
         gray = cv2.GaussianBlur(small, (0, 0), 1)
-        since = frame.taken - self.reference_taken
+        since = frame.moment - self.reference_moment
         if self.reference is not None and 0 <= since < self.settings.seconds:
             moved = cv2.absdiff(gray, self.reference) > self.settings.threshold
             if np.count_nonzero(moved) < self.settings.cells:
                 return True
-        self.reference, self.reference_taken = gray, frame.taken
+        self.reference, self.reference_moment = gray, frame.moment
         return False
 
 

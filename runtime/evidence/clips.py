@@ -37,7 +37,7 @@ _MIN_MAX_FPS = (1.0, 30.0)
 class JpegFrame(msgspec.Struct, frozen=True):
     """A past frame as JPEG."""
 
-    taken: float
+    moment: float
     jpeg: bytes
 
 
@@ -49,31 +49,31 @@ class FrameRing:
         self.frames: deque[JpegFrame] = deque()
         self.bytes = 0
 
-    def is_due(self, taken: float) -> bool:
+    def is_due(self, moment: float) -> bool:
         """True if a frame of this time is to be added: not too soon after the previous one."""
-        return not self.frames or not 0 <= taken - self.frames[-1].taken < _MIN_INTERVAL_SECONDS
+        return not self.frames or not 0 <= moment - self.frames[-1].moment < _MIN_INTERVAL_SECONDS
 
-    def add(self, taken: float, pixels: Any) -> None:
+    def add(self, moment: float, pixels: Any) -> None:
         """Adds a frame, H x W x 3, uint8, and drops frames that are too old or over the limit of bytes."""
         scale = min(1.0, MAX_SIDE / max(pixels.shape[:2]))
         if scale < 1:
             pixels = cv2.resize(pixels, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
         _, encoded = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
-        self.frames.append(JpegFrame(taken, bytes(encoded)))
+        self.frames.append(JpegFrame(moment, bytes(encoded)))
         self.bytes += len(encoded)
-        while self.bytes > self.max_bytes or self.frames[0].taken < taken - self.seconds:
+        while self.bytes > self.max_bytes or self.frames[0].moment < moment - self.seconds:
             self.bytes -= len(self.frames.popleft().jpeg)
             if not self.frames:
                 return
 
     def frames_between(self, first: float, last: float) -> tuple[JpegFrame, ...]:
         """The frames taken from `first` to `last`."""
-        return tuple(frame for frame in self.frames if first <= frame.taken <= last)
+        return tuple(frame for frame in self.frames if first <= frame.moment <= last)
 
 
 def encode_clip(frames: tuple[JpegFrame, ...]) -> bytes:
     """The frames as a video file; empty if OpenCV cannot write one."""
-    seconds = frames[-1].taken - frames[0].taken
+    seconds = frames[-1].moment - frames[0].moment
     rate = (len(frames) - 1) / seconds if seconds > 0 else _MIN_MAX_FPS[0]
     with tempfile.TemporaryDirectory(prefix="vedette-") as folder:
         path = Path(folder, f"clip{CLIP_SUFFIX}")

@@ -47,7 +47,7 @@ class EvidenceRecorder:
         self.frame: Frame | None = None
         self.predictions: Sequence[Prediction] = ()
         self.pending_clips: list[tuple[Event, float]] = []
-        """Events whose clip is not complete yet, with the time (`Frame.taken`) at which it is."""
+        """Events whose clip is not complete yet, with the time (`Frame.moment`) at which it is."""
         self.last_expiry = float("-inf")
         self.store: EvidenceStore | None = None
         self.uploader: Uploader | None = None
@@ -73,10 +73,10 @@ class EvidenceRecorder:
             return
         self.frame, self.predictions = frame, predictions
         # Before the ring buffer drops their frames.
-        for event, end in [each for each in self.pending_clips if each[1] <= frame.taken]:
+        for event, end in [each for each in self.pending_clips if each[1] <= frame.moment]:
             self._write_clip(event, end)
-        if self.settings.clip_seconds and self.ring.is_due(frame.taken):
-            self.ring.add(frame.taken, anonymize(frame.pixels, predictions, self.settings.blur))
+        if self.settings.clip_seconds and self.ring.is_due(frame.moment):
+            self.ring.add(frame.moment, anonymize(frame.pixels, predictions, self.settings.blur))
         if time.monotonic() - self.last_expiry > _EXPIRE_SECONDS:
             self.last_expiry = time.monotonic()
             self.store.expire()
@@ -87,7 +87,7 @@ class EvidenceRecorder:
             return event
         settings = self.settings
         if settings.clip_seconds:
-            self.pending_clips.append((event, event.taken + settings.clip_seconds / 2))
+            self.pending_clips.append((event, self.frame.moment + settings.clip_seconds / 2))
         if not settings.thumbnail:
             return event
         visible = event.predictions if settings.blur == "surroundings" else self.predictions

@@ -2,8 +2,10 @@
 
 A file is written under another name, synced and renamed, so it is never incomplete. Files to be uploaded lie in
 `waiting/` and move to the store's folder after the upload, so a restart finds them. If space is needed, the oldest
-files that are not pending are deleted first, then the oldest pending ones; those are lost, and counted. Age is the
-difference of the file's time and the machine's clock: a wrong clock deletes too early or too late.
+files that are not pending are deleted first, then the oldest pending ones; those are lost, and counted. The ages
+of files are measured once, at the start, from their times and the wall clock; after that they grow by a clock that
+cannot be set. So a step of the wall clock deletes nothing; a wall clock that is wrong at the start deletes too early or
+too late.
 """
 
 from __future__ import annotations
@@ -51,7 +53,8 @@ class EvidenceCounts(msgspec.Struct):
 
 
 class _StoredFile(msgspec.Struct, frozen=True):
-    modified: float
+    stored: float
+    """Seconds since boot; negative if it was stored before the boot."""
     size: int
     is_pending: bool
 
@@ -80,6 +83,7 @@ class EvidenceStore:
         make_private_folder(self.folder)
         make_private_folder(self.folder / _PENDING_FOLDER)
         stored: list[tuple[str, _StoredFile]] = []
+        now, boot = time.time(), _seconds_since_boot()
         for folder in (self.folder, self.folder / _PENDING_FOLDER):
             for path in folder.iterdir():
                 if not _EVIDENCE_NAME.fullmatch(path.name.removesuffix(_PART_SUFFIX)):
@@ -91,8 +95,8 @@ class EvidenceStore:
                 if not self.uploads and folder != self.folder:
                     path.rename(self.folder / path.name)
                 is_pending = self.uploads and folder != self.folder
-                stored.append((path.name, _StoredFile(info.st_mtime, info.st_size, is_pending)))
-        self.items = dict(sorted(stored, key=lambda each: each[1].modified))
+                stored.append((path.name, _StoredFile(boot - (now - info.st_mtime), info.st_size, is_pending)))
+        self.items = dict(sorted(stored, key=lambda each: each[1].stored))
         self._update_counts()
 
     def add(self, name: str, data: bytes) -> bool:
@@ -119,15 +123,15 @@ class EvidenceStore:
                 self.counts.unwritable = reason
                 return False
             self.counts.unwritable = ""
-            self.items[name] = _StoredFile(time.time(), len(data), self.uploads)
+            self.items[name] = _StoredFile(_seconds_since_boot(), len(data), self.uploads)
             self._update_counts()
         return True
 
     def expire(self) -> None:
         """Deletes the files that are too old."""
         with self.lock:
-            oldest = time.time() - _DAY_SECONDS * self.days
-            for name in [name for name, item in self.items.items() if item.modified < oldest]:
+            oldest = _seconds_since_boot() - _DAY_SECONDS * self.days
+            for name in [name for name, item in self.items.items() if item.stored < oldest]:
                 self._delete(name)
             self._update_counts()
 
@@ -186,6 +190,11 @@ class EvidenceStore:
         self.counts.files = len(self.items)
         self.counts.bytes = sum(item.size for item in self.items.values())
         self.counts.waiting = sum(item.is_pending for item in self.items.values())
+
+
+def _seconds_since_boot() -> float:
+    """Includes those in suspend; nobody can set it."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -11,7 +11,7 @@ differences shows the direction. Outline and texture of a moving object are visi
 background is not. That is why such a model can move to another camera, and why a person who stands still is invisible
 to it.
 
-Time is `frame.taken`, never the clock. A frame is compared with the stored frame that is nearest to the wanted time, if
+Time is `Frame.moment`, never the wall clock. A frame is compared with the stored frame nearest to the wanted time, if
 it is at most half of the spacing away. If frames come too slowly there is no output, which is logged once. A jump back
 in time, or a gap, clears the memory. The method is imprecise with flickering light and automatic exposure, which change
 all gray levels at once and look like motion everywhere; the score of an anomaly model, its maximum minus half of its
@@ -46,26 +46,26 @@ class FrameDifferencer:
         self.frames: deque[tuple[float, NDArray[Any]]] = deque()
         self.frames_without_image = 0
 
-    def __call__(self, taken: float, pixels: NDArray[Any]) -> NDArray[Any] | None:
+    def __call__(self, moment: float, pixels: NDArray[Any]) -> NDArray[Any] | None:
         """H x W x 3, uint8 -> the image for the preprocessing, of the same kind; None: no frame to compare with."""
         if self.motion is None:
             return pixels
-        self.add_frame(taken, pixels)
+        self.add_frame(moment, pixels)
         image = self.difference_image()
         self.frames_without_image = self.frames_without_image + 1 if image is None else 0
         if self.frames_without_image == WARN_AFTER_FRAMES:
             log.warning("no frames %.2g s apart, as the model needs: no predictions", self.motion.spacing)
         return image
 
-    def add_frame(self, taken: float, pixels: NDArray[Any]) -> None:
+    def add_frame(self, moment: float, pixels: NDArray[Any]) -> None:
         """Stores a frame."""
         assert self.motion is not None
-        if self.frames and taken <= self.frames[-1][0]:
+        if self.frames and moment <= self.frames[-1][0]:
             self.frames.clear()
-        while self.frames and taken - self.frames[0][0] > 2.5 * self.motion.spacing:
+        while self.frames and moment - self.frames[0][0] > 2.5 * self.motion.spacing:
             self.frames.popleft()
         grey = cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY)
-        self.frames.append((taken, cv2.resize(grey, self.size, interpolation=cv2.INTER_AREA).astype(np.int16)))
+        self.frames.append((moment, cv2.resize(grey, self.size, interpolation=cv2.INTER_AREA).astype(np.int16)))
 
     def difference_image(self) -> NDArray[Any] | None:
         """The difference image of the newest frame: height x width x 3, uint8, the first difference in the last
@@ -83,8 +83,8 @@ class FrameDifferencer:
         if self.motion is None:
             return None
         wanted = self.frames[-1][0] - steps * self.motion.spacing
-        taken, grey = min(self.frames, key=lambda frame: abs(frame[0] - wanted))
-        return grey if abs(taken - wanted) <= self.motion.spacing / 2 + 1e-6 else None
+        moment, grey = min(self.frames, key=lambda frame: abs(frame[0] - wanted))
+        return grey if abs(moment - wanted) <= self.motion.spacing / 2 + 1e-6 else None
 
 
 class OutputWindow:
@@ -95,17 +95,17 @@ class OutputWindow:
         self.outputs: deque[tuple[float, dict[str, NDArray[Any]]]] = deque()
         self.started = 0.0
 
-    def __call__(self, taken: float, outputs: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]] | None:
+    def __call__(self, moment: float, outputs: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]] | None:
         """The outputs of the last `window` seconds as one, in floats; None: the window is not full yet."""
         if self.seconds is None:
             return outputs
-        if not self.outputs or not 0 < taken - self.outputs[-1][0] <= self.seconds:
+        if not self.outputs or not 0 < moment - self.outputs[-1][0] <= self.seconds:
             self.outputs.clear()
-            self.started = taken
-        while self.outputs and taken - self.outputs[0][0] >= self.seconds - 1e-6:
+            self.started = moment
+        while self.outputs and moment - self.outputs[0][0] >= self.seconds - 1e-6:
             self.outputs.popleft()
-        self.outputs.append((taken, {name: each.copy() for name, each in outputs.items()}))
-        if taken - self.started < self.seconds - 1e-6:
+        self.outputs.append((moment, {name: each.copy() for name, each in outputs.items()}))
+        if moment - self.started < self.seconds - 1e-6:
             return None
         return max_maps_and_mean_scores([each for _, each in self.outputs])
 
@@ -126,7 +126,7 @@ def aggregate_windows(
         outputs: outputs of each image with its time in seconds, in order
     """
     window = OutputWindow(motion)
-    aggregated = [window(taken, each) for taken, each in outputs]
+    aggregated = [window(moment, each) for moment, each in outputs]
     return [each for each in aggregated if each is not None] or [
         max_maps_and_mean_scores([each for _, each in outputs])
     ]

@@ -44,25 +44,25 @@ class InferencePipeline:
         good_scores = manifest.good_scores
         self.drift = None if good_scores is None else DriftMonitor(good_scores, manifest.threshold)
 
-    def predict(self, taken: float, pixels: NDArray[Any]) -> tuple[Prediction, ...] | None:
+    def predict(self, moment: float, pixels: NDArray[Any]) -> tuple[Prediction, ...] | None:
         """The predictions for one frame; None while a behaviour model has seen too few frames.
 
         Args:
-            taken: seconds since 1970, UTC
+            moment: time of the frame, seconds of a clock that never steps
             pixels: H x W x 3, uint8, blue-green-red
         """
-        image = self.differencer(taken, pixels)
+        image = self.differencer(moment, pixels)
         if image is None:
             return None
         tensor, placement = self.preprocess.inspect(image)
         if not placement.found:
             return (Prediction(PART_NOT_FOUND, round(self.highest_score, 4)),)
-        outputs = self.window(taken, self.backend.run(tensor))
+        outputs = self.window(moment, self.backend.run(tensor))
         if outputs is None:
             return None
         predictions = self.head(outputs, pixels.shape[:2])
         if self.drift is not None:
-            self.drift.add(taken, predictions[0].score)
+            self.drift.add(moment, predictions[0].score)
         if (inspector := self.preprocess.inspector) is None:
             return predictions
         return tuple(

@@ -46,8 +46,8 @@ class RuleContext(msgspec.Struct, frozen=True):
 
 
 class Rule(Protocol):
-    """A rule of one camera. It uses the time of the frames, never the clock, so a recording always gives equal
-    events.
+    """A rule of one camera. It decides by the moments of the frames, never by the wall clock, so a recording always
+    gives equal events. Only a schedule uses the wall time.
     """
 
     name: str

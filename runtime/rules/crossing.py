@@ -77,7 +77,7 @@ class CrossingRule(TrackRule):
             crossing.lifecycle = crossing.lifecycle or EventLifecycle(self.settings.inertia, self.lifecycles.template)
             state = SubjectState(direction="right" if crossing.net_crossings > 0 else "left")
             crossing.lifecycle.observe_active(frame, state, (track.prediction,), track.top_score)
-            if crossing.lifecycle.condition.update(True, frame.taken):
+            if crossing.lifecycle.condition.update(True, frame.moment):
                 events += self._crossing_events(crossing)
         return events
 

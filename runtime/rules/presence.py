@@ -14,7 +14,7 @@ from typing import Annotated
 
 import msgspec
 
-from ..camera.frame import Frame
+from ..camera.frame import Frame, FrameTime
 from ..config.configuration import Name
 from ..errors import ConfigProblem
 from ..events.event import DEFAULT_PRIORITY, Event, Kind, new_event_id
@@ -61,12 +61,17 @@ class PresenceRule:
         self.context = context
         self.threshold = context.threshold if settings.threshold is None else settings.threshold
         self.release = self.threshold * (1 - settings.hysteresis)
-        self.streak: list[float] = []
+        self.streak: list[FrameTime] = []
         self.open: Event | None = None
         self.last: tuple[Frame, Prediction] | None = None
-        self.quiet_until = float("-inf")
+        self.started: FrameTime
+        """Time of the frame in which the open event began."""
+        self.last_sent = self.quiet_until = float("-inf")  # moments
+        self.present_time: FrameTime
+        """Time of the newest frame, by which the times of events are given."""
 
     def observe(self, frame: Frame, predictions: tuple[Prediction, ...]) -> list[Event]:
+        self.present_time = frame.time
         best = max(
             (each for each in predictions if each.label in self.labels),
             key=lambda each: each.score,
@@ -77,11 +82,12 @@ class PresenceRule:
         if best is None or best.score < self.threshold:
             self.streak.clear()
             return []
-        self.streak.append(frame.taken)
-        if len(self.streak) < self.settings.debounce or frame.taken < self.quiet_until:
+        self.streak.append(frame.time)
+        if len(self.streak) < self.settings.debounce or frame.moment < self.quiet_until:
             return []
         self.last = (frame, best)
-        self.open = self._event("new", frame, best, self.streak[-self.settings.debounce])
+        self.started, self.last_sent = self.streak[-self.settings.debounce], frame.moment
+        self.open = self._event("new", frame, best)
         self.streak.clear()
         return [self.open]
 
@@ -90,9 +96,10 @@ class PresenceRule:
             return self.close()
         self.last = (frame, best)
         top = max(opened.top_score, best.score)
-        due = self.settings.update and frame.taken - opened.taken >= self.settings.update
+        due = self.settings.update and frame.moment - self.last_sent >= self.settings.update
         if due:
-            self.open = self._event("update", frame, best, opened.started, opened.event, top)
+            self.last_sent = frame.moment
+            self.open = self._event("update", frame, best, opened.event, top)
             return [self.open]
         self.open = msgspec.structs.replace(opened, top_score=top)
         return []
@@ -103,12 +110,10 @@ class PresenceRule:
         if self.open is None or self.last is None:
             return []
         opened, (frame, best), self.open = self.open, self.last, None
-        self.quiet_until = frame.taken + self.settings.cooldown
-        return [self._event("end", frame, best, opened.started, opened.event, opened.top_score)]
+        self.quiet_until = frame.moment + self.settings.cooldown
+        return [self._event("end", frame, best, opened.event, opened.top_score)]
 
-    def _event(
-        self, kind: Kind, frame: Frame, best: Prediction, started: float, event: str = "", top: float = 0.0
-    ) -> Event:
+    def _event(self, kind: Kind, frame: Frame, best: Prediction, event: str = "", top: float = 0.0) -> Event:
         identifier = new_event_id()
         return Event(
             id=identifier,
@@ -116,9 +121,9 @@ class PresenceRule:
             camera=frame.camera,
             rule=self.name,
             kind=kind,
-            taken=frame.taken,
+            taken=frame.time.by_clock_at(self.present_time),
             frame=frame.number,
-            started=started,
+            started=self.started.by_clock_at(self.present_time),
             top_score=max(top, best.score),
             predictions=(best,),
             model=self.context.model,

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from ..camera.frame import Frame
+from ..camera.frame import Frame, FrameTime
 from ..config.configuration import Name
 from ..config.polygon import Polygon
 from ..errors import ConfigProblem
@@ -76,14 +76,20 @@ class RuleBase:
         self.name: str = settings.event_name
         self.area = area or RuleArea(self.name, settings.polygon, settings.zones)
         self.schedule = Schedule(settings.hours, settings.days, context.timezone)
-        template = EventTemplate(self.name, context.model, settings.priority, settings.update, self.counts)
+        template = EventTemplate(
+            self.name, context.model, settings.priority, settings.update, self.counts, self.present_time
+        )
         self.lifecycles = EventLifecycles(template, settings.inertia, min_seconds)
-        self.last_taken = float("-inf")
+        self.last_time = FrameTime(float("-inf"), float("-inf"))
 
     def time_went_back(self, frame: Frame) -> bool:
-        """True if time went back since the previous frame; open events then end, as they do outside the schedule."""
-        back, self.last_taken = frame.taken < self.last_taken, frame.taken
+        """True if the moments of the frames went back; open events then end, as they do outside the schedule."""
+        back, self.last_time = frame.moment < self.last_time.moment, frame.time
         return back
+
+    def present_time(self) -> FrameTime:
+        """Time of the newest frame, by which the times of events are given."""
+        return self.last_time
 
     def counts(self) -> dict[str, int]:
         """The counts that every event of the rule carries."""

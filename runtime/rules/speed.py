@@ -93,13 +93,13 @@ class SpeedRule(TrackRule):
 
     def measure_speed(self, track: TrackState) -> float | None:
         """Speed in the rule's unit; None: the object has not been tracked for long enough."""
-        taken = np.array([when for when, _ in track.path])
-        taken -= taken[-1]
-        if -taken[0] < self.settings.window / 2 - 1e-3:
+        moments = np.array([when for when, _ in track.path])
+        moments -= moments[-1]
+        if -moments[0] < self.settings.window / 2 - 1e-3:
             return None
         in_frame = np.array([[point for _, point in track.path]], np.float64)
         positions = cv2.perspectiveTransform(in_frame, self.homography)[0]
-        slope = np.linalg.lstsq(np.stack([taken, np.ones_like(taken)], axis=1), positions, rcond=None)[0][0]
+        slope = np.linalg.lstsq(np.stack([moments, np.ones_like(moments)], axis=1), positions, rcond=None)[0][0]
         return float(np.hypot(*slope)) * _UNITS[self.settings.unit]
 
     def on_track_end(self, track: TrackState) -> list[Event]:

@@ -37,7 +37,7 @@ class TrackRule(RuleBase):
         events = self.close() if self.time_went_back(frame) else []
         if not self.schedule.is_active(frame.taken):
             return events + self.close()
-        for track in self.tracks.drop_lost_tracks(frame.taken):
+        for track in self.tracks.drop_lost_tracks(frame.moment):
             events += self.on_track_end(track)
         tracks = self.tracks.update(frame, predictions, self.path_seconds)
         return events + self.events_for_frame(frame, tracks)

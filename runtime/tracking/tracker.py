@@ -6,7 +6,7 @@
     the rest of the high ones       start tracks, which get a number after `confirm` frames in a row
     tracks that found none          are lost; they move on at their velocity, and end after `keep` seconds
 
-No prediction is removed: one without a track passes unchanged. Time is `frame.taken`, so a recording gives the same
+No prediction is removed: one without a track passes unchanged. Time is `frame.moment`, so a recording gives the same
 numbers at each replay. Numbers count from 1 at each start of the daemon.
 
 The tracker does not compare appearances: two people who meet behind a pillar may swap numbers, and a person who was
@@ -31,21 +31,21 @@ _FULL_BUFFER_SECONDS = 0.2  # time since the last detection from which boxes gro
 
 
 class _Track:
-    def __init__(self, label: str, box: Boxes, taken: float) -> None:
+    def __init__(self, label: str, box: Boxes, moment: float) -> None:
         self.label = label
         self.filter = BoxKalmanFilter(box)
         self.number = 0  # until it is confirmed
         self.hits = 1
         self.misses = 0
-        self.last_seen = taken
+        self.last_seen = moment
         self.box = box
         """Its last detected box."""
 
-    def update(self, box: Boxes, taken: float) -> None:
+    def update(self, box: Boxes, moment: float) -> None:
         self.filter.update(box)
         self.hits += 1
         self.misses = 0
-        self.last_seen, self.box = taken, box
+        self.last_seen, self.box = moment, box
 
 
 class Tracker:
@@ -57,7 +57,7 @@ class Tracker:
         self.high_threshold = threshold if settings.high_score is None else settings.high_score
         self.low_threshold = self.high_threshold / 2 if settings.low_score is None else settings.low_score
         self.tracks: list[_Track] = []
-        self.last_taken = float("-inf")
+        self.last_moment = float("-inf")
         self.track_count = 0
 
     def update(self, frame: Frame, predictions: tuple[Prediction, ...]) -> tuple[Prediction, ...]:
@@ -76,11 +76,11 @@ class Tracker:
         ):
             self._assign_detections(frame, tracks, indices, predictions, boxes, owners, box_of)
         for index, track in owners.items():
-            track.update(boxes[index], frame.taken)
+            track.update(boxes[index], frame.moment)
         self._mark_lost(set(owners.values()))
         for index in high:
             if index not in owners:
-                owners[index] = _Track(predictions[index].label, boxes[index], frame.taken)
+                owners[index] = _Track(predictions[index].label, boxes[index], frame.moment)
                 self.tracks.append(owners[index])
         for _, track in sorted(owners.items()):
             if not track.number and track.hits >= self.settings.confirm:
@@ -90,14 +90,14 @@ class Tracker:
 
     def _predict_tracks(self, frame: Frame) -> None:
         """Moves all tracks to their predicted boxes; ends those that were lost for too long or left the frame."""
-        if frame.taken < self.last_taken:
+        if frame.moment < self.last_moment:
             self.tracks.clear()
-        seconds, self.last_taken = frame.taken - self.last_taken, frame.taken
+        seconds, self.last_moment = frame.moment - self.last_moment, frame.moment
         for track in self.tracks:
             track.filter.predict(seconds)
         keep = self.settings.keep
         self.tracks = [
-            each for each in self.tracks if frame.taken - each.last_seen <= keep and _is_in_frame(each, frame)
+            each for each in self.tracks if frame.moment - each.last_seen <= keep and _is_in_frame(each, frame)
         ]
 
     def _split_by_score(self, frame: Frame, predictions: Sequence[Prediction]) -> tuple[Boxes, list[int], list[int]]:
@@ -126,7 +126,7 @@ class Tracker:
         indices = [index for index in indices if index not in owners]
         if not tracks or not indices:
             return
-        elapsed = np.array([frame.taken - track.last_seen for track in tracks])
+        elapsed = np.array([frame.moment - track.last_seen for track in tracks])
         buffer = self.settings.buffer * np.minimum(elapsed / _FULL_BUFFER_SECONDS, 1.0)
         scores = iou_matrix(np.array([box_of(track) for track in tracks]), boxes[indices], buffer)
         for row, track in enumerate(tracks):

@@ -91,7 +91,7 @@ class FileSource:
                 if stop.is_set():
                     return
                 pixels.flags.writeable = False
-                yield Frame(self.camera, number, started + number / rate, pixels)
+                yield Frame(self.camera, number, started + number / rate, pixels, number / rate)
                 number += 1
             if number == first:
                 raise MachineProblem(f"{self.path}: no frame can be read", hint="check that the file plays")

@@ -69,7 +69,7 @@ class LiveCamera:
                 if self.frame_counts.trouble or number == 0:
                     log.info("frames arrive, %d x %d", pixels.shape[1], pixels.shape[0])
                     self.frame_counts.trouble = ""
-                yield Frame(self.camera, number, time.time() - (time.monotonic() - at), pixels)
+                yield Frame(self.camera, number, time.time() - (time.monotonic() - at), pixels, at)
                 number += 1
             failures = 0 if time.monotonic() - started > STABLE_SECONDS else failures + 1
             retry_at = time.monotonic() + backoff_seconds(failures, MAX_BACKOFF_SECONDS)

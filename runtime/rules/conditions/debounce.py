@@ -19,13 +19,13 @@ class Debounce:
         self.changing_since: float | None = None
         """When the other value was first shown, if all frames since then showed it."""
 
-    def update(self, value: bool, taken: float) -> bool:
-        """The debounced value after a frame that was `taken` then and shows `value`."""
+    def update(self, value: bool, moment: float) -> bool:
+        """The debounced value after a frame that was taken at this moment and shows `value`."""
         if value == self.value:
             self.changing_since = None
             return self.value
-        if self.changing_since is None or taken < self.changing_since:
-            self.changing_since = taken
-        if taken - self.changing_since >= self.seconds - SLACK:
+        if self.changing_since is None or moment < self.changing_since:
+            self.changing_since = moment
+        if moment - self.changing_since >= self.seconds - SLACK:
             self.value, self.changing_since = value, None
         return self.value

@@ -55,7 +55,7 @@ class BackgroundModel:
             learn: seconds over which the first median is taken
         """
         self.seconds, self.absorb, self.contrast, self.learn = seconds, absorb, contrast, learn
-        self.last_taken: float | None = None
+        self.last_moment: float | None = None
         self.fast: GrayImage
         """The fast average."""
         self.slow: GrayImage
@@ -72,12 +72,12 @@ class BackgroundModel:
         """
         gray = downscale(frame.pixels)
         ignored = _boxes_to_mask(ignored_boxes, gray.shape)
-        if self.last_taken is None or frame.taken < self.last_taken or gray.shape != self.slow.shape:
-            self._start(gray, frame.taken)
-        seconds, self.last_taken = frame.taken - (self.last_taken or 0.0), frame.taken
+        if self.last_moment is None or frame.moment < self.last_moment or gray.shape != self.slow.shape:
+            self._start(gray, frame.moment)
+        seconds, self.last_moment = frame.moment - (self.last_moment or 0.0), frame.moment
         self.fast += _average_weight(seconds, _FAST_SECONDS) * (gray - self.fast)
         if self.samples:
-            self._learn(np.where(ignored, np.nan, gray), frame.taken)
+            self._learn(np.where(ignored, np.nan, gray), frame.moment)
             return self.static_seconds >= self.seconds
         self.slow = np.where(self.unknown & ~ignored, gray, self.slow)
         self.unknown &= ignored
@@ -85,7 +85,7 @@ class BackgroundModel:
         difference -= np.median(difference)
         changed = np.abs(difference) > self.contrast
         if changed.mean() > 0.5:
-            self._start(gray, frame.taken)
+            self._start(gray, frame.moment)
             return self.static_seconds >= self.seconds
         steady = (np.abs(gray - self.fast) <= _MOVING_CONTRAST) & ~ignored
         static, unchanged = steady & changed, steady & ~changed
@@ -100,7 +100,7 @@ class BackgroundModel:
 
     def reset(self) -> None:
         """Sets all seconds to zero; the background stays."""
-        if self.last_taken is not None:
+        if self.last_moment is not None:
             self.static_seconds[:], self.total_seconds[:] = 0, 0
 
     def edge_ratio(self, blob: Mask) -> float:
@@ -110,17 +110,17 @@ class BackgroundModel:
         now, before = (float(_gradient_magnitude(gray)[band].mean()) for gray in (self.fast, self.slow))
         return now / max(now + before, 1e-6)
 
-    def _start(self, gray: GrayImage, taken: float) -> None:
+    def _start(self, gray: GrayImage, moment: float) -> None:
         self.fast, self.slow = gray.copy(), gray.copy()
         self.static_seconds, self.total_seconds = np.zeros_like(gray), np.zeros_like(gray)
-        self.started = self.last_taken = taken
+        self.started = self.last_moment = moment
         self.samples = [np.full_like(gray, np.nan)]
         self.unknown = np.ones_like(gray, bool)
 
-    def _learn(self, gray: GrayImage, taken: float) -> None:
-        if taken - self.started >= (len(self.samples) - 1) * self.learn / _SAMPLES:
+    def _learn(self, gray: GrayImage, moment: float) -> None:
+        if moment - self.started >= (len(self.samples) - 1) * self.learn / _SAMPLES:
             self.samples.append(gray)
-        if taken - self.started >= self.learn:
+        if moment - self.started >= self.learn:
             samples = np.stack(self.samples)
             self.unknown = np.asarray(np.isnan(samples).all(axis=0))
             samples[0] = np.where(self.unknown, self.fast, np.nan)

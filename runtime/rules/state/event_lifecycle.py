@@ -18,7 +18,7 @@ from collections.abc import Callable, Hashable
 
 import msgspec
 
-from ...camera.frame import Frame
+from ...camera.frame import Frame, FrameTime
 from ...events.event import Event, Kind, SubjectState, new_event_id
 from ...inference.prediction import Prediction
 from ..conditions.debounce import SLACK, Debounce
@@ -33,6 +33,8 @@ class EventTemplate(msgspec.Struct, frozen=True):
     update_seconds: float
     """Seconds between updates; 0: only when zones change."""
     counts: Callable[[], dict[str, int]]
+    present_time: Callable[[], FrameTime]
+    """Time of the newest frame."""
 
 
 class EventLifecycle:
@@ -41,7 +43,7 @@ class EventLifecycle:
     def __init__(self, debounce_seconds: float, template: EventTemplate) -> None:
         self.template = template
         self.condition = Debounce(debounce_seconds)
-        self.started = 0.0
+        self.started = FrameTime(0.0, 0.0)
         self.top_score = float("-inf")
         self.event = ""
         self.last_state: SubjectState | None = None
@@ -52,13 +54,13 @@ class EventLifecycle:
     ) -> None:
         """Takes a frame in which the condition holds, with its state and predictions."""
         if not self.condition.value and self.condition.changing_since is None:
-            self.started = frame.taken
+            self.started = frame.time
         best = max(predictions, key=lambda each: each.score)
         self.top_score = max(self.top_score, top_score, best.score)
-        self.camera, self.frame_number, self.taken, self.predictions = (
+        self.camera, self.frame_number, self.time, self.predictions = (
             frame.camera,
             frame.number,
-            frame.taken,
+            frame.time,
             predictions,
         )
         self.state = msgspec.structs.replace(
@@ -66,30 +68,31 @@ class EventLifecycle:
             label=best.label,
             score=best.score,
             box=best.box if len(predictions) == 1 else None,
-            seconds=round(frame.taken - self.started, 3),
+            seconds=round(frame.moment - self.started.moment, 3),
         )
 
     def is_update_due(self) -> bool:
         """True if the zones changed or the update interval has passed since the last message."""
         last, interval = self.last_state, self.template.update_seconds
         changed = last is not None and last.zones != self.state.zones
-        return changed or (interval > 0 and self.taken - self.last_sent >= interval - SLACK)
+        return changed or (interval > 0 and self.time.moment - self.last_sent >= interval - SLACK)
 
     def make_event(self, kind: Kind) -> Event:
         """A message about the last frame in which the condition held."""
         identifier = new_event_id()
         self.event = self.event or identifier
         before, after = self.last_state, msgspec.structs.replace(self.state, counts=self.template.counts())
-        self.last_state, self.last_sent = after, self.taken
+        self.last_state, self.last_sent = after, self.time.moment
+        now = self.template.present_time()
         return Event(
             id=identifier,
             event=self.event,
             camera=self.camera,
             rule=self.template.rule,
             kind=kind,
-            taken=self.taken,
+            taken=self.time.by_clock_at(now),
             frame=self.frame_number,
-            started=self.started,
+            started=self.started.by_clock_at(now),
             top_score=self.top_score,
             predictions=self.predictions,
             model=self.template.model,
@@ -132,13 +135,17 @@ class EventLifecycles:
             lifecycle = self.open_events[key] = EventLifecycle(self.debounce_seconds, self.template)
         if state is not None:
             lifecycle.observe_active(frame, state, predictions, top_score)
-        is_active = lifecycle.condition.update(state is not None, frame.taken)
+        is_active = lifecycle.condition.update(state is not None, frame.moment)
         if state is None:
             return [] if is_active else self.end(key)
         if not is_active:
             return []
         if not lifecycle.event:
-            return [lifecycle.make_event("new")] if frame.taken - lifecycle.started >= self.min_seconds - SLACK else []
+            return (
+                [lifecycle.make_event("new")]
+                if frame.moment - lifecycle.started.moment >= self.min_seconds - SLACK
+                else []
+            )
         return [lifecycle.make_event("update")] if lifecycle.is_update_due() else []
 
     def end(self, key: Hashable) -> list[Event]:

@@ -23,11 +23,11 @@ class TrackState:
         self.track_id = track_id
         self.prediction: Prediction
         """Its last detection."""
-        self.last_taken = 0.0
-        """Time of its last detection."""
+        self.last_moment = 0.0
+        """Moment of its last detection."""
         self.top_score = float("-inf")
         self.path: deque[tuple[float, Point]] = deque()
-        """Times and foot points, the newest last."""
+        """Moments and foot points, the newest last."""
         self.inside: tuple[str, ...] = ()
         """The zones of its foot point in the last frame, not debounced."""
         self.stays: dict[str, Debounce] = {}
@@ -65,19 +65,19 @@ class TrackStates:
             if each.track is None or each.box is None or each.label not in self.labels:
                 continue
             track = self.by_id.setdefault(each.track, TrackState(each.track))
-            track.prediction, track.last_taken, point = each, frame.taken, foot_point(each.box)
+            track.prediction, track.last_moment, point = each, frame.moment, foot_point(each.box)
             track.top_score = max(track.top_score, each.score)
-            track.path.append((frame.taken, point))
-            while len(track.path) > 2 and track.path[0][0] < frame.taken - path_seconds - SLACK:
+            track.path.append((frame.moment, point))
+            while len(track.path) > 2 and track.path[0][0] < frame.moment - path_seconds - SLACK:
                 track.path.popleft()
             if track.top_score >= self.min_score:
-                self._update_zones(track, point, frame.taken)
+                self._update_zones(track, point, frame.moment)
                 visible.append(track)
         return visible
 
-    def drop_lost_tracks(self, taken: float) -> list[TrackState]:
+    def drop_lost_tracks(self, moment: float) -> list[TrackState]:
         """Removes and returns the tracks that have not been detected for too long."""
-        lost = [track for track in self.by_id.values() if taken - track.last_taken > self.max_lost_seconds + SLACK]
+        lost = [track for track in self.by_id.values() if moment - track.last_moment > self.max_lost_seconds + SLACK]
         for track in lost:
             del self.by_id[track.track_id]
         return lost
@@ -86,9 +86,9 @@ class TrackStates:
         """Number of tracks in each zone."""
         return {name: sum(name in track.zones for track in self.by_id.values()) for name in self.area.zones}
 
-    def _update_zones(self, track: TrackState, point: Point, taken: float) -> None:
+    def _update_zones(self, track: TrackState, point: Point, moment: float) -> None:
         track.inside = self.area.zones_at(point)
         for name in self.area.zones:
             stay = track.stays.setdefault(name, Debounce(self.debounce_seconds))
-            if stay.update(name in track.inside, taken) and name not in track.entered:
+            if stay.update(name in track.inside, moment) and name not in track.entered:
                 track.entered.append(name)

@@ -106,6 +106,7 @@ def test_frames_arrive_over_http(camera, watch, wait_until):
     assert [frame.number for frame in frames] == list(range(len(frames)))
     assert all(one.taken < other.taken for one, other in itertools.pairwise(frames))
     assert abs(frames[-1].taken - time.time()) < 1
+    assert abs(frames[-1].moment - time.monotonic()) < 1
     for frame in frames:
         assert frame.pixels.shape == (240, 320, 3)
         assert not frame.pixels.flags.writeable

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
+from pathlib import Path
 
 import pytest
 
@@ -76,3 +78,40 @@ def test_tracker_starts_when_a_reloaded_rule_needs_tracks(running, wait_until):
     process.send_signal(signal.SIGTERM)
     assert process.wait(20) == 0, device.log()
     assert device.log().count("zone new") == device.log().count("zone end")
+
+
+def test_request_to_reload_while_starting_waits(daemon_process, line_images, wait_until):
+    """SIGHUP ends nothing from the start of the command on; the rules are read again once the daemon runs."""
+    daemon_process.configure(f"file:{line_images}?fps=30&loop=true", "mqtt://127.0.0.1:1")
+    process = daemon_process.start()
+    status = Path(f"/proc/{process.pid}/status")
+
+    def blocks_signal():
+        masks = dict(line.split(":", 1) for line in status.read_text().splitlines())
+        return int(masks["SigBlk"], 16) >> (signal.SIGHUP - 1) & 1
+
+    wait_until(blocks_signal, "the command to take over")
+    process.send_signal(signal.SIGHUP)
+    wait_until(lambda: "reloaded: 1 rules" in daemon_process.log(), "the reload after the start")
+    assert process.poll() is None
+    reload(daemon_process, process, wait_until, "reloaded: 1 rules")
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(20) == 0, daemon_process.log()
+
+
+def test_reload_tells_of_another_bundle(daemon_process, class_build, line_images, wait_until, tmp_path):
+    path = tmp_path / "replaced.vedette"
+    shutil.copy(daemon_process.bundle, path)
+    daemon_process.bundle = path
+    daemon_process.configure(f"file:{line_images}?fps=30&loop=true", "mqtt://127.0.0.1:1")
+    process = daemon_process.start()
+    wait_until(lambda: daemon_process.recorded() >= 1, "the daemon to run")
+    reload(daemon_process, process, wait_until, "reloaded: 1 rules")
+    assert "next start" not in daemon_process.log()
+    shutil.copy(class_build.bundle, path)
+    reload(daemon_process, process, wait_until, "reloaded: 1 rules")
+    assert "it takes effect at the next start" in daemon_process.log()
+    path.write_bytes(b"no bundle")
+    reload(daemon_process, process, wait_until, "the next start will fail")
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(20) == 0, daemon_process.log()

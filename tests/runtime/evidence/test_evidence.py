@@ -10,17 +10,23 @@ import signal
 import time
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from urllib.parse import unquote, urlsplit
 
 import cv2
+import msgspec
 import numpy as np
 import pytest
+from events import make_event
 from object_store import ObjectStore
 
+from vedette.runtime.camera.frame import Frame
+from vedette.runtime.config.evidence_table import EvidenceSettings
 from vedette.runtime.events.event import new_event_id
 from vedette.runtime.evidence.anonymization import anonymize
 from vedette.runtime.evidence.aws_sigv4 import SigningKey, sign_request
 from vedette.runtime.evidence.clips import FrameRing, encode_clip
+from vedette.runtime.evidence.recorder import EvidenceRecorder
 from vedette.runtime.evidence.store import EvidenceStore
 from vedette.runtime.evidence.thumbnail import encode_thumbnail
 from vedette.runtime.evidence.upload import Uploader, public_object_url
@@ -82,8 +88,8 @@ def test_frame_ring_is_bounded_in_time_and_bytes():
         if ring.is_due(number / 30):
             ring.add(number / 30, NOISE)
         assert ring.bytes == sum(len(shot.jpeg) for shot in ring.frames) <= 1 << 20
-    assert all(shot.taken >= 99 / 30 - 2.1 for shot in ring.frames)
-    gaps = np.diff([shot.taken for shot in ring.frames])
+    assert all(shot.moment >= 99 / 30 - 2.1 for shot in ring.frames)
+    gaps = np.diff([shot.moment for shot in ring.frames])
     assert gaps.min() > 0.09
 
 
@@ -150,6 +156,47 @@ def test_expired_files_are_deleted_after_a_restart_too(tmp_path):
     again.expire()
     assert file_names(tmp_path) == sorted([new, "holiday.jpg"]), "what is somebody else's is not touched"
     assert again.counts.bytes == 3
+
+
+@pytest.mark.parametrize("step", [-3.2e8, 3.2e8])
+def test_steps_of_the_wall_clock_delete_no_file(step, tmp_path, monkeypatch):
+    """A wrong time server for an hour may not cost the evidence of a month; true age still counts."""
+    names = [f"{new_event_id()}.jpg" for _ in range(3)]
+    shelf = EvidenceStore(tmp_path, 1 << 20, 1.0, uploads=False)
+    shelf.add(names[0], b"a")
+    wall, boot, clocks = time.time, time.clock_gettime, {"wall": step, "boot": 0.0}
+    monkeypatch.setattr(time, "time", lambda: wall() + clocks["wall"])
+    monkeypatch.setattr(time, "clock_gettime", lambda which: boot(which) + clocks["boot"])
+    shelf.add(names[1], b"b")
+    shelf.expire()
+    assert file_names(tmp_path) == sorted(names[:2])
+    clocks.update(wall=0.0, boot=86400 * 0.6)
+    shelf.add(names[2], b"c")
+    clocks.update(boot=86400 * 1.2)
+    shelf.expire()
+    assert file_names(tmp_path) == [names[2]]
+
+
+def test_clips_hold_the_same_frames_after_a_step_of_the_wall_clock():
+    """The ring goes by moments: of 2 s before and after an event every frame is kept, though the clock went back."""
+    kept = []
+    for step in (0.0, -600.0, 3.2e8):
+        recorder, clips = EvidenceRecorder(SimpleNamespace(evidence=EvidenceSettings(), camera="door"), None), []
+        recorder.settings = EvidenceSettings(clip_seconds=4.0)
+        recorder.store = SimpleNamespace(expire=lambda: None)
+        recorder.ring = FrameRing(4.0, 64 << 20)
+        recorder.clips = SimpleNamespace(enqueue=lambda _, frames, clips=clips: clips.append(frames))
+        for number in range(80):
+            moment = 50 + number / 10
+            taken = 1.75e9 + moment + (step if number >= 35 else 0.0)
+            recorder.add_frame(Frame("door", number, taken, NOISE, moment), ())
+            if number == 30:
+                event = msgspec.structs.replace(make_event(number), taken=taken, started=taken)
+                recorder.attach(event)
+        kept.append([[frame.moment for frame in clip] for clip in clips])
+    assert len(kept[0]) == 1
+    assert len(kept[0][0]) >= 40
+    assert kept[1] == kept[2] == kept[0]
 
 
 def test_without_uploads_no_file_stays_pending(tmp_path):
