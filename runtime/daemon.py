@@ -190,7 +190,7 @@ class Daemon:
                 self.record(*rule.close())
         self.rules = rules
         same = msgspec.structs.replace(settings, rules=self.settings.rules) == self.settings
-        warn_of_replacement(self.bundle, self.settings.keys)
+        warn_of_replacement(self.bundle, self.settings.keys, self.settings.state_folder)
         self.settings = msgspec.structs.replace(self.settings, rules=settings.rules)
         log.info("reloaded: %d rules%s", len(settings.rules), "" if same else "; other changes wait for the next start")
 

@@ -7,21 +7,21 @@ from pathlib import Path
 
 from ..errors import Problem
 from .bundle import Bundle
-from .keys import Keyring
-from .local_recalibration import open_bundle
+from .release_memory import open_bundle_to_run
 
 log = logging.getLogger(__name__)
 
 
-def warn_of_replacement(running: Bundle, keys: Path | None) -> None:
+def warn_of_replacement(running: Bundle, keys: Path | None, state: Path) -> None:
     """Logs it if the file of the bundle was replaced since the start, or its recalibration: a reload does not take it.
 
     Args:
         running: the bundle as it runs
-        keys: of the trusted keys, as `Keyring.read` takes it
+        keys: folder of the trusted keys; None: those of this machine
+        state: the camera's state folder
     """
     try:
-        model = open_bundle(running.path, Keyring.read(keys)).manifest.model_id
+        model = open_bundle_to_run(running.path, keys, state).manifest.model_id
     except Problem as problem:
         log.error("the next start will fail: %s; %s", problem.message, problem.hint)
         return
