@@ -16,11 +16,10 @@ import time
 from collections.abc import Sequence
 from typing import Protocol
 
-import msgspec
-
 from ..backoff import backoff_seconds
 from .event import SystemEvent, encode_cloud_event
 from .outbox import Outbox, SequencedEvent
+from .replay import Replay
 from .sinks import Acknowledgement, Command, Message, SessionTakenOver, Sink
 from .sinks.packet_size import packet_bytes
 from .topics import Topics
@@ -36,14 +35,6 @@ MAX_BACKOFF_SECONDS = 60.0
 DRAIN_RETRY_SECONDS = 0.5
 _LONG_BACKOFF_FAILURES = 7  # failures for a back-off of up to a minute
 CLOUD_EVENTS_TYPE = "application/cloudevents+json"
-
-
-class ReplayCommand(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"first": "from", "last": "to"}):
-    """Payload of `cmd/replay`: the outbox and the range of delivered events to send again."""
-
-    epoch: str
-    first: int
-    last: int
 
 
 class PeriodicMessages(Protocol):
@@ -71,6 +62,7 @@ class Forwarder(threading.Thread):
         self.sink = sink
         self.topics = topics
         self.periodic_messages = periodic_messages
+        self.replay = Replay(outbox, topics)
         self.stopping = threading.Event()
         self.deadline = float("inf")
         self.last_iteration = time.monotonic()
@@ -126,13 +118,17 @@ class Forwarder(threading.Thread):
         """Sends events, oldest first, until stopped. Raises ConnectionError if the connection is lost."""
         self.cursor = 0
         self.in_flight.clear()
+        self.replay.reset()
         self.reported_reasons.clear()
         if self.periodic_messages is not None:
             self.periodic_messages.reset()
         while True:
-            for row in self.outbox.read_after(self.cursor, MAX_IN_FLIGHT - len(self.in_flight)):
+            rows = self.outbox.read_after(self.cursor, MAX_IN_FLIGHT - len(self.in_flight))
+            for row in rows:
                 self.cursor = row.sequence
-                if row.sequence not in self.in_flight:
+                self._send(row)
+            if not rows and not self.stopping.is_set():
+                for row in self.replay.next_events(len(self.in_flight)):
                     self._send(row)
             if self.periodic_messages is not None:
                 for message in self.periodic_messages.pending_messages():
@@ -140,12 +136,12 @@ class Forwarder(threading.Thread):
             if self._is_finished():
                 return
 
-            received = self.sink.wait(1.0)
+            received = self.sink.wait(self.replay.seconds_until_next(1.0))
             self.last_iteration = time.monotonic()
             self._process_acknowledgements([each for each in received if isinstance(each, Acknowledgement)])
             for command in received:
-                if isinstance(command, Command):
-                    self._handle_command(command)
+                if isinstance(command, Command) and (answer := self.replay.answer(command)) is not None:
+                    self._send_message(answer)
             send_times = [when for when, _ in self.in_flight.values()]
             if send_times and time.monotonic() - min(send_times) > ACKNOWLEDGE_SECONDS:
                 raise ConnectionError(f"no acknowledgement in {ACKNOWLEDGE_SECONDS:.0f} s")
@@ -178,24 +174,6 @@ class Forwarder(threading.Thread):
         busy = next((each.busy for each in acknowledgements if each.busy), None)
         if busy is not None:
             raise _BrokerBusy(f"the broker temporarily refuses events: {busy}")
-
-    def _handle_command(self, command: Command) -> None:
-        """Replays the requested events that are in the journal, and answers with their number."""
-        answer: dict[str, int | str]
-        try:
-            request = msgspec.json.decode(command.payload, type=ReplayCommand)
-        except msgspec.DecodeError as error:
-            answer = {"error": f'not of the form {{"epoch": "…", "from": 1, "to": 9}}: {error}'}
-        else:
-            if request.epoch != self.outbox.epoch:
-                return  # the command is for another camera of this device
-            answer = {"replayed": self.outbox.replay(request.first, request.last)}
-            self.cursor = min(self.cursor, request.first - 1)
-        log.info("replay command: %s", answer)
-        if command.reply_to:
-            body = msgspec.json.encode(answer)
-            message = Message(command.reply_to, body, content_type="application/json", correlation=command.correlation)
-            self._send_message(message)
 
     def _send_message(self, message: Message) -> None:
         self.sink.send(message)

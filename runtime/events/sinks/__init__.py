@@ -58,6 +58,8 @@ class Command(msgspec.Struct, frozen=True):
     """Response topic; empty: no answer is wanted."""
     correlation: bytes = b""
     """Correlation data to return with the answer."""
+    retained: bool = False
+    """True: the broker kept the command from before, and delivers it at each connection."""
 
 
 class SessionTakenOver(ConnectionError):
