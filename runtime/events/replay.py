@@ -47,7 +47,7 @@ class Replay:
         self.outbox, self.topics = outbox, topics
         self.cursor = 0
         """All replayed events up to this sequence number were sent over this connection."""
-        self.last_sent = float("-inf")
+        self.last_sent = 0.0
         self.command_times: list[float] = []
 
     def reset(self) -> None:

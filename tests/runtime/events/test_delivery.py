@@ -346,7 +346,7 @@ def test_no_command_raises_and_answers_go_to_response_topics_alone(tmp_path, mon
 
 
 def test_flood_of_commands_stops_nothing_and_delays_no_event(testbed, wait_until):
-    """Hostile and well-formed commands, some of them retained, at 50 a second: each new event arrives within a second."""
+    """Hostile and well-formed commands, some retained, at 50 a second: each new event arrives within a second."""
     broker = testbed.broker()
     subscriber, device = testbed.subscriber(broker.port), testbed.device(url(broker))
     for number in range(3000):
