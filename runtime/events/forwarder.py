@@ -16,11 +16,14 @@ import time
 from collections.abc import Sequence
 from typing import Protocol
 
+import msgspec
+
 from ..backoff import backoff_seconds
+from .disconnect_causes import DisconnectCauses
 from .event import SystemEvent, encode_cloud_event
 from .outbox import Outbox, SequencedEvent
 from .replay import Replay
-from .sinks import Acknowledgement, Command, Message, SessionTakenOver, Sink
+from .sinks import Acknowledgement, Command, Message, MessageRefused, SessionTakenOver, Sink
 from .sinks.packet_size import packet_bytes
 from .topics import Topics
 
@@ -76,6 +79,7 @@ class Forwarder(threading.Thread):
         """All events up to this sequence number were sent over this connection."""
         self.in_flight: dict[int, tuple[float, SequencedEvent]] = {}
         """Unacknowledged events by sequence number, with the time of sending."""
+        self.causes = DisconnectCauses()
         self.reported_reasons: set[str] = set()
         """Reasons for refusals that were reported during this connection."""
 
@@ -83,7 +87,7 @@ class Forwarder(threading.Thread):
         failures = short_connections = 0
         while not self._is_finished():
             opened = time.monotonic()
-            taken_over = busy = False
+            taken_over = busy = refused = False
             try:
                 self.sink.open()
                 opened, self.connected = time.monotonic(), True
@@ -91,10 +95,11 @@ class Forwarder(threading.Thread):
                 self._forward()
             except ConnectionError as error:
                 taken_over, busy = isinstance(error, SessionTakenOver), isinstance(error, _BrokerBusy)
+                refused = self._find_cause(error) if not taken_over and not busy else False
                 if self.connected or failures == 0:
                     log.warning("no connection to the broker, events stay in the outbox: %s", error)
             duration = time.monotonic() - opened
-            is_short = self.connected and not busy and duration < SHORT_CONNECTION_SECONDS
+            is_short = self.connected and not busy and not refused and duration < SHORT_CONNECTION_SECONDS
             short_connections = short_connections + 1 if is_short else 0
             if taken_over or short_connections == MAX_SHORT_CONNECTIONS:
                 failures = self._report_duplicate_identity(failures)
@@ -103,6 +108,15 @@ class Forwarder(threading.Thread):
             failures = 0 if duration > STABLE_CONNECTION_SECONDS and not taken_over else failures + 1
             self._wait(backoff_seconds(failures, MAX_BACKOFF_SECONDS))
         self.finished = True
+
+    def _find_cause(self, error: ConnectionError) -> bool:
+        """Makes the event a dead letter that ended the connection, if it is known; returns whether one event did."""
+        refusal = str(error) if isinstance(error, MessageRefused) else ""
+        sizes = {sequence: len(msgspec.json.encode(row.event)) for sequence, (_, row) in self.in_flight.items()}
+        cause = self.causes.find(sizes, refusal)
+        if cause is not None:
+            self._refuse(*cause)
+        return bool(refusal) or cause is not None
 
     def _report_duplicate_identity(self, failures: int) -> int:
         """Reports that another client seems to use the same client ID; returns the failure count for a long back-off.
@@ -123,7 +137,8 @@ class Forwarder(threading.Thread):
         if self.periodic_messages is not None:
             self.periodic_messages.reset()
         while True:
-            rows = self.outbox.read_after(self.cursor, MAX_IN_FLIGHT - len(self.in_flight))
+            window = 1 if self.causes.one_at_a_time else MAX_IN_FLIGHT
+            rows = self.outbox.read_after(self.cursor, max(window - len(self.in_flight), 0))
             for row in rows:
                 self.cursor = row.sequence
                 self._send(row)
@@ -158,22 +173,22 @@ class Forwarder(threading.Thread):
         if accepted:
             self.outbox.acknowledge(accepted)
         for acknowledgement in acknowledgements:
-            _, row = self.in_flight.pop(acknowledgement.sequence, (0.0, None))
             if acknowledgement.refused:
-                log.error("the broker refuses event %d: %s", acknowledgement.sequence, acknowledgement.refused)
-                self.outbox.mark_dead_letter(acknowledgement.sequence, acknowledgement.refused)
-                if (
-                    acknowledgement.refused not in self.reported_reasons
-                    and row is not None
-                    and not isinstance(row.event, SystemEvent)
-                ):
-                    self.reported_reasons.add(acknowledgement.refused)
-                    self.outbox.put_system_event(
-                        "broker", "refused", {"sequence": acknowledgement.sequence, "reason": acknowledgement.refused}
-                    )
+                self._refuse(acknowledgement.sequence, acknowledgement.refused)
+            elif (sent := self.in_flight.pop(acknowledgement.sequence, None)) is not None and not acknowledgement.busy:
+                self.causes.acknowledged(len(msgspec.json.encode(sent[1].event)))
         busy = next((each.busy for each in acknowledgements if each.busy), None)
         if busy is not None:
             raise _BrokerBusy(f"the broker temporarily refuses events: {busy}")
+
+    def _refuse(self, sequence: int, reason: str) -> None:
+        """Makes an event a dead letter, and reports each reason once for a connection."""
+        _, row = self.in_flight.pop(sequence, (0.0, None))
+        log.error("the broker refuses event %d: %s", sequence, reason)
+        self.outbox.mark_dead_letter(sequence, reason)
+        if reason not in self.reported_reasons and row is not None and not isinstance(row.event, SystemEvent):
+            self.reported_reasons.add(reason)
+            self.outbox.put_system_event("broker", "refused", {"sequence": sequence, "reason": reason})
 
     def _send_message(self, message: Message) -> None:
         self.sink.send(message)

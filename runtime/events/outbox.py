@@ -29,8 +29,9 @@ from ..config.configuration import Config
 from ..errors import MachineProblem
 from . import outbox_file
 from .event import SYSTEM_PRIORITY, Event, SystemEvent, make_system_event, stamp_time
+from .journal_replay import JournalReplay
 from .outbox_salvage import Salvage, forget_corrupt_file
-from .outbox_schema import IS_DEAD_LETTER, IS_PENDING, IS_REPLAY, EventCounts
+from .outbox_schema import IS_DEAD_LETTER, IS_PENDING, EventCounts
 from .outbox_space import BATCH_ROWS, OutboxSpace, encode_record
 
 log = logging.getLogger(__name__)
@@ -78,6 +79,7 @@ class Outbox:
         folder = path.parent if self.is_durable else None
         limit = max_bytes if self.is_durable else min(max_bytes, _MAX_BYTES_IN_MEMORY)
         self.counts, encode_tombstone = EventCounts(self.database), partial(self._encode_report, "evicted")
+        self.journal_replay = JournalReplay(self.database)
         self.space = OutboxSpace(self.database, self.counts, folder, limit, min_free, encode_tombstone)
         execute = self.database.execute
         self.epoch: str = execute("SELECT value FROM facts WHERE name = 'epoch'").fetchone()[0]
@@ -158,6 +160,7 @@ class Outbox:
                 yield
             except sqlite3.DatabaseError as error:
                 self.counts.forget()
+                self.journal_replay.forget_count()
                 with suppress(sqlite3.DatabaseError):
                     if self.database.in_transaction:
                         self.database.execute("ROLLBACK")
@@ -167,18 +170,18 @@ class Outbox:
 
     def read_after(self, sequence: int, limit: int) -> list[SequencedEvent]:
         """The oldest pending events after `sequence`, at most `limit`."""
-        return self._read(IS_PENDING, sequence, limit)
+        query = f"SELECT sequence, body FROM events WHERE sequence > ? AND {IS_PENDING} ORDER BY sequence LIMIT ?"
+        with self._transaction():
+            rows = self.database.execute(query, (sequence, limit)).fetchall()
+        return self._decode(rows)
 
     def read_replays(self, sequence: int, limit: int) -> list[SequencedEvent]:
         """The oldest events to send again after `sequence`, at most `limit`."""
-        return self._read(IS_REPLAY, sequence, limit)
-
-    def _read(self, state: str, sequence: int, limit: int) -> list[SequencedEvent]:
         with self._transaction():
-            rows = self.database.execute(
-                f"SELECT sequence, body FROM events WHERE sequence > ? AND {state} ORDER BY sequence LIMIT ?",
-                (sequence, limit),
-            ).fetchall()
+            rows = self.journal_replay.read(sequence, limit)
+        return self._decode(rows)
+
+    def _decode(self, rows: Sequence[tuple[int, bytes]]) -> list[SequencedEvent]:
         readable = []
         for number, body in rows:
             try:
@@ -190,36 +193,33 @@ class Outbox:
     def acknowledge(self, sequences: list[int]) -> None:
         """Moves delivered events to the journal and deletes its oldest events."""
         among = f"sequence IN ({','.join('?' * len(sequences))})"
-        oldest = "DELETE FROM events WHERE delivered AND delivered = 1 AND sequence <= ?"
         with self._transaction():
             execute = self.database.execute
             execute("BEGIN IMMEDIATE")
-            moved = {
-                state: -execute(f"UPDATE events SET delivered = 1 WHERE {among} AND {state}", sequences).rowcount
-                for state in (IS_PENDING, IS_REPLAY)
-            }
-            execute(oldest, (max(sequences) - self.journal,))
+            moved = execute(f"UPDATE events SET delivered = 1 WHERE {among} AND {IS_PENDING}", sequences).rowcount
+            self.journal_replay.acknowledge(sequences)
+            oldest = "DELETE FROM events WHERE delivered AND sequence <= ?"
+            if execute(oldest, (max(sequences) - self.journal,)).rowcount:
+                self.journal_replay.forget_count()
             execute("COMMIT")
-            self.counts.change(moved)
+            self.counts.change({IS_PENDING: -moved})
 
     def replay(self, first: int, last: int) -> int:
-        """Marks events in the journal, from `first` to `last`, to be sent again; returns their number.
+        """Events in the journal, from `first` to `last`, will be sent again; returns their number.
 
-        They stay in the journal, so that new events come first, and are the first to go if the outbox is full.
+        They stay in the journal, so that new events come first, and are the first to go if the outbox is full. A replay
+        that still runs ends.
         """
-        marked = "UPDATE events SET delivered = 2 WHERE delivered AND delivered = 1 AND sequence BETWEEN ? AND ?"
         with self._transaction():
-            number = self.database.execute(marked, (first, last)).rowcount
-            self.counts.change({IS_REPLAY: number})
-        return number
+            return self.journal_replay.start(first, last)
 
     def mark_dead_letter(self, sequence: int, reason: str) -> None:
         """Marks an event as refused by the broker: it is kept, and does not block later events."""
         with self._transaction():
-            for state in (IS_PENDING, IS_REPLAY):
-                refuse = f"UPDATE events SET refused = ? WHERE sequence = ? AND {state}"
-                number = self.database.execute(refuse, (reason, sequence)).rowcount
-                self.counts.change({state: -number, IS_DEAD_LETTER: number})
+            refuse = f"UPDATE events SET refused = ? WHERE sequence = ? AND {IS_PENDING}"
+            number = self.database.execute(refuse, (reason, sequence)).rowcount
+            self.counts.change({IS_PENDING: -number, IS_DEAD_LETTER: number})
+            self.journal_replay.acknowledge([sequence])  # a replayed event was delivered once: it stays in the journal
 
     def count_pending(self) -> int:
         """Number of events that wait for delivery, without those that are sent again."""
@@ -227,7 +227,8 @@ class Outbox:
 
     def count_replays(self) -> int:
         """Number of delivered events that wait to be sent again."""
-        return self._count(IS_REPLAY)
+        with self._transaction():
+            return self.journal_replay.count()
 
     def count_dead_letters(self) -> int:
         """Number of events that the broker has refused."""

@@ -13,8 +13,6 @@ import sqlite3
 from collections.abc import Mapping
 
 IS_PENDING, IS_DEAD_LETTER = "refused IS NULL AND NOT delivered", "refused IS NOT NULL"
-IS_REPLAY = "delivered AND delivered = 2 AND refused IS NULL"
-"""Older releases take these for events in the journal. No index of their own: marking them must not need room."""
 _TABLES = f"""
 CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS events (

@@ -66,6 +66,10 @@ class SessionTakenOver(ConnectionError):
     """The broker closed the connection because another client connected with the same client ID."""
 
 
+class MessageRefused(ConnectionError):
+    """The broker closed the connection because of a message that it does not take."""
+
+
 class Sink(Protocol):
     """A connection to a receiver of events. A network failure is a ConnectionError: the forwarder then reconnects."""
 

@@ -37,7 +37,8 @@ from ...config.configuration import BrokerSettings
 from ...config.credentials import read_secret, require_file
 from ...errors import ConfigProblem
 from ...plugin_tables import split_url
-from . import Acknowledgement, Command, Message, MqttSessionSettings, SessionTakenOver
+from . import Acknowledgement, Command, Message, MessageRefused, MqttSessionSettings, SessionTakenOver
+from .packet_size import packet_bytes
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +47,8 @@ _PROTOCOL_ERRORS = (MQTTException, OSError, ValueError, LookupError, struct.erro
 _NO_SUBSCRIBERS = 0x10  # no failure in MQTT: the broker accepted the message, but had no subscriber for it
 _RETRYABLE = (0x80, 0x83, 0x97)  # unspecified error, implementation specific error, quota exceeded
 _SESSION_TAKEN_OVER = 0x8E
+_MESSAGE_REFUSED = (0x81, 0x82, 0x90, 0x95, 0x99, 0x9A)  # malformed, protocol, topic, too large, format, retain
+_MAX_COMMAND_BYTES = 64 << 10  # the broker keeps larger packets to itself
 _PORTS = {"mqtt": 1883, "mqtts": 8883}
 
 
@@ -79,7 +82,8 @@ class MqttSink:
         self.identity = identity
         self.client: Client | None = None
         self.connack: ReasonCode | None = None
-        self.loss, self.taken_over = "", False
+        self.loss, self.loss_type = "", ConnectionError
+        self.max_packet_bytes = float("inf")
         self.sequence_by_packet: dict[int, int] = {}
         self.incoming: list[Acknowledgement | Command] = []
         self.no_subscribers = False
@@ -89,12 +93,15 @@ class MqttSink:
 
     def open(self) -> None:
         client = self._new_client()
-        self.client, self.connack, self.loss, self.taken_over = client, None, "", False
+        self.client, self.connack, self.loss, self.loss_type = client, None, "", ConnectionError
+        self.max_packet_bytes = float("inf")
         self.sequence_by_packet.clear()
         self.incoming.clear()
         try:
             clean_start = True if self.is_mqtt5 else MQTT_CLEAN_START_FIRST_ONLY  # paho allows True only for MQTT 5
-            client.connect(self.host, self.port, keepalive=self.broker.keepalive, clean_start=clean_start)
+            client.connect(
+                self.host, self.port, self.broker.keepalive, clean_start=clean_start, properties=self._limits()
+            )
         except OSError as error:
             raise ConnectionError(f"{self.host}:{self.port}: {error}") from None
         self._await_connack(time.monotonic() + _CONNECT_SECONDS)
@@ -102,6 +109,14 @@ class MqttSink:
             self.send(message)
         if self.identity.command_topic:
             client.subscribe(self.identity.command_topic, qos=1)
+
+    def _limits(self) -> Properties | None:
+        """What the broker may send: the device takes small commands alone."""
+        if not self.is_mqtt5:
+            return None
+        properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+        properties.MaximumPacketSize = _MAX_COMMAND_BYTES
+        return properties
 
     def _await_connack(self, deadline: float) -> None:
         while self.connack is None:
@@ -133,6 +148,12 @@ class MqttSink:
 
     def send(self, message: Message) -> None:
         assert self.client is not None  # the forwarder opens before it sends
+        if (size := packet_bytes(message)) > self.max_packet_bytes:
+            reason = f"its packet of {size} bytes is larger than the broker takes, {self.max_packet_bytes:.0f}"
+            log.warning("%s: %s", message.topic, reason)
+            if message.sequence is not None:
+                self.incoming.append(Acknowledgement(message.sequence, reason))
+            return
         properties = None
         if self.is_mqtt5:
             properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
@@ -198,17 +219,21 @@ class MqttSink:
             client.loop_misc()
         except _PROTOCOL_ERRORS as error:
             raise ConnectionError(f"{self.host}:{self.port} does not speak MQTT: {error}") from None
-        if self.taken_over:
-            raise SessionTakenOver(self.loss)
         if self.loss or client.socket() is None:
-            raise ConnectionError(self.loss or "the connection is lost")
+            raise self.loss_type(self.loss or "the connection is lost")
 
-    def _on_connect(self, _client: Client, _data: Any, _flags: ConnectFlags, reason: ReasonCode, _: Any) -> None:
+    def _on_connect(
+        self, _client: Client, _data: Any, _flags: ConnectFlags, reason: ReasonCode, properties: Any
+    ) -> None:
         self.connack = reason
+        self.max_packet_bytes = getattr(properties, "MaximumPacketSize", float("inf"))
 
     def _on_disconnect(self, _client: Client, _data: Any, _flags: DisconnectFlags, reason: ReasonCode, _: Any) -> None:
         self.loss = f"{self.host}:{self.port} disconnected: {reason}"
-        self.taken_over = reason.value == _SESSION_TAKEN_OVER
+        if reason.value == _SESSION_TAKEN_OVER:
+            self.loss_type = SessionTakenOver
+        elif reason.value in _MESSAGE_REFUSED:
+            self.loss_type = MessageRefused
 
     def _on_publish(self, _client: Client, _data: Any, mid: int, reason: ReasonCode, _: Any) -> None:
         sequence = self.sequence_by_packet.pop(mid, None)
