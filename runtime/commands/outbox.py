@@ -18,7 +18,7 @@ from ..config import configuration
 from ..errors import MachineProblem
 from ..events.event import Event, SystemEvent, cloud_event_type, encode_cloud_event, format_rfc3339
 from ..events.outbox import FILE_NAME, Outbox
-from ..events.outbox_file import IS_DEAD_LETTER, IS_PENDING
+from ..events.outbox_schema import IS_DEAD_LETTER, IS_PENDING
 from ..events.topics import Topics
 from . import options
 

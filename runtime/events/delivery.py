@@ -30,13 +30,14 @@ class Delivery:
         self.forwarder.start()
 
     def store(self, *events: Event) -> list[tuple[int, Event]]:
-        """Stores events durably, all or none; returns each with its sequence number. `wake` then sends them at once.
+        """Stores events durably, as `Outbox.put_all` does; returns each with its sequence number.
+
+        `wake` then sends them at once.
 
         Raises:
             MachineProblem: the outbox cannot store them.
         """
-        first = self.outbox.put(*events) - len(events) + 1
-        stored = list(enumerate(events, first))
+        stored = list(zip(self.outbox.put_all(events), events, strict=True))
         for sequence, event in stored:
             log.info("event %d: %s %s, score %.3f", sequence, event.rule, event.kind, event.top_score)
         return stored

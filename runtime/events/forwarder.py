@@ -19,9 +19,11 @@ from typing import Protocol
 import msgspec
 
 from ..backoff import backoff_seconds
+from .disconnect_causes import DisconnectCauses
 from .event import SystemEvent, encode_cloud_event
 from .outbox import Outbox, SequencedEvent
-from .sinks import Acknowledgement, Command, LoginRefused, Message, SessionTakenOver, Sink
+from .replay import Replay
+from .sinks import Acknowledgement, Command, LoginRefused, Message, MessageRefused, SessionTakenOver, Sink
 from .sinks.packet_size import packet_bytes
 from .topics import Topics
 
@@ -36,14 +38,6 @@ MAX_BACKOFF_SECONDS = 60.0
 DRAIN_RETRY_SECONDS = 0.5
 _LONG_BACKOFF_FAILURES = 7  # failures for a back-off of up to a minute
 CLOUD_EVENTS_TYPE = "application/cloudevents+json"
-
-
-class ReplayCommand(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"first": "from", "last": "to"}):
-    """Payload of `cmd/replay`: the outbox and the range of delivered events to send again."""
-
-    epoch: str
-    first: int
-    last: int
 
 
 class PeriodicMessages(Protocol):
@@ -71,6 +65,7 @@ class Forwarder(threading.Thread):
         self.sink = sink
         self.topics = topics
         self.periodic_messages = periodic_messages
+        self.replay = Replay(outbox, topics)
         self.stopping = threading.Event()
         self.deadline = float("inf")
         self.last_iteration = time.monotonic()
@@ -84,6 +79,7 @@ class Forwarder(threading.Thread):
         """All events up to this sequence number were sent over this connection."""
         self.in_flight: dict[int, tuple[float, SequencedEvent]] = {}
         """Unacknowledged events by sequence number, with the time of sending."""
+        self.causes = DisconnectCauses()
         self.reported_reasons: set[str] = set()
         """Reasons for refusals that were reported during this connection."""
 
@@ -91,7 +87,7 @@ class Forwarder(threading.Thread):
         failures = short_connections = 0
         while not self._is_finished():
             opened = time.monotonic()
-            taken_over = busy = False
+            taken_over = busy = refused = False
             try:
                 self.sink.open()
                 opened, self.connected = time.monotonic(), True
@@ -99,11 +95,12 @@ class Forwarder(threading.Thread):
                 self._forward()
             except ConnectionError as error:
                 taken_over, busy = isinstance(error, SessionTakenOver), isinstance(error, _BrokerBusy)
-                refused, self.login_refused = self.login_refused, isinstance(error, LoginRefused)
-                if self.connected or failures == 0 or refused != self.login_refused:
+                refused = self._find_cause(error) if not taken_over and not busy else False
+                login_was_refused, self.login_refused = self.login_refused, isinstance(error, LoginRefused)
+                if self.connected or failures == 0 or login_was_refused != self.login_refused:
                     log.warning("no connection to the broker, events stay in the outbox: %s", error)
             duration = time.monotonic() - opened
-            is_short = self.connected and not busy and duration < SHORT_CONNECTION_SECONDS
+            is_short = self.connected and not busy and not refused and duration < SHORT_CONNECTION_SECONDS
             short_connections = short_connections + 1 if is_short else 0
             if taken_over or short_connections == MAX_SHORT_CONNECTIONS:
                 failures = self._report_duplicate_identity(failures)
@@ -112,6 +109,15 @@ class Forwarder(threading.Thread):
             failures = 0 if duration > STABLE_CONNECTION_SECONDS and not taken_over else failures + 1
             self._wait(backoff_seconds(failures, MAX_BACKOFF_SECONDS))
         self.finished = True
+
+    def _find_cause(self, error: ConnectionError) -> bool:
+        """Makes the event a dead letter that ended the connection, if it is known; returns whether one event did."""
+        refusal = str(error) if isinstance(error, MessageRefused) else ""
+        sizes = {sequence: len(msgspec.json.encode(row.event)) for sequence, (_, row) in self.in_flight.items()}
+        cause = self.causes.find(sizes, refusal)
+        if cause is not None:
+            self._refuse(*cause)
+        return bool(refusal) or cause is not None
 
     def _report_duplicate_identity(self, failures: int) -> int:
         """Reports that another client seems to use the same client ID; returns the failure count for a long back-off.
@@ -127,13 +133,18 @@ class Forwarder(threading.Thread):
         """Sends events, oldest first, until stopped. Raises ConnectionError if the connection is lost."""
         self.cursor = 0
         self.in_flight.clear()
+        self.replay.reset()
         self.reported_reasons.clear()
         if self.periodic_messages is not None:
             self.periodic_messages.reset()
         while True:
-            for row in self.outbox.read_after(self.cursor, MAX_IN_FLIGHT - len(self.in_flight)):
+            window = 1 if self.causes.one_at_a_time else MAX_IN_FLIGHT
+            rows = self.outbox.read_after(self.cursor, max(window - len(self.in_flight), 0))
+            for row in rows:
                 self.cursor = row.sequence
-                if row.sequence not in self.in_flight:
+                self._send(row)
+            if not rows and not self.stopping.is_set():
+                for row in self.replay.next_events(len(self.in_flight)):
                     self._send(row)
             if self.periodic_messages is not None:
                 for message in self.periodic_messages.pending_messages():
@@ -141,12 +152,12 @@ class Forwarder(threading.Thread):
             if self._is_finished():
                 return
 
-            received = self.sink.wait(1.0)
+            received = self.sink.wait(self.replay.seconds_until_next(1.0))
             self.last_iteration = time.monotonic()
             self._process_acknowledgements([each for each in received if isinstance(each, Acknowledgement)])
             for command in received:
-                if isinstance(command, Command):
-                    self._handle_command(command)
+                if isinstance(command, Command) and (answer := self.replay.answer(command)) is not None:
+                    self._send_message(answer)
             send_times = [when for when, _ in self.in_flight.values()]
             if send_times and time.monotonic() - min(send_times) > ACKNOWLEDGE_SECONDS:
                 raise ConnectionError(f"no acknowledgement in {ACKNOWLEDGE_SECONDS:.0f} s")
@@ -163,40 +174,22 @@ class Forwarder(threading.Thread):
         if accepted:
             self.outbox.acknowledge(accepted)
         for acknowledgement in acknowledgements:
-            _, row = self.in_flight.pop(acknowledgement.sequence, (0.0, None))
             if acknowledgement.refused:
-                log.error("the broker refuses event %d: %s", acknowledgement.sequence, acknowledgement.refused)
-                self.outbox.mark_dead_letter(acknowledgement.sequence, acknowledgement.refused)
-                if (
-                    acknowledgement.refused not in self.reported_reasons
-                    and row is not None
-                    and not isinstance(row.event, SystemEvent)
-                ):
-                    self.reported_reasons.add(acknowledgement.refused)
-                    self.outbox.put_system_event(
-                        "broker", "refused", {"sequence": acknowledgement.sequence, "reason": acknowledgement.refused}
-                    )
+                self._refuse(acknowledgement.sequence, acknowledgement.refused)
+            elif (sent := self.in_flight.pop(acknowledgement.sequence, None)) is not None and not acknowledgement.busy:
+                self.causes.acknowledged(len(msgspec.json.encode(sent[1].event)))
         busy = next((each.busy for each in acknowledgements if each.busy), None)
         if busy is not None:
             raise _BrokerBusy(f"the broker temporarily refuses events: {busy}")
 
-    def _handle_command(self, command: Command) -> None:
-        """Replays the requested events that are in the journal, and answers with their number."""
-        answer: dict[str, int | str]
-        try:
-            request = msgspec.json.decode(command.payload, type=ReplayCommand)
-        except msgspec.DecodeError as error:
-            answer = {"error": f'not of the form {{"epoch": "…", "from": 1, "to": 9}}: {error}'}
-        else:
-            if request.epoch != self.outbox.epoch:
-                return  # the command is for another camera of this device
-            answer = {"replayed": self.outbox.replay(request.first, request.last)}
-            self.cursor = min(self.cursor, request.first - 1)
-        log.info("replay command: %s", answer)
-        if command.reply_to:
-            body = msgspec.json.encode(answer)
-            message = Message(command.reply_to, body, content_type="application/json", correlation=command.correlation)
-            self._send_message(message)
+    def _refuse(self, sequence: int, reason: str) -> None:
+        """Makes an event a dead letter, and reports each reason once for a connection."""
+        _, row = self.in_flight.pop(sequence, (0.0, None))
+        log.error("the broker refuses event %d: %s", sequence, reason)
+        self.outbox.mark_dead_letter(sequence, reason)
+        if reason not in self.reported_reasons and row is not None and not isinstance(row.event, SystemEvent):
+            self.reported_reasons.add(reason)
+            self.outbox.put_system_event("broker", "refused", {"sequence": sequence, "reason": reason})
 
     def _send_message(self, message: Message) -> None:
         self.sink.send(message)

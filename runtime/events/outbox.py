@@ -4,10 +4,8 @@ Guarantee: once `put` returns, the event survives a crash and a power cut, and i
 it. SQLite in WAL mode with synchronous=FULL gives durability (with NORMAL, power cuts lost up to 357 committed rows).
 Acknowledged events stay for a while as a journal, so that they can be replayed if the broker loses them.
 
-The size of the file is limited. SQLite needs free disk space even for a DELETE, so the limit is SQLite's page count,
-which takes effect while the disk has space. If the disk has less than `min_free` left, the limit is the present size.
-A full outbox evicts the journal first, then the events of the lowest priority, oldest first. A tombstone in the
-sequence records which events were evicted.
+The size of the file is limited. A full outbox evicts the journal first, then the events of the lowest priority
+(outbox_space.py). A tombstone in the sequence records which events were evicted.
 
 One process owns the file, by a lock file, and uses one connection: SQLite before 3.51.3 can corrupt a WAL that two
 connections write at the same time.
@@ -15,11 +13,12 @@ connections write at the same time.
 
 from __future__ import annotations
 
-import shutil
+import logging
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,13 +29,15 @@ from ..config.configuration import Config
 from ..errors import MachineProblem
 from . import outbox_file
 from .event import SYSTEM_PRIORITY, Event, SystemEvent, make_system_event, stamp_time
-from .outbox_file import IS_DEAD_LETTER, IS_PENDING
+from .journal_replay import JournalReplay
+from .outbox_salvage import Salvage, forget_corrupt_file
+from .outbox_schema import IS_DEAD_LETTER, IS_PENDING, EventCounts
+from .outbox_space import BATCH_ROWS, OutboxSpace, encode_record
+
+log = logging.getLogger(__name__)
 
 JOURNAL_ROWS = 10_000  # default number of delivered events to keep
-_BATCH_ROWS = 64  # rows evicted or restored at a time
-_FREE_PAGES = 4  # free pages after an eviction
 _MAX_BYTES_IN_MEMORY = 8 << 20
-_TOMBSTONE_PRIORITY = SYSTEM_PRIORITY + 1
 FILE_NAME = "outbox.db"
 
 
@@ -70,21 +71,21 @@ class Outbox:
         camera: str = "",
         clock: Clock | None = None,
     ) -> None:
-        self.path, self.min_free, self.journal, self.camera = path, min_free, journal, camera
+        self.path, self.journal, self.camera = path, journal, camera
         self.clock = clock or Clock()
         self.mutex = threading.Lock()
         self.file = outbox_file.open_outbox_file(path, volatile)
         self.database = self.file.database
-        execute = self.database.execute
+        folder = path.parent if self.is_durable else None
         limit = max_bytes if self.is_durable else min(max_bytes, _MAX_BYTES_IN_MEMORY)
-        self.max_pages = max(limit // execute("PRAGMA page_size").fetchone()[0], 16)
-        self.page_limit = 0
-        self._enforce_size_limit()
+        self.counts, encode_tombstone = EventCounts(self.database), partial(self._encode_report, "evicted")
+        self.journal_replay = JournalReplay(self.database)
+        self.space = OutboxSpace(self.database, self.counts, folder, limit, min_free, encode_tombstone)
+        execute = self.database.execute
         self.epoch: str = execute("SELECT value FROM facts WHERE name = 'epoch'").fetchone()[0]
         execute(f"UPDATE events SET refused = NULL WHERE {IS_DEAD_LETTER}")  # dead letters are sent again
-        for start in range(0, len(self.file.salvaged), _BATCH_ROWS):
-            with self._transaction():
-                self._put(self.file.salvaged[start : start + _BATCH_ROWS])
+        for salvage in self.file.salvages:
+            self._recover(salvage)
         if self.file.fault is not None:
             self.put_system_event("outbox", *self.file.fault)
 
@@ -100,18 +101,56 @@ class Outbox:
         return self.file.lock is not None
 
     def put(self, *records: Event | SystemEvent) -> int:
-        """Stores records durably, all or none; returns the sequence number of the last one.
+        """Stores records durably; returns the sequence number of the last one. See `put_all`."""
+        return max(self.put_all(records), default=0)
+
+    def put_all(self, records: Sequence[Event | SystemEvent]) -> list[int]:
+        """Stores records durably, all or none; returns their sequence numbers.
+
+        Records that have no room together, even in an empty outbox, are stored in several steps. A record of more than
+        a quarter of the size limit is truncated, and a system event says so.
 
         Raises:
             MachineProblem: the database cannot store them, even after an eviction.
         """
-        rows = [(msgspec.json.encode(stamp_time(record, self.clock)), record.priority) for record in records]
         with self._transaction():
-            return self._put(rows)
+            self.space.enforce_limit()
+            limit = self.space.max_event_bytes
+            rows = [encode_record(stamp_time(record, self.clock), limit) for record in records]
+            numbers = self.space.insert([(row.body, row.priority) for row in rows])
+        for number, row in zip(numbers, rows, strict=True):
+            if len(row.body) < row.bytes:
+                log.warning("event %d was truncated from %d to %d bytes", number, row.bytes, len(row.body))
+                self.put_system_event("outbox", "truncated", {"sequence": number, "bytes": row.bytes})
+        return numbers
 
     def put_system_event(self, rule: str, kind: str, facts: dict[str, Any]) -> None:
         """Stores an event about the device itself."""
         self.put(make_system_event(self.camera, rule, kind, facts, self.clock))
+
+    def _recover(self, salvage: Salvage) -> None:
+        """Stores the events of a corrupt file, and reports it. What does not succeed is left to the next start."""
+        facts = {"reason": salvage.reason, "set_aside": salvage.name, "saved": salvage.total}
+        try:
+            for start in range(0, len(salvage.rows), BATCH_ROWS):
+                batch = salvage.rows[start : start + BATCH_ROWS]
+                with self._transaction():
+                    self.space.enforce_limit(recovering=True)
+                    self.space.insert([(row.body, row.priority) for row in batch], (salvage.name, batch[-1].sequence))
+            if not self.is_durable:
+                return  # a later start recovers them into a file
+            if not salvage.finished:
+                with self._transaction():
+                    self.space.insert(
+                        [(self._encode_report("recovered", facts), SYSTEM_PRIORITY)], (salvage.name, None)
+                    )
+            forget_corrupt_file(self.path, salvage.name)
+        except MachineProblem as problem:
+            log.error("not all events of %s were recovered, the next start goes on: %s", salvage.name, problem.message)
+
+    def _encode_report(self, kind: str, facts: dict[str, Any]) -> bytes:
+        report = make_system_event(self.camera, "outbox", kind, facts, self.clock)
+        return msgspec.json.encode(stamp_time(report, self.clock))
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -120,82 +159,29 @@ class Outbox:
             try:
                 yield
             except sqlite3.DatabaseError as error:
+                self.counts.forget()
+                self.journal_replay.forget_count()
                 with suppress(sqlite3.DatabaseError):
                     if self.database.in_transaction:
                         self.database.execute("ROLLBACK")
+                if self.is_durable and not isinstance(error, sqlite3.OperationalError):
+                    outbox_file.mark_suspect(self.path)
                 raise MachineProblem(f"{self.path}: {error}", hint="check the disk of the state folder") from None
-
-    def _put(self, rows: Sequence[tuple[bytes, int]]) -> int:
-        execute = self.database.execute
-        self._enforce_size_limit()
-        execute("BEGIN IMMEDIATE")
-        try:
-            last = self._insert(rows)
-        except sqlite3.OperationalError as error:
-            if "full" not in str(error):
-                raise
-            if self.database.in_transaction:
-                execute("ROLLBACK")
-            execute("BEGIN IMMEDIATE")
-            self._evict()
-            last = self._insert(rows)
-        execute("COMMIT")
-        return last
-
-    def _insert(self, rows: Sequence[tuple[bytes, int]]) -> int:
-        last = 0
-        for row in rows:
-            cursor = self.database.execute("INSERT INTO events (body, priority) VALUES (?, ?) RETURNING sequence", row)
-            last = int(cursor.fetchone()[0])
-        return last
-
-    def _enforce_size_limit(self) -> None:
-        """Sets SQLite's page limit; the present page count if the disk has less than `min_free` bytes left."""
-        limit = self.max_pages
-        if self.min_free and self.is_durable and shutil.disk_usage(self.path.parent).free < self.min_free:
-            limit = min(limit, self.database.execute("PRAGMA page_count").fetchone()[0])
-        if limit != self.page_limit:
-            self.database.execute(f"PRAGMA max_page_count = {limit}")
-            self.page_limit = limit
-
-    def _evict(self) -> None:
-        """Evicts the journal, then pending events of low priority with a tombstone. Runs within a transaction."""
-        journal = "SELECT sequence, body FROM events WHERE delivered ORDER BY sequence LIMIT ?"
-        lowest_priority = "SELECT sequence, body FROM events WHERE priority < ? ORDER BY priority, sequence LIMIT ?"
-        while not self._has_free_pages() and self._delete_rows(journal, _BATCH_ROWS):
-            pass
-        evicted: list[tuple[int, bytes]] = []
-        while not self._has_free_pages() and (
-            rows := self._delete_rows(lowest_priority, _TOMBSTONE_PRIORITY, _BATCH_ROWS)
-        ):
-            evicted += rows
-        if evicted:
-            evicted += self._delete_rows("SELECT sequence, body FROM events WHERE priority = ?", _TOMBSTONE_PRIORITY)
-            tombstone = stamp_time(
-                make_system_event(self.camera, "outbox", "evicted", outbox_file.merge_tombstones(evicted), self.clock),
-                self.clock,
-            )
-            self._insert([(msgspec.json.encode(tombstone), _TOMBSTONE_PRIORITY)])
-
-    def _has_free_pages(self) -> bool:
-        """True if enough pages are free: deleted rows free a page only if no other row is on it."""
-        return bool(self.database.execute("PRAGMA freelist_count").fetchone()[0] >= _FREE_PAGES)
-
-    def _delete_rows(self, query: str, *values: int) -> list[tuple[int, bytes]]:
-        """Deletes the rows (sequence number, body) that `query` selects, and returns them."""
-        rows = self.database.execute(query, values).fetchall()
-        self.database.execute(
-            f"DELETE FROM events WHERE sequence IN ({_placeholders(rows)})", [number for number, _ in rows]
-        )
-        return rows
 
     def read_after(self, sequence: int, limit: int) -> list[SequencedEvent]:
         """The oldest pending events after `sequence`, at most `limit`."""
+        query = f"SELECT sequence, body FROM events WHERE sequence > ? AND {IS_PENDING} ORDER BY sequence LIMIT ?"
         with self._transaction():
-            rows = self.database.execute(
-                f"SELECT sequence, body FROM events WHERE sequence > ? AND {IS_PENDING} ORDER BY sequence LIMIT ?",
-                (sequence, limit),
-            ).fetchall()
+            rows = self.database.execute(query, (sequence, limit)).fetchall()
+        return self._decode(rows)
+
+    def read_replays(self, sequence: int, limit: int) -> list[SequencedEvent]:
+        """The oldest events to send again after `sequence`, at most `limit`."""
+        with self._transaction():
+            rows = self.journal_replay.read(sequence, limit)
+        return self._decode(rows)
+
+    def _decode(self, rows: Sequence[tuple[int, bytes]]) -> list[SequencedEvent]:
         readable = []
         for number, body in rows:
             try:
@@ -206,41 +192,52 @@ class Outbox:
 
     def acknowledge(self, sequences: list[int]) -> None:
         """Moves delivered events to the journal and deletes its oldest events."""
+        among = f"sequence IN ({','.join('?' * len(sequences))})"
         with self._transaction():
             execute = self.database.execute
             execute("BEGIN IMMEDIATE")
-            execute(f"UPDATE events SET delivered = 1 WHERE sequence IN ({_placeholders(sequences)})", sequences)
-            execute("DELETE FROM events WHERE delivered AND sequence <= ?", (max(sequences) - self.journal,))
+            moved = execute(f"UPDATE events SET delivered = 1 WHERE {among} AND {IS_PENDING}", sequences).rowcount
+            self.journal_replay.acknowledge(sequences)
+            oldest = "DELETE FROM events WHERE delivered AND sequence <= ?"
+            if execute(oldest, (max(sequences) - self.journal,)).rowcount:
+                self.journal_replay.forget_count()
             execute("COMMIT")
+            self.counts.change({IS_PENDING: -moved})
 
     def replay(self, first: int, last: int) -> int:
-        """Makes delivered events in the journal pending again, from `first` to `last`; returns their number."""
+        """Events in the journal, from `first` to `last`, will be sent again; returns their number.
+
+        They stay in the journal, so that new events come first, and are the first to go if the outbox is full. A replay
+        that still runs ends.
+        """
         with self._transaction():
-            changed = "UPDATE events SET delivered = 0 WHERE delivered AND sequence BETWEEN ? AND ?"
-            return self.database.execute(changed, (first, last)).rowcount
+            return self.journal_replay.start(first, last)
 
     def mark_dead_letter(self, sequence: int, reason: str) -> None:
         """Marks an event as refused by the broker: it is kept, and does not block later events."""
         with self._transaction():
-            self.database.execute("UPDATE events SET refused = ? WHERE sequence = ?", (reason, sequence))
+            refuse = f"UPDATE events SET refused = ? WHERE sequence = ? AND {IS_PENDING}"
+            number = self.database.execute(refuse, (reason, sequence)).rowcount
+            self.counts.change({IS_PENDING: -number, IS_DEAD_LETTER: number})
+            self.journal_replay.acknowledge([sequence])  # a replayed event was delivered once: it stays in the journal
 
     def count_pending(self) -> int:
-        """Number of events that wait for delivery."""
+        """Number of events that wait for delivery, without those that are sent again."""
         return self._count(IS_PENDING)
+
+    def count_replays(self) -> int:
+        """Number of delivered events that wait to be sent again."""
+        with self._transaction():
+            return self.journal_replay.count()
 
     def count_dead_letters(self) -> int:
         """Number of events that the broker has refused."""
         return self._count(IS_DEAD_LETTER)
 
-    def _count(self, condition: str) -> int:
+    def _count(self, state: str) -> int:
         with self._transaction():
-            row = self.database.execute(f"SELECT count(*) FROM events WHERE {condition}").fetchone()
-        return int(row[0])
+            return self.counts[state]
 
     def close(self) -> None:
         with self._transaction():
             self.file.close()
-
-
-def _placeholders(values: Sequence[object]) -> str:
-    return ",".join("?" * len(values))

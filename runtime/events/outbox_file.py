@@ -1,7 +1,8 @@
 """Opens the SQLite file of the outbox, whatever its state, and recovers its events.
 
     intact      the file is used
-    corrupt     the file is set aside, its readable rows go into a new file, and a system event reports it
+    corrupt     the file is set aside, its readable rows go into a new file (outbox_salvage.py), and a system event
+                reports it
     unwritable  read-only disk, full disk or missing permission: events stay in memory, and a system event reports it
     volatile    a file system in memory: the file is used, and a system event reports that a power cut empties it
 
@@ -21,11 +22,11 @@ import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import msgspec
-
 from ..atomic_file import make_private, make_private_folder, open_private
 from ..errors import MachineProblem
-from .event import Event, SystemEvent
+from . import outbox_salvage
+from .outbox_salvage import Salvage
+from .outbox_schema import create_schema
 
 log = logging.getLogger(__name__)
 
@@ -33,27 +34,9 @@ MAX_CORRUPT_FILES = 3  # the newest corrupt files are kept
 _MEMORY_FILE_SYSTEMS = ("tmpfs", "ramfs")
 _MIN_FREE_BYTES = 1 << 20  # with less, SQLite cannot even delete rows, because its log must grow first
 
-IS_PENDING, IS_DEAD_LETTER = "refused IS NULL AND NOT delivered", "refused IS NOT NULL"
-_SCHEMA = f"""
-CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
-CREATE TABLE IF NOT EXISTS events (
-    sequence  INTEGER PRIMARY KEY AUTOINCREMENT,
-    body      BLOB NOT NULL,
-    refused   TEXT,
-    priority  INTEGER NOT NULL DEFAULT 5,
-    delivered INTEGER NOT NULL DEFAULT 0
-) STRICT;
-CREATE INDEX IF NOT EXISTS waiting ON events (sequence) WHERE {IS_PENDING};
-CREATE INDEX IF NOT EXISTS journal ON events (sequence) WHERE delivered;
-CREATE INDEX IF NOT EXISTS dead ON events (sequence) WHERE {IS_DEAD_LETTER};
-"""
-
-
-class SalvagedRow(NamedTuple):
-    """A row recovered from a corrupt file."""
-
-    body: bytes
-    priority: int
+SUSPECT = ".suspect"  # ending of the file that asks for a check
+MAX_CHECKED_BYTES = 64 << 20  # a larger file is checked at the start only if it failed in operation
+MIN_PAGES = 16  # of the size limit
 
 
 class OutboxFile(NamedTuple):
@@ -64,8 +47,8 @@ class OutboxFile(NamedTuple):
     """File descriptor of the lock file; None: the database is in memory."""
     fault: tuple[str, dict[str, Any]] | None = None
     """Kind and facts of the system event about a fault of the file."""
-    salvaged: tuple[SalvagedRow, ...] = ()
-    """Pending events recovered from a corrupt file, oldest first."""
+    salvages: tuple[Salvage, ...] = ()
+    """What corrupt files still hold that this database does not."""
 
     def close(self) -> None:
         """Closes the database and releases the lock."""
@@ -85,14 +68,15 @@ def open_outbox_file(path: Path, volatile: bool = False) -> OutboxFile:
     except OSError as error:
         return _open_in_memory(f"{path.parent}: {error.strerror}")
     try:
-        return _open_intact(path, lock, volatile)
+        opened = _open_intact(path, lock, volatile)
     except sqlite3.OperationalError as error:  # opening or writing fails; the file may be intact
         if path.is_file():
             log.error("%s: %s", path, error)
         os.close(lock)
-        return _open_in_memory(f"{path}: {error}")
+        opened = _open_in_memory(f"{path}: {error}")
     except sqlite3.DatabaseError as error:
-        return _replace_corrupt(path, lock, str(error))
+        opened = _replace_corrupt(path, lock, str(error))
+    return opened._replace(salvages=opened.salvages + outbox_salvage.pending_salvages(path, opened.database))
 
 
 def lock_file(path: Path) -> int:
@@ -119,13 +103,11 @@ def lock_file(path: Path) -> int:
 def _open_intact(path: Path, lock: int, volatile: bool) -> OutboxFile:
     database = _connect(str(path))
     try:
-        (verdict,) = database.execute("PRAGMA quick_check(1)").fetchone()
-        if verdict != "ok":
-            raise sqlite3.DatabaseError(verdict)
+        _check(database, path)
         if shutil.disk_usage(path.parent).free < _MIN_FREE_BYTES:
             raise sqlite3.OperationalError("the disk is full")
         database.execute("PRAGMA journal_mode = WAL")
-        _create_schema(database)
+        create_schema(database)
     except BaseException:
         database.close()
         raise
@@ -136,14 +118,26 @@ def _open_intact(path: Path, lock: int, volatile: bool) -> OutboxFile:
     return OutboxFile(database, lock)
 
 
-def _create_schema(database: sqlite3.Connection) -> None:
-    """Creates the tables, or adds the columns that older releases lack; those can still read the file."""
-    existing = {name for _, name, *_ in database.execute("PRAGMA table_info(events)")}
-    for column in ("priority INTEGER NOT NULL DEFAULT 5", "delivered INTEGER NOT NULL DEFAULT 0"):
-        if existing and column.split()[0] not in existing:
-            database.execute(f"ALTER TABLE events ADD COLUMN {column}")
-    database.executescript(_SCHEMA)
-    database.execute("INSERT OR IGNORE INTO facts VALUES ('epoch', ?)", (os.urandom(4).hex(),))
+def _check(database: sqlite3.Connection, path: Path) -> None:
+    """Checks the file. A large one is checked only after it failed in operation, so that no start takes seconds.
+
+    Raises:
+        sqlite3.DatabaseError: it is corrupt.
+    """
+    suspect = path.with_suffix(SUSPECT)
+    if path.stat().st_size > MAX_CHECKED_BYTES and not suspect.exists():
+        database.execute("SELECT count(*) FROM sqlite_schema")  # a file that is no database is found here
+        return
+    (verdict,) = database.execute("PRAGMA quick_check(1)").fetchone()
+    if verdict != "ok":
+        raise sqlite3.DatabaseError(verdict)
+    suspect.unlink(missing_ok=True)
+
+
+def mark_suspect(path: Path) -> None:
+    """Makes the next start check the file at `path` to the end."""
+    with contextlib.suppress(OSError):
+        path.with_suffix(SUSPECT).touch()
 
 
 def _connect(target: str) -> sqlite3.Connection:
@@ -160,48 +154,32 @@ def _connect(target: str) -> sqlite3.Connection:
 def _open_in_memory(reason: str) -> OutboxFile:
     log.error("events are stored in memory, and a power cut loses them: %s", reason)
     database = _connect(":memory:")
-    _create_schema(database)
+    create_schema(database)
     return OutboxFile(database, None, ("volatile", {"reason": reason}))
 
 
 def _replace_corrupt(path: Path, lock: int, reason: str) -> OutboxFile:
-    """Sets the corrupt file aside and opens a new one; recovers the readable rows."""
+    """Sets the corrupt file aside and opens a new one. `pending_salvages` then has what is to be recovered."""
     corrupt_path = path.with_name(f"{path.stem}.corrupt-{time.time_ns()}{path.suffix}")
+    try:
+        outbox_salvage.remember_corrupt_file(path, corrupt_path.name, reason)
+    except MachineProblem as problem:  # the file stays where it is; its events are recovered at each start until then
+        os.close(lock)
+        return _open_in_memory(problem.message)._replace(salvages=(outbox_salvage.read_salvage(path, reason),))
     for ending in ("", "-wal", "-shm"):
         if (part := Path(f"{path}{ending}")).exists():
             part.rename(f"{corrupt_path}{ending}")
-    salvaged = tuple(_salvage(corrupt_path))
-    log.error(
-        "%s was corrupt (%s): set aside as %s, %d events recovered", path, reason, corrupt_path.name, len(salvaged)
-    )
+    path.with_suffix(SUSPECT).unlink(missing_ok=True)
+    log.error("%s was corrupt (%s): set aside as %s", path, reason, corrupt_path.name)
+    needed = outbox_salvage.listed_files(path)
     for old in sorted(path.parent.glob(f"{path.stem}.corrupt-*{path.suffix}"))[:-MAX_CORRUPT_FILES]:
-        for ending in ("", "-wal", "-shm"):
+        for ending in ("", "-wal", "-shm") if old.name not in needed else ():
             Path(f"{old}{ending}").unlink(missing_ok=True)
-    facts = {"reason": reason, "set_aside": corrupt_path.name, "saved": len(salvaged)}
     try:
-        replacement = _open_intact(path, lock, volatile=True)
+        return _open_intact(path, lock, volatile=True)
     except sqlite3.OperationalError as error:
         os.close(lock)
-        return _open_in_memory(f"{path}: {error}")._replace(salvaged=salvaged)
-    return replacement._replace(fault=("recovered", facts), salvaged=salvaged)
-
-
-def _salvage(path: Path) -> list[SalvagedRow]:
-    """Reads the pending events of a corrupt file, from the start until an error, then from the end."""
-    rows: dict[int, SalvagedRow] = {}
-    for order in ("ASC", "DESC"):
-        database = sqlite3.connect(path)
-        try:
-            for sequence, body, priority in database.execute(
-                f"SELECT sequence, body, priority FROM events NOT INDEXED WHERE {IS_PENDING} ORDER BY sequence {order}"
-            ):
-                if isinstance(body, bytes) and sequence not in rows:
-                    rows[sequence] = SalvagedRow(body, priority)
-        except sqlite3.Error:
-            pass  # the rows after the error are read from the other end
-        finally:
-            database.close()
-    return [rows[sequence] for sequence in sorted(rows)]
+        return _open_in_memory(f"{path}: {error}")
 
 
 def _file_system_type(folder: Path) -> str:
@@ -213,21 +191,3 @@ def _file_system_type(folder: Path) -> str:
     path = str(folder.resolve())
     above = [(point, kind) for point, kind in mounts if path == point or path.startswith(point.rstrip("/") + "/")]
     return max(above, key=lambda mount: len(mount[0]), default=("", ""))[1]
-
-
-def merge_tombstones(rows: list[tuple[int, bytes]]) -> dict[str, int]:
-    """The facts of a tombstone for evicted `rows`: first and last sequence number, and the number of events.
-
-    A tombstone among the rows is merged into the new one.
-    """
-    first, last, count = min(number for number, _ in rows), max(number for number, _ in rows), 0
-    for _, body in rows:
-        try:
-            event = msgspec.json.decode(body, type=Event | SystemEvent)
-        except msgspec.DecodeError:
-            event = None
-        if isinstance(event, SystemEvent) and event.kind == "evicted":
-            first, count = min(first, event.facts["first"]), count + event.facts["count"]
-        else:
-            count += 1
-    return {"first": first, "last": last, "count": count}

@@ -42,5 +42,9 @@ class Topics(msgspec.Struct, frozen=True):
         """Topic of replay commands, shared by all cameras of the device."""
         return f"{self.root}/cmd/replay"
 
+    def responses(self) -> str:
+        """What the response topics of commands begin with: the device answers to no other topic."""
+        return f"{self.root}/res/"
+
     def info(self, camera: str) -> str:
         return f"{self.root}/info/{camera}"

@@ -58,6 +58,8 @@ class Command(msgspec.Struct, frozen=True):
     """Response topic; empty: no answer is wanted."""
     correlation: bytes = b""
     """Correlation data to return with the answer."""
+    retained: bool = False
+    """True: the broker kept the command from before, and delivers it at each connection."""
 
 
 class LoginRefused(ConnectionError):
@@ -66,6 +68,10 @@ class LoginRefused(ConnectionError):
 
 class SessionTakenOver(ConnectionError):
     """The broker closed the connection because another client connected with the same client ID."""
+
+
+class MessageRefused(ConnectionError):
+    """The broker closed the connection because of a message that it does not take."""
 
 
 class Sink(Protocol):

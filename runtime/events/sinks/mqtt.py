@@ -34,11 +34,13 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from ...config.configuration import BrokerSettings
-from ...config.credentials import read_secret, require_file
+from ...config.credentials import read_secret
 from ...errors import ConfigProblem
 from ...plugin_tables import split_url
-from . import Acknowledgement, Command, Message, MqttSessionSettings, SessionTakenOver
+from . import Acknowledgement, Command, Message, MessageRefused, MqttSessionSettings, SessionTakenOver
 from .mqtt_login import check_connack
+from .mqtt_tls import make_tls_context
+from .packet_size import packet_bytes
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +48,10 @@ _CONNECT_SECONDS = 5.0
 _PROTOCOL_ERRORS = (MQTTException, OSError, ValueError, LookupError, struct.error)  # raised by paho on invalid bytes
 _NO_SUBSCRIBERS = 0x10  # no failure in MQTT: the broker accepted the message, but had no subscriber for it
 _RETRYABLE = (0x80, 0x83, 0x97)  # unspecified error, implementation specific error, quota exceeded
-_SESSION_TAKEN_OVER = 0x8E
+_MESSAGE_REFUSED = (0x81, 0x82, 0x90, 0x95, 0x99, 0x9A)  # malformed, protocol, topic, too large, format, retain
+_LOSS_TYPES: dict[int, type[ConnectionError]] = dict.fromkeys(_MESSAGE_REFUSED, MessageRefused)
+_LOSS_TYPES[0x8E] = SessionTakenOver
+_MAX_COMMAND_BYTES = 64 << 10  # the broker keeps larger packets to itself
 _PORTS = {"mqtt": 1883, "mqtts": 8883}
 
 
@@ -73,14 +78,15 @@ class MqttSink:
     def __init__(self, broker: BrokerSettings, identity: MqttSessionSettings) -> None:
         self.host, self.port = broker_address(broker.url)
         self.password = read_secret(broker.password_file, "broker.password_file")
-        self.tls = _tls_context(broker)
+        self.tls = make_tls_context(broker)
         self.broker, self.is_mqtt5 = broker, broker.protocol == "5"
         if not self.is_mqtt5:
             log.warning("MQTT 3.1.1 does not report refused events: a refused event counts as delivered")
         self.identity = identity
         self.client: Client | None = None
         self.connack: ReasonCode | None = None
-        self.loss, self.taken_over = "", False
+        self.loss, self.loss_type = "", ConnectionError
+        self.max_packet_bytes = float("inf")
         self.sequence_by_packet: dict[int, int] = {}
         self.incoming: list[Acknowledgement | Command] = []
         self.no_subscribers = False
@@ -90,12 +96,15 @@ class MqttSink:
 
     def open(self) -> None:
         client = self._new_client()
-        self.client, self.connack, self.loss, self.taken_over = client, None, "", False
+        self.client, self.connack, self.loss, self.loss_type = client, None, "", ConnectionError
+        self.max_packet_bytes = float("inf")
         self.sequence_by_packet.clear()
         self.incoming.clear()
         try:
             clean_start = True if self.is_mqtt5 else MQTT_CLEAN_START_FIRST_ONLY  # paho allows True only for MQTT 5
-            client.connect(self.host, self.port, keepalive=self.broker.keepalive, clean_start=clean_start)
+            client.connect(
+                self.host, self.port, self.broker.keepalive, clean_start=clean_start, properties=self._limits()
+            )
         except OSError as error:
             raise ConnectionError(f"{self.host}:{self.port}: {error}") from None
         self._await_connack(time.monotonic() + _CONNECT_SECONDS)
@@ -103,6 +112,14 @@ class MqttSink:
             self.send(message)
         if self.identity.command_topic:
             client.subscribe(self.identity.command_topic, qos=1)
+
+    def _limits(self) -> Properties | None:
+        """What the broker may send: the device takes small commands alone."""
+        if not self.is_mqtt5:
+            return None
+        properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+        properties.MaximumPacketSize = _MAX_COMMAND_BYTES
+        return properties
 
     def _await_connack(self, deadline: float) -> None:
         while self.connack is None:
@@ -133,6 +150,12 @@ class MqttSink:
 
     def send(self, message: Message) -> None:
         assert self.client is not None  # the forwarder opens before it sends
+        if (size := packet_bytes(message)) > self.max_packet_bytes:
+            reason = f"its packet of {size} bytes is larger than the broker takes, {self.max_packet_bytes:.0f}"
+            log.warning("%s: %s", message.topic, reason)
+            if message.sequence is not None:
+                self.incoming.append(Acknowledgement(message.sequence, reason))
+            return
         properties = None
         if self.is_mqtt5:
             properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
@@ -198,17 +221,16 @@ class MqttSink:
             client.loop_misc()
         except _PROTOCOL_ERRORS as error:
             raise ConnectionError(f"{self.host}:{self.port} does not speak MQTT: {error}") from None
-        if self.taken_over:
-            raise SessionTakenOver(self.loss)
         if self.loss or client.socket() is None:
-            raise ConnectionError(self.loss or "the connection is lost")
+            raise self.loss_type(self.loss or "the connection is lost")
 
-    def _on_connect(self, _client: Client, _data: Any, _flags: ConnectFlags, reason: ReasonCode, _: Any) -> None:
+    def _on_connect(self, _client: Client, _data: Any, _: ConnectFlags, reason: ReasonCode, properties: Any) -> None:
         self.connack = reason
+        self.max_packet_bytes = getattr(properties, "MaximumPacketSize", float("inf"))
 
     def _on_disconnect(self, _client: Client, _data: Any, _flags: DisconnectFlags, reason: ReasonCode, _: Any) -> None:
         self.loss = f"{self.host}:{self.port} disconnected: {reason}"
-        self.taken_over = reason.value == _SESSION_TAKEN_OVER
+        self.loss_type = _LOSS_TYPES.get(reason.value, ConnectionError)
 
     def _on_publish(self, _client: Client, _data: Any, mid: int, reason: ReasonCode, _: Any) -> None:
         sequence = self.sequence_by_packet.pop(mid, None)
@@ -226,23 +248,4 @@ class MqttSink:
     def _on_message(self, _client: Client, _data: Any, message: MQTTMessage) -> None:
         properties = message.properties
         reply, correlation = getattr(properties, "ResponseTopic", ""), getattr(properties, "CorrelationData", b"")
-        self.incoming.append(Command(bytes(message.payload), reply, correlation))
-
-
-def _tls_context(broker: BrokerSettings) -> ssl.SSLContext | None:
-    """The TLS settings; None for a plain connection.
-
-    Raises:
-        ConfigProblem: a certificate or a key cannot be read.
-    """
-    if split_url(broker.url, "broker.url").scheme != "mqtts":
-        return None
-    try:
-        context = ssl.create_default_context(cafile=require_file(broker.ca_file) or None)
-        if broker.cert_file:
-            context.load_cert_chain(require_file(broker.cert_file), require_file(broker.key_file) or None)
-    except OSError as error:  # ssl.SSLError is one
-        files = ", ".join(filter(None, (broker.ca_file, broker.cert_file, broker.key_file)))
-        hint = "broker.ca_file, cert_file and key_file must be PEM files that the daemon can read"
-        raise ConfigProblem(f"broker: {files}: {error}", hint=hint) from None
-    return context
+        self.incoming.append(Command(bytes(message.payload), reply, correlation, message.retain))

@@ -10,22 +10,28 @@ import msgspec
 import pytest
 from certificates import issue_certificate
 from events import make_event
+from hypothesis import HealthCheck, Phase, given, settings, strategies
 from mosquitto import BINARY, Mosquitto
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
+from waiting import patience
 
 from vedette.runtime.config.configuration import BrokerSettings
 from vedette.runtime.errors import ConfigProblem
 from vedette.runtime.events import sinks
 from vedette.runtime.events.forwarder import Forwarder
 from vedette.runtime.events.outbox import Outbox
+from vedette.runtime.events.replay import Replay
+from vedette.runtime.events.sinks import Command
 from vedette.runtime.events.topics import Topics
+from vedette.runtime.inference.prediction import Box, Prediction
 
 pytestmark = [
     pytest.mark.skipif(BINARY is None, reason="needs mosquitto: apt-get install mosquitto"),
     pytest.mark.wait,
 ]
 TOPICS = Topics("v/v1/a/b/c/device", "/a/b/c/device")
+ANSWERS = f"{TOPICS.responses()}archive"
 
 
 class Device:
@@ -80,6 +86,12 @@ def sequence_numbers(subscriber):
     return [int(each["sequence"]) for each in subscriber.events]
 
 
+def publish_command(subscriber, payload, reply_to=ANSWERS, retain=False):
+    properties = Properties(PacketTypes.PUBLISH)
+    properties.ResponseTopic, properties.CorrelationData = reply_to, b"17"
+    subscriber.client.publish(TOPICS.replay(), payload, 1, retain, properties)
+
+
 def test_permanently_refused_event_becomes_dead_letter(testbed, tmp_path, wait_until):
     """The access control permits one rule's topic: its events arrive; the others are dead letters, reported once."""
     acl = tmp_path / "acl"
@@ -123,14 +135,14 @@ def test_replay_command_sends_delivered_events_again(testbed, wait_until):
     wait_until(lambda: device.outbox.count_pending() == 0, "the acknowledgements")
 
     properties = Properties(PacketTypes.PUBLISH)
-    properties.ResponseTopic, properties.CorrelationData = "answers", b"17"
+    properties.ResponseTopic, properties.CorrelationData = ANSWERS, b"17"
     for request in (
         {"epoch": "other", "from": 1, "to": 9},
         {"epoch": device.outbox.epoch, "from": 11, "to": 15},
         {"a": 1},
     ):
         subscriber.client.publish(TOPICS.replay(), json.dumps(request), 1, properties=properties)
-    answers = lambda: [each for each in subscriber.messages if each.topic == "answers"]  # noqa: E731
+    answers = lambda: [each for each in subscriber.messages if each.topic == ANSWERS]  # noqa: E731
     wait_until(lambda: len(subscriber.events) == 45 and len(answers()) == 2, "five replayed events and two answers")
     assert [each["id"] for each in subscriber.events[40:]] == ids[10:15]
     assert json.loads(answers()[0].payload) == {"replayed": 5}
@@ -290,3 +302,122 @@ def test_password_can_be_a_systemd_credential(daemon_process, line_images, run_v
     monkeypatch.setitem(os.environ, "CREDENTIALS_DIRECTORY", str(tmp_path))
     daemon_process.amend("outbox", "drain = 0.1")
     assert run_vedette("run", "door", "--config", daemon_process.folder).returncode == 0
+
+
+HOSTILE = [
+    b'{"epoch":"\xff","from":1,"to":2}',
+    b'{"epoch":"EPOCH","from":1,"to":9223372036854775808}',
+    b'{"epoch":"EPOCH","from":-9223372036854775808,"to":9}',
+    b'{"epoch":"EPOCH","from":1e300,"to":NaN}',
+    b"[" * 100_000,
+    b"",
+    b"\x00" * 60_000,
+]
+
+
+@settings(
+    max_examples=60,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+    phases=[Phase.explicit, Phase.generate],
+)
+@given(
+    payload=strategies.binary(max_size=200)
+    | strategies.sampled_from(HOSTILE)
+    | strategies.recursive(
+        strategies.none() | strategies.booleans() | strategies.integers() | strategies.text(max_size=20),
+        lambda inner: strategies.dictionaries(strategies.sampled_from(["epoch", "from", "to", "x"]), inner, max_size=4),
+    ).map(lambda value: json.dumps(value).encode()),
+    reply_to=strategies.sampled_from([ANSWERS, "other/device/cmd/stop", "", f"{TOPICS.responses()}a/b"]),
+    retained=strategies.booleans(),
+)
+def check_commands(replay, outbox, payload, reply_to, retained):
+    body = payload.replace(b"EPOCH", outbox.epoch.encode())
+    answer = replay.answer(Command(body, reply_to, b"", retained))
+    assert answer is None or (answer.topic.startswith(TOPICS.responses()) and not retained)
+
+
+def test_no_command_raises_and_answers_go_to_response_topics_alone(tmp_path, monkeypatch):
+    monkeypatch.setattr("vedette.runtime.events.replay.MAX_COMMANDS", 10_000)
+    outbox = Outbox(tmp_path / "outbox.db", 1 << 20, volatile=True)
+    outbox.put(make_event(0))
+    outbox.acknowledge([1])
+    check_commands(Replay(outbox, TOPICS), outbox)
+    outbox.close()
+
+
+def test_flood_of_commands_stops_nothing_and_delays_no_event(testbed, wait_until):
+    """Hostile and well-formed commands, some retained, at 50 a second: each new event arrives within a second."""
+    broker = testbed.broker()
+    subscriber, device = testbed.subscriber(broker.port), testbed.device(url(broker))
+    for number in range(1000):
+        device.outbox.put(make_event(number))
+    device.start()
+    wait_until(lambda: device.outbox.count_pending() == 0, "the history")
+    good = json.dumps({"epoch": device.outbox.epoch, "from": 1, "to": 1000})
+    publish_command(subscriber, good, retain=True)
+    delays = []
+    for turn in range(100):
+        payload = (
+            good if turn % 2 else HOSTILE[turn // 2 % len(HOSTILE)].replace(b"EPOCH", device.outbox.epoch.encode())
+        )
+        publish_command(subscriber, payload, reply_to="other/device/cmd/stop" if turn % 3 else ANSWERS)
+        if turn % 10 == 9:
+            sent, number = time.monotonic(), device.outbox.put(make_event(turn))
+            device.forwarder.sink.wake()
+            wait_until(lambda number=number: number in sequence_numbers(subscriber)[-500:], "the new event")
+            delays.append(time.monotonic() - sent)
+        time.sleep(0.02)
+    assert max(delays) < patience()
+    assert device.forwarder.is_alive()
+    assert not any(each.topic.startswith("other/") for each in subscriber.messages)
+    replayed = lambda: len(subscriber.events) - 1010  # noqa: E731
+    wait_until(lambda: replayed() >= 1000, "the replay, which one of the commands asked for")
+
+
+def test_retained_command_is_ignored_at_each_connection(testbed, wait_until):
+    broker = testbed.broker()
+    subscriber, device = testbed.subscriber(broker.port), testbed.device(url(broker))
+    for number in range(20):
+        device.outbox.put(make_event(number))
+    request = {"epoch": device.outbox.epoch, "from": 1, "to": 20}
+    publish_command(subscriber, json.dumps(request), retain=True)
+    wait_until(lambda: subscriber.client.want_write() is False, "the command")
+    device.start()
+    wait_until(lambda: device.outbox.count_pending() == 0, "the events")
+    time.sleep(1.0)
+    assert len(subscriber.events) == 20
+    assert device.outbox.count_replays() == 0
+
+
+def test_event_larger_than_the_broker_takes_blocks_no_other(testbed, wait_until):
+    """Mosquitto says in CONNACK what it takes: the event becomes a dead letter, is told, and the next ones arrive."""
+    broker = testbed.broker("max_packet_size 20000\n")
+    subscriber, device = testbed.subscriber(broker.port), testbed.device(url(broker))
+    boxes = (Prediction("dent", 0.5, Box(0.1, 0.2, 0.3, 0.4)),) * 400
+    device.outbox.put(make_event(0), msgspec.structs.replace(make_event(1), predictions=boxes), make_event(2))
+    device.start()
+    wait_until(lambda: sequence_numbers(subscriber) == [1, 3, 4], "the events that fit, and the report")
+    (report,) = [each for each in subscriber.events if each["type"] == "vedette.broker.refused"]
+    assert report["data"]["sequence"] == 2
+    assert "larger than the broker takes, 20000" in report["data"]["reason"]
+    wait_until(lambda: device.outbox.count_pending() == 0, "the acknowledgements")
+    assert device.outbox.count_dead_letters() == 1
+
+
+@pytest.mark.parametrize("protocol", ["5", "3.1.1"])
+def test_broker_that_disconnects_at_one_event_gets_the_others(testbed, monkeypatch, wait_until, protocol):
+    """Mosquitto closes the connection at a packet above its limit, if a client ignores it or has not been told it."""
+    monkeypatch.setattr("vedette.runtime.events.forwarder.MAX_BACKOFF_SECONDS", 0.2)
+    monkeypatch.setattr("vedette.runtime.events.sinks.mqtt.packet_bytes", lambda _: 0)
+    broker = testbed.broker("max_packet_size 20000\n")
+    subscriber, device = testbed.subscriber(broker.port), testbed.device(url(broker), protocol=protocol)
+    boxes = (Prediction("dent", 0.5, Box(0.1, 0.2, 0.3, 0.4)),) * 400
+    events = [make_event(number) for number in range(6)]
+    events[3] = msgspec.structs.replace(events[3], predictions=boxes)
+    device.outbox.put(*events)
+    device.start()
+    wait_until(lambda: {1, 2, 3, 5, 6} <= set(sequence_numbers(subscriber)), "the events that fit")
+    wait_until(lambda: device.outbox.count_pending() == 0, "the acknowledgements")
+    assert device.outbox.count_dead_letters() == 1
+    assert device.forwarder.is_alive()

@@ -115,10 +115,13 @@ def test_journal_can_be_replayed_and_is_evicted_first(tmp_path):
     outbox.acknowledge(list(range(1, 31)))
     assert outbox.count_pending() == 0
     assert outbox.replay(1, 15) == 5, "the journal holds the last 20"
-    assert [row.sequence for row in outbox.read_after(0, 10)] == [11, 12, 13, 14, 15]
+    assert [row.sequence for row in outbox.read_replays(0, 10)] == [11, 12, 13, 14, 15]
+    assert (outbox.count_pending(), outbox.count_replays()) == (0, 5)
     outbox.acknowledge([11, 12, 13, 14, 15])
+    assert outbox.count_replays() == 0
     while outbox.replay(1, 10_000):
-        outbox.acknowledge([row.sequence for row in outbox.read_after(0, 10_000)])
+        rows = [*outbox.read_replays(0, 10_000), *outbox.read_after(0, 10_000)]
+        outbox.acknowledge([row.sequence for row in rows])
         outbox.put(*map(make_event, range(20)))
     assert outbox.count_pending() > 0
     assert not any(isinstance(row.event, SystemEvent) for row in outbox.read_after(0, 10_000)), (

@@ -13,9 +13,11 @@ import pytest
 from events import make_event
 
 from vedette.runtime.clock import Clock
+from vedette.runtime.errors import MachineProblem
 from vedette.runtime.events.event import Event, make_system_event
 from vedette.runtime.events.outbox import Outbox
-from vedette.runtime.events.outbox_file import merge_tombstones, open_outbox_file
+from vedette.runtime.events.outbox_file import open_outbox_file
+from vedette.runtime.events.outbox_space import OutboxSpace, StoredRow, merge_tombstones
 
 SIZE = 1 << 20
 PAGE = 4096
@@ -137,12 +139,100 @@ def test_tombstone_covers_earlier_tombstones_system_events_and_unreadable_rows()
         return msgspec.json.encode(make_system_event("door", "outbox", kind, facts, Clock()))
 
     rows = [
-        (40, msgspec.json.encode(make_event())),
-        (41, b"unreadable"),
-        (42, encode("volatile", {})),
-        (43, encode("clock", {})),
-        (44, encode("evicted", {"first": 7, "last": 39, "count": 30})),
-        (12, encode("evicted", {"first": 2, "last": 6, "count": 5})),
+        StoredRow(*row)
+        for row in (
+            (40, msgspec.json.encode(make_event())),
+            (41, b"unreadable"),
+            (42, encode("volatile", {})),
+            (43, encode("clock", {})),
+            (44, encode("evicted", {"first": 7, "last": 39, "count": 30})),
+            (12, encode("evicted", {"first": 2, "last": 6, "count": 5})),
+        )
     ]
     assert merge_tombstones(rows) == {"first": 2, "last": 44, "count": 39}
     assert merge_tombstones(rows[:2]) == {"first": 40, "last": 41, "count": 2}
+
+
+def corrupt_middle_page(path: Path) -> None:
+    with path.open("r+b") as file:
+        file.seek(path.stat().st_size // 2 // PAGE * PAGE)
+        file.write(b"\xff" * PAGE)
+
+
+def test_recovery_that_was_cut_off_goes_on_at_the_next_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The disk fails in the middle of the recovery: no event is forgotten or doubled, and one event reports it."""
+    path = tmp_path / "outbox.db"
+    outbox = Outbox(path, SIZE, volatile=True)
+    for number in range(1000):
+        outbox.put(make_event(number))
+    outbox.close()
+    corrupt_middle_page(path)
+
+    def fail_after(batches: int):
+        insert, calls = OutboxSpace.insert, iter(range(batches))
+
+        def limited(self, *arguments):
+            if next(calls, None) is None:
+                raise sqlite3.OperationalError("disk I/O error")
+            return insert(self, *arguments)
+
+        return limited
+
+    for batches in (3, 0, 5):
+        with monkeypatch.context() as patched:
+            patched.setattr(OutboxSpace, "insert", fail_after(batches))
+            Outbox(path, SIZE, volatile=True).close()
+        assert "the next start goes on" in caplog.text
+    recovered = Outbox(path, SIZE, volatile=True)
+    *events, report = (row.event for row in recovered.read_after(0, 10_000))
+    frames = [event.frame for event in events]
+    assert len(frames) > 900
+    assert frames == sorted(set(frames))
+    assert (report.kind, report.facts["saved"]) == ("recovered", len(events))
+    recovered.close()
+    again = Outbox(path, SIZE, volatile=True)
+    assert again.count_pending() == len(events) + 1
+    again.close()
+    assert not path.with_suffix(".salvage").exists()
+
+
+def test_corrupt_file_is_recovered_while_the_disk_has_less_than_min_free(tmp_path: Path) -> None:
+    path = tmp_path / "outbox.db"
+    outbox = Outbox(path, SIZE, volatile=True)
+    for number in range(1000):
+        outbox.put(make_event(number))
+    outbox.close()
+    corrupt_middle_page(path)
+    recovered = Outbox(path, SIZE, min_free=1 << 62, volatile=True)
+    *events, report = (row.event for row in recovered.read_after(0, 10_000))
+    assert len(events) > 900
+    assert all(isinstance(event, Event) for event in events), "none was evicted"
+    assert report.kind == "recovered"
+    recovered.close()
+
+
+def test_large_file_that_failed_in_operation_is_checked_at_the_next_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The start does not check a large file. The fault shows in operation, and the next start recovers the events."""
+    path = tmp_path / "outbox.db"
+    outbox = Outbox(path, SIZE, volatile=True)
+    for number in range(2000):
+        outbox.put(make_event(number))
+    outbox.close()
+    corrupt_middle_page(path)
+    monkeypatch.setattr("vedette.runtime.events.outbox_file.MAX_CHECKED_BYTES", 1000)
+    outbox = Outbox(path, SIZE, volatile=True)
+    assert not list(tmp_path.glob("*.corrupt-*"))
+    with pytest.raises(MachineProblem, match="malformed"):
+        outbox.read_after(0, 10_000)
+    outbox.close()
+    assert path.with_suffix(".suspect").exists()
+    recovered = Outbox(path, SIZE, volatile=True)
+    kinds = [row.event.kind for row in recovered.read_after(0, 10_000)]
+    assert kinds.count("new") > 1500
+    assert kinds[-1] == "recovered"
+    assert not path.with_suffix(".suspect").exists()
+    recovered.close()

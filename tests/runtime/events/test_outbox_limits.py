@@ -10,9 +10,9 @@ import pytest
 from events import make_event
 
 from vedette.runtime.config.configuration import load_config
-from vedette.runtime.errors import MachineProblem
-from vedette.runtime.events.event import SystemEvent
+from vedette.runtime.events.event import Event, SystemEvent
 from vedette.runtime.events.outbox import JOURNAL_ROWS, Outbox
+from vedette.runtime.inference.prediction import Box, Prediction
 
 PAGE = 4096
 UNWRITABLE = Path("/proc/vedette/outbox.db")
@@ -26,7 +26,7 @@ def test_outbox_in_a_file_is_durable(outbox: Outbox) -> None:
 def test_outbox_without_a_writable_folder_is_in_memory_and_bounded() -> None:
     outbox = Outbox(UNWRITABLE, 1 << 30)
     assert not outbox.is_durable
-    assert outbox.max_pages == (8 << 20) // PAGE
+    assert outbox.space.max_pages == (8 << 20) // PAGE
     assert [row.event.kind for row in outbox.read_after(0, 10)] == ["volatile"]
     outbox.close()
 
@@ -36,22 +36,22 @@ def test_empty_put_stores_nothing(outbox: Outbox) -> None:
     assert outbox.put(make_event()) == 1
 
 
-@pytest.mark.parametrize(("max_bytes", "pages"), [(1, 16), (16 * PAGE, 16), (17 * PAGE, 17), (1 << 20, 256)])
-def test_size_limit_is_in_whole_pages_and_at_least_sixteen(tmp_path: Path, max_bytes: int, pages: int) -> None:
+@pytest.mark.parametrize(("max_bytes", "pages"), [(1, 32), (32 * PAGE, 32), (33 * PAGE, 33), (1 << 20, 256)])
+def test_size_limit_is_in_whole_pages_and_at_least_32(tmp_path: Path, max_bytes: int, pages: int) -> None:
     outbox = Outbox(tmp_path / "outbox.db", max_bytes, volatile=True)
-    assert outbox.max_pages == outbox.page_limit == pages
+    assert outbox.space.max_pages == outbox.space.page_limit == pages
     outbox.close()
 
 
 def test_file_does_not_grow_while_the_disk_has_less_than_min_free(tmp_path: Path) -> None:
     path = tmp_path / "outbox.db"
     outbox = Outbox(path, 1 << 20, min_free=1 << 62, volatile=True)
-    (pages,) = outbox.database.execute("PRAGMA page_count").fetchone()
-    assert outbox.page_limit == pages < outbox.max_pages
-    for number in range(200):
+    pages = outbox.space.page_limit
+    assert pages == 32 < outbox.space.max_pages, "the smallest limit"
+    for number in range(600):
         outbox.put(make_event(number))
-    assert outbox.database.execute("PRAGMA page_count").fetchone() == (pages,)
-    kinds = [row.event.kind for row in outbox.read_after(0, 1000)]
+    assert outbox.database.execute("PRAGMA page_count").fetchone()[0] <= pages
+    kinds = [row.event.kind for row in outbox.read_after(0, 10_000)]
     assert kinds.count("evicted") == 1
     assert kinds[-1] == "new"
     outbox.close()
@@ -59,7 +59,7 @@ def test_file_does_not_grow_while_the_disk_has_less_than_min_free(tmp_path: Path
 
 def test_min_free_of_one_byte_does_not_limit_a_disk_with_room(tmp_path: Path) -> None:
     outbox = Outbox(tmp_path / "outbox.db", 1 << 20, min_free=1, volatile=True)
-    assert outbox.page_limit == outbox.max_pages
+    assert outbox.space.page_limit == outbox.space.max_pages
     outbox.close()
 
 
@@ -69,7 +69,7 @@ def test_journal_keeps_exactly_the_newest_delivered_events(tmp_path: Path) -> No
         outbox.put(make_event(number))
     outbox.acknowledge(list(range(1, 11)))
     assert outbox.replay(1, 10) == 3
-    assert [row.sequence for row in outbox.read_after(0, 100)] == [8, 9, 10]
+    assert [row.sequence for row in outbox.read_replays(0, 100)] == [8, 9, 10]
     outbox.close()
 
 
@@ -83,7 +83,7 @@ def test_configured_outbox_lies_in_the_state_folder_of_its_camera(tmp_path: Path
     settings.state_folder.mkdir(parents=True)
     outbox = Outbox.from_config(settings)
     assert outbox.path == settings.state_folder / "outbox.db"
-    assert (outbox.max_pages, outbox.journal, outbox.camera) == (32, JOURNAL_ROWS, "door")
+    assert (outbox.space.max_pages, outbox.journal, outbox.camera) == (32, JOURNAL_ROWS, "door")
     assert JOURNAL_ROWS == 10_000
     outbox.close()
 
@@ -102,28 +102,54 @@ def test_file_stops_growing_only_below_min_free(small_disk: Path) -> None:
     outbox = Outbox(small_disk / "outbox.db", 1 << 20, min_free=2 << 20, volatile=True)
     leave_free(small_disk, 2 << 20)
     outbox.put()
-    assert outbox.page_limit == 256
+    assert outbox.space.page_limit == 256
     leave_free(small_disk, (2 << 20) - PAGE)
     outbox.put()
     (pages,) = outbox.database.execute("PRAGMA page_count").fetchone()
-    assert outbox.database.execute("PRAGMA max_page_count").fetchone() == (pages,)
-    assert outbox.page_limit == pages
+    assert outbox.database.execute("PRAGMA max_page_count").fetchone() == (max(pages, 32),)
+    assert outbox.space.page_limit == max(pages, 32)
     (small_disk / "logs").unlink()
     outbox.put()
     assert outbox.database.execute("PRAGMA max_page_count").fetchone() == (256,)
     outbox.close()
 
 
-def test_event_that_never_fits_is_refused_and_leaves_the_outbox_as_it_was(tmp_path: Path) -> None:
-    outbox = Outbox(tmp_path / "outbox.db", 16 * PAGE, volatile=True)
-    for number in range(20):
-        outbox.put(make_event(number))
-    with pytest.raises(MachineProblem, match="full") as problem:
-        outbox.put(make_event(20), msgspec.structs.replace(make_event(21), rule="x" * 20 * PAGE))
-    assert problem.value.hint == "check the disk of the state folder"
-    assert [row.event.frame for row in outbox.read_after(0, 100)] == list(range(20)), "nothing was evicted for it"
-    assert outbox.put(make_event(22)) == 21
+def test_event_that_never_fits_is_truncated_and_told(tmp_path: Path) -> None:
+    outbox = Outbox(tmp_path / "outbox.db", 32 * PAGE, volatile=True)
+    boxes = tuple(Prediction("dent", number / 1000, Box(0.1, 0.2, 0.3, 0.4)) for number in range(1000))
+    number = outbox.put(msgspec.structs.replace(make_event(20), rule="x" * 20 * PAGE, predictions=boxes))
+    first, report = (row.event for row in outbox.read_after(number - 1, 100))
+    assert isinstance(first, Event)
+    assert first.frame == 20
+    assert 10 < len(first.predictions) < 500
+    assert first.predictions[0].score == 0.999, "the predictions of the highest scores are kept"
+    assert len(msgspec.json.encode(first)) <= 8 * PAGE
+    assert isinstance(report, SystemEvent)
+    assert report.kind == "truncated"
+    assert report.facts["sequence"] == number
+    assert report.facts["bytes"] > 20 * PAGE
     outbox.close()
+
+
+@pytest.mark.parametrize(("events", "boxes"), [(64, 1), (4, 100), (400, 5)])
+def test_events_of_one_put_are_stored_while_rows_of_low_priority_can_give_way(
+    tmp_path: Path, events: int, boxes: int
+) -> None:
+    for seed in range(10):
+        outbox = Outbox(tmp_path / str(seed) / "outbox.db", 32 * PAGE, volatile=True, camera="door")
+        for number in range(300 + seed):
+            outbox.put(msgspec.structs.replace(make_event(number), priority=1))
+        predictions = tuple(Prediction("dent", 0.5, Box(0.1, 0.2, 0.3, 0.4)) for _ in range(boxes))
+        one = msgspec.structs.replace(make_event(1000), predictions=predictions, priority=7)
+        numbers = outbox.put_all([one] * events)
+        assert len(numbers) == events
+        rows = outbox.read_after(0, 10_000)
+        kept = {row.sequence for row in rows}
+        facts = next(row.event.facts for row in rows if isinstance(row.event, SystemEvent))
+        assert kept | set(range(facts["first"], facts["last"] + 1)) >= set(range(1, numbers[-1] + 1))
+        assert outbox.count_pending() == len(rows)
+        assert (events > 64) or set(numbers) <= kept
+        outbox.close()
 
 
 def test_journal_is_evicted_as_far_as_needed_before_any_pending_event(tmp_path: Path) -> None:
@@ -138,7 +164,7 @@ def test_journal_is_evicted_as_far_as_needed_before_any_pending_event(tmp_path: 
         (journal,) = outbox.database.execute("SELECT count(*) FROM events WHERE delivered").fetchone()
     assert 0 < journal < 200
     assert [row.sequence for row in outbox.read_after(0, 1000)] == list(range(201, count + 1))
-    assert outbox.replay(1, 200) == journal
+    assert outbox.replay(1, 200) == journal == outbox.count_replays()
     outbox.close()
 
 

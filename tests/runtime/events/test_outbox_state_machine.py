@@ -12,8 +12,19 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from vedette.runtime.events.event import Event, SystemEvent, new_event_id
 from vedette.runtime.events.outbox import Outbox
+from vedette.runtime.inference.prediction import Box, Prediction
 
-SIZE = 64 << 10  # small, so that it is often full
+SIZE = 128 << 10  # small, so that it is often full
+
+
+def make_event(size, priority):
+    """An event of about `size` bytes and 300."""
+    identifier, boxes = new_event_id(), (Prediction("dent", 0.5, Box(0.1, 0.2, 0.3, 0.4)),) * (size // 90)
+    return Event(identifier, identifier, "door", "presence", "new", 0.0, 0, 0.0, 1.0, boxes, priority=priority)
+
+
+def is_tombstone(event):
+    return isinstance(event, SystemEvent) and event.kind == "evicted"
 
 
 class OutboxMachine(RuleBasedStateMachine):
@@ -37,11 +48,7 @@ class OutboxMachine(RuleBasedStateMachine):
     @rule(count=strategies.integers(1, 40), priority=strategies.integers(0, 9), size=strategies.integers(0, 2000))
     def record(self, count, priority, size):
         for _ in range(count):
-            identifier = new_event_id()
-            event = Event(
-                identifier, identifier, "door", "presence", "new", 0.0, 0, 0.0, 1.0, (), "m" * size, priority=priority
-            )
-            number = self.outbox.put(event)
+            number = self.outbox.put(make_event(size, priority))
             assert number > self.last
             self.last = number
 
@@ -52,7 +59,7 @@ class OutboxMachine(RuleBasedStateMachine):
         accepted = rows[: 1 + int(share * (len(rows) - 1))]
         self.outbox.acknowledge([row.sequence for row in accepted])
         self.delivered |= {row.sequence for row in accepted}
-        self.delivered_tombstones += [row.event.facts for row in accepted if isinstance(row.event, SystemEvent)]
+        self.delivered_tombstones += [row.event.facts for row in accepted if is_tombstone(row.event)]
 
     @precondition(lambda self: self.outbox.count_pending())
     @rule()
@@ -62,13 +69,30 @@ class OutboxMachine(RuleBasedStateMachine):
         self.dead.add(row.sequence)
         assert row.sequence not in [each.sequence for each in self.outbox.read_after(0, 1000)]
 
+    @rule(count=strategies.integers(1, 100), priority=strategies.integers(0, 9), size=strategies.integers(0, 80_000))
+    def record_together(self, count, priority, size):
+        """One batch, of up to 160 KB in a file of 128 KB: larger events are truncated, none is refused."""
+        events = [make_event(size // count if number else size, priority) for number in range(count)]
+        numbers = self.outbox.put_all(events)
+        assert len(numbers) == count
+        assert numbers == sorted(numbers)
+        assert numbers[0] > self.last
+        self.last = self.outbox.put_all([make_event(0, 9)])[-1]
+
+    @rule(scarce=strategies.booleans())
+    def fill_disk(self, scarce):
+        """The disk has less than `min_free` left, or more again."""
+        self.outbox.space.min_free = 1 << 62 if scarce else 0
+
     @rule(first=strategies.integers(1, 300), length=strategies.integers(0, 50))
     def replay(self, first, length):
-        before = self.outbox.count_pending()
+        before, waiting = self.outbox.count_replays(), self.outbox.count_pending()
         replayed = self.outbox.replay(first, first + length)
-        assert self.outbox.count_pending() == before + replayed
-        waiting = {row.sequence for row in self.outbox.read_after(first - 1, 1000) if row.sequence <= first + length}
-        assert len(waiting & self.delivered) >= replayed
+        assert self.outbox.count_replays() == before + replayed
+        assert self.outbox.count_pending() == waiting, "new events come first"
+        rows = self.outbox.read_replays(first - 1, 1000)
+        assert len({row.sequence for row in rows} & self.delivered) >= replayed
+        self.outbox.acknowledge([row.sequence for row in self.outbox.read_replays(0, 7)] or [0])
 
     @rule()
     def crash(self):
@@ -88,10 +112,12 @@ class OutboxMachine(RuleBasedStateMachine):
         assert numbers == sorted(numbers)
         stored = dict(self.outbox.database.execute("SELECT sequence, body FROM events"))  # dead letters too
         events = [msgspec.json.decode(body, type=Event | SystemEvent) for body in stored.values()]
-        tombstones = [*self.delivered_tombstones, *(each.facts for each in events if isinstance(each, SystemEvent))]
+        tombstones = [*self.delivered_tombstones, *(each.facts for each in events if is_tombstone(each))]
         evicted = {number for facts in tombstones for number in range(facts["first"], facts["last"] + 1)}
         assert set(stored) | self.delivered | evicted >= set(range(1, self.last + 1))
         assert self.outbox.count_dead_letters() <= len(self.dead)
+        assert self.outbox.count_pending() == len(rows)
+        assert self.outbox.count_replays() == len(self.outbox.read_replays(0, 10_000))
 
     @invariant()
     def size_is_limited(self):

@@ -1,0 +1,60 @@
+"""The range of the journal that is to be sent again, kept in the outbox database.
+
+The range is one row of the table `facts`, so that a replay needs no room in a full file. Events of the range stay in
+the journal; the range shrinks from its start as they are acknowledged. Methods run within the outbox's lock.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+
+_IN_RANGE = "delivered AND refused IS NULL AND sequence BETWEEN ? AND ?"
+_EMPTY = (1, 0)
+
+
+class JournalReplay:
+    """A replay, or none."""
+
+    def __init__(self, database: sqlite3.Connection) -> None:
+        self.database = database
+        database.execute("INSERT OR IGNORE INTO facts VALUES ('replay', ?)", ("1 0".ljust(40),))  # room for any range
+        (text,) = database.execute("SELECT value FROM facts WHERE name = 'replay'").fetchone()
+        first, last = map(int, text.split())
+        self.range = first, last
+        self._count: int | None = None
+
+    def start(self, first: int, last: int) -> int:
+        """Begins a replay of the events in the journal from `first` to `last`; returns their number."""
+        self._set(first, last)
+        return self.count()
+
+    def read(self, after: int, limit: int) -> list[tuple[int, bytes]]:
+        """Sequence numbers and bodies of the oldest events to send after the number `after`, at most `limit`."""
+        first, last = self.range
+        query = f"SELECT sequence, body FROM events WHERE {_IN_RANGE} ORDER BY sequence LIMIT ?"
+        return self.database.execute(query, (max(first, after + 1), last, limit)).fetchall()
+
+    def acknowledge(self, sequences: Sequence[int]) -> None:
+        """Shrinks the range by events that were sent again."""
+        first, last = self.range
+        sent = [sequence for sequence in sequences if first <= sequence <= last]
+        if sent:
+            self._set(max(sent) + 1, last)
+
+    def count(self) -> int:
+        """Number of events that are still to be sent again."""
+        if self._count is None:
+            query = f"SELECT count(*) FROM events WHERE {_IN_RANGE}"
+            self._count = int(self.database.execute(query, self.range).fetchone()[0]) if self.range != _EMPTY else 0
+        return self._count
+
+    def forget_count(self) -> None:
+        """Makes the next question count again: rows of the journal are gone or refused."""
+        self._count = None
+
+    def _set(self, first: int, last: int) -> None:
+        self.range = (first, last) if first <= last else _EMPTY
+        text = " ".join(map(str, self.range)).ljust(40)
+        self.database.execute("UPDATE facts SET value = ? WHERE name = 'replay'", (text,))
+        self.forget_count()
