@@ -49,8 +49,7 @@ _PROTOCOL_ERRORS = (MQTTException, OSError, ValueError, LookupError, struct.erro
 _NO_SUBSCRIBERS = 0x10  # no failure in MQTT: the broker accepted the message, but had no subscriber for it
 _RETRYABLE = (0x80, 0x83, 0x97)  # unspecified error, implementation specific error, quota exceeded
 _MESSAGE_REFUSED = (0x81, 0x82, 0x90, 0x95, 0x99, 0x9A)  # malformed, protocol, topic, too large, format, retain
-_LOSS_TYPES: dict[int, type[ConnectionError]] = dict.fromkeys(_MESSAGE_REFUSED, MessageRefused)
-_LOSS_TYPES[0x8E] = SessionTakenOver
+_LOSS_TYPES = {0x8E: SessionTakenOver} | dict.fromkeys(_MESSAGE_REFUSED, MessageRefused)
 _MAX_COMMAND_BYTES = 64 << 10  # the broker keeps larger packets to itself
 _PORTS = {"mqtt": 1883, "mqtts": 8883}
 
