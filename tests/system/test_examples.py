@@ -23,7 +23,7 @@ from vedette.runtime.rules.rule_set import RuleSet
 
 EXAMPLES = list_examples()
 # Pictures, output, another program's file, a part of some code.
-TEXTS = ("workstation", "alignment: rigid", "persistence true", "mean = np")
+TEXTS = ("workstation", "alignment: rigid", "parity: asked", "persistence true", "mean = np")
 MINIMAL_CAMERA = 'source = "file:parts"\nbundle = "cells.vedette"\n'
 
 
