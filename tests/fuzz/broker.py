@@ -20,7 +20,7 @@ import numpy as np
 import paho.mqtt.client as mqtt
 from altered_bundles import STORED
 from daemon_process import DaemonProcess
-from files import Keep
+from file_inputs import Keep
 from mutations import mutate, random_of
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties

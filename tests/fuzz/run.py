@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "tests" / "support"))
 
 from broker import fuzz_orders, fuzz_streams  # noqa: E402
-from files import fuzz_bundles, fuzz_configurations  # noqa: E402
+from file_inputs import fuzz_bundles, fuzz_configurations  # noqa: E402
 from models import fuzz_models  # noqa: E402
 
 COUNTS = {"bundle": 20_000, "tflite": 5_000, "onnx": 5_000, "configuration": 5_000, "order": 2_000, "stream": 1_000}
