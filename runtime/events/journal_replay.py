@@ -25,8 +25,13 @@ class JournalReplay:
         self._count: int | None = None
 
     def start(self, first: int, last: int) -> int:
-        """Begins a replay of the events in the journal from `first` to `last`; returns their number."""
-        self._set(first, last)
+        """Begins a replay of the events in the journal from `first` to `last`; returns their number.
+
+        The range ends with the newest event that was delivered so far, so that events to come are not sent twice.
+        """
+        query = f"SELECT max(sequence) FROM events WHERE {_IN_RANGE}"
+        (newest,) = self.database.execute(query, (first, last)).fetchone()
+        self._set(first, newest or 0)
         return self.count()
 
     def read(self, after: int, limit: int) -> list[tuple[int, bytes]]:
@@ -36,7 +41,7 @@ class JournalReplay:
         return self.database.execute(query, (max(first, after + 1), last, limit)).fetchall()
 
     def acknowledge(self, sequences: Sequence[int]) -> None:
-        """Shrinks the range by events that were sent again."""
+        """Shrinks the range by events of the journal that were sent again."""
         first, last = self.range
         sent = [sequence for sequence in sequences if first <= sequence <= last]
         if sent:

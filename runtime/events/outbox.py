@@ -39,6 +39,7 @@ log = logging.getLogger(__name__)
 JOURNAL_ROWS = 10_000  # default number of delivered events to keep
 _MAX_BYTES_IN_MEMORY = 8 << 20
 FILE_NAME = "outbox.db"
+_DELIVERED = "SELECT sequence FROM events WHERE delivered AND"
 
 
 class SequencedEvent(msgspec.Struct, frozen=True):
@@ -196,8 +197,8 @@ class Outbox:
         with self._transaction():
             execute = self.database.execute
             execute("BEGIN IMMEDIATE")
+            self.journal_replay.acknowledge([row[0] for row in execute(f"{_DELIVERED} {among}", sequences)])
             moved = execute(f"UPDATE events SET delivered = 1 WHERE {among} AND {IS_PENDING}", sequences).rowcount
-            self.journal_replay.acknowledge(sequences)
             oldest = "DELETE FROM events WHERE delivered AND sequence <= ?"
             if execute(oldest, (max(sequences) - self.journal,)).rowcount:
                 self.journal_replay.forget_count()
