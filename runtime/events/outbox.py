@@ -80,7 +80,7 @@ class Outbox:
         folder = path.parent if self.is_durable else None
         limit = max_bytes if self.is_durable else min(max_bytes, _MAX_BYTES_IN_MEMORY)
         self.counts, encode_tombstone = EventCounts(self.database), partial(self._encode_report, "evicted")
-        self.journal_replay = JournalReplay(self.database)
+        self.journal_replay = JournalReplay(self.database, self.counts)
         self.space = OutboxSpace(self.database, self.counts, folder, limit, min_free, encode_tombstone)
         execute = self.database.execute
         self.epoch: str = execute("SELECT value FROM facts WHERE name = 'epoch'").fetchone()[0]
@@ -161,7 +161,6 @@ class Outbox:
                 yield
             except sqlite3.DatabaseError as error:
                 self.counts.forget()
-                self.journal_replay.forget_count()
                 with suppress(sqlite3.DatabaseError):
                     if self.database.in_transaction:
                         self.database.execute("ROLLBACK")

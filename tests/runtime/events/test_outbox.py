@@ -318,3 +318,16 @@ def test_no_event_at_all_evicts_nothing(tmp_path):
     assert outbox.put() == 0
     assert outbox.count_pending() == pending
     outbox.close()
+
+
+def test_a_replay_whose_events_were_evicted_is_over(tmp_path):
+    outbox = Outbox(tmp_path / "outbox.db", 128 << 10, volatile=True)
+    for number in range(20):
+        outbox.put(make_event(number))
+    outbox.acknowledge(list(range(1, 21)))
+    assert outbox.replay(1, 20) == outbox.count_replays() == 20
+    for number in range(2000):
+        outbox.put(make_event(number))
+    assert outbox.read_replays(0, 100) == []
+    assert outbox.count_replays() == 0
+    outbox.close()
