@@ -40,7 +40,7 @@ test-slow: .venv/dev
 	tests/servers
 	.venv/bin/python -m pytest -m slow
 
-# Inputs that nobody would send, to everything that reads what comes from outside (docs/device-security.md); half an hour.
+# Inputs that nobody would send, to everything that reads what comes from outside (docs/security.md); half an hour.
 FUZZ_ARGS ?=
 fuzz: .venv/dev
 	OMP_NUM_THREADS=1 nice -n 5 .venv/bin/python tests/fuzz/run.py $(FUZZ_ARGS)

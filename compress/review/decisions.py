@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from vedette.runtime.bundle.manifest import Manifest
 from vedette.runtime.evaluation import coco_map
+from vedette.runtime.inference.area_thresholds import AreaThresholds
 from vedette.runtime.inference.heads.classify import softmax
 from vedette.runtime.inference.heads.detect import DetectHead
 from vedette.runtime.inference.prediction import Prediction
@@ -65,11 +66,26 @@ def answer(runner: ModelRunner, manifest: Manifest, images: Iterable[NDArray[Any
     if manifest.task == "detect":
         own = msgspec.structs.replace(manifest, input=runner.manifest.input, outputs=runner.manifest.outputs)
         return _answer_with_boxes(runner, own, images)
+    return answer_outputs((runner(image) for image in images), manifest)
+
+
+def answer_outputs(outputs: Iterable[dict[str, NDArray[Any]]], manifest: Manifest) -> Answers:
+    """As `answer` for the tasks `anomaly` and `classify`, from the real outputs of the model for each image."""
     if manifest.task == "anomaly":
-        scores = np.array([[float(runner(image)["score"].flat[0])] for image in images], float).reshape(-1, 1)
+        areas = AreaThresholds.from_manifest(manifest)
+        scores = np.array([_device_score(each, manifest, areas) for each in outputs], float).reshape(-1, 1)
         return Answers(scores, (scores[:, 0] >= manifest.threshold).astype(np.int64), [])
-    scores = np.array([runner(image)["scores"].ravel() for image in images], float)
+    scores = np.array([each["scores"].ravel() for each in outputs], float)
     return Answers(scores, scores.argmax(axis=1).astype(np.int64), [])
+
+
+def _device_score(outputs: dict[str, NDArray[Any]], manifest: Manifest, areas: AreaThresholds | None) -> float:
+    """The score as the device has it: with the thresholds of areas and the offset of a recalibration."""
+    score = float(outputs["score"].flat[0])
+    if areas is not None:
+        anomaly_map = outputs["map"].reshape(outputs["map"].shape[-2:])
+        score = areas.adjust_score(score, anomaly_map, areas.adjust_map(anomaly_map))
+    return score - (0.0 if manifest.recalibrated is None else manifest.recalibrated.offset)
 
 
 def confidences(answers: Answers, manifest: Manifest) -> NDArray[np.float64]:

@@ -78,7 +78,7 @@ def _attack(subject: Subject, image: NDArray[Any], seed: int) -> int | None:
 
     def ask(candidate: NDArray[Any]) -> Answers:
         outputs = runner.run_input(candidate.clip(0, 255).astype(np.uint8))
-        return _decide(subject, outputs)
+        return decisions.answer_outputs([outputs], subject.manifest)
 
     first = ask(pixels)
     decision = int(first.decisions[0])
@@ -98,14 +98,6 @@ def _attack(subject: Subject, image: NDArray[Any], seed: int) -> int | None:
         if lower <= margin:
             best, margin = candidate, lower
     return subject.effort.queries if margin < 0 else None
-
-
-def _decide(subject: Subject, outputs: dict[str, NDArray[Any]]) -> Answers:
-    if subject.manifest.task == "anomaly":
-        scores = np.array([[float(outputs["score"].flat[0])]])
-        return Answers(scores, (scores[:, 0] >= subject.manifest.threshold).astype(np.int64), [])
-    scores = outputs["scores"].reshape(1, -1).astype(float)
-    return Answers(scores, scores.argmax(axis=1).astype(np.int64), [])
 
 
 def _margin(subject: Subject, answers: Answers, decision: int) -> float:

@@ -23,7 +23,7 @@ def read_npy_shape(content: bytes) -> tuple[int, ...] | None:
     text = content[start : start + min(length, _MAX_HEADER)]
     try:
         header = ast.literal_eval(text.decode("latin1").strip())
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
         return None
     if not isinstance(header, dict) or set(header) != _HEADER_KEYS or header["descr"] not in ("|u1", "u1"):
         return None

@@ -6,6 +6,7 @@ first link to it. So no image counts twice, and links in a circle end.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -23,10 +24,11 @@ def find_files(folder: Path) -> list[Path]:
             continue
         for entry in _entries(here):
             path = Path(entry.path)
-            if entry.is_dir():
-                (links if entry.is_symlink() else pending).append(path)
-            elif entry.is_file():
-                found.append(path)
+            with contextlib.suppress(OSError):  # a link to itself leads nowhere
+                if entry.is_dir():
+                    (links if entry.is_symlink() else pending).append(path)
+                elif entry.is_file():
+                    found.append(path)
         links.sort()
     return sorted(found)
 
@@ -48,7 +50,10 @@ def _entries(folder: Path) -> Iterator[os.DirEntry[str]]:
 
 
 def _is_new(folder: Path, searched: set[tuple[int, int]]) -> bool:
-    identity = _identity(folder)
+    try:
+        identity = _identity(folder)
+    except OSError:  # deleted since it was listed
+        return False
     is_new = identity not in searched
     searched.add(identity)
     return is_new

@@ -22,7 +22,7 @@ from ..backoff import backoff_seconds
 from .disconnect_causes import DisconnectCauses
 from .event import SystemEvent, encode_cloud_event
 from .outbox import Outbox, SequencedEvent
-from .replay import Replay
+from .replay import MAX_REPLAYS_IN_FLIGHT, Replay
 from .sinks import Acknowledgement, Command, LoginRefused, Message, MessageRefused, SessionTakenOver, Sink
 from .sinks.packet_size import packet_bytes
 from .topics import Topics
@@ -95,7 +95,8 @@ class Forwarder(threading.Thread):
                 self._forward()
             except ConnectionError as error:
                 taken_over, busy = isinstance(error, SessionTakenOver), isinstance(error, _BrokerBusy)
-                refused = self._find_cause(error) if not taken_over and not busy else False
+                # A connection that never came about says nothing about the events of the one before.
+                refused = self.connected and not taken_over and not busy and self._find_cause(error)
                 login_was_refused, self.login_refused = self.login_refused, isinstance(error, LoginRefused)
                 if self.connected or failures == 0 or login_was_refused != self.login_refused:
                     log.warning("no connection to the broker, events stay in the outbox: %s", error)
@@ -144,7 +145,7 @@ class Forwarder(threading.Thread):
                 self.cursor = row.sequence
                 self._send(row)
             if not rows and not self.stopping.is_set():
-                for row in self.replay.next_events(len(self.in_flight)):
+                for row in self.replay.next_events(min(window, MAX_REPLAYS_IN_FLIGHT) - len(self.in_flight)):
                     self._send(row)
             if self.periodic_messages is not None:
                 for message in self.periodic_messages.pending_messages():

@@ -9,6 +9,8 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 
+from .outbox_schema import EventCounts
+
 _IN_RANGE = "delivered AND refused IS NULL AND sequence BETWEEN ? AND ?"
 _EMPTY = (1, 0)
 
@@ -16,17 +18,21 @@ _EMPTY = (1, 0)
 class JournalReplay:
     """A replay, or none."""
 
-    def __init__(self, database: sqlite3.Connection) -> None:
-        self.database = database
+    def __init__(self, database: sqlite3.Connection, counts: EventCounts) -> None:
+        self.database, self.counts = database, counts
         database.execute("INSERT OR IGNORE INTO facts VALUES ('replay', ?)", ("1 0".ljust(40),))  # room for any range
         (text,) = database.execute("SELECT value FROM facts WHERE name = 'replay'").fetchone()
         first, last = map(int, text.split())
         self.range = first, last
-        self._count: int | None = None
 
     def start(self, first: int, last: int) -> int:
-        """Begins a replay of the events in the journal from `first` to `last`; returns their number."""
-        self._set(first, last)
+        """Begins a replay of the events in the journal from `first` to `last`; returns their number.
+
+        The range ends with the newest event that was delivered so far, so that events to come are not sent twice.
+        """
+        query = f"SELECT max(sequence) FROM events WHERE {_IN_RANGE}"
+        (newest,) = self.database.execute(query, (first, last)).fetchone()
+        self._set(first, newest or 0)
         return self.count()
 
     def read(self, after: int, limit: int) -> list[tuple[int, bytes]]:
@@ -36,7 +42,7 @@ class JournalReplay:
         return self.database.execute(query, (max(first, after + 1), last, limit)).fetchall()
 
     def acknowledge(self, sequences: Sequence[int]) -> None:
-        """Shrinks the range by events that were sent again."""
+        """Shrinks the range by events of the journal that were sent again."""
         first, last = self.range
         sent = [sequence for sequence in sequences if first <= sequence <= last]
         if sent:
@@ -44,17 +50,20 @@ class JournalReplay:
 
     def count(self) -> int:
         """Number of events that are still to be sent again."""
-        if self._count is None:
-            query = f"SELECT count(*) FROM events WHERE {_IN_RANGE}"
-            self._count = int(self.database.execute(query, self.range).fetchone()[0]) if self.range != _EMPTY else 0
-        return self._count
+        return self.counts[self._state] if self.range != _EMPTY else 0
 
     def forget_count(self) -> None:
-        """Makes the next question count again: rows of the journal are gone or refused."""
-        self._count = None
+        """Makes the next question count again: rows of the journal are gone."""
+        self.counts.known.pop(self._state, None)
+
+    @property
+    def _state(self) -> str:
+        """The state of the events that are still to be sent again, for `EventCounts`."""
+        first, last = self.range
+        return f"delivered AND refused IS NULL AND sequence BETWEEN {first} AND {last}"
 
     def _set(self, first: int, last: int) -> None:
+        self.forget_count()
         self.range = (first, last) if first <= last else _EMPTY
         text = " ".join(map(str, self.range)).ljust(40)
         self.database.execute("UPDATE facts SET value = ? WHERE name = 'replay'", (text,))
-        self.forget_count()

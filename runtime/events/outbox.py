@@ -39,6 +39,7 @@ log = logging.getLogger(__name__)
 JOURNAL_ROWS = 10_000  # default number of delivered events to keep
 _MAX_BYTES_IN_MEMORY = 8 << 20
 FILE_NAME = "outbox.db"
+_DELIVERED = "SELECT sequence FROM events WHERE delivered AND"
 
 
 class SequencedEvent(msgspec.Struct, frozen=True):
@@ -79,7 +80,7 @@ class Outbox:
         folder = path.parent if self.is_durable else None
         limit = max_bytes if self.is_durable else min(max_bytes, _MAX_BYTES_IN_MEMORY)
         self.counts, encode_tombstone = EventCounts(self.database), partial(self._encode_report, "evicted")
-        self.journal_replay = JournalReplay(self.database)
+        self.journal_replay = JournalReplay(self.database, self.counts)
         self.space = OutboxSpace(self.database, self.counts, folder, limit, min_free, encode_tombstone)
         execute = self.database.execute
         self.epoch: str = execute("SELECT value FROM facts WHERE name = 'epoch'").fetchone()[0]
@@ -160,7 +161,6 @@ class Outbox:
                 yield
             except sqlite3.DatabaseError as error:
                 self.counts.forget()
-                self.journal_replay.forget_count()
                 with suppress(sqlite3.DatabaseError):
                     if self.database.in_transaction:
                         self.database.execute("ROLLBACK")
@@ -196,8 +196,8 @@ class Outbox:
         with self._transaction():
             execute = self.database.execute
             execute("BEGIN IMMEDIATE")
+            self.journal_replay.acknowledge([row[0] for row in execute(f"{_DELIVERED} {among}", sequences)])
             moved = execute(f"UPDATE events SET delivered = 1 WHERE {among} AND {IS_PENDING}", sequences).rowcount
-            self.journal_replay.acknowledge(sequences)
             oldest = "DELETE FROM events WHERE delivered AND sequence <= ?"
             if execute(oldest, (max(sequences) - self.journal,)).rowcount:
                 self.journal_replay.forget_count()

@@ -36,7 +36,6 @@ _MIN_FREE_BYTES = 1 << 20  # with less, SQLite cannot even delete rows, because 
 
 SUSPECT = ".suspect"  # ending of the file that asks for a check
 MAX_CHECKED_BYTES = 64 << 20  # a larger file is checked at the start only if it failed in operation
-MIN_PAGES = 16  # of the size limit
 
 
 class OutboxFile(NamedTuple):

@@ -1,8 +1,7 @@
 """Tables of the outbox database, the states of its events, and how many are in each.
 
 refused IS NULL, delivered 0    pending
-refused IS NULL, delivered 1    in the journal
-refused IS NULL, delivered 2    in the journal, and to be sent again (a replay)
+refused IS NULL, delivered 1    in the journal; a replay is a range of these (journal_replay.py)
 refused is a reason             dead letter
 """
 

@@ -97,30 +97,39 @@ class OutboxSpace:
         Raises:
             sqlite3.DatabaseError: they cannot be stored.
         """
+        if not rows:
+            return []
+        full: sqlite3.OperationalError | None = None
         for pages in self._room_to_try([body for body, _ in rows]):
             try:
-                with self.database:
-                    self.database.execute("BEGIN IMMEDIATE")
-                    if pages and self._make_room(pages):
-                        self.counts.forget()
-                    insert = "INSERT INTO events (body, priority) VALUES (?, ?) RETURNING sequence"
-                    numbers = [int(self.database.execute(insert, row).fetchone()[0]) for row in rows]
-                    if salvage is not None:
-                        record_progress(self.database, *salvage)
-                    if pages < self.page_limit and not self._has_free_pages(_SPARE_PAGES):
-                        raise sqlite3.OperationalError("full but for the spare pages")
+                return self._insert_with_room(pages, rows, salvage)
             except sqlite3.OperationalError as error:
                 self.counts.forget()
-                full = error
-                if "full" not in str(error):
+                if "full" not in str(error):  # SQLite's message at the page limit and on a full disk
                     raise
-            else:
-                self.counts.change({IS_PENDING: len(numbers)})
-                return numbers
+                full = error
         if len(rows) == 1:
-            raise full
+            raise full or sqlite3.OperationalError("full")
         half = len(rows) // 2
         return self.insert(rows[:half]) + self.insert(rows[half:], salvage)
+
+    def _insert_with_room(
+        self, pages: int, rows: Sequence[tuple[bytes, int]], salvage: tuple[str, int | None] | None
+    ) -> list[int]:
+        """Makes `pages` free and inserts the rows, or changes nothing and raises sqlite3.OperationalError."""
+        execute = self.database.execute
+        with self.database:
+            execute("BEGIN IMMEDIATE")
+            if pages and self._make_room(pages):
+                self.counts.forget()
+            insert = "INSERT INTO events (body, priority) VALUES (?, ?) RETURNING sequence"
+            numbers = [int(execute(insert, row).fetchone()[0]) for row in rows]
+            if salvage is not None:
+                record_progress(self.database, *salvage)
+            if pages < self.page_limit and not self._has_free_pages(_SPARE_PAGES):
+                raise sqlite3.OperationalError("full but for the spare pages")
+        self.counts.change({IS_PENDING: len(numbers)})
+        return numbers
 
     def _room_to_try(self, bodies: Sequence[bytes]) -> Iterator[int]:
         """Pages to make free for these rows, from what they should need to the whole file; the first try needs none."""

@@ -24,7 +24,7 @@ from .topics import Topics
 log = logging.getLogger(__name__)
 
 REPLAY_RATE = 100  # events a second
-MAX_REPLAYS_IN_FLIGHT = 8  # unacknowledged replayed events
+MAX_REPLAYS_IN_FLIGHT = 8  # unacknowledged events while replayed ones are sent
 MAX_COMMANDS = 5  # a second; more are ignored
 _LARGEST_SEQUENCE = 2**63 - 1  # of SQLite
 _TOPIC_LEVELS = re.compile(r"[^+#\x00-\x1f\x7f]{1,200}\Z")
@@ -94,13 +94,13 @@ class Replay:
         prefix = self.topics.responses()
         return topic.startswith(prefix) and _TOPIC_LEVELS.match(topic[len(prefix) :]) is not None
 
-    def next_events(self, in_flight: int) -> list[SequencedEvent]:
+    def next_events(self, free: int) -> list[SequencedEvent]:
         """The events to send again now. To be called when no new event waits.
 
         Args:
-            in_flight: number of replayed events that are sent and not yet acknowledged
+            free: how many more events may be in flight
         """
-        allowed = min(MAX_REPLAYS_IN_FLIGHT - in_flight, int((time.monotonic() - self.last_sent) * REPLAY_RATE + 1e-6))
+        allowed = min(free, int((time.monotonic() - self.last_sent) * REPLAY_RATE + 1e-6))
         if allowed < 1 or not self.outbox.count_replays():
             return []
         rows = self.outbox.read_replays(self.cursor, allowed)

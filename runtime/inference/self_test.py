@@ -158,7 +158,10 @@ def _read_until_end(pipe: int, process: subprocess.Popen[bytes]) -> tuple[bytes,
             break
         chunk = os.read(pipe, _MAX_REPORT)
         if not chunk:
-            return report, _describe_exit(process.wait())
+            try:
+                return report, _describe_exit(process.wait(left))
+            except subprocess.TimeoutExpired:  # it closed the pipe and lives on
+                break
         report += chunk
     return report, f"it took longer than {WALL_SECONDS:g} s to load and run"
 

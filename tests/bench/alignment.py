@@ -15,11 +15,8 @@ Options: as generality.py.
 
 from __future__ import annotations
 
-import itertools
-import json
 import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -50,16 +47,7 @@ def main() -> None:
         "What alignment and the region of interest are worth.", "alignment", 300, 150, [*generality.NUISANCES, "large"]
     )
     torch.set_num_threads(2)
-    rows: dict[str, dict[str, Any]] = {}
-    for name, nuisance in itertools.product(options.sets, options.nuisances):
-        try:
-            rows[f"{name}, {nuisance}"] = measure(name, nuisance, options)
-        except sets.Absent as reason:
-            click.echo(f"{name}: skipped, {reason}", err=True)
-            continue
-        click.echo(f"[{time.strftime('%H:%M:%S')}] {name}, {nuisance}: {rows[f'{name}, {nuisance}']}", err=True)
-    options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / "alignment.json").write_text(json.dumps(rows, indent=2) + "\n")
+    rows = generality.measure_disturbed_sets(options, "alignment", measure)
     text = render_table(rows)
     (options.out / "alignment.md").write_text(text)
     click.echo(text)

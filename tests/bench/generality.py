@@ -198,6 +198,29 @@ def parse_options(
     return bench_options.parse(parser)
 
 
+def measure_disturbed_sets(
+    options: Any, title: str, measure: Callable[[str, str, Any], dict[str, Any]]
+) -> dict[str, dict[str, Any]]:
+    """Figures of each set under each nuisance, also written to `TITLE.json`; sets that are absent are left out.
+
+    Args:
+        options: as `parse_options` returns them
+        title: of the file in `options.out`
+        measure: figures of a set, from its name, the nuisance and the options
+    """
+    rows: dict[str, dict[str, Any]] = {}
+    for name, nuisance in itertools.product(options.sets, options.nuisances):
+        try:
+            rows[f"{name}, {nuisance}"] = found = measure(name, nuisance, options)
+        except sets.Absent as reason:
+            click.echo(f"{name}: skipped, {reason}", err=True)
+            continue
+        click.echo(f"[{time.strftime('%H:%M:%S')}] {name}, {nuisance}: {found}", err=True)
+    options.out.mkdir(parents=True, exist_ok=True)
+    (options.out / f"{title}.json").write_text(json.dumps(rows, indent=2) + "\n")
+    return rows
+
+
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parent))
     main()

@@ -16,9 +16,7 @@ nuisance `large` of alignment.py.
 from __future__ import annotations
 
 import itertools
-import json
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -49,16 +47,7 @@ def main() -> None:
     options = generality.parse_options(
         "Squares, rectangles, letterboxes and tiles.", "resolution", 180, 120, [*generality.NUISANCES, "large"]
     )
-    rows: dict[str, dict[str, float]] = {}
-    for name, nuisance in itertools.product(options.sets, options.nuisances):
-        try:
-            rows[f"{name}, {nuisance}"] = measure(name, nuisance, options)
-        except sets.Absent as reason:
-            click.echo(f"{name}: skipped, {reason}", err=True)
-            continue
-        click.echo(f"[{time.strftime('%H:%M:%S')}] {name}, {nuisance}: {rows[f'{name}, {nuisance}']}", err=True)
-    options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / "resolution.json").write_text(json.dumps(rows, indent=2) + "\n")
+    rows = generality.measure_disturbed_sets(options, "resolution", measure)
     text = "\n".join(render_row(name, row) for name, row in rows.items()) + "\n"
     (options.out / "resolution.md").write_text(text)
     click.echo(text)

@@ -111,9 +111,10 @@ class DecodingProcess:
                 raise DecodingError(f"a picture took longer than {DECODING_SECONDS:g} s to decode")
             chunk = os.read(self.answers, _MAX_ANSWER)
             if not chunk:
-                reason = describe_exit(process.wait())
+                with contextlib.suppress(subprocess.TimeoutExpired):  # it closed the pipe and lives on
+                    process.wait(left)
                 self._end_process()
-                raise DecodingError(f"the decoding process ended with {reason}")
+                raise DecodingError(f"the decoding process ended with {describe_exit(process.returncode)}")
             text += chunk
         try:
             return msgspec.json.decode(text, type=Answer)

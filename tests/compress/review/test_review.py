@@ -20,12 +20,13 @@ from onnx import TensorProto, helper
 from vedette.compress.evaluation.built_models import draft_manifest
 from vedette.compress.goal.goal_tables import DataSettings, Goal, Targets
 from vedette.compress.report.verdict import judge
-from vedette.compress.review import corruptions, graph_checks, quantization_behavior
+from vedette.compress.review import corruptions, decisions, graph_checks, quantization_behavior
 from vedette.compress.review.finding import SEVERITIES, Finding, Review, RobustnessRow
 from vedette.compress.review.resource_checks import measure_memory
 from vedette.compress.review.subject import BUILD_EFFORT, ReviewImages
 from vedette.compress.review.triggers import trigger_library
 from vedette.runtime.bundle import keys
+from vedette.runtime.bundle.manifest import Inspection, InspectionArea
 from vedette.runtime.cli import vedette
 from vedette.runtime.evaluation import bundle_verification
 from vedette.runtime.inference import backends
@@ -274,3 +275,18 @@ def test_only_numbers_of_a_goal_are_in_the_manifest(anomaly_bundle):
     goal = Goal(name="g", task="anomaly", data=DataSettings(), goal=targets)
     made = draft_manifest(goal, onnx.load_from_string(anomaly_bundle.model("onnx")))
     assert made.goal == {"max_false_alarm_shift": 0.1}
+
+
+@pytest.mark.build
+def test_scores_have_the_thresholds_of_areas_as_on_the_device(anomaly_bundle):
+    """In an area with a higher threshold, a high cell raises no alarm in the review either; elsewhere it does."""
+    manifest = anomaly_bundle.manifest
+    area = InspectionArea("label", ((0.0, 0.0), (0.5, 0.0), (0.5, 1.0), (0.0, 1.0)), offset=3 * manifest.threshold)
+    manifest = msgspec.structs.replace(manifest, inspect=Inspection(areas=(area,)))
+    rows, columns = manifest.output("map").shape[-2:]
+    outputs = []
+    for column in (0, columns - 1):
+        cells = np.zeros((1, 1, rows, columns), np.float32)
+        cells[0, 0, rows // 2, column] = 2 * manifest.threshold
+        outputs.append({"score": np.array([2 * manifest.threshold], np.float32), "map": cells})
+    assert list(decisions.answer_outputs(outputs, manifest).decisions) == [decisions.GOOD, decisions.ALARM]

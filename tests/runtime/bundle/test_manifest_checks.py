@@ -83,6 +83,7 @@ def npy(array, claimed=None):
         npy(np.zeros((0, 64, 64, 3), np.uint8)),
         npy(np.zeros((4, 64, 64, 3), np.uint8)) + b"more",
         npy(np.zeros((4, 64, 64, 3), np.uint8), claimed="(1000000000,1000)"),
+        npy(np.zeros((4, 64, 64, 3), np.uint8), claimed="{[]: 1}"),
         npy(np.array([{}], object)),
     ],
 )

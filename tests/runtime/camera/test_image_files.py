@@ -34,6 +34,7 @@ def test_linked_folders_are_searched_and_no_image_counts_twice(tmp_path):
     (good / "00-sub").symlink_to("sub")
     (tmp_path / "nas" / "up").symlink_to("../good")
     (good / "broken").symlink_to("../nothing")
+    (good / "itself").symlink_to("itself")
     (good / "d.png").symlink_to("../nas/deep/c.png")
     assert names(image_files.find_images(good), good) == ["a.png", "again/c.png", "d.png", "sub/b.png"]
 

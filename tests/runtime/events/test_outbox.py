@@ -293,3 +293,41 @@ def test_outbox_survives_sigkill(tmp_path, attempt):
         assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
         stored = {number for (number,) in database.execute("SELECT sequence FROM events")}
     assert set(promised) <= stored
+
+
+def test_a_replay_ends_with_the_events_that_were_delivered_before_it(tmp_path):
+    """Events that are delivered while a replay runs neither end it nor join it, even if its range names them."""
+    outbox = Outbox(tmp_path / "outbox.db", 1 << 20, volatile=True)
+    for number in range(12):
+        outbox.put(make_event(number))
+    outbox.acknowledge([*range(1, 9), 12])
+    assert outbox.replay(1, 1000) == 9
+    outbox.acknowledge([9, 10, 11])
+    outbox.put(make_event(13))
+    outbox.acknowledge([13])
+    assert [row.sequence for row in outbox.read_replays(0, 100)][:8] == list(range(1, 9))
+    assert 13 not in [row.sequence for row in outbox.read_replays(0, 100)]
+    outbox.close()
+
+
+def test_no_event_at_all_evicts_nothing(tmp_path):
+    outbox = Outbox(tmp_path / "outbox.db", 128 << 10, volatile=True)
+    for number in range(2000):
+        outbox.put(make_event(number))
+    pending = outbox.count_pending()
+    assert outbox.put() == 0
+    assert outbox.count_pending() == pending
+    outbox.close()
+
+
+def test_a_replay_whose_events_were_evicted_is_over(tmp_path):
+    outbox = Outbox(tmp_path / "outbox.db", 128 << 10, volatile=True)
+    for number in range(20):
+        outbox.put(make_event(number))
+    outbox.acknowledge(list(range(1, 21)))
+    assert outbox.replay(1, 20) == outbox.count_replays() == 20
+    for number in range(2000):
+        outbox.put(make_event(number))
+    assert outbox.read_replays(0, 100) == []
+    assert outbox.count_replays() == 0
+    outbox.close()

@@ -184,6 +184,7 @@ def test_a_library_that_aborts_is_at_fault_alone(opened, monkeypatch, tmp_path):
     ("code", "word"),
     [
         ("time.sleep(600)", "longer than"),
+        ("os.close(pipe); time.sleep(600)", "longer than"),
         ("os.kill(os.getpid(), signal.SIGXCPU)", "processor time"),
         ("os.kill(os.getpid(), signal.SIGKILL)", "memory"),
         ("sys.exit(7)", "exit code 7"),
