@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from vedette.runtime.bundle.manifest import Manifest
 from vedette.runtime.evaluation import coco_map
+from vedette.runtime.inference.area_thresholds import AreaThresholds
 from vedette.runtime.inference.heads.classify import softmax
 from vedette.runtime.inference.heads.detect import DetectHead
 from vedette.runtime.inference.prediction import Prediction
@@ -66,10 +67,24 @@ def answer(runner: ModelRunner, manifest: Manifest, images: Iterable[NDArray[Any
         own = msgspec.structs.replace(manifest, input=runner.manifest.input, outputs=runner.manifest.outputs)
         return _answer_with_boxes(runner, own, images)
     if manifest.task == "anomaly":
-        scores = np.array([[float(runner(image)["score"].flat[0])] for image in images], float).reshape(-1, 1)
+        scores = np.array([[score_on_device(runner(image), manifest)] for image in images], float).reshape(-1, 1)
         return Answers(scores, (scores[:, 0] >= manifest.threshold).astype(np.int64), [])
     scores = np.array([runner(image)["scores"].ravel() for image in images], float)
     return Answers(scores, scores.argmax(axis=1).astype(np.int64), [])
+
+
+def score_on_device(outputs: dict[str, NDArray[Any]], manifest: Manifest) -> float:
+    """The score that the device compares with the threshold: with the areas and the recalibration of the bundle.
+
+    Args:
+        outputs: `score` and `map` of an anomaly model, real values
+        manifest: of the bundle
+    """
+    score, areas = float(outputs["score"].flat[0]), AreaThresholds.from_manifest(manifest)
+    if areas is not None:
+        anomaly_map = outputs["map"].reshape(outputs["map"].shape[-2:])
+        score = areas.adjust_score(score, anomaly_map, areas.adjust_map(anomaly_map))
+    return score - (0.0 if manifest.recalibrated is None else manifest.recalibrated.offset)
 
 
 def confidences(answers: Answers, manifest: Manifest) -> NDArray[np.float64]:

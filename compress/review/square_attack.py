@@ -102,7 +102,7 @@ def _attack(subject: Subject, image: NDArray[Any], seed: int) -> int | None:
 
 def _decide(subject: Subject, outputs: dict[str, NDArray[Any]]) -> Answers:
     if subject.manifest.task == "anomaly":
-        scores = np.array([[float(outputs["score"].flat[0])]])
+        scores = np.array([[decisions.score_on_device(outputs, subject.manifest)]])
         return Answers(scores, (scores[:, 0] >= subject.manifest.threshold).astype(np.int64), [])
     scores = outputs["scores"].reshape(1, -1).astype(float)
     return Answers(scores, scores.argmax(axis=1).astype(np.int64), [])
