@@ -10,6 +10,7 @@ from vedette.devices import DeviceProfile
 from vedette.runtime.bundle.bundle import Bundle
 from vedette.runtime.bundle.manifest import ONNX
 from vedette.runtime.camera import image_files
+from vedette.runtime.camera.privacy_warnings import fitted_zones
 from vedette.runtime.errors import ConfigProblem
 from vedette.runtime.evaluation import object_annotations
 from vedette.runtime.inference.backends.onnx import OnnxBackend
@@ -32,7 +33,8 @@ def review_bundle(bundle: Bundle, data: Path | None) -> Review:
     found = list(check_graphs(bundle.manifest, bundle.members))
     if any(each.severity == "high" for each in found):
         return Review(bundle=model_id, findings=sort_findings(found))
-    return review_subject(open_subject(bundle, data), model_id)
+    with image_files.black_zones(fitted_zones(bundle.manifest)):
+        return review_subject(open_subject(bundle, data), model_id)
 
 
 def open_subject(bundle: Bundle, data: Path | None) -> Subject:

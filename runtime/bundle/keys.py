@@ -100,6 +100,11 @@ class Keyring:
             revoked |= read_revocations(keyring)
         return cls(keys, folders, rules, revoked, tuple(unreadable))
 
+    def with_signer(self, private: Ed25519PrivateKey) -> Keyring:
+        """The same keyring with the key of somebody who signs with it here; a revoked key stays revoked."""
+        public = private.public_key()
+        return Keyring({**self.keys, key_id(public): public}, self.folders, self.rules, self.revoked, self.unreadable)
+
     def check_product(self, signer: str, name: str) -> None:
         """Checks that the key with the ID `signer` may sign bundles with this name.
 
@@ -212,7 +217,9 @@ def read_public_key(path: Path) -> Ed25519PublicKey:
     """
     try:
         key = load_pem_public_key(path.read_bytes())
-    except (OSError, ValueError, UnsupportedAlgorithm) as error:
+    except OSError as error:
+        raise ConfigProblem(f"{path}: {error.strerror}", hint="check the path of the signer's .pub file") from None
+    except (ValueError, UnsupportedAlgorithm) as error:
         raise ConfigProblem(f"{path}: not a public key ({error})", hint="copy the signer's .pub file again") from None
     if not isinstance(key, Ed25519PublicKey):
         raise ConfigProblem(f"{path}: not an Ed25519 key", hint="copy the signer's .pub file again")

@@ -121,6 +121,11 @@ class Inspection(_Strict, frozen=True, omit_defaults=True):
     """Where they overlap, the first one counts."""
 
     def __str__(self) -> str:
+        areas = ", ".join(f"{area.name} (ignored)" if area.ignore else area.name for area in self.areas)
+        return f"{self._part}; areas with thresholds of their own: {areas}" if areas else self._part
+
+    @property
+    def _part(self) -> str:
         if not self.region and self.alignment is None:
             return "the whole frame"
         what = "a region of the part" if self.alignment and self.region else "a region" if self.region else "the part"

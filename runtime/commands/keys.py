@@ -99,12 +99,13 @@ def revoke(key: str, reason: str, keys: Path | None) -> None:
 @options.keys
 def permit(bundle: Path, highest: int, key: Path, out: Path, keys: Path | None) -> None:
     """Sign BUNDLE anew, with permission to replace releases up to --from on devices where they ran."""
-    opened = Bundle.open(bundle, Keyring.read(keys))
+    private = read_private_key(key)
+    opened = Bundle.open(bundle, Keyring.read(keys).with_signer(private))
     path = out / bundle.name
     if path.resolve() == bundle.resolve():
         raise ConfigProblem(f"{path} is the bundle itself", hint="choose another --out")
     manifest = msgspec.structs.replace(opened.manifest, downgrade_from=highest)
-    _, content = pack_signed_bundle(manifest, opened.members, read_private_key(key))
+    _, content = pack_signed_bundle(manifest, opened.members, private)
     write_atomically(path, content, "choose another --out")
     click.echo(f"release {manifest.release} may replace releases up to {highest}: {path}")
 

@@ -60,7 +60,8 @@ def recalibrate(
         hint = "give both to sign a new bundle, or neither to keep the result beside the bundle"
         raise ConfigProblem("--out and --key belong together", hint=hint)
     private = None if key is None else read_private_key(key)
-    opened = Bundle.open(bundle, Keyring.read(keys))
+    keyring = Keyring.read(keys)
+    opened = Bundle.open(bundle, keyring if private is None else keyring.with_signer(private))
     with image_files.black_zones(fitted_zones(opened.manifest)):
         result = recalibrate_bundle(opened, images, rate, show_progress)
     if out is not None and private is not None:

@@ -84,7 +84,8 @@ class Outbox:
         self.space = OutboxSpace(self.database, self.counts, folder, limit, min_free, encode_tombstone)
         execute = self.database.execute
         self.epoch: str = execute("SELECT value FROM facts WHERE name = 'epoch'").fetchone()[0]
-        execute(f"UPDATE events SET refused = NULL WHERE {IS_DEAD_LETTER}")  # dead letters are sent again
+        with self._transaction():
+            execute(f"UPDATE events SET refused = NULL WHERE {IS_DEAD_LETTER}")  # dead letters are sent again
         for salvage in self.file.salvages:
             self._recover(salvage)
         if self.file.fault is not None:

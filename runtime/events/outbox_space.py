@@ -22,10 +22,10 @@ from .outbox_schema import IS_PENDING, EventCounts
 MIN_PAGES = 32  # of the size limit; about ten hold tables and indexes
 BATCH_ROWS = 64  # rows evicted or restored at a time
 TOMBSTONE_PRIORITY = SYSTEM_PRIORITY + 1
-MAX_EVENT_SHARE = 0.25  # of the size limit; a larger event is truncated, so that every event fits
+MAX_EVENT_SHARE, MAX_EVENT_BYTES = 0.125, 256 << 10  # of the size limit; a larger event is truncated, so that it fits
 MAX_NAME_LENGTH = 200  # characters of a name in a truncated event
 _ROW_BYTES = 64  # of a row beside its body, with its entries in the indexes
-_SPARE_PAGES = 2  # kept free, so that an event can be acknowledged or refused in a full file
+_SPARE_PAGES = 2  # kept free beside those of the largest event: marking an event as refused writes it anew
 
 
 class StoredRow(NamedTuple):
@@ -66,7 +66,11 @@ class OutboxSpace:
     @property
     def max_event_bytes(self) -> int:
         """Size of the largest event that is stored whole, with the present limit."""
-        return int(MAX_EVENT_SHARE * self.page_limit * self.page_bytes)
+        return min(int(MAX_EVENT_SHARE * self.page_limit * self.page_bytes), MAX_EVENT_BYTES)
+
+    @property
+    def _spare_pages(self) -> int:
+        return _SPARE_PAGES + self.max_event_bytes // self.page_bytes
 
     def enforce_limit(self, recovering: bool = False) -> None:
         """Sets SQLite's page limit.
@@ -126,7 +130,7 @@ class OutboxSpace:
             numbers = [int(execute(insert, row).fetchone()[0]) for row in rows]
             if salvage is not None:
                 record_progress(self.database, *salvage)
-            if pages < self.page_limit and not self._has_free_pages(_SPARE_PAGES):
+            if pages < self.page_limit and not self._has_free_pages(self._spare_pages):
                 raise sqlite3.OperationalError("full but for the spare pages")
         self.counts.change({IS_PENDING: len(numbers)})
         return numbers
@@ -134,7 +138,7 @@ class OutboxSpace:
     def _room_to_try(self, bodies: Sequence[bytes]) -> Iterator[int]:
         """Pages to make free for these rows, from what they should need to the whole file; the first try needs none."""
         yield 0
-        pages = _SPARE_PAGES + sum(len(body) + _ROW_BYTES for body in bodies) * 5 // (4 * self.page_bytes)
+        pages = self._spare_pages + sum(len(body) + _ROW_BYTES for body in bodies) * 5 // (4 * self.page_bytes)
         while pages < self.page_limit:
             yield pages
             pages *= 2

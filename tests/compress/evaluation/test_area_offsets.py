@@ -5,13 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 
 import cv2
+import msgspec
 import numpy as np
 import pytest
 from products import GOAL, texture_image
 from shared_build import made_once
 
+from vedette.compress.review import decisions
+from vedette.compress.review.bundle_review import open_subject
+from vedette.runtime.bundle.bundle import Bundle
 from vedette.runtime.bundle.local_recalibration import open_bundle
 from vedette.runtime.errors import ConfigProblem
+from vedette.runtime.evaluation.bundle_recalibration import recalibrate_bundle
 from vedette.runtime.inference.golden_outputs import select_backend
 from vedette.runtime.inference.heads import load_head
 from vedette.runtime.inference.pipeline import InferencePipeline
@@ -67,6 +72,10 @@ def test_scratches_elsewhere_are_found_that_the_stickers_hid(builds):
     (area,) = builds["area"].manifest.inspect.areas
     assert area.offset > 0
     assert "label" in builds["area"].report.read_text()
+    assert [str(builds[name].manifest.inspect) for name in ("area", "ignored")] == [
+        "the whole frame; areas with thresholds of their own: label",
+        "the whole frame; areas with thresholds of their own: label (ignored)",
+    ]
 
 
 @pytest.mark.parametrize("backend", ["onnx", "tflite"])
@@ -88,6 +97,24 @@ def test_device_names_the_area_and_decides_as_the_build_did(builds, keyring, bac
     assert ignored.area is None
     assert not judge("area", sticker)[1]
     assert judge("plain", sticker)[0].area is None
+
+
+@pytest.mark.parametrize("name", ["area", "ignored", "plain"])
+def test_review_judges_by_the_scores_of_the_device(builds, keyring, tmp_path, name):
+    """With areas, and after a recalibration in other light."""
+    for seed in range(7000, 7020):
+        cv2.imwrite(str(tmp_path / f"{seed}.png"), stickered_image(seed, False) // 2)
+    opened = open_bundle(builds[name].bundle, keyring)
+    recalibration = recalibrate_bundle(opened, [tmp_path]).recalibration
+    changed = msgspec.structs.replace(opened.manifest, recalibrated=recalibration, threshold=recalibration.threshold)
+    bundle = Bundle(opened.path, changed, opened.members, opened.manifest_sha256)
+    subject = open_subject(bundle, None)
+    images = [stickered_image(seed, seed % 2 == 0) for seed in range(6000, 6008)]
+    pipeline = InferencePipeline(bundle, select_backend(bundle, "onnx", 1), load_head(bundle.manifest))
+    device = [(pipeline.predict(0.0, image) or ())[0].score for image in images]
+    reviewed = decisions.answer(subject.int8, bundle.manifest, images).scores[:, 0]
+    assert reviewed == pytest.approx(device, abs=1e-3)
+    assert reviewed != pytest.approx([float(subject.int8(image)["score"].flat[0]) for image in images], abs=1e-3)
 
 
 @pytest.mark.parametrize(

@@ -20,12 +20,13 @@ from onnx import TensorProto, helper
 from vedette.compress.evaluation.built_models import draft_manifest
 from vedette.compress.goal.goal_tables import DataSettings, Goal, Targets
 from vedette.compress.report.verdict import judge
-from vedette.compress.review import corruptions, decisions, graph_checks, quantization_behavior
+from vedette.compress.review import bundle_review, corruptions, decisions, graph_checks, quantization_behavior
 from vedette.compress.review.finding import SEVERITIES, Finding, Review, RobustnessRow
 from vedette.compress.review.resource_checks import measure_memory
 from vedette.compress.review.subject import BUILD_EFFORT, ReviewImages
 from vedette.compress.review.triggers import trigger_library
 from vedette.runtime.bundle import keys
+from vedette.runtime.bundle.bundle import Bundle
 from vedette.runtime.bundle.manifest import Inspection, InspectionArea
 from vedette.runtime.cli import vedette
 from vedette.runtime.evaluation import bundle_verification
@@ -222,6 +223,24 @@ def test_the_command_compares_with_the_float_model(anomaly_images, anomaly_build
     assert any("no trigger" in each["what"] for each in found["findings"])
     assert all(row["metric_float"] is not None for row in found["robustness"])
     assert "Security review" in page.read_text()
+
+
+@pytest.mark.build
+def test_the_review_blackens_the_zones_of_the_build(anomaly_images, anomaly_bundle, monkeypatch):
+    zones = [[[0.0, 0.0], [0.5, 0.0], [0.5, 1.0], [0.0, 1.0]]]
+    manifest = anomaly_bundle.manifest
+    changed = msgspec.structs.replace(manifest, measured=manifest.measured | {"privacy": zones})
+    seen = []
+
+    def look(subject, bundle):
+        seen.extend(subject.images.read()[:1])
+        return Review(bundle=bundle, findings=[])
+
+    monkeypatch.setattr(bundle_review, "review_subject", look)
+    bundle = Bundle(anomaly_bundle.path, changed, anomaly_bundle.members, anomaly_bundle.manifest_sha256)
+    bundle_review.review_bundle(bundle, anomaly_images)
+    (image,) = seen
+    assert image[:, : image.shape[1] // 2].max() == 0 < image.max()
 
 
 @pytest.mark.build

@@ -73,6 +73,17 @@ def test_keys_permit_signs_the_permission(device, tmp_path, key_folder, keyring,
     assert run_vedette("keys", "permit", path, "--from", "4", "--out", path.parent, *options).returncode == 2
 
 
+def test_keys_permit_trusts_the_key_that_it_signs_with_unless_it_is_revoked(device, tmp_path, key_folder, run_vedette):
+    path, _ = device(3)
+    (tmp_path / "ring").mkdir()
+    options = ("--from", "4", "--key", key_folder / "vedette.key", "--keys", tmp_path / "ring")
+    done = run_vedette("keys", "permit", path, "--out", tmp_path / "out", *options)
+    assert done.returncode == 0, done.stderr
+    run_vedette("keys", "revoke", key_folder / "vedette.pub", "--keys", tmp_path / "ring")
+    done = run_vedette("keys", "permit", path, "--out", tmp_path / "again", *options)
+    assert (done.returncode, "revoked" in done.stderr) == (3, True)
+
+
 @pytest.mark.parametrize("content", [b"", b"{", b'{"weave": "four"}', b"[" * 100_000, b"\xff"])
 def test_a_damaged_memory_is_told_and_does_not_stop_the_device(device, tmp_path, caplog, content):
     (tmp_path / "state").mkdir()

@@ -368,7 +368,7 @@ def test_flood_of_commands_stops_nothing_and_delays_no_event(testbed, wait_until
             wait_until(lambda number=number: number in sequence_numbers(subscriber)[-500:], "the new event")
             delays.append(time.monotonic() - sent)
         time.sleep(0.02)
-    assert max(delays) < patience()
+    assert max(delays) < 4 * patience()
     assert device.forwarder.is_alive()
     assert not any(each.topic.startswith("other/") for each in subscriber.messages)
     replayed = lambda: len(subscriber.events) - 1010  # noqa: E731
