@@ -22,8 +22,8 @@ class JournalReplay:
         self.database, self.counts = database, counts
         database.execute("INSERT OR IGNORE INTO facts VALUES ('replay', ?)", ("1 0".ljust(40),))  # room for any range
         (text,) = database.execute("SELECT value FROM facts WHERE name = 'replay'").fetchone()
-        first, last = map(int, text.split())
-        self.range = first, last
+        numbers = [int(each) for each in text.split() if each.isdigit()]
+        self.range = (numbers[0], numbers[1]) if len(numbers) == 2 else _EMPTY
 
     def start(self, first: int, last: int) -> int:
         """Begins a replay of the events in the journal from `first` to `last`; returns their number.

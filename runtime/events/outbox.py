@@ -109,8 +109,8 @@ class Outbox:
     def put_all(self, records: Sequence[Event | SystemEvent]) -> list[int]:
         """Stores records durably, all or none; returns their sequence numbers.
 
-        Records that have no room together, even in an empty outbox, are stored in several steps. A record of more than
-        a quarter of the size limit is truncated, and a system event says so.
+        Records that have no room together, even in an empty outbox, are stored in several steps. A record that is
+        larger than `OutboxSpace.max_event_bytes` is truncated, and a system event says so.
 
         Raises:
             MachineProblem: the database cannot store them, even after an eviction.

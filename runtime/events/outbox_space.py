@@ -138,7 +138,7 @@ class OutboxSpace:
     def _room_to_try(self, bodies: Sequence[bytes]) -> Iterator[int]:
         """Pages to make free for these rows, from what they should need to the whole file; the first try needs none."""
         yield 0
-        pages = self._spare_pages + sum(len(body) + _ROW_BYTES for body in bodies) * 5 // (4 * self.page_bytes)
+        pages = self._spare_pages + 2 + sum(len(body) + _ROW_BYTES for body in bodies) * 5 // (4 * self.page_bytes)
         while pages < self.page_limit:
             yield pages
             pages *= 2

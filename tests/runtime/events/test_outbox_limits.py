@@ -153,7 +153,7 @@ def test_events_of_one_put_are_stored_while_rows_of_low_priority_can_give_way(
 
 
 def test_journal_is_evicted_as_far_as_needed_before_any_pending_event(tmp_path: Path) -> None:
-    outbox = Outbox(tmp_path / "outbox.db", 128 << 10, volatile=True)
+    outbox = Outbox(tmp_path / "outbox.db", 192 << 10, volatile=True)
     for number in range(200):
         outbox.put(make_event(number))
     outbox.acknowledge(list(range(1, 201)))
