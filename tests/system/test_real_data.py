@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 from paths import ROOT, SHARED
 
+SLOW_SETS = [pytest.param(name, marks=pytest.mark.slow) for name in ("aliens", "ballscrew")]
 
-@pytest.mark.parametrize("name", ["aliens", "ballscrew", "cookies"])
+
+@pytest.mark.parametrize("name", ["cookies", *SLOW_SETS])
 def test_build_verify_and_run_on_real_images(name, tmp_path, run_vedette):
     if not (SHARED / name).is_dir():
         pytest.skip(f"the development images {name} are not beside the project")
