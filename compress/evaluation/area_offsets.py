@@ -70,8 +70,8 @@ def fit_areas(
     region = () if manifest.inspect is None else manifest.inspect.region
     score, (rows, columns) = manifest.output("score"), manifest.output("map").shape[-2:]
     areas = tuple(InspectionArea(each.name, each.polygon, ignore=each.ignore) for each in settings)
-    plain = AreaThresholds(areas, region, score, (rows, columns))
-    cells = {index: plain.area_of_cell == index for index in range(-1, len(areas))}
+    area_of_cell = locate_areas([area.polygon for area in areas], region, (rows, columns))
+    cells = {index: area_of_cell == index for index in range(-1, len(areas))}
     judged = [index for index in cells if cells[index].any() and (index < 0 or not areas[index].ignore)]
     rate, step = target_rate / max(len(judged), 1), score.scale
     highest = np.array([image.max() for image in calibrate.maps])

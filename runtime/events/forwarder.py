@@ -14,13 +14,11 @@ import logging
 import threading
 import time
 from collections.abc import Sequence
-from typing import Protocol
-
-import msgspec
+from typing import NamedTuple, Protocol
 
 from ..backoff import backoff_seconds
 from .disconnect_causes import DisconnectCauses
-from .event import SystemEvent, encode_cloud_event
+from .event import Event, SystemEvent, encode_cloud_event
 from .outbox import Outbox, SequencedEvent
 from .replay import MAX_REPLAYS_IN_FLIGHT, Replay
 from .sinks import Acknowledgement, Command, LoginRefused, Message, MessageRefused, SessionTakenOver, Sink
@@ -38,6 +36,16 @@ MAX_BACKOFF_SECONDS = 60.0
 DRAIN_RETRY_SECONDS = 0.5
 _LONG_BACKOFF_FAILURES = 7  # failures for a back-off of up to a minute
 CLOUD_EVENTS_TYPE = "application/cloudevents+json"
+
+
+class SentEvent(NamedTuple):
+    """An event that is sent and not yet acknowledged."""
+
+    when: float
+    """Monotonic time of sending."""
+    size: int
+    """Of its packet, bytes."""
+    event: Event | SystemEvent
 
 
 class PeriodicMessages(Protocol):
@@ -77,8 +85,8 @@ class Forwarder(threading.Thread):
         """True after an orderly end; a thread that is not alive and not finished died of an error."""
         self.cursor = 0
         """All events up to this sequence number were sent over this connection."""
-        self.in_flight: dict[int, tuple[float, SequencedEvent]] = {}
-        """Unacknowledged events by sequence number, with the time of sending."""
+        self.in_flight: dict[int, SentEvent] = {}
+        """Unacknowledged events by sequence number."""
         self.causes = DisconnectCauses()
         self.reported_reasons: set[str] = set()
         """Reasons for refusals that were reported during this connection."""
@@ -114,8 +122,7 @@ class Forwarder(threading.Thread):
     def _find_cause(self, error: ConnectionError) -> bool:
         """Makes the event a dead letter that ended the connection, if it is known; returns whether one event did."""
         refusal = str(error) if isinstance(error, MessageRefused) else ""
-        sizes = {sequence: len(msgspec.json.encode(row.event)) for sequence, (_, row) in self.in_flight.items()}
-        cause = self.causes.find(sizes, refusal)
+        cause = self.causes.find({sequence: sent.size for sequence, sent in self.in_flight.items()}, refusal)
         if cause is not None:
             self._refuse(*cause)
         return bool(refusal) or cause is not None
@@ -159,15 +166,16 @@ class Forwarder(threading.Thread):
             for command in received:
                 if isinstance(command, Command) and (answer := self.replay.answer(command)) is not None:
                     self._send_message(answer)
-            send_times = [when for when, _ in self.in_flight.values()]
+            send_times = [sent.when for sent in self.in_flight.values()]
             if send_times and time.monotonic() - min(send_times) > ACKNOWLEDGE_SECONDS:
                 raise ConnectionError(f"no acknowledgement in {ACKNOWLEDGE_SECONDS:.0f} s")
 
     def _send(self, row: SequencedEvent) -> None:
         payload = encode_cloud_event(row.event, self.topics.source, row.sequence, self.outbox.epoch, self.outbox.clock)
         topic = self.topics.event(row.event.camera, row.event.rule)
-        self._send_message(Message(topic, payload, content_type=CLOUD_EVENTS_TYPE, sequence=row.sequence))
-        self.in_flight[row.sequence] = (time.monotonic(), row)
+        message = Message(topic, payload, content_type=CLOUD_EVENTS_TYPE, sequence=row.sequence)
+        size = self._send_message(message)
+        self.in_flight[row.sequence] = SentEvent(time.monotonic(), size, row.event)
 
     def _process_acknowledgements(self, acknowledgements: Sequence[Acknowledgement]) -> None:
         """Moves accepted events to the journal and permanently refused ones to the dead letters."""
@@ -178,23 +186,26 @@ class Forwarder(threading.Thread):
             if acknowledgement.refused:
                 self._refuse(acknowledgement.sequence, acknowledgement.refused)
             elif (sent := self.in_flight.pop(acknowledgement.sequence, None)) is not None and not acknowledgement.busy:
-                self.causes.acknowledged(len(msgspec.json.encode(sent[1].event)))
+                self.causes.acknowledged(sent.size)
         busy = next((each.busy for each in acknowledgements if each.busy), None)
         if busy is not None:
             raise _BrokerBusy(f"the broker temporarily refuses events: {busy}")
 
     def _refuse(self, sequence: int, reason: str) -> None:
         """Makes an event a dead letter, and reports each reason once for a connection."""
-        _, row = self.in_flight.pop(sequence, (0.0, None))
+        sent = self.in_flight.pop(sequence, None)
         log.error("the broker refuses event %d: %s", sequence, reason)
         self.outbox.mark_dead_letter(sequence, reason)
-        if reason not in self.reported_reasons and row is not None and not isinstance(row.event, SystemEvent):
+        if reason not in self.reported_reasons and sent is not None and not isinstance(sent.event, SystemEvent):
             self.reported_reasons.add(reason)
             self.outbox.put_system_event("broker", "refused", {"sequence": sequence, "reason": reason})
 
-    def _send_message(self, message: Message) -> None:
+    def _send_message(self, message: Message) -> int:
+        """Sends a message; returns the size of its packet in bytes."""
         self.sink.send(message)
-        self.published_bytes += packet_bytes(message)
+        size = packet_bytes(message)
+        self.published_bytes += size
+        return size
 
     def _wait(self, seconds: float) -> None:
         """Waits for `seconds`, but at most DRAIN_RETRY_SECONDS while draining, so that retries use the time left."""

@@ -24,6 +24,7 @@ BATCH_ROWS = 64  # rows evicted or restored at a time
 TOMBSTONE_PRIORITY = SYSTEM_PRIORITY + 1
 MAX_EVENT_SHARE, MAX_EVENT_BYTES = 0.125, 256 << 10  # of the size limit; a larger event is truncated, so that it fits
 MAX_NAME_LENGTH = 200  # characters of a name in a truncated event
+_INSERT = "INSERT INTO events (body, priority) VALUES (?, ?) RETURNING sequence"
 _ROW_BYTES = 64  # of a row beside its body, with its entries in the indexes
 _SPARE_PAGES = 2  # kept free beside those of the largest event: marking an event as refused writes it anew
 
@@ -126,8 +127,7 @@ class OutboxSpace:
             execute("BEGIN IMMEDIATE")
             if pages and self._make_room(pages):
                 self.counts.forget()
-            insert = "INSERT INTO events (body, priority) VALUES (?, ?) RETURNING sequence"
-            numbers = [int(execute(insert, row).fetchone()[0]) for row in rows]
+            numbers = [int(execute(_INSERT, row).fetchone()[0]) for row in rows]
             if salvage is not None:
                 record_progress(self.database, *salvage)
             if pages < self.page_limit and not self._has_free_pages(self._spare_pages):
@@ -160,7 +160,7 @@ class OutboxSpace:
         if evicted:
             evicted += self._delete_rows("SELECT sequence, body FROM events WHERE priority = ?", TOMBSTONE_PRIORITY)
             tombstone = self.encode_tombstone(merge_tombstones(evicted))
-            self.database.execute("INSERT INTO events (body, priority) VALUES (?, ?)", (tombstone, TOMBSTONE_PRIORITY))
+            self.database.execute(_INSERT, (tombstone, TOMBSTONE_PRIORITY)).fetchone()
         return changed or bool(evicted)
 
     def _has_free_pages(self, pages: int) -> bool:
@@ -171,10 +171,7 @@ class OutboxSpace:
         """Deletes the rows that `query` selects, and returns them."""
         rows = [StoredRow(*row) for row in self.database.execute(query, values)]
         places = ",".join("?" * len(rows))
-        self.database.execute(
-            f"DELETE FROM events WHERE sequence IN ({places})",
-            [row.sequence for row in rows],
-        )
+        self.database.execute(f"DELETE FROM events WHERE sequence IN ({places})", [row.sequence for row in rows])
         return rows
 
     def _pragma(self, name: str) -> int:

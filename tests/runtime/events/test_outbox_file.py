@@ -82,13 +82,7 @@ def test_path_that_is_no_file_is_logged_once(tmp_path: Path, caplog: pytest.LogC
 
 def test_events_of_a_corrupt_file_on_a_full_disk_are_recovered_into_memory(small_disk: Path) -> None:
     path = small_disk / "outbox.db"
-    outbox = Outbox(path, SIZE, volatile=True)
-    for number in range(1000):
-        outbox.put(make_event(number))
-    outbox.close()
-    with path.open("r+b") as file:  # corrupts one page in the middle
-        file.seek(path.stat().st_size // 2 // PAGE * PAGE)
-        file.write(b"\xff" * PAGE)
+    write_corrupt_outbox(path, 1000)
     fill(small_disk, 512 << 10)
     recovered = Outbox(path, SIZE, volatile=True)
     assert not recovered.is_durable
@@ -153,7 +147,12 @@ def test_tombstone_covers_earlier_tombstones_system_events_and_unreadable_rows()
     assert merge_tombstones(rows[:2]) == {"first": 40, "last": 41, "count": 2}
 
 
-def corrupt_middle_page(path: Path) -> None:
+def write_corrupt_outbox(path: Path, events: int) -> None:
+    """An outbox with so many pending events, and one page in the middle overwritten."""
+    outbox = Outbox(path, SIZE, volatile=True)
+    for number in range(events):
+        outbox.put(make_event(number))
+    outbox.close()
     with path.open("r+b") as file:
         file.seek(path.stat().st_size // 2 // PAGE * PAGE)
         file.write(b"\xff" * PAGE)
@@ -164,11 +163,7 @@ def test_recovery_that_was_cut_off_goes_on_at_the_next_start(
 ) -> None:
     """The disk fails in the middle of the recovery: no event is forgotten or doubled, and one event reports it."""
     path = tmp_path / "outbox.db"
-    outbox = Outbox(path, SIZE, volatile=True)
-    for number in range(1000):
-        outbox.put(make_event(number))
-    outbox.close()
-    corrupt_middle_page(path)
+    write_corrupt_outbox(path, 1000)
 
     def fail_after(batches: int):
         insert, calls = OutboxSpace.insert, iter(range(batches))
@@ -200,11 +195,7 @@ def test_recovery_that_was_cut_off_goes_on_at_the_next_start(
 
 def test_corrupt_file_is_recovered_while_the_disk_has_less_than_min_free(tmp_path: Path) -> None:
     path = tmp_path / "outbox.db"
-    outbox = Outbox(path, SIZE, volatile=True)
-    for number in range(1000):
-        outbox.put(make_event(number))
-    outbox.close()
-    corrupt_middle_page(path)
+    write_corrupt_outbox(path, 1000)
     recovered = Outbox(path, SIZE, min_free=1 << 62, volatile=True)
     *events, report = (row.event for row in recovered.read_after(0, 10_000))
     assert len(events) > 900
@@ -218,11 +209,7 @@ def test_large_file_that_failed_in_operation_is_checked_at_the_next_start(
 ) -> None:
     """The start does not check a large file. The fault shows in operation, and the next start recovers the events."""
     path = tmp_path / "outbox.db"
-    outbox = Outbox(path, SIZE, volatile=True)
-    for number in range(2000):
-        outbox.put(make_event(number))
-    outbox.close()
-    corrupt_middle_page(path)
+    write_corrupt_outbox(path, 2000)
     monkeypatch.setattr("vedette.runtime.events.outbox_file.MAX_CHECKED_BYTES", 1000)
     outbox = Outbox(path, SIZE, volatile=True)
     assert not list(tmp_path.glob("*.corrupt-*"))
