@@ -159,3 +159,8 @@ def _assemble_filter() -> bytes | None:
 def _distance(target: int | str, index: int, places: dict[str, int]) -> int:
     """How many instructions a jump at `index` leaves out."""
     return places[target] - index - 1 if isinstance(target, str) else target
+
+
+def describe_exit(code: int) -> str:
+    """The signal or exit code with which a process ended, in words."""
+    return signal.Signals(-code).name if code < 0 else f"exit code {code}"

@@ -23,7 +23,7 @@ import msgspec
 from ..bundle.bundle import GOLDEN_FOLDER, Bundle
 from ..bundle.manifest import Manifest
 from ..errors import BundleProblem, MachineProblem, Problem
-from ..process_limits import read_memory_limit
+from ..process_limits import describe_exit, read_memory_limit
 
 WALL_SECONDS = 60.0  # of one process; systemd gives a start 90
 CPU_SECONDS = 60
@@ -159,16 +159,16 @@ def _read_until_end(pipe: int, process: subprocess.Popen[bytes]) -> tuple[bytes,
         chunk = os.read(pipe, _MAX_REPORT)
         if not chunk:
             try:
-                return report, _describe_exit(process.wait(left))
+                return report, _describe_model_exit(process.wait(left))
             except subprocess.TimeoutExpired:  # it closed the pipe and lives on
                 break
         report += chunk
     return report, f"it took longer than {WALL_SECONDS:g} s to load and run"
 
 
-def _describe_exit(code: int) -> str:
+def _describe_model_exit(code: int) -> str:
     if code == -signal.SIGXCPU:
         return f"it took more than {CPU_SECONDS} s of processor time to load and run"
     if code == -signal.SIGKILL:
         return "the system ended its self-test, probably for want of memory"
-    return f"its library ended with {signal.Signals(-code).name if code < 0 else f'exit code {code}'}"
+    return f"its library ended with {describe_exit(code)}"

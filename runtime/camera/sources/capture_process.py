@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import select
-import signal
 import subprocess
 from collections.abc import Sequence
 from math import prod
@@ -15,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from ...process_limits import describe_exit
 from ..capture.shared_buffer import SLOT_COUNT, BufferReader
 
 # The other Python sees the package folder of vedette, and no other package of this Python. Its arguments are that
@@ -29,11 +29,6 @@ runpy.run_module(sys.argv[2], run_name="__main__", alter_sys=True)
 PACKAGE_FOLDER = str(Path(__file__).parents[3])
 _MODULE = "vedette.runtime.camera.capture"
 _READ_BYTES = 1 << 16
-
-
-def describe_exit(code: int) -> str:
-    """The signal or exit code with which a process ended, in words."""
-    return signal.Signals(-code).name if code < 0 else f"exit code {code}"
 
 
 class CapturedImage(msgspec.Struct, frozen=True):

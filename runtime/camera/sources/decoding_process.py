@@ -23,8 +23,9 @@ from numpy.typing import NDArray
 
 from ...config.polygon import Polygon
 from ...errors import MachineProblem
+from ...process_limits import describe_exit
 from ..image_decoder import PIXEL_LIMIT_VARIABLE
-from .capture_process import BOOTSTRAP, PACKAGE_FOLDER, describe_exit
+from .capture_process import BOOTSTRAP, PACKAGE_FOLDER
 
 DECODING_SECONDS = 20.0  # for one picture; less than the watchdog of the systemd unit
 _MODULE = "vedette.runtime.camera.capture.decoding"
