@@ -150,7 +150,12 @@ def _tool(name: str, version: str) -> dict[str, Any]:
 
 
 def _read_record(package: Distribution) -> bytes:
-    """The RECORD of a package, without the lines that differ between equal installations (compiled files, scripts)."""
+    """The RECORD of a package, without the lines that differ between equal installations (compiled files, scripts).
+
+    Empty for an editable installation, whose RECORD names none of the package's files.
+    """
+    if '"editable": true' in (package.read_text("direct_url.json") or ""):
+        return b""
     lines = (package.read_text("RECORD") or "").splitlines()
     stable = [line for line in lines if "__pycache__" not in line and not line.startswith("../")]
     return "\n".join(sorted(line for line in stable if "sha256=" in line and ".dist-info/" not in line)).encode()
