@@ -29,7 +29,7 @@ test-fast: .venv/dev
 
 # Lines of the product that the tests run.
 coverage: .venv/dev
-	tests/check --cov=devices --cov=runtime --cov=compress --cov-report=term --cov-report=json:build/coverage.json
+	tests/check --cov=devices --cov=runtime --cov=deploy --cov=compress --cov-report=term --cov-report=json:build/coverage.json
 
 # The list of modules and public names in docs/architecture.md.
 docs:

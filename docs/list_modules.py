@@ -12,7 +12,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "architecture.md"
 MARK = "<!-- modules -->"
-FOLDERS = ("runtime", "compress", "devices")
+FOLDERS = ("runtime", "deploy", "compress", "devices")
 
 
 def first_line(node: ast.Module | ast.ClassDef | ast.FunctionDef) -> str:

@@ -31,6 +31,7 @@ DEVICE_COMMANDS = {
     "traffic": "compare the bytes that a camera publishes with H.264 video",
     "bench": "measure time and memory of a bundle on this machine",
 }
+DEPLOY_COMMANDS: dict[str, str] = {}
 WORKSHOP_COMMANDS = {
     "audit": "find unreadable, duplicate, blurred and mislabeled images",
     "build": "build a bundle from images and a goal file",
@@ -47,13 +48,15 @@ class _CommandGroup(click.Group):
     """Loads subcommands by name: subcommand `run` is the attribute `run` of the module `run`."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return [*DEVICE_COMMANDS, *WORKSHOP_COMMANDS]
+        return [*DEVICE_COMMANDS, *DEPLOY_COMMANDS, *WORKSHOP_COMMANDS]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name in DEVICE_COMMANDS:
             place = "vedette.runtime.commands"
             if cmd_name == "run":  # a request to reload waits until the daemon runs; it would end this process before
                 signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+        elif cmd_name in DEPLOY_COMMANDS:
+            place = "vedette.deploy.commands"
         elif cmd_name in WORKSHOP_COMMANDS:
             place = "vedette.compress.commands"
         else:
@@ -72,7 +75,14 @@ class _CommandGroup(click.Group):
             raise _explain_missing_package(ctx.invoked_subcommand or "", error) from None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        for title, verbs in (("On the device", DEVICE_COMMANDS), ("In the workshop", WORKSHOP_COMMANDS)):
+        sections = {
+            "On the device": DEVICE_COMMANDS,
+            "Set-up and delivery": DEPLOY_COMMANDS,
+            "In the workshop": WORKSHOP_COMMANDS,
+        }
+        for title, verbs in sections.items():
+            if not verbs:
+                continue
             with formatter.section(title):
                 formatter.write_dl(list(verbs.items()))
 

@@ -16,16 +16,18 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from vedette.runtime.cli import DEVICE_COMMANDS, WORKSHOP_COMMANDS
+from vedette.runtime.cli import DEPLOY_COMMANDS, DEVICE_COMMANDS, WORKSHOP_COMMANDS
 from vedette.runtime.cli import vedette as group
 
 
-@pytest.mark.parametrize("verb", ["", *DEVICE_COMMANDS, *WORKSHOP_COMMANDS])
+@pytest.mark.parametrize("verb", ["", *DEVICE_COMMANDS, *DEPLOY_COMMANDS, *WORKSHOP_COMMANDS])
 def test_every_command_has_help(verb):
     done = CliRunner().invoke(group, [verb, "--help"] if verb else ["--help"])
     assert done.exit_code == 0
     assert "Usage:" in done.output
-    assert all(each in done.output for each in (DEVICE_COMMANDS | WORKSHOP_COMMANDS if not verb else ()))
+    assert all(
+        each in done.output for each in (DEVICE_COMMANDS | DEPLOY_COMMANDS | WORKSHOP_COMMANDS if not verb else ())
+    )
 
 
 def test_unknown_command_is_refused(run_vedette):

@@ -166,10 +166,14 @@ def test_command(example):
 
 def test_commands_named_in_sentences_exist():
     """`vedette verb` in running text names a verb that exists."""
-    verbs = {*cli.DEVICE_COMMANDS, *cli.WORKSHOP_COMMANDS}
+    places = {
+        "runtime": cli.DEVICE_COMMANDS,
+        "deploy": cli.DEPLOY_COMMANDS,
+        "compress": cli.WORKSHOP_COMMANDS,
+    }
+    verbs = {verb: place for place, table in places.items() for verb in table}
     for page in sorted({ROOT / "README.md", *(ROOT / "docs").glob("*.md")}):
         for verb in re.findall(r"`(?:sudo )?vedette ([a-z]+)", page.read_text()):
             assert verb in verbs, f"{page.name}: vedette {verb}"
-    for verb in verbs:
-        place = "runtime" if verb in cli.DEVICE_COMMANDS else "compress"
+    for verb, place in verbs.items():
         assert getattr(importlib.import_module(f"vedette.{place}.commands.{verb}"), verb)

@@ -1,0 +1,1 @@
+"""What brings Vedette onto boxes and keeps it current there: set-up, provisioning, packages, images."""
