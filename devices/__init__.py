@@ -3,12 +3,13 @@
 from .catalog import decode_benchmark_profile, find_matching_profile, load_profile, profile_names
 from .cost_model import CostPrediction
 from .host import read_host_profile
-from .profile import BenchmarkResult, DeviceProfile
+from .profile import BenchmarkResult, DeviceProfile, EnergyResult
 
 __all__ = [
     "BenchmarkResult",
     "CostPrediction",
     "DeviceProfile",
+    "EnergyResult",
     "decode_benchmark_profile",
     "find_matching_profile",
     "load_profile",

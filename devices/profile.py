@@ -9,6 +9,31 @@ import msgspec
 from .cost_model import CostModel, CostOrigin, CostPrediction, InstructionsPerSecond, OperatorCount
 
 
+class EnergyResult(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Energy of one bundle in one back end by `vedette bench --power-meter`, against the same machine at rest."""
+
+    meter: str
+    """What was read, for example `rapl: package-0`."""
+    minutes: float
+    """Length of the whole measurement, with the periods at rest and those of other back ends."""
+    fps: float
+    """Median frames a second under load."""
+    idle_watts: float
+    load_watts: float
+    """Medians over the periods at rest and over the periods under load."""
+    joules_per_frame: float
+    """Median over the rounds of (watts under load - watts at rest) / frames a second."""
+    joules_lowest: float
+    joules_highest: float
+    """The same, of the lowest and of the highest round."""
+    late_slowdown: float
+    """Frames a second of the first round, divided by those of the last: above 1 if the machine became slower."""
+    temperature: float | None = None
+    """Highest temperature seen, degrees Celsius; None: unknown."""
+    flags: tuple[str, ...] | None = None
+    """The firmware's flags that were set at any time: `undervoltage`, `frequency_capped`, `throttled`, `hot`."""
+
+
 class BenchmarkResult(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Measurement of one bundle in one back end by `vedette bench`. Times are per frame."""
 
@@ -40,6 +65,8 @@ class BenchmarkResult(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     """Milliseconds of the model alone; None if the bundle does not state its multiply-accumulates."""
     ms_per_million_instructions: float | None = None
     """Milliseconds of the model alone per million predicted instructions; None without a cost model for this core."""
+    energy: EnergyResult | None = None
+    """None: no power meter was named."""
 
 
 class DeviceProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

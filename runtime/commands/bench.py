@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from pathlib import Path
 
 import click
 
-from vedette.devices import DeviceProfile
+from vedette.devices import DeviceProfile, EnergyResult
 
 from ..bundle.bundle import Bundle
 from ..bundle.keys import Keyring
 from ..errors import ConfigProblem
 from ..evaluation.benchmark import benchmark_bundle
+from ..evaluation.energy_measurement import EnergyRequest
 from ..evaluation.model_card import render_model_card
+from ..evaluation.power_meters import METERS, open_power_meter
 from . import options
+
+SLOWER = 1.05
+"""A machine that loses more of its speed during the energy measurement is told."""
 
 
 def _parse_frame_size(_: click.Context, __: click.Parameter, text: str) -> tuple[int, int]:
@@ -39,6 +45,24 @@ def _parse_frame_size(_: click.Context, __: click.Parameter, text: str) -> tuple
 @click.option(
     "--card", type=click.Path(dir_okay=False, path_type=Path), help="Write a model card with the results to this file."
 )
+@click.option(
+    "--power-meter",
+    metavar="METER",
+    help=f"Measure the energy of a frame as well: {METERS}.",
+)
+@click.option(
+    "--minutes",
+    type=click.FloatRange(0.05, 600),
+    default=10.0,
+    show_default=True,
+    help="Length of the energy measurement.",
+)
+@click.option(
+    "--fps",
+    type=click.FloatRange(0, 1000),
+    default=0.0,
+    help="Frames a second that the energy measurement holds. [default: as many as the machine can]",
+)
 @options.keys
 @options.as_json
 def bench(
@@ -47,14 +71,18 @@ def bench(
     threads: int,
     rounds: int,
     card: Path | None,
+    power_meter: str | None,
+    minutes: float,
+    fps: float,
     keys: Path | None,
     as_json: bool,
 ) -> None:
-    """Measure BUNDLE on this machine: latency, CPU time, memory and start-up time of each back end.
+    """Measure BUNDLE on this machine: latency, CPU time, memory, start-up time and energy of each back end.
 
     With --json it prints a measured device profile for the workshop: vedette build --profile FILE.
     """
-    profile = benchmark_bundle(bundle, keys, frame, threads, rounds)
+    energy = EnergyRequest(open_power_meter(power_meter), minutes, fps) if power_meter else None
+    profile = benchmark_bundle(bundle, keys, frame, threads, rounds, energy, partial(click.echo, err=True))
     if card is not None:
         text = render_model_card(Bundle.open(bundle, Keyring.read(keys)).manifest, profile)
         try:
@@ -77,3 +105,17 @@ def _print_profile(profile: DeviceProfile, frame: tuple[int, int], threads: int)
         times = f"{row.ms:>10.2f} {row.p95_ms:>8.2f} {row.model_ms:>9.2f} {1e3 * row.cpu_seconds:>8.2f}"
         rest = f"{row.peak_rss_mb:>8.0f} {row.startup_seconds:>8.2f}"
         click.echo(f"{row.backend:8} {row.version:22} {times} {rest}")
+    for row in profile.measured:
+        if row.energy is not None:
+            _print_energy(row.backend, row.energy)
+
+
+def _print_energy(backend: str, energy: EnergyResult) -> None:
+    millijoules = [1e3 * each for each in (energy.joules_per_frame, energy.joules_lowest, energy.joules_highest)]
+    joules = f"{millijoules[0]:.2f} mJ a frame ({millijoules[1]:.2f} to {millijoules[2]:.2f})"
+    watts = f"{energy.idle_watts:.2f} W at rest, {energy.load_watts:.2f} W at {energy.fps:.1f} frames/s"
+    click.echo(f"{backend:8} {joules}; {watts}; {energy.minutes:g} min, {energy.meter}")
+    if energy.late_slowdown > SLOWER or energy.flags:
+        heat = "" if energy.temperature is None else f" at {energy.temperature:.0f} °C"
+        flags = f"; the firmware reported {', '.join(energy.flags)}" if energy.flags else ""
+        click.echo(f"{'':8} the machine became {energy.late_slowdown:.2f} times slower{heat}{flags}")

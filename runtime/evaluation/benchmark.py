@@ -1,6 +1,7 @@
 """Benchmark of a bundle on this machine: latency, processor time, memory and start-up time of each back end.
 
     latency    median and 95th percentile of one frame; back ends run in turn, so that disturbances affect all of them
+    energy     joules of one frame, if a power meter is named
     the rest   each back end alone in its own process, as in a camera's daemon
 
 The frame is noise of the camera's size, because latency does not depend on its content; if frames are aligned, it is
@@ -31,6 +32,8 @@ from ..errors import MachineProblem
 from ..inference import backends
 from ..inference.inspector import Inspector
 from ..inference.preprocess import Preprocess
+from ..progress import Log, no_log
+from .energy_measurement import EnergyRequest, measure_energy
 from .interleaved_timing import Timing, time_interleaved
 
 TIMED_FRAMES = 50
@@ -44,7 +47,15 @@ class ProcessCost(msgspec.Struct, frozen=True):
     peak_rss_mb: float
 
 
-def benchmark_bundle(path: Path, keys: Path | None, frame: tuple[int, int], threads: int, rounds: int) -> DeviceProfile:
+def benchmark_bundle(
+    path: Path,
+    keys: Path | None,
+    frame: tuple[int, int],
+    threads: int,
+    rounds: int,
+    energy: EnergyRequest | None = None,
+    log: Log = no_log,
+) -> DeviceProfile:
     """The profile of this machine with the measurements of the bundle at `path`.
 
     Args:
@@ -53,10 +64,12 @@ def benchmark_bundle(path: Path, keys: Path | None, frame: tuple[int, int], thre
         frame: width and height of the camera's frames
         threads: of each back end
         rounds: timed frames
+        energy: meter, length and frame rate of an energy measurement; None: none
+        log: takes a line for each round of the energy measurement
 
     Raises:
         BundleProblem: the bundle's signature or content is invalid.
-        MachineProblem: no back end loads.
+        MachineProblem: no back end loads, or the power meter tells nothing.
     """
     bundle = Bundle.open(path, Keyring.read(keys))
     loaded = backends.available_backends(bundle, threads)
@@ -69,6 +82,7 @@ def benchmark_bundle(path: Path, keys: Path | None, frame: tuple[int, int], thre
         calls[name] = partial(lambda run: run(preprocess(pixels)), backend.run)
         calls[f"{name} alone"] = partial(backend.run, tensor)
     timings = time_interleaved(calls, rounds)
+    energies = measure_energy({name: calls[name] for name in loaded}, energy, log=log) if energy else {}
 
     host = read_host_profile()
     closest = find_matching_profile(host)
@@ -85,6 +99,7 @@ def benchmark_bundle(path: Path, keys: Path | None, frame: tuple[int, int], thre
                 timings[name], timings[f"{name} alone"], build_figures.get("macs"), instructions.get(name)
             ),
             **msgspec.structs.asdict(process_costs[name]),
+            energy=energies.get(name),
         )
         for name, backend in loaded.items()
     )
