@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sqlite3
 import subprocess
@@ -54,19 +55,21 @@ class DaemonProcess:
         head, _, _ = self.camera_file.read_text().partition("[[rules]]")
         self.camera_file.write_text(head + text)
 
-    def start(self) -> subprocess.Popen[bytes]:
+    def start(self, *cameras: str, environment: dict[str, str] | None = None) -> subprocess.Popen[bytes]:
         command = [
             *self.prefix,
             sys.executable,
             "-m",
             "vedette.runtime.cli",
             "run",
-            "door",
+            *(cameras or ("door",)),
             "--config",
             str(self.folder),
         ]
         with (self.folder / "log").open("ab") as log:
-            process = subprocess.Popen(command, stderr=log, stdout=subprocess.PIPE)
+            process = subprocess.Popen(
+                command, stderr=log, stdout=subprocess.PIPE, env={**os.environ, **(environment or {})}
+            )
         self.processes.append(process)
         return process
 

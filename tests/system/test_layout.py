@@ -38,6 +38,7 @@ PACKAGES = {
         "rules",
         "monitoring",
         "daemon",
+        "camera_processes",
         "evaluation",
         "commands",
         "cli",
