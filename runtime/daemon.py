@@ -26,7 +26,7 @@ from types import FrameType
 
 import msgspec
 
-from .bundle.release_memory import open_bundle_to_run, remember_release
+from .bundle.release_memory import open_bundle_to_run
 from .bundle.replacement import warn_of_replacement
 from .camera.frame import Frame
 from .camera.monitored_camera import MonitoredCamera
@@ -44,6 +44,7 @@ from .inference.golden_outputs import select_backend
 from .inference.heads import load_head
 from .inference.pipeline import InferencePipeline
 from .inference.prediction import Prediction
+from .installation.probation_monitor import ProbationMonitor
 from .monitoring.health_reporter import HealthReporter
 from .monitoring.status import DaemonState, StatusReport
 from .monitoring.status_messages import StatusMessages
@@ -90,7 +91,8 @@ class Daemon:
             self.rules = RuleSet(settings, manifest)
             check_bundle_allows_gate(settings.gate, manifest)
         self.motion_gate = MotionGate(settings.gate)
-        self.pipeline = InferencePipeline(self.bundle, self.backend, head)
+        self.probation = ProbationMonitor(settings, self.bundle)
+        self.pipeline = self.probation.watch(InferencePipeline(self.bundle, self.backend, head))
 
         # From events to the broker.
         topics = Topics.from_config(settings)
@@ -113,7 +115,7 @@ class Daemon:
         """
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, self._on_signal)
-        remember_release(self.bundle.manifest, self.settings.state_folder)
+        self.probation.remember_release()
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})  # blocked since the start of the process
         self.delivery.start()
         self.evidence.start()
@@ -160,7 +162,7 @@ class Daemon:
         self.delivery.wake()  # after the count, so that the topic `state` includes the events
 
     def check_camera_and_machine(self, frame: Frame | None) -> None:
-        """Stores system events about new and cleared faults; reduces the frame rate if the machine is hot.
+        """Stores system events about new and cleared faults and releases; reduces the frame rate if the machine is hot.
 
         `frame` is the newest one; None: no frame arrived.
         """
@@ -168,6 +170,8 @@ class Daemon:
             self.delivery.record_system_event("camera", kind, facts)
         for kind, facts in self.health.check_machine():
             self.delivery.record_system_event("device", kind, facts)
+        for kind, facts in self.probation.check():
+            self.delivery.record_system_event("model", kind, facts)
         self.camera.slow_down(self.health.governor.slowdown)
 
     def feed_watchdog(self) -> None:
@@ -196,15 +200,9 @@ class Daemon:
 
     def make_state(self) -> DaemonState:
         """Makes the state: rules with open events, and current faults. Any thread may call it, and often."""
-        faults = {
-            **self.delivery.faults(),
-            **self.evidence.faults(),
-            **{f"the camera is {name}": True for name in self.camera.health.active_faults()},
-        }
-        return DaemonState(
-            open=sorted(self.health.counters.open_events.values()),
-            faults=[fault for fault, holds in faults.items() if holds],
-        )
+        faults = self.delivery.faults() | self.evidence.faults() | self.camera.faults()
+        open_events = sorted(self.health.counters.open_events.values())
+        return DaemonState(open=open_events, faults=[fault for fault, holds in faults.items() if holds])
 
     def make_report(self) -> StatusReport:
         """Makes the status report, a snapshot with the figures of each part. Any thread may call it."""
@@ -218,6 +216,7 @@ class Daemon:
             **self.health.figures(),
             **self.motion_gate.figures(),
             **self.pipeline.figures(),
+            **self.probation.figures(),
             **self.delivery.figures(),
         )
 

@@ -39,6 +39,12 @@ class MachineProblem(Problem):
     code = 4
 
 
+class RestartRequested(Problem):
+    """The daemon ended in order, to start again with another release of its model. The service manager starts it."""
+
+    code = 75  # EX_TEMPFAIL of sysexits.h: try again
+
+
 @contextmanager
 def locate_errors(location: object, kind: type[Problem] = ConfigProblem) -> Iterator[None]:
     """Prefixes the message of each `kind` of problem raised inside with `location`, a file or a key."""

@@ -60,6 +60,18 @@ def remember_release(manifest: Manifest, state: Path) -> None:
         log.warning("the release is not remembered, so an older one could follow: %s", problem.message)
 
 
+def allow_return(name: str, release: int, state: Path) -> None:
+    """Lets a camera run the release that it ran before a higher one: for a rollback, which its user asked for.
+
+    Raises:
+        MachineProblem: the file cannot be written.
+    """
+    releases = _read_releases(state)
+    if releases.get(name, 0) > release:
+        releases[name] = release
+        write_atomically(state / FILE_NAME, msgspec.json.encode(releases) + b"\n", "run the command as root (sudo)")
+
+
 def _read_releases(state: Path) -> dict[str, int]:
     """The highest release by product; empty if there is no file, and if it is damaged, with a warning."""
     path = state / FILE_NAME

@@ -46,6 +46,10 @@ class MonitoredCamera:
         if self.frame_counts is not None:
             yield from self.health.update(frame, time.monotonic(), self.frame_counts.trouble)
 
+    def faults(self) -> dict[str, bool]:
+        """The present faults, in words. Any thread may call it."""
+        return {f"the camera is {name}": True for name in self.health.active_faults()}
+
     def slow_down(self, factor: float) -> None:
         """Takes frames so many times less often than usual; a recording is read at its own rate."""
         self.source.slow_down(factor)

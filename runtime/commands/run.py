@@ -11,6 +11,7 @@ from .. import daemon
 from ..camera_processes import CameraProcesses, load_libraries
 from ..config.configuration import camera_names, load_config
 from ..errors import ConfigProblem, Problem
+from ..installation.probation_monitor import count_start_on_probation
 from ..monitoring.start_checks import start_camera
 from . import options
 
@@ -39,7 +40,7 @@ def run(cameras: tuple[str, ...], run_all: bool, folder: Path) -> None:
 
 
 def _run_camera(camera: str, folder: Path) -> None:
-    with start_camera(folder, camera):
+    with start_camera(folder, camera), count_start_on_probation(load_config(folder, camera)):
         daemon.run(camera, folder)
 
 

@@ -93,6 +93,8 @@ def _print_report(name: str, report: StatusReport | None) -> None:
     last = report.last_event
     click.echo(f"{name}: {'; '.join(report.faults) or 'no faults'}")
     click.echo(f"  model       {report.model} on {report.backend}")
+    if report.probation is not None:
+        click.echo(f"  probation   {report.probation}")
     if report.recalibration is not None:
         click.echo(f"  recalibrated: {report.recalibration}")
     if (drift := report.drift) is not None and drift.samples:

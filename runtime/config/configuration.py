@@ -20,15 +20,14 @@ from ..errors import ConfigProblem
 from .camera_tables import HealthSettings, MotionGateSettings, PrivacySettings
 from .credentials import resolve_credential_path
 from .evidence_table import EvidenceSettings
+from .installed_bundle import MODELS_FOLDER, resolve_bundle
 from .tracker_table import TrackerSettings
 
 _StructT = TypeVar("_StructT")
 
 # A name becomes a level of an MQTT topic, and a folder or a file.
 _NAME_PATTERN = r"[A-Za-z0-9_-][A-Za-z0-9_.-]*"
-SYSTEM_FOLDER = Path("/etc/vedette")
-# The unit's StateDirectory, for commands outside the systemd unit.
-STATE_FOLDER = {SYSTEM_FOLDER: "/var/lib/vedette"}
+SYSTEM_FOLDER, SYSTEM_STATE = Path("/etc/vedette"), "/var/lib/vedette"  # the unit has the latter as StateDirectory
 MAX_PIXELS = 1 << 24
 """Most pixels of a frame where the camera's file says nothing: 4096 x 4096, which a machine with 1 GB can process."""
 Name = Annotated[str, msgspec.Meta(pattern=rf"^{_NAME_PATTERN}\Z")]
@@ -109,6 +108,7 @@ class _CameraFile(_Strict, frozen=True, kw_only=True):
     max_pixels: Annotated[int, msgspec.Meta(ge=1024, le=1 << 27)] = MAX_PIXELS
     """Most pixels of a frame; a larger one is never decoded."""
     bundle: str
+    """Path of a bundle, or `installed:NAME`: the current release of that product (docs/updates.md)."""
     backend: str = "auto"
     """`onnx`, `tflite`, or `auto`: the back end that is faster on this machine."""
     threads: Annotated[int, msgspec.Meta(ge=1, le=64)] = 1
@@ -138,6 +138,8 @@ class Config(_Strict, frozen=True):
     password_file: str
     max_pixels: int
     bundle: Path
+    installed: str
+    """Product of the store of installed models that the camera runs; empty: `bundle` is a path of its own."""
     backend: str
     threads: int
     tracker: TrackerSettings
@@ -161,15 +163,17 @@ def load_config(folder: Path, camera: str) -> Config:
     """
     device_path, path = folder / "vedette.toml", folder / "cameras" / f"{camera}.toml"
     device_file = read_toml(device_path, _DeviceFile)
-    if not re.fullmatch(_NAME_PATTERN, camera):
+    if not re.fullmatch(_NAME_PATTERN, camera) or camera == MODELS_FOLDER:
         hint = "a name is letters, digits, dots, dashes and underscores"
-        raise ConfigProblem(f"camera {camera!r}: not a name", hint=hint)
+        raise ConfigProblem(f"camera {camera!r}: not a name, or reserved", hint=hint)
     camera_file = read_toml(path, _CameraFile)
     if not camera_file.rules:
         raise ConfigProblem(f"{path}: no rules, so nothing would ever be sent", hint='add [[rules]] use = "presence"')
     folder, base = folder.resolve(), path.parent.resolve()
     keys = ("password_file", "ca_file", "cert_file", "key_file")
     paths = {key: resolve_credential_path(getattr(device_file.broker, key), folder) for key in keys}
+    state, trusted = device_folders(folder, device_file.device)
+    bundle, installed = resolve_bundle(camera_file.bundle, path, state)
     return Config(
         camera=camera,
         base=base,
@@ -178,14 +182,14 @@ def load_config(folder: Path, camera: str) -> Config:
         device=device_file.device,
         broker=msgspec.structs.replace(device_file.broker, **paths),
         outbox=device_file.outbox,
-        keys=folder / device_file.device.keys if device_file.device.keys else None,
-        state=folder
-        / (device_file.device.state or os.environ.get("STATE_DIRECTORY") or STATE_FOLDER.get(folder, "state")),
+        keys=trusted,
+        state=state,
         source=camera_file.source,
         username=camera_file.username,
         password_file=resolve_credential_path(camera_file.password_file, base),
         max_pixels=camera_file.max_pixels,
-        bundle=base / camera_file.bundle,
+        bundle=bundle,
+        installed=installed,
         backend=camera_file.backend,
         threads=camera_file.threads,
         tracker=camera_file.tracker,
@@ -195,6 +199,18 @@ def load_config(folder: Path, camera: str) -> Config:
         evidence=camera_file.evidence.with_absolute_paths(base),
         rules=tuple(camera_file.rules),
     )
+
+
+def load_device(folder: Path) -> DeviceSettings:
+    """Reads what all cameras share: the table `[device]` of vedette.toml; errors as in `load_config`."""
+    return read_toml(folder / "vedette.toml", _DeviceFile).device
+
+
+def device_folders(folder: Path, device: DeviceSettings) -> tuple[Path, Path | None]:
+    """The state folder of the device, and that of its trusted keys; None: those of this machine."""
+    folder = folder.resolve()
+    default = os.environ.get("STATE_DIRECTORY") or (SYSTEM_STATE if folder == SYSTEM_FOLDER else "state")
+    return folder / (device.state or default), folder / device.keys if device.keys else None
 
 
 def camera_names(folder: Path) -> list[str]:
@@ -219,9 +235,8 @@ def read_toml(path: Path, struct_type: type[_StructT], docs: str = "docs/config.
         raise ConfigProblem(f"{path}: {error.strerror}", hint=f"check the path; {docs} shows an example") from None
     except msgspec.ValidationError as error:
         unknown = "unknown field" in str(error) or "missing required field" in str(error)
-        hint = (
-            f"known keys: {', '.join(_known_keys(struct_type))}" if unknown else f"{docs} lists the values of each key"
-        )
+        known = f"known keys: {', '.join(_known_keys(struct_type))}"
+        hint = known if unknown else f"{docs} lists the values of each key"
         raise ConfigProblem(f"{path}: {error}", hint=hint) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ConfigProblem(f"{path}: not TOML: {error}", hint="correct the file; it must be TOML in UTF-8") from None

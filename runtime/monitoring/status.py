@@ -102,6 +102,8 @@ class StatusReport(msgspec.Struct, frozen=True):
     measured the stream, and always on the topic `stats`."""
     recalibration: str | None = None
     """How threshold and offset were set anew, in words; None: they are those of the build."""
+    probation: str | None = None
+    """How the probation of a new release goes, in words; None: there is none."""
     drift: DriftFigures | None = None
     """Whether good scores still lie where they lay in the workshop; None: the bundle does not say."""
 

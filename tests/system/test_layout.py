@@ -35,6 +35,7 @@ PACKAGES = {
         "tracking",
         "events",
         "evidence",
+        "installation",
         "rules",
         "monitoring",
         "daemon",

@@ -1,0 +1,76 @@
+"""The key `bundle` of a camera's file, changed in its text: comments and order stay."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from ..atomic_file import write_atomically
+from ..config.configuration import load_config
+from ..config.installed_bundle import INSTALLED
+from ..errors import ConfigProblem, Problem
+
+LAST_GOOD = ".last"
+_BUNDLE_LINE = re.compile(r"""^(\s*bundle\s*=\s*)("[^"\n]*"|'[^'\n]*')""", re.MULTILINE)
+
+
+def point_to_installed(folder: Path, camera: str, name: str) -> bool:
+    """Makes a camera run the installed product `name`; the file as it was is kept as `NAME.toml.last`.
+
+    Returns:
+        False: it does so already.
+
+    Raises:
+        ConfigProblem: the file is wrong, or has no line `bundle = "…"`.
+        MachineProblem: it cannot be written.
+    """
+    settings = load_config(folder, camera)
+    if settings.installed == name:
+        return False
+    path = settings.camera_file
+    text = path.read_text(encoding="utf-8-sig")
+    changed, count = _BUNDLE_LINE.subn(rf'\g<1>"{INSTALLED}{name}"', text, count=1)
+    if not count:
+        raise ConfigProblem(f'{path}: no line bundle = "…"', hint=f'write bundle = "{INSTALLED}{name}" into it')
+    hint = "run the command as root (sudo)"
+    write_atomically(last_good_file(path), text.encode(), hint)
+    _write_like(path, changed.encode(), hint)
+    try:
+        load_config(folder, camera)
+    except Problem:
+        _write_like(path, text.encode(), hint)
+        raise
+    return True
+
+
+def restore_last_good(folder: Path, camera: str) -> Path:
+    """Puts the last good file of a camera back; the one that it replaces becomes the last one.
+
+    Raises:
+        ConfigProblem: there is none.
+        MachineProblem: the file cannot be written.
+    """
+    path = folder / "cameras" / f"{camera}.toml"
+    last = last_good_file(path)
+    try:
+        good = last.read_bytes()
+    except OSError as error:
+        hint = "it is written when vedette install or vedette setup changes the camera's file"
+        raise ConfigProblem(f"{last}: {error.strerror}", hint=hint) from None
+    present = path.read_bytes() if path.exists() else b""
+    _write_like(path, good, "run the command as root (sudo)")
+    if present:
+        write_atomically(last, present, "run the command as root (sudo)")
+    return path
+
+
+def last_good_file(path: Path) -> Path:
+    """Where the last good content of a camera's file is."""
+    return path.with_name(path.name + LAST_GOOD)
+
+
+def _write_like(path: Path, content: bytes, hint: str) -> None:
+    """Replaces a file, with the mode that it had."""
+    mode = path.stat().st_mode & 0o777 if path.exists() else 0o644
+    write_atomically(path, content, hint)
+    path.chmod(mode)

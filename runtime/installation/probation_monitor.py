@@ -1,0 +1,201 @@
+"""The probation of a release in the daemon that runs it: it is watched frame by frame, accepted, or rolled back.
+
+What ends the process (a crash, a hang that the watchdog ends, an exit) is counted at the next start. The rest is seen
+here: scores that are no numbers, too slow, other decisions than the release before, an unchanging score.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..bundle.bundle import Bundle
+from ..bundle.release_memory import remember_release
+from ..config.configuration import Config
+from ..errors import BundleProblem, Problem, RestartRequested
+from ..inference.pipeline import InferencePipeline
+from ..inference.prediction import Prediction
+from .model_store import ModelStore
+from .probation_record import MAX_STARTS, Probation, ProbationRecord
+from .shadow_comparison import EVERY, FIRST_LOOK, OldRelease, ShadowComparison
+
+log = logging.getLogger(__name__)
+
+SLOWER = 3.0
+"""Where nothing says how fast the release must be, it may take so many times as long as the one before."""
+CHECK_SECONDS = 5.0
+"""How often the daemon looks whether another release became current."""
+
+
+@contextlib.contextmanager
+def count_start_on_probation(settings: Config) -> Iterator[None]:
+    """Counts the start of a camera whose release is on probation, before anything of the release is loaded.
+
+    A release that was started too often, or that cannot be run, is rolled back.
+
+    Raises:
+        RestartRequested: the release was rolled back; the next start has the one before.
+    """
+    record = _record(settings)
+    if record is None:
+        yield
+        return
+    starts = record.count_start(settings.camera)
+    if starts > MAX_STARTS:
+        record.roll_back(f"{settings.camera} ended {starts - 1} times within the probation")
+    try:
+        yield
+    except BundleProblem as problem:
+        if (probation := record.roll_back(problem.message)) is None:
+            raise
+        raise _restart(record, probation) from problem
+
+
+class ProbationMonitor:
+    """Watches the release of one camera.
+
+    Args:
+        settings: configuration of the camera
+        bundle: the bundle that runs
+    """
+
+    def __init__(self, settings: Config, bundle: Bundle) -> None:
+        self.settings, self.manifest = settings, bundle.manifest
+        self.record = _record(settings)
+        self.probation = self.record.running() if self.record is not None else None
+        self.old: OldRelease | None = None
+        self.comparison: ShadowComparison | None = None
+        self.pipeline: InferencePipeline | None = None
+        self.frames, self.fault = 0, ""
+        self.milliseconds: list[float] = []
+        self.started = self.last_check = time.monotonic()
+        if self.record is not None and self.probation is not None:
+            self._load_old_release(self.record.name, self.probation)
+
+    def remember_release(self) -> None:
+        """Keeps the release as the highest that ran, unless it is on probation: then it may have to go."""
+        if self.probation is None:
+            remember_release(self.manifest, self.settings.state_folder)
+
+    def watch(self, pipeline: InferencePipeline) -> InferencePipeline:
+        """The pipeline to use: on probation this object in its place, which passes everything on to it."""
+        self.pipeline = pipeline
+        return pipeline if self.probation is None else _WatchedPipeline(pipeline, self)
+
+    def observe(self, moment: float, pixels: NDArray[Any], new: tuple[Prediction, ...] | None, seconds: float) -> None:
+        """Takes a frame with the predictions for it, and how long they took."""
+        if self.probation is None or self.fault:
+            return
+        self.frames += 1
+        self.milliseconds.append(1e3 * seconds)
+        if not all(math.isfinite(each.score) for each in new or ()):
+            self.fault = "a score that is no number"
+        elif self.old is not None and self.comparison is not None and new is not None and self.frames % EVERY == 0:
+            old, old_seconds = self.old.predict(moment, pixels)
+            self.comparison.add(new, old or (), seconds, old_seconds)
+            self.fault = self.comparison.find_fault()
+        if not self.fault and self.frames % FIRST_LOOK == 0:
+            self.fault = self._describe_slowness()
+
+    def check(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yields kind and facts of a system event if a probation ended.
+
+        Raises:
+            RestartRequested: another release is current, and the next start runs it.
+        """
+        if self.record is None:
+            return
+        now = time.monotonic()
+        if self.fault and self.probation is not None:
+            ended, self.probation = self.record.roll_back(self.fault), None
+            if ended is not None:
+                raise _restart(self.record, ended)
+        if now - self.last_check < CHECK_SECONDS and self.last_check != self.started:
+            return
+        self.last_check = now
+        if self.probation is not None and now - self.started >= 60 * self.probation.conditions.minutes:
+            self.record.note_passed(self.settings.camera)
+            self.probation = self.old = self.comparison = None
+            self.remember_release()
+        if (probation := self.record.untold()) is not None:
+            yield self._describe_outcome(probation)
+            self.record.mark_told(probation)
+        current = self.record.store.find_model(self.record.name).current
+        if current != self.manifest.release:
+            hint = "start it again; the service does so by itself"
+            raise RestartRequested(f"release {current} of {self.record.name} is installed", hint=hint)
+
+    def figures(self) -> dict[str, Any]:
+        """The field of the status report."""
+        if self.probation is None:
+            return {"probation": None}
+        minutes = self.probation.conditions.minutes - (time.monotonic() - self.started) / 60
+        compared = 0 if self.comparison is None else self.comparison.compared
+        different = 0 if self.comparison is None else self.comparison.different
+        text = f"release {self.probation.release}, {max(0.0, minutes):.1f} more minutes; "
+        return {
+            "probation": f"{text}{different} of {compared} frames decided differently from {self.probation.previous}"
+        }
+
+    def _load_old_release(self, name: str, probation: Probation) -> None:
+        try:
+            old = OldRelease(self.settings, name, probation.previous)
+        except Problem as problem:
+            log.warning(
+                "release %d is not compared with %d: %s", probation.release, probation.previous, problem.message
+            )
+            return
+        if old.can_skip_frames:
+            self.old = old
+            band = probation.conditions.band
+            self.comparison = ShadowComparison(band, self.manifest.decision_threshold, old.threshold)
+
+    def _describe_slowness(self) -> str:
+        if self.probation is None:
+            return ""
+        limit = self.probation.conditions.max_ms or self.manifest.goal.get("max_ms")
+        if limit is not None:
+            p95 = float(np.percentile(self.milliseconds, 95))
+            return f"{p95:.1f} ms for 95 % of the frames; at most {limit:g} are allowed" if p95 > limit else ""
+        if self.comparison is not None and self.comparison.compared and self.comparison.slowdown() > SLOWER:
+            return f"{self.comparison.slowdown():.1f} times as slow as the release before"
+        return ""
+
+    @staticmethod
+    def _describe_outcome(probation: Probation) -> tuple[str, dict[str, Any]]:
+        if probation.outcome == "accepted":
+            return "accepted", {"release": probation.release, "previous": probation.previous}
+        facts = {"release": probation.previous, "left": probation.release, "reason": probation.reason}
+        return "rolled_back", facts
+
+
+class _WatchedPipeline(InferencePipeline):
+    """A pipeline that shows each frame to the monitor."""
+
+    def __init__(self, pipeline: InferencePipeline, monitor: ProbationMonitor) -> None:
+        self.__dict__.update(pipeline.__dict__)
+        self._pipeline, self._monitor = pipeline, monitor
+
+    def predict(self, moment: float, pixels: NDArray[Any]) -> tuple[Prediction, ...] | None:
+        started = time.perf_counter()
+        predictions = self._pipeline.predict(moment, pixels)
+        self._monitor.observe(moment, pixels, predictions, time.perf_counter() - started)
+        return predictions
+
+
+def _record(settings: Config) -> ProbationRecord | None:
+    """The record of the product that the camera runs; None: its bundle is a path."""
+    return ProbationRecord(ModelStore(settings.state), settings.installed) if settings.installed else None
+
+
+def _restart(record: ProbationRecord, ended: Probation) -> RestartRequested:
+    message = f"release {ended.release} of {record.name} failed its probation: {ended.reason}"
+    hint = f"release {ended.previous} takes over at the next start, which the service does by itself"
+    return RestartRequested(message, hint=hint)
