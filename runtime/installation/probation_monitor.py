@@ -75,7 +75,7 @@ class ProbationMonitor:
         self.pipeline: InferencePipeline | None = None
         self.frames, self.fault = 0, ""
         self.milliseconds: list[float] = []
-        self.started = self.last_check = time.monotonic()
+        self.started, self.last_check = time.monotonic(), float("-inf")
         if self.record is not None and self.probation is not None:
             self._load_old_release(self.record.name, self.probation)
 
@@ -117,7 +117,7 @@ class ProbationMonitor:
             ended, self.probation = self.record.roll_back(self.fault), None
             if ended is not None:
                 raise _restart(self.record, ended)
-        if now - self.last_check < CHECK_SECONDS and self.last_check != self.started:
+        if now - self.last_check < CHECK_SECONDS:
             return
         self.last_check = now
         if self.probation is not None and now - self.started >= 60 * self.probation.conditions.minutes:

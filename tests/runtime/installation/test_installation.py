@@ -49,7 +49,7 @@ class Device:
     def model_events(self):
         with sqlite3.connect(f"file:{self.process.outbox}?mode=ro", uri=True) as database:
             bodies = [json.loads(row[0]) for row in database.execute("SELECT body FROM events ORDER BY sequence")]
-        return [body for body in bodies if "vedette.model." in body["type"]]
+        return [body for body in bodies if body["rule"] == "model"]
 
 
 @pytest.fixture
@@ -82,7 +82,6 @@ def test_a_release_is_installed_listed_and_left_again(device):
 
 def test_a_bundle_that_does_not_run_is_not_installed(device):
     device.install(1, "--camera", "door")
-    image = stored_bundle().members["golden/image.npy"]
     score = stored_bundle().members["golden/score.npy"]
     wrong = bytes([score[-1] ^ 0x7F])
     path = sign_altered(
@@ -100,7 +99,7 @@ def test_the_running_daemon_takes_a_release_and_accepts_it(device, wait_until):
     assert daemon.wait(timeout=60) == 75
     accepted = device.serve(lambda: device.probation().outcome == "accepted" and device.probation().told, wait_until)
     stop(accepted)
-    assert [event["type"] for event in device.model_events()] == ["vedette.model.accepted"]
+    assert [event["kind"] for event in device.model_events()] == ["accepted"]
     assert device.current() == 2
 
 
@@ -110,8 +109,8 @@ def test_a_release_that_decides_differently_is_rolled_back(device, wait_until):
     daemon = device.serve(lambda: bool(device.probation().told), wait_until)
     stop(daemon)
     (event,) = device.model_events()
-    assert event["type"] == "vedette.model.rolled_back"
-    assert "decides differently" in json.dumps(event)
+    assert event["kind"] == "rolled_back"
+    assert "decides differently" in event["facts"]["reason"]
     assert device.current() == 1
 
 
