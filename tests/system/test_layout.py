@@ -44,6 +44,7 @@ PACKAGES = {
     ),
     "deploy": (
         "seed",
+        "provisioning",
         "commands",
     ),
     "compress": (
