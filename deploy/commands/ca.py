@@ -6,8 +6,9 @@ from pathlib import Path
 
 import click
 
-from ...runtime.commands import options
-from ...runtime.errors import ConfigProblem
+from vedette.runtime.commands import options
+from vedette.runtime.errors import ConfigProblem
+
 from ..provisioning import certificate_authority as authority
 from ..provisioning.certificate_files import is_encrypted, read_request
 from ..provisioning.certificate_index import CertificateIndex, IssuedCertificate, current_time

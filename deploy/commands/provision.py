@@ -7,10 +7,11 @@ from typing import Any
 
 import click
 
-from ...runtime.errors import ConfigProblem
+from vedette.runtime.errors import ConfigProblem
+
 from ..provisioning import arrival_watch
 from ..provisioning.certificate_index import CertificateIndex
-from ..provisioning.fleet_settings import read_settings
+from ..provisioning.fleet_settings import choose_broker, read_settings
 from ..provisioning.fleet_table import read_table
 from ..provisioning.fleet_writer import write_fleet
 from ..provisioning.labels import Picture
@@ -53,15 +54,15 @@ def provision(
 
     A second run with the same table changes nothing; new rows get new keys, and changed rows new instances.
     """
+    read = read_settings(settings)
     if watch:
-        place = arrival_watch.find_broker(out, url, **login)
-        boxes = read_table(table, read_settings(settings, place.url, has_authority=True).defaults)
-        if not arrival_watch.watch_arrivals(boxes, place, out, wait):
+        place = arrival_watch.find_broker(out, url or read.broker.url, read.broker.prefix, **login)
+        if not arrival_watch.watch_arrivals(read_table(table, read.defaults), place, out, wait):
             raise SystemExit(1)
         return
     if wait is not None:
         raise ConfigProblem("--wait is for --watch", hint="give both")
-    read = read_settings(settings, url, authority is not None)
+    read = choose_broker(read, url, authority is not None)
     boxes = read_table(table, read.defaults)
     named = [settings.parent / key for key in read.keys] if settings else []
     public = read_public_keys([*named, *keys])

@@ -12,14 +12,15 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
-from ...runtime.config.configuration import BrokerSettings
-from ...runtime.config.credentials import read_secret
-from ...runtime.errors import ConfigProblem, MachineProblem
-from ...runtime.events.event import new_event_id
-from ...runtime.events.sinks import LoginRefused
-from ...runtime.events.sinks.mqtt import broker_address
-from ...runtime.events.sinks.mqtt_login import check_connack
-from ...runtime.events.sinks.mqtt_tls import make_tls_context
+from vedette.runtime.config.configuration import BrokerSettings
+from vedette.runtime.config.credentials import read_secret
+from vedette.runtime.errors import ConfigProblem, MachineProblem
+from vedette.runtime.events.event import new_event_id
+from vedette.runtime.events.sinks import LoginRefused
+from vedette.runtime.events.sinks.mqtt import broker_address
+from vedette.runtime.events.sinks.mqtt_login import check_connack
+from vedette.runtime.events.sinks.mqtt_tls import make_tls_context
+
 from .arrivals import Arrivals
 from .fleet_settings import OPERATOR
 from .fleet_table import Box
@@ -29,8 +30,10 @@ _CONNECT_SECONDS = 10.0
 _LOOP_SECONDS = 0.2
 
 
-def find_broker(out: Path, url: str, username: str, password_file: Path | None, ca_file: Path | None) -> BrokerSettings:
-    """The broker and the operator's login: from the flags, else from the folder of an earlier run.
+def find_broker(
+    out: Path, url: str, prefix: str, username: str, password_file: Path | None, ca_file: Path | None
+) -> BrokerSettings:
+    """The broker and the operator's login: from the arguments, else from the folder of an earlier run.
 
     Raises:
         ConfigProblem: neither names a broker.
@@ -46,7 +49,7 @@ def find_broker(out: Path, url: str, username: str, password_file: Path | None, 
         username, password_file = OPERATOR, password_file or files["password"]
     return BrokerSettings(
         url=url,
-        prefix=state.prefix if state else "vedette",
+        prefix=state.prefix if state else prefix,
         username=username,
         password_file=str(password_file or ""),
         ca_file=str(ca_file or (own_ca if own_ca.exists() else "")),
@@ -85,7 +88,7 @@ def watch_arrivals(boxes: tuple[Box, ...], broker: BrokerSettings, out: Path, wa
     client.disconnect()
     click.echo(arrivals.table())
     if arrivals.waiting:
-        click.echo(f"{len(arrivals.waiting)} of {len(boxes)} have not come up: {', '.join(arrivals.waiting)}", err=True)
+        click.echo(f"{len(arrivals.waiting)} of {len(boxes)} boxes have not come up", err=True)
     return not arrivals.waiting
 
 

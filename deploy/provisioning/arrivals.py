@@ -40,6 +40,7 @@ class Arrivals:
         self.prefix, self.instances = prefix, instances
         self.arrived = dict[str, Arrival]()
         self.unknown = dict[str, Arrival]()
+        self.earlier = set[str]()
 
     @property
     def waiting(self) -> list[str]:
@@ -63,13 +64,20 @@ class Arrivals:
             is_new, self.unknown[place] = place not in self.unknown, arrival
             return f"unknown   {describe(arrival)}" if is_new else ""
         if arrival.instance and arrival.instance != self.instances.get(name, arrival.instance):
-            return ""
+            is_new = place not in self.earlier
+            self.earlier.add(place)
+            return f"earlier   {place}: a message of an earlier card" if is_new else ""
         is_new, self.arrived[place] = self.arrived.get(place) != arrival, arrival
         return f"came up   {describe(arrival)}  ({len(self.arrived)} of {len(self.expected)})" if is_new else ""
 
     def table(self) -> str:
         """All boxes and their states."""
-        lines = [f"waiting   {place}" for place in self.expected if place not in self.arrived]
+        note = "  (there is a message of an earlier card)"
+        lines = [
+            f"waiting   {place}{note if place in self.earlier else ''}"
+            for place in self.expected
+            if place not in self.arrived
+        ]
         lines += [f"came up   {describe(each)}" for each in self.arrived.values()]
         lines += [f"unknown   {describe(each)}" for each in self.unknown.values()]
         return "\n".join(lines)

@@ -26,8 +26,9 @@ from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKey
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from ...runtime.atomic_file import make_private_folder, write_atomically
-from ...runtime.errors import ConfigProblem, MachineProblem
+from vedette.runtime.atomic_file import make_private_folder, write_atomically
+from vedette.runtime.errors import ConfigProblem, MachineProblem
+
 from .certificate_fields import MAX_NAME, check_name, host_name, key_usage, make_subject, start_certificate
 from .certificate_files import make_key, read_certificate, read_key, render_key, write_private
 from .certificate_index import FILE_NAME, CertificateIndex, IssuedCertificate, Use, current_time

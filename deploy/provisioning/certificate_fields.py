@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 from cryptography.x509.oid import NameOID
 
-from ...runtime.errors import ConfigProblem
+from vedette.runtime.errors import ConfigProblem
 
 MAX_NAME = 64  # characters of a common name (RFC 5280, ub-common-name)
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*")

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from ...runtime.errors import ConfigProblem, MachineProblem
+from vedette.runtime.errors import ConfigProblem, MachineProblem
 
 
 def make_key() -> ec.EllipticCurvePrivateKey:

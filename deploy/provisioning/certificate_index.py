@@ -12,8 +12,8 @@ from typing import Literal
 
 import msgspec
 
-from ...runtime.atomic_file import write_atomically
-from ...runtime.errors import ConfigProblem
+from vedette.runtime.atomic_file import write_atomically
+from vedette.runtime.errors import ConfigProblem
 
 FILE_NAME = "index.json"
 RENEW_AFTER = 2 / 3

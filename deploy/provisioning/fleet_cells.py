@@ -8,8 +8,9 @@ import re
 import zoneinfo
 from collections.abc import Callable
 
-from ...runtime.camera.sources import SOURCES
-from ...runtime.plugin_tables import split_url
+from vedette.runtime.camera.sources import SOURCES
+from vedette.runtime.plugin_tables import split_url
+
 from .certificate_fields import check_name
 
 CAMERA_COLUMNS = ("camera", "source", "camera_username", "camera_password", "bundle")

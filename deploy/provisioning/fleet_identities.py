@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from ...runtime.errors import ConfigProblem
+from vedette.runtime.errors import ConfigProblem
+
 from ..seed import SeedBroker
 from .certificate_authority import LEAF_DAYS, CertificateAuthority, Order
 from .certificate_index import CertificateIndex, IssuedCertificate, current_time

@@ -8,9 +8,9 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from ...runtime.config.configuration import BrokerSettings, read_toml
-from ...runtime.errors import ConfigProblem, locate_errors
-from ...runtime.events.sinks.mqtt import broker_address
+from vedette.runtime.config.configuration import BrokerSettings, read_toml
+from vedette.runtime.errors import ConfigProblem, locate_errors
+from vedette.runtime.events.sinks.mqtt import broker_address
 
 DOCS = "docs/provisioning.md"
 OPERATOR = "vedette-operator"
@@ -64,24 +64,33 @@ class FleetSettings(_Table, frozen=True):
     """Public keys (`.pub`) whose bundles the boxes run; relative to this file."""
 
 
-def read_settings(path: Path | None, url: str, has_authority: bool) -> FleetSettings:
-    """Reads the settings and checks the broker.
+def read_settings(path: Path | None) -> FleetSettings:
+    """Reads `fleet.toml`; None: all defaults.
+
+    Raises:
+        ConfigProblem: a key is wrong.
+    """
+    settings = FleetSettings() if path is None else read_toml(path, FleetSettings, docs=DOCS)
+    with locate_errors("broker.prefix"):
+        _check_prefix(settings.broker.prefix)
+    return settings
+
+
+def choose_broker(settings: FleetSettings, url: str, has_authority: bool) -> FleetSettings:
+    """The settings with the broker that the boxes will connect to.
 
     Args:
-        path: `fleet.toml`; None: all defaults
+        settings: what `fleet.toml` says
         url: the broker's URL, instead of that in the file
         has_authority: whether certificates can be signed
 
     Raises:
-        ConfigProblem: a key is wrong, the URL is missing, or certificates are wanted without an authority.
+        ConfigProblem: the URL is missing or wrong, or certificates are wanted without an authority.
     """
-    settings = FleetSettings() if path is None else read_toml(path, FleetSettings, docs=DOCS)
     broker = msgspec.structs.replace(settings.broker, url=url or settings.broker.url)
     if not broker.url:
         raise ConfigProblem("which broker do the boxes connect to?", hint="give --broker mqtts://HOST:8883")
     broker_address(broker.url)
-    with locate_errors("broker.prefix"):
-        _check_prefix(broker.prefix)
     if broker.is_tls and not has_authority:
         hint = "make an authority (vedette ca init ca), and give --ca ca"
         raise ConfigProblem(f"{broker.url}: TLS needs a certificate of the broker", hint=hint)

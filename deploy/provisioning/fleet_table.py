@@ -14,7 +14,8 @@ from typing import Any
 
 import msgspec
 
-from ...runtime.errors import ConfigProblem, Problem
+from vedette.runtime.errors import ConfigProblem, Problem
+
 from .fleet_cells import CAMERA_COLUMNS, CHECKS
 from .fleet_settings import OPERATOR, READER
 

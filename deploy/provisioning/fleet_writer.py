@@ -20,7 +20,8 @@ from pathlib import Path
 
 import msgspec
 
-from ...runtime.errors import ConfigProblem, MachineProblem
+from vedette.runtime.errors import ConfigProblem, MachineProblem
+
 from .broker_files import render_broker_files
 from .certificate_authority import CertificateAuthority
 from .fleet_identities import issue_certificates, make_box_broker, make_logins, read_pair, server_name

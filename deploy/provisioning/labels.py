@@ -13,7 +13,8 @@ from collections.abc import Mapping
 from types import ModuleType
 from typing import Literal
 
-from ...runtime.errors import MachineProblem
+from vedette.runtime.errors import MachineProblem
+
 from .fleet_table import Box
 
 Picture = Literal["svg", "png"]

@@ -7,7 +7,8 @@ from typing import Literal
 
 import msgspec
 
-from ...runtime.errors import ConfigProblem
+from vedette.runtime.errors import ConfigProblem
+
 from .mosquitto_password import hash_password, make_password
 
 FILE_NAME = "provision.json"

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import msgspec
 
-from ...runtime.errors import ConfigProblem, MachineProblem
+from vedette.runtime.errors import ConfigProblem, MachineProblem
+
 from ..seed import FILE_NAME, Seed, SeedBroker, SeedCamera, SeedDevice, render_seed
 from .cloud_init import render_meta_data, render_network_config, render_user_data
 from .fleet_table import Box
