@@ -10,6 +10,7 @@ import click
 from vedette.runtime.errors import ConfigProblem
 
 from ..provisioning import arrival_watch
+from ..provisioning.bundle_check import check_bundles
 from ..provisioning.certificate_index import CertificateIndex
 from ..provisioning.fleet_settings import choose_broker, read_settings
 from ..provisioning.fleet_table import read_table
@@ -66,6 +67,8 @@ def provision(
     boxes = read_table(table, read.defaults)
     named = [settings.parent / key for key in read.keys] if settings else []
     public = read_public_keys([*named, *keys])
+    if public:
+        check_bundles(boxes, [*named, *keys], table.parent)
     done = write_fleet(
         boxes,
         read,
