@@ -9,6 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 import yaml
 from paths import ROOT
@@ -19,6 +21,7 @@ from vedette.deploy.provisioning.cloud_init import render_yaml
 from vedette.deploy.provisioning.fleet_settings import FleetBroker, FleetSettings
 from vedette.deploy.provisioning.fleet_table import Box, BoxCamera
 from vedette.deploy.provisioning.fleet_writer import Provisioned, write_fleet
+from vedette.deploy.provisioning.labels import render_labels
 from vedette.deploy.seed import read_seed
 from vedette.runtime.errors import ConfigProblem
 
@@ -198,6 +201,13 @@ def test_labels_hold_no_secret_and_all_boxes(tmp_path: Path, bundle: Path, autho
     assert "&lt;b&gt;Halle &amp; Hof" in page
     assert "vedette/v1/site/area/line/box1" in (labels / "labels.csv").read_text()
     assert "PRIVATE" not in "".join(path.read_text() for path in labels.iterdir())
+
+
+def test_a_reader_of_codes_reads_the_place_of_the_box(tmp_path: Path) -> None:
+    files = render_labels((Box("box_1.x", site="werk-2"),), {"box_1.x": "i"}, "vedette", "png")
+    picture = cv2.imdecode(np.frombuffer(files["box_1.x.png"], np.uint8), cv2.IMREAD_GRAYSCALE)
+    text, _, _ = cv2.QRCodeDetector().detectAndDecode(picture)
+    assert text == "vedette/v1/werk-2/area/line/box_1.x"
 
 
 @pytest.mark.skipif(shutil.which("mosquitto_passwd") is None, reason="mosquitto_passwd is not installed")
