@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import click
@@ -111,6 +112,8 @@ def open_authority(folder: Path, passphrase_file: Path | None) -> authority.Cert
     """The authority in `folder`; asks for the passphrase if its key has one and no file was named."""
     passphrase = read_passphrase(passphrase_file)
     if not passphrase and is_encrypted(folder / "ca.key"):
+        if not sys.stdin.isatty():
+            raise ConfigProblem(f"{folder / 'ca.key'} is encrypted", hint="give --passphrase-file FILE")
         passphrase = click.prompt("passphrase of the authority", hide_input=True, err=True)
     return authority.CertificateAuthority(folder, passphrase)
 

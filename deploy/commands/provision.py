@@ -90,5 +90,9 @@ def provision(
             click.echo(f"  its certificate is still valid: vedette ca revoke {authority} {name}; then provision again")
     if done.renew:
         click.echo(f"{len(done.renew)} certificates should be renewed: vedette ca renew {authority} --due")
-    if not public:
+    if not read.broker.is_tls:
+        click.echo(
+            f"{read.broker.url}: whoever listens on the network reads the passwords; mqtts:// hides them", err=True
+        )
+    if not public and any(box.cameras for box in boxes):
         click.echo("no trusted key: the boxes will run no bundle until they have one (--key NAME.pub)", err=True)

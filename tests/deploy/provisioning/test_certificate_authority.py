@@ -61,7 +61,11 @@ def test_an_encrypted_key_needs_its_passphrase(tmp_path: Path) -> None:
         CertificateAuthority(tmp_path / "ca").sign([Order("box1", days=9)])
     with pytest.raises(ConfigProblem, match=r"ca\.key"):
         CertificateAuthority(tmp_path / "ca", "wrong").sign([Order("box1", days=9)])
-    assert CertificateAuthority(tmp_path / "ca", "correct horse").sign([Order("box1", days=9)])
+    (tmp_path / "word").write_text("correct horse\n")
+    with pytest.raises(SystemExit):  # a script is not asked
+        main(["ca", "sign", str(tmp_path / "ca"), "box1", "--days", "9"])
+    main(["ca", "sign", str(tmp_path / "ca"), "box1", "--days", "9", "--passphrase-file", str(tmp_path / "word")])
+    assert (tmp_path / "ca" / "certificates" / "box1.pem").exists()
 
 
 def test_no_certificate_outlives_its_authority(tmp_path: Path) -> None:

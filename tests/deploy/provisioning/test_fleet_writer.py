@@ -7,6 +7,8 @@ import re
 import shutil
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -44,22 +46,52 @@ def write(
     return write_fleet(boxes, settings, {"a.pub": "key"}, out, out.parent, authority, "svg" if labels else None)
 
 
-def test_a_hundred_boxes_share_no_secret_and_no_instance(
-    authority: CertificateAuthority, bundle: Path, tmp_path: Path
-) -> None:
-    boxes = tuple(Box(f"box{number}", cameras=(CAMERA,), timezone="Europe/Berlin") for number in range(100))
-    write(boxes, tmp_path / "out", authority)
-    folders = [tmp_path / "out" / "boxes" / box.name for box in boxes]
+def check_unique(out: Path, names: list[str]) -> None:
+    """Every box has a seed, a key, a certificate and an instance of its own."""
+    folders = [out / "boxes" / name for name in names]
     seeds = [read_seed(folder / "vedette.seed") for folder in folders]
-    assert [seed.device.name for seed in seeds] == [box.name for box in boxes]
+    assert [seed.device.name for seed in seeds] == names
     for secret in ("key", "certificate"):
-        assert len({getattr(seed.broker, secret) for seed in seeds}) == 100
+        assert len({getattr(seed.broker, secret) for seed in seeds}) == len(names)
     metas = [yaml.safe_load((folder / "meta-data").read_text()) for folder in folders]
     assert [meta["instance-id"] for meta in metas] == [seed.instance for seed in seeds]
-    assert len({seed.instance for seed in seeds}) == 100
-    assert all((folder / seeds[0].cameras[0].bundle).read_bytes() == bundle.read_bytes() for folder in folders)
-    assert len({(folder / "cells.vedette").stat().st_ino for folder in folders}) == 1
-    assert not any((tmp_path / "out" / "boxes").rglob("*:*"))
+    assert len({seed.instance for seed in seeds}) == len(names)
+
+
+def test_boxes_share_no_secret_and_no_instance_but_their_bundle(
+    authority: CertificateAuthority, bundle: Path, tmp_path: Path
+) -> None:
+    names = [f"box{number}" for number in range(8)]
+    write(tuple(Box(name, cameras=(CAMERA,)) for name in names), tmp_path / "out", authority)
+    check_unique(tmp_path / "out", names)
+    copies = [tmp_path / "out" / "boxes" / name / bundle.name for name in names]
+    assert all(copy.read_bytes() == bundle.read_bytes() for copy in copies)
+    assert len({copy.stat().st_ino for copy in copies}) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not SCHEMAS, reason="the schema of cloud-init is not there: tests/servers fetches it")
+def test_a_hundred_rows_become_a_hundred_valid_cards(
+    tmp_path: Path, bundle: Path, record_proof: Callable[..., None]
+) -> None:
+    import jsonschema
+
+    names = [f"box-{number:03}" for number in range(100)]
+    rows = [f"{name},10.1.0.{number + 10}/16,v4l2:/dev/video0,{bundle.name}" for number, name in enumerate(names)]
+    (tmp_path / "fleet.csv").write_text("\n".join(["name,address,source,bundle", *rows]) + "\n")
+    (tmp_path / "fleet.toml").write_text('[broker]\nurl = "mqtts://broker.plant"\n[defaults]\ntimezone = "UTC"\n')
+    vedette = [sys.executable, "-m", "vedette.runtime.cli"]
+    subprocess.run([*vedette, "ca", "init", "ca"], check=True, cwd=tmp_path)
+    started = time.monotonic()
+    command = [*vedette, "provision", "fleet.csv", "--settings", "fleet.toml", "--ca", "ca", "--out", "out"]
+    subprocess.run(command, check=True, cwd=tmp_path)
+    seconds = round(time.monotonic() - started, 1)
+    check_unique(tmp_path / "out", names)
+    validator = jsonschema.Draft4Validator(json.loads(SCHEMAS[0].read_text()))
+    texts = [(tmp_path / "out" / "boxes" / name / "user-data").read_text() for name in names]
+    invalid = sum(not validator.is_valid(yaml.safe_load(text)) for text in texts)
+    record_proof(tries=len(names), losses=invalid, seconds_to_write=seconds)
+    assert invalid == 0
 
 
 @pytest.mark.skipif(not SCHEMAS, reason="the schema of cloud-init is not there: tests/servers fetches it")
