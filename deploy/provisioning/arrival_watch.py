@@ -77,7 +77,7 @@ def watch_arrivals(boxes: tuple[Box, ...], broker: BrokerSettings, out: Path, wa
         if line := arrivals.take(message.topic, bytes(message.payload)):
             click.echo(f"{time.strftime('%H:%M:%S')}  {line}")
 
-    client = _connect(broker, f"{broker.prefix}/v1/+/+/+/+/info/#")
+    client = _connect(broker, [f"{broker.prefix}/v1/+/+/+/+/{level}/#" for level in ("info", "availability")])
     client.on_message = take
     click.echo(f"waiting for {len(boxes)} boxes at {broker.url}")
     end = None if wait is None else time.monotonic() + wait
@@ -92,8 +92,8 @@ def watch_arrivals(boxes: tuple[Box, ...], broker: BrokerSettings, out: Path, wa
     return not arrivals.waiting
 
 
-def _connect(broker: BrokerSettings, topic: str) -> Client:
-    """A client that is connected, and subscribes to `topic` at each connection.
+def _connect(broker: BrokerSettings, topics: list[str]) -> Client:
+    """A client that is connected, and subscribes to `topics` at each connection.
 
     Raises:
         ConfigProblem: the broker refuses the login.
@@ -114,7 +114,8 @@ def _connect(broker: BrokerSettings, topic: str) -> Client:
         client: Client, _data: object, _flags: ConnectFlags, reason: ReasonCode, _properties: Properties | None
     ) -> None:
         answers.append(reason)
-        client.subscribe(topic, qos=1)
+        for topic in topics:
+            client.subscribe(topic, qos=1)
 
     client.on_connect = greet
     hint = "check --broker, the network, and that the broker runs with the files of broker/"

@@ -1,6 +1,7 @@
-"""Which boxes of a table have come up, by their retained `info` messages.
+"""Which boxes of a table have come up, by their retained messages `info` and `availability`.
 
-A message that names another instance than the card was left by an earlier life of the box, and does not count.
+`info` alone may have been left by an earlier life of the box: it counts if the box is connected now, or if it names the
+instance of the card.
 """
 
 from __future__ import annotations
@@ -38,48 +39,62 @@ class Arrivals:
     def __init__(self, boxes: tuple[Box, ...], prefix: str, instances: dict[str, str]) -> None:
         self.expected = {f"{box.site}/{box.area}/{box.line}/{box.name}": box.name for box in boxes}
         self.prefix, self.instances = prefix, instances
-        self.arrived = dict[str, Arrival]()
-        self.unknown = dict[str, Arrival]()
-        self.earlier = set[str]()
+        self.heard = dict[str, Arrival]()
+        self.online = dict[str, set[str]]()
+        """Names of the cameras that are connected, by place."""
+
+    @property
+    def arrived(self) -> list[str]:
+        """Places of the boxes that have come up, in the order of the table."""
+        return [place for place in self.expected if self.has_come_up(place)]
 
     @property
     def waiting(self) -> list[str]:
-        """Names of the boxes that have not come up, in the order of the table."""
-        return [name for place, name in self.expected.items() if place not in self.arrived]
+        """Places of the boxes that have not come up, in the order of the table."""
+        return [place for place in self.expected if not self.has_come_up(place)]
+
+    def has_come_up(self, place: str) -> bool:
+        """Whether a box is there now: it has said what it is, and is connected or has the instance of its card."""
+        arrival = self.heard.get(place)
+        if arrival is None:
+            return False
+        wanted = self.instances.get(self.expected.get(place, ""), "")
+        if arrival.instance and wanted:
+            return arrival.instance == wanted
+        return bool(self.online.get(place))
 
     def take(self, topic: str, payload: bytes) -> str:
-        """Takes an `info` message.
+        """Takes an `info` or an `availability` message.
 
         Returns:
             A line that says what is new; empty if nothing is.
         """
         levels = topic.removeprefix(f"{self.prefix}/v1/").split("/")
-        if len(levels) < 6 or levels[4] != "info" or not payload:
+        if len(levels) < 6 or levels[4] not in ("info", "availability"):
             return ""
-        place = "/".join(levels[:4])
-        known = self.arrived.get(place) or self.unknown.get(place) or Arrival(place)
-        arrival = read_info(known, payload)
-        name = self.expected.get(place)
-        if name is None:
-            is_new, self.unknown[place] = place not in self.unknown, arrival
-            return f"unknown   {describe(arrival)}" if is_new else ""
-        if arrival.instance and arrival.instance != self.instances.get(name, arrival.instance):
-            is_new = place not in self.earlier
-            self.earlier.add(place)
-            return f"earlier   {place}: a message of an earlier card" if is_new else ""
-        is_new, self.arrived[place] = self.arrived.get(place) != arrival, arrival
-        return f"came up   {describe(arrival)}  ({len(self.arrived)} of {len(self.expected)})" if is_new else ""
+        place, camera = "/".join(levels[:4]), levels[5]
+        before, was_up = self.heard.get(place), self.has_come_up(place)
+        if levels[4] == "availability":
+            cameras = self.online.setdefault(place, set())
+            cameras.discard(camera)
+            if payload == b"online":
+                cameras.add(camera)
+        elif payload:
+            self.heard[place] = read_info(before or Arrival(place), payload)
+        arrival = self.heard.get(place)
+        if arrival is None or not self.has_come_up(place) or (was_up and arrival == before):
+            return ""
+        if place not in self.expected:
+            return "" if was_up else f"unknown   {describe(arrival)}"
+        return f"came up   {describe(arrival)}  ({len(self.arrived)} of {len(self.expected)})"
 
     def table(self) -> str:
         """All boxes and their states."""
-        note = "  (there is a message of an earlier card)"
-        lines = [
-            f"waiting   {place}{note if place in self.earlier else ''}"
-            for place in self.expected
-            if place not in self.arrived
-        ]
-        lines += [f"came up   {describe(each)}" for each in self.arrived.values()]
-        lines += [f"unknown   {describe(each)}" for each in self.unknown.values()]
+        note = "  (gone, or an earlier card: its message is still at the broker)"
+        lines = [f"waiting   {place}{note if place in self.heard else ''}" for place in self.waiting]
+        lines += [f"came up   {describe(self.heard[place])}" for place in self.arrived]
+        unknown = [each for place, each in self.heard.items() if place not in self.expected]
+        lines += [f"unknown   {describe(each)}" for each in unknown]
         return "\n".join(lines)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from .cloud_init import render_meta_data, render_network_config, render_user_dat
 from .fleet_table import Box
 
 INSTALLED = "installed:"
+_FAT_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}(?<!\.)")
+_RESERVED = (FILE_NAME, "user-data", "network-config", "meta-data", "cmdline.txt", "config.txt")
 _INSTANCE_NAME = 36  # characters of the device name in an instance, which may have 64
 
 
@@ -48,7 +51,11 @@ def make_card(box: Box, broker: SeedBroker, keys: dict[str, str], base: Path) ->
         if not bundle.startswith(INSTALLED):
             path = (base / bundle).resolve()
             bundle = path.name
-            if bundles.setdefault(bundle, path) != path:
+            if not _FAT_NAME.fullmatch(bundle) or bundle.lower() in _RESERVED:
+                hint = "rename it: letters, digits, dots, dashes and underscores"
+                raise ConfigProblem(f"{box.name}: {bundle!r} is no name for a file on the card", hint=hint)
+            same = next((each for each in bundles if each.lower() == bundle.lower()), bundle)
+            if bundles.setdefault(same, path) != path:
                 raise ConfigProblem(f"{box.name}: two bundles are called {bundle}", hint="rename one of them")
         cameras.append(
             SeedCamera(

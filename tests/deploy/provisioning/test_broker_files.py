@@ -11,6 +11,7 @@ import pytest
 from mosquitto import BINARY, Mosquitto
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+from waiting import wait_for
 
 from vedette.deploy.provisioning.certificate_authority import CertificateAuthority
 from vedette.deploy.seed import read_seed
@@ -43,7 +44,11 @@ class Plant:
             f"user root\npersistence_location {folder}/mosquitto/\n"
             f"include_dir {self.out}/broker\ninclude_dir {folder}/bridge\n"
         )
+        self.start()
+
+    def start(self) -> None:
         self.broker.start()
+        wait_for(lambda: send(self.local_port, "x", b"") == "Not authorized", "the second listener")
 
     def provision(self) -> None:
         arguments = [str(self.table), "--out", str(self.out), "--settings", str(self.settings), "--no-labels"]
@@ -119,6 +124,8 @@ def test_boxes_log_in_with_certificates_and_are_watched_as_they_come_up(
     assert plant.publish(command, b"", user="vedette-operator", word=reader) == "Not authorized"
     assert plant.publish(command, b"") == "Not authorized"
 
+    assert plant.publish(f"{PLACE}/box1/availability/camera", b"online", tls=one) in taken
+    assert plant.publish(f"{PLACE}/box3/availability/camera", b"online", tls=plant.keep_login("box3")) in taken
     earlier = INFO.replace(b"}", b',"instance":"box2-r1-earlier"}')
     assert plant.publish(f"{PLACE}/box2/info/setup", earlier, tls=two) in taken
     assert plant.publish(f"{PLACE}/box3/info/camera", INFO, tls=plant.keep_login("box3")) in taken
@@ -133,15 +140,15 @@ def test_boxes_log_in_with_certificates_and_are_watched_as_they_come_up(
     assert "waiting   plant/area/line/box2" in printed
     assert "unknown   plant/area/line/box3" in printed
 
-    plant.publish(f"{PLACE}/box2/info/setup", b"", tls=two)
-    plant.publish(f"{PLACE}/box2/info/camera", INFO, tls=two)
+    instance = read_seed(plant.out / "boxes/box2/vedette.seed").instance
+    plant.publish(f"{PLACE}/box2/info/setup", INFO.replace(b"}", f',"instance":"{instance}"}}'.encode()), tls=two)
     main(watch)
     assert "waiting   plant" not in capsys.readouterr().out
 
     main(["ca", "revoke", str(tmp_path / "ca"), "box2"])
     plant.provision()
     plant.broker.kill()
-    plant.broker.start()
+    plant.start()
     assert plant.publish(f"{PLACE}/box2/info/camera", INFO, tls=two) not in taken
     assert plant.publish(f"{PLACE}/box1/info/camera", INFO, tls=one) in taken
     assert plant.publish(f"{PLACE}/box2/info/camera", INFO, tls=plant.keep_login("box2")) in taken  # the new card

@@ -195,6 +195,13 @@ def test_nothing_is_written_if_something_is_wrong(tmp_path: Path, bundle: Path) 
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
 
+@pytest.mark.parametrize("name", ["a:b.vedette", "user-data", "CONFIG.TXT", "a b", "a."])
+def test_a_bundle_keeps_its_name_on_a_fat_partition(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"x")
+    with pytest.raises(ConfigProblem, match="no name for a file on the card"):
+        write((Box("b", cameras=(BoxCamera("c", "v4l2:/dev/video0", name),)),), tmp_path / "out")
+
+
 def test_a_foreign_folder_is_left_alone(tmp_path: Path, bundle: Path) -> None:
     out = tmp_path / "out"
     out.mkdir()
