@@ -11,6 +11,7 @@ from vedette.runtime.errors import ConfigProblem
 
 from ..provisioning import arrival_watch
 from ..provisioning.bundle_check import check_bundles
+from ..provisioning.certificate_authority import LEAF_DAYS
 from ..provisioning.certificate_index import CertificateIndex
 from ..provisioning.fleet_settings import choose_broker, read_settings
 from ..provisioning.fleet_table import read_table
@@ -32,6 +33,9 @@ _path = click.Path(path_type=Path)
 @click.option("--key", "keys", type=_path, multiple=True, help="Public key (NAME.pub) whose bundles the boxes run.")
 @click.option("--labels", "picture", type=click.Choice(["svg", "png"]), default="svg", show_default=True)
 @click.option("--no-labels", is_flag=True, help="No labels and QR codes.")
+@click.option(
+    "--days", type=click.IntRange(1, 36500), default=LEAF_DAYS, help="Life of new certificates. [default: 730]"
+)
 @click.option("--watch", is_flag=True, help="Write nothing: wait until all boxes have come up at the broker.")
 @click.option("--wait", type=click.FloatRange(0), help="With --watch: seconds after which it ends with 1.")
 @click.option("--username", default="", help="With --watch: user at the broker. [default: taken from --out]")
@@ -47,6 +51,7 @@ def provision(
     keys: tuple[Path, ...],
     picture: Picture,
     no_labels: bool,
+    days: int,
     watch: bool,
     wait: float | None,
     **login: Any,
@@ -77,6 +82,7 @@ def provision(
         table.parent,
         open_authority(authority, passphrase_file) if authority else None,
         None if no_labels else picture,
+        days,
     )
     same = len(boxes) - len(done.new) - len(done.changed)
     click.echo(f"{out}: {len(boxes)} boxes: {len(done.new)} new, {len(done.changed)} changed, {same} as before")

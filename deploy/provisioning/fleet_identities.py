@@ -8,7 +8,7 @@ from pathlib import Path
 from vedette.runtime.errors import ConfigProblem
 
 from ..seed import SeedBroker
-from .certificate_authority import LEAF_DAYS, CertificateAuthority, Order
+from .certificate_authority import CertificateAuthority, Order
 from .certificate_index import CertificateIndex, IssuedCertificate, current_time
 from .fleet_settings import OPERATOR, READER, FleetBroker
 from .provision_state import Login
@@ -26,21 +26,33 @@ def server_name(broker: FleetBroker) -> str:
 
 
 def issue_certificates(
-    authority: CertificateAuthority, broker: FleetBroker, boxes: tuple[str, ...]
+    authority: CertificateAuthority, broker: FleetBroker, boxes: tuple[str, ...], days: int
 ) -> tuple[list[str], list[str]]:
     """Signs what is missing: the broker's certificate and, if they log in so, those of the boxes and the operator.
 
+    Args:
+        authority: who signs
+        broker: the broker
+        boxes: names of the boxes
+        days: life of new certificates
+
     Returns:
         Names that got a certificate, and names whose certificates should be renewed.
+
+    Raises:
+        ConfigProblem: a box has the name of the broker's certificate, or a certificate would outlive the authority.
     """
+    if server_name(broker) in boxes:
+        hint = "give the box another name"
+        raise ConfigProblem(f"{server_name(broker)} is the name of the broker's certificate", hint=hint)
     index, now = CertificateIndex.read(authority.folder), current_time()
     newest = {each.name: each for each in index.newest()}
     hosts = tuple(dict.fromkeys([broker.host, *broker.hosts]))
     clients = (OPERATOR, *boxes) if broker.login == "certificate" else ()
-    orders = [Order(name, days=LEAF_DAYS) for name in clients if not _is_current(authority, newest.get(name))]
+    orders = [Order(name, days=days) for name in clients if not _is_current(authority, newest.get(name))]
     server = newest.get(server_name(broker))
     if not _is_current(authority, server) or (server and server.hosts != hosts):
-        orders.append(Order(server_name(broker), "server", hosts))
+        orders.append(Order(server_name(broker), "server", hosts, days))
     authority.sign(orders)
     signed = [order.name for order in orders]
     due = [each.name for each in index.due(now) if each.name in (*clients, server_name(broker))]

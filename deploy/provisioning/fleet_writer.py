@@ -24,7 +24,7 @@ import msgspec
 from vedette.runtime.errors import ConfigProblem, MachineProblem
 
 from .broker_files import render_broker_files
-from .certificate_authority import CertificateAuthority
+from .certificate_authority import LEAF_DAYS, CertificateAuthority
 from .fleet_identities import issue_certificates, make_box_broker, make_logins, read_pair, server_name
 from .fleet_settings import OPERATOR, READER, FleetSettings
 from .fleet_table import Box
@@ -57,6 +57,7 @@ def write_fleet(
     base: Path,
     authority: CertificateAuthority | None = None,
     picture: Picture | None = "svg",
+    days: int = LEAF_DAYS,
 ) -> Provisioned:
     """Writes the folder `out`. Boxes whose rows did not change keep passwords, keys and instances.
 
@@ -68,6 +69,7 @@ def write_fleet(
         base: folder from which the table names bundles
         authority: who signs certificates; None: there are none
         picture: format of QR codes; None: no labels
+        days: life of new certificates
 
     Raises:
         ConfigProblem: `out` holds something else, or a bundle or a key is missing.
@@ -84,7 +86,7 @@ def write_fleet(
     before = state or ProvisionState()
     logins = make_logins(before.logins, names, settings.broker)
     authority = authority if settings.broker.is_tls else None
-    signed, renew = issue_certificates(authority, settings.broker, names) if authority else ([], [])
+    signed, renew = issue_certificates(authority, settings.broker, names, days) if authority else ([], [])
     cards = {
         box.name: make_card(box, make_box_broker(settings.broker, box.name, logins, authority), keys, base)
         for box in boxes

@@ -202,6 +202,11 @@ def test_a_bundle_keeps_its_name_on_a_fat_partition(tmp_path: Path, name: str) -
         write((Box("b", cameras=(BoxCamera("c", "v4l2:/dev/video0", name),)),), tmp_path / "out")
 
 
+def test_a_box_is_not_called_as_the_broker(authority: CertificateAuthority, tmp_path: Path) -> None:
+    with pytest.raises(ConfigProblem, match="broker's certificate"):
+        write((Box("broker-127.0.0.1"),), tmp_path / "out", authority)
+
+
 def test_a_foreign_folder_is_left_alone(tmp_path: Path, bundle: Path) -> None:
     out = tmp_path / "out"
     out.mkdir()
