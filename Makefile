@@ -11,7 +11,7 @@ PIP = .venv/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_
 LOCKED = $(PIP) --no-deps --require-hashes --requirement
 TORCH = $(if $(findstring index-url,$(PIP_ARGS)),torch==2.13.0,--requirement requirements/torch.txt)
 
-.PHONY: demo test test-fast test-slow coverage docs fuzz sbom wheel bench-accuracy bench-generality bench-alignment bench-resolution bench-light bench-augment \
+.PHONY: demo test test-fast test-slow coverage docs fuzz sbom card wheel bench-accuracy bench-generality bench-alignment bench-resolution bench-light bench-augment \
   bench-contamination bench-few bench-choice bench-parts bench-known bench-search bench-losses bench-behaviour bench-quantise bench-review bench-build bench-compressors \
   bench-peers bench-runtime bench-scene count-arm64 count-looks count-alignment fit-costs clean
 
@@ -50,6 +50,12 @@ sbom: .venv/dev
 	@mkdir -p build
 	.venv/bin/cyclonedx-py requirements --spec-version 1.6 --output-format JSON --output-reproducible \
 	  --pyproject pyproject.toml --mc-type application --output-file build/vedette.cdx.json requirements/device.txt
+
+# A card with our package, for tests: build/card/vedette-ARCH.img. Needs root; deploy/image/card says what else.
+ARCH ?= amd64
+DEB ?= $(firstword $(wildcard build/deb/vedette_*_$(ARCH).deb) build/deb/vedette_$(ARCH).deb)
+card:
+	deploy/image/card $(ARCH) $(DEB) build/card/vedette-$(ARCH).img
 
 wheel: .venv/dev
 	.venv/bin/python -m build --wheel --no-isolation

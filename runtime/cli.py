@@ -34,7 +34,10 @@ DEVICE_COMMANDS = {
     "traffic": "compare the bytes that a camera publishes with H.264 video",
     "bench": "measure time and memory of a bundle on this machine",
 }
-DEPLOY_COMMANDS: dict[str, str] = {}
+DEPLOY_COMMANDS: dict[str, str] = {
+    "ca": "issue, renew and revoke certificates of a broker and its boxes",
+    "provision": "write the cards of many boxes and the files of their broker",
+}
 WORKSHOP_COMMANDS = {
     "audit": "find unreadable, duplicate, blurred and mislabeled images",
     "build": "build a bundle from images and a goal file",

@@ -46,6 +46,7 @@ PACKAGES = {
     ),
     "deploy": (
         "seed",
+        "provisioning",
         "commands",
     ),
     "compress": (

@@ -1,0 +1,35 @@
+"""Whether the boxes will run their bundles: each must be whole, and signed by a key that the boxes trust."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from vedette.runtime.bundle.bundle import Bundle
+from vedette.runtime.bundle.key_rules import read_products
+from vedette.runtime.bundle.keys import Keyring, KeyRule, key_id, read_public_key
+
+from .fleet_table import Box
+from .seed_writer import INSTALLED, digest_file
+
+
+def check_bundles(boxes: tuple[Box, ...], keys: list[Path], base: Path) -> None:
+    """Verifies each bundle of the table once, with the keys that the boxes get.
+
+    Args:
+        boxes: the table
+        keys: public keys
+        base: folder from which the table names bundles
+
+    Raises:
+        ConfigProblem: a bundle or a key cannot be read.
+        BundleProblem: a bundle was altered, or no key may sign it.
+    """
+    public = {path: read_public_key(path) for path in keys}
+    keyring = Keyring(
+        {key_id(key): key for key in public.values()},
+        rules={key_id(key): KeyRule(path, read_products(path)) for path, key in public.items()},
+    )
+    named = {camera.bundle for box in boxes for camera in box.cameras if not camera.bundle.startswith(INSTALLED)}
+    for path in sorted((base / name).resolve() for name in named):
+        digest_file(path)  # says what to do if the file is missing
+        Bundle.open(path, keyring)
