@@ -31,7 +31,9 @@ DEVICE_COMMANDS = {
     "traffic": "compare the bytes that a camera publishes with H.264 video",
     "bench": "measure time and memory of a bundle on this machine",
 }
-DEPLOY_COMMANDS: dict[str, str] = {}
+DEPLOY_COMMANDS: dict[str, str] = {
+    "setup": "set this box up: device, broker, camera, bundle",
+}
 WORKSHOP_COMMANDS = {
     "audit": "find unreadable, duplicate, blurred and mislabeled images",
     "build": "build a bundle from images and a goal file",

@@ -104,6 +104,8 @@ class StatusReport(msgspec.Struct, frozen=True):
     """How threshold and offset were set anew, in words; None: they are those of the build."""
     drift: DriftFigures | None = None
     """Whether good scores still lie where they lay in the workshop; None: the bundle does not say."""
+    top_score: float | None = None
+    """The highest score since the start; None before the first prediction."""
 
 
 class DaemonCounters:

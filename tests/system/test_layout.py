@@ -44,6 +44,7 @@ PACKAGES = {
     ),
     "deploy": (
         "seed",
+        "setup",
         "commands",
     ),
     "compress": (
