@@ -147,4 +147,10 @@ def _plan_toml(path: Path, content: dict[str, Any], present: dict[str, Any]) -> 
     """The file with this content; the present one, if it says the same."""
     if content == present:
         return [PlannedFile(path, path.read_bytes())]
-    return [PlannedFile(path, tomli_w.dumps(content).encode())]
+    return [PlannedFile(path, render_toml(content).encode())]
+
+
+def render_toml(content: dict[str, Any]) -> str:
+    """A configuration as TOML, each rule under a line `[[rules]]` of its own, so that another can be added below."""
+    rules = [tomli_w.dumps({"rules": rule}).replace("[rules]\n", "[[rules]]\n", 1) for rule in content.get("rules", [])]
+    return "\n".join([tomli_w.dumps({key: value for key, value in content.items() if key != "rules"}), *rules])

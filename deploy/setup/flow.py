@@ -12,7 +12,7 @@ import msgspec
 from vedette.runtime.bundle.keys import Keyring
 from vedette.runtime.bundle.local_recalibration import open_bundle
 from vedette.runtime.config.configuration import Config, load_config
-from vedette.runtime.errors import ConfigProblem
+from vedette.runtime.errors import BundleProblem, ConfigProblem
 from vedette.runtime.monitoring.doctor_check import Check
 
 from ..seed import Seed, SeedCamera
@@ -101,8 +101,17 @@ def plan_checked(seed: Seed, folder: Path) -> list[PlannedFile]:
         for camera in seed.cameras:
             settings = stage.load(camera.name)
             with stage.real_paths():
-                open_bundle(settings.bundle, Keyring.read(settings.keys))
+                _verify(settings)
     return files
+
+
+def _verify(settings: Config) -> None:
+    """Raises a Problem unless a trusted key has signed the bundle."""
+    try:
+        open_bundle(settings.bundle, Keyring.read(settings.keys))
+    except BundleProblem as problem:
+        hint = "trust it with --key FILE.pub, the signer's" if "unknown key" in problem.message else problem.hint
+        raise BundleProblem(problem.message, hint) from None
 
 
 def describe_difference(files: Sequence[PlannedFile]) -> list[str]:

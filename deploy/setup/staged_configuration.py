@@ -19,7 +19,7 @@ import msgspec
 from vedette.runtime.config.configuration import STATE_FOLDER, SYSTEM_FOLDER, Config, load_config
 from vedette.runtime.errors import Problem
 from vedette.runtime.monitoring.doctor_bundle import check_bundle
-from vedette.runtime.monitoring.doctor_camera import check_camera
+from vedette.runtime.monitoring.doctor_camera import ask_daemon, check_camera
 from vedette.runtime.monitoring.doctor_check import Check
 from vedette.runtime.monitoring.doctor_checks import check_broker
 
@@ -72,7 +72,7 @@ class StagedConfiguration:
             if picture is not None and _write_picture(picture, pixels):
                 saved.append(f", saved as {picture}")
 
-        if runs_already and " the daemon gets" in f" {(answer := check_camera(settings)).found}":
+        if runs_already and (answer := ask_daemon(settings)) is not None:
             return self._shown(answer)
         check = self._shown(check_camera(settings, save))
         return msgspec.structs.replace(check, found="".join([check.found, *saved]))

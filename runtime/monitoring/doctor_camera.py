@@ -27,7 +27,7 @@ def check_camera(settings: Config, on_frame: Callable[[Any], None] | None = None
         settings: configuration of the camera
         on_frame: called with the frame, H x W x 3, uint8, blue-green-red; None: a running daemon's word suffices
     """
-    if on_frame is None and (report := _ask_daemon(settings)) is not None:
+    if on_frame is None and (report := ask_daemon(settings)) is not None:
         return report
     start, shown = time.monotonic(), redact(settings.source)
     stop = threading.Event()
@@ -51,7 +51,7 @@ def check_camera(settings: Config, on_frame: Callable[[Any], None] | None = None
     return Check(settings.camera, True, f"{shown} gives {width} x {height}, first frame after {taken:.2f} s")
 
 
-def _ask_daemon(settings: Config) -> Check | None:
+def ask_daemon(settings: Config) -> Check | None:
     """What the camera's running daemon says; None: none runs, or it watches a recording, or had no frame yet."""
     report = _request(settings)
     if report is None or report.pictures is None or report.frames_per_second is None:
