@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -139,13 +140,19 @@ def _ask(seed: Seed, flags: Flags, folder: Path, search_seconds: float, picture:
 
 def _try_all(seed: Seed, folder: Path, picture: Path | None, untried: bool) -> list[Check]:
     """Tries all answers. Raises a Problem at the first that does not work."""
-    checks = [] if untried else [flow.try_broker(seed, folder)]
-    if not untried:
+
+    def list_trials() -> Iterator[Check]:
+        yield from flow.try_bundles(seed, folder)
+        if untried:
+            return
+        yield flow.try_broker(seed, folder)
         for camera in seed.cameras:
             alone = Seed(device=seed.device, broker=seed.broker, cameras=(camera,), keys=seed.keys)
-            checks.append(flow.try_camera(alone, folder, _picture(picture, camera.name)))
-    checks += flow.try_bundles(seed, folder)
-    for check in checks:
+            yield flow.try_camera(alone, folder, _picture(picture, camera.name))
+
+    checks = []
+    for check in list_trials():
+        checks.append(check)
         if check.works is False:
             hint = f"{check.remedy}; nothing was written" + ("" if untried else " (--untried writes it all the same)")
             raise MachineProblem(f"{check.what}: {check.found}", hint=hint)

@@ -37,8 +37,9 @@ def wait_for_first_event(settings: Config, seconds: float, must_run: bool) -> Fi
         report = _request(settings.state_folder)
         if report is not None and report.last_event is not None and report.connected and report.backlog == 0:
             event = report.last_event
-            text = f"first event: {event.type}, number {event.sequence}, {event.time}; the broker has it"
-            return FirstEvent(settings.camera, True, text)
+            which = "first event" if report.events == 1 else f"{report.events} events, the newest"
+            text = f"{which}: {event.type}, number {event.sequence}, {event.time}; the broker has it"
+            return FirstEvent(settings.camera, True, text + _list_faults(report))
         left = end - time.monotonic()
         if left <= 0 or (report is None and not must_run):
             return _describe(settings, report)
@@ -61,8 +62,11 @@ def _describe(settings: Config, report: StatusReport | None) -> FirstEvent:
     text = f"running, no event yet: the camera gives {rate} frames a second"
     if report.top_score is not None and (threshold := _threshold(settings)):
         text += f", highest score {report.top_score:.3g} of threshold {threshold:.3g}"
-    faults = f"; {'; '.join(report.faults)}" if report.faults else ""
-    return FirstEvent(settings.camera, True, text + faults)
+    return FirstEvent(settings.camera, True, text + _list_faults(report))
+
+
+def _list_faults(report: StatusReport) -> str:
+    return "".join(f"; {fault}" for fault in report.faults)
 
 
 def _threshold(settings: Config) -> float | None:

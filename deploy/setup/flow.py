@@ -11,14 +11,15 @@ import msgspec
 
 from vedette.runtime.bundle.keys import Keyring
 from vedette.runtime.bundle.local_recalibration import open_bundle
+from vedette.runtime.camera.sources import SourceAddress, load_source
 from vedette.runtime.config.configuration import Config, load_config
-from vedette.runtime.errors import BundleProblem, ConfigProblem
+from vedette.runtime.errors import BundleProblem, ConfigProblem, locate_errors
 from vedette.runtime.monitoring.doctor_check import Check
 
 from ..seed import Seed, SeedCamera
 from . import services
 from .answers import find_missing
-from .configuration_files import plan_files
+from .configuration_files import CAMERAS, plan_files
 from .durable_files import FileChange, PlannedFile, find_action, write_file
 from .first_event import FirstEvent, wait_for_first_event
 from .services import UnitResult
@@ -101,6 +102,8 @@ def plan_checked(seed: Seed, folder: Path) -> list[PlannedFile]:
         for camera in seed.cameras:
             settings = stage.load(camera.name)
             with stage.real_paths():
+                with locate_errors(folder / CAMERAS / f"{camera.name}.toml"):
+                    load_source(SourceAddress.from_config(settings))  # its options are right; nothing is opened
                 _verify(settings)
     return files
 

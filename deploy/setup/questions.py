@@ -66,7 +66,7 @@ class Questions:
     ) -> Seed:
         """Asks until the answers work, or the user keeps them all the same; that is not offered for a bundle."""
         while True:
-            answered = ask(seed)
+            answered = seed = ask(seed)  # the next time, Enter takes what was just said
             try:
                 checks = check(answered)
             except Problem as problem:
@@ -86,7 +86,7 @@ class Questions:
         if flags.username is None:
             values["username"] = _ask("User name at the broker (empty: none)", broker.username)
         if values["username"] and flags.password_file is None and flags.cert_file is None:
-            values["password"] = _ask_secret("Password at the broker (empty: the present one, or none)")
+            values["password"] = _ask_secret("Password at the broker") or broker.password
         if values["url"].startswith("mqtts:") and flags.ca_file is None:
             path = _ask("Certificate of the broker's authority, a file (empty: the system's, or the present one)", "")
             values["ca"] = read_text(Path(path) if path else None, "--ca-file") or broker.ca
@@ -103,7 +103,7 @@ class Questions:
         if is_network and flags.camera_username is None:
             values["username"] = _ask("User name at the camera (empty: none)", camera.username)
         if is_network and values["username"] and flags.camera_password_file is None:
-            values["password"] = _ask_secret("Password at the camera (empty: the present one, or none)")
+            values["password"] = _ask_secret("Password at the camera") or camera.password
         return msgspec.structs.replace(seed, cameras=(SeedCamera(**values),))
 
     def _ask_source(self, present: str) -> str:
@@ -166,7 +166,9 @@ def _ask(text: str, present: str, check: Callable[[str], str] = lambda each: eac
 
 
 def _ask_secret(text: str) -> str:
-    answer: str = click.prompt(text, default="", hide_input=True, show_default=False, err=True)
+    answer: str = click.prompt(
+        f"{text} (empty: the present one, or none)", default="", hide_input=True, show_default=False, err=True
+    )
     return answer
 
 

@@ -18,6 +18,8 @@ from .doctor_check import Check
 from .status import StatusReport, request_status
 
 _FIRST_FRAME_SECONDS = 10.0
+_TROUBLE_SECONDS = 2.0
+"""Once the reason is known, a camera gets a second try, not more."""
 
 
 def check_camera(settings: Config, on_frame: Callable[[Any], None] | None = None) -> Check:
@@ -35,20 +37,27 @@ def check_camera(settings: Config, on_frame: Callable[[Any], None] | None = None
     alarm.start()
     try:
         source = sources.load_source(sources.SourceAddress.from_config(settings))
-        frame = next((frame for frame in source.frames(stop) if frame is not None), None)
+        frame = None
+        for frame in source.frames(stop):
+            if frame is not None or (_find_trouble(source) and time.monotonic() - start > _TROUBLE_SECONDS):
+                break
     except Problem as problem:
         return Check(settings.camera, False, redact(problem.message), redact(problem.hint))
     finally:
         alarm.cancel()
     if frame is None:
-        reason = source.frame_counts.trouble if source.frame_counts else ""
-        text = f"{shown}: no frame in {_FIRST_FRAME_SECONDS:.0f} s{reason and f', {reason}'}"
+        reason = _find_trouble(source)
+        text = f"{shown}: no frame in {time.monotonic() - start:.0f} s{reason and f', {reason}'}"
         return Check(settings.camera, False, text, "check the camera and its source")
     height, width = frame.pixels.shape[:2]
     if on_frame is not None:
         on_frame(frame.pixels)
     taken = time.monotonic() - start
     return Check(settings.camera, True, f"{shown} gives {width} x {height}, first frame after {taken:.2f} s")
+
+
+def _find_trouble(source: sources.FrameSource) -> str:
+    return source.frame_counts.trouble if source.frame_counts else ""
 
 
 def ask_daemon(settings: Config) -> Check | None:
