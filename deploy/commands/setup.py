@@ -17,7 +17,7 @@ from ..seed import Seed
 from ..setup import flow, services
 from ..setup.answers import Flags, collect_answers, read_seed_with_paths
 from ..setup.camera_search import find_cameras
-from ..setup.durable_files import FileChange, find_action
+from ..setup.durable_files import FileChange, find_action, require_writable
 from ..setup.questions import Questions, Trials, show_check
 from ..setup.seed_consumption import consume_seed
 
@@ -90,6 +90,8 @@ def setup(
             raise ConfigProblem("--consume takes all answers from --seed", hint="leave out the other flags")
         _consume(seed_file, folder)
         return
+    if not dry_run:
+        require_writable(folder)  # told before a question, not after all of them
     seed = collect_answers(flags, folder, seed_file)
     # Questions go to stderr, so that stdout has the result alone.
     if _is_terminal() and not yes and not as_json and seed_file is None:

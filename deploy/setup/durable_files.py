@@ -65,13 +65,13 @@ def write_file(file: PlannedFile, keep: bool = True) -> FileChange:
         MachineProblem: it cannot be written.
     """
     action, backup = find_action(file), ""
+    partial = file.path.with_name(f".{file.path.name}.part")
     try:
         _make_folder(file.path.parent, private=file.secret)
         if action == "unchanged":
             _set_access(file)
             sync_folder(file.path.parent)  # a start before this one may have been cut off before it
             return FileChange(str(file.path), action)
-        partial = file.path.with_name(f".{file.path.name}.part")
         descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
             write_all(descriptor, file.content)
@@ -84,8 +84,17 @@ def write_file(file: PlannedFile, keep: bool = True) -> FileChange:
         os.replace(partial, file.path)
         sync_folder(file.path.parent)
     except OSError as error:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
         raise _problem(file.path, error) from None
     return FileChange(str(file.path), action, backup)
+
+
+def require_writable(folder: Path) -> None:
+    """Raises a MachineProblem if this user may not write a folder, or make it."""
+    present = next(each for each in (folder.absolute(), *folder.absolute().parents) if each.exists())
+    if not os.access(present, os.W_OK | os.X_OK):
+        raise _problem(folder, PermissionError(0, "this user may not write there"))
 
 
 def write_all(descriptor: int, content: bytes) -> None:

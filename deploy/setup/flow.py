@@ -14,12 +14,16 @@ from vedette.runtime.bundle.local_recalibration import open_bundle
 from vedette.runtime.camera.sources import SourceAddress, load_source
 from vedette.runtime.config.configuration import Config, load_config
 from vedette.runtime.errors import BundleProblem, ConfigProblem, locate_errors
+from vedette.runtime.events.sinks import SINKS
 from vedette.runtime.monitoring.doctor_check import Check
+from vedette.runtime.plugin_tables import split_url
+from vedette.runtime.rules.conditions.schedule import load_timezone
+from vedette.runtime.rules.rule_set import RuleSet
 
 from ..seed import Seed, SeedCamera
 from . import services
 from .answers import find_missing
-from .configuration_files import CAMERAS, plan_files
+from .configuration_files import CAMERAS, DEVICE_FILE, plan_files
 from .durable_files import FileChange, PlannedFile, find_action, write_file
 from .first_event import FirstEvent, wait_for_first_event
 from .services import UnitResult
@@ -102,19 +106,24 @@ def plan_checked(seed: Seed, folder: Path) -> list[PlannedFile]:
         for camera in seed.cameras:
             settings = stage.load(camera.name)
             with stage.real_paths():
-                with locate_errors(folder / CAMERAS / f"{camera.name}.toml"):
-                    load_source(SourceAddress.from_config(settings))  # its options are right; nothing is opened
-                _verify(settings)
+                _verify(settings, folder)
     return files
 
 
-def _verify(settings: Config) -> None:
-    """Raises a Problem unless a trusted key has signed the bundle."""
+def _verify(settings: Config, folder: Path) -> None:
+    """Raises a Problem unless the daemon would take these settings, and a trusted key has signed the bundle."""
+    with locate_errors(folder / DEVICE_FILE):
+        load_timezone(settings.device.timezone)
+        if split_url(settings.broker.url, "broker.url").scheme not in SINKS:
+            raise ConfigProblem("broker.url names no broker", hint="write mqtt://HOST or mqtts://HOST")
     try:
-        open_bundle(settings.bundle, Keyring.read(settings.keys))
+        manifest = open_bundle(settings.bundle, Keyring.read(settings.keys)).manifest
     except BundleProblem as problem:
         hint = "trust it with --key FILE.pub, the signer's" if "unknown key" in problem.message else problem.hint
         raise BundleProblem(problem.message, hint) from None
+    with locate_errors(folder / CAMERAS / f"{settings.camera}.toml"):
+        load_source(SourceAddress.from_config(settings))  # its options are right; nothing is opened
+        RuleSet(settings, manifest)
 
 
 def describe_difference(files: Sequence[PlannedFile]) -> list[str]:

@@ -56,7 +56,10 @@ class Questions:
                 device = msgspec.structs.replace(device, **{key: answer})
         seed = msgspec.structs.replace(seed, device=SeedDevice(**msgspec.structs.asdict(device)))
         seed = self._ask_until_tried(seed, self._ask_broker, lambda each: _as_list(self.trials.broker, each))
-        if len(seed.cameras) == 1:
+        if len(seed.cameras) > 1:
+            names = ", ".join(each.name for each in seed.cameras)
+            click.echo(f"the cameras {names} stay as they are; --camera NAME asks for one", err=True)
+        elif seed.cameras:
             seed = self._ask_until_tried(seed, self._ask_camera, lambda each: _as_list(self.trials.camera, each))
             seed = self._ask_until_tried(seed, self._ask_bundle, self.trials.bundle, may_differ=False)
         return check_answers(seed)

@@ -107,6 +107,9 @@ def test_the_seed_of_an_instance_is_taken_once(card: Path) -> None:
         (lambda text: text.replace('"weave.vedette"', '"none.vedette"'), "none.vedette"),
         (lambda text: text.replace("[keys]", "[nokeys]"), "nokeys"),
         (lambda text: text[: text.index("[keys]")], "unknown key"),
+        (lambda text: text.replace("[device]", '[device]\ntimezone = "Mars/Base"'), "Mars/Base"),
+        (lambda text: text.replace("mqtt://broker", "http://broker"), "broker.url names no broker"),
+        (lambda text: text.replace('bundle = "', 'rules = [{use = "presense"}]\nbundle = "'), "presense"),
         (lambda text: text.replace('"rtsp:', f'"{PASSWORD}:'), "source: unknown '…'"),
     ],
 )
