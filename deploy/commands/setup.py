@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import msgspec
 
 from vedette.runtime.commands import options
 from vedette.runtime.errors import ConfigProblem, MachineProblem
@@ -18,6 +19,7 @@ from ..setup import flow, services
 from ..setup.answers import Flags, collect_answers, read_seed_with_paths
 from ..setup.camera_search import find_cameras
 from ..setup.durable_files import FileChange, find_action, require_writable
+from ..setup.onvif_media import resolve_source
 from ..setup.questions import Questions, Trials, show_check
 from ..setup.seed_consumption import consume_seed
 
@@ -97,6 +99,7 @@ def setup(
     if _is_terminal() and not yes and not as_json and seed_file is None:
         seed = _ask(seed, flags, folder, search_seconds, picture, untried or dry_run)
     flow.require_complete(seed)
+    seed = msgspec.structs.replace(seed, cameras=tuple(resolve_source(each) for each in seed.cameras))
     files = flow.plan_checked(seed, folder)
     if dry_run:
         changes = [FileChange(str(each.path), find_action(each)) for each in files]

@@ -25,6 +25,7 @@ from ..seed import Seed, SeedBroker, SeedCamera, SeedDevice
 from .answers import Flags, check_answers, read_text
 from .bundle_placement import INSTALLED
 from .camera_search import SearchResult
+from .onvif_media import SCHEME, resolve_source
 
 
 class Trials(msgspec.Struct, frozen=True):
@@ -102,12 +103,17 @@ class Questions:
             values["name"] = _ask("Name of the camera", camera.name, _check_name)
         if flags.source is None:
             values["source"] = self._ask_source(camera.source)
-        is_network = values["source"].partition(":")[0] in ("rtsp", "rtsps", "http", "https")
+        is_network = values["source"].partition(":")[0] in ("rtsp", "rtsps", "http", "https", "onvif")
         if is_network and flags.camera_username is None:
             values["username"] = _ask("User name at the camera (empty: none)", camera.username)
         if is_network and values["username"] and flags.camera_password_file is None:
             values["password"] = _ask_secret("Password at the camera") or camera.password
-        return msgspec.structs.replace(seed, cameras=(SeedCamera(**values),))
+        try:
+            camera = resolve_source(SeedCamera(**values))
+        except Problem as problem:
+            click.echo(f"  {redact(problem.message)}; {redact(problem.hint)}", err=True)
+            return self._ask_camera(msgspec.structs.replace(seed, cameras=(SeedCamera(**values),)))
+        return msgspec.structs.replace(seed, cameras=(camera,))
 
     def _ask_source(self, present: str) -> str:
         click.echo("looking for cameras …", err=True)
@@ -122,18 +128,13 @@ class Questions:
         def check(text: str) -> str:
             if text.isdecimal() and 1 <= int(text) <= len(result.cameras):
                 chosen = result.cameras[int(text) - 1]
-                if not chosen.source:
-                    hint = "its manual or its web page names its RTSP address: type rtsp://HOST/PATH"
-                    raise ConfigProblem(f"{chosen.service} does not say where its video is", hint=hint)
-                return chosen.source
-            split = split_url(text, "source")
-            if split.scheme not in sources.SOURCES:
+                return chosen.source or f"{SCHEME}{chosen.service}"
+            if split_url(text, "source").scheme not in (*sources.SOURCES, SCHEME.rstrip(":")):
                 known = ", ".join(f"{each}:" for each in sources.SOURCES)
                 raise ConfigProblem("neither a number of the list nor a source", hint=f"a source begins with {known}")
             return text
 
-        first = next((each.source for each in result.cameras if each.source), "")
-        return _ask("Camera: a number of the list, or a source", present or first, check)
+        return _ask("Camera: a number of the list, or a source", present or ("1" if result.cameras else ""), check)
 
     def _ask_bundle(self, seed: Seed) -> Seed:
         camera, keys = seed.cameras[0], dict(seed.keys)

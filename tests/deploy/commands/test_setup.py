@@ -139,21 +139,21 @@ def test_what_does_not_work_is_not_written(flags: list[str], tmp_path: Path, cam
 def test_questions_are_asked_again_until_they_are_answered(
     tmp_path: Path, broker: Mosquitto, camera: Camera, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = (FoundCamera("onvif", "Gate", service="http://10.0.0.1/onvif"), FoundCamera("mdns", "Yard", camera.url))
+    found = (FoundCamera("onvif", "Gate", service="http://127.0.0.1:9/onvif"), FoundCamera("mdns", "Yard", camera.url))
     monkeypatch.setattr(command, "_is_terminal", lambda: True)
     monkeypatch.setattr(command, "find_cameras", lambda _: SearchResult(found, ("no mDNS here",)))
     answers = [
         *("bo x", "box7", "plant", "hall", ""),
         *("http://nowhere", f"mqtt://127.0.0.1:{broker.port}", "box7", "wrong", "n"),
         *("", "", PASSWORD),
-        *("door", "1", "9", "2", ""),
+        *("door", "1", "", "door", "9", "2", ""),
         *("/nowhere.vedette", str(V1 / "weave.vedette"), str(tmp_path), str(V1 / "vedette.pub")),
     ]
     folder = tmp_path / "etc"
     picture = str(tmp_path / "p.jpg")
     done = run("--config", str(folder), "--picture", picture, "--wait", "0", answers="\n".join([*answers, ""]))
     assert done.exit_code == 0, done.output
-    for text in ("is no name", "not a broker", "Not authorized", "does not say where its video is", "unknown key"):
+    for text in ("is no name", "not a broker", "Not authorized", "does not answer", "unknown key"):
         assert text in done.stderr, text
     assert PASSWORD not in done.output
     settings = load_config(folder, "door")
