@@ -96,7 +96,8 @@ def setup(
         require_writable(folder)  # told before a question, not after all of them
     seed = collect_answers(flags, folder, seed_file)
     # Questions go to stderr, so that stdout has the result alone.
-    if _is_terminal() and not yes and not as_json and seed_file is None:
+    asked = _is_terminal() and not yes and not as_json and seed_file is None
+    if asked:
         seed = _ask(seed, flags, folder, search_seconds, picture, untried or dry_run)
     flow.require_complete(seed)
     seed = msgspec.structs.replace(seed, cameras=tuple(resolve_source(each) for each in seed.cameras))
@@ -105,7 +106,7 @@ def setup(
         changes = [FileChange(str(each.path), find_action(each)) for each in files]
         _print(_report(folder, changes, dry_run=True, diff=flow.describe_difference(files)), as_json)
         return
-    checks = _try_all(seed, folder, picture, untried)
+    checks = [] if asked else _try_all(seed, folder, picture, untried)  # each answer was tried when it was given
     changes = flow.write_files(files)
     changed = any(each.action != "unchanged" for each in changes)
     units, events = flow.start_and_wait(seed, folder, changed, wait_seconds)

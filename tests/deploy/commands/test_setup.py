@@ -161,6 +161,20 @@ def test_questions_are_asked_again_until_they_are_answered(
     assert read_secret(settings.broker.password_file, "") == PASSWORD
 
 
+def test_answers_that_do_not_work_yet_may_be_kept(
+    tmp_path: Path, camera: Camera, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(command, "_is_terminal", lambda: True)
+    folder, picture = tmp_path / "etc", str(tmp_path / "p.jpg")
+    flags = ("--config", str(folder), "--device", "box7", "--site", "s", "--area", "a", "--line", "l", "--wait", "0")
+    about_camera = ("--camera", "door", "--source", camera.url, "--camera-username", "", "--picture", picture)
+    bundle = ("--bundle", str(V1 / "weave.vedette"), "--key", str(V1 / "vedette.pub"))
+    done = run(*flags, *about_camera, *bundle, answers="mqtt://127.0.0.1:1\n\ny\n")
+    assert "Connection refused" in done.stderr
+    assert done.exit_code == 0, done.output
+    assert load_config(folder, "door").broker.url == "mqtt://127.0.0.1:1"
+
+
 def test_without_a_terminal_what_is_missing_is_named(tmp_path: Path) -> None:
     for arguments, flag in (([], "--source"), (["--source", "v4l2:/dev/video0"], "--bundle")):
         with pytest.raises(Problem, match=flag):
