@@ -57,7 +57,7 @@ def _describe(settings: Config, report: StatusReport | None) -> FirstEvent:
     if not report.connected:
         return FirstEvent(settings.camera, False, "running, but there is no connection to the broker")
     if report.last_event is not None:
-        return FirstEvent(settings.camera, False, f"running; {report.backlog} events wait for the broker")
+        return FirstEvent(settings.camera, False, f"running; events that wait for the broker: {report.backlog}")
     rate = "-" if report.frames_per_second is None else f"{report.frames_per_second:.1f}"
     text = f"running, no event yet: the camera gives {rate} frames a second"
     if report.top_score is not None and (threshold := _threshold(settings)):
