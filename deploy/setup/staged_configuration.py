@@ -44,12 +44,16 @@ class StagedConfiguration:
         """
         with self.real_paths():
             settings = load_config(self.stage, camera)
-        state = settings.device.state or os.environ.get("STATE_DIRECTORY") or STATE_FOLDER.get(self.folder, "state")
+        name = settings.device.state or os.environ.get("STATE_DIRECTORY") or STATE_FOLDER.get(self.folder, "state")
+        state, bundle = self.folder.absolute() / name, settings.bundle
+        if bundle.is_relative_to(settings.state):  # an installed model, which lies in the real state folder
+            bundle = state / bundle.relative_to(settings.state)
         return msgspec.structs.replace(
             settings,
+            bundle=bundle,
             base=(self.folder / CAMERAS).absolute(),
             keys=self.stage / KEYS if settings.keys or self.folder.absolute() == SYSTEM_FOLDER else None,
-            state=self.folder.absolute() / state,
+            state=state,
         )
 
     def check_broker(self, settings: Config) -> Check:
