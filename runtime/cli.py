@@ -35,6 +35,7 @@ DEVICE_COMMANDS = {
     "bench": "measure time and memory of a bundle on this machine",
 }
 DEPLOY_COMMANDS: dict[str, str] = {
+    "setup": "set this box up: device, broker, camera, bundle",
     "ca": "issue, renew and revoke certificates of a broker and its boxes",
     "provision": "write the cards of many boxes and the files of their broker",
 }

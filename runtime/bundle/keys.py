@@ -216,11 +216,22 @@ def read_public_key(path: Path) -> Ed25519PublicKey:
         ConfigProblem: the file cannot be read, or holds no Ed25519 public key.
     """
     try:
-        key = load_pem_public_key(path.read_bytes())
+        content = path.read_bytes()
     except OSError as error:
         raise ConfigProblem(f"{path}: {error.strerror}", hint="check the path of the signer's .pub file") from None
+    return parse_public_key(content, str(path))
+
+
+def parse_public_key(content: bytes, name: str) -> Ed25519PublicKey:
+    """The public key in the content of a PEM file, which `name` names in messages.
+
+    Raises:
+        ConfigProblem: it holds no Ed25519 public key.
+    """
+    try:
+        key = load_pem_public_key(content)
     except (ValueError, UnsupportedAlgorithm) as error:
-        raise ConfigProblem(f"{path}: not a public key ({error})", hint="copy the signer's .pub file again") from None
+        raise ConfigProblem(f"{name}: not a public key ({error})", hint="copy the signer's .pub file again") from None
     if not isinstance(key, Ed25519PublicKey):
-        raise ConfigProblem(f"{path}: not an Ed25519 key", hint="copy the signer's .pub file again")
+        raise ConfigProblem(f"{name}: not an Ed25519 key", hint="copy the signer's .pub file again")
     return key

@@ -43,6 +43,7 @@ class InferencePipeline:
         self.recalibrated = manifest.recalibrated
         good_scores = manifest.good_scores
         self.drift = None if good_scores is None else DriftMonitor(good_scores, manifest.threshold)
+        self.top_score: float | None = None
 
     def predict(self, moment: float, pixels: NDArray[Any]) -> tuple[Prediction, ...] | None:
         """The predictions for one frame; None while a behaviour model has seen too few frames.
@@ -61,6 +62,8 @@ class InferencePipeline:
         if outputs is None:
             return None
         predictions = self.head(outputs, pixels.shape[:2])
+        if predictions:
+            self.top_score = max(self.top_score or 0.0, *(each.score for each in predictions))
         if self.drift is not None:
             self.drift.add(moment, predictions[0].score)
         if (inspector := self.preprocess.inspector) is None:
@@ -75,4 +78,5 @@ class InferencePipeline:
         return {
             "recalibration": None if self.recalibrated is None else self.recalibrated.statement,
             "drift": None if self.drift is None else self.drift.figures(),
+            "top_score": self.top_score,
         }

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from vedette.devices import find_matching_profile, read_host_profile
 
 from ..bundle.keys import Keyring
-from ..camera import sources
 from ..config import configuration, credential_warnings
 from ..config.configuration import Config
 from ..errors import Problem
@@ -18,10 +15,9 @@ from ..events import sinks
 from ..events.sinks import LoginRefused
 from ..redaction import redact
 from .doctor_bundle import check_bundle
+from .doctor_camera import check_camera
 from .doctor_check import Check
 from .key_permissions import SERVICE_USER, closed_to_user
-
-_FIRST_FRAME_SECONDS = 10.0
 
 
 def run_checks(folder: Path | None, camera: str | None) -> list[Check]:
@@ -40,8 +36,8 @@ def run_checks(folder: Path | None, camera: str | None) -> list[Check]:
             checks.append(_failed(name, problem))
             continue
         if number == 0:
-            checks += [_check_keyring(settings.keys), _check_broker(settings)]
-        checks += [*_check_secrets(settings), *check_bundle(settings), _check_camera(settings)]
+            checks += [_check_keyring(settings.keys), check_broker(settings)]
+        checks += [*_check_secrets(settings), *check_bundle(settings), check_camera(settings)]
     return checks
 
 
@@ -99,7 +95,8 @@ def _check_keyring(folder: Path | None) -> Check:
     return Check("keys", True if keyring.keys else None, found)
 
 
-def _check_broker(settings: Config) -> Check:
+def check_broker(settings: Config) -> Check:
+    """Whether the broker answers, and takes the login."""
     try:
         sink = sinks.load_sink(settings.broker, sinks.MqttSessionSettings(f"vedette-{settings.device.name}-doctor", ()))
         sink.open()
@@ -112,24 +109,3 @@ def _check_broker(settings: Config) -> Check:
         return Check("broker", False, redact(str(error)), "check broker.url, and that the broker runs")
     sink.close()
     return Check("broker", True, f"{settings.broker.url} answers")
-
-
-def _check_camera(settings: Config) -> Check:
-    start, shown = time.monotonic(), redact(settings.source)
-    stop = threading.Event()
-    alarm = threading.Timer(_FIRST_FRAME_SECONDS, stop.set)
-    alarm.start()
-    try:
-        source = sources.load_source(sources.SourceAddress.from_config(settings))
-        frame = next((frame for frame in source.frames(stop) if frame is not None), None)
-    except Problem as problem:
-        return _failed(settings.camera, problem)
-    finally:
-        alarm.cancel()
-    if frame is None:
-        reason = source.frame_counts.trouble if source.frame_counts else ""
-        text = f"{shown}: no frame in {_FIRST_FRAME_SECONDS:.0f} s{reason and f', {reason}'}"
-        return Check(settings.camera, False, text, "check the camera and its source")
-    height, width = frame.pixels.shape[:2]
-    taken = time.monotonic() - start
-    return Check(settings.camera, True, f"{shown} gives {width} x {height}, first frame after {taken:.2f} s")

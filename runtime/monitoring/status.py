@@ -106,6 +106,8 @@ class StatusReport(msgspec.Struct, frozen=True):
     """How the probation of a new release goes, in words; None: there is none."""
     drift: DriftFigures | None = None
     """Whether good scores still lie where they lay in the workshop; None: the bundle does not say."""
+    top_score: float | None = None
+    """The highest score since the start; None before the first prediction."""
 
 
 class DaemonCounters:

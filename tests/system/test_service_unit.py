@@ -28,6 +28,15 @@ def test_unit_file_is_valid(tmp_path):
     assert done.stderr.strip() == ""
 
 
+def test_first_boot_unit_is_valid(tmp_path):
+    unit = tmp_path / "vedette-first-boot.service"
+    text = UNIT.with_name(unit.name).read_text()
+    unit.write_text(text.replace("/opt/vedette/bin/vedette", "/bin/true"))
+    done = systemd_analyze("verify", "--man=no", unit)
+    assert (done.returncode, done.stderr.strip()) == (0, "")
+    assert unit.name in UNIT.read_text(), "the cameras' units wait for it"
+
+
 def test_misspelled_setting_is_reported(tmp_path):
     unit = tmp_path / "vedette@door.service"
     unit.write_text(UNIT.read_text().replace("/opt/vedette/bin/vedette", "/bin/true").replace("WatchdogSec", "Watchdg"))
