@@ -11,7 +11,7 @@ PIP = .venv/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_
 LOCKED = $(PIP) --no-deps --require-hashes --requirement
 TORCH = $(if $(findstring index-url,$(PIP_ARGS)),torch==2.13.0,--requirement requirements/torch.txt)
 
-.PHONY: demo test test-fast test-slow coverage docs fuzz sbom wheel bench-accuracy bench-generality bench-alignment bench-resolution bench-light bench-augment \
+.PHONY: demo test test-fast test-slow coverage docs fuzz sbom wheel deb bench-accuracy bench-generality bench-alignment bench-resolution bench-light bench-augment \
   bench-contamination bench-few bench-choice bench-parts bench-known bench-search bench-losses bench-behaviour bench-quantise bench-review bench-build bench-compressors \
   bench-peers bench-runtime bench-scene count-arm64 count-looks count-alignment fit-costs clean
 
@@ -53,6 +53,12 @@ sbom: .venv/dev
 
 wheel: .venv/dev
 	.venv/bin/python -m build --wheel --no-isolation
+
+# Debian packages for amd64 and arm64 in build/deb (docs/install.md); FLAVOUR=slim makes those with one back end. Needs
+# dpkg-deb and readelf: apt-get install dpkg binutils
+FLAVOUR ?= full
+deb: .venv/dev
+	.venv/bin/python -m vedette.deploy.debian.build_deb --flavor $(FLAVOUR)
 
 # Ours against anomalib, side by side; BENCH_ARGS goes to tests/bench/accuracy.py, as in BENCH_ARGS="--sets cookies".
 bench-accuracy: .venv/dev build/bench/anomalib-venv/ready

@@ -21,6 +21,7 @@ from .packages import FLAVORS, ROOT, Package, plan_packages
 from .tree import lay_out
 from .wheels import MACHINES, Target, build_wheel, select_locked, unpack_own_wheel, unpack_wheels
 
+ARCHITECTURES = list(MACHINES)
 COMPRESSION = ("-Zzstd", "-z10", "--threads-max=1")
 """For amd64 this makes 115 MB; xz makes 95 MB and takes twenty times as long."""
 
@@ -134,7 +135,7 @@ def read_date() -> int:
 
 @click.command(help=__doc__)
 @click.option("--flavor", type=click.Choice(list(FLAVORS)), default="full", show_default=True)
-@click.option("--architecture", "architectures", multiple=True, type=click.Choice(list(MACHINES)), default=list(MACHINES))
+@click.option("--architecture", "architectures", multiple=True, type=click.Choice(ARCHITECTURES), default=ARCHITECTURES)
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=ROOT / "build" / "deb")
 @click.option("--cache", type=click.Path(path_type=Path, file_okay=False), default=ROOT / "build" / "deb-cache")
 def main(flavor: str, architectures: tuple[str, ...], out: Path, cache: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import subprocess
+from itertools import pairwise
 from pathlib import Path
 
 from .packages import Package
@@ -60,8 +61,7 @@ def python_dependencies(pythons: tuple[str, ...]) -> list[str]:
         major, minor = map(int, version.split("."))
         return f"{major}.{minor + 1}~"
 
-    gaps = zip(pythons, pythons[1:], strict=False)
-    between = [f"python3 (<< {after(one)}) | python3 (>= {other}~)" for one, other in gaps]
+    between = [f"python3 (<< {after(one)}) | python3 (>= {other}~)" for one, other in pairwise(pythons)]
     return [f"python3 (>= {pythons[0]}~)", *between, f"python3 (<< {after(pythons[-1])})"]
 
 

@@ -48,7 +48,7 @@ def manual_page(version: str, date: str, package: str) -> str:
     lines = [f'.TH VEDETTE 1 "{date}" "Vedette {version}" "User Commands"', ".SH NAME"]
     lines += ["vedette \\- defect and anomaly detection on cheap boxes", ".SH SYNOPSIS"]
     lines += [".B vedette", ".I COMMAND", "[\\fIOPTION\\fR...] [\\fIARGUMENT\\fR...]", ".SH DESCRIPTION"]
-    lines += _paragraphs(vedette.help or "") + [".SH COMMANDS"]
+    lines += [*_paragraphs(vedette.help or ""), ".SH COMMANDS"]
     for name in [*DEVICE_COMMANDS, *DEPLOY_COMMANDS]:
         place = "runtime" if name in DEVICE_COMMANDS else "deploy"
         command = getattr(import_module(f"vedette.{place}.commands.{name}"), name)
@@ -75,7 +75,7 @@ def _describe(command: click.Command, context: click.Context) -> list[str]:
 
 
 def _paragraphs(text: str) -> list[str]:
-    """The paragraphs of a help text; click keeps the lines of one that begins with \\b."""
+    """The paragraphs of a help text; click keeps the lines of one that begins with a backspace."""
     lines: list[str] = []
     for paragraph in re.split(r"\n\s*\n", text.partition("\f")[0].strip()):
         rows = [row.strip() for row in paragraph.strip().split("\n")]

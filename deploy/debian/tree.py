@@ -1,8 +1,8 @@
-"""The tree below /opt/vedette/lib: the packages of one or more Pythons, each file once, without what a device never uses.
+"""The tree below /opt/vedette/lib: the packages of one or more Pythons, without what a device never uses.
 
-A distribution whose files are equal for all Pythons lies in `lib/shared`, which a .pth file puts on the path. Others lie
-in `lib/pythonX.Y/site-packages`, with links to the first Python's for large files that are equal. Only files are links:
-dpkg would follow a link to a folder when a later version has a folder in its place.
+A distribution whose files are equal for all Pythons lies in `lib/shared`, which a .pth file puts on the path. Others
+lie in `lib/pythonX.Y/site-packages`, with links to the first Python's for large files that are equal. Only files are
+links: dpkg would follow a link to a folder when a later version has a folder in its place.
 """
 
 from __future__ import annotations
@@ -76,11 +76,11 @@ def lay_out(folders: dict[str, list[Path]], prefix: Path) -> None:
         if len(versions) == len(pythons) and all(_are_equal(versions[0], each) for each in versions[1:]):
             _copy(versions[0], prefix / SHARED)
             continue
-        for python in pythons:
-            if name in pythons[python]:
-                _copy(pythons[python][name], site_packages(prefix, python))
-        for python in others:
-            _link_equal_files(site_packages(prefix, first), site_packages(prefix, python))
+        for python, packages in pythons.items():
+            if name in packages:
+                _copy(packages[name], site_packages(prefix, python))
+    for python in others:
+        _link_equal_files(site_packages(prefix, first), site_packages(prefix, python))
     for python in pythons:
         site_packages(prefix, python).mkdir(parents=True, exist_ok=True)
         (site_packages(prefix, python) / "shared.pth").write_text(f"../../{SHARED.name}\n")

@@ -1,6 +1,7 @@
 """The locked wheels of a device, for another machine than this one: chosen, checked by digest, and unpacked.
 
-Nothing of them is run. pip evaluates the conditions of a lock file on the Python that runs it, so they are evaluated here.
+Nothing of them is run. pip evaluates the conditions of a lock file on the Python that runs it, so they are evaluated
+here.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ class Target(msgspec.Struct, frozen=True):
 
 
 def select_locked(lock: str, target: Target, left_out: frozenset[str] = frozenset()) -> str:
-    """The entries of a universal lock file that apply to a target, without their conditions, and without some packages."""
+    """The entries of a universal lock file that apply to a target, without conditions, and without some packages."""
     kept = []
     for entry in re.split(r"^(?=[A-Za-z0-9][\w.-]*==)", lock, flags=re.MULTILINE)[1:]:
         first, _, digests = entry.partition("\\\n")
@@ -79,10 +80,11 @@ def unpack_wheels(requirements: str, target: Target, cache: Path) -> Path:
     shutil.rmtree(unfinished, ignore_errors=True)
     lock = cache / f"{folder.name}.txt"
     lock.write_text(requirements)
-    platforms = [f"--platform=manylinux_{version}_{target.machine}" for version in LIBC_VERSIONS]
-    platforms.append(f"--platform=manylinux2014_{target.machine}")
-    _pip("--require-hashes", "--only-binary=:all:", "--ignore-requires-python", "--python-version", target.python, "--implementation", "cp",
-         *platforms, "--requirement", str(lock), "--target", str(unfinished))  # fmt: skip
+    options = ["--require-hashes", "--only-binary=:all:", "--ignore-requires-python"]
+    options += ["--python-version", target.python, "--implementation", "cp"]
+    options += [f"--platform=manylinux_{version}_{target.machine}" for version in LIBC_VERSIONS]
+    options += [f"--platform=manylinux2014_{target.machine}", "--requirement", str(lock)]
+    _pip(*options, "--target", str(unfinished))
     unfinished.rename(folder)
     return folder
 
