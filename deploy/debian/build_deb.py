@@ -27,11 +27,17 @@ COMPRESSION = ("-Zzstd", "-z10", "--threads-max=1")
 
 
 def build_package(package: Package, wheel: Path, cache: Path, out: Path) -> Path:
-    """Stages the tree of a package and packs it."""
-    stage = cache / f"stage-{package.file_name.removesuffix('.deb')}"
+    """Stages the tree of a package beside it and packs it.
+
+    Args:
+        package: what to build
+        wheel: of this project
+        cache: folder of unpacked wheels, which builds share
+        out: folder of the package
+    """
+    stage = out / "stage" / package.file_name.removesuffix(".deb")
     shutil.rmtree(stage, ignore_errors=True)
-    prefix = stage / "opt" / "vedette"
-    own = cache / "own"
+    own = out / "stage" / "own"
     folders = {}
     for python in package.pythons:
         target = Target(package.architecture, python)
@@ -40,12 +46,11 @@ def build_package(package: Package, wheel: Path, cache: Path, out: Path) -> Path
         folders[python] = [unpack_wheels(requirements, target, cache), own]
     shutil.rmtree(own, ignore_errors=True)
     unpack_own_wheel(wheel, own)
-    lay_out(folders, prefix)
+    lay_out(folders, stage / "opt" / "vedette")
     _add_environment(stage)
     _add_documents(stage, own / "share", package)
     _add_control(stage, package)
     _set_modes_and_times(stage, package.date)
-    out.mkdir(parents=True, exist_ok=True)
     path = out / package.file_name
     command = ["dpkg-deb", "--root-owner-group", *COMPRESSION, "--build", str(stage), str(path)]
     environment = os.environ | {"SOURCE_DATE_EPOCH": str(package.date)}
@@ -140,10 +145,12 @@ def read_date() -> int:
 @click.option("--cache", type=click.Path(path_type=Path, file_okay=False), default=ROOT / "build" / "deb-cache")
 def main(flavor: str, architectures: tuple[str, ...], out: Path, cache: Path) -> None:
     """Build the packages of a flavor."""
-    wheel = build_wheel(ROOT, cache / "wheel")
-    for package in plan_packages(FLAVORS[flavor], architectures, read_date()):
+    date = read_date()
+    wheel = build_wheel(ROOT, out / "stage" / "wheel", date)
+    for package in plan_packages(FLAVORS[flavor], architectures, date):
         path = build_package(package, wheel, cache, out)
         click.echo(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
+    shutil.rmtree(out / "stage")
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ here.
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import shutil
 import subprocess
@@ -94,7 +95,7 @@ def unpack_own_wheel(wheel: Path, folder: Path) -> None:
     _pip("--no-index", str(wheel), "--target", str(folder))
 
 
-def build_wheel(root: Path, folder: Path) -> Path:
+def build_wheel(root: Path, folder: Path, date: int) -> Path:
     """The wheel of this checkout, built from a copy, so that nothing that an earlier build left behind gets in."""
     source = folder / "source"
     shutil.rmtree(folder, ignore_errors=True)
@@ -104,7 +105,7 @@ def build_wheel(root: Path, folder: Path) -> Path:
     for path in (root / "pyproject.toml", root / "LICENSE", *root.glob("*.md")):
         shutil.copy2(path, source)
     command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(source)]
-    _run(command)
+    _run(command, {"SOURCE_DATE_EPOCH": str(date)})
     (wheel,) = folder.glob("*.whl")
     return wheel
 
@@ -114,8 +115,9 @@ def _pip(*arguments: str) -> None:
     _run([sys.executable, "-m", "pip", *options, *arguments])
 
 
-def _run(command: list[str]) -> None:
-    done = subprocess.run(command, check=False, capture_output=True, text=True)  # noqa: S603
+def _run(command: list[str], variables: dict[str, str] | None = None) -> None:
+    environment = os.environ | (variables or {})
+    done = subprocess.run(command, check=False, capture_output=True, text=True, env=environment)  # noqa: S603
     if done.returncode:
         sys.stderr.write(done.stdout + done.stderr)
         done.check_returncode()

@@ -44,8 +44,8 @@ def packages_of(flavor: str) -> list[packages.Package]:
 
 
 @pytest.fixture(scope="module")
-def own_wheel() -> Path:
-    return wheels.build_wheel(ROOT, CACHE / "wheel")
+def own_wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return wheels.build_wheel(ROOT, tmp_path_factory.mktemp("wheel"), DATE)
 
 
 @pytest.fixture(scope="module")
@@ -104,7 +104,7 @@ def system(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 def test_the_same_sources_give_the_same_bytes(first: Path, own_wheel: Path, tmp_path: Path) -> None:
     (package,) = packages_of("full")
-    again = wheels.build_wheel(ROOT, tmp_path / "wheel")
+    again = wheels.build_wheel(ROOT, tmp_path / "wheel", DATE)
     assert again.read_bytes() == own_wheel.read_bytes()
     assert build_deb.build_package(package, again, CACHE, tmp_path / "again").read_bytes() == first.read_bytes()
 

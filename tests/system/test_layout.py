@@ -20,6 +20,7 @@ PACKAGES = {
     "devices": ("cost_model", "profile", "host", "catalog"),
     "runtime": (
         "errors",
+        "distribution",
         "process_limits",
         "redaction",
         "plugin_tables",
