@@ -23,7 +23,7 @@ from .wheels import MACHINES, Target, build_wheel, select_locked, unpack_own_whe
 
 ARCHITECTURES = list(MACHINES)
 COMPRESSION = ("-Zxz", "-z0", "--threads-max=1")
-"""A third of the seconds of xz's level 2, for a tenth more bytes; Debian's tools know no zstd. Bytes depend on threads."""
+"""A third of the seconds of xz's level 2, for a tenth more bytes. Debian's tools know no zstd."""
 
 
 def build_package(package: Package, wheel: Path, cache: Path, out: Path) -> Path:

@@ -96,7 +96,7 @@ class System:
     def size(self) -> int:
         """MB of /opt/vedette, with Python's compiled files."""
         megabytes = int(self.run("du -sm /opt/vedette").split()[0])
-        print(f"{self.release}: {megabytes} MB in /opt/vedette")
+        print(f"{self.release}: {megabytes} MB in /opt/vedette")  # noqa: T201
         return megabytes
 
 
@@ -127,7 +127,7 @@ def test_lintian_finds_no_error(first: Path) -> None:
 def test_a_box_installs_upgrades_and_removes_it_offline(system: System, first: Path, later: Path) -> None:
     started = time.monotonic()
     system.install(first)
-    print(f"{system.release}: installed in {time.monotonic() - started:.1f} s")
+    print(f"{system.release}: installed in {time.monotonic() - started:.1f} s")  # noqa: T201
     assert system.size() <= MAX_INSTALLED_MB["vedette"]
     assert system.run("vedette --version").startswith("vedette ")
     system.run(f"/opt/vedette/bin/python3 -I -c '{IMPORTS}, ai_edge_litert.interpreter, zeroconf'")
