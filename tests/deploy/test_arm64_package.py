@@ -1,7 +1,7 @@
-"""The arm64 package runs on arm64: its tree, unpacked beside Debian's arm64 Python, under emulation (`make test-arm64`).
+"""The arm64 package runs on arm64: its tree beside Debian's arm64 Python, under emulation (`make test-arm64`).
 
-One process is emulated, not a system: a program that it starts would be the host's. So what runs in processes of its own
-(the self-test, the capture of cameras) is not tested here. Emulation says nothing about milliseconds.
+One process is emulated, not a system: a program that it starts would be the host's. So what runs in processes of its
+own (the self-test, the capture of cameras) is not tested here. Emulation says nothing about milliseconds.
 """
 
 from __future__ import annotations
