@@ -7,6 +7,7 @@ are made; what is installed then has no network but its own loopback interface.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -69,8 +70,8 @@ class System:
     def __init__(self, release: str, root: Path) -> None:
         self.release, self.root = release, root
 
-    def make(self) -> None:
-        command = ["mmdebstrap", "--quiet", "--variant=minbase", "--include=python3,systemd"]
+    def make(self, *included: str) -> None:
+        command = ["mmdebstrap", "--quiet", "--variant=minbase", f"--include={','.join(('python3', *included))}"]
         done = subprocess.run(
             [*command, self.release, str(self.root)], capture_output=True, text=True, check=False, timeout=900
         )
@@ -103,7 +104,7 @@ class System:
 @pytest.fixture(scope="module", params=list(packages.RELEASES))
 def system(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     system = System(request.param, tmp_path_factory.mktemp("system") / request.param)
-    system.make()
+    system.make("systemd")
     shutil.copytree(TESTS / "bundles" / "v1", system.root / "bundle")
     yield system
     shutil.rmtree(system.root)
@@ -175,3 +176,23 @@ def test_the_slim_flavor_runs_one_back_end_and_takes_the_place_of_the_full_one(
     assert golden.count("golden outputs reproduced, largest difference 0 steps") == 1, golden
     system.run("dpkg --purge vedette-slim")
     assert not (system.root / "var" / "lib" / "vedette").exists()
+
+
+def test_the_container_recipe_makes_a_system_that_runs_it_without_root(first: Path, tmp_path: Path) -> None:
+    """No container engine: its base system with the packages that the recipe names, and its user and entry point."""
+    recipe = (ROOT / "deploy" / "container" / "Containerfile").read_text()
+    (release,) = re.findall(r"^FROM docker\.io/library/debian:(\w+)-slim$", recipe, re.MULTILINE)
+    (named,) = re.findall(r"apt-get install .*?\\\n(.*?) /packages/", recipe, re.DOTALL)
+    (user,) = re.findall(r"^USER (\w+)$", recipe, re.MULTILINE)
+    (entry,) = re.findall(r'^ENTRYPOINT \["(.*)"\]$', recipe, re.MULTILINE)
+    system = System(release, tmp_path / release)
+    system.make(*named.split())
+    system.install(first)
+    shutil.copytree(TESTS / "bundles" / "v1", system.root / "bundle")
+    as_user = f"setpriv --reuid {user} --regid {user} --init-groups {entry}"
+    assert system.run(f"{as_user} --version").startswith("vedette ")
+    assert "ok   onnxruntime" in system.run(f"{as_user} doctor")
+    golden = system.run(f"{as_user} verify --keys /bundle /bundle/weave.vedette")
+    assert golden.count("golden outputs reproduced, largest difference 0 steps") == 2, golden
+    system.run('printf \'source = "v4l2:/dev/video0"\\nbundle = "x"\\n\' > /etc/vedette/cameras/door.toml')
+    assert "4" in system.run(f"{as_user} status >&2 || echo $?")  # unhealthy while no daemon answers
