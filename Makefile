@@ -11,7 +11,7 @@ PIP = .venv/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_
 LOCKED = $(PIP) --no-deps --require-hashes --requirement
 TORCH = $(if $(findstring index-url,$(PIP_ARGS)),torch==2.13.0,--requirement requirements/torch.txt)
 
-.PHONY: demo test test-fast test-slow coverage docs fuzz sbom card wheel bench-accuracy bench-generality bench-alignment bench-resolution bench-light bench-augment \
+.PHONY: demo test test-fast test-slow test-arm64 coverage docs fuzz sbom card wheel deb bench-accuracy bench-generality bench-alignment bench-resolution bench-light bench-augment \
   bench-contamination bench-few bench-choice bench-parts bench-known bench-search bench-losses bench-behaviour bench-quantise bench-review bench-build bench-compressors \
   bench-peers bench-runtime bench-scene count-arm64 count-looks count-alignment fit-costs clean
 
@@ -40,6 +40,10 @@ test-slow: .venv/dev
 	tests/servers
 	.venv/bin/python -m pytest -m slow
 
+# The arm64 package under emulation, on bookworm and trixie; needs root and: apt-get install mmdebstrap binutils qemu-user
+test-arm64: .venv/dev
+	.venv/bin/python -m pytest -m slow tests/deploy/test_arm64_package.py
+
 # Inputs that nobody would send, to everything that reads what comes from outside (docs/security.md); half an hour.
 FUZZ_ARGS ?=
 fuzz: .venv/dev
@@ -59,6 +63,12 @@ card:
 
 wheel: .venv/dev
 	.venv/bin/python -m build --wheel --no-isolation
+
+# Debian packages for amd64 and arm64 in build/deb (docs/install.md); FLAVOUR=slim makes those with one back end. Needs
+# dpkg-deb and readelf: apt-get install dpkg binutils
+FLAVOUR ?= full
+deb: .venv/dev
+	.venv/bin/python -m vedette.deploy.debian.build_deb --flavor $(FLAVOUR)
 
 # Ours against anomalib, side by side; BENCH_ARGS goes to tests/bench/accuracy.py, as in BENCH_ARGS="--sets cookies".
 bench-accuracy: .venv/dev build/bench/anomalib-venv/ready

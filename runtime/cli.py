@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 
 import click
 
+from .distribution import install_command, installed_version
 from .errors import MachineProblem, Problem
 from .redaction import redact
 
@@ -98,12 +99,20 @@ def _explain_missing_package(command: str, error: ModuleNotFoundError) -> Except
     """The error to raise if a package is missing: for a workshop command, it states what to install."""
     if command not in WORKSHOP_COMMANDS or (error.name or "").startswith("vedette"):
         return error
-    hint = "pip install 'vedette[compress]'"
+    hint = install_command("compress")
     return MachineProblem(f"{command} needs the workshop, and {error.name} is missing", hint=hint)
 
 
+def _print_version(ctx: click.Context, _: click.Parameter, asked: bool) -> None:
+    if asked and not ctx.resilient_parsing:
+        click.echo(f"vedette {installed_version()}")
+        ctx.exit()
+
+
 @click.group(cls=_CommandGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@click.version_option(package_name="vedette", message="%(prog)s %(version)s")
+@click.option(
+    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_print_version, help="Show the version."
+)
 def vedette() -> None:
     """Vedette compresses vision models and runs them on edge devices.
 

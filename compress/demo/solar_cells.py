@@ -20,6 +20,7 @@ from typing import Any
 import cv2
 
 from vedette.runtime.camera import image_files
+from vedette.runtime.distribution import install_command
 from vedette.runtime.errors import MachineProblem
 from vedette.runtime.progress import Progress
 
@@ -93,7 +94,7 @@ def write_images_and_goal(folder: Path, seed: int, progress: Progress) -> Path:
     try:
         from elpv_dataset.utils import load_dataset
     except ImportError:
-        hint = "pip install 'vedette[demo]' (images: CC BY-NC-SA 4.0, not for commercial use)"
+        hint = f"{install_command('demo')} (images: CC BY-NC-SA 4.0, not for commercial use)"
         raise MachineProblem("the images of the demonstration are not installed", hint=hint) from None
     images, probabilities, types = load_dataset()
     for kind in ("good", "defect"):

@@ -20,6 +20,7 @@ from vedette.runtime.bundle.manifest import (
     ModelOutput,
     SourceAndLicence,
 )
+from vedette.runtime.distribution import installed_version
 from vedette.runtime.inference.backends import Backend
 from vedette.runtime.inference.backends.onnx import OnnxBackend
 from vedette.runtime.inference.backends.tflite import TfliteBackend
@@ -113,7 +114,7 @@ def _base_manifest(goal: Goal, model: onnx.ModelProto) -> Manifest:
         ModelOutput(tensor.name, tensor.shape, float(tensor.scale[0]), int(tensor.zero_point[0]))
         for tensor in graph.outputs
     )
-    tools = ("vedette", "torch", "onnx", "onnxruntime", "ai-edge-litert", "numpy", "opencv-python-headless")
+    tools = ("torch", "onnx", "onnxruntime", "ai-edge-litert", "numpy", "opencv-python-headless")
     return Manifest(
         format=FORMAT_VERSION,
         name=goal.name,
@@ -134,7 +135,7 @@ def _base_manifest(goal: Goal, model: onnx.ModelProto) -> Manifest:
         device=goal.device.profile,
         weights=(_imported_weights(goal) if goal.model.is_imported else efficientnet_lite.WEIGHTS_PROVENANCE,),
         data=(SourceAndLicence(goal.data.name or goal.name, goal.data.licence),),
-        tools={name: version(name) for name in tools},
+        tools={"vedette": installed_version()} | {name: version(name) for name in tools},
         signer="",
         files={},
     )

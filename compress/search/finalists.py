@@ -15,13 +15,13 @@ from __future__ import annotations
 
 import hashlib
 import time
-from importlib.metadata import version
 from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from vedette.runtime.distribution import installed_version
 from vedette.runtime.evaluation.metrics import auroc
 from vedette.runtime.inference.backends.onnx import OnnxBackend
 from vedette.runtime.inference.float_model import FloatModel
@@ -223,7 +223,7 @@ class FinalistBuilder:
         images = [cache.trial_digest, cache.good_digest, digest_images([*self.good, *self.defective])]
         calibration_count = len(self.images.calibrate)  # the first of the held-out images
         recipe = [table for table in goal.recipe if table["use"] != "search"]  # the search time does not matter
-        facts = [version("vedette"), design, recipe, goal.augment, goal.data.seed, calibration_count, *images]
+        facts = [installed_version(), design, recipe, goal.augment, goal.data.seed, calibration_count, *images]
         return hashlib.sha256(msgspec.json.encode(facts, order="deterministic")).hexdigest()[:12]
 
     def best(self) -> Finalist:

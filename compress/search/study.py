@@ -25,6 +25,7 @@ from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
 from optuna.trial import TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
+from vedette.runtime.distribution import install_command
 from vedette.runtime.errors import MachineProblem
 from vedette.runtime.progress import Log
 
@@ -180,7 +181,7 @@ def _open_study(url: str, name: str) -> tuple[optuna.Study, TrialLocks]:
             study = optuna.create_study(storage=storage, study_name=name, directions=_DIRECTIONS, load_if_exists=True)
             return study, TrialLocks(study, storage)
         except (SQLAlchemyError, ImportError, ValueError) as error:
-            hint = "check the address after --study and the database; pip install 'vedette[study]' installs its driver"
+            hint = f"check the address after --study and the database; {install_command('study')} installs its driver"
             problem = MachineProblem(f"no study in {url.rpartition('@')[2]}: {str(error).splitlines()[0]}", hint=hint)
             time.sleep(0.5 * attempt)
     raise problem

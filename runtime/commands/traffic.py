@@ -22,7 +22,8 @@ def traffic(video: Path, camera: str, folder: Path, as_json: bool) -> None:
     """Compare the bytes that CAMERA would publish for VIDEO with the bytes of VIDEO as H.264.
 
     VIDEO is a recording: a video file or a folder of images. Nothing is sent. The only change to the camera's state is
-    that the size of the H.264 stream is stored for `vedette status`. Needs PyAV: pip install 'vedette[traffic]'.
+    that the size of the H.264 stream is stored for `vedette status`. Needs PyAV, which the package's extra `traffic`
+    installs.
     """
     measured = measure_traffic(folder, camera, video)
     stream = H264Baseline(measured.h264 / measured.seconds, measured.encoder, measured.recording)

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 import msgspec
 import numpy as np
 
+from ..distribution import install_command
 from ..errors import MachineProblem
 from ..inference.prediction import Box, Prediction
 from .annotated_object import AnnotatedObject
@@ -42,7 +43,7 @@ def mean_average_precision(
     try:
         from faster_coco_eval import COCO, COCOeval_faster
     except ImportError as error:
-        hint = "pip install 'vedette[map]', which is needed for measurements only"
+        hint = f"{install_command('map')}, which is needed for measurements only"
         raise MachineProblem(f"mean average precision: {error}", hint=hint) from None
     annotations = [
         {"id": number, "image_id": image, "category_id": each.label, "iscrowd": int(each.crowd), **_coco_box(each.box)}

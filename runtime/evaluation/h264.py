@@ -17,6 +17,7 @@ import numpy as np
 
 from ..camera import sources
 from ..camera.sources import SourceAddress
+from ..distribution import install_command
 from ..errors import MachineProblem
 
 _CRF, _PRESET = "23", "medium"
@@ -43,7 +44,7 @@ def measure_h264_size(address: SourceAddress, path: Path) -> H264Stream:
     try:
         import av
     except ImportError:
-        hint = "pip install 'vedette[traffic]'"
+        hint = install_command("traffic")
         raise MachineProblem("measuring a stream as H.264 needs PyAV, which is missing", hint) from None
     own_stream = _read_own_stream(av, path) if path.is_file() else None
     return own_stream or _encode_stream(av, address)

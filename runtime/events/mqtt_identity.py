@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from importlib.metadata import version
-
 import msgspec
 
 from ..bundle.manifest import Manifest
 from ..config.configuration import Config
+from ..distribution import installed_version
 from . import sinks
 from .topics import Topics
 
@@ -35,7 +34,7 @@ def make_mqtt_session_settings(
         "model": manifest.model_id,
         "task": manifest.task,
         "backend": backend,
-        "runtime": version("vedette"),
+        "runtime": installed_version(),
         "schema": "v1",
     }
     availability = {
