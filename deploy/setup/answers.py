@@ -12,10 +12,10 @@ from typing import Any, TypeVar
 import msgspec
 
 from vedette.runtime.config.configuration import DeviceSettings, camera_names
+from vedette.runtime.config.installed_bundle import INSTALLED
 from vedette.runtime.errors import ConfigProblem, locate_errors
 
 from ..seed import Seed, SeedBroker, SeedCamera, SeedDevice, read_seed
-from .bundle_placement import INSTALLED
 from .configuration_files import CAMERAS, DEFAULT_RULES, DEVICE_FILE, read_present
 
 _StructT = TypeVar("_StructT", bound=msgspec.Struct)

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from vedette.runtime.config.installed_bundle import INSTALLED
 from vedette.runtime.errors import ConfigProblem
 
 from .durable_files import PlannedFile
-
-INSTALLED = "installed:"
-"""A value of `bundle` that starts so names no file."""
 
 
 def place_bundle(bundle: str, cameras: Path, present: str) -> tuple[str, list[PlannedFile]]:
     """The value of the key `bundle`, and the files to write for it: a copy beside the camera's file.
 
     Args:
-        bundle: absolute path of the bundle, or a value that starts with `installed:`
+        bundle: absolute path of the bundle, or `installed:NAME`
         cameras: folder of the camera's file
         present: the key's present value; kept if it names that very file. Empty: none
 

@@ -15,6 +15,7 @@ from vedette.runtime.bundle.archive import unpack_archive
 from vedette.runtime.bundle.keys import read_public_key
 from vedette.runtime.camera import sources
 from vedette.runtime.config.configuration import Name
+from vedette.runtime.config.installed_bundle import INSTALLED
 from vedette.runtime.errors import ConfigProblem, Problem
 from vedette.runtime.events.sinks import SINKS
 from vedette.runtime.monitoring.doctor_check import Check
@@ -23,7 +24,6 @@ from vedette.runtime.redaction import redact
 
 from ..seed import Seed, SeedBroker, SeedCamera, SeedDevice
 from .answers import Flags, check_answers, read_text
-from .bundle_placement import INSTALLED
 from .camera_search import SearchResult
 from .onvif_media import SCHEME, resolve_source
 

@@ -16,7 +16,7 @@ from typing import Any
 import cv2
 import msgspec
 
-from vedette.runtime.config.configuration import STATE_FOLDER, SYSTEM_FOLDER, Config, load_config
+from vedette.runtime.config.configuration import SYSTEM_FOLDER, Config, device_folders, load_config
 from vedette.runtime.errors import Problem
 from vedette.runtime.monitoring.doctor_bundle import check_bundle
 from vedette.runtime.monitoring.doctor_camera import ask_daemon, check_camera
@@ -44,8 +44,7 @@ class StagedConfiguration:
         """
         with self.real_paths():
             settings = load_config(self.stage, camera)
-        name = settings.device.state or os.environ.get("STATE_DIRECTORY") or STATE_FOLDER.get(self.folder, "state")
-        state, bundle = self.folder.absolute() / name, settings.bundle
+        state, bundle = device_folders(self.folder, settings.device)[0], settings.bundle
         if bundle.is_relative_to(settings.state):  # an installed model, which lies in the real state folder
             bundle = state / bundle.relative_to(settings.state)
         return msgspec.structs.replace(

@@ -15,7 +15,7 @@ import yaml
 from paths import ROOT
 
 from vedette.deploy.provisioning.imager_list import describe_image
-from vedette.runtime.config.configuration import STATE_FOLDER, SYSTEM_FOLDER
+from vedette.runtime.config.configuration import SYSTEM_FOLDER, SYSTEM_STATE
 from vedette.runtime.errors import ConfigProblem
 
 IMAGE = ROOT / "deploy" / "image"
@@ -54,7 +54,7 @@ def test_a_damaged_image_gets_no_entry(tmp_path: Path) -> None:
 
 def test_both_slots_share_state_and_configuration() -> None:
     lines = [line for line in (IMAGE / "slot-shared.conf").read_text().splitlines() if not line.startswith("#")]
-    assert lines == ["Version=1", f"Path={STATE_FOLDER[SYSTEM_FOLDER]}", f"Path={SYSTEM_FOLDER}"]
+    assert lines == ["Version=1", f"Path={SYSTEM_STATE}", f"Path={SYSTEM_FOLDER}"]
 
 
 def test_the_layer_is_one_and_its_configuration_sets_what_it_declares() -> None:
