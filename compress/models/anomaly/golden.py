@@ -35,7 +35,7 @@ from .standardization import CELL_PIXELS, ChannelStandardizationLayer
 MAX_REFERENCES = 8
 MAX_COMPONENTS = 64
 FEATURE_LIMIT = 6.0  # standard deviations of a feature
-DEVIATION_LIMIT = 6.0  # usual deviations of a good image at a place
+DEVIATION_LIMIT = 4.0  # usual deviations of a good image at a place
 PRIOR_WEIGHT = 20.0  # images; weight of the whole map's spread, relative to that of a place
 _SAMPLE = 20_000  # vectors that the components are computed from
 _POOLED_CELLS = 4  # side of the squares of cells whose means decide which images are references
@@ -116,12 +116,11 @@ class GoldenSample(nn.Module):
         allowed = torch.arange(len(good[0]))
         if self.candidates is not None and len(self.candidates) == len(allowed):
             allowed = allowed[self.candidates]
+        rows, columns = (max(side // _POOLED_CELLS, 1) for side in self.cells)
+        batches = split_batches([level[allowed] for level in good])
         pooled = torch.cat(
-            [
-                functional.adaptive_avg_pool2d(self._components(batch), [max(side // _POOLED_CELLS, 1) for side in self.cells])
-                for batch in split_batches([level[allowed] for level in good])
-            ]
-        ).flatten(1)
+            [functional.adaptive_avg_pool2d(self._components(each), (rows, columns)).flatten(1) for each in batches]
+        )
         distances = torch.cdist(pooled, pooled)
         chosen = [int(distances.sum(dim=1).argmin())]
         nearest = distances[chosen[0]].clone()
