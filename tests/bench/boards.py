@@ -1,7 +1,7 @@
 """Drawn printed boards, good ones and ones with a missing, moved, doubled, turned or wrong element of a few pixels.
 
-A board has a green mask with grain, traces, pads, small parts in two rows of colors, larger parts with printed text, and
-a legend. What is where follows from the number of the board alone. Good boards differ as real ones do: each part lies up
+A board has a green mask with grain, traces, pads, small parts of five colors, larger parts with printed text, and a
+legend. What is where follows from the number of the board alone. Good boards differ as real ones do: each part lies up
 to 0.7 pixels and 1.5 degrees off and has a shade of its own, the print of a part's lot differs, and the lamp, the focus
 and the sensor's noise vary. A `loose` board also lies up to 2 % of the side and 1 degree off.
 
@@ -10,6 +10,7 @@ Nothing here was changed after an anomaly model had seen a board.
 
 from __future__ import annotations
 
+import itertools
 from typing import Any, NamedTuple
 
 import cv2
@@ -153,7 +154,7 @@ def _draw_defect(canvas: Image, part: Part, angle: float, shade: float, defect: 
 
 def _break(canvas: Image, trace: tuple[tuple[int, int], ...], rng: Rng) -> None:
     """A gap of five pixels in the longer piece of a trace."""
-    pieces = sorted(zip(trace, trace[1:], strict=False), key=lambda piece: -np.hypot(*np.subtract(*piece)))
+    pieces = sorted(itertools.pairwise(trace), key=lambda piece: -np.hypot(*np.subtract(*piece)))
     share = rng.uniform(0.3, 0.7)
     x, y = (round(a + share * (b - a)) for a, b in zip(*pieces[0], strict=True))
     cv2.rectangle(canvas, (x - 2, y - 2), (x + 2, y + 2), (62, 98, 34), -1)

@@ -12,8 +12,8 @@ real ones: a part of which two variants exist is compared with both.
     nearest    minimum over the reference images
 
 The references are up to MAX_REFERENCES good images: the one closest to all others, then each the farthest from all
-earlier ones. A neighborhood of cells does not help: with the minimum over 3 x 3 cells as well, the AUROC on drawn boards
-stays or falls (docs/accuracy.md), because a cell has 8 pixels and features of neighboring cells overlap.
+earlier ones. A neighborhood of cells does not help: with the minimum over 3 x 3 cells as well, the AUROC on drawn
+boards stays or falls (docs/accuracy.md), because a cell has 8 pixels and features of neighboring cells overlap.
 """
 
 from __future__ import annotations
