@@ -58,7 +58,8 @@ class AnomalyTask:
 
     def __init__(self, goal: Goal, device: DeviceProfile) -> None:
         self.goal, self.device = goal, device
-        self.purposes = (*ALL_PURPOSES, "known") if goal.data.known is not None else ALL_PURPOSES
+        named = {"known": goal.data.known is not None, "references": bool(goal.model.references)}
+        self.purposes = (*ALL_PURPOSES, *(purpose for purpose, is_named in named.items() if is_named))
         self.description = "an anomaly model" if goal.model.detector == "auto" else goal.model.detector
 
     def split(self, base: Path, progress: Progress, log: Log) -> AnomalyData:

@@ -2,8 +2,8 @@
 
 An inspector compares a printed board with a good one that lies beside it. This model does the same with features, which
 do not mind noise and other light. It suits parts that lie alike, or are aligned, and of which only a few good images
-exist: nothing but one scale per place is estimated. It is the difference of PaDiM's with an average part to that with
-real ones: a part of which two variants exist is compared with both.
+exist: nothing but one scale per place is estimated. PaDiM compares with an average part, this model with real ones, so
+a part of which two variants exist is compared with both.
 
     join       joins the levels to one vector x per cell: the main components of good parts, clipped. A random rotation
                gives all components about the same variance, so that one integer scale suits them all
