@@ -9,8 +9,8 @@ variations that a build makes of few images, more without.
     golden          the model as it is, over its default blocks
     golden, …       with one choice changed
 
-It leaves `golden.json` and `golden.md` in the folder, goes on where it stopped, and prints the tables: the models by the
-number of images and kind of set, then each choice of the golden sample, made on all other sets, with its regret.
+It leaves `golden.json` and `golden.md` in the folder, goes on where it stopped, and prints the tables: the models by
+the number of images and kind of set, then each choice of the golden sample, made on all other sets, with its regret.
 
 Options: --data ROOT (or VEDETTE_BENCH_DATA), --sets a,b, --good N, --defective N, --seeds 0,1, --counts 1,2,
 --out FOLDER.
