@@ -12,8 +12,8 @@ a part of which two variants exist is compared with both.
     nearest    minimum over the reference images
 
 The references are up to MAX_REFERENCES good images: the one closest to all others, then each the farthest from all
-earlier ones. A neighborhood of cells does not help: with the minimum over 3 x 3 cells as well, the AUROC on drawn
-boards stays or falls (docs/accuracy.md), because a cell has 8 pixels and features of neighboring cells overlap.
+earlier ones. The minimum over 3 x 3 neighboring cells as well does not help (docs/accuracy.md): a cell has 8 pixels,
+more than an aligned part moves, and the features of neighboring cells overlap anyway.
 """
 
 from __future__ import annotations
