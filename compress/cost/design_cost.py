@@ -83,6 +83,7 @@ def estimate_cost(anomaly_model: Any, size: ImageSize) -> DesignCost:
     positions = sum(each.numel() for each in features)  # parameters of a model that has them per position
     file_bytes += OPERATOR_BYTES * len(recorder.operators)
     file_bytes += 2 * positions if getattr(anomaly_model, "has_location_parameters", False) else 0
+    file_bytes += getattr(anomaly_model, "constant_bytes", 0)
     return DesignCost(tuple(recorder.operators), file_bytes)
 
 

@@ -26,6 +26,9 @@ MIN_SPLIT_IMAGES = 20
 """Good images, without the test images, from which on they are divided between the parts of the split."""
 AUGMENTATION = AugmentationSettings()
 """Variations of each image, unless the goal has a table `[augment]`."""
+FIXED_PARTS = AugmentationSettings(shift=0.006, rotate=0.4, light=0.05)
+"""The same for a golden sample, whose parts lie alike or are aligned, and move by a pixel or two. Variations that move
+more would set the scale of its map, and the integers of small differences would be lost."""
 MIN_COPIES, MAX_COPIES, TOTAL_IMAGES = 1, 15, 32  # variations of an image; images with all of their variations
 MIN_PADIM_IMAGES = 4
 BLOCKS = (4, 10)

@@ -82,6 +82,8 @@ class ImageFeatureCache:
         self.progress = progress
         self.fit_paths = sample_by_group(split.fit, split.groups, MAX_FIT_IMAGES, seed)
         """The good images that a design is fitted to."""
+        if split.references:
+            self.fit_paths = sorted({*self.fit_paths, *split.references})
         self._good = self._read(self.fit_paths, size)
         good = self._good
         self.good_digest = digest_images(good)

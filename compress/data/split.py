@@ -69,6 +69,8 @@ class Split(msgspec.Struct, frozen=True):
     """Images of known defects; none of them is a copy of a test image or in the group of one."""
     known_left_out: list[Path] = []
     """Known defects that are."""
+    references: list[Path] = []
+    """Images of the part fit that a golden sample must compare with; empty: it chooses."""
 
 
 def audit_and_split(

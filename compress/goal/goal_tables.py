@@ -120,6 +120,8 @@ class ModelTable(_StrictStruct, frozen=True):
     rank: Annotated[int, msgspec.Meta(ge=1)] | None = None
     """For PaDiM: number of feature directions; the model uses those in which good parts vary least. None: all, or the
     result of a search."""
+    references: Annotated[tuple[str, ...], msgspec.Meta(max_length=8)] = ()
+    """For the golden sample: the good images to compare with, below `data.good`. Empty: the build selects them."""
     spacing: Annotated[float, msgspec.Meta(gt=0, le=5)] = 0.2
     """Seconds between the frames of a difference image, for `behaviour`."""
     epochs: Annotated[int, msgspec.Meta(ge=0, le=200)] | None = None

@@ -22,6 +22,7 @@ _KEYS_OF_TASK = {
         "model.detector",
         "model.blocks",
         "model.rank",
+        "model.references",
         "inspect.region",
         "inspect.align",
         "inspect.areas",
@@ -60,6 +61,9 @@ def check_task(path: Path, goal: Goal) -> None:
                 raise ConfigProblem(f'{path}: {table}.{key} does not apply to task = "{goal.task}"', hint=hint)
     if goal.task == "anomaly" and not data.good:
         raise ConfigProblem(f"{path}: data.good is missing", hint="name the folder with images of good parts")
+    if goal.model.references and goal.model.detector != "golden":
+        hint = 'write detector = "golden", or leave model.references out'
+        raise ConfigProblem(f'{path}: model.references belongs to detector = "golden"', hint=hint)
     if data.privacy and goal.task not in PRIVACY_TASKS:
         hint = f"leave it out: only {', '.join(PRIVACY_TASKS)} are fitted to images with black zones"
         raise ConfigProblem(f'{path}: data.privacy does not apply to task = "{goal.task}"', hint=hint)

@@ -1,6 +1,6 @@
 """Designs of anomaly models and their search space. A design is a point of the search space.
 
-anomaly_model  PaDiM, PatchCore or discriminative
+anomaly_model  PaDiM, PatchCore or discriminative; a golden sample only if the goal names it
 input          size of the input in pixels; a quarter of each side needs a sixteenth of the multiplications
 blocks         blocks of the backbone that provide features; the backbone is truncated after the last
 rank           for PaDiM: number of feature directions; the model uses those in which good parts vary least
@@ -29,7 +29,9 @@ DEFAULT_BLOCKS: dict[str, tuple[tuple[int, ...], ...]] = {
     "padim": ((4, 10), (4, 10, 14)),
     "discriminative": ((4, 10),),
     "patchcore": ((4, 10),),
+    "golden": ((2, 4),),
 }
+AUTO_MODELS = ("padim", "discriminative", "patchcore")  # among which `auto` chooses
 MIN_PADIM_IMAGES = 40
 INPUT_SIZES = (224, 192, 160, 128, 96, 64)
 BLOCK_CHOICES = ((2,), (4,), (5,), (2, 4), (4, 7), (2, 4, 7), (4, 8), (4, 10), (2, 4, 10), (4, 10, 14))
@@ -66,7 +68,7 @@ def anomaly_model_choices(model: ModelTable, images: int) -> tuple[str, ...]:
     """Returns the names of the candidate anomaly models for this number of good images."""
     if model.detector != "auto":
         return (model.detector,)
-    return tuple(name for name in DEFAULT_BLOCKS if name != "padim" or images >= MIN_PADIM_IMAGES)
+    return tuple(name for name in AUTO_MODELS if name != "padim" or images >= MIN_PADIM_IMAGES)
 
 
 def default_designs(model: ModelTable, images: int) -> list[Design]:

@@ -18,7 +18,7 @@ from vedette.runtime.inference.prediction import PART_NOT_FOUND
 from vedette.runtime.progress import Log, Progress
 
 from ..cost import cost_limits
-from ..data import aspect_ratio, few_images, part_alignment
+from ..data import aspect_ratio, few_images, part_alignment, reference_images
 from ..data.image_feature_cache import ImageFeatureCache
 from ..data.split import audit_and_split
 from ..evaluation import (
@@ -58,15 +58,20 @@ class AnomalyTask:
 
     def __init__(self, goal: Goal, device: DeviceProfile) -> None:
         self.goal, self.device = goal, device
-        self.purposes = (*ALL_PURPOSES, "known") if goal.data.known is not None else ALL_PURPOSES
+        named = {"known": goal.data.known is not None, "references": bool(goal.model.references)}
+        self.purposes = (*ALL_PURPOSES, *(purpose for purpose, is_named in named.items() if is_named))
         self.description = "an anomaly model" if goal.model.detector == "auto" else goal.model.detector
 
     def split(self, base: Path, progress: Progress, log: Log) -> AnomalyData:
         images = audit_and_split(self.goal.data, base, progress, log)
+        images = reference_images.place_references(self.goal.model.references, base / self.goal.data.good, images)
+        if images.few and self.goal.model.detector == "golden" and self.goal.augment is None:
+            self.goal = msgspec.structs.replace(self.goal, augment=few_images.FIXED_PARTS)
         inspector, alignment = part_alignment.fit_inspector(self.goal.inspect, images.fit, progress, log)
         area_offsets.check_areas(self.goal.inspect.areas, images.few, inspector)
         if inspector is not None:
             images = part_alignment.leave_out_unaligned(images, inspector, progress, log)
+            reference_images.check_references(images)
         size, ratio = aspect_ratio.choose_input_size(self.goal.model, images.fit, inspector, log)
         masks = pixel_metrics.read_masks(images, size, inspector)  # a wrong mask is an error before training
         return AnomalyData(images, masks, size, ratio, inspector, alignment)

@@ -16,12 +16,13 @@ from numpy.typing import NDArray
 from vedette.runtime.inference.inspector import Inspector
 from vedette.runtime.progress import Progress
 
-from ..data import few_images
+from ..data import few_images, reference_images
 from ..data.augmentation import augment_image
 from ..data.image_feature_cache import ImageFeatureCache, split_good_and_defective
 from ..data.split import Split
 from ..goal.augmentation_settings import AugmentationSettings
 from ..models import efficientnet_lite, feature_extraction
+from ..models.anomaly.golden import limit_references
 from ..models.design import Design
 
 MAX_FOLDS = 8
@@ -86,6 +87,8 @@ def cross_validated_excesses(
     for fold in range(folds.max() + 1):
         model = design.create_model(network)
         fitted, drawn = (torch.from_numpy(folds[each] != fold) for each in (source, defect_source))
+        left = [path for path, its_fold in zip(split.fit, folds, strict=True) if its_fold != fold]
+        limit_references(model, reference_images.find_candidates(left, split.references, copies))
         model.fit(
             [level[: len(good)][fitted] for level in features], [level[drawn] for level in defective], masks[drawn]
         )

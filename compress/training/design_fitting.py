@@ -22,7 +22,7 @@ from torch import Tensor
 
 from vedette.runtime.progress import Progress
 
-from ..data import split
+from ..data import reference_images, split
 from ..data.group_sample import MAX_CALIBRATION_IMAGES, sample_by_group
 from ..data.image_feature_cache import ImageFeatureCache, split_good_and_defective
 from ..data.split import Split
@@ -30,6 +30,7 @@ from ..goal.goal_tables import Goal
 from ..goal.recipe import DistillationSettings, PruningSettings, QuantizationSettings, load_recipe
 from ..graph.torch_export import export_to_onnx, feature_names, update_weights
 from ..models import efficientnet_lite, feature_extraction
+from ..models.anomaly.golden import limit_references
 from ..models.anomaly.known_defect_head import MIN_KNOWN_DEFECTS, AnomalyModelWithKnownDefects
 from ..models.design import Design
 from ..models.efficientnet_lite import Backbone
@@ -76,6 +77,9 @@ def fit_design(
     calibration = [*(good_images if images.few else held_out), *known_images[:MAX_KNOWN_CALIBRATION_IMAGES]]
     copies = len(good_images) // len(feature_cache.fit_paths) - 1
     groups = [images.groups[path] for path in feature_cache.fit_paths for _ in range(1 + copies)]
+    limit_references(
+        anomaly_model, reference_images.find_candidates(feature_cache.fit_paths, images.references, copies)
+    )
     has_trial_features = design.kept_share >= 1 and not copies and not known_images
     float_features = feature_cache.iterate_fit_features(size, network.taps) if has_trial_features else None
 

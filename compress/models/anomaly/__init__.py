@@ -17,6 +17,7 @@ ANOMALY_MODELS = {
     "padim": ".padim:Padim",
     "patchcore": ".patchcore:PatchCore",
     "discriminative": ".discriminative:DiscriminativeHead",
+    "golden": ".golden:GoldenSample",
 }
 
 

@@ -74,6 +74,7 @@ def test_valid_goal_file_is_read(folder):
         ('name = "cells"', 'name = "cells\\n"', "$.name", "docs/goal.md"),
         ('name = "cells"', 'name = ".."', "$.name", "docs/goal.md"),
         ("[goal]", "[model]\nblocks = []\n[goal]", "model.blocks is empty", "block"),
+        ("[goal]", '[model]\nreferences = ["a.png"]\n[goal]', "model.references belongs", 'detector = "golden"'),
         ("[goal]", "[goal", "not TOML", "correct the file"),
         ('good = "good"', 'defect = "good"', "data.good is missing", "good parts"),
         ('good = "good"', 'good = "good"\nclasses = "x"', "data.classes does not apply", 'task = "classify"'),

@@ -200,7 +200,8 @@ def test_keys_of_the_goal_restrict_the_designs():
     def candidates(images=100, **model):
         return [trial.design for trial in selection.list_default_trials(ModelTable(**model), images, HOST)]
 
-    assert {design.anomaly_model for design in candidates(input=SIZE)} == set(ANOMALY_MODELS)
+    assert {design.anomaly_model for design in candidates(input=SIZE)} == set(ANOMALY_MODELS) - {"golden"}
+    assert candidates(detector="golden", input=SIZE) == [Design("golden", (2, 4), SIZE)]
     assert candidates(detector="patchcore", blocks=(4,), input=SIZE) == [Design("patchcore", (4,), SIZE)]
     assert candidates(detector="padim", blocks=(4, 2), rank=8) == [Design("padim", (2, 4), 224, 8)]
     costs = [trial.macs for trial in selection.list_default_trials(ModelTable(input=SIZE), 100, HOST)]
@@ -266,7 +267,7 @@ def test_pareto_front_holds_the_trials_that_no_other_dominates(figures):
 def test_padim_is_not_a_candidate_with_few_images():
     assert {
         each.design.anomaly_model for each in selection.list_default_trials(ModelTable(input=SIZE), 15, HOST)
-    } == set(ANOMALY_MODELS) - {"padim"}
+    } == set(ANOMALY_MODELS) - {"padim", "golden"}
     named = selection.list_default_trials(ModelTable(detector="padim", blocks=(4,), input=SIZE), 15, HOST)
     assert [each.design.anomaly_model for each in named] == ["padim"]
 
