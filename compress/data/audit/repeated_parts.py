@@ -167,8 +167,8 @@ def _nearest_pairs(details: Sequence[NDArray[Any]]) -> set[Pair]:
     One array of the details of all images is kept, and changed in place: 16 kB an image.
     """
     vectors = np.empty((len(details), details[0].size), np.float32)
-    for row, each in zip(vectors, details, strict=True):
-        row[:] = (each / (np.sqrt(cv2.GaussianBlur(each * each, (0, 0), 6)) + 0.5)).ravel()
+    for vector, each in zip(vectors, details, strict=True):
+        vector[:] = (each / (np.sqrt(cv2.GaussianBlur(each * each, (0, 0), 6)) + 0.5)).ravel()
     for start in range(0, vectors.shape[1], _BLOCK_ROWS):
         columns = vectors[:, start : start + _BLOCK_ROWS]
         columns -= np.median(columns, axis=0)
