@@ -58,7 +58,7 @@ wheel: .venv/dev
 bench-accuracy: .venv/dev build/bench/anomalib-venv/ready
 	OMP_NUM_THREADS=1 nice -n 5 .venv/bin/python tests/bench/accuracy.py $(BENCH_ARGS)
 
-# Design choices made on all sets but one, reported on the one left out: the tables of docs/accuracy.md; 20 minutes.
+# Design choices made on all sets but one, reported on the one left out: docs/accuracy-experiments.md; 20 minutes.
 bench-generality: .venv/dev
 	nice -n 5 .venv/bin/python tests/bench/generality.py $(BENCH_ARGS)
 
