@@ -55,6 +55,7 @@ wheel: .venv/dev
 	.venv/bin/python -m build --wheel --no-isolation
 
 # Ours against anomalib, side by side; BENCH_ARGS goes to tests/bench/accuracy.py, as in BENCH_ARGS="--sets cookies".
+# It goes on where it stopped. Harder: BENCH_ARGS="--nuisances plain,turned,shifted,light".
 bench-accuracy: .venv/dev build/bench/anomalib-venv/ready
 	OMP_NUM_THREADS=1 nice -n 5 .venv/bin/python tests/bench/accuracy.py $(BENCH_ARGS)
 

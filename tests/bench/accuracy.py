@@ -26,7 +26,8 @@ SuperSimpleNet its backbone, a Wide ResNet-50, from the network at the first fit
 Options: --data ROOT (or VEDETTE_BENCH_DATA), --sets a,b, --seeds 0,1, --nuisances plain,turned, --models PaDiM,
 --patches N, --limit SECONDS for one fit of the peer with its scoring, --peer PYTHON, --out FOLDER. A set that is not
 there is skipped with its reason. It leaves `accuracy.json` and `accuracy.md` in the folder, written anew after each
-set, goes on where it stopped, and prints the table.
+set, and prints the table. A set, nuisance and seed that are in `accuracy.json` are not measured again, whatever the
+other options are now: name another `--out` for those.
 """
 
 from __future__ import annotations
