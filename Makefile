@@ -13,7 +13,7 @@ TORCH = $(if $(findstring index-url,$(PIP_ARGS)),torch==2.13.0,--requirement req
 
 .PHONY: demo test test-fast test-slow test-arm64 coverage docs fuzz sbom card wheel deb bench-accuracy bench-generality bench-alignment bench-resolution bench-light bench-augment \
   bench-contamination bench-few bench-golden bench-choice bench-parts bench-known bench-search bench-losses bench-behaviour bench-quantise bench-review bench-build bench-compressors \
-  bench-peers bench-runtime bench-scene count-arm64 count-looks count-alignment fit-costs clean
+  bench-curves bench-splits bench-peers bench-runtime bench-scene count-arm64 count-looks count-alignment fit-costs clean
 
 demo:
 	@test -e .venv/demo || echo "the first time: installing 1.7 GB of packages takes some minutes; the demonstration then says how long it takes"
@@ -71,10 +71,11 @@ deb: .venv/dev
 	.venv/bin/python -m vedette.deploy.debian.build_deb --flavor $(FLAVOUR)
 
 # Ours against anomalib, side by side; BENCH_ARGS goes to tests/bench/accuracy.py, as in BENCH_ARGS="--sets cookies".
+# It goes on where it stopped. Harder: BENCH_ARGS="--nuisances plain,turned,shifted,light".
 bench-accuracy: .venv/dev build/bench/anomalib-venv/ready
 	OMP_NUM_THREADS=1 nice -n 5 .venv/bin/python tests/bench/accuracy.py $(BENCH_ARGS)
 
-# Design choices made on all sets but one, reported on the one left out: the tables of docs/accuracy.md; 20 minutes.
+# Design choices made on all sets but one, reported on the one left out: docs/accuracy-experiments.md; 20 minutes.
 bench-generality: .venv/dev
 	nice -n 5 .venv/bin/python tests/bench/generality.py $(BENCH_ARGS)
 
@@ -118,6 +119,14 @@ bench-parts: .venv/dev
 # What known defects give, and whether unknown kinds of defects are lost for them: docs/accuracy.md; 40 minutes.
 bench-known: .venv/dev
 	OMP_NUM_THREADS=1 nice -n 5 .venv/bin/python tests/bench/known.py $(BENCH_ARGS)
+
+# The curves of docs/accuracy.md, in docs/images: hours, and it goes on where it stopped. BENCH_ARGS="--render" draws what is there.
+bench-curves: .venv/dev
+	OMP_NUM_THREADS=1 nice -n 5 .venv/bin/python tests/bench/curves.py $(BENCH_ARGS)
+
+# The default build of each set on five divisions of its images; an hour and a half, and it goes on where it stopped.
+bench-splits: .venv/dev
+	OMP_NUM_THREADS=1 nice -n 5 .venv/bin/python tests/bench/splits.py $(BENCH_ARGS)
 
 # What a build costs by stage, with 400, 2,000, 10,000 and 20,000 images; hours. BENCH_ARGS="--sizes 400" takes a minute.
 bench-build: .venv/dev

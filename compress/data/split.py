@@ -103,7 +103,9 @@ def audit_and_split(
     unusual = [] if split.few or data.list is not None else trimming.find_unusual(split.fit, split.groups, audit)
     if unusual:
         log(f"robust fit: {len(unusual)} of {len(split.fit)} good images are unlike the others and not fitted to")
-        split = msgspec.structs.replace(split, fit=[path for path in split.fit if path not in unusual], unusual=unusual)
+        left_out = set(unusual)
+        fit = [path for path in split.fit if path not in left_out]
+        split = msgspec.structs.replace(split, fit=fit, unusual=unusual)
     if split.few and split.known:
         log(f"known defects: not used with fewer than {few_images.MIN_SPLIT_IMAGES} good images")
         split = msgspec.structs.replace(split, known=[])

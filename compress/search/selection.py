@@ -45,7 +45,7 @@ FOLD_COUNT = 3
 EQUIVALENCE_MARGIN = 0.01
 HANDICAPS = {"discriminative": 0.15}
 FINALIST_COUNT = 3
-# Known defects that outweigh the synthetic ones by as much as they do them; docs/accuracy.md has the choice.
+# Known defects that outweigh the synthetic ones by as much as they do them; docs/accuracy-experiments.md has it.
 SYNTHETIC_WEIGHT = 10.0
 
 

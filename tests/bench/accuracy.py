@@ -19,14 +19,21 @@ What is compared, and where it limps:
 - Memory: the highest of the process that fits (ours: the whole build with its measurements; the peer's: without its
   scoring) and of the process that only runs frames.
 
-Options: --data ROOT (or VEDETTE_BENCH_DATA), --sets a,b, --seeds 0,1, --patches N, --limit SECONDS for one fit of the
-peer with its scoring, --peer PYTHON, --out FOLDER. A set that is not there is skipped with its reason. It leaves
-`accuracy.json` and `accuracy.md` in the folder, written anew after each set, and prints the table.
+With `--nuisances plain,turned,shifted,light` each set is also compared with a nuisance that every image gets
+(`hardened.py`). EfficientAD and SuperSimpleNet are no peers: EfficientAD takes its teacher and a set of pictures, and
+SuperSimpleNet its backbone, a Wide ResNet-50, from the network at the first fit; no package has them.
+
+Options: --data ROOT (or VEDETTE_BENCH_DATA), --sets a,b, --seeds 0,1, --nuisances plain,turned, --models PaDiM,
+--patches N, --limit SECONDS for one fit of the peer with its scoring, --peer PYTHON, --out FOLDER. A set that is not
+there is skipped with its reason. It leaves `accuracy.json` and `accuracy.md` in the folder, written anew after each
+set, and prints the table. A set, nuisance and seed that are in `accuracy.json` are not measured again, whatever the
+other options are now: name another `--out` for those.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import re
@@ -38,6 +45,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import hardened
 import numpy as np
 import sets
 import turns
@@ -70,15 +78,22 @@ def main() -> None:
         "rows": [],
         "skipped": {},
     }
-    for name in options.sets:
-        for seed in options.seeds:
-            try:
-                goal, folders = sets.prepare(name, options.data, options.out / f"{name}-{seed}", seed)
-            except sets.Absent as reason:
-                found["skipped"][name] = str(reason)
-                break
-            found["rows"] += [{"set": name, "seed": seed, **row} for row in compare(goal, folders, seed, keys, options)]
-            write(found, options.out)
+    kept = options.out / "accuracy.json"
+    found["rows"] = json.loads(kept.read_text())["rows"] if kept.exists() else []
+    done = {(row["set"], row["seed"]) for row in found["rows"]}
+    for name, seed, nuisance in itertools.product(options.sets, options.seeds, options.nuisances):
+        title = name if nuisance == "plain" else f"{name}, {nuisance}"
+        if (title, seed) in done or name in found["skipped"]:
+            continue
+        try:
+            goal, folders = sets.prepare(name, options.data, options.out / f"{name}-{seed}", seed)
+        except sets.Absent as reason:
+            found["skipped"][name] = str(reason)
+            continue
+        if nuisance != "plain":
+            goal, folders = hardened.harden(goal, nuisance, seed)
+        found["rows"] += [{"set": title, "seed": seed, **row} for row in compare(goal, folders, seed, keys, options)]
+        write(found, options.out)
     write(found, options.out)
     click.echo(table(found))
 
@@ -99,7 +114,7 @@ def compare(goal: Path, folders: dict[str, Path], seed: int, keys: Path, options
         row["model"]: [sys.executable, HERE / "ours.py", which, bundle, keys, frame]
         for row, which in zip(rows, ("fp32", "int8_onnx"), strict=True)
     }
-    for model in PEERS:
+    for model in options.models:
         say(f"{goal.parent.name}: anomalib's {model}")
         out = goal.parent / model
         row = peer(model, images, folders.get("mask"), seed, out, options)
@@ -200,6 +215,8 @@ def _options() -> Any:
     parser.add_argument("--data", type=Path, default=Path(data))
     parser.add_argument("--sets", type=lambda text: text.split(","), default=list(sets.SETS))
     parser.add_argument("--seeds", type=lambda text: list(map(int, text.split(","))), default=[0])
+    parser.add_argument("--nuisances", type=lambda text: text.split(","), default=["plain"])
+    parser.add_argument("--models", type=lambda text: text.split(","), default=list(PEERS))
     parser.add_argument("--patches", type=int, default=2000)
     parser.add_argument("--limit", type=int, default=600)
     parser.add_argument("--peer", type=Path, default=out / "anomalib-venv" / "bin" / "python")
@@ -214,10 +231,11 @@ def _options() -> Any:
 def _path(entry: str, folders: dict[str, Path]) -> Path:
     """An image as the report names it, by its folder and its name."""
     folder, name = entry.rsplit("/", 2)[-2:]
-    path = next(each for each in folders.values() if each.name == folder) / name
-    if not path.is_file():
-        raise SystemExit(f"{path}: the report names it, but it is not there")
-    return path
+    paths = [path for each in folders.values() for path in (each.parent / folder / name, each / folder / name)]
+    found = [path for path in paths if path.is_file()]
+    if not found:
+        raise SystemExit(f"{entry}: the report names it, but it is not there")
+    return found[0]
 
 
 def _second(log: str, step: str) -> float:

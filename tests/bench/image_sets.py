@@ -19,7 +19,7 @@ from vedette.runtime.inference.preprocess import Preprocess
 
 SIZE = 224
 BLOCKS = (4, 10)
-COLORS = ("#8a97a6", "#29528c", "#d08a1d", "#2f7d5b", "#c2452d")
+COLORS = ("#8a97a6", "#29528c", "#d08a1d", "#2f7d5b", "#c2452d", "#7a4f9a", "#4a90a4", "#6b5a3a", "#b04a7b")
 
 
 class ImageSet(NamedTuple):
@@ -90,34 +90,61 @@ def markdown_table(heads: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
 
 
 def write_chart(
-    path: Path, title: str, x_title: str, ticks: Sequence[str], curves: Mapping[str, Sequence[float]]
+    path: Path,
+    title: str,
+    x_title: str,
+    ticks: Sequence[str],
+    curves: Mapping[str, Sequence[float]],
+    *,
+    spreads: Mapping[str, Sequence[float]] | None = None,
+    lines: bool = True,
 ) -> None:
-    """Curves over equally spaced ticks, as SVG."""
-    values = [value for curve in curves.values() for value in curve if not np.isnan(value)]
-    low, high = min(values), max(values)
-    low, high = low - 0.05 * (high - low), high + 0.05 * (high - low)
-    x = [60 + 340 * index / (len(ticks) - 1) for index in range(len(ticks))]
-    lines = [
+    """Curves over equally spaced ticks, as SVG, with bars of `spreads` up and down; `lines=False` draws marks alone."""
+    bars = spreads or {}
+    ends = [
+        value + sign * bar
+        for name, curve in curves.items()
+        for value, bar in zip(curve, bars.get(name, [0.0] * len(curve)), strict=True)
+        for sign in (-1, 1)
+        if not np.isnan(value)
+    ]
+    low, high = min(ends), max(ends)
+    low, high = low - 0.05 * (high - low or 1), high + 0.05 * (high - low or 1)
+    # Room for marks and bars beside each other.
+    margin = 0 if lines and not bars else 20
+    x = [60 + margin + (340 - 2 * margin) * index / (len(ticks) - 1) for index in range(len(ticks))]
+    small = ' font-size="9"' if len(ticks) > 6 else ""
+    text = [
         '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 620 300" font-family="sans-serif" font-size="12">',
         '<rect width="620" height="300" fill="#fff"/>',
         f'<text x="60" y="20" font-weight="bold">{title}</text>',
         '<rect x="60" y="30" width="340" height="220" fill="none" stroke="#d9dfe6"/>',
         f'<text x="230" y="290" text-anchor="middle">{x_title}</text>',
     ]
-    lines += [
-        f'<text x="{at:.0f}" y="268" text-anchor="middle">{tick}</text>' for at, tick in zip(x, ticks, strict=True)
+    for at, tick in zip(x, ticks, strict=True):
+        text.append(f'<text x="{at:.0f}" y="268" text-anchor="middle"{small}>{tick}</text>')
+
+    def place(value: float) -> float:
+        return 250 - 220 * (value - low) / (high - low)
+
+    text += [
+        f'<text x="54" y="{place(level) + 4:.0f}" text-anchor="end">{level:.3f}</text>'
+        for level in np.linspace(low, high, 5)
     ]
-    for level in np.linspace(low, high, 5):
-        y = 250 - 220 * (level - low) / (high - low)
-        lines.append(f'<text x="54" y="{y + 4:.0f}" text-anchor="end">{level:.3f}</text>')
     for number, (name, curve) in enumerate(curves.items()):
         color = COLORS[number % len(COLORS)]
-        points = [
-            f"{at:.1f},{250 - 220 * (value - low) / (high - low):.1f}"
-            for at, value in zip(x, curve, strict=True)
-            if not np.isnan(value)
-        ]
-        lines.append(f'<polyline points="{" ".join(points)}" fill="none" stroke="{color}" stroke-width="2"/>')
-        lines.append(f'<text x="412" y="{50 + 20 * number}" fill="{color}">{name}</text>')
+        # Side by side, so that marks and bars of one tick do not cover each other.
+        aside = 3.0 * (number - (len(curves) - 1) / 2) if bars or not lines else 0.0
+        points = [(at + aside, value) for at, value in zip(x, curve, strict=True) if not np.isnan(value)]
+        if lines:
+            line = " ".join(f"{at:.1f},{place(value):.1f}" for at, value in points)
+            text.append(f'<polyline points="{line}" fill="none" stroke="{color}" stroke-width="2"/>')
+        else:
+            text += [f'<circle cx="{at:.1f}" cy="{place(value):.1f}" r="4" fill="{color}"/>' for at, value in points]
+        for at, value, bar in zip(x, curve, bars.get(name, ()), strict=False):
+            if bar > 0:
+                span = f"M{at + aside:.1f} {place(value - bar):.1f}V{place(value + bar):.1f}"
+                text.append(f'<path d="{span}" stroke="{color}"/>')
+        text.append(f'<text x="412" y="{50 + 20 * number}" fill="{color}">{name}</text>')
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("\n".join([*lines, "</svg>"]) + "\n")
+    path.write_text("\n".join([*text, "</svg>"]) + "\n")

@@ -18,9 +18,9 @@ one is reported on that one.
 Designs are chosen as `auto` does, by synthetic defects and by known ones, each with several weights of the synthetic
 ones; the regret is the AUROC of the best design on the other defects, less that of the chosen one.
 
-Features are float, at 224 pixels. It leaves `known.json`, `known.md` and `known.svg` in the folder, and prints the
-tables. Options: --data ROOT (or VEDETTE_BENCH_DATA), --sets a,b, --good N, --defective N, --draws N, --folds N, --seed
-N, --parts curves,designs, --out FOLDER.
+Features are float, at 224 pixels. It leaves `known.json` and `known.md` in the folder, and prints the tables; `make
+bench-curves` draws them. Options: --data ROOT (or VEDETTE_BENCH_DATA), --sets a,b, --good N, --defective N, --draws N,
+--folds N, --seed N, --parts curves,designs, --out FOLDER.
 """
 
 from __future__ import annotations
@@ -102,7 +102,6 @@ def main() -> None:
     text = ""
     if "curves" in options.parts:
         text += known_tables.curve_table(found["sets"]) + known_tables.option_table(found["sets"])
-        (options.out / "known.svg").write_text(known_tables.curve_figure(found["sets"]))
     if "designs" in options.parts:
         text += known_tables.design_table(found["sets"])
     (options.out / "known.md").write_text(text)

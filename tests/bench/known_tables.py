@@ -1,4 +1,4 @@
-"""Tables and the figure of `make bench-known`."""
+"""Tables and curves of `make bench-known`."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ DEFAULT = "beyond 1"
 OPTIONS = ("linear", DEFAULT, "beyond 1.5", "beyond 2")
 MAX_LOSS = 0.01  # AUROC that an option may lose on an unknown kind of any set
 EQUIVALENCE_MARGIN = 0.01
+COUNTS = (0, 5, 10, 20, 40)
 WEIGHTS = (0.0, 5.0, 10.0, 20.0, 40.0, float("inf"))  # of the synthetic defects, in known ones
 Found = dict[str, Any]
 
@@ -84,31 +85,17 @@ def design_table(found: Found) -> str:
     return text + "| mean | | " + " | ".join(cells) + " |\n| worst | | " + " | ".join(worst) + " |\n\n"
 
 
-def curve_figure(found: Found) -> str:
-    """The curves as SVG: AUROC by the number of known defects, one line for each set."""
-    colors = ("#29528c", "#2f7d5b", "#c2452d", "#d08a1d", "#7a4f9a", "#4a90a4")
-    lines = ['<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 520 320" font-family="sans-serif" font-size="12">']
-    lines += ['<path d="M50 20V280H380" fill="none" stroke="#5d6b7c"/>']
-
-    def place(count: float, value: float) -> str:
-        return f"{50 + 330 * np.log2(1 + count / 5) / np.log2(9):.1f},{280 - 260 * (value - 0.8) / 0.2:.1f}"
-
-    for level in (0.8, 0.85, 0.9, 0.95, 1.0):
-        lines.append(f'<text x="44" y="{284 - 260 * (level - 0.8) / 0.2:.0f}" text-anchor="end">{level:.2f}</text>')
-    for count in (0, 5, 10, 20, 40):
-        lines.append(f'<text x="{place(count, 0.8).split(",")[0]}" y="298" text-anchor="middle">{count}</text>')
-    for (name, each), color in zip(found.items(), colors, strict=False):
-        rows = [row for row in each["rows"] if not row["unknown"]]
-        base = float(np.mean([row["without"] for row in rows]))
-        counts = sorted({row["count"] for row in rows})
-        values = [base + _gain([row for row in rows if row["count"] == count], DEFAULT, ()) for count in counts]
-        points = " ".join(place(*point) for point in zip((0, *counts), (base, *values), strict=True))
-        lines.append(f'<polyline points="{points}" fill="none" stroke="{color}" stroke-width="2"/>')
-        height = place(0, values[-1]).split(",")[1]
-        x = float(place(counts[-1], 0.8).split(",")[0])
-        lines.append(f'<text x="{x + 6:.0f}" y="{float(height) + 4:.0f}" fill="{color}">{name}</text>')
-    lines.append('<text x="215" y="314" text-anchor="middle">known defects</text></svg>')
-    return "\n".join(lines) + "\n"
+def curve_values(rows: list[dict[str, Any]]) -> tuple[list[float], list[float]]:
+    """AUROC of one set by the number of known defects (COUNTS), and 1.96 standard errors of its gain."""
+    known = [row for row in rows if not row["unknown"]]
+    base = float(np.mean([row["without"] for row in known]))
+    values, errors = [base], [0.0]
+    for count in COUNTS[1:]:
+        drawn = [row for row in known if row["count"] == count]
+        gains = [row[DEFAULT] - row["without"] for row in drawn]
+        values.append(base + _gain(drawn, DEFAULT, ()))
+        errors.append(_error(gains) if gains else float("nan"))
+    return values, errors
 
 
 def _gain(rows: list[dict[str, Any]], option: str, counts: tuple[int, ...] = (10, 20)) -> float:
@@ -124,8 +111,12 @@ def _gain_cell(rows: list[dict[str, Any]]) -> str:
     if not rows:
         return "–"
     gains = [row[DEFAULT] - row["without"] for row in rows]
-    error = 1.96 * np.std(gains, ddof=1) / np.sqrt(len(gains)) if len(gains) > 1 else 0.0
-    return f"{_gain(rows, DEFAULT, ()):+.3f} ± {error:.3f}"
+    return f"{_gain(rows, DEFAULT, ()):+.3f} ± {_error(gains):.3f}"
+
+
+def _error(gains: list[float]) -> float:
+    """1.96 standard errors of the mean."""
+    return float(1.96 * np.std(gains, ddof=1) / np.sqrt(len(gains))) if len(gains) > 1 else 0.0
 
 
 def _regret(rows: list[dict[str, Any]], count: int, weight: float) -> float:

@@ -1,6 +1,7 @@
 """Synthetic defects of structure and of low contrast, beside those of `compress/data/synthetic_defects.py`.
 
-They are tried by `choice.py`; the product does not use them, because they do not choose better (docs/accuracy.md).
+They are tried by `choice.py`; the product does not use them, because they do not choose better
+(docs/accuracy-experiments.md).
 
 missing  a piece is gone: the region is filled from its surroundings (Telea, "An Image Inpainting Technique Based on
 the Fast Marching Method", 2004)

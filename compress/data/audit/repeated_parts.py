@@ -117,7 +117,7 @@ def find_repeated_pairs(images: Sequence[ImageMeasurements]) -> RepeatedPairs:
     count = len(images)
     if count < MIN_IMAGES:
         return RepeatedPairs({}, float(MIN_AGREEING))
-    candidates = sorted(_nearest_pairs(np.stack([each.detail for each in images])))
+    candidates = sorted(_nearest_pairs([each.detail for each in images]))
     rng = np.random.default_rng(0)
     random_pairs = {
         (int(min(pair)), int(max(pair))) for pair in rng.integers(count, size=(RANDOM_PAIRS, 2)) if pair[0] != pair[1]
@@ -161,16 +161,25 @@ def count_agreeing(first: Keypoints, second: Keypoints) -> int:
     return int(alike.sum(axis=1).max()) - 1
 
 
-def _nearest_pairs(details: NDArray[Any]) -> set[Pair]:
-    """The pairs of each image with its nearest neighbors in normalized detail, N x side x side."""
-    deviations = np.stack([np.sqrt(cv2.GaussianBlur(each * each, (0, 0), 6)) for each in details])
-    normal = details / (deviations + 0.5)
-    vectors = (normal - np.median(normal, axis=0)).reshape(len(details), -1)
-    vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-6)
+def _nearest_pairs(details: Sequence[NDArray[Any]]) -> set[Pair]:
+    """The pairs of each image with its nearest neighbors in normalized detail, each side x side, float32.
+
+    One array of the details of all images is kept, and changed in place: 16 kB an image.
+    """
+    vectors = np.empty((len(details), details[0].size), np.float32)
+    for vector, each in zip(vectors, details, strict=True):
+        vector[:] = (each / (np.sqrt(cv2.GaussianBlur(each * each, (0, 0), 6)) + 0.5)).ravel()
+    for start in range(0, vectors.shape[1], _BLOCK_ROWS):
+        columns = vectors[:, start : start + _BLOCK_ROWS]
+        columns -= np.median(columns, axis=0)
+    for start in range(0, len(vectors), _BLOCK_ROWS):
+        rows = vectors[start : start + _BLOCK_ROWS]
+        rows /= np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-6)
     fitted = vectors[np.random.default_rng(0).permutation(len(vectors))[:_FITTED_IMAGES]]
     mean = fitted.mean(axis=0)
     _, _, directions = np.linalg.svd(fitted - mean, full_matrices=False)
-    projected = (vectors - mean) @ directions[:NEIGHBOR_DIMENSIONS].T
+    vectors -= mean
+    projected = vectors @ directions[:NEIGHBOR_DIMENSIONS].T
     projected = (projected / np.maximum(np.linalg.norm(projected, axis=1, keepdims=True), 1e-6)).astype(np.float32)
     pairs: set[Pair] = set()
     for start in range(0, len(projected), _BLOCK_ROWS):

@@ -7,8 +7,8 @@
               images
 
 An unknown kind of defect has no evidence and keeps the score of the anomaly model, and few good images have any. A
-weight that may also lower scores detects known kinds a little better and loses unknown ones: docs/accuracy.md has the
-figures, and those of the other forms.
+weight that may also lower scores detects known kinds a little better and loses unknown ones:
+docs/accuracy-experiments.md has the figures, and those of the other forms.
 
 Unseen good images come from cross-validation: the logistic regression leaves out one of FOLDS folds of the groups, the
 anomaly model one half of them. So the evidence is as strong as it is for images that were not learned from.

@@ -49,7 +49,7 @@ def find_peak(anomaly_map: NDArray[Any]) -> NDArray[Any]:
     half way from the median of the map to the highest (half maximum).
 
     On biscuits, magnetic tiles and ball screws the rectangle around them overlaps that of the defects better than that
-    around all cells above the threshold (docs/accuracy.md).
+    around all cells above the threshold (docs/accuracy-experiments.md).
 
     Args:
         anomaly_map: H x W, integers or real values

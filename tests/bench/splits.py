@@ -1,0 +1,129 @@
+"""`make bench-splits`: the default build of each set on several divisions of its images, beside the targets.
+
+For each set and `data.seed`, `vedette build --json` makes a bundle with default settings. The seed assigns whole groups
+to fitting, calibration, threshold and test; all defective images are tested. It keeps the figures of each build in the
+folder, and goes on where it stopped. The table has the AUROC of the int8 ONNX file by seed, the mean, the standard
+deviation over the seeds, and what is missing to the target.
+
+Options: --data ROOT (or VEDETTE_BENCH_DATA), --sets a,b, --seeds 0,1, --out FOLDER, --render. It leaves `splits.md` in
+the folder; `--render` only writes the table of the builds that are there.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import bench_options
+import click
+import numpy as np
+import sets
+from image_sets import markdown_table
+
+from vedette.runtime.bundle import keys
+
+TARGETS = {
+    "cookies": 0.99,
+    "aliens": 0.99,
+    "ballscrew": 0.95,
+    "elpv-mono": 0.945,
+    "elpv-poly": 0.89,
+    "magnetic_tile": 0.90,
+}
+KEPT = [
+    "auroc_int8_onnx",
+    "auroc_int8_tflite",
+    "auroc_fp32",
+    "auroc_interval_int8_onnx",
+    "false_alarm_rate",
+    "detection_rate",
+    "detector",
+    "blocks",
+    "parity_max_steps",
+    "images",
+]
+
+
+def main() -> None:
+    options = _options()
+    options.out.mkdir(parents=True, exist_ok=True)
+    if not options.render:
+        for seed, name in itertools.product(options.seeds, options.sets):
+            try:
+                build(name, seed, options)
+            except sets.Absent as reason:
+                click.echo(f"{name}: skipped, {reason}", err=True)
+    text = table(read(options))
+    (options.out / "splits.md").write_text(text)
+    click.echo(text)
+
+
+def build(name: str, seed: int, options: Any) -> None:
+    """Builds a set with a seed, unless that was done, and keeps its figures in NAME-SEED.json."""
+    kept = options.out / f"{name}-{seed}.json"
+    if kept.exists():
+        return
+    folder, key_folder = options.out / f"{name}-{seed}", options.out / "keys"
+    if not key_folder.exists():
+        keys.generate_key_pair(key_folder)
+    goal, _ = sets.prepare(name, options.data, folder, seed)
+    command = [Path(sys.executable).with_name("vedette"), "build", goal, "--out", folder / "out", "--json"]
+    start = time.monotonic()
+    done = subprocess.run(
+        [*command, "--key", key_folder / "vedette.key"],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        check=False,
+    )
+    if done.returncode not in (0, 1):  # 1: the goal is missed, which is no matter here
+        raise SystemExit(f"vedette build {goal} ended with code {done.returncode}:\n{done.stderr[-2000:]}")
+    facts = json.loads(done.stdout)
+    figures = {key: facts.get(key) for key in KEPT} | {"seconds": time.monotonic() - start}
+    kept.write_text(json.dumps(figures, indent=1) + "\n")
+    click.echo(f"[{time.strftime('%H:%M:%S')}] {name}, seed {seed}: {figures['auroc_int8_onnx']:.4f}", err=True)
+
+
+def read(options: Any) -> dict[str, dict[int, dict[str, Any]]]:
+    """The figures that are there, by set and seed."""
+    paths = {(name, seed): options.out / f"{name}-{seed}.json" for name in options.sets for seed in options.seeds}
+    found: dict[str, dict[int, dict[str, Any]]] = {}
+    for (name, seed), path in paths.items():
+        if path.exists():
+            found.setdefault(name, {})[seed] = json.loads(path.read_text())
+    return found
+
+
+def table(found: dict[str, dict[int, dict[str, Any]]]) -> str:
+    """AUROC of the int8 ONNX file by seed, mean and spread, as Markdown."""
+    seeds = sorted({seed for each in found.values() for seed in each})
+    lines = []
+    for name, by_seed in found.items():
+        values = [row["auroc_int8_onnx"] for row in by_seed.values()]
+        cells = [f"{by_seed[seed]['auroc_int8_onnx']:.3f}" if seed in by_seed else "" for seed in seeds]
+        spread = f"{np.std(values, ddof=1):.3f}" if len(values) > 1 else ""
+        target = TARGETS.get(name)
+        wanted = [f"{target:.3f}", f"{max(target - float(np.mean(values)), 0):.3f}"] if target else ["", ""]
+        floats = [row["auroc_fp32"] for row in by_seed.values()]
+        chosen = ", ".join(sorted({row["detector"] for row in by_seed.values()}))
+        lines.append([name, *cells, float(np.mean(values)), spread, *wanted, float(np.mean(floats)), chosen])
+    heads = ["set", *(f"seed {seed}" for seed in seeds), "mean", "spread", "target", "missing", "float, mean", "chosen"]
+    return markdown_table(heads, lines)
+
+
+def _options() -> Any:
+    parser = bench_options.make_parser("The default build on several divisions of each set.", "splits")
+    parser.set_defaults(sets=list(TARGETS))
+    parser.add_argument("--seeds", type=lambda text: list(map(int, text.split(","))), default=list(range(5)))
+    parser.add_argument("--render", action="store_true")
+    return bench_options.parse(parser)
+
+
+if __name__ == "__main__":
+    main()
