@@ -180,7 +180,7 @@ def closed_broker(tmp_path):
 
 
 @pytest.mark.parametrize("protocol", ["5", "3.1.1"])
-def test_wrong_login_at_the_broker_is_told_as_that(camera, closed_broker, protocol, tmp_path, wait_until, run_vedette):
+def test_wrong_login_at_the_broker_is_told_as_that(camera, closed_broker, protocol, tmp_path, wait_until, call_vedette):
     device = camera.folder / "vedette.toml"
     url = f"mqtt://127.0.0.1:{closed_broker.port}"
     text = device.read_text().replace(camera.no_broker, url)
@@ -207,7 +207,7 @@ def test_wrong_login_at_the_broker_is_told_as_that(camera, closed_broker, protoc
         process = camera.start()
         wait_until(lambda: "refuses the login" in camera.log(), "the reason in the log")
         wait_until(
-            lambda: "the broker refuses the login" in run_vedette("status", "--config", camera.folder).stdout, "status"
+            lambda: "the broker refuses the login" in call_vedette("status", "--config", camera.folder).stdout, "status"
         )
         process.kill()
 
