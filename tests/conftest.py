@@ -46,14 +46,16 @@ Tests that need one, if only through another fixture, are left out of `make test
 """
 SOURCE_CHECKS = {"test_documents.py", "test_layout.py", "test_lock_files.py"}
 """Files of tests/system that read the sources and start no system."""
-LONG_TESTS = {"test_real_data.py", "test_study.py", "test_quantize.py", "test_area_offsets.py", "test_default_build.py"}
-"""Files with tests of half a minute and more."""
+LONG_TESTS = {
+    "test_real_data.py", "test_study.py", "test_area_offsets.py", "test_default_build.py", "test_privacy_zones.py"
+}  # fmt: skip
+"""Files with tests of ten seconds and more."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Marks the tests that need a built bundle or a whole system as `build`, and runs the longest ones first.
 
-    So no process works alone at the end on a test that takes a minute and a half.
+    So no process works alone at the end on a long test.
     """
     items.sort(key=lambda item: item.path.name not in LONG_TESTS)
     for item in items:

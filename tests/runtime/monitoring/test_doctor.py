@@ -47,7 +47,7 @@ def test_everything_is_checked_and_works(camera):
         ("[[rules]]", "colour = 1\n[[rules]]", "door", "colour"),
     ],
 )
-def test_mistake_in_the_cameras_file_is_found(camera, old, new, what, said, run_vedette):
+def test_mistake_in_the_cameras_file_is_found(camera, old, new, what, said, call_vedette):
     text = camera.camera_file.read_text()
     assert old in text
     camera.camera_file.write_text(text.replace(old, new, 1))
@@ -55,7 +55,7 @@ def test_mistake_in_the_cameras_file_is_found(camera, old, new, what, said, run_
     assert found.works is False
     assert said in found.found
     assert found.remedy
-    done = run_vedette("run", "door", "--config", camera.folder)
+    done = call_vedette("run", "door", "--config", camera.folder)
     assert done.returncode in (2, 3, 4), "run would fail, too"
 
 
