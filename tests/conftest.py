@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -13,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import hypothesis
 import pytest
+from click.testing import CliRunner
 from daemon_process import DaemonProcess
 from paths import ROOT, TESTS
 from products import write_anomaly_images, write_behaviour_videos, write_class_images
@@ -23,6 +26,7 @@ from squares import write_detection_images
 from subscriber import Subscriber
 from waiting import patience, wait_for
 
+from vedette.runtime import cli
 from vedette.runtime.bundle import keys
 from vedette.runtime.bundle.bundle import Bundle
 from vedette.runtime.bundle.keys import Keyring
@@ -42,14 +46,16 @@ Tests that need one, if only through another fixture, are left out of `make test
 """
 SOURCE_CHECKS = {"test_documents.py", "test_layout.py", "test_lock_files.py"}
 """Files of tests/system that read the sources and start no system."""
-LONG_TESTS = {"test_real_data.py", "test_study.py", "test_quantize.py", "test_area_offsets.py", "test_default_build.py"}
-"""Files with tests of half a minute and more."""
+LONG_TESTS = {
+    "test_real_data.py", "test_study.py", "test_area_offsets.py", "test_default_build.py", "test_privacy_zones.py"
+}  # fmt: skip
+"""Files with tests of ten seconds and more."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Marks the tests that need a built bundle or a whole system as `build`, and runs the longest ones first.
 
-    So no process works alone at the end on a test that takes a minute and a half.
+    So no process works alone at the end on a long test.
     """
     items.sort(key=lambda item: item.path.name not in LONG_TESTS)
     for item in items:
@@ -264,6 +270,33 @@ def run_vedette() -> Callable[..., subprocess.CompletedProcess[str]]:
         return subprocess.run(command, capture_output=True, text=True, check=False, timeout=limit, env=variables)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def call_vedette() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Runs the command line in this process: the same arguments and answers, without seconds of imports.
+
+    For commands that end by themselves, and a daemon that refuses to start; `run_vedette` is for a daemon that
+    runs, for signals, and for packages that must be missing.
+    """
+
+    def call(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
+        log, code = logging.getLogger("vedette"), 0
+        handlers, level, blocked = log.handlers, log.level, signal.pthread_sigmask(signal.SIG_BLOCK, ())
+        with CliRunner().isolation(env=environment) as (stdout, stderr, _):
+            try:
+                cli.main(list(map(str, arguments)))
+            except SystemExit as end:
+                code = int(end.code or 0)
+            finally:
+                log.handlers = handlers
+                log.setLevel(level)
+                signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+            sys.stdout.flush()
+            sys.stderr.flush()
+            return subprocess.CompletedProcess(arguments, code, stdout.getvalue().decode(), stderr.getvalue().decode())
+
+    return call
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ costs nothing, as in operator_counts.py, which counts the operators of an ONNX g
 from __future__ import annotations
 
 import copy
+from functools import cache
 from math import prod
 from typing import Any
 
@@ -60,8 +61,12 @@ class DesignCost(msgspec.Struct, frozen=True):
         return min((each.instructions for each in predictions if each and each.instructions), default=None)
 
 
+@cache
 def estimate_design_cost(design: Design) -> DesignCost:
-    """The cost of a design, which need not be fitted: of the most expensive graph that a fit may choose."""
+    """The cost of a design, which need not be fitted: of the most expensive graph that a fit may choose.
+
+    It is computed once for each design: the report, the limits and the trials ask for the same few designs again.
+    """
     model = design.create_model(Backbone(design.blocks, design.kept_share))
     model.assume_largest_structure()
     return estimate_cost(model, design.input)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sqlite3
 import subprocess
@@ -29,10 +30,11 @@ class DaemonProcess:
         self.camera_file = folder / "cameras" / "door.toml"
 
     def configure(self, source: str, url: str, rule: str = "hysteresis = 0.0", **camera: str) -> None:
+        drain = ""
         if url == NO_BROKER:  # one for each, because a second daemon with one identity at one broker is refused
-            url = self.no_broker
+            url, drain = self.no_broker, "drain = 0.2\n"  # no broker will take the events, however long it waits
         self.folder.joinpath("vedette.toml").write_text(
-            f"[outbox]\nvolatile = true\n"
+            f"[outbox]\nvolatile = true\n{drain}"
             f'[device]\nname = "box"\nsite = "plant"\narea = "hall"\nline = "line1"\nkeys = "{self.keys}"\n'
             f'[broker]\nurl = "{url}"\nprefix = "test"\n'
         )
@@ -42,9 +44,12 @@ class DaemonProcess:
         )
 
     def amend(self, table: str, text: str) -> None:
-        """Adds lines to a table of vedette.toml."""
+        """Adds lines to a table of vedette.toml; the time to drain the outbox replaces the one that is there."""
         path = self.folder / "vedette.toml"
-        path.write_text(path.read_text().replace(f"[{table}]\n", f"[{table}]\n{text}\n"))
+        content = path.read_text()
+        if text.startswith("drain ="):
+            content = re.sub(r"^drain = .*\n", "", content, flags=re.MULTILINE)
+        path.write_text(content.replace(f"[{table}]\n", f"[{table}]\n{text}\n"))
 
     def append(self, text: str) -> None:
         """Adds lines at the end of the camera's file."""

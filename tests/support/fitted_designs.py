@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -22,6 +24,14 @@ from vedette.compress.training.pruning import prune
 
 _GOOD, _DEFECTIVE = 12, 6
 _TRAINING_STEPS = 20  # the integers matter here, not how good the model is
+
+
+@contextmanager
+def few_training_steps(steps: int = _TRAINING_STEPS) -> Iterator[None]:
+    """The discriminative model is trained in few steps."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(discriminative, "TRAINING_STEPS", steps)
+        yield
 
 
 def plate(rng: np.random.Generator, size: int, spacing: float = 12.0, noise: float = 3.0) -> NDArray[Any]:
@@ -50,8 +60,7 @@ def build_design(design: Design, seed: int = 0) -> tuple[BuiltModels, list[NDArr
     model = design.create_model(network)
     batches = list(feature_extraction.extract_float_features(network, [*good, *defective.images]))
     levels = [torch.cat(level) for level in zip(*batches, strict=True)]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(discriminative, "TRAINING_STEPS", _TRAINING_STEPS)
+    with few_training_steps():
         parts = [level[:_GOOD] for level in levels], [level[_GOOD:] for level in levels]
         model.fit(*parts, torch.from_numpy(defective.masks))
     float_model = export_to_onnx(model, size)

@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from products import write_goal_for
 
 from vedette.runtime.cli import DEPLOY_COMMANDS, DEVICE_COMMANDS, WORKSHOP_COMMANDS
 from vedette.runtime.cli import vedette as group
@@ -46,8 +47,8 @@ def test_missing_build_dependency_names_the_package(anomaly_images, tmp_path, ru
     assert "pip install 'vedette[compress]'" in done.stderr
 
 
-def test_verify_measures_accuracy(anomaly_build, anomaly_images, key_folder, run_vedette):
-    done = run_vedette("verify", anomaly_build.bundle, "--data", anomaly_images, "--keys", key_folder, "--json")
+def test_verify_measures_accuracy(anomaly_build, anomaly_images, key_folder, call_vedette):
+    done = call_vedette("verify", anomaly_build.bundle, "--data", anomaly_images, "--keys", key_folder, "--json")
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
     assert report["verified"]
@@ -58,70 +59,63 @@ def test_verify_measures_accuracy(anomaly_build, anomaly_images, key_folder, run
     assert abs(report["auroc_int8_onnx"] - report["auroc_int8_tflite"]) < 0.02
     assert set(report["p_values"]) == {"onnx", "tflite"}
     assert 0 < report["p_values"]["onnx"]["defect_median"] < 0.2
-    text = run_vedette("verify", anomaly_build.bundle, "--keys", key_folder)
+    text = call_vedette("verify", anomaly_build.bundle, "--keys", key_folder)
     assert "golden outputs reproduced" in text.stdout
 
 
-def test_verify_names_missing_folder(anomaly_build, anomaly_images, key_folder, run_vedette, tmp_path):
+def test_verify_names_missing_folder(anomaly_build, anomaly_images, key_folder, call_vedette, tmp_path):
     missing = "good"
     shutil.copytree(anomaly_images, tmp_path / "data", ignore=shutil.ignore_patterns(missing))
-    done = run_vedette("verify", anomaly_build.bundle, "--data", tmp_path / "data", "--keys", key_folder)
+    done = call_vedette("verify", anomaly_build.bundle, "--data", tmp_path / "data", "--keys", key_folder)
     assert done.returncode == 2
     assert f"{tmp_path / 'data' / missing}: no such folder" in done.stderr
 
 
-def test_verify_works_without_defective_images(anomaly_build, anomaly_images, key_folder, run_vedette, tmp_path):
+def test_verify_works_without_defective_images(anomaly_build, anomaly_images, key_folder, call_vedette, tmp_path):
     shutil.copytree(anomaly_images / "good", tmp_path / "data" / "good")
-    done = run_vedette("verify", anomaly_build.bundle, "--data", tmp_path / "data", "--keys", key_folder, "--json")
+    done = call_vedette("verify", anomaly_build.bundle, "--data", tmp_path / "data", "--keys", key_folder, "--json")
     report = json.loads(done.stdout)
     assert set(report["false_alarm_rate"]) == {"onnx", "tflite"}
     assert "auroc_int8_onnx" not in report
 
 
-def test_show_prints_signed_manifest(anomaly_build, key_folder, run_vedette):
-    done = run_vedette("show", anomaly_build.bundle, "--keys", key_folder, "--json")
+def test_show_prints_signed_manifest(anomaly_build, key_folder, call_vedette):
+    done = call_vedette("show", anomaly_build.bundle, "--keys", key_folder, "--json")
     manifest = json.loads(done.stdout)
     assert manifest["format"] == 1
     assert manifest["name"] == "weave"
     assert manifest["input"] | {"mean": 127.0, "std": 128.0, "scale": 1 / 128, "zero_point": 127} == manifest["input"]
     assert {source["licence"] for source in manifest["weights"]} == {"Apache-2.0"}
-    text = run_vedette("show", anomaly_build.bundle, "--keys", key_folder)
+    text = call_vedette("show", anomaly_build.bundle, "--keys", key_folder)
     assert "signature and digests verified" in text.stdout
-    assert run_vedette("show", anomaly_build.bundle, "--keys", key_folder / "nowhere").returncode == 2
+    assert call_vedette("show", anomaly_build.bundle, "--keys", key_folder / "nowhere").returncode == 2
 
 
-def test_mask_of_wrong_shape_is_refused_before_training(anomaly_images, tmp_path, run_vedette):
+def test_mask_of_wrong_shape_is_refused_before_training(anomaly_images, tmp_path, call_vedette):
     defective = min((anomaly_images / "defect").iterdir())
     (tmp_path / "mask").mkdir()
     cv2.imwrite(str(tmp_path / "mask" / f"{defective.stem}.png"), np.full((40, 400), 255, np.uint8))
-    text = (anomaly_images / "goal.toml").read_text().replace("[data]", '[data]\nmask = "mask"')
-    for label in ("good", "defect"):
-        text = text.replace(f'"{label}"', f'"{anomaly_images}/{label}"')
-    (tmp_path / "goal.toml").write_text(text)
-    done = run_vedette(
-        "build", tmp_path / "goal.toml", "--out", tmp_path / "out", HOME=str(tmp_path), XDG_CONFIG_HOME=""
-    )
+    goal = write_goal_for(anomaly_images, tmp_path, ("[data]", '[data]\nmask = "mask"'))
+    done = call_vedette("build", goal, "--out", tmp_path / "out", HOME=str(tmp_path), XDG_CONFIG_HOME="")
     assert done.returncode == 2
     assert f"{defective.stem}.png: 400 x 40 does not fit its image" in done.stderr
     assert "training" not in done.stderr
     assert not list((tmp_path / "out").glob("*"))
 
 
-def test_missed_goal_exits_1_and_writes_the_bundle(anomaly_images, tmp_path, run_vedette):
-    goal = tmp_path / "goal.toml"
-    text = (
-        (anomaly_images / "goal.toml")
-        .read_text()
-        .replace('"good"', f'"{anomaly_images}/good"')
-        .replace('"defect"', f'"{anomaly_images}/defect"')
+def test_missed_goal_exits_1_and_writes_the_bundle(anomaly_images, tmp_path, call_vedette):
+    goal = write_goal_for(
+        anomaly_images,
+        tmp_path,
+        ("[goal]", "[goal]\nmax_bytes = 1000"),
+        ("[model]", '[model]\ndetector = "padim"'),
     )
-    goal.write_text(text.replace("[goal]", "[goal]\nmax_bytes = 1000"))
-    done = run_vedette("build", goal, "--out", tmp_path / "out", "--json", HOME=str(tmp_path), XDG_CONFIG_HOME="")
+    done = call_vedette("build", goal, "--out", tmp_path / "out", "--json", HOME=str(tmp_path), XDG_CONFIG_HOME="")
     assert done.returncode == 1, done.stderr
     facts = json.loads(done.stdout)
     assert not facts["goal_met"]
     assert re.match(r"max_bytes: asked 1,000, found [\d,]+, missed by [\d,]+", facts["missed"][0])
-    shown = run_vedette("show", facts["bundle"], "--json", HOME=str(tmp_path), XDG_CONFIG_HOME="")
+    shown = call_vedette("show", facts["bundle"], "--json", HOME=str(tmp_path), XDG_CONFIG_HOME="")
     assert shown.returncode == 0, "signed with the user's own key, which the user trusts: " + shown.stderr
     assert json.loads(shown.stdout)["goal_met"] is False
     assert (tmp_path / ".config" / "vedette" / "keys" / "workshop.key").stat().st_mode & 0o777 == 0o600
@@ -142,8 +136,8 @@ def test_report_is_complete_and_names_no_local_path(anomaly_build, anomaly_bundl
         assert b"site-packages" not in member
 
 
-def test_doctor_reports_each_check(daemon_process, line_images, broker, run_vedette):
-    plain = run_vedette("doctor", "--json")
+def test_doctor_reports_each_check(daemon_process, line_images, broker, call_vedette):
+    plain = call_vedette("doctor", "--json")
     findings = {each["what"]: each for each in json.loads(plain.stdout)}
     assert findings["onnxruntime"]["works"]
     assert findings["ai-edge-litert"]["works"]
@@ -151,7 +145,7 @@ def test_doctor_reports_each_check(daemon_process, line_images, broker, run_vede
     assert len([each for each in json.loads(plain.stdout) if each["what"] == "keys"]) == 1
 
     daemon_process.configure(f"file:{line_images}", f"mqtt://127.0.0.1:{broker.port}")
-    away = run_vedette("doctor", "--config", daemon_process.folder, "--json")
+    away = call_vedette("doctor", "--config", daemon_process.folder, "--json")
     findings = {each["what"]: each for each in json.loads(away.stdout)}
     assert away.returncode == 1
     assert findings["broker"]["works"] is False
@@ -161,7 +155,7 @@ def test_doctor_reports_each_check(daemon_process, line_images, broker, run_vede
     assert findings["door rules"] == {"what": "door rules", "works": True, "found": "presence"}
     assert len([each for each in json.loads(away.stdout) if each["what"] == "keys"]) == 1
     broker.start()
-    assert run_vedette("doctor", "door", "--config", daemon_process.folder).returncode == 0
+    assert call_vedette("doctor", "door", "--config", daemon_process.folder).returncode == 0
 
 
 @pytest.mark.parametrize("command", ["audit", "build", "demo"])

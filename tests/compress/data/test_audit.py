@@ -155,10 +155,10 @@ def test_file_name_that_is_not_utf8_is_reported_with_escapes(tmp_path):
 
 
 @pytest.mark.build
-def test_audit_command_writes_json_page_and_keep_list(planted, tmp_path, run_vedette):
+def test_audit_command_writes_json_page_and_keep_list(planted, tmp_path, call_vedette):
     page, clean = tmp_path / "page.html", tmp_path / "clean.csv"
     before = sorted(planted.rglob("*"))
-    result = run_vedette("audit", planted, "--out", page, "--fix", clean, "--json")
+    result = call_vedette("audit", planted, "--out", page, "--fix", clean, "--json")
     assert result.returncode == 1, result.stderr
     assert result.stderr == ""
     facts = json.loads(result.stdout)
@@ -179,16 +179,16 @@ def test_audit_command_writes_json_page_and_keep_list(planted, tmp_path, run_ved
 
 
 @pytest.mark.build
-def test_audit_command_accepts_clean_images(anomaly_images, run_vedette):
-    result = run_vedette("audit", anomaly_images, "--json")
+def test_audit_command_accepts_clean_images(anomaly_images, call_vedette):
+    result = call_vedette("audit", anomaly_images, "--json")
     assert result.returncode == 0, result.stdout
     assert json.loads(result.stdout)["findings_per_image"] <= 0.02
 
 
 @pytest.mark.parametrize("name", ["none", "empty"])
-def test_folder_without_images_is_refused(tmp_path, run_vedette, name):
+def test_folder_without_images_is_refused(tmp_path, call_vedette, name):
     (tmp_path / "empty").mkdir()
-    result = run_vedette("audit", tmp_path / name)
+    result = call_vedette("audit", tmp_path / name)
     assert result.returncode == 2
     assert "remedy: " in result.stderr
 
@@ -359,7 +359,7 @@ def test_more_images_give_tighter_bounds():
 
 
 @pytest.mark.build
-@pytest.mark.parametrize("name", ["aliens", "cookies"])
+@pytest.mark.parametrize("name", ["cookies", pytest.param("aliens", marks=pytest.mark.slow)])
 def test_real_sets_are_clean_and_planted_faults_are_found(name, tmp_path):
     if not (SHARED / name).is_dir():
         pytest.skip(f"the development images {name} are not present")

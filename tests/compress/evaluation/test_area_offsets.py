@@ -52,7 +52,11 @@ def builds(build_bundle, tmp_path_factory):
                 image = stickered_image(first + number, kind == "defect")
                 cv2.imwrite(str(folder / kind / f"{number:03d}.png"), image)
         results = {}
-        for name, text in (("plain", ""), ("area", AREA), ("ignored", AREA + "ignore = true\n")):
+        for name, text in (
+            ("plain", '[inspect]\nalign = "none"\n'),
+            ("area", AREA),
+            ("ignored", AREA + "ignore = true\n"),
+        ):
             (folder / f"{name}.toml").write_text(GOAL.replace('"weave"', f'"{name}"') + text)
             results[name] = build_bundle(folder / f"{name}.toml", folder / "out")
         return results
@@ -124,14 +128,14 @@ def test_review_judges_by_the_scores_of_the_device(builds, keyring, tmp_path, na
         (AREA + AREA.split("\n", 3)[3], "same name"),
         (AREA.replace('"none"', '"none"\nregion = [[0.5, 0.5], [1, 0.5], [1, 1], [0.5, 1]]'), "sees nothing of label"),
         (
-            '\n[inspect]\n[[inspect.areas]]\nname = "all"\npolygon = [[0,0],[1,0],[1,1],[0,1]]\nignore = true\n',
+            '\n[inspect]\nalign = "none"\n[[inspect.areas]]\nname = "all"\n'
+            "polygon = [[0,0],[1,0],[1,1],[0,1]]\nignore = true\n",
             "whole picture is ignored",
         ),
     ],
 )
-def test_useless_areas_are_a_clear_error(builds, build_bundle, tmp_path, areas, message):
-    folder = builds["area"].bundle.parent.parent
-    text = GOAL.replace('"good"', f'"{folder}/good"').replace('"defect"', f'"{folder}/defect"')
+def test_useless_areas_are_a_clear_error(anomaly_images, build_bundle, tmp_path, areas, message):
+    text = GOAL.replace('"good"', f'"{anomaly_images}/good"').replace('"defect"', f'"{anomaly_images}/defect"')
     (tmp_path / "goal.toml").write_text(text + areas)
     with pytest.raises(ConfigProblem, match=message):
         build_bundle(tmp_path / "goal.toml", tmp_path / "out")

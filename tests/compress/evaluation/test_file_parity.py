@@ -85,7 +85,10 @@ def test_files_that_agree_search_for_no_node(monkeypatch):
 @pytest.mark.build
 def test_build_with_a_wrong_file_is_not_signed_as_met(wrong_writer, anomaly_images, build_bundle, keyring, tmp_path):
     goal = write_goal_for(
-        anomaly_images, tmp_path, ("min_auroc = 0.9", "min_auroc = 0.1\nmax_ms = 10000.0\nmax_bytes = 100000000")
+        anomaly_images,
+        tmp_path,
+        ("min_auroc = 0.9", "min_auroc = 0.1\nmax_ms = 10000.0\nmax_bytes = 100000000"),
+        ("[model]", '[model]\ndetector = "padim"'),
     )
     lines: list[str] = []
     result = build_bundle(goal, tmp_path / "out", log=lines.append)

@@ -93,9 +93,9 @@ def test_invalid_goal_file_is_refused_with_a_hint(folder, old, new, message, hin
     assert hint in error.value.hint
 
 
-def test_build_refuses_an_invalid_goal_file_and_writes_nothing(folder, run_vedette):
+def test_build_refuses_an_invalid_goal_file_and_writes_nothing(folder, call_vedette):
     (folder / "goal.toml").write_text(GOAL.replace("[data]", "[data]\nbad = 1"))
-    result = run_vedette("build", folder / "goal.toml", "--out", folder / "out", HOME=str(folder))
+    result = call_vedette("build", folder / "goal.toml", "--out", folder / "out", HOME=str(folder))
     assert result.returncode == 2
     assert re.search(r"vedette: .*goal.toml: .*`bad`", result.stderr)
     assert "remedy: known keys: " in result.stderr
@@ -105,8 +105,8 @@ def test_build_refuses_an_invalid_goal_file_and_writes_nothing(folder, run_vedet
 
 @pytest.mark.build
 @pytest.mark.parametrize("out", ["goal.toml", "goal.toml/below"])
-def test_unwritable_output_folder_is_reported_before_the_build(folder, run_vedette, out):
-    result = run_vedette("build", folder / "goal.toml", "--out", folder / out, HOME=str(folder))
+def test_unwritable_output_folder_is_reported_before_the_build(folder, call_vedette, out):
+    result = call_vedette("build", folder / "goal.toml", "--out", folder / out, HOME=str(folder))
     assert result.returncode == 2
     assert "is no writable folder" in result.stderr
     assert "training" not in result.stderr

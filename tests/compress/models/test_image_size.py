@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from fitted_designs import few_training_steps
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -82,7 +83,8 @@ def fitted(request, images):
     levels = [torch.cat(level) for level in zip(*batches, strict=True)]
     count = len(good)
     masks = torch.from_numpy(defective.masks)
-    model.fit([level[:count] for level in levels], [level[count:] for level in levels], masks)
+    with few_training_steps(100):
+        model.fit([level[:count] for level in levels], [level[count:] for level in levels], masks)
     return model
 
 

@@ -6,6 +6,7 @@ import msgspec
 import numpy as np
 import pytest
 import torch
+from fitted_designs import few_training_steps
 
 from vedette.compress.data import synthetic_defects
 from vedette.compress.evaluation import built_models
@@ -61,7 +62,8 @@ def fitted(request, parts):
     model = load_anomaly_model(request.param, efficientnet_lite.load_backbone(BLOCKS), SIZE)
     joined = AnomalyModelWithKnownDefects(model, SIZE)
     masks = torch.from_numpy(np.stack(synthetic.masks))
-    joined.fit(features_of(good), features_of(synthetic.images), masks, features_of(known), list(range(GOOD)))
+    with few_training_steps(100):
+        joined.fit(features_of(good), features_of(synthetic.images), masks, features_of(known), list(range(GOOD)))
     return joined
 
 

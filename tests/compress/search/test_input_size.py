@@ -118,13 +118,13 @@ def test_augmented_scenes_keep_their_size_and_follow_from_the_seed(seed):
 
 @pytest.mark.build
 def test_search_takes_the_smaller_size_that_is_fast_enough(
-    detection_images, keyring, key_folder, run_vedette, tmp_path
+    detection_images, keyring, key_folder, call_vedette, tmp_path
 ):
     goal = detection_images / "fast.toml"
     text = (detection_images / "goal.toml").read_text().replace('"squares"', '"fast"')
     goal.write_text(text.replace("[goal]\n", "[goal]\nmin_speedup = 3.0\n"))
     options = ("--out", tmp_path, "--time", "60s", "--key", key_folder / "vedette.key")
-    built = run_vedette("build", goal, *options, "--json", HOME=str(tmp_path))
+    built = call_vedette("build", goal, *options, "--json", HOME=str(tmp_path))
     assert built.returncode == 1, built.stderr  # squares of four pixels are too small to detect
     measured = json.loads(built.stdout)
     assert [each["input"] for each in measured["trials"]] == [64, 32]
@@ -140,9 +140,9 @@ def test_search_takes_the_smaller_size_that_is_fast_enough(
 
 
 @pytest.mark.build
-def test_input_size_search_rejects_a_study(detection_images, run_vedette, tmp_path):
+def test_input_size_search_rejects_a_study(detection_images, call_vedette, tmp_path):
     options = ("--time", "60s", "--study", f"sqlite:///{tmp_path}/study.db")
-    refused = run_vedette("build", detection_images / "goal.toml", "--out", tmp_path / "out", *options)
+    refused = call_vedette("build", detection_images / "goal.toml", "--out", tmp_path / "out", *options)
     assert refused.returncode == 2
     assert "--study" in refused.stderr
     assert not (tmp_path / "out" / "squares.vedette").exists()

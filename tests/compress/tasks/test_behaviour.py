@@ -241,13 +241,13 @@ def test_build_from_normal_footage_alone(behaviour_build, keyring):
     assert not any("/tmp" in text or "vedette-clips" in text for part in facts["split"].values() for text in part)
 
 
-def test_verify_scores_recordings(behaviour_build, behaviour_videos, key_folder, run_vedette):
-    done = run_vedette("verify", behaviour_build.bundle, "--keys", key_folder, "--data", behaviour_videos, "--json")
+def test_verify_scores_recordings(behaviour_build, behaviour_videos, key_folder, call_vedette):
+    done = call_vedette("verify", behaviour_build.bundle, "--keys", key_folder, "--data", behaviour_videos, "--json")
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert (found["good"], found["defect"]) == (12, 6)
     assert found["auroc_int8_onnx"] == found["auroc_int8_tflite"] >= 0.9
-    done = run_vedette("verify", behaviour_build.bundle, "--keys", key_folder, "--data", behaviour_videos / "normal")
+    done = call_vedette("verify", behaviour_build.bundle, "--keys", key_folder, "--data", behaviour_videos / "normal")
     assert done.returncode == 2
     assert "no recordings of normal behaviour" in done.stderr
 
@@ -273,7 +273,7 @@ def test_daemon_reports_time_and_place_of_abnormal_motion(
     assert box["left"] < 0.4 < box["right"] < 0.7  # it shakes about a third of the way across, and nobody else does
 
 
-def test_build_classifier_from_labelled_clips(build_bundle, key_folder, keyring, tmp_path, run_vedette):
+def test_build_classifier_from_labelled_clips(build_bundle, key_folder, keyring, tmp_path, call_vedette):
     for kind, name in (("walk", "normal"), ("shake", "fight")):
         for seed in range(6):
             made.write_video(tmp_path / "kinds" / name / f"{seed:02}.avi", made.yard_frames(kind, seed, seconds=1.2))
@@ -285,7 +285,7 @@ def test_build_classifier_from_labelled_clips(build_bundle, key_folder, keyring,
     assert manifest.measured["images"]["test"] >= 2
     assert manifest.measured["auroc_int8_tflite"] >= 0.9
     assert manifest.measured["accuracy_int8_onnx"] >= 0.8
-    done = run_vedette("verify", built.bundle, "--keys", key_folder, "--data", tmp_path / "kinds", "--json")
+    done = call_vedette("verify", built.bundle, "--keys", key_folder, "--data", tmp_path / "kinds", "--json")
     found = msgspec.json.decode(done.stdout)
     assert (found["good"], found["defect"]) == (6, 6)
     assert found["auroc_int8_onnx"] >= 0.9

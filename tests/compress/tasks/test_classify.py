@@ -278,17 +278,17 @@ def test_anomaly_manifest_has_no_classifier_keys(anomaly_bundle):
     assert {"temperature", "normal"}.isdisjoint(json.loads(encode_manifest(anomaly_bundle.manifest)))
 
 
-def test_verify_measures_classifier(class_build, class_images, key_folder, run_vedette):
-    done = run_vedette("verify", class_build.bundle, "--data", class_images / "kinds", "--keys", key_folder, "--json")
+def test_verify_measures_classifier(class_build, class_images, key_folder, call_vedette):
+    done = call_vedette("verify", class_build.bundle, "--data", class_images / "kinds", "--keys", key_folder, "--json")
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
     assert report["verified"]
     assert report["images"] == {"good": 40, "scratch": 24, "spot": 12}
     assert report["accuracy_int8_onnx"] == pytest.approx(report["accuracy_int8_tflite"], abs=0.03)
     assert np.trace(report["confusion"]["onnx"]) / 76 == pytest.approx(report["accuracy_int8_onnx"])
-    text = run_vedette("verify", class_build.bundle, "--data", class_images / "kinds", "--keys", key_folder)
+    text = call_vedette("verify", class_build.bundle, "--data", class_images / "kinds", "--keys", key_folder)
     assert "ECE" in text.stdout
-    wrong = run_vedette("verify", class_build.bundle, "--data", class_images, "--keys", key_folder)
+    wrong = call_vedette("verify", class_build.bundle, "--data", class_images, "--keys", key_folder)
     assert wrong.returncode == 2
     assert "good, scratch, spot" in wrong.stderr
 

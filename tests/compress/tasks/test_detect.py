@@ -386,7 +386,7 @@ def test_build_keeps_the_precision_of_the_detector(detection_build, keyring):
 
 
 def test_verify_measures_detector_and_its_float_model(
-    detection_build, keyring, key_folder, detection_images, run_vedette
+    detection_build, keyring, key_folder, detection_images, call_vedette
 ):
     report = verify_bundle(Bundle.open(detection_build.bundle, keyring), detection_images)
     assert report.verified
@@ -394,7 +394,7 @@ def test_verify_measures_detector_and_its_float_model(
     assert report.map50_float > 0.95
     assert report.map50_int8_onnx == pytest.approx(report.map50_float, abs=0.02)
     assert report.map50_int8_tflite == pytest.approx(report.map50_float, abs=0.02)
-    done = run_vedette("verify", detection_build.bundle, "--keys", key_folder, "--data", detection_images, "--json")
+    done = call_vedette("verify", detection_build.bundle, "--keys", key_folder, "--data", detection_images, "--json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["map50_int8_onnx"] == report.map50_int8_onnx
 

@@ -200,11 +200,13 @@ def test_imported_classifier_can_be_verified_and_run(
 
 
 @pytest.mark.build
-def test_embedding_is_built_verified_shown_and_refused_by_run(model_folder, key_folder, keyring, run_vedette, tmp_path):
+def test_embedding_is_built_verified_shown_and_refused_by_run(
+    model_folder, key_folder, keyring, run_vedette, call_vedette, tmp_path
+):
     goal = write_goal(
         model_folder, "embed", IMAGES, 'torch = "own_network:network"\ninput = 64\nmean = 127.0\nstd = 128.0'
     )
-    done = run_vedette("build", goal, "--out", tmp_path / "out", "--key", key_folder / "vedette.key")
+    done = call_vedette("build", goal, "--out", tmp_path / "out", "--key", key_folder / "vedette.key")
     assert done.returncode == 0, done.stderr
     assert "cosine" in done.stdout
     bundle = tmp_path / "out" / "own.vedette"
@@ -213,9 +215,9 @@ def test_embedding_is_built_verified_shown_and_refused_by_run(model_folder, key_
     assert manifest.measured["cosine_int8_onnx"] > 0.98
     assert "least like" in (tmp_path / "out" / "own.html").read_text().lower()
     for command in (("verify",), ("show",)):
-        done = run_vedette(*command, bundle, "--keys", key_folder)
+        done = call_vedette(*command, bundle, "--keys", key_folder)
         assert done.returncode == 0, done.stderr
-    done = run_vedette("verify", bundle, "--keys", key_folder, "--data", model_folder)
+    done = call_vedette("verify", bundle, "--keys", key_folder, "--data", model_folder)
     assert done.returncode == 2
     assert "no accuracy" in done.stderr
     (tmp_path / "cameras").mkdir()

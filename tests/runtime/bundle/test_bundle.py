@@ -143,12 +143,12 @@ def test_oversized_file_is_refused_without_reading_it(tmp_path, keyring):
         Bundle.open(path, keyring)
 
 
-def test_keys_are_never_overwritten(tmp_path, run_vedette):
-    first = run_vedette("keygen", tmp_path)
+def test_keys_are_never_overwritten(tmp_path, call_vedette):
+    first = call_vedette("keygen", tmp_path)
     assert first.returncode == 0, first.stderr
     assert (tmp_path / "vedette.key").stat().st_mode & 0o777 == 0o600
     key = (tmp_path / "vedette.key").read_bytes()
-    second = run_vedette("keygen", tmp_path)
+    second = call_vedette("keygen", tmp_path)
     assert second.returncode == 2
     assert "never overwritten" in second.stderr
     assert (tmp_path / "vedette.key").read_bytes() == key

@@ -93,16 +93,16 @@ def test_comments_and_empty_lines_in_the_list_are_ignored(ring):
     assert set(Keyring.read(ring).revoked) == {"0123456789abcdef"}
 
 
-def test_commands_trust_limit_revoke_and_list(tmp_path, key_folder, signed, run_vedette):
+def test_commands_trust_limit_revoke_and_list(tmp_path, key_folder, signed, call_vedette):
     ring, key = tmp_path / "new" / "keyring", key_of(key_folder)
 
     def run(*arguments, code=0):
-        done = run_vedette("keys", *arguments, "--keys", ring)
+        done = call_vedette("keys", *arguments, "--keys", ring)
         assert done.returncode == code, done.stderr
         return done.stdout + done.stderr
 
     def show():
-        return run_vedette("show", signed, "--keys", ring)
+        return call_vedette("show", signed, "--keys", ring)
 
     run("trust", key_folder / "vedette.pub", "--product", "cells")
     assert show().returncode == 3
@@ -124,8 +124,8 @@ def test_commands_trust_limit_revoke_and_list(tmp_path, key_folder, signed, run_
     assert "revoked" in run("trust", key_folder / "vedette.pub", code=2)
 
 
-def test_trust_keeps_another_key_of_the_same_file_name(tmp_path, key_folder, run_vedette):
+def test_trust_keeps_another_key_of_the_same_file_name(tmp_path, key_folder, call_vedette):
     keys.generate_key_pair(tmp_path / "ring")
-    done = run_vedette("keys", "trust", key_folder / "vedette.pub", "--keys", tmp_path / "ring")
+    done = call_vedette("keys", "trust", key_folder / "vedette.pub", "--keys", tmp_path / "ring")
     assert done.returncode == 0, done.stderr
     assert set(Keyring.read(tmp_path / "ring").keys) == {key_of(tmp_path / "ring"), key_of(key_folder)}

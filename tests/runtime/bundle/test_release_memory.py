@@ -60,27 +60,27 @@ def test_a_permission_holds_up_to_its_release(device):
         device(3, downgrade_from=4)
 
 
-def test_keys_permit_signs_the_permission(device, tmp_path, key_folder, keyring, run_vedette):
+def test_keys_permit_signs_the_permission(device, tmp_path, key_folder, keyring, call_vedette):
     path, _ = device(3)
     device(4)
     options = ("--key", key_folder / "vedette.key", "--keys", key_folder)
-    done = run_vedette("keys", "permit", path, "--from", "4", "--out", tmp_path / "out", *options)
+    done = call_vedette("keys", "permit", path, "--from", "4", "--out", tmp_path / "out", *options)
     assert done.returncode == 0, done.stderr
     permitted = open_bundle_to_run(tmp_path / "out" / path.name, key_folder, tmp_path / "state")
     assert permitted.manifest.downgrade_from == 4
     assert permitted.members == Bundle.open(path, keyring).members
-    assert "replace releases up to 4" in run_vedette("show", permitted.path, "--keys", key_folder).stdout
-    assert run_vedette("keys", "permit", path, "--from", "4", "--out", path.parent, *options).returncode == 2
+    assert "replace releases up to 4" in call_vedette("show", permitted.path, "--keys", key_folder).stdout
+    assert call_vedette("keys", "permit", path, "--from", "4", "--out", path.parent, *options).returncode == 2
 
 
-def test_keys_permit_trusts_the_key_that_it_signs_with_unless_it_is_revoked(device, tmp_path, key_folder, run_vedette):
+def test_keys_permit_trusts_the_key_that_it_signs_with_unless_it_is_revoked(device, tmp_path, key_folder, call_vedette):
     path, _ = device(3)
     (tmp_path / "ring").mkdir()
     options = ("--from", "4", "--key", key_folder / "vedette.key", "--keys", tmp_path / "ring")
-    done = run_vedette("keys", "permit", path, "--out", tmp_path / "out", *options)
+    done = call_vedette("keys", "permit", path, "--out", tmp_path / "out", *options)
     assert done.returncode == 0, done.stderr
-    run_vedette("keys", "revoke", key_folder / "vedette.pub", "--keys", tmp_path / "ring")
-    done = run_vedette("keys", "permit", path, "--out", tmp_path / "again", *options)
+    call_vedette("keys", "revoke", key_folder / "vedette.pub", "--keys", tmp_path / "ring")
+    done = call_vedette("keys", "permit", path, "--out", tmp_path / "again", *options)
     assert (done.returncode, "revoked" in done.stderr) == (3, True)
 
 

@@ -246,7 +246,7 @@ def camera_system_events(subscriber):
 
 
 def test_daemon_reports_camera_faults_and_continues(
-    daemon_process, camera, broker, subscriber, wait_until, run_vedette
+    daemon_process, camera, broker, subscriber, wait_until, call_vedette
 ):
     broker.start()
     wait_until(subscriber.subscribed.is_set, "the subscription")
@@ -265,7 +265,7 @@ def test_daemon_reports_camera_faults_and_continues(
             setattr(camera, key, value)
         wait_until(lambda told=told: len(camera_system_events(subscriber)) > told, kind)
         assert camera_system_events(subscriber)[told][0] == kind
-        (report,) = json.loads(run_vedette("status", "door", "--config", daemon_process.folder, "--json").stdout)
+        (report,) = json.loads(call_vedette("status", "door", "--config", daemon_process.folder, "--json").stdout)
         assert f"the camera is {kind}" in report["faults"]
         for key, value in back.items():
             setattr(camera, key, value)
@@ -279,12 +279,12 @@ def test_daemon_reports_camera_faults_and_continues(
     assert process.wait(20) == 0, daemon_process.log()
 
 
-def test_daemon_starts_without_its_camera(daemon_process, camera, wait_until, run_vedette):
+def test_daemon_starts_without_its_camera(daemon_process, camera, wait_until, call_vedette):
     camera.close()
     daemon_process.configure(camera.url, "mqtt://127.0.0.1:1")
     daemon_process.start()
     wait_until(lambda: daemon_process.recorded() == 1, "the event that says so")
-    done = run_vedette("status", "--config", daemon_process.folder)
+    done = call_vedette("status", "--config", daemon_process.folder)
     assert "the camera is stalled" in done.stdout
     assert "nothing listens at port" in done.stdout
 

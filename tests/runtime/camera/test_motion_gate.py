@@ -188,14 +188,14 @@ def test_static_recordings_need_at_most_half_the_inferences(name):
     assert gate.skipped >= number / 2
 
 
-def test_daemon_reports_saved_inferences(daemon_process, line_images, wait_until, run_vedette):
+def test_daemon_reports_saved_inferences(daemon_process, line_images, wait_until, call_vedette):
     (picture, *_) = sorted(line_images.iterdir())
     daemon_process.configure(f"file:{picture}?fps=20&loop=true", "mqtt://127.0.0.1:1")
     daemon_process.append("[gate]\nseconds = 1.0")
     daemon_process.start()
 
     def report():
-        return (json.loads(run_vedette("status", "door", "--config", daemon_process.folder, "--json").stdout) or [{}])[
+        return (json.loads(call_vedette("status", "door", "--config", daemon_process.folder, "--json").stdout) or [{}])[
             0
         ]
 
@@ -204,7 +204,7 @@ def test_daemon_reports_saved_inferences(daemon_process, line_images, wait_until
     assert abs(found["inferences"] + found["skipped"] - found["frames"]) <= 1
     assert 0.02 < found["inferences"] / found["frames"] < 0.2
     assert 0 < found["duty"] < 0.5
-    metrics = run_vedette("metrics", "--config", daemon_process.folder).stdout
+    metrics = call_vedette("metrics", "--config", daemon_process.folder).stdout
     assert 'vedette_skipped_frames_total{camera="door",reason="still"}' in metrics
     assert 'vedette_inferences_total{camera="door"}' in metrics
 

@@ -93,10 +93,10 @@ def assert_start_fails(device, vedette, code, *words):
     assert not device.outbox.exists()
 
 
-def test_unknown_key_exits_2(configured, run_vedette):
+def test_unknown_key_exits_2(configured, call_vedette):
     path = configured.camera_file
     path.write_text("colour = 1\n" + path.read_text())
-    assert_start_fails(configured, run_vedette, 2, str(path), "colour")
+    assert_start_fails(configured, call_vedette, 2, str(path), "colour")
 
 
 @pytest.mark.parametrize(
@@ -112,9 +112,9 @@ def test_unknown_key_exits_2(configured, run_vedette):
         ('threshold = "x"', "threshold"),
     ],
 )
-def test_invalid_rule_exits_2(configured, line_images, run_vedette, rule, word):
+def test_invalid_rule_exits_2(configured, line_images, call_vedette, rule, word):
     configured.configure(f"file:{line_images}?fps=0", "mqtt://127.0.0.1:1", rule)
-    assert_start_fails(configured, run_vedette, 2, "door.toml: rules[", word)
+    assert_start_fails(configured, call_vedette, 2, "door.toml: rules[", word)
 
 
 @pytest.mark.parametrize(
@@ -129,18 +129,18 @@ def test_invalid_rule_exits_2(configured, line_images, run_vedette, rule, word):
         ("file://[x", "source"),
     ],
 )
-def test_invalid_source_exits_2(configured, run_vedette, source, word):
+def test_invalid_source_exits_2(configured, call_vedette, source, word):
     configured.configure(source, "mqtt://127.0.0.1:1")
-    assert_start_fails(configured, run_vedette, 2, word)
+    assert_start_fails(configured, call_vedette, 2, word)
 
 
 @pytest.mark.parametrize(
     "url", ["pigeon://roof", "mqtt://", "mqtt://host:port", "mqtt://[bad", "mqtt://.bad.:1", "mqtt://bob:secret@host"]
 )
-def test_invalid_broker_url_exits_2_and_hides_password(configured, line_images, run_vedette, url):
+def test_invalid_broker_url_exits_2_and_hides_password(configured, line_images, call_vedette, url):
     configured.configure(f"file:{line_images}?fps=0", url)
-    assert_start_fails(configured, run_vedette, 2, "vedette.toml", "broker.url")
-    assert "secret" not in run_vedette("run", "door", "--config", configured.folder).stderr
+    assert_start_fails(configured, call_vedette, 2, "vedette.toml", "broker.url")
+    assert "secret" not in call_vedette("run", "door", "--config", configured.folder).stderr
 
 
 @pytest.mark.parametrize(
@@ -151,39 +151,39 @@ def test_invalid_broker_url_exits_2_and_hides_password(configured, line_images, 
         ("[tracker]\nconfirm = 0\n", ("door.toml", "tracker.confirm")),
     ],
 )
-def test_invalid_tracker_settings_exit_2(configured, run_vedette, table, words):
+def test_invalid_tracker_settings_exit_2(configured, call_vedette, table, words):
     path = configured.camera_file
     path.write_text(path.read_text().replace("[[rules]]", table + "[[rules]]"))
-    assert_start_fails(configured, run_vedette, 2, *words)
+    assert_start_fails(configured, call_vedette, 2, *words)
 
 
 @pytest.mark.parametrize("zone", ["Mars/Olympus", "../../etc/passwd", "Europe"])
-def test_invalid_time_zone_exits_2(configured, run_vedette, zone):
+def test_invalid_time_zone_exits_2(configured, call_vedette, zone):
     configured.amend("device", f'timezone = "{zone}"')
-    assert_start_fails(configured, run_vedette, 2, "vedette.toml: device.timezone", zone)
+    assert_start_fails(configured, call_vedette, 2, "vedette.toml: device.timezone", zone)
 
 
-def test_unknown_rule_or_backend_exits_2(configured, line_images, run_vedette):
+def test_unknown_rule_or_backend_exits_2(configured, line_images, call_vedette):
     path = configured.camera_file
     path.write_text(path.read_text().replace('"presence"', '"absence"'))
-    assert_start_fails(configured, run_vedette, 2, "absence", "known values: crossing, crowd")
+    assert_start_fails(configured, call_vedette, 2, "absence", "known values: crossing, crowd")
     configured.configure(f"file:{line_images}?fps=0", "mqtt://127.0.0.1:1", backend="abacus")
-    assert_start_fails(configured, run_vedette, 2, "abacus", "known values: onnx, tflite")
+    assert_start_fails(configured, call_vedette, 2, "abacus", "known values: onnx, tflite")
 
 
-def test_rule_name_must_be_a_string(configured, run_vedette):
+def test_rule_name_must_be_a_string(configured, call_vedette):
     path = configured.camera_file
     path.write_text(path.read_text().replace('"presence"', '["presence"]'))
-    assert_start_fails(configured, run_vedette, 2, "rules[0]", "known values: crossing, crowd")
+    assert_start_fails(configured, call_vedette, 2, "rules[0]", "known values: crossing, crowd")
 
 
 @pytest.mark.parametrize("content", [None, b"\xff\xfe"])
-def test_unreadable_password_file_exits_2(configured, run_vedette, content):
+def test_unreadable_password_file_exits_2(configured, call_vedette, content):
     path = configured.folder / "vedette.toml"
     path.write_text(path.read_text() + 'username = "u"\npassword_file = "secret"\n')
     if content is not None:
         (configured.folder / "secret").write_bytes(content)
-    assert_start_fails(configured, run_vedette, 2, "password_file", str(configured.folder / "secret"))
+    assert_start_fails(configured, call_vedette, 2, "password_file", str(configured.folder / "secret"))
 
 
 def test_missing_bundle_exits_3(configured, line_images, run_vedette):
@@ -192,20 +192,20 @@ def test_missing_bundle_exits_3(configured, line_images, run_vedette):
     assert_start_fails(configured, run_vedette, 3, "gone.vedette")
 
 
-def test_tampered_bundle_exits_3(configured, line_images, run_vedette):
+def test_tampered_bundle_exits_3(configured, line_images, call_vedette):
     content = bytearray(configured.bundle.read_bytes())
     content[content.index(b"model.onnx") + 5000] ^= 1
     configured.bundle = configured.folder / "tampered.vedette"
     configured.bundle.write_bytes(content)
     configured.configure(f"file:{line_images}?fps=0", "mqtt://127.0.0.1:1")
-    assert_start_fails(configured, run_vedette, 3, "tampered.vedette")
+    assert_start_fails(configured, call_vedette, 3, "tampered.vedette")
 
 
-def test_bundle_of_untrusted_signer_exits_3(configured, line_images, run_vedette, tmp_path):
+def test_bundle_of_untrusted_signer_exits_3(configured, line_images, call_vedette, tmp_path):
     configured.keys = tmp_path / "empty"
     configured.keys.mkdir()
     configured.configure(f"file:{line_images}?fps=0", "mqtt://127.0.0.1:1")
-    assert_start_fails(configured, run_vedette, 3, "unknown key", str(configured.keys))
+    assert_start_fails(configured, call_vedette, 3, "unknown key", str(configured.keys))
 
 
 def test_unwritable_state_folder_exits_4_after_running_in_memory(configured, run_vedette):
@@ -218,7 +218,7 @@ def test_unwritable_state_folder_exits_4_after_running_in_memory(configured, run
     assert "remedy" in done.stderr
 
 
-def test_bundle_with_wrong_golden_outputs_exits_3(configured, line_images, run_vedette, anomaly_bundle, key_folder):
+def test_bundle_with_wrong_golden_outputs_exits_3(configured, line_images, call_vedette, anomaly_bundle, key_folder):
     """The signature is valid, but no back end reproduces the golden outputs, so none may run."""
     golden = np.load(io.BytesIO(anomaly_bundle.members["golden/score.npy"]))
     members = anomaly_bundle.members | bundle_writer.encode_golden_npy_members({"score": 255 - golden})
@@ -229,4 +229,4 @@ def test_bundle_with_wrong_golden_outputs_exits_3(configured, line_images, run_v
     configured.bundle.write_bytes(content)
     for backend in ("auto", "onnx"):
         configured.configure(f"file:{line_images}?fps=0", "mqtt://127.0.0.1:1", backend=backend)
-        assert_start_fails(configured, run_vedette, 3, "golden outputs are not reproduced by", "onnxruntime")
+        assert_start_fails(configured, call_vedette, 3, "golden outputs are not reproduced by", "onnxruntime")

@@ -157,10 +157,10 @@ def test_other_tasks_are_refused(class_bundle, dark):
         recalibrate_bundle(class_bundle, dark["new"])
 
 
-def test_command_signs_the_next_release(bundle, key_folder, keyring, dark, run_vedette, tmp_path):
+def test_command_signs_the_next_release(bundle, key_folder, keyring, dark, call_vedette, tmp_path):
     command = ("recalibrate", bundle.path, dark["new"][0].parent, "--keys", key_folder)
     signed = ("--key", key_folder / "vedette.key", "--out", tmp_path / "out", "--json")
-    done = run_vedette(*command, *signed)
+    done = call_vedette(*command, *signed)
     assert done.returncode == 0, done.stderr
     facts = json.loads(done.stdout)
     opened = Bundle.open(tmp_path / "out" / "weave.vedette", keyring)
@@ -174,23 +174,23 @@ def test_command_signs_the_next_release(bundle, key_folder, keyring, dark, run_v
     assert not recalibration_path(bundle.path).exists()
     again = recalibrate_bundle(opened, dark["new"]).recalibration
     assert again.offset == pytest.approx(opened.manifest.recalibrated.offset), "offsets do not add up"
-    shown = run_vedette("show", opened.path, "--keys", key_folder).stdout
+    shown = call_vedette("show", opened.path, "--keys", key_folder).stdout
     assert f"recalibrated: threshold and offset were set anew from {len(dark['new'])} good images" in shown
 
 
-def test_command_keeps_it_beside_the_bundle_until_reset(bundle, key_folder, dark, run_vedette):
-    done = run_vedette("recalibrate", bundle.path, *dark["new"], "--keys", key_folder)
+def test_command_keeps_it_beside_the_bundle_until_reset(bundle, key_folder, dark, call_vedette):
+    done = call_vedette("recalibrate", bundle.path, *dark["new"], "--keys", key_folder)
     assert done.returncode == 0, done.stderr
     assert str(recalibration_path(bundle.path)) in done.stdout
-    shown = run_vedette("show", bundle.path, "--keys", key_folder).stdout
+    shown = call_vedette("show", bundle.path, "--keys", key_folder).stdout
     assert f"ON THIS DEVICE, as {bundle.manifest.model_id}+recalibrated." in shown
-    verified = run_vedette("verify", bundle.path, "--data", dark["good"][0].parents[1], "--keys", key_folder)
+    verified = call_vedette("verify", bundle.path, "--data", dark["good"][0].parents[1], "--keys", key_folder)
     assert verified.returncode == 0, verified.stderr
     assert "+recalibrated." in verified.stdout
-    assert run_vedette("recalibrate", bundle.path, "--reset").stdout == "removed; restart the daemon\n"
+    assert call_vedette("recalibrate", bundle.path, "--reset").stdout == "removed; restart the daemon\n"
     assert not recalibration_path(bundle.path).exists()
-    assert "there is no recalibration" in run_vedette("recalibrate", bundle.path, "--reset").stdout
-    assert "ON THIS DEVICE" not in run_vedette("show", bundle.path, "--keys", key_folder).stdout
+    assert "there is no recalibration" in call_vedette("recalibrate", bundle.path, "--reset").stdout
+    assert "ON THIS DEVICE" not in call_vedette("show", bundle.path, "--keys", key_folder).stdout
 
 
 @pytest.mark.parametrize(
@@ -202,8 +202,8 @@ def test_command_keeps_it_beside_the_bundle_until_reset(bundle, key_folder, dark
         (("nowhere.png",), "nowhere.png: No such file"),
     ],
 )
-def test_wrong_arguments_are_refused(bundle, key_folder, run_vedette, arguments, message):
-    done = run_vedette("recalibrate", bundle.path, *arguments, "--keys", key_folder)
+def test_wrong_arguments_are_refused(bundle, key_folder, call_vedette, arguments, message):
+    done = call_vedette("recalibrate", bundle.path, *arguments, "--keys", key_folder)
     assert done.returncode == 2
     assert message in done.stderr
 

@@ -109,14 +109,16 @@ def test_missing_recording_is_reported(daemon_process, run_vedette, tmp_path):
     assert "none.mp4" in done.stderr
 
 
-def test_status_compares_published_bytes_with_the_baseline(daemon_process, line_images, run_vedette, wait_until):
+def test_status_compares_published_bytes_with_the_baseline(
+    daemon_process, line_images, run_vedette, call_vedette, wait_until
+):
     daemon_process.configure(f"file:{line_images}?fps=20&loop=true", "mqtt://127.0.0.1:1")
     daemon_process.start()
     wait_until(lambda: daemon_process.recorded() >= 2, "events")
     found = measure_traffic(run_vedette, daemon_process, line_images)
-    (report,) = json.loads(run_vedette("status", "door", "--config", daemon_process.folder, "--json").stdout)
+    (report,) = json.loads(call_vedette("status", "door", "--config", daemon_process.folder, "--json").stdout)
     assert report["of_h264"] == 0, "nothing was published: there is no broker"
-    shown = run_vedette("status", "door", "--config", daemon_process.folder).stdout
+    shown = call_vedette("status", "door", "--config", daemon_process.folder).stdout
     assert "of the same stream as H.264" in shown
     assert found["h264"] > 0
 
@@ -160,13 +162,13 @@ def published(stream):
     return sizes
 
 
-def test_counted_bytes_match_the_wire(daemon_process, line_images, broker, wait_until, run_vedette):
+def test_counted_bytes_match_the_wire(daemon_process, line_images, broker, wait_until, call_vedette):
     broker.start()
     tap = Tap(broker.port)
     daemon_process.configure(f"file:{line_images}?fps=20&loop=true", f"mqtt://127.0.0.1:{tap.server.getsockname()[1]}")
     process = daemon_process.start()
     wait_until(lambda: daemon_process.recorded() >= 8 and daemon_process.waiting() == 0, "events to be delivered")
-    (report,) = json.loads(run_vedette("status", "door", "--config", daemon_process.folder, "--json").stdout)
+    (report,) = json.loads(call_vedette("status", "door", "--config", daemon_process.folder, "--json").stdout)
     process.kill()
     process.wait()
     sizes = published(tap.bytes)[2:]  # the first two are availability and info

@@ -359,13 +359,13 @@ def test_event_carries_digests_of_thumbnail_and_clip(daemon_process, line_images
     assert all("evidence" not in event["data"] for event in events if event["data"].get("kind") == "end")
 
 
-def test_uploads_survive_an_outage_and_a_kill(daemon_process, line_images, store, wait_until, run_vedette):
+def test_uploads_survive_an_outage_and_a_kill(daemon_process, line_images, store, wait_until, call_vedette):
     store.mode = "failing"
     daemon_process.configure(f"file:{line_images}?fps=20&loop=true", "mqtt://127.0.0.1:1")
     daemon_process.append(f'[evidence]\nthumbnail = "webp"\nurl = "{store.url}"')
     process = daemon_process.start()
     wait_until(lambda: daemon_process.recorded() >= 6, "events")
-    (report,) = json.loads(run_vedette("status", "door", "--config", daemon_process.folder, "--json").stdout)
+    (report,) = json.loads(call_vedette("status", "door", "--config", daemon_process.folder, "--json").stdout)
     assert report["evidence"]["waiting"] >= 3
     assert "503" in report["evidence"]["trouble"]
     assert "evidence waits for its store" in report["faults"]

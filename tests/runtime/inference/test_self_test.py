@@ -132,9 +132,9 @@ def test_a_bundle_whose_models_are_all_faulty_is_a_bundle_problem(opened):
             load()
 
 
-def test_verify_says_exit_3_and_one_sentence(opened, key_folder, run_vedette):
+def test_verify_says_exit_3_and_one_sentence(opened, key_folder, call_vedette):
     path = opened(onnx=GARBAGE).path
-    done = run_vedette("verify", path, "--keys", key_folder)
+    done = call_vedette("verify", path, "--keys", key_folder)
     assert done.returncode == 3, done.stderr
     assert "model.onnx" in done.stderr
     assert "Traceback" not in done.stderr

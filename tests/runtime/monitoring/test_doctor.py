@@ -47,7 +47,7 @@ def test_everything_is_checked_and_works(camera):
         ("[[rules]]", "colour = 1\n[[rules]]", "door", "colour"),
     ],
 )
-def test_mistake_in_the_cameras_file_is_found(camera, old, new, what, said, run_vedette):
+def test_mistake_in_the_cameras_file_is_found(camera, old, new, what, said, call_vedette):
     text = camera.camera_file.read_text()
     assert old in text
     camera.camera_file.write_text(text.replace(old, new, 1))
@@ -55,7 +55,7 @@ def test_mistake_in_the_cameras_file_is_found(camera, old, new, what, said, run_
     assert found.works is False
     assert said in found.found
     assert found.remedy
-    done = run_vedette("run", "door", "--config", camera.folder)
+    done = call_vedette("run", "door", "--config", camera.folder)
     assert done.returncode in (2, 3, 4), "run would fail, too"
 
 
@@ -179,7 +179,7 @@ def closed_broker(tmp_path):
 
 
 @pytest.mark.parametrize("protocol", ["5", "3.1.1"])
-def test_wrong_login_at_the_broker_is_told_as_that(camera, closed_broker, protocol, tmp_path, wait_until, run_vedette):
+def test_wrong_login_at_the_broker_is_told_as_that(camera, closed_broker, protocol, tmp_path, wait_until, call_vedette):
     device = camera.folder / "vedette.toml"
     url = f"mqtt://127.0.0.1:{closed_broker.port}"
     text = device.read_text().replace(camera.no_broker, url)
@@ -206,7 +206,7 @@ def test_wrong_login_at_the_broker_is_told_as_that(camera, closed_broker, protoc
         process = camera.start()
         wait_until(lambda: "refuses the login" in camera.log(), "the reason in the log")
         wait_until(
-            lambda: "the broker refuses the login" in run_vedette("status", "--config", camera.folder).stdout, "status"
+            lambda: "the broker refuses the login" in call_vedette("status", "--config", camera.folder).stdout, "status"
         )
         process.kill()
 

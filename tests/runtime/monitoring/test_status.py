@@ -30,8 +30,8 @@ def running(daemon_process, line_images, wait_until):
     return daemon_process
 
 
-def test_status_reports_running_daemon(running, run_vedette):
-    done = run_vedette("status", "door", "--config", running.folder, "--json")
+def test_status_reports_running_daemon(running, call_vedette):
+    done = call_vedette("status", "door", "--config", running.folder, "--json")
     assert done.returncode == 0, done.stderr
     (report,) = json.loads(done.stdout)
     assert report["camera"] == "door"
@@ -46,24 +46,24 @@ def test_status_reports_running_daemon(running, run_vedette):
     assert 20 < report["memory_mb"] < 500
     assert report["drift"]["samples"] >= 1
     assert report["recalibration"] is None
-    shown = run_vedette("status", "--config", running.folder)
+    shown = call_vedette("status", "--config", running.folder)
     assert shown.stdout.startswith("door: no connection to the broker\n")
     assert report["model"] in shown.stdout
     assert "samples; no drift shown" in shown.stdout
 
 
-def test_status_exits_4_if_daemon_is_not_running(running, run_vedette, wait_until):
+def test_status_exits_4_if_daemon_is_not_running(running, call_vedette, wait_until):
     running.processes[0].send_signal(signal.SIGKILL)
     running.processes[0].wait()
-    done = run_vedette("status", "--config", running.folder)
+    done = call_vedette("status", "--config", running.folder)
     assert (done.returncode, done.stdout) == (4, "door: not running\n")
-    assert json.loads(run_vedette("status", "--config", running.folder, "--json").stdout) == [{"camera": "door"}]
+    assert json.loads(call_vedette("status", "--config", running.folder, "--json").stdout) == [{"camera": "door"}]
     running.start()
-    wait_until(lambda: run_vedette("status", "--config", running.folder).returncode == 0, "the next daemon to answer")
+    wait_until(lambda: call_vedette("status", "--config", running.folder).returncode == 0, "the next daemon to answer")
 
 
-def test_metrics_are_valid_prometheus_text(running, run_vedette):
-    done = run_vedette("metrics", "--config", running.folder)
+def test_metrics_are_valid_prometheus_text(running, call_vedette):
+    done = call_vedette("metrics", "--config", running.folder)
     assert done.returncode == 0, done.stderr
     (family,) = (each for each in text_string_to_metric_families(done.stdout) if each.name == "vedette_frames")
     assert family.type == "counter"
@@ -80,7 +80,7 @@ def test_metrics_are_valid_prometheus_text(running, run_vedette):
     assert values["vedette_broker_connected"][0].value == 0
     running.processes[0].kill()
     running.processes[0].wait()
-    assert 'vedette_up{camera="door"} 0.0' in run_vedette("metrics", "--config", running.folder).stdout
+    assert 'vedette_up{camera="door"} 0.0' in call_vedette("metrics", "--config", running.folder).stdout
 
 
 def test_metrics_are_served_over_http(running):
@@ -95,13 +95,13 @@ def test_metrics_are_served_over_http(running):
     assert server.wait(10) == 0
 
 
-def test_silent_clients_do_not_block_status_socket(running, run_vedette):
+def test_silent_clients_do_not_block_status_socket(running, call_vedette):
     before = running.recorded()
     address = f"/proc/self/fd/{os.open(running.outbox.parent, os.O_PATH)}/status.sock"
     silent = [socket.socket(socket.AF_UNIX) for _ in range(5)]
     for each in silent:
         each.connect(address)
-    (report,) = json.loads(run_vedette("status", "--config", running.folder, "--json").stdout)
+    (report,) = json.loads(call_vedette("status", "--config", running.folder, "--json").stdout)
     assert report["frames"] > 0
     for each in silent:
         each.close()
@@ -135,8 +135,8 @@ class SynchronizedClock(Clock):
         return "synced"
 
 
-def test_retained_topics_include_time_correlation(running, run_vedette):
-    (report,) = json.loads(run_vedette("status", "door", "--config", running.folder, "--json").stdout)
+def test_retained_topics_include_time_correlation(running, call_vedette):
+    (report,) = json.loads(call_vedette("status", "door", "--config", running.folder, "--json").stdout)
     status, topics = msgspec.convert(report, StatusReport), Topics("test/v1/box", "/box")
     status_messages = StatusMessages(
         "door", lambda: DaemonState(status.open, status.faults), lambda: status, topics, SynchronizedClock()
@@ -153,7 +153,7 @@ def test_retained_topics_include_time_correlation(running, run_vedette):
     assert len(status_messages.pending_messages()) == 3
 
 
-def test_status_without_cameras_names_the_folder(tmp_path, run_vedette):
-    done = run_vedette("status", "--config", tmp_path)
+def test_status_without_cameras_names_the_folder(tmp_path, call_vedette):
+    done = call_vedette("status", "--config", tmp_path)
     assert done.returncode == 2
     assert str(tmp_path / "cameras") in done.stderr

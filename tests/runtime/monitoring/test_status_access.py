@@ -67,11 +67,11 @@ def test_missing_group_changes_nothing(folder):
     assert stat.S_IMODE(before) == 0o700
 
 
-def test_denied_is_not_the_same_as_not_running(tmp_path, monkeypatch, capsys, run_vedette):
+def test_denied_is_not_the_same_as_not_running(tmp_path, monkeypatch, capsys, call_vedette):
     (tmp_path / "cameras").mkdir()
     (tmp_path / "vedette.toml").write_text("")
     (tmp_path / "cameras" / "door.toml").write_text("source='file:x'\nbundle='x'\n[[rules]]\nuse='presence'\n")
-    done = run_vedette("status", "--config", tmp_path)
+    done = call_vedette("status", "--config", tmp_path)
     assert (done.returncode, done.stdout) == (4, "door: not running\n")
 
     def deny(_folder):
