@@ -3,8 +3,8 @@
 A convolution multiplies its accumulators by input scale * weight scale / output scale. Where calibration images leave
 an output almost constant (components without variance over few images), its range says little, and this factor grows:
 at 256, LiteRT refuses the file, and one step of the accumulator fills the whole range of the output. From MAX_FACTOR
-on, the output gets the scale at which its steps are those of its coarsest channel's accumulator: nothing is rounded away.
-Operators that copy or add such a tensor get at least its range.
+on, the steps of the output become those of its coarsest channel's accumulator, so nothing is rounded away. Operators
+that copy or add such a tensor get at least its range.
 """
 
 from __future__ import annotations
