@@ -164,6 +164,8 @@ def load_config(folder: Path, camera: str) -> Config:
     if not re.fullmatch(_NAME_PATTERN, camera):
         hint = "a name is letters, digits, dots, dashes and underscores"
         raise ConfigProblem(f"camera {camera!r}: not a name", hint=hint)
+    if not path.exists() and (names := camera_names(folder)):
+        raise ConfigProblem(f"{path}: no such camera", hint=f"there are {', '.join(names)}")
     camera_file = read_toml(path, _CameraFile)
     if not camera_file.rules:
         raise ConfigProblem(f"{path}: no rules, so nothing would ever be sent", hint='add [[rules]] use = "presence"')
