@@ -220,6 +220,9 @@ def read_public_key(path: Path) -> Ed25519PublicKey:
     except OSError as error:
         raise ConfigProblem(f"{path}: {error.strerror}", hint="check the path of the signer's .pub file") from None
     except (ValueError, UnsupportedAlgorithm) as error:
+        if b"PRIVATE KEY" in path.read_bytes():
+            hint = "the signer keeps it; give the .pub file that lies beside it"
+            raise ConfigProblem(f"{path}: a private key, where a public one is wanted", hint=hint) from None
         raise ConfigProblem(f"{path}: not a public key ({error})", hint="copy the signer's .pub file again") from None
     if not isinstance(key, Ed25519PublicKey):
         raise ConfigProblem(f"{path}: not an Ed25519 key", hint="copy the signer's .pub file again")
