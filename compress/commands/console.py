@@ -88,4 +88,5 @@ def print_verdict(verdict: Verdict) -> None:
     click.echo(OUTCOMES[verdict.outcome])
     for judgement in verdict.judgements:
         mark = {True: "ok", False: "MISSED", None: "not proven"}[judgement.met]
-        click.echo(f"  {mark:10} {judgement}")
+        text = str(judgement).replace(f", {mark}: ", ": ", 1)  # said once
+        click.echo(f"  {mark:10} {text}")

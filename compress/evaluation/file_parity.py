@@ -20,15 +20,17 @@ import onnx
 from numpy.typing import NDArray
 
 from vedette.runtime.bundle.manifest import ModelOutput
-from vedette.runtime.errors import Problem
+from vedette.runtime.errors import BundleProblem, Problem
 from vedette.runtime.inference.backends import Backend
 from vedette.runtime.inference.backends.onnx import OnnxBackend
 from vedette.runtime.inference.backends.tflite import TfliteBackend
 
 from ..data.split import model_inputs
 from ..export.tflite import write_tflite
+from ..goal.goal_tables import Goal
 from ..graph.qdq import read_qdq_graph
 from ..models.feature_extraction import add_outputs
+from ..training.float_and_int8_model import FloatAndInt8Model
 from .built_models import INT8_ONNX, BuiltModels
 
 MAX_STEPS = 1
@@ -99,6 +101,15 @@ def compare_files(models: BuiltModels, tensors: Iterable[NDArray[Any]]) -> FileP
     if parity.holds or worst is None:
         return parity
     return msgspec.structs.replace(parity, first=find_first_difference(models, worst))
+
+
+def find_fault(goal: Goal, trained: FloatAndInt8Model, tensors: Iterable[NDArray[Any]]) -> str:
+    """Why the two int8 files of a design may not be used: a library refuses one, or they differ; empty: they may."""
+    try:
+        parity = compare_files(BuiltModels(goal, trained.float_model, trained.int8_model), tensors)
+    except BundleProblem as problem:
+        return problem.message
+    return "" if parity.holds else parity.reason
 
 
 def max_output_difference(backends: Mapping[str, Backend], tensor: NDArray[Any]) -> int:

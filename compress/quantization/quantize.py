@@ -44,6 +44,7 @@ from . import adaround, bias_correction, cross_layer_equalization, qat, sensitiv
 from .integer_simulation import IntegerSimulation
 from .qdq_writer import quantize_with_ranges
 from .scales.activation_ranges import Range, measure_ranges
+from .scales.fine_scales import widen_fine_ranges
 from .scales.residual_scales import share_residual_ranges
 from .step_log import QuantizationStep, StepLog
 
@@ -84,9 +85,7 @@ def quantize(
         checkpoint_folder: see `prepare`
     """
     images = list(calibration)
-    prepared = prepare(
-        settings, model, images, spec, unlabeled_images=unlabeled_images, checkpoint_folder=checkpoint_folder
-    )
+    prepared = prepare(settings, model, images, spec, (), unlabeled_images, checkpoint_folder)
     return convert(settings, prepared, images, spec, bounded_outputs)
 
 
@@ -208,8 +207,9 @@ def _choose_ranges(
     """Returns the range of the input and of each node output."""
     full_range_tensors = {value.name for value in model.graph.output} - set(boundary_tensors)
     ranges = measure_ranges(model, feeds, settings.ranges, settings.percentile, full_range_tensors) | known_ranges
-    ranges |= share_residual_ranges(model, ranges)
-    ranges[model.graph.input[0].name] = (0 - spec.mean) / spec.std, (255 - spec.mean) / spec.std
+    image = {model.graph.input[0].name: ((0 - spec.mean) / spec.std, (255 - spec.mean) / spec.std)}
+    ranges |= widen_fine_ranges(model, ranges | image)
+    ranges |= share_residual_ranges(model, ranges) | image
     for output, lower_bound in bounded_outputs.items():
         bounds = compute_bounds(model, output)
         ranges |= bounds

@@ -46,6 +46,7 @@ def design_chart(
     return {
         "handicap": max(selection.HANDICAPS.values()),
         "has_finalists": bool(finalists),
+        "left_out": [f"{each.design}: {each.left_out}" for each in finalists if each.left_out],
         "chosen": {"text": str(chosen.design), "cost": chosen.cost},
         "ticks": [{"x": x(cost), "text": f"{cost / 1e6:g}"} for cost in ticks],
         "levels": [{"y": y(level), "text": f"{level:.2f}"} for level in levels],

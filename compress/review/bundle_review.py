@@ -34,7 +34,7 @@ def review_bundle(bundle: Bundle, data: Path | None) -> Review:
     if any(each.severity == "high" for each in found):
         return Review(bundle=model_id, findings=sort_findings(found))
     with image_files.black_zones(fitted_zones(bundle.manifest)):
-        return review_subject(open_subject(bundle, data), model_id)
+        return review_subject(open_subject(bundle, data), model_id, found)
 
 
 def open_subject(bundle: Bundle, data: Path | None) -> Subject:

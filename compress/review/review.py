@@ -14,6 +14,7 @@ The checks that run models need images, and models whose graph holds nothing for
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 from ..evaluation.results import METRIC_TITLES
 from . import robustness
@@ -26,15 +27,16 @@ from .square_attack import attack_findings
 from .subject import Subject
 
 
-def review_subject(subject: Subject, model_id: str) -> Review:
+def review_subject(subject: Subject, model_id: str, graphs: Sequence[Finding] | None = None) -> Review:
     """Run every check.
 
     Args:
         subject: the bundle, its models and images
         model_id: for the heading
+        graphs: the findings of the first check, if it was made before the models were loaded
     """
     started = time.monotonic()
-    found = list(check_graphs(subject.manifest, subject.members))
+    found = list(check_graphs(subject.manifest, subject.members) if graphs is None else graphs)
     if any(each.severity == "high" for each in found):
         return Review(bundle=model_id, findings=sort_findings(found), seconds=time.monotonic() - started)
     found += [*check_resources(subject), *check_provenance(subject)]

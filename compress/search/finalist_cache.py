@@ -9,6 +9,7 @@ import onnx
 
 from ..quantization.step_log import QuantizationStep
 from ..training.float_and_int8_model import FloatAndInt8Model
+from .selection import Trial
 
 
 class CachedFinalist(msgspec.Struct, frozen=True):
@@ -25,15 +26,24 @@ class CachedFinalist(msgspec.Struct, frozen=True):
     """AUROC of the float model minus that of the int8 model."""
     known_corrections: tuple[float, ...] = ()
     """See `FloatAndInt8Model`."""
+    left_out: str = ""
+    """Why it cannot be chosen; empty: it can."""
 
     @classmethod
-    def from_models(cls, auroc: float, auroc_drop: float, size: int, trained: FloatAndInt8Model) -> CachedFinalist:
+    def from_models(
+        cls, auroc: float, auroc_drop: float, size: int, trained: FloatAndInt8Model, left_out: str
+    ) -> CachedFinalist:
         files = tuple(
             model.SerializeToString(deterministic=True)
             for model in (trained.float_model, trained.int8_model, trained.float_reference)
         )
         models = cast("tuple[bytes, bytes, bytes]", files)
-        return cls(auroc, size, models, trained.steps, auroc_drop, trained.known_corrections)
+        return cls(auroc, size, models, trained.steps, auroc_drop, trained.known_corrections, left_out)
+
+    def measured(self, trial: Trial) -> Trial:
+        """The trial with the measured figures instead of the predicted ones."""
+        left_out = self.left_out or msgspec.UNSET
+        return msgspec.structs.replace(trial, auroc=self.auroc, bytes=self.size, known=msgspec.UNSET, left_out=left_out)
 
     def load_trained_model(self) -> FloatAndInt8Model:
         """The trained model from the cached files."""

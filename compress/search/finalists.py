@@ -5,7 +5,8 @@ measured: by the AUROC on good images that nothing was fitted to (those of calib
 images with synthetic defects, and by the true size of the files. Known defects do not count here, because the models
 are fitted to them. The best of them is built again with fewer channels, pruned and distilled, and the best of all by
 the same rule is chosen. If its int8 model loses more AUROC than allowed, it is built again with the quantization
-fallbacks, the cheapest first, until the loss is small enough.
+fallbacks, the cheapest first, until the loss is small enough. A finalist whose two int8 files differ by more than a
+step, or do not load (file_parity.py), is left out, unless all are; the report names it.
 
 A finalist takes half a minute or more, so it is cached beside the study, under the digest of everything that it depends
 on. After an interruption it is loaded from the cache.
@@ -38,6 +39,7 @@ from ..data.image_feature_cache import (
 from ..data.split import Split
 from ..evaluation.built_models import draft_manifest
 from ..evaluation.compared_designs import TrainedDesign
+from ..evaluation.file_parity import find_fault
 from ..export import bundle_writer
 from ..export.tflite import write_tflite
 from ..goal.goal_tables import Goal
@@ -58,6 +60,8 @@ QUANTIZATION_FALLBACKS: tuple[dict[str, Any], ...] = (
     {"bias_correction": True, "qat_steps": 200},
 )
 MAX_AUROC_DROP = 0.005  # AUROC that the int8 model may lose, unless the goal allows less
+PARITY_IMAGES = 24  # good ones and defective ones each; the chosen design is compared on every test image
+CACHE_FORMAT = 2  # part of the key: entries of another format are not read
 
 
 class Finalist(NamedTuple):
@@ -143,7 +147,7 @@ class FinalistBuilder:
                 return
             trial = default_build.choose_cheapest(losses, self.setup.limits)
             finalist = self._find(trial.design) or self.build(trial)
-            if self._expected_loss(finalist) <= default_build.MAX_LOSS:
+            if not finalist.trial.left_out and self._expected_loss(finalist) <= default_build.MAX_LOSS:
                 return
             losses = {t: loss for t, loss in losses.items() if t.cost > default_build.NEXT_COST * trial.cost}
 
@@ -200,8 +204,9 @@ class FinalistBuilder:
             cached = self._fit_and_measure(goal, trial.design)
             bundle_writer.write_output(path, msgspec.msgpack.encode(cached))
         self.log(f"{trial.design}: int8 AUROC on synthetic defects {cached.auroc:.3f}, {cached.size:,} bytes")
-        measured = msgspec.structs.replace(trial, auroc=cached.auroc, bytes=cached.size, known=msgspec.UNSET)
-        self.finalists.append(Finalist(measured, cached.load_trained_model(), cached.auroc_drop))
+        if cached.left_out:
+            self.log(f"{trial.design} is left out: {cached.left_out}")
+        self.finalists.append(Finalist(cached.measured(trial), cached.load_trained_model(), cached.auroc_drop))
         return self.finalists[-1]
 
     def _fit_and_measure(self, goal: Goal, design: Design) -> CachedFinalist:
@@ -215,7 +220,8 @@ class FinalistBuilder:
         runners = OnnxBackend(int8_file, manifest, threads=1), FloatModel(float_file, manifest)
         int8_auroc, float_auroc = (auroc(*(_score_images(runner, group) for group in images)) for runner in runners)
         size = max(len(int8_file), len(write_tflite(trained.int8_model)))
-        return CachedFinalist.from_models(int8_auroc, float_auroc - int8_auroc, size, trained)
+        left_out = find_fault(goal, trained, [image for group in images for image in group[:PARITY_IMAGES]])
+        return CachedFinalist.from_models(int8_auroc, float_auroc - int8_auroc, size, trained, left_out)
 
     def _cache_key(self, goal: Goal, design: Design) -> str:
         """Digest of everything that the models of a design and their measurement depend on."""
@@ -224,13 +230,18 @@ class FinalistBuilder:
         calibration_count = len(self.images.calibrate)  # the first of the held-out images
         recipe = [table for table in goal.recipe if table["use"] != "search"]  # the search time does not matter
         facts = [installed_version(), design, recipe, goal.augment, goal.data.seed, calibration_count, *images]
+        facts.append(CACHE_FORMAT)
         return hashlib.sha256(msgspec.json.encode(facts, order="deterministic")).hexdigest()[:12]
 
     def best(self) -> Finalist:
-        """The best finalist by the rule of the trials, with the measured figures."""
-        losses = {finalist.trial: self._expected_loss(finalist) for finalist in self.finalists}
+        """The best finalist by the rule of the trials, with the measured figures, of those that may be chosen.
+
+        If no two files agree, all may be: the gate of the build then refuses the best one.
+        """
+        allowed = [finalist for finalist in self.finalists if not finalist.trial.left_out] or self.finalists
+        losses = {finalist.trial: self._expected_loss(finalist) for finalist in allowed}
         winner = default_build.choose_cheapest(losses, self.limits)
-        same_design = [finalist for finalist in self.finalists if finalist.trial.design == winner.design]
+        same_design = [finalist for finalist in allowed if finalist.trial.design == winner.design]
         return max(same_design, key=lambda finalist: finalist.trial.auroc or 0.0)
 
 

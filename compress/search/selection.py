@@ -90,6 +90,8 @@ class Trial(msgspec.Struct, frozen=True):
     """AUROC of unseen good images against synthetic defects; None if the goal leaves only one design."""
     known: KnownDefectsAuroc | msgspec.UnsetType = msgspec.UNSET
     """The same against known defects; unset without any."""
+    left_out: str | msgspec.UnsetType = msgspec.UNSET
+    """Of a finalist: why it cannot be chosen: its two int8 files differ, or one does not load; unset: it can."""
 
     @classmethod
     def for_design(cls, design: Design, device: DeviceProfile, auroc: float | None = None) -> Trial:

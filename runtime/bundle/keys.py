@@ -231,6 +231,9 @@ def parse_public_key(content: bytes, name: str) -> Ed25519PublicKey:
     try:
         key = load_pem_public_key(content)
     except (ValueError, UnsupportedAlgorithm) as error:
+        if b"PRIVATE KEY" in content:
+            hint = "the signer keeps it; give the .pub file that lies beside it"
+            raise ConfigProblem(f"{name}: a private key, where a public one is wanted", hint=hint) from None
         raise ConfigProblem(f"{name}: not a public key ({error})", hint="copy the signer's .pub file again") from None
     if not isinstance(key, Ed25519PublicKey):
         raise ConfigProblem(f"{name}: not an Ed25519 key", hint="copy the signer's .pub file again")

@@ -98,7 +98,8 @@ def replay(camera: str, folder: Path, first: int, last: int | None) -> None:
         number = opened.replay(first, last or newest)
     finally:
         opened.close()
-    click.echo(f"{number} events will be sent again at the next start of the daemon")
+    why = "" if number else f": none of the delivered events {first} to {last or newest} is kept"
+    click.echo(f"{number} events will be sent again at the next start of the daemon{why}")
 
 
 @outbox.command()

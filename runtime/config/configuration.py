@@ -164,8 +164,9 @@ def load_config(folder: Path, camera: str) -> Config:
     device_path, path = folder / "vedette.toml", folder / "cameras" / f"{camera}.toml"
     device_file = read_toml(device_path, _DeviceFile)
     if not re.fullmatch(_NAME_PATTERN, camera) or camera == MODELS_FOLDER:
-        hint = "a name is letters, digits, dots, dashes and underscores"
-        raise ConfigProblem(f"camera {camera!r}: not a name, or reserved", hint=hint)
+        raise ConfigProblem(f"camera {camera!r}: not a name, or reserved", hint="use letters, digits, dots, dashes, _")
+    if not path.exists() and (names := camera_names(folder)):
+        raise ConfigProblem(f"{path}: no such camera", hint=f"there are {', '.join(names)}")
     camera_file = read_toml(path, _CameraFile)
     if not camera_file.rules:
         raise ConfigProblem(f"{path}: no rules, so nothing would ever be sent", hint='add [[rules]] use = "presence"')

@@ -151,12 +151,13 @@ def main() -> None:
     parser = bench_options.make_parser(str(__doc__), "review")
     parser.add_argument("--images", type=int, default=24)
     parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--first-seed", type=int, default=0)
     options = bench_options.parse(parser)
     found = image_files.find_images(options.data / "coco128")
     pixels = [image_files.read_image(path) for path in found[1 :: len(found) // options.images]][: options.images]
     for name, subject in list_honest(options.data, found[::4]):
         print(f"{name:28} {describe(subject, pixels)}", flush=True)  # noqa: T201
-    for seed in range(options.seeds):
+    for seed in range(options.first_seed, options.first_seed + options.seeds):
         for kind in ("backdoor", "control"):
             victim = rounding_backdoor.make_case(seed, kind == "backdoor")
             subject = rounding_backdoor.make_subject(victim)

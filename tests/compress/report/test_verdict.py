@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from vedette import devices
+from vedette.compress.commands.console import print_verdict
 from vedette.compress.cost.device_costs import DeviceCosts
 from vedette.compress.evaluation.built_models import FLOAT, INT8_ONNX, INT8_TFLITE
 from vedette.compress.evaluation.conformal_threshold import AnomalyThreshold
@@ -129,6 +130,12 @@ def test_rate_without_trials_is_not_proven():
     verdict = judge_goal(Targets(false_alarm_rate=0.01), false_alarms=CountOfTotal(0, 0))
     assert verdict.met
     assert verdict.outcome == "not proven"
+
+
+def test_not_proven_is_said_once_for_each_wish(capsys):
+    print_verdict(judge_goal(Targets(false_alarm_rate=0.01), false_alarms=CountOfTotal(0, 8)))
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "false_alarm_rate" in line]
+    assert line.count("not proven") == 1
 
 
 @pytest.mark.parametrize(

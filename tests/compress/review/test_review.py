@@ -232,7 +232,8 @@ def test_the_review_blackens_the_zones_of_the_build(anomaly_images, anomaly_bund
     changed = msgspec.structs.replace(manifest, measured=manifest.measured | {"privacy": zones})
     seen = []
 
-    def look(subject, bundle):
+    def look(subject, bundle, graphs):
+        assert [each.severity for each in graphs] == ["info"]  # checked before the models were loaded, and not again
         seen.extend(subject.images.read()[:1])
         return Review(bundle=bundle, findings=[])
 

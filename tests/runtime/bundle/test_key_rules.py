@@ -129,3 +129,8 @@ def test_trust_keeps_another_key_of_the_same_file_name(tmp_path, key_folder, cal
     done = call_vedette("keys", "trust", key_folder / "vedette.pub", "--keys", tmp_path / "ring")
     assert done.returncode == 0, done.stderr
     assert set(Keyring.read(tmp_path / "ring").keys) == {key_of(tmp_path / "ring"), key_of(key_folder)}
+
+
+def test_private_key_is_told_as_that(key_folder):
+    with pytest.raises(ConfigProblem, match="a private key, where a public one is wanted"):
+        keys.read_public_key(key_folder / "vedette.key")

@@ -240,7 +240,8 @@ def test_outbox_command_lists_and_exports_events(daemon_with_backlog, call_vedet
 
 def test_outbox_replay_command_sends_delivered_events_again(daemon_with_backlog, call_vedette, testbed, wait_until):
     replay = ("outbox", "replay", "door", "--config", daemon_with_backlog.folder, "--from", "3", "--to", "5")
-    assert "0 events" in call_vedette(*replay).stdout, "nothing was delivered"
+    assert "0 events" in (nothing := call_vedette(*replay).stdout), "nothing was delivered"
+    assert "none of the delivered events 3 to 5 is kept" in nothing
     broker = testbed.broker()
     subscriber = testbed.subscriber(broker.port)
     text = (daemon_with_backlog.folder / "vedette.toml").read_text().replace(daemon_with_backlog.no_broker, url(broker))

@@ -17,6 +17,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from vedette.runtime.clock import Clock
+from vedette.runtime.commands.status import request_statuses
+from vedette.runtime.errors import ConfigProblem
 from vedette.runtime.events.topics import Topics
 from vedette.runtime.monitoring.status import DaemonState, StatusReport
 from vedette.runtime.monitoring.status_messages import StatusMessages
@@ -157,3 +159,13 @@ def test_status_without_cameras_names_the_folder(tmp_path, call_vedette):
     done = call_vedette("status", "--config", tmp_path)
     assert done.returncode == 2
     assert str(tmp_path / "cameras") in done.stderr
+
+
+def test_unknown_camera_lists_those_that_there_are(tmp_path):
+    (tmp_path / "cameras").mkdir()
+    (tmp_path / "vedette.toml").write_text("")
+    for name in ("door", "belt"):
+        (tmp_path / "cameras" / f"{name}.toml").write_text("")
+    with pytest.raises(ConfigProblem, match="no such camera") as caught:
+        request_statuses(tmp_path, "dor")
+    assert caught.value.hint == "there are belt, door"
