@@ -44,7 +44,6 @@ def design_chart(
     ticks = [m * 10**e for e in range(5, 11) for m in (1, 2, 5) if low <= math.log10(m * 10**e) <= high]
     levels = [worst + (best - worst) * step / 5 for step in range(6)]
     return {
-        "handicap": max(selection.HANDICAPS.values()),
         "has_finalists": bool(finalists),
         "left_out": [f"{each.design}: {each.left_out}" for each in finalists if each.left_out],
         "chosen": {"text": str(chosen.design), "cost": chosen.cost},

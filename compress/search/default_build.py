@@ -51,8 +51,7 @@ def evaluate_missing(wanted: Sequence[Trial], trials: Sequence[Trial], feature_c
         feature_cache: features of the images
     """
     known = {trial.design for trial in trials}
-    missing = selection.order_by_handicap(trial for trial in wanted if trial.design not in known)
-    return selection.evaluate_trials(missing, feature_cache)
+    return selection.evaluate_trials((trial for trial in wanted if trial.design not in known), feature_cache)
 
 
 def scale_design(design: Design, sizes: Iterable[ImageSize], device: DeviceProfile) -> list[Trial]:

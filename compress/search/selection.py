@@ -7,10 +7,10 @@ FOLD_COUNT folds. Trials within EQUIVALENCE_MARGIN of the best count as equal, a
 Groups of images stay whole.
 
 A model that is fitted to synthetic defects learns how they are made. So the kinds of defect are split too: a fold is
-judged by kinds of defect that the model was not fitted to. That is not enough, because all synthetic defects have
-something in common: on solar cells, cookies, toy figures and ball screws, a discriminative head separated synthetic
-defects from good parts better than the other models by 0.02 to 0.09, and real defects no better, or worse by up to
-0.17. So its AUROC must lead by the margin in HANDICAPS.
+judged by kinds of defect that the model was not fitted to. That is not enough to compare it with others, because all
+synthetic defects have something in common: on solar cells, cookies, toy figures and ball screws, a discriminative head
+separated synthetic defects from good parts better than the other models by 0.02 to 0.09, and real defects no better, or
+worse by up to 0.17. So `auto` does not try it.
 
 Known defects, if the goal names any, are real, and no model is fitted to them. Their AUROC counts with the weight of
 their number, that of the synthetic defects with the weight of SYNTHETIC_WEIGHT known ones.
@@ -43,7 +43,6 @@ from ..models.design import Design
 
 FOLD_COUNT = 3
 EQUIVALENCE_MARGIN = 0.01
-HANDICAPS = {"discriminative": 0.15}
 FINALIST_COUNT = 3
 # Known defects that outweigh the synthetic ones by as much as they do them; docs/accuracy-experiments.md has it.
 SYNTHETIC_WEIGHT = 10.0
@@ -122,29 +121,12 @@ def list_default_trials(model: ModelTable, images: int, device: DeviceProfile) -
 
 
 def evaluate_trials(trials: Iterable[Trial], feature_cache: ImageFeatureCache) -> list[Trial]:
-    """The trials, each with its cross-validated AUROC, the cheapest first.
-
-    A trial with a handicap is left out if a perfect AUROC could not make it the choice any more.
-
-    Args:
-        trials: trials, in the order of `order_by_handicap`
-        feature_cache: features of the images
-    """
-    known = len(feature_cache.known_images)
-    perfect_figures = TrialFigures(1.0, KnownDefectsAuroc(1.0, known) if known else msgspec.UNSET)
-    evaluated: list[Trial] = []
+    """The trials, each with its cross-validated AUROC, the cheapest first."""
+    evaluated = []
     for trial in trials:
-        perfect = utility(trial.with_figures(perfect_figures))
-        if perfect < max(map(utility, evaluated), default=0.0) - EQUIVALENCE_MARGIN:
-            continue
         features = feature_cache.extract_features(trial.design.input)
         evaluated.append(trial.with_figures(cross_validate(trial.design, features, feature_cache.groups)))
     return sorted(evaluated, key=lambda trial: trial.cost)
-
-
-def order_by_handicap(trials: Iterable[Trial]) -> list[Trial]:
-    """The trials with the smallest handicap first, for `evaluate_trials`."""
-    return sorted(trials, key=lambda trial: HANDICAPS.get(trial.design.anomaly_model, 0.0))
 
 
 def cross_validate(design: Design, features: GoodAndDefectiveFeatures, groups: Sequence[Hashable]) -> TrialFigures:
@@ -170,11 +152,8 @@ def score_folds(design: Design, features: GoodAndDefectiveFeatures, groups: Sequ
 
 
 def utility(trial: Trial) -> float:
-    """AUROC of a trial, minus the handicap of a model that is fitted to synthetic defects.
-
-    With known defects, the weighted mean with their AUROC, which has no handicap.
-    """
-    synthetic = (trial.auroc or 0.0) - HANDICAPS.get(trial.design.anomaly_model, 0.0)
+    """AUROC of a trial against synthetic defects; with known defects, the weighted mean with their AUROC."""
+    synthetic = trial.auroc or 0.0
     if isinstance(trial.known, msgspec.UnsetType):
         return synthetic
     weight = trial.known.images / (trial.known.images + SYNTHETIC_WEIGHT)

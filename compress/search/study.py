@@ -2,7 +2,7 @@
 
 A trial takes seconds, because it uses float features that are computed once per input size (selection.py), and because
 the cost on the device is known without fitting. The search has three objectives: maximize the utility (the AUROC of
-good images against synthetic defects, minus the handicap), minimize the cost, and minimize the bytes. NSGA-II (Deb et
+good images against synthetic defects), minimize the cost, and minimize the bytes. NSGA-II (Deb et
 al., "A fast and elitist multiobjective genetic algorithm", 2002) keeps the trials that no other dominates. A design
 that exceeds the limits of the goal ranks below every design within them.
 

@@ -93,8 +93,7 @@ class AnomalyTask:
             trials = self._default_trials(data)
             cache = self._feature_cache(data, [trial.design.blocks for trial in trials], progress)
             if len(trials) > 1:
-                ordered = selection.order_by_handicap(trials)
-                trials = selection.evaluate_trials(progress(ordered, "trying designs"), cache)
+                trials = selection.evaluate_trials(progress(trials, "trying designs"), cache)
             chosen = default_build.choose_default(trials, goal, self.device)
             model = design_fitting.fit_design(goal, chosen.design, images, cache, progress, folder)
             training = AnomalyTrainingResult(model, trials, [], chosen)

@@ -14,7 +14,7 @@ are drawn. Drawn are the kinds of the product, and those of `structural_defects.
 
 Each rule's regret is listed, and the regret of the rule that all other sets would have chosen. PaDiM is left out below
 MIN_PADIM_IMAGES images, as in a build; one row is without this. The discriminative model is not tried: it would have to
-be fitted to drawn defects, and `selection.HANDICAPS` keeps it from being chosen; its AUROC on plain sets is listed.
+be fitted to drawn defects, and `auto` leaves it out; its AUROC on plain sets is listed.
 
 Features are float. It keeps each variant's figures in the folder and goes on where it stopped.
 

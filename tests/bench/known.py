@@ -225,8 +225,7 @@ def measure_designs(images: ImageSet, options: Any) -> list[dict[str, Any]]:
                     "count": count,
                     "design": str(trial.design),
                     "cost": trial.cost,
-                    "synthetic": float(np.mean([auroc(each.good, each.synthetic) for each in folds]))
-                    - selection.HANDICAPS.get(trial.design.anomaly_model, 0.0),
+                    "synthetic": float(np.mean([auroc(each.good, each.synthetic) for each in folds])),
                     "known": known,
                     "other": float(np.mean([auroc(each.good, each.known[~may_be_known]) for each in folds])),
                 }
