@@ -123,7 +123,9 @@ def test_int8_onnx_and_tflite_of_an_anomaly_model_agree(fitted, images):
     assert len(feature_names(fitted)) == len(BLOCKS)
 
 
-@pytest.mark.parametrize("name", ANOMALY_MODELS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(each, marks=[pytest.mark.slow] * (each == "golden")) for each in ANOMALY_MODELS]
+)
 @pytest.mark.parametrize("blocks", [(5,), (4, 10, 14)])
 def test_files_agree_whatever_the_resolution_of_the_levels(name, blocks, images):
     """The map is finer than block 5 at 96 pixels, so the graph upsamples it, and both files must copy one scale."""
