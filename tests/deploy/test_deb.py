@@ -194,5 +194,8 @@ def test_the_container_recipe_makes_a_system_that_runs_it_without_root(first: Pa
     assert "ok   onnxruntime" in system.run(f"{as_user} doctor")
     golden = system.run(f"{as_user} verify --keys /bundle /bundle/weave.vedette")
     assert golden.count("golden outputs reproduced, largest difference 0 steps") == 2, golden
-    system.run('printf \'source = "v4l2:/dev/video0"\\nbundle = "x"\\n\' > /etc/vedette/cameras/door.toml')
-    assert "4" in system.run(f"{as_user} status >&2 || echo $?")  # unhealthy while no daemon answers
+    (system.root / "etc/vedette/vedette.toml").write_text("")
+    (system.root / "etc/vedette/cameras/door.toml").write_text(
+        'source = "v4l2:/dev/video0"\nbundle = "x"\n[[rules]]\nuse = "presence"\n'
+    )
+    assert system.run(f"{as_user} status || echo $?").endswith("4\n")  # unhealthy while no daemon answers
