@@ -46,10 +46,11 @@ def test_zone_of_another_task_or_form_is_an_error(anomaly_images, tmp_path):
 
 
 def test_build_sees_nothing_in_the_zone_and_says_so(
-    anomaly_images, tmp_path, build_bundle, keyring, run_vedette, key_folder
+    anomaly_images, tmp_path, build_bundle, keyring, call_vedette, key_folder
 ):
     """Images that differ from each other in the zone alone give the same bundle."""
-    goal = write_goal_for(anomaly_images, tmp_path, ("[data]", f"[data]\n{ZONES}"))
+    padim = ("[model]\ninput = 96", '[model]\ndetector = "padim"\ninput = 64')
+    goal = write_goal_for(anomaly_images, tmp_path, ("[data]", f"[data]\n{ZONES}"), padim)
     first = build_bundle(goal, tmp_path / "out")
     changed = tmp_path / "changed"
     for kind in ("good", "defect"):
@@ -58,7 +59,7 @@ def test_build_sees_nothing_in_the_zone_and_says_so(
             pixels = cv2.imread(str(path))
             pixels[:30, :40] = 255
             cv2.imwrite(str(changed / kind / path.name), pixels)
-    (changed / "goal.toml").write_text((anomaly_images / "goal.toml").read_text().replace("[data]", f"[data]\n{ZONES}"))
+    (changed / "goal.toml").write_text(goal.read_text().replace(f"{anomaly_images}/", ""))
     second = build_bundle(changed / "goal.toml", tmp_path / "out2")
     digests = [
         {name: member.sha256 for name, member in built.manifest.files.items() if not name.startswith("report")}
@@ -71,8 +72,8 @@ def test_build_sees_nothing_in_the_zone_and_says_so(
     assert describe_zone_difference(PrivacySettings((ZONE,)), manifest) == ""
     other = PrivacySettings((((0.5, 0.5), (1.0, 0.5), (1.0, 1.0)),))
     assert "other privacy zones" in describe_zone_difference(other, manifest)
-    done = run_vedette("verify", first.bundle, "--data", changed, "--keys", key_folder, "--json")
-    same = run_vedette("verify", first.bundle, "--data", anomaly_images, "--keys", key_folder, "--json")
+    done = call_vedette("verify", first.bundle, "--data", changed, "--keys", key_folder, "--json")
+    same = call_vedette("verify", first.bundle, "--data", anomaly_images, "--keys", key_folder, "--json")
     rates = [json.loads(each.stdout)["false_alarm_rate"] for each in (done, same)]
     assert rates[0] == rates[1]
 

@@ -22,7 +22,8 @@ def known_build(anomaly_images, build_bundle, tmp_path_factory):
         for number in range(8):
             cv2.imwrite(str(folder / "known" / "scratch" / f"{number}.png"), texture_image(2000 + number, True))
         (folder / "known" / "copy.png").write_bytes((anomaly_images / "defect" / "003.png").read_bytes())
-        goal = write_goal_for(anomaly_images, folder, ("[goal]", 'known = "known"\n[goal]'))
+        padim = ("[model]", '[model]\ndetector = "padim"')
+        goal = write_goal_for(anomaly_images, folder, ("[goal]", 'known = "known"\n[goal]'), padim)
         return build_bundle(goal, folder / "out")
 
     return made_once(tmp_path_factory, "known-build", build)
