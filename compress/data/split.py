@@ -162,9 +162,8 @@ def split_images(
         parts = few_images.assign_parts(members, base / data.good)
     else:
         parts = _distribute_groups(members, fractions, data.seed)
-    set_aside = sorted(
-        {path for part in ("fit", "calibrate", "threshold") for path in parts[part] if path in contradicted}
-    )
+    used = [path for part in ("fit", "calibrate", "threshold") for path in parts[part]]
+    set_aside = sorted({path for path in used if path in contradicted})
     left_out = set(set_aside)
     parts = {part: [path for path in paths if path not in left_out] for part, paths in parts.items()}
     if images.test:

@@ -1,8 +1,7 @@
 """The configuration of a device and of one camera, checked once and then trusted.
 
 `DIR/vedette.toml` holds what all cameras of the device share, `DIR/cameras/NAME.toml` what belongs to one camera. Every
-key is known and typed. An unknown key is an error that names the file, the key and the known keys. docs/config.md lists
-all keys.
+key is known and typed, and listed in docs/config.md. An unknown key is an error that names the file and the known keys.
 """
 
 from __future__ import annotations

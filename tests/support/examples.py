@@ -38,7 +38,7 @@ class Example(NamedTuple):
 
     @property
     def kind(self) -> str:
-        """What it is: goal, device, camera, profile, json, shell, python or text."""
+        """What it is: goal, device, camera, fleet, profile, json, shell, python or text."""
         if self.language == "python":
             return "python"
         content = self.toml
@@ -46,6 +46,8 @@ class Example(NamedTuple):
             tables = set(content)
             if "task" in tables or tables <= _GOAL_TABLES:
                 return "goal"
+            if "defaults" in tables:
+                return "fleet"
             if tables <= _DEVICE_TABLES:
                 return "device"
             return "profile" if "clock_mhz" in tables else "camera"

@@ -15,6 +15,7 @@ import pytest
 from examples import Example, list_examples
 from paths import ROOT
 
+from vedette.deploy.provisioning.fleet_settings import read_settings
 from vedette.devices.profile import DeviceProfile
 from vedette.runtime import cli
 from vedette.runtime.camera.monitored_camera import MonitoredCamera
@@ -23,7 +24,10 @@ from vedette.runtime.rules.rule_set import RuleSet
 
 EXAMPLES = list_examples()
 # Pictures, output, another program's file, a part of some code.
-TEXTS = ("workstation", "alignment: rigid", "parity: asked", "persistence true", "mean = np")
+TEXTS = (
+    *("workstation", "alignment: rigid", "parity: asked", "persistence true", "mean = np"),
+    *("name,line", "vedette: fleet.csv"),
+)
 MINIMAL_CAMERA = 'source = "file:parts"\nbundle = "cells.vedette"\n'
 
 
@@ -33,7 +37,15 @@ def of_kind(*kinds: str) -> list[Any]:
 
 def test_examples_are_found_and_none_is_of_an_unknown_kind() -> None:
     kinds = [each.kind for each in EXAMPLES]
-    for kind, least in (("goal", 5), ("device", 2), ("camera", 9), ("shell", 35), ("json", 1), ("profile", 1)):
+    for kind, least in (
+        ("goal", 5),
+        ("device", 2),
+        ("camera", 9),
+        ("shell", 35),
+        ("json", 1),
+        ("profile", 1),
+        ("fleet", 1),
+    ):
         assert kinds.count(kind) >= least, kind
     for each in EXAMPLES:
         if each.kind == "text":
@@ -96,6 +108,13 @@ def test_device_and_camera_files_of_the_page_run_as_they_stand(device, anomaly_b
     minimal, whole = events
     assert minimal.count("vedette.presence.new") > 3, "each defective part is an event of its own"
     assert whole.count("vedette.presence.new") > 1, "and with all tables the parts are not one long alarm"
+
+
+@pytest.mark.parametrize("example", of_kind("fleet"))
+def test_fleet_settings(example, tmp_path):
+    path = tmp_path / "fleet.toml"
+    path.write_text(example.text)
+    assert read_settings(path).broker.url.startswith("mqtts://")
 
 
 @pytest.mark.parametrize("example", of_kind("goal"))
