@@ -13,7 +13,7 @@ from paths import ROOT
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 COMMANDS = (
     *("vedette", "make", "sudo", "pip", "python3", "python3.12", "git", "scp", "grep", "mosquitto_sub", "."),
-    *("mosquitto_pub", "tests/check", "tests/mutate", ".venv/bin/vedette", ".venv/bin/python"),
+    *("mosquitto_pub", "python", "rpi-imager", "tests/check", "tests/mutate", ".venv/bin/vedette", ".venv/bin/python"),
 )
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _GOAL_TABLES = {"data", "goal", "model", "recipe", "inspect", "augment"}
@@ -43,14 +43,7 @@ class Example(NamedTuple):
             return "python"
         content = self.toml
         if content:
-            tables = set(content)
-            if "task" in tables or tables <= _GOAL_TABLES:
-                return "goal"
-            if "defaults" in tables:
-                return "fleet"
-            if tables <= _DEVICE_TABLES:
-                return "device"
-            return "profile" if "clock_mhz" in tables else "camera"
+            return _kind_of_file(set(content))
         if self.text.lstrip().startswith("{"):
             json.loads(self.text)
             return "json"
@@ -58,6 +51,17 @@ class Example(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.page}:{self.line}"
+
+
+def _kind_of_file(tables: set[str]) -> str:
+    """The kind of a TOML file with these tables and keys at its top."""
+    if "task" in tables or tables <= _GOAL_TABLES:
+        return "goal"
+    if "defaults" in tables:
+        return "fleet"
+    if tables <= _DEVICE_TABLES:
+        return "device"
+    return "profile" if "clock_mhz" in tables else "camera"
 
 
 def list_examples() -> list[Example]:

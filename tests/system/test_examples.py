@@ -37,16 +37,9 @@ def of_kind(*kinds: str) -> list[Any]:
 
 def test_examples_are_found_and_none_is_of_an_unknown_kind() -> None:
     kinds = [each.kind for each in EXAMPLES]
-    for kind, least in (
-        ("goal", 5),
-        ("device", 2),
-        ("camera", 9),
-        ("shell", 35),
-        ("json", 1),
-        ("profile", 1),
-        ("fleet", 1),
-    ):
-        assert kinds.count(kind) >= least, kind
+    least = {"goal": 5, "device": 2, "camera": 9, "shell": 35, "json": 1, "profile": 1, "fleet": 1}
+    for kind, count in least.items():
+        assert kinds.count(kind) >= count, kind
     for each in EXAMPLES:
         if each.kind == "text":
             assert each.text.startswith(TEXTS), f"{each}: neither a file nor a known command: {each.text}"

@@ -27,7 +27,7 @@ if sys.argv[2] == "back":
 else:
     install_bundle(Path(sys.argv[2]), folder, Conditions())
 """
-SYSTEM_CALLS = ("fsync", "rename", "symlink", "unlink", "unlinkat", "rmdir", "mkdir")
+SYSTEM_CALLS = ("fsync", "rename", "symlink", "unlink", "unlinkat", "rmdir", "mkdir", "write")
 
 pytestmark = [
     pytest.mark.slow,
