@@ -59,7 +59,7 @@ def install(
     for camera in cameras:
         load_config(folder, camera)
     conditions = Conditions(minutes=minutes, max_ms=max_ms, band=band)
-    installation = install_bundle(bundle, folder, conditions, partial(click.echo, err=True))
+    installation = install_bundle(bundle, folder, conditions, cameras, partial(click.echo, err=True))
     changed = [camera for camera in cameras if point_to_installed(folder, camera, installation.name)]
     left = [unit for unit in map("vedette@{}".format, changed) if not _restart(unit)]
     if as_json:

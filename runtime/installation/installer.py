@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -38,13 +38,16 @@ class Installation(msgspec.Struct, frozen=True):
     """0: it is on no probation."""
 
 
-def install_bundle(path: Path, folder: Path, conditions: Conditions, log: Log = no_log) -> Installation:
+def install_bundle(
+    path: Path, folder: Path, conditions: Conditions, cameras: Iterable[str] = (), log: Log = no_log
+) -> Installation:
     """Installs a bundle; the daemons that run its product notice it and take it.
 
     Args:
         path: the bundle
         folder: configuration of the device
         conditions: what the release must keep to; 0 minutes: no probation
+        cameras: those that will run the product; a release that one of them runs from a path is the one before
         log: takes a line for each step
 
     Raises:
@@ -56,14 +59,18 @@ def install_bundle(path: Path, folder: Path, conditions: Conditions, log: Log = 
     bundle = Bundle.open(path, Keyring.read(keys))
     manifest = bundle.manifest
     store = ModelStore(state)
-    for camera in cameras_of(manifest.name, folder):
+    for camera in {*cameras_of(manifest.name, folder), *cameras}:
         open_bundle_to_run(path, keys, state / camera)
+    present = _find_present_release(bundle, folder, cameras)
     log(f"{manifest.model_id}: signed by a trusted key")
     review = read_review(bundle)
     log(f"review: the most severe finding is {review}")
     with as_owner(state):
         backend = select_backend(bundle, "auto", 1).version
         log(f"golden outputs reproduced by {backend}")
+        if present is not None and store.find_model(manifest.name).current is None:
+            store.add(manifest.name, present.manifest.release, present.path.read_bytes())
+            store.switch(manifest.name, present.manifest.release)
         before = store.find_model(manifest.name).current
         store.add(manifest.name, manifest.release, path.read_bytes())
         on_probation = before not in (None, manifest.release) and conditions.minutes > 0
@@ -84,6 +91,17 @@ def cameras_of(name: str, folder: Path) -> list[str]:
             if load_config(folder, camera).installed == name:
                 cameras.append(camera)
     return cameras
+
+
+def _find_present_release(new: Bundle, folder: Path, cameras: Iterable[str]) -> Bundle | None:
+    """Another release of the product, which a camera runs from a path; None: there is none."""
+    for camera in cameras:
+        with contextlib.suppress(Problem):
+            settings = load_config(folder, camera)
+            bundle = Bundle.open(settings.bundle, Keyring.read(settings.keys))
+            if bundle.manifest.name == new.manifest.name and bundle.manifest.release != new.manifest.release:
+                return bundle
+    return None
 
 
 def read_review(bundle: Bundle) -> str:

@@ -21,7 +21,7 @@ What is compared, and where it limps:
 
 With `--nuisances plain,turned,shifted,light` each set is also compared with a nuisance that every image gets
 (`hardened.py`). EfficientAD and SuperSimpleNet are no peers: EfficientAD takes its teacher and a set of pictures, and
-SuperSimpleNet its backbone, a Wide ResNet-50, from the network at the first fit; no package has them.
+SuperSimpleNet its backbone, a Wide ResNet-50, from the network at the first fit.
 
 Options: --data ROOT (or VEDETTE_BENCH_DATA), --sets a,b, --seeds 0,1, --nuisances plain,turned, --models PaDiM,
 --patches N, --limit SECONDS for one fit of the peer with its scoring, --peer PYTHON, --out FOLDER. A set that is not

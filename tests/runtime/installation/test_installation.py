@@ -80,6 +80,16 @@ def test_a_release_is_installed_listed_and_left_again(device):
     assert str(device.process.bundle) in device.process.camera_file.read_text()
 
 
+def test_a_release_that_ran_from_a_path_is_the_one_before(device):
+    device.process.camera_file.write_text(
+        device.process.camera_file.read_text().replace(str(device.process.bundle), str(device.bundle(4)))
+    )
+    device.install(5, "--camera", "door")
+    model = device.store.find_model("weave")
+    assert (model.current, model.previous) == (5, 4)
+    assert device.probation().previous == 4
+
+
 def test_a_bundle_that_does_not_run_is_not_installed(device):
     device.install(1, "--camera", "door")
     score = stored_bundle().members["golden/score.npy"]
