@@ -64,7 +64,7 @@ def install_bundle(
     present = _find_present_release(bundle, folder, cameras)
     log(f"{manifest.model_id}: signed by a trusted key")
     review = read_review(bundle)
-    log(f"review: the most severe finding is {review}")
+    log(f"security review of the build: {review}")
     with as_owner(state):
         backend = select_backend(bundle, "auto", 1).version
         log(f"golden outputs reproduced by {backend}")

@@ -128,7 +128,7 @@ class ProbationMonitor:
             yield self._describe_outcome(probation)
             self.record.mark_told(probation)
         current = self.record.store.find_model(self.record.name).current
-        if current != self.manifest.release:
+        if current not in (None, self.manifest.release):
             hint = "start it again; the service does so by itself"
             raise RestartRequested(f"release {current} of {self.record.name} is installed", hint=hint)
 
