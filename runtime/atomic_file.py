@@ -35,6 +35,19 @@ def write_atomically(path: Path, content: bytes, hint: str) -> None:
         raise MachineProblem(f"{path}: {error.strerror}", hint=hint) from None
 
 
+def sync_folder(folder: Path) -> None:
+    """Makes names that appeared in a folder, or went, outlast a power cut.
+
+    Raises:
+        OSError: the disk does not take it.
+    """
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def make_private_folder(folder: Path) -> None:
     """Creates a folder and its missing parents with mode 0700; takes an existing one from all but its owner and group.
 

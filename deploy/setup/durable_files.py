@@ -15,6 +15,7 @@ from typing import Literal
 
 import msgspec
 
+from vedette.runtime.atomic_file import sync_folder
 from vedette.runtime.errors import MachineProblem
 from vedette.runtime.monitoring.status_access import GROUP
 
@@ -102,15 +103,6 @@ def write_all(descriptor: int, content: bytes) -> None:
     view = memoryview(content)
     while view:
         view = view[os.write(descriptor, view) :]
-
-
-def sync_folder(folder: Path) -> None:
-    """Makes names that appeared in a folder, or went, outlast a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _keep(path: Path) -> str:

@@ -21,11 +21,12 @@ from pathlib import Path
 
 import msgspec
 
+from vedette.runtime.atomic_file import sync_folder
 from vedette.runtime.errors import ConfigProblem, MachineProblem, Problem
 from vedette.runtime.redaction import redact
 
 from ..seed import Seed
-from .durable_files import PlannedFile, sync_folder, write_all, write_file
+from .durable_files import PlannedFile, write_all, write_file
 
 log = logging.getLogger(__name__)
 

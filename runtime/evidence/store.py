@@ -21,7 +21,7 @@ from pathlib import Path
 
 import msgspec
 
-from ..atomic_file import make_private_folder, open_private
+from ..atomic_file import make_private_folder, open_private, sync_folder
 
 log = logging.getLogger(__name__)
 
@@ -112,7 +112,7 @@ class EvidenceStore:
                     file.flush()
                     os.fsync(file.fileno())
                 part.rename(folder / name)
-                _sync_folder(folder)
+                sync_folder(folder)
             except OSError as error:
                 with contextlib.suppress(OSError):
                     part.unlink(missing_ok=True)
@@ -195,11 +195,3 @@ class EvidenceStore:
 def _seconds_since_boot() -> float:
     """Includes those in suspend; nobody can set it."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

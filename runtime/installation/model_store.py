@@ -21,6 +21,7 @@ from pathlib import Path
 
 import msgspec
 
+from ..atomic_file import sync_folder
 from ..config.installed_bundle import CURRENT_BUNDLE, MODELS_FOLDER
 from ..errors import ConfigProblem, MachineProblem
 
@@ -87,9 +88,9 @@ class ModelStore:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
-            _sync_folder(partial)
+            sync_folder(partial)
             partial.rename(folder)
-            _sync_folder(folder.parent)
+            sync_folder(folder.parent)
 
     def switch(self, name: str, release: int) -> None:
         """Makes a stored release the current one, and the current one the previous one.
@@ -127,7 +128,7 @@ class ModelStore:
             # Cut off here, `previous` names the current release, and a second rollback has nowhere to go.
             with contextlib.suppress(FileNotFoundError):
                 (self.folder / name / PREVIOUS).unlink()
-            _sync_folder(self.folder / name)
+            sync_folder(self.folder / name)
         return model.current, model.previous
 
     @contextlib.contextmanager
@@ -151,7 +152,7 @@ class ModelStore:
         partial.unlink(missing_ok=True)
         partial.symlink_to(str(release))
         partial.replace(path)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
 
     def _remove_old_releases(self, name: str) -> None:
         """Removes all but the current and the previous release; what cannot be removed stays until the next time."""
@@ -166,12 +167,3 @@ def _explained(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise MachineProblem(f"{path}: {error.strerror}", hint=_HINT) from None
-
-
-def _sync_folder(folder: Path) -> None:
-    """Makes names in a folder survive a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
