@@ -8,7 +8,7 @@ from typing import Any
 
 from ..errors import MachineProblem
 from .event import Event
-from .forwarder import Forwarder, PeriodicMessages
+from .forwarder import CommandHandler, Forwarder, PeriodicMessages
 from .outbox import Outbox
 from .sinks import Sink
 from .topics import Topics
@@ -21,9 +21,16 @@ FORWARDER_STALE_SECONDS = 20.0  # a forwarder without a loop iteration for so lo
 class Delivery:
     """The outbox, the sink, and the forwarder thread that sends events from one to the other."""
 
-    def __init__(self, outbox: Outbox, sink: Sink, topics: Topics, periodic_messages: PeriodicMessages) -> None:
+    def __init__(
+        self,
+        outbox: Outbox,
+        sink: Sink,
+        topics: Topics,
+        periodic_messages: PeriodicMessages,
+        commands: CommandHandler | None = None,
+    ) -> None:
         self.outbox, self.sink, self.topics = outbox, sink, topics
-        self.forwarder = Forwarder(outbox, sink, topics, periodic_messages)
+        self.forwarder = Forwarder(outbox, sink, topics, periodic_messages, commands)
 
     def start(self) -> None:
         """Starts the forwarder."""

@@ -47,6 +47,7 @@ PACKAGES = {
     "deploy": (
         "seed",
         "provisioning",
+        "fleet",
         "commands",
     ),
     "compress": (
