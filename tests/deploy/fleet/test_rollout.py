@@ -19,6 +19,9 @@ from vedette.deploy.fleet.health_gate import Limits
 from vedette.deploy.fleet.inventory import Inventory
 from vedette.deploy.fleet.rollout_record import read_rollout
 from vedette.deploy.fleet.rollout_run import RolloutRun, listen, plan_rollout
+from vedette.deploy.provisioning.broker_files import render_broker_files
+from vedette.deploy.provisioning.fleet_settings import OPERATOR, READER, FleetBroker
+from vedette.deploy.provisioning.provision_state import Login
 from vedette.runtime.bundle.keys import Keyring, read_private_key
 from vedette.runtime.config.configuration import BrokerSettings
 
@@ -41,12 +44,12 @@ def broker(tmp_path):
 class Plant:
     """Boxes at a broker, and an operator who rolls release 2 out to them."""
 
-    def __init__(self, folder: Path, port: int, key_folder: Path, faults):
-        self.folder, self.port, self.lines = folder, port, []
+    def __init__(self, folder: Path, port: int, key_folder: Path, count=BOXES, port_of_boxes=None):
+        self.folder, self.port, self.lines, self.count = folder, port, [], count
         self.key = read_private_key(key_folder / "vedette.key")
         self.keyring = Keyring.read(key_folder)
         self.bundle = sign_altered(folder / "two.vedette", key_folder, release=2)
-        self.fleet = SimulatedFleet(port, self.keyring, folder / "boxes", faults, BOXES)
+        self.fleet = SimulatedFleet(port_of_boxes or port, self.keyring, folder / "boxes", {}, count)
         self.fleet.thread.start()
         self.inventory = Inventory("vedette")
         self.connect()
@@ -55,7 +58,7 @@ class Plant:
     def _all_online(self):
         self.connection.poll(0.1)
         boxes = self.inventory.boxes.values()
-        return sum(box.is_online and PRODUCT in box.products for box in boxes) == BOXES
+        return sum(box.is_online and PRODUCT in box.products for box in boxes) == self.count
 
     def connect(self):
         self.inventory.boxes.clear()
@@ -88,8 +91,8 @@ class Plant:
 def make_plant(tmp_path, broker, key_folder):
     plants = []
 
-    def make(faults):
-        plants.append(Plant(tmp_path, broker.port, key_folder, faults))
+    def make(**more):
+        plants.append(Plant(tmp_path, broker.port, key_folder, **more))
         return plants[-1]
 
     yield make
@@ -99,7 +102,7 @@ def make_plant(tmp_path, broker, key_folder):
 
 def test_a_good_release_reaches_all_boxes_after_a_pause_and_a_cut(make_plant):
     """The first ring alone, then on; the program is cut off in the middle, and a new one goes on from the file."""
-    plant = make_plant({})
+    plant = make_plant()
     plant.plan()
     assert plant.run(last_ring=0).go_on()
     assert (plant.rollout.status, plant.rollout.counts()) == ("paused", {"accepted": 2, "waiting": 28})
@@ -123,7 +126,7 @@ def test_a_good_release_reaches_all_boxes_after_a_pause_and_a_cut(make_plant):
 
 def test_a_bad_release_stops_in_its_ring_and_leaves_nobody_half_way(make_plant):
     """Five boxes of the second ring fail, each in its way: the ring goes back, the first one stays, the rest waits."""
-    plant = make_plant({})
+    plant = make_plant()
     rollout = plant.plan()
     faulty = dict(zip(("install", "probation", "crash", "gone", "flood"), rollout.rings[1], strict=False))
     for fault, place in faulty.items():
@@ -148,7 +151,7 @@ def test_a_bad_release_stops_in_its_ring_and_leaves_nobody_half_way(make_plant):
 
 def test_the_fleet_is_listed_and_exported(make_plant, tmp_path, monkeypatch):
     monkeypatch.setattr("vedette.deploy.fleet.rollout_run.QUIET_SECONDS", 0.3)
-    plant = make_plant({})
+    plant = make_plant()
     broker = ["--broker", f"mqtt://127.0.0.1:{plant.port}", "--from", str(tmp_path)]
 
     def say(*arguments):
@@ -162,3 +165,23 @@ def test_the_fleet_is_listed_and_exported(make_plant, tmp_path, monkeypatch):
     assert {(row["product"], row["current"], row["events_per_minute"]) for row in rows} == {(PRODUCT, 1, 2.0)}
     listed = say("export").splitlines()
     assert (len(listed), listed[0].split(",")[:2]) == (BOXES + 1, ["place", "state"])
+
+
+def test_a_rollout_crosses_a_bridge(make_plant, broker, tmp_path):
+    """The boxes talk to the broker of their plant, bridged by the provisioned example; the operator to another one."""
+    logins = dict.fromkeys((OPERATOR, READER), Login("", ""))
+    text = render_broker_files(FleetBroker(url="mqtts://plant:8883"), (), logins)["bridge.conf.example"]
+    of_login = ("bridge_capath", "remote_username", "remote_password")
+    lines = [line for line in text.splitlines() if not line.startswith(of_login)]
+    bridge = "\n".join(lines).replace("broker.example.com:8883", f"127.0.0.1:{broker.port}")
+    of_plant = Mosquitto(tmp_path / "plant", f"{bridge}\n")
+    of_plant.start()
+    try:
+        plant = make_plant(count=6, port_of_boxes=of_plant.port)
+        rollout = plant.plan("1,6")
+        assert plant.run().go_on()
+        assert (rollout.counts(), plant.releases()) == ({"accepted": 6}, {2})
+        assert {box.installations for box in plant.fleet.boxes.values()} == {1}
+    finally:
+        plant.fleet.stop()
+        of_plant.kill()
