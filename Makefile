@@ -138,6 +138,7 @@ bench-runtime: demo
 
 # Rollouts to 1,000 simulated boxes at a real mosquitto: where they stop, and that no box is left half-way.
 bench-fleet: .venv/dev
+	.venv/bin/python tests/bench/order_flood.py
 	.venv/bin/python tests/bench/fleet.py $(BENCH_ARGS)
 
 # A recording as the daemon sees it, for people: an annotated video and a sheet; see tests/bench/scene.py.

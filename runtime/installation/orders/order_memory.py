@@ -1,7 +1,8 @@
 """The orders that a box knows, with their outcomes: none is obeyed twice, not even after a power cut.
 
 The file holds the last MAX_ORDERS. When an older one is forgotten, the time of its issue becomes the floor: nothing
-that was issued before is taken any more. So a recorded order cannot come back, even where no clock is synchronized.
+that was issued before is taken any more. An order that was issued after another one had expired proves the time: the
+other one is refused. So a recorded order cannot come back, even where no clock is synchronized.
 """
 
 from __future__ import annotations
@@ -79,6 +80,9 @@ class OrderMemory:
         check_age(known.order, now)
         if known.order.issued <= file.floor:
             raise OrderRefused("it was issued before orders that this box has forgotten: issue it again")
+        newest = max((each.order.issued for each in file.orders), default=0)
+        if known.order.expires < newest:
+            raise OrderRefused("it expired before another order that this box has was issued")
         kept = sorted((*file.orders, known), key=lambda each: each.order.issued)
         forgotten, kept = kept[:-MAX_ORDERS], kept[-MAX_ORDERS:]
         floor = max((file.floor, *(each.order.issued for each in forgotten)))

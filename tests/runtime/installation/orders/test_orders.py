@@ -163,6 +163,13 @@ def test_forgotten_orders_do_not_come_back_without_a_clock(tmp_path, monkeypatch
     assert len(box.executed) == 5
 
 
+def test_a_later_order_proves_that_an_earlier_one_has_expired(tmp_path):
+    """A broker kept an order back: it is worth nothing after a later one, even where no clock is synchronized."""
+    box = Box(tmp_path, quality="unknown")
+    assert box.give(order(issued=NOW + 7200, expires=NOW + 9000)).state == "installed"
+    assert "expired before another order" in box.give(order(action="rollback")).detail
+
+
 def test_an_order_that_was_cut_off_is_judged_by_the_release(tmp_path):
     cases = ((2, "install", "installed"), (1, "install", "failed"), (1, "rollback", "rolled back"))
     for release, action, outcome in cases:
