@@ -144,7 +144,7 @@ def rollback(file: Path, key: Path, only: tuple[str, ...], out: Path, url: str, 
     private = read_private_key(key)
     connection, _ = _connect(out, url, prefix, login)
     run = RolloutRun(rollout, file, connection, private, b"", click.echo)
-    run.engine.start_leaving("its user took it back")
+    run.engine.start_leaving("its user took it back", only)
     run.go_on()
     connection.close()
     if rollout.counts().get("unreachable"):

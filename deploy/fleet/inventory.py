@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from typing import Any
 
@@ -15,6 +16,7 @@ MAX_BOXES = 100_000
 MAX_CAMERAS = 64
 """Cameras of a box that are counted; a box that says more is wrong."""
 _MAX_TEXT = 120
+_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,199}")
 
 
 class Camera:
@@ -87,6 +89,8 @@ class Inventory:
         if len(levels) != 6 or levels[4] not in LEVELS or not payload:
             return
         place, level, name = "/".join(levels[:4]), levels[4], levels[5]
+        if not all(map(_NAME.fullmatch, (*levels[:4], name))):
+            return
         if place not in self.boxes and len(self.boxes) >= MAX_BOXES:
             return
         box = self.boxes.setdefault(place, FleetBox(place))
@@ -123,7 +127,11 @@ def _take_info(box: FleetBox, camera: Camera, body: dict[str, Any]) -> None:
             products = msgspec.convert(body["products"], dict[str, InstalledProduct])
         except msgspec.ValidationError:
             return
-        box.products = {_text(name): product for name, product in list(products.items())[:MAX_CAMERAS]}
+        named = [(name, product) for name, product in products.items() if _NAME.fullmatch(name)]
+        box.products = {
+            name: msgspec.structs.replace(product, probation=_text(product.probation), reason=_text(product.reason))
+            for name, product in named[:MAX_CAMERAS]
+        }
 
 
 def _take_stats(camera: Camera, body: dict[str, Any]) -> None:

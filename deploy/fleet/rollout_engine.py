@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from vedette.runtime.installation.orders.order import matches
 from vedette.runtime.installation.orders.order_handler import Report
 
 from .health_gate import Limits, judge
@@ -99,13 +100,15 @@ class RolloutEngine:
         elif report.state == "refused" and "send it again" not in detail and not is_leaving:
             self._set(place, "failed", f"refused: {detail}")
 
-    def start_leaving(self, reason: str) -> None:
+    def start_leaving(self, reason: str, only: tuple[str, ...] = ()) -> None:
         """Stops the rollout and orders the boxes of all rings so far back that may have the release.
 
-        Boxes that were unreachable are ordered again.
+        Boxes that were unreachable are ordered again. `only`: patterns of places; empty: all.
         """
         self.rollout.status, self.rollout.reason = "stopping", reason
         for place, record in self._touched().items():
+            if only and not any(matches(pattern, place) for pattern in only):
+                continue
             if record.state == "unreachable":
                 record.state = "installed"
             self._order_back(place, record, "")
@@ -127,7 +130,7 @@ class RolloutEngine:
             free -= 1
             box = self.inventory.boxes.get(place)
             if box is None or not box.is_online:
-                self._set(place, "failed", "it was offline when its ring began")
+                self._set(place, "missed")
                 continue
             record.cameras = tuple(name for name, each in box.cameras.items() if each.availability == "online")
             product = box.products.get(self.rollout.product)
@@ -187,9 +190,12 @@ class RolloutEngine:
             return
         if any(record.state in (*_MOVING, "installed", "waiting") for record in ring.values()):
             return
-        self.echo(f"ring {self.rollout.ring + 1}: {len(ring) - len(failed)} boxes accepted, {len(failed)} failed")
+        accepted = sum(record.state == "accepted" for record in ring.values())
+        self.echo(f"ring {self.rollout.ring + 1}: {accepted} of {len(ring)} boxes accepted, {len(failed)} failed")
         self.is_changed = True
-        if self.rollout.ring == len(self.rollout.rings) - 1:
+        if not accepted:
+            self.rollout.status, self.rollout.reason = "stopping", "no box of the ring has the release"
+        elif self.rollout.ring == len(self.rollout.rings) - 1:
             self.rollout.status = "done"
         elif self.rollout.ring >= self.last_ring:
             self.rollout.status = "paused"

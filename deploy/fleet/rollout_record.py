@@ -10,9 +10,10 @@ import msgspec
 from vedette.runtime.atomic_file import write_atomically
 from vedette.runtime.errors import ConfigProblem
 
-BoxState = Literal["waiting", "ordered", "installed", "accepted", "failed", "leaving", "left", "unreachable"]
+BoxState = Literal["waiting", "ordered", "installed", "accepted", "failed", "leaving", "left", "unreachable", "missed"]
 """`installed`: it runs the release and is watched. `leaving`: it is ordered to go back. `failed`: it does not run the
-release. `unreachable`: it did not go back, or does not answer; its own probation decides what it runs."""
+release. `unreachable`: it did not go back, or does not answer; its own probation decides what it runs.
+`missed`: it was offline when its turn came, and is as it was."""
 Status = Literal["running", "paused", "stopping", "stopped", "done"]
 OPEN = ("waiting", "ordered", "installed", "leaving")
 
@@ -65,6 +66,16 @@ class Rollout(msgspec.Struct, kw_only=True):
     def of_ring(self) -> dict[str, BoxRecord]:
         """The boxes of the present ring."""
         return {place: self.boxes[place] for place in self.rings[self.ring]}
+
+    def add_missed(self) -> None:
+        """Makes a new last ring of the boxes that were missed, and goes on with it."""
+        missed = [place for place, box in self.boxes.items() if box.state == "missed"]
+        if not missed:
+            return
+        self.rings = [*([place for place in ring if place not in missed] for ring in self.rings), missed]
+        self.ring, self.status = len(self.rings) - 1, "running"
+        for place in missed:
+            self.boxes[place].state = "waiting"
 
     def counts(self) -> dict[str, int]:
         """Number of boxes by state."""

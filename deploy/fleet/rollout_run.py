@@ -38,7 +38,7 @@ def listen(connection: FleetConnection, inventory: Inventory) -> None:
 def plan_rollout(
     path: Path, keyring: Keyring, boxes: list[FleetBox], rings: str, echo: Callable[[str], None], **settings: Any
 ) -> Rollout:
-    """Plans a rollout of a bundle to the boxes that have its product and are online.
+    """Plans a rollout of a bundle to the boxes that have its product; those that are offline are missed at first.
 
     Args:
         path: the bundle
@@ -55,10 +55,10 @@ def plan_rollout(
     manifest = Bundle.open(path, keyring).manifest
     content = path.read_bytes()
     having = [box for box in boxes if manifest.name in box.products]
-    places = [box.place for box in having if box.is_online and box.products[manifest.name].current != manifest.release]
-    for box in having:
-        if not box.is_online:
-            echo(f"{box.place}: left out, it is {box.state}")
+    older = [box for box in having if box.products[manifest.name].current != manifest.release]
+    places, missed = [box.place for box in older if box.is_online], [box for box in older if not box.is_online]
+    for box in missed:
+        echo(f"{box.place}: missed, it is {box.state}")
     if not places:
         raise ConfigProblem(
             f"no box that is online has another release of {manifest.name} than {manifest.release}",
@@ -72,7 +72,7 @@ def plan_rollout(
         sha256=hashlib.sha256(content).hexdigest(),
         bytes=len(content),
         rings=split_rings(places, rings, name),
-        boxes={place: BoxRecord() for place in places},
+        boxes={place: BoxRecord() for place in places} | {box.place: BoxRecord(state="missed") for box in missed},
         **settings,
     )
 
@@ -118,6 +118,9 @@ class RolloutRun:
         if self.rollout.status == "paused" and self.engine.last_ring > self.rollout.ring:
             self.rollout.status = "running"
             self.rollout.ring += 1
+        elif self.rollout.status == "done":
+            self.rollout.add_missed()
+            self.engine.last_ring = len(self.rollout.rings) - 1
         self._tell(f"{self.rollout.name}: rings of {', '.join(str(len(ring)) for ring in self.rollout.rings)} boxes")
         try:
             while self.engine.step():

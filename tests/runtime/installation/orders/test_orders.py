@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import threading
 import time
 from pathlib import Path
 
@@ -190,6 +191,23 @@ def test_a_box_obeys_one_order_at_a_time(tmp_path, monkeypatch):
     with box.handler.memory.lock():
         assert box.give(order()).state == "refused"
     assert box.give(order()).state == "installed"
+
+
+def test_two_daemons_of_a_box_obey_an_order_once(tmp_path):
+    """Both get it at the same time; one obeys it, the other answers that it is known."""
+    boxes, given_order, started = [Box(tmp_path), Box(tmp_path)], order(), threading.Barrier(2)
+
+    def give(box):
+        started.wait()
+        box.give(given_order)
+
+    threads = [threading.Thread(target=give, args=(box,)) for box in boxes]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(len(box.executed) for box in boxes) == [0, 1]
+    assert [box.reports[-1].state for box in boxes] == ["installed", "installed"]
 
 
 def test_a_damaged_memory_refuses_what_was_issued_before(tmp_path):
