@@ -29,7 +29,7 @@ class Delivery:
         periodic_messages: PeriodicMessages,
         commands: CommandHandler | None = None,
     ) -> None:
-        self.outbox, self.sink, self.topics = outbox, sink, topics
+        self.outbox, self.sink, self.topics, self.commands = outbox, sink, topics, commands
         self.forwarder = Forwarder(outbox, sink, topics, periodic_messages, commands)
 
     def start(self) -> None:
@@ -89,6 +89,8 @@ class Delivery:
     def drain(self, seconds: float) -> None:
         """Sends pending events for at most `seconds`, then stops; the rest stays in the outbox for the next start."""
         self.forwarder.drain(seconds)
+        if self.commands is not None:
+            self.commands.close()
 
     def check_outcome(self, pending: int) -> None:
         """Checks that no event was lost, and that the forwarder ended in order.

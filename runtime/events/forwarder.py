@@ -64,6 +64,9 @@ class CommandHandler(PeriodicMessages, Protocol):
     def take(self, command: Command) -> None:
         """Takes a command. Never blocks, never raises."""
 
+    def close(self) -> None:
+        """Ends what runs in the background, without waiting for it."""
+
 
 class _BrokerBusy(ConnectionError):
     """The broker is connected, but temporarily refuses events."""

@@ -39,6 +39,7 @@ from vedette.runtime.config.configuration import BrokerSettings
 
 LIMITS = Limits(order=120, offline=10, settle=1, accept=120, leave=20, retry=5)
 RINGS = "5%,25%,100%"
+MAX_ROLLBACKS = 3
 CUT_AFTER = 4
 """Steps after which the first program of a rollout is abandoned."""
 
@@ -135,12 +136,14 @@ def run_rollout(seed: int, count: int, share: float, limit: str, *, cut: bool) -
         figures = compare(rollout, boxes) | {"seconds": round(seconds, 1), "MB of the boxes": round(memory)}
         if rollout.counts().get("unreachable"):
             plant.ask("return")
-            run = plant.make_run(rollout)
-            run.engine.start_leaving("taken back")
-            run.go_on()
-            figures["on release 2 after fleet rollback"] = sum(
-                release != 1 for release, _, _ in plant.ask("releases")[1].values()
-            )
+            runs, started = 0, time.monotonic()
+            while runs == 0 or (rollout.counts().get("unreachable") and runs < MAX_ROLLBACKS):
+                run = plant.make_run(rollout)
+                run.engine.start_leaving("taken back")
+                run.go_on()
+                runs += 1
+            still = sum(release != 1 for release, _, _ in plant.ask("releases")[1].values())
+            figures["fleet rollback"] = {"runs": runs, "on release 2": still, "seconds": time.monotonic() - started}
         of_run = {"seed": seed, "boxes": count, "faulty": len(plant.faults), "max failed": limit, "resumed": cut}
         return of_run | figures
     finally:

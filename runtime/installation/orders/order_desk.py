@@ -10,6 +10,7 @@ payload into a short queue, at most MAX_ORDERS_A_SECOND; what finds it full is d
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import queue
 import threading
@@ -69,7 +70,8 @@ class OrderDesk:
         )
         self.info = next((each for each in session.birth_messages if each.topic == self.topics.info(camera)), None)
         self.products: bytes = b"{}"
-        self.waiting = queue.Queue[Command](MAX_WAITING)
+        self.waiting = queue.Queue[Command | None](MAX_WAITING)
+        self.stopping = threading.Event()
         self.messages = deque[Message](maxlen=64)
         self.order_times = deque[float](maxlen=MAX_ORDERS_A_SECOND)
         self.last_refusal = float("-inf")
@@ -97,6 +99,12 @@ class OrderDesk:
         self.order_times.append(now)
         self.waiting.put_nowait(command)
 
+    def close(self) -> None:
+        """Ends the thread after the order that it obeys."""
+        self.stopping.set()
+        with contextlib.suppress(queue.Full):
+            self.waiting.put_nowait(None)
+
     def pending_messages(self) -> list[Message]:
         """The messages to publish now."""
         messages = []
@@ -106,14 +114,14 @@ class OrderDesk:
 
     def _run(self) -> None:
         last_check = float("-inf")
-        while True:
+        while not self.stopping.is_set():
             try:
                 if time.monotonic() - last_check >= CHECK_SECONDS:
                     last_check = time.monotonic()
                     self.handler.recover()
                     self._refresh_info()
                 command = self.waiting.get(timeout=CHECK_SECONDS)
-                if not self.handler.handle(command):
+                if command is not None and not self.handler.handle(command):
                     self._record_refusal()
                 self._refresh_info()
             except queue.Empty:

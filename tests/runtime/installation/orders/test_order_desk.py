@@ -64,6 +64,8 @@ def desk(settings):
     forwarder.start()
     yield desk
     forwarder.drain(0.5)
+    desk.close()
+    desk.thread.join(30)
     outbox.close()
 
 
