@@ -87,9 +87,8 @@ def render_table(rows: list[Row]) -> str:
     lines = ["  ".join(map(str.ljust, line, widths)).rstrip() for line in cells]
     states = [state for _, state in {(row.place, row.state) for row in rows}]
     counts = ", ".join(f"{states.count(state)} {state}" for state in sorted(set(states)))
-    return "\n".join(
-        [*lines, "", f"{len(states)} {'box' if len(states) == 1 else 'boxes'}: {counts}" if states else "no boxes"]
-    )
+    boxes = "1 box" if len(states) == 1 else f"{len(states)} boxes"
+    return "\n".join([*lines, "", f"{boxes}: {counts}" if states else "no boxes"])
 
 
 def render_csv(rows: list[Row]) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import os
+import signal
 import threading
 import time
 from pathlib import Path
@@ -19,6 +21,7 @@ from vedette.runtime.bundle.key_rules import Revocation
 from vedette.runtime.bundle.keys import Keyring, KeyRule, key_id
 from vedette.runtime.errors import BundleProblem, ConfigProblem, MachineProblem
 from vedette.runtime.events.sinks import Command
+from vedette.runtime.installation.model_store import ModelStore
 from vedette.runtime.installation.orders import bundle_pieces, order_memory
 from vedette.runtime.installation.orders.bundle_pieces import PIECE_BYTES, PieceReceiver, encode_piece
 from vedette.runtime.installation.orders.order import OrderRefused, make_order, matches, open_order, sign_order
@@ -276,3 +279,44 @@ def test_pieces_become_the_bundle_however_they_arrive(tmp_path):
             receiver.fetch(wanted, tmp_path / "bundle", lambda _: None)
     finally:
         bundle_pieces.WAIT_SECONDS = before
+
+
+def test_an_order_that_is_killed_anywhere_ends_in_one_release_and_is_told(tmp_path):
+    """A process is killed while it obeys; the next one finds the outcome, which is that of the release that runs."""
+
+    class StoredBox(Box):
+        def __init__(self, folder):
+            super().__init__(folder)
+            self.store = ModelStore(folder)
+
+        def current(self, product):
+            return self.store.find_model(product).current
+
+        def execute(self, order, lock, report):
+            self.store.add("cells", order.release, b"two" * 1000)
+            self.store.switch("cells", order.release)
+            return ""
+
+    ends, whole = [], 0.0
+    for number in range(25):
+        folder = tmp_path / str(number)
+        first, given_order = StoredBox(folder), order()
+        first.store.add("cells", 1, b"one")
+        first.store.switch("cells", 1)
+        if not (process := os.fork()):
+            first.handler.handle(Command(sign_order(given_order, KEY), "res"))
+            os._exit(0)
+        started = time.monotonic()
+        if number:  # the first one tells how long it takes
+            time.sleep(whole * number / 20)
+            os.kill(process, signal.SIGKILL)
+        os.waitpid(process, 0)
+        whole = whole or time.monotonic() - started
+        second = StoredBox(folder)
+        second.handler.recover()
+        known = second.handler.memory.find(given_order.nonce)
+        ends.append(known.outcome if known else "never taken")
+        assert second.current("cells") == (2 if ends[-1] == "installed" else 1)
+        report = second.give(given_order)
+        assert (report.state, report.current) == (("failed", 1) if ends[-1] == "failed" else ("installed", 2))
+    assert ends[0] == "installed"
