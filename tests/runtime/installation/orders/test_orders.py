@@ -298,7 +298,7 @@ def test_an_order_that_is_killed_anywhere_ends_in_one_release_and_is_told(tmp_pa
             return ""
 
     ends, whole = [], 0.0
-    for number in range(25):
+    for number in range(12):
         folder = tmp_path / str(number)
         first, given_order = StoredBox(folder), order()
         first.store.add("cells", 1, b"one")
@@ -308,7 +308,7 @@ def test_an_order_that_is_killed_anywhere_ends_in_one_release_and_is_told(tmp_pa
             os._exit(0)
         started = time.monotonic()
         if number:  # the first one tells how long it takes
-            time.sleep(whole * number / 20)
+            time.sleep(whole * number / 10)
             os.kill(process, signal.SIGKILL)
         os.waitpid(process, 0)
         whole = whole or time.monotonic() - started
