@@ -11,7 +11,7 @@ from altered_bundles import sign_altered
 from click.testing import CliRunner
 from mosquitto import BINARY, Mosquitto
 from simulated_fleet import PRODUCT, SimulatedFleet
-from waiting import wait_for
+from waiting import patience, wait_for
 
 from vedette.deploy.commands.fleet import fleet as fleet_command
 from vedette.deploy.fleet.fleet_connection import FleetConnection
@@ -29,7 +29,7 @@ pytestmark = [
     pytest.mark.skipif(BINARY is None, reason="needs mosquitto: apt-get install mosquitto"),
     pytest.mark.wait,
 ]
-LIMITS = Limits(order=60, offline=3, settle=1, accept=60, leave=5, retry=1)
+LIMITS = Limits(order=60, offline=3 * patience(), settle=1, accept=60, leave=4 * patience(), retry=1)
 BOXES = 30
 
 
