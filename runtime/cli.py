@@ -39,6 +39,7 @@ DEPLOY_COMMANDS: dict[str, str] = {
     "setup": "set this box up: device, broker, camera, bundle",
     "ca": "issue, renew and revoke certificates of a broker and its boxes",
     "provision": "write the cards of many boxes and the files of their broker",
+    "fleet": "list the boxes at a broker, and roll releases out to them in rings",
 }
 WORKSHOP_COMMANDS = {
     "audit": "find unreadable, duplicate, blurred and mislabeled images",

@@ -44,6 +44,7 @@ from .inference.golden_outputs import select_backend
 from .inference.heads import load_head
 from .inference.pipeline import InferencePipeline
 from .inference.prediction import Prediction
+from .installation.orders.order_desk import OrderDesk
 from .installation.probation_monitor import ProbationMonitor
 from .monitoring.health_reporter import HealthReporter
 from .monitoring.status import DaemonState, StatusReport
@@ -102,7 +103,7 @@ class Daemon:
         outbox = Outbox.from_config(settings)
         self.evidence = EvidenceRecorder(settings, outbox)
         status_messages = StatusMessages(settings.camera, self.make_state, self.make_report, topics, outbox.clock)
-        self.delivery = Delivery(outbox, sink, topics, status_messages)
+        self.delivery = Delivery(outbox, sink, topics, status_messages, OrderDesk(settings, session, outbox, sink))
 
         # Status, temperature and watchdog.
         self.health = HealthReporter(settings, outbox.clock.boot, self.make_report)
@@ -228,8 +229,8 @@ class Daemon:
         self.evidence.close()
         self.delivery.drain(self.settings.outbox.drain)
         counters, outbox = self.health.counters, self.delivery.outbox
-        pending, dead = outbox.count_pending(), outbox.count_dead_letters()
-        log.info("%d frames, %d events; %d wait, %d refused", counters.frames, counters.events, pending, dead)
+        counts = (counters.frames, counters.events, pending := outbox.count_pending(), outbox.count_dead_letters())
+        log.info("%d frames, %d events; %d wait, %d refused", *counts)
         outbox.close()
         return pending
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..errors import MachineProblem
 from .event import Event
-from .forwarder import Forwarder, PeriodicMessages
+from .forwarder import CommandHandler, Forwarder, PeriodicMessages
 from .outbox import Outbox
 from .sinks import Sink
 from .topics import Topics
@@ -21,9 +21,16 @@ FORWARDER_STALE_SECONDS = 20.0  # a forwarder without a loop iteration for so lo
 class Delivery:
     """The outbox, the sink, and the forwarder thread that sends events from one to the other."""
 
-    def __init__(self, outbox: Outbox, sink: Sink, topics: Topics, periodic_messages: PeriodicMessages) -> None:
-        self.outbox, self.sink, self.topics = outbox, sink, topics
-        self.forwarder = Forwarder(outbox, sink, topics, periodic_messages)
+    def __init__(
+        self,
+        outbox: Outbox,
+        sink: Sink,
+        topics: Topics,
+        periodic_messages: PeriodicMessages,
+        commands: CommandHandler | None = None,
+    ) -> None:
+        self.outbox, self.sink, self.topics, self.commands = outbox, sink, topics, commands
+        self.forwarder = Forwarder(outbox, sink, topics, periodic_messages, commands)
 
     def start(self) -> None:
         """Starts the forwarder."""
@@ -82,6 +89,8 @@ class Delivery:
     def drain(self, seconds: float) -> None:
         """Sends pending events for at most `seconds`, then stops; the rest stays in the outbox for the next start."""
         self.forwarder.drain(seconds)
+        if self.commands is not None:
+            self.commands.close()
 
     def check_outcome(self, pending: int) -> None:
         """Checks that no event was lost, and that the forwarder ended in order.

@@ -58,6 +58,16 @@ class PeriodicMessages(Protocol):
         """The messages to publish now."""
 
 
+class CommandHandler(PeriodicMessages, Protocol):
+    """Handles commands other than replays; `pending_messages` has its answers."""
+
+    def take(self, command: Command) -> None:
+        """Takes a command. Never blocks, never raises."""
+
+    def close(self) -> None:
+        """Ends what runs in the background, without waiting for it."""
+
+
 class _BrokerBusy(ConnectionError):
     """The broker is connected, but temporarily refuses events."""
 
@@ -66,13 +76,19 @@ class Forwarder(threading.Thread):
     """The thread that sends events from the outbox to the sink."""
 
     def __init__(
-        self, outbox: Outbox, sink: Sink, topics: Topics, periodic_messages: PeriodicMessages | None = None
+        self,
+        outbox: Outbox,
+        sink: Sink,
+        topics: Topics,
+        periodic_messages: PeriodicMessages | None = None,
+        commands: CommandHandler | None = None,
     ) -> None:
         super().__init__(name="forwarder", daemon=True)
         self.outbox = outbox
         self.sink = sink
         self.topics = topics
-        self.periodic_messages = periodic_messages
+        self.periodic_messages = [each for each in (periodic_messages, commands) if each is not None]
+        self.commands = commands
         self.replay = Replay(outbox, topics)
         self.stopping = threading.Event()
         self.deadline = float("inf")
@@ -143,8 +159,8 @@ class Forwarder(threading.Thread):
         self.in_flight.clear()
         self.replay.reset()
         self.reported_reasons.clear()
-        if self.periodic_messages is not None:
-            self.periodic_messages.reset()
+        for periodic in self.periodic_messages:
+            periodic.reset()
         while True:
             window = 1 if self.causes.one_at_a_time else MAX_IN_FLIGHT
             rows = self.outbox.read_after(self.cursor, max(window - len(self.in_flight), 0))
@@ -154,21 +170,26 @@ class Forwarder(threading.Thread):
             if not rows and not self.stopping.is_set():
                 for row in self.replay.next_events(min(window, MAX_REPLAYS_IN_FLIGHT) - len(self.in_flight)):
                     self._send(row)
-            if self.periodic_messages is not None:
-                for message in self.periodic_messages.pending_messages():
-                    self._send_message(message)
+            for message in (each for periodic in self.periodic_messages for each in periodic.pending_messages()):
+                self._send_message(message)
             if self._is_finished():
                 return
 
             received = self.sink.wait(self.replay.seconds_until_next(1.0))
             self.last_iteration = time.monotonic()
             self._process_acknowledgements([each for each in received if isinstance(each, Acknowledgement)])
-            for command in received:
-                if isinstance(command, Command) and (answer := self.replay.answer(command)) is not None:
-                    self._send_message(answer)
+            for command in (each for each in received if isinstance(each, Command)):
+                self._obey(command)
             send_times = [sent.when for sent in self.in_flight.values()]
             if send_times and time.monotonic() - min(send_times) > ACKNOWLEDGE_SECONDS:
                 raise ConnectionError(f"no acknowledgement in {ACKNOWLEDGE_SECONDS:.0f} s")
+
+    def _obey(self, command: Command) -> None:
+        if command.topic not in ("", self.topics.replay()):
+            if self.commands is not None:
+                self.commands.take(command)
+        elif (answer := self.replay.answer(command)) is not None:
+            self._send_message(answer)
 
     def _send(self, row: SequencedEvent) -> None:
         payload = encode_cloud_event(row.event, self.topics.source, row.sequence, self.outbox.epoch, self.outbox.clock)

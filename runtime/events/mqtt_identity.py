@@ -47,5 +47,5 @@ def make_mqtt_session_settings(
         birth_messages=(availability["online"], info_message),
         last_will=availability["offline"],
         stop_message=availability["stopped"],
-        command_topic=topics.replay(),
+        command_topic=topics.command("+"),
     )

@@ -11,7 +11,6 @@ waits, at most REPLAY_RATE of them a second. What is still to be sent is marked 
 from __future__ import annotations
 
 import logging
-import re
 import time
 from typing import Annotated
 
@@ -27,7 +26,6 @@ REPLAY_RATE = 100  # events a second
 MAX_REPLAYS_IN_FLIGHT = 8  # unacknowledged events while replayed ones are sent
 MAX_COMMANDS = 5  # a second; more are ignored
 _LARGEST_SEQUENCE = 2**63 - 1  # of SQLite
-_TOPIC_LEVELS = re.compile(r"[^+#\x00-\x1f\x7f]{1,200}\Z")
 
 _Sequence = Annotated[int, msgspec.Meta(ge=1, le=_LARGEST_SEQUENCE)]
 
@@ -65,7 +63,7 @@ class Replay:
         body = self._obey(command.payload)
         if body is None or not command.reply_to:
             return None
-        if not self._is_response_topic(command.reply_to):
+        if not self.topics.is_response(command.reply_to):
             log.warning("no answer to %r: it is not below %s", command.reply_to[:200], self.topics.responses())
             return None
         return Message(
@@ -89,10 +87,6 @@ class Replay:
         self.cursor = 0
         log.info("replay: %d events from %d to %d", replayed, request.first, request.last)
         return {"replayed": replayed}
-
-    def _is_response_topic(self, topic: str) -> bool:
-        prefix = self.topics.responses()
-        return topic.startswith(prefix) and _TOPIC_LEVELS.match(topic[len(prefix) :]) is not None
 
     def next_events(self, free: int) -> list[SequencedEvent]:
         """The events to send again now. To be called when no new event waits.

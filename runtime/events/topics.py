@@ -6,9 +6,13 @@ covers a whole fleet.
 
 from __future__ import annotations
 
+import re
+
 import msgspec
 
 from ..config.configuration import Config
+
+_RESPONSE = re.compile(r"[^+#\x00-\x1f\x7f]{1,200}\Z")
 
 
 class Topics(msgspec.Struct, frozen=True):
@@ -38,13 +42,22 @@ class Topics(msgspec.Struct, frozen=True):
     def correlation(self, camera: str) -> str:
         return f"{self.root}/time/correlation/{camera}"
 
+    def command(self, name: str) -> str:
+        """Topic of a command, shared by all cameras of the device; `+`: of all commands."""
+        return f"{self.root}/cmd/{name}"
+
     def replay(self) -> str:
-        """Topic of replay commands, shared by all cameras of the device."""
-        return f"{self.root}/cmd/replay"
+        """Topic of replay commands."""
+        return self.command("replay")
 
     def responses(self) -> str:
         """What the response topics of commands begin with: the device answers to no other topic."""
         return f"{self.root}/res/"
+
+    def is_response(self, topic: str) -> bool:
+        """Whether the device may answer to a topic."""
+        prefix = self.responses()
+        return topic.startswith(prefix) and _RESPONSE.match(topic[len(prefix) :]) is not None
 
     def info(self, camera: str) -> str:
         return f"{self.root}/info/{camera}"

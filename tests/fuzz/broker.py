@@ -57,7 +57,7 @@ def fuzz_orders(numbers: range, keep: Keep) -> Counter[str]:
             epoch = _read_epoch(device)
             for number in numbers:
                 rng = random_of("order", number)
-                topic = COMMANDS + rng.choice(("replay", "replay", "replay", "other", "", "a/b"))
+                topic = COMMANDS + rng.choice(("replay", "replay", "install", "piece", "other", "", "a/b"))
                 properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
                 properties.ResponseTopic = rng.choice(("x/y", COMMANDS + "replay", "a", "é"))
                 client.publish(topic, _order(rng, epoch), 1, rng.random() < 0.1, properties)

@@ -49,6 +49,7 @@ PACKAGES = {
         "seed",
         "provisioning",
         "setup",
+        "fleet",
         "commands",
     ),
     "compress": (

@@ -37,7 +37,7 @@ class MqttSessionSettings(msgspec.Struct, frozen=True):
     stop_message: Message | None = None
     """Sent before an orderly disconnect."""
     command_topic: str = ""
-    """Topic to subscribe to for commands; empty: none."""
+    """Topics to subscribe to for commands; empty: none."""
 
 
 class Acknowledgement(msgspec.Struct, frozen=True):
@@ -60,6 +60,7 @@ class Command(msgspec.Struct, frozen=True):
     """Correlation data to return with the answer."""
     retained: bool = False
     """True: the broker kept the command from before, and delivers it at each connection."""
+    topic: str = ""
 
 
 class LoginRefused(ConnectionError):

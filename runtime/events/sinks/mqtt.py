@@ -247,4 +247,4 @@ class MqttSink:
     def _on_message(self, _client: Client, _data: Any, message: MQTTMessage) -> None:
         properties = message.properties
         reply, correlation = getattr(properties, "ResponseTopic", ""), getattr(properties, "CorrelationData", b"")
-        self.incoming.append(Command(bytes(message.payload), reply, correlation, message.retain))
+        self.incoming.append(Command(bytes(message.payload), reply, correlation, message.retain, message.topic))

@@ -138,6 +138,12 @@ def test_boxes_log_in_with_certificates_and_are_watched_as_they_come_up(
     printed = capsys.readouterr().out
     assert "came up   plant/area/line/box1  vedette 0.1.0  cells release 3  10.0.0.7" in printed
     assert "waiting   plant/area/line/box2" in printed
+
+    answer = f"{PLACE}/box1/res/fleet/0123456789abcdef"
+    assert plant.publish(answer, b"", tls=one) in taken
+    assert plant.publish(answer, b"", tls=two) == "Not authorized"
+    main(["fleet", "status", "--from", str(plant.out), "--only", "plant/*/*/box1"])
+    assert "1 box: 1 online" in capsys.readouterr().out
     assert "unknown   plant/area/line/box3" in printed
 
     instance = read_seed(plant.out / "boxes/box2/vedette.seed").instance

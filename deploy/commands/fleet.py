@@ -1,0 +1,203 @@
+"""`vedette fleet`: the boxes at a broker; releases rolled out to them in rings, and taken back."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+import msgspec
+
+from vedette.runtime.atomic_file import write_atomically
+from vedette.runtime.bundle.keys import Keyring, read_private_key
+from vedette.runtime.commands import options
+from vedette.runtime.config.configuration import BrokerSettings
+from vedette.runtime.errors import ConfigProblem
+
+from ..fleet.fleet_connection import FleetConnection
+from ..fleet.fleet_listing import make_rows, render_csv, render_table
+from ..fleet.inventory import Inventory
+from ..fleet.rings import DEFAULT_MAX_FAILED, allowed_failures
+from ..fleet.rollout_record import Rollout, read_rollout
+from ..fleet.rollout_run import HTTPS_PARALLEL, MQTT_PARALLEL, RolloutRun, listen, plan_rollout
+from ..provisioning.arrival_watch import find_broker
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+_path = click.Path(path_type=Path)
+_key = click.option("--key", type=_path, required=True, help="Private key that signs the orders; the boxes trust it.")
+_file = click.option("--file", type=_path, required=True, help="The rollout's file; if it exists, the rollout goes on.")
+_json = options.as_json
+
+
+def _login(command: _Command) -> _Command:
+    """The options that every subcommand has."""
+    for option in (
+        click.option("--only", multiple=True, help="Boxes: SITE/AREA/LINE/NAME, * for any name of a level."),
+        click.option("--key-file", type=_path, help="Private key of --cert-file."),
+        click.option("--cert-file", type=_path, help="Certificate to log in with."),
+        click.option("--ca-file", type=_path, help="Authority of the broker's certificate."),
+        click.option("--password-file", type=_path, help="Its password."),
+        click.option("--username", default="", help="User at the broker."),
+        click.option("--prefix", default="vedette", show_default=True, help="First levels of the topics."),
+        click.option("--from", "out", type=_path, default=Path(), help="Folder that vedette provision wrote."),
+        click.option("--broker", "url", default="", help="URL, such as mqtts://broker.plant:8883. [default: --from]"),
+    ):
+        command = option(command)
+    return command
+
+
+def _rollout_options(command: _Command) -> _Command:
+    for option in (
+        click.option("--parallel", type=click.IntRange(1, 10_000), help="Boxes that install at a time."),
+        click.option(
+            "--max-failed", default=DEFAULT_MAX_FAILED, show_default=True, help="Boxes per ring that may fail."
+        ),
+        click.option("--band", type=click.FloatRange(0, 1, True, True), default=0.05, help="As in vedette install."),
+        click.option("--max-ms", type=click.FloatRange(0, min_open=True), help="As in vedette install."),
+        click.option("--probation", "minutes", type=click.FloatRange(0, 10_000), default=10.0, show_default=True),
+        click.option("--source", default="mqtt", show_default=True, help="Where boxes fetch it: https://…, or mqtt."),
+        click.option("--ring", "rings", default="5%,25%,100%", show_default=True, help="Boxes after each ring."),
+    ):
+        command = option(command)
+    return command
+
+
+def _connect(out: Path, url: str, prefix: str, login: dict[str, Any]) -> tuple[FleetConnection, Inventory]:
+    """The broker's client, with what the boxes have left there."""
+    certificate, private = login.pop("cert_file"), login.pop("key_file")
+    broker: BrokerSettings = find_broker(out, url, prefix, **login)
+    if certificate:
+        broker = msgspec.structs.replace(broker, cert_file=str(certificate), key_file=str(private or ""))
+    inventory = Inventory(broker.prefix)
+    connection = FleetConnection(broker, inventory)
+    listen(connection, inventory)
+    return connection, inventory
+
+
+@click.group()
+def fleet() -> None:
+    """See the boxes at a broker; install a release on them in rings, and take it back."""
+
+
+@fleet.command()
+@_login
+@_json
+def status(only: tuple[str, ...], as_json: bool, out: Path, url: str, prefix: str, **login: Any) -> None:
+    """List the boxes: state, releases, probation, events, faults."""
+    connection, inventory = _connect(out, url, prefix, login)
+    connection.close()
+    rows = make_rows(inventory.find(only))
+    options.print_json(rows) if as_json else click.echo(render_table(rows))
+
+
+@fleet.command()
+@click.option("--format", "kind", type=click.Choice(["csv", "json"]), default="csv", show_default=True)
+@click.option("--out-file", type=_path, help="[default: standard output]")
+@_login
+def export(
+    kind: str, out_file: Path | None, only: tuple[str, ...], out: Path, url: str, prefix: str, **login: Any
+) -> None:
+    """Write the list of the boxes as CSV or JSON."""
+    connection, inventory = _connect(out, url, prefix, login)
+    connection.close()
+    rows = make_rows(inventory.find(only))
+    text = render_csv(rows) if kind == "csv" else msgspec.json.format(msgspec.json.encode(rows), indent=2).decode()
+    if out_file is None:
+        click.echo(text, nl=kind == "json")
+    else:
+        write_atomically(out_file, text.encode(), "name another --out-file")
+
+
+@fleet.command()
+@options.bundle
+@_file
+@_key
+@_rollout_options
+@_login
+@options.keys
+def install(bundle: Path, file: Path, key: Path, **more: Any) -> None:
+    """Install BUNDLE ring by ring; stop, and take it back from the ring, if too many boxes fail."""
+    _roll_out(bundle, file, key, None, **more)
+
+
+@fleet.command()
+@options.bundle
+@_file
+@_key
+@_rollout_options
+@_login
+@options.keys
+def canary(bundle: Path, file: Path, key: Path, **more: Any) -> None:
+    """Install BUNDLE on the first ring only; vedette fleet install with the same --file goes on."""
+    _roll_out(bundle, file, key, 0, **more)
+
+
+@fleet.command()
+@_file
+@_key
+@_login
+def rollback(file: Path, key: Path, only: tuple[str, ...], out: Path, url: str, prefix: str, **login: Any) -> None:
+    """Take the release of a rollout back from all boxes that got it."""
+    rollout = _read(file)
+    private = read_private_key(key)
+    connection, _ = _connect(out, url, prefix, login)
+    run = RolloutRun(rollout, file, connection, private, b"", click.echo)
+    run.engine.start_leaving("its user took it back", only)
+    run.go_on()
+    connection.close()
+    if rollout.counts().get("unreachable"):
+        raise SystemExit(1)
+
+
+def _roll_out(
+    bundle: Path,
+    file: Path,
+    key: Path,
+    last_ring: int | None,
+    rings: str,
+    keys: Path | None,
+    only: tuple[str, ...],
+    out: Path,
+    url: str,
+    prefix: str,
+    username: str,
+    password_file: Path | None,
+    ca_file: Path | None,
+    cert_file: Path | None,
+    key_file: Path | None,
+    **settings: Any,
+) -> None:
+    private = read_private_key(key)
+    keyring = Keyring.read(keys).with_signer(private)
+    allowed_failures(settings["max_failed"], 1)
+    settings["parallel"] = settings["parallel"] or (MQTT_PARALLEL if settings["source"] == "mqtt" else HTTPS_PARALLEL)
+    rollout = read_rollout(file)
+    login = {"username": username, "password_file": password_file, "ca_file": ca_file}
+    connection, inventory = _connect(out, url, prefix, login | {"cert_file": cert_file, "key_file": key_file})
+    if rollout is None:
+        rollout = plan_rollout(bundle, keyring, inventory.find(only), rings, click.echo, **settings)
+    content = bundle.read_bytes()
+    _check_same(rollout, content, file)
+    run = RolloutRun(rollout, file, connection, private, content, click.echo, last_ring=last_ring)
+    done = run.go_on()
+    connection.close()
+    if not done:
+        raise SystemExit(1)
+
+
+def _read(file: Path) -> Rollout:
+    rollout = read_rollout(file)
+    if rollout is None:
+        raise ConfigProblem(f"{file}: no such rollout", hint="name the --file of vedette fleet install")
+    return rollout
+
+
+def _check_same(rollout: Rollout, content: bytes, file: Path) -> None:
+    if hashlib.sha256(content).hexdigest() != rollout.sha256:
+        hint = "name another --file for another bundle"
+        raise ConfigProblem(f"{file} is the rollout of another bundle: {rollout.name}", hint=hint)
+    if rollout.status == "stopped":
+        hint = "mend the release, or name another --file to try once more"
+        raise ConfigProblem(f"{file}: the rollout was stopped: {rollout.reason}", hint=hint)

@@ -1,0 +1,43 @@
+"""What the message `info` says about installed products: releases, and how the last probation went."""
+
+from __future__ import annotations
+
+import msgspec
+
+from ..model_store import ModelStore
+from ..probation_record import Probation, ProbationRecord
+
+
+class InstalledProduct(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One product of the store."""
+
+    current: int | None
+    previous: int | None = None
+    probation: str = ""
+    """`running`, `accepted` or `rolled back`; empty: there was none."""
+    release: int | None = None
+    """The release whose probation it was."""
+    reason: str = ""
+    """Why it was rolled back."""
+
+
+def describe_products(store: ModelStore) -> dict[str, InstalledProduct]:
+    """The installed products by name."""
+    return {model.name: describe_product(store, model.name) for model in store.list_models()}
+
+
+def describe_product(store: ModelStore, name: str) -> InstalledProduct:
+    """One product."""
+    model, probation = store.find_model(name), ProbationRecord(store, name).read()
+    if probation is None:
+        return InstalledProduct(model.current, model.previous)
+    return InstalledProduct(
+        model.current, model.previous, _outcome(probation, model.current), probation.release, probation.reason[:200]
+    )
+
+
+def _outcome(probation: Probation, current: int | None) -> str:
+    """A probation whose release is not current any more has ended, whatever its record says."""
+    if probation.outcome == "running" and current != probation.release:
+        return "rolled back" if current == probation.previous else ""
+    return probation.outcome

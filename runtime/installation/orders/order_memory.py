@@ -1,0 +1,149 @@
+"""The orders that a box knows, with their outcomes: none is obeyed twice, not even after a power cut.
+
+The file holds the last MAX_ORDERS. When an older one is forgotten, the time of its issue becomes the floor: nothing
+that was issued before is taken any more. An order that was issued after another one had expired proves the time: the
+other one is refused. So a recorded order cannot come back, even where no clock is synchronized.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import logging
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from ...atomic_file import make_private_folder, write_atomically
+from ...errors import MachineProblem
+from .order import Order, OrderRefused, check_age
+
+log = logging.getLogger(__name__)
+
+FOLDER = ".orders"  # no camera can have this name
+MAX_ORDERS = 256
+_HINT = "free space on the disk"
+
+Outcome = Literal["accepted", "installed", "rolled back", "failed"]
+
+
+class KnownOrder(msgspec.Struct, frozen=True):
+    """An order that a box took."""
+
+    order: Order
+    reply_to: str
+    correlation: bytes
+    outcome: Outcome = "accepted"
+    """`accepted`: it is being obeyed, or that was cut off."""
+    detail: str = ""
+
+
+class _File(msgspec.Struct, frozen=True):
+    floor: int = 0
+    orders: tuple[KnownOrder, ...] = ()
+
+
+class OrderMemory:
+    """The orders that a box knows; all its daemons share them.
+
+    Args:
+        state: state folder of the device
+    """
+
+    def __init__(self, state: Path) -> None:
+        self.folder = state / FOLDER
+        self.path = self.folder / "orders.json"
+
+    def find(self, nonce: str) -> KnownOrder | None:
+        """An order by its nonce; None: it is not known."""
+        return next((known for known in self._read().orders if known.order.nonce == nonce), None)
+
+    def unfinished(self) -> list[KnownOrder]:
+        """Orders without an outcome."""
+        return [known for known in self._read().orders if known.outcome == "accepted"]
+
+    def claim(self, known: KnownOrder, now: float | None) -> None:
+        """Keeps an order durably, before it is obeyed. Call it within `lock`.
+
+        Args:
+            known: the order
+            now: seconds since 1970 by a synchronized clock; None: there is none
+
+        Raises:
+            OrderRefused: it has expired, or is older than what is remembered.
+            MachineProblem: the disk does not take it.
+        """
+        file = self._read()
+        check_age(known.order, now)
+        if known.order.issued <= file.floor:
+            raise OrderRefused("it was issued before orders that this box has forgotten: issue it again")
+        newest = max((each.order.issued for each in file.orders), default=0)
+        if known.order.expires < newest:
+            raise OrderRefused("it expired before another order that this box has was issued")
+        kept = sorted((*file.orders, known), key=lambda each: each.order.issued)
+        forgotten, kept = kept[:-MAX_ORDERS], kept[-MAX_ORDERS:]
+        floor = max((file.floor, *(each.order.issued for each in forgotten)))
+        if known in forgotten:
+            raise OrderRefused("it was issued before all orders that this box remembers: issue it again")
+        self._write(_File(floor, tuple(kept)))
+
+    def finish(self, nonce: str, outcome: Outcome, detail: str) -> None:
+        """Keeps the outcome of an order.
+
+        Raises:
+            MachineProblem: the disk does not take it.
+        """
+        file = self._read()
+        orders = tuple(
+            msgspec.structs.replace(known, outcome=outcome, detail=detail[:500])
+            if known.order.nonce == nonce
+            else known
+            for known in file.orders
+        )
+        self._write(_File(file.floor, orders))
+
+    @contextlib.contextmanager
+    def lock(self, wait: float = 0.0) -> Iterator[int | None]:
+        """Keeps the other daemons of the box from obeying an order at the same time.
+
+        Args:
+            wait: seconds to wait for it
+
+        Yields:
+            The descriptor of the lock, for a child process that must hold it, too; None: another one has it.
+
+        Raises:
+            MachineProblem: the state folder cannot be written.
+        """
+        try:
+            make_private_folder(self.folder)
+            file = (self.folder / "lock").open("w")
+        except OSError as error:
+            raise MachineProblem(f"{self.folder}: {error.strerror}", hint=_HINT) from None
+        with file:
+            end, held = time.monotonic() + wait, False
+            while not held:
+                with contextlib.suppress(BlockingIOError):
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    held = True
+                if not held and time.monotonic() >= end:
+                    break
+                if not held:
+                    time.sleep(0.1)
+            yield file.fileno() if held else None
+
+    def _read(self) -> _File:
+        """The file; one that is damaged counts as a memory that ends now."""
+        try:
+            return msgspec.json.decode(self.path.read_bytes(), type=_File)
+        except FileNotFoundError:
+            return _File()
+        except (OSError, ValueError, RecursionError) as error:
+            log.warning("%s is not readable: orders issued before now are refused: %s", self.path, error)
+            return _File(floor=int(time.time()))
+
+    def _write(self, file: _File) -> None:
+        write_atomically(self.path, msgspec.json.encode(file) + b"\n", _HINT)

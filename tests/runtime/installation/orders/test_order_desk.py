@@ -1,0 +1,162 @@
+"""Orders at a running daemon, through a real broker."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+import time
+
+import pytest
+from altered_bundles import sign_altered
+from mosquitto import BINARY, Mosquitto
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+
+from vedette.runtime.bundle.keys import read_private_key
+from vedette.runtime.config.configuration import BrokerSettings, load_config
+from vedette.runtime.events import sinks
+from vedette.runtime.events.forwarder import Forwarder
+from vedette.runtime.events.outbox import Outbox
+from vedette.runtime.events.topics import Topics
+from vedette.runtime.installation.model_store import ModelStore
+from vedette.runtime.installation.orders.bundle_pieces import PIECE_BYTES, encode_piece
+from vedette.runtime.installation.orders.order import make_order, sign_order
+from vedette.runtime.installation.orders.order_desk import OrderDesk
+
+pytestmark = [
+    pytest.mark.skipif(BINARY is None, reason="needs mosquitto: apt-get install mosquitto"),
+    pytest.mark.wait,
+]
+
+
+@pytest.fixture
+def broker(tmp_path):
+    broker = Mosquitto(tmp_path / "broker")
+    broker.start()
+    yield broker
+    broker.kill()
+
+
+@pytest.fixture
+def settings(tmp_path, key_folder, broker):
+    folder = tmp_path / "config"
+    (folder / "cameras").mkdir(parents=True)
+    (folder / "vedette.toml").write_text(
+        f'[device]\nname = "box"\nkeys = "{key_folder}"\n[broker]\nurl = "mqtt://127.0.0.1:{broker.port}"\n'
+        "[outbox]\nvolatile = true\n"
+    )
+    (folder / "cameras" / "door.toml").write_text(
+        'source = "file:none"\nbundle = "installed:weave"\n[[rules]]\nuse = "presence"\n'
+    )
+    return load_config(folder, "door")
+
+
+@pytest.fixture
+def desk(settings):
+    """A desk with its forwarder, without a camera."""
+    topics, outbox = Topics.from_config(settings), Outbox.from_config(settings)
+    info = sinks.Message(topics.info("door"), b'{"camera": "door"}', retain=True, content_type="application/json")
+    session = sinks.MqttSessionSettings("box", (info,), command_topic=topics.command("+"))
+    sink = sinks.load_sink(BrokerSettings(url=settings.broker.url), session)
+    desk = OrderDesk(settings, session, outbox, sink)
+    forwarder = Forwarder(outbox, sink, topics, None, desk)
+    forwarder.start()
+    yield desk
+    forwarder.drain(0.5)
+    desk.close()
+    desk.thread.join(30)
+    outbox.close()
+
+
+class Commander:
+    """Publishes commands, and sends the pieces that the box asks for."""
+
+    def __init__(self, subscriber, desk, key, bundle=b""):
+        self.subscriber, self.topics, self.key, self.bundle = subscriber, desk.topics, key, bundle
+        self.answered = 0
+
+    def publish(self, payload, name="install"):
+        properties = Properties(PacketTypes.PUBLISH)
+        properties.ResponseTopic = f"{self.topics.responses()}fleet/1"
+        self.subscriber.client.publish(self.topics.command(name), payload, 1, False, properties)
+
+    def order(self, action, **fields):
+        now = int(time.time())
+        order = make_order(action, ("site/area/line/box",), "weave", issued=now, expires=now + 600, **fields)
+        self.publish(sign_order(order, self.key))
+        return order
+
+    def reports(self):
+        found = [json.loads(each.payload) for each in self.subscriber.messages if "/res/fleet" in each.topic]
+        for report in found[self.answered :]:
+            for number in report.get("pieces", ()):
+                data = self.bundle[number * PIECE_BYTES :][:PIECE_BYTES]
+                self.publish(encode_piece(report["order"], number, data), "piece")
+        self.answered = len(found)
+        return found
+
+    def states(self):
+        return [report["state"] for report in self.reports()]
+
+
+def test_a_release_comes_in_pieces_and_is_left_again(
+    desk, settings, broker, subscribe, key_folder, tmp_path, wait_until
+):
+    """The bundle travels over MQTT, `vedette install` tries and stores it, and a second order leaves it."""
+    bundle = sign_altered(tmp_path / "two.vedette", key_folder, release=2).read_bytes()
+    store = ModelStore(settings.state)
+    store.add("weave", 1, sign_altered(tmp_path / "one.vedette", key_folder, release=1).read_bytes())
+    store.switch("weave", 1)
+    subscriber = subscribe(broker.port)
+    assert subscriber.subscribed.wait(30)
+    commander = Commander(subscriber, desk, read_private_key(key_folder / "vedette.key"), bundle)
+    wait_until(lambda: b"products" in (subscriber.latest("info") or b""), "the desk")
+    digest = hashlib.sha256(bundle).hexdigest()
+    commander.order("install", release=2, sha256=digest, bytes=len(bundle), source="mqtt", minutes=3)
+    wait_until(lambda: commander.states()[-1:] in (["installed"], ["failed"]), "the installation", seconds=60)
+    assert commander.reports()[-1]["current"] == 2, commander.reports()[-1]
+    wait_until(lambda: json.loads(subscriber.latest("info"))["products"]["weave"]["current"] == 2, "the info")
+    product = json.loads(subscriber.latest("info"))["products"]["weave"]
+    assert product == {"current": 2, "previous": 1, "probation": "running", "release": 2}
+    commander.order("rollback", release=2)
+    wait_until(lambda: commander.states()[-1] == "rolled back", "the rollback", seconds=60)
+    assert store.find_model("weave").current == 1
+    wait_until(lambda: len(subscriber.events) == 4, "the events")
+    kinds = [event["type"].removeprefix("vedette.fleet.") for event in subscriber.events]
+    assert kinds == ["accepted", "installed", "accepted", "rolled_back"]
+
+
+def test_a_flood_of_orders_delays_no_event_while_one_hangs(desk, broker, subscribe, key_folder, wait_until):
+    """An order hangs in its execution, and hundreds of payloads arrive: live events are delivered all the same."""
+    hanging, go_on = threading.Event(), threading.Event()
+
+    def execute(*_):
+        hanging.set()
+        go_on.wait(60)
+        return ""
+
+    desk.handler.executor.execute = execute
+    subscriber = subscribe(broker.port)
+    assert subscriber.subscribed.wait(30)
+    commander = Commander(subscriber, desk, read_private_key(key_folder / "vedette.key"))
+    wait_until(lambda: desk.thread is not None, "the connection")
+    digest = {"sha256": "a" * 64, "bytes": 10, "source": "mqtt"}
+    order = commander.order("install", release=2, **digest)
+    assert hanging.wait(30)
+    junk = [b"", b"\xff\x00", b"[" * 20_000, b'{"order":"{}","key":"0123456789abcdef","signature":""}', bytes(60_000)]
+    for number in range(300):
+        commander.publish(junk[number % len(junk)], ("install", "piece", "other")[number % 3])
+    desk.outbox.put_system_event("test", "live", {})
+    wait_until(lambda: "vedette.test.live" in [event["type"] for event in subscriber.events], "the live event")
+    assert desk.waiting.qsize() <= 4
+    go_on.set()
+    wait_until(lambda: "installed" in commander.states(), "the end of the order")
+
+    def ask_again():  # the flood is still being dropped, at first with this order
+        commander.publish(sign_order(order, commander.key))
+        time.sleep(0.3)
+        return any(report.get("known") for report in commander.reports())
+
+    wait_until(ask_again, "the answer to the same order")
+    assert desk.handler.memory.find(order.nonce).outcome == "installed"
