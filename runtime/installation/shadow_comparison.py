@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import statistics
 import time
+from collections import deque
 from collections.abc import Iterable
 from typing import Any
 
@@ -31,6 +32,8 @@ EVERY = 5
 """The old release runs on every fifth frame, so it costs a fifth of its time."""
 MIN_OLD_SCORES = 10
 """Different scores that the old release must give before an unchanging score of the new one is a fault."""
+LAST_FRAMES = 1000
+"""The times of so many frames are kept."""
 
 
 class ShadowComparison:
@@ -48,16 +51,17 @@ class ShadowComparison:
         self.next_look = FIRST_LOOK
         self.new_scores: set[float] = set()
         self.old_scores: set[float] = set()
-        self.new_seconds: list[float] = []
-        self.old_seconds: list[float] = []
+        self.new_seconds: deque[float] = deque(maxlen=LAST_FRAMES)
+        self.old_seconds: deque[float] = deque(maxlen=LAST_FRAMES)
 
     def add(self, new: Iterable[Prediction], old: Iterable[Prediction], new_seconds: float, old_seconds: float) -> None:
         """Takes the predictions of both for one frame, and how long each took."""
         new, old = tuple(new), tuple(old)
         self.compared += 1
         self.different += decide(new, self.new_threshold) != decide(old, self.old_threshold)
-        self.new_scores.update(each.score for each in new)
-        self.old_scores.update(each.score for each in old)
+        for scores, predictions in ((self.new_scores, new), (self.old_scores, old)):
+            if len(scores) < MIN_OLD_SCORES:
+                scores.update(each.score for each in predictions)
         self.new_seconds.append(new_seconds)
         self.old_seconds.append(old_seconds)
 
