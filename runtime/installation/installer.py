@@ -17,13 +17,13 @@ from ..bundle.manifest import Manifest
 from ..bundle.release_memory import open_bundle_to_run
 from ..camera.motion_gate import check_bundle_allows_gate
 from ..config.configuration import Config, camera_names, device_folders, load_config, load_device
-from ..errors import MachineProblem, Problem, locate_errors
+from ..errors import BundleProblem, MachineProblem, Problem, locate_errors
 from ..inference.golden_outputs import select_backend
 from ..inference.heads import load_head
 from ..progress import Log, no_log
 from ..rules.rule_set import RuleSet
 from ..tracking.tracker import Tracker
-from .model_store import ModelStore
+from .model_store import BUNDLE, ModelStore
 from .probation_record import Conditions, Probation, ProbationRecord
 
 REPORT = "report.json"
@@ -88,6 +88,10 @@ def install_bundle(
             running = record.running()
             # A release on probation is not one to go back to.
             before = store.find_model(manifest.name).current if running is None else running.previous
+            try:
+                Bundle.open(store.folder / manifest.name / str(manifest.release) / BUNDLE, Keyring.read(keys))
+            except BundleProblem:
+                store.discard(manifest.name, manifest.release)
             store.add(manifest.name, manifest.release, content, recalibration)
             on_probation = before not in (None, manifest.release) and conditions.minutes > 0
             if before is not None and before != manifest.release and (on_probation or running is not None):

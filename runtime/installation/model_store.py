@@ -104,6 +104,17 @@ class ModelStore:
             partial.rename(folder)
             sync_folder(folder.parent)
 
+    def discard(self, name: str, release: int) -> None:
+        """Removes a release that is damaged, so that it can be added again.
+
+        Raises:
+            MachineProblem: the disk does not take it.
+        """
+        folder = self.folder / name / str(release)
+        with _explained(folder), self.lock(name):
+            if folder.exists():
+                shutil.rmtree(folder)
+
     def switch(self, name: str, release: int, previous: int | None = None) -> None:
         """Makes a stored release the current one, and another the previous one; only these two are kept.
 

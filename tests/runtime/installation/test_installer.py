@@ -115,6 +115,15 @@ def test_a_release_on_probation_is_none_to_go_back_to(folder: Path, bundle: Call
     assert store.find_model(NAME).previous == 1
 
 
+def test_a_damaged_release_is_installed_again(folder: Path, bundle: Callable[..., Path], key_folder: Path) -> None:
+    path = bundle(1)
+    install_bundle(path, folder, Conditions())
+    stored = ModelStore(folder / "state").bundle_path(NAME)
+    stored.write_bytes(b"damaged on the disk")
+    install_bundle(path, folder, Conditions())
+    assert Bundle.open(stored, Keyring.read(key_folder)).manifest.release == 1
+
+
 def test_the_camera_file_stays_as_private_as_it_was(folder: Path) -> None:
     path = add_camera(folder, "old.vedette")
     path.chmod(0o640)
