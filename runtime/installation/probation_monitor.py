@@ -182,7 +182,8 @@ class ProbationMonitor:
         if old.can_skip_frames:
             self.old = old
             band = probation.conditions.band
-            self.comparison = ShadowComparison(band, self.manifest.decision_threshold, old.threshold)
+            ignored = {*self.manifest.labels} ^ {*old.labels}
+            self.comparison = ShadowComparison(band, self.manifest.decision_threshold, old.threshold, ignored)
 
     def _describe_slowness(self) -> str:
         if self.probation is None:
