@@ -1,8 +1,9 @@
 """The shadow run: the old release beside the new one, on the same frames, while the new one is on probation.
 
-Both decide about a frame: which labels score at or above the release's threshold. Labels that one lacks do not count. The share of frames on which they
-decide differently must not exceed a band. That is tested after 50, 100, 200, … compared frames, each time with the
-exact binomial test at one in a thousand; so a release within its band is left in less than one of a hundred probations.
+Both decide about a frame: which labels score at or above the release's threshold. Labels that one lacks do not count.
+The share of frames on which they decide differently must not exceed a band. That is tested after 50, 100, 200, …
+compared frames, each time with the exact binomial test at one in a thousand; so a release within its band is left in
+less than one of a hundred probations.
 """
 
 from __future__ import annotations
