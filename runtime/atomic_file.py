@@ -10,13 +10,14 @@ from pathlib import Path
 from .errors import MachineProblem
 
 
-def write_atomically(path: Path, content: bytes, hint: str) -> None:
+def write_atomically(path: Path, content: bytes, hint: str, like: Path | None = None) -> None:
     """Writes a file in one step: a crash leaves the old file or the new one. Creates missing parent folders.
 
     Args:
         path: the file
         content: what it will hold
         hint: the remedy of the error
+        like: an existing file, whose owner and mode the new one gets; None: those of this process
 
     Raises:
         MachineProblem: the file cannot be written.
@@ -24,7 +25,12 @@ def write_atomically(path: Path, content: bytes, hint: str) -> None:
     partial = path.with_name(f"{path.name}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("wb") as file:
+        with open(partial, "wb", opener=None if like is None else open_private) as file:
+            if like is not None:
+                present = like.stat()
+                with suppress(PermissionError):  # only root gives files away
+                    os.fchown(file.fileno(), present.st_uid, present.st_gid)
+                os.fchmod(file.fileno(), present.st_mode & 0o777)
             file.write(content)
             file.flush()
             os.fsync(file.fileno())

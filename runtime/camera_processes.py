@@ -53,9 +53,9 @@ def load_libraries(backends: Iterable[str]) -> None:
 class CameraProcess:
     """The process of one camera, and the socket to which it tells that it is ready and makes progress."""
 
-    def __init__(self, camera: str, folder: Path) -> None:
+    def __init__(self, camera: str, folder: Path, number: int) -> None:
         self.camera = camera
-        self.address = folder / f"{camera}.notify"
+        self.address = folder / f"{number}.notify"  # a camera's name may be too long for the address of a socket
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.socket.bind(str(self.address))
         self.socket.setblocking(False)
@@ -124,11 +124,15 @@ class CameraProcesses:
     def __init__(self, cameras: Iterable[str], run_camera: Callable[[str], None]) -> None:
         self.run_camera, self.systemd = run_camera, SystemdNotifier()
         self.folder = tempfile.TemporaryDirectory(prefix="vedette-")
-        self.processes = [CameraProcess(camera, Path(self.folder.name)) for camera in cameras]
+        self.processes = [
+            CameraProcess(camera, Path(self.folder.name), number) for number, camera in enumerate(cameras)
+        ]
         self.stopping = False
 
     def run(self) -> int:
         """Runs until all processes are over, or a signal arrives.
+
+        The service is ready when the first camera is: one that does not start must not make systemd end the others.
 
         Returns:
             the exit code: the highest of the processes' own; 0 after a signal
@@ -140,7 +144,7 @@ class CameraProcesses:
                 selector.register(process.socket, selectors.EVENT_READ)
             while not all(process.is_over for process in self.processes):
                 self._start_due_processes()
-                if not announced and all(process.ready or process.is_over for process in self.processes):
+                if not announced and any(process.ready for process in self.processes):
                     announced = True
                     self.systemd.notify_ready()
                 self.systemd.feed_watchdog()

@@ -61,7 +61,7 @@ def install(
     conditions = Conditions(minutes=minutes, max_ms=max_ms, band=band)
     installation = install_bundle(bundle, folder, conditions, cameras, partial(click.echo, err=True))
     changed = [camera for camera in cameras if point_to_installed(folder, camera, installation.name)]
-    left = [unit for unit in map("vedette@{}".format, changed) if not _restart(unit)]
+    left = _restart_units(changed)
     if as_json:
         options.print_json(installation)
     else:
@@ -80,9 +80,21 @@ def _print_installation(installation: Installation, cameras: list[str]) -> None:
         click.echo(f'no camera runs it: use --camera, or write bundle = "installed:{installation.name}"')
 
 
-def _restart(unit: str) -> bool:
-    """Restarts a unit if it runs; False: systemd does not run here, or refuses."""
+def _restart_units(cameras: list[str]) -> list[str]:
+    """Restarts the units that run the cameras, each once; returns those that are left to the user."""
     if not SYSTEMD.is_dir():
-        return False
-    command = ["systemctl", "try-restart", unit]
-    return subprocess.run(command, check=False, capture_output=True).returncode == 0  # noqa: S603
+        return [f"vedette@{camera}" for camera in cameras]
+    listed = _systemctl("list-units", "--plain", "--no-legend", "--state=active,activating", "vedette@*.service")
+    running = {line.split()[0].removesuffix(".service") for line in listed.stdout.splitlines() if line.strip()}
+    left: dict[str, bool] = {}
+    for camera in cameras:
+        # One unit may run several cameras: vedette@door:yard.
+        units = [unit for unit in running if camera in unit.removeprefix("vedette@").split(":")]
+        for unit in units or [f"vedette@{camera}"]:
+            if unit not in left:
+                left[unit] = not units or _systemctl("restart", unit).returncode != 0
+    return [unit for unit, is_left in left.items() if is_left]
+
+
+def _systemctl(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(["systemctl", *arguments], check=False, capture_output=True, text=True)  # noqa: S603, S607

@@ -36,14 +36,15 @@ def rollback(name: str | None, camera: str | None, folder: Path) -> None:
     with as_owner(state):
         name = name or _only_model(store)
         record = ProbationRecord(store, name)
+        if (previous := store.find_model(name).previous) is not None:
+            for each in cameras_of(name, folder):  # before the link: a power cut between would leave them refused
+                allow_return(name, previous, state / each)
         if record.running() is not None:
             record.roll_back("its user went back")
         else:
             store.roll_back(name)
         release = store.find_model(name).current
         assert release is not None
-        for each in cameras_of(name, folder):
-            allow_return(name, release, state / each)
     click.echo(f"{name}: release {release} is current")
 
 

@@ -1,7 +1,7 @@
 """Power meters: what a machine, or its processor, has consumed, in joules.
 
     rapl        the processor's own counter (Intel, AMD): /sys/class/powercap. Only the processor, not the board.
-    hwmon       a sensor of the kernel (INA219, INA226, INA3221): /sys/class/hwmon, `power*_input` in microwatts
+    hwmon       a sensor of the kernel (INA219, INA226): /sys/class/hwmon, `power*_input` in microwatts
     pmic        the power chip of a Raspberry Pi 5: the rails that `vcgencmd pmic_read_adc` lists. Not the losses of the
                 power chip, nor what is connected by USB.
     text:PATH   lines of a USB meter or of another program, from a serial port, a pipe or a file that grows
@@ -216,20 +216,30 @@ def _read_pmic() -> float:
 
 def _open_text_meter(path: Path) -> PowerMeter:
     try:
-        stream = path.open(errors="replace")
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
         if path.is_file():
-            stream.seek(0, os.SEEK_END)  # what it holds already is of the past
+            os.lseek(descriptor, 0, os.SEEK_END)  # what it holds already is of the past
     except OSError as error:
         raise MachineProblem(f"{path}: {error.strerror}", hint="name the meter's serial port or a pipe") from None
+
+    received = bytearray()
 
     def read_next() -> float:
         end = time.monotonic() + SILENCE_SECONDS
         while time.monotonic() < end:
-            line = stream.readline()
-            if not line:
+            line, newline, rest = received.partition(b"\n")
+            if newline:
+                received[:] = rest
+                if (watts := parse_watts(line.decode(errors="replace"))) is not None:
+                    return watts
+                continue
+            try:
+                content = os.read(descriptor, 4096)
+            except BlockingIOError:
+                content = b""
+            received.extend(content)
+            if not content:
                 time.sleep(SAMPLE_SECONDS)
-            elif (watts := parse_watts(line)) is not None:
-                return watts
         raise ValueError(f"no line with watts, or with volts and amperes, for {SILENCE_SECONDS:g} s")
 
     return SampledMeter(f"text: {path}", read_next, pause=0.0)

@@ -33,12 +33,12 @@ def point_to_installed(folder: Path, camera: str, name: str) -> bool:
     if not count:
         raise ConfigProblem(f'{path}: no line bundle = "…"', hint=f'write bundle = "{INSTALLED}{name}" into it')
     hint = "run the command as root (sudo)"
-    write_atomically(last_good_file(path), text.encode(), hint)
-    _write_like(path, changed.encode(), hint)
+    write_atomically(last_good_file(path), text.encode(), hint, like=path)
+    write_atomically(path, changed.encode(), hint, like=path)
     try:
         load_config(folder, camera)
     except Problem:
-        _write_like(path, text.encode(), hint)
+        write_atomically(path, text.encode(), hint, like=path)
         raise
     return True
 
@@ -58,19 +58,12 @@ def restore_last_good(folder: Path, camera: str) -> Path:
         hint = "it is written when vedette install or vedette setup changes the camera's file"
         raise ConfigProblem(f"{last}: {error.strerror}", hint=hint) from None
     present = path.read_bytes() if path.exists() else b""
-    _write_like(path, good, "run the command as root (sudo)")
+    write_atomically(path, good, "run the command as root (sudo)", like=last)
     if present:
-        write_atomically(last, present, "run the command as root (sudo)")
+        write_atomically(last, present, "run the command as root (sudo)", like=last)
     return path
 
 
 def last_good_file(path: Path) -> Path:
     """Where the last good content of a camera's file is."""
     return path.with_name(path.name + LAST_GOOD)
-
-
-def _write_like(path: Path, content: bytes, hint: str) -> None:
-    """Replaces a file, with the mode that it had."""
-    mode = path.stat().st_mode & 0o777 if path.exists() else 0o644
-    write_atomically(path, content, hint)
-    path.chmod(mode)

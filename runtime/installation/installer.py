@@ -12,12 +12,18 @@ import msgspec
 
 from ..bundle.bundle import Bundle
 from ..bundle.keys import Keyring
+from ..bundle.local_recalibration import apply_recalibration, recalibration_path
+from ..bundle.manifest import Manifest
 from ..bundle.release_memory import open_bundle_to_run
-from ..config.configuration import camera_names, device_folders, load_config, load_device
-from ..errors import MachineProblem, Problem
+from ..camera.motion_gate import check_bundle_allows_gate
+from ..config.configuration import Config, camera_names, device_folders, load_config, load_device
+from ..errors import BundleProblem, MachineProblem, Problem, locate_errors
 from ..inference.golden_outputs import select_backend
+from ..inference.heads import load_head
 from ..progress import Log, no_log
-from .model_store import ModelStore
+from ..rules.rule_set import RuleSet
+from ..tracking.tracker import Tracker
+from .model_store import BUNDLE, ModelStore
 from .probation_record import Conditions, Probation, ProbationRecord
 
 REPORT = "report.json"
@@ -52,32 +58,46 @@ def install_bundle(
 
     Raises:
         BundleProblem: the bundle is faulty, not trusted, does not run here, or is older than one that ran.
-        ConfigProblem: the configuration is wrong, or the release is installed with another content.
+        ConfigProblem: the configuration is wrong or a camera's rules do not fit the bundle, or the release is installed
+            with another content.
         MachineProblem: the disk does not take it.
     """
     state, keys = device_folders(folder, load_device(folder))
     bundle = Bundle.open(path, Keyring.read(keys))
     manifest = bundle.manifest
     store = ModelStore(state)
-    for camera in {*cameras_of(manifest.name, folder), *cameras}:
-        open_bundle_to_run(path, keys, state / camera)
+    settings = [load_config(folder, camera) for camera in sorted({*cameras_of(manifest.name, folder), *cameras})]
+    for each in settings:
+        open_bundle_to_run(path, keys, each.state_folder)
+        _check_rules(each, manifest)
     present = _find_present_release(bundle, folder, cameras)
+    # Read as the user who asked for it: the owner of the state folder may not see into a home folder.
+    content, recalibration = path.read_bytes(), _read_recalibration(bundle, path, *[each.bundle for each in settings])
+    old = None if present is None else (present.path.read_bytes(), _read_recalibration(present, present.path))
     log(f"{manifest.model_id}: signed by a trusted key")
     review = read_review(bundle)
     log(f"security review of the build: {review}")
     with as_owner(state):
         backend = select_backend(bundle, "auto", 1).version
         log(f"golden outputs reproduced by {backend}")
-        if present is not None and store.find_model(manifest.name).current is None:
-            store.add(manifest.name, present.manifest.release, present.path.read_bytes())
-            store.switch(manifest.name, present.manifest.release)
-        before = store.find_model(manifest.name).current
-        store.add(manifest.name, manifest.release, path.read_bytes())
-        on_probation = before not in (None, manifest.release) and conditions.minutes > 0
-        record = ProbationRecord(store, manifest.name)
-        if before is not None and on_probation:
-            record.begin(Probation(release=manifest.release, previous=before, conditions=conditions))
-        store.switch(manifest.name, manifest.release)
+        with store.lock(manifest.name):
+            if present is not None and old is not None and store.find_model(manifest.name).current is None:
+                store.add(manifest.name, present.manifest.release, *old)
+                store.switch(manifest.name, present.manifest.release)
+            record = ProbationRecord(store, manifest.name)
+            running = record.running()
+            # A release on probation is not one to go back to.
+            before = store.find_model(manifest.name).current if running is None else running.previous
+            try:
+                Bundle.open(store.folder / manifest.name / str(manifest.release) / BUNDLE, Keyring.read(keys))
+            except BundleProblem:
+                store.discard(manifest.name, manifest.release)
+            store.add(manifest.name, manifest.release, content, recalibration)
+            on_probation = before not in (None, manifest.release) and conditions.minutes > 0
+            if before is not None and before != manifest.release and (on_probation or running is not None):
+                probation = Probation(release=manifest.release, previous=before, conditions=conditions)
+                record.begin(probation if on_probation else msgspec.structs.replace(probation, outcome="accepted"))
+            store.switch(manifest.name, manifest.release, before)
     previous = store.find_model(manifest.name).previous
     minutes = conditions.minutes if on_probation else 0.0
     return Installation(manifest.name, manifest.release, previous, backend, review, minutes)
@@ -101,6 +121,24 @@ def _find_present_release(new: Bundle, folder: Path, cameras: Iterable[str]) -> 
             bundle = Bundle.open(settings.bundle, Keyring.read(settings.keys))
             if bundle.manifest.name == new.manifest.name and bundle.manifest.release != new.manifest.release:
                 return bundle
+    return None
+
+
+def _check_rules(settings: Config, manifest: Manifest) -> None:
+    """Raises what the daemon of a camera would raise if its rules did not fit the bundle, say a label it lacks."""
+    with locate_errors(settings.camera_file):
+        load_head(manifest, Tracker(settings.tracker, manifest.decision_threshold).low_threshold)
+        RuleSet(settings, manifest)
+        check_bundle_allows_gate(settings.gate, manifest)
+
+
+def _read_recalibration(bundle: Bundle, *paths: Path) -> bytes | None:
+    """The recalibration of this bundle that lies beside one of the paths; None: there is none."""
+    for path in paths:
+        with contextlib.suppress(Problem):
+            there = Bundle(path, bundle.manifest, bundle.members, bundle.manifest_sha256)
+            if apply_recalibration(there).manifest.local_digest:
+                return recalibration_path(path).read_bytes()
     return None
 
 

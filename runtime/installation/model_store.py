@@ -21,7 +21,8 @@ from pathlib import Path
 
 import msgspec
 
-from ..atomic_file import sync_folder
+from ..atomic_file import sync_folder, write_atomically
+from ..bundle.local_recalibration import recalibration_path
 from ..config.installed_bundle import CURRENT_BUNDLE, MODELS_FOLDER
 from ..errors import ConfigProblem, MachineProblem
 
@@ -49,6 +50,7 @@ class ModelStore:
 
     def __init__(self, state: Path) -> None:
         self.folder = state / MODELS_FOLDER
+        self._locked: set[str] = set()
 
     def bundle_path(self, name: str) -> Path:
         """Where the current bundle of a product is, or would be."""
@@ -67,23 +69,33 @@ class ModelStore:
         numbers = tuple(sorted(int(release) for release in releases if re.fullmatch(r"[1-9]\d*", release)))
         return InstalledModel(name, self._read_link(name, CURRENT), self._read_link(name, PREVIOUS), numbers)
 
-    def add(self, name: str, release: int, content: bytes) -> None:
+    def add(self, name: str, release: int, content: bytes, recalibration: bytes | None = None) -> None:
         """Stores a release beside those that are there; it is not current yet.
+
+        Args:
+            name: the product
+            release: of the bundle
+            content: the bundle
+            recalibration: its local recalibration, which one that the store has comes before; None: there is none
 
         Raises:
             ConfigProblem: this release is there with another content.
             MachineProblem: the disk does not take it.
         """
         folder = self.folder / name / str(release)
-        if folder.exists():
-            if (folder / BUNDLE).read_bytes() != content:
-                hint = "build the bundle with a higher release"
-                raise ConfigProblem(f"release {release} of {name} is installed with another content", hint=hint)
-            return
         with _explained(folder), self.lock(name):
+            if folder.exists():
+                if (folder / BUNDLE).read_bytes() != content:
+                    hint = "build the bundle with a higher release"
+                    raise ConfigProblem(f"release {release} of {name} is installed with another content", hint=hint)
+                if recalibration is not None and not recalibration_path(folder / BUNDLE).exists():
+                    write_atomically(recalibration_path(folder / BUNDLE), recalibration, _HINT)
+                return
             partial = folder.with_name(f".{release}.part")
             shutil.rmtree(partial, ignore_errors=True)  # of an installation that was cut off
             partial.mkdir()
+            if recalibration is not None:
+                write_atomically(recalibration_path(partial / BUNDLE), recalibration, _HINT)
             with (partial / BUNDLE).open("wb") as file:
                 file.write(content)
                 file.flush()
@@ -92,20 +104,34 @@ class ModelStore:
             partial.rename(folder)
             sync_folder(folder.parent)
 
-    def switch(self, name: str, release: int) -> None:
-        """Makes a stored release the current one, and the current one the previous one.
-
-        Only these two are kept.
+    def discard(self, name: str, release: int) -> None:
+        """Removes a release that is damaged, so that it can be added again.
 
         Raises:
             MachineProblem: the disk does not take it.
         """
-        model = self.find_model(name)
+        folder = self.folder / name / str(release)
+        with _explained(folder), self.lock(name):
+            if folder.exists():
+                shutil.rmtree(folder)
+
+    def switch(self, name: str, release: int, previous: int | None = None) -> None:
+        """Makes a stored release the current one, and another the previous one; only these two are kept.
+
+        Args:
+            name: the product
+            release: the one that becomes the current one
+            previous: the one that becomes the previous one; None: the one that was current
+
+        Raises:
+            MachineProblem: the disk does not take it.
+        """
         with _explained(self.folder / name), self.lock(name):
-            if model.current not in (None, release):
-                self._write_link(name, PREVIOUS, model.current)
+            current = self.find_model(name).current
+            if current not in (None, release):
+                self._write_link(name, PREVIOUS, previous or current)
             self._write_link(name, CURRENT, release)
-        self._remove_old_releases(name)
+            self._remove_old_releases(name)
 
     def roll_back(self, name: str) -> tuple[int, int]:
         """Makes the previous release the current one again, and forgets the one that was left.
@@ -116,14 +142,14 @@ class ModelStore:
         Raises:
             ConfigProblem: there is no release to go back to.
         """
-        model = self.find_model(name)
-        if model.current is None:
+        if self.find_model(name).current is None:
             installed = ", ".join(each.name for each in self.list_models()) or "none"
             raise ConfigProblem(f"{name} is not installed", hint=f"installed models: {installed}")
-        if model.previous in (None, model.current):
-            hint = "install the bundle that you want: vedette install BUNDLE"
-            raise ConfigProblem(f"{name}: release {model.current} has no release before it", hint=hint)
         with _explained(self.folder / name), self.lock(name):
+            model = self.find_model(name)
+            if model.current is None or model.previous in (None, model.current):
+                hint = "install the bundle that you want: vedette install BUNDLE"
+                raise ConfigProblem(f"{name}: release {model.current} has no release before it", hint=hint)
             self._write_link(name, CURRENT, model.previous)
             # Cut off here, `previous` names the current release, and a second rollback has nowhere to go.
             with contextlib.suppress(FileNotFoundError):
@@ -133,12 +159,27 @@ class ModelStore:
 
     @contextlib.contextmanager
     def lock(self, name: str) -> Iterator[None]:
-        """Keeps other processes from changing a product; the folder is made if it is missing."""
-        folder = self.folder / name
-        folder.mkdir(parents=True, exist_ok=True)
-        with (folder / ".lock").open("w") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+        """Keeps other processes from changing a product; this object may take it again while it has it.
+
+        The folder of the product is made if it is missing.
+
+        Raises:
+            MachineProblem: this user may not write there.
+        """
+        if name in self._locked:
             yield
+            return
+        folder = self.folder / name
+        with _explained(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            file = (folder / ".lock").open("w")
+        with file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            self._locked.add(name)
+            try:
+                yield
+            finally:
+                self._locked.remove(name)
 
     def _read_link(self, name: str, link: str) -> int | None:
         try:

@@ -10,6 +10,7 @@ import contextlib
 import logging
 import math
 import time
+from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,12 +20,13 @@ from numpy.typing import NDArray
 from ..bundle.bundle import Bundle
 from ..bundle.release_memory import remember_release
 from ..config.configuration import Config
-from ..errors import BundleProblem, Problem, RestartRequested
+from ..errors import BundleProblem, ConfigProblem, Problem, RestartRequested
 from ..inference.pipeline import InferencePipeline
 from ..inference.prediction import Prediction
+from .installer import cameras_of
 from .model_store import ModelStore
 from .probation_record import MAX_STARTS, Probation, ProbationRecord
-from .shadow_comparison import EVERY, FIRST_LOOK, OldRelease, ShadowComparison
+from .shadow_comparison import EVERY, FIRST_LOOK, LAST_FRAMES, OldRelease, ShadowComparison
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +40,8 @@ CHECK_SECONDS = 5.0
 def count_start_on_probation(settings: Config) -> Iterator[None]:
     """Counts the start of a camera whose release is on probation, before anything of the release is loaded.
 
-    A release that was started too often, or that cannot be run, is rolled back.
+    A release that was started too often, that cannot be run, or that the camera's file does not fit, is rolled back.
+    A daemon that ends in order does not count.
 
     Raises:
         RestartRequested: the release was rolled back; the next start has the one before.
@@ -47,15 +50,21 @@ def count_start_on_probation(settings: Config) -> Iterator[None]:
     if record is None:
         yield
         return
-    starts = record.count_start(settings.camera)
-    if starts > MAX_STARTS:
-        record.roll_back(f"{settings.camera} ended {starts - 1} times within the probation")
+    with _only_logged():
+        starts = record.count_start(settings.camera)
+        if starts > MAX_STARTS:
+            record.roll_back(f"{settings.camera} ended {starts - 1} times within the probation")
     try:
         yield
-    except BundleProblem as problem:
-        if (probation := record.roll_back(problem.message)) is None:
+    except (BundleProblem, ConfigProblem) as problem:
+        ended = None
+        with _only_logged():
+            ended = record.roll_back(problem.message)
+        if ended is None:
             raise
-        raise _restart(record, probation) from problem
+        raise _restart(record, ended) from problem
+    with _only_logged():
+        record.forget_start(settings.camera)
 
 
 class ProbationMonitor:
@@ -70,23 +79,33 @@ class ProbationMonitor:
         self.settings, self.manifest = settings, bundle.manifest
         self.record = _record(settings)
         self.probation = self.record.running() if self.record is not None else None
+        if self.probation is not None and settings.camera in self.probation.passed:
+            self.probation = None
+        self.remembered = False
         self.old: OldRelease | None = None
         self.comparison: ShadowComparison | None = None
-        self.pipeline: InferencePipeline | None = None
         self.frames, self.fault = 0, ""
-        self.milliseconds: list[float] = []
+        self.milliseconds: deque[float] = deque(maxlen=LAST_FRAMES)
         self.started, self.last_check = time.monotonic(), float("-inf")
         if self.record is not None and self.probation is not None:
             self._load_old_release(self.record.name, self.probation)
 
     def remember_release(self) -> None:
-        """Keeps the release as the highest that ran, unless it is on probation: then it may have to go."""
-        if self.probation is None:
-            remember_release(self.manifest, self.settings.state_folder)
+        """Keeps the release as the highest that ran, unless a camera has it on probation: then it may have to go."""
+        if self.remembered or self._is_in_question():
+            return
+        remember_release(self.manifest, self.settings.state_folder)
+        self.remembered = True
+
+    def _is_in_question(self) -> bool:
+        """The release is on probation, or was left while this daemon started."""
+        if self.record is None:
+            return False
+        current = self.record.store.find_model(self.record.name).current
+        return self.record.running() is not None or current not in (None, self.manifest.release)
 
     def watch(self, pipeline: InferencePipeline) -> InferencePipeline:
-        """The pipeline to use: on probation this object in its place, which passes everything on to it."""
-        self.pipeline = pipeline
+        """The pipeline to use: on probation one that shows each frame to this object."""
         return pipeline if self.probation is None else _WatchedPipeline(pipeline, self)
 
     def observe(self, moment: float, pixels: NDArray[Any], new: tuple[Prediction, ...] | None, seconds: float) -> None:
@@ -98,39 +117,47 @@ class ProbationMonitor:
         if not all(math.isfinite(each.score) for each in new or ()):
             self.fault = "a score that is no number"
         elif self.old is not None and self.comparison is not None and new is not None and self.frames % EVERY == 0:
-            old, old_seconds = self.old.predict(moment, pixels)
+            try:
+                old, old_seconds = self.old.predict(moment, pixels)
+            except Exception:  # the release that runs is fine
+                log.exception("release %d is not compared any more", self.probation.previous)
+                self.old = None
+                return
             self.comparison.add(new, old or (), seconds, old_seconds)
             self.fault = self.comparison.find_fault()
         if not self.fault and self.frames % FIRST_LOOK == 0:
             self.fault = self._describe_slowness()
+        if self.fault:
+            self.last_check = float("-inf")  # not to wait for it
 
     def check(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Yields kind and facts of a system event if a probation ended.
+        """Yields kind and facts of a system event if a probation ended; a disk that does not take that is logged.
 
         Raises:
             RestartRequested: another release is current, and the next start runs it.
         """
-        if self.record is None:
-            return
         now = time.monotonic()
-        if self.fault and self.probation is not None:
-            ended, self.probation = self.record.roll_back(self.fault), None
-            if ended is not None:
-                raise _restart(self.record, ended)
-        if now - self.last_check < CHECK_SECONDS:
-            return
-        self.last_check = now
+        if self.record is not None and now - self.last_check >= CHECK_SECONDS:
+            self.last_check = now
+            with _only_logged():
+                yield from self._check(self.record, now)
+
+    def _check(self, record: ProbationRecord, now: float) -> Iterator[tuple[str, dict[str, Any]]]:
+        if self.probation is not None and self.fault:
+            if (ended := record.roll_back(self.fault)) is not None:
+                raise _restart(record, ended)
+            self.probation = None
         if self.probation is not None and now - self.started >= 60 * self.probation.conditions.minutes:
-            self.record.note_passed(self.settings.camera)
+            record.note_passed(self.settings.camera, cameras_of(record.name, self.settings.device_file.parent))
             self.probation = self.old = self.comparison = None
-            self.remember_release()
-        if (probation := self.record.untold()) is not None:
+        self.remember_release()
+        if (probation := record.untold()) is not None:
             yield self._describe_outcome(probation)
-            self.record.mark_told(probation)
-        current = self.record.store.find_model(self.record.name).current
+            record.mark_told(probation)
+        current = record.store.find_model(record.name).current
         if current not in (None, self.manifest.release):
             hint = "start it again; the service does so by itself"
-            raise RestartRequested(f"release {current} of {self.record.name} is installed", hint=hint)
+            raise RestartRequested(f"release {current} of {record.name} is installed", hint=hint)
 
     def figures(self) -> dict[str, Any]:
         """The field of the status report."""
@@ -155,7 +182,8 @@ class ProbationMonitor:
         if old.can_skip_frames:
             self.old = old
             band = probation.conditions.band
-            self.comparison = ShadowComparison(band, self.manifest.decision_threshold, old.threshold)
+            ignored = {*self.manifest.labels} ^ {*old.labels}
+            self.comparison = ShadowComparison(band, self.manifest.decision_threshold, old.threshold, ignored)
 
     def _describe_slowness(self) -> str:
         if self.probation is None:
@@ -188,6 +216,20 @@ class _WatchedPipeline(InferencePipeline):
         predictions = self._pipeline.predict(moment, pixels)
         self._monitor.observe(moment, pixels, predictions, time.perf_counter() - started)
         return predictions
+
+    def figures(self) -> dict[str, Any]:
+        return self._pipeline.figures()
+
+
+@contextlib.contextmanager
+def _only_logged() -> Iterator[None]:
+    """Logs what is wrong with the store, such as a full disk: the camera goes on without its probation."""
+    try:
+        yield
+    except RestartRequested:
+        raise
+    except Problem as problem:
+        log.warning("the probation is not noted: %s; %s", problem.message, problem.hint)
 
 
 def _record(settings: Config) -> ProbationRecord | None:

@@ -7,6 +7,7 @@ counted, too, as boot loaders count starts.
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection
 from typing import Literal
 
 import msgspec
@@ -39,7 +40,7 @@ class Probation(msgspec.Struct, frozen=True, kw_only=True):
     previous: int
     conditions: Conditions = Conditions()
     starts: dict[str, int] = {}
-    """How often each camera has started with it."""
+    """How often each camera has started with it, without the starts that ended in order."""
     passed: tuple[str, ...] = ()
     """Cameras that kept to the conditions for the whole time."""
     outcome: Literal["running", "accepted", "rolled back"] = "running"
@@ -84,26 +85,41 @@ class ProbationRecord:
         return probation if probation.release == self.store.find_model(self.name).current else None
 
     def count_start(self, camera: str) -> int:
-        """Counts a start of a camera with the release on probation; returns how many there were."""
+        """Counts a start of a camera with the release on probation; returns how many there were.
+
+        Returns 0 if there is no probation, or this camera has passed it.
+        """
         with self.store.lock(self.name):
             probation = self.running()
-            if probation is None:
+            if probation is None or camera in probation.passed:
                 return 0
             starts = probation.starts | {camera: probation.starts.get(camera, 0) + 1}
             self._write(msgspec.structs.replace(probation, starts=starts))
             return starts[camera]
 
-    def note_passed(self, camera: str) -> bool:
-        """Notes that a camera kept to the conditions; True: all that started have, and the release is accepted."""
+    def forget_start(self, camera: str) -> None:
+        """Takes back the last count of a camera, whose daemon ended in order."""
+        with self.store.lock(self.name):
+            probation = self.running()
+            if probation is not None and probation.starts.get(camera, 0) > 0:
+                starts = probation.starts | {camera: probation.starts[camera] - 1}
+                self._write(msgspec.structs.replace(probation, starts=starts))
+
+    def note_passed(self, camera: str, cameras: Collection[str]) -> None:
+        """Notes that a camera kept to the conditions; the release is accepted if all that started have.
+
+        Args:
+            camera: the camera
+            cameras: those whose files name the product; nobody waits for others, which are gone
+        """
         with self.store.lock(self.name):
             probation = self.running()
             if probation is None:
-                return False
+                return
             passed = tuple(sorted({*probation.passed, camera}))
-            accepted = set(probation.starts) <= set(passed)
+            accepted = set(probation.starts) & set(cameras) <= set(passed)
             outcome = "accepted" if accepted else "running"
             self._write(msgspec.structs.replace(probation, passed=passed, outcome=outcome))
-            return accepted
 
     def roll_back(self, reason: str) -> Probation | None:
         """Makes the previous release the current one, and notes why; None: the release is on no probation any more.
@@ -111,12 +127,10 @@ class ProbationRecord:
         Raises:
             Problem: there is no release to go back to, or the disk does not take it.
         """
-        if self.running() is None:
-            return None
-        self.store.roll_back(self.name)
         with self.store.lock(self.name):
-            if (probation := self.read()) is None:
+            if (probation := self.running()) is None:
                 return None
+            self.store.roll_back(self.name)
             ended = msgspec.structs.replace(probation, outcome="rolled back", reason=reason)
             self._write(ended)
             return ended
@@ -127,14 +141,18 @@ class ProbationRecord:
         if probation is None or probation.told:
             return None
         if probation.outcome == "running" and probation.previous == self.store.find_model(self.name).current:
-            reason = "the power failed while the reason was noted"
+            if not probation.starts:  # it is about to become the current one, or its installation was cut off
+                return None
+            reason = "its release before is current again, and the reason was not noted"
             return msgspec.structs.replace(probation, outcome="rolled back", reason=reason)
         return None if probation.outcome == "running" else probation
 
     def mark_told(self, probation: Probation) -> None:
         """Notes that the outcome is in an outbox."""
         with self.store.lock(self.name):
-            self._write(msgspec.structs.replace(probation, told=True))
+            present = self.read()
+            if present is not None and (present.release, present.starts) == (probation.release, probation.starts):
+                self._write(msgspec.structs.replace(probation, told=True))
 
     def _write(self, probation: Probation) -> None:
         write_atomically(self.path, msgspec.json.encode(probation) + b"\n", "free space on the disk")

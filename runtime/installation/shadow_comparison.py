@@ -1,15 +1,17 @@
 """The shadow run: the old release beside the new one, on the same frames, while the new one is on probation.
 
-Both decide about a frame: which labels score at or above the release's threshold. The share of frames on which they
-decide differently must not exceed a band. That is tested after 50, 100, 200, … compared frames, each time with the
-exact binomial test at one in a thousand; so a release within its band is left in less than one of a hundred probations.
+Both decide about a frame: which labels score at or above the release's threshold. Labels that one lacks do not count.
+The share of frames on which they decide differently must not exceed a band. That is tested after 50, 100, 200, …
+compared frames, each time with the exact binomial test at one in a thousand; so a release within its band is left in
+less than one of a hundred probations.
 """
 
 from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from numpy.typing import NDArray
@@ -31,6 +33,8 @@ EVERY = 5
 """The old release runs on every fifth frame, so it costs a fifth of its time."""
 MIN_OLD_SCORES = 10
 """Different scores that the old release must give before an unchanging score of the new one is a fault."""
+LAST_FRAMES = 1000
+"""The times of so many frames are kept."""
 
 
 class ShadowComparison:
@@ -40,24 +44,28 @@ class ShadowComparison:
         band: share of frames on which they may decide differently
         new_threshold: of the release on probation
         old_threshold: of the release before
+        ignored: labels that one of them lacks
     """
 
-    def __init__(self, band: float, new_threshold: float, old_threshold: float) -> None:
+    def __init__(self, band: float, new_threshold: float, old_threshold: float, ignored: Collection[str] = ()) -> None:
+        self.ignored = frozenset(ignored)
         self.band, self.new_threshold, self.old_threshold = band, new_threshold, old_threshold
         self.compared = self.different = 0
         self.next_look = FIRST_LOOK
         self.new_scores: set[float] = set()
         self.old_scores: set[float] = set()
-        self.new_seconds: list[float] = []
-        self.old_seconds: list[float] = []
+        self.new_seconds: deque[float] = deque(maxlen=LAST_FRAMES)
+        self.old_seconds: deque[float] = deque(maxlen=LAST_FRAMES)
 
     def add(self, new: Iterable[Prediction], old: Iterable[Prediction], new_seconds: float, old_seconds: float) -> None:
         """Takes the predictions of both for one frame, and how long each took."""
         new, old = tuple(new), tuple(old)
         self.compared += 1
-        self.different += decide(new, self.new_threshold) != decide(old, self.old_threshold)
-        self.new_scores.update(each.score for each in new)
-        self.old_scores.update(each.score for each in old)
+        decisions = decide(new, self.new_threshold) ^ decide(old, self.old_threshold)
+        self.different += bool(decisions - self.ignored)
+        for scores, predictions in ((self.new_scores, new), (self.old_scores, old)):
+            if len(scores) < MIN_OLD_SCORES:
+                scores.update(each.score for each in predictions)
         self.new_seconds.append(new_seconds)
         self.old_seconds.append(old_seconds)
 
@@ -99,7 +107,7 @@ class OldRelease:
         path = ModelStore(settings.state).folder / name / str(release) / BUNDLE
         bundle = open_bundle(path, Keyring.read(settings.keys))
         manifest = bundle.manifest
-        self.threshold = manifest.decision_threshold
+        self.threshold, self.labels = manifest.decision_threshold, manifest.labels
         self.can_skip_frames = manifest.motion is None
         backend = select_backend(bundle, settings.backend, settings.threads)
         low = settings.tracker.high_score if settings.tracker.high_score is not None else self.threshold

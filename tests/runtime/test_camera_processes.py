@@ -7,6 +7,8 @@ import os
 import shutil
 import signal
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -90,3 +92,30 @@ def test_a_camera_must_be_named(run_vedette, tmp_path):
     assert run_vedette("run", "--config", tmp_path).returncode == 2
     done = run_vedette("run", "--all", "--config", tmp_path)
     assert (done.returncode, "no camera has a file" in done.stderr) == (2, True)
+
+
+ONE_THAT_DOES_NOT_START = """
+import time
+from vedette.runtime.camera_processes import CameraProcesses
+from vedette.runtime.errors import MachineProblem
+from vedette.runtime.monitoring.systemd import SystemdNotifier
+
+def run_camera(camera):
+    if camera != "door":
+        raise MachineProblem("no library is installed")
+    SystemdNotifier().notify_ready()
+    time.sleep(600)
+
+CameraProcesses(["door", "y" * 200], run_camera).run()
+"""
+
+
+def test_a_camera_that_does_not_start_leaves_the_service_ready(wait_until, systemd, tmp_path):
+    environment = os.environ | {"NOTIFY_SOCKET": str(tmp_path / "systemd")}
+    with subprocess.Popen([sys.executable, "-c", ONE_THAT_DOES_NOT_START], env=environment) as group:
+        try:
+            wait_until(lambda: is_told(systemd, b"READY=1"), "the service to be ready")
+            assert children(group.pid)
+        finally:
+            group.terminate()
+        assert group.wait(timeout=60) == 0

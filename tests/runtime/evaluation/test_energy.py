@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 
 import pytest
 
 from vedette.runtime.errors import ConfigProblem, MachineProblem
+from vedette.runtime.evaluation import power_meters
 from vedette.runtime.evaluation.energy_measurement import EnergyRequest, measure_energy
 from vedette.runtime.evaluation.power_meters import RaplMeter, open_power_meter, parse_watts, sum_rails
 
@@ -130,6 +132,38 @@ def test_a_stream_of_lines_is_read_from_its_end(tmp_path):
     finally:
         stop.set()
         writer.join()
+
+
+def test_half_a_line_is_not_read(tmp_path):
+    path = tmp_path / "meter.log"
+    path.write_text("")
+    stop = threading.Event()
+
+    def write():
+        while not stop.wait(0.02):
+            for part in ("1", "2", " W\n"):
+                with path.open("a") as file:
+                    file.write(part)
+                time.sleep(0.11)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        meter = open_power_meter(f"text:{path}")
+        before, started = meter.read_joules(), time.monotonic()
+        time.sleep(0.8)
+        assert meter.read_joules() - before == pytest.approx(12 * (time.monotonic() - started), rel=0.05)
+        meter.close()
+    finally:
+        stop.set()
+        writer.join()
+
+
+def test_a_meter_that_is_silent_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(power_meters, "SILENCE_SECONDS", 0.1)
+    os.mkfifo(tmp_path / "meter")
+    with pytest.raises(MachineProblem, match="no line with watts"):
+        open_power_meter(f"text:{tmp_path}/meter")
 
 
 @pytest.mark.parametrize(

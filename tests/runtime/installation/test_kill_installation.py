@@ -44,7 +44,7 @@ def make_device(folder, key_folder, bundles, releases):
     folder.mkdir()
     (folder / "vedette.toml").write_text(f'[device]\nkeys = "{key_folder}"\n')
     for release in releases:
-        install_bundle(bundles[release], folder, Conditions(minutes=10))
+        install_bundle(bundles[release], folder, Conditions(minutes=0))
     return ModelStore(folder / "state")
 
 

@@ -40,6 +40,13 @@ def test_other_decisions_are_found_soon():
         assert comparison.compared == FIRST_LOOK
 
 
+def test_a_label_that_one_release_lacks_is_no_difference():
+    comparison = ShadowComparison(0.05, 0.5, 0.5, {"dog"})
+    for _ in range(FIRST_LOOK):
+        comparison.add([Prediction("dog", 0.9), Prediction("error", 1.0)], [Prediction("error", 1.0)], 0.01, 0.01)
+    assert comparison.different == 0
+
+
 def test_a_score_that_never_changes_is_a_fault():
     fault, _ = compare((0.5, 0.5 + number / 1000) for number in range(200))
     assert "same score on 50 frames" in fault
