@@ -57,11 +57,13 @@ def install_bundle(
     """
     state, keys = device_folders(folder, load_device(folder))
     bundle = Bundle.open(path, Keyring.read(keys))
+    content = path.read_bytes()  # as root: the owner of the state may not be allowed to
     manifest = bundle.manifest
     store = ModelStore(state)
     for camera in {*cameras_of(manifest.name, folder), *cameras}:
         open_bundle_to_run(path, keys, state / camera)
     present = _find_present_release(bundle, folder, cameras)
+    present_content = b"" if present is None else present.path.read_bytes()
     log(f"{manifest.model_id}: signed by a trusted key")
     review = read_review(bundle)
     log(f"security review of the build: {review}")
@@ -69,10 +71,10 @@ def install_bundle(
         backend = select_backend(bundle, "auto", 1).version
         log(f"golden outputs reproduced by {backend}")
         if present is not None and store.find_model(manifest.name).current is None:
-            store.add(manifest.name, present.manifest.release, present.path.read_bytes())
+            store.add(manifest.name, present.manifest.release, present_content)
             store.switch(manifest.name, present.manifest.release)
         before = store.find_model(manifest.name).current
-        store.add(manifest.name, manifest.release, path.read_bytes())
+        store.add(manifest.name, manifest.release, content)
         on_probation = before not in (None, manifest.release) and conditions.minutes > 0
         record = ProbationRecord(store, manifest.name)
         if before is not None and on_probation:
