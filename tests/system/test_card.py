@@ -1,7 +1,7 @@
 """A card, from the table to the first message: provisioned, booted by systemd, seen at the broker; no command on it.
 
-The machine shares this one's network. The card's FAT partition is written and read by mtools, and given to the machine as
-a folder: not every kernel has the file system.
+The machine shares this one's network. The card's FAT partition is written and read by mtools, and given to the machine
+as a folder: not every kernel has the file system.
 """
 
 from __future__ import annotations

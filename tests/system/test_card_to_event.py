@@ -40,7 +40,7 @@ def commands_on_the_box() -> list[str]:
 
 def make_parts(folder: Path) -> None:
     """Pictures of a line, good parts and now and then bad ones: the golden inputs of the bundle."""
-    folder.mkdir()
+    folder.mkdir(parents=True)
     good, also_good, bad, worse = stored_bundle().golden("image")
     order = [good, also_good] * 17 + [bad, bad, worse, worse, worse, bad]
     for number, image in enumerate(order):
@@ -63,7 +63,7 @@ def raise_version(deb: Path, out: Path) -> Path:
 class Network:
     """A network with a broker, and a subscriber that writes down every event; both outlive the machine."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, root: Path) -> None:
         folder.mkdir()
         self.received = folder / "received"
         config = folder / "mosquitto.conf"
@@ -73,7 +73,7 @@ class Network:
         start = f"ip link set lo up && exec {BINARY} -c {config}"
         self.broker = subprocess.Popen(["unshare", "--net", "sh", "-c", start], stderr=subprocess.DEVNULL)
         self.path = f"/proc/{self.broker.pid}/ns/net"
-        enter = ["nsenter", f"--net={self.path}"]
+        enter = ["nsenter", f"--net={self.path}", "chroot", str(root)]  # the card has the clients
         wait_for(lambda: subprocess.run([*enter, "mosquitto_pub", "-p", str(WITNESS), "-t", "x", "-n"],
                                         capture_output=True, check=False).returncode == 0, "the broker")  # fmt: skip
         subscribe = ["mosquitto_sub", "-p", str(WITNESS), "-V", "5", "-q", "1", "-t", "vedette/v1/+/+/+/+/evt/#"]
@@ -96,7 +96,7 @@ class Box:
     def __init__(self, root: Path, folder: Path, keys: Path) -> None:
         self.root, self.keys = root, keys
         self.home = root / "home" / "pi"
-        self.network = Network(folder / "network")
+        self.network = Network(folder / "network", root)
         self.machine = Machine(root, folder / "boot.log", f"--network-namespace-path={self.network.path}")
         self.log = folder / "boot.log"
 
@@ -105,7 +105,9 @@ class Box:
         in_card = ["chroot", str(self.root), "sh", "-euc"]
         user = "useradd --create-home --shell /bin/bash pi && chmod 700 /home/pi"
         sudo = "echo 'pi ALL=(ALL) NOPASSWD: ALL' > /etc/sudoers.d/pi"
-        subprocess.run([*in_card, f"dpkg --purge vedette && {user} && {sudo}"], check=True, capture_output=True)
+        name = "echo box > /etc/hostname && echo '127.0.1.1 box' >> /etc/hosts"
+        script = f"dpkg --purge vedette && {user} && {sudo} && {name}"
+        subprocess.run([*in_card, script], check=True, capture_output=True)
         make_parts(self.root / "opt" / "parts")
         (deb,) = DEB.glob("vedette_*_amd64.deb")
         shutil.copy(deb, self.home)
