@@ -6,6 +6,7 @@ as a folder: not every kernel has the file system.
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import subprocess
 import time
@@ -17,7 +18,7 @@ import numpy as np
 import pytest
 from card import CARD, MARKS, Machine, mounted_card
 from mosquitto import Mosquitto
-from paths import TESTS
+from paths import ROOT, TESTS
 from waiting import patience, wait_for
 
 from vedette.runtime.cli import main
@@ -25,6 +26,7 @@ from vedette.runtime.cli import main
 FAT = "@@1M"
 SECRETS = (b"PRIVATE KEY", b"password")
 STORED = TESTS / "bundles" / "v1"
+PAGE = ROOT / "docs" / "from-card-to-event.md"
 
 pytestmark = MARKS
 
@@ -45,16 +47,20 @@ def make_parts(folder: Path) -> None:
 
 
 def provision(tmp_path: Path, port: int) -> list[str]:
-    """Writes the card's files; returns the arguments of `vedette provision --watch`."""
-    shutil.copy(STORED / "weave.vedette", tmp_path)
-    (public,) = STORED.glob("*.pub")
-    table, settings, out = tmp_path / "fleet.csv", tmp_path / "fleet.toml", tmp_path / "out"
-    table.write_text("name,line,source,bundle\nbox-001,line1,file:/opt/parts?fps=5&loop=true,weave.vedette\n")
-    settings.write_text(f'[broker]\nurl = "mqtts://127.0.0.1:{port}"\nfolder = "{out}/broker"\nlocal_port = 0\n')
-    arguments = ["provision", str(table), "--out", str(out), "--settings", str(settings)]
-    main(["ca", "init", str(tmp_path / "ca")])
-    main([*arguments, "--ca", str(tmp_path / "ca"), "--key", str(public)])
-    return [*arguments, "--watch"]
+    """Follows "Many boxes" of the page up to the cards; returns the command that watches them come up."""
+    section = PAGE.read_text().partition("\n## Many boxes\n")[2].partition("\n## ")[0]
+    *commands, watch = [shlex.split(line)[1:] for line in section.splitlines() if line.startswith("    vedette ")]
+    shutil.copy(STORED / "weave.vedette", tmp_path / "cells.vedette")
+    shutil.copy(STORED / "vedette.pub", tmp_path)
+    (tmp_path / "fleet.csv").write_text("name,line\nbox-001,line1\n")
+    (tmp_path / "fleet.toml").write_text(
+        f'[broker]\nurl = "mqtts://127.0.0.1:{port}"\nfolder = "{tmp_path}/out/broker"\nlocal_port = 0\n'
+        '[defaults]\nsource = "file:/opt/parts?fps=5&loop=true"\nbundle = "cells.vedette"\n'
+    )
+    for command in commands:
+        main(command)
+    assert watch[-1] == "--watch"
+    return watch
 
 
 def write_fat(tmp_path: Path) -> Path:
@@ -70,9 +76,13 @@ def write_fat(tmp_path: Path) -> Path:
     return fat
 
 
-def test_a_box_comes_up_with_no_command_on_it(root: Path, tmp_path: Path, record_proof: Callable[..., None]) -> None:
-    if not (root / "usr/lib/systemd/system/vedette-first-boot.service").exists():
-        pytest.skip("the package on the card has no first boot")
+def test_a_box_comes_up_with_no_command_on_it(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, record_proof: Callable[..., None]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    links = root / "usr/lib/systemd/system/multi-user.target.wants"
+    assert (links / "vedette-first-boot.service").is_symlink(), "the package enables it"
+    assert not [path for path in (root / "etc/vedette").rglob("*") if path.is_file()], "it would hide what slots share"
     make_parts(root / "opt" / "parts")
     broker = Mosquitto(tmp_path / "mosquitto")
     watch, state = provision(tmp_path, broker.port), tmp_path / "mosquitto"
