@@ -12,7 +12,8 @@ from .packages import Package
 
 TEMPLATES = Path(__file__).parent / "templates"
 SCRIPTS = ("postinst", "prerm", "postrm")
-MAINTAINER = "Vedette contributors <vedette@packages.debian.org>"
+MAINTAINER = "Vedette contributors <maintainers@vedette.invalid>"
+"""The project has no address of its own: see SECURITY.md. RFC 2606 keeps `.invalid` from belonging to anybody."""
 LIBRARIES = {
     "libc.so.6": "libc6 (>= 2.28)",
     "libdl.so.2": "libc6 (>= 2.28)",

@@ -110,8 +110,12 @@ def system(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     shutil.rmtree(system.root)
 
 
-def test_the_same_sources_give_the_same_bytes(first: Path, own_wheel: Path, tmp_path: Path) -> None:
+def test_the_same_sources_give_the_same_bytes(
+    first: Path, own_wheel: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (package,) = packages_of("full")
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    monkeypatch.setenv("PYTHONHASHSEED", "7")
     again = wheels.build_wheel(ROOT, tmp_path / "wheel", DATE)
     assert again.read_bytes() == own_wheel.read_bytes()
     assert build_deb.build_package(package, again, CACHE, tmp_path / "again").read_bytes() == first.read_bytes()
