@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from functools import partial
 from pathlib import Path
 
@@ -10,11 +9,10 @@ import click
 
 from ..config.configuration import load_config
 from ..installation.camera_bundle import point_to_installed
+from ..installation.camera_service import restart_camera
 from ..installation.installer import Installation, cameras_of, install_bundle
 from ..installation.probation_record import Conditions
 from . import options
-
-SYSTEMD = Path("/run/systemd/system")  # it exists if systemd is the service manager: sd_booted(3)
 
 
 @click.command()
@@ -61,28 +59,22 @@ def install(
     conditions = Conditions(minutes=minutes, max_ms=max_ms, band=band)
     installation = install_bundle(bundle, folder, conditions, cameras, partial(click.echo, err=True))
     changed = [camera for camera in cameras if point_to_installed(folder, camera, installation.name)]
-    left = [unit for unit in map("vedette@{}".format, changed) if not _restart(unit)]
+    left = [command for camera in changed if (command := restart_camera(folder, camera)) is not None]
     if as_json:
         options.print_json(installation)
     else:
         _print_installation(installation, cameras_of(installation.name, folder))
-    for unit in left:
-        click.echo(f"left to do: systemctl restart {unit}", err=True)
+    for command in left:
+        click.echo(f"left to do: {command}", err=True)
 
 
 def _print_installation(installation: Installation, cameras: list[str]) -> None:
     click.echo(f"{installation.name}: release {installation.release} is current")
     if installation.probation_minutes:
-        click.echo(f"on probation for {installation.probation_minutes:g} minutes; before it: {installation.previous}")
+        click.echo(
+            f"on probation for {installation.probation_minutes:g} minutes; release before it: {installation.previous}"
+        )
     if cameras:
         click.echo(f"run by: {', '.join(cameras)}; a running daemon takes it within seconds")
     else:
         click.echo(f'no camera runs it: use --camera, or write bundle = "installed:{installation.name}"')
-
-
-def _restart(unit: str) -> bool:
-    """Restarts a unit if it runs; False: systemd does not run here, or refuses."""
-    if not SYSTEMD.is_dir():
-        return False
-    command = ["systemctl", "try-restart", unit]
-    return subprocess.run(command, check=False, capture_output=True).returncode == 0  # noqa: S603
