@@ -136,10 +136,8 @@ def _read_rows(
 def _check_columns(columns: list[str], defaults: Mapping[str, str | int], errors: _Errors) -> None:
     known = set(Box.__struct_fields__) - {"cameras"}
     known |= {f"{column}{number}" for column in CAMERA_COLUMNS for number in ("", *range(2, MAX_CAMERAS + 1))}
-    names = [
-        *Box.__struct_fields__[:-1],
-        *(f"{column}, {column}2 … {column}{MAX_CAMERAS}" for column in CAMERA_COLUMNS),
-    ]
+    of_cameras = [f"{column}, {column}2 … {column}{MAX_CAMERAS}" for column in CAMERA_COLUMNS]
+    names = [*Box.__struct_fields__[:-1], *of_cameras]
     for column in columns:
         if column not in known:
             errors.add(1, column, f"unknown; known are {', '.join(names)}")
