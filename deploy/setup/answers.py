@@ -91,7 +91,10 @@ def check_answers(seed: Seed) -> Seed:
         checked = msgspec.convert(msgspec.to_builtins(seed), Seed)
     except msgspec.ValidationError as error:
         hint = "names are letters, digits, dots, dashes and underscores; give another with its flag (--help)"
-        raise ConfigProblem(f"an answer is wrong: {error}", hint=hint) from None
+        reason, _, place = str(error).partition(" - at ")
+        if "matching regex" in reason:  # a pattern says little to a person
+            reason = "not a name"
+        raise ConfigProblem(f"an answer is wrong: {place.strip('`$.')}: {reason}", hint=hint) from None
     names = [camera.name for camera in checked.cameras]
     if len({*names}) < len(names):
         raise ConfigProblem("two cameras have one name", hint="give each camera a name of its own")

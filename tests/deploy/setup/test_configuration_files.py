@@ -161,3 +161,9 @@ def test_a_private_key_as_the_key_to_trust_is_told_apart(tmp_path: Path) -> None
     private.write_text("-----BEGIN PRIVATE KEY-----\nMC4=\n-----END PRIVATE KEY-----\n")
     with pytest.raises(ConfigProblem, match="a private key, where a public one is wanted"):
         collect_answers(Flags(keys=(private,)), tmp_path, None)
+
+
+def test_a_wrong_name_is_told_without_a_pattern(tmp_path: Path) -> None:
+    with pytest.raises(ConfigProblem) as caught:
+        collect_answers(Flags(camera="a/b"), tmp_path, None)
+    assert caught.value.message == "an answer is wrong: cameras[0].name: not a name"
