@@ -7,6 +7,7 @@ from pathlib import Path
 from vedette.runtime.bundle.bundle import Bundle
 from vedette.runtime.bundle.key_rules import read_products
 from vedette.runtime.bundle.keys import Keyring, KeyRule, key_id, read_public_key
+from vedette.runtime.errors import BundleProblem
 
 from .fleet_table import Box
 from .seed_writer import INSTALLED, digest_file
@@ -32,4 +33,10 @@ def check_bundles(boxes: tuple[Box, ...], keys: list[Path], base: Path) -> None:
     named = {camera.bundle for box in boxes for camera in box.cameras if not camera.bundle.startswith(INSTALLED)}
     for path in sorted((base / name).resolve() for name in named):
         digest_file(path)  # says what to do if the file is missing
-        Bundle.open(path, keyring)
+        try:
+            Bundle.open(path, keyring)
+        except BundleProblem as problem:
+            if "signed by the unknown key" not in problem.message:
+                raise
+            hint = "give the signer's public key with --key NAME.pub, or name it in keys of fleet.toml"
+            raise BundleProblem(problem.message, hint=hint) from None

@@ -119,12 +119,13 @@ def _read_rows(
             continue
         values = {column: str(value) for column, value in defaults.items()}
         values |= {column: cell.strip() for column, cell in zip(columns, cells, strict=False) if cell.strip()}
+        for column, seen in (("name", lines), ("address", addresses)):
+            value = values.get(column, "").casefold()
+            if value and seen.setdefault(value, line) != line:
+                errors.add(line, column, f"{value} is in line {seen[value]} already")
         box = _make_box(values, line, errors)
         if box is None:
             continue
-        for column, value, seen in (("name", box.name.casefold(), lines), ("address", box.address, addresses)):
-            if value and seen.setdefault(value, line) != line:
-                errors.add(line, column, f"{value} is in line {seen[value]} already")
         boxes.append(box)
         if len(boxes) > MAX_BOXES:
             errors.add(line, "name", f"more than {MAX_BOXES} boxes; write several tables")
@@ -135,9 +136,11 @@ def _read_rows(
 def _check_columns(columns: list[str], defaults: Mapping[str, str | int], errors: _Errors) -> None:
     known = set(Box.__struct_fields__) - {"cameras"}
     known |= {f"{column}{number}" for column in CAMERA_COLUMNS for number in ("", *range(2, MAX_CAMERAS + 1))}
+    of_cameras = [f"{column}, {column}2 … {column}{MAX_CAMERAS}" for column in CAMERA_COLUMNS]
+    names = [*Box.__struct_fields__[:-1], *of_cameras]
     for column in columns:
         if column not in known:
-            errors.add(1, column, f"unknown; known are {', '.join([*Box.__struct_fields__[:-1], *CAMERA_COLUMNS])}")
+            errors.add(1, column, f"unknown; known are {', '.join(names)}")
         elif columns.count(column) > 1:
             errors.add(1, column, "stands there twice")
     if "name" not in columns:

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from vedette.runtime.bundle.keys import parse_public_key
 from vedette.runtime.config.configuration import DeviceSettings, camera_names
 from vedette.runtime.config.installed_bundle import INSTALLED
 from vedette.runtime.errors import ConfigProblem, locate_errors
@@ -69,9 +70,15 @@ def collect_answers(flags: Flags, folder: Path, seed_file: Path | None) -> Seed:
         certificate=read_text(flags.cert_file, "--cert-file"),
         key=read_text(flags.key_file, "--key-file"),
     )
-    keys = {path.name: read_text(path, "--key") or "" for path in flags.keys}
+    keys = {path.name: _read_key(path) for path in flags.keys}
     cameras = _choose_cameras(seed, flags, seed_file is not None)
     return check_answers(_replace(seed, device=device, broker=broker, cameras=cameras, keys={**seed.keys, **keys}))
+
+
+def _read_key(path: Path) -> str:
+    text = read_text(path, "--key") or ""
+    parse_public_key(text.encode(), f"--key {path}")
+    return text
 
 
 def check_answers(seed: Seed) -> Seed:
@@ -84,7 +91,10 @@ def check_answers(seed: Seed) -> Seed:
         checked = msgspec.convert(msgspec.to_builtins(seed), Seed)
     except msgspec.ValidationError as error:
         hint = "names are letters, digits, dots, dashes and underscores; give another with its flag (--help)"
-        raise ConfigProblem(f"an answer is wrong: {error}", hint=hint) from None
+        reason, _, place = str(error).partition(" - at ")
+        if "matching regex" in reason:  # a pattern says little to a person
+            reason = "not a name"
+        raise ConfigProblem(f"an answer is wrong: {place.strip('`$.')}: {reason}", hint=hint) from None
     names = [camera.name for camera in checked.cameras]
     if len({*names}) < len(names):
         raise ConfigProblem("two cameras have one name", hint="give each camera a name of its own")

@@ -190,6 +190,8 @@ def _check_broker_url(text: str) -> str:
 
 
 def _check_bundle_path(text: str) -> str:
+    if not text:
+        raise ConfigProblem("no bundle is named", hint="write the path of NAME.vedette, as vedette build wrote it")
     if text.startswith(INSTALLED):
         return text
     unpack_archive(Path(text))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from functools import partial
 from pathlib import Path
 
@@ -10,11 +9,10 @@ import click
 
 from ..config.configuration import load_config
 from ..installation.camera_bundle import point_to_installed
+from ..installation.camera_service import restart_cameras
 from ..installation.installer import Installation, cameras_of, install_bundle
 from ..installation.probation_record import Conditions
 from . import options
-
-SYSTEMD = Path("/run/systemd/system")  # it exists if systemd is the service manager: sd_booted(3)
 
 
 @click.command()
@@ -61,40 +59,22 @@ def install(
     conditions = Conditions(minutes=minutes, max_ms=max_ms, band=band)
     installation = install_bundle(bundle, folder, conditions, cameras, partial(click.echo, err=True))
     changed = [camera for camera in cameras if point_to_installed(folder, camera, installation.name)]
-    left = _restart_units(changed)
+    left = restart_cameras(folder, changed)
     if as_json:
         options.print_json(installation)
     else:
         _print_installation(installation, cameras_of(installation.name, folder))
-    for unit in left:
-        click.echo(f"left to do: systemctl restart {unit}", err=True)
+    for command in left:
+        click.echo(f"left to do: {command}", err=True)
 
 
 def _print_installation(installation: Installation, cameras: list[str]) -> None:
     click.echo(f"{installation.name}: release {installation.release} is current")
     if installation.probation_minutes:
-        click.echo(f"on probation for {installation.probation_minutes:g} minutes; before it: {installation.previous}")
+        click.echo(
+            f"on probation for {installation.probation_minutes:g} minutes; release before it: {installation.previous}"
+        )
     if cameras:
         click.echo(f"run by: {', '.join(cameras)}; a running daemon takes it within seconds")
     else:
         click.echo(f'no camera runs it: use --camera, or write bundle = "installed:{installation.name}"')
-
-
-def _restart_units(cameras: list[str]) -> list[str]:
-    """Restarts the units that run the cameras, each once; returns those that are left to the user."""
-    if not SYSTEMD.is_dir():
-        return [f"vedette@{camera}" for camera in cameras]
-    listed = _systemctl("list-units", "--plain", "--no-legend", "--state=active,activating", "vedette@*.service")
-    running = {line.split()[0].removesuffix(".service") for line in listed.stdout.splitlines() if line.strip()}
-    left: dict[str, bool] = {}
-    for camera in cameras:
-        # One unit may run several cameras: vedette@door:yard.
-        units = [unit for unit in running if camera in unit.removeprefix("vedette@").split(":")]
-        for unit in units or [f"vedette@{camera}"]:
-            if unit not in left:
-                left[unit] = not units or _systemctl("restart", unit).returncode != 0
-    return [unit for unit, is_left in left.items() if is_left]
-
-
-def _systemctl(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(["systemctl", *arguments], check=False, capture_output=True, text=True)  # noqa: S603, S607

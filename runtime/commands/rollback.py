@@ -10,6 +10,7 @@ from ..bundle.release_memory import allow_return
 from ..config.configuration import device_folders, load_device
 from ..errors import ConfigProblem
 from ..installation.camera_bundle import restore_last_good
+from ..installation.camera_service import name_restart
 from ..installation.installer import as_owner, cameras_of
 from ..installation.model_store import ModelStore
 from ..installation.probation_record import ProbationRecord
@@ -29,7 +30,7 @@ def rollback(name: str | None, camera: str | None, folder: Path) -> None:
         if name is not None:
             raise click.UsageError("give NAME or --camera, not both")
         path = restore_last_good(folder, camera)
-        click.echo(f"{path} is as before; left to do: systemctl restart vedette@{camera}")
+        click.echo(f"{path} is as before; left to do: {name_restart(folder, camera)}")
         return
     state, _ = device_folders(folder, load_device(folder))
     store = ModelStore(state)

@@ -240,6 +240,6 @@ def _open_text_meter(path: Path) -> PowerMeter:
             received.extend(content)
             if not content:
                 time.sleep(SAMPLE_SECONDS)
-        raise ValueError(f"no line with watts, or with volts and amperes, for {SILENCE_SECONDS:g} s")
+        raise ValueError(f"no line such as 3.10 W, 3100 mW or 5.08 V 0.61 A was added for {SILENCE_SECONDS:g} s")
 
     return SampledMeter(f"text: {path}", read_next, pause=0.0)

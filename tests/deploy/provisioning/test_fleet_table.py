@@ -40,6 +40,7 @@ def test_cells_defaults_and_several_cameras(tmp_path: Path) -> None:
         ("name,name\nbox1,b\n", ":1: column 'name'", "twice"),
         ("site\nplant\n", ":1: column 'name'", "missing"),
         ("name\nbox1\nbox2\nBox1\n", ":4: column 'name'", "line 2"),
+        ("name,revision\nbox1,0\nbox1,0\n", ":3: column 'name'", "line 2"),  # told beside other mistakes
         ("name\nbox/1\n", ":2: column 'name'", "not a name"),
         ("name\n-\nvedette-operator\n", ":3: column 'name'", "user of the broker"),
         (f"name\n{'b' * 64}\n", ":2: column 'name'", "longer"),

@@ -154,3 +154,16 @@ def test_units_are_enabled_started_and_left_alone(tmp_path: Path, monkeypatch: p
     assert start_units(["door"], system, changed=True, booted=tmp_path)[0].state == "restarted"
     assert start_units(["door"], system, True, booted=tmp_path / "no")[0].left == "systemctl enable --now vedette@door"
     assert start_units(["door"], tmp_path, True, booted=tmp_path)[0].left == f"vedette run door --config {tmp_path}"
+
+
+def test_a_private_key_as_the_key_to_trust_is_told_apart(tmp_path: Path) -> None:
+    private = tmp_path / "vedette.key"
+    private.write_text("-----BEGIN PRIVATE KEY-----\nMC4=\n-----END PRIVATE KEY-----\n")
+    with pytest.raises(ConfigProblem, match="a private key, where a public one is wanted"):
+        collect_answers(Flags(keys=(private,)), tmp_path, None)
+
+
+def test_a_wrong_name_is_told_without_a_pattern(tmp_path: Path) -> None:
+    with pytest.raises(ConfigProblem) as caught:
+        collect_answers(Flags(camera="a/b"), tmp_path, None)
+    assert caught.value.message == "an answer is wrong: cameras[0].name: not a name"
