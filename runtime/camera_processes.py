@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NoReturn
 
-from .errors import BundleProblem, ConfigProblem, Problem
+from .errors import BundleProblem, ConfigProblem, Problem, RestartRequested
 from .monitoring.systemd import SystemdNotifier
 from .process_limits import describe_exit, die_with_parent
 
@@ -237,7 +237,10 @@ def _run_and_exit(camera: str, run_camera: Callable[[str], None]) -> NoReturn:
         run_camera(camera)
         code = 0
     except Problem as problem:
-        log.error("%s%s", problem.message, f"; {problem.hint}" if problem.hint else "")
+        if isinstance(problem, RestartRequested):
+            log.info("%s", problem.message)
+        else:
+            log.error("%s%s", problem.message, f"; {problem.hint}" if problem.hint else "")
         code = problem.code
     except BaseException:  # whatever it was, this process must not go on as its parent would
         log.exception("unexpected")

@@ -27,8 +27,11 @@ from .installer import cameras_of
 from .model_store import ModelStore
 from .probation_record import MAX_STARTS, Probation, ProbationRecord
 from .shadow_comparison import EVERY, FIRST_LOOK, LAST_FRAMES, OldRelease, ShadowComparison
+from .watched_pipeline import WatchedPipeline
 
 log = logging.getLogger(__name__)
+
+_Run = tuple[tuple[Prediction, ...], float]
 
 SLOWER = 3.0
 """Where nothing says how fast the release must be, it may take so many times as long as the one before."""
@@ -106,24 +109,43 @@ class ProbationMonitor:
 
     def watch(self, pipeline: InferencePipeline) -> InferencePipeline:
         """The pipeline to use: on probation one that shows each frame to this object."""
-        return pipeline if self.probation is None else _WatchedPipeline(pipeline, self)
+        return pipeline if self.probation is None else WatchedPipeline(pipeline, self.predict)
 
-    def observe(self, moment: float, pixels: NDArray[Any], new: tuple[Prediction, ...] | None, seconds: float) -> None:
-        """Takes a frame with the predictions for it, and how long they took."""
-        if self.probation is None or self.fault:
-            return
+    def predict(self, moment: float, pixels: NDArray[Any], new: InferencePipeline) -> tuple[Prediction, ...] | None:
+        """The predictions of the release for a frame, which are judged; on every fifth frame beside those before it.
+
+        Which of the two runs first alternates: the second one finds the frame in the processor's caches.
+        """
         self.frames += 1
+        is_compared, old_first = self.frames % EVERY == 0, self.frames % (2 * EVERY) == 0
+        old = self._run_old(moment, pixels) if is_compared and old_first else None
+        started = time.perf_counter()
+        predictions = new.predict(moment, pixels)
+        seconds = time.perf_counter() - started
+        if is_compared and not old_first:
+            old = self._run_old(moment, pixels)
+        if self.probation is not None and not self.fault:
+            self._judge(predictions, seconds, old)
+        return predictions
+
+    def _run_old(self, moment: float, pixels: NDArray[Any]) -> _Run | None:
+        """The predictions of the release before, and the seconds that they took; None: it is not compared."""
+        if self.old is None or self.probation is None:
+            return None
+        try:
+            predictions, seconds = self.old.predict(moment, pixels)
+        except Exception:  # the release that runs is fine
+            log.exception("release %d is not compared any more", self.probation.previous)
+            self.old = None
+            return None
+        return predictions or (), seconds
+
+    def _judge(self, new: tuple[Prediction, ...] | None, seconds: float, old: _Run | None) -> None:
         self.milliseconds.append(1e3 * seconds)
         if not all(math.isfinite(each.score) for each in new or ()):
             self.fault = "a score that is no number"
-        elif self.old is not None and self.comparison is not None and new is not None and self.frames % EVERY == 0:
-            try:
-                old, old_seconds = self.old.predict(moment, pixels)
-            except Exception:  # the release that runs is fine
-                log.exception("release %d is not compared any more", self.probation.previous)
-                self.old = None
-                return
-            self.comparison.add(new, old or (), seconds, old_seconds)
+        elif old is not None and new is not None and self.comparison is not None:
+            self.comparison.add(new, old[0], seconds, old[1])
             self.fault = self.comparison.find_fault()
         if not self.fault and self.frames % FIRST_LOOK == 0:
             self.fault = self._describe_slowness()
@@ -202,23 +224,6 @@ class ProbationMonitor:
             return "accepted", {"release": probation.release, "previous": probation.previous}
         facts = {"release": probation.previous, "left": probation.release, "reason": probation.reason}
         return "rolled_back", facts
-
-
-class _WatchedPipeline(InferencePipeline):
-    """A pipeline that shows each frame to the monitor."""
-
-    def __init__(self, pipeline: InferencePipeline, monitor: ProbationMonitor) -> None:
-        self.__dict__.update(pipeline.__dict__)
-        self._pipeline, self._monitor = pipeline, monitor
-
-    def predict(self, moment: float, pixels: NDArray[Any]) -> tuple[Prediction, ...] | None:
-        started = time.perf_counter()
-        predictions = self._pipeline.predict(moment, pixels)
-        self._monitor.observe(moment, pixels, predictions, time.perf_counter() - started)
-        return predictions
-
-    def figures(self) -> dict[str, Any]:
-        return self._pipeline.figures()
 
 
 @contextlib.contextmanager

@@ -1,0 +1,35 @@
+"""A pipeline on probation: another function sees each frame before and after the model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from numpy.typing import NDArray
+
+from ..inference.pipeline import InferencePipeline
+from ..inference.prediction import Prediction
+
+Predict = Callable[[float, NDArray[Any], InferencePipeline], tuple[Prediction, ...] | None]
+"""Moment, pixels and the pipeline itself -> the pipeline's predictions."""
+
+
+class WatchedPipeline(InferencePipeline):
+    """Stands in for a pipeline.
+
+    Args:
+        pipeline: the pipeline
+        predict: calls the pipeline, and may do more
+    """
+
+    def __init__(self, pipeline: InferencePipeline, predict: Predict) -> None:
+        self.__dict__.update(pipeline.__dict__)
+        self._pipeline, self._predict = pipeline, predict
+
+    def predict(self, moment: float, pixels: NDArray[Any]) -> tuple[Prediction, ...] | None:
+        """See InferencePipeline."""
+        return self._predict(moment, pixels, self._pipeline)
+
+    def figures(self) -> dict[str, Any]:
+        """See InferencePipeline."""
+        return self._pipeline.figures()
