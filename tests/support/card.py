@@ -86,6 +86,8 @@ class Machine:
     def cut_power(self) -> None:
         """Ends all its processes at once."""
         assert self.process is not None
+        if self.process.poll() is not None:
+            return
         for leader in self._leaders():
             os.kill(leader, signal.SIGKILL)
         try:
@@ -100,14 +102,14 @@ class Machine:
 
     def run(self, script: str, user: str = "root") -> str:
         """What a shell command prints on it; fails if the command does."""
-        done = self._start(script, user, stdin=subprocess.DEVNULL)
+        done = self.start(script, user)
         output = done.communicate(timeout=600 * patience())[0].decode(errors="replace")
         assert done.returncode == 0, f"{script}: {output}"
         return output
 
     def run_on_terminal(self, command: str, user: str, answers: Mapping[str, str]) -> str:
         """Runs a command that asks; `answers` by the beginning of a question, and Enter to all others."""
-        process = self._start(f"exec script -qec {_quote(command)} /dev/null", user, stdin=subprocess.PIPE)
+        process = self.start(f"exec script -qec {_quote(command)} /dev/null", user, stdin=subprocess.PIPE)
         assert process.stdin is not None
         assert process.stdout is not None
         os.set_blocking(process.stdout.fileno(), False)
@@ -126,7 +128,8 @@ class Machine:
         assert process.returncode == 0, printed
         return printed
 
-    def _start(self, script: str, user: str, stdin: int) -> subprocess.Popen[bytes]:
+    def start(self, script: str, user: str = "root", stdin: int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
+        """Starts a shell command on it."""
         (leader,) = self._leaders()
         enter = ["nsenter", "--target", str(leader), "--mount", "--uts", "--ipc", "--net", "--pid", *_ENVIRONMENT]
         shell = ["runuser", "--login", user, "-c", script]
@@ -136,7 +139,7 @@ class Machine:
         """What a command prints, whether it works or not: the machine may not be there yet."""
         if len(self._leaders()) != 1:
             return ""
-        return self._start(script, "root", subprocess.DEVNULL).communicate(timeout=60 * patience())[0].decode()
+        return self.start(script).communicate(timeout=60 * patience())[0].decode()
 
     def _leaders(self) -> list[int]:
         assert self.process is not None
