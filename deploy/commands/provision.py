@@ -10,7 +10,7 @@ import click
 from vedette.runtime.errors import ConfigProblem
 
 from ..provisioning import arrival_watch
-from ..provisioning.bundle_check import check_bundles
+from ..provisioning.bundle_check import check_bundles, check_keys_stay
 from ..provisioning.certificate_authority import LEAF_DAYS
 from ..provisioning.certificate_index import CertificateIndex
 from ..provisioning.fleet_settings import choose_broker, read_settings
@@ -74,6 +74,8 @@ def provision(
     public = read_public_keys([*named, *keys])
     if public:
         check_bundles(boxes, [*named, *keys], table.parent)
+    else:
+        check_keys_stay(out)
     done = write_fleet(
         boxes,
         read,

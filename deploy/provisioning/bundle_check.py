@@ -7,8 +7,9 @@ from pathlib import Path
 from vedette.runtime.bundle.bundle import Bundle
 from vedette.runtime.bundle.key_rules import read_products
 from vedette.runtime.bundle.keys import Keyring, KeyRule, key_id, read_public_key
-from vedette.runtime.errors import BundleProblem
+from vedette.runtime.errors import BundleProblem, ConfigProblem
 
+from ..seed import FILE_NAME, read_seed
 from .fleet_table import Box
 from .seed_writer import INSTALLED, digest_file
 
@@ -40,3 +41,18 @@ def check_bundles(boxes: tuple[Box, ...], keys: list[Path], base: Path) -> None:
                 raise
             hint = "give the signer's public key with --key NAME.pub, or name it in keys of fleet.toml"
             raise BundleProblem(problem.message, hint=hint) from None
+
+
+def check_keys_stay(out: Path) -> None:
+    """Refuses a run without a trusted key if the cards of the run before have one: a forgotten --key.
+
+    Args:
+        out: folder of the run before, or one that does not exist
+
+    Raises:
+        ConfigProblem: the boxes would lose their keys, or a seed of the run before cannot be read.
+    """
+    for path in sorted(out.glob(f"boxes/*/{FILE_NAME}")):
+        if read_seed(path).keys:
+            hint = f"give --key NAME.pub again, or name it in keys of fleet.toml; to go without, remove {out}/boxes"
+            raise ConfigProblem(f"no trusted key is given, and the cards in {out} have one", hint=hint)
