@@ -105,7 +105,7 @@ class SimulatedBox:
         if self.release != 1 and self.probation == "running":
             self.probation = "accepted"
             if self.store is not None:
-                ProbationRecord(self.store, PRODUCT).note_passed("door")
+                ProbationRecord(self.store, PRODUCT).note_passed("door", ["door"])
             self.say()
 
     def crash(self, times: int) -> None:
