@@ -162,7 +162,7 @@ def test_half_a_line_is_not_read(tmp_path):
 def test_a_meter_that_is_silent_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(power_meters, "SILENCE_SECONDS", 0.1)
     os.mkfifo(tmp_path / "meter")
-    with pytest.raises(MachineProblem, match="no line with watts"):
+    with pytest.raises(MachineProblem, match="no line such as"):
         open_power_meter(f"text:{tmp_path}/meter")
 
 
