@@ -51,7 +51,7 @@ def trials_to_reach(asked: float, rate: float) -> int | None:
 
 def order_shows_difference(good: int, defective: int) -> bool:
     """Whether so many images can tell an AUROC from chance: a perfect order of them is less probable than `RISK`."""
-    return comb(good + defective, defective) * RISK >= 1
+    return comb(good + defective, defective) >= 1 / RISK  # not multiplied: the number may be too large for a float
 
 
 def defective_to_show_difference(good: int) -> int | None:

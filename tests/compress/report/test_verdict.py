@@ -218,6 +218,7 @@ def test_unproven_detection_rate_says_how_many_images_it_takes():
 def test_perfect_order_of_a_handful_says_nothing():
     assert not sample_proof.order_shows_difference(3, 2)
     assert sample_proof.order_shows_difference(3, 3)
+    assert sample_proof.order_shows_difference(2820, 1000), "a number that no float can hold"
     assert sample_proof.defective_to_show_difference(3) == 3
     assert sample_proof.defective_to_show_difference(8) == 2
     assert sample_proof.defective_to_show_difference(1) == 19
