@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from contextlib import suppress
 from pathlib import Path
@@ -12,6 +13,8 @@ from .errors import MachineProblem
 
 def write_atomically(path: Path, content: bytes, hint: str, like: Path | None = None) -> None:
     """Writes a file in one step: a crash leaves the old file or the new one. Creates missing parent folders.
+
+    What it returns from outlasts a power cut, on file systems that can sync a folder.
 
     Args:
         path: the file
@@ -35,6 +38,11 @@ def write_atomically(path: Path, content: bytes, hint: str, like: Path | None = 
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
+        try:
+            sync_folder(path.parent)
+        except OSError as error:
+            if error.errno != errno.EINVAL:  # some network file systems cannot
+                raise
     except OSError as error:
         with suppress(OSError):
             partial.unlink(missing_ok=True)
