@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -45,7 +45,7 @@ class Installation(msgspec.Struct, frozen=True):
 
 
 def install_bundle(
-    path: Path, folder: Path, conditions: Conditions, cameras: Iterable[str] = (), log: Log = no_log
+    path: Path, folder: Path, conditions: Conditions, cameras: Collection[str] = (), log: Log = no_log
 ) -> Installation:
     """Installs a bundle; the daemons that run its product notice it and take it.
 
@@ -66,14 +66,15 @@ def install_bundle(
     bundle = Bundle.open(path, Keyring.read(keys))
     manifest = bundle.manifest
     store = ModelStore(state)
-    settings = [load_config(folder, camera) for camera in sorted({*cameras_of(manifest.name, folder), *cameras})]
-    for each in settings:
+    names = sorted({*cameras_of(manifest.name, folder), *cameras})
+    settings = {camera: load_config(folder, camera) for camera in names}
+    for each in settings.values():
         open_bundle_to_run(path, keys, each.state_folder)
         _check_rules(each, manifest)
-    present = _find_present_release(bundle, folder, cameras)
     # Read as the user who asked for it: the owner of the state folder may not see into a home folder.
-    content, recalibration = path.read_bytes(), _read_recalibration(bundle, path, *[each.bundle for each in settings])
-    old = None if present is None else (present.path.read_bytes(), _read_recalibration(present, present.path))
+    places = [path, *[each.bundle for each in settings.values()]]
+    content, recalibration = path.read_bytes(), _read_recalibration(bundle, *places)
+    present = _read_present_release(bundle, [settings[camera] for camera in cameras])
     log(f"{manifest.model_id}: signed by a trusted key")
     review = read_review(bundle)
     log(f"security review of the build: {review}")
@@ -81,9 +82,9 @@ def install_bundle(
         backend = select_backend(bundle, "auto", 1).version
         log(f"golden outputs reproduced by {backend}")
         with store.lock(manifest.name):
-            if present is not None and old is not None and store.find_model(manifest.name).current is None:
-                store.add(manifest.name, present.manifest.release, *old)
-                store.switch(manifest.name, present.manifest.release)
+            if present is not None and store.find_model(manifest.name).current is None:
+                store.add(manifest.name, *present)
+                store.switch(manifest.name, present[0])
             record = ProbationRecord(store, manifest.name)
             running = record.running()
             # A release on probation is not one to go back to.
@@ -113,14 +114,14 @@ def cameras_of(name: str, folder: Path) -> list[str]:
     return cameras
 
 
-def _find_present_release(new: Bundle, folder: Path, cameras: Iterable[str]) -> Bundle | None:
-    """Another release of the product, which a camera runs from a path; None: there is none."""
-    for camera in cameras:
+def _read_present_release(new: Bundle, cameras: Iterable[Config]) -> tuple[int, bytes, bytes | None] | None:
+    """Another release of the product that a camera runs: number, content, recalibration; None: there is none."""
+    for settings in cameras:
         with contextlib.suppress(Problem):
-            settings = load_config(folder, camera)
             bundle = Bundle.open(settings.bundle, Keyring.read(settings.keys))
             if bundle.manifest.name == new.manifest.name and bundle.manifest.release != new.manifest.release:
-                return bundle
+                content, recalibration = settings.bundle.read_bytes(), _read_recalibration(bundle, settings.bundle)
+                return bundle.manifest.release, content, recalibration
     return None
 
 

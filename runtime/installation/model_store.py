@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import os
 import re
 import shutil
 from collections.abc import Iterator
@@ -96,11 +95,7 @@ class ModelStore:
             partial.mkdir()
             if recalibration is not None:
                 write_atomically(recalibration_path(partial / BUNDLE), recalibration, _HINT)
-            with (partial / BUNDLE).open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            sync_folder(partial)
+            write_atomically(partial / BUNDLE, content, _HINT)
             partial.rename(folder)
             sync_folder(folder.parent)
 

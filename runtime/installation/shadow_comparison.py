@@ -24,6 +24,7 @@ from ..inference.golden_outputs import select_backend
 from ..inference.heads import load_head
 from ..inference.pipeline import InferencePipeline
 from ..inference.prediction import Prediction
+from ..tracking.tracker import Tracker
 from .model_store import BUNDLE, ModelStore
 
 FIRST_LOOK = 50
@@ -76,14 +77,10 @@ class ShadowComparison:
         self.next_look *= 2
         if len(self.new_scores) == 1 and len(self.old_scores) >= MIN_OLD_SCORES:
             return f"the same score on {self.compared} frames that differ"
-        within_band = (
-            1.0 if not self.different else 1 - binomial_probability(self.different - 1, self.compared, self.band)
-        )
-        if within_band < SIGNIFICANCE:
-            share = self.different / self.compared
-            return (
-                f"it decides differently on {share:.0%} of {self.compared} frames; at most {self.band:.0%} may differ"
-            )
+        fewer = binomial_probability(self.different - 1, self.compared, self.band)
+        if 1 - fewer < SIGNIFICANCE:
+            share = f"{self.different / self.compared:.0%} of {self.compared} frames"
+            return f"it decides differently on {share}; at most {self.band:.0%} may differ"
         return ""
 
     def slowdown(self) -> float:
@@ -110,8 +107,8 @@ class OldRelease:
         self.threshold, self.labels = manifest.decision_threshold, manifest.labels
         self.can_skip_frames = manifest.motion is None
         backend = select_backend(bundle, settings.backend, settings.threads)
-        low = settings.tracker.high_score if settings.tracker.high_score is not None else self.threshold
-        self.pipeline = InferencePipeline(bundle, backend, load_head(manifest, low))
+        head = load_head(manifest, Tracker(settings.tracker, self.threshold).low_threshold)
+        self.pipeline = InferencePipeline(bundle, backend, head)
 
     def predict(self, moment: float, pixels: NDArray[Any]) -> tuple[tuple[Prediction, ...] | None, float]:
         """The predictions for a frame, and the seconds that they took."""
