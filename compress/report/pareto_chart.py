@@ -30,8 +30,8 @@ def design_chart(
     front = selection.pareto_front(trials)
     built = {finalist.design: finalist for finalist in finalists}
     pruned = [finalist for finalist in finalists if finalist.design.kept_share < 1]
-    low, high = (math.log10(pick(trial.cost for trial in trials)) for pick in (min, max))
-    low, high = low - 0.05, high + 0.05
+    cheapest, dearest = (pick(trial.cost for trial in trials) for pick in (min, max))
+    low, high = math.log10(cheapest) - 0.05, math.log10(dearest) + 0.05
     worst = math.floor(20 * min(trial.auroc or 0 for trial in trials)) / 20
     best = max(1.0, worst + 0.05)
 
@@ -42,12 +42,14 @@ def design_chart(
         return round(BOTTOM - (BOTTOM - TOP) * (auroc - worst) / (best - worst), 1)
 
     ticks = [m * 10**e for e in range(5, 11) for m in (1, 2, 5) if low <= math.log10(m * 10**e) <= high]
+    if len(ticks) < 2:  # designs of similar cost: an axis without numbers would say nothing
+        ticks = sorted({cheapest, dearest})
     levels = [worst + (best - worst) * step / 5 for step in range(6)]
     return {
         "has_finalists": bool(finalists),
         "left_out": [f"{each.design}: {each.left_out}" for each in finalists if each.left_out],
         "chosen": {"text": str(chosen.design), "cost": chosen.cost},
-        "ticks": [{"x": x(cost), "text": f"{cost / 1e6:g}"} for cost in ticks],
+        "ticks": [{"x": x(cost), "text": f"{round(cost / 1e6, 1):g}"} for cost in ticks],
         "levels": [{"y": y(level), "text": f"{level:.2f}"} for level in levels],
         "unit": unit,
         "limit": x(limits.cost) if limits.cost and low < math.log10(limits.cost) < high else None,

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from ..atomic_file import write_atomically
-from ..config.configuration import load_config
+from ..config.configuration import camera_names, load_config
 from ..config.installed_bundle import INSTALLED
 from ..errors import ConfigProblem, Problem
 
@@ -55,7 +55,10 @@ def restore_last_good(folder: Path, camera: str) -> Path:
     try:
         good = last.read_bytes()
     except OSError as error:
-        hint = "it is written when vedette install or vedette setup changes the camera's file"
+        if not path.exists():
+            hint = f"there are {', '.join(camera_names(folder)) or 'none'}"
+            raise ConfigProblem(f"{path}: no such camera", hint=hint) from None
+        hint = "it is written when vedette install changes the camera's file"
         raise ConfigProblem(f"{last}: {error.strerror}", hint=hint) from None
     present = path.read_bytes() if path.exists() else b""
     write_atomically(path, good, "run the command as root (sudo)", like=last)

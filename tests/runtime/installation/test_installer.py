@@ -136,3 +136,10 @@ def test_the_camera_file_stays_as_private_as_it_was(folder: Path) -> None:
             assert stat.S_IMODE(each.stat().st_mode) == 0o640
             assert (each.stat().st_uid, each.stat().st_gid) == (before.st_uid, before.st_gid)
         restore_last_good(folder, "door")
+
+
+def test_a_camera_that_does_not_exist_has_no_last_file(folder: Path) -> None:
+    add_camera(folder, "old.vedette")
+    with pytest.raises(ConfigProblem, match="no such camera") as error:
+        restore_last_good(folder, "dor")
+    assert error.value.hint == "there are door"
