@@ -9,7 +9,7 @@ import time
 
 import pytest
 from altered_bundles import sign_altered
-from mosquitto import BINARY, Mosquitto
+from mosquitto import BINARY
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
@@ -31,19 +31,11 @@ pytestmark = [
 
 
 @pytest.fixture
-def broker(tmp_path):
-    broker = Mosquitto(tmp_path / "broker")
-    broker.start()
-    yield broker
-    broker.kill()
-
-
-@pytest.fixture
-def settings(tmp_path, key_folder, broker):
+def settings(tmp_path, key_folder, mosquitto):
     folder = tmp_path / "config"
     (folder / "cameras").mkdir(parents=True)
     (folder / "vedette.toml").write_text(
-        f'[device]\nname = "box"\nkeys = "{key_folder}"\n[broker]\nurl = "mqtt://127.0.0.1:{broker.port}"\n'
+        f'[device]\nname = "box"\nkeys = "{key_folder}"\n[broker]\nurl = "mqtt://127.0.0.1:{mosquitto.port}"\n'
         "[outbox]\nvolatile = true\n"
     )
     (folder / "cameras" / "door.toml").write_text(
@@ -101,14 +93,14 @@ class Commander:
 
 
 def test_a_release_comes_in_pieces_and_is_left_again(
-    desk, settings, broker, subscribe, key_folder, tmp_path, wait_until
+    desk, settings, mosquitto, subscribe, key_folder, tmp_path, wait_until
 ):
     """The bundle travels over MQTT, `vedette install` tries and stores it, and a second order leaves it."""
     bundle = sign_altered(tmp_path / "two.vedette", key_folder, release=2).read_bytes()
     store = ModelStore(settings.state)
     store.add("weave", 1, sign_altered(tmp_path / "one.vedette", key_folder, release=1).read_bytes())
     store.switch("weave", 1)
-    subscriber = subscribe(broker.port)
+    subscriber = subscribe(mosquitto.port)
     assert subscriber.subscribed.wait(30)
     commander = Commander(subscriber, desk, read_private_key(key_folder / "vedette.key"), bundle)
     wait_until(lambda: b"products" in (subscriber.latest("info") or b""), "the desk")
@@ -127,7 +119,7 @@ def test_a_release_comes_in_pieces_and_is_left_again(
     assert kinds == ["accepted", "installed", "accepted", "rolled_back"]
 
 
-def test_a_flood_of_orders_delays_no_event_while_one_hangs(desk, broker, subscribe, key_folder, wait_until):
+def test_a_flood_of_orders_delays_no_event_while_one_hangs(desk, mosquitto, subscribe, key_folder, wait_until):
     """An order hangs in its execution, and hundreds of payloads arrive: live events are delivered all the same."""
     hanging, go_on = threading.Event(), threading.Event()
 
@@ -137,7 +129,7 @@ def test_a_flood_of_orders_delays_no_event_while_one_hangs(desk, broker, subscri
         return ""
 
     desk.handler.executor.execute = execute
-    subscriber = subscribe(broker.port)
+    subscriber = subscribe(mosquitto.port)
     assert subscriber.subscribed.wait(30)
     commander = Commander(subscriber, desk, read_private_key(key_folder / "vedette.key"))
     wait_until(lambda: desk.thread is not None, "the connection")
