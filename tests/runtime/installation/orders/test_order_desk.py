@@ -10,19 +10,14 @@ import time
 import pytest
 from altered_bundles import sign_altered
 from mosquitto import BINARY
+from order_box import make_desk, write_order_box
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from vedette.runtime.bundle.keys import read_private_key
-from vedette.runtime.config.configuration import BrokerSettings, load_config
-from vedette.runtime.events import sinks
-from vedette.runtime.events.forwarder import Forwarder
-from vedette.runtime.events.outbox import Outbox
-from vedette.runtime.events.topics import Topics
 from vedette.runtime.installation.model_store import ModelStore
 from vedette.runtime.installation.orders.bundle_pieces import PIECE_BYTES, encode_piece
 from vedette.runtime.installation.orders.order import make_order, sign_order
-from vedette.runtime.installation.orders.order_desk import OrderDesk
 
 pytestmark = [
     pytest.mark.skipif(BINARY is None, reason="needs mosquitto: apt-get install mosquitto"),
@@ -32,33 +27,19 @@ pytestmark = [
 
 @pytest.fixture
 def settings(tmp_path, key_folder, mosquitto):
-    folder = tmp_path / "config"
-    (folder / "cameras").mkdir(parents=True)
-    (folder / "vedette.toml").write_text(
-        f'[device]\nname = "box"\nkeys = "{key_folder}"\n[broker]\nurl = "mqtt://127.0.0.1:{mosquitto.port}"\n'
-        "[outbox]\nvolatile = true\n"
-    )
-    (folder / "cameras" / "door.toml").write_text(
-        'source = "file:none"\nbundle = "installed:weave"\n[[rules]]\nuse = "presence"\n'
-    )
-    return load_config(folder, "door")
+    return write_order_box(tmp_path / "config", mosquitto.port, key_folder)
 
 
 @pytest.fixture
 def desk(settings):
     """A desk with its forwarder, without a camera."""
-    topics, outbox = Topics.from_config(settings), Outbox.from_config(settings)
-    info = sinks.Message(topics.info("door"), b'{"camera": "door"}', retain=True, content_type="application/json")
-    session = sinks.MqttSessionSettings("box", (info,), command_topic=topics.command("+"))
-    sink = sinks.load_sink(BrokerSettings(url=settings.broker.url), session)
-    desk = OrderDesk(settings, session, outbox, sink)
-    forwarder = Forwarder(outbox, sink, topics, None, desk)
+    desk, forwarder = make_desk(settings)
     forwarder.start()
     yield desk
     forwarder.drain(0.5)
     desk.close()
     desk.thread.join(30)
-    outbox.close()
+    desk.outbox.close()
 
 
 class Commander:
