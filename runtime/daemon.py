@@ -21,7 +21,6 @@ import signal
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 from types import FrameType
 
 import msgspec
@@ -239,12 +238,3 @@ class Daemon:
             self.reload_requested = True
         else:
             self.stop_requested.set()
-
-
-def run(camera: str, folder: Path) -> None:
-    """Runs the daemon of `camera` with the configuration in `folder`.
-
-    Raises:
-        Problem: the configuration, the bundle or the machine is not usable; nothing was started.
-    """
-    Daemon(load_config(folder, camera)).run()

@@ -17,6 +17,7 @@ import hypothesis
 import pytest
 from click.testing import CliRunner
 from daemon_process import DaemonProcess
+from mosquitto import Mosquitto
 from paths import ROOT, TESTS
 from products import write_anomaly_images, write_behaviour_videos, write_class_images
 from proxy import Proxy
@@ -202,6 +203,15 @@ def broker_proxy(broker: RumqttdBroker) -> Iterator[Proxy]:
     proxy = Proxy(broker.port, open=False)
     yield proxy
     proxy.close()
+
+
+@pytest.fixture
+def mosquitto(tmp_path: Path) -> Iterator[Mosquitto]:
+    """Started."""
+    broker = Mosquitto(tmp_path / "broker")
+    broker.start()
+    yield broker
+    broker.kill()
 
 
 @pytest.fixture

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 import msgspec
@@ -24,44 +23,36 @@ from ..fleet.rollout_record import Rollout, read_rollout
 from ..fleet.rollout_run import HTTPS_PARALLEL, MQTT_PARALLEL, RolloutRun, listen, plan_rollout
 from ..provisioning.arrival_watch import find_broker
 
-_Command = TypeVar("_Command", bound=Callable[..., Any])
 _path = click.Path(path_type=Path)
 _key = click.option("--key", type=_path, required=True, help="Private key that signs the orders; the boxes trust it.")
 _file = click.option("--file", type=_path, required=True, help="The rollout's file; if it exists, the rollout goes on.")
-_json = options.as_json
 
-
-def _login(command: _Command) -> _Command:
-    """The options that every subcommand has."""
-    for option in (
-        click.option("--only", multiple=True, help="Boxes: SITE/AREA/LINE/NAME, * for any name of a level."),
-        click.option("--key-file", type=_path, help="Private key of --cert-file."),
-        click.option("--cert-file", type=_path, help="Certificate to log in with."),
-        click.option("--ca-file", type=_path, help="Authority of the broker's certificate."),
-        click.option("--password-file", type=_path, help="Its password."),
-        click.option("--username", default="", help="User at the broker."),
-        click.option("--prefix", default="vedette", show_default=True, help="First levels of the topics."),
-        click.option("--from", "out", type=_path, default=Path(), help="Folder that vedette provision wrote."),
-        click.option("--broker", "url", default="", help="URL, such as mqtts://broker.plant:8883. [default: --from]"),
-    ):
-        command = option(command)
-    return command
-
-
-def _rollout_options(command: _Command) -> _Command:
-    for option in (
-        click.option("--parallel", type=click.IntRange(1, 10_000), help="Boxes that install at a time."),
-        click.option(
-            "--max-failed", default=DEFAULT_MAX_FAILED, show_default=True, help="Boxes per ring that may fail."
-        ),
-        click.option("--band", type=click.FloatRange(0, 1, True, True), default=0.05, help="As in vedette install."),
-        click.option("--max-ms", type=click.FloatRange(0, min_open=True), help="As in vedette install."),
-        click.option("--probation", "minutes", type=click.FloatRange(0, 10_000), default=10.0, show_default=True),
-        click.option("--source", default="mqtt", show_default=True, help="Where boxes fetch it: https://…, or mqtt."),
-        click.option("--ring", "rings", default="5%,25%,100%", show_default=True, help="Boxes after each ring."),
-    ):
-        command = option(command)
-    return command
+_login = options.combine(
+    click.option("--broker", "url", default="", help="URL, such as mqtts://broker.plant:8883. [default: --from]"),
+    click.option("--from", "out", type=_path, default=Path(), help="Folder that vedette provision wrote."),
+    click.option("--prefix", default="vedette", show_default=True, help="First levels of the topics."),
+    click.option("--username", default="", help="User at the broker."),
+    click.option("--password-file", type=_path, help="Its password."),
+    click.option("--ca-file", type=_path, help="Authority of the broker's certificate."),
+    click.option("--cert-file", type=_path, help="Certificate to log in with."),
+    click.option("--key-file", type=_path, help="Private key of --cert-file."),
+    click.option("--only", multiple=True, help="Boxes: SITE/AREA/LINE/NAME, * for any name of a level."),
+)
+"""Every subcommand has these."""
+_rollout = options.combine(
+    options.bundle,
+    _file,
+    _key,
+    click.option("--ring", "rings", default="5%,25%,100%", show_default=True, help="Boxes after each ring."),
+    click.option("--source", default="mqtt", show_default=True, help="Where boxes fetch it: https://…, or mqtt."),
+    click.option("--probation", "minutes", type=click.FloatRange(0, 10_000), default=10.0, show_default=True),
+    click.option("--max-ms", type=click.FloatRange(0, min_open=True), help="As in vedette install."),
+    click.option("--band", type=click.FloatRange(0, 1, True, True), default=0.05, help="As in vedette install."),
+    click.option("--max-failed", default=DEFAULT_MAX_FAILED, show_default=True, help="Boxes per ring that may fail."),
+    click.option("--parallel", type=click.IntRange(1, 10_000), help="Boxes that install at a time."),
+    _login,
+    options.keys,
+)
 
 
 def _connect(out: Path, url: str, prefix: str, login: dict[str, Any]) -> tuple[FleetConnection, Inventory]:
@@ -83,7 +74,7 @@ def fleet() -> None:
 
 @fleet.command()
 @_login
-@_json
+@options.as_json
 def status(only: tuple[str, ...], as_json: bool, out: Path, url: str, prefix: str, **login: Any) -> None:
     """List the boxes: state, releases, probation, events, faults."""
     connection, inventory = _connect(out, url, prefix, login)
@@ -103,7 +94,7 @@ def export(
     connection, inventory = _connect(out, url, prefix, login)
     connection.close()
     rows = make_rows(inventory.find(only))
-    text = render_csv(rows) if kind == "csv" else msgspec.json.format(msgspec.json.encode(rows), indent=2).decode()
+    text = render_csv(rows) if kind == "csv" else options.render_json(rows)
     if out_file is None:
         click.echo(text, nl=kind == "json")
     else:
@@ -111,24 +102,14 @@ def export(
 
 
 @fleet.command()
-@options.bundle
-@_file
-@_key
-@_rollout_options
-@_login
-@options.keys
+@_rollout
 def install(bundle: Path, file: Path, key: Path, **more: Any) -> None:
     """Install BUNDLE ring by ring; stop, and take it back from the ring, if too many boxes fail."""
     _roll_out(bundle, file, key, None, **more)
 
 
 @fleet.command()
-@options.bundle
-@_file
-@_key
-@_rollout_options
-@_login
-@options.keys
+@_rollout
 def canary(bundle: Path, file: Path, key: Path, **more: Any) -> None:
     """Install BUNDLE on the first ring only; vedette fleet install with the same --file goes on."""
     _roll_out(bundle, file, key, 0, **more)

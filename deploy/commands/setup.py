@@ -24,7 +24,7 @@ from ..setup.questions import Questions, Trials, show_check
 from ..setup.seed_consumption import consume_seed
 
 _FILE = click.Path(path_type=Path)
-_ANSWERS = (
+_answers = options.combine(
     click.option("--device", help="Name of this device: one level of the topics. [default: the host name]"),
     click.option("--site", help="Site, a level of the topics."),
     click.option("--area", help="Area, a level of the topics."),
@@ -44,12 +44,6 @@ _ANSWERS = (
     click.option("--bundle", help="File of the bundle."),
     click.option("--key", "keys", type=_FILE, multiple=True, help="Public key to trust: the signer's NAME.pub."),
 )
-
-
-def _answers(command: Any) -> Any:
-    for each in reversed(_ANSWERS):
-        command = each(command)
-    return command
 
 
 @click.command()

@@ -52,7 +52,6 @@ class RolloutEngine:
         self.last_ring = len(rollout.rings) - 1 if last_ring is None else last_ring
         self.sent = dict[str, float]()
         """When the last order was sent to each box, monotonic."""
-        self.progress = dict[str, str]()
         self.outbound = dict[str, str]()
         self.is_changed = True
 
@@ -88,7 +87,6 @@ class RolloutEngine:
         detail = "".join(filter(str.isprintable, report.detail))[:300]
         if report.pieces:
             self.sender.send_pieces(place, nonce, report.pieces)
-        self.progress[place] = report.state
         is_leaving = record.state == "leaving"
         if report.state == "installed" and not is_leaving:
             self._set(place, "installed")

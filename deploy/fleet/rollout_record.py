@@ -15,7 +15,6 @@ BoxState = Literal["waiting", "ordered", "installed", "accepted", "failed", "lea
 release. `unreachable`: it did not go back, or does not answer; its own probation decides what it runs.
 `missed`: it was offline when its turn came, and is as it was."""
 Status = Literal["running", "paused", "stopping", "stopped", "done"]
-OPEN = ("waiting", "ordered", "installed", "leaving")
 
 
 class BoxRecord(msgspec.Struct):

@@ -105,8 +105,7 @@ class RolloutRun:
         self.rollout, self.file, self.connection, self.echo = rollout, file, connection, echo
         self.log = file.with_name(f"{file.name}.log").open("a", encoding="utf-8")
         sender = OrderSender(rollout, connection, key, bundle)
-        save = self.save
-        self.engine = RolloutEngine(rollout, connection.inventory, sender, save, self._tell, limits, last_ring)
+        self.engine = RolloutEngine(rollout, connection.inventory, sender, self.save, self._tell, limits, last_ring)
         connection.on_answer = self.engine.take_answer
 
     def save(self) -> None:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import click
 
-from .. import daemon
 from ..camera_processes import CameraProcesses, load_libraries
 from ..config.configuration import camera_names, load_config
+from ..daemon import Daemon
 from ..errors import ConfigProblem, Problem
 from ..installation.probation_monitor import count_start_on_probation
 from ..monitoring.start_checks import start_camera
@@ -40,8 +40,8 @@ def run(cameras: tuple[str, ...], run_all: bool, folder: Path) -> None:
 
 
 def _run_camera(camera: str, folder: Path) -> None:
-    with start_camera(folder, camera), count_start_on_probation(load_config(folder, camera)):
-        daemon.run(camera, folder)
+    with start_camera(folder, camera) as settings, count_start_on_probation(settings):
+        Daemon(settings).run()
 
 
 def _backend_names(cameras: list[str], folder: Path) -> set[str]:

@@ -16,6 +16,7 @@ from typing import Annotated
 
 import msgspec
 
+from .commands import CommandLimit, make_answer
 from .outbox import Outbox, SequencedEvent
 from .sinks import Command, Message
 from .topics import Topics
@@ -46,7 +47,7 @@ class Replay:
         self.cursor = 0
         """All replayed events up to this sequence number were sent over this connection."""
         self.last_sent = 0.0
-        self.command_times: list[float] = []
+        self.limit = CommandLimit(MAX_COMMANDS)
 
     def reset(self) -> None:
         """Starts again with the first event that is to be sent again: the connection is a new one."""
@@ -54,24 +55,16 @@ class Replay:
 
     def answer(self, command: Command) -> Message | None:
         """Obeys a command; returns the answer, or None if there is none to send. Never raises on any payload."""
-        now = time.monotonic()
-        self.command_times = [when for when in self.command_times if now - when < 1.0]
-        if command.retained or len(self.command_times) >= MAX_COMMANDS:
+        if command.retained or not self.limit.take():
             log.debug("a command was ignored: it is %s", "retained" if command.retained else "one of too many")
             return None
-        self.command_times.append(now)
         body = self._obey(command.payload)
         if body is None or not command.reply_to:
             return None
-        if not self.topics.is_response(command.reply_to):
+        answer = make_answer(self.topics, command.reply_to, command.correlation, body)
+        if answer is None:
             log.warning("no answer to %r: it is not below %s", command.reply_to[:200], self.topics.responses())
-            return None
-        return Message(
-            command.reply_to,
-            msgspec.json.encode(body),
-            content_type="application/json",
-            correlation=command.correlation,
-        )
+        return answer
 
     def _obey(self, payload: bytes) -> dict[str, int | str] | None:
         """What to answer; None: the command is for another camera of this device."""

@@ -21,12 +21,15 @@ _OWNER_ONLY = 0o077  # files 0600, folders 0700
 
 
 @contextlib.contextmanager
-def start_camera(folder: Path, camera: str) -> Iterator[None]:
+def start_camera(folder: Path, camera: str) -> Iterator[Config]:
     """Prepares this process for the daemon of a camera, and claims the camera until the context is left.
 
     Args:
         folder: with vedette.toml
         camera: name of the camera
+
+    Yields:
+        its configuration
 
     Raises:
         Problem: the configuration is wrong, or another process watches the camera.
@@ -38,7 +41,7 @@ def start_camera(folder: Path, camera: str) -> Iterator[None]:
             for warning in credential_warnings.list_warnings(settings):
                 log.warning("%s", warning)
             _warn_of_zones(settings)
-            yield
+            yield settings
     finally:
         os.umask(before)
 

@@ -22,32 +22,18 @@ import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from mosquitto import Mosquitto
 from mutations import mutate
+from order_box import make_desk, write_order_box
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from subscriber import Subscriber
 
 from vedette.runtime.bundle.keys import generate_key_pair
-from vedette.runtime.config.configuration import BrokerSettings, load_config
 from vedette.runtime.events import sinks
-from vedette.runtime.events.forwarder import Forwarder
 from vedette.runtime.events.outbox import Outbox
 from vedette.runtime.events.topics import Topics
 from vedette.runtime.installation.orders.order import make_order, sign_order
-from vedette.runtime.installation.orders.order_desk import OrderDesk
 
 EVENTS, EVERY_SECONDS, PAYLOADS_A_SECOND = 200, 0.05, 200
-
-
-def write_configuration(folder: Path, port: int) -> None:
-    """A device with one camera that runs an installed product."""
-    (folder / "cameras").mkdir(parents=True)
-    generate_key_pair(folder / "keys")
-    (folder / "vedette.toml").write_text(
-        f'[device]\nname = "box"\nkeys = "keys"\n[broker]\nurl = "mqtt://127.0.0.1:{port}"\n[outbox]\nvolatile = true\n'
-    )
-    (folder / "cameras" / "door.toml").write_text(
-        'source = "file:none"\nbundle = "installed:weave"\n[[rules]]\nuse = "presence"\n'
-    )
 
 
 def flood(publisher: Client, topics: Topics, stopping: threading.Event) -> None:
@@ -94,13 +80,9 @@ def main() -> None:
         folder = Path(name)
         broker = Mosquitto(folder / "broker")
         broker.start()
-        write_configuration(folder / "config", broker.port)
-        settings = load_config(folder / "config", "door")
-        topics, outbox = Topics.from_config(settings), Outbox.from_config(settings)
-        session = sinks.MqttSessionSettings("box", (), command_topic=topics.command("+"))
-        sink = sinks.load_sink(BrokerSettings(url=settings.broker.url), session)
-        desk = OrderDesk(settings, session, outbox, sink)
-        forwarder = Forwarder(outbox, sink, topics, None, desk)
+        generate_key_pair(folder / "keys")
+        settings = write_order_box(folder / "config", broker.port, folder / "keys")
+        desk, forwarder = make_desk(settings)
         forwarder.start()
         watcher = Subscriber(broker.port)
         publisher = Client(CallbackAPIVersion.VERSION2, "flood", protocol=MQTTProtocolVersion.MQTTv5)
@@ -109,9 +91,9 @@ def main() -> None:
         stopping = threading.Event()
         try:
             watcher.subscribed.wait(10)
-            click.echo(json.dumps({"orders": "none"} | time_events(outbox, sink, watcher, "quiet")))
-            threading.Thread(target=flood, args=(publisher, topics, stopping), daemon=True).start()
-            click.echo(json.dumps({"orders": "flood"} | time_events(outbox, sink, watcher, "flood")))
+            click.echo(json.dumps({"orders": "none"} | time_events(desk.outbox, desk.sink, watcher, "quiet")))
+            threading.Thread(target=flood, args=(publisher, desk.topics, stopping), daemon=True).start()
+            click.echo(json.dumps({"orders": "flood"} | time_events(desk.outbox, desk.sink, watcher, "flood")))
             click.echo(json.dumps({"the forwarder lives": forwarder.is_alive()}))
         finally:
             stopping.set()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from ..model_store import ModelStore
+from ..model_store import InstalledModel, ModelStore
 from ..probation_record import Probation, ProbationRecord
 
 
@@ -23,12 +23,10 @@ class InstalledProduct(msgspec.Struct, frozen=True, omit_defaults=True):
 
 def describe_products(store: ModelStore) -> dict[str, InstalledProduct]:
     """The installed products by name."""
-    return {model.name: describe_product(store, model.name) for model in store.list_models()}
+    return {model.name: _describe(model, ProbationRecord(store, model.name).read()) for model in store.list_models()}
 
 
-def describe_product(store: ModelStore, name: str) -> InstalledProduct:
-    """One product."""
-    model, probation = store.find_model(name), ProbationRecord(store, name).read()
+def _describe(model: InstalledModel, probation: Probation | None) -> InstalledProduct:
     if probation is None:
         return InstalledProduct(model.current, model.previous)
     return InstalledProduct(

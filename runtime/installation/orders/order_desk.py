@@ -24,6 +24,7 @@ import msgspec
 from ...bundle.keys import Keyring
 from ...config.configuration import Config
 from ...errors import Problem
+from ...events.commands import CommandLimit, make_answer
 from ...events.outbox import Outbox
 from ...events.sinks import Command, Message, MqttSessionSettings, Sink
 from ...events.topics import Topics
@@ -73,7 +74,7 @@ class OrderDesk:
         self.waiting = queue.Queue[Command | None](MAX_WAITING)
         self.stopping = threading.Event()
         self.messages = deque[Message](maxlen=64)
-        self.order_times = deque[float](maxlen=MAX_ORDERS_A_SECOND)
+        self.limit = CommandLimit(MAX_ORDERS_A_SECOND)
         self.last_refusal = float("-inf")
         self.thread: threading.Thread | None = None
 
@@ -91,12 +92,9 @@ class OrderDesk:
         if command.topic == self.topics.command("piece"):
             self.pieces.take(command.payload)
             return
-        now = time.monotonic()
-        is_full = len(self.order_times) == MAX_ORDERS_A_SECOND and now - self.order_times[0] < 1.0
-        if command.topic != self.topics.command("install") or is_full or self.waiting.full():
+        if command.topic != self.topics.command("install") or self.waiting.full() or not self.limit.take():
             log.debug("a command was ignored: unknown, or one of too many")
             return
-        self.order_times.append(now)
         self.waiting.put_nowait(command)
 
     def close(self) -> None:
@@ -132,9 +130,8 @@ class OrderDesk:
                 log.exception("an order could not be handled")
 
     def _answer(self, source: Command | KnownOrder, report: Report) -> None:
-        if source.reply_to and self.topics.is_response(source.reply_to):
-            body = msgspec.json.encode(report)
-            self._put(Message(source.reply_to, body, content_type="application/json", correlation=source.correlation))
+        if (answer := make_answer(self.topics, source.reply_to, source.correlation, report)) is not None:
+            self._put(answer)
 
     def _record(self, kind: str, facts: dict[str, Any]) -> None:
         self.outbox.put_system_event("fleet", kind, facts)

@@ -76,7 +76,7 @@ class OrderMemory:
             OrderRefused: it has expired, or is older than what is remembered.
             MachineProblem: the disk does not take it.
         """
-        file = self._read()
+        file = self._read(replace=True)
         check_age(known.order, now)
         if known.order.issued <= file.floor:
             raise OrderRefused("it was issued before orders that this box has forgotten: issue it again")
@@ -135,15 +135,18 @@ class OrderMemory:
                     time.sleep(0.1)
             yield file.fileno() if held else None
 
-    def _read(self) -> _File:
-        """The file; one that is damaged counts as a memory that ends now."""
+    def _read(self, *, replace: bool = False) -> _File:
+        """The file. One that is damaged counts as a memory that ends now, and with `replace` that is kept."""
         try:
             return msgspec.json.decode(self.path.read_bytes(), type=_File)
         except FileNotFoundError:
             return _File()
         except (OSError, ValueError, RecursionError) as error:
-            log.warning("%s is not readable: orders issued before now are refused: %s", self.path, error)
-            return _File(floor=int(time.time()))
+            file = _File(floor=int(time.time()))
+            if replace:
+                log.warning("%s is not readable: orders issued before now are refused: %s", self.path, error)
+                self._write(file)
+            return file
 
     def _write(self, file: _File) -> None:
         write_atomically(self.path, msgspec.json.encode(file) + b"\n", _HINT)

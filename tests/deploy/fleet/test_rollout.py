@@ -33,14 +33,6 @@ LIMITS = Limits(order=60, offline=3 * patience(), settle=1, accept=60, leave=4 *
 BOXES = 30
 
 
-@pytest.fixture
-def broker(tmp_path):
-    broker = Mosquitto(tmp_path / "broker")
-    broker.start()
-    yield broker
-    broker.kill()
-
-
 class Plant:
     """Boxes at a broker, and an operator who rolls release 2 out to them."""
 
@@ -90,11 +82,11 @@ class Plant:
 
 
 @pytest.fixture
-def make_plant(tmp_path, broker, key_folder):
+def make_plant(tmp_path, mosquitto, key_folder):
     plants = []
 
     def make(**more):
-        plants.append(Plant(tmp_path, broker.port, key_folder, **more))
+        plants.append(Plant(tmp_path, mosquitto.port, key_folder, **more))
         return plants[-1]
 
     yield make
@@ -178,13 +170,13 @@ def test_the_fleet_is_listed_and_exported(make_plant, tmp_path, monkeypatch):
     assert (len(listed), listed[0].split(",")[:2]) == (BOXES + 1, ["place", "state"])
 
 
-def test_a_rollout_crosses_a_bridge(make_plant, broker, tmp_path):
+def test_a_rollout_crosses_a_bridge(make_plant, mosquitto, tmp_path):
     """The boxes talk to the broker of their plant, bridged by the provisioned example; the operator to another one."""
     logins = dict.fromkeys((OPERATOR, READER), Login("", ""))
     text = render_broker_files(FleetBroker(url="mqtts://plant:8883"), (), logins)["bridge.conf.example"]
     of_login = ("bridge_capath", "remote_username", "remote_password")
     lines = [line for line in text.splitlines() if not line.startswith(of_login)]
-    bridge = "\n".join(lines).replace("broker.example.com:8883", f"127.0.0.1:{broker.port}")
+    bridge = "\n".join(lines).replace("broker.example.com:8883", f"127.0.0.1:{mosquitto.port}")
     of_plant = Mosquitto(tmp_path / "plant", f"{bridge}\n")
     of_plant.start()
     try:

@@ -9,20 +9,15 @@ import time
 
 import pytest
 from altered_bundles import sign_altered
-from mosquitto import BINARY, Mosquitto
+from mosquitto import BINARY
+from order_box import make_desk, write_order_box
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from vedette.runtime.bundle.keys import read_private_key
-from vedette.runtime.config.configuration import BrokerSettings, load_config
-from vedette.runtime.events import sinks
-from vedette.runtime.events.forwarder import Forwarder
-from vedette.runtime.events.outbox import Outbox
-from vedette.runtime.events.topics import Topics
 from vedette.runtime.installation.model_store import ModelStore
 from vedette.runtime.installation.orders.bundle_pieces import PIECE_BYTES, encode_piece
 from vedette.runtime.installation.orders.order import make_order, sign_order
-from vedette.runtime.installation.orders.order_desk import OrderDesk
 
 pytestmark = [
     pytest.mark.skipif(BINARY is None, reason="needs mosquitto: apt-get install mosquitto"),
@@ -31,42 +26,20 @@ pytestmark = [
 
 
 @pytest.fixture
-def broker(tmp_path):
-    broker = Mosquitto(tmp_path / "broker")
-    broker.start()
-    yield broker
-    broker.kill()
-
-
-@pytest.fixture
-def settings(tmp_path, key_folder, broker):
-    folder = tmp_path / "config"
-    (folder / "cameras").mkdir(parents=True)
-    (folder / "vedette.toml").write_text(
-        f'[device]\nname = "box"\nkeys = "{key_folder}"\n[broker]\nurl = "mqtt://127.0.0.1:{broker.port}"\n'
-        "[outbox]\nvolatile = true\n"
-    )
-    (folder / "cameras" / "door.toml").write_text(
-        'source = "file:none"\nbundle = "installed:weave"\n[[rules]]\nuse = "presence"\n'
-    )
-    return load_config(folder, "door")
+def settings(tmp_path, key_folder, mosquitto):
+    return write_order_box(tmp_path / "config", mosquitto.port, key_folder)
 
 
 @pytest.fixture
 def desk(settings):
     """A desk with its forwarder, without a camera."""
-    topics, outbox = Topics.from_config(settings), Outbox.from_config(settings)
-    info = sinks.Message(topics.info("door"), b'{"camera": "door"}', retain=True, content_type="application/json")
-    session = sinks.MqttSessionSettings("box", (info,), command_topic=topics.command("+"))
-    sink = sinks.load_sink(BrokerSettings(url=settings.broker.url), session)
-    desk = OrderDesk(settings, session, outbox, sink)
-    forwarder = Forwarder(outbox, sink, topics, None, desk)
+    desk, forwarder = make_desk(settings)
     forwarder.start()
     yield desk
     forwarder.drain(0.5)
     desk.close()
     desk.thread.join(30)
-    outbox.close()
+    desk.outbox.close()
 
 
 class Commander:
@@ -101,14 +74,14 @@ class Commander:
 
 
 def test_a_release_comes_in_pieces_and_is_left_again(
-    desk, settings, broker, subscribe, key_folder, tmp_path, wait_until
+    desk, settings, mosquitto, subscribe, key_folder, tmp_path, wait_until
 ):
     """The bundle travels over MQTT, `vedette install` tries and stores it, and a second order leaves it."""
     bundle = sign_altered(tmp_path / "two.vedette", key_folder, release=2).read_bytes()
     store = ModelStore(settings.state)
     store.add("weave", 1, sign_altered(tmp_path / "one.vedette", key_folder, release=1).read_bytes())
     store.switch("weave", 1)
-    subscriber = subscribe(broker.port)
+    subscriber = subscribe(mosquitto.port)
     assert subscriber.subscribed.wait(30)
     commander = Commander(subscriber, desk, read_private_key(key_folder / "vedette.key"), bundle)
     wait_until(lambda: b"products" in (subscriber.latest("info") or b""), "the desk")
@@ -127,7 +100,7 @@ def test_a_release_comes_in_pieces_and_is_left_again(
     assert kinds == ["accepted", "installed", "accepted", "rolled_back"]
 
 
-def test_a_flood_of_orders_delays_no_event_while_one_hangs(desk, broker, subscribe, key_folder, wait_until):
+def test_a_flood_of_orders_delays_no_event_while_one_hangs(desk, mosquitto, subscribe, key_folder, wait_until):
     """An order hangs in its execution, and hundreds of payloads arrive: live events are delivered all the same."""
     hanging, go_on = threading.Event(), threading.Event()
 
@@ -137,7 +110,7 @@ def test_a_flood_of_orders_delays_no_event_while_one_hangs(desk, broker, subscri
         return ""
 
     desk.handler.executor.execute = execute
-    subscriber = subscribe(broker.port)
+    subscriber = subscribe(mosquitto.port)
     assert subscriber.subscribed.wait(30)
     commander = Commander(subscriber, desk, read_private_key(key_folder / "vedette.key"))
     wait_until(lambda: desk.thread is not None, "the connection")

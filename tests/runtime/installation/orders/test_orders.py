@@ -221,6 +221,20 @@ def test_a_damaged_memory_refuses_what_was_issued_before(tmp_path):
     assert box.give(order(issued=past, expires=past + 50)).state == "refused"
 
 
+def test_a_damaged_memory_is_told_once_and_does_not_refuse_later_orders(tmp_path, monkeypatch, caplog):
+    box = Box(tmp_path, quality="unknown")
+    box.give(order())
+    box.handler.memory.path.write_bytes(b"\xff damaged")
+    found = int(time.time())
+    for _ in range(3):  # as the daemon does every few seconds
+        box.handler.recover()
+    assert box.give(order(issued=found, expires=found + 1000)).state == "refused"
+    monkeypatch.setattr(order_memory.time, "time", lambda: found + 100.0)
+    assert box.give(order(issued=found, expires=found + 1000)).state == "refused"
+    assert box.give(order(issued=found + 50, expires=found + 1000)).state == "installed"
+    assert [each.message for each in caplog.records if "not readable" in each.message][1:] == []
+
+
 def test_an_order_out_of_bounds_is_not_made():
     with pytest.raises(ConfigProblem):
         order(source="http://host/bundle")
