@@ -111,52 +111,42 @@ def test_a_sensor_is_added_up_over_time(tmp_path):
     assert "ina226" in error.value.hint
 
 
-def test_a_stream_of_lines_is_read_from_its_end(tmp_path):
-    path = tmp_path / "meter.log"
-    path.write_text("99 W\n" * 100)
+def measure_written_watts(path, parts, pause, seconds):
+    """Mean watts of the text meter while a thread adds the parts of a line to its file again and again."""
     stop = threading.Event()
 
     def write():
         while not stop.wait(0.02):
-            with path.open("a") as file:
-                file.write("volts and amperes: 5.00 V 0.80 A\n")
+            for part in parts:
+                with path.open("a") as file:
+                    file.write(part)
+                time.sleep(pause)
 
     writer = threading.Thread(target=write)
     writer.start()
     try:
         meter = open_power_meter(f"text:{path}")
         before, started = meter.read_joules(), time.monotonic()
-        time.sleep(0.3)
-        assert meter.read_joules() - before == pytest.approx(4 * (time.monotonic() - started), rel=0.2)
+        time.sleep(seconds)
+        watts = (meter.read_joules() - before) / (time.monotonic() - started)
         meter.close()
     finally:
         stop.set()
         writer.join()
+    return watts
+
+
+def test_a_stream_of_lines_is_read_from_its_end(tmp_path):
+    path = tmp_path / "meter.log"
+    path.write_text("99 W\n" * 100)
+    line = "volts and amperes: 5.00 V 0.80 A\n"
+    assert measure_written_watts(path, (line,), pause=0.0, seconds=0.3) == pytest.approx(4, rel=0.2)
 
 
 def test_half_a_line_is_not_read(tmp_path):
     path = tmp_path / "meter.log"
     path.write_text("")
-    stop = threading.Event()
-
-    def write():
-        while not stop.wait(0.02):
-            for part in ("1", "2", " W\n"):
-                with path.open("a") as file:
-                    file.write(part)
-                time.sleep(0.11)
-
-    writer = threading.Thread(target=write)
-    writer.start()
-    try:
-        meter = open_power_meter(f"text:{path}")
-        before, started = meter.read_joules(), time.monotonic()
-        time.sleep(0.8)
-        assert meter.read_joules() - before == pytest.approx(12 * (time.monotonic() - started), rel=0.05)
-        meter.close()
-    finally:
-        stop.set()
-        writer.join()
+    assert measure_written_watts(path, ("1", "2", " W\n"), pause=0.11, seconds=0.8) == pytest.approx(12, rel=0.05)
 
 
 def test_a_meter_that_is_silent_is_named(tmp_path, monkeypatch):
