@@ -7,11 +7,12 @@ import threading
 import time
 
 import pytest
+from waiting import wait_for
 
 from vedette.runtime.errors import ConfigProblem, MachineProblem
 from vedette.runtime.evaluation import power_meters
 from vedette.runtime.evaluation.energy_measurement import EnergyRequest, measure_energy
-from vedette.runtime.evaluation.power_meters import RaplMeter, open_power_meter, parse_watts, sum_rails
+from vedette.runtime.evaluation.power_meters import RaplMeter, SampledMeter, open_power_meter, parse_watts, sum_rails
 
 # As a Raspberry Pi 5 prints them.
 PMIC_LINES = """\
@@ -88,6 +89,17 @@ def test_a_counter_that_wraps_around_goes_on(tmp_path):
     for energy, total in (("9500000", 0.5), ("200000", 1.2), ("300000", 1.3)):
         write_sysfs(tmp_path, {f"{zone}/energy_uj": energy})
         assert meter.read_joules() == pytest.approx(total)
+
+
+def test_a_meter_is_not_sampled_before_it_is_read():
+    """Sampling would disturb the latency that is measured between opening the meter and reading it."""
+    samples = iter(range(1000))
+    meter = SampledMeter("samples", lambda: next(samples), pause=0.01)
+    time.sleep(0.1)
+    assert next(samples) == 1
+    assert meter.read_joules() < 0.1
+    wait_for(lambda: meter.read_joules() > 0, "a sample of the meter")
+    meter.close()
 
 
 def test_a_sensor_is_added_up_over_time(tmp_path):
