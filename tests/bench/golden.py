@@ -86,9 +86,9 @@ def main() -> None:
     parser.set_defaults(sets=list(ALL_SETS))
     parser.add_argument("--good", type=int, default=100)
     parser.add_argument("--defective", type=int, default=60)
-    parser.add_argument("--seeds", type=lambda text: list(map(int, text.split(","))), default=[0, 1])
-    parser.add_argument("--counts", type=lambda text: list(map(int, text.split(","))), default=[1, 2, 4, 8, 16, REST])
-    options = parser.parse_args()
+    parser.add_argument("--seeds", type=bench_options.numbers, default=[0, 1])
+    parser.add_argument("--counts", type=bench_options.numbers, default=[1, 2, 4, 8, 16, REST])
+    options = bench_options.parse(parser, ALL_SETS)
     torch.set_num_threads(1)
     options.out.mkdir(parents=True, exist_ok=True)
     kept = options.out / "golden.json"
