@@ -7,9 +7,11 @@ import threading
 import time
 
 import pytest
+from click.testing import CliRunner
 from waiting import wait_for
 
-from vedette.runtime.errors import ConfigProblem, MachineProblem
+from vedette.runtime.commands import bench
+from vedette.runtime.errors import ConfigProblem, MachineProblem, Problem
 from vedette.runtime.evaluation import power_meters
 from vedette.runtime.evaluation.energy_measurement import EnergyRequest, measure_energy
 from vedette.runtime.evaluation.power_meters import RaplMeter, SampledMeter, open_power_meter, parse_watts, sum_rails
@@ -187,6 +189,17 @@ def test_rails_of_the_power_chip():
     assert sum_rails(PMIC_LINES) == pytest.approx(0.0868568 * 3.7 + 0.05855368 * 3.3 + 0.96124 * 0.72)
     with pytest.raises(ValueError, match="Raspberry Pi 5"):
         sum_rails('error=1 error_msg="Command not registered"')
+
+
+def test_bench_closes_its_meter_even_if_it_fails(tmp_path, monkeypatch):
+    closed = []
+    meter = SampledMeter("two watts", lambda: 2.0)
+    monkeypatch.setattr(meter, "close", lambda: closed.append(meter))
+    monkeypatch.setattr(bench, "open_power_meter", lambda _: meter)
+    (tmp_path / "no.vedette").write_bytes(b"no bundle")
+    done = CliRunner().invoke(bench.bench, [str(tmp_path / "no.vedette"), "--power-meter", "pmic"])
+    assert isinstance(done.exception, Problem)
+    assert closed == [meter]
 
 
 def test_what_is_missing_is_said(tmp_path):
