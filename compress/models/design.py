@@ -1,6 +1,6 @@
 """Designs of anomaly models and their search space. A design is a point of the search space.
 
-anomaly_model  PaDiM, PatchCore or discriminative; a golden sample only if the goal names it
+anomaly_model  PaDiM or PatchCore; the discriminative model and the golden sample only if the goal names them
 input          size of the input in pixels; a quarter of each side needs a sixteenth of the multiplications
 blocks         blocks of the backbone that provide features; the backbone is truncated after the last
 rank           for PaDiM: number of feature directions; the model uses those in which good parts vary least

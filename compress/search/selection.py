@@ -98,10 +98,6 @@ class Trial(msgspec.Struct, frozen=True):
         cost = estimate_design_cost(design)
         return cls(design, cost.macs, cost_limits.predict_instructions_or_macs(cost, device), cost.bytes, auroc)
 
-    def with_figures(self, figures: TrialFigures) -> Trial:
-        """The trial with its cross-validated figures."""
-        return msgspec.structs.replace(self, auroc=figures.auroc, known=figures.known)
-
     def limit_excess(self, limits: CostLimits) -> float:
         """The largest relative excess over a limit; 0 or less if the design is within all limits."""
         pairs = ((self.cost, limits.cost), (self.bytes, limits.bytes))
@@ -122,11 +118,14 @@ def list_default_trials(model: ModelTable, images: int, device: DeviceProfile) -
 
 def evaluate_trials(trials: Iterable[Trial], feature_cache: ImageFeatureCache) -> list[Trial]:
     """The trials, each with its cross-validated AUROC, the cheapest first."""
-    evaluated = []
-    for trial in trials:
-        features = feature_cache.extract_features(trial.design.input)
-        evaluated.append(trial.with_figures(cross_validate(trial.design, features, feature_cache.groups)))
-    return sorted(evaluated, key=lambda trial: trial.cost)
+    return sorted((evaluate_trial(trial, feature_cache) for trial in trials), key=lambda trial: trial.cost)
+
+
+def evaluate_trial(trial: Trial, feature_cache: ImageFeatureCache) -> Trial:
+    """The trial with its cross-validated figures."""
+    features = feature_cache.extract_features(trial.design.input)
+    figures = cross_validate(trial.design, features, feature_cache.groups)
+    return msgspec.structs.replace(trial, auroc=figures.auroc, known=figures.known)
 
 
 def cross_validate(design: Design, features: GoodAndDefectiveFeatures, groups: Sequence[Hashable]) -> TrialFigures:

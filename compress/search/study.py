@@ -138,10 +138,8 @@ class DesignSearch:
             time.sleep(WAIT_SECONDS)
             raise optuna.TrialPruned
         if trial is None:
-            features = self.feature_cache.extract_features(design.input)
-            figures = selection.cross_validate(design, features, self.feature_cache.groups)
-            trial = Trial.for_design(design, self.setup.device).with_figures(figures)
-            self.log(f"{design}: AUROC in trials {figures.auroc:.3f}, {trial.cost / 1e6:.1f} million {self.unit}")
+            trial = selection.evaluate_trial(Trial.for_design(design, self.setup.device), self.feature_cache)
+            self.log(f"{design}: AUROC in trials {trial.auroc:.3f}, {trial.cost / 1e6:.1f} million {self.unit}")
         optuna_trial.set_user_attr("trial", msgspec.to_builtins(trial))
         optuna_trial.set_constraint("budget", trial.limit_excess(self.limits))
         return selection.utility(trial), trial.cost, float(trial.bytes)

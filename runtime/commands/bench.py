@@ -81,7 +81,10 @@ def bench(
 
     With --json it prints a measured device profile for the workshop: vedette build --profile FILE.
     """
-    energy = EnergyRequest(open_power_meter(power_meter), minutes, fps) if power_meter else None
+    energy = None
+    if power_meter:
+        energy = EnergyRequest(open_power_meter(power_meter), minutes, fps)
+        click.get_current_context().call_on_close(energy.meter.close)
     profile = benchmark_bundle(bundle, keys, frame, threads, rounds, energy, partial(click.echo, err=True))
     if card is not None:
         text = render_model_card(Bundle.open(bundle, Keyring.read(keys)).manifest, profile)

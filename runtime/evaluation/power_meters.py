@@ -38,7 +38,7 @@ class PowerMeter(Protocol):
     name: str
 
     def read_joules(self) -> float:
-        """Joules since the meter was opened.
+        """Joules since the first reading, or since the meter was opened.
 
         Raises:
             MachineProblem: the meter tells nothing any more.
@@ -89,7 +89,7 @@ class RaplMeter:
 
 
 class SampledMeter:
-    """A meter that tells watts: a thread samples it and adds them up.
+    """A meter that tells watts: from the first reading on, a thread samples it and adds them up.
 
     Args:
         name: what is read
@@ -102,11 +102,14 @@ class SampledMeter:
         self._read_watts, self._joules, self._error = read_watts, 0.0, ""
         self._lock, self._stopped = threading.Lock(), threading.Event()
         self._watts, self._at = self._sample_first(), time.monotonic()
-        self._thread = threading.Thread(target=self._run, name="power meter", daemon=True)
-        self._thread.start()
+        self._thread: threading.Thread | None = None
 
     def read_joules(self) -> float:
         """See PowerMeter. The time since the last sample counts with its watts."""
+        if self._thread is None:
+            self._at = time.monotonic()
+            self._thread = threading.Thread(target=self._run, name="power meter", daemon=True)
+            self._thread.start()
         with self._lock:
             elapsed = time.monotonic() - self._at
             if self._error or elapsed > SILENCE_SECONDS:
@@ -242,4 +245,6 @@ def _open_text_meter(path: Path) -> PowerMeter:
                 time.sleep(SAMPLE_SECONDS)
         raise ValueError(f"no line such as 3.10 W, 3100 mW or 5.08 V 0.61 A was added for {SILENCE_SECONDS:g} s")
 
-    return SampledMeter(f"text: {path}", read_next, pause=0.0)
+    meter = SampledMeter(f"text: {path}", read_next, pause=0.0)
+    meter.read_joules()  # at once: a serial port that nobody reads loses pieces of lines
+    return meter

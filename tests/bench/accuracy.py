@@ -32,7 +32,6 @@ other options are now: name another `--out` for those.
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import json
 import os
@@ -44,6 +43,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import bench_options
 import click
 import hardened
 import numpy as np
@@ -58,7 +58,7 @@ from vedette.runtime.camera import image_files
 from vedette.runtime.evaluation.metrics import auroc, auroc_interval
 
 HERE = Path(__file__).parent
-ROOT = HERE.parent.parent
+PEER = HERE.parent.parent / "build" / "bench" / "anomalib-venv" / "bin" / "python"
 PEERS = ("PaDiM", "PatchCore")
 SIZE = 224
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
@@ -209,23 +209,14 @@ def table(found: dict[str, Any]) -> str:
 
 
 def _options() -> Any:
-    parser = argparse.ArgumentParser(description="Our models against anomalib's.")
-    data = os.environ.get("VEDETTE_BENCH_DATA", ROOT.parent / "shared" / "data")
-    out = ROOT / "build" / "bench"
-    parser.add_argument("--data", type=Path, default=Path(data))
-    parser.add_argument("--sets", type=lambda text: text.split(","), default=list(sets.SETS))
-    parser.add_argument("--seeds", type=lambda text: list(map(int, text.split(","))), default=[0])
+    parser = bench_options.make_parser("Our models against anomalib's.", "")
+    parser.add_argument("--seeds", type=bench_options.numbers, default=[0])
     parser.add_argument("--nuisances", type=lambda text: text.split(","), default=["plain"])
     parser.add_argument("--models", type=lambda text: text.split(","), default=list(PEERS))
     parser.add_argument("--patches", type=int, default=2000)
     parser.add_argument("--limit", type=int, default=600)
-    parser.add_argument("--peer", type=Path, default=out / "anomalib-venv" / "bin" / "python")
-    parser.add_argument("--out", type=Path, default=out)
-    options = parser.parse_args()
-    if unknown := set(options.sets) - set(sets.SETS):
-        parser.error(f"no such set: {', '.join(sorted(unknown))}; there are {', '.join(sets.SETS)}")
-    options.data, options.out = options.data.resolve(), options.out.resolve()
-    return options
+    parser.add_argument("--peer", type=Path, default=PEER)
+    return bench_options.parse(parser)
 
 
 def _path(entry: str, folders: dict[str, Path]) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +23,15 @@ def make_parser(description: str, folder: str) -> argparse.ArgumentParser:
     return parser
 
 
-def parse(parser: argparse.ArgumentParser) -> Any:
-    """The options of the command line; a set that does not exist ends the program."""
+def numbers(text: str) -> list[int]:
+    """The numbers of an option such as `--seeds 0,1`."""
+    return list(map(int, text.split(",")))
+
+
+def parse(parser: argparse.ArgumentParser, among: Sequence[str] = sets.SETS) -> Any:
+    """The options of the command line; a set that is not among these ends the program."""
     options = parser.parse_args()
     options.data, options.out = options.data.resolve(), options.out.resolve()
-    if unknown := set(options.sets) - set(sets.SETS):
-        parser.error(f"no such set: {', '.join(sorted(unknown))}; there are {', '.join(sets.SETS)}")
+    if unknown := set(options.sets) - set(among):
+        parser.error(f"no such set: {', '.join(sorted(unknown))}; there are {', '.join(among)}")
     return options

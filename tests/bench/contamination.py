@@ -200,7 +200,7 @@ def _options() -> Any:
     parser = bench_options.make_parser("Defects among the good images.", "contamination")
     parser.add_argument("--good", type=int, default=400)
     parser.add_argument("--defective", type=int, default=200)
-    parser.add_argument("--seeds", type=lambda text: list(map(int, text.split(","))), default=[0, 1])
+    parser.add_argument("--seeds", type=bench_options.numbers, default=[0, 1])
     return bench_options.parse(parser)
 
 

@@ -237,7 +237,7 @@ def _options() -> Any:
     parser = bench_options.make_parser("Models of few good images.", "few")
     parser.add_argument("--good", type=int, default=300)
     parser.add_argument("--defective", type=int, default=150)
-    parser.add_argument("--seeds", type=lambda text: list(map(int, text.split(","))), default=list(range(5)))
+    parser.add_argument("--seeds", type=bench_options.numbers, default=list(range(5)))
     parser.add_argument("--peer", type=Path)
     parser.add_argument("--patches", type=int, default=2000)
     parser.add_argument("--limit", type=int, default=600)

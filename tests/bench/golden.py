@@ -28,10 +28,11 @@ import boards
 import choice
 import click
 import cv2
+import image_sets
 import numpy as np
 import sets
 import torch
-from image_sets import divide_groups, markdown_table, score
+from image_sets import SIZE, divide_groups, markdown_table, score
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -40,15 +41,13 @@ from vedette.compress.data.augmentation import augment_image
 from vedette.compress.data.part_alignment import fit_inspector
 from vedette.compress.goal.augmentation_settings import AugmentationSettings
 from vedette.compress.goal.inspection_settings import InspectionSettings
-from vedette.compress.models import efficientnet_lite, feature_extraction
-from vedette.compress.models.anomaly import load_anomaly_model
+from vedette.compress.models import efficientnet_lite
 from vedette.compress.training import cross_validation
 from vedette.runtime.camera import image_files
 from vedette.runtime.evaluation.metrics import auroc
 from vedette.runtime.inference.preprocess import Preprocess
 from vedette.runtime.progress import no_log, no_progress
 
-SIZE = 224
 BLOCKS = (2, 4, 10)
 REST = 0  # as a count: all images of the part to fit
 STRUCTURAL = ("missing", "moved", "doubled")
@@ -86,9 +85,9 @@ def main() -> None:
     parser.set_defaults(sets=list(ALL_SETS))
     parser.add_argument("--good", type=int, default=100)
     parser.add_argument("--defective", type=int, default=60)
-    parser.add_argument("--seeds", type=lambda text: list(map(int, text.split(","))), default=[0, 1])
-    parser.add_argument("--counts", type=lambda text: list(map(int, text.split(","))), default=[1, 2, 4, 8, 16, REST])
-    options = parser.parse_args()
+    parser.add_argument("--seeds", type=bench_options.numbers, default=[0, 1])
+    parser.add_argument("--counts", type=bench_options.numbers, default=[1, 2, 4, 8, 16, REST])
+    options = bench_options.parse(parser, ALL_SETS)
     torch.set_num_threads(1)
     options.out.mkdir(parents=True, exist_ok=True)
     kept = options.out / "golden.json"
@@ -135,7 +134,8 @@ def measure(name: str, seed: int, options: Any) -> list[dict[str, Any]]:
         for model, (detector, blocks, settings) in MODELS.items():
             own = few_images.FIXED_PARTS if detector == "golden" else few_images.AUGMENTATION
             good = [fitted[own][block] for block in blocks]
-            fit = fit_model(detector, blocks, settings, good, torch.arange(len(good[0])) < len(few))
+            candidates = {"candidates": torch.arange(len(good[0])) < len(few)} if detector == "golden" else {}
+            fit = image_sets.fit(detector, good, blocks, **settings, **candidates)
             scores = [score(fit, [part[block] for block in blocks]) for part in test]
             row[model] = auroc(*scores)
             if model == "golden" and count:
@@ -156,24 +156,9 @@ def add_variations(
     return {block: torch.cat([plain[block], each]) for block, each in extract(varied).items()}
 
 
-def fit_model(
-    detector: str, blocks: tuple[int, ...], settings: dict[str, float], good: list[Tensor], originals: Tensor
-) -> Any:
-    """A float anomaly model of good images, of which some are no variations."""
-    model: Any = load_anomaly_model(detector, efficientnet_lite.load_backbone(blocks), SIZE)
-    for key, value in settings.items():
-        setattr(model, key, value)
-    if detector == "golden":
-        model.candidates = originals
-    far = [level[:8] * 4 for level in good]  # so far that the unit of PatchCore's distance clips nothing
-    model.fit(good, far, torch.zeros(len(far[0]), SIZE // 8, SIZE // 8))
-    return model
-
-
 def extract(images: list[NDArray[Any]]) -> dict[int, Tensor]:
     """Features of images, by block."""
-    batches = feature_extraction.extract_float_features(efficientnet_lite.load_backbone(BLOCKS), images)
-    return dict(zip(BLOCKS, (torch.cat(level) for level in zip(*batches, strict=True)), strict=True))
+    return dict(zip(BLOCKS, image_sets.extract(images, BLOCKS), strict=True))
 
 
 def read_images(name: str, seed: int, options: Any) -> Images:

@@ -49,16 +49,18 @@ def read_set(name: str, options: Any, seed: int) -> ImageSet:
     )
 
 
-def extract(images: Iterable[NDArray[Any]]) -> list[Tensor]:
+def extract(images: Iterable[NDArray[Any]], blocks: tuple[int, ...] = BLOCKS) -> list[Tensor]:
     """Features of images of 1 x SIZE x SIZE x 3, uint8."""
-    network = efficientnet_lite.load_backbone(BLOCKS)
+    network = efficientnet_lite.load_backbone(blocks)
     batches = feature_extraction.extract_float_features(network, images)
     return [torch.cat(level) for level in zip(*batches, strict=True)]
 
 
-def fit(detector: str, good: Sequence[Tensor]) -> Any:
-    """A float anomaly model of good images."""
-    model: Any = load_anomaly_model(detector, efficientnet_lite.load_backbone(BLOCKS), SIZE)
+def fit(detector: str, good: Sequence[Tensor], blocks: tuple[int, ...] = BLOCKS, **settings: Any) -> Any:
+    """A float anomaly model of good images; `settings` are attributes of it that are set before."""
+    model: Any = load_anomaly_model(detector, efficientnet_lite.load_backbone(blocks), SIZE)
+    for key, value in settings.items():
+        setattr(model, key, value)
     far = [level[:8] * 4 for level in good]  # so far that the unit of PatchCore's distance clips nothing
     model.fit(good, far, torch.zeros(len(far[0]), SIZE // 8, SIZE // 8))
     return model

@@ -120,7 +120,7 @@ def table(found: dict[str, dict[int, dict[str, Any]]]) -> str:
 def _options() -> Any:
     parser = bench_options.make_parser("The default build on several divisions of each set.", "splits")
     parser.set_defaults(sets=list(TARGETS))
-    parser.add_argument("--seeds", type=lambda text: list(map(int, text.split(","))), default=list(range(5)))
+    parser.add_argument("--seeds", type=bench_options.numbers, default=list(range(5)))
     parser.add_argument("--render", action="store_true")
     return bench_options.parse(parser)
 

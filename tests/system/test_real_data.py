@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -90,8 +91,16 @@ FIGURES = {
 }
 
 
-def check_demo(found: dict[str, Any]) -> None:
-    """What holds for the figures of any demonstration: int8 is as good as float, and every event arrives."""
+def check_demo(vedette: Callable[..., Any], folder: Path, defective: int) -> dict[str, Any]:
+    """Runs the demonstration in `folder`/demo and returns its figures.
+
+    For any cells, int8 is as good as float, and every event arrives; a hit or a miss belongs to each defective cell.
+    """
+    figures = folder / "figures.json"
+    done = vedette("demo", "--fps", "0", "--out", folder / "demo", "--json", figures, HOME=str(folder))
+    assert done.returncode == 0, done.stderr
+    assert "vedette.presence.new" in done.stdout
+    found: dict[str, Any] = json.loads(figures.read_text())
     assert set(found) == FIGURES
     assert abs(found["auroc_fp32"] - found["auroc_int8_onnx"]) <= 0.01
     assert abs(found["auroc_fp32"] - found["auroc_int8_tflite"]) <= 0.01
@@ -99,7 +108,9 @@ def check_demo(found: dict[str, Any]) -> None:
     assert found["bytes_int8_onnx"] <= 0.35 * found["bytes_fp32"]
     assert found["bytes_int8_tflite"] <= 0.35 * found["bytes_fp32"]
     assert found["events_received"] == found["events_published"] > 0
+    assert found["hits"] + found["misses"] == defective
     assert Path(found["bundle"]).exists()
+    return found
 
 
 def test_demo_of_few_cells_shows_events(tmp_path, monkeypatch, call_vedette):
@@ -109,16 +120,11 @@ def test_demo_of_few_cells_shows_events(tmp_path, monkeypatch, call_vedette):
     monkeypatch.setattr(elpv_dataset.utils, "load_dataset", lambda: (images, probabilities, types))
     small = '[model]\ndetector = "padim"\ninput = 128\n[inspect]\nalign = "none"\n'
     monkeypatch.setattr(solar_cells, "GOAL", solar_cells.GOAL + small)
-    out, figures = tmp_path / "demo", tmp_path / "figures.json"
-    done = call_vedette("demo", "--fps", "0", "--out", out, "--json", figures, HOME=str(tmp_path))
-    assert done.returncode == 0, done.stderr
-    found = json.loads(figures.read_text())
-    check_demo(found)
+    found = check_demo(call_vedette, tmp_path, defective=57)
     assert found["auroc_int8_onnx"] >= 0.7
     assert found["bytes_published"] < 0.02 * found["bytes_frames"]
-    assert found["hits"] + found["misses"] == 57
     assert found["hits"] > 10
-    assert "vedette.presence.new" in done.stdout
+    out = tmp_path / "demo"
     done = call_vedette("verify", found["bundle"], "--data", out, "--keys", out / "keys", "--json")
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
@@ -129,16 +135,10 @@ def test_demo_of_few_cells_shows_events(tmp_path, monkeypatch, call_vedette):
 @pytest.mark.slow
 def test_demo_reaches_its_documented_figures(tmp_path, run_vedette):
     """One seed of the documented figures; the benchmarks measure times."""
-    figures = tmp_path / "figures.json"
-    done = run_vedette("demo", "--fps", "0", "--out", tmp_path / "demo", "--json", figures, HOME=str(tmp_path))
-    assert done.returncode == 0, done.stderr
-    found = json.loads(figures.read_text())
-    check_demo(found)
+    found = check_demo(run_vedette, tmp_path, defective=313)
     assert found["auroc_int8_onnx"] >= 0.89
     assert found["bytes_published"] < 0.01 * found["bytes_frames"]
-    assert found["hits"] + found["misses"] == 313
     assert found["hits"] > 100
-    assert "vedette.presence.new" in done.stdout
 
 
 @pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="tflite-runtime 2.14 has no wheels beyond Python 3.11")

@@ -19,7 +19,6 @@ more than an aligned part moves, and the features of neighboring cells overlap a
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import prod
 from typing import Any, ClassVar
 
 import torch
@@ -28,16 +27,15 @@ from torch.nn import functional
 
 from ..efficientnet_lite import Backbone
 from ..image_size import ImageSize, count_cells
-from .feature_fusion import FeatureFusion, split_batches
+from .feature_fusion import split_batches
 from .image_score import MapScore
-from .standardization import CELL_PIXELS, ChannelStandardizationLayer
+from .principal_components import ComponentFusion
+from .standardization import CELL_PIXELS
 
 MAX_REFERENCES = 8
-MAX_COMPONENTS = 64
 FEATURE_LIMIT = 6.0  # standard deviations of a feature
 DEVIATION_LIMIT = 4.0  # usual deviations of a good image at a place
 PRIOR_WEIGHT = 20.0  # images; weight of the whole map's spread, relative to that of a place
-_SAMPLE = 20_000  # vectors that the components are computed from
 _POOLED_CELLS = 4  # side of the squares of cells whose means decide which images are references
 _MIN_SPREAD = 1e-4
 
@@ -50,9 +48,7 @@ class GoldenSample(nn.Module):
     def __init__(self, backbone: Backbone, size: ImageSize) -> None:
         super().__init__()
         self.backbone = backbone
-        self.join = FeatureFusion(
-            backbone, size, ChannelStandardizationLayer, min(MAX_COMPONENTS, sum(backbone.channels))
-        )
+        self.join = ComponentFusion(backbone, size)
         self.cells = count_cells(size, CELL_PIXELS)
         self.mean = nn.Conv2d(self.join.width, 1, 1, bias=False).requires_grad_(False)
         nn.init.constant_(self.mean.weight, -1 / self.join.width)
@@ -102,13 +98,10 @@ class GoldenSample(nn.Module):
 
     def _fit_projection(self, good: Sequence[Tensor]) -> None:
         generator = torch.Generator().manual_seed(0)
-        count = len(good[0]) * prod(self.join.cells)
-        vectors = self.join.gather_cell_vectors(good, torch.randperm(count, generator=generator)[:_SAMPLE])
-        mean = vectors.mean(dim=0)
-        _, directions = torch.linalg.eigh(((vectors - mean).T @ (vectors - mean)).double())
+        _, mean, directions = self.join.sample_cells(good, generator)
         width = self.join.width
         rotation, _ = torch.linalg.qr(torch.randn(width, width, generator=generator, dtype=torch.float64))
-        projection = (rotation @ directions[:, -width:].T).float()
+        projection = (rotation @ directions.T).float()
         self.join.set_projection(projection, -projection @ mean)
 
     def _choose_references(self, good: Sequence[Tensor]) -> list[int]:

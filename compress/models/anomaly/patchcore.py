@@ -4,8 +4,8 @@ Roth et al., "Towards Total Recall in Industrial Anomaly Detection" (2022): the 
 parts. A greedy coreset selects them, so that each patch is close to a stored patch. The anomaly is the distance to the
 nearest stored patch. The position of a patch in the image does not matter, which suits parts that vary in position.
 
-    join       joins the levels to one vector x per cell: at most MAX_COMPONENTS principal components, clipped to +-1
-               (FEATURE_LIMIT units)
+    join       joins the levels to one vector x per cell: principal components (principal_components.py), clipped to
+               +-1 (FEATURE_LIMIT units)
     distance   1 x 1 convolution over x and its square: -|x - p|^2 for each stored patch p, clipped
     nearest    maximum over the patches
 
@@ -18,7 +18,6 @@ are clipped to it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import prod
 from typing import ClassVar
 
 import torch
@@ -26,15 +25,14 @@ from torch import Tensor, nn
 
 from ..efficientnet_lite import Backbone
 from ..image_size import ImageSize, count_cells
-from .feature_fusion import FeatureFusion, split_batches
+from .feature_fusion import split_batches
 from .image_score import MapScore
-from .standardization import CELL_PIXELS, ChannelStandardizationLayer
+from .principal_components import ComponentFusion
+from .standardization import CELL_PIXELS
 
-MAX_COMPONENTS = 64
 MEMORY_PATCHES = 512  # size of the memory bank
 FEATURE_LIMIT = 6.0  # standard deviations of a feature
 DISTANCE_MARGIN = 1.25
-CORESET_SAMPLE = 20_000  # number of patches from which the coreset is selected
 
 
 class PatchCore(nn.Module):
@@ -45,9 +43,7 @@ class PatchCore(nn.Module):
     def __init__(self, backbone: Backbone, size: ImageSize) -> None:
         super().__init__()
         self.backbone = backbone
-        self.join = FeatureFusion(
-            backbone, size, ChannelStandardizationLayer, min(MAX_COMPONENTS, sum(backbone.channels))
-        )
+        self.join = ComponentFusion(backbone, size)
         self.distance = nn.Conv2d(2 * self.join.width, MEMORY_PATCHES, 1).requires_grad_(False)
         self.reading = MapScore(count_cells(size, CELL_PIXELS), sign=-1.0)
 
@@ -59,11 +55,8 @@ class PatchCore(nn.Module):
         """Stores patches of good images. The defective images only affect the unit of distance."""
         generator = torch.Generator().manual_seed(0)
         self.join.fit(good)
-        count = len(good[0]) * prod(self.join.cells)
-        patches = self.join.gather_cell_vectors(good, torch.randperm(count, generator=generator)[:CORESET_SAMPLE])
-        mean = patches.mean(dim=0)
-        _, vectors = torch.linalg.eigh(((patches - mean).T @ (patches - mean)).double())
-        projection = vectors[:, -self.join.width :].T.float() / FEATURE_LIMIT
+        patches, mean, directions = self.join.sample_cells(good, generator)
+        projection = directions.T.float() / FEATURE_LIMIT
         self.join.set_projection(projection, -projection @ mean)
 
         memory = _select_coreset((patches @ projection.T - projection @ mean).clamp(-1, 1), MEMORY_PATCHES, generator)

@@ -7,11 +7,14 @@ import threading
 import time
 
 import pytest
+from click.testing import CliRunner
+from waiting import wait_for
 
-from vedette.runtime.errors import ConfigProblem, MachineProblem
+from vedette.runtime.commands import bench
+from vedette.runtime.errors import ConfigProblem, MachineProblem, Problem
 from vedette.runtime.evaluation import power_meters
 from vedette.runtime.evaluation.energy_measurement import EnergyRequest, measure_energy
-from vedette.runtime.evaluation.power_meters import RaplMeter, open_power_meter, parse_watts, sum_rails
+from vedette.runtime.evaluation.power_meters import RaplMeter, SampledMeter, open_power_meter, parse_watts, sum_rails
 
 # As a Raspberry Pi 5 prints them.
 PMIC_LINES = """\
@@ -90,6 +93,17 @@ def test_a_counter_that_wraps_around_goes_on(tmp_path):
         assert meter.read_joules() == pytest.approx(total)
 
 
+def test_a_meter_is_not_sampled_before_it_is_read():
+    """Sampling would disturb the latency that is measured between opening the meter and reading it."""
+    samples = iter(range(1000))
+    meter = SampledMeter("samples", lambda: next(samples), pause=0.01)
+    time.sleep(0.1)
+    assert next(samples) == 1
+    assert meter.read_joules() < 0.1
+    wait_for(lambda: meter.read_joules() > 0, "a sample of the meter")
+    meter.close()
+
+
 def test_a_sensor_is_added_up_over_time(tmp_path):
     write_sysfs(
         tmp_path,
@@ -111,52 +125,42 @@ def test_a_sensor_is_added_up_over_time(tmp_path):
     assert "ina226" in error.value.hint
 
 
-def test_a_stream_of_lines_is_read_from_its_end(tmp_path):
-    path = tmp_path / "meter.log"
-    path.write_text("99 W\n" * 100)
+def measure_written_watts(path, parts, pause, seconds):
+    """Mean watts of the text meter while a thread adds the parts of a line to its file again and again."""
     stop = threading.Event()
 
     def write():
         while not stop.wait(0.02):
-            with path.open("a") as file:
-                file.write("volts and amperes: 5.00 V 0.80 A\n")
+            for part in parts:
+                with path.open("a") as file:
+                    file.write(part)
+                time.sleep(pause)
 
     writer = threading.Thread(target=write)
     writer.start()
     try:
         meter = open_power_meter(f"text:{path}")
         before, started = meter.read_joules(), time.monotonic()
-        time.sleep(0.3)
-        assert meter.read_joules() - before == pytest.approx(4 * (time.monotonic() - started), rel=0.2)
+        time.sleep(seconds)
+        watts = (meter.read_joules() - before) / (time.monotonic() - started)
         meter.close()
     finally:
         stop.set()
         writer.join()
+    return watts
+
+
+def test_a_stream_of_lines_is_read_from_its_end(tmp_path):
+    path = tmp_path / "meter.log"
+    path.write_text("99 W\n" * 100)
+    line = "volts and amperes: 5.00 V 0.80 A\n"
+    assert measure_written_watts(path, (line,), pause=0.0, seconds=0.3) == pytest.approx(4, rel=0.2)
 
 
 def test_half_a_line_is_not_read(tmp_path):
     path = tmp_path / "meter.log"
     path.write_text("")
-    stop = threading.Event()
-
-    def write():
-        while not stop.wait(0.02):
-            for part in ("1", "2", " W\n"):
-                with path.open("a") as file:
-                    file.write(part)
-                time.sleep(0.11)
-
-    writer = threading.Thread(target=write)
-    writer.start()
-    try:
-        meter = open_power_meter(f"text:{path}")
-        before, started = meter.read_joules(), time.monotonic()
-        time.sleep(0.8)
-        assert meter.read_joules() - before == pytest.approx(12 * (time.monotonic() - started), rel=0.05)
-        meter.close()
-    finally:
-        stop.set()
-        writer.join()
+    assert measure_written_watts(path, ("1", "2", " W\n"), pause=0.11, seconds=0.8) == pytest.approx(12, rel=0.05)
 
 
 def test_a_meter_that_is_silent_is_named(tmp_path, monkeypatch):
@@ -185,6 +189,17 @@ def test_rails_of_the_power_chip():
     assert sum_rails(PMIC_LINES) == pytest.approx(0.0868568 * 3.7 + 0.05855368 * 3.3 + 0.96124 * 0.72)
     with pytest.raises(ValueError, match="Raspberry Pi 5"):
         sum_rails('error=1 error_msg="Command not registered"')
+
+
+def test_bench_closes_its_meter_even_if_it_fails(tmp_path, monkeypatch):
+    closed = []
+    meter = SampledMeter("two watts", lambda: 2.0)
+    monkeypatch.setattr(meter, "close", lambda: closed.append(meter))
+    monkeypatch.setattr(bench, "open_power_meter", lambda _: meter)
+    (tmp_path / "no.vedette").write_bytes(b"no bundle")
+    done = CliRunner().invoke(bench.bench, [str(tmp_path / "no.vedette"), "--power-meter", "pmic"])
+    assert isinstance(done.exception, Problem)
+    assert closed == [meter]
 
 
 def test_what_is_missing_is_said(tmp_path):
