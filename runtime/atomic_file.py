@@ -11,7 +11,7 @@ from pathlib import Path
 from .errors import MachineProblem
 
 
-def write_atomically(path: Path, content: bytes, hint: str, like: Path | None = None) -> None:
+def write_atomically(path: Path, content: bytes, hint: str, like: Path | None = None, private: bool = False) -> None:
     """Writes a file in one step: a crash leaves the old file or the new one. Creates missing parent folders.
 
     What it returns from outlasts a power cut, on file systems that can sync a folder.
@@ -21,6 +21,7 @@ def write_atomically(path: Path, content: bytes, hint: str, like: Path | None = 
         content: what it will hold
         hint: the remedy of the error
         like: an existing file, whose owner and mode the new one gets; None: those of this process
+        private: only its owner may read it, from its first byte on
 
     Raises:
         MachineProblem: the file cannot be written.
@@ -28,7 +29,9 @@ def write_atomically(path: Path, content: bytes, hint: str, like: Path | None = 
     partial = path.with_name(f"{path.name}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(partial, "wb", opener=None if like is None else open_private) as file:
+        if private:
+            partial.unlink(missing_ok=True)  # others may have it open
+        with open(partial, "wb", opener=open_private if private or like is not None else None) as file:
             if like is not None:
                 present = like.stat()
                 with suppress(PermissionError):  # only root gives files away

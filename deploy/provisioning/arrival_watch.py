@@ -3,31 +3,21 @@
 from __future__ import annotations
 
 import time
-from contextlib import suppress
 from pathlib import Path
 
 import click
-from paho.mqtt.client import MQTT_ERR_SUCCESS, Client, ConnectFlags, MQTTMessage
-from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
-from paho.mqtt.properties import Properties
-from paho.mqtt.reasoncodes import ReasonCode
+from paho.mqtt.client import MQTTMessage
 
 from vedette.runtime.config.configuration import BrokerSettings
-from vedette.runtime.config.credentials import read_secret
-from vedette.runtime.errors import ConfigProblem, MachineProblem
-from vedette.runtime.events.event import new_event_id
-from vedette.runtime.events.sinks import LoginRefused
-from vedette.runtime.events.sinks.mqtt import broker_address
-from vedette.runtime.events.sinks.mqtt_login import check_connack
-from vedette.runtime.events.sinks.mqtt_tls import make_tls_context
+from vedette.runtime.errors import ConfigProblem
 
+from ..broker_client import BrokerClient
 from .arrivals import Arrivals
 from .fleet_settings import OPERATOR
 from .fleet_table import Box
 from .provision_state import ProvisionState
 
-_CONNECT_SECONDS = 10.0
-_LOOP_SECONDS = 0.2
+_POLL_SECONDS = 0.2
 
 
 def find_broker(
@@ -73,68 +63,24 @@ def watch_arrivals(boxes: tuple[Box, ...], broker: BrokerSettings, out: Path, wa
     state = ProvisionState.read(out)
     arrivals = Arrivals(boxes, broker.prefix, state.instances if state else {})
 
-    def take(_client: Client, _data: object, message: MQTTMessage) -> None:
+    def take(message: MQTTMessage) -> None:
         if line := arrivals.take(message.topic, bytes(message.payload)):
             click.echo(f"{time.strftime('%H:%M:%S')}  {line}")
 
-    client = _connect(broker, [f"{broker.prefix}/v1/+/+/+/+/{level}/#" for level in ("info", "availability")])
-    client.on_message = take
+    client = BrokerClient(
+        broker,
+        "watch",
+        [f"{broker.prefix}/v1/+/+/+/+/{level}/#" for level in ("info", "availability")],
+        take,
+        login_hint="give --username and --password-file",
+        reach_hint="check --broker, the network, and that the broker runs with the files of broker/",
+    )
     click.echo(f"waiting for {len(boxes)} boxes at {broker.url}")
     end = None if wait is None else time.monotonic() + wait
     while arrivals.waiting and (end is None or time.monotonic() < end):
-        if client.loop(_LOOP_SECONDS) != MQTT_ERR_SUCCESS:
-            time.sleep(_LOOP_SECONDS)
-            _reconnect(client)
-    client.disconnect()
+        client.poll(_POLL_SECONDS)
+    client.close()
     click.echo(arrivals.table())
     if arrivals.waiting:
         click.echo(f"{len(arrivals.waiting)} of {len(boxes)} boxes have not come up", err=True)
     return not arrivals.waiting
-
-
-def _connect(broker: BrokerSettings, topics: list[str]) -> Client:
-    """A client that is connected, and subscribes to `topics` at each connection.
-
-    Raises:
-        ConfigProblem: the broker refuses the login.
-        MachineProblem: it cannot be reached.
-    """
-    host, port = broker_address(broker.url)
-    client = Client(
-        CallbackAPIVersion.VERSION2, f"vedette-watch-{new_event_id()[-12:]}", protocol=MQTTProtocolVersion.MQTTv5
-    )
-    client.connect_timeout = _CONNECT_SECONDS
-    if broker.username:
-        client.username_pw_set(broker.username, read_secret(broker.password_file, "--password-file"))
-    if (tls := make_tls_context(broker)) is not None:
-        client.tls_set_context(tls)
-    answers = list[ReasonCode]()
-
-    def greet(
-        client: Client, _data: object, _flags: ConnectFlags, reason: ReasonCode, _properties: Properties | None
-    ) -> None:
-        answers.append(reason)
-        for topic in topics:
-            client.subscribe(topic, qos=1)
-
-    client.on_connect = greet
-    hint = "check --broker, the network, and that the broker runs with the files of broker/"
-    try:
-        client.connect(host, port)
-        end = time.monotonic() + _CONNECT_SECONDS
-        while not answers and time.monotonic() < end and client.loop(_LOOP_SECONDS) == MQTT_ERR_SUCCESS:
-            pass
-        if not answers:
-            raise ConnectionError("the connection was closed before an answer")
-        check_connack(answers[0], broker.url, broker)
-    except LoginRefused as error:
-        raise ConfigProblem(str(error), hint="give --username and --password-file") from None
-    except OSError as error:
-        raise MachineProblem(f"{broker.url}: {error}", hint=hint) from None
-    return client
-
-
-def _reconnect(client: Client) -> None:
-    """One attempt; the next turn of the loop makes another if it fails."""
-    with suppress(OSError):
-        client.reconnect()

@@ -30,7 +30,7 @@ from vedette.runtime.atomic_file import make_private_folder, write_atomically
 from vedette.runtime.errors import ConfigProblem, MachineProblem
 
 from .certificate_fields import MAX_NAME, check_name, host_name, key_usage, make_subject, start_certificate
-from .certificate_files import make_key, read_certificate, read_key, render_key, write_private
+from .certificate_files import make_key, read_certificate, read_key, render_key
 from .certificate_index import FILE_NAME, CertificateIndex, IssuedCertificate, Use, current_time
 
 AUTHORITY_YEARS = 10
@@ -109,7 +109,7 @@ class CertificateAuthority:
             .add_extension(key_usage(authority=True), critical=True)
             .sign(key, hashes.SHA256())
         )
-        write_private(folder / "ca.key", render_key(key, passphrase))
+        write_atomically(folder / "ca.key", render_key(key, passphrase), _HINT, private=True)
         write_atomically(folder / "ca.pem", certificate.public_bytes(Encoding.PEM), _HINT)
         index = CertificateIndex(crl_number=1)
         authority = cls(folder, passphrase)
@@ -135,7 +135,7 @@ class CertificateAuthority:
             index.write(self.folder)
             for order, key, certificate, _ in signed:
                 if key is not None:
-                    write_private(self.folder / "keys" / f"{order.name}.key", render_key(key))
+                    write_atomically(self.folder / "keys" / f"{order.name}.key", render_key(key), _HINT, private=True)
                 path = self.folder / "certificates" / f"{order.name}.pem"
                 write_atomically(path, certificate.public_bytes(Encoding.PEM), _HINT)
         return [issued for *_, issued in signed]

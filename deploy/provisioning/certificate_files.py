@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from contextlib import suppress
 from pathlib import Path
 
 from cryptography import x509
@@ -18,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from vedette.runtime.errors import ConfigProblem, MachineProblem
+from vedette.runtime.errors import ConfigProblem
 
 
 def make_key() -> ec.EllipticCurvePrivateKey:
@@ -32,26 +30,6 @@ def render_key(key: ec.EllipticCurvePrivateKey, passphrase: str = "") -> bytes:
     if passphrase:
         encryption = BestAvailableEncryption(passphrase.encode())
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption)
-
-
-def write_private(path: Path, content: bytes) -> None:
-    """Writes a file in one step that only its owner may read, from its first byte on.
-
-    Raises:
-        MachineProblem: it cannot be written.
-    """
-    partial = path.with_name(f"{path.name}.part")
-    try:
-        partial.unlink(missing_ok=True)
-        with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except OSError as error:
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
-        raise MachineProblem(f"{path}: {error.strerror}", hint="the folder must exist and be writable") from None
 
 
 def is_encrypted(path: Path) -> bool:

@@ -5,58 +5,31 @@ The machine is a systemd-nspawn container on a copy-on-write view of this machin
 
 from __future__ import annotations
 
-import json
-import os
 import shutil
-import subprocess
-import sys
-import sysconfig
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import cv2
 import pytest
-from mosquitto import BINARY, Mosquitto
-from paths import ROOT, TESTS
+from copied_machine import MARKS, boot, copied_machine, wait_for_report
+from mosquitto import Mosquitto
+from paths import TESTS
 from products import texture_image
 from subscriber import Subscriber
 
 from vedette.deploy.seed import Seed, SeedBroker, SeedCamera, SeedDevice, render_seed
 
-NEEDED = ("systemd-nspawn", "useradd")
 V1 = TESTS / "bundles" / "v1"
 PASSWORD = "s3cret of box7"
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(os.geteuid() != 0, reason="needs root"),
-    pytest.mark.skipif(any(shutil.which(each) is None for each in NEEDED), reason="needs systemd-container"),
-    pytest.mark.skipif(BINARY is None, reason="needs mosquitto: apt-get install mosquitto"),
-]
+pytestmark = MARKS
 
-RUN = """\
-#!/bin/sh
-PYTHONHOME=/opt/python LD_LIBRARY_PATH=/opt/python/lib \
-PYTHONPATH=/opt/vedette/lib:/opt/packages PYTHONDONTWRITEBYTECODE=1 \
-exec /opt/python/bin/python3 -m vedette.runtime.cli "$@"
-"""
 TARGET = """\
 [Unit]
 Requires=basic.target proof.service
 Wants=vedette-first-boot.service
 After=basic.target
-"""
-SERVICE = """\
-[Unit]
-After=basic.target
-[Service]
-Environment=PYTHONHOME=/opt/python LD_LIBRARY_PATH=/opt/python/lib
-ExecStart=/opt/python/bin/python3 /results/proof.py
-ExecStopPost=/bin/systemctl --no-block poweroff
-StandardOutput=file:/results/proof.log
-StandardError=file:/results/proof.log
 """
 PROOF = """\
 import json, subprocess, time
@@ -98,33 +71,13 @@ Path("/results/new").rename("/results/facts")
 @pytest.fixture
 def machine(tmp_path: Path) -> Iterator[tuple[Path, Path]]:
     """The root directory of a container with Vedette, but without its configuration; and the folder of results."""
-    root, upper, work, results = (tmp_path / name for name in ("root", "upper", "work", "results"))
-    for each in (root, upper, work, results):
-        each.mkdir()
-    layers = f"lowerdir=/,upperdir={upper},workdir={work}"
-    if subprocess.run(["mount", "-t", "overlay", "overlay", "-o", layers, root], check=False).returncode:
-        pytest.skip("this machine cannot mount an overlay")
-    try:
-        subprocess.run(["chroot", root, "useradd", "--system", "--groups", "video", "vedette"], check=True)
-        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
-        subprocess.run([*pip, "--target", root / "opt/vedette/lib", ROOT], check=True)
-        (root / "etc/vedette").mkdir()
+    units = ["vedette@.service", "vedette-first-boot.service"]
+    with copied_machine(tmp_path, PROOF, TARGET, units) as (root, results):
         (root / "var/lib/vedette").mkdir()
-        (root / "opt/vedette/bin").mkdir()
-        (root / "opt/vedette/bin/vedette").write_text(RUN)
-        (root / "opt/vedette/bin/vedette").chmod(0o755)
         (root / "opt/line").mkdir(mode=0o755)
         for number in range(12):
             cv2.imwrite(str(root / f"opt/line/{number:02}.png"), texture_image(1000 + number, number % 4 == 3))
-        units = root / "etc/systemd/system"
-        for unit in ("vedette@.service", "vedette-first-boot.service"):
-            shutil.copy(ROOT / "deploy" / unit, units)
-        (units / "proof.target").write_text(TARGET)
-        (units / "proof.service").write_text(SERVICE)
-        (results / "proof.py").write_text(PROOF)
         yield root, results
-    finally:
-        subprocess.run(["umount", "-l", root], check=True)
 
 
 def write_seed(firmware: Path, url: str) -> None:
@@ -139,26 +92,15 @@ def write_seed(firmware: Path, url: str) -> None:
     (firmware / "vedette.seed").write_text(render_seed(seed))
 
 
-def boot(root: Path, results: Path) -> dict[str, Any]:
+def boot_until_proven(root: Path, results: Path) -> Any:
     """Boots until the proof powers off; returns what it saw."""
-    binds = {sys.base_prefix: "/opt/python", sysconfig.get_paths()["purelib"]: "/opt/packages"}
-    command = ["systemd-nspawn", "-q", "-D", str(root), "--register=no", "--keep-unit", f"--bind={results}:/results"]
-    command += [f"--bind-ro={here}:{there}" for here, there in binds.items()]
-    container = subprocess.Popen(
-        [*command, "-b", "systemd.unit=proof.target"], stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL
-    )
-    log, deadline = results / "proof.log", time.monotonic() + 300
+    container = boot(root, results)
     try:
-        while not (results / "facts").exists():
-            text = log.read_text() if log.exists() else ""
-            assert container.poll() is None, text
-            assert time.monotonic() < deadline, text
-            time.sleep(0.2)
+        facts = wait_for_report(container, results, "facts", seconds=300)
         container.wait(60)
     finally:
         container.kill()
         container.wait()
-    facts: dict[str, Any] = json.loads((results / "facts").read_text())
     return facts
 
 
@@ -169,7 +111,7 @@ def test_first_boot_takes_the_seed_and_the_first_event_arrives(machine: tuple[Pa
     subscriber = Subscriber(broker.port)
     write_seed(root / "boot/firmware", f"mqtt://127.0.0.1:{broker.port}")
     try:
-        facts = boot(root, results)
+        facts = boot_until_proven(root, results)
     finally:
         broker.kill()
     assert facts["first_boot"] == ["success", "yes"], facts["journal"]

@@ -47,6 +47,7 @@ PACKAGES = {
     ),
     "deploy": (
         "seed",
+        "broker_client",
         "provisioning",
         "setup",
         "fleet",

@@ -6,35 +6,18 @@ installs it, as the user that the unit names.
 
 from __future__ import annotations
 
-import json
-import os
 import shutil
 import subprocess
-import sys
-import sysconfig
 import time
 
 import numpy as np
 import pytest
 from auditor import PersistentSubscriber
-from mosquitto import BINARY, Mosquitto
-from paths import ROOT
+from copied_machine import MARKS, boot, copied_machine, wait_for_report
+from mosquitto import Mosquitto
 
-NEEDED = ("systemd-nspawn", "useradd")
+pytestmark = MARKS
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(os.geteuid() != 0, reason="needs root"),
-    pytest.mark.skipif(any(shutil.which(each) is None for each in NEEDED), reason="needs systemd-container"),
-    pytest.mark.skipif(BINARY is None, reason="needs mosquitto: apt-get install mosquitto"),
-]
-
-RUN = """\
-#!/bin/sh
-PYTHONHOME=/opt/python LD_LIBRARY_PATH=/opt/python/lib \
-PYTHONPATH=/opt/vedette/lib:/opt/packages PYTHONDONTWRITEBYTECODE=1 \
-exec /opt/python/bin/python3 -m vedette.runtime.cli "$@"
-"""
 # An administrator's drop-in: the password, a shorter watchdog timeout, and two writes that the sandbox must deny.
 DROP_IN = """\
 [Service]
@@ -43,16 +26,6 @@ WatchdogSec=6
 ExecStartPost=-!/bin/touch /etc/vedette/denied /usr/denied
 """
 PROOF_TARGET = "[Unit]\nRequires=basic.target proof.service\nAfter=basic.target\n"
-PROOF_SERVICE = """\
-[Unit]
-After=basic.target
-[Service]
-Environment=PYTHONHOME=/opt/python LD_LIBRARY_PATH=/opt/python/lib
-ExecStart=/opt/python/bin/python3 /results/proof.py
-ExecStopPost=/bin/systemctl --no-block poweroff
-StandardOutput=file:/results/proof.log
-StandardError=file:/results/proof.log
-"""
 PROOF = """\
 import json, os, signal, subprocess, time
 from pathlib import Path
@@ -124,57 +97,19 @@ else:
 
 @pytest.fixture
 def machine(tmp_path, daemon_process, line_images):
-    """The root directory of the container, with the project installed as in deploy/."""
-    root, upper, work, results = (tmp_path / name for name in ("root", "upper", "work", "results"))
-    for each in (root, upper, work, results):
-        each.mkdir()
-    layers = f"lowerdir=/,upperdir={upper},workdir={work}"
-    if subprocess.run(["mount", "-t", "overlay", "overlay", "-o", layers, root], check=False).returncode:
-        pytest.skip("this machine cannot mount an overlay")
-    try:
-        subprocess.run(["chroot", root, "useradd", "--system", "--groups", "video", "vedette"], check=True)
-        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
-        subprocess.run([*pip, "--target", root / "opt/vedette/lib", ROOT], check=True)
+    """The root directory of the container, with the project installed as in deploy/, and the folder of results."""
+    with copied_machine(tmp_path, PROOF, PROOF_TARGET, ["vedette@.service"]) as (root, results):
         etc, units = root / "etc/vedette", root / "etc/systemd/system"
-        (etc / "cameras").mkdir(parents=True)
+        (etc / "cameras").mkdir()
         shutil.copytree(line_images, root / "opt/line")
         shutil.copy(daemon_process.bundle, etc / "weave.vedette")
         shutil.copytree(daemon_process.keys, etc / "keys", ignore=shutil.ignore_patterns("*.key"))
         subprocess.run(["chmod", "-R", "a+rX", etc, root / "opt/line"], check=True)
         (etc / "mqtt-password").write_text("s3cret\n")
         (etc / "mqtt-password").chmod(0o600)
-        (root / "opt/vedette/bin").mkdir()
-        (root / "opt/vedette/bin/vedette").write_text(RUN)
-        (root / "opt/vedette/bin/vedette").chmod(0o755)
-        shutil.copy(ROOT / "deploy/vedette@.service", units)
         (units / "vedette@.service.d").mkdir()
         (units / "vedette@.service.d/proof.conf").write_text(DROP_IN)
-        (units / "proof.target").write_text(PROOF_TARGET)
-        (units / "proof.service").write_text(PROOF_SERVICE)
-        (results / "proof.py").write_text(PROOF)
         yield root, results
-    finally:
-        subprocess.run(["umount", "-l", root], check=True)
-
-
-def boot(root, results):
-    # Python may be in a home folder, which the unit cannot access.
-    binds = {sys.base_prefix: "/opt/python", sysconfig.get_paths()["purelib"]: "/opt/packages"}
-    command = ["systemd-nspawn", "-q", "-D", root, "--register=no", "--keep-unit", f"--bind={results}:/results"]
-    command += [f"--bind-ro={here}:{there}" for here, there in binds.items()]
-    return subprocess.Popen(
-        [*command, "-b", "systemd.unit=proof.target"], stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL
-    )
-
-
-def wait_for_report(container, results, name, seconds=180):
-    deadline = time.monotonic() + seconds
-    while not (results / name).exists():
-        log = (results / "proof.log").read_text() if (results / "proof.log").exists() else ""
-        assert container.poll() is None, log
-        assert time.monotonic() < deadline, log
-        time.sleep(0.2)
-    return json.loads((results / name).read_text())
 
 
 def test_unit_starts_reloads_recovers_and_is_sandboxed(machine, tmp_path, record_proof):
