@@ -125,7 +125,7 @@ def run_rollout(seed: int, count: int, share: float, limit: str, *, cut: bool) -
             for _ in range(CUT_AFTER):
                 run.engine.step()
                 plant.connection.poll(0.2)
-            plant.connection.client.disconnect()
+            plant.connection.close()
             plant.connect()
             read = read_rollout(run.file)
             assert read is not None
