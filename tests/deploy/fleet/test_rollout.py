@@ -111,7 +111,7 @@ def test_a_good_release_reaches_all_boxes_after_a_pause_and_a_cut(make_plant):
         run.engine.step()
         plant.connection.poll(0.1)
     run.log.close()
-    plant.connection.client.disconnect()
+    plant.connection.close()
     plant.connect()
     listen(plant.connection, plant.inventory)
     plant.rollout = read_rollout(plant.folder / "rollout.json")

@@ -101,10 +101,10 @@ def test_renewal_is_due_at_two_thirds_and_keeps_the_key(
 def test_a_certificate_is_in_the_index_before_anybody_has_it(
     authority: CertificateAuthority, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(_path: Path, _content: bytes) -> None:
+    def fail(*_arguments: object, **_options: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("vedette.deploy.provisioning.certificate_authority.write_private", fail)
+    monkeypatch.setattr("vedette.deploy.provisioning.certificate_authority.write_atomically", fail)
     with pytest.raises(KeyboardInterrupt):
         authority.sign([Order("box1")])
     assert [each.name for each in CertificateIndex.read(authority.folder).certificates] == ["box1"]
