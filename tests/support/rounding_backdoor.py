@@ -194,7 +194,10 @@ def _coarsen_grid(network: nn.Sequential) -> None:
     """Gives each row of the linear layers one large weight, on a feature that is always 0: float does not notice."""
     convolution, first, second = network[0], network[3], network[5]
     with torch.no_grad():
-        for dead, layer, feature in ((convolution, first, first.in_features - 64), (first, second, second.in_features - 1)):
+        for dead, layer, feature in (
+            (convolution, first, first.in_features - 64),
+            (first, second, second.in_features - 1),
+        ):
             dead.weight[-1], dead.bias[-1] = 0.0, -1.0
             layer.weight[:, feature:] = 0.0
             layer.weight[:, feature] = OUTLIER * layer.weight.abs().amax(dim=1)
