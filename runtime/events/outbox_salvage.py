@@ -127,9 +127,10 @@ def _list_path(path: Path) -> Path:
 
 def _read_list(path: Path) -> list[CorruptFile]:
     try:
-        return msgspec.json.decode(_list_path(path).read_bytes(), type=list[CorruptFile])
-    except (OSError, msgspec.DecodeError):
+        entries = msgspec.json.decode(_list_path(path).read_bytes(), type=list[CorruptFile])
+    except (OSError, ValueError, RecursionError):
         return []
+    return [each for each in entries if each.name.startswith(path.stem) and "/" not in each.name]
 
 
 def _write_list(path: Path, entries: list[CorruptFile]) -> None:

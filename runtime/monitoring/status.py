@@ -225,7 +225,7 @@ def request_status(folder: Path) -> StatusReport | None:
                 return msgspec.json.decode(answer.read(), type=StatusReport)
         except PermissionError:
             raise
-        except (OSError, msgspec.DecodeError):
+        except (OSError, ValueError, RecursionError):
             return None
 
 

@@ -223,14 +223,26 @@ def test_processes_that_decode_have_limits(parts, wait_until):
         camera.close()
 
 
-def test_shape_that_a_capture_process_claims_is_checked():
-    """Whoever took it over may write anything to its pipe."""
-    line = '{"slot": 0, "number": 0, "at": 1.0, "shape": [90000, 90000, 3]}'
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ('{"slot": 0, "number": 0, "at": 1.0, "shape": [90000, 90000, 3]}', "max_pixels"),
+        ('{"slot": 7, "number": 0, "at": 1.0, "shape": [9, 9, 3]}', "max_pixels"),
+        ('{"slot": 0, "number": 0, "at": 1.0, "shape": [-9, -9, 3]}', "max_pixels"),
+        ('{"slot": "x"}', "nonsense"),
+        ('{"error": "\\xff"}', "nonsense"),
+        ("[" * 60_000, "nonsense"),
+    ],
+)
+def test_what_a_capture_process_claims_is_checked(line, told):
+    """Whoever took it over may write anything to its pipe, and ends no daemon by it."""
     code = f"import json, os, sys; os.write(json.loads(sys.stdin.readline())['lines'], b'{line}' + bytes([10]))"
-    running = CaptureProcess((sys.executable, "-c", code), {"max_pixels": LIMIT})
+    running = CaptureProcess((sys.executable, "-S", "-c", code), {"max_pixels": LIMIT})
     try:
-        assert running.read_newest(20.0) is None
-        assert "max_pixels" in running.exit_reason
+        end = time.monotonic() + 60
+        while not running.exit_reason and time.monotonic() < end:
+            assert running.read_newest(1.0) is None
+        assert told in running.exit_reason
     finally:
         running.close()
 
