@@ -19,11 +19,6 @@ _MAX_TEXT = 120
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,199}")
 
 
-def is_level(text: str) -> bool:
-    """Whether a level of a topic is a plain name, which may be printed."""
-    return _NAME.fullmatch(text) is not None
-
-
 class Camera:
     """What one camera's daemon said last."""
 
@@ -94,7 +89,7 @@ class Inventory:
         if len(levels) != 6 or levels[4] not in LEVELS or not payload:
             return
         place, level, name = "/".join(levels[:4]), levels[4], levels[5]
-        if not all(map(is_level, (*levels[:4], name))):
+        if not all(map(_NAME.fullmatch, (*levels[:4], name))):
             return
         if place not in self.boxes and len(self.boxes) >= MAX_BOXES:
             return

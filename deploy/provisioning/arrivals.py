@@ -6,13 +6,18 @@ instance of the card.
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import msgspec
 
-from ..fleet.inventory import MAX_BOXES, MAX_CAMERAS, is_level
 from .fleet_table import Box
 
+MAX_BOXES = 100_000
+"""Boxes outside the table that are remembered."""
+MAX_CAMERAS = 64
+"""Cameras of a box, and bundles, that are remembered."""
+_LEVEL = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,199}")  # of a topic: a plain name, which may be printed
 _MAX_TEXT = 80  # characters of what a box says that are shown
 
 
@@ -71,7 +76,7 @@ class Arrivals:
             A line that says what is new; empty if nothing is.
         """
         levels = topic.removeprefix(f"{self.prefix}/v1/").split("/")
-        if len(levels) < 6 or levels[4] not in ("info", "availability") or not all(map(is_level, levels)):
+        if len(levels) < 6 or levels[4] not in ("info", "availability") or not all(map(_LEVEL.fullmatch, levels)):
             return ""
         place, camera = "/".join(levels[:4]), levels[5]
         if place not in self.expected and place not in self.heard.keys() | self.online.keys() and self._is_full:

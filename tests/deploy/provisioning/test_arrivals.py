@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from vedette.deploy.fleet.inventory import MAX_CAMERAS
-from vedette.deploy.provisioning.arrivals import Arrivals
+from vedette.deploy.provisioning.arrivals import MAX_CAMERAS, Arrivals
 from vedette.deploy.provisioning.fleet_table import Box
 
 INFO = b'{"model":"cells:3:0f9c2ab1","runtime":"0.1.0"}'
