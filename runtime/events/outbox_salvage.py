@@ -78,7 +78,7 @@ def pending_salvages(path: Path, database: sqlite3.Connection) -> tuple[Salvage,
         corrupt = path.with_name(each.name)
         (done,) = database.execute("SELECT max(value) FROM facts WHERE name = ?", (_key(each.name),)).fetchone()
         if corrupt.is_file() and done != _FINISHED:
-            salvages.append(read_salvage(corrupt, each.reason, int(done or 0)))
+            salvages.append(read_salvage(corrupt, each.reason, int(done) if done and done.isdecimal() else 0))
         elif done is None:  # it was never renamed, or somebody deleted it
             forget_corrupt_file(path, each.name)
         else:

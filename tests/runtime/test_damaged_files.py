@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
 import sqlite3
+import threading
 
 import msgspec
 import pytest
@@ -13,6 +16,7 @@ from vedette.runtime.evaluation import h264_baseline
 from vedette.runtime.events import outbox_salvage
 from vedette.runtime.events.outbox import FILE_NAME, Outbox
 from vedette.runtime.events.outbox_space import StoredRow, merge_tombstones
+from vedette.runtime.monitoring import status
 
 DAMAGED = {
     "no UTF-8": b'{"a": "\xff", "camera": "\xff", "format": "\xff"}',
@@ -78,3 +82,35 @@ def test_damaged_baseline_is_as_none(tmp_path, damaged):
     (tmp_path / h264_baseline._FILE_NAME).write_bytes(damaged)
     report = object()
     assert h264_baseline.with_h264_share(report, tmp_path) is report
+
+
+@pytest.mark.parametrize("text", ["", "²  ³", "9" * 30 + " " + "9" * 30, "1 -4", "x y z"])
+def test_damaged_facts_keep_no_outbox_from_opening(tmp_path, text):
+    path = tmp_path / "outbox.db"
+    outbox = Outbox(path, 1 << 20, volatile=True)
+    outbox.put(make_event(1))
+    outbox.acknowledge([1])
+    outbox.database.execute("UPDATE facts SET value = ? WHERE name = 'replay'", (text,))
+    outbox.close()
+    outbox = Outbox(path, 1 << 20, volatile=True)
+    assert outbox.read_replays(0, 9) == []
+    assert outbox.count_replays() == 0
+    outbox.close()
+
+
+@pytest.mark.parametrize("answer", [b"", b"\xff", b'{"camera": "\xff"}', b"[" * 100_000, b" " * (3 << 20)])
+def test_a_socket_that_answers_nonsense_is_no_daemon(tmp_path, answer):
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(tmp_path / status.SOCKET_NAME))
+    listener.listen()
+
+    def serve():
+        connection, _ = listener.accept()
+        with connection, contextlib.suppress(OSError):
+            connection.sendall(answer)
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    assert status.request_status(tmp_path) is None
+    thread.join(20)
+    listener.close()
