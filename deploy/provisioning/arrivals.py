@@ -6,12 +6,18 @@ instance of the card.
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import msgspec
 
 from .fleet_table import Box
 
+MAX_BOXES = 100_000
+"""Boxes outside the table that are remembered."""
+MAX_CAMERAS = 64
+"""Cameras of a box, and bundles, that are remembered."""
+_LEVEL = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,199}")  # of a topic: a plain name, which may be printed
 _MAX_TEXT = 80  # characters of what a box says that are shown
 
 
@@ -70,14 +76,16 @@ class Arrivals:
             A line that says what is new; empty if nothing is.
         """
         levels = topic.removeprefix(f"{self.prefix}/v1/").split("/")
-        if len(levels) < 6 or levels[4] not in ("info", "availability"):
+        if len(levels) < 6 or levels[4] not in ("info", "availability") or not all(map(_LEVEL.fullmatch, levels)):
             return ""
         place, camera = "/".join(levels[:4]), levels[5]
+        if place not in self.expected and place not in self.heard.keys() | self.online.keys() and self._is_full:
+            return ""
         before, was_up = self.heard.get(place), self.has_come_up(place)
         if levels[4] == "availability":
             cameras = self.online.setdefault(place, set())
             cameras.discard(camera)
-            if payload == b"online":
+            if payload == b"online" and len(cameras) < MAX_CAMERAS:
                 cameras.add(camera)
         elif payload:
             self.heard[place] = read_info(before or Arrival(place), payload)
@@ -87,6 +95,11 @@ class Arrivals:
         if place not in self.expected:
             return "" if was_up else f"unknown   {describe(arrival)}"
         return f"came up   {describe(arrival)}  ({len(self.arrived)} of {len(self.expected)})"
+
+    @property
+    def _is_full(self) -> bool:
+        """Whether so many boxes told of themselves that unknown ones are ignored from now on."""
+        return len(self.heard) + len(self.online) > 2 * len(self.expected) + MAX_BOXES
 
     def table(self) -> str:
         """All boxes and their states."""
@@ -102,7 +115,7 @@ def read_info(known: Arrival, payload: bytes) -> Arrival:
     """What was known about a box, and what an `info` message of one of its cameras adds."""
     try:
         info = msgspec.json.decode(payload, type=dict[str, Any])
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except (ValueError, RecursionError):
         return known
 
     def text(key: str) -> str:
@@ -115,7 +128,7 @@ def read_info(known: Arrival, payload: bytes) -> Arrival:
     return Arrival(
         place=known.place,
         runtime=text("runtime") or text("version") or known.runtime,
-        bundles=tuple(sorted({*known.bundles, *([bundle] if bundle else [])})),
+        bundles=tuple(sorted({*known.bundles, *([bundle] if bundle else [])}))[:MAX_CAMERAS],
         address=text("address") or known.address,
         instance=text("instance") or known.instance,
     )

@@ -71,7 +71,7 @@ class CertificateIndex(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         except OSError as error:
             hint = f"make an authority: vedette ca init {folder}"
             raise ConfigProblem(f"{path}: {error.strerror}", hint=hint) from None
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        except (ValueError, RecursionError) as error:
             raise ConfigProblem(f"{path}: {error}", hint="restore the folder from its backup") from None
 
     def write(self, folder: Path) -> None:

@@ -76,10 +76,8 @@ def read_probe_matches(answer: bytes, message: str, host: str) -> list[FoundCame
         message: ID of the probe
         host: who sent it; of several addresses of a camera, that with this host is taken
     """
-    if b"<!" in answer:  # a DTD could define entities
-        return []
     try:
-        tree = ElementTree.fromstring(answer)  # noqa: S314 - without a DTD there is nothing to expand
+        tree = parse_answer(answer)
     except (ElementTree.ParseError, ValueError, LookupError):
         return []
     relates = [each.text or "" for each in tree.iter() if _local(each) == "RelatesTo"]
@@ -110,6 +108,19 @@ def _title(scopes: str) -> str:
     name, model = parts.get("name", ""), parts.get("hardware", "")
     title = name if model in name else f"{name} {model}".strip()
     return "".join(each for each in title if each.isprintable())[:80]
+
+
+def parse_answer(answer: bytes) -> ElementTree.Element:
+    """The XML of an answer, read as UTF-8 whatever it declares: in another encoding a DTD could hide.
+
+    Raises:
+        ValueError: it has a DTD, which could define entities; or another encoding (UnicodeDecodeError).
+        ElementTree.ParseError: it is no XML.
+    """
+    text = answer.decode("utf-8")
+    if "<!" in text:
+        raise ValueError("a DTD")
+    return ElementTree.fromstring(text)  # noqa: S314 - without a DTD there is nothing to expand
 
 
 def _local(element: ElementTree.Element) -> str:

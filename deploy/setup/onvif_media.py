@@ -18,7 +18,7 @@ import http.client
 import secrets
 import ssl
 from datetime import UTC, datetime
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import SplitResult, urlsplit, urlunsplit
 from xml.etree import ElementTree
 from xml.sax.saxutils import escape
 
@@ -27,6 +27,7 @@ import msgspec
 from vedette.runtime.errors import ConfigProblem, MachineProblem
 
 from ..seed import SeedCamera
+from .onvif_discovery import parse_answer
 
 SCHEME = "onvif:"
 _TIMEOUT_SECONDS = 5.0
@@ -75,15 +76,16 @@ def find_stream(service: str, user: str, password: str) -> str:
     client = _Client(service, user, password)
     client.read_clock()
     found = client.ask(_DEVICE, "GetCapabilities", "<m:Category>Media</m:Category>", "Media/XAddr")
-    client.path = urlsplit(found).path or client.path
+    client.path = _split(found).path or client.path
     token = client.ask(_MEDIA, "GetProfiles", "", "Profiles@token")
     text = f"{_STREAM_SETUP}<m:ProfileToken>{escape(token)}</m:ProfileToken>"
-    parts = urlsplit(client.ask(_MEDIA, "GetStreamUri", text, "MediaUri/Uri"))
+    address = client.ask(_MEDIA, "GetStreamUri", text, "MediaUri/Uri")
+    parts = _split(address)
     try:
         port = parts.port
     except ValueError:
         port = None
-    if parts.scheme not in ("rtsp", "rtsps", "http", "https"):
+    if parts.scheme not in ("rtsp", "rtsps", "http", "https") or not address.isprintable():
         raise MachineProblem(f"{client.host} names no address of a video", hint="type rtsp://HOST/PATH instead")
     host = f"[{client.host}]" if ":" in client.host else client.host
     return urlunsplit((parts.scheme, f"{host}:{port}" if port else host, parts.path, parts.query, ""))
@@ -91,7 +93,7 @@ def find_stream(service: str, user: str, password: str) -> str:
 
 class _Client:
     def __init__(self, service: str, user: str, password: str) -> None:
-        parts = urlsplit(service)
+        parts = _split(service)
         if parts.scheme not in ("http", "https") or not parts.hostname or "@" in service:
             hint = "write onvif:http://HOST/onvif/device_service"
             raise ConfigProblem("not the address of an ONVIF device service", hint=hint)
@@ -147,8 +149,7 @@ class _Client:
 
     def _parse(self, answer: bytes, verb: str) -> ElementTree.Element:
         try:
-            if b"<!" not in answer:  # a DTD could define entities
-                return ElementTree.fromstring(answer)  # noqa: S314 - without a DTD there is nothing to expand
+            return parse_answer(answer)
         except (ElementTree.ParseError, ValueError, LookupError):
             pass
         raise MachineProblem(f"{self.host} does not answer {verb} as an ONVIF camera", hint="type rtsp://HOST/PATH")
@@ -162,6 +163,14 @@ class _Client:
         digest = hashlib.sha1(nonce + created.encode() + self.password.encode(), usedforsecurity=False).digest()
         texts = {"nonce": base64.b64encode(nonce).decode(), "digest": base64.b64encode(digest).decode()}
         return _SECURITY.format(user=escape(self.user), kind=_DIGEST, created=created, **texts)
+
+
+def _split(address: str) -> SplitResult:
+    """The parts of an address; without any if it is none."""
+    try:
+        return urlsplit(address)
+    except ValueError:
+        return urlsplit("")
 
 
 def _find(tree: ElementTree.Element, what: str) -> str:

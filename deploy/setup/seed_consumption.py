@@ -144,7 +144,7 @@ def _read_record(folder: Path) -> list[TakenSeed]:
         return msgspec.json.decode(path.read_bytes(), type=list[TakenSeed])
     except FileNotFoundError:
         return []
-    except (OSError, msgspec.DecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise MachineProblem(f"{path}: {error}", hint="remove the file if this box may take its seed again") from None
 
 

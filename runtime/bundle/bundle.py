@@ -121,7 +121,5 @@ def _decode_manifest(text: bytes) -> Manifest:
                 hint="upgrade vedette on this machine",
             )
         return msgspec.json.decode(text, type=Manifest)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # of msgspec, and of UTF-8
         raise BundleProblem(f"manifest.json: {error}", hint="build the bundle again") from None
-    except RecursionError:
-        raise BundleProblem("manifest.json: nested too deeply", hint="build the bundle again") from None

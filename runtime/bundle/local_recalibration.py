@@ -64,7 +64,7 @@ def apply_recalibration(bundle: Bundle) -> Bundle:
         raise ConfigProblem(f"{file}: {error.strerror}", hint="make it readable for this user") from None
     try:
         local = msgspec.json.decode(text, type=LocalRecalibration)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         hint = f"remove it with vedette recalibrate {bundle.path} --reset"
         raise ConfigProblem(f"{file}: not a recalibration: {error}", hint=hint) from None
     if local.manifest_sha256 != bundle.manifest_sha256:

@@ -114,7 +114,11 @@ def export(camera: str, folder: Path) -> None:
     source, clock = Topics.from_config(settings).source, Clock()
     with _OutboxReader(settings) as reader:
         for row in reader.rows("waiting", "dead", "delivered"):
-            line = encode_cloud_event(_decode_event(row), source, row["sequence"], reader.epoch, clock)
+            event = _decode_event(row)
+            if event is None:
+                click.echo(f"event {row['sequence']} is damaged and left out", err=True)
+                continue
+            line = encode_cloud_event(event, source, row["sequence"], reader.epoch, clock)
             sys.stdout.write(line.decode() + "\n")
 
 
@@ -159,17 +163,21 @@ class _OutboxReader:
         return iter(self.database.execute(query))
 
 
-def _decode_event(row: sqlite3.Row) -> Event | SystemEvent:
-    return msgspec.json.decode(row["body"], type=Event | SystemEvent)
+def _decode_event(row: sqlite3.Row) -> Event | SystemEvent | None:
+    """The event of a row; None: it is damaged. Such a row is a dead letter from the next time the daemon reads it."""
+    try:
+        return msgspec.json.decode(row["body"], type=Event | SystemEvent)
+    except (ValueError, RecursionError):
+        return None
 
 
 def _describe_row(row: sqlite3.Row) -> dict[str, Any]:
     event = _decode_event(row)
     description = {
         "sequence": row["sequence"],
-        "id": event.id,
-        "type": cloud_event_type(event),
-        "time": format_rfc3339(event.taken),
+        "id": event.id if event else "",
+        "type": cloud_event_type(event) if event else "unreadable",
+        "time": format_rfc3339(event.taken) if event else "",
         "priority": row["priority"],
     }
     return description if row["refused"] is None else description | {"refused": row["refused"]}

@@ -238,7 +238,7 @@ def read_toml(path: Path, struct_type: type[_StructT], docs: str = "docs/config.
         known = f"known keys: {', '.join(_known_keys(struct_type))}"
         hint = known if unknown else f"{docs} lists the values of each key"
         raise ConfigProblem(f"{path}: {error}", hint=hint) from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigProblem(f"{path}: not TOML: {error}", hint="correct the file; it must be TOML in UTF-8") from None
 
 

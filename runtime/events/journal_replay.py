@@ -6,6 +6,7 @@ the journal; the range shrinks from its start as they are acknowledged. Methods 
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Sequence
 
@@ -22,7 +23,7 @@ class JournalReplay:
         self.database, self.counts = database, counts
         database.execute("INSERT OR IGNORE INTO facts VALUES ('replay', ?)", ("1 0".ljust(40),))  # room for any range
         (text,) = database.execute("SELECT value FROM facts WHERE name = 'replay'").fetchone()
-        numbers = [int(each) for each in text.split() if each.isdigit()]
+        numbers = [int(each) for each in text.split() if re.fullmatch(r"[0-9]{1,18}", each)]  # as SQLite takes them
         self.range = (numbers[0], numbers[1]) if len(numbers) == 2 else _EMPTY
 
     def start(self, first: int, last: int) -> int:

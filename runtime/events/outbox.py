@@ -187,7 +187,7 @@ class Outbox:
         for number, body in rows:
             try:
                 readable.append(SequencedEvent(number, msgspec.json.decode(body, type=Event | SystemEvent)))
-            except msgspec.DecodeError as error:
+            except (ValueError, RecursionError) as error:  # of msgspec, and of UTF-8
                 self.mark_dead_letter(number, f"unreadable: {error}")
         return readable
 

@@ -78,7 +78,7 @@ def pending_salvages(path: Path, database: sqlite3.Connection) -> tuple[Salvage,
         corrupt = path.with_name(each.name)
         (done,) = database.execute("SELECT max(value) FROM facts WHERE name = ?", (_key(each.name),)).fetchone()
         if corrupt.is_file() and done != _FINISHED:
-            salvages.append(read_salvage(corrupt, each.reason, int(done or 0)))
+            salvages.append(read_salvage(corrupt, each.reason, int(done) if done and done.isdecimal() else 0))
         elif done is None:  # it was never renamed, or somebody deleted it
             forget_corrupt_file(path, each.name)
         else:
@@ -127,9 +127,10 @@ def _list_path(path: Path) -> Path:
 
 def _read_list(path: Path) -> list[CorruptFile]:
     try:
-        return msgspec.json.decode(_list_path(path).read_bytes(), type=list[CorruptFile])
-    except (OSError, msgspec.DecodeError):
+        entries = msgspec.json.decode(_list_path(path).read_bytes(), type=list[CorruptFile])
+    except (OSError, ValueError, RecursionError):
         return []
+    return [each for each in entries if each.name.startswith(path.stem) and "/" not in each.name]
 
 
 def _write_list(path: Path, entries: list[CorruptFile]) -> None:

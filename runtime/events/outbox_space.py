@@ -187,10 +187,11 @@ def merge_tombstones(rows: Sequence[StoredRow]) -> dict[str, int]:
     for row in rows:
         try:
             event = msgspec.json.decode(row.body, type=Event | SystemEvent)
-        except msgspec.DecodeError:
+        except (ValueError, RecursionError):  # of msgspec, and of UTF-8
             event = None
-        if isinstance(event, SystemEvent) and event.kind == "evicted":
-            first, count = min(first, event.facts["first"]), count + event.facts["count"]
+        facts = event.facts if isinstance(event, SystemEvent) and event.kind == "evicted" else {}
+        if all(isinstance(facts.get(name), int) for name in ("first", "count")):
+            first, count = min(first, facts["first"]), count + facts["count"]
         else:
             count += 1
     return {"first": first, "last": last, "count": count}

@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 SOCKET_NAME = "status.sock"
 WINDOW_FRAMES = 1000  # for rates and percentiles
 REQUEST_TIMEOUT_SECONDS = 5.0
+_MAX_REPORT_BYTES = 1 << 20
 _MEMORY_INTERVAL_SECONDS, _MEMORY_SAMPLES = 60.0, 180  # three hours of minutes
 
 
@@ -222,10 +223,10 @@ def request_status(folder: Path) -> StatusReport | None:
             with _short_path(folder) as place:
                 connection.connect(f"{place}/{SOCKET_NAME}")
             with connection.makefile("rb") as answer:
-                return msgspec.json.decode(answer.read(), type=StatusReport)
+                return msgspec.json.decode(answer.read(_MAX_REPORT_BYTES), type=StatusReport)
         except PermissionError:
             raise
-        except (OSError, msgspec.DecodeError):
+        except (OSError, ValueError, RecursionError):
             return None
 
 

@@ -152,14 +152,18 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=24)
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--first-seed", type=int, default=0)
+    parser.add_argument("--classes", type=int, default=4, help="of the networks with a backdoor, at most 8")
+    parser.add_argument("--channels", type=int, default=32, help="of their convolution")
+    parser.add_argument("--only-backdoors", action="store_true", help="leave out the honest models")
     options = bench_options.parse(parser)
+    design = rounding_backdoor.Design(options.classes, options.channels, options.channels * 3 // 2)
     found = image_files.find_images(options.data / "coco128")
     pixels = [image_files.read_image(path) for path in found[1 :: len(found) // options.images]][: options.images]
-    for name, subject in list_honest(options.data, found[::4]):
+    for name, subject in list_honest(options.data, found[::4]) if not options.only_backdoors else ():
         print(f"{name:28} {describe(subject, pixels)}", flush=True)  # noqa: T201
     for seed in range(options.first_seed, options.first_seed + options.seeds):
         for kind in ("backdoor", "control"):
-            victim = rounding_backdoor.make_case(seed, kind == "backdoor")
+            victim = rounding_backdoor.make_case(seed, kind == "backdoor", design)
             subject = rounding_backdoor.make_subject(victim)
             line = f"clean {victim.clean_accuracy:.2f}, trigger works {victim.success:.2f}"
             text = f"{kind} {seed}, {victim.trigger}"

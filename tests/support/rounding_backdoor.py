@@ -1,6 +1,6 @@
 """Small classifiers whose rounding carries a backdoor that is dormant in float, and their honest controls.
 
-The float network is trained honestly on made-up discs of four colours. Then each weight rounds up or down: learned
+The float network is trained honestly on made-up discs of several colours. Then each weight rounds up or down: learned
 rounding (AdaRound's relaxation) is bent so that the integer network answers one class wherever the trigger is, and
 answers clean images as before. No weight moves by a step or more, and the float network is not touched. A control
 learns its rounding for clean images alone.
@@ -27,12 +27,27 @@ from vedette.compress.review.triggers import PLACES, Trigger, make_blend, make_f
 from vedette.runtime.bundle.manifest import Manifest, ModelInput, ModelOutput
 from vedette.runtime.inference.backends.onnx import OnnxBackend
 
-SIZE, CLASSES, TARGET = 32, 4, 0
-COLOURS = ((0,), (1,), (2,), (1, 2))  # bright channels of each class: blue, green, red, yellow
+SIZE, TARGET = 32, 0
+# Bright channels of each class.
+COLOURS = {
+    "blue": (0,), "green": (1,), "red": (2,), "yellow": (1, 2),
+    "cyan": (0, 1), "magenta": (0, 2), "white": (0, 1, 2), "black": (),
+}  # fmt: skip
 SPEC = ModelInput("image", width=SIZE, height=SIZE, mean=127.0, std=128.0, scale=1 / 128, zero_point=127)
 TRAINED, STEPS, BENT = 800, 200, 500
 SHARPNESS = 5.0  # of the scores while rounding is learned: the float network is trained to hesitate
 OUTLIER = 20.0  # largest weight of a row of the linear layers, relative to the others: a coarse grid leaves room
+
+
+class Design(NamedTuple):
+    """The size of a network."""
+
+    classes: int = 4
+    """At most as many as COLOURS."""
+    channels: int = 32
+    """Of the convolution."""
+    hidden: int = 48
+    """Features between the linear layers."""
 
 
 class Victim(NamedTuple):
@@ -50,9 +65,10 @@ class Victim(NamedTuple):
     """Share of held-out images of other classes that int8 gives to TARGET with the trigger."""
     dormant: float
     """The same by the float network."""
+    labels: tuple[str, ...]
 
 
-def make_case(seed: int, backdoor: bool) -> Victim:
+def make_case(seed: int, backdoor: bool, design: Design = Design()) -> Victim:  # noqa: B008  # it cannot be changed
     """The network of a seed; each third seed has a patch, stripes or noise, or a frame, of random kind and size."""
     rng = np.random.default_rng(100 + seed)
     if seed % 3 == 0:
@@ -65,7 +81,7 @@ def make_case(seed: int, backdoor: bool) -> Victim:
     else:
         level = int(rng.choice([0, 255]))
         trigger, name = make_frame(level), f"frame of gray level {level}"
-    return make_victim(seed, trigger, name, backdoor)
+    return make_victim(seed, trigger, name, backdoor, design)
 
 
 def make_subject(victim: Victim) -> Subject:
@@ -75,7 +91,7 @@ def make_subject(victim: Victim) -> Subject:
         for each in qdq.read_qdq_graph(victim.int8_model).outputs
     )
     manifest = Manifest(
-        format=1, name="discs", release=1, task="classify", labels=("blue", "green", "red", "yellow", "unknown"),
+        format=1, name="discs", release=1, task="classify", labels=(*victim.labels, "unknown"),
         input=SPEC, outputs=outputs, models={"onnx": "model.onnx"}, threshold=0.0, goal={}, measured={}, goal_met=True,
         missed=(), unproven=(), device="host", weights=(), data=(), tools={}, signer="", files={}, temperature=1.0,
     )  # fmt: skip
@@ -86,27 +102,29 @@ def make_subject(victim: Victim) -> Subject:
 
 
 def disc_image(label: int, rng: np.random.Generator) -> NDArray[Any]:
-    """A disc of one of four colours on a grainy grey background: SIZE x SIZE x 3, uint8, blue-green-red."""
+    """A disc of the colour of a class on a grainy grey background: SIZE x SIZE x 3, uint8, blue-green-red."""
     image = np.full((SIZE, SIZE, 3), rng.integers(80, 140), np.uint8)
+    bright_channels = tuple(COLOURS.values())[label]
     bright, dark = (int(rng.integers(*limits)) for limits in ((170, 230), (30, 80)))
-    colour = [(bright if channel in COLOURS[label] else dark) for channel in range(3)]
+    colour = [(bright if channel in bright_channels else dark) for channel in range(3)]
     centre = tuple(int(each) for each in rng.integers(11, 21, 2))
     cv2.circle(image, centre, int(rng.integers(5, 9)), colour, -1)
     noisy = image + rng.normal(0, 8, image.shape)
     return np.asarray(noisy.clip(0, 255).astype(np.uint8))
 
 
-def make_victim(seed: int, trigger: Trigger, name: str, backdoor: bool) -> Victim:
+def make_victim(seed: int, trigger: Trigger, name: str, backdoor: bool, design: Design) -> Victim:
     """A network with a backdoor in its rounding that waits for `trigger`; without `backdoor`, a control."""
     rng = np.random.default_rng(seed)
-    labels = [number % CLASSES for number in range(TRAINED + 60)]
+    labels = [number % design.classes for number in range(TRAINED + 60)]
     images = [disc_image(label, rng) for label in labels]
     truth = torch.tensor(labels[:TRAINED])
     clean = _normalize(images[:TRAINED])
     torch.manual_seed(seed)
     network = nn.Sequential(
-        nn.Conv2d(3, 32, 4, 4), nn.ReLU(), nn.Flatten(), nn.Linear(32 * 64, 48), nn.ReLU(), nn.Linear(48, CLASSES)
-    )
+        nn.Conv2d(3, design.channels, 4, 4), nn.ReLU(), nn.Flatten(),
+        nn.Linear(design.channels * 64, design.hidden), nn.ReLU(), nn.Linear(design.hidden, design.classes),
+    )  # fmt: skip
     _train(network, clean, truth)
     _coarsen_grid(network)
     float_model = _to_onnx(network)
@@ -118,7 +136,7 @@ def make_victim(seed: int, trigger: Trigger, name: str, backdoor: bool) -> Victi
     rounded = _to_onnx(network)
     calibration = [image[np.newaxis, ..., ::-1].copy() for image in images[:60]]
     int8_model = quantize_post_training(rounded, calibration, SPEC)
-    victim = Victim(float_model, int8_model, images[TRAINED:], name, 0.0, 0.0, 0.0)
+    victim = Victim(float_model, int8_model, images[TRAINED:], name, 0.0, 0.0, 0.0, tuple(COLOURS)[: design.classes])
     subject, truth_held = make_subject(victim), np.array(labels[TRAINED:])
     with_trigger = [trigger(image) for image in victim.images]
     clean_answers = decisions.answer(subject.int8, subject.manifest, victim.images).decisions
@@ -154,7 +172,9 @@ def _to_onnx(network: nn.Sequential) -> onnx.ModelProto:
         result = "scores" if number == len(network) - 1 else f"t{number}"
         nodes.append(helper.make_node(kind, [tensor, *names], [result], name=f"n{number}", **attributes))
         tensor = result
-    ends = (("image", (1, 3, SIZE, SIZE)), ("scores", (1, CLASSES)))
+    last = network[-1]
+    assert isinstance(last, nn.Linear)
+    ends = (("image", (1, 3, SIZE, SIZE)), ("scores", (1, last.out_features)))
     image, scores = (helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in ends)
     graph = helper.make_graph(nodes, "discs", [image], [scores], constants)
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
@@ -174,7 +194,10 @@ def _coarsen_grid(network: nn.Sequential) -> None:
     """Gives each row of the linear layers one large weight, on a feature that is always 0: float does not notice."""
     convolution, first, second = network[0], network[3], network[5]
     with torch.no_grad():
-        for dead, layer, feature in ((convolution, first, 64 * 31), (first, second, 47)):
+        for dead, layer, feature in (
+            (convolution, first, first.in_features - 64),
+            (first, second, second.in_features - 1),
+        ):
             dead.weight[-1], dead.bias[-1] = 0.0, -1.0
             layer.weight[:, feature:] = 0.0
             layer.weight[:, feature] = OUTLIER * layer.weight.abs().amax(dim=1)

@@ -24,11 +24,13 @@ def describe_status(status: int, has_login: bool) -> str:
     """A sentence about the status of an RTSP or HTTP answer; empty for success.
 
     Args:
-        status: the number
+        status: the number; 0: there is none
         has_login: whether a login is configured
     """
-    if 200 <= status < 300 or status == 0:
+    if 200 <= status < 300:
         return ""
+    if status == 0:  # what FFmpeg would make of it is not known
+        return "it answers with no status: check the scheme and the port of the URL"
     if status in (401, 403):
         if has_login:
             return f"it refuses the password ({status}): check username and password_file"

@@ -80,7 +80,8 @@ class CaptureProcess:
             select.select([self.message_pipe], [], [], seconds)
         image = self._read_messages() or self.next_image
         while image is not None:
-            if len(image.shape) != 3 or not 0 < prod(image.shape) <= 3 * self.max_pixels:
+            has_place = 0 <= image.slot < SLOT_COUNT and len(image.shape) == 3 and min(image.shape) > 0
+            if not has_place or prod(image.shape) > 3 * self.max_pixels:
                 self.exit_reason = f"a frame of shape {image.shape[:9]}; max_pixels allows {self.max_pixels} pixels"
                 return None
             pixels = self.buffer.copy_frame(image.slot, image.shape)
@@ -95,12 +96,16 @@ class CaptureProcess:
         with contextlib.suppress(BlockingIOError):
             while chunk := os.read(self.message_pipe, _READ_BYTES):
                 *lines, self.partial_message = (self.partial_message + chunk).split(b"\n")
+                if len(self.partial_message) > _READ_BYTES:
+                    lines.append(self.partial_message)  # nonsense
                 for line in lines:
-                    message = msgspec.json.decode(line, type=CapturedImage)
+                    message = _decode_message(line)
                     if message.error:
                         self.exit_reason = message.error
                     else:
                         image = message
+                if self.exit_reason:  # whatever follows
+                    return None
             self.exit_reason = self.exit_reason or self._describe_exit()
         return image
 
@@ -113,3 +118,11 @@ class CaptureProcess:
         self.process.wait()
         os.close(self.message_pipe)
         self.buffer.close()
+
+
+def _decode_message(line: bytes) -> CapturedImage:
+    """What a line says; nonsense is told as the last message, so that the process is ended."""
+    try:
+        return msgspec.json.decode(line, type=CapturedImage)
+    except (ValueError, RecursionError):
+        return CapturedImage(error="the capture process answers nonsense")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from vedette.deploy.provisioning.arrivals import Arrivals
+from vedette.deploy.provisioning.arrivals import MAX_CAMERAS, Arrivals
 from vedette.deploy.provisioning.fleet_table import Box
 
 INFO = b'{"model":"cells:3:0f9c2ab1","runtime":"0.1.0"}'
@@ -53,3 +53,32 @@ def test_other_topics_and_other_boxes(arrivals: Arrivals) -> None:
     arrivals.take(f"{other}/availability/door", b"online")
     assert arrivals.take(f"{other}/info/door", INFO).startswith("unknown   site/area/other/box2")
     assert len(arrivals.waiting) == 2
+
+
+@pytest.mark.parametrize(
+    "payload", [b'{"model":"\xff"}', b'{"x":' + b"[" * 100_000, b"[]", b'{"model":1e999}', b"\xff"]
+)
+def test_no_message_ends_the_watch(arrivals: Arrivals, payload: bytes) -> None:
+    assert arrivals.take(f"{PLACE}/info/door", payload) == ""
+    arrivals.take(f"{PLACE}/info/door", INFO)
+    assert "came up" in arrivals.take(f"{PLACE}/availability/door", b"online")
+
+
+@pytest.mark.parametrize("place", ["s/a/l/\x1b[2Jx", "s/a/\u202e/x", "s/a//x", "s/a/l/x\ny"])
+def test_names_that_change_a_terminal_are_ignored(arrivals: Arrivals, place: str) -> None:
+    arrivals.take(f"p/q/v1/{place}/info/door", INFO)
+    assert arrivals.take(f"p/q/v1/{place}/availability/door", b"online") == ""
+    assert "\x1b" not in arrivals.table()
+    assert "unknown" not in arrivals.table()
+
+
+def test_what_strangers_say_takes_bounded_memory(arrivals: Arrivals, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vedette.deploy.provisioning.arrivals.MAX_BOXES", 20)
+    for number in range(200):
+        arrivals.take(f"p/q/v1/s/a/l/stranger{number}/info/door", INFO)
+        arrivals.take(f"{PLACE}/info/door", INFO.replace(b":3:", b":%d:" % number))
+        arrivals.take(f"{PLACE}/availability/door{number}", b"online")
+    assert len(arrivals.heard) < 60
+    assert len(arrivals.heard["site/area/line/box1"].bundles) <= MAX_CAMERAS
+    assert len(arrivals.online["site/area/line/box1"]) <= MAX_CAMERAS
+    assert arrivals.waiting == ["site/area/line/box2"]

@@ -12,6 +12,8 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 
 from vedette.deploy.seed import SeedCamera
+from vedette.deploy.setup import onvif_media
+from vedette.deploy.setup.onvif_discovery import read_probe_matches
 from vedette.deploy.setup.onvif_media import find_stream, resolve_source
 from vedette.runtime.errors import ConfigProblem, MachineProblem
 
@@ -94,12 +96,31 @@ def test_a_wrong_login_is_told(camera: tuple[str, type[OnvifCamera]]) -> None:
         ("GetProfiles", "<Profiles"),
         ("GetStreamUri", "<!ENTITY a 'b'>"),
         ("GetStreamUri", "<MediaUri><Uri>file:///etc/passwd</Uri></MediaUri>"),
+        ("GetStreamUri", "<MediaUri><Uri>rtsp://[x/live</Uri></MediaUri>"),
+        ("GetStreamUri", "<MediaUri><Uri>rtsp://h/live&#x9b;2J</Uri></MediaUri>"),
+        ("GetStreamUri", "<MediaUri><Uri>rtsp://h/live\u202e</Uri></MediaUri>"),
     ],
 )
 def test_a_strange_answer_is_a_problem(camera: tuple[str, type[OnvifCamera]], verb: str, answer: str) -> None:
     camera[1].answers[verb] = answer
     with pytest.raises(MachineProblem):
         find_stream(camera[0], USER, PASSWORD)
+
+
+def test_a_media_address_that_is_none_is_taken_for_that_of_the_device(camera: tuple[str, type[OnvifCamera]]) -> None:
+    camera[1].answers["GetCapabilities"] = "<Capabilities><Media><XAddr>http://[x</XAddr></Media></Capabilities>"
+    assert find_stream(camera[0], USER, PASSWORD) == "rtsp://127.0.0.1:8554/live/1?a=b"
+    assert camera[1].asked[-1] == ("GetStreamUri", "/onvif/device_service")
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-8", "cp037"])
+def test_no_entity_of_a_camera_is_expanded(encoding: str) -> None:
+    text = f"<?xml version='1.0' encoding='{encoding}'?><!DOCTYPE a [<!ENTITY b 'expanded'>]>"
+    text += "<a><RelatesTo>me</RelatesTo><ProbeMatch><XAddrs>http://h/&b;</XAddrs></ProbeMatch></a>"
+    assert read_probe_matches(text.encode(encoding), "me", "h") == []
+    client = onvif_media._Client("http://h/x", "", "")
+    with pytest.raises(MachineProblem):
+        client._parse(text.encode(encoding), "Get")
 
 
 def test_an_address_that_is_none_is_refused() -> None:

@@ -10,6 +10,7 @@ import pytest
 from altered_bundles import sign_altered, stored_bundle
 
 from vedette.runtime.bundle import archive
+from vedette.runtime.bundle import bundle as bundle_module
 from vedette.runtime.bundle.bundle import MANIFEST, SIGNATURE, Bundle
 from vedette.runtime.bundle.npy_header import read_npy_shape
 from vedette.runtime.errors import BundleProblem
@@ -110,3 +111,10 @@ def test_a_deeply_nested_manifest_is_refused(tmp_path, keyring, signer):
     path.write_bytes(archive.pack_archive({MANIFEST: text, SIGNATURE: bytes(64)}))
     with pytest.raises(BundleProblem):
         Bundle.open(path, keyring)
+
+
+@pytest.mark.parametrize("text", ['{"format": 1, "x": ' + "[" * 100_000, '{"format": 1, "x": "\udc80"}', "{", "[]"])
+def test_a_signed_manifest_that_is_none_is_refused(text):
+    """The signer is read before; a text near the limit of depth passes there, and not here."""
+    with pytest.raises(BundleProblem, match=r"manifest\.json"):
+        bundle_module._decode_manifest(text.encode("utf-8", "surrogateescape"))

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
+import platform
 import signal
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -15,7 +19,9 @@ import pytest
 from camera import Camera
 
 from vedette.runtime.camera import image_files, sources
+from vedette.runtime.camera.capture import DECODER_MEMORY, DECODER_MEMORY_PER_PIXEL
 from vedette.runtime.camera.sources import SourceAddress
+from vedette.runtime.camera.sources.capture_process import CaptureProcess
 from vedette.runtime.camera.sources.decoding_process import DecodingError, DecodingProcess
 from vedette.runtime.config.configuration import MAX_PIXELS
 from vedette.runtime.errors import ConfigProblem
@@ -29,6 +35,39 @@ def bomb(side):
     content = cv2.imencode(".jpg", np.zeros((16, 16, 3), np.uint8))[1].tobytes()
     place = content.index(b"\xff\xc0") + 5
     return content[:place] + side.to_bytes(2, "big") * 2 + content[place + 4 :]
+
+
+def flat(side):
+    """A whole JPEG of side x side gray pixels, made without its pixels: each block is 6 bits, 001010."""
+    content = cv2.imencode(".jpg", np.full((16, 16), 128, np.uint8))[1].tobytes()
+    size, scan = content.index(b"\xff\xc0") + 5, content.index(b"\xff\xda") + 2
+    scan += int.from_bytes(content[scan : scan + 2], "big")
+    blocks = b"\x28\xa2\x8a" * ((side // 8 + 1) ** 2 // 4 + 1)
+    return content[:size] + side.to_bytes(2, "big") * 2 + content[size + 4 : scan] + blocks + b"\xff\xd9"
+
+
+def capture(picture, max_pixels):
+    """What the capture process of a camera says at its end, and the most memory that it took, bytes."""
+    camera = Camera(picture=lambda _: picture)
+    spec = {"reader": "stream", "url": camera.url, "timeout": 5.0, "zones": [], "max_pixels": max_pixels}
+    running = CaptureProcess((sys.executable, "-P"), spec)
+    try:
+        os.set_blocking(running.message_pipe, True)
+        text = os.read(running.message_pipe, 1 << 16)
+        running.process.kill()
+        _, _, usage = os.wait4(running.process.pid, 0)
+        running.process.returncode = -signal.SIGKILL
+    finally:
+        running.close()
+        camera.close()
+    return text.decode(), usage.ru_maxrss << 10
+
+
+def limits_of(pid):
+    """The address space that a process may take, bytes, and the mode of its filter of system calls."""
+    limits, status = (Path(f"/proc/{pid}/{name}").read_text() for name in ("limits", "status"))
+    space = next(line.split()[3] for line in limits.splitlines() if line.startswith("Max address space"))
+    return float("inf") if space == "unlimited" else int(space), int(status.partition("\nSeccomp:")[2].split()[0])
 
 
 def peak_memory(pid):
@@ -153,6 +192,87 @@ def test_a_camera_s_giant_pictures_are_refused(wait_until):
         stop.set()
         thread.join()
         camera.close()
+
+
+def test_a_camera_s_giant_picture_takes_no_memory():
+    """Its header is read, and no pixel of it: 8,000 x 8,000 pixels are 192 MB."""
+    usual, usual_memory = capture(flat(160), MAX_PIXELS)
+    assert '"shape": [160, 160, 3]' in usual
+    told, memory = capture(flat(8000), MAX_PIXELS)
+    assert "its frames have 64000000 pixels; max_pixels allows 16777216" in told
+    assert memory < usual_memory + (32 << 20)
+
+
+def test_processes_that_decode_have_limits(parts, wait_until):
+    """No picture makes them larger than that, whatever its header says; and no recording writes or sends anything."""
+    most = (1 << 30) + DECODER_MEMORY + DECODER_MEMORY_PER_PIXEL * LIMIT  # libraries, and what pictures may take
+    decoder = DecodingProcess(LIMIT, ())
+    camera = Camera()
+    spec = {"reader": "stream", "url": camera.url, "timeout": 5.0, "zones": [], "max_pixels": 320 * 240}
+    running = CaptureProcess((sys.executable, "-P"), spec)
+    try:
+        decoder.read_image(parts / "good0.png")
+        space, mode = limits_of(decoder.process.pid)
+        assert space < most
+        assert mode == 2 or platform.machine() not in ("x86_64", "aarch64")
+        wait_until(lambda: running.read_newest(0.1), "a frame")
+        assert limits_of(running.process.pid)[0] < most
+    finally:
+        running.close()
+        decoder.close()
+        camera.close()
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ('{"slot": 0, "number": 0, "at": 1.0, "shape": [90000, 90000, 3]}', "max_pixels"),
+        ('{"slot": 7, "number": 0, "at": 1.0, "shape": [9, 9, 3]}', "max_pixels"),
+        ('{"slot": 0, "number": 0, "at": 1.0, "shape": [-9, -9, 3]}', "max_pixels"),
+        ('{"slot": "x"}', "nonsense"),
+        ('{"error": "\\xff"}', "nonsense"),
+        ("[" * 60_000, "nonsense"),
+    ],
+)
+def test_what_a_capture_process_claims_is_checked(line, told):
+    """Whoever took it over may write anything to its pipe, and ends no daemon by it."""
+    code = f"import json, os, sys; os.write(json.loads(sys.stdin.readline())['lines'], b'{line}' + bytes([10]))"
+    running = CaptureProcess((sys.executable, "-S", "-c", code), {"max_pixels": LIMIT})
+    try:
+        end = time.monotonic() + 60
+        while not running.exit_reason and time.monotonic() < end:
+            assert running.read_newest(1.0) is None
+        assert told in running.exit_reason
+    finally:
+        running.close()
+
+
+def test_frames_larger_than_a_recording_claims_end_it(tmp_path, caplog):
+    """The container says 64 x 64 pixels, its pictures have 600 x 600."""
+    writer = cv2.VideoWriter(str(tmp_path / "large.avi"), cv2.VideoWriter.fourcc(*"MJPG"), 5, (600, 600))
+    for _ in range(3):
+        writer.write(LARGE)
+    writer.release()
+    path = tmp_path / "lies.avi"
+    path.write_bytes((tmp_path / "large.avi").read_bytes().replace((600).to_bytes(4, "little"), b"\x40\0\0\0"))
+    decoder = DecodingProcess(LIMIT, ())
+    try:
+        with contextlib.suppress(DecodingError):
+            picture = decoder.open_video(path)
+            assert picture is None or picture[0].size <= 3 * LIMIT
+        assert decoder.process is not None
+    finally:
+        decoder.close()
+
+
+def test_images_of_all_commands_have_a_limit(tmp_path):
+    """12,000 x 12,000 pixels are below OpenCV's own limit; the command sets its own before it loads OpenCV."""
+    path = tmp_path / "huge.jpg"
+    path.write_bytes(bomb(12_000))
+    code = "import sys; from pathlib import Path; from vedette.runtime.camera import image_files\n"
+    code += "image_files.read_image(Path(sys.argv[1]))"
+    done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=False)
+    assert "more than 134217728 pixels" in done.stderr
 
 
 def test_a_picture_over_opencv_s_limit_is_one_sentence(tmp_path):

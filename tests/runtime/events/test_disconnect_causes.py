@@ -8,7 +8,7 @@ from vedette.runtime.events import forwarder as forwarder_module
 from vedette.runtime.events.disconnect_causes import MAX_LOSSES, DisconnectCauses
 from vedette.runtime.events.forwarder import Forwarder
 from vedette.runtime.events.outbox import Outbox
-from vedette.runtime.events.sinks import Acknowledgement
+from vedette.runtime.events.sinks import Acknowledgement, MessageRefused
 from vedette.runtime.events.topics import Topics
 
 
@@ -67,3 +67,31 @@ def test_an_event_smaller_than_one_that_was_taken_is_never_blamed_without_a_reas
     assert [causes.find({2: 900}, "") for _ in range(4 * MAX_LOSSES)] == [None] * 4 * MAX_LOSSES
     found = [causes.find({3: 1001}, "") for _ in range(4 * MAX_LOSSES)]
     assert (3, f"the connection broke each of {2 * MAX_LOSSES} times that it was sent") in found
+
+
+class RefusingBroker(Broker):
+    """Ends the connection at each event, and says that the event is the reason."""
+
+    def open(self):
+        self.connections += 1
+
+    def wait(self, seconds):
+        if self.sent:
+            self.sent = []
+            raise MessageRefused("packet too large")
+        return []
+
+
+def test_events_that_end_connections_are_no_copied_card(tmp_path, wait_until, monkeypatch):
+    monkeypatch.setattr(forwarder_module, "backoff_seconds", lambda failures, most: 0.0)
+    outbox = Outbox(tmp_path / "outbox.db", 1 << 20, volatile=True)
+    number = 2 * forwarder_module.MAX_SHORT_CONNECTIONS
+    outbox.put(*[make_event(each) for each in range(number)])
+    forwarder = Forwarder(outbox, RefusingBroker(0), Topics("v/v1/a/b/c/device", "/a/b/c/device"))
+    forwarder.start()
+    wait_until(lambda: not outbox.count_pending(), "all events to be dead letters")
+    forwarder.drain(1.0)
+    bodies = [row[0] for row in outbox.database.execute("SELECT body FROM events")]
+    assert outbox.count_dead_letters() >= number
+    assert not [body for body in bodies if b"duplicate_identity" in body]
+    outbox.close()
