@@ -17,6 +17,7 @@ from ..redaction import redact
 from .doctor_bundle import check_bundle
 from .doctor_camera import check_camera
 from .doctor_check import Check
+from .doctor_memory import check_memory
 from .key_permissions import SERVICE_USER, closed_to_user
 
 
@@ -29,6 +30,7 @@ def run_checks(folder: Path | None, camera: str | None) -> list[Check]:
     names = [camera] if camera else configuration.camera_names(folder)
     if not names:
         return [*checks, Check("cameras", False, f"none in {folder / 'cameras'}", "write cameras/NAME.toml")]
+    readable: list[Config] = []
     for number, name in enumerate(names):
         try:
             settings = configuration.load_config(folder, name)
@@ -38,7 +40,8 @@ def run_checks(folder: Path | None, camera: str | None) -> list[Check]:
         if number == 0:
             checks += [_check_keyring(settings.keys), check_broker(settings)]
         checks += [*_check_secrets(settings), *check_bundle(settings), check_camera(settings)]
-    return checks
+        readable.append(settings)
+    return [*checks, *check_memory(readable)]
 
 
 def _failed(what: str, problem: Problem) -> Check:

@@ -11,7 +11,7 @@ import pytest
 from mosquitto import BINARY, Mosquitto
 
 from vedette.runtime.bundle import keys
-from vedette.runtime.monitoring import doctor_checks, key_permissions
+from vedette.runtime.monitoring import doctor_checks, doctor_memory, key_permissions
 from vedette.runtime.monitoring.doctor_checks import run_checks
 
 
@@ -32,6 +32,22 @@ def test_everything_is_checked_and_works(camera):
     assert {"machine", "profile", "onnxruntime", "keys", "door bundle", "door rules", "door"} <= set(found)
     assert found["door bundle"].works
     assert "signed by" in found["door bundle"].found
+
+
+def test_it_says_before_the_cameras_need_more_memory_than_the_machine_has(camera, monkeypatch):
+    clips = "[evidence]\nclip_seconds = 10.0\nclip_memory = 100000000\n"
+    monkeypatch.setattr(doctor_memory, "read_memory_limit", lambda: 512_000_000)
+    assert checks_of(camera)["memory"].works
+    for number in range(2):
+        text = camera.camera_file.read_text() + clips
+        camera.camera_file.with_name(f"more{number}.toml").write_text(text)
+    (found,) = [each for each in run_checks(camera.folder, None) if each.what == "memory"]
+    assert found.works is None, "it fits, and little is left for the system"
+    assert found.remedy
+    monkeypatch.setattr(doctor_memory, "read_memory_limit", lambda: 400_000_000)
+    (found,) = [each for each in run_checks(camera.folder, None) if each.what == "memory"]
+    assert found.works is False
+    assert "for 3 cameras, of 400 MB" in found.found
 
 
 @pytest.mark.parametrize(
