@@ -149,7 +149,6 @@ def test_unit_starts_reloads_recovers_and_is_sandboxed(machine, tmp_path, record
         assert configured["bad"][0] == 2, configured
         assert "the file from before is back" in configured["bad"][1]
         assert configured["kept"] == [True, True]
-        print(configured)
         assert first["user"] == "vedette"
         assert first["watchdog"]
         assert first["restarts"] >= 1
