@@ -26,8 +26,8 @@ def name_restart(folder: Path, camera: str) -> str:
 def restart_cameras(folder: Path, cameras: Iterable[str]) -> list[str]:
     """Restarts the units that run the cameras, each once; returns the commands that are left to the user.
 
-    Units that failed are started: a wrong file may have ended them. All stay as they are if `folder` is not the one that
-    they read.
+    Units that failed are started: a wrong file may have ended them. All stay as they are if `folder` is not the one
+    that they read.
     """
     if folder.absolute() != SYSTEM_FOLDER or not SYSTEMD.is_dir():
         return [name_restart(folder, camera) for camera in cameras]
