@@ -10,8 +10,9 @@ that falls into the watch leaves the new file: it was checked, but nobody saw th
 from __future__ import annotations
 
 import contextlib
+import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -86,25 +87,37 @@ def change_camera(
         write_atomically(last, present, _HINT, like=path)
     write_atomically(path, content, _HINT, like=path)
     is_healthy, asked = False, time.monotonic()
-    try:
-        left = tuple(restart(folder, [camera]))
-        now = _ask(folder, camera)
-        if before is None or (left and now is not None and not _is_younger(now, asked)):
-            is_healthy = True  # nothing ran before, or nobody restarted it: there is nothing to watch
-            return ConfigurationChange(camera, "written", left)
-        if left and now is None:
-            reason = "its service does not start"
-        else:
-            reason = _watch(folder, camera, before, asked, watch, start_seconds)
-        is_healthy = not reason
-    finally:
-        if not is_healthy and is_good:  # also if the command is interrupted
-            _put_back(path, present, older)
-            restart(folder, [camera])
+    with _interruptible():
+        try:
+            left = tuple(restart(folder, [camera]))
+            now = _ask(folder, camera)
+            if before is None or (left and now is not None and not _is_younger(now, asked)):
+                is_healthy = True  # nothing ran before, or nobody restarted it: there is nothing to watch
+                return ConfigurationChange(camera, "written", left)
+            if left and now is None:
+                reason = "its service does not start"
+            else:
+                reason = _watch(folder, camera, before, asked, watch, start_seconds)
+            is_healthy = not reason
+        finally:
+            if not is_healthy and is_good:  # also if the command is interrupted
+                _put_back(path, present, older)
+                restart(folder, [camera])
     if reason:
         kept = "the file from before is back" if is_good else "the file from before is wrong, so the new one stays"
         raise ConfigProblem(f"{camera}: {reason}; {kept}", hint=f"journalctl -u vedette@{camera} says more")
     return ConfigurationChange(camera, "healthy")
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[None]:
+    """The end of the terminal and SIGTERM are as Ctrl-C: the file from before is put back."""
+    present = {number: signal.signal(number, signal.default_int_handler) for number in (signal.SIGHUP, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in present.items():
+            signal.signal(number, handler)
 
 
 def _check(folder: Path, camera: str, path: Path, content: bytes) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import subprocess
@@ -112,6 +113,22 @@ def test_a_wrong_file_is_not_kept_as_the_last_good_one(box):
     change_camera(box.folder, "door", good, 0, lambda *_: [])
     assert box.camera_file.read_bytes() == good
     assert last.read_bytes() == b"# older\n" + good
+
+
+def test_the_end_of_the_terminal_puts_the_file_back(box):
+    old, calls = box.camera_file.read_bytes(), []
+
+    def hang_up(*_):
+        calls.append(box.camera_file.read_bytes())
+        if len(calls) == 1:
+            os.kill(os.getpid(), signal.SIGHUP)
+        return []
+
+    with pytest.raises(KeyboardInterrupt):
+        change_camera(box.folder, "door", old + b"# new\n", 0, hang_up)
+    assert box.camera_file.read_bytes() == old
+    assert calls == [old + b"# new\n", old]
+    assert not last_good_file(box.camera_file).exists()
 
 
 @pytest.mark.slow
