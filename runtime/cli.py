@@ -37,6 +37,7 @@ DEVICE_COMMANDS = {
 }
 DEPLOY_COMMANDS: dict[str, str] = {
     "setup": "set this box up: device, broker, camera, bundle",
+    "configure": "replace the file of a camera; the present one is kept, and comes back if the new one fails",
     "ca": "issue, renew and revoke certificates of a broker and its boxes",
     "provision": "write the cards of many boxes and the files of their broker",
     "fleet": "list the boxes at a broker, and roll releases out to them in rings",

@@ -58,7 +58,7 @@ def restore_last_good(folder: Path, camera: str) -> Path:
         if not path.exists():
             hint = f"there are {', '.join(camera_names(folder)) or 'none'}"
             raise ConfigProblem(f"{path}: no such camera", hint=hint) from None
-        hint = "it is written when vedette install changes the camera's file"
+        hint = "it is written when vedette install or vedette configure changes the camera's file"
         raise ConfigProblem(f"{last}: {error.strerror}", hint=hint) from None
     present = path.read_bytes() if path.exists() else b""
     write_atomically(path, good, "run the command as root (sudo)", like=last)

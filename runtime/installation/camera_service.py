@@ -26,11 +26,12 @@ def name_restart(folder: Path, camera: str) -> str:
 def restart_cameras(folder: Path, cameras: Iterable[str]) -> list[str]:
     """Restarts the units that run the cameras, each once; returns the commands that are left to the user.
 
-    Units stay as they are if `folder` is not the one that they read.
+    Units that failed are started: a wrong file may have ended them. All stay as they are if `folder` is not the one
+    that they read.
     """
     if folder.absolute() != SYSTEM_FOLDER or not SYSTEMD.is_dir():
         return [name_restart(folder, camera) for camera in cameras]
-    listed = _systemctl("list-units", "--plain", "--no-legend", "--state=active,activating", "vedette@*.service")
+    listed = _systemctl("list-units", "--plain", "--no-legend", "--state=active,activating,failed", "vedette@*.service")
     running = [line.split()[0].removesuffix(".service") for line in listed.stdout.splitlines() if line.strip()]
     left: dict[str, bool] = {}
     for camera in cameras:

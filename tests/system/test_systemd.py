@@ -61,6 +61,13 @@ def report(name, **facts):
 def journal(text):
     return text in run("journalctl", "-u", UNIT, "--no-pager")
 
+def configure(text):
+    new = Path("/run/new.toml")
+    new.write_text(text)
+    command = ["/opt/vedette/bin/vedette", "configure", str(new), "--camera", "door", "--watch", "2"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    return [done.returncode, done.stdout + done.stderr]
+
 run("systemctl", "start", UNIT)
 wait_until(lambda: unit("ActiveState") == "active", "the unit")
 if not (RESULTS / "first").exists():
@@ -74,6 +81,9 @@ if not (RESULTS / "first").exists():
     run("systemctl", "reload", UNIT)
     wait_until(lambda: journal("not reloaded"), "the refusal of an invalid file")
     rule.write_text(valid)
+    good, bad = configure(valid + "# new\\n"), configure(valid.replace("file:/opt/line", "file:/home/line"))
+    kept = [rule.read_text() == valid + "# new\\n", Path(f"{rule}.last").read_text() == valid]
+    wait_until(lambda: status().get("frames"), "the daemon with the last good file")
     pid = unit("MainPID")
     os.kill(int(pid), signal.SIGSTOP)
     wait_until(lambda: unit("MainPID") not in (pid, "0") and unit("ActiveState") == "active", "the watchdog")
@@ -83,6 +93,7 @@ if not (RESULTS / "first").exists():
     watchdog = journal("watchdog") or journal("Watchdog")
     denied = journal("/usr/denied': Read-only file system")
     restarts = int(unit("NRestarts"))
+    report("configured", good=good, bad=bad, kept=kept)
     report("first", watchdog=watchdog, restarts=restarts, user=user, written=written, denied=denied)
     wait_until(lambda: status().get("connected") is False, "the broker to go")
     backlog = wait_until(lambda: status().get("backlog", 0) > 30 and status()["backlog"], "a backlog")
@@ -133,6 +144,11 @@ def test_unit_starts_reloads_recovers_and_is_sandboxed(machine, tmp_path, record
     container = boot(root, results)
     try:
         first = wait_for_report(container, results, "first")
+        configured = wait_for_report(container, results, "configured")
+        assert configured["good"][0] == 0, configured
+        assert configured["bad"][0] == 2, configured
+        assert "the file from before is back" in configured["bad"][1]
+        assert configured["kept"] == [True, True]
         assert first["user"] == "vedette"
         assert first["watchdog"]
         assert first["restarts"] >= 1

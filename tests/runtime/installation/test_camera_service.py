@@ -16,7 +16,8 @@ def calls(tmp_path, monkeypatch):
     systemctl, notes = tmp_path / "systemctl", tmp_path / "calls"
     systemctl.write_text(
         f'#!/bin/sh\necho "$*" >> {notes}\n'
-        '[ "$1" = list-units ] && echo "vedette@door:yard.service loaded active running Vedette"\nexit 0\n'
+        '[ "$1" = list-units ] && echo "vedette@door:yard.service loaded active running Vedette"\n'
+        'case "$*" in list-units*failed*) echo "vedette@gate.service loaded failed failed Vedette";; esac\nexit 0\n'
     )
     systemctl.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
@@ -28,6 +29,11 @@ def test_a_unit_of_several_cameras_is_restarted_once_and_a_stopped_one_is_named(
     left = camera_service.restart_cameras(SYSTEM_FOLDER, ["door", "yard", "shed"])
     assert left == ["systemctl restart vedette@shed"]
     assert calls.read_text().splitlines()[1:] == ["restart vedette@door:yard"]
+
+
+def test_a_unit_that_a_wrong_file_ended_is_started_again(calls):
+    assert camera_service.restart_cameras(SYSTEM_FOLDER, ["gate"]) == []
+    assert calls.read_text().splitlines()[1:] == ["restart vedette@gate"]
 
 
 def test_only_the_folder_of_the_unit_restarts_the_unit(calls):
