@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -25,7 +26,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from vedette import devices
 from vedette.devices import DeviceProfile
 from vedette.runtime.bundle.manifest import ONNX, TFLITE, Manifest
-from vedette.runtime.errors import ConfigProblem, locate_errors
+from vedette.runtime.errors import locate_errors
 from vedette.runtime.progress import Log, Progress, no_log, no_progress
 
 from . import tasks
@@ -54,7 +55,7 @@ from .search import search_setup
 from .search.search_setup import SearchSetup
 from .shared_steps import SharedSteps
 from .tasks.review_images import make_subject
-from .tasks.task import SearchableTask, images_by_purpose
+from .tasks.task import images_by_purpose
 from .training.float_and_int8_model import FloatAndInt8Model
 
 
@@ -89,6 +90,22 @@ class BuildResult(msgspec.Struct, frozen=True):
     costs: DeviceCosts
     verdict: Verdict
     review: Review
+
+    @property
+    def goal_met(self) -> bool:
+        return self.verdict.met
+
+    def to_json(self) -> dict[str, Any]:
+        """What `vedette build --json` prints."""
+        return {
+            "bundle": str(self.bundle),
+            "report": str(self.report),
+            "verdict": self.verdict.outcome,
+            "goal_met": self.verdict.met,
+            "missed": self.verdict.missed,
+            "unproven": self.verdict.unproven,
+            **self.manifest.measured,
+        }
 
 
 @with_black_zones
@@ -160,12 +177,7 @@ def build(
     verdict = judge(goal, results, costs, review)
 
     layer_errors = steps.run(
-        models.digest,
-        "measuring the quantization error of each layer",
-        _explain_quantization_loss,
-        models,
-        trained,
-        images["calibrate"],
+        models.digest, "measuring the error of each layer", _explain_loss, models, trained, images["calibrate"]
     )
 
     log("writing the report and signing the bundle")
@@ -191,32 +203,6 @@ def build(
     return BuildResult(bundle, page, data.images, manifest, results, costs, verdict, review)
 
 
-@with_black_zones
-def run_search_worker(
-    goal_file: Path,
-    study_url: str,
-    seconds: float,
-    profile: DeviceProfile | None = None,
-    progress: Progress = no_progress,
-    log: Log = no_log,
-) -> None:
-    """Take part in a search that other processes keep in the database `study_url`, and write nothing else.
-
-    The processes share a study only if their goal files, images and devices are the same.
-
-    Raises:
-        ConfigProblem: as `build`, or the task has no search that processes can share.
-    """
-    goal, device = read_goal(goal_file, profile)
-    with locate_errors(goal_file):
-        setup = SearchSetup.start(goal, seconds, study_url, goal_file.parent, device)
-        task = tasks.load(goal, device)
-        if not isinstance(task, SearchableTask):
-            hint = "leave --worker out"
-            raise ConfigProblem(f'task = "{goal.task}" has no search that processes can share', hint=hint)
-        task.search(task.split(goal_file.parent, progress, log), setup, progress, log)
-
-
 def read_goal(goal_file: Path, profile: DeviceProfile | None = None) -> tuple[Goal, DeviceProfile]:
     """The goal and its target device; `profile` replaces the device that the goal file names.
 
@@ -233,8 +219,8 @@ def _write_files(
     out: Path, name: str, float_model: bytes, members: dict[str, bytes], bundle: bytes
 ) -> tuple[Path, Path]:
     """Write the float model, the report and, last, the bundle; returns the paths of bundle and page."""
-    files = {".float.onnx": float_model, ".html": members["report.html"], ".json": members["report.json"]}
-    for ending, content in {**files, ".vedette": bundle}.items():
+    report = {".html": members["report.html"], ".json": members["report.json"]}
+    for ending, content in {".float.onnx": float_model, **report, ".vedette": bundle}.items():
         bundle_writer.write_output(out / f"{name}{ending}", content)
     return out / f"{name}.vedette", out / f"{name}.html"
 
@@ -257,9 +243,7 @@ def _model_members(models: BuiltModels, golden_inputs: Sequence[Path]) -> dict[s
     }
 
 
-def _explain_quantization_loss(
-    models: BuiltModels, trained: FloatAndInt8Model, calibrate: Sequence[Path]
-) -> LayerErrors:
+def _explain_loss(models: BuiltModels, trained: FloatAndInt8Model, calibrate: Sequence[Path]) -> LayerErrors:
     """Quantization error of each layer, on a few calibration images."""
     images = list(model_inputs(calibrate[:MAX_IMAGES], models.manifest.input, models.inspector))
     return measure_layer_errors(trained.float_reference, trained.int8_model, images, models.manifest)

@@ -14,6 +14,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -37,9 +38,14 @@ class DeviceBuilds(msgspec.Struct, frozen=True):
     comparison: DeviceComparison
 
     @property
-    def met(self) -> bool:
+    def goal_met(self) -> bool:
         """Whether no device misses its goal."""
-        return all(result.verdict.met for result in self.results.values())
+        return all(result.goal_met for result in self.results.values())
+
+    def to_json(self) -> dict[str, Any]:
+        """What `vedette build --devices --json` prints: for each device what a build for it alone prints."""
+        by_device = {name: result.to_json() for name, result in self.results.items()}
+        return {"report": str(self.page), "goal_met": self.goal_met, "devices": by_device}
 
 
 def build_for_devices(

@@ -69,6 +69,7 @@ PACKAGES = {
         "tasks",
         "shared_steps",
         "build",
+        "search_worker",
         "device_builds",
         "demo",
         "commands",
