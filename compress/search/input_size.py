@@ -198,9 +198,8 @@ class InputSizeSearch:
             "float": FloatRunner(detector.model.SerializeToString(), manifest),
             "int8": Int8Runner(int8, manifest),
         }
-        return MeasuredSize(
-            quantized, *(self._measure_map50(model, detector.labels, name) for name, model in models.items())
-        )
+        map50 = [self._measure_map50(model, detector.labels, name) for name, model in models.items()]
+        return MeasuredSize(quantized, *map50)
 
     def _measure_map50(self, model: ModelRunner, labels: tuple[str, ...], name: str) -> float:
         detections = detect_objects(model, self.progress(list(self.images.annotated), name))
