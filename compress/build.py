@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -25,7 +26,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from vedette import devices
 from vedette.devices import DeviceProfile
 from vedette.runtime.bundle.manifest import ONNX, TFLITE, Manifest
-from vedette.runtime.errors import ConfigProblem, locate_errors
+from vedette.runtime.errors import locate_errors
 from vedette.runtime.progress import Log, Progress, no_log, no_progress
 
 from . import tasks
@@ -37,10 +38,10 @@ from .data.privacy_zones import with_black_zones
 from .data.split import Split, model_inputs
 from .data.stratified_split import StratifiedSplit
 from .evaluation.built_models import FLOAT, INT8_ONNX, INT8_TFLITE, BuiltModels
-from .evaluation.file_parity import FileParity, measure_parity
+from .evaluation.file_parity import measure_parity
 from .evaluation.golden_outputs import compute_golden_arrays
 from .evaluation.model_runners import measure_speed
-from .evaluation.results import Results, TaskMetrics
+from .evaluation.results import Results
 from .export import bill_of_materials, bundle_writer
 from .goal import goal_reader
 from .goal.goal_tables import DeviceTable, Goal
@@ -49,11 +50,12 @@ from .report.compression_steps import list_compression_steps
 from .report.html_report import Report, render_html, render_json
 from .report.verdict import Verdict, judge
 from .review.finding import Review
-from .review.review import review_subject
+from .review.review import review_models, review_subject
 from .search import search_setup
 from .search.search_setup import SearchSetup
+from .shared_steps import SharedSteps
 from .tasks.review_images import make_subject
-from .tasks.task import SearchableTask, images_by_purpose
+from .tasks.task import images_by_purpose
 from .training.float_and_int8_model import FloatAndInt8Model
 
 
@@ -68,11 +70,13 @@ class BuildRequest(msgspec.Struct, frozen=True):
     search_seconds: float | None = None
     """Time for a search for the best design; None: as in the recipe, and without a search there, none."""
     study_url: str | None = None
-    """Database of the search; None: a file in `work_folder`."""
+    """Database of the search; None: a file in the work folder."""
     profile: DeviceProfile | None = None
     """The target device, as measured there; None: the profile that the goal file names."""
     remote_url: str | None = None
     """`ssh://user@host` of a device that measures the finished models; None: no device measures them."""
+    work_folder: Path | None = None
+    """Folder for the state of a search and of long training; None: `NAME.work` in `out`."""
 
 
 class BuildResult(msgspec.Struct, frozen=True):
@@ -87,49 +91,77 @@ class BuildResult(msgspec.Struct, frozen=True):
     verdict: Verdict
     review: Review
 
+    @property
+    def goal_met(self) -> bool:
+        return self.verdict.met
+
+    def to_json(self) -> dict[str, Any]:
+        """What `vedette build --json` prints."""
+        return {
+            "bundle": str(self.bundle),
+            "report": str(self.report),
+            "verdict": self.verdict.outcome,
+            "goal_met": self.verdict.met,
+            "missed": self.verdict.missed,
+            "unproven": self.verdict.unproven,
+            **self.manifest.measured,
+        }
+
 
 @with_black_zones
-def build(request: BuildRequest, progress: Progress = no_progress, log: Log = no_log) -> BuildResult:
+def build(
+    request: BuildRequest, progress: Progress = no_progress, log: Log = no_log, steps: SharedSteps | None = None
+) -> BuildResult:
     """Build `OUT/NAME.vedette`, signed, and beside it the report and the float model.
 
     Args:
         request: what to build
         progress: shows the progress of long loops
         log: receives a line for each step
+        steps: results for other devices, from the same images and goal; None: there are none
 
     Raises:
         ConfigProblem: the goal file, the images or the folder `out` are not usable; nothing was written.
         MachineProblem: the remote device cannot be reached, or cannot measure; nothing was written.
     """
     goal, device = read_goal(request.goal_file, request.profile)
-    base, work_folder = request.goal_file.parent, request.out / f"{goal.name}.work"
+    base, work_folder = request.goal_file.parent, request.work_folder or request.out / f"{goal.name}.work"
+    steps = steps or SharedSteps()
+    steps.begin(device.name, log)
     if request.remote_url is not None:
         remote_benchmark.check_device(request.remote_url)
     bundle_writer.check_output_folder(request.out)
     with locate_errors(request.goal_file):
         setup = _set_up_search(request, goal, device, work_folder)
         task = tasks.load(goal, device)
-        data = task.split(base, progress, log)
+        data = steps.run(None, "reading the images", task.split, base, progress, log)
     images = images_by_purpose(task.purposes, data.images)
     test_images = [*images["test"], *images.get("defect", [])]
     timed_images = test_images or images["fit"]
 
-    log(f"training {task.description} on {len(images['fit'])} images")
-    training = task.train(data, setup, work_folder, progress, log)
+    trained_for = device.name if task.trains_for_device else None
+    training_step = f"training {task.description} on {len(images['fit'])} images"
+    training = steps.run(trained_for, training_step, task.train, data, setup, work_folder, progress, log)
     trained = training.model
     models = BuiltModels(goal, trained.float_model, trained.int8_model, trained.manifest_fields, trained.inspector)
 
-    parity = measure_parity(models, progress(timed_images, "parity"))
+    parity = steps.run(
+        models.digest, "comparing the two int8 files", measure_parity, models, progress(timed_images, "parity")
+    )
     if not parity.holds:
         log(f"THE TWO INT8 FILES ARE NOT THE SAME MODEL: {parity.reason}")
 
-    log(f"choosing the threshold on {len(images['threshold'])} images")
-    thresholds = task.choose_threshold(models, data)
+    held_out = len(images["threshold"])
+    thresholds = steps.run(
+        models.digest, f"choosing the threshold on {held_out} images", task.choose_threshold, models, data
+    )
 
-    log(f"evaluating on {len(test_images)} test images")
-    predictions = task.predict(models.runners, data, progress)
+    predictions = steps.run(
+        models.digest, f"evaluating on {len(test_images)} test images", task.predict, models.runners, data, progress
+    )
+    timings = steps.run(models.digest, "timing the models here", measure_speed, models.runners, timed_images[0])
     metrics = task.compute_metrics(predictions, data, training, thresholds)
-    results = _measure_models(models, metrics, timed_images[0], parity)
+    results = Results(metrics=metrics, timings=timings, sizes=models.sizes, parity=parity)
 
     members = _model_members(models, task.golden_inputs(data))
     if request.remote_url is not None:
@@ -139,12 +171,14 @@ def build(request: BuildRequest, progress: Progress = no_progress, log: Log = no
     described = msgspec.structs.replace(models.manifest, **task.manifest_fields(data, thresholds), measured=measured)
     weights = bill_of_materials.find_weight_files(goal.model, base)
     members[bill_of_materials.MEMBER] = bill_of_materials.render_bill(described, models.files, weights)
-    log("reviewing the security of the model")
-    review = review_subject(make_subject(models, described, members, data, device), goal.name)
+    subject = make_subject(models, described, members, data, device)
+    reviewed = steps.run(models.digest, "reviewing the security of the model", review_models, subject)
+    review = review_subject(subject, goal.name, reviewed)
     verdict = judge(goal, results, costs, review)
 
-    log("measuring the quantization error of each layer")
-    layer_errors = _explain_quantization_loss(models, trained, images["calibrate"])
+    layer_errors = steps.run(
+        models.digest, "measuring the error of each layer", _explain_loss, models, trained, images["calibrate"]
+    )
 
     log("writing the report and signing the bundle")
     manifest = msgspec.structs.replace(
@@ -165,38 +199,8 @@ def build(request: BuildRequest, progress: Progress = no_progress, log: Log = no
     members["report.html"] = render_html(report)
     members["report.json"] = render_json(report, images, data.images.audit, base)
     manifest, content = bundle_writer.sign_bundle(manifest, members, request.key)
-    bundle, page = request.out / f"{goal.name}.vedette", request.out / f"{goal.name}.html"
-    report_files = {".html": members["report.html"], ".json": members["report.json"]}
-    files = {".float.onnx": models.files[FLOAT], **report_files, ".vedette": content}  # the bundle last
-    for ending, file_content in files.items():
-        bundle_writer.write_output(request.out / f"{goal.name}{ending}", file_content)
+    bundle, page = _write_files(request.out, goal.name, models.files[FLOAT], members, content)
     return BuildResult(bundle, page, data.images, manifest, results, costs, verdict, review)
-
-
-@with_black_zones
-def run_search_worker(
-    goal_file: Path,
-    study_url: str,
-    seconds: float,
-    profile: DeviceProfile | None = None,
-    progress: Progress = no_progress,
-    log: Log = no_log,
-) -> None:
-    """Take part in a search that other processes keep in the database `study_url`, and write nothing else.
-
-    The processes share a study only if their goal files, images and devices are the same.
-
-    Raises:
-        ConfigProblem: as `build`, or the task has no search that processes can share.
-    """
-    goal, device = read_goal(goal_file, profile)
-    with locate_errors(goal_file):
-        setup = SearchSetup.start(goal, seconds, study_url, goal_file.parent, device)
-        task = tasks.load(goal, device)
-        if not isinstance(task, SearchableTask):
-            hint = "leave --worker out"
-            raise ConfigProblem(f'task = "{goal.task}" has no search that processes can share', hint=hint)
-        task.search(task.split(goal_file.parent, progress, log), setup, progress, log)
 
 
 def read_goal(goal_file: Path, profile: DeviceProfile | None = None) -> tuple[Goal, DeviceProfile]:
@@ -211,22 +215,22 @@ def read_goal(goal_file: Path, profile: DeviceProfile | None = None) -> tuple[Go
     return msgspec.structs.replace(goal, device=DeviceTable(profile.name)), profile
 
 
+def _write_files(
+    out: Path, name: str, float_model: bytes, members: dict[str, bytes], bundle: bytes
+) -> tuple[Path, Path]:
+    """Write the float model, the report and, last, the bundle; returns the paths of bundle and page."""
+    report = {".html": members["report.html"], ".json": members["report.json"]}
+    for ending, content in {".float.onnx": float_model, **report, ".vedette": bundle}.items():
+        bundle_writer.write_output(out / f"{name}{ending}", content)
+    return out / f"{name}.vedette", out / f"{name}.html"
+
+
 def _set_up_search(request: BuildRequest, goal: Goal, device: DeviceProfile, work_folder: Path) -> SearchSetup | None:
     seconds = goal.search_seconds if request.search_seconds is None else request.search_seconds
     if seconds is None:
         return None
     url = request.study_url or search_setup.study_url(work_folder)
     return SearchSetup.start(goal, seconds, url, work_folder, device)
-
-
-def _measure_models(models: BuiltModels, metrics: TaskMetrics, image: Path, parity: FileParity) -> Results:
-    """The task's figures, joined with size, the time for one image, and the parity of the two int8 files."""
-    return Results(
-        metrics=metrics,
-        timings=measure_speed(models.runners, image),
-        sizes={model: len(content) for model, content in models.files.items()},
-        parity=parity,
-    )
 
 
 def _model_members(models: BuiltModels, golden_inputs: Sequence[Path]) -> dict[str, bytes]:
@@ -239,9 +243,7 @@ def _model_members(models: BuiltModels, golden_inputs: Sequence[Path]) -> dict[s
     }
 
 
-def _explain_quantization_loss(
-    models: BuiltModels, trained: FloatAndInt8Model, calibrate: Sequence[Path]
-) -> LayerErrors:
+def _explain_loss(models: BuiltModels, trained: FloatAndInt8Model, calibrate: Sequence[Path]) -> LayerErrors:
     """Quantization error of each layer, on a few calibration images."""
     images = list(model_inputs(calibrate[:MAX_IMAGES], models.manifest.input, models.inspector))
     return measure_layer_errors(trained.float_reference, trained.int8_model, images, models.manifest)

@@ -9,7 +9,7 @@ import click
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from vedette.devices import DeviceProfile, decode_benchmark_profile
+from vedette.devices import DeviceProfile, decode_benchmark_profile, load_profile, profile_names
 from vedette.runtime.bundle import keys
 from vedette.runtime.camera import image_files
 from vedette.runtime.commands import options
@@ -53,6 +53,11 @@ class Duration(click.ParamType[float]):
     type=click.Path(path_type=Path),
     help="The device as measured there: what vedette bench --json printed. [default: the goal file's device.profile]",
 )
+@click.option(
+    "--devices",
+    metavar="NAME,NAME",
+    help="A bundle for each of these devices, for example pi4,pi5,n100, in OUT/NAME, and a page that compares them.",
+)
 @click.option("--on", metavar="ssh://USER@HOST", help="A device on which the finished models are measured.")
 @options.as_json
 def build(
@@ -63,17 +68,21 @@ def build(
     study: str | None,
     worker: bool,
     profile: Path | None,
+    devices: str | None,
     on: str | None,
     as_json: bool,
 ) -> None:
     """Make a bundle from the images and the goal in the file GOAL.
 
-    Exits 1 if the goal is missed; the bundle is written all the same and says so. The same command resumes an
-    interrupted search.
+    Exits 1 if the goal is missed, with --devices that of any device; the bundle is written all the same and says so.
+    The same command resumes an interrupted search.
     """
     request = goal_reader.read_goal(goal)
     if profile is not None and on is not None:
         raise click.UsageError("--profile is what was measured and --on measures: give one of them")
+    if devices is not None and (profile is not None or on is not None or worker):
+        raise click.UsageError("--devices goes with neither --profile, --on nor --worker, which mean a single device")
+    profiles = None if devices is None else _load_profiles(devices)
     device = _read_profile(profile) if profile else None
     if worker and study is None:
         raise click.UsageError("--worker needs --study: the database of the search that it takes part in")
@@ -84,37 +93,32 @@ def build(
 
     _check_folders(goal, request)  # before the imports below, which take seconds
 
-    from .. import build as build_flow
+    from ..build import BuildRequest, BuildResult
+    from ..build import build as build_bundle
+    from ..device_builds import DeviceBuilds, build_for_devices
+    from ..search_worker import run_search_worker
     from . import console
 
     if worker:
         assert study is not None  # checked above
         limit = DAY if seconds is None else seconds
-        build_flow.run_search_worker(goal, study, limit, device, show_progress, console.log)
+        run_search_worker(goal, study, limit, device, show_progress, console.log)
         return
     assert out is not None  # checked above
     private = keys.read_private_key(key) if key else _own_key()
-    build_request = build_flow.BuildRequest(goal, out, private, seconds, study, device, on)
-    result = build_flow.build(build_request, show_progress, console.log)
-    if as_json:
-        fields = {
-            "bundle": str(result.bundle),
-            "report": str(result.report),
-            "verdict": result.verdict.outcome,
-            "goal_met": result.verdict.met,
-            "missed": result.verdict.missed,
-            "unproven": result.verdict.unproven,
-            **result.manifest.measured,
-        }
-        options.print_json(fields)
+    build_request = BuildRequest(goal, out, private, seconds, study, device, on)
+    built: BuildResult | DeviceBuilds
+    if profiles is not None:
+        built = build_for_devices(build_request, profiles, show_progress, console.log)
     else:
-        console.print_results(result.results, result.costs)
-        for name, reason in result.manifest.floats.items():
-            click.echo(f"the file for {name} computes in float: {reason}")
-        console.print_verdict(result.verdict)
-        click.echo(f"review  {len(result.review.findings)} findings, the most severe one {result.review.severity}")
-        click.echo(f"bundle  {result.bundle}\nreport  {result.report}")
-    if not result.verdict.met:
+        built = build_bundle(build_request, show_progress, console.log)
+    if as_json:
+        options.print_json(built.to_json())
+    elif isinstance(built, DeviceBuilds):
+        console.print_device_builds(built)
+    else:
+        console.print_build(built)
+    if not built.goal_met:
         raise SystemExit(1)
 
 
@@ -131,6 +135,22 @@ def _check_folders(goal_file: Path, goal: Goal) -> None:
         for folder in (data.good, data.defect, data.known, test, data.images, classes):
             if folder:
                 image_files.find_images(goal_file.parent / folder)
+
+
+def _load_profiles(names: str) -> list[DeviceProfile]:
+    """The devices of a list such as `pi4,pi5`.
+
+    Raises:
+        ConfigProblem: a device is not known, or is named twice.
+    """
+    wanted = [name.strip() for name in names.split(",")]
+    known = profile_names()
+    hint = f"known: {', '.join(known)}"
+    if unknown := [name for name in wanted if name not in known]:
+        raise ConfigProblem(f"--devices {names}: unknown {', '.join(map(repr, unknown))}", hint=hint)
+    if len(set(wanted)) < len(wanted):
+        raise ConfigProblem(f"--devices {names}: a device is named twice", hint="name each device once")
+    return [load_profile(name) for name in wanted]
 
 
 def _read_profile(path: Path) -> DeviceProfile:

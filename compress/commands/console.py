@@ -6,7 +6,9 @@ import time
 
 import click
 
+from ..build import BuildResult
 from ..cost.device_costs import DeviceCosts
+from ..device_builds import DeviceBuilds
 from ..evaluation.anomaly_scoring import AnomalyMetrics
 from ..evaluation.built_models import MODEL_TITLES
 from ..evaluation.detection_metrics import DetectionMetrics
@@ -81,6 +83,50 @@ def describe_metrics(metrics: TaskMetrics) -> list[str]:
         if metrics.no_better_than_chance:
             lines.append("the model is useless at this threshold: it flags defects hardly more often than good parts")
     return lines
+
+
+def print_build(result: BuildResult) -> None:
+    """Print the figures, the verdict and the files of a build."""
+    print_results(result.results, result.costs)
+    for name, reason in result.manifest.floats.items():
+        click.echo(f"the file for {name} computes in float: {reason}")
+    print_verdict(result.verdict)
+    click.echo(f"review  {len(result.review.findings)} findings, the most severe one {result.review.severity}")
+    click.echo(f"bundle  {result.bundle}\nreport  {result.report}")
+
+
+def print_device_builds(built: DeviceBuilds) -> None:
+    """Print the bundles of several devices: figures, costs there, and what the goal misses."""
+    comparison = built.comparison
+    metrics = comparison.devices[0].results.metrics
+    click.echo(
+        f"{'':16} {'goal':12} {metrics.title:>8} {'95 % interval':>15} {'false alarms':>13} {'found':>9} {'bytes':>10}"
+    )
+    for each in comparison.devices:
+        value, interval = "-", "-"
+        if each.metric.value is not None and each.metric.interval is not None:
+            value, (low, high) = f"{each.metric.value:.4f}", each.metric.interval
+            interval = f"{low:.3f} … {high:.3f}"
+        alarms, found = (
+            "-" if counted is None or not counted.total else f"{counted.count} of {counted.total}"
+            for counted in (each.results.metrics.false_alarms, each.detections)
+        )
+        outcome = each.verdict.outcome
+        figures = f"{value:>8} {interval:>15} {alarms:>13} {found:>9} {each.bytes:>10,}"
+        click.echo(f"{each.name:16} {outcome.upper() if outcome == 'missed' else outcome:12} {figures}")
+    for each in comparison.devices:
+        same = comparison.same_model_as(each)
+        click.echo(f"{each.name}: {each.design}{f', the same model files as for {same}' if same else ''}")
+        for name, prediction in each.costs.on_device.items():
+            click.echo(f"  on the device, {name}: {prediction}")
+        if not each.costs.on_device:
+            click.echo("  on the device: nothing is known; vedette bench on one measures it")
+        for sentence in each.verdict.missed:
+            click.echo(f"  MISSED {sentence}")
+        for sentence in each.verdict.unproven:
+            click.echo(f"  {sentence}")
+        click.echo(f"  bundle  {built.results[each.name].bundle}")
+    click.echo(f"report  {built.page}")
 
 
 def print_verdict(verdict: Verdict) -> None:

@@ -26,6 +26,7 @@ from vedette.runtime.progress import Progress
 from ..goal.augmentation_settings import OTHER_LAMP, AugmentationSettings
 from ..models import efficientnet_lite, feature_extraction
 from ..models.anomaly.standardization import CELL_PIXELS
+from ..models.design import Design
 from ..models.image_size import ImageSize, count_cells, describe, height_and_width
 from . import few_images, synthetic_defects
 from .augmentation import augment_image
@@ -95,6 +96,8 @@ class ImageFeatureCache:
         self.known_images = self._read(split.known, size)
         """Images of known defects, at the largest input size."""
         self._features: dict[ImageSize, GoodAndDefectiveFeatures] = {}
+        self.figures: dict[Design, Any] = {}
+        """What trials have measured with these features, for a next device."""
 
     @cached_property
     def trial_digest(self) -> str:

@@ -89,6 +89,16 @@ class BuiltModels:
         }
 
     @property
+    def digest(self) -> str:
+        """Digest of all model files."""
+        return hashlib.sha256(b"".join(self.files[name] for name in sorted(self.files))).hexdigest()
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Bytes of each model file."""
+        return {model: len(content) for model, content in self.files.items()}
+
+    @property
     def float_digest(self) -> dict[str, str]:
         """The digest of the float model, as `measured` holds it: by it the file is known beside the bundle."""
         return {DIGEST_KEY: hashlib.sha256(self.files[FLOAT]).hexdigest()}

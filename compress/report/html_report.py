@@ -58,9 +58,19 @@ def render_html(report: Report) -> bytes:
     return template.render(**(variables | report.context.variables)).encode()
 
 
+def render_page(template: str, **variables: Any) -> bytes:
+    """A page of its own, self-contained.
+
+    Args:
+        template: file in `templates/`
+        variables: of the template
+    """
+    return _templates().get_template(template).render(**variables).encode()
+
+
 def render_review(review: Review) -> bytes:
     """A page with a review alone, self-contained."""
-    return _templates().get_template("review_page.html").render(review=review).encode()
+    return render_page("review_page.html", review=review)
 
 
 def render_json(report: Report, images: dict[str, list[Path]], audit: dict[str, Any], base: Path) -> bytes:

@@ -20,7 +20,7 @@ from vedette.runtime.inference.inspector import Inspector
 from ..evaluation.model_runners import FloatRunner, Int8Runner
 from .finding import Review, sort_findings
 from .graph_checks import check_graphs, check_onnx
-from .review import review_subject
+from .review import review_models, review_subject
 from .subject import COMMAND_EFFORT, ReviewImages, Subject
 
 
@@ -34,7 +34,8 @@ def review_bundle(bundle: Bundle, data: Path | None) -> Review:
     if any(each.severity == "high" for each in found):
         return Review(bundle=model_id, findings=sort_findings(found))
     with image_files.black_zones(fitted_zones(bundle.manifest)):
-        return review_subject(open_subject(bundle, data), model_id, found)
+        subject = open_subject(bundle, data)
+        return review_subject(subject, model_id, review_models(subject, found))
 
 
 def open_subject(bundle: Bundle, data: Path | None) -> Subject:

@@ -73,6 +73,14 @@ class InputSizeTrial(NamedTuple):
     quantized: QuantizedGraph
 
 
+class MeasuredSize(NamedTuple):
+    """The detector quantized at one input size."""
+
+    quantized: QuantizedGraph
+    map50_fp32: float
+    map50_int8: float
+
+
 class CalibrationAndValidationImages(NamedTuple):
     """Images of the search, disjoint from the test split."""
 
@@ -80,6 +88,8 @@ class CalibrationAndValidationImages(NamedTuple):
     """Images for activation ranges and for training."""
     annotated: GroundTruth
     """Images that measure mAP50, with their objects."""
+    measured: dict[tuple[int, QuantizationSettings], MeasuredSize]
+    """What was measured with them before, by input width and settings: costs alone depend on the device."""
 
 
 class InputSizeSearch:
@@ -160,6 +170,21 @@ class InputSizeSearch:
     def _quantize_and_measure(
         self, detector: ImportedDetector, settings: QuantizationSettings, deadline: float = math.inf
     ) -> InputSizeTrial:
+        size, measured = (detector.input_spec.width, settings), self.images.measured
+        if size not in measured:
+            measured[size] = self._measure_size(detector, settings, deadline)
+        quantized, *map50 = measured[size]
+        cost = self.instruction_estimator.estimate_cost(quantized.int8_model)
+        result = InputSizeResult(detector.input_spec.width, cost, *map50)
+        self.log(
+            f"{result.input} pixels: mAP50 {result.map50_fp32:.3f} in float, {result.map50_int8:.3f} in int8, "
+            f"{result.cost / 1e6:.0f} million {self.instruction_estimator.unit.partition(',')[0]}"
+        )
+        return InputSizeTrial(result, detector, quantized)
+
+    def _measure_size(
+        self, detector: ImportedDetector, settings: QuantizationSettings, deadline: float
+    ) -> MeasuredSize:
         calibration = list(split.model_inputs(self.progress(self.images.calibration, "ranges"), detector.input_spec))
         outputs = [output.name for output in detector.model.graph.output]
         objective = detection_distillation.detection_distillation_objective(outputs, detector.boxes)
@@ -174,13 +199,7 @@ class InputSizeSearch:
             "int8": Int8Runner(int8, manifest),
         }
         map50 = [self._measure_map50(model, detector.labels, name) for name, model in models.items()]
-        cost = self.instruction_estimator.estimate_cost(quantized.int8_model)
-        result = InputSizeResult(detector.input_spec.width, cost, *map50)
-        self.log(
-            f"{result.input} pixels: mAP50 {result.map50_fp32:.3f} in float, {result.map50_int8:.3f} in int8, "
-            f"{result.cost / 1e6:.0f} million {self.instruction_estimator.unit.partition(',')[0]}"
-        )
-        return InputSizeTrial(result, detector, quantized)
+        return MeasuredSize(quantized, *map50)
 
     def _measure_map50(self, model: ModelRunner, labels: tuple[str, ...], name: str) -> float:
         detections = detect_objects(model, self.progress(list(self.images.annotated), name))

@@ -123,8 +123,10 @@ def evaluate_trials(trials: Iterable[Trial], feature_cache: ImageFeatureCache) -
 
 def evaluate_trial(trial: Trial, feature_cache: ImageFeatureCache) -> Trial:
     """The trial with its cross-validated figures."""
-    features = feature_cache.extract_features(trial.design.input)
-    figures = cross_validate(trial.design, features, feature_cache.groups)
+    if trial.design not in feature_cache.figures:
+        features = feature_cache.extract_features(trial.design.input)
+        feature_cache.figures[trial.design] = cross_validate(trial.design, features, feature_cache.groups)
+    figures: TrialFigures = feature_cache.figures[trial.design]
     return msgspec.structs.replace(trial, auroc=figures.auroc, known=figures.known)
 
 

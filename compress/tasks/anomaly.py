@@ -20,7 +20,7 @@ from vedette.runtime.progress import Log, Progress
 from ..cost import cost_limits
 from ..data import aspect_ratio, few_images, part_alignment, reference_images
 from ..data.image_feature_cache import ImageFeatureCache
-from ..data.split import audit_and_split
+from ..data.split import Split, audit_and_split
 from ..evaluation import (
     anomaly_scoring,
     area_offsets,
@@ -56,6 +56,8 @@ GOLDEN_PER_CLASS = 2  # golden images, good and defective each
 class AnomalyTask:
     """Task `anomaly`: an anomaly model of good parts."""
 
+    trains_for_device = True
+
     def __init__(self, goal: Goal, device: DeviceProfile) -> None:
         self.goal, self.device = goal, device
         named = {"known": goal.data.known is not None, "references": bool(goal.model.references)}
@@ -65,8 +67,6 @@ class AnomalyTask:
     def split(self, base: Path, progress: Progress, log: Log) -> AnomalyData:
         images = audit_and_split(self.goal.data, base, progress, log)
         images = reference_images.place_references(self.goal.model.references, base / self.goal.data.good, images)
-        if images.few and self.goal.model.detector == "golden" and self.goal.augment is None:
-            self.goal = msgspec.structs.replace(self.goal, augment=few_images.FIXED_PARTS)
         inspector, alignment = part_alignment.fit_inspector(self.goal.inspect, images.fit, progress, log)
         area_offsets.check_areas(self.goal.inspect.areas, images.few, inspector)
         if inspector is not None:
@@ -79,7 +79,7 @@ class AnomalyTask:
     def train(
         self, data: AnomalyData, setup: SearchSetup | None, folder: Path, progress: Progress, log: Log
     ) -> AnomalyTrainingResult:
-        goal, images = self.goal, data.images
+        goal, images, designs = self._fitting_goal(data.images), data.images, data.designs
         if setup is not None and images.few:
             log("no search: without held-out images it could not tell which design is better")
             setup = None
@@ -95,12 +95,20 @@ class AnomalyTask:
             if len(trials) > 1:
                 trials = selection.evaluate_trials(progress(trials, "trying designs"), cache)
             chosen = default_build.choose_default(trials, goal, self.device)
-            model = design_fitting.fit_design(goal, chosen.design, images, cache, progress, folder)
-            training = AnomalyTrainingResult(model, trials, [], chosen)
+            if chosen.design not in designs.models:
+                fitted = design_fitting.fit_design(goal, chosen.design, images, cache, progress, folder)
+                designs.models[chosen.design] = fitted
+            training = AnomalyTrainingResult(designs.models[chosen.design], trials, [], chosen)
         if len(trials) > 1:
             log(f"chose {training.chosen.design}")
         model = msgspec.structs.replace(training.model, inspector=data.inspector)
         return msgspec.structs.replace(training, model=model)
+
+    def _fitting_goal(self, images: Split) -> Goal:
+        """The goal; a few images of a golden sample are varied as parts that lie alike."""
+        if images.few and self.goal.model.detector == "golden" and self.goal.augment is None:
+            return msgspec.structs.replace(self.goal, augment=few_images.FIXED_PARTS)
+        return self.goal
 
     def _default_trials(self, data: AnomalyData) -> list[Trial]:
         images, model = data.images, msgspec.structs.replace(self.goal.model, input=data.size)
@@ -118,15 +126,17 @@ class AnomalyTask:
     def _feature_cache(
         self, data: AnomalyData, blocks: Iterable[tuple[int, ...]], progress: Progress
     ) -> ImageFeatureCache:
-        seed = self.goal.data.seed
-        return ImageFeatureCache(data.images, data.size, itertools.chain(*blocks), seed, progress, data.inspector)
+        if data.designs.features is None:
+            seed, chained = self.goal.data.seed, itertools.chain(*blocks)
+            data.designs.features = ImageFeatureCache(data.images, data.size, chained, seed, progress, data.inspector)
+        return data.designs.features
 
     def choose_threshold(self, models: BuiltModels, data: AnomalyData) -> AnomalyThresholds:
         images, output = data.images, models.manifest.output("score")
         target = self.goal.goal.false_alarm_rate or FALSE_ALARM_RATE
         if images.few:
             design = self._default_trials(data)[0].design
-            chosen = few_images_threshold.choose_thresholds(self.goal, design, models, images, target)
+            chosen = few_images_threshold.choose_thresholds(self._fitting_goal(images), design, models, images, target)
             return AnomalyThresholds(*chosen)
         groups = [images.groups[path] for path in images.threshold]
         areas = area_offsets.fit_areas(self.goal.inspect.areas, models, images.calibrate, target)

@@ -11,13 +11,26 @@ from numpy.typing import NDArray
 from vedette.runtime.inference.area_thresholds import AreaThresholds
 from vedette.runtime.inference.inspector import Inspector
 
+from ..data.image_feature_cache import ImageFeatureCache
 from ..data.motion_selection import AlignmentEvidence
 from ..data.split import Split
 from ..evaluation.conformal_threshold import AnomalyThreshold
+from ..models.design import Design
 from ..models.image_size import ImageSize
 from ..search.finalists import Finalist
 from ..search.selection import Trial
+from ..training.float_and_int8_model import FloatAndInt8Model
 from .task import Thresholds, TrainingResult
+
+
+class FittedDesigns:
+    """Features of the images and models fitted to them: no device changes them, so those of one build share them."""
+
+    def __init__(self) -> None:
+        self.features: ImageFeatureCache | None = None
+        """None: not yet computed."""
+        self.models: dict[Design, FloatAndInt8Model] = {}
+        """Built without a search; a search keeps its finalists in its folder."""
 
 
 class AnomalyData(msgspec.Struct, frozen=True):
@@ -34,6 +47,7 @@ class AnomalyData(msgspec.Struct, frozen=True):
     """Cuts what the model sees out of an image; None: the model sees the whole image."""
     alignment: AlignmentEvidence | None = None
     """How sure the alignment is; None: images are not aligned."""
+    designs: FittedDesigns = msgspec.field(default_factory=FittedDesigns)
 
 
 class AnomalyTrainingResult(TrainingResult, frozen=True):

@@ -72,6 +72,7 @@ class MotionAnomalyTask:
 
     description = "a motion model by image zone"
     purposes = ALL_PURPOSES
+    trains_for_device = False
 
     def __init__(self, goal: Goal, _device: DeviceProfile) -> None:
         self.goal = goal

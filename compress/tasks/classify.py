@@ -69,6 +69,7 @@ class ClassificationTask:
 
     description = "a classifier"
     purposes = GOOD_PURPOSES
+    trains_for_device = False
     epochs = 4
     """Epochs of fine-tuning, where the goal names none."""
 

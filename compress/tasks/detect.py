@@ -30,10 +30,11 @@ from ..evaluation.model_runners import ImageDetections, ModelRunner, detect_obje
 from ..evaluation.results import DesignChoice, Measurement
 from ..export.tflite.operators import check_operators
 from ..goal.goal_tables import Goal
+from ..goal.recipe import QuantizationSettings
 from ..graph.importers.detector_import import ImportedDetector, load_imported_detector
 from ..report.detect_page import detection_context
 from ..report.task_report_section import TaskReportSection
-from ..search.input_size import CalibrationAndValidationImages, InputSizeResult, InputSizeSearch
+from ..search.input_size import CalibrationAndValidationImages, InputSizeResult, InputSizeSearch, MeasuredSize
 from ..search.search_setup import SearchSetup
 from ..training.float_and_int8_model import FloatAndInt8Model
 from .task import GOOD_PURPOSES, Thresholds, TrainingResult, count_images
@@ -51,6 +52,8 @@ class DetectionData(msgspec.Struct, frozen=True):
     truth: GroundTruth
     base: Path
     """Folder of the goal file."""
+    measured_sizes: dict[tuple[int, QuantizationSettings], MeasuredSize] = {}
+    """By earlier trainings with these images."""
 
     def truth_of(self, paths: list[Path]) -> list[tuple[AnnotatedObject, ...]]:
         """Annotated objects of each image."""
@@ -76,6 +79,7 @@ class DetectionTask:
 
     description = "an imported detector"
     purposes = GOOD_PURPOSES
+    trains_for_device = True
 
     def __init__(self, goal: Goal, device: DeviceProfile) -> None:
         self.goal, self.device = goal, device
@@ -116,7 +120,8 @@ class DetectionTask:
         images = data.images
         calibration = [*images.calibrate, *images.fit][:MAX_IMAGES]
         compared = [*images.threshold, *calibration][:MAX_IMAGES]
-        search_images = CalibrationAndValidationImages(calibration, {path: data.truth[path] for path in compared})
+        annotated = {path: data.truth[path] for path in compared}
+        search_images = CalibrationAndValidationImages(calibration, annotated, data.measured_sizes)
         search = InputSizeSearch(self.goal, self.device, data.detector, search_images, folder, progress, log)
         chosen = search.run(data.base, setup)
         detector, quantized = chosen.detector, chosen.quantized

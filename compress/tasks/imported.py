@@ -59,6 +59,7 @@ class ImportedNetworkTask:
     """Name of the network's output."""
     description: str
     purposes = GOOD_PURPOSES
+    trains_for_device = False
 
     def __init__(self, goal: Goal, _device: DeviceProfile) -> None:
         self.goal = goal

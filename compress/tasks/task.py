@@ -64,6 +64,8 @@ class Task(Protocol[_Data, _Training, _Threshold, _Predictions]):
     """What is trained, for the log."""
     purposes: tuple[str, ...]
     """The lists of `data.images` that the task uses. Training sees neither `threshold`, `test` nor `defect`."""
+    trains_for_device: bool
+    """Whether `train` chooses by what a model costs on the device: if not, all devices get the same model."""
 
     def split(self, base: Path, progress: Progress, log: Log) -> _Data:
         """Read and audit the images that the goal file in the folder `base` names, and split them by purpose.

@@ -23,6 +23,7 @@ from vedette.compress.report.verdict import judge
 from vedette.compress.review import bundle_review, corruptions, decisions, graph_checks, quantization_behavior
 from vedette.compress.review.finding import SEVERITIES, Finding, Review, RobustnessRow
 from vedette.compress.review.resource_checks import measure_memory
+from vedette.compress.review.review import ModelReview
 from vedette.compress.review.subject import BUILD_EFFORT, ReviewImages
 from vedette.compress.review.triggers import trigger_library
 from vedette.runtime.bundle import keys
@@ -232,12 +233,12 @@ def test_the_review_blackens_the_zones_of_the_build(anomaly_images, anomaly_bund
     changed = msgspec.structs.replace(manifest, measured=manifest.measured | {"privacy": zones})
     seen = []
 
-    def look(subject, bundle, graphs):
+    def look(subject, graphs):
         assert [each.severity for each in graphs] == ["info"]  # checked before the models were loaded, and not again
         seen.extend(subject.images.read()[:1])
-        return Review(bundle=bundle, findings=[])
+        return ModelReview(tuple(graphs))
 
-    monkeypatch.setattr(bundle_review, "review_subject", look)
+    monkeypatch.setattr(bundle_review, "review_models", look)
     bundle = Bundle(anomaly_bundle.path, changed, anomaly_bundle.members, anomaly_bundle.manifest_sha256)
     bundle_review.review_bundle(bundle, anomaly_images)
     (image,) = seen
