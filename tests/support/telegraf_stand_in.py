@@ -30,7 +30,8 @@ SETTINGS = {
         *("startup_error_behavior", "connection", "schema", "create_templates", "add_column_templates"),
     },
 }
-# Classes of errors of PostgreSQL after which a batch is tried again; after any other it is dropped.
+# States of PostgreSQL after which a batch is tried again, as if there is no connection at its begin. After any other error
+# it is dropped and acknowledged, also if the connection breaks in the middle.
 _TRIED_AGAIN = re.compile(r"25|53|57(?!014|P04)|40P01|42701|42P07")
 
 
@@ -113,7 +114,11 @@ class TelegrafStandIn:
         """Copies rows in one transaction; False: to be tried again."""
         name = self.source["name_override"]
         try:
-            with psycopg.connect(self.connection) as database:
+            connection = psycopg.connect(self.connection)
+        except psycopg.Error:
+            return False
+        try:
+            with connection as database:
                 columns = database.execute(
                     "SELECT column_name FROM information_schema.columns WHERE table_schema = %s AND table_name = %s",
                     (self.sink["schema"], name),
@@ -125,7 +130,7 @@ class TelegrafStandIn:
                     for when, topic, payload in rows:
                         target.write_row((when, topic, base64.b64encode(payload).decode()))
         except psycopg.Error as error:
-            if error.sqlstate is None or _TRIED_AGAIN.match(error.sqlstate):
+            if _TRIED_AGAIN.match(error.sqlstate or ""):
                 return False
             self.dropped += len(rows)
         return True

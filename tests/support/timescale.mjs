@@ -1,6 +1,6 @@
 // PostgreSQL with TimescaleDB as WebAssembly: runs files and statements, and prints the rows of the last ones as JSON.
 // node timescale.mjs FOLDER_OF_PACKAGE INPUT.json; INPUT: {files: [path], blob: text of COPY, statements: [sql]}
-import { readFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { pathToFileURL } from "node:url";
 
 const [folder, input] = process.argv.slice(2);
@@ -19,5 +19,5 @@ const copy = "COPY vedette.inbox (time, topic, value) FROM '/dev/blob' WITH (FOR
 await database.query(copy, [], { blob: new Blob([blob]) });
 const results = [];
 for (const statement of statements) results.push((await database.query(statement)).rows);
-console.log(JSON.stringify(results));
+writeFileSync(1, JSON.stringify(results)); // not console.log: the end would cut it off
 process.exit(0);
