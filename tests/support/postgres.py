@@ -13,7 +13,7 @@ BINARIES = next(iter(sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=T
 
 
 class Postgres:
-    """An empty cluster with the superuser `postgres`. PostgreSQL refuses to run as root, so root runs it as that user."""
+    """An empty cluster with the superuser `postgres`. It refuses to run as root, so root runs it as that user."""
 
     def __init__(self) -> None:
         assert BINARIES is not None
@@ -23,7 +23,9 @@ class Postgres:
         self._user = ["runuser", "-u", "postgres", "--"] if os.getuid() == 0 else []
         if self._user:
             shutil.chown(self.folder, "postgres", "postgres")
-        self._run("initdb", "--auth=trust", "--username=postgres", "--encoding=UTF8", "--no-sync", f"--pgdata={self.data}")
+        self._run(
+            "initdb", "--auth=trust", "--username=postgres", "--encoding=UTF8", "--no-sync", f"--pgdata={self.data}"
+        )
 
     def start(self) -> None:
         options = f"-c listen_addresses='' -c unix_socket_directories={self.folder} -c max_connections=20"
@@ -52,6 +54,8 @@ class Postgres:
         assert BINARIES is not None
         options: dict[str, Any] = {"cwd": "/", "stdin": subprocess.DEVNULL}
         with tempfile.TemporaryFile() as output:  # not a pipe: the server would keep it open
-            code = subprocess.call([*self._user, str(BINARIES / program), *arguments], stdout=output, stderr=output, **options)
+            code = subprocess.call(
+                [*self._user, str(BINARIES / program), *arguments], stdout=output, stderr=output, **options
+            )
             output.seek(0)
             assert code == 0, output.read().decode()

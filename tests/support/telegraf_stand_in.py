@@ -1,6 +1,6 @@
 """What Telegraf does with deploy/database/telegraf.conf, for machines that have no Telegraf.
 
-Only what that file needs, after the documents and the source of Telegraf 1.32: the input `mqtt_consumer` with the format
+Only what that file needs, after the documents and the source of Telegraf: the input `mqtt_consumer` with the format
 `value` in Base64, and the output `postgresql` with one connection. Other settings are refused.
 """
 
@@ -30,8 +30,8 @@ SETTINGS = {
         *("startup_error_behavior", "connection", "schema", "create_templates", "add_column_templates"),
     },
 }
-# States of PostgreSQL after which a batch is tried again, as if there is no connection at its begin. After any other error
-# it is dropped and acknowledged, also if the connection breaks in the middle.
+# States of PostgreSQL after which a batch is tried again, as if there is no connection to begin with. After any other
+# error it is dropped and acknowledged, also if the connection breaks in the middle.
 _TRIED_AGAIN = re.compile(r"25|53|57(?!014|P04)|40P01|42701|42P07")
 
 
@@ -101,7 +101,7 @@ class TelegrafStandIn:
                 time.sleep(0.005)
                 continue
             flushed = time.monotonic()
-            if not batch or not self.write([(when, it.topic, it.payload) for when, it in batch]):
+            if not batch or not self.write([(when, it.topic, bytes(it.payload)) for when, it in batch]):
                 time.sleep(0.05)
                 continue
             with self.lock:

@@ -38,7 +38,7 @@ from ...config.credentials import read_secret
 from ...errors import ConfigProblem
 from ...plugin_tables import split_url
 from . import Acknowledgement, Command, Message, MessageRefused, MqttSessionSettings, SessionTakenOver
-from .mqtt_login import check_connack
+from .mqtt_login import check_connack, describe_disconnect
 from .mqtt_tls import make_tls_context
 from .packet_size import packet_bytes
 
@@ -228,7 +228,7 @@ class MqttSink:
         self.max_packet_bytes = getattr(properties, "MaximumPacketSize", float("inf"))
 
     def _on_disconnect(self, _client: Client, _data: Any, _flags: DisconnectFlags, reason: ReasonCode, _: Any) -> None:
-        self.loss = f"{self.host}:{self.port} disconnected: {reason}"
+        self.loss = f"{self.host}:{self.port} {describe_disconnect(reason, self.connack, self.broker)}"
         self.loss_type = _LOSS_TYPES.get(reason.value, ConnectionError)
 
     def _on_publish(self, _client: Client, _data: Any, mid: int, reason: ReasonCode, _: Any) -> None:
