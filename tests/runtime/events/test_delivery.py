@@ -13,6 +13,7 @@ import pytest
 from certificates import issue_certificate
 from events import make_event
 from hypothesis import HealthCheck, Phase, given, settings, strategies
+from limited_broker import LimitedBroker
 from mosquitto import BINARY, Mosquitto
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
@@ -214,6 +215,18 @@ def test_mutual_tls_delivers_and_refuses_untrusted_peers(testbed, tmp_path, wait
         with_tls.kill()
     with pytest.raises(ConfigProblem, match=r"nothing\.pem"):
         testbed.device(secure, client="e", ca_file=f"{tmp_path}/nothing.pem")
+
+
+def test_no_more_events_wait_for_the_broker_than_it_takes_at_once(testbed, wait_until):
+    broker = LimitedBroker(receive_maximum=5)
+    device = testbed.device(broker.url)
+    for number in range(30):
+        device.outbox.put(make_event(number))
+    device.start()
+    wait_until(lambda: device.outbox.count_pending() == 0, "all events")
+    assert (broker.taken, broker.exceeded) == (30, 0)
+    assert 1 < broker.most <= 5
+    broker.close()
 
 
 def test_a_broker_that_does_not_know_the_version_of_mqtt_is_told():
