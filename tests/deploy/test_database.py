@@ -214,6 +214,10 @@ def test_the_queries_answer_what_they_promise(server: Postgres, telegraf: Telegr
     total = [sum(column) for column in zip(*(row[2:4] for row in answers["events per thousand frames"]), strict=True)]
     assert total == [2000, 5], "a repeated message counts once, and a restart not at all"
     assert [row[2] for row in answers["drift"]] == [0.4]
+    heard = f"SELECT heard FROM vedette.camera WHERE source = '{source}'"
+    assert telegraf.write([(NOW + timedelta(minutes=9), *rows[-1][1:])])  # the retained one again
+    assert ask(server, heard) == [(NOW - timedelta(minutes=1),)]
+    assert ask(server, "SELECT count(*) FROM vedette.stats") == [(4,)]
     assert [(row[0], row[2], row[4]) for row in answers["silent boxes"]] == [("box9", "offline", None)]
     assert [row[3] for row in answers["what runs where"]] == [None, None, "weave:3:0f9c2ab1"]
     assert answers["latency of delivery"][0][:3] == (source, 6, 2)

@@ -74,6 +74,7 @@ class TelegrafStandIn:
             protocol=MQTTProtocolVersion.MQTTv311,
             manual_ack=self.source["persistent_session"],
         )
+        self.client.username_pw_set(self.source["username"], self.source["password"])
         self.client.on_connect = self._subscribe
         self.client.on_message = self._take
         self.client.reconnect_delay_set(0.1, 0.2)  # type: ignore[arg-type]  # fractions work
