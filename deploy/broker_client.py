@@ -17,6 +17,7 @@ from vedette.runtime.errors import ConfigProblem, MachineProblem
 from vedette.runtime.events.event import new_event_id
 from vedette.runtime.events.sinks import LoginRefused
 from vedette.runtime.events.sinks.mqtt import broker_address
+from vedette.runtime.events.sinks.mqtt_limits import WINDOW, narrow_window
 from vedette.runtime.events.sinks.mqtt_login import check_connack
 from vedette.runtime.events.sinks.mqtt_tls import make_tls_context
 
@@ -53,14 +54,8 @@ class BrokerClient:
         self.broker, self.topics, self.take = broker, tuple(topics), take
         self.answers = list[ReasonCode]()
         self.next_attempt = 0.0
-        identity = f"vedette-{name}-{new_event_id()[-12:]}"
-        self.client = Client(CallbackAPIVersion.VERSION2, identity, protocol=MQTTProtocolVersion.MQTTv5)
-        self.client.connect_timeout = CONNECT_SECONDS
-        if broker.username:
-            self.client.username_pw_set(broker.username, read_secret(broker.password_file, "--password-file"))
-        if (tls := make_tls_context(broker)) is not None:
-            self.client.tls_set_context(tls)
-        self.client.on_connect, self.client.on_message = self._subscribe, self._take
+        self.identity = f"vedette-{name}-{new_event_id()[-12:]}"
+        self.window = WINDOW
         try:
             self._open()
         except LoginRefused as error:
@@ -91,7 +86,19 @@ class BrokerClient:
             self.poll(_LOOP_SECONDS)
         self.client.disconnect()
 
+    def _make_client(self) -> Client:
+        client = Client(CallbackAPIVersion.VERSION2, self.identity, protocol=MQTTProtocolVersion.MQTTv5)
+        client.connect_timeout = CONNECT_SECONDS
+        client.max_inflight_messages_set(self.window)
+        if self.broker.username:
+            client.username_pw_set(self.broker.username, read_secret(self.broker.password_file, "--password-file"))
+        if (tls := make_tls_context(self.broker)) is not None:
+            client.tls_set_context(tls)
+        client.on_connect, client.on_message = self._subscribe, self._take
+        return client
+
     def _open(self) -> None:
+        self.client = self._make_client()
         host, port = broker_address(self.broker.url)
         self.client.connect(host, port)
         end = time.monotonic() + CONNECT_SECONDS
@@ -100,11 +107,16 @@ class BrokerClient:
         if not self.answers:
             raise ConnectionError("the connection was closed before an answer")
         check_connack(self.answers[0], self.broker.url, self.broker)
+        if self.window < self.client.max_inflight_messages:
+            self.client.disconnect()
+            self.answers.clear()
+            self._open()
 
     def _subscribe(
-        self, client: Client, _data: object, _flags: ConnectFlags, reason: ReasonCode, _properties: Properties | None
+        self, client: Client, _data: object, _flags: ConnectFlags, reason: ReasonCode, properties: Properties | None
     ) -> None:
         self.answers.append(reason)
+        self.window = narrow_window(self.window, properties)
         client.subscribe([(topic, 1) for topic in self.topics])
 
     def _take(self, _client: Client, _data: object, message: MQTTMessage) -> None:

@@ -40,7 +40,7 @@ class FleetConnection:
             [*[f"{boxes}/{level}/+" for level in LEVELS], f"{boxes}/{ANSWERS}/+"],
             self._take,
             login_hint="give --username and --password-file, or --from DIR",
-            reach_hint="check --broker, the network, and that the broker runs",
+            reach_hint="check --broker, the network, and that the broker runs and speaks MQTT 5",
         )
 
     def poll(self, seconds: float) -> None:

@@ -109,6 +109,8 @@ def check_broker(settings: Config) -> Check:
         text, _, remedy = redact(str(error)).rpartition(": ")
         return Check("broker", False, text, remedy)
     except ConnectionError as error:
-        return Check("broker", False, redact(str(error)), "check broker.url, and that the broker runs")
+        return Check(
+            "broker", False, redact(str(error)), "check broker.url and broker.protocol, and that the broker runs"
+        )
     sink.close()
     return Check("broker", True, f"{settings.broker.url} answers")

@@ -38,7 +38,8 @@ from ...config.credentials import read_secret
 from ...errors import ConfigProblem
 from ...plugin_tables import split_url
 from . import Acknowledgement, Command, Message, MessageRefused, MqttSessionSettings, SessionTakenOver
-from .mqtt_login import check_connack
+from .mqtt_limits import WINDOW, connect_limits, narrow_window
+from .mqtt_login import check_connack, describe_disconnect
 from .mqtt_tls import make_tls_context
 from .packet_size import packet_bytes
 
@@ -50,7 +51,6 @@ _NO_SUBSCRIBERS = 0x10  # no failure in MQTT: the broker accepted the message, b
 _RETRYABLE = (0x80, 0x83, 0x97)  # unspecified error, implementation specific error, quota exceeded
 _MESSAGE_REFUSED = (0x81, 0x82, 0x90, 0x95, 0x99, 0x9A)  # malformed, protocol, topic, too large, format, retain
 _LOSS_TYPES = {0x8E: SessionTakenOver} | dict.fromkeys(_MESSAGE_REFUSED, MessageRefused)
-_MAX_COMMAND_BYTES = 64 << 10  # the broker keeps larger packets to itself
 _PORTS = {"mqtt": 1883, "mqtts": 8883}
 
 
@@ -85,7 +85,7 @@ class MqttSink:
         self.client: Client | None = None
         self.connack: ReasonCode | None = None
         self.loss, self.loss_type = "", ConnectionError
-        self.max_packet_bytes = float("inf")
+        self.max_packet_bytes, self.window = float("inf"), WINDOW
         self.sequence_by_packet: dict[int, int] = {}
         self.incoming: list[Acknowledgement | Command] = []
         self.no_subscribers = False
@@ -101,24 +101,19 @@ class MqttSink:
         self.incoming.clear()
         try:
             clean_start = True if self.is_mqtt5 else MQTT_CLEAN_START_FIRST_ONLY  # paho allows True only for MQTT 5
-            client.connect(
-                self.host, self.port, self.broker.keepalive, clean_start=clean_start, properties=self._limits()
-            )
+            limits = connect_limits() if self.is_mqtt5 else None
+            client.connect(self.host, self.port, self.broker.keepalive, clean_start=clean_start, properties=limits)
         except OSError as error:
             raise ConnectionError(f"{self.host}:{self.port}: {error}") from None
         self._await_connack(time.monotonic() + _CONNECT_SECONDS)
+        if self.window < client.max_inflight_messages:
+            client.disconnect()
+            self.open()
+            return
         for message in self.identity.birth_messages:
             self.send(message)
         if self.identity.command_topic:
             client.subscribe(self.identity.command_topic, qos=1)
-
-    def _limits(self) -> Properties | None:
-        """What the broker may send: the device takes small commands alone."""
-        if not self.is_mqtt5:
-            return None
-        properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
-        properties.MaximumPacketSize = _MAX_COMMAND_BYTES
-        return properties
 
     def _await_connack(self, deadline: float) -> None:
         while self.connack is None:
@@ -135,6 +130,7 @@ class MqttSink:
         clean, protocol = (None, MQTTProtocolVersion.MQTTv5) if self.is_mqtt5 else (True, MQTTProtocolVersion.MQTTv311)
         client = Client(CallbackAPIVersion.VERSION2, self.identity.client_id, clean, protocol=protocol)
         client.connect_timeout = _CONNECT_SECONDS
+        client.max_inflight_messages_set(self.window)
         if self.broker.username:
             client.username_pw_set(self.broker.username, self.password)
         if (will := self.identity.last_will) is not None:
@@ -225,10 +221,11 @@ class MqttSink:
 
     def _on_connect(self, _client: Client, _data: Any, _: ConnectFlags, reason: ReasonCode, properties: Any) -> None:
         self.connack = reason
+        self.window = narrow_window(self.window, properties)
         self.max_packet_bytes = getattr(properties, "MaximumPacketSize", float("inf"))
 
     def _on_disconnect(self, _client: Client, _data: Any, _flags: DisconnectFlags, reason: ReasonCode, _: Any) -> None:
-        self.loss = f"{self.host}:{self.port} disconnected: {reason}"
+        self.loss = f"{self.host}:{self.port} {describe_disconnect(reason, self.connack, self.broker)}"
         self.loss_type = _LOSS_TYPES.get(reason.value, ConnectionError)
 
     def _on_publish(self, _client: Client, _data: Any, mid: int, reason: ReasonCode, _: Any) -> None:

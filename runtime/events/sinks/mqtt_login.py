@@ -35,3 +35,8 @@ def _describe_refused_login(address: str, broker: BrokerSettings, reason: str) -
     if broker.cert_file:
         return f"{address} refuses the certificate of this client ({reason}): check broker.cert_file and key_file"
     return f"{address} asks for a login ({reason}): write broker.username and broker.password_file"
+
+
+def describe_disconnect(reason: ReasonCode, connack: ReasonCode | None, broker: BrokerSettings) -> str:
+    """Why a connection ended. A broker that does not know this version of MQTT ends it without an answer."""
+    return f"disconnected: {reason}" if connack is not None else f"does not answer MQTT {broker.protocol}"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import socket
+import threading
 import time
 
 import msgspec
@@ -11,6 +13,7 @@ import pytest
 from certificates import issue_certificate
 from events import make_event
 from hypothesis import HealthCheck, Phase, given, settings, strategies
+from limited_broker import LimitedBroker
 from mosquitto import BINARY, Mosquitto
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
@@ -212,6 +215,35 @@ def test_mutual_tls_delivers_and_refuses_untrusted_peers(testbed, tmp_path, wait
         with_tls.kill()
     with pytest.raises(ConfigProblem, match=r"nothing\.pem"):
         testbed.device(secure, client="e", ca_file=f"{tmp_path}/nothing.pem")
+
+
+def test_no_more_events_wait_for_the_broker_than_it_takes_at_once(testbed, wait_until):
+    broker = LimitedBroker(receive_maximum=5)
+    device = testbed.device(broker.url)
+    for number in range(30):
+        device.outbox.put(make_event(number))
+    device.start()
+    wait_until(lambda: device.outbox.count_pending() == 0, "all events")
+    assert (broker.taken, broker.exceeded) == (30, 0)
+    assert 1 < broker.most <= 5
+    broker.close()
+
+
+def test_a_broker_that_does_not_know_the_version_of_mqtt_is_told():
+    """It closes the connection without an answer, as RabbitMQ 3.10 does at MQTT 5."""
+
+    def close_at_once():
+        stream, _ = server.accept()
+        with stream:
+            stream.recv(1000)
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=close_at_once, daemon=True).start()
+        broker = BrokerSettings(url=f"mqtt://127.0.0.1:{server.getsockname()[1]}")
+        sink = sinks.load_sink(broker, sinks.MqttSessionSettings("box", ()))
+        with pytest.raises(ConnectionError, match=r"does not answer MQTT 5$"):
+            sink.open()
+        sink.close()
 
 
 @pytest.fixture
