@@ -116,6 +116,8 @@ class DeviceProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     measured: tuple[BenchmarkResult, ...] = ()
     """Results of `vedette bench` on the device; empty in the profiles that ship."""
+    skipped: dict[str, str] = {}
+    """Back ends that `vedette bench` did not measure, with the reason."""
 
     def predict_cost(self, backend: str, operators: Sequence[OperatorCount], model: str = "") -> CostPrediction | None:
         """The cost of one inference; None if the profile knows neither the back end nor the operator classes.

@@ -114,6 +114,8 @@ def _print_profile(profile: DeviceProfile, frame: tuple[int, int], threads: int)
         times = f"{row.ms:>10.2f} {row.p95_ms:>8.2f} {row.model_ms:>9.2f} {1e3 * row.cpu_seconds:>8.2f}"
         rest = f"{row.peak_rss_mb:>8.0f} {row.startup_seconds:>8.2f}"
         click.echo(f"{row.backend:8} {row.version:22} {times} {rest}")
+    for name, reason in profile.skipped.items():
+        click.echo(f"{name:8} skipped: {reason}")
     for row in profile.measured:
         if row.energy is not None:
             _print_energy(row.backend, row.energy)

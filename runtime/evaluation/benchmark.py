@@ -36,6 +36,7 @@ from ..inference.preprocess import Preprocess
 from ..progress import Log, no_log
 from .energy_measurement import EnergyRequest, measure_energy
 from .interleaved_timing import Timing, time_interleaved
+from .present_backends import find_present_backends
 from .sustained_run import SustainedRequest, measure_sustained
 
 TIMED_FRAMES = 50
@@ -76,7 +77,8 @@ def benchmark_bundle(
         MachineProblem: no back end loads, or the power meter tells nothing.
     """
     bundle = Bundle.open(path, Keyring.read(keys))
-    loaded = backends.available_backends(bundle, threads)
+    names, skipped = find_present_backends(bundle, threads)
+    loaded = backends.available_backends(bundle, threads, names)
     process_costs = {name: _measure_process(name, path, keys, frame, threads) for name in loaded}
     preprocess = Preprocess.from_bundle(bundle)
     pixels = _make_frame(frame, preprocess.inspector)
@@ -112,7 +114,7 @@ def benchmark_bundle(
     )
     name, costs = (closest.name, closest.costs) if closest else (host.title, {})
     clock = closest.clock_mhz if closest else None
-    return msgspec.structs.replace(host, name=name, clock_mhz=clock, costs=costs, measured=measured)
+    return msgspec.structs.replace(host, name=name, clock_mhz=clock, costs=costs, measured=measured, skipped=skipped)
 
 
 def _timing_fields(whole: Timing, model: Timing, macs: int | None, instructions: float | None) -> dict[str, Any]:
