@@ -16,6 +16,7 @@ from vedette.runtime.commands import options
 from vedette.runtime.errors import ConfigProblem, locate_errors
 from vedette.runtime.progress import show_progress
 
+from ..export.compilers import Compiler, load_compiler
 from ..goal import duration, goal_reader
 from ..goal.goal_tables import Goal
 
@@ -54,6 +55,14 @@ class Duration(click.ParamType[float]):
     help="The device as measured there: what vedette bench --json printed. [default: the goal file's device.profile]",
 )
 @click.option("--on", metavar="ssh://USER@HOST", help="A device on which the finished models are measured.")
+@click.option(
+    "--for",
+    "targets",
+    multiple=True,
+    metavar="ACCELERATOR",
+    help="Also compile the model with the vendor's compiler: edgetpu, hailo (or hailo:hailo8) or tensorrt. May be "
+    "given several times.",
+)
 @options.as_json
 def build(
     goal: Path,
@@ -64,6 +73,7 @@ def build(
     worker: bool,
     profile: Path | None,
     on: str | None,
+    targets: tuple[str, ...],
     as_json: bool,
 ) -> None:
     """Make a bundle from the images and the goal in the file GOAL.
@@ -82,6 +92,7 @@ def build(
     if not worker and study is not None and seconds is None and request.search_seconds is None:
         raise click.UsageError("--study needs --time, or a search in the goal file's recipe: how long to search")
 
+    compilers = _load_compilers(targets)
     _check_folders(goal, request)  # before the imports below, which take seconds
 
     from .. import build as build_flow
@@ -96,13 +107,17 @@ def build(
     private = keys.read_private_key(key) if key else _own_key()
     build_request = build_flow.BuildRequest(goal, out, private, seconds, study, device, on)
     result = build_flow.build(build_request, show_progress, console.log)
+    if compilers:
+        from .accelerators import add_accelerators
+
+        result = add_accelerators(result, compilers, private, request.goal.max_bytes, console.log)
     if as_json:
         fields = {
             "bundle": str(result.bundle),
             "report": str(result.report),
             "verdict": result.verdict.outcome,
-            "goal_met": result.verdict.met,
-            "missed": result.verdict.missed,
+            "goal_met": result.manifest.goal_met,
+            "missed": result.manifest.missed,
             "unproven": result.verdict.unproven,
             **result.manifest.measured,
         }
@@ -113,9 +128,22 @@ def build(
             click.echo(f"the file for {name} computes in float: {reason}")
         console.print_verdict(result.verdict)
         click.echo(f"review  {len(result.review.findings)} findings, the most severe one {result.review.severity}")
+        for name, each in result.manifest.compiled.items():
+            size = result.manifest.files[each.file].bytes
+            click.echo(f"for {name}: {each.file}, {size:,} bytes, by {each.tool}; no golden output was compared here")
         click.echo(f"bundle  {result.bundle}\nreport  {result.report}")
-    if not result.verdict.met:
+    if not result.manifest.goal_met:
         raise SystemExit(1)
+
+
+def _load_compilers(targets: tuple[str, ...]) -> dict[str, Compiler]:
+    """The compilers of `--for`, by back end, looked for before any work.
+
+    Raises:
+        ConfigProblem: there is no such accelerator.
+        MachineProblem: a compiler is not installed here.
+    """
+    return dict(load_compiler(target) for target in targets)
 
 
 def _check_folders(goal_file: Path, goal: Goal) -> None:
