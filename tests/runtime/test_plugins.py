@@ -107,7 +107,7 @@ def test_backend_refuses_another_shape_and_closes(anomaly_bundle, name):
     assert backend.run(image)
     backend.close()
     backend.close()
-    with pytest.raises(Exception, match=".+"):
+    with pytest.raises((AttributeError, TypeError)):
         backend.run(image)
 
 

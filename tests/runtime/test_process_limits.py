@@ -94,7 +94,7 @@ def test_filter_of_an_accelerator_leaves_devices_and_local_sockets(tmp_path):
 def test_data_are_limited_and_reserved_addresses_are_not():
     code = (
         "import mmap\nprocess_limits.limit_data(64 << 20)\n"
-        "reserved = mmap.mmap(-1, 1 << 36, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | mmap.MAP_NORESERVE, prot=0)\n"
+        "reserved = mmap.mmap(-1, 1 << 36, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, prot=0)\n"
         "bytearray(32 << 20)\n"
         "try:\n    bytearray(128 << 20)\nexcept MemoryError:\n    print('refused')\n"
     )

@@ -195,6 +195,21 @@ def test_a_single_back_end_is_timed_beside_an_accelerator(compiled, monkeypatch,
     assert all(result.seconds > 0 for result in results.values())
 
 
+def test_float_products_between_the_quantizers_are_within_the_tolerance():
+    """What CUDA's kernels compute, on the processor: the reason for a tolerance as narrow as the other back ends'."""
+    bundle = stored_bundle()
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.add_session_config_entry("session.disable_quant_qdq", "1")
+    session = onnxruntime.InferenceSession(bundle.model("onnx"), options, providers=["CPUExecutionProvider"])
+    images, names = bundle.golden("image"), [output.name for output in bundle.manifest.outputs]
+    for index in range(len(images)):
+        arrays = session.run(names, {bundle.manifest.input.name: images[index : index + 1]})
+        for name, array in zip(names, arrays, strict=True):
+            expected = bundle.golden(name)[index].astype(int).reshape(array.shape)
+            assert np.abs(array.astype(int) - expected).max() <= golden_outputs.step_tolerance("onnxruntime-gpu 1 CUDA")
+
+
 # Files
 
 
