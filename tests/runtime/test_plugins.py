@@ -19,6 +19,8 @@ from mosquitto import BINARY, Mosquitto
 from rtsp import RtspCamera
 
 from vedette.compress import tasks
+from vedette.compress.export import compilers
+from vedette.compress.export.compilers import COMPILERS
 from vedette.compress.models import anomaly, efficientnet_lite
 from vedette.compress.models.anomaly import ANOMALY_MODELS
 from vedette.compress.tasks import TASKS
@@ -46,6 +48,7 @@ TABLES = [
     (sources, SOURCES),
     (anomaly, ANOMALY_MODELS),
     (tasks, TASKS),
+    (compilers, COMPILERS),
 ]
 
 
