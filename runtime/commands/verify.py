@@ -51,6 +51,8 @@ def _print_report(report: VerificationReport) -> None:
         verdict = "reproduced" if golden.reproduced else "NOT reproduced"
         steps = f"{golden.max_steps} step{'' if golden.max_steps == 1 else 's'}"
         click.echo(f"  {name:7} {golden.version:22} golden outputs {verdict}, largest difference {steps}")
+    for name, reason in report.not_run.items():
+        click.echo(f"  {name:7} not run here: {reason}")
     for name, rate in report.false_alarm_rate.items():
         kinds = ("good", "defective") if report.what == "images" else (f"normal {report.what}", "others")
         text = f"  {name:7} false alarms {rate:.1%} of {report.good} {kinds[0]}"

@@ -62,7 +62,8 @@ def verify_bundle(bundle: Bundle, data: Path | None = None, progress: Progress =
         ConfigProblem: a required folder is missing or empty, or an image cannot be read.
     """
     names = auto_candidates(bundle.manifest)
-    for result in test_models(bundle, names, 1).values():
+    results = test_models(bundle, names, 1)
+    for result in results.values():
         if result.fault:
             raise result.problem(bundle)
     backends = available_backends(bundle, names=names)
@@ -75,6 +76,7 @@ def verify_bundle(bundle: Bundle, data: Path | None = None, progress: Progress =
         model=bundle.manifest.model_id,
         golden=golden,
         verified=all(each.reproduced for each in golden.values()),
+        not_run={name: results[name].missing for name in bundle.manifest.compiled if results[name].missing},
     )
     if data is None:
         return report

@@ -40,6 +40,8 @@ class VerificationReport(msgspec.Struct, omit_defaults=True):
     model: str
     golden: dict[str, GoldenCheck]
     verified: bool
+    not_run: dict[str, str] = {}
+    """Compiled models whose accelerator or library is not here, by back end, with the reason."""
     good: int = 0
     defect: int = 0
     what: str = "images"

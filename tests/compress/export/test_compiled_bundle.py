@@ -6,11 +6,13 @@ import hashlib
 import os
 import shutil
 
+import msgspec
 import numpy as np
 import pytest
 from altered_bundles import STORED, stored_bundle
 from stand_ins import install_edgetpu_compiler
 
+from vedette.compress.commands.accelerators import add_accelerators
 from vedette.compress.export.compiled_bundle import add_compiled_models
 from vedette.compress.export.compilers import COMPILERS, CompilerInput, load_compiler
 from vedette.compress.review.graph_checks import check_graphs
@@ -59,6 +61,7 @@ def test_a_compiled_model_is_signed_shown_and_reviewed(path_folder, given, tmp_p
     assert "model-edgetpu.tflite" in findings[0].what
     verified = call_vedette("verify", path, "--keys", key_folder)
     assert verified.returncode == 0, "an accelerator that is not here is no fault of the bundle"
+    assert "edgetpu not run here: Edge TPU: libedgetpu.so.1" in verified.stdout
 
 
 def test_its_size_counts_for_the_goal(path_folder, given, tmp_path, key_folder):
@@ -114,6 +117,26 @@ def test_an_unknown_accelerator_is_a_wrong_option(path_folder):
     install_edgetpu_compiler(path_folder)
     with pytest.raises(ConfigProblem, match="one Edge TPU"):
         load_compiler("edgetpu:two")
+
+
+@pytest.mark.build
+def test_a_finished_build_gets_compiled_models(path_folder, anomaly_build, tmp_path, key_folder, keyring, monkeypatch):
+    """The calibration images of the build go to the compiler, as the model sees them."""
+    (path_folder / "hailo").write_text(HAILO_COMPILER.replace("test -s calibration.npy", "cp calibration.npy $OUT"))
+    (path_folder / "hailo").chmod(0o755)
+    monkeypatch.setenv("OUT", str(tmp_path))
+    source = anomaly_build.bundle
+    for file in (source, source.with_suffix(".float.onnx")):
+        shutil.copy(file, tmp_path)
+    copy = msgspec.structs.replace(anomaly_build, bundle=tmp_path / source.name)
+    result = add_accelerators(
+        copy, dict([load_compiler("hailo:hailo8")]), read_private_key(key_folder / "vedette.key"), None, no_log
+    )
+    spec, images = result.manifest.input, np.load(tmp_path / "calibration.npy")
+    assert images.shape == (len(anomaly_build.split.calibrate), spec.height, spec.width, 3)
+    assert images.dtype == np.float32
+    float_model = source.with_suffix(".float.onnx").read_bytes()
+    assert Bundle.open(copy.bundle, keyring).model("hailo") == b"\x01HEF" + float_model
 
 
 HAILO_COMPILER = """#!/bin/sh
