@@ -93,7 +93,7 @@ class BuildResult(msgspec.Struct, frozen=True):
 
     @property
     def goal_met(self) -> bool:
-        return self.verdict.met
+        return self.manifest.goal_met
 
     def to_json(self) -> dict[str, Any]:
         """What `vedette build --json` prints."""
@@ -101,8 +101,8 @@ class BuildResult(msgspec.Struct, frozen=True):
             "bundle": str(self.bundle),
             "report": str(self.report),
             "verdict": self.verdict.outcome,
-            "goal_met": self.verdict.met,
-            "missed": self.verdict.missed,
+            "goal_met": self.manifest.goal_met,
+            "missed": self.manifest.missed,
             "unproven": self.verdict.unproven,
             **self.manifest.measured,
         }

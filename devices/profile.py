@@ -34,6 +34,25 @@ class EnergyResult(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     """The firmware's flags that were set at any time: `undervoltage`, `frequency_capped`, `throttled`, `hot`."""
 
 
+class SustainedResult(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Latency of one bundle in one back end by `vedette bench --minutes`, preprocessing included."""
+
+    minutes: float
+    """Length of the whole run, with the periods of other back ends."""
+    frames: int
+    fps: float
+    """Frames a second, the pauses of a held frame rate included."""
+    p50_ms: float
+    p90_ms: float
+    p99_ms: float
+    late_slowdown: float
+    """Median latency of the last period, divided by that of the first: above 1 if the machine became slower."""
+    temperature: float | None = None
+    """Highest temperature seen, degrees Celsius; None: unknown."""
+    flags: tuple[str, ...] | None = None
+    """The firmware's flags that were set at any time: `undervoltage`, `frequency_capped`, `throttled`, `hot`."""
+
+
 class BenchmarkResult(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Measurement of one bundle in one back end by `vedette bench`. Times are per frame."""
 
@@ -67,6 +86,8 @@ class BenchmarkResult(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     """Milliseconds of the model alone per million predicted instructions; None without a cost model for this core."""
     energy: EnergyResult | None = None
     """None: no power meter was named."""
+    sustained: SustainedResult | None = None
+    """None: no sustained run was asked for."""
 
 
 class DeviceProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -95,6 +116,8 @@ class DeviceProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     measured: tuple[BenchmarkResult, ...] = ()
     """Results of `vedette bench` on the device; empty in the profiles that ship."""
+    skipped: dict[str, str] = {}
+    """Back ends that `vedette bench` did not measure, with the reason."""
 
     def predict_cost(self, backend: str, operators: Sequence[OperatorCount], model: str = "") -> CostPrediction | None:
         """The cost of one inference; None if the profile knows neither the back end nor the operator classes.

@@ -5,6 +5,10 @@ system calls (seccomp(2), set with prctl and without a library) takes away socke
 processes, and every change of a file. Reading files stays possible, because libraries load with it. The filter knows
 64-bit x86 and Arm; elsewhere `forbid_network_and_changes` returns False, and only the resource limits hold.
 
+A process that drives an accelerator gets weaker limits: its driver opens device files for writing, asks the kernel over
+local sockets, and reserves far more addresses than it uses, so that data are limited instead (`limit_data`). Files
+cannot be made, and by `limit_resources` none can be written; no socket reaches another machine.
+
 It uses the standard library only, because the system's Python of a Raspberry Pi runs the capture process.
 """
 
@@ -65,6 +69,9 @@ _REFUSED: dict[str, tuple[int | None, int | None]] = {
     "mount": (165, 40),
     "chroot": (161, 51),
 }
+_SOCKET_CALLS = frozenset({"socket", "socketpair", "connect", "bind"})
+"""Of the refused ones, what a driver needs; its sockets are of `_LOCAL_FAMILIES`."""
+_LOCAL_FAMILIES = (1, 16)  # AF_UNIX; AF_NETLINK, over which libusb hears of devices
 _OPEN = ((2, 1), (257, 2)), ((56, 2),)
 """System calls that open a file, and which argument holds the flags: on x86-64 and on 64-bit Arm."""
 _ARCHITECTURES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}
@@ -102,6 +109,13 @@ def limit_memory(extra_bytes: int) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 
 
+def limit_data(extra_bytes: int) -> None:
+    """Limits writable private memory to what there is now and `extra_bytes` more; reserved addresses are free."""
+    pages = int(Path("/proc/self/statm").read_text().split()[5])
+    limit = pages * resource.getpagesize() + extra_bytes
+    resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+
+
 def limit_resources(cpu_seconds: int, files: int = 128) -> None:
     """Limits processor time and open files; no core dumps, and no bytes may be added to a file."""
     resource.setrlimit(resource.RLIMIT_CPU, (cpu_seconds, cpu_seconds + 1))
@@ -110,13 +124,16 @@ def limit_resources(cpu_seconds: int, files: int = 128) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
 
 
-def forbid_network_and_changes() -> bool:
+def forbid_network_and_changes(drives_device: bool = False) -> bool:
     """Takes away sockets, new programs, signals to others and changes of files, for all threads started from now on.
+
+    Args:
+        drives_device: device files may be opened for writing, and sockets that stay on this machine
 
     Returns:
         False: this kernel or architecture cannot do it.
     """
-    program = _assemble_filter()
+    program = _assemble_filter(drives_device)
     if program is None:
         return False
     code = ctypes.create_string_buffer(program, len(program))
@@ -129,12 +146,13 @@ def forbid_network_and_changes() -> bool:
     return bool(prctl(_PR_SET_SECCOMP, ctypes.c_ulong(_SECCOMP_MODE_FILTER), header, zero, zero) == 0)
 
 
-def _assemble_filter() -> bytes | None:
+def _assemble_filter(drives_device: bool) -> bytes | None:
     """The program of the filter, 8 bytes for each instruction; None: unknown architecture."""
     if platform.machine() not in _ARCHITECTURES or struct.calcsize("P") != 8:
         return None
     column, architecture = _ARCHITECTURES[platform.machine()]
-    writing = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
+    refused = {name: each[column] for name, each in _REFUSED.items()}
+    writing = os.O_CREAT | os.O_TRUNC | (0 if drives_device else os.O_WRONLY | os.O_RDWR)
     # A label in place of the distance of a jump: "deny" and "allow" are the last two instructions.
     lines: list[tuple[int, int | str, int | str, int]] = [
         (_LOAD, 0, 0, _ARCHITECTURE),
@@ -143,7 +161,15 @@ def _assemble_filter() -> bytes | None:
     ]
     if column == 0:
         lines.append((_IF_GREATER_EQUAL, "deny", 0, _X32))
-    lines += [(_IF_EQUAL, "deny", 0, number) for each in _REFUSED.values() if (number := each[column]) is not None]
+    if drives_device:
+        for number in (refused.pop("socket"), refused.pop("socketpair")):
+            assert number is not None
+            lines.append((_IF_EQUAL, 0, len(_LOCAL_FAMILIES) + 2, number))
+            lines.append((_LOAD, 0, 0, _ARGUMENTS))
+            lines += [(_IF_EQUAL, "allow", 0, family) for family in _LOCAL_FAMILIES]
+            lines.append((_IF_ANY_BIT, "deny", "deny", 0))
+        refused = {name: number for name, number in refused.items() if name not in _SOCKET_CALLS}
+    lines += [(_IF_EQUAL, "deny", 0, number) for number in refused.values() if number is not None]
     for number, argument in _OPEN[column]:
         lines.append((_IF_EQUAL, 0, 2, number))
         lines.append((_LOAD, 0, 0, _ARGUMENTS + 8 * argument))

@@ -16,6 +16,7 @@ from vedette.runtime.commands import options
 from vedette.runtime.errors import ConfigProblem, locate_errors
 from vedette.runtime.progress import show_progress
 
+from ..export.compilers import Compiler, load_compiler
 from ..goal import duration, goal_reader
 from ..goal.goal_tables import Goal
 
@@ -59,6 +60,14 @@ class Duration(click.ParamType[float]):
     help="A bundle for each of these devices, for example pi4,pi5,n100, in OUT/NAME, and a page that compares them.",
 )
 @click.option("--on", metavar="ssh://USER@HOST", help="A device on which the finished models are measured.")
+@click.option(
+    "--for",
+    "targets",
+    multiple=True,
+    metavar="ACCELERATOR",
+    help="Also compile the model with the vendor's compiler: edgetpu, hailo (or hailo:hailo8) or tensorrt. May be "
+    "given several times.",
+)
 @options.as_json
 def build(
     goal: Path,
@@ -70,6 +79,7 @@ def build(
     profile: Path | None,
     devices: str | None,
     on: str | None,
+    targets: tuple[str, ...],
     as_json: bool,
 ) -> None:
     """Make a bundle from the images and the goal in the file GOAL.
@@ -82,6 +92,8 @@ def build(
         raise click.UsageError("--profile is what was measured and --on measures: give one of them")
     if devices is not None and (profile is not None or on is not None or worker):
         raise click.UsageError("--devices goes with neither --profile, --on nor --worker, which mean a single device")
+    if devices is not None and targets:
+        raise click.UsageError("--devices does not go with --for yet: build for each accelerator by itself")
     profiles = None if devices is None else _load_profiles(devices)
     device = _read_profile(profile) if profile else None
     if worker and study is None:
@@ -91,6 +103,7 @@ def build(
     if not worker and study is not None and seconds is None and request.search_seconds is None:
         raise click.UsageError("--study needs --time, or a search in the goal file's recipe: how long to search")
 
+    compilers = _load_compilers(targets)
     _check_folders(goal, request)  # before the imports below, which take seconds
 
     from ..build import BuildRequest, BuildResult
@@ -112,6 +125,10 @@ def build(
         built = build_for_devices(build_request, profiles, show_progress, console.log)
     else:
         built = build_bundle(build_request, show_progress, console.log)
+        if compilers:
+            from .accelerators import add_accelerators
+
+            built = add_accelerators(built, compilers, private, request.goal.max_bytes, console.log)
     if as_json:
         options.print_json(built.to_json())
     elif isinstance(built, DeviceBuilds):
@@ -120,6 +137,16 @@ def build(
         console.print_build(built)
     if not built.goal_met:
         raise SystemExit(1)
+
+
+def _load_compilers(targets: tuple[str, ...]) -> dict[str, Compiler]:
+    """The compilers of `--for`, by back end, looked for before any work.
+
+    Raises:
+        ConfigProblem: there is no such accelerator.
+        MachineProblem: a compiler is not installed here.
+    """
+    return dict(load_compiler(target) for target in targets)
 
 
 def _check_folders(goal_file: Path, goal: Goal) -> None:

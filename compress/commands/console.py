@@ -92,6 +92,9 @@ def print_build(result: BuildResult) -> None:
         click.echo(f"the file for {name} computes in float: {reason}")
     print_verdict(result.verdict)
     click.echo(f"review  {len(result.review.findings)} findings, the most severe one {result.review.severity}")
+    for name, each in result.manifest.compiled.items():
+        size = result.manifest.files[each.file].bytes
+        click.echo(f"for {name}: {each.file}, {size:,} bytes, by {each.tool}; no golden output was compared here")
     click.echo(f"bundle  {result.bundle}\nreport  {result.report}")
 
 

@@ -16,6 +16,7 @@ import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
 from vedette.runtime.bundle.binary_formats import ModelFileError
+from vedette.runtime.bundle.compiled_model import check_compiled_file
 from vedette.runtime.bundle.manifest import ONNX, TFLITE, Manifest
 from vedette.runtime.bundle.onnx_checks import check_onnx_file
 from vedette.runtime.bundle.tflite_checks import check_tflite_file
@@ -38,6 +39,8 @@ def check_graphs(manifest: Manifest, members: dict[str, bytes]) -> Iterator[Find
     for backend, check in ((ONNX, check_onnx), (TFLITE, check_tflite)):
         content = members.get(manifest.models.get(backend, ""))
         found += [] if content is None else list(check(content))
+    for name, each in sorted(manifest.compiled.items()):
+        found += check_compiled(name, each.file, members.get(each.file, b""))
     yield from found
     if not found:
         yield Finding(
@@ -77,6 +80,18 @@ def check_tflite(content: bytes) -> Iterator[Finding]:
         check_tflite_file(content, MAX_TENSOR_BYTES)
     except ModelFileError as error:
         yield _finding("high", "no device loads model.tflite", str(error))
+
+
+def check_compiled(backend: str, member: str, content: bytes) -> Iterator[Finding]:
+    """Findings about a model that a vendor's compiler made, of which nobody else can read the inside."""
+    try:
+        check_compiled_file(backend, content, MAX_TENSOR_BYTES)
+    except ModelFileError as error:
+        yield _finding("high", f"no device loads {member}", str(error))
+        return
+    what = f"{member} holds a compiled part, which only the accelerator's library can read"
+    remedy = "compile it yourself from the sources that you know, or leave --for out"
+    yield Finding("info", "graph", what, f"compiled for {backend}", remedy)
 
 
 def _finding(severity: Severity, what: str, evidence: str) -> Finding:

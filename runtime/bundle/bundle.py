@@ -28,6 +28,7 @@ from . import archive
 from .keys import Keyring, key_id
 from .manifest import FORMAT_VERSION, Manifest, encode_manifest
 from .manifest_checks import check_manifest
+from .model_files import model_member
 
 MANIFEST, SIGNATURE = "manifest.json", "manifest.sig"
 GOLDEN_FOLDER = "golden"
@@ -73,7 +74,9 @@ class Bundle:
 
     def model(self, backend: str) -> bytes:
         """The model file that `backend` runs."""
-        return self.members[self.manifest.models[backend]]
+        member = model_member(self.manifest, backend)
+        assert member is not None  # test_models has said it
+        return self.members[member]
 
     def golden(self, name: str) -> NDArray[Any]:
         """Golden input (`image`: N x H x W x 3, uint8) or golden output (N x …, uint8) that each back end must

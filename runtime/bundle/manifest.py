@@ -14,6 +14,7 @@ import msgspec
 from ..calibration.good_scores import GoodScores
 from ..calibration.recalibration import Recalibration
 from ..errors import BundleProblem
+from .compiled_model import CompiledModel
 
 FORMAT_VERSION = 1
 ONNX, TFLITE = "onnx", "tflite"
@@ -196,6 +197,8 @@ class Manifest(_Strict, frozen=True, omit_defaults=True):
     """Set if the model's input is frame differences; None: single frames."""
     recalibrated: Recalibration | None = None
     """Set if threshold and offset come from other images than those of the build."""
+    compiled: dict[str, CompiledModel] = {}
+    """Back end -> the model that a compiler made for its accelerator."""
     downgrade_from: int | None = None
     """Highest release that this one may replace although it is older; None: it may replace none that is newer."""
     local_digest: str = ""

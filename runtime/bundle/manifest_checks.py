@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from math import isfinite, prod
 
 from ..errors import BundleProblem
+from .compiled_model import TARGETS
 from .manifest import ONNX, TFLITE, Inspection, Manifest, ModelInput
 from .npy_header import read_npy_shape
 
@@ -69,12 +70,16 @@ def _value_faults(manifest: Manifest) -> Iterator[str]:
         yield from _inspection_faults(manifest.inspect, set(manifest.files))
     if ONNX not in manifest.models or not set(manifest.models) <= {ONNX, TFLITE}:
         yield f"models are not {ONNX} and {TFLITE}"
-    yield from (f"{name} is no member" for name in manifest.models.values() if name not in manifest.files)
+    if not set(manifest.compiled) <= set(TARGETS):
+        yield f"compiled is for none of {', '.join(TARGETS)}"
+    files = [*manifest.models.values(), *(each.file for each in manifest.compiled.values())]
+    yield from (f"{name} is no member" for name in files if name not in manifest.files)
 
 
 def _text_faults(manifest: Manifest) -> Iterator[str]:
     outputs = [output.name for output in manifest.outputs]
-    for text in (*manifest.labels, *manifest.normal, manifest.input.name, *outputs):
+    compilers = [text for each in manifest.compiled.values() for text in (each.target, each.tool)]
+    for text in (*manifest.labels, *manifest.normal, manifest.input.name, *outputs, *compilers):
         if not text or len(text) > MAX_TEXT or not text.isprintable():
             yield f"{text[:60]!r} is not a plain name"
     if manifest.task in _LABELLED and not manifest.labels:

@@ -13,6 +13,7 @@ from math import prod
 from .binary_formats import ModelFileError, read_fields, read_packed_integers, read_text
 
 STANDARD_DOMAINS = frozenset({"", "ai.onnx"})
+CONTEXT_DOMAIN, CONTEXT_OPERATOR = "com.microsoft", "EPContext"  # of a part that ONNX Runtime has compiled
 # TensorProto.DataType -> bits of an element (onnx.proto3). Texts (8) have no fixed size.
 _BITS = {1: 32, 2: 8, 3: 8, 4: 16, 5: 16, 6: 32, 7: 64, 9: 8, 10: 16, 11: 64, 12: 32, 13: 64, 14: 64, 15: 128}
 _BITS |= {16: 16, 17: 8, 18: 8, 19: 8, 20: 8, 21: 4, 22: 4, 23: 4, 24: 8, 25: 2, 26: 2}
@@ -25,25 +26,27 @@ _DIMS, _TYPE, _RAW, _EXTERNAL, _LOCATION = 1, 2, 9, 13, 14  # of TensorProto
 _DATA = {4: 4, 5: 1, 7: 1, 10: 8, 11: 1}  # its typed data: least bytes of an element in the file
 
 
-def check_onnx_file(content: bytes, memory: int, branches: bool = False) -> None:
+def check_onnx_file(content: bytes, memory: int, branches: bool = False, context: bool = False) -> None:
     """Checks the bytes of an ONNX file.
 
     Args:
         content: the file
         memory: most bytes that its tensors may have together
         branches: operators may hold graphs, as in files of other programs; loops are refused all the same
+        context: parts may be compiled (`EPContext`), if they lie in the file and not beside it
 
     Raises:
         ModelFileError: the file is damaged, or has what no model of a bundle needs.
     """
-    _OnnxFile(memory, branches).check(memoryview(content))
+    _OnnxFile(memory, branches, context).check(memoryview(content))
 
 
 class _OnnxFile:
     """Adds up the tensors of one file."""
 
-    def __init__(self, memory: int, branches: bool) -> None:
-        self.memory, self.branches, self.bytes = memory, branches, 0
+    def __init__(self, memory: int, branches: bool, context: bool) -> None:
+        self.memory, self.branches, self.context, self.bytes = memory, branches, context, 0
+        self.compiled_parts = 0
 
     def check(self, model: memoryview) -> None:
         graphs = 0
@@ -51,12 +54,14 @@ class _OnnxFile:
             if number == _GRAPH:
                 graphs += 1
                 self._check_graph(_message(value), 0)
-            elif number == _OPSETS and not self.branches:
+            elif number == _OPSETS and not self.branches and not self.context:
                 self._check_domain(next((each for field, each in read_fields(_message(value)) if field == 1), None))
             elif number == _TRAINING or (number == _FUNCTIONS and not self.branches):
                 raise ModelFileError("it holds functions or training data")
         if graphs != 1:
             raise ModelFileError(f"{graphs} graphs instead of one")
+        if self.context and not self.compiled_parts:
+            raise ModelFileError("no part of it is compiled: everything would be compiled again, or run elsewhere")
 
     def _check_graph(self, graph: memoryview, depth: int) -> None:
         if depth > _MAX_DEPTH:
@@ -72,6 +77,9 @@ class _OnnxFile:
                 self._check_value(_message(value))
 
     def _check_node(self, node: memoryview, depth: int) -> None:
+        if self.context and _is_compiled_part(node):
+            self.compiled_parts += 1
+            return
         operator = ""
         for number, value in read_fields(node):
             if number == _OPERATOR:
@@ -151,6 +159,23 @@ class _OnnxFile:
         if self.bytes > self.memory:
             raise ModelFileError(f"its tensors need {self.bytes >> 20} MB; {self.memory >> 20} are allowed")
         return size
+
+
+def _is_compiled_part(node: memoryview) -> bool:
+    """Whether a node is a compiled part.
+
+    Raises:
+        ModelFileError: it is one that lies in another file.
+    """
+    fields = read_fields(node)
+    named = {number: read_text(value) for number, value in fields if number in (_OPERATOR, _NODE_DOMAIN)}
+    if named != {_OPERATOR: CONTEXT_OPERATOR, _NODE_DOMAIN: CONTEXT_DOMAIN}:
+        return False
+    attributes = [dict(read_fields(_message(value))) for number, value in read_fields(node) if number == _ATTRIBUTES]
+    modes = [each.get(3) for each in attributes if read_text(each.get(1, 0)) == "embed_mode"]
+    if not modes or any(mode != 1 for mode in modes):
+        raise ModelFileError("a compiled part in another file, which no signature covers")
+    return True
 
 
 def _message(value: int | memoryview) -> memoryview:

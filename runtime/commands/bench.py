@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from vedette.devices import DeviceProfile, EnergyResult
+from vedette.devices import DeviceProfile, EnergyResult, SustainedResult
 
 from ..bundle.bundle import Bundle
 from ..bundle.keys import Keyring
@@ -17,10 +17,12 @@ from ..evaluation.benchmark import benchmark_bundle
 from ..evaluation.energy_measurement import EnergyRequest
 from ..evaluation.model_card import render_model_card
 from ..evaluation.power_meters import METERS, open_power_meter
+from ..evaluation.sustained_run import SustainedRequest
 from . import options
 
+DEFAULT_MINUTES = 10.0
 SLOWER = 1.05
-"""A machine that loses more of its speed during the energy measurement is told."""
+"""A machine that loses more of its speed during the energy measurement or a sustained run is told."""
 
 
 def _parse_frame_size(_: click.Context, __: click.Parameter, text: str) -> tuple[int, int]:
@@ -53,15 +55,13 @@ def _parse_frame_size(_: click.Context, __: click.Parameter, text: str) -> tuple
 @click.option(
     "--minutes",
     type=click.FloatRange(0.05, 600),
-    default=10.0,
-    show_default=True,
-    help="Length of the energy measurement.",
+    help="Length of the energy measurement; without --power-meter, of a sustained run. [default: 10, if --fps or "
+    "--power-meter is given]",
 )
 @click.option(
     "--fps",
     type=click.FloatRange(0, 1000),
-    default=0.0,
-    help="Frames a second that the energy measurement holds. [default: as many as the machine can]",
+    help="Frames a second that the energy measurement or the sustained run holds. [default: as many as it can]",
 )
 @options.keys
 @options.as_json
@@ -72,20 +72,26 @@ def bench(
     rounds: int,
     card: Path | None,
     power_meter: str | None,
-    minutes: float,
-    fps: float,
+    minutes: float | None,
+    fps: float | None,
     keys: Path | None,
     as_json: bool,
 ) -> None:
     """Measure BUNDLE on this machine: latency, CPU time, memory, start-up time and energy of each back end.
 
+    With --minutes or --fps and without a power meter, each back end also works for minutes: percentiles, temperature
+    and throttling.
+
     With --json it prints a measured device profile for the workshop: vedette build --profile FILE.
     """
-    energy = None
+    energy = sustained = None
+    length, rate = DEFAULT_MINUTES if minutes is None else minutes, fps or 0.0
     if power_meter:
-        energy = EnergyRequest(open_power_meter(power_meter), minutes, fps)
+        energy = EnergyRequest(open_power_meter(power_meter), length, rate)
         click.get_current_context().call_on_close(energy.meter.close)
-    profile = benchmark_bundle(bundle, keys, frame, threads, rounds, energy, partial(click.echo, err=True))
+    elif minutes is not None or fps is not None:
+        sustained = SustainedRequest(length, rate)
+    profile = benchmark_bundle(bundle, keys, frame, threads, rounds, energy, sustained, partial(click.echo, err=True))
     if card is not None:
         text = render_model_card(Bundle.open(bundle, Keyring.read(keys)).manifest, profile)
         try:
@@ -108,9 +114,13 @@ def _print_profile(profile: DeviceProfile, frame: tuple[int, int], threads: int)
         times = f"{row.ms:>10.2f} {row.p95_ms:>8.2f} {row.model_ms:>9.2f} {1e3 * row.cpu_seconds:>8.2f}"
         rest = f"{row.peak_rss_mb:>8.0f} {row.startup_seconds:>8.2f}"
         click.echo(f"{row.backend:8} {row.version:22} {times} {rest}")
+    for name, reason in profile.skipped.items():
+        click.echo(f"{name:8} skipped: {reason}")
     for row in profile.measured:
         if row.energy is not None:
             _print_energy(row.backend, row.energy)
+        if row.sustained is not None:
+            _print_sustained(row.backend, row.sustained)
 
 
 def _print_energy(backend: str, energy: EnergyResult) -> None:
@@ -118,7 +128,17 @@ def _print_energy(backend: str, energy: EnergyResult) -> None:
     joules = f"{millijoules[0]:.2f} mJ a frame ({millijoules[1]:.2f} to {millijoules[2]:.2f})"
     watts = f"{energy.idle_watts:.2f} W at rest, {energy.load_watts:.2f} W at {energy.fps:.1f} frames/s"
     click.echo(f"{backend:8} {joules}; {watts}; {energy.minutes:g} min, {energy.meter}")
-    if energy.late_slowdown > SLOWER or energy.flags:
-        heat = "" if energy.temperature is None else f" at {energy.temperature:.0f} °C"
-        flags = f"; the firmware reported {', '.join(energy.flags)}" if energy.flags else ""
-        click.echo(f"{'':8} the machine became {energy.late_slowdown:.2f} times slower{heat}{flags}")
+    _print_throttling(energy)
+
+
+def _print_sustained(backend: str, run: SustainedResult) -> None:
+    quantiles = f"p50 {run.p50_ms:.2f}, p90 {run.p90_ms:.2f}, p99 {run.p99_ms:.2f} ms"
+    click.echo(f"{backend:8} {run.minutes:g} min: {quantiles}; {run.frames} frames, {run.fps:.1f} a second")
+    _print_throttling(run)
+
+
+def _print_throttling(run: EnergyResult | SustainedResult) -> None:
+    if run.late_slowdown > SLOWER or run.flags:
+        heat = "" if run.temperature is None else f" at {run.temperature:.0f} °C"
+        flags = f"; the firmware reported {', '.join(run.flags)}" if run.flags else ""
+        click.echo(f"{'':8} the machine became {run.late_slowdown:.2f} times slower{heat}{flags}")

@@ -57,6 +57,8 @@ def _print_form(facts: Manifest) -> None:
     if facts.downgrade_from is not None:
         click.echo(f"  permitted to replace releases up to {facts.downgrade_from}, although it is older")
     click.echo(f"  input      {facts.input.width} x {facts.input.height} pixels")
+    for name, each in sorted(facts.compiled.items()):
+        click.echo(f"  compiled   for {name}: {each.file}, for {each.target}, by {each.tool}")
     if facts.inspect is not None:
         click.echo(f"  inspects   {facts.inspect}")
 

@@ -51,12 +51,14 @@ def _print_report(report: VerificationReport) -> None:
         verdict = "reproduced" if golden.reproduced else "NOT reproduced"
         steps = f"{golden.max_steps} step{'' if golden.max_steps == 1 else 's'}"
         click.echo(f"  {name:7} {golden.version:22} golden outputs {verdict}, largest difference {steps}")
+    for name, reason in report.not_run.items():
+        click.echo(f"  {name:7} not run here: {reason}")
     for name, rate in report.false_alarm_rate.items():
         kinds = ("good", "defective") if report.what == "images" else (f"normal {report.what}", "others")
         text = f"  {name:7} false alarms {rate:.1%} of {report.good} {kinds[0]}"
         if report.defect:
             low, high = report.auroc_interval[name]
-            area = getattr(report, f"auroc_int8_{name}")
+            area = report.metric("auroc", name)
             text += f", detected {report.detection_rate[name]:.1%} of {report.defect} {kinds[1]}, "
             text += f"AUROC {area:.4f} ({low:.3f} … {high:.3f})"
         click.echo(text)
@@ -68,13 +70,13 @@ def _print_report(report: VerificationReport) -> None:
         click.echo(text)
     for name, share in report.coverage.items():
         low, high = report.accuracy_interval[name]
-        text = f"  {name:7} accuracy {getattr(report, f'accuracy_int8_{name}'):.4f} ({low:.3f} … {high:.3f})"
+        text = f"  {name:7} accuracy {report.metric('accuracy', name):.4f} ({low:.3f} … {high:.3f})"
         text += f", ECE {report.ece[name]:.4f}, answered {share:.1%} of {sum(report.images.values())} images"
         if name in report.accuracy_answered:
             text += f", {report.accuracy_answered[name]:.1%} of them correct"
         click.echo(text)
     for name, value in report.map.items():
-        text = f"  {name:11} mAP50 {getattr(report, f'map50_{name}'):.4f}, mAP {value:.4f}"
+        text = f"  {name:11} mAP50 {report.metric('map50', name.removeprefix('int8_')):.4f}, mAP {value:.4f}"
         click.echo(f"{text}, {report.objects} objects in {report.pictures} images")
     if report.map and report.map50_float is None:
         click.echo("  No float model beside the bundle: the accuracy loss of int8 is not measured.")

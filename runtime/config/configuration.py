@@ -109,7 +109,7 @@ class _CameraFile(_Strict, frozen=True, kw_only=True):
     bundle: str
     """Path of a bundle, or `installed:NAME`: the current release of that product (docs/updates.md)."""
     backend: str = "auto"
-    """`onnx`, `tflite`, or `auto`: the back end that is faster on this machine."""
+    """`onnx`, `tflite`, an accelerator, or `auto`: the back end that is fastest on this machine."""
     threads: Annotated[int, msgspec.Meta(ge=1, le=64)] = 1
     tracker: TrackerSettings = TrackerSettings()
     health: HealthSettings = HealthSettings()

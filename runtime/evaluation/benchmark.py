@@ -1,6 +1,7 @@
 """Benchmark of a bundle on this machine: latency, processor time, memory and start-up time of each back end.
 
     latency    median and 95th percentile of one frame; back ends run in turn, so that disturbances affect all of them
+    sustained  the same over minutes, if they are named, with temperature and the firmware's flags
     energy     joules of one frame, if a power meter is named
     the rest   each back end alone in its own process, as in a camera's daemon
 
@@ -35,6 +36,8 @@ from ..inference.preprocess import Preprocess
 from ..progress import Log, no_log
 from .energy_measurement import EnergyRequest, measure_energy
 from .interleaved_timing import Timing, time_interleaved
+from .present_backends import find_present_backends
+from .sustained_run import SustainedRequest, measure_sustained
 
 TIMED_FRAMES = 50
 
@@ -54,6 +57,7 @@ def benchmark_bundle(
     threads: int,
     rounds: int,
     energy: EnergyRequest | None = None,
+    sustained: SustainedRequest | None = None,
     log: Log = no_log,
 ) -> DeviceProfile:
     """The profile of this machine with the measurements of the bundle at `path`.
@@ -65,14 +69,16 @@ def benchmark_bundle(
         threads: of each back end
         rounds: timed frames
         energy: meter, length and frame rate of an energy measurement; None: none
-        log: takes a line for each round of the energy measurement
+        sustained: length and frame rate of a sustained run; None: none
+        log: takes a line for each round of the energy measurement and of the sustained run
 
     Raises:
         BundleProblem: the bundle's signature or content is invalid.
         MachineProblem: no back end loads, or the power meter tells nothing.
     """
     bundle = Bundle.open(path, Keyring.read(keys))
-    loaded = backends.available_backends(bundle, threads)
+    names, skipped = find_present_backends(bundle, threads)
+    loaded = backends.available_backends(bundle, threads, names)
     process_costs = {name: _measure_process(name, path, keys, frame, threads) for name in loaded}
     preprocess = Preprocess.from_bundle(bundle)
     pixels = _make_frame(frame, preprocess.inspector)
@@ -82,7 +88,9 @@ def benchmark_bundle(
         calls[name] = partial(lambda run: run(preprocess(pixels)), backend.run)
         calls[f"{name} alone"] = partial(backend.run, tensor)
     timings = time_interleaved(calls, rounds)
-    energies = measure_energy({name: calls[name] for name in loaded}, energy, log=log) if energy else {}
+    whole = {name: calls[name] for name in loaded}
+    energies = measure_energy(whole, energy, log=log) if energy else {}
+    runs = measure_sustained(whole, sustained, log=log) if sustained else {}
 
     host = read_host_profile()
     closest = find_matching_profile(host)
@@ -100,12 +108,13 @@ def benchmark_bundle(
             ),
             **msgspec.structs.asdict(process_costs[name]),
             energy=energies.get(name),
+            sustained=runs.get(name),
         )
         for name, backend in loaded.items()
     )
     name, costs = (closest.name, closest.costs) if closest else (host.title, {})
     clock = closest.clock_mhz if closest else None
-    return msgspec.structs.replace(host, name=name, clock_mhz=clock, costs=costs, measured=measured)
+    return msgspec.structs.replace(host, name=name, clock_mhz=clock, costs=costs, measured=measured, skipped=skipped)
 
 
 def _timing_fields(whole: Timing, model: Timing, macs: int | None, instructions: float | None) -> dict[str, Any]:

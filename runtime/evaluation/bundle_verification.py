@@ -17,7 +17,7 @@ from ..bundle.manifest import Manifest
 from ..camera import image_files
 from ..errors import ConfigProblem
 from ..inference import float_model, heads
-from ..inference.backends import Backend, available_backends
+from ..inference.backends import Backend, auto_candidates, available_backends
 from ..inference.golden_outputs import max_step_difference, step_tolerance
 from ..inference.heads.classify import ClassifyHead
 from ..inference.heads.detect import DetectHead
@@ -61,10 +61,12 @@ def verify_bundle(bundle: Bundle, data: Path | None = None, progress: Progress =
         BundleProblem: a model is faulty: it cannot be loaded or run by an installed back end.
         ConfigProblem: a required folder is missing or empty, or an image cannot be read.
     """
-    for result in test_models(bundle, tuple(bundle.manifest.models), 1).values():
+    names = auto_candidates(bundle.manifest)
+    results = test_models(bundle, names, 1)
+    for result in results.values():
         if result.fault:
             raise result.problem(bundle)
-    backends = available_backends(bundle)
+    backends = available_backends(bundle, names=names)
     golden = {}
     for name, backend in backends.items():
         steps = max_step_difference(bundle, backend)
@@ -74,6 +76,7 @@ def verify_bundle(bundle: Bundle, data: Path | None = None, progress: Progress =
         model=bundle.manifest.model_id,
         golden=golden,
         verified=all(each.reproduced for each in golden.values()),
+        not_run={name: results[name].missing for name in bundle.manifest.compiled if results[name].missing},
     )
     if data is None:
         return report
@@ -125,7 +128,8 @@ def _evaluate_classifier(
             report.accuracy_answered[name] = result.accuracy_answered
         report.ece[name] = result.calibration_error
         report.confusion[name] = confusion_matrix(truth, predicted, len(manifest.classes)).tolist()
-    report.accuracy_int8_onnx, report.accuracy_int8_tflite = accuracies.get("onnx"), accuracies.get("tflite")
+    for name, accuracy in accuracies.items():
+        report.set_metric("accuracy", name, accuracy)
 
 
 def _evaluate_object_detector(
@@ -146,7 +150,8 @@ def _evaluate_object_detector(
         precision = coco_map.mean_average_precision(list(truth.values()), detections, manifest.labels)
         map50[name], report.map[name] = precision.map50, precision.map
     report.map50_float = map50.get("float")
-    report.map50_int8_onnx, report.map50_int8_tflite = map50.get("int8_onnx"), map50.get("int8_tflite")
+    for name in backends:
+        report.set_metric("map50", name, map50[f"int8_{name}"])
 
 
 EVALUATIONS: dict[str, Callable[[VerificationReport, Bundle, dict[str, Backend], Path, Progress], None]] = {

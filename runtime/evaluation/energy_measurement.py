@@ -16,9 +16,9 @@ import msgspec
 
 from vedette.devices import EnergyResult
 
-from ..monitoring.thermal_governor import read_machine_health
 from ..progress import Log, no_log
 from .power_meters import PowerMeter
+from .thermometer import Thermometer
 
 PERIOD_SECONDS = 20.0
 """Longest period at rest or under load."""
@@ -37,22 +37,6 @@ class EnergyRequest(msgspec.Struct, frozen=True):
 class _Period(msgspec.Struct, frozen=True):
     watts: float
     fps: float
-
-
-class _Thermometer:
-    """The highest temperature and all flags that were seen."""
-
-    def __init__(self, sysfs: Path) -> None:
-        self.sysfs = sysfs
-        self.temperature: float | None = None
-        self.flags: set[str] | None = None
-
-    def look(self) -> None:
-        health = read_machine_health(self.sysfs)
-        if health.temperature is not None:
-            self.temperature = max(health.temperature, self.temperature or health.temperature)
-        if health.active_flags is not None:
-            self.flags = (self.flags or set()) | set(health.active_flags)
 
 
 def measure_energy(
@@ -77,7 +61,7 @@ def measure_energy(
     length = seconds / (parts * rounds)
     at_rest: list[float] = []
     under_load: dict[str, list[_Period]] = {name: [] for name in calls}
-    thermometer = _Thermometer(sysfs)
+    thermometer = Thermometer(sysfs)
     for number in range(rounds):
         at_rest.append(_run_period(meter, length, None, 0.0).watts)
         for name, call in calls.items():
@@ -104,7 +88,7 @@ def _run_period(meter: PowerMeter, seconds: float, call: Callable[[], object] | 
 
 
 def _summarize(
-    request: EnergyRequest, at_rest: list[float], periods: list[_Period], thermometer: _Thermometer
+    request: EnergyRequest, at_rest: list[float], periods: list[_Period], thermometer: Thermometer
 ) -> EnergyResult:
     joules = [(period.watts - rest) / period.fps for rest, period in zip(at_rest, periods, strict=True)]
     return EnergyResult(
@@ -118,5 +102,5 @@ def _summarize(
         joules_highest=max(joules),
         late_slowdown=periods[0].fps / periods[-1].fps,
         temperature=thermometer.temperature,
-        flags=None if thermometer.flags is None else tuple(sorted(thermometer.flags)),
+        flags=thermometer.flags,
     )

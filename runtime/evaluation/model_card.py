@@ -12,6 +12,7 @@ from typing import Any
 from vedette.devices import BenchmarkResult, DeviceProfile
 
 from ..bundle.manifest import Manifest
+from ..bundle.model_files import model_member
 
 ACCURACY_TITLES = {"auroc": "AUROC", "accuracy": "accuracy", "map50": "mAP50", "cosine": "cosine similarity to float"}
 
@@ -62,7 +63,7 @@ def render_model_card(manifest: Manifest, profile: DeviceProfile) -> str:
 
 
 def _row(manifest: Manifest, result: BenchmarkResult, metric: str | None) -> str:
-    size = manifest.files[manifest.models[result.backend]].bytes / 1e6
+    size = manifest.files[str(model_member(manifest, result.backend))].bytes / 1e6
     reference = manifest.measured.get(f"{metric}_fp32") if metric else None
     int8 = manifest.measured.get(f"{metric}_int8_{result.backend}") if metric else None
     loss = None if reference is None or int8 is None else 100 * (reference - int8)

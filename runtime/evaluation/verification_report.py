@@ -6,7 +6,7 @@ import msgspec
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..bundle.manifest import ONNX
+from ..bundle.manifest import ONNX, TFLITE
 from ..calibration.good_scores import GoodScores
 from .metrics import auroc, auroc_interval, wilson_interval
 
@@ -40,6 +40,8 @@ class VerificationReport(msgspec.Struct, omit_defaults=True):
     model: str
     golden: dict[str, GoldenCheck]
     verified: bool
+    not_run: dict[str, str] = {}
+    """Compiled models whose accelerator or library is not here, by back end, with the reason."""
     good: int = 0
     defect: int = 0
     what: str = "images"
@@ -75,8 +77,24 @@ class VerificationReport(msgspec.Struct, omit_defaults=True):
     map50_int8_onnx: float | None = None
     """Object detectors: mean average precision at an IoU of 0.5."""
     map50_int8_tflite: float | None = None
+    accelerators: dict[str, float] = {}
+    """AUROC, accuracy or mean average precision at an IoU of 0.5, by back end other than `onnx` and `tflite`."""
     map: dict[str, float] = {}
     """Object detectors: mean over IoU thresholds from 0.5 to 0.95."""
+
+    def set_metric(self, metric: str, backend: str, value: float | None) -> None:
+        """Sets `auroc`, `accuracy` or `map50` of one back end."""
+        if backend in (ONNX, TFLITE):
+            setattr(self, f"{metric}_int8_{backend}", value)
+        elif value is not None:
+            self.accelerators[backend] = value
+
+    def metric(self, metric: str, backend: str) -> float:
+        """`auroc`, `accuracy` or `map50` of one back end, or of the `float` model."""
+        if backend in self.accelerators:
+            return self.accelerators[backend]
+        field = f"{metric}_{backend}" if backend == "float" else f"{metric}_int8_{backend}"
+        return float(getattr(self, field))
 
     def add_anomaly_scores(self, backend: str, threshold: float, normal: ArrayLike, abnormal: ArrayLike) -> None:
         """Adds the figures of the scores of normal and of abnormal data in one back end; `abnormal` may be empty."""
@@ -85,10 +103,7 @@ class VerificationReport(msgspec.Struct, omit_defaults=True):
             return
         self.detection_rate[backend] = float((np.asarray(abnormal) >= threshold).mean())
         self.auroc_interval[backend] = auroc_interval(normal, abnormal)
-        if backend == ONNX:
-            self.auroc_int8_onnx = auroc(normal, abnormal)
-        else:
-            self.auroc_int8_tflite = auroc(normal, abnormal)
+        self.set_metric("auroc", backend, auroc(normal, abnormal))
 
     def add_p_values(self, backend: str, scores: GoodScores, good: ArrayLike, defect: ArrayLike) -> None:
         """Adds the check of p-values in one back end; `defect` may be empty."""

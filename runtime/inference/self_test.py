@@ -21,15 +21,20 @@ from weakref import WeakKeyDictionary
 import msgspec
 
 from ..bundle.bundle import GOLDEN_FOLDER, Bundle
+from ..bundle.compiled_model import TARGETS
 from ..bundle.manifest import Manifest
+from ..bundle.model_files import CUDA, model_member
 from ..errors import BundleProblem, MachineProblem, Problem
 from ..process_limits import describe_exit, read_memory_limit
 
 WALL_SECONDS = 60.0  # of one process; systemd gives a start 90
+DEVICE_SECONDS = 300.0  # of a process with an accelerator, which may compile its model first
 CPU_SECONDS = 60
 MAX_MODEL_MEMORY = 2 << 30
+ACCELERATORS = frozenset({CUDA, *TARGETS})
 _MAX_REPORT = 1 << 16
 _ENVIRONMENT = {"MALLOC_ARENA_MAX": "1", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+_ENVIRONMENT |= {"CUDA_CACHE_DISABLE": "1", "HAILORT_LOGGER_PATH": "NONE"}  # nothing is written to files
 _PROCESS = "vedette.runtime.inference.self_test_process"
 
 
@@ -43,6 +48,8 @@ class SelfTestTask(msgspec.Struct, frozen=True):
     threads: int
     memory: int
     """Bytes that the models may need beside the code of the libraries."""
+    timed: bool = False
+    """Measure even a single model, because others run in processes of their own."""
 
 
 class ModelResult(msgspec.Struct, frozen=True):
@@ -54,7 +61,7 @@ class ModelResult(msgspec.Struct, frozen=True):
     """Largest difference from the golden outputs."""
     is_float: bool = False
     seconds: float | None = None
-    """Best time of one inference; None: not measured, because no other model runs here."""
+    """Best time of one inference; None: not measured, because no other model was tested."""
     fault: str = ""
     """What is wrong with the model; empty: it runs."""
     missing: str = ""
@@ -71,7 +78,7 @@ class ModelResult(msgspec.Struct, frozen=True):
         if self.missing:
             return MachineProblem(self.missing, self.hint)
         hint = "build the bundle again; vedette doctor shows the versions of the back ends"
-        return BundleProblem(f"{bundle.path}: {bundle.manifest.models[self.backend]}: {self.fault}", hint)
+        return BundleProblem(f"{bundle.path}: {model_member(bundle.manifest, self.backend)}: {self.fault}", hint)
 
 
 _RESULTS: WeakKeyDictionary[Bundle, dict[tuple[str, int], ModelResult]] = WeakKeyDictionary()
@@ -83,27 +90,34 @@ def test_models(bundle: Bundle, names: tuple[str, ...], threads: int) -> dict[st
     Raises:
         BundleProblem: the bundle has no model for one of them.
     """
-    if missing := [name for name in names if name not in bundle.manifest.models]:
+    if missing := [name for name in names if model_member(bundle.manifest, name) is None]:
         hint = f"it has models for {', '.join(sorted(bundle.manifest.models))}"
+        if built := [name for name in missing if name in TARGETS]:
+            hint += f"; vedette build --for {built[0]} adds one"
         raise BundleProblem(f"{bundle.path}: no model for {', '.join(missing)}", hint)
     results = _RESULTS.setdefault(bundle, {})
-    waiting = names if any((name, threads) not in results for name in names) else ()
-    while waiting:
-        found = _run_process(bundle, waiting, threads)
-        results.update({(name, threads): result for name, result in found.items()})
-        waiting = tuple(name for name in waiting if name not in found)
+    if any((name, threads) not in results for name in names):
+        # An accelerator has weaker limits than the libraries of the processor, and so a process of its own.
+        alone = [(name,) for name in names if name in ACCELERATORS]
+        together = tuple(name for name in names if name not in ACCELERATORS)
+        for group in [*([together] if together else []), *alone]:
+            waiting = group
+            while waiting:
+                found = _run_process(bundle, waiting, threads, timed=bool(alone) and len(names) > 1)
+                results.update({(name, threads): result for name, result in found.items()})
+                waiting = tuple(name for name in waiting if name not in found)
     return {name: results[name, threads] for name in names}
 
 
-def _run_process(bundle: Bundle, names: tuple[str, ...], threads: int) -> dict[str, ModelResult]:
+def _run_process(bundle: Bundle, names: tuple[str, ...], threads: int, timed: bool) -> dict[str, ModelResult]:
     """The results of one process. If it dies, the model that it had not reported yet is at fault, and those after it
     have no result.
     """
     golden = {name: data for name, data in bundle.members.items() if name.startswith(f"{GOLDEN_FOLDER}/")}
-    models = {bundle.manifest.models[name]: bundle.model(name) for name in names}
+    models = {str(model_member(bundle.manifest, name)): bundle.model(name) for name in names}
     memory = min(MAX_MODEL_MEMORY, read_memory_limit() // 2)
-    task = msgspec.msgpack.encode(SelfTestTask(bundle.manifest, golden | models, names, threads, memory))
-    report, ending = _read_report(task)
+    task = msgspec.msgpack.encode(SelfTestTask(bundle.manifest, golden | models, names, threads, memory, timed))
+    report, ending = _read_report(task, DEVICE_SECONDS if names[0] in ACCELERATORS else WALL_SECONDS)
     results: dict[str, ModelResult] = {}
     for line in report.splitlines():
         try:
@@ -120,7 +134,7 @@ def _run_process(bundle: Bundle, names: tuple[str, ...], threads: int) -> dict[s
     return results
 
 
-def _read_report(task: bytes) -> tuple[bytes, str]:
+def _read_report(task: bytes, seconds: float) -> tuple[bytes, str]:
     """Runs the process; returns what it reported, and how it ended if it did not report all."""
     task_file = os.memfd_create("vedette-self-test")
     read_end, write_end = os.pipe2(os.O_CLOEXEC)
@@ -140,7 +154,7 @@ def _read_report(task: bytes) -> tuple[bytes, str]:
                 start_new_session=True,  # Ctrl-C is for the daemon
             )
         try:
-            return _read_until_end(read_end, process)
+            return _read_until_end(read_end, process, seconds)
         finally:
             process.kill()
             process.wait()
@@ -151,8 +165,8 @@ def _read_report(task: bytes) -> tuple[bytes, str]:
         os.close(read_end)
 
 
-def _read_until_end(pipe: int, process: subprocess.Popen[bytes]) -> tuple[bytes, str]:
-    report, deadline = b"", time.monotonic() + WALL_SECONDS
+def _read_until_end(pipe: int, process: subprocess.Popen[bytes], seconds: float) -> tuple[bytes, str]:
+    report, deadline = b"", time.monotonic() + seconds
     while (left := deadline - time.monotonic()) > 0 and len(report) < _MAX_REPORT:
         if not select.select([pipe], [], [], left)[0]:
             break
@@ -163,7 +177,7 @@ def _read_until_end(pipe: int, process: subprocess.Popen[bytes]) -> tuple[bytes,
             except subprocess.TimeoutExpired:  # it closed the pipe and lives on
                 break
         report += chunk
-    return report, f"it took longer than {WALL_SECONDS:g} s to load and run"
+    return report, f"it took longer than {seconds:g} s to load and run"
 
 
 def _describe_model_exit(code: int) -> str:

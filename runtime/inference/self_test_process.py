@@ -2,7 +2,8 @@
 
 It reads a task from one inherited file and writes lines of JSON to another. Before it looks at a model it takes from
 itself the network, files to write, and more memory and time than a model needs. It may die at any point: a library may
-abort on a file, and the kernel ends it at a limit.
+abort on a file, and the kernel ends it at a limit. A process for an accelerator tests that alone, under the weaker
+limits that its driver allows (process_limits.py).
 """
 
 from __future__ import annotations
@@ -16,16 +17,18 @@ import msgspec
 from .. import process_limits
 from ..bundle.binary_formats import ModelFileError
 from ..bundle.bundle import Bundle
-from ..bundle.manifest import ONNX
-from ..bundle.onnx_checks import check_onnx_file
-from ..bundle.tflite_checks import check_tflite_file
+from ..bundle.compiled_model import HAILO
+from ..bundle.model_files import check_model_file
 from ..errors import MachineProblem, Problem
 from .backends import Backend, measure_backends, open_backend
+from .backends.hailo import stage_model
 from .golden_outputs import max_step_difference
-from .self_test import CPU_SECONDS, ModelResult, SelfTestTask
+from .self_test import ACCELERATORS, CPU_SECONDS, DEVICE_SECONDS, ModelResult, SelfTestTask
 
 LIBRARY_MEMORY = 384 << 20  # bytes of address space for the code of the libraries and the heap of Python
 THREAD_MEMORY = 16 << 20  # bytes of address space for a thread's stack
+DEVICE_MEMORY = 1 << 30  # bytes of data that a driver and its compiler may need beside the model's
+DEVICE_FILES = 1024
 MAX_TEXT = 300
 
 
@@ -34,17 +37,24 @@ def main(task_file: int, report_pipe: int) -> None:
     process_limits.die_with_parent()
     with os.fdopen(task_file, "rb") as file:
         task = msgspec.msgpack.decode(file.read(), type=SelfTestTask)
-    process_limits.limit_resources(CPU_SECONDS * task.threads)
-    process_limits.forbid_network_and_changes()
-    process_limits.limit_memory(LIBRARY_MEMORY + THREAD_MEMORY * task.threads + task.memory)
     bundle = Bundle(Path("bundle"), task.manifest, task.members, "")
+    if HAILO in task.backends:
+        stage_model(bundle.model(HAILO))
+    if ACCELERATORS & set(task.backends):
+        process_limits.limit_resources(int(DEVICE_SECONDS), files=DEVICE_FILES)
+        process_limits.forbid_network_and_changes(drives_device=True)
+        process_limits.limit_data(LIBRARY_MEMORY + DEVICE_MEMORY + task.memory)
+    else:
+        process_limits.limit_resources(CPU_SECONDS * task.threads)
+        process_limits.forbid_network_and_changes()
+        process_limits.limit_memory(LIBRARY_MEMORY + THREAD_MEMORY * task.threads + task.memory)
     tested: dict[str, Backend] = {}
     for name in task.backends:
         result, backend = _test_model(name, bundle, task)
         if backend is not None:
             tested[name] = backend
         os.write(report_pipe, msgspec.json.encode(result) + b"\n")
-    if len(tested) > 1:
+    if len(tested) > 1 or (tested and task.timed):
         seconds = measure_backends(list(tested.values()), bundle.golden("image")[:1])
         for name, best in zip(tested, seconds, strict=True):
             os.write(report_pipe, msgspec.json.encode(ModelResult(name, seconds=best)) + b"\n")
@@ -54,7 +64,7 @@ def _test_model(name: str, bundle: Bundle, task: SelfTestTask) -> tuple[ModelRes
     """The largest difference from the golden outputs, or what is wrong; and the loaded model."""
     try:
         # Activations share memory, so that all tensors together may be larger than it.
-        (check_onnx_file if name == ONNX else check_tflite_file)(bundle.model(name), 2 * task.memory)
+        check_model_file(task.manifest, name, bundle.model(name), 2 * task.memory)
     except ModelFileError as error:
         return ModelResult(name, fault=_shorten(error)), None
     try:

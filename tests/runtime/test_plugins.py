@@ -19,6 +19,8 @@ from mosquitto import BINARY, Mosquitto
 from rtsp import RtspCamera
 
 from vedette.compress import tasks
+from vedette.compress.export import compilers
+from vedette.compress.export.compilers import COMPILERS
 from vedette.compress.models import anomaly, efficientnet_lite
 from vedette.compress.models.anomaly import ANOMALY_MODELS
 from vedette.compress.tasks import TASKS
@@ -27,14 +29,15 @@ from vedette.runtime.camera import sources
 from vedette.runtime.camera.frame import Frame
 from vedette.runtime.camera.sources import SOURCES, SourceAddress
 from vedette.runtime.config.configuration import BrokerSettings
-from vedette.runtime.errors import ConfigProblem
+from vedette.runtime.errors import ConfigProblem, Problem
 from vedette.runtime.events import sinks
 from vedette.runtime.events.sinks import SINKS, Message, MqttSessionSettings
 from vedette.runtime.inference import backends, heads
 from vedette.runtime.inference.backends import BACKENDS
-from vedette.runtime.inference.golden_outputs import max_step_difference
+from vedette.runtime.inference.golden_outputs import max_step_difference, step_tolerance
 from vedette.runtime.inference.heads import HEADS
 from vedette.runtime.inference.prediction import Box, Prediction
+from vedette.runtime.inference.self_test import ACCELERATORS
 from vedette.runtime.rules import RULES, RuleContext
 
 TABLES = [
@@ -45,6 +48,7 @@ TABLES = [
     (sources, SOURCES),
     (anomaly, ANOMALY_MODELS),
     (tasks, TASKS),
+    (compilers, COMPILERS),
 ]
 
 
@@ -60,14 +64,26 @@ def test_every_entry_is_importable_and_documented(package, table):
 # Back ends
 
 
+def load_or_skip(name, bundle, threads=1):
+    """The back end; skipped with its own words if its accelerator or library is not here."""
+    try:
+        return backends.load_backend(name, bundle, threads)
+    except Problem as problem:
+        if name in ACCELERATORS:
+            pytest.skip(f"{problem.message}; {problem.hint}")
+        raise
+
+
 @pytest.mark.parametrize("name", BACKENDS)
 def test_backend_reproduces_golden_outputs(anomaly_bundle, name):
-    assert max_step_difference(anomaly_bundle, backends.load_backend(name, anomaly_bundle)) <= 1
+    backend = load_or_skip(name, anomaly_bundle)
+    allowed = step_tolerance(backend.version) if name in ACCELERATORS else 1
+    assert max_step_difference(anomaly_bundle, backend) <= allowed
 
 
 @pytest.mark.parametrize("name", BACKENDS)
 def test_backend_outputs_match_the_manifest(anomaly_bundle, name):
-    outputs = backends.load_backend(name, anomaly_bundle, threads=2).run(anomaly_bundle.golden("image")[:1])
+    outputs = load_or_skip(name, anomaly_bundle, threads=2).run(anomaly_bundle.golden("image")[:1])
     assert {key: (each.shape, each.dtype) for key, each in outputs.items()} == {
         output.name: (output.shape, np.dtype(np.uint8)) for output in anomaly_bundle.manifest.outputs
     }
@@ -75,13 +91,27 @@ def test_backend_outputs_match_the_manifest(anomaly_bundle, name):
 
 @pytest.mark.parametrize("name", BACKENDS)
 def test_backend_is_stateless(anomaly_bundle, name):
-    backend = backends.load_backend(name, anomaly_bundle)
+    backend = load_or_skip(name, anomaly_bundle)
     first, second = anomaly_bundle.golden("image")[:1], anomaly_bundle.golden("image")[-1:]
     expected = {key: each.copy() for key, each in backend.run(first).items()}
     backend.run(second)
     again = backend.run(first)
     assert all(np.array_equal(expected[key], again[key]) for key in expected)
     assert not np.array_equal(expected["map"], backend.run(second)["map"])
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+def test_backend_refuses_another_shape_and_closes(anomaly_bundle, name):
+    backend = load_or_skip(name, anomaly_bundle)
+    image = anomaly_bundle.golden("image")[:1]
+    for wrong in (image[:, :-1], image[..., :1], image[0]):
+        with pytest.raises(Exception, match=r"shape|[Dd]imension|[Rr]ank|size"):
+            backend.run(np.ascontiguousarray(wrong))
+    assert backend.run(image)
+    backend.close()
+    backend.close()
+    with pytest.raises((AttributeError, TypeError)):
+        backend.run(image)
 
 
 def test_fastest_backend_is_chosen(anomaly_bundle):

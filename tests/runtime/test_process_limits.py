@@ -52,6 +52,55 @@ def test_filter_refuses(tmp_path, attempt):
     assert path.read_text() == "events"
 
 
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "aarch64"), reason="the filter knows no other architecture")
+@pytest.mark.parametrize(
+    "attempt",
+    [
+        "socket.socket()",
+        "socket.socket(socket.AF_INET6)",
+        "open(path + '.new', 'x')",
+        "open(path, 'w')",
+        "os.unlink(path)",
+        "os.execv('/bin/true', ['true'])",
+        "os.kill(os.getppid(), 0)",
+    ],
+)
+def test_filter_of_an_accelerator_refuses(tmp_path, attempt):
+    path = tmp_path / "outbox.db"
+    path.write_text("events")
+    code = (
+        f"path = {str(path)!r}\nassert process_limits.forbid_network_and_changes(drives_device=True)\n"
+        f"try:\n    {attempt}\nexcept PermissionError:\n    print('refused')\n"
+    )
+    assert run_limited(code) == "refused\n"
+    assert path.read_text() == "events"
+
+
+def test_filter_of_an_accelerator_leaves_devices_and_local_sockets(tmp_path):
+    """A device file is opened for writing; an existing file too, but nothing can be written to it."""
+    path = tmp_path / "outbox.db"
+    path.write_text("events")
+    code = (
+        "process_limits.limit_resources(60)\nassert process_limits.forbid_network_and_changes(drives_device=True)\n"
+        "os.write(os.open('/dev/null', os.O_RDWR), b'x')\n"
+        "socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 15).bind((0, 0))\nsocket.socketpair()\n"
+        f"file = os.open({str(path)!r}, os.O_RDWR)\n"
+        "try:\n    os.write(file, b'lost')\nexcept OSError as error:\n    print(error.strerror)\n"
+    )
+    assert run_limited(code) == "File too large\n"
+    assert path.read_text() == "events"
+
+
+def test_data_are_limited_and_reserved_addresses_are_not():
+    code = (
+        "import mmap\nprocess_limits.limit_data(64 << 20)\n"
+        "reserved = mmap.mmap(-1, 1 << 36, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, prot=0)\n"
+        "bytearray(32 << 20)\n"
+        "try:\n    bytearray(128 << 20)\nexcept MemoryError:\n    print('refused')\n"
+    )
+    assert run_limited(code) == "refused\n"
+
+
 def test_filter_leaves_reading_threads_and_pipes(tmp_path):
     (tmp_path / "file").write_text("text")
     code = (

@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 
 from ... import process_limits
 from . import DECODER_MEMORY, DECODER_MEMORY_PER_PIXEL
+from .frame_pacer import FramePacer
 from .privacy_mask import PrivacyMask
 from .shared_buffer import BufferWriter
 
@@ -51,15 +52,14 @@ def _capture_frames(spec: dict[str, Any]) -> NoReturn:
     retrieve, mask = reader.retrieve, PrivacyMask(spec["zones"])
     if mask.zones:  # mask in private memory, so that no hidden pixel ever gets into shared memory
         retrieve = lambda _: mask(reader.retrieve(None))  # noqa: E731
-    number, last = 0, float("-inf")
+    number, pacer = 0, FramePacer()
     while True:
         if (count := reader.pixel_count()) > spec["max_pixels"]:
             raise RuntimeError(f"its frames have {count} pixels; max_pixels allows {spec['max_pixels']}")
         reader.grab()
         at = time.monotonic()
-        if at - last < 0.9 * buffer.interval:  # tolerance: a camera's own rate varies
+        if not pacer.takes(at, buffer.interval):
             continue
-        last = at
         slot, shape = buffer.write_frame(retrieve)
         _send_message(spec, slot=slot, number=number, at=at, shape=shape)
         number += 1

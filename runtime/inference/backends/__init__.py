@@ -9,13 +9,23 @@ from typing import Any, Protocol
 from numpy.typing import NDArray
 
 from ...bundle.bundle import Bundle
+from ...bundle.manifest import Manifest
+from ...bundle.model_files import CUDA
 from ...errors import BundleProblem, MachineProblem, Problem
 from ...plugin_tables import load_plugin
 from ..self_test import ModelResult, test_models
+from .provider_library import find_provider_library
 
 log = logging.getLogger(__name__)
 
-BACKENDS = {"onnx": ".onnx:OnnxBackend", "tflite": ".tflite:TfliteBackend"}
+BACKENDS = {
+    "onnx": ".onnx:OnnxBackend",
+    "tflite": ".tflite:TfliteBackend",
+    "cuda": ".gpu:CudaBackend",
+    "tensorrt": ".gpu:TensorrtBackend",
+    "edgetpu": ".edgetpu:EdgeTpuBackend",
+    "hailo": ".hailo:HailoBackend",
+}
 MAX_TIMING_SECONDS = 5.0
 
 
@@ -28,7 +38,14 @@ class Backend(Protocol):
     """True if the model computes in float; its golden outputs then differ."""
 
     def run(self, tensor: NDArray[Any]) -> dict[str, NDArray[Any]]:
-        """1 x H x W x 3, uint8 -> each output by name, uint8, in the manifest's shape."""
+        """1 x H x W x 3, uint8 -> each output by name, uint8, in the manifest's shape.
+
+        Raises:
+            Exception: of the library or ValueError, if the tensor has another shape.
+        """
+
+    def close(self) -> None:
+        """Gives the memory and the accelerator back; may be called twice. `run` fails after it."""
 
 
 def load_backend(name: str, bundle: Bundle, threads: int = 1) -> Backend:
@@ -63,14 +80,26 @@ def open_backend(name: str, bundle: Bundle, threads: int) -> Backend:
     return backend
 
 
-def available_backends(bundle: Bundle, threads: int = 1) -> dict[str, Backend]:
+def auto_candidates(manifest: Manifest) -> tuple[str, ...]:
+    """The back ends among which `auto` chooses: those that the bundle has files for, and `cuda` where ONNX Runtime has
+    it. `tensorrt` only with a compiled engine, because compiling takes minutes at each start.
+    """
+    return (*manifest.models, *manifest.compiled, *([CUDA] if find_provider_library(CUDA) else []))
+
+
+def available_backends(bundle: Bundle, threads: int = 1, names: tuple[str, ...] = ()) -> dict[str, Backend]:
     """All back ends whose library is installed and whose model passes the self-test, by name.
+
+    Args:
+        bundle: a verified bundle
+        threads: of each back end
+        names: of the back ends; empty: those of the manifest's `models`
 
     Raises:
         BundleProblem: every model is faulty, as far as its library is installed.
         MachineProblem: no library is installed.
     """
-    results = test_models(bundle, tuple(bundle.manifest.models), threads)
+    results = test_models(bundle, names or tuple(bundle.manifest.models), threads)
     running = [name for name, result in results.items() if result.runs]
     if not running:
         raise explain_no_backend(bundle, results)
@@ -84,7 +113,8 @@ def explain_no_backend(bundle: Bundle, results: dict[str, ModelResult]) -> Probl
     """The error for a bundle of which no model runs here."""
     if all(result.missing for result in results.values()):
         reasons = "; ".join(result.missing for result in results.values())
-        return MachineProblem(f"no back end loads: {reasons}", hint="pip install onnxruntime")
+        hint = next(iter(results.values())).hint if len(results) == 1 else "pip install onnxruntime"
+        return MachineProblem(f"no back end loads: {reasons}", hint)
     problems = [result.problem(bundle) for result in results.values()]
     return BundleProblem("; ".join(problem.message for problem in problems), hint=problems[0].hint)
 

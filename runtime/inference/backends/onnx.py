@@ -38,8 +38,8 @@ class OnnxBackend:
         if threads > 1:  # threads that spin between frames would take the cores from the other cameras
             options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
-            self.session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-        except _exceptions(states) as error:
+            self.session: Any = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        except library_exceptions(states) as error:
             raise BundleProblem(f"onnxruntime refuses the model: {error}", hint="upgrade onnxruntime") from None
         self.input_name = manifest.input.name
         self.shapes = {output.name: output.shape for output in manifest.outputs}
@@ -48,8 +48,11 @@ class OnnxBackend:
         arrays = self.session.run(list(self.shapes), {self.input_name: tensor})
         return {name: array.reshape(shape) for (name, shape), array in zip(self.shapes.items(), arrays, strict=True)}
 
+    def close(self) -> None:
+        self.session = None
 
-def _exceptions(module: Any) -> tuple[type[Exception], ...]:
+
+def library_exceptions(module: Any) -> tuple[type[Exception], ...]:
     """What the library raises: its own exceptions have no base of theirs but Exception."""
     own = [each for each in vars(module).values() if isinstance(each, type) and issubclass(each, Exception)]
     return (RuntimeError, ValueError, *own)

@@ -28,9 +28,12 @@ class TfliteBackend:
 
     def __init__(self, model: bytes, manifest: Manifest, threads: int) -> None:
         interpreter, self.version = _load_interpreter()
+        delegates = self._load_delegates(interpreter)
         try:
             with _notes_left_out():
-                self.interpreter = interpreter(model_content=model, num_threads=threads)
+                self.interpreter: Any = interpreter(
+                    model_content=model, num_threads=threads, experimental_delegates=delegates
+                )
                 self.interpreter.allocate_tensors()
         except (RuntimeError, ValueError, SystemError) as error:
             raise BundleProblem(f"{self.version} refuses the model: {error}", hint="upgrade ai-edge-litert") from None
@@ -47,6 +50,13 @@ class TfliteBackend:
         self.interpreter.invoke()
         arrays = ((output, self.interpreter.get_tensor(index)) for output, index in self.outputs)
         return {output.name: self._output_array(output, array).reshape(output.shape) for output, array in arrays}
+
+    def close(self) -> None:
+        self.interpreter = None
+
+    def _load_delegates(self, interpreter: Any) -> list[Any]:
+        """What runs parts of the model instead of the library, and is named in `version`."""
+        return []
 
     def _input_array(self, tensor: NDArray[Any]) -> NDArray[Any]:
         if not self.is_float:
