@@ -169,6 +169,9 @@ def as_owner(state: Path) -> Iterator[None]:
     if os.geteuid() != 0 or owner.st_uid == 0:
         yield
         return
+    groups = os.getgroups()
+    with contextlib.suppress(PermissionError):  # a user namespace without the right to change groups
+        os.setgroups([])
     os.setegid(owner.st_gid)
     os.seteuid(owner.st_uid)
     try:
@@ -176,3 +179,5 @@ def as_owner(state: Path) -> Iterator[None]:
     finally:
         os.seteuid(0)
         os.setegid(0)
+        with contextlib.suppress(PermissionError):
+            os.setgroups(groups)
