@@ -1,8 +1,8 @@
 """The process of a self-test (self_test.py): it checks, loads and runs the models of one bundle, and reports.
 
 It reads a task from one inherited file and writes lines of JSON to another. Before it looks at a model it takes from
-itself the rights of root, the network, files to write, and more memory and time than a model needs. It may die at any point: a library may
-abort on a file, and the kernel ends it at a limit.
+itself the rights of root, the network, files to write, and more memory and time than a model needs. It may die at any
+point: a library may abort on a file, and the kernel ends it at a limit.
 """
 
 from __future__ import annotations
