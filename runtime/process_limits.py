@@ -14,6 +14,7 @@ It uses the standard library only, because the system's Python of a Raspberry Pi
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import platform
@@ -81,6 +82,42 @@ _ALLOW, _DENY = 0x7FFF0000, 0x00050000 | 1  # SECCOMP_RET_ALLOW; SECCOMP_RET_ERR
 _NUMBER, _ARCHITECTURE, _ARGUMENTS = 0, 4, 16  # offsets in struct seccomp_data; arguments have 8 bytes each
 _X32 = 0x40000000  # x86-64 kernels may take the calls of a second numbering from here
 _PR_SET_PDEATHSIG, _PR_SET_SECCOMP, _PR_SET_NO_NEW_PRIVS, _SECCOMP_MODE_FILTER = 1, 22, 38, 2
+_CAPABILITIES, _CAP_DAC_READ_SEARCH = 0x20080522, 1 << 2  # of capset(2): its version, and the right to read all files
+
+
+def give_up_root() -> None:
+    """This process can never be root again: its effective user and group become its only ones.
+
+    A process that root starts while it acts for another user has that user as its effective one alone, and could make
+    itself root. If the effective user is root, it keeps of its capabilities only the one to read all files: libraries
+    may lie in the home folder of the user who called sudo. Call it before `die_with_parent`, which the kernel forgets
+    when the user changes.
+
+    Raises:
+        OSError: the kernel refuses it.
+    """
+    user, group = os.geteuid(), os.getegid()
+    if 0 in os.getresuid():
+        os.setresuid(-1, 0, -1)  # groups are root's to change
+        with contextlib.suppress(PermissionError):  # a user namespace without the right to change groups
+            os.setgroups([])
+        os.setresgid(group, group, group)
+        os.setresuid(user, user, user)
+    library = ctypes.CDLL(None, use_errno=True)
+    kept = _CAP_DAC_READ_SEARCH if user == 0 and _holds_capability(_CAP_DAC_READ_SEARCH) else 0
+    header = struct.pack("Ii", _CAPABILITIES, 0)
+    sets = struct.pack("6I", kept, kept, 0, 0, 0, 0)  # effective, permitted and inheritable, twice 32 bits each
+    zero = ctypes.c_ulong(0)
+    if (
+        library.prctl(_PR_SET_NO_NEW_PRIVS, ctypes.c_ulong(1), zero, zero, zero) != 0
+        or library.capset(header, sets) != 0
+    ):
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+
+
+def _holds_capability(bit: int) -> bool:
+    status = Path("/proc/self/status").read_text()
+    return bool(int(status.partition("CapPrm:")[2].split()[0], 16) & bit)
 
 
 def die_with_parent() -> None:

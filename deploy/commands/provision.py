@@ -10,7 +10,7 @@ import click
 from vedette.runtime.errors import ConfigProblem
 
 from ..provisioning import arrival_watch
-from ..provisioning.bundle_check import check_bundles, check_keys_stay
+from ..provisioning.bundle_check import check_bundles, check_keys_stay, require_key
 from ..provisioning.certificate_authority import LEAF_DAYS
 from ..provisioning.certificate_index import CertificateIndex
 from ..provisioning.fleet_settings import choose_broker, read_settings
@@ -31,6 +31,7 @@ _path = click.Path(path_type=Path)
 @click.option("--ca", "authority", type=_path, help="Folder of the authority (vedette ca init).")
 @click.option("--passphrase-file", type=_path, help="File with the passphrase of the authority.")
 @click.option("--key", "keys", type=_path, multiple=True, help="Public key (NAME.pub) whose bundles the boxes run.")
+@click.option("--keys-in-image", is_flag=True, help="No --key: the image of the cards has the trusted keys already.")
 @click.option("--labels", "picture", type=click.Choice(["svg", "png"]), default="svg", show_default=True)
 @click.option("--no-labels", is_flag=True, help="No labels and QR codes.")
 @click.option(
@@ -49,6 +50,7 @@ def provision(
     authority: Path | None,
     passphrase_file: Path | None,
     keys: tuple[Path, ...],
+    keys_in_image: bool,
     picture: Picture,
     no_labels: bool,
     days: int,
@@ -74,7 +76,8 @@ def provision(
     public = read_public_keys([*named, *keys])
     if public:
         check_bundles(boxes, [*named, *keys], table.parent)
-    else:
+    elif not keys_in_image:
+        require_key(boxes)
         check_keys_stay(out)
     done = write_fleet(
         boxes,
@@ -102,5 +105,3 @@ def provision(
         click.echo(
             f"{read.broker.url}: whoever listens on the network reads the passwords; mqtts:// hides them", err=True
         )
-    if not public and any(box.cameras for box in boxes):
-        click.echo("no trusted key: the boxes will run no bundle until they have one (--key NAME.pub)", err=True)

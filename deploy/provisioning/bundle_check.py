@@ -43,6 +43,20 @@ def check_bundles(boxes: tuple[Box, ...], keys: list[Path], base: Path) -> None:
             raise BundleProblem(problem.message, hint=hint) from None
 
 
+def require_key(boxes: tuple[Box, ...]) -> None:
+    """Refuses boxes with cameras and without a trusted key: they would refuse every bundle, and so their seed.
+
+    Raises:
+        ConfigProblem: a box has a camera.
+    """
+    if any(box.cameras for box in boxes):
+        hint = (
+            "give the signer's public key with --key NAME.pub, or name it in keys of fleet.toml; --keys-in-image if the "
+            "image of the cards has it in /etc/vedette/keys"
+        )
+        raise ConfigProblem("no trusted key is given, so the boxes would refuse every bundle", hint=hint)
+
+
 def check_keys_stay(out: Path) -> None:
     """Refuses a run without a trusted key if the cards of the run before have one: a forgotten --key.
 

@@ -21,7 +21,7 @@ from .fleet_settings import OPERATOR, READER
 
 MAX_CAMERAS = 8
 MAX_BOXES = 10_000
-_SHOWN_ERRORS = 10
+_SHOWN_ERRORS = 200
 _DOCS = "docs/provisioning.md lists the columns"
 
 
@@ -92,10 +92,11 @@ def read_table(path: Path, defaults: Mapping[str, str | int]) -> tuple[Box, ...]
     errors = _Errors(path)
     try:
         columns = [column.strip().lower() for column in next(rows, [])]
-        _check_columns(columns, defaults, errors)
-        boxes = _read_rows(rows, columns, defaults, errors)
-    except csv.Error as error:
-        raise ConfigProblem(f"{path}:{rows.line_num}: {error}", hint="quotation marks come in pairs") from None
+        known = _check_columns(columns, defaults, errors)
+        boxes = _read_rows(rows, columns, known, defaults, errors)
+    except csv.Error as error:  # it may hide the rest of the table
+        errors.found.append(f"{path}:{rows.line_num}: {error}: quotation marks come in pairs")
+        boxes = ()
     errors.check()
     if not boxes:
         raise ConfigProblem(f"{path}: no boxes", hint="write one row for each box below the names of the columns")
@@ -105,10 +106,11 @@ def read_table(path: Path, defaults: Mapping[str, str | int]) -> tuple[Box, ...]
 def _read_rows(
     rows: Any,
     columns: list[str],
+    known: set[str],
     defaults: Mapping[str, str | int],
     errors: _Errors,
 ) -> tuple[Box, ...]:
-    errors.check()
+    """The boxes whose rows are right; cells of columns that are not known have been told already."""
     boxes, lines, addresses = list[Box](), dict[str, int](), dict[str, int]()
     for cells in rows:
         if not any(cell.strip() for cell in cells):
@@ -116,14 +118,14 @@ def _read_rows(
         line = rows.line_num
         if len(cells) > len(columns):
             errors.add(line, columns[-1], f"{len(cells)} cells, but there are {len(columns)} columns")
-            continue
         values = {column: str(value) for column, value in defaults.items()}
-        values |= {column: cell.strip() for column, cell in zip(columns, cells, strict=False) if cell.strip()}
+        given = {column: cell.strip() for column, cell in zip(columns, cells, strict=False) if column in known}
+        values |= {column: cell for column, cell in given.items() if cell}
         for column, seen in (("name", lines), ("address", addresses)):
             value = values.get(column, "").casefold()
             if value and seen.setdefault(value, line) != line:
                 errors.add(line, column, f"{value} is in line {seen[value]} already")
-        box = _make_box(values, line, errors)
+        box = _make_box(values, line, errors, "name" in columns)
         if box is None:
             continue
         boxes.append(box)
@@ -133,7 +135,8 @@ def _read_rows(
     return tuple(boxes)
 
 
-def _check_columns(columns: list[str], defaults: Mapping[str, str | int], errors: _Errors) -> None:
+def _check_columns(columns: list[str], defaults: Mapping[str, str | int], errors: _Errors) -> set[str]:
+    """The known columns, whether the table has them or not."""
     known = set(Box.__struct_fields__) - {"cameras"}
     known |= {f"{column}{number}" for column in CAMERA_COLUMNS for number in ("", *range(2, MAX_CAMERAS + 1))}
     of_cameras = [f"{column}, {column}2 … {column}{MAX_CAMERAS}" for column in CAMERA_COLUMNS]
@@ -147,9 +150,10 @@ def _check_columns(columns: list[str], defaults: Mapping[str, str | int], errors
         errors.add(1, "name", "is missing")
     for column in sorted(set(defaults) - (known - {"name"})):
         raise ConfigProblem(f"defaults.{column}: no such column, or none that may have a default", hint=_DOCS)
+    return known
 
 
-def _make_box(values: dict[str, str], line: int, errors: _Errors) -> Box | None:
+def _make_box(values: dict[str, str], line: int, errors: _Errors, has_names: bool) -> Box | None:
     before = len(errors.found)
     checked = dict[str, object]()
     for column, value in values.items():
@@ -162,7 +166,7 @@ def _make_box(values: dict[str, str], line: int, errors: _Errors) -> Box | None:
         except Problem as problem:
             errors.add(line, column, problem.message)
     name = str(checked.get("name", ""))
-    if not values.get("name"):
+    if has_names and not values.get("name"):
         errors.add(line, "name", "is empty")
     if name.casefold() in (OPERATOR, READER):
         errors.add(line, "name", f"{name} is a user of the broker already")
@@ -170,7 +174,7 @@ def _make_box(values: dict[str, str], line: int, errors: _Errors) -> Box | None:
     for column, needed in (("gateway", "address"), ("wifi_password", "wifi_ssid"), ("wifi_ssid", "wifi_country")):
         if values.get(column) and not values.get(needed):
             errors.add(line, needed, f"is empty, and {column} needs it")
-    if len(errors.found) > before:
+    if len(errors.found) > before or not name:
         return None
     fields = {column: value for column, value in checked.items() if column in Box.__struct_fields__}
     return msgspec.convert({**fields, "cameras": cameras}, Box)

@@ -38,14 +38,30 @@ def open_bundle_to_run(path: Path, keys: Path | None, state: Path) -> Bundle:
         ConfigProblem: the keyring or the recalibration cannot be read.
     """
     bundle = open_bundle(path, Keyring.read(keys))
+    check_release(bundle, state)
+    return bundle
+
+
+def check_release(bundle: Bundle, state: Path) -> None:
+    """Checks that a camera may run a bundle.
+
+    Args:
+        bundle: the bundle
+        state: the camera's state folder
+
+    Raises:
+        BundleProblem: a higher release ran here, and the bundle may not replace it.
+    """
     manifest, highest = bundle.manifest, _read_releases(state).get(bundle.manifest.name, 0)
     if manifest.release >= highest:
-        return bundle
+        return
     if manifest.downgrade_from is not None and highest <= manifest.downgrade_from:
         log.warning("release %d replaces %d: its signer permits it", manifest.release, highest)
-        return bundle
+        return
     hint = f"build a release above {highest}; or let the signer permit it: vedette keys permit BUNDLE --from {highest}"
-    raise BundleProblem(f"{path}: release {manifest.release} of {manifest.name}, but {highest} ran here", hint=hint)
+    raise BundleProblem(
+        f"{bundle.path}: release {manifest.release} of {manifest.name}, but {highest} ran here", hint=hint
+    )
 
 
 def remember_release(manifest: Manifest, state: Path) -> None:

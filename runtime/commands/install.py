@@ -63,18 +63,29 @@ def install(
     if as_json:
         options.print_json(installation)
     else:
-        _print_installation(installation, cameras_of(installation.name, folder))
+        _print_installation(installation, cameras_of(installation.name, folder), changed, bool(left))
     for command in left:
         click.echo(f"left to do: {command}", err=True)
 
 
-def _print_installation(installation: Installation, cameras: list[str]) -> None:
+def _print_installation(installation: Installation, cameras: list[str], changed: list[str], is_left: bool) -> None:
+    """What is installed, and which cameras run it.
+
+    Args:
+        installation: the installation
+        cameras: run the product
+        changed: of these, those whose files were changed just now
+        is_left: whether the user has to start a changed camera
+    """
     click.echo(f"{installation.name}: release {installation.release} is current")
     if installation.probation_minutes:
         click.echo(
             f"on probation for {installation.probation_minutes:g} minutes; release before it: {installation.previous}"
         )
-    if cameras:
-        click.echo(f"run by: {', '.join(cameras)}; a running daemon takes it within seconds")
-    else:
+    if present := [camera for camera in cameras if camera not in changed]:
+        click.echo(f"run by: {', '.join(present)}; a running daemon takes it within seconds")
+    if changed:
+        how = "from its next start on" if is_left else "its service has been started again"
+        click.echo(f"run by: {', '.join(changed)}; {how}")
+    if not cameras:
         click.echo(f'no camera runs it: use --camera, or write bundle = "installed:{installation.name}"')

@@ -22,7 +22,7 @@ def models(folder: Path, as_json: bool) -> None:
     state, _ = device_folders(folder, load_device(folder))
     store, rows = ModelStore(state), []
     for model in store.list_models():
-        probation = ProbationRecord(store, model.name).read()
+        probation = ProbationRecord(store, model.name).read_as_it_stands()
         cameras = cameras_of(model.name, folder)
         if as_json:
             rows.append({**msgspec.structs.asdict(model), "cameras": cameras, "probation": probation})

@@ -11,7 +11,7 @@ from ..camera_processes import CameraProcesses, load_libraries
 from ..config.configuration import camera_names, load_config
 from ..daemon import Daemon
 from ..errors import ConfigProblem, Problem
-from ..installation.probation_monitor import count_start_on_probation
+from ..installation.probation_start import count_start_on_probation
 from ..monitoring.start_checks import start_camera
 from . import options
 

@@ -1,9 +1,9 @@
 """The process of a self-test (self_test.py): it checks, loads and runs the models of one bundle, and reports.
 
 It reads a task from one inherited file and writes lines of JSON to another. Before it looks at a model it takes from
-itself the network, files to write, and more memory and time than a model needs. It may die at any point: a library may
-abort on a file, and the kernel ends it at a limit. A process for an accelerator tests that alone, under the weaker
-limits that its driver allows (process_limits.py).
+itself the rights of root, the network, files to write, and more memory and time than a model needs. It may die at any
+point: a library may abort on a file, and the kernel ends it at a limit. A process for an accelerator tests that alone,
+under the weaker limits that its driver allows (process_limits.py).
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ MAX_TEXT = 300
 
 def main(task_file: int, report_pipe: int) -> None:
     """Tests each model of the task in the descriptor `task_file`; reports to the descriptor `report_pipe`."""
+    process_limits.give_up_root()
     process_limits.die_with_parent()
     with os.fdopen(task_file, "rb") as file:
         task = msgspec.msgpack.decode(file.read(), type=SelfTestTask)

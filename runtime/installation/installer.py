@@ -13,18 +13,14 @@ import msgspec
 from ..bundle.bundle import Bundle
 from ..bundle.keys import Keyring
 from ..bundle.local_recalibration import apply_recalibration, recalibration_path
-from ..bundle.manifest import Manifest
-from ..bundle.release_memory import open_bundle_to_run
-from ..camera.motion_gate import check_bundle_allows_gate
+from ..bundle.release_memory import check_release
 from ..config.configuration import Config, camera_names, device_folders, load_config, load_device
-from ..errors import BundleProblem, MachineProblem, Problem, locate_errors
+from ..errors import BundleProblem, MachineProblem, Problem
 from ..inference.golden_outputs import select_backend
-from ..inference.heads import load_head
 from ..progress import Log, no_log
-from ..rules.rule_set import RuleSet
-from ..tracking.tracker import Tracker
 from .model_store import BUNDLE, ModelStore
 from .probation_record import Conditions, Probation, ProbationRecord
+from .release_fit import check_rules
 
 REPORT = "report.json"
 
@@ -69,8 +65,8 @@ def install_bundle(
     names = sorted({*cameras_of(manifest.name, folder), *cameras})
     settings = {camera: load_config(folder, camera) for camera in names}
     for each in settings.values():
-        open_bundle_to_run(path, keys, each.state_folder)
-        _check_rules(each, manifest)
+        check_release(bundle, each.state_folder)
+        check_rules(each, manifest)
     # Read as the user who asked for it: the owner of the state folder may not see into a home folder.
     places = [path, *[each.bundle for each in settings.values()]]
     content, recalibration = path.read_bytes(), _read_recalibration(bundle, *places)
@@ -89,13 +85,13 @@ def install_bundle(
             running = record.running()
             # A release on probation is not one to go back to.
             before = store.find_model(manifest.name).current if running is None else running.previous
-            try:
-                Bundle.open(store.folder / manifest.name / str(manifest.release) / BUNDLE, Keyring.read(keys))
-            except BundleProblem:
+            if not _is_whole(store.folder / manifest.name / str(manifest.release) / BUNDLE, manifest.release, keys):
                 store.discard(manifest.name, manifest.release)
             store.add(manifest.name, manifest.release, content, recalibration)
             on_probation = before not in (None, manifest.release) and conditions.minutes > 0
-            if before is not None and before != manifest.release and (on_probation or running is not None):
+            # One that a rollback left open when it was cut off would begin again with its release.
+            is_open = (noted := record.read()) is not None and noted.outcome == "running"
+            if before is not None and before != manifest.release and (on_probation or is_open):
                 probation = Probation(release=manifest.release, previous=before, conditions=conditions)
                 record.begin(probation if on_probation else msgspec.structs.replace(probation, outcome="accepted"))
             store.switch(manifest.name, manifest.release, before)
@@ -125,12 +121,12 @@ def _read_present_release(new: Bundle, cameras: Iterable[Config]) -> tuple[int, 
     return None
 
 
-def _check_rules(settings: Config, manifest: Manifest) -> None:
-    """Raises what the daemon of a camera would raise if its rules did not fit the bundle, say a label it lacks."""
-    with locate_errors(settings.camera_file):
-        load_head(manifest, Tracker(settings.tracker, manifest.decision_threshold).low_threshold)
-        RuleSet(settings, manifest)
-        check_bundle_allows_gate(settings.gate, manifest)
+def _is_whole(path: Path, release: int, keys: Path | None) -> bool:
+    """Whether a file of the store holds its release: not damaged, and not overwritten with another one."""
+    try:
+        return Bundle.open(path, Keyring.read(keys)).manifest.release == release
+    except BundleProblem:
+        return False
 
 
 def _read_recalibration(bundle: Bundle, *paths: Path) -> bytes | None:
@@ -169,6 +165,9 @@ def as_owner(state: Path) -> Iterator[None]:
     if os.geteuid() != 0 or owner.st_uid == 0:
         yield
         return
+    groups = os.getgroups()
+    with contextlib.suppress(PermissionError):  # a user namespace without the right to change groups
+        os.setgroups([])
     os.setegid(owner.st_gid)
     os.seteuid(owner.st_uid)
     try:
@@ -176,3 +175,5 @@ def as_owner(state: Path) -> Iterator[None]:
     finally:
         os.seteuid(0)
         os.setegid(0)
+        with contextlib.suppress(PermissionError):
+            os.setgroups(groups)

@@ -6,7 +6,6 @@ here: scores that are no numbers, too slow, other decisions than the release bef
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import math
 import time
@@ -20,12 +19,13 @@ from numpy.typing import NDArray
 from ..bundle.bundle import Bundle
 from ..bundle.release_memory import remember_release
 from ..config.configuration import Config
-from ..errors import BundleProblem, ConfigProblem, Problem, RestartRequested
+from ..errors import Problem, RestartRequested
 from ..inference.pipeline import InferencePipeline
 from ..inference.prediction import Prediction
 from .installer import cameras_of
-from .model_store import ModelStore
-from .probation_record import MAX_STARTS, Probation, ProbationRecord
+from .probation_record import Probation, ProbationRecord
+from .probation_start import find_record, only_logged, restart_after
+from .release_fit import CurrentRelease
 from .shadow_comparison import EVERY, FIRST_LOOK, LAST_FRAMES, OldRelease, ShadowComparison
 from .watched_pipeline import WatchedPipeline
 
@@ -39,37 +39,6 @@ CHECK_SECONDS = 5.0
 """How often the daemon looks whether another release became current."""
 
 
-@contextlib.contextmanager
-def count_start_on_probation(settings: Config) -> Iterator[None]:
-    """Counts the start of a camera whose release is on probation, before anything of the release is loaded.
-
-    A release that was started too often, that cannot be run, or that the camera's file does not fit, is rolled back.
-    A daemon that ends in order does not count.
-
-    Raises:
-        RestartRequested: the release was rolled back; the next start has the one before.
-    """
-    record = _record(settings)
-    if record is None:
-        yield
-        return
-    with _only_logged():
-        starts = record.count_start(settings.camera)
-        if starts > MAX_STARTS:
-            record.roll_back(f"{settings.camera} ended {starts - 1} times within the probation")
-    try:
-        yield
-    except (BundleProblem, ConfigProblem) as problem:
-        ended = None
-        with _only_logged():
-            ended = record.roll_back(problem.message)
-        if ended is None:
-            raise
-        raise _restart(record, ended) from problem
-    with _only_logged():
-        record.forget_start(settings.camera)
-
-
 class ProbationMonitor:
     """Watches the release of one camera.
 
@@ -80,7 +49,9 @@ class ProbationMonitor:
 
     def __init__(self, settings: Config, bundle: Bundle) -> None:
         self.settings, self.manifest = settings, bundle.manifest
-        self.record = _record(settings)
+        self.record, self.current = find_record(settings), CurrentRelease(settings, bundle)
+        if overwritten := self.current.describe_overwritten():
+            log.warning("%s", overwritten)
         self.probation = self.record.running() if self.record is not None else None
         if self.probation is not None and settings.camera in self.probation.passed:
             self.probation = None
@@ -104,8 +75,7 @@ class ProbationMonitor:
         """The release is on probation, or was left while this daemon started."""
         if self.record is None:
             return False
-        current = self.record.store.find_model(self.record.name).current
-        return self.record.running() is not None or current not in (None, self.manifest.release)
+        return self.record.running() is not None or self.current.find_other() is not None
 
     def watch(self, pipeline: InferencePipeline) -> InferencePipeline:
         """The pipeline to use: on probation one that shows each frame to this object."""
@@ -161,13 +131,13 @@ class ProbationMonitor:
         now = time.monotonic()
         if self.record is not None and now - self.last_check >= CHECK_SECONDS:
             self.last_check = now
-            with _only_logged():
+            with only_logged():
                 yield from self._check(self.record, now)
 
     def _check(self, record: ProbationRecord, now: float) -> Iterator[tuple[str, dict[str, Any]]]:
         if self.probation is not None and self.fault:
             if (ended := record.roll_back(self.fault)) is not None:
-                raise _restart(record, ended)
+                raise restart_after(record, ended)
             self.probation = None
         if self.probation is not None and now - self.started >= 60 * self.probation.conditions.minutes:
             record.note_passed(self.settings.camera, cameras_of(record.name, self.settings.device_file.parent))
@@ -176,8 +146,7 @@ class ProbationMonitor:
         if (probation := record.untold()) is not None:
             yield self._describe_outcome(probation)
             record.mark_told(probation)
-        current = record.store.find_model(record.name).current
-        if current not in (None, self.manifest.release):
+        if (current := self.current.find_other()) is not None:
             hint = "start it again; the service does so by itself"
             raise RestartRequested(f"release {current} of {record.name} is installed", hint=hint)
 
@@ -224,25 +193,3 @@ class ProbationMonitor:
             return "accepted", {"release": probation.release, "previous": probation.previous}
         facts = {"release": probation.previous, "left": probation.release, "reason": probation.reason}
         return "rolled_back", facts
-
-
-@contextlib.contextmanager
-def _only_logged() -> Iterator[None]:
-    """Logs what is wrong with the store, such as a full disk: the camera goes on without its probation."""
-    try:
-        yield
-    except RestartRequested:
-        raise
-    except Problem as problem:
-        log.warning("the probation is not noted: %s; %s", problem.message, problem.hint)
-
-
-def _record(settings: Config) -> ProbationRecord | None:
-    """The record of the product that the camera runs; None: its bundle is a path."""
-    return ProbationRecord(ModelStore(settings.state), settings.installed) if settings.installed else None
-
-
-def _restart(record: ProbationRecord, ended: Probation) -> RestartRequested:
-    message = f"release {ended.release} of {record.name} failed its probation: {ended.reason}"
-    hint = f"release {ended.previous} takes over at the next start, which the service does by itself"
-    return RestartRequested(message, hint=hint)

@@ -135,17 +135,35 @@ class ProbationRecord:
             self._write(ended)
             return ended
 
+    def read_as_it_stands(self) -> Probation | None:
+        """The last probation with the outcome that holds for the current release; None: it says nothing about that.
+
+        A rollback that was cut off left `running` in the record, and a later installation or rollback leaves an outcome
+        that is no longer true.
+        """
+        probation = self.read()
+        if probation is None:
+            return None
+        if probation.outcome == "running":
+            probation = self._end_if_cut_off(probation)
+        is_current = probation.release == self.store.find_model(self.name).current
+        return probation if is_current == (probation.outcome != "rolled back") else None
+
     def untold(self) -> Probation | None:
         """The probation that ended and is in no outbox yet; None: there is none."""
         probation = self.read()
         if probation is None or probation.told:
             return None
-        if probation.outcome == "running" and probation.previous == self.store.find_model(self.name).current:
-            if not probation.starts:  # it is about to become the current one, or its installation was cut off
-                return None
-            reason = "its release before is current again, and the reason was not noted"
-            return msgspec.structs.replace(probation, outcome="rolled back", reason=reason)
+        if probation.outcome == "running":
+            probation = self._end_if_cut_off(probation)
         return None if probation.outcome == "running" else probation
+
+    def _end_if_cut_off(self, probation: Probation) -> Probation:
+        """The same probation; or, if its rollback was cut off after the switch, one that was rolled back."""
+        if not probation.starts or self.store.find_model(self.name).current != probation.previous:
+            return probation  # it runs, or is about to become the current one, or its installation was cut off
+        reason = "its release before is current again, and the reason was not noted"
+        return msgspec.structs.replace(probation, outcome="rolled back", reason=reason)
 
     def mark_told(self, probation: Probation) -> None:
         """Notes that the outcome is in an outbox."""

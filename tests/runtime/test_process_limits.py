@@ -9,6 +9,9 @@ import sys
 
 import pytest
 
+from vedette.runtime import process_limits
+from vedette.runtime.camera.capture import decoding
+from vedette.runtime.inference import self_test_process
 from vedette.runtime.process_limits import read_memory_limit
 
 HEAD = "import os, socket, sys\nfrom vedette.runtime import process_limits\n"
@@ -127,3 +130,37 @@ def test_processor_time_is_limited():
 
 def test_memory_limit_is_at_most_what_is_installed():
     assert 0 < read_memory_limit() <= os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to give it up")
+@pytest.mark.parametrize("user", [0, 65534])
+def test_root_is_given_up_for_good(tmp_path, user):
+    path = tmp_path / "new"
+    code = (
+        "os.setgroups([4, 27])\n"
+        f"os.setresgid(0, {user}, {user}); os.setresuid(0, {user}, {user})  # as after execve(2)\n"
+        "process_limits.give_up_root()\n"
+        "status = dict(line.split(':\\t') for line in open('/proc/self/status').read().splitlines())\n"
+        "print({*os.getresuid()}, {*os.getresgid()}, os.getgroups(), status['NoNewPrivs'], status['CapInh'])\n"
+        "print(int(status['CapPrm'], 16), int(status['CapEff'], 16))\n"
+        "for attempt in (lambda: os.setuid(1), lambda: os.setgroups([4]), lambda: os.setgid(1),\n"
+        f"                lambda: os.chown({str(path)!r}, 1, 1)):\n"
+        "    try:\n        attempt()\n        print('allowed')\n    except PermissionError:\n        pass\n"
+    )
+    path.touch()
+    kept = 4 if user == 0 else 0
+    assert run_limited(code) == f"{{{user}}} {{{user}}} [] 1 {'0' * 16}\n{kept} {kept}\n"
+
+
+def test_processes_give_up_root_before_they_read_anything(monkeypatch):
+    class GivenUp(Exception):
+        pass
+
+    def give_up():
+        raise GivenUp
+
+    monkeypatch.setattr(process_limits, "give_up_root", give_up)
+    with pytest.raises(GivenUp):
+        self_test_process.main(-1, -1)
+    with pytest.raises(GivenUp):
+        decoding.main()

@@ -28,8 +28,9 @@ from .privacy_mask import PrivacyMask
 
 def main() -> None:
     """Answers requests until standard input ends."""
-    spec = json.loads(sys.stdin.readline())
+    process_limits.give_up_root()
     process_limits.die_with_parent()
+    spec = json.loads(sys.stdin.readline())
     memory = mmap.mmap(spec["memory"], 3 * spec["max_pixels"])
     process_limits.limit_memory(DECODER_MEMORY + DECODER_MEMORY_PER_PIXEL * spec["max_pixels"])
     process_limits.forbid_network_and_changes()

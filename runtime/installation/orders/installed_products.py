@@ -14,7 +14,7 @@ class InstalledProduct(msgspec.Struct, frozen=True, omit_defaults=True):
     current: int | None
     previous: int | None = None
     probation: str = ""
-    """`running`, `accepted` or `rolled back`; empty: there was none."""
+    """`running`, `accepted` or `rolled back`; empty: there was none that says anything about the current release."""
     release: int | None = None
     """The release whose probation it was."""
     reason: str = ""
@@ -23,19 +23,13 @@ class InstalledProduct(msgspec.Struct, frozen=True, omit_defaults=True):
 
 def describe_products(store: ModelStore) -> dict[str, InstalledProduct]:
     """The installed products by name."""
-    return {model.name: _describe(model, ProbationRecord(store, model.name).read()) for model in store.list_models()}
+    return {
+        model.name: _describe(model, ProbationRecord(store, model.name).read_as_it_stands())
+        for model in store.list_models()
+    }
 
 
 def _describe(model: InstalledModel, probation: Probation | None) -> InstalledProduct:
     if probation is None:
         return InstalledProduct(model.current, model.previous)
-    return InstalledProduct(
-        model.current, model.previous, _outcome(probation, model.current), probation.release, probation.reason[:200]
-    )
-
-
-def _outcome(probation: Probation, current: int | None) -> str:
-    """A probation whose release is not current any more has ended, whatever its record says."""
-    if probation.outcome == "running" and current != probation.release:
-        return "rolled back" if current == probation.previous else ""
-    return probation.outcome
+    return InstalledProduct(model.current, model.previous, probation.outcome, probation.release, probation.reason[:200])

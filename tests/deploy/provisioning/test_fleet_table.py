@@ -75,6 +75,27 @@ def test_all_mistakes_are_told_at_once_but_no_password(tmp_path: Path) -> None:
     assert "short" not in caught.value.message
 
 
+def test_no_mistake_hides_another(tmp_path: Path) -> None:
+    text = (
+        "name,colour,revision,name\n"
+        "b1,red,0,b1,too,many\n"
+        "b2,red,x,b/2\n"
+        'b3,"red,0,b3\n'
+    )  # fmt: skip
+    with pytest.raises(ConfigProblem) as caught:
+        table(tmp_path, text)
+    lines = [line.partition("fleet.csv:")[2] for line in caught.value.message.splitlines()]
+    assert [line.partition(":")[0] for line in lines] == ["1", "1", "1", "2", "2", "3", "3", "4"]
+    for part in ("colour", "twice", "6 cells", "revision", "not a name", "quotation marks"):
+        assert any(part in line for line in lines), part
+
+
+def test_a_table_without_names_is_told_once(tmp_path: Path) -> None:
+    with pytest.raises(ConfigProblem) as caught:
+        table(tmp_path, "site,revision\nplant,0\nplant,1\n")
+    assert len(caught.value.message.splitlines()) == 2
+
+
 def test_bytes_that_are_no_text_have_a_line(tmp_path: Path) -> None:
     path = tmp_path / "fleet.csv"
     path.write_bytes(b"name,note\nb,ok\nc,M\xfcnchen\n")

@@ -67,10 +67,12 @@ def stop(daemon):
 def test_a_release_is_installed_listed_and_left_again(device):
     done = device.install(1, "--camera", "door")
     assert "golden outputs reproduced" in done.stderr
-    assert "run by: door" in done.stdout
+    assert "run by: door; from its next start on" in done.stdout
+    assert "left to do: end the daemon of door" in done.stderr
+    assert "within seconds" not in done.stdout
     text = device.process.camera_file.read_text()
     assert 'bundle = "installed:weave"' in text
-    device.install(2)
+    assert "run by: door; a running daemon takes it within seconds" in device.install(2).stdout
     (model,) = json.loads(device.run("models", "--json").stdout)
     assert (model["current"], model["previous"], model["cameras"]) == (2, 1, ["door"])
     assert model["probation"]["outcome"] == "running"

@@ -11,18 +11,21 @@ from typing import Any
 
 import pytest
 from altered_bundles import sign_altered
+from click.testing import CliRunner
 
 from vedette.runtime.bundle.bundle import Bundle
 from vedette.runtime.bundle.keys import Keyring
 from vedette.runtime.bundle.local_recalibration import open_bundle, write_recalibration
 from vedette.runtime.calibration.good_scores import GoodScores
 from vedette.runtime.calibration.recalibration import Recalibration
+from vedette.runtime.commands.models import models
 from vedette.runtime.errors import ConfigProblem
 from vedette.runtime.inference import golden_outputs
 from vedette.runtime.installation import installer
 from vedette.runtime.installation.camera_bundle import last_good_file, point_to_installed, restore_last_good
 from vedette.runtime.installation.installer import install_bundle
 from vedette.runtime.installation.model_store import ModelStore
+from vedette.runtime.installation.orders.installed_products import describe_products
 from vedette.runtime.installation.probation_record import Conditions, ProbationRecord
 
 NAME = "weave"
@@ -55,8 +58,8 @@ def bundle(tmp_path: Path, key_folder: Path) -> Callable[..., Path]:
     return make
 
 
-def add_camera(folder: Path, bundle: str, rule: str = 'use = "presence"') -> Path:
-    path = folder / "cameras" / "door.toml"
+def add_camera(folder: Path, bundle: str, rule: str = 'use = "presence"', camera: str = "door") -> Path:
+    path = folder / "cameras" / f"{camera}.toml"
     path.write_text(f'source = "file:x"\nbundle = "{bundle}"\n[[rules]]\n{rule}\n')
     return path
 
@@ -122,6 +125,53 @@ def test_a_damaged_release_is_installed_again(folder: Path, bundle: Callable[...
     stored.write_bytes(b"damaged on the disk")
     install_bundle(path, folder, Conditions())
     assert Bundle.open(stored, Keyring.read(key_folder)).manifest.release == 1
+
+
+def test_a_release_whose_file_was_overwritten_is_installed_again(
+    folder: Path, bundle: Callable[..., Path], key_folder: Path
+) -> None:
+    path = bundle(1)
+    install_bundle(path, folder, Conditions())
+    stored = ModelStore(folder / "state").bundle_path(NAME)
+    stored.write_bytes(bundle(2).read_bytes())
+    install_bundle(path, folder, Conditions())
+    assert Bundle.open(stored, Keyring.read(key_folder)).manifest.release == 1
+
+
+def test_a_bundle_is_opened_once_however_many_cameras_run_it(
+    folder: Path, bundle: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, opened = bundle(1), []
+    for camera in ("door", "yard", "gate"):
+        add_camera(folder, f"installed:{NAME}", camera=camera)
+    open_bundle = Bundle.open
+    monkeypatch.setattr(Bundle, "open", lambda path, keys: opened.append(path) or open_bundle(path, keys))
+    install_bundle(path, folder, Conditions())
+    assert opened.count(path) == 1
+
+
+def test_what_models_and_info_say_about_a_probation_holds(folder: Path, bundle: Callable[..., Path]) -> None:
+    for release in (1, 2):
+        install_bundle(bundle(release), folder, Conditions())
+    store = ModelStore(folder / "state")
+    record = ProbationRecord(store, NAME)
+    record.count_start("door")
+    store.roll_back(NAME)  # and the record of it was cut off
+    cut_off, told = record.read_as_it_stands(), describe_products(store)[NAME]
+    assert cut_off is not None
+    assert (cut_off.outcome, told.probation, told.reason) == ("rolled back", "rolled back", cut_off.reason)
+    assert "release 2 was rolled back" in call_models(folder)
+    install_bundle(bundle(2), folder, Conditions(minutes=0))
+    assert record.running() is None
+    assert describe_products(store)[NAME].probation == "accepted"
+    assert "release 2 kept to its probation" in call_models(folder)
+    store.switch(NAME, 1)
+    assert describe_products(store)[NAME].probation == ""
+    assert "probation" not in call_models(folder)
+
+
+def call_models(folder: Path) -> str:
+    return CliRunner().invoke(models, ["--config", str(folder)], catch_exceptions=False).stdout
 
 
 def test_the_camera_file_stays_as_private_as_it_was(folder: Path) -> None:

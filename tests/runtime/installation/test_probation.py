@@ -12,10 +12,10 @@ from altered_bundles import stored_bundle
 
 from vedette.runtime.bundle.release_memory import FILE_NAME as RELEASES
 from vedette.runtime.config.configuration import Config, load_config
-from vedette.runtime.errors import ConfigProblem, RestartRequested
 from vedette.runtime.installation.model_store import ModelStore
-from vedette.runtime.installation.probation_monitor import ProbationMonitor, count_start_on_probation
+from vedette.runtime.installation.probation_monitor import ProbationMonitor
 from vedette.runtime.installation.probation_record import MAX_STARTS, Conditions, Probation, ProbationRecord
+from vedette.runtime.installation.probation_start import count_start_on_probation
 
 NAME = "weave"
 
@@ -88,12 +88,6 @@ def test_ends_in_order_do_not_count(folder: Path, record: ProbationRecord) -> No
         with count_start_on_probation(camera(folder)):
             pass
     assert record.running() is not None
-
-
-def test_a_release_that_the_camera_file_does_not_fit_is_rolled_back(folder: Path, record: ProbationRecord) -> None:
-    with pytest.raises(RestartRequested, match="no label"), count_start_on_probation(camera(folder)):
-        raise ConfigProblem("no label cat")
-    assert record.store.find_model(NAME).current == 9
 
 
 def test_a_store_that_cannot_be_written_does_not_end_the_daemon(
