@@ -31,9 +31,10 @@ test-fast: .venv/dev
 coverage: .venv/dev
 	tests/check --cov=devices --cov=runtime --cov=deploy --cov=compress --cov-report=term --cov-report=json:build/coverage.json
 
-# The list of modules and public names in docs/architecture.md.
+# The list of modules and public names in docs/architecture.md; the JSON Schemas and the AsyncAPI document of the messages.
 docs:
 	$(PYTHON) docs/list_modules.py
+	$(PYTHON) docs/write_schemas.py
 
 # The proofs of docs/delivery.md, and what else takes minutes; their figures go to build/proofs.json.
 test-slow: .venv/dev

@@ -17,6 +17,7 @@ import hypothesis
 import pytest
 from click.testing import CliRunner
 from daemon_process import DaemonProcess
+from message_schemas import check_messages
 from mosquitto import Mosquitto
 from paths import ROOT, TESTS
 from products import write_anomaly_images, write_behaviour_videos, write_class_images
@@ -45,7 +46,7 @@ BUILDS = {"build_bundle", "complete_search", "wheel"}
 
 Tests that need one, if only through another fixture, are left out of `make test-fast`.
 """
-SOURCE_CHECKS = {"test_documents.py", "test_layout.py", "test_lock_files.py"}
+SOURCE_CHECKS = {"test_documents.py", "test_layout.py", "test_lock_files.py", "test_schemas.py"}
 """Files of tests/system that read the sources and start no system."""
 LONG_TESTS = {
     "test_real_data.py", "test_study.py", "test_area_offsets.py", "test_default_build.py", "test_privacy_zones.py"
@@ -216,7 +217,7 @@ def mosquitto(tmp_path: Path) -> Iterator[Mosquitto]:
 
 @pytest.fixture
 def subscribe() -> Iterator[Callable[[int], Subscriber]]:
-    """A subscriber to the broker at a port."""
+    """A subscriber to the broker at a port. What devices published must at last be as docs/schemas has it."""
     subscribers: list[Subscriber] = []
 
     def begin(port: int) -> Subscriber:
@@ -227,6 +228,8 @@ def subscribe() -> Iterator[Callable[[int], Subscriber]]:
     for subscriber in subscribers:
         subscriber.client.disconnect()
         subscriber.client.loop_stop()
+    for subscriber in subscribers:
+        check_messages(subscriber.messages)
 
 
 @pytest.fixture

@@ -16,7 +16,8 @@ import msgspec
 from ..clock import Clock
 from ..config import configuration
 from ..errors import MachineProblem
-from ..events.event import Event, SystemEvent, cloud_event_type, encode_cloud_event, format_rfc3339
+from ..events.cloud_event import encode_cloud_event
+from ..events.event import Event, SystemEvent, cloud_event_type, format_rfc3339
 from ..events.outbox import FILE_NAME, Outbox
 from ..events.outbox_schema import IS_DEAD_LETTER, IS_PENDING
 from ..events.topics import Topics

@@ -1,4 +1,4 @@
-"""Events, and their encoding as CloudEvents 1.0 in structured JSON (docs/events.md).
+"""Events, as rules make them and the outbox stores them.
 
 A rule makes an event; the outbox assigns its sequence number. The identifier is a UUIDv7 (RFC 9562). It is unique, but
 gives no order, because the clock may be set back. `sequence` within `epoch` gives the order and shows gaps.
@@ -140,64 +140,9 @@ def clock_correction(record: Event | SystemEvent, clock: Clock) -> float:
     return record.boottime + clock.boot_time() - record.taken
 
 
-class _EventData(msgspec.Struct, omit_defaults=True):
-    event: str
-    kind: Kind
-    frame: int
-    started: str
-    top_score: float
-    predictions: tuple[Prediction, ...] = ()
-    track: int | None = None
-    before: SubjectState | None = None
-    after: SubjectState | None = None
-    evidence: Attachment | None = None
-
-
 def cloud_event_type(record: Event | SystemEvent) -> str:
     """The type of a record as a CloudEvent, for example `vedette.presence.new`."""
     return f"vedette.{record.rule}.{record.kind}"
-
-
-def encode_cloud_event(record: Event | SystemEvent, source: str, sequence: int, epoch: str, clock: Clock) -> bytes:
-    """Encodes a record as a CloudEvent in structured JSON.
-
-    Args:
-        record: the event
-        source: `/site/area/line/device`; globally unique together with `id`
-        sequence: sequence number in the outbox, from 1 without gaps within `epoch`
-        epoch: identifies the outbox file
-        clock: corrects times from before the clock was synchronized
-    """
-    correction = clock_correction(record, clock)
-    envelope = {
-        "specversion": "1.0",
-        "id": record.id,
-        "source": f"{source}/{record.camera}",
-        "type": cloud_event_type(record),
-        "time": format_rfc3339(record.taken + correction),
-        "sequence": f"{sequence:012d}",
-        "epoch": epoch,
-        "timequality": "synced" if correction else record.timequality,
-    }
-    if record.boot:
-        envelope |= {"bootid": record.boot, "boottime": f"{record.boottime:.3f}"}
-    if correction:
-        envelope["recordedtime"] = format_rfc3339(record.taken)
-    if isinstance(record, SystemEvent):
-        return msgspec.json.encode(envelope | {"data": record.facts})
-    data = _EventData(
-        event=record.event,
-        kind=record.kind,
-        frame=record.frame,
-        started=format_rfc3339(record.started + correction),
-        top_score=round(record.top_score, 4),
-        predictions=record.predictions,
-        track=record.track,
-        before=record.before,
-        after=record.after,
-        evidence=record.evidence,
-    )
-    return msgspec.json.encode(envelope | {"modelid": record.model, "data": data})
 
 
 def format_rfc3339(seconds: float) -> str:

@@ -17,8 +17,9 @@ from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 from ..backoff import backoff_seconds
+from .cloud_event import CLOUD_EVENTS_TYPE, encode_cloud_event
 from .disconnect_causes import DisconnectCauses
-from .event import Event, SystemEvent, encode_cloud_event
+from .event import Event, SystemEvent
 from .outbox import Outbox, SequencedEvent
 from .replay import MAX_REPLAYS_IN_FLIGHT, Replay
 from .sinks import Acknowledgement, Command, LoginRefused, Message, MessageRefused, SessionTakenOver, Sink
@@ -35,7 +36,6 @@ SHORT_CONNECTION_SECONDS, MAX_SHORT_CONNECTIONS = 30.0, 5
 MAX_BACKOFF_SECONDS = 60.0
 DRAIN_RETRY_SECONDS = 0.5
 _LONG_BACKOFF_FAILURES = 7  # failures for a back-off of up to a minute
-CLOUD_EVENTS_TYPE = "application/cloudevents+json"
 
 
 class SentEvent(NamedTuple):

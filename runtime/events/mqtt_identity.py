@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
 
 from ..bundle.manifest import Manifest
@@ -9,6 +11,22 @@ from ..config.configuration import Config
 from ..distribution import installed_version
 from . import sinks
 from .topics import Topics
+
+
+class CameraInfo(msgspec.Struct, frozen=True):
+    """Payload of the retained MQTT topic `info`."""
+
+    camera: str
+    device: str
+    model: str
+    """Name, release and digest of the model."""
+    task: str
+    backend: str
+    """Name and version of the inference library."""
+    runtime: str
+    """Version of Vedette."""
+    schema: Literal["v1"] = "v1"
+    """Version of the topics and messages."""
 
 
 def client_id(settings: Config) -> str:
@@ -28,15 +46,9 @@ def make_mqtt_session_settings(
         topics: topics of the device
     """
     camera = settings.camera
-    info = {
-        "camera": camera,
-        "device": settings.device.name,
-        "model": manifest.model_id,
-        "task": manifest.task,
-        "backend": backend,
-        "runtime": installed_version(),
-        "schema": "v1",
-    }
+    info = CameraInfo(
+        camera, settings.device.name, manifest.model_id, manifest.task, backend, runtime=installed_version()
+    )
     availability = {
         name: sinks.Message(topics.availability(camera), name.encode(), retain=True)
         for name in ("online", "offline", "stopped")

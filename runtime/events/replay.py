@@ -39,6 +39,15 @@ class ReplayCommand(msgspec.Struct, frozen=True, forbid_unknown_fields=True, ren
     last: _Sequence
 
 
+class ReplayAnswer(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The answer to a replay command."""
+
+    replayed: int | msgspec.UnsetType = msgspec.UNSET
+    """How many events will be sent again."""
+    error: str | msgspec.UnsetType = msgspec.UNSET
+    """Why none will be."""
+
+
 class Replay:
     """Obeys replay commands, and says which events to send again now."""
 
@@ -66,20 +75,20 @@ class Replay:
             log.warning("no answer to %r: it is not below %s", command.reply_to[:200], self.topics.responses())
         return answer
 
-    def _obey(self, payload: bytes) -> dict[str, int | str] | None:
+    def _obey(self, payload: bytes) -> ReplayAnswer | None:
         """What to answer; None: the command is for another camera of this device."""
         try:
             request = msgspec.json.decode(payload, type=ReplayCommand)
         except (ValueError, RecursionError) as error:  # msgspec.DecodeError and UnicodeDecodeError are ValueErrors
-            return {"error": f'not of the form {{"epoch": "…", "from": 1, "to": 9}}: {str(error)[:200]}'}
+            return ReplayAnswer(error=f'not of the form {{"epoch": "…", "from": 1, "to": 9}}: {str(error)[:200]}')
         if request.epoch != self.outbox.epoch:
             return None
         if waiting := self.outbox.count_replays():
-            return {"error": f"a replay is running, {waiting} events are still to be sent: ask again later"}
+            return ReplayAnswer(error=f"a replay is running, {waiting} events are still to be sent: ask again later")
         replayed = self.outbox.replay(request.first, request.last)
         self.cursor = 0
         log.info("replay: %d events from %d to %d", replayed, request.first, request.last)
-        return {"replayed": replayed}
+        return ReplayAnswer(replayed)
 
     def next_events(self, free: int) -> list[SequencedEvent]:
         """The events to send again now. To be called when no new event waits.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from ...events.mqtt_identity import CameraInfo
 from ..model_store import InstalledModel, ModelStore
 from ..probation_record import Probation, ProbationRecord
 
@@ -19,6 +20,13 @@ class InstalledProduct(msgspec.Struct, frozen=True, omit_defaults=True):
     """The release whose probation it was."""
     reason: str = ""
     """Why it was rolled back."""
+
+
+class ProductInfo(CameraInfo, frozen=True, kw_only=True):
+    """Payload of the retained MQTT topic `info` of a camera whose device has a store of models."""
+
+    products: dict[str, InstalledProduct] | msgspec.UnsetType = msgspec.UNSET
+    """By name; absent: none is installed."""
 
 
 def describe_products(store: ModelStore) -> dict[str, InstalledProduct]:

@@ -30,7 +30,7 @@ from ...events.sinks import Command, Message, MqttSessionSettings, Sink
 from ...events.topics import Topics
 from ..model_store import ModelStore
 from .bundle_pieces import PieceReceiver
-from .installed_products import describe_products
+from .installed_products import InstalledProduct, ProductInfo, describe_products
 from .order_execution import DeviceExecutor
 from .order_handler import OrderHandler, Report
 from .order_memory import KnownOrder, OrderMemory
@@ -70,7 +70,7 @@ class OrderDesk:
             self._record,
         )
         self.info = next((each for each in session.birth_messages if each.topic == self.topics.info(camera)), None)
-        self.products: bytes = b"{}"
+        self.products: dict[str, InstalledProduct] = {}
         self.waiting = queue.Queue[Command | None](MAX_WAITING)
         self.stopping = threading.Event()
         self.messages = deque[Message](maxlen=64)
@@ -143,14 +143,15 @@ class OrderDesk:
             self._record("refused", {"hint": "the log of the daemon has the reasons"})
 
     def _refresh_info(self) -> None:
-        products = msgspec.json.encode(describe_products(self.store))
+        products = describe_products(self.store)
         if products != self.products:
             self.products = products
             self._put_info()
 
     def _put_info(self) -> None:
-        if self.info is not None and self.products != b"{}":
-            info = msgspec.json.decode(self.info.payload) | {"products": msgspec.Raw(self.products)}
+        if self.info is not None and self.products:
+            info = msgspec.json.decode(self.info.payload, type=ProductInfo)
+            info = msgspec.structs.replace(info, products=self.products)
             self._put(msgspec.structs.replace(self.info, payload=msgspec.json.encode(info)))
 
     def _put(self, message: Message) -> None:

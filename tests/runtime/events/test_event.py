@@ -12,9 +12,9 @@ import pytest
 
 from vedette.runtime.clock import Clock
 from vedette.runtime.events import event as events
+from vedette.runtime.events.cloud_event import encode_cloud_event
 from vedette.runtime.events.event import (
     Event,
-    encode_cloud_event,
     format_rfc3339,
     make_system_event,
     new_event_id,

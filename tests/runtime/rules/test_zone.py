@@ -21,7 +21,7 @@ from scenes import (
 from vedette.runtime import rules
 from vedette.runtime.camera.frame import Frame
 from vedette.runtime.clock import Clock
-from vedette.runtime.events.event import encode_cloud_event
+from vedette.runtime.events.cloud_event import encode_cloud_event
 from vedette.runtime.inference.prediction import Box, Prediction
 
 YARD = [[0.2, 0.5], [0.5, 0.5], [0.5, 1.0], [0.2, 1.0]]

@@ -1,0 +1,172 @@
+"""Events about the device itself: what `data` holds for each type (docs/events.md).
+
+The parts that record these events give their facts as dictionaries. This table is what consumers may rely on: the JSON
+Schemas are made from it, and the tests hold every message against them.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from .event import Attachment
+
+
+class _Facts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    pass
+
+
+class OmittedFacts(_Facts, frozen=True):
+    """In place of facts that are too large for the outbox."""
+
+    truncated: int
+    """Their size in bytes."""
+
+
+class EvictedEvents(_Facts, frozen=True):
+    """A tombstone: the outbox was full, and these events were not delivered."""
+
+    first: int
+    """Sequence number."""
+    last: int
+    count: int
+    """How many of the events from `first` to `last`."""
+
+
+class RecoveredOutbox(_Facts, frozen=True):
+    """The outbox was corrupt; a new one has its readable events."""
+
+    reason: str
+    set_aside: str
+    """Name of the corrupt file."""
+    saved: int
+    """Number of events that follow in a new `epoch`."""
+
+
+class TruncatedEvent(_Facts, frozen=True):
+    """An event was too large, and lost the predictions of the lowest scores."""
+
+    sequence: int
+    bytes: int
+    """Size of the whole event."""
+
+
+class VolatileOutbox(_Facts, frozen=True):
+    """Events wait in memory: a power cut loses them."""
+
+    reason: str
+
+
+class EvidenceClip(Attachment, frozen=True, kw_only=True):
+    """The clip of an event is written."""
+
+    event: str
+    """`data.event` of the event."""
+
+
+class RefusedEvent(_Facts, frozen=True):
+    """The broker refuses an event for good."""
+
+    sequence: int
+    reason: str
+
+
+class DuplicateIdentity(_Facts, frozen=True):
+    """Another client seems to have the same name at the broker."""
+
+
+class CameraFault(_Facts, frozen=True):
+    """The camera shows no usable picture."""
+
+    seconds: float
+    """For how long so far."""
+    reason: str | msgspec.UnsetType = msgspec.UNSET
+
+
+class CameraRecovered(_Facts, frozen=True):
+    """A fault of the camera is over."""
+
+    seconds: float
+    """For how long it lasted."""
+    from_: str = msgspec.field(name="from")
+    """The fault: the last level of its type."""
+
+
+class AcceptedRelease(_Facts, frozen=True):
+    """An installed release kept to its probation."""
+
+    release: int
+    previous: int | None
+
+
+class RolledBackRelease(_Facts, frozen=True):
+    """An installed release failed its probation, and the one before runs again."""
+
+    release: int | None
+    left: int
+    """The release that failed."""
+    reason: str
+
+
+class Temperature(_Facts, frozen=True):
+    """The machine is hot and processes fewer frames, or has cooled down."""
+
+    temperature: float | None
+    """Degrees Celsius; null: unknown."""
+    slowness: float
+    """Interval between frames, as a multiple of the usual one."""
+
+
+class Undervoltage(_Facts, frozen=True):
+    """The power supply is too weak."""
+
+    boot: str
+
+
+class FleetOrder(_Facts, frozen=True):
+    """An order of the fleet is taken, or has ended."""
+
+    order: str
+    """Its nonce."""
+    action: Literal["install", "rollback"]
+    product: str
+    release: int
+    current: int | msgspec.UnsetType | None = msgspec.UNSET
+    """The release that is current now; absent while the order is obeyed."""
+    detail: str | msgspec.UnsetType = msgspec.UNSET
+
+
+class RefusedOrders(_Facts, frozen=True):
+    """Orders are refused."""
+
+    hint: str
+
+
+SYSTEM_EVENTS: dict[str, type[msgspec.Struct]] = {
+    "outbox.evicted": EvictedEvents,
+    "outbox.recovered": RecoveredOutbox,
+    "outbox.truncated": TruncatedEvent,
+    "outbox.volatile": VolatileOutbox,
+    "evidence.clip": EvidenceClip,
+    "broker.refused": RefusedEvent,
+    "broker.duplicate_identity": DuplicateIdentity,
+    "camera.stalled": CameraFault,
+    "camera.frozen": CameraFault,
+    "camera.dark": CameraFault,
+    "camera.bright": CameraFault,
+    "camera.blurred": CameraFault,
+    "camera.moved": CameraFault,
+    "camera.recovered": CameraRecovered,
+    "model.accepted": AcceptedRelease,
+    "model.rolled_back": RolledBackRelease,
+    "device.hot": Temperature,
+    "device.cool": Temperature,
+    "device.undervoltage": Undervoltage,
+    "fleet.accepted": FleetOrder,
+    "fleet.installed": FleetOrder,
+    "fleet.rolled_back": FleetOrder,
+    "fleet.failed": FleetOrder,
+    "fleet.refused": RefusedOrders,
+}
+"""Type of `data` by RULE.KIND, the type of the event without `vedette.`."""
