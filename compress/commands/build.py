@@ -88,21 +88,11 @@ def build(
     The same command resumes an interrupted search.
     """
     request = goal_reader.read_goal(goal)
-    if profile is not None and on is not None:
-        raise click.UsageError("--profile is what was measured and --on measures: give one of them")
-    if devices is not None and (profile is not None or on is not None or worker):
-        raise click.UsageError("--devices goes with neither --profile, --on nor --worker, which mean a single device")
-    if devices is not None and targets:
-        raise click.UsageError("--devices does not go with --for yet: build for each accelerator by itself")
-    profiles = None if devices is None else _load_profiles(devices)
-    device = _read_profile(profile) if profile else None
-    if worker and study is None:
-        raise click.UsageError("--worker needs --study: the database of the search that it takes part in")
-    if not worker and out is None:
-        raise click.UsageError("--out is missing: the folder for the bundle and the report")
+    _check_options(out, study, worker, profile, devices, on, targets)
     if not worker and study is not None and seconds is None and request.search_seconds is None:
         raise click.UsageError("--study needs --time, or a search in the goal file's recipe: how long to search")
-
+    profiles = None if devices is None else _load_profiles(devices)
+    device = _read_profile(profile) if profile else None
     compilers = _load_compilers(targets)
     _check_folders(goal, request)  # before the imports below, which take seconds
 
@@ -137,6 +127,32 @@ def build(
         console.print_build(built)
     if not built.goal_met:
         raise SystemExit(1)
+
+
+def _check_options(
+    out: Path | None,
+    study: str | None,
+    worker: bool,
+    profile: Path | None,
+    devices: str | None,
+    on: str | None,
+    targets: tuple[str, ...],
+) -> None:
+    """Check that the options go together.
+
+    Raises:
+        click.UsageError: two of them do not, or one is missing.
+    """
+    if profile is not None and on is not None:
+        raise click.UsageError("--profile is what was measured and --on measures: give one of them")
+    if devices is not None and (profile is not None or on is not None or worker):
+        raise click.UsageError("--devices goes with neither --profile, --on nor --worker, which mean a single device")
+    if devices is not None and targets:
+        raise click.UsageError("--devices does not go with --for yet: build for each accelerator by itself")
+    if worker and study is None:
+        raise click.UsageError("--worker needs --study: the database of the search that it takes part in")
+    if not worker and out is None:
+        raise click.UsageError("--out is missing: the folder for the bundle and the report")
 
 
 def _load_compilers(targets: tuple[str, ...]) -> dict[str, Compiler]:

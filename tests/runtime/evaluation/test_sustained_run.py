@@ -36,6 +36,7 @@ def test_a_frame_rate_is_held(tmp_path):
     assert run.flags is None
 
 
+@pytest.mark.slow
 @pytest.mark.build
 def test_bench_measures_for_minutes_without_a_power_meter(anomaly_build, key_folder, call_vedette):
     options = ("--rounds", "2", "--frame", "64x64", "--keys", key_folder, "--fps", "50", "--minutes", "0.05")
