@@ -26,7 +26,7 @@ EXAMPLES = list_examples()
 # Pictures, output, another program's file, a part of some code.
 TEXTS = (
     *("workstation", "alignment: rigid", "parity: asked", "persistence true", "mean = np"),
-    *("name,line", "vedette: fleet.csv", "%% acl.conf", "pattern write", "<role>", "connection plant1"),
+    *("name,line", "vedette: fleet.csv", "%% acl.conf", "pattern write", "<role>", "connection plant1", "[Service]"),
 )
 MINIMAL_CAMERA = 'source = "file:parts"\nbundle = "cells.vedette"\n'
 
