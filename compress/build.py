@@ -93,7 +93,7 @@ class BuildResult(msgspec.Struct, frozen=True):
 
     @property
     def goal_met(self) -> bool:
-        return self.manifest.goal_met
+        return self.verdict.met and self.manifest.goal_met  # a compiled model may be too large
 
     def to_json(self) -> dict[str, Any]:
         """What `vedette build --json` prints."""
@@ -101,7 +101,7 @@ class BuildResult(msgspec.Struct, frozen=True):
             "bundle": str(self.bundle),
             "report": str(self.report),
             "verdict": self.verdict.outcome,
-            "goal_met": self.manifest.goal_met,
+            "goal_met": self.goal_met,
             "missed": self.manifest.missed,
             "unproven": self.verdict.unproven,
             **self.manifest.measured,

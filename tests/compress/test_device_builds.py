@@ -38,6 +38,7 @@ def words_of(page):
     return " ".join(html.unescape(re.sub(r"<[^>]*>", " ", page.read_text().partition("</style>")[2])).split())
 
 
+@pytest.mark.slow
 @pytest.mark.build
 def test_bundle_is_that_of_its_device_alone(anomaly_images, anomaly_build, key_folder, keyring, call_vedette, tmp_path):
     """The device of `anomaly_build` comes second here, so it takes over what was made for the first."""

@@ -168,7 +168,9 @@ def test_unknown_rule_or_backend_exits_2(configured, line_images, call_vedette):
     path.write_text(path.read_text().replace('"presence"', '"absence"'))
     assert_start_fails(configured, call_vedette, 2, "absence", "known values: crossing, crowd")
     configured.configure(f"file:{line_images}?fps=0", "mqtt://127.0.0.1:1", backend="abacus")
-    assert_start_fails(configured, call_vedette, 2, "abacus", "known values: onnx, tflite")
+    assert_start_fails(
+        configured, call_vedette, 2, "abacus", "known values: cuda, edgetpu, hailo, onnx, tensorrt, tflite"
+    )
 
 
 def test_rule_name_must_be_a_string(configured, call_vedette):
