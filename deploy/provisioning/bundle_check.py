@@ -51,8 +51,8 @@ def require_key(boxes: tuple[Box, ...]) -> None:
     """
     if any(box.cameras for box in boxes):
         hint = (
-            "give the signer's public key with --key NAME.pub, or name it in keys of fleet.toml; --keys-in-image if the "
-            "image of the cards has it in /etc/vedette/keys"
+            "give the signer's public key with --key NAME.pub, or name it in keys of fleet.toml; --keys-in-image if "
+            "the image of the cards has it in /etc/vedette/keys"
         )
         raise ConfigProblem("no trusted key is given, so the boxes would refuse every bundle", hint=hint)
 
