@@ -51,6 +51,8 @@ WORKSHOP_COMMANDS = {
 }
 
 
+VERBS_OF_DAEMONS = ("run",)
+"""Verbs that log what goes on; the others print what they do, and log warnings only."""
 INTERRUPTED_EXIT_CODE = 130  # 128 + SIGINT, as in a shell
 
 
@@ -115,13 +117,14 @@ def _print_version(ctx: click.Context, _: click.Parameter, asked: bool) -> None:
 @click.option(
     "--version", is_flag=True, is_eager=True, expose_value=False, callback=_print_version, help="Show the version."
 )
-def vedette() -> None:
+@click.pass_context
+def vedette(ctx: click.Context) -> None:
     """Vedette compresses vision models and runs them on edge devices.
 
     The workshop commands build a signed bundle from images. The device commands run it on a camera and publish events.
     A vedette is a mounted sentry who watches ahead of the line and reports only what matters.
     """
-    _log_to_stderr()
+    _log_to_stderr(logging.INFO if ctx.invoked_subcommand in VERBS_OF_DAEMONS else logging.WARNING)
 
 
 class _JournalPriority(logging.Formatter):
@@ -142,7 +145,7 @@ class _WithoutPasswords(logging.Filter):
         return True
 
 
-def _log_to_stderr() -> None:
+def _log_to_stderr(level: int) -> None:
     handler = logging.StreamHandler()
     handler.addFilter(_WithoutPasswords())
     if "JOURNAL_STREAM" in os.environ:
@@ -151,7 +154,7 @@ def _log_to_stderr() -> None:
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S"))
     root = logging.getLogger("vedette")
     root.handlers = [handler]
-    root.setLevel(logging.INFO)
+    root.setLevel(level)
 
 
 def main(arguments: list[str] | None = None) -> Any:

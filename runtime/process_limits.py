@@ -104,20 +104,16 @@ def give_up_root() -> None:
         os.setresgid(group, group, group)
         os.setresuid(user, user, user)
     library = ctypes.CDLL(None, use_errno=True)
-    kept = _CAP_DAC_READ_SEARCH if user == 0 and _holds_capability(_CAP_DAC_READ_SEARCH) else 0
-    header = struct.pack("Ii", _CAPABILITIES, 0)
-    sets = struct.pack("6I", kept, kept, 0, 0, 0, 0)  # effective, permitted and inheritable, twice 32 bits each
     zero = ctypes.c_ulong(0)
-    if (
-        library.prctl(_PR_SET_NO_NEW_PRIVS, ctypes.c_ulong(1), zero, zero, zero) != 0
-        or library.capset(header, sets) != 0
-    ):
+    failed = library.prctl(_PR_SET_NO_NEW_PRIVS, ctypes.c_ulong(1), zero, zero, zero) != 0
+    permitted = int(Path("/proc/self/status").read_text().partition("CapPrm:")[2].split()[0], 16)
+    if permitted:  # a service's filter may refuse capset(2) to a process that has none
+        kept = permitted & _CAP_DAC_READ_SEARCH if user == 0 else 0
+        header = struct.pack("Ii", _CAPABILITIES, 0)
+        sets = struct.pack("6I", kept, kept, 0, 0, 0, 0)  # effective, permitted and inheritable, twice 32 bits each
+        failed = failed or library.capset(header, sets) != 0
+    if failed:
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
-
-
-def _holds_capability(bit: int) -> bool:
-    status = Path("/proc/self/status").read_text()
-    return bool(int(status.partition("CapPrm:")[2].split()[0], 16) & bit)
 
 
 def die_with_parent() -> None:

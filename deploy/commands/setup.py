@@ -16,7 +16,7 @@ from vedette.runtime.monitoring.doctor_check import Check
 
 from ..seed import Seed
 from ..setup import flow, services
-from ..setup.answers import Flags, collect_answers, read_seed_with_paths
+from ..setup.answers import Flags, check_certificates_are_used, collect_answers, read_seed_with_paths
 from ..setup.camera_search import find_cameras
 from ..setup.durable_files import FileChange, find_action, require_writable
 from ..setup.onvif_media import resolve_source
@@ -41,7 +41,7 @@ _answers = options.combine(
     click.option("--source", help="The camera: v4l2:/dev/video0, rtsp://HOST/PATH, … (docs/cameras.md)."),
     click.option("--camera-username", help="User name at a network camera."),
     click.option("--camera-password-file", type=_FILE, help="File with the password at the camera."),
-    click.option("--bundle", help="File of the bundle."),
+    click.option("--bundle", help="File of the bundle, which goes into the store of models; or installed:NAME."),
     click.option("--key", "keys", type=_FILE, multiple=True, help="Public key to trust: the signer's NAME.pub."),
 )
 
@@ -93,6 +93,7 @@ def setup(
     asked = _is_terminal() and not yes and not as_json and seed_file is None
     if asked:
         seed = _ask(seed, flags, folder, search_seconds, picture, untried or dry_run)
+    check_certificates_are_used(flags, seed.broker.url)
     flow.require_complete(seed)
     seed = msgspec.structs.replace(seed, cameras=tuple(resolve_source(each) for each in seed.cameras))
     files = flow.plan_checked(seed, folder)

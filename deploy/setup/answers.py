@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
+from cryptography.x509 import load_pem_x509_certificates
 
 from vedette.runtime.bundle.keys import parse_public_key
 from vedette.runtime.config.configuration import DeviceSettings, camera_names
 from vedette.runtime.config.installed_bundle import INSTALLED
 from vedette.runtime.errors import ConfigProblem, locate_errors
+from vedette.runtime.plugin_tables import split_url
 
 from ..seed import Seed, SeedBroker, SeedCamera, SeedDevice, read_seed
 from .configuration_files import CAMERAS, DEFAULT_RULES, DEVICE_FILE, read_present
@@ -66,8 +68,8 @@ def collect_answers(flags: Flags, folder: Path, seed_file: Path | None) -> Seed:
         prefix=flags.prefix,
         username=flags.username,
         password=read_text(flags.password_file, "--password-file", strip=True),
-        ca=read_text(flags.ca_file, "--ca-file"),
-        certificate=read_text(flags.cert_file, "--cert-file"),
+        ca=read_certificates(flags.ca_file, "--ca-file"),
+        certificate=read_certificates(flags.cert_file, "--cert-file"),
         key=read_text(flags.key_file, "--key-file"),
     )
     keys = {path.name: _read_key(path) for path in flags.keys}
@@ -165,6 +167,36 @@ def read_text(path: Path | None, flag: str, strip: bool = False) -> str | None:
     if not text:
         raise ConfigProblem(f"{flag} {path}: the file is empty", hint="name the file that holds it")
     return text
+
+
+def read_certificates(path: Path | None, flag: str) -> str | None:
+    """The text of a file of certificates that a flag names; None without the flag.
+
+    Raises:
+        ConfigProblem: it cannot be read, or holds no certificate.
+    """
+    text = read_text(path, flag)
+    if text is None:
+        return None
+    try:
+        load_pem_x509_certificates(text.encode())
+    except ValueError:
+        hint = "name a file with -----BEGIN CERTIFICATE-----; docs/provisioning.md shows how an authority is made"
+        raise ConfigProblem(f"{flag} {path}: not a certificate", hint=hint) from None
+    return text
+
+
+def check_certificates_are_used(flags: Flags, url: str) -> None:
+    """Refuses certificates for a connection without TLS, which would look safe and would not be.
+
+    Raises:
+        ConfigProblem: a flag names one.
+    """
+    given = {"--ca-file": flags.ca_file, "--cert-file": flags.cert_file}
+    for flag, path in given.items():
+        if path is not None and split_url(url, "broker.url").scheme == "mqtt":
+            hint = f"write mqtts://HOST:8883, or leave {flag} out"
+            raise ConfigProblem(f"{flag} is of no use with {url}, which is not encrypted", hint=hint)
 
 
 def _choose_cameras(seed: Seed, flags: Flags, is_seed: bool) -> tuple[SeedCamera, ...]:

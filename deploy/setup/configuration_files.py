@@ -14,11 +14,11 @@ import msgspec
 import tomli_w
 
 from vedette.runtime.bundle.keys import key_id, parse_public_key, read_public_key
-from vedette.runtime.config.configuration import SYSTEM_FOLDER, BrokerSettings, DeviceSettings
+from vedette.runtime.config.configuration import SYSTEM_FOLDER, BrokerSettings, DeviceSettings, device_folders
 from vedette.runtime.errors import ConfigProblem
 
 from ..seed import Seed, SeedCamera
-from .bundle_placement import place_bundle
+from .bundle_placement import check_one_release_each, place_bundle
 from .durable_files import PlannedFile
 
 DEVICE_FILE, CAMERAS, KEYS, SECRETS = "vedette.toml", "cameras", "keys", "secrets"
@@ -33,11 +33,15 @@ def plan_files(seed: Seed, folder: Path) -> list[PlannedFile]:
         folder: with vedette.toml
 
     Raises:
-        ConfigProblem: a present file is not TOML, or a name of a key file is not one.
+        ConfigProblem: a present file is not TOML, a name of a key file is not one, or two cameras ask for different
+            releases of a product.
+        BundleProblem: a bundle is none.
     """
     device = read_present(folder / DEVICE_FILE)
     keys = _plan_keys(seed.keys, keys_folder(folder, device))
-    cameras = [each for camera in seed.cameras for each in _plan_camera(camera, folder)]
+    state = device_folders(folder, DeviceSettings(state=str(device.get("device", {}).get("state") or "") or None))[0]
+    cameras = [each for camera in seed.cameras for each in _plan_camera(camera, folder, state)]
+    check_one_release_each(cameras)
     return [*keys, *_plan_device(seed, device, folder, bool(keys)), *cameras]
 
 
@@ -117,10 +121,11 @@ def _plan_device(seed: Seed, present: dict[str, Any], folder: Path, has_new_keys
     return [*files, *_plan_toml(folder / DEVICE_FILE, content, present)]
 
 
-def _plan_camera(camera: SeedCamera, folder: Path) -> list[PlannedFile]:
+def _plan_camera(camera: SeedCamera, folder: Path, state: Path) -> list[PlannedFile]:
     path = folder / CAMERAS / f"{camera.name}.toml"
     present = read_present(path)
-    reference, files = place_bundle(camera.bundle, folder / CAMERAS, str(present.get("bundle", "")))
+    present_bundle = str(present.get("bundle", ""))
+    reference, files = place_bundle(camera.bundle, camera.name, folder, folder / CAMERAS, state, present_bundle)
     content: dict[str, Any] = dict(present)
     content["source"], content["bundle"] = camera.source, reference
     if camera.username or "username" in content:

@@ -31,6 +31,14 @@ class PlannedFile(msgspec.Struct, frozen=True):
     secret: bool = False
     """Readable by its owner and the group `vedette` alone, and never shown."""
 
+    def is_in_force(self) -> bool:
+        """Whether nothing but its content must be there."""
+        return True
+
+    def write(self) -> FileChange:
+        """Writes it; see `write_file`."""
+        return write_file(self)
+
 
 class FileChange(msgspec.Struct, frozen=True, omit_defaults=True):
     """What happened to a file."""
@@ -50,7 +58,8 @@ def find_action(file: PlannedFile) -> Action:
     try:
         if not os.path.lexists(file.path):
             return "written"
-        return "unchanged" if file.path.read_bytes() == file.content else "replaced"
+        is_there = file.path.read_bytes() == file.content and file.is_in_force()
+        return "unchanged" if is_there else "replaced"
     except OSError as error:
         raise _problem(file.path, error) from None
 

@@ -11,6 +11,7 @@ import msgspec
 
 from vedette.runtime.bundle.keys import Keyring
 from vedette.runtime.bundle.local_recalibration import open_bundle
+from vedette.runtime.bundle.release_memory import check_release
 from vedette.runtime.camera.sources import SourceAddress, load_source
 from vedette.runtime.config.configuration import Config, load_config
 from vedette.runtime.errors import BundleProblem, ConfigProblem, locate_errors
@@ -24,7 +25,7 @@ from ..seed import Seed, SeedCamera
 from . import services
 from .answers import find_missing
 from .configuration_files import CAMERAS, DEVICE_FILE, plan_files
-from .durable_files import FileChange, PlannedFile, find_action, write_file
+from .durable_files import FileChange, PlannedFile, find_action
 from .first_event import FirstEvent, wait_for_first_event
 from .services import UnitResult
 from .staged_configuration import stage_configuration
@@ -117,13 +118,14 @@ def _verify(settings: Config, folder: Path) -> None:
         if split_url(settings.broker.url, "broker.url").scheme not in SINKS:
             raise ConfigProblem("broker.url names no broker", hint="write mqtt://HOST or mqtts://HOST")
     try:
-        manifest = open_bundle(settings.bundle, Keyring.read(settings.keys)).manifest
+        bundle = open_bundle(settings.bundle, Keyring.read(settings.keys))
+        check_release(bundle, settings.state_folder)
     except BundleProblem as problem:
         hint = "trust it with --key FILE.pub, the signer's" if "unknown key" in problem.message else problem.hint
         raise BundleProblem(problem.message, hint) from None
     with locate_errors(folder / CAMERAS / f"{settings.camera}.toml"):
         load_source(SourceAddress.from_config(settings))  # its options are right; nothing is opened
-        RuleSet(settings, manifest)
+        RuleSet(settings, bundle.manifest)
 
 
 def describe_difference(files: Sequence[PlannedFile]) -> list[str]:
@@ -149,7 +151,7 @@ def write_files(files: Sequence[PlannedFile]) -> list[FileChange]:
     done: dict[Path, FileChange] = {}
     for file in files:
         if file.path not in done:
-            done[file.path] = write_file(file)
+            done[file.path] = file.write()
     return list(done.values())
 
 

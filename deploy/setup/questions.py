@@ -23,7 +23,7 @@ from vedette.runtime.plugin_tables import split_url
 from vedette.runtime.redaction import redact
 
 from ..seed import Seed, SeedBroker, SeedCamera, SeedDevice
-from .answers import Flags, check_answers, read_text
+from .answers import Flags, check_answers, read_certificates
 from .camera_search import SearchResult
 from .onvif_media import SCHEME, resolve_source
 
@@ -92,8 +92,9 @@ class Questions:
         if values["username"] and flags.password_file is None and flags.cert_file is None:
             values["password"] = _ask_secret("Password at the broker") or broker.password
         if values["url"].startswith("mqtts:") and flags.ca_file is None:
-            path = _ask("Certificate of the broker's authority, a file (empty: the system's, or the present one)", "")
-            values["ca"] = read_text(Path(path) if path else None, "--ca-file") or broker.ca
+            text = "Certificate of the broker's authority, a file (empty: the system's, or the present one)"
+            path = _ask(text, "", _check_certificate_path)
+            values["ca"] = read_certificates(Path(path) if path else None, "--ca-file") or broker.ca
         return msgspec.structs.replace(seed, broker=SeedBroker(**values))
 
     def _ask_camera(self, seed: Seed) -> Seed:
@@ -196,6 +197,11 @@ def _check_bundle_path(text: str) -> str:
         return text
     unpack_archive(Path(text))
     return str(Path(text).absolute())
+
+
+def _check_certificate_path(text: str) -> str:
+    read_certificates(Path(text) if text else None, "--ca-file")
+    return text
 
 
 def _check_key(text: str) -> str:

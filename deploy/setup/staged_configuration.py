@@ -23,6 +23,7 @@ from vedette.runtime.monitoring.doctor_camera import ask_daemon, check_camera
 from vedette.runtime.monitoring.doctor_check import Check
 from vedette.runtime.monitoring.doctor_checks import check_broker
 
+from .bundle_placement import PlannedBundle
 from .configuration_files import CAMERAS, DEVICE_FILE, KEYS, SECRETS, keys_folder, read_present
 from .durable_files import PlannedFile
 
@@ -33,8 +34,8 @@ _MEMORY = Path("/run")
 class StagedConfiguration:
     """A configuration that is not yet written; `stage_configuration` makes it."""
 
-    def __init__(self, stage: Path, folder: Path) -> None:
-        self.stage, self.folder = stage, folder
+    def __init__(self, stage: Path, folder: Path, bundles: dict[str, Path]) -> None:
+        self.stage, self.folder, self.bundles = stage, folder, bundles
 
     def load(self, camera: str) -> Config:
         """The settings of a camera, with the paths of trusted keys and the bundle in the private folder.
@@ -45,7 +46,9 @@ class StagedConfiguration:
         with self.real_paths():
             settings = load_config(self.stage, camera)
         state, bundle = device_folders(self.folder, settings.device)[0], settings.bundle
-        if bundle.is_relative_to(settings.state):  # an installed model, which lies in the real state folder
+        if settings.installed in self.bundles:
+            bundle = self.bundles[settings.installed]
+        elif bundle.is_relative_to(settings.state):  # an installed model, which lies in the real state folder
             bundle = state / bundle.relative_to(settings.state)
         return msgspec.structs.replace(
             settings,
@@ -108,7 +111,11 @@ def stage_configuration(files: Sequence[PlannedFile], folder: Path) -> Iterator[
             for path in place.glob("*"):
                 if path.is_file():
                     (stage / part / path.name).symlink_to(path.absolute())
+        bundles = dict[str, Path]()
         for file in files:
+            if isinstance(file, PlannedBundle):  # tried where it is
+                bundles[file.product] = file.source
+                continue
             is_key = file.path.parent == keys
             target = stage / (Path(KEYS, file.path.name) if is_key else file.path.relative_to(folder))
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -116,7 +123,7 @@ def stage_configuration(files: Sequence[PlannedFile], folder: Path) -> Iterator[
             descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             with os.fdopen(descriptor, "wb") as opened:
                 opened.write(file.content)
-        yield StagedConfiguration(stage, folder)
+        yield StagedConfiguration(stage, folder, bundles)
 
 
 def _write_picture(path: Path, pixels: Any) -> bool:

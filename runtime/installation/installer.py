@@ -69,35 +69,67 @@ def install_bundle(
         check_rules(each, manifest)
     # Read as the user who asked for it: the owner of the state folder may not see into a home folder.
     places = [path, *[each.bundle for each in settings.values()]]
-    content, recalibration = path.read_bytes(), _read_recalibration(bundle, *places)
-    present = _read_present_release(bundle, [settings[camera] for camera in cameras])
+    content, recalibration = path.read_bytes(), read_recalibration(bundle, *places)
+    present = read_present_release(bundle, [settings[camera] for camera in cameras])
     log(f"{manifest.model_id}: signed by a trusted key")
     review = read_review(bundle)
     log(f"security review of the build: {review}")
     with as_owner(state):
         backend = select_backend(bundle, "auto", 1).version
         log(f"golden outputs reproduced by {backend}")
-        with store.lock(manifest.name):
-            if present is not None and store.find_model(manifest.name).current is None:
-                store.add(manifest.name, *present)
-                store.switch(manifest.name, present[0])
-            record = ProbationRecord(store, manifest.name)
-            running = record.running()
-            # A release on probation is not one to go back to.
-            before = store.find_model(manifest.name).current if running is None else running.previous
-            if not _is_whole(store.folder / manifest.name / str(manifest.release) / BUNDLE, manifest.release, keys):
-                store.discard(manifest.name, manifest.release)
-            store.add(manifest.name, manifest.release, content, recalibration)
-            on_probation = before not in (None, manifest.release) and conditions.minutes > 0
-            # One that a rollback left open when it was cut off would begin again with its release.
-            is_open = (noted := record.read()) is not None and noted.outcome == "running"
-            if before is not None and before != manifest.release and (on_probation or is_open):
-                probation = Probation(release=manifest.release, previous=before, conditions=conditions)
-                record.begin(probation if on_probation else msgspec.structs.replace(probation, outcome="accepted"))
-            store.switch(manifest.name, manifest.release, before)
+        on_probation = put_release(store, bundle, content, recalibration, present, keys, conditions)
     previous = store.find_model(manifest.name).previous
     minutes = conditions.minutes if on_probation else 0.0
     return Installation(manifest.name, manifest.release, previous, backend, review, minutes)
+
+
+def put_release(
+    store: ModelStore,
+    bundle: Bundle,
+    content: bytes,
+    recalibration: bytes | None,
+    present: tuple[int, bytes, bytes | None] | None,
+    keys: Path | None,
+    conditions: Conditions,
+) -> bool:
+    """Stores a verified bundle and makes it current, on probation if another release is current; acts as this user.
+
+    Args:
+        store: the store
+        bundle: the bundle
+        content: its bytes
+        recalibration: its local recalibration; None: there is none
+        present: another release of the product that is not in the store yet, to go back to (`read_present_release`)
+        keys: folder of the trusted keys; None: those of this machine
+        conditions: of the probation
+
+    Returns:
+        whether it is on probation
+
+    Raises:
+        ConfigProblem: the release is installed with another content.
+        MachineProblem: the disk does not take it.
+    """
+    name, release = bundle.manifest.name, bundle.manifest.release
+    with store.lock(name):
+        if present is not None and store.find_model(name).current is None:
+            store.add(name, *present)
+            store.switch(name, present[0])
+        record = ProbationRecord(store, name)
+        running = record.running()
+        # A release on probation is not one to go back to.
+        before = store.find_model(name).current if running is None else running.previous
+        if not _is_whole(store.folder / name / str(release) / BUNDLE, release, keys):
+            store.discard(name, release)
+        store.add(name, release, content, recalibration)
+        on_probation = before not in (None, release) and conditions.minutes > 0
+        # One that a rollback left open when it was cut off would begin again with its release.
+        is_open = (noted := record.read()) is not None and noted.outcome == "running"
+        if before is not None and before != release and (on_probation or is_open):
+            probation = Probation(release=release, previous=before, conditions=conditions)
+            record.begin(probation if on_probation else msgspec.structs.replace(probation, outcome="accepted"))
+        store.switch(name, release, before)
+    return on_probation
 
 
 def cameras_of(name: str, folder: Path) -> list[str]:
@@ -110,13 +142,13 @@ def cameras_of(name: str, folder: Path) -> list[str]:
     return cameras
 
 
-def _read_present_release(new: Bundle, cameras: Iterable[Config]) -> tuple[int, bytes, bytes | None] | None:
+def read_present_release(new: Bundle, cameras: Iterable[Config]) -> tuple[int, bytes, bytes | None] | None:
     """Another release of the product that a camera runs: number, content, recalibration; None: there is none."""
     for settings in cameras:
         with contextlib.suppress(Problem):
             bundle = Bundle.open(settings.bundle, Keyring.read(settings.keys))
             if bundle.manifest.name == new.manifest.name and bundle.manifest.release != new.manifest.release:
-                content, recalibration = settings.bundle.read_bytes(), _read_recalibration(bundle, settings.bundle)
+                content, recalibration = settings.bundle.read_bytes(), read_recalibration(bundle, settings.bundle)
                 return bundle.manifest.release, content, recalibration
     return None
 
@@ -129,7 +161,7 @@ def _is_whole(path: Path, release: int, keys: Path | None) -> bool:
         return False
 
 
-def _read_recalibration(bundle: Bundle, *paths: Path) -> bytes | None:
+def read_recalibration(bundle: Bundle, *paths: Path) -> bytes | None:
     """The recalibration of this bundle that lies beside one of the paths; None: there is none."""
     for path in paths:
         with contextlib.suppress(Problem):

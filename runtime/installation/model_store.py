@@ -166,7 +166,10 @@ class ModelStore:
             return
         folder = self.folder / name
         with _explained(folder):
-            folder.mkdir(parents=True, exist_ok=True)
+            if not folder.exists():
+                folder.mkdir(parents=True, exist_ok=True)
+                for each in (self.folder, self.folder.parent):
+                    sync_folder(each)
             file = (folder / ".lock").open("w")
         with file:
             fcntl.flock(file, fcntl.LOCK_EX)

@@ -152,6 +152,23 @@ def test_root_is_given_up_for_good(tmp_path, user):
     assert run_limited(code) == f"{{{user}}} {{{user}}} [] 1 {'0' * 16}\n{kept} {kept}\n"
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to give it up")
+def test_a_process_without_rights_asks_the_kernel_for_nothing_that_a_service_refuses():
+    """The unit's filter answers capset(2), setresuid(2) and setgroups(2) with EPERM."""
+    code = (
+        "import ctypes\n"
+        "os.setgroups([]); os.setresgid(1, 1, 1); os.setresuid(1, 1, 1)\n"
+        "def refuse(*_):\n    raise PermissionError\n"
+        "os.setgroups = os.setresgid = os.setresuid = refuse\n"
+        "class Library:\n"
+        "    prctl = ctypes.CDLL(None).prctl\n"
+        "    capset = staticmethod(lambda *_: -1)\n"
+        "ctypes.CDLL = lambda *_, **__: Library\n"
+        "process_limits.give_up_root()\n"
+    )
+    run_limited(code)
+
+
 def test_processes_give_up_root_before_they_read_anything(monkeypatch):
     class GivenUp(Exception):
         pass

@@ -152,7 +152,7 @@ def test_command_line_shows_no_password(capsys, monkeypatch):
 
 
 def test_log_shows_no_password(capsys):
-    cli._log_to_stderr()
+    cli._log_to_stderr(cli.logging.WARNING)
     try:
         cli.logging.getLogger("vedette.x").warning("no frames: %s", "rtsp://admin:s3cr#t@cam/x")
         text = capsys.readouterr().err

@@ -155,7 +155,9 @@ def test_doctor_reports_each_check(daemon_process, line_images, broker, call_ved
     assert findings["door rules"] == {"what": "door rules", "works": True, "found": "presence"}
     assert len([each for each in json.loads(away.stdout) if each["what"] == "keys"]) == 1
     broker.start()
-    assert call_vedette("doctor", "door", "--config", daemon_process.folder).returncode == 0
+    fine = call_vedette("doctor", "door", "--config", daemon_process.folder)
+    assert fine.returncode == 0
+    assert "INFO" not in fine.stderr, "the log of a daemon"
 
 
 @pytest.mark.parametrize("command", ["audit", "build", "demo"])

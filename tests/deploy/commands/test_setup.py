@@ -13,6 +13,7 @@ from typing import Any
 import mosquitto
 import pytest
 from camera import Camera
+from certificates import issue_certificate
 from click.testing import CliRunner, Result
 from mosquitto import Mosquitto
 from paths import TESTS
@@ -76,13 +77,19 @@ def run(*arguments: str, answers: str = "") -> Result:
 
 
 def tree(folder: Path) -> dict[Path, tuple[bytes, int]]:
-    return {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in folder.rglob("*") if path.is_file()}
+    return {
+        path: (path.read_bytes(), path.stat().st_mtime_ns)
+        for path in folder.rglob("*")
+        if path.is_file() and path.name != ".lock"
+    }
 
 
 def test_from_flags_to_the_first_event(flags: list[str], tmp_path: Path) -> None:
     folder = tmp_path / "etc"
     dry = run(*flags, "--dry-run")
     assert '+name = "box7"' in dry.stdout
+    assert '+bundle = "installed:weave"' in dry.stdout
+    assert f"{folder / 'state/models/weave/1/bundle.vedette'}: would be written" in dry.stdout
     assert PASSWORD not in dry.output
     assert not folder.exists()
 
@@ -92,6 +99,7 @@ def test_from_flags_to_the_first_event(flags: list[str], tmp_path: Path) -> None
     assert f"saved as {tmp_path / 'door.jpg'}" in first.stderr
     assert f"left to do: vedette run door --config {folder}" in first.stdout
     assert all(check.works is not False for check in run_checks(folder, None)), "what the doctor says"
+    assert load_config(folder, "door").installed == "weave", "as if it was installed, so that each update is alike"
     before = tree(folder)
 
     command_line = [sys.executable, "-m", "vedette.runtime.cli", "run", "door", "--config", str(folder)]
@@ -103,7 +111,9 @@ def test_from_flags_to_the_first_event(flags: list[str], tmp_path: Path) -> None
         second = json.loads(run(*flags, "--wait", "120", "--json").stdout)
         assert (second["changed"], second["events"][0]["works"]) == (False, True)
         assert ": vedette.presence." in second["events"][0]["text"]
-        assert {path: each for path, each in tree(folder).items() if "state" not in path.parts} == before
+        after = tree(folder)
+        assert {path: after.get(path) for path in before} == before
+        assert all(path in before or "state" in path.parts for path in after)
         doctor = {check.what: check for check in run_checks(folder, "door")}
         assert all(check.works is not False for check in doctor.values())
         assert "the daemon gets" in doctor["door"].found
@@ -120,12 +130,16 @@ def test_what_does_not_work_is_not_written(flags: list[str], tmp_path: Path, cam
 
     wrong = tmp_path / "wrong.pub"
     wrong.write_text("nonsense")
+    issue_certificate(tmp_path, "authority")
+    authority = tmp_path / "authority.pem"
     camera.mode = "refused"
     cases = [
         (change("--password-file", str(wrong)), "Not authorized"),
         (flags, "asks for a login"),
         (change("--key", str(wrong)), "not a public key"),
         (change("--bundle", str(wrong)), "wrong"),
+        ([*flags, "--ca-file", str(wrong)], "not a certificate"),
+        ([*flags, "--ca-file", str(authority)], "not encrypted"),
     ]
     for arguments, reason in cases:
         with pytest.raises(Problem) as raised:

@@ -8,6 +8,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from altered_bundles import sign_altered
 from paths import TESTS
 
 from vedette.deploy.seed import Seed, SeedBroker, SeedCamera, SeedDevice
@@ -20,6 +21,8 @@ from vedette.runtime.bundle import keys
 from vedette.runtime.config.configuration import load_config
 from vedette.runtime.config.credential_warnings import list_warnings
 from vedette.runtime.errors import ConfigProblem, Problem
+from vedette.runtime.installation.model_store import ModelStore
+from vedette.runtime.installation.probation_record import ProbationRecord
 
 V1 = TESTS / "bundles" / "v1"
 
@@ -109,6 +112,44 @@ def test_a_difference_shows_no_secret(tmp_path: Path) -> None:
     assert "hush" not in text
     assert "broker-password: would be written (a secret, not shown)" in text
     assert '+url = "mqtts://b:8883"' in text
+
+
+def test_a_bundle_goes_into_the_store_and_the_next_release_is_on_probation(tmp_path: Path, key_folder: Path) -> None:
+    box, store = tmp_path / "box", ModelStore(tmp_path / "box" / "state")
+    public = {"vedette.pub": (key_folder / "vedette.pub").read_text()}
+
+    def set_up(release: int) -> bytes:
+        path = sign_altered(tmp_path / f"{release}.vedette", key_folder, release=release)
+        camera = SeedCamera(name="door", source="v4l2:/dev/video0", bundle=str(path))
+        write(Seed(device=SeedDevice(name="box"), cameras=(camera,), keys=public), box)
+        return (box / "cameras" / "door.toml").read_bytes()
+
+    first = set_up(1)
+    assert store.find_model("weave").current == 1
+    assert load_config(box, "door").bundle == store.bundle_path("weave")
+    assert not list((box / "cameras").glob("*.vedette"))
+    assert set_up(2) == first
+    model, probation = store.find_model("weave"), ProbationRecord(store, "weave").running()
+    assert (model.current, model.previous) == (2, 1)
+    assert probation is not None
+    assert probation.release == 2
+
+
+def test_a_bundle_that_the_camera_names_by_its_path_stays_there(tmp_path: Path) -> None:
+    (tmp_path / "cameras").mkdir()
+    (tmp_path / "cameras" / "door.toml").write_text(
+        f'source = "v4l2:/dev/video0"\nbundle = "{V1 / "weave.vedette"}"\n[[rules]]\nuse = "presence"\n'
+    )
+    write(make_seed(), tmp_path)
+    assert load_config(tmp_path, "door").installed == ""
+    assert not (tmp_path / "state").exists()
+
+
+def test_two_releases_of_a_product_on_one_box_are_refused(tmp_path: Path, key_folder: Path) -> None:
+    paths = [sign_altered(tmp_path / f"{each}.vedette", key_folder, release=each) for each in (1, 2)]
+    cameras = tuple(SeedCamera(name=f"c{path.stem}", source="v4l2:/dev/video0", bundle=str(path)) for path in paths)
+    with pytest.raises(ConfigProblem, match="c1 and c2 ask for different bundles of weave"):
+        plan_files(Seed(device=SeedDevice(name="box"), cameras=cameras), tmp_path)
 
 
 def test_rules_can_be_added_below_and_keep_their_tables(tmp_path: Path) -> None:
