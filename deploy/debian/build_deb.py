@@ -15,7 +15,7 @@ from pathlib import Path
 
 import click
 
-from .control import MAINTAINER, SCRIPTS, TEMPLATES, control_file, digests
+from .control import SCRIPTS, TEMPLATES, control_file, digests, maintainer
 from .manual import COMPLETIONS, completion, manual_page
 from .packages import FLAVORS, ROOT, Package, plan_packages
 from .tree import lay_out
@@ -107,7 +107,7 @@ def _add_documents(stage: Path, share: Path, package: Package) -> None:
     notice = (TEMPLATES / "copyright").read_text() + "\n" + (ROOT / "THIRD_PARTY.md").read_text()
     _write(documents / "copyright", notice)
     entry = f"{name} ({package.version}) stable; urgency=medium\n\n  * See CHANGELOG.md.gz.\n\n"
-    _compress(documents / "changelog.gz", f"{entry} -- {MAINTAINER}  {day:%a, %d %b %Y %H:%M:%S} +0000\n")
+    _compress(documents / "changelog.gz", f"{entry} -- {maintainer()}  {day:%a, %d %b %Y %H:%M:%S} +0000\n")
     _compress(documents / "CHANGELOG.md.gz", (ROOT / "CHANGELOG.md").read_text())
     overrides = (TEMPLATES / "lintian-overrides").read_text()
     _write(stage / "usr/share/lintian/overrides" / name, overrides.format(package=name))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import subprocess
 from itertools import pairwise
@@ -12,8 +13,11 @@ from .packages import Package
 
 TEMPLATES = Path(__file__).parent / "templates"
 SCRIPTS = ("postinst", "prerm", "postrm")
-MAINTAINER = "Vedette contributors <maintainers@vedette.invalid>"
-"""The project has no address of its own: see SECURITY.md. RFC 2606 keeps `.invalid` from belonging to anybody."""
+MAINTAINER = "Vedette contributors", "maintainers@vedette.invalid"
+"""Name and address of whoever builds the packages, unless DEBFULLNAME and DEBEMAIL say it, as for Debian's own tools.
+
+The project has no address of its own: see SECURITY.md. RFC 2606 keeps `.invalid` from belonging to anybody.
+"""
 LIBRARIES = {
     "libc.so.6": "libc6 (>= 2.28)",
     "libdl.so.2": "libc6 (>= 2.28)",
@@ -29,6 +33,12 @@ LIBRARIES = {
 """What wheels may expect of every Linux, and the packages that have it."""
 
 
+def maintainer() -> str:
+    """The maintainer as packages name them: `NAME <ADDRESS>`."""
+    name, address = MAINTAINER
+    return f"{os.environ.get('DEBFULLNAME') or name} <{os.environ.get('DEBEMAIL') or address}>"
+
+
 def control_file(stage: Path, package: Package) -> str:
     """DEBIAN/control for a staged tree."""
     size = sum(-(-path.stat().st_size // 1024) for path in _files(stage))
@@ -38,7 +48,7 @@ def control_file(stage: Path, package: Package) -> str:
         package=package.name,
         version=package.version,
         architecture=package.architecture,
-        maintainer=MAINTAINER,
+        maintainer=maintainer(),
         installed_kib=size,
         depends=", ".join(depends),
         relations=package.flavor.relations,

@@ -121,10 +121,16 @@ def test_the_same_sources_give_the_same_bytes(
     assert build_deb.build_package(package, again, CACHE, tmp_path / "again").read_bytes() == first.read_bytes()
 
 
-def test_lintian_finds_no_error(first: Path) -> None:
-    if shutil.which("lintian") is None:
-        pytest.skip("needs lintian: apt-get install lintian")
-    command = ["lintian", "--allow-root", "--fail-on", "error,warning", str(first)]
+@pytest.fixture(scope="module")
+def slim(own_wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """One for each release."""
+    out = tmp_path_factory.mktemp("slim")
+    return [build_deb.build_package(package, own_wheel, CACHE, out) for package in packages_of("slim")]
+
+
+@pytest.mark.skipif(shutil.which("lintian") is None, reason="needs lintian: apt-get install lintian")
+def test_lintian_finds_no_error(first: Path, slim: list[Path]) -> None:
+    command = ["lintian", "--allow-root", "--fail-on", "error,warning", *map(str, [first, *slim])]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
 
@@ -165,10 +171,9 @@ def test_a_box_installs_upgrades_and_removes_it_offline(system: System, first: P
 
 
 def test_the_slim_flavor_runs_one_back_end_and_takes_the_place_of_the_full_one(
-    system: System, first: Path, own_wheel: Path, tmp_path: Path
+    system: System, first: Path, slim: list[Path]
 ) -> None:
-    package = packages_of("slim")[list(packages.RELEASES).index(system.release)]
-    deb = build_deb.build_package(package, own_wheel, CACHE, tmp_path)
+    deb = slim[list(packages.RELEASES).index(system.release)]
     system.install(first)
     system.run("cp /bundle/vedette.pub /etc/vedette/keys/ && echo event > /var/lib/vedette/door")
     system.install(deb)

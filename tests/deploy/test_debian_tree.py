@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from paths import ROOT
 
-from vedette.deploy.debian.control import python_dependencies
+from vedette.deploy.debian.control import maintainer, python_dependencies
 from vedette.deploy.debian.manual import COMPLETIONS, completion, manual_page
 from vedette.deploy.debian.packages import FLAVORS, plan_packages
 from vedette.deploy.debian.tree import is_unused, lay_out, site_packages
@@ -103,3 +103,12 @@ def test_completions_ask_the_command(path: str) -> None:
 @pytest.mark.parametrize("name", ["postinst", "prerm", "postrm", "vedette.rtupdate"])
 def test_maintainer_scripts_are_valid_shell(name: str) -> None:
     subprocess.run(["sh", "-n", str(ROOT / "deploy" / "debian" / "templates" / name)], check=True)
+
+
+def test_who_builds_the_packages_is_their_maintainer(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("DEBFULLNAME", "DEBEMAIL"):
+        monkeypatch.delenv(name, raising=False)
+    assert maintainer().endswith(".invalid>"), "nobody's address"
+    monkeypatch.setenv("DEBFULLNAME", "Plant tools")
+    monkeypatch.setenv("DEBEMAIL", "tools@plant.example")
+    assert maintainer() == "Plant tools <tools@plant.example>"

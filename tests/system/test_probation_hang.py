@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -47,9 +47,7 @@ RESULTS, BEGUN = Path("/results"), time.monotonic()
 def run(*command):
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
-        read = ["journalctl", "-u", "vedette@door", "--no-pager", "-n", "40"]
-        log = subprocess.run(read, capture_output=True, text=True)
-        raise SystemExit(f"{command}: {done.stdout}{done.stderr}{log.stdout}")
+        raise SystemExit(f"{command}: {done.stdout}{done.stderr}")
     return done.stdout.strip()
 
 def vedette(*words):
@@ -58,11 +56,14 @@ def vedette(*words):
 def model():
     return json.loads(vedette("models", "--json"))[0]
 
+def journal(*options):
+    return run("journalctl", "-u", "vedette@door", "--no-pager", *options)
+
 def wait_until(condition, what, seconds=120):
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
-            raise SystemExit(f"waited for {what}: {run('journalctl', '-u', 'vedette@door', '--no-pager', '-n', '40')}")
+            raise SystemExit(f"waited for {what}: {journal('-n', '40')}")
         time.sleep(0.5)
 
 def has_frames():
@@ -78,9 +79,8 @@ wait_until(lambda: model()["current"] == 1, "the way back")
 seconds = time.monotonic() - installed
 wait_until(lambda: model()["probation"]["told"] and has_frames(), "the release before, and the event")
 probation = model()["probation"]
-log = run("journalctl", "-u", "vedette@door", "--no-pager")
 report = {"outcome": probation["outcome"], "reason": probation["reason"], "seconds": seconds}
-report["watchdog"] = log.lower().count("watchdog timeout")
+report["watchdog"] = journal().lower().count("watchdog timeout")
 (RESULTS / "new").write_text(json.dumps(report))
 (RESULTS / "new").rename(RESULTS / "end")
 """
@@ -107,7 +107,9 @@ def machine(tmp_path: Path, key_folder: Path, line_images: Path) -> Iterator[tup
         yield root, results
 
 
-def test_a_release_that_hangs_is_ended_by_the_watchdog_and_left(machine: tuple[Path, Path]) -> None:
+def test_a_release_that_hangs_is_ended_by_the_watchdog_and_left(
+    machine: tuple[Path, Path], record_proof: Callable[..., None]
+) -> None:
     root, results = machine
     container = boot(root, results)
     try:
@@ -119,3 +121,4 @@ def test_a_release_that_hangs_is_ended_by_the_watchdog_and_left(machine: tuple[P
     assert end["outcome"] == "rolled back"
     assert f"ended {MAX_STARTS} times" in end["reason"]
     assert end["watchdog"] == MAX_STARTS
+    record_proof(MAX_STARTS, 0, watchdog_seconds=WATCHDOG_SECONDS, way_back_seconds=round(end["seconds"]))
