@@ -204,7 +204,9 @@ def _choose_cameras(seed: Seed, flags: Flags, is_seed: bool) -> tuple[SeedCamera
     about_one = (flags.source, flags.camera_username, flags.camera_password_file, flags.bundle)
     cameras = seed.cameras
     if flags.camera is not None:
-        new = SeedCamera(name=flags.camera, source="", bundle="", rules=DEFAULT_RULES)
+        shared = {each.bundle for each in cameras}  # the next camera of a box often runs the same product
+        bundle = shared.pop() if len(shared) == 1 else ""
+        new = SeedCamera(name=flags.camera, source="", bundle=bundle, rules=DEFAULT_RULES)
         cameras = (next((each for each in cameras if each.name == flags.camera), new),)
     elif not cameras and not (is_seed and all(each is None for each in about_one)):
         cameras = (SeedCamera(name="camera", source="", bundle=""),)

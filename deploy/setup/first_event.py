@@ -22,6 +22,8 @@ class FirstEvent(msgspec.Struct, frozen=True):
     works: bool
     """The daemon runs, has frames, and the broker took what there was."""
     text: str
+    runs: bool = True
+    """The daemon runs."""
 
 
 def wait_for_first_event(settings: Config, seconds: float, must_run: bool) -> FirstEvent:
@@ -49,7 +51,7 @@ def wait_for_first_event(settings: Config, seconds: float, must_run: bool) -> Fi
 def _describe(settings: Config, report: StatusReport | None) -> FirstEvent:
     """What is missing."""
     if report is None:
-        return FirstEvent(settings.camera, False, "the daemon does not run")
+        return FirstEvent(settings.camera, False, "the daemon does not run", runs=False)
     if report.pictures is not None and report.pictures.trouble:
         return FirstEvent(settings.camera, False, f"running, but no frames come: {report.pictures.trouble}")
     if not report.frames:

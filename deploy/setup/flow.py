@@ -166,8 +166,8 @@ def start_and_wait(seed: Seed, folder: Path, changed: bool, seconds: float) -> S
     for unit in units:
         settings: Config = load_config(folder, unit.camera)
         event = wait_for_first_event(settings, seconds, must_run=not unit.left)
-        if not event.works and not unit.left and (journal := services.describe_failure(unit.camera)):
-            event = msgspec.structs.replace(event, text=f"{event.text}; the journal ends with: {journal}")
+        if not event.works and not unit.left and (journal := services.describe_failure(unit.camera, event.runs)):
+            event = msgspec.structs.replace(event, text=f"{event.text}; the journal says: {journal}")
         events.append(event)
     return Started(units, events)
 

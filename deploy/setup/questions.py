@@ -12,7 +12,7 @@ import click
 import msgspec
 
 from vedette.runtime.bundle.archive import unpack_archive
-from vedette.runtime.bundle.keys import read_public_key
+from vedette.runtime.bundle.keys import key_id, read_public_key
 from vedette.runtime.camera import sources
 from vedette.runtime.config.configuration import Name
 from vedette.runtime.config.installed_bundle import INSTALLED
@@ -147,7 +147,8 @@ class Questions:
         if self.flags.keys or not untrusted:
             return answered
         click.echo(f"  {untrusted[0].found}", err=True)
-        path = Path(_ask("Public key to trust, the signer's .pub file", "", _check_key))
+        signer = untrusted[0].found.partition("signed by the unknown key ")[2].split()[0]
+        path = Path(_ask("Public key to trust, the signer's .pub file", "", lambda each: _check_key(each, signer)))
         keys[path.name] = path.read_text()
         return msgspec.structs.replace(answered, keys=keys)
 
@@ -204,8 +205,14 @@ def _check_certificate_path(text: str) -> str:
     return text
 
 
-def _check_key(text: str) -> str:
-    read_public_key(Path(text))
+def _check_key(text: str, signer: str) -> str:
+    """The path of the signer's public key; a key that signed something else must not become a trusted one."""
+    if not text:
+        raise ConfigProblem("no key is named", hint=f"write the path of the .pub file of {signer}; Ctrl-C ends it")
+    identity = key_id(read_public_key(Path(text)))
+    if identity != signer:
+        hint = f"write the path of the .pub file of {signer}, which lies beside the key that signed the bundle"
+        raise ConfigProblem(f"{text} is the key {identity}, which did not sign the bundle", hint=hint)
     return text
 
 

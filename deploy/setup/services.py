@@ -72,11 +72,12 @@ def enable_units(cameras: Sequence[str], folder: Path) -> None:
             _call("enable", f"vedette@{camera}.service")
 
 
-def describe_failure(camera: str) -> str:
-    """The last lines that a unit wrote to the journal; empty if there is none."""
+def describe_failure(camera: str, runs: bool) -> str:
+    """The last lines that a unit wrote to the journal, of one that runs the last warning; empty if there is none."""
     if shutil.which("journalctl") is None or not _BOOTED.exists():
         return ""
-    command = ["journalctl", "--unit", f"vedette@{camera}", "--lines", "3", "--output", "cat", "--no-pager"]
+    command = ["journalctl", "--unit", f"vedette@{camera}", "--output", "cat", "--no-pager"]
+    command += ["--priority", "warning", "--lines", "1"] if runs else ["--lines", "3"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_TIMEOUT_SECONDS)  # noqa: S603
     return done.stdout.strip()
 

@@ -12,6 +12,7 @@ import re
 import zipfile
 from pathlib import Path
 
+from ..config.installed_bundle import CURRENT_BUNDLE
 from ..errors import BundleProblem
 
 MAX_BYTES = 512 << 20
@@ -44,6 +45,14 @@ def unpack_archive(path: Path) -> dict[str, bytes]:
         if size > MAX_BYTES:
             raise BundleProblem(f"{path}: {size} bytes exceed the limit of {MAX_BYTES}", hint=hint)
         content = path.read_bytes()
+    except FileNotFoundError:
+        if path.parts[-2:] == CURRENT_BUNDLE.parts:
+            message, hint = (
+                f"{path.parts[-3]} is not installed",
+                "vedette models lists what is; vedette install installs",
+            )
+            raise BundleProblem(f"{path}: {message}", hint) from None
+        raise BundleProblem(f"{path}: there is no such file", hint="check the path of the bundle") from None
     except OSError as error:
         raise BundleProblem(f"{path}: {error.strerror or error}", hint="check the path of the bundle") from None
 

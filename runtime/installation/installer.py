@@ -15,6 +15,7 @@ from ..bundle.keys import Keyring
 from ..bundle.local_recalibration import apply_recalibration, recalibration_path
 from ..bundle.release_memory import check_release
 from ..config.configuration import Config, camera_names, device_folders, load_config, load_device
+from ..config.installed_bundle import MODELS_FOLDER
 from ..errors import BundleProblem, MachineProblem, Problem
 from ..inference.golden_outputs import select_backend
 from ..progress import Log, no_log
@@ -59,6 +60,7 @@ def install_bundle(
         MachineProblem: the disk does not take it.
     """
     state, keys = device_folders(folder, load_device(folder))
+    _require_writable(state)
     bundle = Bundle.open(path, Keyring.read(keys))
     manifest = bundle.manifest
     store = ModelStore(state)
@@ -112,14 +114,21 @@ def put_release(
     """
     name, release = bundle.manifest.name, bundle.manifest.release
     with store.lock(name):
+        record = ProbationRecord(store, name)
+        running = record.running()
+        if (
+            running is not None
+            and running.previous == release
+            and _is_whole(_file(store, name, release), release, keys)
+        ):
+            record.roll_back("its user installed the release before again")
+            return False
         if present is not None and store.find_model(name).current is None:
             store.add(name, *present)
             store.switch(name, present[0])
-        record = ProbationRecord(store, name)
-        running = record.running()
         # A release on probation is not one to go back to.
         before = store.find_model(name).current if running is None else running.previous
-        if not _is_whole(store.folder / name / str(release) / BUNDLE, release, keys):
+        if not _is_whole(_file(store, name, release), release, keys):
             store.discard(name, release)
         store.add(name, release, content, recalibration)
         on_probation = before not in (None, release) and conditions.minutes > 0
@@ -153,6 +162,10 @@ def read_present_release(new: Bundle, cameras: Iterable[Config]) -> tuple[int, b
     return None
 
 
+def _file(store: ModelStore, name: str, release: int) -> Path:
+    return store.folder / name / str(release) / BUNDLE
+
+
 def _is_whole(path: Path, release: int, keys: Path | None) -> bool:
     """Whether a file of the store holds its release: not damaged, and not overwritten with another one."""
     try:
@@ -178,6 +191,13 @@ def read_review(bundle: Bundle) -> str:
         return str(review["severity"])
     except (KeyError, ValueError, TypeError):
         return "not reviewed"
+
+
+def _require_writable(state: Path) -> None:
+    """Refuses a user who may not install, before anything is tried."""
+    present = next(each for each in (state / MODELS_FOLDER, state, *state.absolute().parents) if each.exists())
+    if not os.access(present, os.W_OK | os.X_OK):
+        raise MachineProblem(f"{present}: this user may not install models", hint="run the command as root (sudo)")
 
 
 @contextlib.contextmanager

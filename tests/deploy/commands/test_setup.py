@@ -23,6 +23,7 @@ from waiting import wait_for
 from vedette.deploy.commands import setup as command
 from vedette.deploy.setup.camera_search import SearchResult
 from vedette.deploy.setup.found_camera import FoundCamera
+from vedette.runtime.bundle import keys
 from vedette.runtime.config.configuration import load_config
 from vedette.runtime.config.credentials import read_secret
 from vedette.runtime.errors import Problem
@@ -156,20 +157,30 @@ def test_questions_are_asked_again_until_they_are_answered(
     found = (FoundCamera("onvif", "Gate", service="http://127.0.0.1:9/onvif"), FoundCamera("mdns", "Yard", camera.url))
     monkeypatch.setattr(command, "_is_terminal", lambda: True)
     monkeypatch.setattr(command, "find_cameras", lambda _: SearchResult(found, ("no mDNS here",)))
+    other = tmp_path / "other"
     answers = [
         *("bo x", "box7", "plant", "hall", ""),
         *("http://nowhere", f"mqtt://127.0.0.1:{broker.port}", "box7", "wrong", "n"),
         *("", "", PASSWORD),
         *("door", "1", "", "door", "9", "2", ""),
-        *("/nowhere.vedette", str(V1 / "weave.vedette"), str(tmp_path), str(V1 / "vedette.pub")),
+        *(
+            "/nowhere.vedette",
+            str(V1 / "weave.vedette"),
+            str(tmp_path),
+            "",
+            str(other / "vedette.pub"),
+            str(V1 / "vedette.pub"),
+        ),
     ]
     folder = tmp_path / "etc"
+    keys.generate_key_pair(other)
     picture = str(tmp_path / "p.jpg")
     done = run("--config", str(folder), "--picture", picture, "--wait", "0", answers="\n".join([*answers, ""]))
     assert done.exit_code == 0, done.output
-    for text in ("is no name", "not a broker", "Not authorized", "does not answer", "unknown key"):
+    for text in ("is no name", "not a broker", "Not authorized", "does not answer", "unknown key", "did not sign"):
         assert text in done.stderr, text
     assert PASSWORD not in done.output
+    assert len(list((folder / "keys").iterdir())) == 1, "a wrong answer makes no key a trusted one"
     settings = load_config(folder, "door")
     assert (settings.device.name, settings.device.area, settings.source) == ("box7", "hall", camera.url)
     assert read_secret(settings.broker.password_file, "") == PASSWORD

@@ -170,6 +170,8 @@ def test_flags_go_before_the_present_configuration(tmp_path: Path, monkeypatch: 
     second = collect_answers(Flags(camera="yard", source="file:/x", bundle="weave.vedette"), tmp_path, None)
     assert [(each.name, each.bundle) for each in second.cameras] == [("yard", str(V1 / "weave.vedette"))]
     write(second, tmp_path)
+    third = collect_answers(Flags(camera="gate", source="file:/x"), tmp_path, None)
+    assert third.cameras[0].bundle == "installed:weave", "the product that all cameras run"
     with pytest.raises(ConfigProblem, match="several"):
         collect_answers(Flags(source="file:/y"), tmp_path, None)
     for wrong in (Flags(camera="../x"), Flags(device="a b"), Flags(password_file=tmp_path / "none")):

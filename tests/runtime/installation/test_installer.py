@@ -19,7 +19,7 @@ from vedette.runtime.bundle.local_recalibration import open_bundle, write_recali
 from vedette.runtime.calibration.good_scores import GoodScores
 from vedette.runtime.calibration.recalibration import Recalibration
 from vedette.runtime.commands.models import models
-from vedette.runtime.errors import ConfigProblem
+from vedette.runtime.errors import ConfigProblem, MachineProblem
 from vedette.runtime.inference import golden_outputs
 from vedette.runtime.installation import installer
 from vedette.runtime.installation.camera_bundle import last_good_file, point_to_installed, restore_last_good
@@ -168,6 +168,26 @@ def test_what_models_and_info_say_about_a_probation_holds(folder: Path, bundle: 
     store.switch(NAME, 1)
     assert describe_products(store)[NAME].probation == ""
     assert "probation" not in call_models(folder)
+
+
+def test_the_release_before_is_installed_again_during_a_probation(folder: Path, bundle: Callable[..., Path]) -> None:
+    for release in (1, 2, 1):
+        install_bundle(bundle(release), folder, Conditions())
+    store = ModelStore(folder / "state")
+    model, probation = store.find_model(NAME), ProbationRecord(store, NAME).read_as_it_stands()
+    assert (model.current, model.previous) == (1, None)
+    assert probation is not None
+    assert (probation.outcome, probation.reason) == ("rolled back", "its user installed the release before again")
+
+
+def test_a_user_who_may_not_install_is_told_at_once(
+    folder: Path, bundle: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = bundle(1)
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    with pytest.raises(MachineProblem, match="may not install") as caught:
+        install_bundle(path, folder, Conditions())
+    assert "sudo" in caught.value.hint
 
 
 def call_models(folder: Path) -> str:
