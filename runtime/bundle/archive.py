@@ -47,11 +47,8 @@ def unpack_archive(path: Path) -> dict[str, bytes]:
         content = path.read_bytes()
     except FileNotFoundError:
         if path.parts[-2:] == CURRENT_BUNDLE.parts:
-            message, hint = (
-                f"{path.parts[-3]} is not installed",
-                "vedette models lists what is; vedette install installs",
-            )
-            raise BundleProblem(f"{path}: {message}", hint) from None
+            hint = "vedette models lists what is installed; vedette install BUNDLE installs"
+            raise BundleProblem(f"{path}: {path.parts[-3]} is not installed", hint) from None
         raise BundleProblem(f"{path}: there is no such file", hint="check the path of the bundle") from None
     except OSError as error:
         raise BundleProblem(f"{path}: {error.strerror or error}", hint="check the path of the bundle") from None

@@ -116,11 +116,8 @@ def put_release(
     with store.lock(name):
         record = ProbationRecord(store, name)
         running = record.running()
-        if (
-            running is not None
-            and running.previous == release
-            and _is_whole(_file(store, name, release), release, keys)
-        ):
+        is_before = running is not None and running.previous == release
+        if is_before and _is_whole(_file(store, name, release), release, keys):
             record.roll_back("its user installed the release before again")
             return False
         if present is not None and store.find_model(name).current is None:
