@@ -161,8 +161,10 @@ def read_text(path: Path | None, flag: str, strip: bool = False) -> str | None:
         return None
     try:
         text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigProblem(f"{flag} {path}: {error}", hint="name a file in UTF-8 that this user may read") from None
+    except OSError as error:
+        raise ConfigProblem(f"{flag} {path}: {error.strerror}", hint="check the path, and who may read it") from None
+    except UnicodeDecodeError:
+        raise ConfigProblem(f"{flag} {path}: not text in UTF-8", hint="name the file that holds it as text") from None
     text = text.rstrip("\r\n") if strip else text
     if not text:
         raise ConfigProblem(f"{flag} {path}: the file is empty", hint="name the file that holds it")
