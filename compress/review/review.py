@@ -68,16 +68,15 @@ def review_models(subject: Subject, graphs: Sequence[Finding] | None = None) -> 
     return ModelReview(found.graphs, behavior, tuple(rows), images, time.monotonic() - started)
 
 
-def review_subject(subject: Subject, model_id: str, models: ModelReview | None = None) -> Review:
-    """Run every check.
+def review_subject(subject: Subject, model_id: str, models: ModelReview) -> Review:
+    """Run the checks that depend on the device, and join their findings with those about the models.
 
     Args:
         subject: the bundle, its models and images
         model_id: for the heading
-        models: the findings about the models, if they were made before
+        models: the findings about the models (`review_models`)
     """
     started = time.monotonic()
-    models, before = (review_models(subject), 0.0) if models is None else (models, models.seconds)
     found = list(models.graphs)
     if not models.is_foreign:
         found += [*check_resources(subject), *check_provenance(subject), *models.behavior]
@@ -91,5 +90,5 @@ def review_subject(subject: Subject, model_id: str, models: ModelReview | None =
         false_alarm=robustness.FALSE_ALARMS.get(task, ""),
         robustness=models.robustness,
         images=models.images,
-        seconds=before + time.monotonic() - started,
+        seconds=models.seconds + time.monotonic() - started,
     )

@@ -19,7 +19,7 @@ from vedette.runtime.config.configuration import Config, device_folders, load_co
 from vedette.runtime.config.installed_bundle import INSTALLED
 from vedette.runtime.errors import BundleProblem, ConfigProblem, Problem
 from vedette.runtime.installation.installer import as_owner, put_release, read_present_release, read_recalibration
-from vedette.runtime.installation.model_store import BUNDLE, ModelStore
+from vedette.runtime.installation.model_store import ModelStore
 from vedette.runtime.installation.probation_record import Conditions
 
 from .durable_files import FileChange, PlannedFile, find_action
@@ -107,7 +107,7 @@ def place_bundle(
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise BundleProblem(f"{path}: it has no manifest", hint="name a bundle that vedette build wrote") from None
     planned = PlannedBundle(
-        path=ModelStore(state).folder / label.name / str(label.release) / BUNDLE,
+        path=ModelStore(state).release_path(label.name, label.release),
         content=content,
         product=label.name,
         release=label.release,

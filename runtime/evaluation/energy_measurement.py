@@ -19,10 +19,7 @@ from vedette.devices import EnergyResult
 from ..progress import Log, no_log
 from .power_meters import PowerMeter
 from .thermometer import Thermometer
-
-PERIOD_SECONDS = 20.0
-"""Longest period at rest or under load."""
-MIN_ROUNDS = 3
+from .work_periods import plan_periods, run_period
 
 
 class EnergyRequest(msgspec.Struct, frozen=True):
@@ -56,9 +53,8 @@ def measure_energy(
     Raises:
         MachineProblem: the meter tells nothing any more.
     """
-    meter, seconds, parts = request.meter, 60 * request.minutes, len(calls) + 1
-    rounds = max(MIN_ROUNDS, round(seconds / (parts * PERIOD_SECONDS)))
-    length = seconds / (parts * rounds)
+    meter = request.meter
+    rounds, length = plan_periods(request.minutes, len(calls) + 1)
     at_rest: list[float] = []
     under_load: dict[str, list[_Period]] = {name: [] for name in calls}
     thermometer = Thermometer(sysfs)
@@ -73,16 +69,10 @@ def measure_energy(
 
 def _run_period(meter: PowerMeter, seconds: float, call: Callable[[], object] | None, fps: float) -> _Period:
     """One period; `call` None: at rest."""
-    frames, joules, started = 0, meter.read_joules(), time.monotonic()
-    end = started + seconds
-    while (now := time.monotonic()) < end:
-        if call is None:
-            time.sleep(end - now)
-            continue
-        call()
-        frames += 1
-        if fps and (wait := started + frames / fps - time.monotonic()) > 0:
-            time.sleep(min(wait, max(0.0, end - time.monotonic())))
+    joules, started = meter.read_joules(), time.monotonic()
+    if call is None:
+        time.sleep(seconds)
+    frames = 0 if call is None else len(run_period(call, seconds, fps).latencies)
     elapsed = time.monotonic() - started
     return _Period((meter.read_joules() - joules) / elapsed, frames / elapsed)
 

@@ -8,7 +8,6 @@ firmware took away.
 from __future__ import annotations
 
 import statistics
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -19,10 +18,7 @@ from vedette.devices import SustainedResult
 
 from ..progress import Log, no_log
 from .thermometer import Thermometer
-
-PERIOD_SECONDS = 20.0
-"""Longest period of one back end."""
-MIN_ROUNDS = 3
+from .work_periods import WorkPeriod, plan_periods, run_period
 
 
 class SustainedRequest(msgspec.Struct, frozen=True):
@@ -31,12 +27,6 @@ class SustainedRequest(msgspec.Struct, frozen=True):
     minutes: float = 10.0
     fps: float = 0.0
     """Frames a second to hold; 0: as many as the machine can."""
-
-
-class _Period(msgspec.Struct, frozen=True):
-    seconds: float
-    latencies: list[float]
-    """Seconds of each frame."""
 
 
 def measure_sustained(
@@ -53,32 +43,18 @@ def measure_sustained(
         sysfs: root of the kernel's sysfs, for temperature and flags
         log: takes a line for each round
     """
-    seconds = 60 * request.minutes
-    rounds = max(MIN_ROUNDS, round(seconds / (len(calls) * PERIOD_SECONDS)))
-    length = seconds / (len(calls) * rounds)
-    periods: dict[str, list[_Period]] = {name: [] for name in calls}
+    rounds, length = plan_periods(request.minutes, len(calls))
+    periods: dict[str, list[WorkPeriod]] = {name: [] for name in calls}
     thermometer = Thermometer(sysfs)
     for number in range(rounds):
         for name, call in calls.items():
-            periods[name].append(_run_period(call, length, request.fps))
+            periods[name].append(run_period(call, length, request.fps))
             thermometer.look()
         log(f"sustained run: round {number + 1} of {rounds}")
     return {name: _summarize(request, each, thermometer) for name, each in periods.items()}
 
 
-def _run_period(call: Callable[[], object], length: float, fps: float) -> _Period:
-    started = time.monotonic()
-    end, latencies = started + length, list[float]()
-    while not latencies or time.monotonic() < end:
-        before = time.perf_counter()
-        call()
-        latencies.append(time.perf_counter() - before)
-        if fps and (wait := started + len(latencies) / fps - time.monotonic()) > 0:
-            time.sleep(min(wait, max(0.0, end - time.monotonic())))
-    return _Period(time.monotonic() - started, latencies)
-
-
-def _summarize(request: SustainedRequest, periods: list[_Period], thermometer: Thermometer) -> SustainedResult:
+def _summarize(request: SustainedRequest, periods: list[WorkPeriod], thermometer: Thermometer) -> SustainedResult:
     latencies = [each for period in periods for each in period.latencies]
     p50, p90, p99 = (1e3 * np.quantile(latencies, (0.5, 0.9, 0.99))).tolist()
     first, last = (statistics.median(periods[index].latencies) for index in (0, -1))

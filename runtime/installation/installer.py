@@ -19,7 +19,7 @@ from ..config.installed_bundle import MODELS_FOLDER
 from ..errors import BundleProblem, MachineProblem, Problem
 from ..inference.golden_outputs import select_backend
 from ..progress import Log, no_log
-from .model_store import BUNDLE, ModelStore
+from .model_store import ModelStore
 from .probation_record import Conditions, Probation, ProbationRecord
 from .release_fit import check_rules
 
@@ -116,8 +116,8 @@ def put_release(
     with store.lock(name):
         record = ProbationRecord(store, name)
         running = record.running()
-        is_before = running is not None and running.previous == release
-        if is_before and _is_whole(_file(store, name, release), release, keys):
+        is_whole = _is_whole(store.release_path(name, release), release, keys)
+        if is_whole and running is not None and running.previous == release:
             record.roll_back("its user installed the release before again")
             return False
         if present is not None and store.find_model(name).current is None:
@@ -125,7 +125,7 @@ def put_release(
             store.switch(name, present[0])
         # A release on probation is not one to go back to.
         before = store.find_model(name).current if running is None else running.previous
-        if not _is_whole(_file(store, name, release), release, keys):
+        if not is_whole:
             store.discard(name, release)
         store.add(name, release, content, recalibration)
         on_probation = before not in (None, release) and conditions.minutes > 0
@@ -157,10 +157,6 @@ def read_present_release(new: Bundle, cameras: Iterable[Config]) -> tuple[int, b
                 content, recalibration = settings.bundle.read_bytes(), read_recalibration(bundle, settings.bundle)
                 return bundle.manifest.release, content, recalibration
     return None
-
-
-def _file(store: ModelStore, name: str, release: int) -> Path:
-    return store.folder / name / str(release) / BUNDLE
 
 
 def _is_whole(path: Path, release: int, keys: Path | None) -> bool:

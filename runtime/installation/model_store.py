@@ -55,6 +55,10 @@ class ModelStore:
         """Where the current bundle of a product is, or would be."""
         return self.folder / name / CURRENT_BUNDLE
 
+    def release_path(self, name: str, release: int) -> Path:
+        """Where the bundle of a release is, or would be."""
+        return self.folder / name / str(release) / BUNDLE
+
     def list_models(self) -> list[InstalledModel]:
         """All products, by name."""
         if not self.folder.is_dir():

@@ -16,7 +16,7 @@ from ..errors import BundleProblem, ConfigProblem, Problem, locate_errors
 from ..inference.heads import load_head
 from ..rules.rule_set import RuleSet
 from ..tracking.tracker import Tracker
-from .model_store import BUNDLE, ModelStore
+from .model_store import ModelStore
 
 
 def check_rules(settings: Config, manifest: Manifest) -> None:
@@ -43,9 +43,9 @@ def is_release_to_blame(problem: Problem, settings: Config, release: int, previo
 
 def _fits(settings: Config, release: int) -> bool:
     """Whether a trusted key signed a release, and the camera's file is right for it; its models are not tried."""
-    folder = ModelStore(settings.state).folder / settings.installed
+    path = ModelStore(settings.state).release_path(settings.installed, release)
     try:
-        manifest = open_bundle(folder / str(release) / BUNDLE, Keyring.read(settings.keys)).manifest
+        manifest = open_bundle(path, Keyring.read(settings.keys)).manifest
         check_rules(settings, manifest)
     except Problem:
         return False

@@ -25,7 +25,7 @@ from ..inference.heads import load_head
 from ..inference.pipeline import InferencePipeline
 from ..inference.prediction import Prediction
 from ..tracking.tracker import Tracker
-from .model_store import BUNDLE, ModelStore
+from .model_store import ModelStore
 
 FIRST_LOOK = 50
 """Compared frames before the first test."""
@@ -101,7 +101,7 @@ class OldRelease:
     """
 
     def __init__(self, settings: Config, name: str, release: int) -> None:
-        path = ModelStore(settings.state).folder / name / str(release) / BUNDLE
+        path = ModelStore(settings.state).release_path(name, release)
         bundle = open_bundle(path, Keyring.read(settings.keys))
         manifest = bundle.manifest
         self.threshold, self.labels = manifest.decision_threshold, manifest.labels

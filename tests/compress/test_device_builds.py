@@ -82,7 +82,8 @@ def build_for(anomaly_build, key_folder, tmp_path, monkeypatch):
             if name in failing:
                 raise MachineProblem("the disk is full", hint="free some")
             verdict = MISSED if name in missing else anomaly_build.verdict
-            return msgspec.structs.replace(anomaly_build, verdict=verdict)
+            manifest = msgspec.structs.replace(anomaly_build.manifest, goal_met=verdict.met, missed=verdict.missed)
+            return msgspec.structs.replace(anomaly_build, verdict=verdict, manifest=manifest)
 
         monkeypatch.setattr(device_builds.single_build, "build", build)
         goal = anomaly_build.split.test[0].parent.parent / "goal.toml"
