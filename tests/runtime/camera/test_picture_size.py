@@ -54,7 +54,7 @@ def capture(picture, max_pixels):
     try:
         os.set_blocking(running.message_pipe, True)
         text = os.read(running.message_pipe, 1 << 16)
-        running.process.kill()
+        os.kill(running.process.pid, signal.SIGKILL)  # Popen.kill would reap one that has ended
         _, _, usage = os.wait4(running.process.pid, 0)
         running.process.returncode = -signal.SIGKILL
     finally:
