@@ -9,6 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+UNREADABLE = (ValueError, RecursionError)
+"""What decoding raises for damaged or hostile text: the errors of msgspec, UTF-8 and Base64 are ValueErrors."""
+
 
 class Problem(Exception):
     """An error that the user can fix. `message` states what is wrong and where, `hint` states the remedy."""

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from vedette.runtime.errors import UNREADABLE
 from vedette.runtime.installation.orders.installed_products import InstalledProduct
 from vedette.runtime.installation.orders.order import matches
 
@@ -102,7 +103,7 @@ class Inventory:
             return
         try:
             body = msgspec.json.decode(payload, type=dict[str, Any])
-        except (ValueError, RecursionError):
+        except UNREADABLE:
             return
         if level == "info":
             _take_info(box, camera, body)

@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from vedette.runtime.errors import UNREADABLE
 from vedette.runtime.installation.orders.order import matches
 from vedette.runtime.installation.orders.order_handler import Report
 
@@ -82,7 +83,7 @@ class RolloutEngine:
             return
         try:
             report = msgspec.json.decode(payload, type=Report)
-        except (ValueError, RecursionError):
+        except UNREADABLE:
             return
         detail = "".join(filter(str.isprintable, report.detail))[:300]
         if report.pieces:

@@ -8,7 +8,7 @@ from typing import Literal
 import msgspec
 
 from vedette.runtime.atomic_file import write_atomically
-from vedette.runtime.errors import ConfigProblem
+from vedette.runtime.errors import UNREADABLE, ConfigProblem
 
 BoxState = Literal["waiting", "ordered", "installed", "accepted", "failed", "leaving", "left", "unreachable", "missed"]
 """`installed`: it runs the release and is watched. `leaving`: it is ordered to go back. `failed`: it does not run the
@@ -92,7 +92,7 @@ def read_rollout(path: Path) -> Rollout | None:
         return msgspec.json.decode(path.read_bytes(), type=Rollout)
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, *UNREADABLE) as error:
         raise ConfigProblem(f"{path}: not a rollout: {error}", hint="name another --file") from None
 
 

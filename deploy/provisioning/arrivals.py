@@ -11,6 +11,8 @@ from typing import Any
 
 import msgspec
 
+from vedette.runtime.errors import UNREADABLE
+
 from .fleet_table import Box
 
 MAX_BOXES = 100_000
@@ -115,7 +117,7 @@ def read_info(known: Arrival, payload: bytes) -> Arrival:
     """What was known about a box, and what an `info` message of one of its cameras adds."""
     try:
         info = msgspec.json.decode(payload, type=dict[str, Any])
-    except (ValueError, RecursionError):
+    except UNREADABLE:
         return known
 
     def text(key: str) -> str:

@@ -13,7 +13,7 @@ from typing import Literal
 import msgspec
 
 from vedette.runtime.atomic_file import write_atomically
-from vedette.runtime.errors import ConfigProblem
+from vedette.runtime.errors import UNREADABLE, ConfigProblem
 
 FILE_NAME = "index.json"
 RENEW_AFTER = 2 / 3
@@ -71,7 +71,7 @@ class CertificateIndex(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         except OSError as error:
             hint = f"make an authority: vedette ca init {folder}"
             raise ConfigProblem(f"{path}: {error.strerror}", hint=hint) from None
-        except (ValueError, RecursionError) as error:
+        except UNREADABLE as error:
             raise ConfigProblem(f"{path}: {error}", hint="restore the folder from its backup") from None
 
     def write(self, folder: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Literal
 
 import msgspec
 
-from vedette.runtime.errors import ConfigProblem
+from vedette.runtime.errors import UNREADABLE, ConfigProblem
 
 from .mosquitto_password import hash_password, make_password
 
@@ -53,7 +53,7 @@ class ProvisionState(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             return None
         except OSError as error:
             raise ConfigProblem(f"{path}: {error.strerror}", hint="run it as the owner of the folder") from None
-        except (ValueError, RecursionError) as error:
+        except UNREADABLE as error:
             raise ConfigProblem(f"{path}: {error}", hint="restore it from the backup, or use another --out") from None
 
     def render(self) -> bytes:

@@ -17,7 +17,7 @@ from vedette.runtime.bundle.bundle import MANIFEST, Bundle
 from vedette.runtime.bundle.keys import Keyring
 from vedette.runtime.config.configuration import Config, device_folders, load_config, load_device
 from vedette.runtime.config.installed_bundle import INSTALLED
-from vedette.runtime.errors import BundleProblem, ConfigProblem, Problem
+from vedette.runtime.errors import UNREADABLE, BundleProblem, ConfigProblem, Problem
 from vedette.runtime.installation.installer import as_owner, put_release, read_present_release, read_recalibration
 from vedette.runtime.installation.model_store import ModelStore
 from vedette.runtime.installation.probation_record import Conditions
@@ -104,7 +104,7 @@ def place_bundle(
         raise ConfigProblem(f"{path}: {error.strerror}", hint="check the path of the bundle (--bundle)") from None
     try:
         label = msgspec.json.decode(unpack_archive(path).get(MANIFEST, b""), type=_Label)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except UNREADABLE:
         raise BundleProblem(f"{path}: it has no manifest", hint="name a bundle that vedette build wrote") from None
     planned = PlannedBundle(
         path=ModelStore(state).release_path(label.name, label.release),

@@ -22,7 +22,7 @@ from pathlib import Path
 import msgspec
 
 from vedette.runtime.atomic_file import sync_folder
-from vedette.runtime.errors import ConfigProblem, MachineProblem, Problem
+from vedette.runtime.errors import UNREADABLE, ConfigProblem, MachineProblem, Problem
 from vedette.runtime.redaction import redact
 
 from ..seed import Seed
@@ -144,7 +144,7 @@ def _read_record(folder: Path) -> list[TakenSeed]:
         return msgspec.json.decode(path.read_bytes(), type=list[TakenSeed])
     except FileNotFoundError:
         return []
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, *UNREADABLE) as error:
         raise MachineProblem(f"{path}: {error}", hint="remove the file if this box may take its seed again") from None
 
 

@@ -23,7 +23,7 @@ import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from numpy.typing import NDArray
 
-from ..errors import BundleProblem, locate_errors
+from ..errors import UNREADABLE, BundleProblem, locate_errors
 from . import archive
 from .keys import Keyring, key_id
 from .manifest import FORMAT_VERSION, Manifest, encode_manifest
@@ -111,7 +111,7 @@ def _decode_signer(text: bytes) -> str:
 
     try:
         return msgspec.json.decode(text, type=SignerField).signer
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except UNREADABLE:
         raise BundleProblem("the manifest has no signer", hint="build the bundle again") from None
 
 
@@ -124,5 +124,5 @@ def _decode_manifest(text: bytes) -> Manifest:
                 hint="upgrade vedette on this machine",
             )
         return msgspec.json.decode(text, type=Manifest)
-    except (ValueError, RecursionError) as error:  # of msgspec, and of UTF-8
+    except UNREADABLE as error:
         raise BundleProblem(f"manifest.json: {error}", hint="build the bundle again") from None

@@ -15,7 +15,7 @@ import msgspec
 
 from ..atomic_file import write_atomically
 from ..calibration.recalibration import Recalibration
-from ..errors import ConfigProblem, MachineProblem
+from ..errors import UNREADABLE, ConfigProblem, MachineProblem
 from .bundle import Bundle
 from .keys import Keyring
 
@@ -64,7 +64,7 @@ def apply_recalibration(bundle: Bundle) -> Bundle:
         raise ConfigProblem(f"{file}: {error.strerror}", hint="make it readable for this user") from None
     try:
         local = msgspec.json.decode(text, type=LocalRecalibration)
-    except (ValueError, RecursionError) as error:
+    except UNREADABLE as error:
         hint = f"remove it with vedette recalibrate {bundle.path} --reset"
         raise ConfigProblem(f"{file}: not a recalibration: {error}", hint=hint) from None
     if local.manifest_sha256 != bundle.manifest_sha256:

@@ -15,7 +15,7 @@ import msgspec
 
 from ..clock import Clock
 from ..config import configuration
-from ..errors import MachineProblem
+from ..errors import UNREADABLE, MachineProblem
 from ..events.cloud_event import encode_cloud_event
 from ..events.event import Event, SystemEvent, cloud_event_type, format_rfc3339
 from ..events.outbox import FILE_NAME, Outbox
@@ -168,7 +168,7 @@ def _decode_event(row: sqlite3.Row) -> Event | SystemEvent | None:
     """The event of a row; None: it is damaged. Such a row is a dead letter from the next time the daemon reads it."""
     try:
         return msgspec.json.decode(row["body"], type=Event | SystemEvent)
-    except (ValueError, RecursionError):
+    except UNREADABLE:
         return None
 
 

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 
-from ..errors import ConfigProblem
+from ..errors import UNREADABLE, ConfigProblem
 from .camera_tables import HealthSettings, MotionGateSettings, PrivacySettings
 from .credentials import resolve_credential_path
 from .evidence_table import EvidenceSettings
@@ -238,7 +238,7 @@ def read_toml(path: Path, struct_type: type[_StructT], docs: str = "docs/config.
         known = f"known keys: {', '.join(_known_keys(struct_type))}"
         hint = known if unknown else f"{docs} lists the values of each key"
         raise ConfigProblem(f"{path}: {error}", hint=hint) from None
-    except (ValueError, RecursionError) as error:
+    except UNREADABLE as error:
         raise ConfigProblem(f"{path}: not TOML: {error}", hint="correct the file; it must be TOML in UTF-8") from None
 
 

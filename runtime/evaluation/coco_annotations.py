@@ -19,7 +19,7 @@ from pathlib import Path, PurePosixPath
 import msgspec
 
 from ..camera import image_files
-from ..errors import ConfigProblem
+from ..errors import UNREADABLE, ConfigProblem
 from ..progress import Log
 from .annotated_object import AnnotatedObject, GroundTruth, make_box, unknown_label
 
@@ -71,7 +71,7 @@ def read_coco(images: Path, paths: Sequence[Path], file: Path, names: Sequence[s
     """
     try:
         content = msgspec.json.decode(file.read_bytes().removeprefix(codecs.BOM_UTF8), type=_CocoFile)
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, *UNREADABLE) as error:
         hint = "it should hold images, annotations and categories, as COCO's instances_val2017.json does"
         raise ConfigProblem(f"{file}: no COCO file: {error}", hint=hint) from None
     listed = _match_images(content.images, images, paths, file)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 
+from ..errors import UNREADABLE
 from ..monitoring.status import StatusReport
 
 _FILE_NAME = "h264.json"
@@ -35,7 +36,7 @@ def with_h264_share(report: StatusReport, folder: Path) -> StatusReport:
     """The report with the published bytes as a fraction of the H.264 baseline, if a baseline was measured."""
     try:
         baseline = msgspec.json.decode((folder / _FILE_NAME).read_bytes(), type=H264Baseline)
-    except (OSError, ValueError, RecursionError):
+    except (OSError, *UNREADABLE):
         return report
     published = report.published + (report.evidence.uploaded_bytes if report.evidence else 0)
     return msgspec.structs.replace(report, of_h264=published / (baseline.bytes_per_second * report.uptime_seconds))

@@ -26,7 +26,7 @@ import msgspec
 
 from ..clock import Clock
 from ..config.configuration import Config
-from ..errors import MachineProblem
+from ..errors import UNREADABLE, MachineProblem
 from . import outbox_file
 from .event import SYSTEM_PRIORITY, Event, SystemEvent, make_system_event, stamp_time
 from .journal_replay import JournalReplay
@@ -187,7 +187,7 @@ class Outbox:
         for number, body in rows:
             try:
                 readable.append(SequencedEvent(number, msgspec.json.decode(body, type=Event | SystemEvent)))
-            except (ValueError, RecursionError) as error:  # of msgspec, and of UTF-8
+            except UNREADABLE as error:
                 self.mark_dead_letter(number, f"unreadable: {error}")
         return readable
 

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import msgspec
 
 from ..atomic_file import write_atomically
+from ..errors import UNREADABLE
 from .outbox_schema import IS_PENDING
 
 _FINISHED = "finished"
@@ -128,7 +129,7 @@ def _list_path(path: Path) -> Path:
 def _read_list(path: Path) -> list[CorruptFile]:
     try:
         entries = msgspec.json.decode(_list_path(path).read_bytes(), type=list[CorruptFile])
-    except (OSError, ValueError, RecursionError):
+    except (OSError, *UNREADABLE):
         return []
     return [each for each in entries if each.name.startswith(path.stem) and "/" not in each.name]
 

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from ..errors import UNREADABLE
 from .event import SYSTEM_PRIORITY, Event, SystemEvent
 from .outbox_salvage import record_progress
 from .outbox_schema import IS_PENDING, EventCounts
@@ -187,7 +188,7 @@ def merge_tombstones(rows: Sequence[StoredRow]) -> dict[str, int]:
     for row in rows:
         try:
             event = msgspec.json.decode(row.body, type=Event | SystemEvent)
-        except (ValueError, RecursionError):  # of msgspec, and of UTF-8
+        except UNREADABLE:
             event = None
         facts = event.facts if isinstance(event, SystemEvent) and event.kind == "evicted" else {}
         if all(isinstance(facts.get(name), int) for name in ("first", "count")):

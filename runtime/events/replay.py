@@ -16,6 +16,7 @@ from typing import Annotated
 
 import msgspec
 
+from ..errors import UNREADABLE
 from .commands import CommandLimit, make_answer
 from .outbox import Outbox, SequencedEvent
 from .sinks import Command, Message
@@ -79,7 +80,7 @@ class Replay:
         """What to answer; None: the command is for another camera of this device."""
         try:
             request = msgspec.json.decode(payload, type=ReplayCommand)
-        except (ValueError, RecursionError) as error:  # msgspec.DecodeError and UnicodeDecodeError are ValueErrors
+        except UNREADABLE as error:
             return ReplayAnswer(error=f'not of the form {{"epoch": "…", "from": 1, "to": 9}}: {str(error)[:200]}')
         if request.epoch != self.outbox.epoch:
             return None

@@ -24,7 +24,7 @@ from ..bundle.bundle import GOLDEN_FOLDER, Bundle
 from ..bundle.compiled_model import TARGETS
 from ..bundle.manifest import Manifest
 from ..bundle.model_files import CUDA, model_member
-from ..errors import BundleProblem, MachineProblem, Problem
+from ..errors import UNREADABLE, BundleProblem, MachineProblem, Problem
 from ..process_limits import describe_exit, read_memory_limit
 
 WALL_SECONDS = 60.0  # of one process; systemd gives a start 90
@@ -122,7 +122,7 @@ def _run_process(bundle: Bundle, names: tuple[str, ...], threads: int, timed: bo
     for line in report.splitlines():
         try:
             result = msgspec.json.decode(line, type=ModelResult)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        except UNREADABLE:
             break
         if result.seconds is not None and result.backend in results:
             result = msgspec.structs.replace(results[result.backend], seconds=result.seconds)

@@ -22,6 +22,7 @@ import msgspec
 
 from ..calibration.drift import DriftFigures
 from ..camera.sources import FrameCounts
+from ..errors import UNREADABLE
 from ..events.event import Event, cloud_event_type, format_rfc3339
 from ..evidence.store import EvidenceCounts
 from .status_access import admit_group
@@ -226,7 +227,7 @@ def request_status(folder: Path) -> StatusReport | None:
                 return msgspec.json.decode(answer.read(_MAX_REPORT_BYTES), type=StatusReport)
         except PermissionError:
             raise
-        except (OSError, ValueError, RecursionError):
+        except (OSError, *UNREADABLE):
             return None
 
 

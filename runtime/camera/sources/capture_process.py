@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from ...errors import UNREADABLE
 from ...process_limits import describe_exit
 from ..capture.shared_buffer import SLOT_COUNT, BufferReader
 
@@ -124,5 +125,5 @@ def _decode_message(line: bytes) -> CapturedImage:
     """What a line says; nonsense is told as the last message, so that the process is ended."""
     try:
         return msgspec.json.decode(line, type=CapturedImage)
-    except (ValueError, RecursionError):
+    except UNREADABLE:
         return CapturedImage(error="the capture process answers nonsense")

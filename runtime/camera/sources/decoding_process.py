@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...config.polygon import Polygon
-from ...errors import MachineProblem
+from ...errors import UNREADABLE, MachineProblem
 from ...process_limits import describe_exit
 from ..image_decoder import PIXEL_LIMIT_VARIABLE
 from .capture_process import BOOTSTRAP, PACKAGE_FOLDER
@@ -119,7 +119,7 @@ class DecodingProcess:
             text += chunk
         try:
             return msgspec.json.decode(text, type=Answer)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        except UNREADABLE:
             self._end_process()
             raise DecodingError("the decoding process answered nonsense") from None
 

@@ -20,7 +20,7 @@ from ...bundle.archive import MAX_BYTES
 from ...bundle.keys import Keyring, key_id
 from ...bundle.manifest_checks import MAX_RELEASE
 from ...config.configuration import Name
-from ...errors import BundleProblem, ConfigProblem, Problem
+from ...errors import UNREADABLE, BundleProblem, ConfigProblem, Problem
 
 DOMAIN = b"vedette order v1\n"
 MAX_ORDER_BYTES = 8 << 10
@@ -110,7 +110,7 @@ def open_order(payload: bytes, keyring: Keyring, place: str) -> Order:
     try:
         signed = msgspec.json.decode(payload, type=SignedOrder)
         text, signature = signed.order.encode(), base64.b64decode(signed.signature, validate=True)
-    except (ValueError, RecursionError) as error:  # of msgspec, of UTF-8 and of Base64
+    except UNREADABLE as error:
         raise OrderRefused(f"not a signed order: {str(error)[:200]}") from None
     try:
         keyring.verify(signed.key, DOMAIN + text, signature)
@@ -119,7 +119,7 @@ def open_order(payload: bytes, keyring: Keyring, place: str) -> Order:
     try:
         order = msgspec.json.decode(text, type=Order)
         keyring.check_product(signed.key, order.product)
-    except (ValueError, RecursionError) as error:
+    except UNREADABLE as error:
         raise OrderRefused(f"not an order: {str(error)[:200]}") from None
     except BundleProblem as problem:
         raise OrderRefused(problem.message) from None

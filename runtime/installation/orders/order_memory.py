@@ -18,7 +18,7 @@ from typing import Literal
 import msgspec
 
 from ...atomic_file import make_private_folder, write_atomically
-from ...errors import MachineProblem
+from ...errors import UNREADABLE, MachineProblem
 from .order import Order, OrderRefused, check_age
 
 log = logging.getLogger(__name__)
@@ -141,7 +141,7 @@ class OrderMemory:
             return msgspec.json.decode(self.path.read_bytes(), type=_File)
         except FileNotFoundError:
             return _File()
-        except (OSError, ValueError, RecursionError) as error:
+        except (OSError, *UNREADABLE) as error:
             file = _File(floor=int(time.time()))
             if replace:
                 log.warning("%s is not readable: orders issued before now are refused: %s", self.path, error)
