@@ -31,10 +31,12 @@ test-fast: .venv/dev
 coverage: .venv/dev
 	tests/check --cov=devices --cov=runtime --cov=deploy --cov=compress --cov-report=term --cov-report=json:build/coverage.json
 
-# The list of modules and public names in docs/architecture.md; the JSON Schemas and the AsyncAPI document of the messages.
-docs:
-	$(PYTHON) docs/list_modules.py
-	$(PYTHON) docs/write_schemas.py
+# The list of modules and public names in docs/architecture.md; the JSON Schemas and the AsyncAPI document of the messages; the
+# site of all pages, build/docs/site. To read it: python3 -m http.server --directory build/docs/site
+docs: .venv/dev
+	.venv/bin/python docs/list_modules.py
+	.venv/bin/python docs/write_schemas.py
+	.venv/bin/python docs/make_site.py
 
 # The proofs of docs/delivery.md, and what else takes minutes; their figures go to build/proofs.json.
 test-slow: .venv/dev

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from paths import ROOT
 
-PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 COMMANDS = (
     *("vedette", "make", "sudo", "pip", "python3", "python3.12", "git", "scp", "grep", "mosquitto_sub", "."),
     *("mosquitto_pub", "python", "rpi-imager", "tests/check", "tests/mutate", ".venv/bin/vedette", ".venv/bin/python"),
@@ -27,6 +27,8 @@ class Example(NamedTuple):
     line: int
     text: str
     language: str = ""
+    before: str = ""
+    """The paragraph above an indented block, in one line."""
 
     @property
     def toml(self) -> dict[str, Any] | None:
@@ -70,13 +72,15 @@ def list_examples() -> list[Example]:
     for page in PAGES:
         text = page.read_text()
         for block in _FENCE.finditer(text):
-            found += [Example(page.name, text.count("\n", 0, block.start()) + 1, block[2], block[1])]
+            found += [Example(str(page.relative_to(ROOT)), text.count("\n", 0, block.start()) + 1, block[2], block[1])]
         blanked = _FENCE.sub(lambda fence: "\n" * fence[0].count("\n"), text)
         for block in re.finditer(r"(?<=\n\n)(?:(?: {4}.*)\n|\n(?= {4}))+", blanked):
-            before = blanked[: block.start()].rstrip("\n").rpartition("\n")[2]
+            paragraph = blanked[: block.start()].rstrip("\n").rpartition("\n\n")[2]
+            before = paragraph.rpartition("\n")[2]
             body = textwrap.dedent(block[0]).strip("\n")
             if body and not (before.lstrip().startswith(("-", "*")) and not _looks_like_code(body)):
-                found.append(Example(page.name, blanked.count("\n", 0, block.start()) + 1, body))
+                line = blanked.count("\n", 0, block.start()) + 1
+                found.append(Example(str(page.relative_to(ROOT)), line, body, before=paragraph.replace("\n", " ")))
     return found
 
 

@@ -25,14 +25,27 @@ from vedette.runtime.rules.rule_set import RuleSet
 EXAMPLES = list_examples()
 # Pictures, output, another program's file, a part of some code.
 TEXTS = (
-    *("workstation", "alignment: rigid", "parity: asked", "persistence true", "mean = np"),
+    *(
+        "workstation",
+        "alignment: rigid",
+        "parity: asked",
+        "persistence true",
+        "mean = np",
+        "작업용",
+        "                AUROC",
+    ),
     *("name,line", "vedette: fleet.csv", "%% acl.conf", "pattern write", "<role>", "connection plant1", "[Service]"),
+    "                AUROC",
 )
+TUTORIALS = ("docs/tutorials/", "docs/ko/")
 MINIMAL_CAMERA = 'source = "file:parts"\nbundle = "cells.vedette"\n'
 
 
 def of_kind(*kinds: str) -> list[Any]:
-    return [pytest.param(each, id=str(each)) for each in EXAMPLES if each.kind in kinds]
+    """The examples to check one by one. Files of tutorials belong together: test_tutorials.py runs them."""
+    files = "shell" not in kinds
+    found = [each for each in EXAMPLES if each.kind in kinds and not (files and each.page.startswith(TUTORIALS))]
+    return [pytest.param(each, id=str(each)) for each in found]
 
 
 def test_examples_are_found_and_none_is_of_an_unknown_kind() -> None:
@@ -80,8 +93,8 @@ def test_device_file(example, device):
 
 def test_device_and_camera_files_of_the_page_run_as_they_stand(device, anomaly_build, key_folder):
     """Only the broker and the state folder are others here; the parts come as fast as they can."""
-    (device_file,) = [each for each in EXAMPLES if each.page == "config.md" and each.kind == "device"]
-    examples = [each for each in EXAMPLES if each.page == "config.md" and "bundle" in (each.toml or {})]
+    (device_file,) = [each for each in EXAMPLES if each.page == "docs/config.md" and each.kind == "device"]
+    examples = [each for each in EXAMPLES if each.page == "docs/config.md" and "bundle" in (each.toml or {})]
     assert len(examples) == 2
     (device / "keys").symlink_to(key_folder)
     (device / "cameras" / "cells.vedette").symlink_to(anomaly_build.bundle)
