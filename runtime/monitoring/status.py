@@ -120,6 +120,7 @@ class DaemonCounters:
         self.frames = self.events = 0
         self.last_event: LastEvent | None = None
         self.open_events: dict[str, str] = {}
+        self.newest_alarm = -1  # number of the frame of the last `new` message
         self.frame_ends: deque[float] = deque(maxlen=WINDOW_FRAMES)
         self.frame_seconds: deque[float] = deque(maxlen=WINDOW_FRAMES)
         self.memory_samples: deque[tuple[float, float]] = deque(maxlen=_MEMORY_SAMPLES)
@@ -137,12 +138,17 @@ class DaemonCounters:
         """Counts a recorded event, and remembers whether it is open."""
         self.events += 1
         self.last_event = LastEvent(sequence, cloud_event_type(event), format_rfc3339(event.taken))
+        self.newest_alarm = event.frame if event.kind == "new" else self.newest_alarm
         open_events = dict(self.open_events)  # other threads may be reading the old dictionary
         if event.kind == "end":
             open_events.pop(event.event, None)
         else:
             open_events[event.event] = event.rule
         self.open_events = open_events
+
+    def has_alarm(self, frame: int) -> bool:
+        """True if an event is open now, or began in the frame of this number."""
+        return bool(self.open_events) or self.newest_alarm == frame
 
     def figures(self) -> dict[str, Any]:
         """The fields of the status report that come from the counters."""
