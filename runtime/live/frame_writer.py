@@ -128,28 +128,29 @@ class LiveFrameWriter:
             place[:] = heat_map.ravel()
 
     def _accept(self) -> None:
-        with contextlib.suppress(OSError):  # it has hung up already
-            connection, _ = self.listener.accept()
-            credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-            _, user, _ = _CREDENTIALS.unpack(credentials)
-            if user not in (0, os.geteuid()) or len(self.readers) >= MAX_READERS:
-                connection.close()
-                return
-            connection.setblocking(False)
-            self.readers[connection.fileno()] = _Reader(connection)
-            self.poll.register(connection, select.EPOLLIN)
+        """Takes all readers that have connected, and what they ask for."""
+        with contextlib.suppress(OSError):  # there are no more, or one has hung up already
+            while True:
+                connection, _ = self.listener.accept()
+                credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+                _, user, _ = _CREDENTIALS.unpack(credentials)
+                if user not in (0, os.geteuid()) or len(self.readers) >= MAX_READERS:
+                    connection.close()
+                    continue
+                connection.setblocking(False)
+                reader = self.readers[connection.fileno()] = _Reader(connection)
+                self.poll.register(connection, select.EPOLLIN)
+                self._receive(reader)
 
     def _receive(self, reader: _Reader) -> None:
         try:
-            asks = bool(reader.connection.recv(16))
+            while reader.connection.recv(16):
+                reader.asks, reader.slot = True, None
         except BlockingIOError:
             return
-        except OSError:
-            asks = False
-        if asks:
-            reader.asks, reader.slot = True, None
-        else:
-            self._drop(reader)
+        except OSError:  # it was reset
+            pass
+        self._drop(reader)
 
     def _send(self, reader: _Reader, message: bytes, slot: int) -> None:
         assert self.memory is not None
