@@ -39,7 +39,7 @@ def start(role: str, folder: Path) -> subprocess.Popen[str]:
 def _write(folder: Path) -> None:
     writer = LiveFrameWriter(folder)
     pixels, heat_map = np.empty((240, 320, 3), np.uint8), np.empty((8, 8), np.float32)
-    print("ready", flush=True)
+    _say("ready")
     for number in range(sys.maxsize):
         if writer.is_wanted():
             pixels[:], heat_map[:] = value_of(number), value_of(number)
@@ -51,7 +51,12 @@ def _read(folder: Path) -> None:
     while True:
         frame = reader.read(5.0)
         if frame is not None:
-            print("whole" if is_whole(frame) else "torn", flush=True)
+            _say("whole" if is_whole(frame) else "torn")
+
+
+def _say(word: str) -> None:
+    sys.stdout.write(f"{word}\n")
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":
