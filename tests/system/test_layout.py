@@ -51,6 +51,7 @@ PACKAGES = {
         "provisioning",
         "setup",
         "fleet",
+        "feedback",
         "commands",
     ),
     "compress": (
