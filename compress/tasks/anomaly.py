@@ -18,7 +18,7 @@ from vedette.runtime.inference.prediction import PART_NOT_FOUND
 from vedette.runtime.progress import Log, Progress
 
 from ..cost import cost_limits
-from ..data import aspect_ratio, few_images, part_alignment, reference_images
+from ..data import aspect_ratio, corrections, few_images, part_alignment, reference_images
 from ..data.image_feature_cache import ImageFeatureCache
 from ..data.split import Split, audit_and_split
 from ..evaluation import (
@@ -60,12 +60,16 @@ class AnomalyTask:
 
     def __init__(self, goal: Goal, device: DeviceProfile) -> None:
         self.goal, self.device = goal, device
-        named = {"known": goal.data.known is not None, "references": bool(goal.model.references)}
+        corrected = goal.data.corrections is not None
+        named = {"known": goal.data.known is not None or corrected, "references": bool(goal.model.references)}
+        named |= dict.fromkeys(corrections.KEPT_PURPOSES, corrected)
         self.purposes = (*ALL_PURPOSES, *(purpose for purpose, is_named in named.items() if is_named))
         self.description = "an anomaly model" if goal.model.detector == "auto" else goal.model.detector
 
     def split(self, base: Path, progress: Progress, log: Log) -> AnomalyData:
-        images = audit_and_split(self.goal.data, base, progress, log)
+        images = corrections.join_corrections(
+            audit_and_split(self.goal.data, base, progress, log), self.goal.data, base, log
+        )
         images = reference_images.place_references(self.goal.model.references, base / self.goal.data.good, images)
         inspector, alignment = part_alignment.fit_inspector(self.goal.inspect, images.fit, progress, log)
         area_offsets.check_areas(self.goal.inspect.areas, images.few, inspector)

@@ -113,7 +113,7 @@ def merge_feedback(feedback: Feedback, folder: Path) -> PullResult:
             if not _holds(folder / row.file, row.sha256):
                 write_atomically(folder / row.file, picture[1], hint=_HINT, private=True)
     ordered = sorted(rows.values(), key=lambda row: (row.camera, row.day, row.event))
-    _write_if_new(folder / TABLE, _render_table(ordered))
+    _write_if_new(folder / TABLE, render_table(ordered))
     for event, old in before.items():
         if rows[event].file != old.file:
             with contextlib.suppress(OSError):
@@ -198,7 +198,7 @@ def _verdicts(rows: Iterable[ScoreRow], events: Iterable[JudgedEvent]) -> dict[t
     return found
 
 
-def _render_table(rows: Iterable[Correction]) -> bytes:
+def render_table(rows: Iterable[Correction]) -> bytes:
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     table.writerow(Correction.__struct_fields__)

@@ -180,7 +180,7 @@ def test_a_crash_between_pictures_and_table_leaves_the_old_table(
     judge(state, second, "missed", time=2000.0)
     found = search_folders([state])
     with monkeypatch.context() as patch:
-        patch.setattr("vedette.deploy.feedback.corrections_folder._render_table", lambda _: 1 / 0)
+        patch.setattr("vedette.deploy.feedback.corrections_folder.render_table", lambda _: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             merge_feedback(found, out)
     for row in read_table(out):
