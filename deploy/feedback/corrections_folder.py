@@ -162,10 +162,10 @@ def _merge_scores(feedback: Feedback, folder: Path) -> int:
     """Adds scores to `scores.csv`; returns its number of rows."""
     path = folder / SCORES_FILE
     present = read_scores(path) if path.is_file() else []
-    rows = {(row.camera, row.time, row.model): row for row in (*present, *feedback.scores)}
+    rows = {(row.camera, row.time, row.model): row for row in (*feedback.scores, *present)}
     if not rows:
         return 0
-    verdicts = dict(_present_verdicts(path)) | _verdicts(rows.values(), feedback.events)
+    verdicts = {key: row.verdict for key, row in rows.items()} | _verdicts(rows.values(), feedback.events)
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     table.writerow((*SCORE_COLUMNS, "verdict"))
@@ -173,14 +173,6 @@ def _merge_scores(feedback: Feedback, folder: Path) -> int:
         table.writerow((row.time, row.camera, row.model, f"{row.score:g}", int(row.alarm), verdicts.get(key, "")))
     _write_if_new(path, text.getvalue().encode())
     return len(rows)
-
-
-def _present_verdicts(path: Path) -> Iterable[tuple[tuple[str, str, str], str]]:
-    if path.is_file():
-        with open(path, newline="", encoding="utf-8-sig", errors="replace") as file:
-            for row in csv.DictReader(file):
-                if verdict := row.get("verdict"):
-                    yield (row["camera"], row["time"], row["model"]), verdict
 
 
 def _verdicts(rows: Iterable[ScoreRow], events: Iterable[JudgedEvent]) -> dict[tuple[str, str, str], str]:

@@ -44,6 +44,8 @@ class ScoreRow(msgspec.Struct, frozen=True):
     model: str
     score: float
     alarm: bool
+    verdict: str = ""
+    """What a person said of its event; empty: nothing."""
 
     @property
     def seconds(self) -> float | None:

@@ -120,7 +120,9 @@ def parse_scores(lines: Iterable[str], name: str) -> list[ScoreRow]:
             if isnan(score) or not row["camera"]:
                 raise ValueError("not a score")
             alarm = str(row["alarm"]).strip().lower() in ("1", "true", "yes")
-            rows.append(ScoreRow(row["time"] or "", row["camera"], row["model"] or "", score, alarm))
+            rows.append(
+                ScoreRow(row["time"] or "", row["camera"], row["model"] or "", score, alarm, row.get("verdict") or "")
+            )
         except (TypeError, ValueError):
             damaged += 1
     if damaged:
