@@ -41,6 +41,8 @@ from .evaluation.built_models import FLOAT, INT8_ONNX, INT8_TFLITE, BuiltModels
 from .evaluation.file_parity import measure_parity
 from .evaluation.golden_outputs import compute_golden_arrays
 from .evaluation.model_runners import measure_speed
+from .evaluation.previous_release import open_previous
+from .evaluation.release_comparison import ReleaseComparison
 from .evaluation.results import Results
 from .export import bill_of_materials, bundle_writer
 from .goal import goal_reader
@@ -52,8 +54,8 @@ from .report.verdict import Verdict, judge
 from .review.finding import Review
 from .review.review import review_models, review_subject
 from .search import search_setup
-from .search.search_setup import SearchSetup
 from .shared_steps import SharedSteps
+from .tasks.previous_comparison import compare_with_previous
 from .tasks.review_images import make_subject
 from .tasks.task import images_by_purpose
 from .training.float_and_int8_model import FloatAndInt8Model
@@ -77,6 +79,8 @@ class BuildRequest(msgspec.Struct, frozen=True):
     """`ssh://user@host` of a device that measures the finished models; None: no device measures them."""
     work_folder: Path | None = None
     """Folder for the state of a search and of long training; None: `NAME.work` in `out`."""
+    previous: Path | None = None
+    """Bundle of the release before, which the new one is compared with; None: there is none."""
 
 
 class BuildResult(msgspec.Struct, frozen=True):
@@ -90,6 +94,7 @@ class BuildResult(msgspec.Struct, frozen=True):
     costs: DeviceCosts
     verdict: Verdict
     review: Review
+    comparison: ReleaseComparison | None = None
 
     @property
     def goal_met(self) -> bool:
@@ -104,6 +109,7 @@ class BuildResult(msgspec.Struct, frozen=True):
             "goal_met": self.goal_met,
             "missed": self.manifest.missed,
             "unproven": self.verdict.unproven,
+            **({} if self.comparison is None else {"comparison": self.comparison.to_json()}),
             **self.manifest.measured,
         }
 
@@ -122,9 +128,11 @@ def build(
 
     Raises:
         ConfigProblem: the goal file, the images or the folder `out` are not usable; nothing was written.
+        BundleProblem: the previous release cannot be used; nothing was written.
         MachineProblem: the remote device cannot be reached, or cannot measure; nothing was written.
     """
     goal, device = read_goal(request.goal_file, request.profile)
+    previous, goal = open_previous(request.previous, request.key, goal)
     base, work_folder = request.goal_file.parent, request.work_folder or request.out / f"{goal.name}.work"
     steps = steps or SharedSteps()
     steps.begin(device.name, log)
@@ -132,7 +140,7 @@ def build(
         remote_benchmark.check_device(request.remote_url)
     bundle_writer.check_output_folder(request.out)
     with locate_errors(request.goal_file):
-        setup = _set_up_search(request, goal, device, work_folder)
+        setup = search_setup.set_up(goal, request.search_seconds, request.study_url, work_folder, device)
         task = tasks.load(goal, device)
         data = steps.run(None, "reading the images", task.split, base, progress, log)
     images = images_by_purpose(task.purposes, data.images)
@@ -140,8 +148,16 @@ def build(
     timed_images = test_images or images["fit"]
 
     trained_for = device.name if task.trains_for_device else None
-    training_step = f"training {task.description} on {len(images['fit'])} images"
-    training = steps.run(trained_for, training_step, task.train, data, setup, work_folder, progress, log)
+    training = steps.run(
+        trained_for,
+        f"training {task.description} on {len(images['fit'])} images",
+        task.train,
+        data,
+        setup,
+        work_folder,
+        progress,
+        log,
+    )
     trained = training.model
     models = BuiltModels(goal, trained.float_model, trained.int8_model, trained.manifest_fields, trained.inspector)
 
@@ -151,17 +167,19 @@ def build(
     if not parity.holds:
         log(f"THE TWO INT8 FILES ARE NOT THE SAME MODEL: {parity.reason}")
 
-    held_out = len(images["threshold"])
-    thresholds = steps.run(
-        models.digest, f"choosing the threshold on {held_out} images", task.choose_threshold, models, data
-    )
-
+    choosing = f"choosing the threshold on {len(images['threshold'])} images"
+    thresholds = steps.run(models.digest, choosing, task.choose_threshold, models, data)
     predictions = steps.run(
         models.digest, f"evaluating on {len(test_images)} test images", task.predict, models.runners, data, progress
     )
-    timings = steps.run(models.digest, "timing the models here", measure_speed, models.runners, timed_images[0])
     metrics = task.compute_metrics(predictions, data, training, thresholds)
-    results = Results(metrics=metrics, timings=timings, sizes=models.sizes, parity=parity)
+    compared = compare_with_previous(previous, goal.release, models, data, thresholds, predictions, base, log)
+    results = Results(
+        metrics=metrics,
+        timings=steps.run(models.digest, "timing the models here", measure_speed, models.runners, timed_images[0]),
+        sizes=models.sizes,
+        parity=parity,
+    )
 
     members = _model_members(models, task.golden_inputs(data))
     if request.remote_url is not None:
@@ -195,12 +213,13 @@ def build(
         layer_errors=layer_errors,
         review=review,
         context=context,
+        comparison=compared,
     )
     members["report.html"] = render_html(report)
     members["report.json"] = render_json(report, images, data.images.audit, base)
     manifest, content = bundle_writer.sign_bundle(manifest, members, request.key)
-    bundle, page = _write_files(request.out, goal.name, models.files[FLOAT], members, content)
-    return BuildResult(bundle, page, data.images, manifest, results, costs, verdict, review)
+    bundle, page = bundle_writer.write_build(request.out, goal.name, models.files[FLOAT], members, content)
+    return BuildResult(bundle, page, data.images, manifest, results, costs, verdict, review, compared)
 
 
 def read_goal(goal_file: Path, profile: DeviceProfile | None = None) -> tuple[Goal, DeviceProfile]:
@@ -213,24 +232,6 @@ def read_goal(goal_file: Path, profile: DeviceProfile | None = None) -> tuple[Go
     if profile is None:
         return goal, devices.load_profile(goal.device.profile)
     return msgspec.structs.replace(goal, device=DeviceTable(profile.name)), profile
-
-
-def _write_files(
-    out: Path, name: str, float_model: bytes, members: dict[str, bytes], bundle: bytes
-) -> tuple[Path, Path]:
-    """Write the float model, the report and, last, the bundle; returns the paths of bundle and page."""
-    report = {".html": members["report.html"], ".json": members["report.json"]}
-    for ending, content in {".float.onnx": float_model, **report, ".vedette": bundle}.items():
-        bundle_writer.write_output(out / f"{name}{ending}", content)
-    return out / f"{name}.vedette", out / f"{name}.html"
-
-
-def _set_up_search(request: BuildRequest, goal: Goal, device: DeviceProfile, work_folder: Path) -> SearchSetup | None:
-    seconds = goal.search_seconds if request.search_seconds is None else request.search_seconds
-    if seconds is None:
-        return None
-    url = request.study_url or search_setup.study_url(work_folder)
-    return SearchSetup.start(goal, seconds, url, work_folder, device)
 
 
 def _model_members(models: BuiltModels, golden_inputs: Sequence[Path]) -> dict[str, bytes]:

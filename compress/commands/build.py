@@ -59,6 +59,11 @@ class Duration(click.ParamType[float]):
     metavar="NAME,NAME",
     help="A bundle for each of these devices, for example pi4,pi5,n100, in OUT/NAME, and a page that compares them.",
 )
+@click.option(
+    "--previous",
+    type=click.Path(path_type=Path),
+    help="Bundle of the release before: the new one gets the next number, and is compared with it on the same images.",
+)
 @click.option("--on", metavar="ssh://USER@HOST", help="A device on which the finished models are measured.")
 @click.option(
     "--for",
@@ -78,6 +83,7 @@ def build(
     worker: bool,
     profile: Path | None,
     devices: str | None,
+    previous: Path | None,
     on: str | None,
     targets: tuple[str, ...],
     as_json: bool,
@@ -109,7 +115,7 @@ def build(
         return
     assert out is not None  # checked above
     private = keys.read_private_key(key) if key else _own_key()
-    build_request = BuildRequest(goal, out, private, seconds, study, device, on)
+    build_request = BuildRequest(goal, out, private, seconds, study, device, on, previous=previous)
     built: BuildResult | DeviceBuilds
     if profiles is not None:
         built = build_for_devices(build_request, profiles, show_progress, console.log)

@@ -91,6 +91,8 @@ def print_build(result: BuildResult) -> None:
     for name, reason in result.manifest.floats.items():
         click.echo(f"the file for {name} computes in float: {reason}")
     print_verdict(result.verdict)
+    if result.comparison is not None:
+        click.echo(result.comparison.statement)
     click.echo(f"review  {len(result.review.findings)} findings, the most severe one {result.review.severity}")
     for name, each in result.manifest.compiled.items():
         size = result.manifest.files[each.file].bytes

@@ -65,3 +65,13 @@ def write_output(path: Path, content: bytes) -> None:
         MachineProblem: the file cannot be written
     """
     write_atomically(path, content, "free some disk space, or choose another --out")
+
+
+def write_build(
+    out: Path, name: str, float_model: bytes, members: dict[str, bytes], bundle: bytes
+) -> tuple[Path, Path]:
+    """Write the float model, the report and, last, the bundle; returns the paths of bundle and page."""
+    report = {".html": members["report.html"], ".json": members["report.json"]}
+    for ending, content in {".float.onnx": float_model, **report, ".vedette": bundle}.items():
+        write_output(out / f"{name}{ending}", content)
+    return out / f"{name}.vedette", out / f"{name}.html"

@@ -45,7 +45,11 @@ def read_goal(path: Path) -> Goal:
         raise ConfigProblem(f"{path}: inspect.areas: two have the same name", hint="give each a name of its own")
     with locate_errors(path):
         load_recipe(goal.recipe)
-    lists = {"list": goal.data.list, "group": group if group.lower().endswith(".csv") else None}
+    lists = {
+        "list": goal.data.list,
+        "score_log": goal.data.score_log,
+        "group": group if group.lower().endswith(".csv") else None,
+    }
     for key, name in lists.items():
         if name is not None and not (path.parent / name).is_file():
             hint = "paths are relative to the goal file"
@@ -53,7 +57,7 @@ def read_goal(path: Path) -> Goal:
     if goal.data.test is not None and not (path.parent / goal.data.test / "good").is_dir():
         hint = "the folder of data.test has a subfolder good and, optionally, a subfolder defect"
         raise ConfigProblem(f"{path}: data.test: no folder {path.parent / goal.data.test / 'good'}", hint=hint)
-    for key in ("good", "defect", "known", "mask", "classes", "images", "footage", "abnormal"):
+    for key in ("good", "defect", "known", "corrections", "mask", "classes", "images", "footage", "abnormal"):
         folder = getattr(goal.data, key)
         if folder and not (path.parent / folder).is_dir():
             hint = "paths are relative to the goal file"

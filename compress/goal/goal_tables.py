@@ -58,6 +58,12 @@ class DataSettings(_StrictStruct, frozen=True, kw_only=True):
     group: str | None = None
     """The rule that assigns images to groups for the split: `folder`, a CSV file (columns file and group), or a regular
     expression on the path below the folder. Its first capture group (or whole match) names the group."""
+    corrections: str | None = None
+    """For `anomaly`: a folder that `vedette feedback pull` wrote. False alarms join the good images, right and missed
+    alarms the known defects; some days are kept aside to compare releases."""
+    score_log: str | None = None
+    """For `anomaly`: a CSV file of scores of good parts from the box, which sets the threshold. They must be scores of
+    the model that this goal gives."""
     privacy: tuple[Polygon, ...] = ()
     """Privacy zones of the camera, black in every image: polygons of [x, y], fractions 0…1 from the top left."""
     seed: Annotated[int, msgspec.Meta(ge=0)] = 0

@@ -13,6 +13,8 @@ from .goal_tables import Goal
 _KEYS_OF_TASK = {
     "anomaly": (
         "data.known",
+        "data.corrections",
+        "data.score_log",
         "data.mask",
         "data.test",
         "goal.min_auroc",

@@ -11,12 +11,16 @@ from collections.abc import Sequence
 import msgspec
 import onnx
 
+from vedette.devices import DeviceProfile
 from vedette.runtime.bundle.manifest import ONNX, TFLITE
 
 from ..cost import cost_limits, operator_counts
 from ..cost.device_costs import DeviceCosts
 from ..evaluation.built_models import FLOAT, INT8_ONNX, INT8_TFLITE, MODEL_TITLES
 from ..evaluation.results import Measurement, Results
+from ..models.design import Design
+from ..models.image_size import describe
+from ..search.selection import Trial
 
 
 class CompressionStep(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,6 +35,18 @@ class CompressionStep(msgspec.Struct, frozen=True, kw_only=True):
     ms: float | None = None
     p95_ms: float | None = None
     bytes: int | None = None
+
+
+def list_earlier_steps(design: Design, device: DeviceProfile) -> list[CompressionStep]:
+    """The reference of `min_speedup`, and the design before pruning if it is pruned."""
+    reference = cost_limits.REFERENCE_DESIGN
+    network = f"EfficientNet-Lite0 to block {max(reference.blocks)} at {describe(reference.input)} pixels, float"
+    steps = [CompressionStep(title=network, cost=cost_limits.predict_reference_cost(device))]
+    if design.kept_share < 1:
+        unpruned = Trial.for_design(msgspec.structs.replace(design, kept_share=1.0), device)
+        title = f"{unpruned.design}, int8, before pruning (predicted)"
+        steps.append(CompressionStep(title=title, cost=unpruned.cost, bytes=unpruned.bytes))
+    return steps
 
 
 def list_compression_steps(

@@ -15,6 +15,7 @@ from vedette.runtime.bundle.manifest import Manifest
 from ..cost import cost_limits
 from ..cost.device_costs import DeviceCosts
 from ..evaluation.built_models import MODEL_TITLES
+from ..evaluation.release_comparison import ReleaseComparison
 from ..evaluation.results import Results
 from ..quantization.layer_errors import LayerErrors
 from ..quantization.step_log import QuantizationStep
@@ -36,6 +37,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     layer_errors: LayerErrors
     review: Review
     context: TaskReportSection
+    comparison: ReleaseComparison | None = None
+    """With the previous release; None: there is none."""
 
 
 def render_html(report: Report) -> bytes:
@@ -53,6 +56,7 @@ def render_html(report: Report) -> bytes:
         "quantization_steps": report.quantization_steps,
         "layer_errors": report.layer_errors,
         "review": report.review,
+        "comparison": report.comparison,
         "section": report.context.disagreement,
     }
     return template.render(**(variables | report.context.variables)).encode()
@@ -99,15 +103,16 @@ def render_json(report: Report, images: dict[str, list[Path]], audit: dict[str, 
         "steps": report.quantization_steps,
         "noise": report.layer_errors,
         "review": report.review.to_json(),
-        "disagreement": report.context.disagreement.disagreement.report_fields(lambda path: _display_path(path, base)),
+        "disagreement": report.context.disagreement.disagreement.report_fields(lambda path: display_path(path, base)),
+        **({} if report.comparison is None else {"comparison": report.comparison.to_json()}),
         "tools": manifest.tools,
-        "split": {purpose: [_display_path(path, base) for path in paths] for purpose, paths in images.items()},
+        "split": {purpose: [display_path(path, base) for path in paths] for purpose, paths in images.items()},
         "audit": audit,
     }
     return msgspec.json.format(msgspec.json.encode(content), indent=2) + b"\n"
 
 
-def _display_path(path: Path, base: Path) -> str:
+def display_path(path: Path, base: Path) -> str:
     """The path relative to the goal file: the report names no folder of this machine."""
     return path.relative_to(base).as_posix() if path.is_relative_to(base) else f"{path.parent.name}/{path.name}"
 

@@ -67,3 +67,21 @@ class SearchSetup(msgspec.Struct, frozen=True):
 def study_url(folder: Path) -> str:
     """URL of the SQLite database in a folder."""
     return f"sqlite:///{folder.resolve()}/study.db"
+
+
+def set_up(
+    goal: Goal, seconds: float | None, url: str | None, work_folder: Path, device: DeviceProfile
+) -> SearchSetup | None:
+    """The search that a build asks for; None if it asks for none.
+
+    Args:
+        goal: the goal file
+        seconds: time to search; None: as in the goal's recipe
+        url: database of the search; None: a file in the work folder
+        work_folder: folder for the state of the search
+        device: the target device
+    """
+    seconds = goal.search_seconds if seconds is None else seconds
+    if seconds is None:
+        return None
+    return SearchSetup.start(goal, seconds, url or study_url(work_folder), work_folder, device)

@@ -18,7 +18,7 @@ from vedette.runtime.inference.prediction import PART_NOT_FOUND
 from vedette.runtime.progress import Log, Progress
 
 from ..cost import cost_limits
-from ..data import aspect_ratio, few_images, part_alignment, reference_images
+from ..data import aspect_ratio, corrections, few_images, part_alignment, reference_images
 from ..data.image_feature_cache import ImageFeatureCache
 from ..data.split import Split, audit_and_split
 from ..evaluation import (
@@ -34,11 +34,11 @@ from ..evaluation.built_models import FLOAT, INT8_ONNX, BuiltModels
 from ..evaluation.model_runners import ModelRunner
 from ..evaluation.p_values import HeldOutScores
 from ..evaluation.results import DesignChoice, Measurement
+from ..evaluation.score_log_threshold import read_score_log
 from ..goal.goal_tables import Goal
 from ..models.design import SearchSpace
-from ..models.image_size import describe
 from ..report.anomaly_page import anomaly_context
-from ..report.compression_steps import CompressionStep
+from ..report.compression_steps import list_earlier_steps
 from ..report.pareto_chart import design_chart
 from ..report.task_report_section import TaskReportSection
 from ..search import default_build, selection
@@ -48,6 +48,7 @@ from ..search.selection import Trial
 from ..search.study import DesignSearch
 from ..training import design_fitting
 from .anomaly_data import AnomalyData, AnomalyThresholds, AnomalyTrainingResult
+from .logged_thresholds import logged_thresholds
 from .task import ALL_PURPOSES
 
 GOLDEN_PER_CLASS = 2  # golden images, good and defective each
@@ -60,12 +61,17 @@ class AnomalyTask:
 
     def __init__(self, goal: Goal, device: DeviceProfile) -> None:
         self.goal, self.device = goal, device
-        named = {"known": goal.data.known is not None, "references": bool(goal.model.references)}
+        corrected = goal.data.corrections is not None
+        named = {"known": goal.data.known is not None or corrected, "references": bool(goal.model.references)}
+        named |= dict.fromkeys(corrections.KEPT_PURPOSES, corrected)
         self.purposes = (*ALL_PURPOSES, *(purpose for purpose, is_named in named.items() if is_named))
         self.description = "an anomaly model" if goal.model.detector == "auto" else goal.model.detector
 
     def split(self, base: Path, progress: Progress, log: Log) -> AnomalyData:
-        images = audit_and_split(self.goal.data, base, progress, log)
+        score_log = read_score_log(self.goal.data.score_log, base)
+        images = corrections.join_corrections(
+            audit_and_split(self.goal.data, base, progress, log), self.goal.data, base, log
+        )
         images = reference_images.place_references(self.goal.model.references, base / self.goal.data.good, images)
         inspector, alignment = part_alignment.fit_inspector(self.goal.inspect, images.fit, progress, log)
         area_offsets.check_areas(self.goal.inspect.areas, images.few, inspector)
@@ -74,7 +80,7 @@ class AnomalyTask:
             reference_images.check_references(images)
         size, ratio = aspect_ratio.choose_input_size(self.goal.model, images.fit, inspector, log)
         masks = pixel_metrics.read_masks(images, size, inspector)  # a wrong mask is an error before training
-        return AnomalyData(images, masks, size, ratio, inspector, alignment)
+        return AnomalyData(images, masks, size, ratio, inspector, alignment, score_log)
 
     def train(
         self, data: AnomalyData, setup: SearchSetup | None, folder: Path, progress: Progress, log: Log
@@ -132,8 +138,11 @@ class AnomalyTask:
         return data.designs.features
 
     def choose_threshold(self, models: BuiltModels, data: AnomalyData) -> AnomalyThresholds:
-        images, output = data.images, models.manifest.output("score")
         target = self.goal.goal.false_alarm_rate or FALSE_ALARM_RATE
+        return logged_thresholds(self._choose_on_images(models, data, target), data.score_log, models, target)
+
+    def _choose_on_images(self, models: BuiltModels, data: AnomalyData, target: float) -> AnomalyThresholds:
+        images, output = data.images, models.manifest.output("score")
         if images.few:
             design = self._default_trials(data)[0].design
             chosen = few_images_threshold.choose_thresholds(self._fitting_goal(images), design, models, images, target)
@@ -226,18 +235,7 @@ class AnomalyTask:
             thresholds.int8,
             thresholds.fp32,
             designs=chart,
-            earlier_steps=self._earlier_steps(training.chosen),
+            earlier_steps=list_earlier_steps(training.chosen.design, self.device),
             inspector=data.inspector,
             alignment=data.alignment,
         )
-
-    def _earlier_steps(self, chosen: Trial) -> list[CompressionStep]:
-        """The reference of `min_speedup`, and the design before pruning if it is pruned."""
-        reference = cost_limits.REFERENCE_DESIGN
-        network = f"EfficientNet-Lite0 to block {max(reference.blocks)} at {describe(reference.input)} pixels, float"
-        steps = [CompressionStep(title=network, cost=cost_limits.predict_reference_cost(self.device))]
-        if chosen.design.kept_share < 1:
-            unpruned = Trial.for_design(msgspec.structs.replace(chosen.design, kept_share=1.0), self.device)
-            title = f"{unpruned.design}, int8, before pruning (predicted)"
-            steps.append(CompressionStep(title=title, cost=unpruned.cost, bytes=unpruned.bytes))
-        return steps

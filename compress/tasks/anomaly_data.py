@@ -15,6 +15,7 @@ from ..data.image_feature_cache import ImageFeatureCache
 from ..data.motion_selection import AlignmentEvidence
 from ..data.split import Split
 from ..evaluation.conformal_threshold import AnomalyThreshold
+from ..evaluation.score_log_threshold import ScoreLog
 from ..models.design import Design
 from ..models.image_size import ImageSize
 from ..search.finalists import Finalist
@@ -47,6 +48,8 @@ class AnomalyData(msgspec.Struct, frozen=True):
     """Cuts what the model sees out of an image; None: the model sees the whole image."""
     alignment: AlignmentEvidence | None = None
     """How sure the alignment is; None: images are not aligned."""
+    score_log: ScoreLog | None = None
+    """Scores of the box, which set the threshold; None: the images do."""
     designs: FittedDesigns = msgspec.field(default_factory=FittedDesigns)
 
 
