@@ -4,8 +4,8 @@
     STATE/configuration/requests/ID.json    whose it is and who asks; it is written last, and makes the request complete
     STATE/configuration/results/ID.json     what became of it, written by whoever applies it
 
-On a box, `vedette-configure.path` sees the request and starts `vedette configure --requests` as root. Where no such unit
-runs and this user may write the camera's file itself, the request starts that command.
+On a box, `vedette-configure.path` sees the request and starts `vedette configure --requests` as root. Where no such
+unit runs and this user may write the camera's file itself, the request starts that command.
 """
 
 from __future__ import annotations
