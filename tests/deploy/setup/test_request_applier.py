@@ -1,4 +1,4 @@
-"""Requests to change a camera's file are applied, refused or taken back, whatever the asking user puts in the folder."""
+"""Requests to change a camera's file are applied, refused or taken back, whatever their user puts in the folder."""
 
 from __future__ import annotations
 
@@ -244,7 +244,7 @@ def test_results_are_kept_in_number(box, monkeypatch):
 
 def test_the_reader_of_hostile_text_has_neither_root_nor_files_nor_time(tmp_path):
     def look():
-        with pytest.raises(OSError, match="Operation not permitted|Permission denied"):
+        with pytest.raises(OSError, match=r"Operation not permitted|Permission denied"):
             (tmp_path / "new").write_text("x")
         user = str(os.geteuid())
         with pytest.raises(OSError, match="Operation not permitted"):
