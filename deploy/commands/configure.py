@@ -8,7 +8,8 @@ from pathlib import Path
 import click
 
 from vedette.runtime.commands import options
-from vedette.runtime.errors import ConfigProblem
+from vedette.runtime.errors import ConfigProblem, Problem
+from vedette.runtime.installation.configuration.change_requests import is_applied_by_service
 
 from ..setup.configuration_change import change_camera
 from ..setup.request_applier import PAUSE_SECONDS, RequestApplier
@@ -44,13 +45,16 @@ def configure(file: Path | None, camera: str | None, watch: float, requests: boo
 
 
 def _apply_requests(folder: Path, watch: float, as_json: bool) -> None:
-    results = RequestApplier(folder, watch).apply_all()
+    try:
+        results = RequestApplier(folder, watch).apply_all()
+    except Problem:
+        if is_applied_by_service(folder):
+            time.sleep(PAUSE_SECONDS)  # the requests are still there, so the path unit starts this program again
+        raise
     if as_json:
         options.print_json(results)
     for result in () if as_json else results:
         click.echo(f"{result.camera}: {result.outcome}{f': {result.reason}' if result.reason else ''}")
-    if any(result.outcome == "refused" for result in results):
-        time.sleep(PAUSE_SECONDS)
 
 
 def _configure(file: Path, camera: str, watch: float, folder: Path, as_json: bool) -> None:

@@ -39,8 +39,8 @@ from .hostile_text import read_without_root
 from .request_files import RequestFiles, UnusableRequest
 
 CHECK_SECONDS = 300.0
-PAUSE_SECONDS = 1.0
-"""After a run that refused something: whoever floods the folder gets one look a second."""
+PAUSE_SECONDS = 10.0
+"""After a run that could not look at the requests."""
 _MARK = ".change"
 _LOCK = ".requests.lock"
 _HINT = "run the command as root (sudo)"

@@ -51,9 +51,9 @@ class RequestFiles:
 
     def __enter__(self) -> RequestFiles:
         try:
-            parent = self._open(str(self.state), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            parent = self._open(str(self.state), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)  # it may be passed alone
             self.owner = os.fstat(parent).st_uid
-            folder = self._open(REQUESTS_FOLDER, _FOLDER, parent)
+            folder = self._open(REQUESTS_FOLDER, _FOLDER | os.O_PATH, parent)
             self.requests, self.results = (self._open(each, _FOLDER, folder) for each in ("requests", "results"))
         except OSError as error:
             self.opened.close()
