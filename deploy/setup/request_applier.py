@@ -203,7 +203,6 @@ def _check_as_service(folder: Path, camera: str, content: bytes, state: Path) ->
     """Raises what the daemon would raise with this content, found by a process of the daemon's user."""
     command = [sys.executable, "-m", "vedette.deploy.setup.request_check", str(folder.absolute()), camera]
     user, group, groups = _identity_of(state)
-    environment = {key: os.environ[key] for key in ("PATH", "LANG", "STATE_DIRECTORY") if key in os.environ}
     try:
         done = subprocess.run(  # noqa: S603
             command,
@@ -211,7 +210,6 @@ def _check_as_service(folder: Path, camera: str, content: bytes, state: Path) ->
             capture_output=True,
             timeout=CHECK_SECONDS,
             check=False,
-            env=environment,
             cwd="/",
             user=user,
             group=group,
