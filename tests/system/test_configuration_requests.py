@@ -19,7 +19,7 @@ ExecStart=/opt/vedette/bin/vedette configure --requests --watch 2
 ExecStartPost=-!/bin/touch /etc/vedette/denied /usr/denied
 """
 PROOF = """\
-import json, subprocess, sys, time
+import json, subprocess, sys, threading, time
 from pathlib import Path
 
 UNIT, RESULTS, FILE = "vedette@door", Path("/results"), Path("/etc/vedette/cameras/door.toml")
@@ -70,7 +70,14 @@ kept = [FILE.read_text() != old, Path(f"{FILE}.last").read_text() == old, FILE.s
 new = FILE.read_text()
 elsewhere = ask(new.replace("file:/opt/line", "file:/home/line"))
 wrong = ask(new.replace('"presence"', '"presents"'))
-Path("/opt/line").rename("/opt/gone")  # the camera breaks while the next change is watched
+
+def break_camera():
+    while FILE.read_text() == new:
+        time.sleep(0.01)
+    Path("/opt/line").rename("/opt/gone")
+
+wait_until(lambda: status().get("frames"), "the daemon with the new file")
+threading.Thread(target=break_camera).start()  # as soon as the file is there
 lost = ask(new + "debounce = 2\\n")
 Path("/opt/gone").rename("/opt/line")
 same = FILE.read_text() == new

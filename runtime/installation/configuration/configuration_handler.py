@@ -102,6 +102,8 @@ class ConfigurationHandler:
                 raise OrderRefused("another order is being obeyed: send it again later")
             if self._tell_known(order, command):
                 return
+            if self.memory.find_where(lambda each: each.undo == order.nonce):
+                raise OrderRefused("it was taken back before it came")
             self.memory.claim(known, self.clock.wall_time() if self.clock.time_quality() == "synced" else None)
         log.info("order %s: %s camera %s", order.nonce, order.action, order.camera)
         self.answer(known, self._report(order, "accepted"))
@@ -125,6 +127,8 @@ class ConfigurationHandler:
                     check_signer(keyring, signer, product)
                 return merge(path.read_text(encoding="utf-8-sig"), order.part, "the order")
             undone = self.memory.find(order.undo)
+            if undone is not None and undone.outcome == "accepted":
+                raise OrderRefused("the order that it takes back is being obeyed: send it again later")
             if undone is None or undone.outcome != "applied" or undone.digest != self._digest():
                 return path.read_text(encoding="utf-8-sig")  # it is not as that order left it
             return last_good_file(path).read_text(encoding="utf-8-sig")

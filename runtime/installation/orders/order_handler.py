@@ -30,8 +30,7 @@ class Report(msgspec.Struct, frozen=True, omit_defaults=True):
     order: str
     """Its nonce; empty if it is not known whose order it is."""
     state: str
-    """`refused`, `accepted`, `fetching`, `installing`, or an outcome: `installed`, `applied`, `rolled back` or `failed`.
-    """
+    """`refused`, `accepted`, `fetching`, `installing`; the end is `installed`, `applied`, `rolled back` or `failed`."""
     place: str
     product: str = ""
     release: int | None = None

@@ -11,7 +11,7 @@ import contextlib
 import fcntl
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Generic, Literal, Protocol, TypeVar
 
@@ -79,6 +79,10 @@ class Memory(Generic[OrderT]):
     def find(self, nonce: str) -> Known[OrderT] | None:
         """An order by its nonce; None: it is not known."""
         return next((known for known in self._read().orders if known.order.nonce == nonce), None)
+
+    def find_where(self, fits: Callable[[OrderT], bool]) -> Known[OrderT] | None:
+        """The first order that fits; None: there is none."""
+        return next((known for known in self._read().orders if fits(known.order)), None)
 
     def unfinished(self) -> list[Known[OrderT]]:
         """Orders without an outcome."""
