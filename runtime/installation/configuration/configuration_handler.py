@@ -44,6 +44,7 @@ class ConfigurationHandler:
         read_keyring: reads the trusted keys, for each order anew
         clock: tells whether an order has expired, if it is synchronized
         answer: sends a report to whoever gave an order
+        ask: leaves a request, as `request_change`
     """
 
     def __init__(
@@ -54,9 +55,10 @@ class ConfigurationHandler:
         read_keyring: Callable[[], Keyring],
         clock: Clock,
         answer: Answer,
+        ask: Callable[..., str] = request_change,
     ) -> None:
         self.place, self.settings, self.product = place, settings, product
-        self.read_keyring, self.clock, self.answer = read_keyring, clock, answer
+        self.read_keyring, self.clock, self.answer, self.ask = read_keyring, clock, answer, ask
         self.memory = Memory(settings.state, "configurations.json", ConfigurationOrder)
 
     def handle(self, command: Command) -> bool:
@@ -109,9 +111,7 @@ class ConfigurationHandler:
         self.answer(known, self._report(order, "accepted"))
         folder = self.settings.device_file.parent
         try:
-            request_change(
-                self.settings.state, order.camera, text, "fleet", signer, folder=folder, identity=order.nonce
-            )
+            self.ask(self.settings.state, order.camera, text, "fleet", signer, folder=folder, identity=order.nonce)
         except Problem as problem:
             with self.memory.lock(LOCK_SECONDS):
                 self.memory.finish(order.nonce, "failed", problem.message)
