@@ -6,8 +6,11 @@ import shutil
 import subprocess
 
 import pytest
+from click.testing import CliRunner
 from copied_machine import MARKS, boot, copied_machine, wait_for_report
 from mosquitto import Mosquitto
+
+from vedette.deploy.commands.fleet import fleet
 
 pytestmark = MARKS
 
@@ -61,7 +64,9 @@ def ask(text):
     return json.loads(path.read_text()) | {"mode": oct(found.st_mode & 0o777), "owner": found.st_uid}
 
 run("systemctl", "start", "vedette-configure.path", UNIT)
-wait_until(lambda: status().get("frames"), "the daemon")
+wait_until(lambda: status().get("connected"), "the daemon")
+(RESULTS / "up").write_text("true")
+wait_until((RESULTS / "go").exists, "the fleet", 900)
 old = FILE.read_text()
 good = ask(old.replace("hysteresis = 0.0", "hysteresis = 0.05"))
 if good["outcome"] != "applied":
@@ -109,7 +114,22 @@ def machine(tmp_path, daemon_process, line_images):
         yield root, results
 
 
-def test_the_service_applies_refuses_and_takes_back(machine, tmp_path):
+def roll_out(file, folder, key, port):
+    """`vedette fleet config` with a good part, with one that the box refuses, and the way back; what each left there."""
+    before, found = file.read_text(), []
+    good, bad = folder / "good.toml", folder / "bad.toml"
+    good.write_text('[[rules]]\nuse = "presence"\ndebounce = 2\n')
+    bad.write_text('[[rules]]\nuse = "presence"\nlabels = ["unicorn"]\n')
+    for number, (name, *arguments) in enumerate((("config", good), ("config", bad), ("rollback", "--config"))):
+        rollout = folder / f"{number % 2}.json"
+        command = [name, *map(str, arguments), "--file", str(rollout), "--key", str(key)]
+        done = CliRunner().invoke(fleet, [*command, "--broker", f"mqtt://127.0.0.1:{port}"])
+        assert done.exception is None or isinstance(done.exception, SystemExit), done.output
+        found.append((done.exit_code, "debounce" in file.read_text(), file.read_text() == before, done.output))
+    return found
+
+
+def test_the_service_applies_refuses_and_takes_back(machine, tmp_path, daemon_process):
     root, results = machine
     broker = Mosquitto(tmp_path / "broker")
     etc = root / "etc/vedette"
@@ -123,11 +143,16 @@ def test_the_service_applies_refuses_and_takes_back(machine, tmp_path):
     broker.start()
     container = boot(root, results)
     try:
+        wait_for_report(container, results, "up", 300)
+        orders = roll_out(etc / "cameras/door.toml", tmp_path, daemon_process.keys / "vedette.key", broker.port)
+        (results / "go").touch()
         end = wait_for_report(container, results, "end", 600)
     finally:
         container.kill()
         container.wait()
         broker.kill()
+    assert [each[:3] for each in orders] == [(0, True, False), (1, True, False), (0, False, True)], orders
+    assert "unicorn" in orders[1][3]
     assert (end["good"]["outcome"], end["good"].get("reason", "")) == ("applied", ""), end["log"]
     assert (end["good"]["changed"], end["kept"]) == (["rules"], [True, True, True])
     assert (end["good"]["mode"], end["good"]["owner"]) == ("0o644", 0)
