@@ -18,6 +18,7 @@ import yaml
 from vedette.runtime.events.cloud_event import CLOUD_EVENTS_TYPE, CloudEvent, EventData
 from vedette.runtime.events.replay import ReplayAnswer, ReplayCommand
 from vedette.runtime.events.system_events import SYSTEM_EVENTS, OmittedFacts
+from vedette.runtime.installation.configuration.configuration_order import ConfigurationOrder
 from vedette.runtime.installation.orders.installed_products import ProductInfo
 from vedette.runtime.installation.orders.order import Order, SignedOrder
 from vedette.runtime.installation.orders.order_handler import Report
@@ -35,6 +36,7 @@ TYPES: dict[str, Any] = {
     "replay-command": ReplayCommand,
     "replay-answer": ReplayAnswer,
     "order": Order,
+    "configuration-order": ConfigurationOrder,
     "signed-order": SignedOrder,
     "order-report": Report,
 }
@@ -158,6 +160,7 @@ def make_asyncapi() -> dict[str, Any]:
             "info": make_channel("info/{camera}", "What runs.", "info"),
             "replay": make_channel("cmd/replay", "Asks for delivered events again.", "replayCommand"),
             "install": make_channel("cmd/install", "A signed order of the fleet.", "signedOrder"),
+            "configure": make_channel("cmd/configure", "A signed order that changes a camera's file.", "signedOrder"),
             "piece": make_channel("cmd/piece", "A piece of a bundle that the device asked for.", "piece"),
             "answers": make_channel("res/{answer}", "Answers to commands.", "replayAnswer", "orderReport"),
         },
@@ -170,6 +173,7 @@ def make_asyncapi() -> dict[str, Any]:
             "sendInfo": make_operation("send", "info", "At each connection, and when a product is installed.", True),
             "receiveReplay": make_operation("receive", "replay", "The answer tells how many events come again."),
             "receiveOrder": make_operation("receive", "install", "Orders are signed, and each is obeyed once."),
+            "receiveConfiguration": make_operation("receive", "configure", "As `receiveOrder`, for one camera."),
             "receivePiece": make_operation("receive", "piece", "Only pieces that were asked for are taken."),
             "sendAnswer": make_operation("send", "answers", "On the response topic of the command."),
         },
@@ -189,7 +193,9 @@ def make_asyncapi() -> dict[str, Any]:
                 "info": make_message("What runs", "info"),
                 "replayCommand": make_message("Replay command", "replay-command"),
                 "replayAnswer": make_message("Answer to a replay command", "replay-answer"),
-                "signedOrder": make_message("Signed order; schemas/order.json describes its text", "signed-order"),
+                "signedOrder": make_message(
+                    "Signed order; its text is schemas/order.json or configuration-order.json", "signed-order"
+                ),
                 "orderReport": make_message("Answer to an order", "order-report"),
                 "piece": {
                     "name": "piece",

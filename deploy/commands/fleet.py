@@ -1,4 +1,4 @@
-"""`vedette fleet`: the boxes at a broker; releases rolled out to them in rings, and taken back."""
+"""`vedette fleet`: the boxes at a broker; releases and configurations rolled out to them in rings, and taken back."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from vedette.runtime.commands import options
 from vedette.runtime.config.configuration import BrokerSettings
 from vedette.runtime.errors import ConfigProblem
 
+from ..fleet.configuration_rollout import plan_configuration, read_part
 from ..fleet.fleet_connection import FleetConnection
 from ..fleet.fleet_listing import make_rows, render_csv, render_table
 from ..fleet.inventory import Inventory
@@ -36,20 +37,23 @@ _login = options.combine(
     click.option("--ca-file", type=_path, help="Authority of the broker's certificate."),
     click.option("--cert-file", type=_path, help="Certificate to log in with."),
     click.option("--key-file", type=_path, help="Private key of --cert-file."),
-    click.option("--only", multiple=True, help="Boxes: SITE/AREA/LINE/NAME, * for any name of a level."),
+    click.option("--only", "--to", "only", multiple=True, help="Boxes: SITE/AREA/LINE/NAME, * for any name."),
 )
 """Every subcommand has these."""
+_gate = options.combine(
+    click.option("--ring", "rings", default="5%,25%,100%", show_default=True, help="Boxes after each ring."),
+    click.option("--max-failed", default=DEFAULT_MAX_FAILED, show_default=True, help="Boxes per ring that may fail."),
+    click.option("--parallel", type=click.IntRange(1, 10_000), help="Boxes that change at a time."),
+)
 _rollout = options.combine(
     options.bundle,
     _file,
     _key,
-    click.option("--ring", "rings", default="5%,25%,100%", show_default=True, help="Boxes after each ring."),
     click.option("--source", default="mqtt", show_default=True, help="Where boxes fetch it: https://…, or mqtt."),
     click.option("--probation", "minutes", type=click.FloatRange(0, 10_000), default=10.0, show_default=True),
     click.option("--max-ms", type=click.FloatRange(0, min_open=True), help="As in vedette install."),
     click.option("--band", type=click.FloatRange(0, 1, True, True), default=0.05, help="As in vedette install."),
-    click.option("--max-failed", default=DEFAULT_MAX_FAILED, show_default=True, help="Boxes per ring that may fail."),
-    click.option("--parallel", type=click.IntRange(1, 10_000), help="Boxes that install at a time."),
+    _gate,
     _login,
     options.keys,
 )
@@ -116,14 +120,43 @@ def canary(bundle: Path, file: Path, key: Path, **more: Any) -> None:
 
 
 @fleet.command()
+@click.argument("part", type=_path)
 @_file
 @_key
+@click.option("--camera", default="", help="The camera whose file changes. [default: the only one of each box]")
+@click.option("--canary", is_flag=True, help="The first ring only; the same command without it goes on.")
+@_gate
 @_login
-def rollback(file: Path, key: Path, only: tuple[str, ...], out: Path, url: str, prefix: str, **login: Any) -> None:
-    """Take the release of a rollout back from all boxes that got it."""
+def config(part: Path, file: Path, key: Path, camera: str, canary: bool, rings: str, **more: Any) -> None:
+    """Replace tables of the cameras' files by those of PART, ring by ring; each box keeps its source and logins."""
+    private, text, rollout = read_private_key(key), read_part(part), read_rollout(file)
+    settings = {name: more.pop(name) for name in ("max_failed", "parallel")}
+    allowed_failures(settings["max_failed"], 1)
+    only = more.pop("only")
+    connection, inventory = _connect(more.pop("out"), more.pop("url"), more.pop("prefix"), more)
+    if rollout is None:
+        settings["parallel"] = settings["parallel"] or HTTPS_PARALLEL
+        rollout = plan_configuration(text, inventory.find(only), rings, click.echo, camera, **settings)
+    _check_same(rollout, text.encode(), file)
+    run = RolloutRun(rollout, file, connection, private, b"", click.echo, last_ring=0 if canary else None)
+    done = run.go_on()
+    connection.close()
+    if not done:
+        raise SystemExit(1)
+
+
+@fleet.command()
+@_file
+@_key
+@click.option("--config", "is_configuration", is_flag=True, help="The rollout must be one of a configuration.")
+@_login
+def rollback(file: Path, key: Path, is_configuration: bool, only: tuple[str, ...], **more: Any) -> None:
+    """Take the release or the configuration of a rollout back from all boxes that got it."""
     rollout = _read(file)
+    if is_configuration and not rollout.part:
+        raise ConfigProblem(f"{file} is the rollout of a release", hint="leave --config out to take the release back")
     private = read_private_key(key)
-    connection, _ = _connect(out, url, prefix, login)
+    connection, _ = _connect(more.pop("out"), more.pop("url"), more.pop("prefix"), more)
     run = RolloutRun(rollout, file, connection, private, b"", click.echo)
     run.engine.start_leaving("its user took it back", only)
     run.go_on()
@@ -177,8 +210,8 @@ def _read(file: Path) -> Rollout:
 
 def _check_same(rollout: Rollout, content: bytes, file: Path) -> None:
     if hashlib.sha256(content).hexdigest() != rollout.sha256:
-        hint = "name another --file for another bundle"
-        raise ConfigProblem(f"{file} is the rollout of another bundle: {rollout.name}", hint=hint)
+        hint = "name another --file for something else"
+        raise ConfigProblem(f"{file} is the rollout of something else: {rollout.name}", hint=hint)
     if rollout.status == "stopped":
         hint = "mend the release, or name another --file to try once more"
         raise ConfigProblem(f"{file}: the rollout was stopped: {rollout.reason}", hint=hint)

@@ -52,7 +52,7 @@ def judge(box: FleetBox, record: BoxRecord, rollout: Rollout, limits: Limits, no
     if reason := _find_fault(box, record, rollout, limits):
         return False, reason
     product = box.products.get(rollout.product)
-    is_there = product is not None and product.current == rollout.release
+    is_there = bool(rollout.part) or (product is not None and product.current == rollout.release)
     is_online = all(camera in box.cameras and box.cameras[camera].availability == "online" for camera in record.cameras)
     on_probation = product is not None and product.release == rollout.release and product.probation == "running"
     waited = now - record.since
@@ -64,8 +64,8 @@ def judge(box: FleetBox, record: BoxRecord, rollout: Rollout, limits: Limits, no
 
 
 def _was_accepted(box: FleetBox, rollout: Rollout) -> bool:
-    product = box.products[rollout.product]
-    return product.release == rollout.release and product.probation == "accepted"
+    product = box.products.get(rollout.product)
+    return product is not None and product.release == rollout.release and product.probation == "accepted"
 
 
 def _find_fault(box: FleetBox, record: BoxRecord, rollout: Rollout, limits: Limits) -> str:
@@ -82,7 +82,7 @@ def _find_fault(box: FleetBox, record: BoxRecord, rollout: Rollout, limits: Limi
         if camera.availability != "online" and time.monotonic() - camera.changed > limits.offline:
             return f"{name} is {camera.availability} for more than {limits.offline:.0f} s"
         rate, before = camera.events_per_minute, record.events_per_minute.get(name, 0.0)
-        is_new = camera.model.split(":")[:2] == [rollout.product, str(rollout.release)]
+        is_new = bool(rollout.part) or camera.model.split(":")[:2] == [rollout.product, str(rollout.release)]
         if rate is not None and is_new and rate > max(FLOOD_FACTOR * before, FLOOD_EVENTS):
             return f"{name} records {rate:.0f} events a minute, before it were {before:.1f}"
     return ""

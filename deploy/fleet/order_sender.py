@@ -10,6 +10,11 @@ from typing import Protocol
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from vedette.runtime.installation.configuration.configuration_order import (
+    COMMAND,
+    make_configuration_order,
+    sign_configuration_order,
+)
 from vedette.runtime.installation.orders.bundle_pieces import PIECE_BYTES, WINDOW, encode_piece
 from vedette.runtime.installation.orders.order import make_order, sign_order
 
@@ -60,3 +65,22 @@ class OrderSender:
         for number in sorted(set(numbers))[:WINDOW]:
             if data := self.bundle[number * PIECE_BYTES :][:PIECE_BYTES] if number >= 0 else b"":
                 self.connection.command(place, "piece", encode_piece(nonce, number, data), nonce)
+
+
+class ConfigurationSender(OrderSender):
+    """Sends the orders of a rollout of a configuration; arguments as of `OrderSender`."""
+
+    def send(self, place: str, record: BoxRecord, action: str) -> None:
+        """Sends the order of a box, for the first time or again."""
+        dates = {"nonce": record.nonce, "issued": record.issued, "expires": record.expires}
+        if action == "install":
+            order = make_configuration_order("configure", (place,), record.camera, part=self.rollout.part, **dates)
+        else:
+            order = make_configuration_order("rollback", (place,), record.camera, undo=record.applied, **dates)
+        self.connection.command(place, COMMAND, sign_configuration_order(order, self.key), record.nonce)
+
+
+def make_sender(rollout: Rollout, connection: Connection, key: Ed25519PrivateKey, bundle: bytes) -> OrderSender:
+    """The sender of a rollout, of a release or a configuration."""
+    kind = ConfigurationSender if rollout.part else OrderSender
+    return kind(rollout, connection, key, bundle)

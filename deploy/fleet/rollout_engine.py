@@ -89,7 +89,7 @@ class RolloutEngine:
         if report.pieces:
             self.sender.send_pieces(place, nonce, report.pieces)
         is_leaving = record.state == "leaving"
-        if report.state == "installed" and not is_leaving:
+        if report.state in ("installed", "applied") and not is_leaving:
             self._set(place, "installed")
         elif report.state == "rolled back" and is_leaving:
             self._set(place, "failed" if record.reason else "left", record.reason)
@@ -137,6 +137,7 @@ class RolloutEngine:
             record.events_per_minute = {name: box.cameras[name].events_per_minute or 0.0 for name in record.cameras}
             record.losses = sum(camera.losses for camera in box.cameras.values())
             self.sender.renew(record, now, is_new=True)
+            record.applied = record.nonce
             self._set(place, "ordered")
             self._send(place, "install")
 
@@ -206,6 +207,7 @@ class RolloutEngine:
         if time.monotonic() - self.sent.get(place, float("-inf")) < self.limits.retry:
             return
         self.sender.renew(record, now, is_new=False)
+        record.applied = record.nonce if action == "install" else record.applied
         self._send(place, action)
 
     def _send(self, place: str, action: str) -> None:

@@ -37,6 +37,10 @@ class BoxRecord(msgspec.Struct):
     """Of these cameras, before."""
     losses: int = 0
     """Connections of its cameras that had died before."""
+    camera: str = ""
+    """Of a rollout of a configuration: the camera whose file changes."""
+    applied: str = ""
+    """Nonce of the last order to take the release or the configuration."""
 
 
 class Rollout(msgspec.Struct, kw_only=True):
@@ -61,6 +65,10 @@ class Rollout(msgspec.Struct, kw_only=True):
     reason: str = ""
     """Why it was stopped."""
     boxes: dict[str, BoxRecord]
+    part: str = ""
+    """Of a rollout of a configuration: what replaces tables and keys of the cameras' files. `product` is empty then."""
+    camera: str = ""
+    """The camera of each box; empty: its only one."""
 
     def of_ring(self) -> dict[str, BoxRecord]:
         """The boxes of the present ring."""

@@ -17,7 +17,7 @@ from vedette.runtime.errors import ConfigProblem
 from .fleet_connection import FleetConnection
 from .health_gate import Limits
 from .inventory import FleetBox, Inventory
-from .order_sender import OrderSender
+from .order_sender import make_sender
 from .rings import split_rings
 from .rollout_engine import RolloutEngine
 from .rollout_record import BoxRecord, Rollout, write_rollout
@@ -104,7 +104,7 @@ class RolloutRun:
     ) -> None:
         self.rollout, self.file, self.connection, self.echo = rollout, file, connection, echo
         self.log = file.with_name(f"{file.name}.log").open("a", encoding="utf-8")
-        sender = OrderSender(rollout, connection, key, bundle)
+        sender = make_sender(rollout, connection, key, bundle)
         self.engine = RolloutEngine(rollout, connection.inventory, sender, self.save, self._tell, limits, last_ring)
         connection.on_answer = self.engine.take_answer
 

@@ -151,6 +151,23 @@ class FleetOrder(_Facts, frozen=True):
     detail: str | msgspec.UnsetType = msgspec.UNSET
 
 
+class ConfigurationRequest(_Facts, frozen=True):
+    """A request to change the camera's file has ended."""
+
+    request: str
+    """Its ID; for an order of the fleet its nonce."""
+    origin: str
+    """`page` or `fleet`; empty: the request was malformed."""
+    by: str
+    """The user of the page, or the ID of the key that signed the order."""
+    digest: str
+    """SHA-256 of the camera's file now."""
+    changed: list[str] | msgspec.UnsetType = msgspec.UNSET
+    """Keys of the camera's file that differ, if it was applied."""
+    reason: str | msgspec.UnsetType = msgspec.UNSET
+    """Why it was refused or rolled back."""
+
+
 class RefusedOrders(_Facts, frozen=True):
     """Orders are refused."""
 
@@ -183,5 +200,8 @@ SYSTEM_EVENTS: dict[str, type[msgspec.Struct]] = {
     "fleet.rolled_back": FleetOrder,
     "fleet.failed": FleetOrder,
     "fleet.refused": RefusedOrders,
+    "config.applied": ConfigurationRequest,
+    "config.refused": ConfigurationRequest,
+    "config.rolled_back": ConfigurationRequest,
 }
 """Type of `data` by RULE.KIND, the type of the event without `vedette.`."""

@@ -1,4 +1,4 @@
-"""Rollouts to 1,000 simulated boxes at a real mosquitto: `make bench-fleet`.
+"""Rollouts to 1,000 simulated boxes at a real mosquitto: `make bench-fleet`; `--configurations`: of configurations.
 
 The boxes run in a process of their own, with the handler of orders, keyring and memory of the product; three of them
 have the real store of models. Faults are drawn by seed: 3 % of the boxes, in five ways. The expected end of a rollout
@@ -28,6 +28,7 @@ from altered_bundles import sign_altered
 from mosquitto import Mosquitto
 from simulated_fleet import FAULTS, PRODUCT, SimulatedFleet
 
+from vedette.deploy.fleet.configuration_rollout import plan_configuration
 from vedette.deploy.fleet.fleet_connection import FleetConnection
 from vedette.deploy.fleet.health_gate import Limits
 from vedette.deploy.fleet.inventory import Inventory
@@ -40,6 +41,7 @@ from vedette.runtime.config.configuration import BrokerSettings
 LIMITS = Limits(order=120, offline=10, settle=1, accept=120, leave=20, retry=5)
 RINGS = "5%,25%,100%"
 MAX_ROLLBACKS = 3
+PART = '[[rules]]\nuse = "presence"\ndebounce = 3\n'
 CUT_AFTER = 4
 """Steps after which the first program of a rollout is abandoned."""
 
@@ -53,7 +55,7 @@ def serve_boxes(pipe: Connection, port: int, keys: Path, folder: Path, faults: d
             fleet.requests.extend(box.connect for box in fleet.boxes.values() if box.fault == "gone" and not box.client)
         boxes = fleet.boxes.items()
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
-        pipe.send((memory, {place: (box.current(PRODUCT), box.installations, box.fault) for place, box in boxes}))
+        pipe.send((memory, {place: (box.level(), box.installations, box.fault) for place, box in boxes}))
     fleet.stop()
 
 
@@ -113,13 +115,23 @@ class Plant:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def run_rollout(seed: int, count: int, share: float, limit: str, *, cut: bool) -> dict[str, Any]:
+def plan(plant: Plant, limit: str, *, of_configuration: bool) -> Rollout:
+    """A rollout to all boxes."""
+    boxes, settings = plant.inventory.find(), {"max_failed": limit, "parallel": 100}
+    if of_configuration:
+        return plan_configuration(PART, boxes, RINGS, click.echo, **settings)
+    settings |= {"source": "https://plant/two", "minutes": 0.02}
+    return plan_rollout(plant.bundle, plant.keyring, boxes, RINGS, click.echo, **settings)
+
+
+def run_rollout(
+    seed: int, count: int, share: float, limit: str, *, cut: bool, of_configuration: bool
+) -> dict[str, Any]:
     """One rollout; returns its figures."""
     plant = Plant(seed, count, share)
     try:
         started = time.monotonic()
-        settings = {"source": "https://plant/two", "minutes": 0.02, "max_failed": limit, "parallel": 100}
-        rollout = plan_rollout(plant.bundle, plant.keyring, plant.inventory.find(), RINGS, click.echo, **settings)
+        rollout = plan(plant, limit, of_configuration=of_configuration)
         if cut:
             run = plant.make_run(rollout)
             for _ in range(CUT_AFTER):
@@ -175,11 +187,13 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--boxes", type=int, default=1000)
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--configurations", action="store_true")
     options = parser.parse_args()
     bad = 0
     runs = [(0, 0.0, "2%")] + [(seed, 0.03, limit) for seed in range(1, options.seeds + 1) for limit in ("2%", "6%")]
     for seed, share, limit in runs:
-        figures = run_rollout(seed, options.boxes, share, limit, cut=seed % 2 == 0 and seed > 0)
+        cut, kind = seed > 0 and seed % 2 == 0, options.configurations
+        figures = run_rollout(seed, options.boxes, share, limit, cut=cut, of_configuration=kind)
         bad += figures["stopped in ring"] != figures["should stop in ring"] or bool(figures["half-way"])
         click.echo(json.dumps(figures))
     sys.exit(bad > 0)

@@ -1,39 +1,70 @@
 """Simulated boxes in one thread, at a real broker: real topics, real orders, made-up installations and faults.
 
-Each box has the handler of the product with its keyring and its memory of orders in a folder. Some have the real store
+Each box has the handlers of the product with its keyring and its memory of orders in a folder. Some have the real store
 of models, too. What happens after an installation is made up: the probation ends after a moment, or a fault shows.
+Configurations are changed by the product's own program, in real files; only what a daemon would say to them, and how
+it then runs, is made up.
 """
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 import json
 import selectors
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import msgspec
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
+from vedette.deploy.setup import configuration_change, request_applier
+from vedette.deploy.setup.configuration_change import ChangeFailed
+from vedette.deploy.setup.request_applier import RequestApplier
 from vedette.runtime.bundle.keys import Keyring
 from vedette.runtime.clock import Clock
-from vedette.runtime.errors import MachineProblem
+from vedette.runtime.config.configuration import Config, load_config
+from vedette.runtime.errors import ConfigProblem, MachineProblem
 from vedette.runtime.events.sinks import Command
+from vedette.runtime.installation.configuration.change_requests import request_change
+from vedette.runtime.installation.configuration.configuration_handler import ConfigurationHandler
 from vedette.runtime.installation.model_store import ModelStore
 from vedette.runtime.installation.orders.installed_products import InstalledProduct, describe_products
 from vedette.runtime.installation.orders.order import Order
 from vedette.runtime.installation.orders.order_handler import OrderHandler, Report
-from vedette.runtime.installation.orders.order_memory import KnownOrder, OrderMemory
+from vedette.runtime.installation.orders.order_memory import Known, OrderMemory
 from vedette.runtime.installation.probation_record import Probation, ProbationRecord
 
 FAULTS = ("install", "probation", "crash", "gone", "flood")
 PREFIX, PRODUCT = "vedette", "weave"
 PROBATION_SECONDS = 0.5
+CAMERA_FILE = f'source = "file:none"\nbundle = "installed:{PRODUCT}"\n[[rules]]\nuse = "presence"\n'
+
+
+def write_configuration(folder: Path) -> Config:
+    """The configuration of a box with the camera `door`."""
+    (folder / "cameras").mkdir(parents=True)
+    (folder / "state").mkdir()
+    (folder / "vedette.toml").write_text('[device]\nname = "box"\n')
+    (folder / "cameras" / "door.toml").write_text(CAMERA_FILE)
+    return load_config(folder, "door")
+
+
+@contextlib.contextmanager
+def patched_checks(check: Callable[..., None]) -> Iterator[None]:
+    """The checks of requests happen in this thread, and `check` stands for the daemon's."""
+    with (
+        patch.object(request_applier, "_check_as_service", check),
+        patch.object(request_applier, "read_without_root", lambda read: read()),
+        patch.object(configuration_change, "_interruptible", contextlib.nullcontext),  # signals need the main thread
+    ):
+        yield
 
 
 class SimulatedBox:
@@ -50,6 +81,11 @@ class SimulatedBox:
             self.store.switch(PRODUCT, 1)
         self.handler = OrderHandler(
             place, lambda: fleet.keyring, OrderMemory(folder), self, Clock(), self._answer, lambda *_: None
+        )
+        settings = write_configuration(folder / "etc")
+        self.file = settings.camera_file
+        self.configuration = ConfigurationHandler(
+            place, settings, PRODUCT, lambda: fleet.keyring, Clock(), self._answer, self._ask
         )
         self.client: Client | None = None
         self.stream: socket.socket | None = None
@@ -86,9 +122,9 @@ class SimulatedBox:
         self.release, self.previous, self.probation = self.previous, 0, "rolled back"
 
     def _show_fault(self) -> None:
-        if self.release == 1:
+        if not self.is_new():
             return
-        if self.fault == "probation":
+        if self.fault == "probation" and self.release != 1:
             if self.store is not None:
                 ProbationRecord(self.store, PRODUCT).roll_back("it decides differently on 40% of 100 frames")
             self.release, self.probation = self.previous, "rolled back"
@@ -110,12 +146,46 @@ class SimulatedBox:
 
     def crash(self, times: int) -> None:
         """The daemon ends and starts again, so many times."""
-        if self.release == 1:
+        if not self.is_new():
             return
         self.cut()
         self.fleet.later(0.4, self.connect)
         if times > 1:
             self.fleet.later(0.8, lambda: self.crash(times - 1))
+
+    # Configurations.
+
+    def _ask(self, *arguments: Any, **more: Any) -> str:
+        self.fleet.later(0.1, self._apply)
+        return request_change(*arguments, **more | {"folder": None})
+
+    def _apply(self) -> None:
+        calls = []
+
+        def restart(*_: object) -> list[str]:
+            calls.append(1)
+            if self.fault == "probation" and len(calls) == 1 and self.is_new():
+                raise ChangeFailed("the daemon does not run; the file from before is back")
+            return []
+
+        def check(*_: object) -> None:
+            if self.fault == "install":
+                raise ConfigProblem("rules: no label scratch")
+
+        with patched_checks(check):
+            RequestApplier(self.file.parent.parent, 0, restart).apply_all()
+        self.configuration.recover()
+        if self.is_new():
+            self.installations += 1
+            self.fleet.later(PROBATION_SECONDS, self._show_fault)
+
+    def level(self) -> int | None:
+        """The release that runs; 2 also if the configuration is a new one."""
+        return 2 if self.file.read_text() != CAMERA_FILE else self.current(PRODUCT)
+
+    def is_new(self) -> bool:
+        """Whether it runs anything but what it began with."""
+        return self.release != 1 or self.file.read_text() != CAMERA_FILE
 
     # The broker.
 
@@ -168,6 +238,7 @@ class SimulatedBox:
         self._publish("availability/door", b"online")
         self.say()
         self.handler.recover()
+        self.configuration.recover()
 
     def _publish(self, level: str, payload: bytes, *, retain: bool = True) -> None:
         if self.client is not None:
@@ -176,9 +247,10 @@ class SimulatedBox:
 
     def _take(self, _client: Client, _data: object, message: Any) -> None:
         reply = getattr(message.properties, "ResponseTopic", "")
-        self.handler.handle(Command(bytes(message.payload), reply, topic=message.topic))
+        handler = self.configuration if message.topic.endswith("/configure") else self.handler
+        handler.handle(Command(bytes(message.payload), reply, topic=message.topic))
 
-    def _answer(self, source: Command | KnownOrder, report: Report) -> None:
+    def _answer(self, source: Command | Known[Any], report: Report) -> None:
         if self.client is not None and source.reply_to.startswith(f"{self.root}/res/"):
             self.client.publish(source.reply_to, msgspec.json.encode(report), 1)
             self.flush()

@@ -23,10 +23,12 @@ class InstalledProduct(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class ProductInfo(CameraInfo, frozen=True, kw_only=True):
-    """Payload of the retained MQTT topic `info` of a camera whose device has a store of models."""
+    """Payload of the retained MQTT topic `info`, with what the device installed and the camera runs with."""
 
     products: dict[str, InstalledProduct] | msgspec.UnsetType = msgspec.UNSET
     """By name; absent: none is installed."""
+    configuration: str | msgspec.UnsetType = msgspec.UNSET
+    """SHA-256 of the camera's file, as the daemon read it at its start."""
 
 
 def describe_products(store: ModelStore) -> dict[str, InstalledProduct]:

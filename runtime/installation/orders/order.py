@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import base64
 import secrets
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Protocol
 
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -24,6 +24,8 @@ from ...errors import UNREADABLE, BundleProblem, ConfigProblem, Problem
 
 DOMAIN = b"vedette order v1\n"
 MAX_ORDER_BYTES = 8 << 10
+MAX_SIGNED_BYTES = 96 << 10
+"""Of the text of any kind of order."""
 MAX_PATTERNS = 16
 MAX_LIFE_SECONDS = 30 * 86400
 MAX_CLOCK_ERROR_SECONDS = 3600
@@ -32,8 +34,8 @@ ANY = "*"
 _LEVEL = r"([A-Za-z0-9_-][A-Za-z0-9_.-]*|\*)"
 
 Nonce = Annotated[str, Meta(pattern=r"^[0-9a-f]{32}\Z")]
-_Pattern = Annotated[str, Meta(max_length=300, pattern=rf"^{_LEVEL}(/{_LEVEL}){{3}}\Z")]
-_Second = Annotated[int, Meta(ge=1, le=1 << 40)]
+Pattern = Annotated[str, Meta(max_length=300, pattern=rf"^{_LEVEL}(/{_LEVEL}){{3}}\Z")]
+Second = Annotated[int, Meta(ge=1, le=1 << 40)]
 
 
 class OrderRefused(Problem):
@@ -47,13 +49,13 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """Unique to the order: a box obeys each once."""
     action: Literal["install", "rollback"]
     """`rollback` goes back from `release` to the one before; a box that does not run `release` stays as it is."""
-    to: Annotated[tuple[_Pattern, ...], Meta(min_length=1, max_length=MAX_PATTERNS)]
+    to: Annotated[tuple[Pattern, ...], Meta(min_length=1, max_length=MAX_PATTERNS)]
     """Boxes: SITE/AREA/LINE/NAME, in which `*` stands for any name of its level."""
     product: Annotated[Name, Meta(max_length=200)]
     release: Annotated[int, Meta(ge=1, le=MAX_RELEASE)]
-    issued: _Second
+    issued: Second
     """Seconds since 1970, UTC."""
-    expires: _Second
+    expires: Second
     sha256: Annotated[str, Meta(pattern=r"^([0-9a-f]{64})?\Z")] = ""
     """Digest of the bundle."""
     bytes: Annotated[int, Meta(ge=0, le=MAX_BYTES)] = 0
@@ -69,7 +71,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 class SignedOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The payload of `cmd/install`."""
 
-    order: Annotated[str, Meta(max_length=MAX_ORDER_BYTES)]
+    order: Annotated[str, Meta(max_length=MAX_SIGNED_BYTES)]
     key: Annotated[str, Meta(pattern=r"^[0-9a-f]{16}\Z")]
     signature: Annotated[str, Meta(max_length=100)]
 
@@ -89,8 +91,12 @@ def make_order(action: str, to: tuple[str, ...], product: str, release: int, **f
 
 def sign_order(order: Order, key: Ed25519PrivateKey) -> bytes:
     """The payload of `cmd/install`."""
-    text = msgspec.json.encode(order)
-    signature = base64.b64encode(key.sign(DOMAIN + text)).decode()
+    return sign_text(msgspec.json.encode(order), key, DOMAIN)
+
+
+def sign_text(text: bytes, key: Ed25519PrivateKey, domain: bytes) -> bytes:
+    """A payload that `open_signed` opens."""
+    signature = base64.b64encode(key.sign(domain + text)).decode()
     return msgspec.json.encode(SignedOrder(text.decode(), key_id(key.public_key()), signature))
 
 
@@ -105,32 +111,67 @@ def open_order(payload: bytes, keyring: Keyring, place: str) -> Order:
     Raises:
         OrderRefused: it is malformed, not signed by a trusted key, or for other boxes.
     """
-    if len(payload) > 2 * MAX_ORDER_BYTES:
-        raise OrderRefused(f"{len(payload)} bytes exceed the limit of {2 * MAX_ORDER_BYTES}")
-    try:
-        signed = msgspec.json.decode(payload, type=SignedOrder)
-        text, signature = signed.order.encode(), base64.b64decode(signed.signature, validate=True)
-    except UNREADABLE as error:
-        raise OrderRefused(f"not a signed order: {str(error)[:200]}") from None
-    try:
-        keyring.verify(signed.key, DOMAIN + text, signature)
-    except BundleProblem as problem:
-        raise OrderRefused(problem.message.replace("the manifest", "the order")) from None
+    signer, text = open_signed(payload, keyring, DOMAIN, MAX_ORDER_BYTES)
     try:
         order = msgspec.json.decode(text, type=Order)
-        keyring.check_product(signed.key, order.product)
+        keyring.check_product(signer, order.product)
     except UNREADABLE as error:
         raise OrderRefused(f"not an order: {str(error)[:200]}") from None
     except BundleProblem as problem:
         raise OrderRefused(problem.message) from None
-    if not any(matches(pattern, place) for pattern in order.to):
-        raise OrderRefused(f"for {', '.join(order.to)[:200]}, not for {place}")
+    check_place(order.to, place)
     if order.action == "install" and not (order.sha256 and order.bytes and order.source):
         raise OrderRefused("an installation needs sha256, bytes and source")
     return order
 
 
-def check_age(order: Order, now: float | None) -> None:
+def open_signed(payload: bytes, keyring: Keyring, domain: bytes, most: int) -> tuple[str, bytes]:
+    """The ID of the key that signed a payload, and the text that it signed.
+
+    Args:
+        payload: `{"order": TEXT, "key": ID, "signature": BASE64}`
+        keyring: trusted keys of the box
+        domain: what the signature covers before the text
+        most: bytes of the text
+
+    Raises:
+        OrderRefused: it is malformed, or not signed by a trusted key.
+    """
+    if len(payload) > 2 * most:
+        raise OrderRefused(f"{len(payload)} bytes exceed the limit of {2 * most}")
+    try:
+        signed = msgspec.json.decode(payload, type=SignedOrder)
+        text, signature = signed.order.encode(), base64.b64decode(signed.signature, validate=True)
+    except UNREADABLE as error:
+        raise OrderRefused(f"not a signed order: {str(error)[:200]}") from None
+    if len(text) > most:
+        raise OrderRefused(f"{len(text)} bytes exceed the limit of {most}")
+    try:
+        keyring.verify(signed.key, domain + text, signature)
+    except BundleProblem as problem:
+        raise OrderRefused(problem.message.replace("the manifest", "the order")) from None
+    return signed.key, text
+
+
+def check_place(to: tuple[str, ...], place: str) -> None:
+    """Raises OrderRefused if none of the patterns of an order names this box."""
+    if not any(matches(pattern, place) for pattern in to):
+        raise OrderRefused(f"for {', '.join(to)[:200]}, not for {place}")
+
+
+class Dated(Protocol):
+    """What has a time of issue and an end: seconds since 1970."""
+
+    @property
+    def issued(self) -> int:
+        """When it was made."""
+
+    @property
+    def expires(self) -> int:
+        """Until when it holds."""
+
+
+def check_age(order: Dated, now: float | None) -> None:
     """Checks that an order holds now.
 
     Args:

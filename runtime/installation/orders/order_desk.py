@@ -2,7 +2,8 @@
 
     cmd/install    a signed order (order.py); the answers go to its response topic below the device's `res/`
     cmd/piece      a piece of a bundle that the box asked for (bundle_pieces.py)
-    info/CAMERA    the retained message gets the field `products`, again at each change
+    cmd/configure  a signed order that changes this camera's file (configuration/configuration_order.py)
+    info/CAMERA    the retained message gets the fields `products` and `configuration`, again at each change
 
 Whoever may publish commands must not be able to stop the device or to delay its events. So the forwarder only puts a
 payload into a short queue, at most MAX_ORDERS_A_SECOND; what finds it full is dropped. Retained commands are ignored.
@@ -28,12 +29,15 @@ from ...events.commands import CommandLimit, make_answer
 from ...events.outbox import Outbox
 from ...events.sinks import Command, Message, MqttSessionSettings, Sink
 from ...events.topics import Topics
+from ..configuration.configuration_handler import ConfigurationHandler, digest_file
+from ..configuration.configuration_order import COMMAND
+from ..configuration.result_events import ResultEvents
 from ..model_store import ModelStore
 from .bundle_pieces import PieceReceiver
 from .installed_products import InstalledProduct, ProductInfo, describe_products
 from .order_execution import DeviceExecutor
 from .order_handler import OrderHandler, Report
-from .order_memory import KnownOrder, OrderMemory
+from .order_memory import Known, OrderMemory
 
 log = logging.getLogger(__name__)
 
@@ -70,6 +74,11 @@ class OrderDesk:
             self._record,
         )
         self.info = next((each for each in session.birth_messages if each.topic == self.topics.info(camera)), None)
+        self.configuration = ConfigurationHandler(
+            place, settings, self._product(), partial(Keyring.read, settings.keys), outbox.clock, self._answer
+        )
+        self.results = ResultEvents(settings.state, camera)
+        self.digest = digest_file(settings)
         self.products: dict[str, InstalledProduct] = {}
         self.waiting = queue.Queue[Command | None](MAX_WAITING)
         self.stopping = threading.Event()
@@ -92,7 +101,8 @@ class OrderDesk:
         if command.topic == self.topics.command("piece"):
             self.pieces.take(command.payload)
             return
-        if command.topic != self.topics.command("install") or self.waiting.full() or not self.limit.take():
+        known = (self.topics.command("install"), self.topics.command(COMMAND))
+        if command.topic not in known or self.waiting.full() or not self.limit.take():
             log.debug("a command was ignored: unknown, or one of too many")
             return
         self.waiting.put_nowait(command)
@@ -117,9 +127,11 @@ class OrderDesk:
                 if time.monotonic() - last_check >= CHECK_SECONDS:
                     last_check = time.monotonic()
                     self.handler.recover()
+                    self.configuration.recover()
+                    self._record_results()
                     self._refresh_info()
                 command = self.waiting.get(timeout=CHECK_SECONDS)
-                if command is not None and not self.handler.handle(command):
+                if command is not None and not self._handle(command):
                     self._record_refusal()
                 self._refresh_info()
             except queue.Empty:
@@ -129,13 +141,26 @@ class OrderDesk:
             except Exception:
                 log.exception("an order could not be handled")
 
-    def _answer(self, source: Command | KnownOrder, report: Report) -> None:
+    def _handle(self, command: Command) -> bool:
+        is_for_camera = command.topic == self.topics.command(COMMAND)
+        return self.configuration.handle(command) if is_for_camera else self.handler.handle(command)
+
+    def _product(self) -> str:
+        """The product that the camera runs, by the message `info`."""
+        return msgspec.json.decode(self.info.payload, type=ProductInfo).model.split(":")[0] if self.info else ""
+
+    def _answer(self, source: Command | Known[Any], report: Report) -> None:
         if (answer := make_answer(self.topics, source.reply_to, source.correlation, report)) is not None:
             self._put(answer)
 
     def _record(self, kind: str, facts: dict[str, Any]) -> None:
         self.outbox.put_system_event("fleet", kind, facts)
         self.sink.wake()
+
+    def _record_results(self) -> None:
+        for kind, facts in self.results.check():
+            self.outbox.put_system_event("config", kind, facts)
+            self.sink.wake()
 
     def _record_refusal(self) -> None:
         if time.monotonic() - self.last_refusal >= REFUSAL_SECONDS:
@@ -149,9 +174,11 @@ class OrderDesk:
             self._put_info()
 
     def _put_info(self) -> None:
-        if self.info is not None and self.products:
+        if self.info is not None and (self.products or self.digest):
             info = msgspec.json.decode(self.info.payload, type=ProductInfo)
-            info = msgspec.structs.replace(info, products=self.products)
+            info = msgspec.structs.replace(
+                info, products=self.products or msgspec.UNSET, configuration=self.digest or msgspec.UNSET
+            )
             self._put(msgspec.structs.replace(self.info, payload=msgspec.json.encode(info)))
 
     def _put(self, message: Message) -> None:

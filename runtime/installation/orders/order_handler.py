@@ -30,7 +30,7 @@ class Report(msgspec.Struct, frozen=True, omit_defaults=True):
     order: str
     """Its nonce; empty if it is not known whose order it is."""
     state: str
-    """`refused`, `accepted`, `fetching`, `installing`, or an outcome: `installed`, `rolled back`, `failed`."""
+    """`refused`, `accepted`, `fetching`, `installing`; the end is `installed`, `applied`, `rolled back` or `failed`."""
     place: str
     product: str = ""
     release: int | None = None
@@ -41,6 +41,10 @@ class Report(msgspec.Struct, frozen=True, omit_defaults=True):
     """The order was known, and was not obeyed again."""
     pieces: tuple[int, ...] = ()
     """Pieces of the bundle that the box asks for."""
+    camera: str = ""
+    """Of an order for a configuration."""
+    digest: str = ""
+    """SHA-256 of the camera's file now."""
     clock: str = "unknown"
     """`synced`: the box has checked when the order expires."""
 

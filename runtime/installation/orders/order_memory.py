@@ -11,15 +11,15 @@ import contextlib
 import fcntl
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Any, Generic, Literal, Protocol, TypeVar
 
 import msgspec
 
 from ...atomic_file import make_private_folder, write_atomically
 from ...errors import UNREADABLE, MachineProblem
-from .order import Order, OrderRefused, check_age
+from .order import Dated, Order, OrderRefused, check_age
 
 log = logging.getLogger(__name__)
 
@@ -27,45 +27,68 @@ FOLDER = ".orders"  # no camera can have this name
 MAX_ORDERS = 256
 _HINT = "free space on the disk"
 
-Outcome = Literal["accepted", "installed", "rolled back", "failed"]
+Outcome = Literal["accepted", "installed", "applied", "rolled back", "failed"]
 
 
-class KnownOrder(msgspec.Struct, frozen=True):
+class AnyOrder(Dated, Protocol):
+    """An order of any kind."""
+
+    @property
+    def nonce(self) -> str:
+        """Unique to the order."""
+
+
+OrderT = TypeVar("OrderT", bound=AnyOrder)
+
+
+class Known(msgspec.Struct, Generic[OrderT], frozen=True, omit_defaults=True):
     """An order that a box took."""
 
-    order: Order
+    order: OrderT
     reply_to: str
     correlation: bytes
     outcome: Outcome = "accepted"
     """`accepted`: it is being obeyed, or that was cut off."""
     detail: str = ""
+    digest: str = ""
+    """SHA-256 of the camera's file that an order for a configuration led to."""
 
 
-class _File(msgspec.Struct, frozen=True):
+KnownOrder = Known[Order]
+
+
+class _File(msgspec.Struct, Generic[OrderT], frozen=True):
     floor: int = 0
-    orders: tuple[KnownOrder, ...] = ()
+    orders: tuple[Known[OrderT], ...] = ()
 
 
-class OrderMemory:
-    """The orders that a box knows; all its daemons share them.
+class Memory(Generic[OrderT]):
+    """The orders of one kind that a box knows; all its daemons share them.
 
     Args:
         state: state folder of the device
+        name: of the file
+        kind: type of the orders
     """
 
-    def __init__(self, state: Path) -> None:
+    def __init__(self, state: Path, name: str, kind: type[OrderT]) -> None:
         self.folder = state / FOLDER
-        self.path = self.folder / "orders.json"
+        self.path = self.folder / name
+        self.file_type: Any = _File[kind]  # type: ignore[valid-type]
 
-    def find(self, nonce: str) -> KnownOrder | None:
+    def find(self, nonce: str) -> Known[OrderT] | None:
         """An order by its nonce; None: it is not known."""
         return next((known for known in self._read().orders if known.order.nonce == nonce), None)
 
-    def unfinished(self) -> list[KnownOrder]:
+    def find_where(self, fits: Callable[[OrderT], bool]) -> Known[OrderT] | None:
+        """The first order that fits; None: there is none."""
+        return next((known for known in self._read().orders if fits(known.order)), None)
+
+    def unfinished(self) -> list[Known[OrderT]]:
         """Orders without an outcome."""
         return [known for known in self._read().orders if known.outcome == "accepted"]
 
-    def claim(self, known: KnownOrder, now: float | None) -> None:
+    def claim(self, known: Known[OrderT], now: float | None) -> None:
         """Keeps an order durably, before it is obeyed. Call it within `lock`.
 
         Args:
@@ -90,7 +113,7 @@ class OrderMemory:
             raise OrderRefused("it was issued before all orders that this box remembers: issue it again")
         self._write(_File(floor, tuple(kept)))
 
-    def finish(self, nonce: str, outcome: Outcome, detail: str) -> None:
+    def finish(self, nonce: str, outcome: Outcome, detail: str, digest: str = "") -> None:
         """Keeps the outcome of an order.
 
         Raises:
@@ -98,7 +121,7 @@ class OrderMemory:
         """
         file = self._read()
         orders = tuple(
-            msgspec.structs.replace(known, outcome=outcome, detail=detail[:500])
+            msgspec.structs.replace(known, outcome=outcome, detail=detail[:500], digest=digest)
             if known.order.nonce == nonce
             else known
             for known in file.orders
@@ -135,10 +158,10 @@ class OrderMemory:
                     time.sleep(0.1)
             yield file.fileno() if held else None
 
-    def _read(self, *, replace: bool = False) -> _File:
+    def _read(self, *, replace: bool = False) -> _File[OrderT]:
         """The file. One that is damaged counts as a memory that ends now, and with `replace` that is kept."""
         try:
-            return msgspec.json.decode(self.path.read_bytes(), type=_File)
+            file: _File[OrderT] = msgspec.json.decode(self.path.read_bytes(), type=self.file_type)
         except FileNotFoundError:
             return _File()
         except (OSError, *UNREADABLE) as error:
@@ -146,7 +169,18 @@ class OrderMemory:
             if replace:
                 log.warning("%s is not readable: orders issued before now are refused: %s", self.path, error)
                 self._write(file)
-            return file
+        return file
 
-    def _write(self, file: _File) -> None:
+    def _write(self, file: _File[OrderT]) -> None:
         write_atomically(self.path, msgspec.json.encode(file) + b"\n", _HINT)
+
+
+class OrderMemory(Memory[Order]):
+    """The orders to install and to go back.
+
+    Args:
+        state: state folder of the device
+    """
+
+    def __init__(self, state: Path) -> None:
+        super().__init__(state, "orders.json", Order)

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
 from altered_bundles import sign_altered
 from click.testing import CliRunner
 from mosquitto import BINARY, Mosquitto
-from simulated_fleet import PRODUCT, SimulatedFleet
+from simulated_fleet import CAMERA_FILE, PRODUCT, SimulatedFleet
 from waiting import patience, wait_for
 
 from vedette.deploy.commands.fleet import fleet as fleet_command
+from vedette.deploy.fleet.configuration_rollout import plan_configuration
 from vedette.deploy.fleet.fleet_connection import FleetConnection
 from vedette.deploy.fleet.health_gate import Limits
 from vedette.deploy.fleet.inventory import Inventory
@@ -125,6 +127,41 @@ def test_a_good_release_reaches_all_boxes_after_a_pause_and_a_cut(make_plant):
     assert plant.releases() == {2}
     assert {box.installations for box in plant.fleet.boxes.values()} == {1}, "no order was obeyed twice"
     assert "ring 4: 1 of 1 boxes accepted, 0 failed" in (plant.folder / "rollout.json.log").read_text()
+
+
+def test_a_configuration_stops_in_its_ring_comes_back_and_goes_through_when_it_is_mended(make_plant):
+    """Three boxes of the second ring fail; then the same part again, with more failures allowed; then all go back."""
+    plant = make_plant()
+    settings = {"parallel": 50, "max_failed": "2"}
+    part = '[[rules]]\nuse = "presence"\ndebounce = 3\n[gate]\nseconds = 2.0\n'
+    plant.rollout = rollout = plan_configuration(
+        part, plant.inventory.find(), "2,12,30", plant.lines.append, **settings
+    )
+    for fault, place in zip(("install", "probation", "flood"), rollout.rings[1], strict=False):
+        plant.fleet.boxes[place].fault = fault
+    assert not plant.run().go_on()
+    assert rollout.reason == "3 of 10 boxes of ring 2 of 3 failed; at most 2 may"
+    boxes = plant.fleet.boxes
+
+    def changed(places):
+        return {boxes[place].file.read_text() != CAMERA_FILE for place in places}
+
+    assert [changed(ring) for ring in rollout.rings] == [{True}, {False}, {False}]
+    reasons = [rollout.boxes[place].reason for place in rollout.rings[1][:3]]
+    assert "no label scratch" in reasons[0]
+    assert "does not run" in reasons[1]
+    assert "100000" in reasons[2] or "events a minute" in reasons[2]
+    run = plant.run()
+    run.engine.start_leaving("its user took it back")
+    run.go_on()
+    assert changed(boxes) == {False}
+    for box in boxes.values():
+        box.fault = ""
+    plant.rollout = plan_configuration(part, plant.inventory.find(), "30", plant.lines.append, **settings)
+    assert plant.run().go_on()
+    assert (plant.rollout.counts(), changed(boxes)) == ({"accepted": 30}, {True})
+    text = boxes[rollout.rings[2][0]].file.read_text()
+    assert tomllib.loads(text) == tomllib.loads(CAMERA_FILE) | tomllib.loads(part)
 
 
 def test_a_bad_release_stops_in_its_ring_and_leaves_nobody_half_way(make_plant):

@@ -15,6 +15,10 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from vedette.runtime.bundle.keys import read_private_key
+from vedette.runtime.installation.configuration.configuration_order import (
+    make_configuration_order,
+    sign_configuration_order,
+)
 from vedette.runtime.installation.model_store import ModelStore
 from vedette.runtime.installation.orders.bundle_pieces import PIECE_BYTES, encode_piece
 from vedette.runtime.installation.orders.order import make_order, sign_order
@@ -133,3 +137,47 @@ def test_a_flood_of_orders_delays_no_event_while_one_hangs(desk, mosquitto, subs
 
     wait_until(ask_again, "the answer to the same order")
     assert desk.handler.memory.find(order.nonce).outcome == "installed"
+
+
+def test_an_order_for_a_configuration_is_carried_out_and_told(
+    desk, settings, mosquitto, subscribe, key_folder, tmp_path, wait_until
+):
+    """The order asks for a change; the program of root, here of this user, makes it; one that root refuses fails."""
+    store = ModelStore(settings.state)
+    store.add("weave", 1, sign_altered(tmp_path / "one.vedette", key_folder, release=1).read_bytes())
+    store.switch("weave", 1)
+    subscriber = subscribe(mosquitto.port)
+    assert subscriber.subscribed.wait(30)
+    commander = Commander(subscriber, desk, read_private_key(key_folder / "vedette.key"))
+    before = settings.camera_file.read_text()
+    wait_until(lambda: b"configuration" in (subscriber.latest("info") or b""), "the desk")
+    digest = hashlib.sha256(before.encode()).hexdigest()
+    assert json.loads(subscriber.latest("info"))["configuration"] == digest
+
+    def give(action, **fields):
+        now = int(time.time())
+        boxes = ("site/area/line/box",)
+        order = make_configuration_order(action, boxes, "door", issued=now, expires=now + 600, **fields)
+        commander.publish(sign_configuration_order(order, commander.key), "configure")
+        ends = ("applied", "rolled back", "failed", "refused")
+        mine = [[]]
+
+        def has_ended():
+            mine[0] = [report for report in commander.reports() if report["order"] == order.nonce]
+            return bool(mine[0]) and mine[0][-1]["state"] in ends
+
+        wait_until(has_ended, f"the end of {action}", seconds=60)
+        return order, mine[0][-1]
+
+    part = '[[rules]]\nuse = "presence"\ndebounce = 3\n'
+    order, report = give("configure", part=part)
+    assert report["state"] == "applied", report
+    assert "debounce = 3" in settings.camera_file.read_text()
+    _, report = give("configure", part='[[rules]]\nuse = "presence"\nlabels = ["unicorn"]\n')
+    assert (report["state"], "unicorn" in report["detail"]) == ("failed", True)
+    _, report = give("rollback", undo=order.nonce)
+    assert (report["state"], settings.camera_file.read_text()) == ("rolled back", before)
+    wait_until(lambda: len(subscriber.events) == 3, "the events")
+    kinds = [event["type"].removeprefix("vedette.config.") for event in subscriber.events]
+    assert kinds == ["applied", "refused", "applied"]
+    assert subscriber.events[0]["data"]["changed"] == ["rules"]
