@@ -83,7 +83,7 @@ def _add_environment(stage: Path) -> None:
     _link(stage / "usr" / "bin" / "vedette", "/opt/vedette/bin/vedette")
     _write(stage / "usr/share/python3/runtime.d/vedette.rtupdate", (TEMPLATES / "vedette.rtupdate").read_text())
     units = stage / "usr/lib/systemd/system"
-    for unit in sorted((ROOT / "deploy").glob("*.service")):
+    for unit in sorted([*(ROOT / "deploy").glob("*.service"), *(ROOT / "deploy").glob("*.path")]):
         text = unit.read_text()
         _write(units / unit.name, text)
         if "@" not in unit.name:  # one that always applies; its conditions say when it does something

@@ -18,7 +18,7 @@ from pathlib import Path
 import msgspec
 
 from vedette.runtime.atomic_file import write_atomically
-from vedette.runtime.config.configuration import camera_names, load_config
+from vedette.runtime.config.configuration import camera_names, device_folders, load_config, load_device
 from vedette.runtime.errors import ConfigProblem, Problem
 from vedette.runtime.installation.camera_bundle import last_good_file
 from vedette.runtime.installation.camera_service import restart_cameras
@@ -37,6 +37,14 @@ _HINT = "run the command as root (sudo)"
 
 Restart = Callable[[Path, list[str]], list[str]]
 """Restarts the daemons of cameras; returns the commands that are left to the user."""
+Check = Callable[[Path, str, bytes, bytes], None]
+"""Raises a Problem if a camera may not get its file: configuration folder, camera, present content, new content."""
+
+
+class ChangeFailed(ConfigProblem):
+    """The daemon did not do well with the new file. `is_back`: the file from before is there again."""
+
+    is_back = True
 
 
 class ConfigurationChange(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -56,6 +64,7 @@ def change_camera(
     watch: float,
     restart: Restart = restart_cameras,
     start_seconds: float = START_SECONDS,
+    check: Check | None = None,
 ) -> ConfigurationChange:
     """Replaces the file of a camera, and puts the present one back if the daemon does not run with the new one.
 
@@ -66,10 +75,11 @@ def change_camera(
         watch: seconds that the daemon must run with it, from its first report on
         restart: restarts the daemon
         start_seconds: most seconds until the daemon answers, and has frames and the broker if it had them before
+        check: what the new file must pass; None: what the daemon would check
 
     Raises:
-        ConfigProblem: the new file is wrong or does not fit the bundle, and nothing was changed; or the daemon failed
-            with it, and the file from before is back.
+        ConfigProblem: the new file is wrong or does not fit the bundle, and nothing was changed.
+        ChangeFailed: the daemon failed with it, and the file from before is back.
         BundleProblem: the bundle that it names is not usable.
         MachineProblem: a file cannot be written.
     """
@@ -80,7 +90,9 @@ def change_camera(
     present = path.read_bytes()
     if content == present:
         return ConfigurationChange(camera, "unchanged")
-    _check(folder, camera, path, content)
+    (check or check_content)(folder, camera, present, content)
+    if path.read_bytes() != present:
+        raise ConfigProblem(f"{path} was changed meanwhile", hint="look at it, and try again")
     before, last = _ask(folder, camera), last_good_file(path)
     older = last.read_bytes() if last.exists() else None
     if is_good := _is_usable(folder, camera):
@@ -105,7 +117,9 @@ def change_camera(
                 restart(folder, [camera])
     if reason:
         kept = "the file from before is back" if is_good else "the file from before is wrong, so the new one stays"
-        raise ConfigProblem(f"{camera}: {reason}; {kept}", hint=f"journalctl -u vedette@{camera} says more")
+        failure = ChangeFailed(f"{camera}: {reason}; {kept}", hint=f"journalctl -u vedette@{camera} says more")
+        failure.is_back = is_good
+        raise failure
     return ConfigurationChange(camera, "healthy")
 
 
@@ -120,8 +134,9 @@ def _interruptible() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _check(folder: Path, camera: str, path: Path, content: bytes) -> None:
-    """Raises what the daemon would raise with this file."""
+def check_content(folder: Path, camera: str, _present: bytes, content: bytes) -> None:
+    """Raises what the daemon would raise with this content of a camera's file."""
+    path = folder / CAMERAS / f"{camera}.toml"
     with stage_configuration([PlannedFile(path, content)], folder) as staged:
         checks = staged.check_bundle(staged.load(camera))
     for check in checks:
@@ -185,5 +200,5 @@ def _is_younger(report: StatusReport, asked: float) -> bool:
 def _ask(folder: Path, camera: str) -> StatusReport | None:
     """The report of the daemon; None: it does not run."""
     with contextlib.suppress(Problem, OSError):
-        return request_status(load_config(folder, camera).state_folder)
+        return request_status(device_folders(folder, load_device(folder))[0] / camera)
     return None

@@ -161,6 +161,7 @@ def start_and_wait(seed: Seed, folder: Path, changed: bool, seconds: float) -> S
     Raises:
         MachineProblem: systemd refuses.
     """
+    services.enable_requests(folder)
     units = services.start_units([each.name for each in seed.cameras], folder, changed)
     events = []
     for unit in units:
@@ -181,3 +182,4 @@ def apply_seed(seed: Seed, folder: Path) -> None:
     require_complete(seed)
     write_files(plan_checked(seed, folder))
     services.enable_units([each.name for each in seed.cameras], folder)
+    services.enable_requests(folder)

@@ -15,6 +15,7 @@ from vedette.runtime.errors import MachineProblem
 _BOOTED = Path("/run/systemd/system")
 """There if systemd is the first process of this machine (sd_booted(3))."""
 _TIMEOUT_SECONDS = 90.0
+REQUESTS_UNIT = "vedette-configure.path"
 
 
 class UnitResult(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -70,6 +71,15 @@ def enable_units(cameras: Sequence[str], folder: Path) -> None:
     if folder.absolute() == SYSTEM_FOLDER and shutil.which("systemctl") is not None:
         for camera in cameras:
             _call("enable", f"vedette@{camera}.service")
+
+
+def enable_requests(folder: Path, booted: Path = _BOOTED) -> None:
+    """Enables the unit that applies requests to change a camera's file, and starts it if systemd runs.
+
+    A system that lacks the unit goes on without: then such requests wait.
+    """
+    if folder.absolute() == SYSTEM_FOLDER and shutil.which("systemctl") is not None:
+        _run("enable", *(["--now"] if booted.exists() else []), REQUESTS_UNIT)
 
 
 def describe_failure(camera: str, runs: bool) -> str:

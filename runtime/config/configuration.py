@@ -19,7 +19,7 @@ from ..errors import UNREADABLE, ConfigProblem
 from .camera_tables import HealthSettings, MotionGateSettings, PrivacySettings
 from .credentials import resolve_credential_path
 from .evidence_table import EvidenceSettings
-from .installed_bundle import MODELS_FOLDER, resolve_bundle
+from .installed_bundle import MODELS_FOLDER, REQUESTS_FOLDER, resolve_bundle
 from .tracker_table import TrackerSettings
 
 _StructT = TypeVar("_StructT")
@@ -162,7 +162,7 @@ def load_config(folder: Path, camera: str) -> Config:
     """
     device_path, path = folder / "vedette.toml", folder / "cameras" / f"{camera}.toml"
     device_file = read_toml(device_path, _DeviceFile)
-    if not re.fullmatch(_NAME_PATTERN, camera) or camera == MODELS_FOLDER:
+    if not re.fullmatch(_NAME_PATTERN, camera) or camera in (MODELS_FOLDER, REQUESTS_FOLDER):
         raise ConfigProblem(f"camera {camera!r}: not a name, or reserved", hint="use letters, digits, dots, dashes, _")
     if not path.exists() and (names := camera_names(folder)):
         raise ConfigProblem(f"{path}: no such camera", hint=f"there are {', '.join(names)}")

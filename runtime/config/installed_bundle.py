@@ -9,6 +9,8 @@ from ..errors import ConfigProblem
 
 MODELS_FOLDER = "models"
 """Folder of the installed models in the state folder; no camera can have this name."""
+REQUESTS_FOLDER = "configuration"
+"""Folder of the requests to change a camera's file in the state folder; no camera can have this name."""
 CURRENT_BUNDLE = Path("current", "bundle.vedette")
 """The current release of an installed model, below the folder of its product."""
 INSTALLED = "installed:"

@@ -209,7 +209,7 @@ def test_wheel_contains_all_modules_and_data(wheel: Path) -> None:
     wanted |= {f"vedette/{folder}/py.typed" for folder in FOLDERS}
     assert wanted <= names
     data = {name.partition(".data/data/share/")[2] for name in names}
-    assert {f"vedette/{path.name}" for path in (ROOT / "deploy").glob("*.service")} <= data
+    assert {f"vedette/{path.name}" for path in (ROOT / "deploy").glob("vedette*.*")} <= data
     assert {"vedette/vedette.sysusers", "vedette/vedette.tmpfiles", "doc/vedette/README.md"} <= data
     assert {f"doc/vedette/docs/{path.name}" for path in (ROOT / "docs").glob("*.md")} <= data
     assert not any(name.split("/")[0] in FOLDERS for name in names)

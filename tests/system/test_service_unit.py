@@ -37,6 +37,17 @@ def test_first_boot_unit_is_valid(tmp_path):
     assert unit.name in UNIT.read_text(), "the cameras' units wait for it"
 
 
+def test_units_that_apply_requests_are_valid_and_narrow(tmp_path):
+    for name in ("vedette-configure.path", "vedette-configure.service"):
+        text = UNIT.with_name(name).read_text()
+        (tmp_path / name).write_text(text.replace("/opt/vedette/bin/vedette", "/bin/true"))
+    done = systemd_analyze("verify", "--man=no", tmp_path / "vedette-configure.path")
+    assert (done.returncode, done.stderr.strip()) == (0, "")
+    unit = UNIT.with_name("vedette-configure.service")
+    done = systemd_analyze("security", "--offline=true", "--threshold=30", "--no-pager", unit)
+    assert done.returncode == 0, done.stdout
+
+
 def test_misspelled_setting_is_reported(tmp_path):
     unit = tmp_path / "vedette@door.service"
     unit.write_text(UNIT.read_text().replace("/opt/vedette/bin/vedette", "/bin/true").replace("WatchdogSec", "Watchdg"))

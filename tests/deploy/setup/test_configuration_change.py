@@ -24,7 +24,7 @@ DRIVER = """
 import sys
 from pathlib import Path
 from vedette.deploy.setup import configuration_change
-configuration_change._check = lambda *_: None  # it starts a process of its own, and changes nothing
+configuration_change.check_content = lambda *_: None  # it starts a process of its own, and changes nothing
 folder, new = Path(sys.argv[1]), Path(sys.argv[2])
 configuration_change.change_camera(folder, "door", new.read_bytes(), 0, lambda *_: [])
 """
