@@ -41,6 +41,7 @@ DEPLOY_COMMANDS: dict[str, str] = {
     "ca": "issue, renew and revoke certificates of a broker and its boxes",
     "provision": "write the cards of many boxes and the files of their broker",
     "fleet": "list the boxes at a broker, and roll releases out to them in rings",
+    "feedback": "fetch judged events and their pictures from a box, to learn from",
 }
 WORKSHOP_COMMANDS = {
     "audit": "find unreadable, duplicate, blurred and mislabeled images",

@@ -22,6 +22,8 @@ class EvidenceSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Largest size of one thumbnail."""
     margin: Annotated[float, msgspec.Meta(ge=0, le=10)] = 0.2
     """Margin around the event's box, as a fraction of its width and height."""
+    whole_frame: bool = False
+    """The thumbnail shows the whole frame, not the event's box: an anomaly model can learn from it."""
     clip_seconds: Annotated[float, msgspec.Meta(ge=0, le=120)] = 0.0
     """Length of the clip around the start of an event, half of it before; 0: no clip."""
     clip_memory: Annotated[int, msgspec.Meta(ge=_MIB)] = 32 * _MIB

@@ -35,7 +35,7 @@ class OutboxFields(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     """`taken`, in seconds since that boot."""
 
 
-class Attachment(msgspec.Struct, frozen=True):
+class Attachment(msgspec.Struct, frozen=True, omit_defaults=True):
     """Evidence of an event: an image or a clip, stored on the device or uploaded."""
 
     sha256: str
@@ -45,6 +45,8 @@ class Attachment(msgspec.Struct, frozen=True):
     """Media type, for example `image/jpeg`."""
     link: str
     """URL of the file; an upload may still be pending."""
+    whole: bool = False
+    """An image that shows the whole frame although the event has a box."""
 
 
 class SubjectState(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -92,10 +92,12 @@ class EvidenceRecorder:
             return event
         visible = event.predictions if settings.blur == "surroundings" else self.predictions
         pixels = anonymize(self.frame.pixels, visible, settings.blur)
-        data = encode_thumbnail(pixels, event.predictions, settings.margin, settings.thumbnail, settings.max_bytes)
-        return msgspec.structs.replace(
-            event, evidence=self._store_file(f"{event.id}{file_suffix(settings.thumbnail)}", data)
-        )
+        shown = () if settings.whole_frame else event.predictions
+        data = encode_thumbnail(pixels, shown, settings.margin, settings.thumbnail, settings.max_bytes)
+        stored = self._store_file(f"{event.id}{file_suffix(settings.thumbnail)}", data)
+        if stored is not None and settings.whole_frame:
+            stored = msgspec.structs.replace(stored, whole=True)
+        return msgspec.structs.replace(event, evidence=stored)
 
     def counts(self) -> EvidenceCounts | None:
         """The counters of the store; None if evidence is disabled."""
@@ -127,7 +129,7 @@ class EvidenceRecorder:
         if attachment is None:
             return
         try:
-            self.outbox.put_system_event("evidence", "clip", {"event": event, **msgspec.structs.asdict(attachment)})
+            self.outbox.put_system_event("evidence", "clip", {"event": event, **msgspec.to_builtins(attachment)})
         except MachineProblem as problem:  # the camera's loop fails with it, too, and ends
             log.error("the clip of event %s is not reported: %s", event, problem.message)
 
