@@ -30,6 +30,7 @@ DEVICE_COMMANDS = {
     "keys": "list, trust, limit and revoke the keys that sign bundles",
     "doctor": "check the hardware, the back ends, the broker and the cameras",
     "status": "print the status of the daemons",
+    "page": "show this device in a browser: live picture, events and health",
     "metrics": "print or serve the status as Prometheus metrics",
     "outbox": "inspect the outbox of a camera, and replay delivered events",
     "traffic": "compare the bytes that a camera publishes with H.264 video",
@@ -52,7 +53,7 @@ WORKSHOP_COMMANDS = {
 }
 
 
-VERBS_OF_DAEMONS = ("run",)
+VERBS_OF_DAEMONS = ("run", "page")
 """Verbs that log what goes on; the others print what they do, and log warnings only."""
 INTERRUPTED_EXIT_CODE = 130  # 128 + SIGINT, as in a shell
 

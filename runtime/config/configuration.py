@@ -20,6 +20,7 @@ from .camera_tables import HealthSettings, MotionGateSettings, PrivacySettings
 from .credentials import resolve_credential_path
 from .evidence_table import EvidenceSettings
 from .installed_bundle import MODELS_FOLDER, REQUESTS_FOLDER, resolve_bundle
+from .page_table import PageTable
 from .tracker_table import TrackerSettings
 
 _StructT = TypeVar("_StructT")
@@ -92,7 +93,7 @@ class OutboxSettings(_Strict, frozen=True):
     """Seconds for which a stopping daemon still sends pending events."""
 
 
-class _DeviceFile(_Strict, frozen=True):
+class _DeviceFile(PageTable, frozen=True, forbid_unknown_fields=True):
     device: DeviceSettings = DeviceSettings()
     broker: BrokerSettings = BrokerSettings()
     outbox: OutboxSettings = OutboxSettings()
@@ -234,9 +235,8 @@ def read_toml(path: Path, struct_type: type[_StructT], docs: str = "docs/config.
     except OSError as error:
         raise ConfigProblem(f"{path}: {error.strerror}", hint=f"check the path; {docs} shows an example") from None
     except msgspec.ValidationError as error:
-        unknown = "unknown field" in str(error) or "missing required field" in str(error)
-        known = f"known keys: {', '.join(_known_keys(struct_type))}"
-        hint = known if unknown else f"{docs} lists the values of each key"
+        unknown, known = ("unknown field", "missing required field"), ", ".join(_known_keys(struct_type))
+        hint = f"known keys: {known}" if any(each in str(error) for each in unknown) else f"{docs} lists the values"
         raise ConfigProblem(f"{path}: {error}", hint=hint) from None
     except UNREADABLE as error:
         raise ConfigProblem(f"{path}: not TOML: {error}", hint="correct the file; it must be TOML in UTF-8") from None

@@ -43,6 +43,7 @@ PACKAGES = {
         "daemon",
         "camera_processes",
         "evaluation",
+        "page",
         "commands",
         "cli",
     ),

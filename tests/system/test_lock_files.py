@@ -12,7 +12,7 @@ from paths import ROOT
 
 with (ROOT / "pyproject.toml").open("rb") as project:
     PROJECT = tomllib.load(project)["project"]
-FILES = {"device.txt": (), "box.txt": ("discovery",), "demo.txt": ("demo",), "dev.txt": ("dev",)}
+FILES = {"device.txt": (), "box.txt": ("discovery", "page"), "demo.txt": ("demo",), "dev.txt": ("dev",)}
 APART = {"torch"}
 """Locked in a file of its own."""
 

@@ -1,0 +1,143 @@
+"""Events: the list, one event, its picture, what people say about it, and the export."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from functools import partial
+from pathlib import Path
+from urllib.parse import urlencode
+
+import msgspec
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import FileResponse, JSONResponse, Response
+
+from ..config.configuration import Config
+from ..errors import UNREADABLE, ConfigProblem
+from ..evidence.reviews import Review, Verdict
+from .event_export import MAX_EVENTS, export_as_csv, export_as_json
+from .event_records import CLIP_SUFFIXES, PICTURE_SUFFIXES, EventFilter, EventReader, EventRecord
+from .page_context import context_of, render, translation_of
+
+PAGE_EVENTS = 24
+_OF_PAGE = "page"
+"""`Review.by` of who judges on the page, which has one user."""
+_MEDIA_TYPES = {".jpg": "image/jpeg", ".webp": "image/webp", ".mp4": "video/mp4"}
+
+
+class _Judgment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    verdict: Verdict
+    label: str = ""
+
+
+def _read_filter(request: Request) -> EventFilter:
+    query = request.query_params
+    try:
+        before = float(query.get("before", "0"))
+    except ValueError:
+        before = 0.0
+    names = ("camera", "rule", "label", "verdict")
+    return EventFilter(**{name: query.get(name, "")[:100] for name in names}, before=before)
+
+
+def _list_events(cameras: dict[str, Config], wanted: EventFilter, limit: int) -> list[EventRecord]:
+    found: list[EventRecord] = []
+    for name, config in cameras.items():
+        if wanted.camera in ("", name):
+            found += EventReader(config).list_events(wanted, limit)
+    return sorted(found, key=lambda record: -record.started)[:limit]
+
+
+async def show_events(request: Request) -> Response:
+    """The newest events, filtered."""
+    wanted, cameras = _read_filter(request), context_of(request).loadable_cameras()
+    records = await asyncio.to_thread(_list_events, cameras, wanted, PAGE_EVENTS + 1)
+    chosen = {name: getattr(wanted, name) for name in ("camera", "rule", "label", "verdict") if getattr(wanted, name)}
+    older = ""
+    if len(records) > PAGE_EVENTS:
+        records = records[:PAGE_EVENTS]
+        older = urlencode(chosen | {"before": repr(records[-1].started)})
+    rules = sorted({rule.get("name", rule.get("use", "")) for config in cameras.values() for rule in config.rules})
+    labels = sorted({record.label for record in records if record.label} | ({wanted.label} - {""}))
+    return render(
+        request,
+        "events.html",
+        records=records,
+        wanted=wanted,
+        query=urlencode(chosen),
+        older=older,
+        rules=rules,
+        labels=labels,
+    )
+
+
+def _reader(request: Request) -> EventReader:
+    config = context_of(request).load_camera(request.path_params["camera"])
+    if config is None:
+        raise HTTPException(404)
+    return EventReader(config)
+
+
+async def show_event(request: Request) -> Response:
+    """One event with everything that is stored about it."""
+    reader = _reader(request)
+    record = await asyncio.to_thread(reader.find_event, request.path_params["event"])
+    if record is None:
+        raise HTTPException(404)
+    around = partial(_neighbours, reader, record)
+    newer, older = await asyncio.to_thread(around)
+    boxes = [each for each in record.messages[0].predictions if each.box is not None]
+    return render(request, "event.html", record=record, newer=newer, older=older, boxes=boxes)
+
+
+def _neighbours(reader: EventReader, record: EventRecord) -> tuple[str, str]:
+    """The events of the same camera after and before one, for the keys j and k; empty: there is none."""
+    older = reader.list_events(EventFilter(before=record.started), 1)
+    events = [each.event for each in reader.list_events(EventFilter(), 200)]
+    place = events.index(record.event) if record.event in events else 0
+    return events[place - 1] if place > 0 else "", older[0].event if older else ""
+
+
+async def show_evidence(request: Request) -> Response:
+    """The picture of an event, or its clip."""
+    reader, suffix = _reader(request), f".{request.path_params['suffix']}"
+    suffixes = PICTURE_SUFFIXES if suffix == ".picture" else CLIP_SUFFIXES
+    path: Path | None = reader.evidence_file(request.path_params["event"], suffixes)
+    if path is None:
+        raise HTTPException(404)
+    headers = {"Cache-Control": "private, max-age=86400, immutable"}
+    name = path.name if suffixes == CLIP_SUFFIXES else None
+    return FileResponse(path, media_type=_MEDIA_TYPES[path.suffix], headers=headers, filename=name)
+
+
+async def judge_event(request: Request) -> Response:
+    """Stores what a person says about an event."""
+    reader, event, _ = _reader(request), request.path_params["event"], translation_of(request)
+    try:
+        judgment = msgspec.json.decode(await request.body(), type=_Judgment)
+    except UNREADABLE:
+        return JSONResponse({"message": _("That is no verdict.")}, 400)
+    if await asyncio.to_thread(reader.find_event, event) is None:
+        return JSONResponse({"message": _("This event is not stored any more.")}, 404)
+    review = Review(event, reader.camera, judgment.verdict, judgment.label.strip(), _OF_PAGE, time.time())
+    try:
+        await asyncio.to_thread(reader.reviews.add, review)
+    except ConfigProblem as problem:
+        return JSONResponse({"message": problem.message}, 400)
+    return JSONResponse({"verdict": review.verdict, "label": review.label})
+
+
+async def export_events(request: Request) -> Response:
+    """The filtered events as a file."""
+    form = request.path_params["form"]
+    if form not in ("csv", "json"):
+        raise HTTPException(404)
+    wanted, cameras = _read_filter(request), context_of(request).loadable_cameras()
+    records = await asyncio.to_thread(_list_events, cameras, wanted, MAX_EVENTS)
+    device = re.sub(r"[^A-Za-z0-9_.-]", "-", context_of(request).device)
+    headers = {"Content-Disposition": f'attachment; filename="{device}-events.{form}"'}
+    if form == "csv":
+        return Response(export_as_csv(records), media_type="text/csv", headers=headers)
+    return Response(export_as_json(records), media_type="application/json", headers=headers)

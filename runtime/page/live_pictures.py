@@ -1,0 +1,170 @@
+"""Live pictures for viewers: one reader of live frames per viewer, and each frame as one message of bytes.
+
+A viewer asks for the next picture when it has shown the last one, so a slow connection gets fewer pictures and never
+late ones. A reader that was not used for some seconds is closed, and then the daemon copies nothing. JPEG is made by
+Pillow, which takes a fifth of OpenCV's memory.
+"""
+
+from __future__ import annotations
+
+import io
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from PIL import Image
+
+from ..inference.prediction import Prediction
+from ..live.frame_reader import LiveFrameReader
+from ..live.live_frame import LiveFrame
+from ..monitoring.status import request_status
+
+MAX_VIEWERS = 4
+"""Readers at a time, of all cameras."""
+IDLE_SECONDS = 10.0
+STATUS_SECONDS = 2.0
+WAIT_SECONDS = 2.0
+"""For a frame; a camera may give one every few seconds."""
+JPEG_QUALITY = 80
+HEAT_SIDE = 96
+"""Cells of the longer side of a heat map that a viewer gets."""
+
+
+class OpenRule(msgspec.Struct, frozen=True):
+    """An open event, for a viewer."""
+
+    rule: str
+    event: str
+    since: float
+    why: str
+
+
+class PictureDetails(msgspec.Struct, frozen=True):
+    """What stands in front of the JPEG bytes, as JSON."""
+
+    number: int
+    taken: float
+    age: float
+    """Seconds from the frame to this message."""
+    score: float | None
+    threshold: float
+    model: str
+    predictions: tuple[Prediction, ...]
+    open: tuple[OpenRule, ...]
+    frames_per_second: float | None
+    latency_ms: float | None
+    """Median, from a frame in memory to its events on disk."""
+    heat_shape: tuple[int, int] | None
+    """Rows and columns of the heat map behind the JPEG, one byte a cell: 128 is the threshold, 255 twice as much."""
+    jpeg_bytes: int
+
+
+class _Viewer:
+    def __init__(self, folder: Path) -> None:
+        self.reader, self.lock, self.used = LiveFrameReader(folder), threading.Lock(), time.monotonic()
+
+
+class LivePictures:
+    """The viewers of all cameras. Any thread may call it."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.viewers: dict[tuple[str, Path], _Viewer] = {}
+        self.rates: dict[Path, tuple[float, float | None, float | None]] = {}
+        """Frames a second and latency by camera, with the time at which they were asked for."""
+
+    def next_picture(self, viewer: str, folder: Path) -> bytes | None:
+        """The next frame of a camera: length of the JSON (4 bytes, big-endian), JSON, JPEG, heat map.
+
+        Args:
+            viewer: tells viewers apart
+            folder: the camera's state folder
+
+        Returns:
+            The message; None: no frame came in time, or no daemon runs.
+
+        Raises:
+            BlockingIOError: there are too many viewers, or this one already waits.
+        """
+        found = self._find(viewer, folder)
+        if not found.lock.acquire(blocking=False):
+            raise BlockingIOError
+        try:
+            frame = found.reader.read(WAIT_SECONDS)
+            found.used = time.monotonic()
+        finally:
+            found.lock.release()
+        if frame is None:
+            return None
+        return encode_picture(frame, *self._rates(folder))
+
+    def close_idle(self) -> None:
+        """Closes the readers that nobody uses."""
+        now = time.monotonic()
+        with self.lock:
+            for key, found in [*self.viewers.items()]:
+                if now - found.used > IDLE_SECONDS and found.lock.acquire(blocking=False):
+                    found.reader.close()
+                    found.lock.release()
+                    del self.viewers[key]
+
+    def close(self) -> None:
+        """Closes all readers."""
+        with self.lock:
+            for found in self.viewers.values():
+                found.reader.close()
+            self.viewers.clear()
+
+    def _find(self, viewer: str, folder: Path) -> _Viewer:
+        self.close_idle()
+        with self.lock:
+            found = self.viewers.get((viewer, folder))
+            if found is None:
+                if len(self.viewers) >= MAX_VIEWERS:
+                    raise BlockingIOError
+                found = self.viewers[viewer, folder] = _Viewer(folder)
+            found.used = time.monotonic()
+            return found
+
+    def _rates(self, folder: Path) -> tuple[float | None, float | None]:
+        asked, *rates = self.rates.get(folder, (float("-inf"), None, None))
+        if time.monotonic() - asked > STATUS_SECONDS:
+            report = request_status(folder)
+            rates = [report.frames_per_second, report.latency_ms.get("p50")] if report is not None else [None, None]
+            self.rates[folder] = (time.monotonic(), rates[0], rates[1])
+        return rates[0], rates[1]
+
+
+def encode_picture(frame: LiveFrame, frames_per_second: float | None, latency_ms: float | None) -> bytes:
+    """A frame as one message; see `LivePictures.next_picture`."""
+    content = io.BytesIO()
+    Image.fromarray(frame.pixels).save(content, "JPEG", quality=JPEG_QUALITY)
+    jpeg, heat = content.getvalue(), _encode_heat(frame.heat_map, frame.threshold)
+    details = PictureDetails(
+        number=frame.number,
+        taken=frame.taken,
+        age=time.time() - frame.taken,
+        score=frame.score,
+        threshold=frame.threshold,
+        model=frame.model,
+        predictions=frame.predictions,
+        open=tuple(OpenRule(each.rule, each.event, each.since, each.why) for each in frame.open_rules),
+        frames_per_second=frames_per_second,
+        latency_ms=latency_ms,
+        heat_shape=None if heat is None else (heat.shape[0], heat.shape[1]),
+        jpeg_bytes=len(jpeg),
+    )
+    text = msgspec.json.encode(details)
+    return len(text).to_bytes(4, "big") + text + jpeg + (b"" if heat is None else heat.tobytes())
+
+
+def _encode_heat(heat_map: Any, threshold: float) -> Any:
+    """The heat map in bytes, coarse enough for a viewer; where the model does not see the frame it is 0."""
+    if heat_map is None or not heat_map.size:
+        return None
+    step = -(-max(heat_map.shape) // HEAT_SIDE)
+    coarse = np.nan_to_num(heat_map[::step, ::step], nan=0.0)
+    return np.clip(128 * coarse / max(threshold, 1e-9), 0, 255).astype(np.uint8)

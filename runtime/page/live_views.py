@@ -1,0 +1,52 @@
+"""Live: what a camera sees now, what the model makes of it, and why a rule is open."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, RedirectResponse, Response
+
+from .page_context import context_of, render, translation_of
+
+_VIEWER = re.compile(r"[0-9a-f]{16,64}")
+PICTURE_TYPE = "application/vnd.vedette.picture"
+
+
+async def show_live(request: Request) -> Response:
+    """The view of one camera, which fetches its pictures itself; without a name the first camera's."""
+    names = context_of(request).cameras()
+    camera = request.path_params.get("camera")
+    if camera is None:
+        return RedirectResponse(f"/live/{names[0]}", 303) if names else render(request, "no_camera.html")
+    if camera not in names:
+        raise HTTPException(404)
+    _ = translation_of(request)
+    texts = {
+        "alarm": _("Alarm"),
+        "quiet": _("No alarm"),
+        "above": _("above the threshold"),
+        "below": _("below the threshold"),
+        "since": _("since"),
+        "none": _("No rule is open."),
+        "waiting": _("Waiting for the camera. Is its service running?"),
+        "busy": _("Too many viewers. Close another window."),
+        "lost": _("The page does not answer. It tries again."),
+        "late": _("old"),
+    }
+    return render(request, "live.html", camera=camera, texts=texts)
+
+
+async def send_picture(request: Request) -> Response:
+    """The next picture with all that is drawn over it. It waits until the camera has one."""
+    context, viewer = context_of(request), request.query_params.get("viewer", "")
+    config = await asyncio.to_thread(context.load_camera, request.path_params["camera"])
+    if config is None or not _VIEWER.fullmatch(viewer):
+        raise HTTPException(404)
+    try:
+        message = await asyncio.to_thread(context.pictures.next_picture, viewer, config.state_folder)
+    except (BlockingIOError, PermissionError):
+        return PlainTextResponse("busy\n", 429, headers={"Retry-After": "5"})
+    return Response(status_code=204) if message is None else Response(message, media_type=PICTURE_TYPE)

@@ -1,0 +1,66 @@
+"""The page's addresses and what answers them."""
+
+from __future__ import annotations
+
+import logging
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+
+from ..errors import MachineProblem, Problem
+from .event_views import export_events, judge_event, show_event, show_events, show_evidence
+from .health_views import show_health, show_log
+from .live_views import send_picture, show_live
+from .page_context import HERE, PageContext, render_error, translation_of
+from .request_guard import RequestGuard
+from .sign_in_view import show_sign_in, sign_in, sign_out
+
+log = logging.getLogger(__name__)
+
+ROUTES = [
+    Route("/", lambda _: RedirectResponse("/live", 303)),
+    Route("/sign-in", show_sign_in, methods=["GET"]),
+    Route("/sign-in", sign_in, methods=["POST"]),
+    Route("/sign-out", sign_out, methods=["POST"]),
+    Route("/live", show_live),
+    Route("/live/{camera}", show_live),
+    Route("/live/{camera}/picture", send_picture),
+    Route("/events", show_events),
+    Route("/events/export.{form}", export_events),
+    Route("/events/{camera}/{event}", show_event),
+    Route("/events/{camera}/{event}/evidence.{suffix}", show_evidence),
+    Route("/events/{camera}/{event}/review", judge_event, methods=["POST"]),
+    Route("/health", show_health),
+    Route("/health/{camera}/log", show_log),
+    Mount("/static", StaticFiles(directory=HERE / "static")),
+]
+
+
+def make_application(context: PageContext) -> Starlette:
+    """The page as an ASGI application."""
+    application = Starlette(
+        routes=ROUTES,
+        middleware=[Middleware(RequestGuard, context=context)],
+        exception_handlers={Problem: _explain_problem, HTTPException: _explain_status},
+    )
+    application.state.context = context
+    return application
+
+
+async def _explain_problem(request: Request, problem: Exception) -> Response:
+    assert isinstance(problem, Problem)
+    log.warning("%s: %s", request.url.path, problem.message)
+    status = 503 if isinstance(problem, MachineProblem) else 500
+    return render_error(request, status, problem.message, problem.hint)
+
+
+async def _explain_status(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    _ = translation_of(request)
+    message = _("There is no such page.") if error.status_code == 404 else error.detail
+    return render_error(request, error.status_code, message)

@@ -1,0 +1,132 @@
+"""What all views of the page share, and how a view becomes HTML in the language of its reader."""
+
+from __future__ import annotations
+
+import time
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+
+from ..config.configuration import Config, camera_names, load_config
+from ..config.page_table import PageSettings
+from ..errors import Problem
+from .credentials import PageCredentials
+from .listen_address import KnownHosts
+from .live_pictures import LivePictures
+from .sessions import SessionStore, SignInLimit
+from .translation import Translation, languages, load_translation
+
+HERE = Path(__file__).parent
+LANGUAGE_COOKIE = "language"
+LANGUAGE_NAMES = {"en": "English", "ko": "한국어"}
+
+
+class PageContext(msgspec.Struct, frozen=True, eq=False):
+    """The parts of one page."""
+
+    folder: Path
+    """With vedette.toml."""
+    device: str
+    """Name of the device."""
+    settings: PageSettings
+    credentials: PageCredentials
+    hosts: KnownHosts
+    is_secure: bool
+    """True if browsers reach it by TLS."""
+    pictures: LivePictures
+    sessions: SessionStore = msgspec.field(default_factory=SessionStore)
+    limit: SignInLimit = msgspec.field(default_factory=SignInLimit)
+
+    @property
+    def cookie_name(self) -> str:
+        """With TLS, browsers take a cookie of this prefix from this host alone."""
+        return "__Host-vedette" if self.is_secure else "vedette"
+
+    def cameras(self) -> list[str]:
+        """Names of the cameras that are configured now."""
+        return camera_names(self.folder)
+
+    def load_camera(self, name: str) -> Config | None:
+        """The configuration of a camera; None: there is no such camera.
+
+        Raises:
+            Problem: its file is wrong.
+        """
+        return load_config(self.folder, name) if name in self.cameras() else None
+
+    def loadable_cameras(self) -> dict[str, Config]:
+        """The configurations of all cameras whose file is right."""
+        found = {}
+        for name in self.cameras():
+            try:
+                found[name] = load_config(self.folder, name)
+            except Problem:
+                continue
+        return found
+
+
+def context_of(request: Request) -> PageContext:
+    """The parts of the page that a request goes to."""
+    context: PageContext = request.app.state.context
+    return context
+
+
+def translation_of(request: Request) -> Translation:
+    """The language of a request, which the guard has chosen."""
+    translation: Translation = request.scope["state"]["translation"]
+    return translation
+
+
+@cache
+def _environment(language: str) -> Environment:
+    loader = FileSystemLoader(HERE / "templates")
+    environment = Environment(
+        loader=loader,
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        extensions=["jinja2.ext.i18n"],
+    )
+    environment.install_gettext_translations(load_translation(language), newstyle=True)  # type: ignore[attr-defined]
+    environment.filters["local"] = _format_local
+    environment.filters["as_options"] = lambda values: [(value, value) for value in values]
+    return environment
+
+
+def _format_local(seconds: float, form: str = "%Y-%m-%d %H:%M:%S") -> str:
+    return time.strftime(form, time.localtime(seconds))
+
+
+def render(request: Request, template: str, status: int = 200, **values: Any) -> Response:
+    """A view as HTML.
+
+    Args:
+        request: answered by it
+        template: name of the file in `templates/`
+        status: of HTTP
+        values: for the template
+    """
+    context, translation = context_of(request), translation_of(request)
+    session = request.scope["state"].get("session")
+    page = _environment(translation.language).get_template(template)
+    text = page.render(
+        device=context.device,
+        language=translation.language,
+        languages={name: LANGUAGE_NAMES.get(name, name) for name in languages()},
+        csrf=session.csrf if session is not None else "",
+        path=request.url.path,
+        cameras=context.cameras(),
+        **values,
+    )
+    return HTMLResponse(text, status)
+
+
+def render_error(request: Request, status: int, message: str, hint: str = "") -> Response:
+    """A page that says what went wrong and what to do."""
+    return render(request, "error.html", status, title=message, hint=hint)

@@ -1,0 +1,172 @@
+// Live pictures: fetches one after the other, draws boxes and heat map over it, and the line of the score.
+
+import { readTexts } from "./page.js";
+
+const MIN_INTERVAL = 100; // milliseconds: at most ten pictures a second
+const LINE_SECONDS = 60;
+const texts = readTexts();
+const live = document.getElementById("live");
+const $ = (name) => document.getElementById(name);
+const viewer = [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+const address = `/live/${live.dataset.camera}/picture?viewer=${viewer}`;
+const SVG = "http://www.w3.org/2000/svg";
+
+const past = [];
+let paused = false;
+let shown = "";
+
+function format(value, digits = 3) {
+  return value === null || value === undefined ? "–" : Number(value).toPrecision(digits).replace(/\.?0+$/, "");
+}
+
+function drawBoxes(details) {
+  const boxes = [];
+  const names = [];
+  for (const { label, score, box } of $("show-boxes").checked ? details.predictions : []) {
+    if (!box) continue;
+    const over = score >= details.threshold;
+    const rect = document.createElementNS(SVG, "rect");
+    rect.setAttribute("x", 1000 * box.left);
+    rect.setAttribute("y", 1000 * box.top);
+    rect.setAttribute("width", 1000 * (box.right - box.left));
+    rect.setAttribute("height", 1000 * (box.bottom - box.top));
+    if (over) rect.dataset.over = "";
+    boxes.push(rect);
+    const name = document.createElement("span");
+    name.textContent = `${label} ${format(score, 2)}`;
+    name.style.left = `${100 * Math.min(box.left, 0.8)}%`;
+    name.style.top = `${100 * box.top}%`;
+    if (box.top < 0.06) name.dataset.inside = "";
+    names.push(name);
+  }
+  $("boxes").replaceChildren(...boxes);
+  $("names").replaceChildren(...names);
+}
+
+function drawHeat(shape, cells) {
+  const canvas = $("heat");
+  canvas.hidden = !shape || !$("show-heat").checked;
+  if (canvas.hidden) return;
+  const [rows, columns] = shape;
+  canvas.width = columns;
+  canvas.height = rows;
+  const context = canvas.getContext("2d");
+  const image = context.createImageData(columns, rows);
+  cells.forEach((value, index) => {
+    const strength = Math.max(0, (value - 40) / 215); // 128 is the threshold
+    image.data.set([255, Math.round(210 * (1 - strength)), 40, Math.round(235 * Math.min(1, 1.6 * strength))], 4 * index);
+  });
+  context.putImageData(image, 0, 0);
+}
+
+function drawLine(threshold) {
+  const now = performance.now();
+  while (past.length && now - past[0].at > 1000 * LINE_SECONDS) past.shift();
+  const top = 1.15 * Math.max(threshold, ...past.map((each) => each.score)) || 1;
+  const y = (score) => (120 - (120 * score) / top).toFixed(1);
+  const x = (at) => (600 - ((now - at) / (1000 * LINE_SECONDS)) * 600).toFixed(1);
+  $("scores").setAttribute("points", past.map((each) => `${x(each.at)},${y(each.score)}`).join(" "));
+  $("limit").setAttribute("y1", y(threshold));
+  $("limit").setAttribute("y2", y(threshold));
+  $("over").setAttribute("height", Math.max(0, y(threshold)));
+}
+
+function item(...parts) {
+  const element = document.createElement("li");
+  element.append(...parts);
+  return element;
+}
+
+function strong(text) {
+  const element = document.createElement("strong");
+  element.textContent = text;
+  return element;
+}
+
+function tell(details) {
+  const isOpen = details.open.length > 0;
+  const state = $("state");
+  state.dataset.level = isOpen ? "bad" : "good";
+  const text = isOpen ? texts.alarm : texts.quiet;
+  if (state.textContent !== text) state.textContent = text; // a screen reader hears changes only
+  $("score").textContent = format(details.score);
+  $("relation").textContent = details.score === null ? "" : details.score >= details.threshold ? texts.above : texts.below;
+  $("threshold").textContent = format(details.threshold);
+  $("rate").textContent = details.frames_per_second === null ? "–" : details.frames_per_second.toFixed(1);
+  $("latency").textContent = details.latency_ms === null ? "–" : details.latency_ms.toFixed(0);
+  const age = Math.max(0, details.age);
+  $("age").textContent = age < 60 ? `${age.toFixed(1)} s ${texts.late}` : "–";
+  $("model").textContent = details.model;
+  const reasons = details.open.map((each) => {
+    const since = new Date(1000 * each.since).toLocaleTimeString(document.documentElement.lang);
+    const link = document.createElement("a");
+    link.href = `/events/${live.dataset.camera}/${each.event}`;
+    link.append(strong(each.rule));
+    return item(link, ` ${each.why} (${texts.since} ${since})`);
+  });
+  replaceIfNew($("reasons"), reasons.length ? reasons : [item(texts.none)]);
+  const best = [...details.predictions].sort((a, b) => b.score - a.score).slice(0, 6);
+  replaceIfNew($("seen"), best.length ? best.map((each) => item(strong(each.label), ` ${format(each.score)}`)) : [item("–")]);
+}
+
+function replaceIfNew(list, items) {
+  if (list.textContent !== items.map((each) => each.textContent).join("")) list.replaceChildren(...items);
+}
+
+async function show(message) {
+  const length = new DataView(message).getUint32(0);
+  const details = JSON.parse(new TextDecoder().decode(new Uint8Array(message, 4, length)));
+  const jpeg = new Blob([new Uint8Array(message, 4 + length, details.jpeg_bytes)], { type: "image/jpeg" });
+  const picture = $("picture");
+  const url = URL.createObjectURL(jpeg);
+  picture.src = url;
+  picture.hidden = false;
+  await picture.decode().catch(() => {});
+  if (shown) URL.revokeObjectURL(shown);
+  shown = url;
+  drawHeat(details.heat_shape, new Uint8Array(message, 4 + length + details.jpeg_bytes));
+  drawBoxes(details);
+  if (details.score !== null) past.push({ at: performance.now(), score: details.score });
+  drawLine(details.threshold);
+  tell(details);
+}
+
+function complain(text) {
+  $("message").textContent = text;
+  $("stage").toggleAttribute("data-stale", Boolean(text));
+  if (text) {
+    $("state").dataset.level = "off";
+    $("state").textContent = text;
+  }
+}
+
+const wait = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
+
+async function step() {
+  const started = performance.now();
+  try {
+    const answer = await fetch(address, { headers: { Accept: "application/vnd.vedette.picture" } });
+    if (answer.status === 401) return location.assign("/sign-in");
+    if (answer.status === 200) {
+      await show(await answer.arrayBuffer());
+      complain("");
+    } else if (answer.status === 204) complain(texts.waiting);
+    else if (answer.status === 429) complain(texts.busy);
+    else complain(texts.lost);
+    if (answer.status !== 200) await wait(1000);
+  } catch {
+    complain(texts.lost);
+    await wait(2000);
+  }
+  await wait(MIN_INTERVAL - (performance.now() - started));
+}
+
+$("pause").addEventListener("click", () => {
+  paused = !paused;
+  $("pause").setAttribute("aria-pressed", String(paused));
+});
+
+for (;;) {
+  if (paused || document.hidden) await wait(250);
+  else await step();
+}
