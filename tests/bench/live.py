@@ -2,10 +2,11 @@
 
     make bench-live BENCH_ARGS="--rounds 20 --seconds 4"
 
-The daemon of the demonstration runs on large pictures as fast as it can, so whatever viewers cost lowers its frame
-rate; with a camera it would come out of the idle time. In turn nobody watches, and two processes read live frames.
-Which comes first alternates from round to round. Told are the frames in each period, the processor time of the daemon
-for each, and what was copied. Figures go to build/live.json.
+The daemon of the demonstration runs on large pictures at the rate of a camera (--fps; 0: as fast as it can). In turn
+nobody watches, and two processes read live frames; which comes first alternates from round to round. Told are the
+frames in each period, the processor time of the daemon for each, what viewers cost as a share of a core, and what they
+saw. A daemon that uses a whole core loses that share of its frames; one that has idle time loses none. Figures go to
+build/live.json.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ drain = 0.1
 url = "stdout:"
 """
 CAMERA = """
-source = "file:{pictures}?fps=0&loop=true"
+source = "file:{pictures}?fps={fps}&loop=true"
 bundle = "{bundle}"
 [[rules]]
 use = "presence"
@@ -66,6 +67,8 @@ def watch(folder: Path, rate: float) -> None:
             began = time.monotonic()
             frame = reader.read()
             if frame is not None:
+                if not frames:
+                    click.echo("ready")
                 frames, size = frames + 1, size + frame.pixels.nbytes
             time.sleep(max(0.0, 1 / rate - (time.monotonic() - began)))
     click.echo(f"{frames} {size}")
@@ -82,7 +85,10 @@ def measure(folder: Path, process: int, seconds: float, viewers: int, rate: floa
     readers = [
         subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(viewers)
     ]
-    time.sleep(2.0 if viewers else 0.5)  # until they have started
+    for reader in readers:
+        assert reader.stdout is not None
+        reader.stdout.readline()  # its first frame
+    time.sleep(1.0)
     before, used, began = request_status(folder), processor_seconds(process), time.monotonic()
     time.sleep(seconds)
     after, used, took = request_status(folder), processor_seconds(process) - used, time.monotonic() - began
@@ -101,6 +107,7 @@ def measure(folder: Path, process: int, seconds: float, viewers: int, rate: floa
 @click.option("--bundle", type=click.Path(path_type=Path), default=ROOT / "build" / "demo" / "cells.vedette")
 @click.option("--keys", type=click.Path(path_type=Path), default=ROOT / "build" / "demo" / "keys")
 @click.option("--size", type=(int, int), default=(1280, 720), help="Width and height of the pictures.")
+@click.option("--fps", default=15.0, help="Frames a second of the camera.")
 @click.option("--rounds", default=20)
 @click.option("--seconds", default=4.0)
 @click.option("--viewers", default=2)
@@ -110,6 +117,7 @@ def main(
     bundle: Path,
     keys: Path,
     size: tuple[int, int],
+    fps: float,
     rounds: int,
     seconds: float,
     viewers: int,
@@ -125,7 +133,9 @@ def main(
         (folder / "cameras").mkdir()
         (folder / "vedette.toml").write_text(CONFIG.format(keys=keys.resolve()))
         pictures = make_pictures(folder / "pictures", size)
-        (folder / "cameras" / "door.toml").write_text(CAMERA.format(pictures=pictures, bundle=bundle.resolve()))
+        (folder / "cameras" / "door.toml").write_text(
+            CAMERA.format(pictures=pictures, bundle=bundle.resolve(), fps=fps)
+        )
         command = [sys.executable, "-m", "vedette.runtime.cli", "run", "door", "--config", str(folder)]
         with (folder / "log").open("wb") as log:
             daemon = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=log)
@@ -155,6 +165,9 @@ def tell(periods: dict[int, list[dict[str, float]]], viewers: int, size: tuple[i
         low, middle, high = statistics.quantiles(changes, n=4)
         figures[key] = {"without": median[0], "with": median[1], "change_percent": [low, middle, high]}
         click.echo(f"{key:7} {median[0]:8.2f} -> {median[1]:8.2f}   {middle:+.2f} % ({low:+.2f} to {high:+.2f})")
+    shares = [(b["cpu_ms"] - a["cpu_ms"]) * b["fps"] / 10 for a, b in zip(without, watched, strict=True)]
+    low, middle, high = figures["core_percent"] = statistics.quantiles(shares, n=4)
+    click.echo(f"viewers cost {middle:.2f} % of a core ({low:.2f} to {high:.2f})")
     for key in ("seen", "bytes"):
         figures[key] = statistics.median(each[key] for each in watched)
         click.echo(f"{key:7} {figures[key]:.1f}")
