@@ -10,6 +10,7 @@ import socket
 from pathlib import Path
 from typing import Any
 
+import cv2
 import msgspec
 import numpy as np
 
@@ -36,7 +37,8 @@ class LiveFrameReader:
         """True if a frame was asked for and has not come yet."""
 
     def read(self, timeout: float = 0.5) -> LiveFrame | None:
-        """The next frame: the first one that the daemon processes after this call asked for it.
+        """The next frame: the first one that the daemon processes after this call asked for it, or one that another
+        viewer received within the last 80 ms. No frame is returned twice.
 
         So whoever calls it more often sees more frames, up to all of them. A frame that came after `timeout` is
         returned by the next call.
@@ -124,7 +126,7 @@ class LiveFrameReader:
             moment=details.moment,
             taken=details.taken,
             number=details.number,
-            pixels=pixels.reshape(height, width, 3).copy(),
+            pixels=np.asarray(cv2.cvtColor(pixels.reshape(height, width, 3), cv2.COLOR_BGR2RGB)),
             predictions=details.predictions,
             score=details.score,
             threshold=details.threshold,

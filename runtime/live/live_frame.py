@@ -63,7 +63,7 @@ class FrameMessage(msgspec.Struct, frozen=True, array_like=True):
 
     details: FrameDetails
     offset: int
-    """Bytes from the start of the memory to the picture."""
+    """Bytes from the start of the memory to the picture, whose pixels are blue-green-red there."""
     shape: tuple[int, int]
     """Height and width of the picture."""
     heat_shape: tuple[int, int] | None

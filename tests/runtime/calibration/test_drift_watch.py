@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import msgspec
 import numpy as np
 import pytest
 
 from vedette.runtime.calibration import drift, good_scores
 from vedette.runtime.calibration.drift import WINDOW, DriftMonitor
 from vedette.runtime.calibration.drift_watch import FILE_NAME, DriftWatch
+from vedette.runtime.events.system_events import SYSTEM_EVENTS
 
 MODEL = "weave:1:ab"
 
@@ -53,6 +55,7 @@ def test_facts_say_how_far(tmp_path):
     line.watch.is_told = False
     line.monitor.add(line.moment + 10, 120.0)
     ((_, facts),) = line.watch.check()
+    assert facts == msgspec.to_builtins(msgspec.convert(facts, SYSTEM_EVENTS["model.drift"])), "as documented"
     assert facts["model"] == MODEL
     assert facts["samples"] == line.monitor.samples
     assert facts["share_above"] > 0.3 > facts["share_below"]

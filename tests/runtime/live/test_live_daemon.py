@@ -6,6 +6,7 @@ import signal
 
 import numpy as np
 import pytest
+from examples import list_examples
 from waiting import wait_for
 
 from vedette.runtime.live.frame_reader import LiveFrameReader
@@ -32,7 +33,16 @@ def read_until(reader, condition):
     return found[0]
 
 
-def test_viewer_sees_what_the_daemon_sees_and_why_it_alarms(door, anomaly_bundle):
+def run_documented_example(folder, capsys):
+    """The lines that the example of docs/status.md prints for a state folder."""
+    (example,) = (each for each in list_examples() if each.page == "status.md" and each.language == "python")
+    exec(compile(example.text.replace("/var/lib/vedette/door", str(folder)), str(example), "exec"), {})
+    printed = capsys.readouterr().out.splitlines()
+    assert "ReplayedThreshold(threshold=2.5, alarms=" in printed[-1]
+    return printed
+
+
+def test_viewer_sees_what_the_daemon_sees_and_why_it_alarms(door, anomaly_bundle, capsys):
     daemon, folder = door
     daemon.start()
     with LiveFrameReader(folder) as reader:
@@ -52,7 +62,8 @@ def test_viewer_sees_what_the_daemon_sees_and_why_it_alarms(door, anomaly_bundle
         daemon.processes[0].wait()
         wait_for(lambda: reader.read(0.1) is None and not reader.is_connected, "the end of the connection")
         daemon.start()
-        assert read_until(reader, lambda frame: True).number < alarm.number + 1000, "a new daemon"
+        assert read_until(reader, lambda frame: frame.open_rules), "of the new daemon"
+        assert run_documented_example(folder, capsys)[0] == "time,camera,model,score,alarm"
 
     daemon.processes[1].send_signal(signal.SIGTERM)
     assert daemon.processes[1].wait() == 0

@@ -14,6 +14,7 @@ import pytest
 from waiting import wait_for
 
 from vedette.runtime.inference.prediction import Box, Prediction
+from vedette.runtime.live import frame_writer
 from vedette.runtime.live.frame_reader import LiveFrameReader
 from vedette.runtime.live.frame_writer import MAX_READERS, LiveFrameWriter
 from vedette.runtime.live.live_frame import MAX_MESSAGE, SOCKET_NAME, FrameDetails
@@ -118,15 +119,21 @@ def test_nothing_is_copied_without_a_request_and_once_for_all_who_ask(tmp_path, 
     ask(readers[0])
     assert offer(writer, 9)
     assert readers[0].read().number == 9
-    assert readers[1].read(0) is None, "it asks now"
+    copied = writer.copied
+    ask(readers[1])
+    assert not offer(writer, 10), "what was copied just now serves it, too"
+    assert (readers[1].read().number, writer.copied) == (9, copied)
+    ask(readers[1])
+    assert offer(writer, 11), "but not twice"
     for reader in readers:
         reader.close()
     assert not offer(writer)
     assert writer.memory is None
 
 
-def test_a_reader_keeps_its_frame_until_it_asks_again(tmp_path, writer):
+def test_a_reader_keeps_its_frame_until_it_asks_again(tmp_path, writer, monkeypatch):
     """It may take as long as it likes: the daemon does not write to its slot meanwhile."""
+    monkeypatch.setattr(frame_writer, "SHARED_SECONDS", 0.0)
     slow, fast = LiveFrameReader(tmp_path), LiveFrameReader(tmp_path)
     ask(slow)
     offer(writer, 1, np.full_like(PIXELS, 1))
