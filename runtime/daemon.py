@@ -8,7 +8,8 @@
         evidence             adds thumbnails and clips to events, if configured
         outbox               stores events durably before they are sent
         camera and machine   faults of the camera and the machine become system events
-        watchdog             fed after each iteration, not by a timer
+        viewers              live frames and scores, for those who ask
+    watchdog             fed after each iteration, not by a timer
 
 The forwarder, another thread, sends events from the outbox to the broker. A slow or missing broker never blocks this
 loop, and a crash of this process loses no recorded event.
@@ -21,6 +22,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from itertools import chain
 from types import FrameType
 
 import msgspec
@@ -45,6 +47,7 @@ from .inference.pipeline import InferencePipeline
 from .inference.prediction import Prediction
 from .installation.orders.order_desk import OrderDesk
 from .installation.probation_monitor import ProbationMonitor
+from .live.live_view import LiveView
 from .monitoring.health_reporter import HealthReporter
 from .monitoring.status import DaemonState, StatusReport
 from .monitoring.status_messages import StatusMessages
@@ -104,8 +107,9 @@ class Daemon:
         status_messages = StatusMessages(settings.camera, self.make_state, self.make_report, topics, outbox.clock)
         self.delivery = Delivery(outbox, sink, topics, status_messages, OrderDesk(settings, session, outbox, sink))
 
-        # Status, temperature and watchdog.
+        # Status, temperature, watchdog and viewers.
         self.health = HealthReporter(settings, outbox.clock.boot, self.make_report)
+        self.live = LiveView(settings, manifest, self.pipeline, self.rules)
 
     def run(self) -> None:
         """Runs until the source ends or a signal arrives. Pending events are then sent, or stay in the outbox.
@@ -142,16 +146,18 @@ class Daemon:
             self.motion_gate.remember(self.pipeline.predict(frame.moment, frame.pixels))
         predictions = self.motion_gate.predictions
         if predictions is not None:
-            self.apply_rules(frame, predictions)
+            predictions = self.apply_rules(frame, predictions)
+        self.live.observe(frame, predictions, self.rules, self.health.counters.has_alarm(frame.number))
         self.health.counters.count_frame(started)
 
-    def apply_rules(self, frame: Frame, predictions: tuple[Prediction, ...]) -> None:
-        """Applies the rules to the predictions, and stores their events with evidence."""
+    def apply_rules(self, frame: Frame, predictions: tuple[Prediction, ...]) -> tuple[Prediction, ...]:
+        """Applies the rules to the predictions, and stores their events with evidence; returns them with tracks."""
         if self.rules.needs_tracks:
             predictions = self.tracker.update(frame, predictions)
         self.evidence.add_frame(frame, predictions)
         for rule in self.rules:
             self.record(*[self.evidence.attach(event) for event in rule.observe(frame, predictions)])
+        return predictions
 
     def record(self, *events: Event) -> None:
         """Stores events durably, counts them, and makes the forwarder send them."""
@@ -170,7 +176,7 @@ class Daemon:
             self.delivery.record_system_event("camera", kind, facts)
         for kind, facts in self.health.check_machine():
             self.delivery.record_system_event("device", kind, facts)
-        for kind, facts in self.probation.check():
+        for kind, facts in chain(self.probation.check(), self.live.check()):
             self.delivery.record_system_event("model", kind, facts)
         self.camera.slow_down(self.health.governor.slowdown)
 
@@ -226,6 +232,7 @@ class Daemon:
         for rule in self.rules:
             self.record(*rule.close())
         self.evidence.close()
+        self.live.close()
         self.delivery.drain(self.settings.outbox.drain)
         counters, outbox = self.health.counters, self.delivery.outbox
         counts = (counters.frames, counters.events, pending := outbox.count_pending(), outbox.count_dead_letters())

@@ -109,6 +109,20 @@ class RolledBackRelease(_Facts, frozen=True):
     reason: str
 
 
+class ScoreDrift(_Facts, frozen=True):
+    """The scores of good parts have left the band in which they lay in the workshop, or lie there again."""
+
+    drifted: bool
+    """True: they left it; false: they are back."""
+    model: str
+    """The bundle: name, release and digest."""
+    samples: int
+    """Scores since the start of the daemon."""
+    share_above: float
+    """Share of the last scores above the band; about 0.1 is usual."""
+    share_below: float
+
+
 class Temperature(_Facts, frozen=True):
     """The machine is hot and processes fewer frames, or has cooled down."""
 
@@ -160,6 +174,7 @@ SYSTEM_EVENTS: dict[str, type[msgspec.Struct]] = {
     "camera.recovered": CameraRecovered,
     "model.accepted": AcceptedRelease,
     "model.rolled_back": RolledBackRelease,
+    "model.drift": ScoreDrift,
     "device.hot": Temperature,
     "device.cool": Temperature,
     "device.undervoltage": Undervoltage,

@@ -115,6 +115,24 @@ class Inspector:
         (left, top), (right, bottom) = moved.min(axis=0), moved.max(axis=0)
         return Box(*(round(float(edge), 3) for edge in (left, top, right, bottom)))
 
+    def map_to_frame(
+        self, heat_map: NDArray[np.float32], placement: Placement, size: tuple[int, int]
+    ) -> NDArray[np.float32]:
+        """A map over what the model sees, as a map over the whole frame; NaN where the model does not see it.
+
+        Args:
+            heat_map: h x w
+            placement: where what the model saw lies in the frame
+            size: width and height of the result, in the proportions of the frame
+        """
+        cells = heat_map.shape[1], heat_map.shape[0]
+        if self._polygon is not None:
+            heat_map = np.where(self._polygon_mask(cells) == 0, np.float32("nan"), heat_map)
+        matrix = self._to_image_pixels(placement, cells, (size[1], size[0]))
+        nothing = float("nan")
+        moved = cv2.warpAffine(heat_map, matrix, size, flags=cv2.INTER_NEAREST, borderValue=(nothing,) * 4)
+        return np.asarray(moved, np.float32)
+
     def _scale(self, image: NDArray[Any], size: tuple[int, int], interpolation: int) -> NDArray[Any]:
         """The image at the resolution of the input, unless it is smaller."""
         width, height = (max(1, round(side / share)) for side, share in zip(size, self._extent, strict=True))

@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
+import numpy as np
 from numpy.typing import NDArray
 
 from ..bundle.bundle import Bundle
@@ -19,8 +20,12 @@ from ..calibration.drift import DriftMonitor
 from .backends import Backend
 from .frame_differencing import FrameDifferencer, OutputWindow
 from .heads import Head
+from .heads.anomaly import AnomalyHead
+from .part_aligner import Placement
 from .prediction import PART_NOT_FOUND, Prediction
 from .preprocess import Preprocess
+
+HEAT_MAP_SIDE = 64  # cells of the longer side of a heat map over the frame, where the model sees a part of it
 
 
 class InferencePipeline:
@@ -44,6 +49,8 @@ class InferencePipeline:
         good_scores = manifest.good_scores
         self.drift = None if good_scores is None else DriftMonitor(good_scores, manifest.threshold)
         self.top_score: float | None = None
+        self.placement: Placement | None = None
+        """Where what the model saw of the last frame lies in it; None: it saw nothing."""
 
     def predict(self, moment: float, pixels: NDArray[Any]) -> tuple[Prediction, ...] | None:
         """The predictions for one frame; None while a behaviour model has seen too few frames.
@@ -56,6 +63,7 @@ class InferencePipeline:
         if image is None:
             return None
         tensor, placement = self.preprocess.inspect(image)
+        self.placement = placement if placement.found else None
         if not placement.found:
             return (Prediction(PART_NOT_FOUND, round(self.highest_score, 4)),)
         outputs = self.window(moment, self.backend.run(tensor))
@@ -72,6 +80,21 @@ class InferencePipeline:
             each if each.box is None else msgspec.structs.replace(each, box=inspector.to_frame(each.box, placement))
             for each in predictions
         )
+
+    def heat_map(self, frame: tuple[int, int]) -> NDArray[np.float32] | None:
+        """The anomaly map of the last frame, over the whole frame: h x w, float32, in the unit of the score, NaN where
+        the model does not see the frame. None: the model has no map, or saw nothing.
+
+        Args:
+            frame: height and width of the frame
+        """
+        if self.placement is None or not isinstance(self.head, AnomalyHead):
+            return None
+        if (values := self.head.heat_map()) is None or (inspector := self.preprocess.inspector) is None:
+            return values
+        scale = HEAT_MAP_SIDE / max(frame)
+        width, height = (max(1, round(scale * side)) for side in (frame[1], frame[0]))
+        return inspector.map_to_frame(values, self.placement, (width, height))
 
     def figures(self) -> dict[str, Any]:
         """The fields of the status report that come from the model and its scores."""

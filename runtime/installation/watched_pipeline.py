@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from ..inference.pipeline import InferencePipeline
@@ -29,6 +30,10 @@ class WatchedPipeline(InferencePipeline):
     def predict(self, moment: float, pixels: NDArray[Any]) -> tuple[Prediction, ...] | None:
         """See InferencePipeline."""
         return self._predict(moment, pixels, self._pipeline)
+
+    def heat_map(self, frame: tuple[int, int]) -> NDArray[np.float32] | None:
+        """See InferencePipeline."""
+        return self._pipeline.heat_map(frame)
 
     def figures(self) -> dict[str, Any]:
         """See InferencePipeline."""

@@ -13,7 +13,7 @@ import socket
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from statistics import linear_regression
 from typing import Any
@@ -25,7 +25,7 @@ from ..camera.sources import FrameCounts
 from ..errors import UNREADABLE
 from ..events.event import Event, cloud_event_type, format_rfc3339
 from ..evidence.store import EvidenceCounts
-from .status_access import admit_group
+from .status_access import admit_group, short_path
 
 log = logging.getLogger(__name__)
 
@@ -120,6 +120,7 @@ class DaemonCounters:
         self.frames = self.events = 0
         self.last_event: LastEvent | None = None
         self.open_events: dict[str, str] = {}
+        self.newest_alarm = -1  # number of the frame of the last `new` message
         self.frame_ends: deque[float] = deque(maxlen=WINDOW_FRAMES)
         self.frame_seconds: deque[float] = deque(maxlen=WINDOW_FRAMES)
         self.memory_samples: deque[tuple[float, float]] = deque(maxlen=_MEMORY_SAMPLES)
@@ -137,12 +138,17 @@ class DaemonCounters:
         """Counts a recorded event, and remembers whether it is open."""
         self.events += 1
         self.last_event = LastEvent(sequence, cloud_event_type(event), format_rfc3339(event.taken))
+        self.newest_alarm = event.frame if event.kind == "new" else self.newest_alarm
         open_events = dict(self.open_events)  # other threads may be reading the old dictionary
         if event.kind == "end":
             open_events.pop(event.event, None)
         else:
             open_events[event.event] = event.rule
         self.open_events = open_events
+
+    def has_alarm(self, frame: int) -> bool:
+        """True if an event is open now, or began in the frame of this number."""
+        return bool(self.open_events) or self.newest_alarm == frame
 
     def figures(self) -> dict[str, Any]:
         """The fields of the status report that come from the counters."""
@@ -187,7 +193,7 @@ class StatusServer(threading.Thread):
         self.make_report = make_report
         self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            with _short_path(folder) as place:
+            with short_path(folder) as place:
                 Path(place, SOCKET_NAME).unlink(missing_ok=True)
                 self.listener.bind(f"{place}/{SOCKET_NAME}")
                 admit_group(folder, Path(place, SOCKET_NAME))
@@ -221,7 +227,7 @@ def request_status(folder: Path) -> StatusReport | None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.settimeout(REQUEST_TIMEOUT_SECONDS)
         try:
-            with _short_path(folder) as place:
+            with short_path(folder) as place:
                 connection.connect(f"{place}/{SOCKET_NAME}")
             with connection.makefile("rb") as answer:
                 return msgspec.json.decode(answer.read(_MAX_REPORT_BYTES), type=StatusReport)
@@ -229,16 +235,6 @@ def request_status(folder: Path) -> StatusReport | None:
             raise
         except (OSError, *UNREADABLE):
             return None
-
-
-@contextlib.contextmanager
-def _short_path(folder: Path) -> Iterator[str]:
-    """A short path of `folder`: the address of a Unix socket has at most 108 bytes (unix(7))."""
-    descriptor = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        yield f"/proc/self/fd/{descriptor}"
-    finally:
-        os.close(descriptor)
 
 
 def resident_memory_mb() -> float:

@@ -1,10 +1,14 @@
-"""Who may ask a daemon for its status: its user, root, and the members of the group `vedette`."""
+"""Access to the Unix sockets of a daemon: who may ask for its status, and addresses that are short enough.
+
+Its user, root and the members of the group `vedette` may ask.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import grp
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 GROUP = "vedette"
@@ -34,3 +38,17 @@ def admit_group(folder: Path, address: Path, name: str = GROUP) -> None:
             if found.st_gid != group:
                 os.chown(path, -1, group)
             path.chmod(found.st_mode & 0o7700 | found.st_mode & 0o005 | mode)
+
+
+@contextlib.contextmanager
+def short_path(folder: Path) -> Iterator[str]:
+    """A short path of `folder`: the address of a Unix socket has at most 108 bytes (unix(7)).
+
+    Raises:
+        OSError: there is no such folder.
+    """
+    descriptor = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{descriptor}"
+    finally:
+        os.close(descriptor)

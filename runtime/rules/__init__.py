@@ -11,6 +11,7 @@ from ..camera.frame import Frame
 from ..events.event import Event
 from ..inference.prediction import Prediction
 from ..plugin_tables import load_plugin
+from .open_event import OpenEvent
 
 RULES = {
     "crossing": ".crossing:CrossingRule",
@@ -59,6 +60,9 @@ class Rule(Protocol):
 
     def close(self) -> Iterable[Event]:
         """The events that the end of the stream causes."""
+
+    def open_events(self) -> Iterable[OpenEvent]:
+        """The events that are open after the last frame, each with its reason."""
 
 
 def load_rule(table: dict[str, Any], context: RuleContext) -> Rule:

@@ -16,7 +16,9 @@ from ..inference.prediction import Prediction
 from . import RuleContext
 from .conditions.label_filter import select_labels
 from .conditions.region import foot_point
+from .open_event import Quantity
 from .rule_base import AreaRuleSettings, RuleBase
+from .state.event_lifecycle import EventLifecycle
 
 
 class CrowdSettings(AreaRuleSettings, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -35,7 +37,6 @@ class CrowdRule(RuleBase):
     def __init__(self, settings: CrowdSettings, context: RuleContext) -> None:
         super().__init__(settings, context)
         self.labels = select_labels(settings.labels, context)
-        self.min_score = context.threshold if settings.min_score is None else settings.min_score
         self.count = settings.count
         self.counts_by_zone: dict[str, int] = {}
 
@@ -45,7 +46,7 @@ class CrowdRule(RuleBase):
             return events + self.close()
         by_zone: dict[str, list[Prediction]] = {name: [] for name in self.area.zones}
         for each in predictions:
-            if each.box is not None and each.label in self.labels and each.score >= self.min_score:
+            if each.box is not None and each.label in self.labels and each.score >= self.least_score:
                 for name in self.area.zones_at(foot_point(each.box)):
                     by_zone[name].append(each)
         self.counts_by_zone = {name: len(inside) for name, inside in by_zone.items()}
@@ -59,3 +60,7 @@ class CrowdRule(RuleBase):
 
     def counts(self) -> dict[str, int]:
         return dict(self.counts_by_zone)
+
+    def measure(self, opened: EventLifecycle) -> tuple[Quantity, float, float, str]:
+        """The number of objects in the zone."""
+        return "objects", len(opened.predictions), self.count, ""

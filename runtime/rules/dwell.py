@@ -11,7 +11,9 @@ from typing import Annotated
 import msgspec
 
 from . import RuleContext
+from .open_event import Quantity
 from .rule_base import AreaRuleSettings
+from .state.event_lifecycle import EventLifecycle
 from .track_rule import TrackRule
 
 
@@ -29,3 +31,7 @@ class DwellRule(TrackRule):
 
     def __init__(self, settings: DwellSettings, context: RuleContext) -> None:
         super().__init__(settings, context, min_seconds=settings.seconds)
+
+    def measure(self, opened: EventLifecycle) -> tuple[Quantity, float, float, str]:
+        """The seconds of the stay."""
+        return "seconds", opened.state.seconds, self.lifecycles.min_seconds, "s"

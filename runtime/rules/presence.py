@@ -21,6 +21,7 @@ from ..events.event import DEFAULT_PRIORITY, Event, Kind, new_event_id
 from ..inference.prediction import Prediction
 from . import RuleContext
 from .conditions.label_filter import select_labels
+from .open_event import OpenEvent
 from .rule_base import NotNegative, Priority
 
 
@@ -112,6 +113,25 @@ class PresenceRule:
         opened, (frame, best), self.open = self.open, self.last, None
         self.quiet_until = frame.moment + self.settings.cooldown
         return [self._event("end", frame, best, opened.event, opened.top_score)]
+
+    def open_events(self) -> list[OpenEvent]:
+        """The open event: its score in the last frame, and the threshold at which it opened."""
+        if self.open is None or self.last is None:
+            return []
+        _, best = self.last
+        return [
+            OpenEvent(
+                rule=self.name,
+                event=self.open.event,
+                since=self.started.by_clock_at(self.present_time),
+                quantity="score",
+                measured=best.score,
+                limit=self.threshold,
+                label=best.label,
+                zones=() if best.area is None else (best.area,),
+                track=best.track,
+            )
+        ]
 
     def _event(self, kind: Kind, frame: Frame, best: Prediction, event: str = "", top: float = 0.0) -> Event:
         identifier = new_event_id()

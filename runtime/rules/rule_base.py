@@ -14,7 +14,8 @@ from ..events.event import DEFAULT_PRIORITY
 from . import RuleContext
 from .conditions.region import RuleArea
 from .conditions.schedule import Schedule
-from .state.event_lifecycle import EventLifecycles, EventTemplate
+from .open_event import OpenEvent, Quantity
+from .state.event_lifecycle import EventLifecycle, EventLifecycles, EventTemplate
 
 NotNegative = Annotated[float, msgspec.Meta(ge=0)]
 Priority = Annotated[int, msgspec.Meta(ge=0, le=9)]
@@ -75,6 +76,7 @@ class RuleBase:
             raise ConfigProblem(f"{settings.use}: the predictions of this bundle have no boxes", hint=hint)
         self.name: str = settings.event_name
         self.area = area or RuleArea(self.name, settings.polygon, settings.zones)
+        self.least_score: float = context.threshold if settings.min_score is None else settings.min_score
         self.schedule = Schedule(settings.hours, settings.days, context.timezone)
         template = EventTemplate(
             self.name, context.model, settings.priority, settings.update, self.counts, self.present_time
@@ -94,3 +96,28 @@ class RuleBase:
     def counts(self) -> dict[str, int]:
         """The counts that every event of the rule carries."""
         return {}
+
+    def open_events(self) -> list[OpenEvent]:
+        """The open events of the rule, each with what `measure` says."""
+        return [self._describe(each) for each in self.lifecycles.open_events.values() if each.event]
+
+    def measure(self, opened: EventLifecycle) -> tuple[Quantity, float, float, str]:
+        """Why an event is open: what is measured, its value in the last frame with the condition, its limit, and their
+        unit. By default the highest score so far, which must have reached `min_score`.
+        """
+        return "score", opened.top_score, self.least_score, ""
+
+    def _describe(self, opened: EventLifecycle) -> OpenEvent:
+        quantity, measured, limit, unit = self.measure(opened)
+        return OpenEvent(
+            rule=self.name,
+            event=opened.event,
+            since=opened.started.by_clock_at(self.last_time),
+            quantity=quantity,
+            measured=measured,
+            limit=limit,
+            label=opened.state.label,
+            zones=tuple(zone for zone in opened.state.zones if zone != self.name),
+            track=opened.predictions[0].track if len(opened.predictions) == 1 else None,
+            unit=unit,
+        )

@@ -24,7 +24,9 @@ from ..errors import ConfigProblem
 from ..events.event import Event, SubjectState
 from . import RuleContext
 from .conditions.region import PolygonRegion, RuleArea
+from .open_event import Quantity
 from .rule_base import AreaRuleSettings, NotNegative
+from .state.event_lifecycle import EventLifecycle
 from .state.track_state import TrackState
 from .track_rule import TrackRule, state_from_zones
 
@@ -101,6 +103,10 @@ class SpeedRule(TrackRule):
         positions = cv2.perspectiveTransform(in_frame, self.homography)[0]
         slope = np.linalg.lstsq(np.stack([moments, np.ones_like(moments)], axis=1), positions, rcond=None)[0][0]
         return float(np.hypot(*slope)) * _UNITS[self.settings.unit]
+
+    def measure(self, opened: EventLifecycle) -> tuple[Quantity, float, float, str]:
+        """The speed."""
+        return "speed", opened.state.speed or 0.0, self.settings.limit, self.settings.unit
 
     def on_track_end(self, track: TrackState) -> list[Event]:
         self.top_speeds.pop(track.track_id, None)

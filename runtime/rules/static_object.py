@@ -64,7 +64,7 @@ class _StaticObjectRule(RuleBase, ABC):
             hint = f"make it longer than seconds, which is {settings.seconds:g}"
             raise ConfigProblem(f"absorb: after {settings.absorb:g} s nothing would be left to report", hint=hint)
         super().__init__(settings, context)
-        self.settings = settings
+        self.settings, self.least_score = settings, settings.min_score or 0.0
         self.labels = select_labels(settings.labels, context) if settings.labels is not None else None
         self.ignored = select_labels(settings.ignore, context, "ignore") if settings.ignore else frozenset()
         self.background = BackgroundModel(settings.seconds, settings.absorb, settings.contrast, settings.learn)
@@ -88,7 +88,7 @@ class _StaticObjectRule(RuleBase, ABC):
             score = self.score_from_edges(self.background.edge_ratio(blob))
             if self._is_reported(number):
                 label = label or self.patches[number][1]
-            elif label is None or score < (self.settings.min_score or 0.0):
+            elif label is None or score < self.least_score:
                 continue
             reported[number] = (SubjectState(zones=zones, entered_zones=zones), Prediction(label, round(score, 4), box))
             self.patches[number] = (box, label)

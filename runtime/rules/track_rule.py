@@ -29,9 +29,8 @@ class TrackRule(RuleBase):
         self, settings: Any, context: RuleContext, area: RuleArea | None = None, min_seconds: float = 0.0
     ) -> None:
         super().__init__(settings, context, area, min_seconds)
-        min_score = context.threshold if settings.min_score is None else settings.min_score
         labels = select_labels(settings.labels, context)
-        self.tracks = TrackStates(labels, min_score, self.area, settings.inertia, context.max_lost_seconds)
+        self.tracks = TrackStates(labels, self.least_score, self.area, settings.inertia, context.max_lost_seconds)
 
     def observe(self, frame: Frame, predictions: tuple[Prediction, ...]) -> list[Event]:
         events = self.close() if self.time_went_back(frame) else []

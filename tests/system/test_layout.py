@@ -39,6 +39,7 @@ PACKAGES = {
         "rules",
         "installation",
         "monitoring",
+        "live",
         "daemon",
         "camera_processes",
         "evaluation",

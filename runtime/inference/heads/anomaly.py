@@ -27,6 +27,8 @@ class AnomalyHead:
         self.threshold = manifest.threshold
         self.good_scores = manifest.good_scores
         self.areas = AreaThresholds.from_manifest(manifest)
+        self.last_map: NDArray[Any] | None = None
+        """The map of the last frame, h x w: adjusted values if there are areas, otherwise integers of the model."""
 
     def __call__(
         self, outputs: dict[str, NDArray[Any]], _frame: tuple[int, int] | None = None
@@ -39,9 +41,19 @@ class AnomalyHead:
             score = self.areas.adjust_score(score, values, anomaly_map)
             area = self.areas.name_of_highest(anomaly_map)
         score -= self.offset
+        self.last_map = anomaly_map
         box = surround(find_peak(anomaly_map)) if score >= self.threshold else None
         p_value = None if self.good_scores is None else float(f"{self.good_scores.p_value(score):.3g}")
         return (Prediction(self.label, round(score, 4), box, p_value=p_value, area=area),)
+
+    def heat_map(self) -> NDArray[np.float32] | None:
+        """The anomaly map of the last frame: h x w, in the unit of the score; None before the first frame."""
+        if self.last_map is None:
+            return None
+        values = self.last_map.astype(np.float32)
+        if self.areas is None:
+            values = np.float32(self.map_output.scale) * (values - self.map_output.zero_point)
+        return np.asarray(values - self.offset, np.float32)
 
 
 def find_peak(anomaly_map: NDArray[Any]) -> NDArray[Any]:

@@ -1,0 +1,86 @@
+"""What the daemon keeps for viewers: live frames, the history of scores, and drift that is told once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from ..bundle.manifest import UNKNOWN, Manifest
+from ..calibration.drift_watch import DriftWatch
+from ..camera.frame import Frame
+from ..config.configuration import Config
+from ..inference.pipeline import InferencePipeline
+from ..inference.prediction import Prediction
+from ..rules import Rule
+from ..rules.presence import PresenceRule
+from .frame_writer import LiveFrameWriter
+from .live_frame import FrameDetails
+from .score_history import FLUSH_SECONDS, ScoreHistory
+
+WATCHED_FLUSH_SECONDS = 15.0
+"""How often scores are written while somebody watches."""
+
+
+class LiveView:
+    """Shows one camera to viewers on this machine; nothing that goes wrong here ends the daemon.
+
+    Args:
+        settings: configuration of the camera
+        manifest: of the bundle
+        pipeline: makes the predictions
+        rules: those that are active now
+    """
+
+    def __init__(
+        self, settings: Config, manifest: Manifest, pipeline: InferencePipeline, rules: Iterable[Rule]
+    ) -> None:
+        folder, self.model, self.threshold = settings.state_folder, manifest.model_id, manifest.threshold
+        self.normal_labels = frozenset((*manifest.normal, UNKNOWN))
+        self.pipeline = pipeline
+        debounces = [rule.settings.debounce for rule in rules if isinstance(rule, PresenceRule)]
+        self.frames = LiveFrameWriter(folder)
+        self.scores = ScoreHistory(folder, self.model, self.threshold, min(debounces, default=1))
+        self.drift = DriftWatch(folder, self.model, pipeline.drift)
+
+    def observe(
+        self, frame: Frame, predictions: tuple[Prediction, ...] | None, rules: Iterable[Rule], alarm: bool
+    ) -> None:
+        """Takes a frame that the daemon has processed.
+
+        Args:
+            frame: the frame
+            predictions: what the rules saw; None: a behaviour model has seen too few frames
+            rules: with the state after this frame
+            alarm: True if an event is open in this frame
+        """
+        score = None if predictions is None else self._score(predictions)
+        if score is not None:
+            self.scores.add(frame.time, score, alarm)
+        if not self.frames.is_wanted():
+            return
+        details = FrameDetails(
+            moment=frame.moment,
+            taken=frame.taken,
+            number=frame.number,
+            predictions=predictions or (),
+            score=score,
+            threshold=self.threshold,
+            model=self.model,
+            open_rules=tuple(opened for rule in rules for opened in rule.open_events()),
+        )
+        height, width = frame.pixels.shape[:2]
+        self.frames.write(details, frame.pixels, self.pipeline.heat_map((height, width)))
+
+    def check(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yields kind and facts of a system event about the model if drift began or is over."""
+        self.scores.flush_seconds = WATCHED_FLUSH_SECONDS if self.frames.readers else FLUSH_SECONDS
+        yield from self.drift.check()
+
+    def close(self) -> None:
+        """Writes the scores and ends the connections of viewers."""
+        self.scores.close()
+        self.frames.close()
+
+    def _score(self, predictions: tuple[Prediction, ...]) -> float:
+        """The highest score of a label that raises alarms; 0: there is none."""
+        return max((each.score for each in predictions if each.label not in self.normal_labels), default=0.0)
