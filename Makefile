@@ -13,7 +13,7 @@ TORCH = $(if $(findstring index-url,$(PIP_ARGS)),torch==2.13.0,--requirement req
 
 .PHONY: demo test test-fast test-slow test-arm64 coverage docs fuzz sbom card wheel deb bench-accuracy bench-generality bench-alignment bench-resolution bench-light bench-augment \
   bench-contamination bench-few bench-golden bench-choice bench-parts bench-known bench-search bench-losses bench-behaviour bench-quantise bench-review bench-build bench-compressors \
-  bench-curves bench-splits bench-peers bench-runtime bench-live bench-memory bench-scene bench-fleet count-arm64 count-looks count-alignment fit-costs clean
+  bench-curves bench-learning bench-splits bench-peers bench-runtime bench-live bench-memory bench-scene bench-fleet count-arm64 count-looks count-alignment fit-costs clean
 
 demo:
 	@test -e .venv/demo || echo "the first time: installing 1.7 GB of packages takes some minutes; the demonstration then says how long it takes"
@@ -127,6 +127,10 @@ bench-known: .venv/dev
 # The curves of docs/accuracy.md, in docs/images: hours, and it goes on where it stopped. BENCH_ARGS="--render" draws what is there.
 bench-curves: .venv/dev
 	OMP_NUM_THREADS=1 nice -n 5 .venv/bin/python tests/bench/curves.py $(BENCH_ARGS)
+
+# What a model learns from a person's verdicts, round by round, beside one that learns nothing: docs/learning.md; minutes.
+bench-learning: .venv/dev
+	OMP_NUM_THREADS=1 nice -n 5 .venv/bin/python tests/bench/learning.py $(BENCH_ARGS)
 
 # The default build of each set on five divisions of its images; an hour and a half, and it goes on where it stopped.
 bench-splits: .venv/dev

@@ -17,7 +17,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from vedette.deploy.feedback.corrections_folder import Correction, read_table
+from vedette.deploy.feedback.corrections_folder import TABLE, Correction, read_table
+from vedette.runtime.errors import ConfigProblem
 from vedette.runtime.progress import Log
 
 from ..goal.goal_tables import DataSettings
@@ -68,11 +69,14 @@ def join_corrections(split: Split, data: DataSettings, base: Path, log: Log) -> 
         log: receives one line per finding
 
     Raises:
-        ConfigProblem: the table of the corrections cannot be read.
+        ConfigProblem: the table of the corrections is missing, or cannot be read.
     """
     if data.corrections is None:
         return split
     folder = base / data.corrections
+    if not (folder / TABLE).is_file():
+        hint = "vedette feedback pull ... --out FOLDER writes it"
+        raise ConfigProblem(f"data.corrections: no {TABLE} in {folder}", hint=hint)
     rows = {folder / row.file: row for row in read_table(folder)}
     left_out = {path: "shows a part of the frame only" for path, row in rows.items() if row.whole != "yes"}
     candidates = [path for path in rows if path not in left_out]

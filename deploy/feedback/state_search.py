@@ -3,7 +3,7 @@
 reviews.jsonl                         the verdicts
 EVENT.jpg, EVENT.webp                 pictures, wherever they lie below the folder
 outbox.db beside the verdicts         model, score and times of the events
-scores.csv                            scores of frames
+scores.bin, scores.csv                scores of frames
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ from vedette.runtime.errors import UNREADABLE, ConfigProblem, MachineProblem
 from vedette.runtime.events.event import Attachment
 from vedette.runtime.evidence.reviews import EVENT_PATTERN, REVIEWS_FILE, Review, ReviewStore
 from vedette.runtime.inference.prediction import Prediction
+from vedette.runtime.live import scores as live_scores
+from vedette.runtime.live.score_history import FILE_NAME as HISTORY_FILE
 
 from .feedback import MAX_PICTURE_BYTES, PICTURE_SUFFIXES, SCORE_COLUMNS, Feedback, JudgedEvent, ScoreRow, day_of_event
 
@@ -75,7 +77,7 @@ def search_folders(folders: Iterable[Path], may_be_empty: bool = False) -> Feedb
                         reviews[event] = review
             elif path.name == OUTBOX_FILE:
                 outboxes.append(path)
-            elif path.name == SCORES_FILE:
+            elif path.name in (SCORES_FILE, HISTORY_FILE):
                 scores += read_scores(path)
             elif path.suffix in PICTURE_SUFFIXES and _EVENT.match(path.stem):
                 pictures[path.stem] = path
@@ -94,12 +96,15 @@ def search_folders(folders: Iterable[Path], may_be_empty: bool = False) -> Feedb
 
 
 def read_scores(path: Path) -> list[ScoreRow]:
-    """The rows of a `scores.csv`; a damaged row is skipped, with a warning.
+    """The rows of a `scores.csv` or `scores.bin`; a damaged row is skipped, with a warning.
 
     Raises:
         ConfigProblem: the file has other columns.
         MachineProblem: it cannot be read.
     """
+    if path.name == HISTORY_FILE:
+        table = live_scores.scores_as_csv(path.parent.name, live_scores.read_scores(path.parent))
+        return parse_scores(table.splitlines(), str(path))
     try:
         with open(path, newline="", encoding="utf-8-sig", errors="replace") as file:
             return parse_scores(file, str(path))

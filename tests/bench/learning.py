@@ -11,7 +11,9 @@ release 1, one is the test, and three are the stream.
     control     release 1 for all rounds: it learns nothing
     product     false alarms join the good images of the fit, right and missed alarms are known defects
     threshold   release 1, with the threshold from its scores of the good parts of all rounds so far
-                (`[data] score_log`)
+                (`[data] score_log`), once there are as many as a build takes
+    both        the releases of `product`, each with the threshold from its scores of the good parts of its first day,
+                which it had not learned from
 
 Other forms (`--forms all`): only the false alarms, only the defects, false alarms with a weight of 4, and false alarms
 that also join the images of which the threshold is chosen.
@@ -40,6 +42,7 @@ from numpy.typing import NDArray
 
 from vedette.compress.data.corrections import is_kept_aside
 from vedette.compress.evaluation.conformal_threshold import choose_threshold
+from vedette.compress.evaluation.score_log_threshold import MIN_SCORES
 from vedette.compress.models import efficientnet_lite
 from vedette.compress.models.anomaly import load_anomaly_model
 from vedette.compress.models.anomaly.known_defect_head import (
@@ -156,17 +159,27 @@ def play(images: known.ImageSet, seed: int, options: Any) -> list[dict[str, Any]
                 break
             good, defects = stream.rounds[day], stream.defects[day]
             rows[-1] |= count_errors(present, good, defects, "stream")
+            if form == "product":
+                logged = from_log(present, good, options)
+                rows.append({"set": images.name, "seed": seed, "form": "both", "round": day + 1})
+                rows[-1] |= count_errors(logged, stream.test, stream.test_defects, "test")
             noticed = rng.random(len(defects)) < options.attention
             alarms = present.defective[defects] >= present.threshold
             lessons.false_alarms.extend((i, day) for i in good[present.good[good] >= present.threshold].tolist())
             lessons.defects.extend((i, day) for i in defects[alarms | noticed].tolist())
             if form == "threshold":
                 seen += good.tolist()
-                scores = first.good[seen]
-                present = first._replace(threshold=_threshold(scores, None, options.target))
+                present = from_log(first, np.array(seen), options)
             elif form != "control":
                 present = release(images, stream, lessons, form, options)
     return rows
+
+
+def from_log(present: Release, seen: NDArray[Any], options: Any) -> Release:
+    """The release with the threshold from its scores of some good images; the same if they are too few for a build."""
+    if len(seen) < MIN_SCORES:
+        return present
+    return present._replace(threshold=_threshold(present.good[seen], None, options.target))
 
 
 def count_errors(present: Release, good: NDArray[Any], defects: NDArray[Any], where: str) -> dict[str, Any]:
@@ -232,9 +245,11 @@ def round_table(rows: list[dict[str, Any]], where: str) -> str:
                 cells = [name, form, {"false": "false alarms", "missed": "misses"}[kind]]
                 for day in range(ROUNDS + (where == "test")):
                     mine = [r for r in rows if (r["set"], r["form"], r["round"]) == (name, form, day)]
+                    mine = [row for row in mine if f"{where}_{total}" in row]
                     rates = [100 * r[f"{where}_{kind}"] / r[f"{where}_{total}"] for r in mine if r[f"{where}_{total}"]]
-                    cells.append(f"{np.mean(rates):.0f} ± {np.std(rates):.0f}")
-                lines.append(cells)
+                    cells.append(f"{np.mean(rates):.0f} ± {np.std(rates):.0f}" if rates else "")
+                if any(cells[3:]):
+                    lines.append(cells)
     heads = [f"after {day}" for day in range(ROUNDS + 1)] if where == "test" else [f"{d + 1}" for d in range(ROUNDS)]
     title = {"test": "the test images after each round", "stream": "the stream of each round, before it was learned"}
     return f"### {title[where]}, percent\n\n" + markdown_table(["set", "form", "", *heads], lines) + "\n"

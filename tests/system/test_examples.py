@@ -25,16 +25,20 @@ from vedette.runtime.rules.rule_set import RuleSet
 EXAMPLES = list_examples()
 # Pictures, output, another program's file, a part of some code.
 TEXTS = (
-    *(
-        "workstation",
-        "alignment: rigid",
-        "parity: asked",
-        "persistence true",
-        "mean = np",
-        "작업용",
-        "                AUROC",
-    ),
-    *("name,line", "vedette: fleet.csv", "%% acl.conf", "pattern write", "<role>", "connection plant1", "[Service]"),
+    "workstation",
+    "작업용",
+    "box: events, judged",
+    "alignment: rigid",
+    "parity: asked",
+    "persistence true",
+    "mean = np",
+    "name,line",
+    "vedette: fleet.csv",
+    "%% acl.conf",
+    "pattern write",
+    "<role>",
+    "connection plant1",
+    "[Service]",
     "                AUROC",
 )
 TUTORIALS = ("docs/tutorials/", "docs/ko/")
@@ -132,8 +136,9 @@ def test_goal_file(example, tmp_path):
     for name in ("screws.onnx", "yolox_nano.onnx"):
         (tmp_path / name).write_bytes(b"")
     (tmp_path / "labels.txt").write_text("a\nb\n")
-    for name in ("good", "defect", "known", "screws", "images", "labels", "footage", "abnormal"):
+    for name in ("good", "defect", "known", "screws", "images", "labels", "footage", "abnormal", "corrections"):
         (tmp_path / name).mkdir()
+    (tmp_path / "corrections" / "scores.csv").write_text("time,camera,model,score,alarm\n")
     (tmp_path / "goal.toml").write_text(text)
     assert goal_reader.read_goal(tmp_path / "goal.toml").name
 

@@ -110,6 +110,8 @@ def test_no_key_no_change_and_a_damaged_table_is_an_error(tmp_path: Path) -> Non
     split = make_split(tmp_path)
     assert join_corrections(split, msgspec.structs.replace(DATA, corrections=None), tmp_path, no_log) is split
     (tmp_path / "corrections").mkdir()
+    with pytest.raises(ConfigProblem, match="no corrections"):
+        join_corrections(split, DATA, tmp_path, no_log)
     (tmp_path / "corrections" / TABLE).write_text("file,event\nx,y\n")
     with pytest.raises(ConfigProblem, match="no column"):
         join_corrections(split, DATA, tmp_path, no_log)

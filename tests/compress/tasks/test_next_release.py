@@ -16,7 +16,7 @@ from vedette.deploy.feedback.corrections_folder import TABLE, Correction, render
 from vedette.runtime.bundle.keys import read_private_key
 from vedette.runtime.errors import ConfigProblem
 
-pytestmark = pytest.mark.build
+pytestmark = [pytest.mark.build, pytest.mark.slow]  # two builds
 
 
 def write_corrections(folder: Path) -> None:
@@ -62,7 +62,7 @@ def test_corrections_join_and_the_test_images_stay(next_build, anomaly_build):
 def test_both_releases_stand_side_by_side(next_build, anomaly_build):
     assert next_build.manifest.release == anomaly_build.manifest.release + 1
     comparison = json.loads(next_build.report.with_suffix(".json").read_text())["comparison"]
-    assert comparison == next_build.to_json()["comparison"]
+    assert comparison == json.loads(json.dumps(next_build.to_json()["comparison"]))
     assert comparison["previous"] == anomaly_build.manifest.model_id
     assert comparison["outcome"] == "not shown"  # a dozen images show nothing
     by_title = {each["title"]: each for each in comparison["measures"]}

@@ -23,13 +23,14 @@ from vedette.deploy.commands.feedback import feedback
 from vedette.deploy.feedback.corrections_folder import merge_feedback, read_table
 from vedette.deploy.feedback.feedback_archive import read_archive
 from vedette.deploy.feedback.state_search import search_folders
-from vedette.runtime.camera.frame import Frame
+from vedette.runtime.camera.frame import Frame, FrameTime
 from vedette.runtime.config.evidence_table import EvidenceSettings
 from vedette.runtime.errors import ConfigProblem, Problem
 from vedette.runtime.events.event import Event
 from vedette.runtime.events.outbox import Outbox
 from vedette.runtime.evidence.recorder import EvidenceRecorder
 from vedette.runtime.evidence.reviews import Review, ReviewStore, Verdict
+from vedette.runtime.live.score_history import ScoreHistory
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (60, 80, 3), np.uint8)
 SCORES = "time,camera,model,score,alarm\n100,door,m:1:ab,0.5,0\n101,door,m:1:ab,3.5,1\nbad,door,m:1:ab,nan,1\n"
@@ -51,6 +52,15 @@ def make_box(state: Path, count: int, whole: bool = True) -> list[Event]:
     recorder.close()
     outbox.close()
     return events
+
+
+def keep_scores(state: Path, scores: list[float]) -> None:
+    """What the daemon of the camera door keeps of them, one every five seconds."""
+    (state / "door").mkdir(parents=True)
+    history = ScoreHistory(state / "door", "m:1:ab", 2.0)
+    for number, score in enumerate(scores):
+        history.add(FrameTime(moment=5.0 * number, taken=1000.0 + 5 * number), score, score >= 2)
+    history.close()
 
 
 def judge(state: Path, event: Event, verdict: Verdict, label: str = "", time: float = 1000.0) -> None:
@@ -111,6 +121,18 @@ def test_a_changed_verdict_moves_the_picture_even_if_the_box_no_longer_has_it(tm
     judge(state, event, "missed", time=1500.0)  # older than what the folder knows
     pull(state, "--out", out)
     assert next(row.verdict for row in read_table(out) if row.event == event.event) == "right"
+
+
+def test_scores_that_the_box_keeps_are_fetched(tmp_path: Path) -> None:
+    keep_scores(tmp_path / "state", [0.5, 3.5, 0.25])
+    pull(tmp_path / "state", "--out", tmp_path / "out")
+    pull(tmp_path / "state", "--out", tmp_path / "out")
+    table = list(csv.DictReader((tmp_path / "out/scores.csv").read_text().splitlines()))
+    assert [(row["camera"], row["model"], float(row["score"]), row["alarm"]) for row in table] == [
+        ("door", "m:1:ab", 0.5, "0"),
+        ("door", "m:1:ab", 3.5, "1"),
+        ("door", "m:1:ab", 0.25, "0"),
+    ]
 
 
 def test_a_crop_is_told_from_the_whole_frame(tmp_path: Path) -> None:
