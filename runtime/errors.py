@@ -6,8 +6,10 @@ or the bundle (3) is wrong. A network failure is not a Problem: the daemon retri
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Self
 
 UNREADABLE = (ValueError, RecursionError)
 """What decoding raises for damaged or hostile text: the errors of msgspec, UTF-8 and Base64 are ValueErrors."""
@@ -22,6 +24,12 @@ class Problem(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
+
+    def reworded(self, message: str, hint: str) -> Self:
+        """The same problem, with all that its class knows of it, in other words."""
+        other = copy.copy(self)
+        other.message, other.hint, other.args = message, hint, (message,)
+        return other
 
 
 class ConfigProblem(Problem):
@@ -54,4 +62,4 @@ def locate_errors(location: object, kind: type[Problem] = ConfigProblem) -> Iter
     try:
         yield
     except kind as problem:
-        raise kind(f"{location}: {problem.message}", problem.hint) from None
+        raise problem.reworded(f"{location}: {problem.message}", problem.hint) from None

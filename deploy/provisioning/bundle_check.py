@@ -6,8 +6,8 @@ from pathlib import Path
 
 from vedette.runtime.bundle.bundle import Bundle
 from vedette.runtime.bundle.key_rules import read_products
-from vedette.runtime.bundle.keys import Keyring, KeyRule, key_id, read_public_key
-from vedette.runtime.errors import BundleProblem, ConfigProblem
+from vedette.runtime.bundle.keys import Keyring, KeyRule, UnknownSigner, key_id, read_public_key
+from vedette.runtime.errors import ConfigProblem
 
 from ..seed import FILE_NAME, read_seed
 from .fleet_table import Box
@@ -36,11 +36,9 @@ def check_bundles(boxes: tuple[Box, ...], keys: list[Path], base: Path) -> None:
         digest_file(path)  # says what to do if the file is missing
         try:
             Bundle.open(path, keyring)
-        except BundleProblem as problem:
-            if "signed by the unknown key" not in problem.message:
-                raise
+        except UnknownSigner as problem:
             hint = "give the signer's public key with --key NAME.pub, or name it in keys of fleet.toml"
-            raise BundleProblem(problem.message, hint=hint) from None
+            raise problem.reworded(problem.message, hint) from None
 
 
 def require_key(boxes: tuple[Box, ...]) -> None:

@@ -9,12 +9,12 @@ from typing import NamedTuple
 
 import msgspec
 
-from vedette.runtime.bundle.keys import Keyring
+from vedette.runtime.bundle.keys import Keyring, UnknownSigner
 from vedette.runtime.bundle.local_recalibration import open_bundle
 from vedette.runtime.bundle.release_memory import check_release
 from vedette.runtime.camera.sources import SourceAddress, load_source
 from vedette.runtime.config.configuration import Config, load_config
-from vedette.runtime.errors import BundleProblem, ConfigProblem, locate_errors
+from vedette.runtime.errors import ConfigProblem, locate_errors
 from vedette.runtime.events.sinks import SINKS
 from vedette.runtime.monitoring.doctor_check import Check
 from vedette.runtime.plugin_tables import split_url
@@ -120,9 +120,8 @@ def _verify(settings: Config, folder: Path) -> None:
     try:
         bundle = open_bundle(settings.bundle, Keyring.read(settings.keys))
         check_release(bundle, settings.state_folder)
-    except BundleProblem as problem:
-        hint = "trust it with --key FILE.pub, the signer's" if "unknown key" in problem.message else problem.hint
-        raise BundleProblem(problem.message, hint) from None
+    except UnknownSigner as problem:
+        raise problem.reworded(problem.message, "trust it with --key FILE.pub, the signer's") from None
     with locate_errors(folder / CAMERAS / f"{settings.camera}.toml"):
         load_source(SourceAddress.from_config(settings))  # its options are right; nothing is opened
         RuleSet(settings, bundle.manifest)

@@ -143,11 +143,11 @@ class Questions:
         if self.flags.bundle is None:
             bundle = _ask("Bundle, a file", camera.bundle, _check_bundle_path)
         answered = msgspec.structs.replace(seed, cameras=(msgspec.structs.replace(camera, bundle=bundle),), keys=keys)
-        untrusted = [each for each in self.trials.bundle(answered) if "signed by the unknown key" in each.found]
+        untrusted = [each for each in self.trials.bundle(answered) if each.signer]
         if self.flags.keys or not untrusted:
             return answered
         click.echo(f"  {untrusted[0].found}", err=True)
-        signer = untrusted[0].found.partition("signed by the unknown key ")[2].split()[0]
+        signer = untrusted[0].signer
         path = Path(_ask("Public key to trust, the signer's .pub file", "", lambda each: _check_key(each, signer)))
         keys[path.name] = path.read_text()
         return msgspec.structs.replace(answered, keys=keys)

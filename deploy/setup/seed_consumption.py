@@ -75,7 +75,7 @@ def consume_seed(path: Path, folder: Path, read: Callable[[Path], Seed], apply: 
     except Problem as problem:
         words = f"failed: {problem.message}" + (f"; {problem.hint}" if problem.hint else "")
         write_result(path, _without(words, secrets))
-        raise type(problem)(_without(problem.message, secrets), _without(problem.hint, secrets)) from None
+        raise problem.reworded(_without(problem.message, secrets), _without(problem.hint, secrets)) from None
     return text
 
 

@@ -96,7 +96,7 @@ class StagedConfiguration:
             message, hint = (
                 text.replace(str(self.stage), str(self.folder)) for text in (problem.message, problem.hint)
             )
-            raise type(problem)(message, hint) from None
+            raise problem.reworded(message, hint) from None
 
 
 @contextlib.contextmanager

@@ -39,6 +39,14 @@ def user_keyring() -> Path:
     return Path(config) / "vedette" / "keys"
 
 
+class UnknownSigner(BundleProblem):
+    """No trusted key has signed; `signer` is the ID of the key that did."""
+
+    def __init__(self, message: str, hint: str = "", signer: str = "") -> None:
+        super().__init__(message, hint)
+        self.signer = signer
+
+
 class KeyRule(msgspec.Struct, frozen=True):
     """Where a trusted key comes from, and what it may sign."""
 
@@ -131,7 +139,7 @@ class Keyring:
             raise kind(reason, hint=_permission_hint(path))
         if signer not in self.keys:
             places = " or ".join(map(str, self.folders)) or "the keyring"
-            raise BundleProblem(f"signed by the unknown key {signer}", hint=f"put that key's .pub file in {places}")
+            raise UnknownSigner(f"signed by the unknown key {signer}", f"put that key's .pub file in {places}", signer)
         try:
             self.keys[signer].verify(signature, message)
         except InvalidSignature:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..bundle.keys import UnknownSigner
 from ..bundle.release_memory import open_bundle_to_run
 from ..camera.motion_gate import check_bundle_allows_gate
 from ..camera.privacy_warnings import describe_zone_difference
@@ -35,7 +36,8 @@ def check_bundle(settings: Config) -> list[Check]:
             check_bundle_allows_gate(settings.gate, manifest)
         checks.append(Check(what, True, ", ".join(rule.name for rule in rules)))
     except Problem as problem:
-        return [*checks, Check(what, False, redact(problem.message), redact(problem.hint))]
+        signer = problem.signer if isinstance(problem, UnknownSigner) else ""
+        return [*checks, Check(what, False, redact(problem.message), redact(problem.hint), signer)]
     if warning := describe_zone_difference(settings.privacy, manifest):
         checks.append(Check(f"{settings.camera} privacy", None, warning))
     return checks

@@ -13,3 +13,5 @@ class Check(msgspec.Struct, frozen=True, omit_defaults=True):
     """None: a fact that is neither right nor wrong."""
     found: str
     remedy: str = ""
+    signer: str = ""
+    """ID of the key that signed the bundle, if that key is not trusted."""

@@ -39,6 +39,8 @@ from vedette.runtime.bundle.keys import Keyring, generate_key_pair, read_private
 from vedette.runtime.config.configuration import BrokerSettings
 
 LIMITS = Limits(order=120, offline=10, settle=1, accept=120, leave=20, retry=5)
+CONFIGURATION_LIMITS = LIMITS._replace(settle=5, leave=60)
+"""A box tells of no probation; faults show within this time."""
 RINGS = "5%,25%,100%"
 MAX_ROLLBACKS = 3
 PART = '[[rules]]\nuse = "presence"\ndebounce = 3\n'
@@ -98,7 +100,8 @@ class Plant:
     def make_run(self, rollout: Rollout) -> RolloutRun:
         """A run of the rollout with its file."""
         file = self.folder / "rollout.json"
-        return RolloutRun(rollout, file, self.connection, self.key, b"", lambda _: None, LIMITS)
+        limits = LIMITS if not rollout.part else CONFIGURATION_LIMITS
+        return RolloutRun(rollout, file, self.connection, self.key, b"", lambda _: None, limits)
 
     def ask(self, request: str) -> tuple[float, dict[str, tuple[int, int, str]]]:
         """The memory of the boxes' process in MB; of each box its release, how often it installed, its fault."""

@@ -115,7 +115,7 @@ def machine(tmp_path, daemon_process, line_images):
 
 
 def roll_out(file, folder, key, port):
-    """`vedette fleet config` with a good part, with one that the box refuses, and the way back; what each left there."""
+    """`vedette fleet config` with a good part, one that the box refuses, and the way back; what each left there."""
     before, found = file.read_text(), []
     good, bad = folder / "good.toml", folder / "bad.toml"
     good.write_text('[[rules]]\nuse = "presence"\ndebounce = 2\n')

@@ -59,6 +59,8 @@ class ConfigurationHandler:
     ) -> None:
         self.place, self.settings, self.product = place, settings, product
         self.read_keyring, self.clock, self.answer, self.ask = read_keyring, clock, answer, ask
+        self.is_busy = False
+        """Whether an order waits for its result."""
         self.memory = Memory(settings.state, "configurations.json", ConfigurationOrder)
 
     def handle(self, command: Command) -> bool:
@@ -87,6 +89,7 @@ class ConfigurationHandler:
         """
         mine = [known for known in self.memory.unfinished() if known.order.camera == self.settings.camera]
         found = [(known, end) for known in mine if (end := self._judge(known.order)) is not None]
+        self.is_busy = bool(mine)
         if not found:
             return
         with self.memory.lock() as lock:
@@ -107,6 +110,7 @@ class ConfigurationHandler:
             if self.memory.find_where(lambda each: each.undo == order.nonce):
                 raise OrderRefused("it was taken back before it came")
             self.memory.claim(known, self.clock.wall_time() if self.clock.time_quality() == "synced" else None)
+        self.is_busy = True
         log.info("order %s: %s camera %s", order.nonce, order.action, order.camera)
         self.answer(known, self._report(order, "accepted"))
         folder = self.settings.device_file.parent

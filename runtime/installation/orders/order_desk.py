@@ -43,7 +43,7 @@ log = logging.getLogger(__name__)
 
 MAX_WAITING = 4
 MAX_ORDERS_A_SECOND = 5
-CHECK_SECONDS = 5.0
+CHECK_SECONDS, BUSY_SECONDS = 5.0, 1.0
 REFUSAL_SECONDS = 600.0
 """A refused order becomes an event at most so often: a flood of them must not fill the outbox."""
 
@@ -124,13 +124,14 @@ class OrderDesk:
         last_check = float("-inf")
         while not self.stopping.is_set():
             try:
-                if time.monotonic() - last_check >= CHECK_SECONDS:
+                pause = BUSY_SECONDS if self.configuration.is_busy else CHECK_SECONDS
+                if time.monotonic() - last_check >= pause:
                     last_check = time.monotonic()
                     self.handler.recover()
                     self.configuration.recover()
                     self._record_results()
                     self._refresh_info()
-                command = self.waiting.get(timeout=CHECK_SECONDS)
+                command = self.waiting.get(timeout=pause)
                 if command is not None and not self._handle(command):
                     self._record_refusal()
                 self._refresh_info()
