@@ -49,11 +49,8 @@ def test_page_unit_is_valid_narrow_and_off_without_its_table(tmp_path):
     assert done.returncode == 0, done.stdout
     condition = re.search(r"^ExecCondition=(.*)$", text, re.MULTILINE)[1].replace("\\\\", "\\")
     command = shlex.split(condition.replace("/etc/vedette/vedette.toml", str(settings)))
-    for content, starts in (
-        ("", False),
-        ("# [page]\n[device]\n", False),
-        ('[page]\nlisten = "127.0.0.1:8080"\n', True),
-    ):
+    contents = {"": False, "# [page]\n[device]\n": False, '[page]\nlisten = "127.0.0.1:8080"\n': True}
+    for content, starts in contents.items():
         settings.write_text(content)
         assert (subprocess.run(command, check=False).returncode == 0) == starts
 
