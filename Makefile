@@ -13,7 +13,7 @@ TORCH = $(if $(findstring index-url,$(PIP_ARGS)),torch==2.13.0,--requirement req
 
 .PHONY: demo test test-fast test-slow test-arm64 coverage docs fuzz sbom card wheel deb bench-accuracy bench-generality bench-alignment bench-resolution bench-light bench-augment \
   bench-contamination bench-few bench-golden bench-choice bench-parts bench-known bench-search bench-losses bench-behaviour bench-quantise bench-review bench-build bench-compressors \
-  bench-curves bench-learning bench-splits bench-peers bench-runtime bench-live bench-memory bench-scene bench-fleet count-arm64 count-looks count-alignment fit-costs clean
+  bench-curves bench-learning bench-splits bench-peers bench-runtime bench-live bench-memory bench-page bench-scene bench-fleet count-arm64 count-looks count-alignment fit-costs clean
 
 demo:
 	@test -e .venv/demo || echo "the first time: installing 1.7 GB of packages takes some minutes; the demonstration then says how long it takes"
@@ -174,6 +174,10 @@ bench-live: demo
 # What the daemons of a box hold in memory: the table of docs/devices.md; a quarter of an hour.
 bench-memory: .venv/dev
 	OMP_NUM_THREADS=1 .venv/bin/python tests/bench/memory.py $(BENCH_ARGS)
+
+# What the page costs: memory, processor, first paint in Chromium; a minute.
+bench-page: .venv/dev
+	.venv/bin/python tests/bench/page.py $(BENCH_ARGS)
 
 # Rollouts to 1,000 simulated boxes at a real mosquitto: where they stop, and that no box is left half-way.
 bench-fleet: .venv/dev

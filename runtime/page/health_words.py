@@ -87,11 +87,11 @@ def format_bytes(count: float) -> str:
 
 
 def _translate_fault(fault: str, _: Translation) -> str:
-    """A fault of the daemon; a number in it is kept."""
-    number = _NUMBER.search(fault)
-    if number is None:
-        return _(fault)
-    return _(_NUMBER.sub("%(number)s", fault, count=1), number=number[0])
+    """A fault of the daemon; a number in it is kept. One that the catalogue lacks stays as the daemon states it."""
+    number, pattern = _NUMBER.search(fault), _NUMBER.sub("%(number)s", fault, count=1)
+    if number is not None and pattern in _.catalogue:
+        return _(pattern, number=number[0])
+    return _(fault)
 
 
 def _work(report: StatusReport, _: Translation) -> list[Fact]:

@@ -21,6 +21,8 @@ from ..inference.prediction import Prediction
 from ..live.frame_reader import LiveFrameReader
 from ..live.live_frame import LiveFrame
 from ..monitoring.status import request_status
+from ..rules.open_event import OpenEvent
+from .translation import Translation
 
 MAX_VIEWERS = 4
 """Readers at a time, of all cameras."""
@@ -76,12 +78,13 @@ class LivePictures:
         self.rates: dict[Path, tuple[float, float | None, float | None]] = {}
         """Frames a second and latency by camera, with the time at which they were asked for."""
 
-    def next_picture(self, viewer: str, folder: Path) -> bytes | None:
+    def next_picture(self, viewer: str, folder: Path, translation: Translation) -> bytes | None:
         """The next frame of a camera: length of the JSON (4 bytes, big-endian), JSON, JPEG, heat map.
 
         Args:
             viewer: tells viewers apart
             folder: the camera's state folder
+            translation: the viewer's language
 
         Returns:
             The message; None: no frame came in time, or no daemon runs.
@@ -99,7 +102,7 @@ class LivePictures:
             found.lock.release()
         if frame is None:
             return None
-        return encode_picture(frame, *self._rates(folder))
+        return encode_picture(frame, *self._rates(folder), translation)
 
     def close_idle(self) -> None:
         """Closes the readers that nobody uses."""
@@ -138,7 +141,9 @@ class LivePictures:
         return rates[0], rates[1]
 
 
-def encode_picture(frame: LiveFrame, frames_per_second: float | None, latency_ms: float | None) -> bytes:
+def encode_picture(
+    frame: LiveFrame, frames_per_second: float | None, latency_ms: float | None, translation: Translation
+) -> bytes:
     """A frame as one message; see `LivePictures.next_picture`."""
     content = io.BytesIO()
     Image.fromarray(frame.pixels).save(content, "JPEG", quality=JPEG_QUALITY)
@@ -151,7 +156,9 @@ def encode_picture(frame: LiveFrame, frames_per_second: float | None, latency_ms
         threshold=frame.threshold,
         model=frame.model,
         predictions=frame.predictions,
-        open=tuple(OpenRule(each.rule, each.event, each.since, each.why) for each in frame.open_rules),
+        open=tuple(
+            OpenRule(each.rule, each.event, each.since, explain_open(each, translation)) for each in frame.open_rules
+        ),
         frames_per_second=frames_per_second,
         latency_ms=latency_ms,
         heat_shape=None if heat is None else (heat.shape[0], heat.shape[1]),
@@ -159,6 +166,19 @@ def encode_picture(frame: LiveFrame, frames_per_second: float | None, latency_ms
     )
     text = msgspec.json.encode(details)
     return len(text).to_bytes(4, "big") + text + jpeg + (b"" if heat is None else heat.tobytes())
+
+
+def explain_open(opened: OpenEvent, _: Translation) -> str:
+    """Why an event is open, in the viewer's language: what was measured, beside its limit."""
+    subject = opened.label or _("objects")
+    if opened.zones:
+        subject = _("%(label)s in %(zones)s", label=subject, zones=", ".join(opened.zones))
+    values = {"subject": subject, "measured": f"{opened.measured:.4g}", "limit": f"{opened.limit:.4g}"}
+    if opened.quantity == "score":
+        return _("%(subject)s: score %(measured)s; the limit is %(limit)s", **values)
+    if opened.quantity == "objects":
+        return _("%(subject)s: %(measured)s objects; the limit is %(limit)s", **values)
+    return _("%(subject)s: %(measured)s %(unit)s; the limit is %(limit)s %(unit)s", **values, unit=opened.unit)
 
 
 def _encode_heat(heat_map: Any, threshold: float) -> Any:

@@ -46,7 +46,8 @@ async def send_picture(request: Request) -> Response:
     if config is None or not _VIEWER.fullmatch(viewer):
         raise HTTPException(404)
     try:
-        message = await asyncio.to_thread(context.pictures.next_picture, viewer, config.state_folder)
+        next_picture, translation = context.pictures.next_picture, translation_of(request)
+        message = await asyncio.to_thread(next_picture, viewer, config.state_folder, translation)
     except (BlockingIOError, PermissionError):
         return PlainTextResponse("busy\n", 429, headers={"Retry-After": "5"})
     return Response(status_code=204) if message is None else Response(message, media_type=PICTURE_TYPE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from functools import cache
 from pathlib import Path
@@ -41,6 +42,8 @@ class PageContext(msgspec.Struct, frozen=True, eq=False):
     pictures: LivePictures
     sessions: SessionStore = msgspec.field(default_factory=SessionStore)
     limit: SignInLimit = msgspec.field(default_factory=SignInLimit)
+    sign_in_lock: asyncio.Lock = msgspec.field(default_factory=asyncio.Lock)
+    """Passwords are checked one after the other."""
 
     @property
     def cookie_name(self) -> str:

@@ -77,6 +77,8 @@ class SignInLimit:
         self.clock = clock
         self.failures: dict[str, deque[float]] = {}
         self.all: deque[float] = deque(maxlen=MAX_FAILURES_OF_ALL)
+        self.waiting = 0
+        """Attempts whose password is being checked or waits for that."""
 
     def seconds_to_wait(self, address: str) -> float:
         """Seconds until the next attempt of an address is allowed; 0: it is now."""

@@ -14,9 +14,8 @@ from .page_context import context_of, render, translation_of
 
 log = logging.getLogger(__name__)
 
-_ONE_AT_A_TIME = asyncio.Semaphore(1)
-"""A check takes 16 MiB and a core for a moment; the daemon needs both more."""
 _MAX_WAITING = 4
+"""Attempts that wait for their turn."""
 
 
 async def show_sign_in(request: Request) -> Response:
@@ -33,14 +32,18 @@ async def sign_in(request: Request) -> Response:
     secret = fields.get("secret", [""])[0]
     is_link = context.credentials.is_for_this_start
     wait = math.ceil(context.limit.seconds_to_wait(address))
-    if wait > 0 or len(getattr(_ONE_AT_A_TIME, "_waiters", None) or ()) >= _MAX_WAITING:
+    if wait > 0 or context.limit.waiting >= _MAX_WAITING:
         message = _("Too many attempts. Try again in %(seconds)s seconds.", seconds=max(wait, 1))
         answer = render(request, "sign_in.html", 429, message=message, wait=wait, is_link=is_link)
         answer.headers["Retry-After"] = str(max(wait, 1))
         return answer
     context.limit.count_failure(address)
-    async with _ONE_AT_A_TIME:
-        is_right = await asyncio.to_thread(context.credentials.accepts, secret)
+    context.limit.waiting += 1
+    try:
+        async with context.sign_in_lock:  # a check takes 16 MiB and a core for a moment; the daemon needs both more
+            is_right = await asyncio.to_thread(context.credentials.accepts, secret)
+    finally:
+        context.limit.waiting -= 1
     if not is_right:
         log.warning("%s: a wrong password for the page", address)
         return render(request, "sign_in.html", 403, message=_("That is not right."), wait=0, is_link=is_link)

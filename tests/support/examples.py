@@ -13,11 +13,20 @@ from paths import ROOT
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 COMMANDS = (
     *("vedette", "make", "sudo", "pip", "python3", "python3.12", "git", "scp", "grep", "mosquitto_sub", "."),
-    *("mosquitto_pub", "python", "rpi-imager", "tests/check", "tests/mutate", ".venv/bin/vedette", ".venv/bin/python"),
+    *(
+        "mosquitto_pub",
+        "python",
+        "rpi-imager",
+        "ssh",
+        "tests/check",
+        "tests/mutate",
+        ".venv/bin/vedette",
+        ".venv/bin/python",
+    ),
 )
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _GOAL_TABLES = {"data", "goal", "model", "recipe", "inspect", "augment"}
-_DEVICE_TABLES = {"device", "broker", "outbox"}
+_DEVICE_TABLES = {"device", "broker", "outbox", "page"}
 
 
 class Example(NamedTuple):

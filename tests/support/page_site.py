@@ -7,6 +7,7 @@ import math
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -142,7 +143,7 @@ class PageSite:
     def running(self, alarm: bool = True) -> Iterator[None]:
         """Stand-ins of the daemons: the real status sockets and the real writers of live frames."""
         stop = threading.Event()
-        servers = [StatusServer(self.state / name, lambda name=name: self.status(name)) for name in self.cameras]
+        servers = [StatusServer(self.state / name, partial(self.status, name)) for name in self.cameras]
         threads = [threading.Thread(target=self._write_frames, args=(name, stop, alarm)) for name in self.cameras]
         for each in (*servers, *threads):
             each.start()

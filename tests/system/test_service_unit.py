@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 import shutil
 import subprocess
 
@@ -35,6 +37,22 @@ def test_first_boot_unit_is_valid(tmp_path):
     done = systemd_analyze("verify", "--man=no", unit)
     assert (done.returncode, done.stderr.strip()) == (0, "")
     assert unit.name in UNIT.read_text(), "the cameras' units wait for it"
+
+
+def test_page_unit_is_valid_narrow_and_off_without_its_table(tmp_path):
+    text = UNIT.with_name("vedette-page.service").read_text()
+    unit, settings = tmp_path / "vedette-page.service", tmp_path / "vedette.toml"
+    unit.write_text(text.replace("/opt/vedette/bin/vedette", "/bin/true"))
+    done = systemd_analyze("verify", "--man=no", unit)
+    assert (done.returncode, done.stderr.strip()) == (0, "")
+    done = systemd_analyze("security", "--offline=true", f"--threshold={MAX_EXPOSURE}", "--no-pager", unit)
+    assert done.returncode == 0, done.stdout
+    condition = re.search(r"^ExecCondition=(.*)$", text, re.MULTILINE)[1].replace("\\\\", "\\")
+    command = shlex.split(condition.replace("/etc/vedette/vedette.toml", str(settings)))
+    contents = {"": False, "# [page]\n[device]\n": False, '[page]\nlisten = "127.0.0.1:8080"\n': True}
+    for content, starts in contents.items():
+        settings.write_text(content)
+        assert (subprocess.run(command, check=False).returncode == 0) == starts
 
 
 def test_units_that_apply_requests_are_valid_and_narrow(tmp_path):

@@ -48,7 +48,7 @@ document.addEventListener("keydown", (event) => {
     r: () => judge("right"),
     f: () => judge("false_alarm"),
     m: () => judge("missed"),
-    l: () => label.focus(),
+    l: () => label.select(),
     j: () => document.getElementById("older")?.click(),
     k: () => document.getElementById("newer")?.click(),
   };

@@ -1,0 +1,222 @@
+"""The page in real Chromium, at the width of a phone and of a desk: every journey, no console error, no axe violation.
+
+The pictures of the views go to build/page. CHROMIUM names another browser than /usr/bin/chromium.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+from page_site import PageSite
+from paths import ROOT
+
+from vedette.runtime.evidence.reviews import ReviewStore
+from vedette.runtime.page.page_server import serve_page
+
+playwright_api = pytest.importorskip("playwright.sync_api")
+from axe_playwright_python.sync_playwright import Axe  # noqa: E402
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright  # noqa: E402
+
+CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
+PICTURES = ROOT / "build" / "page"
+WIDTHS = (390, pytest.param(1280, marks=pytest.mark.slow))
+pytestmark = [
+    pytest.mark.skipif(not Path(CHROMIUM).exists(), reason="no Chromium: apt-get install chromium"),
+    pytest.mark.xdist_group("browser"),
+]
+
+
+class RunningPage(msgspec.Struct, frozen=True):
+    """A served page with the link that signs in."""
+
+    site: PageSite
+    link: str
+
+    def address(self, path: str) -> str:
+        return self.link.partition("/sign-in")[0] + path
+
+
+class Viewer:
+    """A browser window that remembers what went wrong in it."""
+
+    def __init__(self, running: RunningPage, context: BrowserContext, name: str) -> None:
+        self.running, self.site, self.name = running, running.site, name
+        self.errors: list[str] = []
+        self.page: Page = context.new_page()
+        self.page.set_default_timeout(30_000)
+        self.page.on(
+            "console", lambda said: self.errors.append(said.text) if said.type in ("error", "warning") else None
+        )
+        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+
+    def sign_in(self) -> None:
+        self.page.goto(self.running.link)
+        self.page.wait_for_url("**/live/belt")
+
+    def open(self, path: str) -> None:
+        self.page.goto(self.running.address(path))
+
+    def check(self, view: str) -> None:
+        """Takes the picture of a view, and looks for faults in it."""
+        PICTURES.mkdir(parents=True, exist_ok=True)
+        self.page.screenshot(path=PICTURES / f"{view}-{self.name}.png")
+        found = Axe().run(self.page)
+        assert found.violations_count == 0, found.generate_report()
+        overflow = self.page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+        assert overflow <= 0, f"{view} is {overflow} pixels wider than the window"
+        assert self.errors == []
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningPage]:
+    site = PageSite(tmp_path_factory.mktemp("browser") / "configuration", events=4)
+    said: list[str] = []
+    known = threading.Event()
+
+    def announce(url: str) -> None:
+        said.append(url)
+        known.set()
+
+    listener = socket.socket()
+    listener.bind(("127.0.0.1", 0))
+    with site.running():
+        threading.Thread(target=serve_page, args=(site.folder, announce, listener), daemon=True).start()
+        assert known.wait(60)
+        yield RunningPage(site, said[0])
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        yield browser
+        browser.close()
+
+
+def open_viewer(
+    running: RunningPage, browser: Browser, width: int, scheme: str = "light", locale: str = "en-US"
+) -> Viewer:
+    size = {"width": width, "height": 844 if width < 500 else 800}
+    context = browser.new_context(
+        viewport=size, color_scheme=scheme, locale=locale, has_touch=width < 500, timezone_id="UTC"
+    )  # type: ignore[arg-type]
+    return Viewer(running, context, f"{width}-{scheme}-{locale[:2]}")
+
+
+def find_and_export(viewer: Viewer) -> None:
+    page = viewer.page
+    page.get_by_role("link", name="Events", exact=True).click()
+    expect(page.locator(".event")).to_have_count(8)
+    viewer.check("events")
+    page.get_by_label("Judged").select_option("label")
+    expect(page.locator(".event")).to_have_count(1)
+    with page.expect_download() as download:
+        page.get_by_role("link", name="CSV").click()
+    assert download.value.suggested_filename == "box-7-events.csv"
+    assert Path(download.value.path()).read_text().count("\n") == 2
+
+
+def look_at_health(viewer: Viewer) -> None:
+    page = viewer.page
+    page.get_by_role("link", name="Health", exact=True).click()
+    expect(page.get_by_text("Everything works.")).to_be_visible()
+    expect(page.get_by_text("no connection to the broker")).to_be_visible()
+    viewer.check("health")
+    page.get_by_role("link", name="Log").first.click()
+    viewer.check("log")
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_journey(running: RunningPage, browser: Browser, width: int) -> None:
+    """Signs in, watches, finds an event from the reason of an alarm, judges it, and looks at the health."""
+    viewer = open_viewer(running, browser, width)
+    page, site = viewer.page, viewer.site
+    page.goto(running.address("/sign-in"))
+    viewer.check("sign-in")
+    viewer.sign_in()
+
+    expect(page.locator("#state")).to_have_text("Alarm")
+    expect(page.locator("#boxes rect")).to_have_count(1)
+    assert page.evaluate("document.getElementById('picture').naturalWidth") == 640
+    assert page.evaluate("document.getElementById('heat').width") == 28
+    assert 0.3 < float(page.locator("#score").inner_text()) < 1
+    expect(page.locator("#threshold")).to_have_text("0.6")
+    expect(page.locator("#rate")).to_have_text("5.0")
+    expect(page.locator("#latency")).to_have_text("41")
+    expect(page.locator("#reasons")).to_contain_text("the limit is 0.6")
+    viewer.check("live")
+    page.get_by_label("Boxes").uncheck()
+    expect(page.locator("#boxes rect")).to_have_count(0)
+
+    page.locator("#reasons a").click()
+    newest = site.events["belt"][-1]
+    page.wait_for_url(f"**/events/belt/{newest}")
+    page.keyboard.press("f")
+    expect(page.get_by_role("status")).to_have_text("Saved.")
+    assert ReviewStore(site.state / "belt").latest()[newest].verdict == "false_alarm"
+    page.keyboard.press("l")
+    page.keyboard.type("dirt")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("button", name="False alarm")).to_have_attribute("aria-pressed", "false")
+    assert ReviewStore(site.state / "belt").latest()[newest].label == "dirt"
+    page.get_by_label("Single keys").focus()
+    page.keyboard.press("j")
+    page.wait_for_url(f"**/events/belt/{site.events['belt'][-2]}")
+    page.keyboard.press("k")
+    page.wait_for_url(f"**/events/belt/{newest}")
+    viewer.check("event")
+
+    find_and_export(viewer)
+    look_at_health(viewer)
+    page.get_by_role("button", name="Sign out").click()
+    page.wait_for_url("**/sign-in")
+    viewer.open("/health")
+    assert page.url.endswith("/sign-in")
+    assert viewer.errors == []
+    page.context.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("locale", ["en-US", "ko-KR"])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1280])
+def test_every_view_in_every_language_and_light(
+    running: RunningPage, browser: Browser, width: int, scheme: str, locale: str
+) -> None:
+    viewer = open_viewer(running, browser, width, scheme, locale)
+    viewer.sign_in()
+    viewer.page.locator("#picture:visible").wait_for()
+    viewer.check("live")
+    event, other = (viewer.site.events["belt"][number] for number in (0, 1))
+    views = {
+        "events": "/events",
+        "event": f"/events/belt/{event}",
+        "crop": f"/events/belt/{other}",
+        "health": "/health",
+    }
+    for view, path in views.items():
+        viewer.open(path)
+        assert viewer.page.evaluate("document.documentElement.lang") == locale[:2]
+        viewer.check(view)
+    viewer.page.context.close()
+
+
+@pytest.mark.slow
+def test_keyboard_alone_reaches_everything(running: RunningPage, browser: Browser) -> None:
+    viewer = open_viewer(running, browser, 1280)
+    viewer.sign_in()
+    viewer.open(f"/events/belt/{viewer.site.events['belt'][0]}")
+    reached = []
+    for _ in range(30):
+        viewer.page.keyboard.press("Tab")
+        reached.append(viewer.page.evaluate("document.activeElement.innerText || document.activeElement.id || ''"))
+    text = " ".join(reached)
+    for wanted in ("Skip to the content", "Live", "Health", "Right", "False alarm", "Missed", "label", "Save"):
+        assert wanted in text
+    viewer.page.context.close()
