@@ -11,8 +11,7 @@
         viewers              live frames and scores, for those who ask
     watchdog             fed after each iteration, not by a timer
 
-The forwarder, another thread, sends events from the outbox to the broker. A slow or missing broker never blocks this
-loop, and a crash of this process loses no recorded event.
+Other threads send events from the outbox to the sinks. None of them blocks this loop, and a crash loses no event.
 """
 
 from __future__ import annotations
@@ -38,6 +37,7 @@ from .events.delivery import Delivery
 from .events.event import Event
 from .events.mqtt_identity import make_mqtt_session_settings
 from .events.outbox import Outbox
+from .events.receivers import load_receivers
 from .events.sinks import MqttSessionSettings, Sink, load_sink
 from .events.topics import Topics
 from .evidence.recorder import EvidenceRecorder
@@ -105,7 +105,8 @@ class Daemon:
         outbox = Outbox.from_config(settings)
         self.evidence = EvidenceRecorder(settings, outbox)
         status_messages = StatusMessages(settings.camera, self.make_state, self.make_report, topics, outbox.clock)
-        self.delivery = Delivery(outbox, sink, topics, status_messages, OrderDesk(settings, session, outbox, sink))
+        parts = (status_messages, OrderDesk(settings, session, outbox, sink), load_receivers(settings, outbox))
+        self.delivery = Delivery(outbox, sink, topics, *parts)
 
         # Status, temperature, watchdog and viewers.
         self.health = HealthReporter(settings, outbox.clock.boot, self.make_report)
@@ -133,7 +134,7 @@ class Daemon:
                 self.feed_watchdog()
                 if self.reload_requested:
                     self.reload_rules()
-                if not self.delivery.forwarder.is_alive():
+                if not self.delivery.is_alive():
                     break
         finally:
             pending = self._shut_down()
@@ -234,8 +235,8 @@ class Daemon:
         self.evidence.close()
         self.live.close()
         self.delivery.drain(self.settings.outbox.drain)
-        counters, outbox = self.health.counters, self.delivery.outbox
-        counts = (counters.frames, counters.events, pending := outbox.count_pending(), outbox.count_dead_letters())
+        counters, outbox, pending = self.health.counters, self.delivery.outbox, self.delivery.count_waiting()
+        counts = (counters.frames, counters.events, pending, outbox.count_dead_letters())
         log.info("%d frames, %d events; %d wait, %d refused", *counts)
         outbox.close()
         return pending

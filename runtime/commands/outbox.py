@@ -6,7 +6,7 @@ import errno
 import os
 import sqlite3
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from ..errors import UNREADABLE, MachineProblem
 from ..events.cloud_event import encode_cloud_event
 from ..events.event import Event, SystemEvent, cloud_event_type, format_rfc3339
 from ..events.outbox import FILE_NAME, Outbox
+from ..events.outbox_cursors import dead_state, pending_state, read_sinks
 from ..events.outbox_schema import IS_DEAD_LETTER, IS_PENDING
 from ..events.topics import Topics
 from . import options
@@ -43,11 +44,18 @@ def list_(camera: str, folder: Path, as_json: bool) -> None:
     with _OutboxReader(configuration.load_config(folder, camera)) as reader:
         counts = {state: reader.count(state) for state in _STATES}
         rows = list(reader.rows("waiting"))
+        sinks = {
+            sink: {"waiting": reader.count_for(sink, pending_state), "dead": reader.count_for(sink, dead_state)}
+            for sink in reader.sinks
+        }
     if as_json:
         waiting = [_describe_row(row) for row in rows]
-        click.echo(msgspec.json.encode({"epoch": reader.epoch, **counts, "events": waiting}).decode())
+        listing = {"epoch": reader.epoch, **counts, "events": waiting} | ({"sinks": sinks} if sinks else {})
+        click.echo(msgspec.json.encode(listing).decode())
         return
     click.echo(", ".join(f"{number} {state}" for state, number in counts.items()) + f"; epoch {reader.epoch}")
+    for sink, numbers in sinks.items():
+        click.echo(f"sink {sink}: " + ", ".join(f"{number} {state}" for state, number in numbers.items()))
     _print_rows(rows)
 
 
@@ -56,12 +64,12 @@ def list_(camera: str, folder: Path, as_json: bool) -> None:
 @options.config
 @options.as_json
 def dead(camera: str, folder: Path, as_json: bool) -> None:
-    """List dead letters: events that the broker refused, with the reason.
+    """List dead letters: events that the broker or a sink refused, with the reason.
 
     The daemon sends them again at its next start.
     """
     with _OutboxReader(configuration.load_config(folder, camera)) as reader:
-        rows = list(reader.rows("dead"))
+        rows = [*reader.rows("dead"), *reader.dead_letters_of_sinks()]
     if as_json:
         click.echo(msgspec.json.encode([_describe_row(row) for row in rows]).decode())
         return
@@ -139,6 +147,7 @@ class _OutboxReader:
     def __enter__(self) -> _OutboxReader:
         try:
             self.epoch: str = self._one("SELECT value FROM facts WHERE name = 'epoch'")
+            self.sinks = read_sinks(self.database)
             self.newest: int = self._one("SELECT coalesce(max(sequence), 0) FROM events")
         except sqlite3.DatabaseError as error:
             self.__exit__(None, error, None)
@@ -156,6 +165,18 @@ class _OutboxReader:
     def count(self, state: str) -> int:
         """Number of events in a state: `waiting`, `dead` or `delivered`."""
         return int(self._one(f"SELECT count(*) FROM events WHERE {_STATES[state]}"))
+
+    def count_for(self, sink: str, condition: Callable[[str], str]) -> int:
+        """Number of events in a state of a sink beside the broker."""
+        return int(self._one(f"SELECT count(*) FROM events WHERE {condition(sink)}"))
+
+    def dead_letters_of_sinks(self) -> Iterator[sqlite3.Row]:
+        """Events that a sink beside the broker refuses, in order."""
+        query = (
+            "SELECT sequence, body, each.refused AS refused, priority, sink FROM events JOIN sink_exceptions AS each "
+            "USING (sequence) WHERE each.refused <> '' ORDER BY sequence, sink"
+        )
+        return iter(self.database.execute(query) if self.sinks else ())
 
     def rows(self, *states: str) -> Iterator[sqlite3.Row]:
         """Events in any of the states, in order."""
@@ -181,10 +202,15 @@ def _describe_row(row: sqlite3.Row) -> dict[str, Any]:
         "time": format_rfc3339(event.taken) if event else "",
         "priority": row["priority"],
     }
-    return description if row["refused"] is None else description | {"refused": row["refused"]}
+    if row["refused"] is not None:
+        description["refused"] = row["refused"]
+    if "sink" in row.keys():  # noqa: SIM118  # `in row` would look among the values
+        description["sink"] = row["sink"]
+    return description
 
 
 def _print_rows(rows: list[sqlite3.Row]) -> None:
     for row in rows:
         event = _describe_row(row)
-        click.echo(f"{event['sequence']:>8}  {event['time']}  {event['type']:32} {event.get('refused', '')}".rstrip())
+        refused = ": ".join(event[key] for key in ("sink", "refused") if key in event)
+        click.echo(f"{event['sequence']:>8}  {event['time']}  {event['type']:32} {refused}".rstrip())

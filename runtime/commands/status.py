@@ -106,6 +106,10 @@ def _print_report(name: str, report: StatusReport | None) -> None:
     duty = "-" if report.duty is None else f"{report.duty:.0%}"
     click.echo(f"  inference   {report.inferences} frames, {report.skipped} skipped, {duty} of the time")
     click.echo(f"  events      {report.events}, {report.backlog} waiting, {report.dead} dead letters")
+    for sink in report.sinks:
+        state = sink.trouble or "takes events"
+        counts = f"{sink.delivered} delivered, {sink.backlog} waiting, {sink.dead} dead letters"
+        click.echo(f"  sink        {sink.name}: {state}; {counts}")
     click.echo(f"  last        {'none' if last is None else f'{last.sequence}, {last.type}, {last.time}'}")
     share = "" if report.of_h264 is None else f", {report.of_h264:.3%} of the same stream as H.264"
     click.echo(f"  published   {report.published} bytes{share}")

@@ -17,10 +17,12 @@ import msgspec
 
 from ..errors import UNREADABLE, ConfigProblem
 from .camera_tables import HealthSettings, MotionGateSettings, PrivacySettings
-from .credentials import resolve_credential_path
+from .credentials import resolve_credential_path, resolve_files
 from .evidence_table import EvidenceSettings
 from .installed_bundle import MODELS_FOLDER, REQUESTS_FOLDER, resolve_bundle
+from .outbox_table import OutboxSettings
 from .page_table import PageTable
+from .sink_tables import AnySink, check_names
 from .tracker_table import TrackerSettings
 
 _StructT = TypeVar("_StructT")
@@ -62,7 +64,7 @@ class BrokerSettings(_Strict, frozen=True):
     """`[broker]` in vedette.toml."""
 
     url: str = "mqtt://localhost:1883"
-    """A sink: `mqtt://host:port`, `mqtts://host:port` or `stdout:`."""
+    """`mqtt://host:port`, `mqtts://host:port`, `stdout:`, or `none:` if `[[sinks]]` alone get events."""
     prefix: Annotated[str, msgspec.Meta(pattern=rf"^{_NAME_PATTERN}(/{_NAME_PATTERN})*\Z")] = "vedette"
     username: str = ""
     password_file: str = ""
@@ -79,24 +81,15 @@ class BrokerSettings(_Strict, frozen=True):
     """Keep-alive interval in seconds; a dead connection is detected within twice the interval."""
 
 
-class OutboxSettings(_Strict, frozen=True):
-    """`[outbox]` in vedette.toml."""
-
-    max_bytes: Annotated[int, msgspec.Meta(ge=65536)] = 64 << 20
-    min_free: Annotated[int, msgspec.Meta(ge=0)] = 16 << 20
-    """Bytes that the outbox leaves free on its disk."""
-    journal: Annotated[int, msgspec.Meta(ge=0)] = 10_000
-    """Number of delivered events that are kept for replay."""
-    volatile: bool = False
-    """True: a state folder in memory is intended, and is not reported as a fault."""
-    drain: Annotated[float, msgspec.Meta(ge=0)] = 5.0
-    """Seconds for which a stopping daemon still sends pending events."""
-
-
 class _DeviceFile(PageTable, frozen=True, forbid_unknown_fields=True):
     device: DeviceSettings = DeviceSettings()
     broker: BrokerSettings = BrokerSettings()
     outbox: OutboxSettings = OutboxSettings()
+    sinks: tuple[AnySink, ...] = ()
+
+    def __post_init__(self) -> None:
+        if fault := check_names(self.sinks):
+            raise ValueError(fault)
 
 
 class _CameraFile(_Strict, frozen=True, kw_only=True):
@@ -131,6 +124,7 @@ class Config(_Strict, frozen=True):
     device: DeviceSettings
     broker: BrokerSettings
     outbox: OutboxSettings
+    sinks: tuple[AnySink, ...]
     keys: Path | None
     state: Path
     source: str
@@ -171,8 +165,6 @@ def load_config(folder: Path, camera: str) -> Config:
     if not camera_file.rules:
         raise ConfigProblem(f"{path}: no rules, so nothing would ever be sent", hint='add [[rules]] use = "presence"')
     folder, base = folder.resolve(), path.parent.resolve()
-    keys = ("password_file", "ca_file", "cert_file", "key_file")
-    paths = {key: resolve_credential_path(getattr(device_file.broker, key), folder) for key in keys}
     state, trusted = device_folders(folder, device_file.device)
     bundle, installed = resolve_bundle(camera_file.bundle, path, state)
     return Config(
@@ -181,8 +173,9 @@ def load_config(folder: Path, camera: str) -> Config:
         device_file=device_path,
         camera_file=path,
         device=device_file.device,
-        broker=msgspec.structs.replace(device_file.broker, **paths),
+        broker=resolve_files(device_file.broker, folder),
         outbox=device_file.outbox,
+        sinks=tuple(resolve_files(each, folder) for each in device_file.sinks),
         keys=trusted,
         state=state,
         source=camera_file.source,

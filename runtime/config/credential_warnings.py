@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import stat
 from pathlib import Path
 
 from ..plugin_tables import split_url
 from .configuration import Config
+from .sink_tables import is_loopback
 
 
 def list_warnings(settings: Config) -> list[str]:
@@ -16,7 +16,7 @@ def list_warnings(settings: Config) -> list[str]:
     broker = settings.broker
     warnings = []
     parts = split_url(broker.url, "broker.url")
-    if parts.scheme == "mqtt" and broker.password_file and not _is_this_machine(parts.hostname or ""):
+    if parts.scheme == "mqtt" and broker.password_file and not is_loopback(parts.hostname or ""):
         warnings.append(
             f"the password of {broker.username or 'the broker'} crosses the network to {parts.hostname} in clear: "
             "use mqtts:// with broker.ca_file"
@@ -27,6 +27,9 @@ def list_warnings(settings: Config) -> list[str]:
         "password_file": settings.password_file,
         "evidence.secret_key_file": settings.evidence.secret_key_file,
     }
+    for sink in settings.sinks:
+        keys = [key for key in ("secret_file", "password_file") if hasattr(sink, key)]
+        secrets |= {f"{key} of the sink {sink.name}": getattr(sink, key) for key in keys}
     for key, path in secrets.items():
         if path and (fault := describe_open_file(Path(path))):
             warnings.append(f"{key} {path} {fault}")
@@ -47,12 +50,3 @@ def describe_open_file(path: Path) -> str:
     if found.st_mode & stat.S_IRGRP and found.st_uid != 0 and found.st_gid != os.getegid():
         return f"can be read by a group: chmod g= {path}"
     return ""
-
-
-def _is_this_machine(host: str) -> bool:
-    if host.rstrip(".").lower() in ("localhost", "localhost.localdomain"):
-        return True
-    try:
-        return ipaddress.ip_address(host.split("%", maxsplit=1)[0]).is_loopback
-    except ValueError:
-        return False

@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TypeVar
+
+import msgspec
 
 from ..errors import ConfigProblem
 
 _CREDENTIAL = "credential:"
+_SettingsT = TypeVar("_SettingsT", bound=msgspec.Struct)
 
 
 def resolve_credential_path(reference: str, folder: Path) -> str:
@@ -25,6 +29,13 @@ def resolve_credential_path(reference: str, folder: Path) -> str:
         return str(folder / reference) if reference else ""
     credentials_folder = os.environ.get("CREDENTIALS_DIRECTORY")
     return str(Path(credentials_folder) / reference.removeprefix(_CREDENTIAL)) if credentials_folder else reference
+
+
+def resolve_files(settings: _SettingsT, folder: Path) -> _SettingsT:
+    """The settings with absolute paths in all keys that end in `_file`, as `resolve_credential_path` makes them."""
+    keys = [each for each in settings.__struct_fields__ if each.endswith("_file")]
+    paths = {key: resolve_credential_path(getattr(settings, key), folder) for key in keys}
+    return msgspec.structs.replace(settings, **paths)
 
 
 def read_secret(path: str, key: str) -> str | None:

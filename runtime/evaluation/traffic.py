@@ -161,6 +161,7 @@ def make_replay_settings(settings: Config, url: str, state_folder: Path) -> Conf
         source=url,
         state=state_folder,
         broker=replace(settings.broker, url="stdout:"),
+        sinks=(),
         outbox=replace(settings.outbox, volatile=True, drain=_DRAIN_SECONDS),
         evidence=replace(settings.evidence, folder="", url="", access_key="", secret_key_file=""),
     )

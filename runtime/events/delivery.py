@@ -1,15 +1,18 @@
-"""Delivery of events: store-and-forward. The outbox stores each event durably; the forwarder sends it to the sink."""
+"""Delivery of events: store-and-forward. The outbox stores each event durably; forwarders send it to the sinks."""
 
 from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from ..errors import MachineProblem
 from .event import Event
 from .forwarder import CommandHandler, Forwarder, PeriodicMessages
 from .outbox import Outbox
+from .receiver_forwarder import ReceiverForwarder
+from .receivers import Receiver
 from .sinks import Sink
 from .topics import Topics
 
@@ -19,7 +22,10 @@ FORWARDER_STALE_SECONDS = 20.0  # a forwarder without a loop iteration for so lo
 
 
 class Delivery:
-    """The outbox, the sink, and the forwarder thread that sends events from one to the other."""
+    """The outbox, the sink, and the forwarder thread that sends events from one to the other.
+
+    Each receiver beside the sink has a forwarder of its own.
+    """
 
     def __init__(
         self,
@@ -28,13 +34,20 @@ class Delivery:
         topics: Topics,
         periodic_messages: PeriodicMessages,
         commands: CommandHandler | None = None,
+        receivers: Sequence[tuple[str, Receiver]] = (),
     ) -> None:
         self.outbox, self.sink, self.topics, self.commands = outbox, sink, topics, commands
         self.forwarder = Forwarder(outbox, sink, topics, periodic_messages, commands)
+        self.receivers = [ReceiverForwarder(outbox, name, receiver) for name, receiver in receivers]
 
     def start(self) -> None:
-        """Starts the forwarder."""
-        self.forwarder.start()
+        """Starts the forwarders."""
+        for forwarder in (self.forwarder, *self.receivers):
+            forwarder.start()
+
+    def is_alive(self) -> bool:
+        """True unless a forwarder died."""
+        return self.forwarder.is_alive() and all(each.is_alive() for each in self.receivers)
 
     def store(self, *events: Event) -> list[tuple[int, Event]]:
         """Stores events durably, as `Outbox.put_all` does; returns each with its sequence number.
@@ -50,8 +63,10 @@ class Delivery:
         return stored
 
     def wake(self) -> None:
-        """Makes the forwarder send pending events now, and not only at its next iteration."""
+        """Makes the forwarders send pending events now, and not only at their next iteration."""
         self.sink.wake()
+        for receiver in self.receivers:
+            receiver.wake()
 
     def record_system_event(self, rule: str, kind: str, facts: dict[str, Any]) -> None:
         """Stores an event about the device itself, which is delivered like every other event.
@@ -70,12 +85,16 @@ class Delivery:
     def faults(self) -> dict[str, bool]:
         """The faults of delivery, in words, with whether each is present. Any thread may call it."""
         dead = self.outbox.count_dead_letters()
+        sinks: dict[str, bool] = {}
+        for each in (receiver.figures() for receiver in self.receivers):
+            sinks |= {f"the sink {each.name} takes no events": not each.connected}
+            sinks |= {f"the sink {each.name} refuses {each.dead} events": each.dead > 0}
         return {
             "events wait in memory": not self.outbox.is_durable,
             "no connection to the broker": not self.forwarder.connected,
             "the broker refuses the login": not self.forwarder.connected and self.forwarder.login_refused,
             f"the broker refuses {dead} events": dead > 0,
-        }
+        } | sinks
 
     def figures(self) -> dict[str, Any]:
         """The fields of the status report that come from this part. Any thread may call it."""
@@ -84,11 +103,20 @@ class Delivery:
             "dead": self.outbox.count_dead_letters(),
             "connected": self.forwarder.connected,
             "published": self.forwarder.published_bytes,
+            "sinks": tuple(receiver.figures() for receiver in self.receivers),
         }
+
+    def count_waiting(self) -> int:
+        """Number of events that wait for the sink that is behind most."""
+        return max(self.outbox.count_pending(), *(each.queue.count_pending() for each in self.receivers), 0)
 
     def drain(self, seconds: float) -> None:
         """Sends pending events for at most `seconds`, then stops; the rest stays in the outbox for the next start."""
+        for receiver in self.receivers:
+            receiver.stop(seconds)
         self.forwarder.drain(seconds)
+        for receiver in self.receivers:
+            receiver.wait_for_end()
         if self.commands is not None:
             self.commands.close()
 
@@ -104,5 +132,5 @@ class Delivery:
         if pending and not self.outbox.is_durable:
             hint = "give the daemon a folder that it may write, on a disk with room"
             raise MachineProblem(f"{pending} events waited in memory and are gone: {self.outbox.path}", hint=hint)
-        if not self.forwarder.finished:
-            raise MachineProblem("the forwarder died; its error is above", hint="events are kept; start again")
+        if not self.forwarder.finished or not all(receiver.finished for receiver in self.receivers):
+            raise MachineProblem("a forwarder died; its error is above", hint="events are kept; start again")

@@ -30,6 +30,7 @@ from ..errors import UNREADABLE, MachineProblem
 from . import outbox_file
 from .event import SYSTEM_PRIORITY, Event, SystemEvent, make_system_event, stamp_time
 from .journal_replay import JournalReplay
+from .outbox_cursors import SinkCursors
 from .outbox_salvage import Salvage, forget_corrupt_file
 from .outbox_schema import IS_DEAD_LETTER, IS_PENDING, EventCounts
 from .outbox_space import BATCH_ROWS, OutboxSpace, encode_record
@@ -60,6 +61,7 @@ class Outbox:
         volatile: True if a file system in memory is intended, and therefore no fault
         camera: camera name in system events
         clock: source of the time stamps
+        sinks: names of the sinks beside the broker (outbox_cursors.py)
     """
 
     def __init__(
@@ -71,6 +73,7 @@ class Outbox:
         volatile: bool = False,
         camera: str = "",
         clock: Clock | None = None,
+        sinks: Sequence[str] = (),
     ) -> None:
         self.path, self.journal, self.camera = path, journal, camera
         self.clock = clock or Clock()
@@ -81,11 +84,12 @@ class Outbox:
         limit = max_bytes if self.is_durable else min(max_bytes, _MAX_BYTES_IN_MEMORY)
         self.counts, encode_tombstone = EventCounts(self.database), partial(self._encode_report, "evicted")
         self.journal_replay = JournalReplay(self.database, self.counts)
-        self.space = OutboxSpace(self.database, self.counts, folder, limit, min_free, encode_tombstone)
-        execute = self.database.execute
+        self.cursors, execute = SinkCursors(self.database, self.counts, sinks), self.database.execute
         self.epoch: str = execute("SELECT value FROM facts WHERE name = 'epoch'").fetchone()[0]
-        with self._transaction():
+        with self.transaction():
             execute(f"UPDATE events SET refused = NULL WHERE {IS_DEAD_LETTER}")  # dead letters are sent again
+            self.cursors.configure()
+        self.space = OutboxSpace(self.database, self.counts, self.cursors, folder, limit, min_free, encode_tombstone)
         for salvage in self.file.salvages:
             self._recover(salvage)
         if self.file.fault is not None:
@@ -94,8 +98,9 @@ class Outbox:
     @classmethod
     def from_config(cls, settings: Config) -> Outbox:
         """Opens the outbox of a camera with its configured limits."""
-        limits, path = settings.outbox, settings.state_folder / FILE_NAME
-        return cls(path, limits.max_bytes, limits.min_free, limits.journal, limits.volatile, settings.camera)
+        limits, path, sinks = settings.outbox, settings.state_folder / FILE_NAME, [each.name for each in settings.sinks]
+        keep = (limits.max_bytes, limits.min_free, limits.journal, limits.volatile)
+        return cls(path, *keep, settings.camera, sinks=sinks)
 
     @property
     def is_durable(self) -> bool:
@@ -115,7 +120,7 @@ class Outbox:
         Raises:
             MachineProblem: the database cannot store them, even after an eviction.
         """
-        with self._transaction():
+        with self.transaction():
             self.space.enforce_limit()
             limit = self.space.max_event_bytes
             rows = [encode_record(stamp_time(record, self.clock), limit) for record in records]
@@ -136,13 +141,13 @@ class Outbox:
         try:
             for start in range(0, len(salvage.rows), BATCH_ROWS):
                 batch = salvage.rows[start : start + BATCH_ROWS]
-                with self._transaction():
+                with self.transaction():
                     self.space.enforce_limit(recovering=True)
                     self.space.insert([(row.body, row.priority) for row in batch], (salvage.name, batch[-1].sequence))
             if not self.is_durable:
                 return  # a later start recovers them into a file
             if not salvage.finished:
-                with self._transaction():
+                with self.transaction():
                     self.space.insert(
                         [(self._encode_report("recovered", facts), SYSTEM_PRIORITY)], (salvage.name, None)
                     )
@@ -155,7 +160,7 @@ class Outbox:
         return msgspec.json.encode(stamp_time(report, self.clock))
 
     @contextmanager
-    def _transaction(self) -> Iterator[None]:
+    def transaction(self) -> Iterator[None]:
         """Admits one thread at a time; rolls back on a database error and raises it as MachineProblem."""
         with self.mutex:
             try:
@@ -172,13 +177,13 @@ class Outbox:
     def read_after(self, sequence: int, limit: int) -> list[SequencedEvent]:
         """The oldest pending events after `sequence`, at most `limit`."""
         query = f"SELECT sequence, body FROM events WHERE sequence > ? AND {IS_PENDING} ORDER BY sequence LIMIT ?"
-        with self._transaction():
+        with self.transaction():
             rows = self.database.execute(query, (sequence, limit)).fetchall()
         return self._decode(rows)
 
     def read_replays(self, sequence: int, limit: int) -> list[SequencedEvent]:
         """The oldest events to send again after `sequence`, at most `limit`."""
-        with self._transaction():
+        with self.transaction():
             rows = self.journal_replay.read(sequence, limit)
         return self._decode(rows)
 
@@ -194,13 +199,12 @@ class Outbox:
     def acknowledge(self, sequences: list[int]) -> None:
         """Moves delivered events to the journal and deletes its oldest events."""
         among = f"sequence IN ({','.join('?' * len(sequences))})"
-        with self._transaction():
+        with self.transaction():
             execute = self.database.execute
             execute("BEGIN IMMEDIATE")
             self.journal_replay.acknowledge([row[0] for row in execute(f"{_DELIVERED} {among}", sequences)])
             moved = execute(f"UPDATE events SET delivered = 1 WHERE {among} AND {IS_PENDING}", sequences).rowcount
-            oldest = "DELETE FROM events WHERE delivered AND sequence <= ?"
-            if execute(oldest, (max(sequences) - self.journal,)).rowcount:
+            if self.cursors.trim(max(sequences) - self.journal):
                 self.journal_replay.forget_count()
             execute("COMMIT")
             self.counts.change({IS_PENDING: -moved})
@@ -211,12 +215,12 @@ class Outbox:
         They stay in the journal, so that new events come first, and are the first to go if the outbox is full. A replay
         that still runs ends.
         """
-        with self._transaction():
+        with self.transaction():
             return self.journal_replay.start(first, last)
 
     def mark_dead_letter(self, sequence: int, reason: str) -> None:
         """Marks an event as refused by the broker: it is kept, and does not block later events."""
-        with self._transaction():
+        with self.transaction():
             refuse = f"UPDATE events SET refused = ? WHERE sequence = ? AND {IS_PENDING}"
             number = self.database.execute(refuse, (reason, sequence)).rowcount
             self.counts.change({IS_PENDING: -number, IS_DEAD_LETTER: number})
@@ -228,7 +232,7 @@ class Outbox:
 
     def count_replays(self) -> int:
         """Number of delivered events that wait to be sent again."""
-        with self._transaction():
+        with self.transaction():
             return self.journal_replay.count()
 
     def count_dead_letters(self) -> int:
@@ -236,9 +240,9 @@ class Outbox:
         return self._count(IS_DEAD_LETTER)
 
     def _count(self, state: str) -> int:
-        with self._transaction():
+        with self.transaction():
             return self.counts[state]
 
     def close(self) -> None:
-        with self._transaction():
+        with self.transaction():
             self.file.close()

@@ -96,11 +96,12 @@ def read_salvage(path: Path, reason: str, after: int = 0) -> Salvage:
         after: events up to this sequence number of the file are recovered already
     """
     rows: dict[int, SalvagedRow] = {}
+    wanted = _wanted_events(path)
     for order in ("ASC", "DESC"):
         database = sqlite3.connect(path)
         try:
             for sequence, body, priority in database.execute(
-                f"SELECT sequence, body, priority FROM events NOT INDEXED WHERE {IS_PENDING} ORDER BY sequence {order}"
+                f"SELECT sequence, body, priority FROM events NOT INDEXED WHERE {wanted} ORDER BY sequence {order}"
             ):
                 if isinstance(body, bytes) and sequence not in rows:
                     rows[sequence] = SalvagedRow(sequence, body, priority)
@@ -110,6 +111,21 @@ def read_salvage(path: Path, reason: str, after: int = 0) -> Salvage:
             database.close()
     remaining = tuple(rows[sequence] for sequence in sorted(rows) if sequence > after)
     return Salvage(path.name, reason, len(rows), remaining)
+
+
+def _wanted_events(path: Path) -> str:
+    """The condition of the pending events of a corrupt file: those that a sink beside the broker waits for, too.
+
+    Whatever waits comes to all sinks again, with its old `id`.
+    """
+    database = sqlite3.connect(path)
+    try:
+        (settled,) = database.execute("SELECT min(settled) FROM sink_cursors").fetchone()
+    except sqlite3.Error:  # there are no such sinks, or the table is damaged
+        return IS_PENDING
+    finally:
+        database.close()
+    return IS_PENDING if settled is None else f"({IS_PENDING} OR sequence > {int(settled)})"
 
 
 def record_progress(database: sqlite3.Connection, name: str, sequence: int | None) -> None:

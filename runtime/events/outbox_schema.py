@@ -43,6 +43,8 @@ class EventCounts:
     def __init__(self, database: sqlite3.Connection) -> None:
         self.database = database
         self.known: dict[str, int] = {}
+        self.arriving: tuple[str, ...] = (IS_PENDING,)
+        """States into which a new event comes."""
 
     def __getitem__(self, state: str) -> int:
         if state not in self.known:

@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
 from ..errors import UNREADABLE
 from .event import SYSTEM_PRIORITY, Event, SystemEvent
+from .outbox_cursors import SinkCursors
 from .outbox_salvage import record_progress
-from .outbox_schema import IS_PENDING, EventCounts
+from .outbox_schema import EventCounts
 
 MIN_PAGES = 32  # of the size limit; about ten hold tables and indexes
 BATCH_ROWS = 64  # rows evicted or restored at a time
@@ -35,6 +36,8 @@ class StoredRow(NamedTuple):
 
     sequence: int
     body: bytes
+    delivered: int = 0
+    """1: the broker has it."""
 
 
 class OutboxSpace:
@@ -43,6 +46,7 @@ class OutboxSpace:
     Args:
         database: the database
         counts: numbers of its events, kept up to date
+        cursors: of the sinks beside the broker
         folder: the folder of its file; None: it is in memory
         max_bytes: size limit
         min_free: free bytes on the disk below which the file does not grow over the smallest limit
@@ -53,13 +57,14 @@ class OutboxSpace:
         self,
         database: sqlite3.Connection,
         counts: EventCounts,
+        cursors: SinkCursors,
         folder: Path | None,
         max_bytes: int,
         min_free: int,
-        encode_tombstone: Callable[[dict[str, int]], bytes],
+        encode_tombstone: Callable[[dict[str, Any]], bytes],
     ) -> None:
         self.database, self.counts, self.folder, self.min_free = database, counts, folder, min_free
-        self.encode_tombstone = encode_tombstone
+        self.cursors, self.encode_tombstone = cursors, encode_tombstone
         self.page_bytes = self._pragma("page_size")
         self.max_pages = max(max_bytes // self.page_bytes, MIN_PAGES)
         self.page_limit = 0
@@ -133,7 +138,7 @@ class OutboxSpace:
                 record_progress(self.database, *salvage)
             if pages < self.page_limit and not self._has_free_pages(self._spare_pages):
                 raise sqlite3.OperationalError("full but for the spare pages")
-        self.counts.change({IS_PENDING: len(numbers)})
+        self.counts.change(dict.fromkeys(self.counts.arriving, len(numbers)))
         return numbers
 
     def _room_to_try(self, bodies: Sequence[bytes]) -> Iterator[int]:
@@ -150,19 +155,27 @@ class OutboxSpace:
 
         Runs within a transaction. What was in the journal needs no tombstone.
         """
-        journal = "SELECT sequence, body FROM events WHERE delivered ORDER BY sequence LIMIT ?"
-        lowest = "SELECT sequence, body FROM events WHERE priority < ? ORDER BY priority, sequence LIMIT ?"
-        changed = False
+        columns = "SELECT sequence, body, delivered FROM events WHERE"
+        journal = f"{columns} {self.cursors.is_journal} ORDER BY sequence LIMIT ?"
+        lowest = f"{columns} priority < ? ORDER BY priority, sequence LIMIT ?"
+        changed, missing = False, set[str]()
         while not self._has_free_pages(pages) and self._delete_rows(journal, BATCH_ROWS):
             changed = True
         evicted: list[StoredRow] = []
         while not self._has_free_pages(pages) and (rows := self._delete_rows(lowest, TOMBSTONE_PRIORITY, BATCH_ROWS)):
             evicted += rows
+            missing |= self.cursors.forget([(row.sequence, bool(row.delivered)) for row in rows])
         if evicted:
-            evicted += self._delete_rows("SELECT sequence, body FROM events WHERE priority = ?", TOMBSTONE_PRIORITY)
-            tombstone = self.encode_tombstone(merge_tombstones(evicted))
+            tombstones = self._delete_rows(f"{columns} priority = ?", TOMBSTONE_PRIORITY)
+            self.cursors.forget([(row.sequence, True) for row in tombstones])
+            tombstone = self.encode_tombstone(merge_tombstones([*evicted, *tombstones], missing))
             self.database.execute(_INSERT, (tombstone, TOMBSTONE_PRIORITY)).fetchone()
         return changed or bool(evicted)
+
+    def keep_spare(self) -> None:
+        """Evicts, in the caller's transaction, if less than half of the spare pages is free: dead letters need room."""
+        if not self._has_free_pages(self._spare_pages // 2) and self._make_room(self._spare_pages):
+            self.counts.forget()
 
     def _has_free_pages(self, pages: int) -> bool:
         """True if so many are free: deleted rows free a page only if no other row is on it."""
@@ -179,11 +192,13 @@ class OutboxSpace:
         return int(self.database.execute(f"PRAGMA {name}").fetchone()[0])
 
 
-def merge_tombstones(rows: Sequence[StoredRow]) -> dict[str, int]:
+def merge_tombstones(rows: Sequence[StoredRow], missing: Collection[str] = ()) -> dict[str, Any]:
     """The facts of a tombstone for evicted `rows`: first and last sequence number, and the number of events.
 
-    A tombstone among the rows is merged into the new one.
+    A tombstone among the rows is merged into the new one. `missing`: the sinks that miss one of the events, if there
+    are others than the broker.
     """
+    sinks = set(missing)
     first, last, count = min(row.sequence for row in rows), max(row.sequence for row in rows), 0
     for row in rows:
         try:
@@ -193,9 +208,10 @@ def merge_tombstones(rows: Sequence[StoredRow]) -> dict[str, int]:
         facts = event.facts if isinstance(event, SystemEvent) and event.kind == "evicted" else {}
         if all(isinstance(facts.get(name), int) for name in ("first", "count")):
             first, count = min(first, facts["first"]), count + facts["count"]
+            sinks |= set(facts.get("sinks", ()))
         else:
             count += 1
-    return {"first": first, "last": last, "count": count}
+    return {"first": first, "last": last, "count": count} | ({"sinks": sorted(sinks)} if sinks else {})
 
 
 class EncodedRecord(NamedTuple):

@@ -32,6 +32,8 @@ class EvictedEvents(_Facts, frozen=True):
     last: int
     count: int
     """How many of the events from `first` to `last`."""
+    sinks: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET
+    """Sinks that miss one of them, if there are `[[sinks]]`; `broker` is the broker."""
 
 
 class RecoveredOutbox(_Facts, frozen=True):
@@ -70,6 +72,13 @@ class RefusedEvent(_Facts, frozen=True):
 
     sequence: int
     reason: str
+
+
+class RefusedBySink(RefusedEvent, frozen=True, kw_only=True):
+    """A sink beside the broker refuses an event for good."""
+
+    sink: str
+    """Its name."""
 
 
 class DuplicateIdentity(_Facts, frozen=True):
@@ -182,6 +191,7 @@ SYSTEM_EVENTS: dict[str, type[msgspec.Struct]] = {
     "evidence.clip": EvidenceClip,
     "broker.refused": RefusedEvent,
     "broker.duplicate_identity": DuplicateIdentity,
+    "sink.refused": RefusedBySink,
     "camera.stalled": CameraFault,
     "camera.frozen": CameraFault,
     "camera.dark": CameraFault,

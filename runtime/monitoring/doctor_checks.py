@@ -18,6 +18,7 @@ from .doctor_bundle import check_bundle
 from .doctor_camera import check_camera
 from .doctor_check import Check
 from .doctor_memory import check_memory
+from .doctor_sinks import check_sinks
 from .key_permissions import SERVICE_USER, closed_to_user
 
 
@@ -38,7 +39,7 @@ def run_checks(folder: Path | None, camera: str | None) -> list[Check]:
             checks.append(_failed(name, problem))
             continue
         if number == 0:
-            checks += [_check_keyring(settings.keys), check_broker(settings)]
+            checks += [_check_keyring(settings.keys), check_broker(settings), *check_sinks(settings)]
         checks += [*_check_secrets(settings), *check_bundle(settings), check_camera(settings)]
         readable.append(settings)
     return [*checks, *check_memory(readable)]

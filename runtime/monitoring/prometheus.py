@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from ..events.receiver_forwarder import SinkFigures
 from .status import StatusReport
 
 
@@ -48,6 +49,8 @@ def _metric_families(reports: list[StatusReport]) -> Iterator[Metric]:
     )
     fault = GaugeMetricFamily("vedette_fault", "Current faults", labels=["camera", "fault"])
     throttled = GaugeMetricFamily("vedette_throttled", "Current flags of the firmware", labels=["camera", "flag"])
+    sinks = [GaugeMetricFamily(f"vedette_{name}", text, labels=["camera", "sink"]) for name, text, _ in _SINK_GAUGES]
+    taken = CounterMetricFamily("vedette_sink_events", "Events that a sink has accepted", labels=["camera", "sink"])
     skipped = CounterMetricFamily("vedette_skipped_frames", "Frames without inference", labels=["camera", "reason"])
     counters = {
         name: CounterMetricFamily(f"vedette_{name}", description, labels=["camera"])
@@ -60,6 +63,10 @@ def _metric_families(reports: list[StatusReport]) -> Iterator[Metric]:
             fault.add_metric([report.camera, name], 1)
         for flag in report.throttled or ():
             throttled.add_metric([report.camera, flag], 1)
+        for each in report.sinks:
+            for gauge, (_, _, read) in zip(sinks, _SINK_GAUGES, strict=True):
+                gauge.add_metric([report.camera, each.name], read(each))
+            taken.add_metric([report.camera, each.name], each.delivered)
         if report.pictures is not None:
             skipped.add_metric([report.camera, "dropped"], report.pictures.dropped)
             skipped.add_metric([report.camera, "late"], report.pictures.late)
@@ -67,9 +74,14 @@ def _metric_families(reports: list[StatusReport]) -> Iterator[Metric]:
         for name, _, read_value in _COUNTERS:
             if (value := read_value(report)) is not None:
                 counters[name].add_metric([report.camera], value)
-    yield from (speed, fault, throttled, skipped, *counters.values())
+    yield from (speed, fault, throttled, skipped, *sinks, taken, *counters.values())
 
 
+_SINK_GAUGES: tuple[tuple[str, str, Callable[[SinkFigures], float]], ...] = (
+    ("sink_connected", "Whether a sink took its last delivery", lambda sink: float(sink.connected)),
+    ("sink_backlog_events", "Events that wait for a sink", lambda sink: sink.backlog),
+    ("sink_dead_events", "Events that a sink refuses", lambda sink: sink.dead),
+)
 _ReadValue = Callable[[StatusReport], float | None]
 _GAUGES: tuple[tuple[str, str, _ReadValue], ...] = (
     ("service_uptime_seconds", "Time since the daemon started", lambda report: report.uptime_seconds),

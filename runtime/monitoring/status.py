@@ -24,6 +24,7 @@ from ..calibration.drift import DriftFigures
 from ..camera.sources import FrameCounts
 from ..errors import UNREADABLE
 from ..events.event import Event, cloud_event_type, format_rfc3339
+from ..events.receiver_forwarder import SinkFigures
 from ..evidence.store import EvidenceCounts
 from .status_access import admit_group, short_path
 
@@ -110,6 +111,8 @@ class StatusReport(msgspec.Struct, frozen=True):
     """Whether good scores still lie where they lay in the workshop; None: the bundle does not say."""
     top_score: float | None = None
     """The highest score since the start; None before the first prediction."""
+    sinks: tuple[SinkFigures, ...] = ()
+    """The sinks beside the broker."""
 
 
 class DaemonCounters:

@@ -9,7 +9,12 @@ import msgspec
 from ...config.configuration import BrokerSettings
 from ...plugin_tables import load_plugin, split_url
 
-SINKS = {"mqtt": ".mqtt:MqttSink", "mqtts": ".mqtt:MqttSink", "stdout": ".stdout:StdoutSink"}
+SINKS = {
+    "mqtt": ".mqtt:MqttSink",
+    "mqtts": ".mqtt:MqttSink",
+    "stdout": ".stdout:StdoutSink",
+    "none": ".nothing:NothingSink",
+}
 
 
 class Message(msgspec.Struct, frozen=True):

@@ -1,8 +1,11 @@
-"""Random operations and crashes: every sequence number is stored, delivered or in a tombstone."""
+"""Random operations and crashes: for the broker and for a sink beside it, every sequence number is stored, delivered or
+in a tombstone.
+"""
 
 from __future__ import annotations
 
 import shutil
+import sqlite3
 import tempfile
 from pathlib import Path
 
@@ -12,6 +15,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from vedette.runtime.events.event import Event, SystemEvent, new_event_id
 from vedette.runtime.events.outbox import Outbox
+from vedette.runtime.events.outbox_cursors import BROKER
+from vedette.runtime.events.sink_queue import SinkQueue
 from vedette.runtime.inference.prediction import Box, Prediction
 
 SIZE = 128 << 10  # small, so that it is often full
@@ -27,6 +32,11 @@ def is_tombstone(event):
     return isinstance(event, SystemEvent) and event.kind == "evicted"
 
 
+def evicted(tombstones):
+    """The numbers that tombstones cover."""
+    return {number for facts in tombstones for number in range(facts["first"], facts["last"] + 1)}
+
+
 class OutboxMachine(RuleBasedStateMachine):
     """The expected state: numbers that were recorded, delivered and refused, and the facts of delivered tombstones."""
 
@@ -34,12 +44,21 @@ class OutboxMachine(RuleBasedStateMachine):
         super().__init__()
         self.folder = Path(tempfile.mkdtemp())
         self.generation = 0
-        self.outbox = self.open_outbox()
         self.last = 0
+        self.add_sink()
         self.delivered, self.dead, self.delivered_tombstones = set(), set(), []
 
     def open_outbox(self):
-        return Outbox(self.folder / str(self.generation) / "outbox.db", SIZE, journal=50, volatile=True, camera="door")
+        path = self.folder / str(self.generation) / "outbox.db"
+        sinks = ("alerts",) if self.start is not None else ()
+        self.outbox = Outbox(path, SIZE, journal=50, volatile=True, camera="door", sinks=sinks)
+        self.queue = SinkQueue(self.outbox, "alerts")
+
+    def add_sink(self):
+        """A new sink starts with the events after `start`."""
+        self.start = self.last
+        self.taken, self.sink_dead, self.taken_tombstones = set(), set(), []
+        self.open_outbox()
 
     @initialize()
     def read_epoch(self):
@@ -94,16 +113,52 @@ class OutboxMachine(RuleBasedStateMachine):
         assert len({row.sequence for row in rows} & self.delivered) >= replayed
         self.outbox.acknowledge([row.sequence for row in self.outbox.read_replays(0, 7)] or [0])
 
-    @rule()
-    def crash(self):
+    @precondition(lambda self: self.start is not None and self.queue.count_pending())
+    @rule(skipped=strategies.integers(0, 2), share=strategies.floats(0, 1))
+    def take(self, skipped, share):
+        """The sink acknowledges some of its events, and not always the oldest ones."""
+        rows = self.queue.read_after(0, 1000)
+        accepted = rows[skipped : skipped + 1 + int(share * len(rows))]
+        if accepted:
+            self.queue.acknowledge([row.sequence for row in accepted], 17.0)
+        self.taken |= {row.sequence for row in accepted}
+        self.taken_tombstones += [row.event.facts for row in accepted if is_tombstone(row.event)]
+        assert not {row.sequence for row in accepted} & {row.sequence for row in self.queue.read_after(0, 1000)}
+
+    @precondition(lambda self: self.start is not None and self.queue.count_pending())
+    @rule(number=strategies.integers(1, 40))
+    def sink_refuses(self, number):
+        for row in self.queue.read_after(0, number):
+            self.queue.mark_dead_letter(row.sequence, "no" * 200)
+            self.sink_dead.add(row.sequence)
+            assert row.sequence not in [each.sequence for each in self.queue.read_after(0, 1000)]
+
+    @rule(sink=strategies.sampled_from(["stays", "stays", "goes", "is new"]))
+    def crash(self, sink):
         """Simulates a crash: reopens a copy of the files without closing the outbox first."""
         crashed = self.folder / str(self.generation)
         self.generation += 1
         shutil.copytree(crashed, self.folder / str(self.generation))
         self.outbox.close()
-        self.outbox = self.open_outbox()
         self.dead.clear()  # a restart makes them pending again
+        self.sink_dead.clear()
+        if sink == "goes":
+            self.start = None
+        if sink == "is new" and self.start is None:
+            self.last = self._newest()
+            self.add_sink()
+        else:
+            self.open_outbox()
         assert self.outbox.epoch == self.epoch
+
+    def _newest(self):
+        """The newest number, which may be that of a tombstone."""
+        database = sqlite3.connect(self.folder / str(self.generation) / "outbox.db")
+        (newest,) = database.execute(
+            "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'events'"
+        ).fetchone()
+        database.close()
+        return newest
 
     @invariant()
     def every_number_is_accounted_for(self):
@@ -112,12 +167,28 @@ class OutboxMachine(RuleBasedStateMachine):
         assert numbers == sorted(numbers)
         stored = dict(self.outbox.database.execute("SELECT sequence, body FROM events"))  # dead letters too
         events = [msgspec.json.decode(body, type=Event | SystemEvent) for body in stored.values()]
-        tombstones = [*self.delivered_tombstones, *(each.facts for each in events if is_tombstone(each))]
-        evicted = {number for facts in tombstones for number in range(facts["first"], facts["last"] + 1)}
-        assert set(stored) | self.delivered | evicted >= set(range(1, self.last + 1))
+        kept = [each.facts for each in events if is_tombstone(each)]
+        assert set(stored) | self.delivered | evicted(self.delivered_tombstones + kept) >= set(range(1, self.last + 1))
         assert self.outbox.count_dead_letters() <= len(self.dead)
         assert self.outbox.count_pending() == len(rows)
         assert self.outbox.count_replays() == len(self.outbox.read_replays(0, 10_000))
+
+    @invariant()
+    def the_sink_gets_every_number(self):
+        if self.start is None:
+            return
+        rows = self.queue.read_after(0, 10_000)
+        numbers = [row.sequence for row in rows]
+        stored = {number for (number,) in self.outbox.database.execute("SELECT sequence FROM events")}
+        bodies = self.outbox.database.execute("SELECT body FROM events WHERE priority = 10").fetchall()
+        kept = [msgspec.json.decode(body, type=Event | SystemEvent).facts for (body,) in bodies]
+        known = set(numbers) | self.taken | (self.sink_dead & stored) | evicted(self.taken_tombstones + kept)
+        assert known >= set(range(self.start + 1, self.last + 1))
+        assert not set(numbers) & (self.taken | self.sink_dead)
+        assert self.queue.count_pending() == len(rows)
+        assert self.queue.count_dead_letters() == len(self.sink_dead & stored)
+        for facts in kept:
+            assert set(facts.get("sinks", ())) <= {BROKER, "alerts"}
 
     @invariant()
     def size_is_limited(self):
