@@ -20,6 +20,8 @@ from .camera_tables import HealthSettings, MotionGateSettings, PrivacySettings
 from .credentials import resolve_credential_path
 from .evidence_table import EvidenceSettings
 from .installed_bundle import MODELS_FOLDER, resolve_bundle
+from .integration_tables import IntegrationSettings
+from .outbox_table import OutboxSettings
 from .tracker_table import TrackerSettings
 
 _StructT = TypeVar("_StructT")
@@ -78,21 +80,7 @@ class BrokerSettings(_Strict, frozen=True):
     """Keep-alive interval in seconds; a dead connection is detected within twice the interval."""
 
 
-class OutboxSettings(_Strict, frozen=True):
-    """`[outbox]` in vedette.toml."""
-
-    max_bytes: Annotated[int, msgspec.Meta(ge=65536)] = 64 << 20
-    min_free: Annotated[int, msgspec.Meta(ge=0)] = 16 << 20
-    """Bytes that the outbox leaves free on its disk."""
-    journal: Annotated[int, msgspec.Meta(ge=0)] = 10_000
-    """Number of delivered events that are kept for replay."""
-    volatile: bool = False
-    """True: a state folder in memory is intended, and is not reported as a fault."""
-    drain: Annotated[float, msgspec.Meta(ge=0)] = 5.0
-    """Seconds for which a stopping daemon still sends pending events."""
-
-
-class _DeviceFile(_Strict, frozen=True):
+class _DeviceFile(IntegrationSettings, frozen=True, forbid_unknown_fields=True):
     device: DeviceSettings = DeviceSettings()
     broker: BrokerSettings = BrokerSettings()
     outbox: OutboxSettings = OutboxSettings()
@@ -130,6 +118,7 @@ class Config(_Strict, frozen=True):
     device: DeviceSettings
     broker: BrokerSettings
     outbox: OutboxSettings
+    integrations: IntegrationSettings
     keys: Path | None
     state: Path
     source: str
@@ -182,6 +171,7 @@ def load_config(folder: Path, camera: str) -> Config:
         device=device_file.device,
         broker=msgspec.structs.replace(device_file.broker, **paths),
         outbox=device_file.outbox,
+        integrations=msgspec.convert(device_file, IntegrationSettings, from_attributes=True),
         keys=trusted,
         state=state,
         source=camera_file.source,

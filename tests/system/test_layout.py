@@ -39,6 +39,7 @@ PACKAGES = {
         "rules",
         "installation",
         "monitoring",
+        "integrations",
         "daemon",
         "camera_processes",
         "evaluation",

@@ -1,0 +1,35 @@
+"""The tables of vedette.toml that turn on messages for other programs (docs/integrations.md). All are off at first."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+
+TopicPrefix = Annotated[str, msgspec.Meta(pattern=r"^([A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*)?\Z")]
+"""First level, or levels, of topics; empty: off."""
+
+
+class HomeAssistantSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`[home_assistant]`: discovery of the cameras by Home Assistant."""
+
+    discovery_prefix: TopicPrefix = ""
+    """Home Assistant's own setting, there by default `homeassistant`; empty: off."""
+    pictures: bool = False
+    """True: the thumbnail of the last event is published, too. It leaves the device then."""
+
+
+class FrigateSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`[frigate]`: topics and payloads as Frigate publishes them."""
+
+    topic_prefix: TopicPrefix = ""
+    """First level, or levels, of the topics, in Frigate by default `frigate`; empty: off."""
+    snapshots: bool = False
+    """True: the thumbnail of an event is published, too. It leaves the device then."""
+
+
+class IntegrationSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The tables of all integrations."""
+
+    home_assistant: HomeAssistantSettings = HomeAssistantSettings()
+    frigate: FrigateSettings = FrigateSettings()
