@@ -60,6 +60,15 @@ class EvidenceSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """True if thumbnails or clips are configured."""
         return bool(self.thumbnail or self.clip_seconds)
 
+    def store_folder(self, camera: str, state_folder: Path) -> Path:
+        """The folder of a camera's files.
+
+        Args:
+            camera: its name
+            state_folder: its folder of persistent state
+        """
+        return Path(self.folder, camera) if self.folder else state_folder / "evidence"
+
     def with_absolute_paths(self, base: Path) -> EvidenceSettings:
         """Returns the settings with absolute paths; relative ones start from the folder `base`."""
         return msgspec.structs.replace(

@@ -18,6 +18,11 @@ class HomeAssistantSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=T
     pictures: bool = False
     """True: the thumbnail of the last event is published, too. It leaves the device then."""
 
+    @property
+    def is_enabled(self) -> bool:
+        """True if the integration is on."""
+        return bool(self.discovery_prefix)
+
 
 class FrigateSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`[frigate]`: topics and payloads as Frigate publishes them."""
@@ -26,6 +31,14 @@ class FrigateSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """First level, or levels, of the topics, in Frigate by default `frigate`; empty: off."""
     snapshots: bool = False
     """True: the thumbnail of an event is published, too. It leaves the device then."""
+    width: Annotated[int, msgspec.Meta(ge=1, le=65536)] = 1280
+    """Boxes are given in pixels of a picture of this size, as Frigate's `detect` sets it."""
+    height: Annotated[int, msgspec.Meta(ge=1, le=65536)] = 720
+
+    @property
+    def is_enabled(self) -> bool:
+        """True if the integration is on."""
+        return bool(self.topic_prefix)
 
 
 class IntegrationSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -53,7 +53,7 @@ class EvidenceRecorder:
         self.uploader: Uploader | None = None
         if not settings.is_enabled:
             return
-        folder = Path(settings.folder, self.camera) if settings.folder else config.state_folder / "evidence"
+        folder = settings.store_folder(self.camera, config.state_folder)
         uploads = bool(settings.url)
         self.store = EvidenceStore(folder, settings.quota, settings.days, uploads, config.outbox.min_free)
         self.ring, self.clips = FrameRing(settings.clip_seconds, settings.clip_memory), ClipEncoder(self._store_clip)

@@ -14,14 +14,16 @@ import msgspec
 
 from ..bundle.manifest import Manifest
 from ..config.configuration import Config
-from ..config.integration_tables import IntegrationSettings
 from ..events.cloud_event import CloudEvent, EventData
 from ..events.sinks import Command, Message
 from ..events.topics import Topics
 from ..monitoring.status import DaemonState, StatusReport
 from ..plugin_tables import load_plugin
 
-INTEGRATIONS: dict[str, str] = {}
+INTEGRATIONS = {
+    "frigate": ".frigate:Frigate",
+    "home_assistant": ".home_assistant:HomeAssistant",
+}
 """By the name of the table in vedette.toml."""
 
 
@@ -115,9 +117,9 @@ def load_integrations(context: IntegrationContext) -> dict[str, Integration]:
     Raises:
         ConfigProblem: the settings of one cannot work.
     """
-    default, tables = IntegrationSettings(), context.get_settings().integrations
+    tables = context.get_settings().integrations
     return {
         name: load_plugin(__package__, INTEGRATIONS, name, "integration")(context)
         for name in INTEGRATIONS
-        if getattr(tables, name) != getattr(default, name)
+        if getattr(tables, name).is_enabled
     }
