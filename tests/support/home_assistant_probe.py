@@ -67,13 +67,18 @@ async def answer(hass: core.HomeAssistant, line: str) -> Any:
     return {}
 
 
+def tell(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
 async def main() -> None:
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
     hass = await start(int(sys.argv[1]))
-    print("ready", flush=True)
+    tell("ready")
     loop = asyncio.get_running_loop()
     while line := (await loop.run_in_executor(None, sys.stdin.readline)).strip():
-        print(json.dumps(await answer(hass, line), default=str), flush=True)
+        tell(json.dumps(await answer(hass, line), default=str))
     await hass.async_stop()
 
 

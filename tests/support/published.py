@@ -23,8 +23,8 @@ PERSON = Prediction("person", 0.75, Box(0.25, 0.5, 0.5, 1.0))
 
 
 def make_manifest(task: str = "detect", threshold: float = 0.5) -> Manifest:
-    blank: dict[str, Any] = dict.fromkeys(("goal", "measured", "tools", "files", "models"), {})
-    blank |= dict.fromkeys(("outputs", "missed", "unproven", "weights", "data"), ())
+    tables: dict[str, Any] = {"goal": {}, "measured": {}, "tools": {}, "files": {}, "models": {}}
+    lists: dict[str, Any] = dict.fromkeys(("outputs", "missed", "unproven", "weights", "data"), ())
     spec = ModelInput("image", 8, 8, 0.0, 1.0, 1.0, 0)
     return Manifest(
         format=1,
@@ -37,7 +37,8 @@ def make_manifest(task: str = "detect", threshold: float = 0.5) -> Manifest:
         goal_met=True,
         device="pi4",
         signer="k",
-        **blank,
+        **tables,
+        **lists,
     )
 
 
