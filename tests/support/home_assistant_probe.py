@@ -1,7 +1,7 @@
 """A Home Assistant core with nothing but MQTT, run by a Python that has the package homeassistant, never by this one.
 
-Arguments: the port of the broker. Each line on standard input is answered by one line of JSON: `states` by the states of
-all entities, `devices` by the registered devices, `restart` by Home Assistant's birth message again.
+Arguments: the port of the broker. Each line on standard input is answered by one line of JSON: `states` by the states
+of all entities, `devices` by the registered devices, `restart` by Home Assistant's birth message again.
 """
 
 from __future__ import annotations

@@ -101,7 +101,7 @@ def test_home_assistant_shows_the_camera(daemon_process, line_images, mosquitto,
         daemon = daemon_process.start()
         home.wait_for(wait_until, "binary_sensor.box_door_presence_open", "on")
         home.wait_for(wait_until, "binary_sensor.box_door_presence_open", "off")
-        home.wait_for(wait_until, "sensor.box_door_backlog", "0")
+        home.wait_for(wait_until, "sensor.box_door_events_waiting", "0")
         (device,) = home.ask("devices")
         assert (device["name"], device["model"]) == ("box door", "texture")
         states = home.ask("states")
@@ -130,7 +130,7 @@ def test_home_assistant_shows_the_camera(daemon_process, line_images, mosquitto,
         home.wait_for(wait_until, "binary_sensor.box_door_presence_open", "on")
         home.ask("restart")
         time.sleep(1)
-        assert home.state("sensor.box_door_backlog") is not None
+        assert home.state("sensor.box_door_events_waiting") is not None
 
         # An orderly end, and the end of the integration.
         daemon.terminate()
