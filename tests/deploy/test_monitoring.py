@@ -50,15 +50,15 @@ def queries() -> dict[str, list[str]]:
 
 def existing_metrics() -> set[str]:
     """Names as Prometheus stores them."""
-    metrics = PrometheusCollector(lambda: {}).collect()
+    metrics = PrometheusCollector(dict).collect()
     return {f"{metric.name}_total" if metric.type == "counter" else metric.name for metric in metrics}
 
 
 @needs_promtool
 def test_alerts_fire_for_troubles_and_for_nothing_else() -> None:
-    for arguments in (["test", "rules", str(TESTS / "deploy" / "prometheus-rules-test.yml")],):
-        done = subprocess.run(["promtool", *arguments], capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stdout + done.stderr
+    cases = TESTS / "deploy" / "prometheus-rules-test.yml"
+    done = subprocess.run(["promtool", "test", "rules", cases], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 @needs_promtool
@@ -138,7 +138,7 @@ def test_prometheus_reads_a_daemon_evaluates_the_rules_and_answers_the_dashboard
 ) -> None:
     daemon_process.configure(f"file:{line_images}?fps=20&loop=true", "mqtt://127.0.0.1:1")
     daemon_process.amend("device", "hot = 1.0")
-    daemon_process.append("[evidence]\nthumbnail = \"jpeg\"")
+    daemon_process.append('[evidence]\nthumbnail = "jpeg"')
     daemon_process.start()
     wait_for(lambda: daemon_process.recorded() >= 4, "the daemon to run")
 
@@ -167,13 +167,14 @@ def test_prometheus_reads_a_daemon_evaluates_the_rules_and_answers_the_dashboard
             wait_for(lambda: ask("rate(vedette_frames_total[1m]) > 0"), "two scrapes")
             wait_for(lambda: ask('ALERTS{alertname="VedetteBrokerUnreachable"}'), "the alert")
             (group,) = json.loads(prometheus.request("/api/v1/rules"))["data"]["groups"]
-            health = {rule["name"]: (rule["health"], rule["lastError"] if "lastError" in rule else "") for rule in group["rules"]}
-            assert set(health.values()) == {("ok", "")}
+            assert {(rule["health"], rule.get("lastError", "")) for rule in group["rules"]} == {("ok", "")}
             states = {rule["name"] for rule in group["rules"] if rule["state"] != "inactive"}
             assert "VedetteBrokerUnreachable" in states
             assert not states & {"VedetteBoxUnreachable", "VedetteDaemonDown", "VedetteCameraSilent", "VedetteDrift"}
             empty = {title for title, texts in queries().items() for text in texts if not ask(text)}
-            assert empty <= {"Temperature", "Camera opened again, in an hour"}, "this machine has no thermometer, and no camera"
+            assert empty <= {"Temperature", "Camera opened again, in an hour"}, (
+                "this machine has no thermometer, and no camera"
+            )
 
             daemon_process.kill()
             wait_for(
@@ -189,8 +190,8 @@ def test_an_event_of_a_daemon_passes_through_node_red(
     daemon_process: DaemonProcess, mosquitto: Mosquitto, anomaly_build: Any, tmp_path: Path
 ) -> None:
     (tmp_path / "settings.js").write_text(
-        f"module.exports = {{ uiHost: '127.0.0.1', userDir: '{tmp_path}', flowFile: 'flows.json', credentialSecret: false, "
-        "telemetry: { enabled: false, updateNotification: false }, externalModules: { palette: { allowInstall: false } } };"
+        f"module.exports = {{ uiHost: '127.0.0.1', userDir: '{tmp_path}', flowFile: 'flows.json', "
+        "credentialSecret: false, telemetry: { enabled: false, updateNotification: false } };"
     )
     flow = json.loads((MONITORING / "node-red-flow.json").read_text())
     for node in flow:
