@@ -41,6 +41,7 @@ DEPLOY_COMMANDS: dict[str, str] = {
     "ca": "issue, renew and revoke certificates of a broker and its boxes",
     "provision": "write the cards of many boxes and the files of their broker",
     "fleet": "list the boxes at a broker, and roll releases out to them in rings",
+    "sparkplug": "show the cameras at a broker to a SCADA system, as devices of a Sparkplug B edge node",
 }
 WORKSHOP_COMMANDS = {
     "audit": "find unreadable, duplicate, blurred and mislabeled images",

@@ -41,8 +41,22 @@ class FrigateSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return bool(self.topic_prefix)
 
 
+class OnvifSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`[onvif]`: events as ONVIF cameras publish them over MQTT."""
+
+    enabled: bool = False
+    topic_prefix: TopicPrefix = ""
+    """First level, or levels, of the topics; no other device may have it. Empty: those of the device's own topics."""
+
+    @property
+    def is_enabled(self) -> bool:
+        """True if the integration is on."""
+        return self.enabled
+
+
 class IntegrationSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The tables of all integrations."""
 
     home_assistant: HomeAssistantSettings = HomeAssistantSettings()
     frigate: FrigateSettings = FrigateSettings()
+    onvif: OnvifSettings = OnvifSettings()

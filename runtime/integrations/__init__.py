@@ -23,6 +23,7 @@ from ..plugin_tables import load_plugin
 INTEGRATIONS = {
     "frigate": ".frigate:Frigate",
     "home_assistant": ".home_assistant:HomeAssistant",
+    "onvif": ".onvif:Onvif",
 }
 """By the name of the table in vedette.toml."""
 

@@ -52,6 +52,7 @@ PACKAGES = {
         "provisioning",
         "setup",
         "fleet",
+        "sparkplug",
         "commands",
     ),
     "compress": (
