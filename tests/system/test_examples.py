@@ -27,6 +27,7 @@ EXAMPLES = list_examples()
 TEXTS = (
     *("workstation", "alignment: rigid", "parity: asked", "persistence true", "mean = np"),
     *("name,line", "vedette: fleet.csv", "%% acl.conf", "pattern write", "<role>", "connection plant1", "[Service]"),
+    "Gate7/onvif-ej",
 )
 MINIMAL_CAMERA = 'source = "file:parts"\nbundle = "cells.vedette"\n'
 
