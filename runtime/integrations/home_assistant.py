@@ -46,6 +46,8 @@ class HomeAssistant(Integration):
         self.memory = settings.state_folder / MEMORY_NAME
         self.known = self._read_memory()
         """Platform by component, of the components that were published."""
+        self.gone: dict[str, dict[str, Any]] = {}
+        """Removed components: told again at each connection until the next start, for a connection may be lost."""
         self.rules: tuple[str, ...] = ()
 
     def messages_on_connect(self) -> Iterable[Message]:
@@ -80,7 +82,8 @@ class HomeAssistant(Integration):
         entities = make_sensors(topics, camera) | make_rule_entities(topics, camera, self.rules)
         if self.media_type:
             entities |= make_picture_entity(self.picture_topic, self.media_type)
-        gone = {key: {"p": platform} for key, platform in self.known.items() if key not in entities}
+        self.gone |= {key: {"p": platform} for key, platform in self.known.items()}
+        gone = self.gone = {key: entity for key, entity in self.gone.items() if key not in entities}
         known = {key: str(entity["p"]) for key, entity in entities.items()}
         if known != self.known:
             write_atomically(self.memory, msgspec.json.encode(known), _HINT, private=True)

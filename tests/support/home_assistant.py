@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 COMMAND = shlex.split(os.environ.get("VEDETTE_HOME_ASSISTANT", ""))
-"""A command that starts a Python with the packages homeassistant (2024.12 or newer) and paho-mqtt; empty: there is none.
+"""A command that starts a Python with the packages homeassistant (from 2024.12 on) and paho-mqtt; empty: none is here.
 
 For example `chroot /srv/trixie /venv/bin/python`: Home Assistant needs a newer Python than Debian 12 has.
 """

@@ -28,6 +28,7 @@ TEXTS = (
     *("workstation", "alignment: rigid", "parity: asked", "persistence true", "mean = np"),
     *("name,line", "vedette: fleet.csv", "%% acl.conf", "pattern write", "<role>", "connection plant1", "[Service]"),
     "Gate7/onvif-ej",
+    "triggers:",
 )
 MINIMAL_CAMERA = 'source = "file:parts"\nbundle = "cells.vedette"\n'
 
