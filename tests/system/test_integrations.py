@@ -19,9 +19,8 @@ pictures = true
 topic_prefix = "frigate"
 snapshots = true
 """
-ONE_RULE = """[evidence]
-thumbnail = "jpeg"
-[[rules]]
+EVIDENCE = '[evidence]\nthumbnail = "jpeg"\n'
+ONE_RULE = """[[rules]]
 use = "presence"
 hysteresis = 0.0
 """
@@ -37,7 +36,7 @@ pytestmark = pytest.mark.skipif(BINARY is None, reason="needs mosquitto: apt-get
 
 def configure(daemon, images, port, source="fps=0"):
     daemon.configure(f"file:{images}?{source}", f"mqtt://127.0.0.1:{port}")
-    daemon.set_rules(TWO_RULES)
+    daemon.set_rules(EVIDENCE + TWO_RULES)
     path = daemon.folder / "vedette.toml"
     path.write_text(path.read_text() + BOTH)
 
