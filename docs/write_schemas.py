@@ -156,6 +156,7 @@ def make_asyncapi() -> dict[str, Any]:
             "availability": make_channel("availability/{camera}", "Whether the daemon is there.", "availability"),
             "stats": make_channel("stats/{camera}", "The status report, every minute.", "stats"),
             "state": make_channel("state/{camera}", "Open events and faults, at each change.", "state"),
+            "thumbnail": make_channel("thumbnail/{camera}", "Only with `[home_assistant] pictures`.", "thumbnail"),
             "timeCorrelation": make_channel("time/correlation/{camera}", "Every minute.", "timeCorrelation"),
             "info": make_channel("info/{camera}", "What runs.", "info"),
             "replay": make_channel("cmd/replay", "Asks for delivered events again.", "replayCommand"),
@@ -169,6 +170,7 @@ def make_asyncapi() -> dict[str, Any]:
             "sendAvailability": make_operation("send", "availability", "At each connection; also the last will.", True),
             "sendStats": make_operation("send", "stats", "Every minute.", True),
             "sendState": make_operation("send", "state", "At each change.", True),
+            "sendThumbnail": make_operation("send", "thumbnail", "Before the event that it belongs to.", True),
             "sendTimeCorrelation": make_operation("send", "timeCorrelation", "Once the clock is synchronized.", True),
             "sendInfo": make_operation("send", "info", "At each connection, and when a product is installed.", True),
             "receiveReplay": make_operation("receive", "replay", "The answer tells how many events come again."),
@@ -197,6 +199,12 @@ def make_asyncapi() -> dict[str, Any]:
                     "Signed order; its text is schemas/order.json or configuration-order.json", "signed-order"
                 ),
                 "orderReport": make_message("Answer to an order", "order-report"),
+                "thumbnail": {
+                    "name": "thumbnail",
+                    "title": "JPEG or WebP, as `[evidence] thumbnail` says",
+                    "contentType": "image/jpeg",
+                    "payload": {"type": "string", "format": "binary"},
+                },
                 "piece": {
                     "name": "piece",
                     "title": "16 bytes of the order's nonce, 4 bytes with the number (big endian), data",

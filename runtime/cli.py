@@ -43,6 +43,7 @@ DEPLOY_COMMANDS: dict[str, str] = {
     "provision": "write the cards of many boxes and the files of their broker",
     "fleet": "list the boxes at a broker, and roll releases and configurations out to them in rings",
     "feedback": "fetch judged events and their pictures from a box, to learn from",
+    "sparkplug": "show the cameras at a broker to a SCADA system, as devices of a Sparkplug B edge node",
 }
 WORKSHOP_COMMANDS = {
     "audit": "find unreadable, duplicate, blurred and mislabeled images",

@@ -47,6 +47,7 @@ from .inference.pipeline import InferencePipeline
 from .inference.prediction import Prediction
 from .installation.orders.order_desk import OrderDesk
 from .installation.probation_monitor import ProbationMonitor
+from .integrations.integrated_sink import open_integrated_sink
 from .live.live_view import LiveView
 from .monitoring.health_reporter import HealthReporter
 from .monitoring.status import DaemonState, StatusReport
@@ -101,7 +102,7 @@ class Daemon:
         topics = Topics.from_config(settings)
         with locate_errors(settings.device_file):
             session = make_mqtt_session_settings(settings, manifest, self.backend.version, topics)
-            sink = open_sink(settings.broker, session)
+            sink = open_integrated_sink(open_sink, lambda: self.settings, session, manifest)
         outbox = Outbox.from_config(settings)
         self.evidence = EvidenceRecorder(settings, outbox)
         status_messages = StatusMessages(settings.camera, self.make_state, self.make_report, topics, outbox.clock)

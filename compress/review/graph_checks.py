@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import onnx
-from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+from google.protobuf.message import DecodeError
 
 from vedette.runtime.bundle.binary_formats import ModelFileError
 from vedette.runtime.bundle.compiled_model import check_compiled_file

@@ -20,8 +20,9 @@ from .camera_tables import HealthSettings, MotionGateSettings, PrivacySettings
 from .credentials import resolve_credential_path, resolve_files
 from .evidence_table import EvidenceSettings
 from .installed_bundle import MODELS_FOLDER, REQUESTS_FOLDER, resolve_bundle
+from .integration_tables import IntegrationSettings
 from .outbox_table import OutboxSettings
-from .page_table import PageTable
+from .page_table import PageSettings
 from .sink_tables import AnySink, check_names
 from .tracker_table import TrackerSettings
 
@@ -81,10 +82,11 @@ class BrokerSettings(_Strict, frozen=True):
     """Keep-alive interval in seconds; a dead connection is detected within twice the interval."""
 
 
-class _DeviceFile(PageTable, frozen=True, forbid_unknown_fields=True):
+class _DeviceFile(IntegrationSettings, frozen=True, forbid_unknown_fields=True):
     device: DeviceSettings = DeviceSettings()
     broker: BrokerSettings = BrokerSettings()
     outbox: OutboxSettings = OutboxSettings()
+    page: PageSettings = PageSettings()
     sinks: tuple[AnySink, ...] = ()
 
     def __post_init__(self) -> None:
@@ -125,6 +127,7 @@ class Config(_Strict, frozen=True):
     broker: BrokerSettings
     outbox: OutboxSettings
     sinks: tuple[AnySink, ...]
+    integrations: IntegrationSettings
     keys: Path | None
     state: Path
     source: str
@@ -176,6 +179,7 @@ def load_config(folder: Path, camera: str) -> Config:
         broker=resolve_files(device_file.broker, folder),
         outbox=device_file.outbox,
         sinks=tuple(resolve_files(each, folder) for each in device_file.sinks),
+        integrations=msgspec.convert(device_file, IntegrationSettings, from_attributes=True),
         keys=trusted,
         state=state,
         source=camera_file.source,

@@ -169,7 +169,7 @@ class Forwarder(threading.Thread):
                 self._send(row)
             if not rows and not self.stopping.is_set():
                 for row in self.replay.next_events(min(window, MAX_REPLAYS_IN_FLIGHT) - len(self.in_flight)):
-                    self._send(row)
+                    self._send(row, replayed=True)
             for message in (each for periodic in self.periodic_messages for each in periodic.pending_messages()):
                 self._send_message(message)
             if self._is_finished():
@@ -191,10 +191,10 @@ class Forwarder(threading.Thread):
         elif (answer := self.replay.answer(command)) is not None:
             self._send_message(answer)
 
-    def _send(self, row: SequencedEvent) -> None:
+    def _send(self, row: SequencedEvent, replayed: bool = False) -> None:
         payload = encode_cloud_event(row.event, self.topics.source, row.sequence, self.outbox.epoch, self.outbox.clock)
         topic = self.topics.event(row.event.camera, row.event.rule)
-        message = Message(topic, payload, content_type=CLOUD_EVENTS_TYPE, sequence=row.sequence)
+        message = Message(topic, payload, content_type=CLOUD_EVENTS_TYPE, sequence=row.sequence, replayed=replayed)
         size = self._send_message(message)
         self.in_flight[row.sequence] = SentEvent(time.monotonic(), size, row.event)
 

@@ -39,6 +39,9 @@ class Topics(msgspec.Struct, frozen=True):
     def state(self, camera: str) -> str:
         return f"{self.root}/state/{camera}"
 
+    def thumbnail(self, camera: str) -> str:
+        return f"{self.root}/thumbnail/{camera}"
+
     def correlation(self, camera: str) -> str:
         return f"{self.root}/time/correlation/{camera}"
 

@@ -192,6 +192,11 @@ class EvidenceStore:
         self.counts.waiting = sum(item.is_pending for item in self.items.values())
 
 
+def find_evidence(folder: Path, name: str) -> Path | None:
+    """The file `name` of the store in `folder`, uploaded or not; None: it is deleted already."""
+    return next((path for path in (folder / _PENDING_FOLDER / name, folder / name) if path.exists()), None)
+
+
 def _seconds_since_boot() -> float:
     """Includes those in suspend; nobody can set it."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)

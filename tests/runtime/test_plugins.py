@@ -24,7 +24,7 @@ from vedette.compress.export.compilers import COMPILERS
 from vedette.compress.models import anomaly, efficientnet_lite
 from vedette.compress.models.anomaly import ANOMALY_MODELS
 from vedette.compress.tasks import TASKS
-from vedette.runtime import rules
+from vedette.runtime import integrations, rules
 from vedette.runtime.camera import sources
 from vedette.runtime.camera.frame import Frame
 from vedette.runtime.camera.sources import SOURCES, SourceAddress
@@ -38,6 +38,7 @@ from vedette.runtime.inference.golden_outputs import max_step_difference, step_t
 from vedette.runtime.inference.heads import HEADS
 from vedette.runtime.inference.prediction import Box, Prediction
 from vedette.runtime.inference.self_test import ACCELERATORS
+from vedette.runtime.integrations import INTEGRATIONS
 from vedette.runtime.rules import RULES, RuleContext
 
 TABLES = [
@@ -48,6 +49,7 @@ TABLES = [
     (sources, SOURCES),
     (anomaly, ANOMALY_MODELS),
     (tasks, TASKS),
+    (integrations, INTEGRATIONS),
     (compilers, COMPILERS),
 ]
 

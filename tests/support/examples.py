@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 
 from paths import ROOT
 
+from vedette.runtime.config.integration_tables import IntegrationSettings
+
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 COMMANDS = (
     *("vedette", "make", "sudo", "pip", "python3", "python3.12", "git", "scp", "grep", "mosquitto_sub", "."),
@@ -26,7 +28,7 @@ COMMANDS = (
 )
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _GOAL_TABLES = {"data", "goal", "model", "recipe", "inspect", "augment"}
-_DEVICE_TABLES = {"device", "broker", "outbox", "page"}
+_DEVICE_TABLES = {"device", "broker", "outbox", "page", *IntegrationSettings.__struct_fields__}
 
 
 class Example(NamedTuple):

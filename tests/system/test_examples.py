@@ -40,6 +40,8 @@ TEXTS = (
     "connection plant1",
     "[Service]",
     "                AUROC",
+    "Gate7/onvif-ej",
+    "triggers:",
 )
 TUTORIALS = ("docs/tutorials/", "docs/ko/")
 MINIMAL_CAMERA = 'source = "file:parts"\nbundle = "cells.vedette"\n'

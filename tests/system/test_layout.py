@@ -39,6 +39,7 @@ PACKAGES = {
         "rules",
         "installation",
         "monitoring",
+        "integrations",
         "live",
         "daemon",
         "camera_processes",
@@ -54,6 +55,7 @@ PACKAGES = {
         "setup",
         "fleet",
         "feedback",
+        "sparkplug",
         "commands",
     ),
     "compress": (

@@ -66,6 +66,16 @@ def test_units_that_apply_requests_are_valid_and_narrow(tmp_path):
     assert done.returncode == 0, done.stdout
 
 
+def test_metrics_unit_is_valid_and_can_do_little(tmp_path):
+    given = ROOT / "deploy" / "monitoring" / "vedette-metrics.service"
+    unit = tmp_path / given.name
+    unit.write_text(given.read_text().replace("/opt/vedette/bin/vedette", "/bin/true"))
+    done = systemd_analyze("verify", "--man=no", unit)
+    assert (done.returncode, done.stderr.strip()) == (0, "")
+    done = systemd_analyze("security", "--offline=true", f"--threshold={MAX_EXPOSURE}", "--no-pager", given)
+    assert done.returncode == 0, done.stdout
+
+
 def test_misspelled_setting_is_reported(tmp_path):
     unit = tmp_path / "vedette@door.service"
     unit.write_text(UNIT.read_text().replace("/opt/vedette/bin/vedette", "/bin/true").replace("WatchdogSec", "Watchdg"))

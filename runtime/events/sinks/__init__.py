@@ -28,6 +28,8 @@ class Message(msgspec.Struct, frozen=True):
     """Sequence number of the event in the outbox; None if no acknowledgement is needed."""
     correlation: bytes = b""
     """Correlation data (MQTT 5) of the command that the message answers."""
+    replayed: bool = False
+    """True: an event that was delivered before, and that a consumer asked for again."""
 
 
 class MqttSessionSettings(msgspec.Struct, frozen=True):
@@ -43,6 +45,8 @@ class MqttSessionSettings(msgspec.Struct, frozen=True):
     """Sent before an orderly disconnect."""
     command_topic: str = ""
     """Topics to subscribe to for commands; empty: none."""
+    more_topics: tuple[str, ...] = ()
+    """Other topics to subscribe to."""
 
 
 class Acknowledgement(msgspec.Struct, frozen=True):

@@ -86,7 +86,8 @@ class MqttSink:
         self.connack: ReasonCode | None = None
         self.loss, self.loss_type = "", ConnectionError
         self.max_packet_bytes, self.window = float("inf"), WINDOW
-        self.sequence_by_packet: dict[int, int] = {}
+        self.sequence_by_packet: dict[int, int | str] = {}  # of other messages than events: the topic
+        self.refused_topics: set[str] = set()
         self.incoming: list[Acknowledgement | Command] = []
         self.no_subscribers = False
         self.wake_receiver, self.wake_sender = socket.socketpair()
@@ -112,8 +113,8 @@ class MqttSink:
             return
         for message in self.identity.birth_messages:
             self.send(message)
-        if self.identity.command_topic:
-            client.subscribe(self.identity.command_topic, qos=1)
+        for topic in filter(None, (self.identity.command_topic, *self.identity.more_topics)):
+            client.subscribe(topic, qos=1)
 
     def _await_connack(self, deadline: float) -> None:
         while self.connack is None:
@@ -165,8 +166,7 @@ class MqttSink:
             return
         if info.rc != MQTT_ERR_SUCCESS:
             raise ConnectionError(f"publish failed with code {info.rc}")
-        if message.sequence is not None:
-            self.sequence_by_packet[info.mid] = message.sequence
+        self.sequence_by_packet[info.mid] = message.topic if message.sequence is None else message.sequence
 
     def wait(self, seconds: float) -> list[Acknowledgement | Command]:
         if not self.incoming:
@@ -230,7 +230,10 @@ class MqttSink:
 
     def _on_publish(self, _client: Client, _data: Any, mid: int, reason: ReasonCode, _: Any) -> None:
         sequence = self.sequence_by_packet.pop(mid, None)
-        if sequence is None:
+        if not isinstance(sequence, int):
+            if reason.is_failure and sequence is not None and sequence not in self.refused_topics:
+                self.refused_topics.add(sequence)
+                log.warning("the broker refuses messages on %s: %s", sequence, reason)
             return
         no_subscribers = reason.value == _NO_SUBSCRIBERS
         if reason.value in _RETRYABLE or (no_subscribers and self.broker.require_subscriber):
