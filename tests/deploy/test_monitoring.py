@@ -211,6 +211,7 @@ def test_an_event_of_a_daemon_passes_through_node_red(
         return found
 
     with ServedProgram(command, tmp_path / "node-red.log", "/settings") as node_red:
+        wait_for(lambda: "Started flows" in node_red.log.read_text(), "Node-RED's own start")
         node_red.request("/flows", flow, **{"Node-RED-Deployment-Type": "full"})
         assert json.loads(node_red.request("/flows")) == flow
         wait_for(lambda: "Connected to broker" in node_red.log.read_text(), "the broker in Node-RED")
