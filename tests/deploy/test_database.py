@@ -29,6 +29,8 @@ DATABASE = ROOT / "deploy" / "database"
 PGLITE = ROOT / "build" / "pglite" / "node_modules" / "@unni-craftsman" / "pglite"
 _QUERY = re.compile(r"^-- name: ([^\n]+)\n(.+?)(?=^-- name|\Z)", re.MULTILINE | re.DOTALL)
 QUERIES: dict[str, str] = dict(_QUERY.findall((DATABASE / "queries.sql").read_text()))
+_PANELS = json.loads((DATABASE / "grafana-dashboard.json").read_text())["panels"]
+PANELS: dict[str, str] = {panel["title"]: panel["targets"][0]["rawSql"] for panel in _PANELS}
 NOW = datetime.now(UTC)
 Row = tuple[datetime, str, bytes]
 
@@ -207,6 +209,9 @@ def test_the_queries_answer_what_they_promise(server: Postgres, telegraf: Telegr
     assert telegraf.write(rows)
     assert ask(server, "SELECT reason FROM vedette.rejected") == []
     answers = {name: ask(server, query) for name, query in QUERIES.items()}
+    for title, query in PANELS.items():
+        filtered = re.sub(r"\$__timeFilter\((\w+)\)", r"\1 BETWEEN now() - interval '2 days' AND now()", query)
+        assert ask(server, filtered), f"the panel {title} is empty"
     assert [(row[1], row[3], row[4]) for row in answers["events per hour by box and kind"]] == [
         ("box7", "evicted", 1), ("box7", "new", 5), ("box8", "new", 1),
     ]  # fmt: skip

@@ -22,6 +22,7 @@ from vedette.runtime.monitoring.prometheus import PrometheusCollector
 
 MONITORING = ROOT / "deploy" / "monitoring"
 DASHBOARD = MONITORING / "grafana-dashboard.json"
+DASHBOARDS = [DASHBOARD, ROOT / "deploy" / "database" / "grafana-dashboard.json"]
 GRAFANA_TYPES = ROOT / "build" / "grafana"
 NODE_RED = ROOT / "build" / "node-red" / "node_modules" / "node-red" / "red.js"
 
@@ -32,8 +33,8 @@ _METRIC = re.compile(r"\bvedette_\w+")
 _UNDER_TEST = {"$box": ".*", "$camera": ".*", "$__rate_interval": "1m"}
 
 
-def panels() -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = json.loads(DASHBOARD.read_text())["panels"]
+def panels(dashboard: Path = DASHBOARD) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(dashboard.read_text())["panels"]
     return found
 
 
@@ -79,20 +80,22 @@ def test_rules_and_dashboard_ask_for_metrics_that_exist() -> None:
     assert len(in_panels) > 15
 
 
-def test_panels_of_the_dashboard_do_not_overlap() -> None:
+@pytest.mark.parametrize("dashboard", DASHBOARDS)
+def test_panels_of_a_dashboard_do_not_overlap(dashboard: Path) -> None:
     taken: dict[tuple[int, int], str] = {}
-    for panel in panels():
+    for panel in panels(dashboard):
         place = panel["gridPos"]
         assert place["x"] + place["w"] <= 24, panel["title"]
         for x in range(place["x"], place["x"] + place["w"]):
             for y in range(place["y"], place["y"] + place["h"]):
                 assert (x, y) not in taken, f"{panel['title']} lies over {taken.get((x, y))}"
                 taken[x, y] = panel["title"]
-    assert len({panel["id"] for panel in panels()}) == len(panels())
+    assert len({panel["id"] for panel in panels(dashboard)}) == len(panels(dashboard))
 
 
+@pytest.mark.parametrize("path", DASHBOARDS)
 @pytest.mark.skipif(not GRAFANA_TYPES.exists(), reason="needs grafana-foundation-sdk: tests/servers")
-def test_grafana_knows_every_field_of_the_dashboard() -> None:
+def test_grafana_knows_every_field_of_a_dashboard(path: Path) -> None:
     """Its published types read the dashboard and write it again: what they do not know would be missing."""
     program = (
         "import json, sys; from grafana_foundation_sdk.cog import plugins; plugins.register_default_plugins()\n"
@@ -107,7 +110,7 @@ def test_grafana_knows_every_field_of_the_dashboard() -> None:
         return json.loads(subprocess.run(command, input=text, capture_output=True, check=True, text=True,
                                          env=environment).stdout)  # fmt: skip
 
-    dashboard = json.loads(DASHBOARD.read_text())
+    dashboard = json.loads(path.read_text())
     assert list(missing(dashboard, read_and_written(json.dumps(dashboard)))) == []
     dashboard["panels"][0]["options"]["colorMod"] = "value"
     dashboard["panels"][1]["gridPos"]["z"] = 1
@@ -208,6 +211,7 @@ def test_an_event_of_a_daemon_passes_through_node_red(
         return found
 
     with ServedProgram(command, tmp_path / "node-red.log", "/settings") as node_red:
+        wait_for(lambda: "Started flows" in node_red.log.read_text(), "Node-RED's own start")
         node_red.request("/flows", flow, **{"Node-RED-Deployment-Type": "full"})
         assert json.loads(node_red.request("/flows")) == flow
         wait_for(lambda: "Connected to broker" in node_red.log.read_text(), "the broker in Node-RED")

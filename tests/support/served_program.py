@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from waiting import wait_for
+from waiting import patience, wait_for
 
 
 class ServedProgram:
@@ -45,7 +45,7 @@ class ServedProgram:
         """The answer to GET, or to POST of JSON if there is a body."""
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(self.url + path, data, {"Content-Type": "application/json", **headers})
-        with urllib.request.urlopen(request, timeout=30) as answer:
+        with urllib.request.urlopen(request, timeout=30 * patience()) as answer:
             return bytes(answer.read())
 
     def __enter__(self) -> ServedProgram:
