@@ -23,6 +23,7 @@ from .retained_topics import RetainedTopics
 log = logging.getLogger(__name__)
 
 _SETTLED_SECONDS = 5.0  # a connection of that age has taken what was sent at its start
+_FLUSH_SECONDS, _QUIET_SECONDS = 2.0, 0.2
 
 
 class IntegratedSink:
@@ -89,8 +90,17 @@ class IntegratedSink:
         if self.opened != float("-inf"):
             with contextlib.suppress(ConnectionError):
                 self._send_all(lambda integration: integration.messages_on_stop())
+                self._flush()
         self.inner.close()
         self.opened = float("-inf")
+
+    def _flush(self) -> None:
+        """Waits until the broker has answered to what was sent, so that nothing delays the last message."""
+        deadline = time.monotonic() + _FLUSH_SECONDS
+        while (began := time.monotonic()) < deadline:
+            self.inner.wait(_QUIET_SECONDS)
+            if time.monotonic() - began >= _QUIET_SECONDS:
+                return
 
     def _answer(self, command: Command) -> None:
         self._send_all(lambda each: each.messages_for_command(command) if command.topic in each.subscriptions else ())

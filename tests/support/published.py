@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -151,6 +152,8 @@ class RecordingSink:
             error, self.error = self.error, None
             raise error
         received, self.received = self.received, []
+        if not received:
+            time.sleep(seconds)
         return received
 
     def wake(self) -> None:
