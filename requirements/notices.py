@@ -1,4 +1,4 @@
-"""Writes THIRD_PARTY.md: the licence of each package of device.txt and demo.txt, as the installed package states it."""
+"""Writes THIRD_PARTY.md: the licences of the packages of device.txt, box.txt and demo.txt, as these state them."""
 
 from __future__ import annotations
 
@@ -57,9 +57,14 @@ def find_licence(name: str) -> str:
 def main() -> None:
     """Write the file."""
     device = read_names(FOLDER / "device.txt")
+    box = [name for name in read_names(FOLDER / "box.txt") if name not in device]
     workshop = [name for name in [*read_names(FOLDER / "demo.txt"), "torch"] if name not in device]
     lines = [HEADER]
-    for title, names in (("On a device", device), ("In the workshop and the demo, too", sorted(workshop))):
+    for title, names in (
+        ("On a device", device),
+        ("In the Debian package, too", box),
+        ("In the workshop and the demo, too", sorted(workshop)),
+    ):
         lines += [f"\n## {title}\n", "| package | licence |", "|---|---|"]
         lines += [f"| {name} | {find_licence(name)} |" for name in names]
         lines.append("")

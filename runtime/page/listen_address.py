@@ -31,6 +31,11 @@ class ListenAddress(msgspec.Struct, frozen=True):
         return self.host == "localhost" or ipaddress.ip_address(self.host).is_loopback
 
     @property
+    def is_any(self) -> bool:
+        """True if it stands for all addresses of the machine."""
+        return self.host != "localhost" and ipaddress.ip_address(self.host).is_unspecified
+
+    @property
     def family(self) -> socket.AddressFamily:
         """The family of its socket."""
         return socket.AF_INET6 if ":" in self.host else socket.AF_INET

@@ -66,7 +66,8 @@ def serve_page(folder: Path, announce: Callable[[str], None], opened: socket.soc
     context = PageContext(folder, device.name, settings, credentials, hosts, is_secure, pictures)
     listener = opened or _bind(address)
     listener.listen(_BACKLOG)
-    url = ListenAddress(address.host, listener.getsockname()[1]).url("https" if is_secure else "http")
+    shown = device.name if address.is_any else address.host
+    url = ListenAddress(shown, listener.getsockname()[1]).url("https" if is_secure else "http")
     announce(f"{url}/sign-in#{credentials.token}" if credentials.is_for_this_start else url)
     config = uvicorn.Config(
         make_application(context),

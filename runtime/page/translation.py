@@ -43,7 +43,7 @@ def load_translation(language: str) -> Translation:
     """The translation to a language; English if there is none."""
     if language not in languages() or language == SOURCE_LANGUAGE:
         return Translation(SOURCE_LANGUAGE, {})
-    return Translation(language, read_catalogue((_FOLDER / language / "vedette.po").read_text(encoding="utf-8")))
+    return Translation(language, read_catalogue((_FOLDER / language / "vedette.po").read_text(encoding="utf-8-sig")))
 
 
 def choose_language(wanted: str, accepted: str) -> str:

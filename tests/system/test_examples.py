@@ -168,6 +168,8 @@ def check_vedette(words: list[str]) -> None:
     command: click.Command = cli.vedette
     context = click.Context(command, info_name="vedette")
     while isinstance(command, click.Group):
+        if command.invoke_without_command and not (words and words[0] in command.commands):
+            break  # a command that has subcommands and does something of its own
         name, words = words[0], words[1:]
         found = command.get_command(context, name)
         assert found is not None, f"no command {name}"
