@@ -17,7 +17,7 @@ COMMANDS = (
 )
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _GOAL_TABLES = {"data", "goal", "model", "recipe", "inspect", "augment"}
-_DEVICE_TABLES = {"device", "broker", "outbox"}
+_DEVICE_TABLES = {"device", "broker", "outbox", "sinks"}
 
 
 class Example(NamedTuple):
