@@ -30,7 +30,8 @@ from vedette.runtime.camera.frame import Frame
 from vedette.runtime.camera.sources import SOURCES, SourceAddress
 from vedette.runtime.config.configuration import BrokerSettings
 from vedette.runtime.errors import ConfigProblem, Problem
-from vedette.runtime.events import sinks
+from vedette.runtime.events import receivers, sinks
+from vedette.runtime.events.receivers import RECEIVERS
 from vedette.runtime.events.sinks import SINKS, Message, MqttSessionSettings
 from vedette.runtime.inference import backends, heads
 from vedette.runtime.inference.backends import BACKENDS
@@ -46,6 +47,7 @@ TABLES = [
     (heads, HEADS),
     (rules, RULES),
     (sinks, SINKS),
+    (receivers, RECEIVERS),
     (sources, SOURCES),
     (anomaly, ANOMALY_MODELS),
     (tasks, TASKS),
@@ -253,8 +255,8 @@ IDENTITY = MqttSessionSettings("client", (Message("test/availability", b"online"
 def sink(request, broker, tmp_path):
     """The sink of a URL scheme, connected to a broker of its own."""
     scheme, server = request.param, None
-    settings = {"url": "stdout:"}
-    if scheme not in ("mqtt", "stdout") and BINARY is None:
+    settings = {"url": f"{scheme}:"}
+    if scheme in ("mqtts", "3.1.1") and BINARY is None:
         pytest.skip("needs mosquitto: apt-get install mosquitto")
     if scheme == "mqtt":
         broker.start()

@@ -32,7 +32,7 @@ def open_outbox(tmp_path):
         opened.append(Outbox(tmp_path / "outbox.db", size, journal=journal, volatile=True, camera="door", sinks=sinks))
         return opened[-1]
 
-    open_.close = close
+    open_.close = close  # type: ignore[attr-defined]
     yield open_
     close()
 

@@ -182,7 +182,7 @@ def test_a_server_that_fails_with_all_events_makes_no_dead_letter(forwarder_of, 
     server.stop()
 
 
-def test_a_wrong_clock_makes_no_dead_letter(forwarder_of, wait_until, tmp_path):
+def test_a_wrong_clock_makes_no_dead_letter(forwarder_of, wait_until, tmp_path, monkeypatch):
     """A receiver that finds the signature too old says 401; its header `Date` tells that this is why."""
     (tmp_path / "secret").write_text(SECRET)
 
@@ -192,7 +192,7 @@ def test_a_wrong_clock_makes_no_dead_letter(forwarder_of, wait_until, tmp_path):
 
     server = WebhookServer(reply)
     date = email.utils.formatdate(time.time() - 3600, usegmt=True)
-    server.server.RequestHandlerClass.date_time_string = lambda *_: date
+    monkeypatch.setattr(server.server.RequestHandlerClass, "date_time_string", lambda *_: date)
     forwarder = forwarder_of(settings(server, secret_file=str(tmp_path / "secret")))
     forwarder.outbox.put(make_event())
     forwarder.start()
@@ -237,10 +237,10 @@ def test_a_receiver_that_goes_away_and_comes_back(forwarder_of, server, wait_unt
     assert forwarder.figures().connected
 
 
-def test_a_connection_that_the_server_closed_is_no_failure(forwarder_of, wait_until):
+def test_a_connection_that_the_server_closed_is_no_failure(forwarder_of, wait_until, monkeypatch):
     """Servers close connections that are idle; the next event must not wait for a back-off."""
     server = WebhookServer(lambda posted: (200, {}))
-    server.server.RequestHandlerClass.timeout = 0.05
+    monkeypatch.setattr(server.server.RequestHandlerClass, "timeout", 0.05)
     forwarder = forwarder_of(settings(server))
     forwarder.start()
     for number in range(3):
