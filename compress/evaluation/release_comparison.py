@@ -95,7 +95,8 @@ class ReleaseComparison(msgspec.Struct, frozen=True, kw_only=True):
         reasons = [f"{each.title}: {each.new} of {each.images} instead of {each.previous}" for each in shown]
         if not reasons:
             differing = sum(each.fewer + each.more for each in self.measures)
-            reasons = [f"{differing} groups of images differ, too few or too balanced to tell the releases apart"]
+            what = "1 group of images differs" if differing == 1 else f"{differing} groups of images differ"
+            reasons = [f"{what}, too few or too balanced to tell the releases apart"]
         elif self.outcome == "not shown":
             reasons.append("but it makes more errors on the test images")
         return f"{_WORDS[self.outcome]} than release {self.previous_release}: {'; '.join(reasons)}."

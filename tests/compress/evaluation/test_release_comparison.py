@@ -34,6 +34,7 @@ def test_a_few_images_show_nothing() -> None:
     assert found.outcome == "not shown"
     assert found.statement.startswith("It is not shown that the new release is better than release 1")
     assert compare(errors(0, 0)).outcome == "not shown"
+    assert "1 group of images differs" in compare(errors(1, 0)).statement
 
 
 def test_enough_images_show_it() -> None:
