@@ -9,7 +9,7 @@
         outbox               stores events durably before they are sent
         camera and machine   faults of the camera and the machine become system events
         viewers              live frames and scores, for those who ask
-    watchdog             fed after each iteration, not by a timer
+        watchdog             fed after each iteration, not by a timer
 
 Other threads send events from the outbox to the sinks. None of them blocks this loop, and a crash loses no event.
 """
