@@ -32,6 +32,7 @@ function drawBoxes(details) {
     rect.setAttribute("height", 1000 * (box.bottom - box.top));
     if (over) rect.dataset.over = "";
     boxes.push(rect);
+    if (!over) continue; // a name for each doubtful box would hide the picture; "What the model reports" lists them
     const name = document.createElement("span");
     name.textContent = `${label} ${format(score, 2)}`;
     name.style.left = `${100 * Math.min(box.left, 0.8)}%`;
