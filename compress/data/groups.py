@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from vedette.runtime.errors import ConfigProblem
@@ -98,3 +98,20 @@ def merge_groups(groups: Mapping[Path, str], pairs: Iterable[tuple[Path, Path]])
             first, second = sorted((root(groups[image]), root(groups[other])))
             parent[second] = first
     return {path: root(name) for path, name in groups.items()}
+
+
+def too_few_groups(made: Iterable[str], merged: Collection[str], parts: Collection[str]) -> ConfigProblem:
+    """Returns the problem that there are fewer groups than parts of a split.
+
+    Args:
+        made: groups of the images by the rule
+        merged: what near copies leave of them
+        parts: names of the parts
+    """
+    count, needed = len(set(made)), f"each of {', '.join(parts)} needs a group"
+    if count < len(parts):
+        message = f"data.group makes {count} groups, at least {len(parts)} are needed"
+        return ConfigProblem(message, hint=f"correct data.group: {needed}")
+    message = f"near copies join the {count} groups of good images to {len(merged)}, at least {len(parts)} are needed"
+    hint = f"{needed}; vedette audit names the near copies: keep one of each, or add images of other parts"
+    return ConfigProblem(message, hint=hint)

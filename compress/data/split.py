@@ -154,8 +154,8 @@ def split_images(
             members.setdefault(group_of[path], []).append(path)
     few = few_images.is_few(members) and not always_divided
     if len(members) < len(fractions) and not few:
-        hint = f"correct data.group: each of {', '.join(fractions)} needs a group"
-        raise ConfigProblem(f"data.group makes {len(members)} groups, at least {len(fractions)} are needed", hint=hint)
+        made = [images.groups[path] for paths in members.values() for path in paths]
+        raise groups.too_few_groups(made, members, fractions)
     known = by_label.get(KNOWN, [])
     contradicted = _copies_of_defects(duplicates, set(group_of), {*defect, *known})
     if few:

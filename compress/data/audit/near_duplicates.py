@@ -27,7 +27,7 @@ from vedette.runtime.camera import image_files
 
 from .findings import Finding
 from .image_checks import ImageMeasurements, shrink_to_side
-from .near_copy_search import MAX_HASH_DISTANCE, compute_residuals, find_near_copies
+from .near_copy_search import MAX_HASH_DISTANCE, FineDetails, compute_residuals, find_near_copies
 
 # Largest difference of a pixel, relative to the other 95 % of the pixels. In 20 images each of five sets, copies with
 # noise, JPEG of quality 40, another brightness, scale, blur or half a pixel of shift have at most 22; copies with noise
@@ -51,7 +51,8 @@ def find_duplicates(images: Sequence[ImageMeasurements]) -> Iterator[Finding]:
         hashes = np.stack([each.hash for each in distinct])
         residuals = compute_residuals(np.stack([each.detail.ravel() for each in distinct]))
         labels = np.unique([each.label for each in distinct], return_inverse=True)[1]
-        for number, (bits, others) in sorted(find_near_copies(hashes, residuals, labels).items()):
+        fine = FineDetails([each.detail for each in distinct])
+        for number, (bits, others) in sorted(find_near_copies(hashes, residuals, labels, fine).items()):
             yield _near_copy_finding(distinct[number], bits, [distinct[other] for other in others])
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -12,6 +13,7 @@ from vedette.compress.data.audit.near_copy_search import (
     MAX_HASH_DISTANCE,
     MAX_OTHERS,
     MIN_CORRELATION,
+    FineDetails,
     compute_residuals,
     find_near_copies,
 )
@@ -96,6 +98,29 @@ def test_kept_pairs_are_few_where_all_images_are_near_copies():
     hashes, residuals, labels = images("light", count=300)
     found = find_near_copies(hashes, residuals, labels)
     assert sum(len(others) for _, others in found.values()) <= 300 * (2 * MAX_OTHERS + 2)
+
+
+def picture_part(surface, angle, rng):
+    """A part of one outline, turned, with a faint surface of its own: detail, 64 x 64."""
+    outline = np.zeros((64, 64), np.float32)
+    cv2.rectangle(outline, (14, 20), (50, 44), 80.0, 3)
+    matrix = cv2.getRotationMatrix2D((32, 32), angle, 1.0)
+    moved = cv2.warpAffine(outline + surface, matrix, (64, 64))
+    return np.asarray(moved - cv2.GaussianBlur(moved, (0, 0), 8) + rng.normal(0, 0.3, moved.shape)).astype(np.float32)
+
+
+def test_parts_of_one_design_that_lie_alike_are_no_near_copies():
+    """Forty parts in ten poses; the last three pictures show the first three parts again."""
+    rng = np.random.default_rng(0)
+    surfaces = [cv2.GaussianBlur(rng.normal(0, 6, (64, 64)).astype(np.float32), (0, 0), 1) for _ in range(40)]
+    angles = [7.0 * (number % 10) for number in range(40)]
+    again = [0, 1, 2]
+    details = [picture_part(surfaces[number], angles[number], rng) for number in [*range(40), *again]]
+    residuals = compute_residuals(np.stack([each.ravel() for each in details]))
+    hashes, labels = np.zeros((43, 256), bool), np.zeros(43, int)
+    assert len(find_near_copies(hashes, residuals, labels)) > 20, "by the residuals alone"
+    found = find_near_copies(hashes, residuals, labels, FineDetails(details))
+    assert {number: others for number, (_, others) in found.items()} == {40: [0], 41: [1], 42: [2]}
 
 
 def test_sample_takes_all_groups_alike_and_keeps_small_sets_whole():

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from vedette.compress.data import split
+from vedette.compress.data import groups, split
 from vedette.compress.goal.goal_tables import DataSettings
 from vedette.runtime.errors import ConfigProblem
 
@@ -49,6 +49,13 @@ def test_split_keeps_groups_whole(folder):
             for path in paths:
                 parts_of_group.setdefault(path.name[:6], set()).add(part)
         assert all(len(parts) == 1 for parts in parts_of_group.values())
+
+
+def test_near_copies_that_leave_too_few_groups_are_named():
+    made, merged, parts = ["a", "b", "c", "d", "d"], ["a"], list(split.SPLIT_FRACTIONS)
+    problem = groups.too_few_groups(made, merged, parts)
+    assert "near copies join the 4 groups of good images to 1" in problem.message
+    assert "vedette audit" in problem.hint
 
 
 def test_split_depends_on_the_seed_only(folder):
