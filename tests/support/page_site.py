@@ -14,6 +14,8 @@ from typing import Any
 import cv2
 import numpy as np
 
+from vedette.runtime.calibration.good_scores import summarize
+from vedette.runtime.camera.frame import FrameTime
 from vedette.runtime.clock import Clock
 from vedette.runtime.events.event import (
     Attachment,
@@ -26,6 +28,8 @@ from vedette.runtime.events.outbox import Outbox
 from vedette.runtime.inference.prediction import Box, Prediction
 from vedette.runtime.live.frame_writer import LiveFrameWriter
 from vedette.runtime.live.live_frame import FrameDetails
+from vedette.runtime.live.score_history import ScoreHistory
+from vedette.runtime.live.workshop_scores import WorkshopScores, write_workshop_scores
 from vedette.runtime.monitoring.status import LastEvent, StatusReport, StatusServer
 from vedette.runtime.rules.open_event import OpenEvent
 
@@ -138,6 +142,20 @@ class PageSite:
             made.append(event)
         outbox.close()
         return made
+
+    def store_scores(self, camera: str, hours: float = 6.0, threshold: float = 0.6) -> None:
+        """Scores of the last hours, with a short alarm every ten minutes, and those of the workshop."""
+        rng = np.random.default_rng(7)
+        folder, count = self.state / camera, round(hours * 720)
+        scores = rng.normal(0.36, 0.06, count)
+        scores[60::120] = 0.72
+        history = ScoreHistory(folder, MODEL, threshold)
+        for number, score in enumerate(scores.tolist()):
+            seconds = 5.0 * number
+            history.add(FrameTime(time.time() - 5.0 * count + seconds, seconds), score, score >= threshold)
+        history.close()
+        good = summarize(np.round(rng.normal(0.33, 0.05, 180), 3), 0.001, 2.0)
+        write_workshop_scores(folder, WorkshopScores(MODEL, threshold, good))
 
     @contextlib.contextmanager
     def running(self, alarm: bool = True) -> Iterator[None]:
