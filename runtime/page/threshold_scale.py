@@ -47,7 +47,7 @@ def make_scale(scores: NDArray[np.float64], good: GoodScores | None, threshold: 
         good: of the workshop; None: unknown
         threshold: of now
     """
-    values = [0.0, 1.25 * threshold, *([float(scores.min()), float(scores.max())] if len(scores) else [])]
+    values = [0.0, 1.25 * threshold, *([float(scores.min()), 1.1 * float(scores.max())] if len(scores) else [])]
     if good is not None:
         values += [good.levels[0], _highest_sample(good)]
     lowest, highest = min(values), max(values)

@@ -14,6 +14,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from vedette.runtime.calibration.drift import DriftFigures
 from vedette.runtime.calibration.good_scores import summarize
 from vedette.runtime.camera.frame import FrameTime
 from vedette.runtime.clock import Clock
@@ -149,6 +150,7 @@ class PageSite:
         folder, count = self.state / camera, round(hours * 720)
         scores = rng.normal(0.36, 0.06, count)
         scores[60::120] = 0.72
+        (folder / "scores.bin").unlink(missing_ok=True)
         history = ScoreHistory(folder, MODEL, threshold)
         for number, score in enumerate(scores.tolist()):
             seconds = 5.0 * number
@@ -178,7 +180,7 @@ class PageSite:
         """What the status socket of a camera says."""
         if camera == "door":
             return make_status(camera, connected=False, backlog=3, faults=["no connection to the broker"])
-        return make_status(camera)
+        return make_status(camera, drift=DriftFigures(900, 0.12, 0.09, 0.0))
 
     def _write_frames(self, camera: str, stop: threading.Event, alarm: bool) -> None:
         writer = LiveFrameWriter(self.state / camera)
