@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -9,6 +10,7 @@ from ..bundle.manifest import UNKNOWN, Manifest
 from ..calibration.drift_watch import DriftWatch
 from ..camera.frame import Frame
 from ..config.configuration import Config
+from ..errors import Problem
 from ..inference.pipeline import InferencePipeline
 from ..inference.prediction import Prediction
 from ..rules import Rule
@@ -16,6 +18,9 @@ from ..rules.presence import PresenceRule
 from .frame_writer import LiveFrameWriter
 from .live_frame import FrameDetails
 from .score_history import FLUSH_SECONDS, ScoreHistory
+from .workshop_scores import WorkshopScores, write_workshop_scores
+
+log = logging.getLogger(__name__)
 
 WATCHED_FLUSH_SECONDS = 15.0
 """How often scores are written while somebody watches."""
@@ -41,6 +46,10 @@ class LiveView:
         self.frames = LiveFrameWriter(folder)
         self.scores = ScoreHistory(folder, self.model, self.threshold, min(debounces, default=1))
         self.drift = DriftWatch(folder, self.model, pipeline.drift)
+        try:
+            write_workshop_scores(folder, WorkshopScores(self.model, self.threshold, manifest.good_scores))
+        except Problem as problem:
+            log.warning("viewers get no scores of the build: %s", problem.message)
 
     def observe(
         self, frame: Frame, predictions: tuple[Prediction, ...] | None, rules: Iterable[Rule], alarm: bool

@@ -13,12 +13,14 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from ..errors import MachineProblem, Problem
+from .change_views import show_result, undo_change
 from .event_views import export_events, judge_event, show_event, show_events, show_evidence
 from .health_views import show_health, show_log
 from .live_views import send_picture, show_live
 from .page_context import HERE, PageContext, render_error, translation_of
 from .request_guard import RequestGuard
 from .sign_in_view import show_sign_in, sign_in, sign_out
+from .threshold_views import change_threshold, show_replay, show_threshold
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +37,12 @@ ROUTES = [
     Route("/events/{camera}/{event}", show_event),
     Route("/events/{camera}/{event}/evidence.{suffix}", show_evidence),
     Route("/events/{camera}/{event}/review", judge_event, methods=["POST"]),
+    Route("/threshold", show_threshold),
+    Route("/threshold/{camera}", show_threshold),
+    Route("/threshold/{camera}/replay", show_replay),
+    Route("/threshold/{camera}/change", change_threshold, methods=["POST"]),
+    Route("/changes/{camera}/{id}", show_result),
+    Route("/changes/{camera}/{id}/undo", undo_change, methods=["POST"]),
     Route("/health", show_health),
     Route("/health/{camera}/log", show_log),
     Mount("/static", StaticFiles(directory=HERE / "static")),

@@ -19,6 +19,7 @@ from ..errors import Problem
 from .credentials import PageCredentials
 from .listen_address import KnownHosts
 from .live_pictures import LivePictures
+from .sent_changes import SentChanges
 from .sessions import SessionStore, SignInLimit
 from .translation import Translation, languages, load_translation
 
@@ -41,6 +42,7 @@ class PageContext(msgspec.Struct, frozen=True, eq=False):
     """True if browsers reach it by TLS."""
     pictures: LivePictures
     sessions: SessionStore = msgspec.field(default_factory=SessionStore)
+    changes: SentChanges = msgspec.field(default_factory=SentChanges)
     limit: SignInLimit = msgspec.field(default_factory=SignInLimit)
     sign_in_lock: asyncio.Lock = msgspec.field(default_factory=asyncio.Lock)
     """Passwords are checked one after the other."""

@@ -14,6 +14,9 @@ from typing import Any
 import cv2
 import numpy as np
 
+from vedette.runtime.calibration.drift import DriftFigures
+from vedette.runtime.calibration.good_scores import summarize
+from vedette.runtime.camera.frame import FrameTime
 from vedette.runtime.clock import Clock
 from vedette.runtime.events.event import (
     Attachment,
@@ -26,6 +29,8 @@ from vedette.runtime.events.outbox import Outbox
 from vedette.runtime.inference.prediction import Box, Prediction
 from vedette.runtime.live.frame_writer import LiveFrameWriter
 from vedette.runtime.live.live_frame import FrameDetails
+from vedette.runtime.live.score_history import ScoreHistory
+from vedette.runtime.live.workshop_scores import WorkshopScores, write_workshop_scores
 from vedette.runtime.monitoring.status import LastEvent, StatusReport, StatusServer
 from vedette.runtime.rules.open_event import OpenEvent
 
@@ -139,6 +144,21 @@ class PageSite:
         outbox.close()
         return made
 
+    def store_scores(self, camera: str, hours: float = 6.0, threshold: float = 0.6) -> None:
+        """Scores of the last hours, with a short alarm every ten minutes, and those of the workshop."""
+        rng = np.random.default_rng(7)
+        folder, count = self.state / camera, round(hours * 720)
+        scores = rng.normal(0.36, 0.06, count)
+        scores[60::120] = 0.72
+        (folder / "scores.bin").unlink(missing_ok=True)
+        history = ScoreHistory(folder, MODEL, threshold)
+        for number, score in enumerate(scores.tolist()):
+            seconds = 5.0 * number
+            history.add(FrameTime(time.time() - 5.0 * count + seconds, seconds), score, score >= threshold)
+        history.close()
+        good = summarize(np.round(rng.normal(0.33, 0.05, 180), 3), 0.001, 2.0)
+        write_workshop_scores(folder, WorkshopScores(MODEL, threshold, good))
+
     @contextlib.contextmanager
     def running(self, alarm: bool = True) -> Iterator[None]:
         """Stand-ins of the daemons: the real status sockets and the real writers of live frames."""
@@ -160,7 +180,7 @@ class PageSite:
         """What the status socket of a camera says."""
         if camera == "door":
             return make_status(camera, connected=False, backlog=3, faults=["no connection to the broker"])
-        return make_status(camera)
+        return make_status(camera, drift=DriftFigures(900, 0.12, 0.09, 0.0))
 
     def _write_frames(self, camera: str, stop: threading.Event, alarm: bool) -> None:
         writer = LiveFrameWriter(self.state / camera)

@@ -1,0 +1,173 @@
+"""Threshold: the scores of this box beside the workshop's, and what another threshold would have done."""
+
+from __future__ import annotations
+
+import asyncio
+from math import isfinite
+from typing import Annotated, Any
+
+import msgspec
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, RedirectResponse, Response
+
+from ..config.configuration import Config
+from ..errors import UNREADABLE, Problem
+from ..live.scores import Scores, read_scores
+from ..live.threshold_replay import replay_threshold
+from ..live.workshop_scores import WorkshopScores, read_workshop_scores
+from ..monitoring.status import StatusReport, request_status
+from .change_views import propose_change, read_camera_text, send_change
+from .page_context import context_of, render, translation_of
+from .threshold_scale import is_extrapolated, make_scale
+from .threshold_text import PRESENCE, set_threshold
+from .translation import Translation
+
+
+class _Wish(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    threshold: Annotated[float, msgspec.Meta(ge=-1e9, le=1e9)]
+    save: bool
+    before: str = ""
+
+
+class _Known(msgspec.Struct, frozen=True, eq=False):
+    """What the box knows of one camera."""
+
+    workshop: WorkshopScores | None
+    scores: Scores
+    """Of the model that runs."""
+    rule: dict[str, Any] | None
+    """The first rule `presence`."""
+
+    @property
+    def threshold(self) -> float | None:
+        """That of the rule, otherwise the bundle's; None: unknown yet."""
+        if self.rule is not None and (own := self.rule.get("threshold")) is not None:
+            return float(own)
+        if self.workshop is not None:
+            return self.workshop.threshold
+        return self.scores.thresholds[int(self.scores.model[-1])] if len(self.scores) else None
+
+
+def _find_camera(request: Request) -> Config:
+    config = context_of(request).load_camera(request.path_params["camera"])
+    if config is None:
+        raise HTTPException(404)
+    return config
+
+
+def _read(config: Config) -> _Known:
+    workshop, scores = read_workshop_scores(config.state_folder), read_scores(config.state_folder)
+    if workshop is not None:
+        scores = scores.of_model(workshop.model)
+    elif len(scores):
+        scores = scores.of_model(scores.models[int(scores.model[-1])])
+    rule = next((rule for rule in config.rules if rule.get("use") == PRESENCE), None)
+    return _Known(workshop, scores, rule)
+
+
+async def show_threshold(request: Request) -> Response:
+    """The view of one camera; without a name the first camera's."""
+    names = context_of(request).cameras()
+    if "camera" not in request.path_params:
+        return RedirectResponse(f"/threshold/{names[0]}", 303) if names else render(request, "no_camera.html")
+    config, _ = _find_camera(request), translation_of(request)
+    known = await asyncio.to_thread(_read, config)
+    good = known.workshop.good if known.workshop is not None else None
+    now = known.threshold
+    scale = None if now is None else make_scale(known.scores.score, good, now)
+    report = await asyncio.to_thread(_ask_status, config)
+    texts = {
+        "offline": _("The page does not answer. It tries again."),
+        "waiting": _("The device checks the change and tries it …"),
+        "late": _("No result yet. The health view shows what becomes of it."),
+        "same": _("This is what the file says already."),
+    }
+    return render(
+        request,
+        "threshold.html",
+        camera=config.camera,
+        known=known,
+        good=good,
+        now=now,
+        scale=scale,
+        drift=_describe_drift(report, _),
+        drifted=report is not None and report.drift is not None and report.drift.drifted,
+        texts=texts,
+    )
+
+
+async def show_replay(request: Request) -> Response:
+    """What a threshold would have done, in words."""
+    config, _ = _find_camera(request), translation_of(request)
+    try:
+        threshold = float(request.query_params.get("value", ""))
+    except ValueError:
+        raise HTTPException(400) from None
+    if not isfinite(threshold):
+        raise HTTPException(400)
+    known = await asyncio.to_thread(_read, config)
+    return JSONResponse(await asyncio.to_thread(_describe_threshold, known, threshold, _))
+
+
+async def change_threshold(request: Request) -> Response:
+    """The difference in the camera's file, or, if the user has seen it, the request to change it."""
+    config, _ = _find_camera(request), translation_of(request)
+    try:
+        wish = msgspec.json.decode(await request.body(), type=_Wish)
+    except UNREADABLE:
+        return JSONResponse({"message": _("That is no threshold.")}, 400)
+    try:
+        before = await asyncio.to_thread(read_camera_text, config)
+        after = set_threshold(before, wish.threshold)
+    except Problem as problem:
+        return JSONResponse({"message": f"{problem.message}: {problem.hint}"}, 400)
+    if wish.save:
+        return await send_change(request, config, before, after, wish.before)
+    return propose_change(before, after)
+
+
+def _describe_threshold(known: _Known, threshold: float, _: Translation) -> dict[str, str]:
+    rule = known.rule or {}
+    replayed = replay_threshold(known.scores, threshold, rule.get("hysteresis", 0.1), rule.get("cooldown", 0.0))
+    if not len(known.scores):
+        alarms, note = "–", _("No scores of this model yet. The daemon writes them every five minutes.")
+    elif replayed.per_hour is None:
+        alarms = _("%(number)s in %(minutes)s min", number=replayed.alarms, minutes=round(60 * replayed.hours))
+        note = _("Less than an hour was watched. That says too little for a rate.")
+    else:
+        alarms = _("%(rate)s per hour", rate=f"{replayed.per_hour:.2g}")
+        note = _("%(number)s in the last %(hours)s h", number=replayed.alarms, hours=f"{replayed.hours:.3g}")
+    good = known.workshop.good if known.workshop is not None else None
+    if good is None:
+        budget, source = _("unknown"), _("The bundle does not say how its good parts scored.")
+    else:
+        rate = good.p_value(threshold)
+        budget = _("%(number)s of 1,000 good parts", number=f"{1000 * rate:.2g}")
+        source = _("Measured on %(number)s good images of the workshop.", number=good.images)
+        if is_extrapolated(good, threshold):
+            source = _(
+                "None of the workshop's %(number)s good images scored so high: this is an extrapolation.",
+                number=good.images,
+            )
+    return {"alarms": alarms, "note": note, "budget": budget, "source": source}
+
+
+def _ask_status(config: Config) -> StatusReport | None:
+    try:
+        return request_status(config.state_folder)
+    except (Problem, OSError):
+        return None
+
+
+def _describe_drift(report: StatusReport | None, _: Translation) -> str:
+    if report is None:
+        return _("The daemon does not answer, so nothing is known about drift.")
+    if (drift := report.drift) is None or not drift.samples:
+        return _("Nothing is known about drift yet.")
+    shares = {"above": f"{drift.share_above:.0%}", "below": f"{drift.share_below:.0%}"}
+    text = _("%(above)s above and %(below)s below the usual band (10%% each are usual)", **shares)
+    if drift.drifted:
+        advice = _("Find out what changed (light, lens, position), or recalibrate, before you move the threshold.")
+        return f"{_('The scores of this box have left the band of the workshop:')} {text}. {advice}"
+    return f"{_('The scores of this box lie where those of the workshop did:')} {text}."

@@ -1,0 +1,101 @@
+"""The view Threshold in real Chromium: drag the line by mouse and keys, read what it would do, save, undo."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import msgspec
+import pytest
+from page_browser import MARKS, WIDTHS, Browser, RunningPage, open_viewer
+
+from vedette.runtime.installation.configuration.change_requests import (
+    ConfigurationResult,
+    requests_folder,
+    results_folder,
+)
+from vedette.runtime.page import change_views
+
+expect = pytest.importorskip("playwright.sync_api").expect
+pytestmark = MARKS
+
+
+def apply_requests(state: Path, camera_file: Path) -> None:
+    """Stand-in of root's service: takes what waits, and writes results."""
+    for path in requests_folder(state).glob("*.json"):
+        asked = msgspec.json.decode(path.read_bytes())
+        camera_file.write_text(path.with_suffix(".toml").read_text())
+        result = ConfigurationResult(asked["id"], asked["camera"], "applied")
+        path.unlink()
+        (results_folder(state) / path.name).write_bytes(msgspec.json.encode(result))
+
+
+@pytest.fixture
+def without_service(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The request waits for a service, and starts no program of its own."""
+    real = change_views.request_change
+    monkeypatch.setattr(change_views, "request_change", lambda *values, **_: real(*values))
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_threshold(running: RunningPage, browser: Browser, width: int, without_service: None) -> None:
+    site = running.site
+    site.store_scores("belt")
+    camera_file = site.folder / "cameras" / "belt.toml"
+    original = camera_file.read_text()
+    viewer = open_viewer(running, browser, width)
+    page = viewer.page
+    viewer.sign_in()
+    page.get_by_role("link", name="Threshold", exact=True).click()
+    slider = page.get_by_role("slider", name="Threshold")
+    expect(page.locator("#alarms")).to_have_text("6 per hour")
+    expect(page.locator("#source")).to_contain_text("180 good images")
+    expect(page.get_by_text("lie where those of the workshop did: 12% above")).to_be_visible()
+    viewer.check("threshold")
+
+    place = slider.bounding_box()
+    x, y = place["x"] + 16 + (place["width"] - 32) * 0.6 / float(slider.get_attribute("max")), place["y"] + 90
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(place["x"] + place["width"] - 22, y, steps=4)
+    page.mouse.up()
+    expect(page.locator("#alarms")).to_have_text("0 per hour")
+    expect(page.locator("#source")).to_contain_text("extrapolation")
+    chosen = float(slider.input_value())
+    page.keyboard.press("ArrowRight")
+    assert float(slider.input_value()) > chosen > 0.6
+    told = re.compile(rf"{re.escape(slider.input_value())}; 0 per hour; .* of 1,000 good parts")
+    expect(slider).to_have_attribute("aria-valuetext", told)
+
+    page.get_by_role("button", name="Save …").click()
+    expect(page.locator("#change-lines [data-sign='+']")).to_have_text(f"+ threshold = {slider.input_value()}")
+    viewer.check("threshold-difference")
+    assert camera_file.read_text() == original
+    with page.expect_response("**/threshold/belt/change"):
+        page.get_by_role("button", name="Save", exact=True).click()
+    apply_requests(site.state, camera_file)
+    expect(page.locator("#change-said")).to_have_text("Applied. The camera runs with it.")
+    assert f"threshold = {slider.input_value()}\n" in camera_file.read_text()
+    with page.expect_response("**/undo"):
+        page.get_by_role("button", name="Undo").click()
+    apply_requests(site.state, camera_file)
+    expect(page.locator("#change-said")).to_have_text("Applied. The camera runs with it.")
+    assert camera_file.read_text() == original
+    assert viewer.errors == []
+    page.context.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("locale", ["en-US", "ko-KR"])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1280])
+def test_every_language_and_light(running: RunningPage, browser: Browser, width: int, scheme: str, locale: str) -> None:
+    running.site.store_scores("belt")
+    viewer = open_viewer(running, browser, width, scheme, locale)
+    viewer.sign_in()
+    for camera in ("belt", "door"):  # the second one has no scores
+        viewer.open(f"/threshold/{camera}")
+        viewer.page.locator("h2").first.wait_for()
+        viewer.page.wait_for_timeout(300)
+        viewer.check(f"threshold-{camera}")
+    viewer.page.context.close()
