@@ -36,7 +36,7 @@ def read_until(reader, condition):
 
 def run_documented_example(folder, capsys):
     """The lines that the example of docs/status.md prints for a state folder."""
-    (example,) = (each for each in list_examples() if each.page == "status.md" and each.language == "python")
+    (example,) = (each for each in list_examples() if each.page == "docs/status.md" and each.language == "python")
     exec(compile(example.text.replace("/var/lib/vedette/door", str(folder)), str(example), "exec"), {})
     printed = capsys.readouterr().out.splitlines()
     assert "ReplayedThreshold(threshold=2.5, alarms=" in printed[-1]
