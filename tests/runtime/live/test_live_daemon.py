@@ -11,6 +11,7 @@ from waiting import wait_for
 
 from vedette.runtime.live.frame_reader import LiveFrameReader
 from vedette.runtime.live.scores import read_scores
+from vedette.runtime.live.workshop_scores import WorkshopScores, read_workshop_scores
 
 
 @pytest.fixture
@@ -55,6 +56,8 @@ def test_viewer_sees_what_the_daemon_sees_and_why_it_alarms(door, anomaly_bundle
         (reason,) = alarm.open_rules
         assert (reason.rule, reason.measured, reason.limit) == ("presence", alarm.score, threshold)
         assert reason.why == f"anomaly: score {alarm.score:.4g}; the limit is {threshold:.4g}"
+        known = read_workshop_scores(folder)
+        assert known == WorkshopScores(alarm.model, threshold, anomaly_bundle.manifest.good_scores)
         assert alarm.predictions[0].box is not None
         assert np.nanmax(alarm.heat_map) > np.nanmax(quiet.heat_map)
 
