@@ -1,4 +1,4 @@
-"""A camera's file with another threshold in its `presence` rules; comments and order of the file stay."""
+"""A camera's file with another threshold in its first rule `presence`; comments and order of the file stay."""
 
 from __future__ import annotations
 
@@ -19,21 +19,20 @@ _USE = re.compile(r"""^([ \t]*)use[ \t]*=""")
 
 
 def set_threshold(text: str, threshold: float) -> str:
-    """The text with `threshold` in each rule of the kind `presence`.
+    """The text with `threshold` in the first rule of the kind `presence`; others keep theirs.
 
     Raises:
         ConfigProblem: it is not TOML, or has no such rule.
     """
     wanted = read_text(text, "the camera's file")
     rules: list[dict[str, Any]] = wanted.get("rules", [])
-    chosen = [rule for rule in rules if rule.get("use") == PRESENCE]
-    if not chosen:
+    first = next((number for number, rule in enumerate(rules) if rule.get("use") == PRESENCE), None)
+    if first is None:
         raise ConfigProblem(
             "the camera has no rule presence", 'add [[rules]] use = "presence"; docs/config.md shows one'
         )
-    for rule in chosen:
-        rule["threshold"] = threshold
-    edited = _edit_lines(text, [rule.get("use") == PRESENCE for rule in rules], f"{threshold!r}")
+    rules[first]["threshold"] = threshold
+    edited = _edit_lines(text, first, f"{threshold!r}")
     try:
         if tomllib.loads(edited.removeprefix("\ufeff")) == wanted:
             return edited
@@ -42,8 +41,8 @@ def set_threshold(text: str, threshold: float) -> str:
     return merge(text, tomli_w.dumps({"rules": rules}))  # rules written in another way
 
 
-def _edit_lines(text: str, chosen: list[bool], value: str) -> str:
-    """The text with the value in the chosen `[[rules]]` tables; `set_threshold` checks the result."""
+def _edit_lines(text: str, chosen: int, value: str) -> str:
+    """The text with the value in the chosen one of the `[[rules]]` tables; `set_threshold` checks the result."""
     lines: list[str] = []
     number, use, has_value = -1, -1, True
 
@@ -56,7 +55,7 @@ def _edit_lines(text: str, chosen: list[bool], value: str) -> str:
         if _HEADER.match(line):
             complete()
             number += bool(_RULE.match(line))
-            use, has_value = -1, not (_RULE.match(line) and number < len(chosen) and chosen[number])
+            use, has_value = -1, not (_RULE.match(line) and number == chosen)
         elif not has_value and _USE.match(line):
             use = len(lines)
             line = line if line.endswith("\n") else f"{line}\n"
