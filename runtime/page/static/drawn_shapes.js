@@ -42,7 +42,7 @@ export class Shapes {
   add(shape) {
     this.all.push(shape);
     this.choose(this.all.length - 1);
-    this.handles.querySelector("button")?.focus();
+    this.handles.querySelector(".handle")?.focus();
   }
 
   remove(index) {

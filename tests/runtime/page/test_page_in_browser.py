@@ -1,30 +1,19 @@
-"""The page in real Chromium, at the width of a phone and of a desk: every journey, no console error, no axe violation.
-
-The pictures of the views go to build/page. CHROMIUM names another browser than /usr/bin/chromium.
-"""
+"""The page in real Chromium, on a phone and on a desk: every journey, no console error, no axe violation."""
 
 from __future__ import annotations
 
-import os
-import socket
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-import msgspec
 import pytest
 from page_site import PageSite
-from paths import ROOT
 
 from vedette.runtime.evidence.reviews import ReviewStore
-from vedette.runtime.page.page_server import serve_page
 
 playwright_api = pytest.importorskip("playwright.sync_api")
-from axe_playwright_python.sync_playwright import Axe  # noqa: E402
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright  # noqa: E402
+from page_viewer import CHROMIUM, RunningPage, Viewer, open_viewer, serve_site, start_browser  # noqa: E402
+from playwright.sync_api import Browser, expect  # noqa: E402
 
-CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
-PICTURES = ROOT / "build" / "page"
 WIDTHS = (390, pytest.param(1280, marks=pytest.mark.slow))
 pytestmark = [
     pytest.mark.skipif(not Path(CHROMIUM).exists(), reason="no Chromium: apt-get install chromium"),
@@ -32,81 +21,16 @@ pytestmark = [
 ]
 
 
-class RunningPage(msgspec.Struct, frozen=True):
-    """A served page with the link that signs in."""
-
-    site: PageSite
-    link: str
-
-    def address(self, path: str) -> str:
-        return self.link.partition("/sign-in")[0] + path
-
-
-class Viewer:
-    """A browser window that remembers what went wrong in it."""
-
-    def __init__(self, running: RunningPage, context: BrowserContext, name: str) -> None:
-        self.running, self.site, self.name = running, running.site, name
-        self.errors: list[str] = []
-        self.page: Page = context.new_page()
-        self.page.set_default_timeout(30_000)
-        self.page.on(
-            "console", lambda said: self.errors.append(said.text) if said.type in ("error", "warning") else None
-        )
-        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
-
-    def sign_in(self) -> None:
-        self.page.goto(self.running.link)
-        self.page.wait_for_url("**/live/belt")
-
-    def open(self, path: str) -> None:
-        self.page.goto(self.running.address(path))
-
-    def check(self, view: str) -> None:
-        """Takes the picture of a view, and looks for faults in it."""
-        PICTURES.mkdir(parents=True, exist_ok=True)
-        self.page.screenshot(path=PICTURES / f"{view}-{self.name}.png")
-        found = Axe().run(self.page)
-        assert found.violations_count == 0, found.generate_report()
-        overflow = self.page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
-        assert overflow <= 0, f"{view} is {overflow} pixels wider than the window"
-        assert self.errors == []
-
-
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningPage]:
-    site = PageSite(tmp_path_factory.mktemp("browser") / "configuration", events=4)
-    said: list[str] = []
-    known = threading.Event()
-
-    def announce(url: str) -> None:
-        said.append(url)
-        known.set()
-
-    listener = socket.socket()
-    listener.bind(("127.0.0.1", 0))
-    with site.running():
-        threading.Thread(target=serve_page, args=(site.folder, announce, listener), daemon=True).start()
-        assert known.wait(60)
-        yield RunningPage(site, said[0])
+    with serve_site(PageSite(tmp_path_factory.mktemp("browser") / "configuration", events=4)) as running:
+        yield running
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+    with start_browser() as browser:
         yield browser
-        browser.close()
-
-
-def open_viewer(
-    running: RunningPage, browser: Browser, width: int, scheme: str = "light", locale: str = "en-US"
-) -> Viewer:
-    size = {"width": width, "height": 844 if width < 500 else 800}
-    context = browser.new_context(
-        viewport=size, color_scheme=scheme, locale=locale, has_touch=width < 500, timezone_id="UTC"
-    )  # type: ignore[arg-type]
-    return Viewer(running, context, f"{width}-{scheme}-{locale[:2]}")
 
 
 def find_and_export(viewer: Viewer) -> None:

@@ -1,0 +1,144 @@
+"""Draw in real Chromium: a zone, a line and a mask by pointer and by keyboard, saved, and taken back."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from page_site import PageSite
+
+from vedette.deploy.setup import configuration_change, request_applier
+from vedette.deploy.setup.request_applier import RequestApplier
+from vedette.runtime.installation.configuration import change_requests
+
+playwright_api = pytest.importorskip("playwright.sync_api")
+from page_viewer import CHROMIUM, RunningPage, Viewer, open_viewer, serve_site, start_browser  # noqa: E402
+from playwright.sync_api import Browser, expect  # noqa: E402
+
+pytestmark = [
+    pytest.mark.skipif(not Path(CHROMIUM).exists(), reason="no Chromium: apt-get install chromium"),
+    pytest.mark.xdist_group("browser"),
+]
+FILE = """# The belt by the door.
+source = "file:parts"
+bundle = "installed:cells"
+
+[privacy]
+zones = [[[0.02, 0.05], [0.2, 0.05], [0.2, 0.3], [0.02, 0.3]]]  # the desk
+
+# People in the yard.
+[[rules]]
+use = "zone"
+name = "site"
+labels = ["person"]                # nobody else
+zones.yard = [[0.1, 0.4], [0.45, 0.4], [0.45, 0.9], [0.1, 0.9]]
+
+[[rules]]
+use = "presence"
+"""
+
+
+def apply(folder: Path) -> None:
+    """The program that applies requests, in this process."""
+    threading.Thread(target=RequestApplier(folder, 0, lambda *_: ["systemctl restart vedette@belt"]).apply_all).start()
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningPage]:
+    with pytest.MonkeyPatch.context() as patch, start_site(tmp_path_factory) as running:
+        patch.setattr(change_requests, "apply_without_service", apply)
+        patch.setattr(request_applier, "_check_as_service", lambda *_: None)  # the bundle is not there
+        patch.setattr(configuration_change, "_interruptible", contextlib.nullcontext)  # this is not the main thread
+        yield running
+
+
+def start_site(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    return serve_site(PageSite(tmp_path_factory.mktemp("draw") / "configuration", events=1, cameras=("belt",)))
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with start_browser() as browser:
+        yield browser
+
+
+@pytest.fixture
+def file(running: RunningPage) -> Path:
+    path = running.site.folder / "cameras" / "belt.toml"
+    path.write_text(FILE)
+    path.with_name("belt.toml.last").unlink(missing_ok=True)
+    return path
+
+
+def open_draw(
+    running: RunningPage, browser: Browser, width: int, locale: str = "en-US", scheme: str = "light"
+) -> Viewer:
+    viewer = open_viewer(running, browser, width, scheme, locale)
+    viewer.page.on("dialog", lambda dialog: dialog.accept())
+    viewer.sign_in()
+    viewer.open("/draw/belt")
+    viewer.page.locator("#picture:visible").wait_for()
+    return viewer
+
+
+def save(viewer: Viewer, expected: str) -> None:
+    page = viewer.page
+    page.get_by_role("button", name="Show changes and save").click()
+    expect(page.locator("#verdict")).to_have_text("The device would take this file.")
+    expect(page.locator("#diff")).to_contain_text(expected)
+    page.get_by_role("button", name="Save", exact=True).click()
+    expect(page.locator("#result")).to_contain_text("Applied.")
+
+
+@pytest.mark.parametrize("width", [390, pytest.param(1280, marks=pytest.mark.slow)])
+def test_a_zone_is_moved_saved_and_taken_back(running: RunningPage, browser: Browser, file: Path, width: int) -> None:
+    viewer = open_draw(running, browser, width)
+    page = viewer.page
+    page.get_by_role("button", name="Zone site / yard", exact=True).click()
+    stage, handle = page.locator("#canvas").bounding_box(), page.locator(".handle").nth(1)
+    grip = handle.bounding_box()
+    assert stage is not None
+    assert grip is not None
+    page.mouse.move(grip["x"] + grip["width"] / 2, grip["y"] + grip["height"] / 2)
+    page.mouse.down()
+    page.mouse.move(stage["x"] + 0.6 * stage["width"], stage["y"] + 0.5 * stage["height"], steps=3)
+    page.mouse.up()
+    page.keyboard.press("Shift+ArrowRight")
+    page.keyboard.press("+")
+    expect(page.locator(".handle")).to_have_count(5)
+    page.get_by_label("What to add").select_option(label="Privacy mask")
+    page.get_by_role("button", name="Add", exact=True).click()
+    page.get_by_label("What to add").select_option(label="New rule: line")
+    page.get_by_role("button", name="Add", exact=True).click()
+    page.keyboard.press("ArrowUp")
+    viewer.check("draw")
+
+    page.get_by_role("button", name="Show changes and save").click()
+    expect(page.locator("#diff")).to_contain_text("-zones.yard = [[0.1, 0.4], [0.45, 0.4], [0.45, 0.9], [0.1, 0.9]]")
+    viewer.check("draw-changes")
+    page.get_by_role("button", name="Cancel").click()
+    assert file.read_text() == FILE
+    save(viewer, 'use = "crossing"')
+    content: dict[str, Any] = tomllib.loads(file.read_text())
+    site, presence, line = content["rules"]
+    yard = site["zones"]["yard"]
+    assert len(yard) == 5
+    assert yard[1] == pytest.approx([0.65, 0.5], abs=0.01)
+    assert [yard[0], *yard[3:]] == [[0.1, 0.4], [0.45, 0.9], [0.1, 0.9]]
+    assert (presence["use"], line["line"]) == ("presence", [[0.3, 0.59], [0.7, 0.6]])
+    assert len(content["privacy"]["zones"]) == 2
+    assert "# People in the yard." in file.read_text()
+    assert "# nobody else" in file.read_text()
+
+    page.get_by_role("button", name="Undo the last saved change").click()
+    expect(page.locator("#diff")).to_contain_text('-use = "crossing"')
+    page.get_by_role("button", name="Save", exact=True).click()
+    expect(page.locator("#list li")).to_have_count(2)
+    assert file.read_text() == FILE
+    assert viewer.errors == []
+    page.context.close()
