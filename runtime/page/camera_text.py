@@ -90,7 +90,8 @@ def _edit(text: str, present: dict[str, Any], wanted: dict[str, Any], removed: s
         key = (_KEY.match(each.lines[0]) or ["", ""])[1]
         if table in ("rules", "privacy") and key in stale:
             yield from each.above
-            yield waiting.pop(key, "")
+            if key in waiting:
+                yield _with_comment(waiting.pop(key), each.lines[-1])
         else:
             yield from (*each.above, *each.lines)
     yield from waiting.values()
@@ -119,6 +120,12 @@ def _split(text: str) -> tuple[list[_Statement], list[str]]:
             above = []
         depth += sum(code.count(each) for each in "[{") - sum(code.count(each) for each in "]}")
     return statements, above
+
+
+def _with_comment(line: str, replaced: str) -> str:
+    """A line with the comment at the end of the one that it replaces."""
+    comments = [found[0] for found in _STRINGS_AND_COMMENTS.finditer(replaced) if found[0].startswith("#")]
+    return f"{line.rstrip()}  {comments[0].rstrip()}\n" if comments and line.count("\n") == 1 else line
 
 
 def _format_key(key: str, value: Any) -> str:

@@ -17,7 +17,8 @@ const shapes = new Shapes($("canvas"), $("shapes"), $("handles"), texts, showLis
 shapes.load(drawing.shapes);
 
 function nameOf(shape) {
-  if (shape.key === "privacy") return texts.privacy;
+  const masks = shapes.all.filter((each) => each.key === "privacy");
+  if (shape.key === "privacy") return `${texts.privacy} ${masks.indexOf(shape) + 1}`;
   const rule = drawing.rules[shape.rule];
   const own = rule ? (shape.key === "zones" ? `${rule.name} / ${shape.name}` : rule.name) : `${shape.name || shape.use} (${texts.new})`;
   return `${texts[shape.key]} ${own}`;

@@ -142,3 +142,66 @@ def test_a_zone_is_moved_saved_and_taken_back(running: RunningPage, browser: Bro
     assert file.read_text() == FILE
     assert viewer.errors == []
     page.context.close()
+
+
+@pytest.mark.slow
+def test_what_the_daemon_would_refuse_cannot_be_saved(running: RunningPage, browser: Browser, file: Path) -> None:
+    viewer = open_draw(running, browser, 390)
+    page = viewer.page
+    page.locator(".handle").first.focus()
+    for _ in range(9):
+        page.keyboard.press("Shift+ArrowRight")
+        page.keyboard.press("Shift+ArrowDown")
+    page.keyboard.press("Shift+ArrowUp")
+    page.get_by_role("button", name="Show changes and save").click()
+    expect(page.locator("#verdict")).to_contain_text("The device would refuse this file")
+    expect(page.locator("#verdict")).to_contain_text("cross")
+    expect(page.get_by_role("button", name="Save", exact=True)).to_be_disabled()
+    viewer.check("draw-refused")
+    page.keyboard.press("Escape")
+    page.get_by_role("button", name="Discard changes").click()
+    file.write_text(FILE + "debounce = 2\n")
+    page.get_by_role("button", name="Show changes and save").click()
+    expect(page.locator("#result")).to_contain_text("changed elsewhere")
+    assert [each for each in viewer.errors if "409" not in each] == []
+    page.context.close()
+
+
+@pytest.mark.slow
+def test_the_keyboard_alone_draws(running: RunningPage, browser: Browser, file: Path) -> None:
+    viewer = open_draw(running, browser, 1280)
+    page = viewer.page
+    page.get_by_label("What to add").focus()
+    page.get_by_label("What to add").select_option(label="Zone of the rule site")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Delete")
+    expect(page.locator(".handle")).to_have_count(3)
+    page.get_by_label("Name").fill("door")
+    page.get_by_role("button", name="Show changes and save").focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("#verdict")).to_have_text("The device would take this file.")
+    page.get_by_role("button", name="Save", exact=True).focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("#result")).to_contain_text("Applied.")
+    zones = tomllib.loads(file.read_text())["rules"][0]["zones"]
+    assert zones["door"] == [[0.29, 0.35], [0.7, 0.75], [0.3, 0.75]]
+    assert viewer.errors == []
+    page.context.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [390, 1280])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_view_in_korean_and_in_the_dark(
+    running: RunningPage, browser: Browser, file: Path, width: int, scheme: str
+) -> None:
+    viewer = open_draw(running, browser, width, "ko-KR", scheme)
+    viewer.check("draw")
+    viewer.page.locator("#list .icon").first.click()
+    viewer.page.locator("#review").click()
+    viewer.page.locator("#verdict:not(:empty)").wait_for()
+    viewer.check("draw-changes")
+    viewer.page.context.close()
