@@ -5,6 +5,7 @@ The pictures of the views go to build/page. CHROMIUM names another browser than 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import threading
@@ -72,9 +73,9 @@ class Viewer:
         assert self.errors == []
 
 
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningPage]:
-    site = PageSite(tmp_path_factory.mktemp("browser") / "configuration", events=4)
+@contextlib.contextmanager
+def serve_site(site: PageSite) -> Iterator[RunningPage]:
+    """Serves the page of a site in this process."""
     said: list[str] = []
     known = threading.Event()
 
@@ -88,6 +89,12 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningPage]:
         threading.Thread(target=serve_page, args=(site.folder, announce, listener), daemon=True).start()
         assert known.wait(60)
         yield RunningPage(site, said[0])
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningPage]:
+    with serve_site(PageSite(tmp_path_factory.mktemp("browser") / "configuration", events=4)) as running:
+        yield running
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,196 @@
+"""Draw in real Chromium: a zone, a line and a mask by pointer and by keyboard, saved, and taken back."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from page_browser import MARKS, Browser, RunningPage, Viewer, open_viewer, serve_site
+from page_site import PageSite
+
+from vedette.deploy.setup import configuration_change, request_applier
+from vedette.deploy.setup.request_applier import RequestApplier
+from vedette.runtime.installation.configuration import change_requests
+
+expect = pytest.importorskip("playwright.sync_api").expect
+pytestmark = MARKS
+FILE = """# The belt by the door.
+source = "file:parts"
+bundle = "installed:cells"
+
+[privacy]
+zones = [[[0.02, 0.05], [0.2, 0.05], [0.2, 0.3], [0.02, 0.3]]]  # the desk
+
+# People in the yard.
+[[rules]]
+use = "zone"
+name = "site"
+labels = ["person"]                # nobody else
+zones.yard = [[0.1, 0.4], [0.45, 0.4], [0.45, 0.9], [0.1, 0.9]]
+
+[[rules]]
+use = "presence"
+"""
+
+
+def apply(folder: Path) -> None:
+    """The program that applies requests, in this process."""
+    threading.Thread(target=RequestApplier(folder, 0, lambda *_: ["systemctl restart vedette@belt"]).apply_all).start()
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningPage]:
+    with pytest.MonkeyPatch.context() as patch, start_site(tmp_path_factory) as running:
+        patch.setattr(change_requests, "apply_without_service", apply)
+        patch.setattr(request_applier, "_check_as_service", lambda *_: None)  # the bundle is not there
+        patch.setattr(configuration_change, "_interruptible", contextlib.nullcontext)  # this is not the main thread
+        yield running
+
+
+def start_site(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    return serve_site(PageSite(tmp_path_factory.mktemp("draw") / "configuration", events=1, cameras=("belt",)))
+
+
+@pytest.fixture
+def file(running: RunningPage) -> Path:
+    path = running.site.folder / "cameras" / "belt.toml"
+    path.write_text(FILE)
+    path.with_name("belt.toml.last").unlink(missing_ok=True)
+    return path
+
+
+def open_draw(
+    running: RunningPage, browser: Browser, width: int, locale: str = "en-US", scheme: str = "light"
+) -> Viewer:
+    viewer = open_viewer(running, browser, width, scheme, locale)
+    viewer.page.on("dialog", lambda dialog: dialog.accept())
+    viewer.sign_in()
+    viewer.open("/draw/belt")
+    viewer.page.locator("#picture:visible").wait_for()
+    return viewer
+
+
+def save(viewer: Viewer, expected: str) -> None:
+    page = viewer.page
+    page.get_by_role("button", name="Show changes and save").click()
+    expect(page.locator("#verdict")).to_have_text("The device would take this file.")
+    expect(page.locator("#diff")).to_contain_text(expected)
+    page.get_by_role("button", name="Save", exact=True).click()
+    expect(page.locator("#result")).to_contain_text("Applied.")
+
+
+@pytest.mark.parametrize("width", [390, pytest.param(1280, marks=pytest.mark.slow)])
+def test_a_zone_is_moved_saved_and_taken_back(running: RunningPage, browser: Browser, file: Path, width: int) -> None:
+    viewer = open_draw(running, browser, width)
+    page = viewer.page
+    page.get_by_role("button", name="Zone site / yard", exact=True).click()
+    stage, handle = page.locator("#canvas").bounding_box(), page.locator(".handle").nth(1)
+    grip = handle.bounding_box()
+    assert stage is not None
+    assert grip is not None
+    page.mouse.move(grip["x"] + grip["width"] / 2, grip["y"] + grip["height"] / 2)
+    page.mouse.down()
+    page.mouse.move(stage["x"] + 0.6 * stage["width"], stage["y"] + 0.5 * stage["height"], steps=3)
+    page.mouse.up()
+    page.keyboard.press("Shift+ArrowRight")
+    page.keyboard.press("+")
+    expect(page.locator(".handle")).to_have_count(5)
+    page.get_by_label("What to add").select_option(label="Privacy mask")
+    page.get_by_role("button", name="Add", exact=True).click()
+    page.get_by_label("What to add").select_option(label="New rule: line")
+    page.get_by_role("button", name="Add", exact=True).click()
+    page.keyboard.press("ArrowUp")
+    viewer.check("draw")
+
+    page.get_by_role("button", name="Show changes and save").click()
+    expect(page.locator("#diff")).to_contain_text("-zones.yard = [[0.1, 0.4], [0.45, 0.4], [0.45, 0.9], [0.1, 0.9]]")
+    viewer.check("draw-changes")
+    page.get_by_role("button", name="Cancel").click()
+    assert file.read_text() == FILE
+    save(viewer, 'use = "crossing"')
+    content: dict[str, Any] = tomllib.loads(file.read_text())
+    site, presence, line = content["rules"]
+    yard = site["zones"]["yard"]
+    assert len(yard) == 5
+    assert yard[1] == pytest.approx([0.65, 0.5], abs=0.01)
+    assert [yard[0], *yard[3:]] == [[0.1, 0.4], [0.45, 0.9], [0.1, 0.9]]
+    assert (presence["use"], line["line"]) == ("presence", [[0.3, 0.59], [0.7, 0.6]])
+    assert len(content["privacy"]["zones"]) == 2
+    assert "# People in the yard." in file.read_text()
+    assert "# nobody else" in file.read_text()
+
+    page.get_by_role("button", name="Undo the last saved change").click()
+    expect(page.locator("#diff")).to_contain_text('-use = "crossing"')
+    page.get_by_role("button", name="Save", exact=True).click()
+    expect(page.locator("#list li")).to_have_count(2)
+    assert file.read_text() == FILE
+    assert viewer.errors == []
+    page.context.close()
+
+
+@pytest.mark.slow
+def test_what_the_daemon_would_refuse_cannot_be_saved(running: RunningPage, browser: Browser, file: Path) -> None:
+    viewer = open_draw(running, browser, 390)
+    page = viewer.page
+    page.locator(".handle").first.focus()
+    for _ in range(9):
+        page.keyboard.press("Shift+ArrowRight")
+        page.keyboard.press("Shift+ArrowDown")
+    page.keyboard.press("Shift+ArrowUp")
+    page.get_by_role("button", name="Show changes and save").click()
+    expect(page.locator("#verdict")).to_contain_text("The device would refuse this file")
+    expect(page.locator("#verdict")).to_contain_text("cross")
+    expect(page.get_by_role("button", name="Save", exact=True)).to_be_disabled()
+    viewer.check("draw-refused")
+    page.keyboard.press("Escape")
+    page.get_by_role("button", name="Discard changes").click()
+    file.write_text(FILE + "debounce = 2\n")
+    page.get_by_role("button", name="Show changes and save").click()
+    expect(page.locator("#result")).to_contain_text("changed elsewhere")
+    assert [each for each in viewer.errors if "409" not in each] == []
+    page.context.close()
+
+
+@pytest.mark.slow
+def test_the_keyboard_alone_draws(running: RunningPage, browser: Browser, file: Path) -> None:
+    viewer = open_draw(running, browser, 1280)
+    page = viewer.page
+    page.get_by_label("What to add").focus()
+    page.get_by_label("What to add").select_option(label="Zone of the rule site")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Delete")
+    expect(page.locator(".handle")).to_have_count(3)
+    page.get_by_label("Name").fill("door")
+    page.get_by_role("button", name="Show changes and save").focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("#verdict")).to_have_text("The device would take this file.")
+    page.get_by_role("button", name="Save", exact=True).focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("#result")).to_contain_text("Applied.")
+    zones = tomllib.loads(file.read_text())["rules"][0]["zones"]
+    assert zones["door"] == [[0.29, 0.35], [0.7, 0.75], [0.3, 0.75]]
+    assert viewer.errors == []
+    page.context.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [390, 1280])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_view_in_korean_and_in_the_dark(
+    running: RunningPage, browser: Browser, file: Path, width: int, scheme: str
+) -> None:
+    viewer = open_draw(running, browser, width, "ko-KR", scheme)
+    viewer.check("draw")
+    viewer.page.locator("#list .icon").first.click()
+    viewer.page.locator("#review").click()
+    viewer.page.locator("#verdict:not(:empty)").wait_for()
+    viewer.check("draw-changes")
+    viewer.page.context.close()
