@@ -96,11 +96,15 @@ def _edit(text: str, present: dict[str, Any], wanted: dict[str, Any], removed: s
             yield from (*each.above, *each.lines)
     yield from waiting.values()
     yield from rest
-    if "privacy" in wanted and "privacy" not in present:
+    yield from _new_tables(masks if "privacy" not in present else [], wanted["rules"][len(kept) :])
+
+
+def _new_tables(masks: list[Any], rules: list[dict[str, Any]]) -> Iterator[str]:
+    if masks:
         yield f"\n[privacy]\n{_format_key('zones', masks)}"
-    for new in wanted["rules"][len(kept) :]:
+    for rule in rules:
         yield "\n[[rules]]\n"
-        yield from (_format_key(key, value) for key, value in new.items())
+        yield from (_format_key(key, value) for key, value in rule.items())
 
 
 def _split(text: str) -> tuple[list[_Statement], list[str]]:
