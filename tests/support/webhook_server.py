@@ -61,7 +61,7 @@ class WebhookServer:
 
             def setup(self) -> None:
                 outer.connections += 1
-                self.timeout = outer.idle
+                self.request.settimeout(outer.idle)
                 super().setup()
 
             def date_time_string(self, timestamp: float | None = None) -> str:

@@ -51,6 +51,7 @@ def outbox_command(daemon, *arguments):
     return json.loads(done.output)
 
 
+@pytest.mark.build
 def test_a_device_without_a_broker(daemon_process, line_images, servers, wait_until):
     """Sinks alone: events arrive, one sink that refuses them all stops nothing, and every view tells it."""
     webhook, mail = servers
