@@ -46,6 +46,10 @@ class WebhookServer:
         self.reply = reply
         self.pair = pair
         self.port = 0
+        self.date: str | None = None
+        """The header `Date`; None: the present time."""
+        self.idle: float | None = None
+        """Seconds after which an idle connection is closed; None: never."""
         self.start()
 
     def start(self) -> None:
@@ -57,7 +61,11 @@ class WebhookServer:
 
             def setup(self) -> None:
                 outer.connections += 1
+                self.request.settimeout(outer.idle)
                 super().setup()
+
+            def date_time_string(self, timestamp: float | None = None) -> str:
+                return outer.date or super().date_time_string(timestamp)
 
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))

@@ -18,23 +18,29 @@ from vedette.runtime.events.sink_queue import SinkQueue
 SIZE = 128 << 10
 
 
+class OutboxOpener:
+    """Opens the outbox in a folder, after closing it if it is open."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "outbox.db"
+        self.opened: Outbox | None = None
+
+    def __call__(self, *sinks: str, size: int = SIZE, journal: int = 10_000) -> Outbox:
+        self.close()
+        self.opened = Outbox(self.path, size, journal=journal, volatile=True, camera="door", sinks=sinks)
+        return self.opened
+
+    def close(self) -> None:
+        if self.opened is not None:
+            self.opened.close()
+        self.opened = None
+
+
 @pytest.fixture
 def open_outbox(tmp_path):
-    """Opens the outbox in tmp_path, after closing it if it is open."""
-    opened: list[Outbox] = []
-
-    def close() -> None:
-        while opened:
-            opened.pop().close()
-
-    def open_(*sinks: str, size: int = SIZE, journal: int = 10_000) -> Outbox:
-        close()
-        opened.append(Outbox(tmp_path / "outbox.db", size, journal=journal, volatile=True, camera="door", sinks=sinks))
-        return opened[-1]
-
-    open_.close = close  # type: ignore[attr-defined]
-    yield open_
-    close()
+    opener = OutboxOpener(tmp_path)
+    yield opener
+    opener.close()
 
 
 @pytest.fixture

@@ -182,7 +182,7 @@ def test_a_server_that_fails_with_all_events_makes_no_dead_letter(forwarder_of, 
     server.stop()
 
 
-def test_a_wrong_clock_makes_no_dead_letter(forwarder_of, wait_until, tmp_path, monkeypatch):
+def test_a_wrong_clock_makes_no_dead_letter(forwarder_of, wait_until, tmp_path):
     """A receiver that finds the signature too old says 401; its header `Date` tells that this is why."""
     (tmp_path / "secret").write_text(SECRET)
 
@@ -191,8 +191,7 @@ def test_a_wrong_clock_makes_no_dead_letter(forwarder_of, wait_until, tmp_path, 
         return (401 if abs(age) > 300 else 200, {})
 
     server = WebhookServer(reply)
-    date = email.utils.formatdate(time.time() - 3600, usegmt=True)
-    monkeypatch.setattr(server.server.RequestHandlerClass, "date_time_string", lambda *_: date)
+    server.date = email.utils.formatdate(time.time() - 3600, usegmt=True)
     forwarder = forwarder_of(settings(server, secret_file=str(tmp_path / "secret")))
     forwarder.outbox.put(make_event())
     forwarder.start()
@@ -237,10 +236,10 @@ def test_a_receiver_that_goes_away_and_comes_back(forwarder_of, server, wait_unt
     assert forwarder.figures().connected
 
 
-def test_a_connection_that_the_server_closed_is_no_failure(forwarder_of, wait_until, monkeypatch):
+def test_a_connection_that_the_server_closed_is_no_failure(forwarder_of, wait_until):
     """Servers close connections that are idle; the next event must not wait for a back-off."""
     server = WebhookServer(lambda posted: (200, {}))
-    monkeypatch.setattr(server.server.RequestHandlerClass, "timeout", 0.05)
+    server.idle = 0.05
     forwarder = forwarder_of(settings(server))
     forwarder.start()
     for number in range(3):
