@@ -57,7 +57,7 @@ def read_camera_text(config: Config) -> str:
         ConfigProblem: it cannot be read.
     """
     try:
-        return config.camera_file.read_text(encoding="utf-8")
+        return config.camera_file.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigProblem(
             f"{config.camera_file}: cannot be read", "is it UTF-8, and may the page read it?"
