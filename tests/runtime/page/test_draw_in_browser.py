@@ -16,6 +16,7 @@ from page_site import PageSite
 from vedette.deploy.setup import configuration_change, request_applier
 from vedette.deploy.setup.request_applier import RequestApplier
 from vedette.runtime.installation.configuration import change_requests
+from vedette.runtime.page import live_pictures
 
 expect = pytest.importorskip("playwright.sync_api").expect
 pytestmark = MARKS
@@ -49,6 +50,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningPage]:
         patch.setattr(change_requests, "apply_without_service", apply)
         patch.setattr(request_applier, "_check_as_service", lambda *_: None)  # the bundle is not there
         patch.setattr(configuration_change, "_interruptible", contextlib.nullcontext)  # this is not the main thread
+        patch.setattr(live_pictures, "MAX_VIEWERS", 64)  # each test opens two views, faster than a person would
         yield running
 
 
