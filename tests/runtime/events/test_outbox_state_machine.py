@@ -1,5 +1,7 @@
 """Random operations and crashes: for the broker and for a sink beside it, every sequence number is stored, delivered or
 in a tombstone.
+
+Which operations are possible does not depend on sizes: these differ with the time, and so would the examples.
 """
 
 from __future__ import annotations
@@ -71,22 +73,20 @@ class OutboxMachine(RuleBasedStateMachine):
             assert number > self.last
             self.last = number
 
-    @precondition(lambda self: self.outbox.count_pending())
     @rule(share=strategies.floats(0, 1))
     def acknowledge(self, share):
         rows = self.outbox.read_after(0, 1000)
         accepted = rows[: 1 + int(share * (len(rows) - 1))]
-        self.outbox.acknowledge([row.sequence for row in accepted])
+        self.outbox.acknowledge([row.sequence for row in accepted] or [0])
         self.delivered |= {row.sequence for row in accepted}
         self.delivered_tombstones += [row.event.facts for row in accepted if is_tombstone(row.event)]
 
-    @precondition(lambda self: self.outbox.count_pending())
     @rule()
     def refuse(self):
-        (row,) = self.outbox.read_after(0, 1)
-        self.outbox.mark_dead_letter(row.sequence, "no")
-        self.dead.add(row.sequence)
-        assert row.sequence not in [each.sequence for each in self.outbox.read_after(0, 1000)]
+        for row in self.outbox.read_after(0, 1):
+            self.outbox.mark_dead_letter(row.sequence, "no")
+            self.dead.add(row.sequence)
+            assert row.sequence not in [each.sequence for each in self.outbox.read_after(0, 1000)]
 
     @rule(count=strategies.integers(1, 100), priority=strategies.integers(0, 9), size=strategies.integers(0, 80_000))
     def record_together(self, count, priority, size):
@@ -113,7 +113,7 @@ class OutboxMachine(RuleBasedStateMachine):
         assert len({row.sequence for row in rows} & self.delivered) >= replayed
         self.outbox.acknowledge([row.sequence for row in self.outbox.read_replays(0, 7)] or [0])
 
-    @precondition(lambda self: self.start is not None and self.queue.count_pending())
+    @precondition(lambda self: self.start is not None)
     @rule(skipped=strategies.integers(0, 2), share=strategies.floats(0, 1))
     def take(self, skipped, share):
         """The sink acknowledges some of its events, and not always the oldest ones."""
@@ -125,7 +125,7 @@ class OutboxMachine(RuleBasedStateMachine):
         self.taken_tombstones += [row.event.facts for row in accepted if is_tombstone(row.event)]
         assert not {row.sequence for row in accepted} & {row.sequence for row in self.queue.read_after(0, 1000)}
 
-    @precondition(lambda self: self.start is not None and self.queue.count_pending())
+    @precondition(lambda self: self.start is not None)
     @rule(number=strategies.integers(1, 40))
     def sink_refuses(self, number):
         for row in self.queue.read_after(0, number):
