@@ -62,7 +62,7 @@ def test_images_of_many_shapes_have_no_common_aspect_ratio(tmp_path):
     assert "square" in lines[0]
 
 
-@pytest.mark.build
+@pytest.mark.slow
 def test_build_with_a_rectangular_input_is_verified_on_the_device(tmp_path, monkeypatch):
     monkeypatch.setattr(design, "DEFAULT_INPUT", SIDE)
     for label, count in (("good", 40), ("defect", 8), ("mask", 8)):

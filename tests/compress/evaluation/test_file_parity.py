@@ -37,7 +37,12 @@ def draw_designs(count: int, seed: int, largest: int = 224) -> list[tuple[int, D
     return draws
 
 
-@pytest.mark.parametrize(("seed", "design"), draw_designs(6, seed=1, largest=96), ids=str)
+DESIGNS = draw_designs(6, seed=1, largest=96)
+
+
+@pytest.mark.parametrize(
+    ("seed", "design"), [*DESIGNS[:3], *(pytest.param(*each, marks=pytest.mark.slow) for each in DESIGNS[3:])], ids=str
+)
 def test_files_of_any_design_agree(seed, design):
     parity = compare_files(*build_design(design, seed))
     assert parity.holds, parity.reason

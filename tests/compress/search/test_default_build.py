@@ -85,7 +85,7 @@ def test_choice_never_costs_more_than_the_default_nor_loses_more_than_allowed(ot
     assert losses[chosen] <= default_build.MAX_LOSS
 
 
-@pytest.mark.build
+@pytest.mark.slow
 def test_report_holds_the_search_against_the_build_without_it(anomaly_images, build_bundle, tmp_path, monkeypatch):
     """The default design of the search is the very model that a build without a search makes.
 

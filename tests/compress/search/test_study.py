@@ -265,6 +265,7 @@ def test_design_cost_agrees_with_the_quantized_graph():
 # The command
 
 
+@pytest.mark.slow
 def test_fallbacks_are_built_if_the_int8_model_loses_too_much(anomaly_images, build_bundle, tmp_path, monkeypatch):
     """Every model loses too much here: the best one is built again, as a finalist of its own. A recipe can search."""
     monkeypatch.setattr(finalists, "CHANNEL_FRACTIONS", ())

@@ -273,6 +273,7 @@ def test_daemon_reports_time_and_place_of_abnormal_motion(
     assert box["left"] < 0.4 < box["right"] < 0.7  # it shakes about a third of the way across, and nobody else does
 
 
+@pytest.mark.slow
 def test_build_classifier_from_labelled_clips(build_bundle, key_folder, keyring, tmp_path, call_vedette):
     for kind, name in (("walk", "normal"), ("shake", "fight")):
         for seed in range(6):

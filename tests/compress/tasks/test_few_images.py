@@ -19,7 +19,10 @@ def write_images(folder, count, first=0, scratched=False):
         cv2.imwrite(str(folder / f"{number:03d}.png"), texture_image(first + number, scratched))
 
 
-@pytest.mark.parametrize(("count", "detector"), [(1, "patchcore"), (2, "patchcore"), (4, "padim")])
+@pytest.mark.parametrize(
+    ("count", "detector"),
+    [pytest.param(1, "patchcore", marks=pytest.mark.slow), (2, "patchcore"), (4, "padim")],
+)
 def test_build_from_few_images_tells_defects_and_words_its_promise(count, detector, tmp_path, build_bundle, keyring):
     write_images(tmp_path / "good", count)
     write_images(tmp_path / "fixed" / "good", 12, first=500)
