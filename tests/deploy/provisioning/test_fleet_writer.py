@@ -83,7 +83,8 @@ def test_a_hundred_rows_become_a_hundred_valid_cards(
     vedette = [sys.executable, "-m", "vedette.runtime.cli"]
     subprocess.run([*vedette, "ca", "init", "ca"], check=True, cwd=tmp_path)
     started = time.monotonic()
-    command = [*vedette, "provision", "fleet.csv", "--settings", "fleet.toml", "--ca", "ca", "--out", "out"]
+    options = ["--settings", "fleet.toml", "--ca", "ca", "--out", "out", "--keys-in-image"]
+    command = [*vedette, "provision", "fleet.csv", *options]
     subprocess.run(command, check=True, cwd=tmp_path)
     seconds = round(time.monotonic() - started, 1)
     check_unique(tmp_path / "out", names)
