@@ -42,7 +42,8 @@ class OpenRule(msgspec.Struct, frozen=True):
 
     rule: str
     event: str
-    since: float
+    since: str
+    """Time of day, in the device's time zone."""
     why: str
 
 
@@ -169,7 +170,8 @@ def encode_picture(
         model=frame.model,
         predictions=frame.predictions,
         open=tuple(
-            OpenRule(each.rule, each.event, each.since, explain_open(each, translation)) for each in frame.open_rules
+            OpenRule(each.rule, each.event, _format_time(each.since), explain_open(each, translation))
+            for each in frame.open_rules
         ),
         frames_per_second=frames_per_second,
         latency_ms=latency_ms,
@@ -191,6 +193,10 @@ def explain_open(opened: OpenEvent, _: Translation) -> str:
     if opened.quantity == "objects":
         return _("%(subject)s: %(measured)s objects; the limit is %(limit)s", **values)
     return _("%(subject)s: %(measured)s %(unit)s; the limit is %(limit)s %(unit)s", **values, unit=opened.unit)
+
+
+def _format_time(seconds: float) -> str:
+    return time.strftime("%H:%M:%S", time.localtime(seconds))
 
 
 def _encode_heat(heat_map: Any, threshold: float) -> Any:
