@@ -121,6 +121,11 @@ def _delivery(report: StatusReport, _: Translation) -> list[Fact]:
     facts = [Fact(_("Broker"), text, "good" if report.connected else "watch")]
     waiting = _("%(waiting)s wait, %(dead)s refused by the broker", waiting=report.backlog, dead=report.dead)
     facts.append(Fact(_("Outbox"), waiting, "watch" if report.dead else "good"))
+    for sink in report.sinks:
+        counts = _("%(waiting)s wait, %(dead)s refused", waiting=sink.backlog, dead=sink.dead)
+        level: Level = "watch" if sink.trouble or sink.dead else "good"
+        name = _("Sink %(name)s", name=sink.name)
+        facts.append(Fact(name, f"{counts}; {sink.trouble}" if sink.trouble else counts, level))
     facts.append(Fact(_("Events since the start"), str(report.events)))
     if (evidence := report.evidence) is not None:
         text = _("%(files)s files, %(size)s", files=evidence.files, size=format_bytes(evidence.bytes))

@@ -28,6 +28,8 @@ MAX_VIEWERS = 4
 """Readers at a time, of all cameras."""
 IDLE_SECONDS = 10.0
 STATUS_SECONDS = 2.0
+LEFT_SECONDS = 0.5
+"""Of a viewer that did not ask: an open view asks again at once."""
 WAIT_SECONDS = 2.0
 """For a frame; a camera may give one every few seconds."""
 JPEG_QUALITY = 80
@@ -40,7 +42,8 @@ class OpenRule(msgspec.Struct, frozen=True):
 
     rule: str
     event: str
-    since: float
+    since: str
+    """Time of day, in the device's time zone."""
     why: str
 
 
@@ -127,10 +130,20 @@ class LivePictures:
             found = self.viewers.get((viewer, folder))
             if found is None:
                 if len(self.viewers) >= MAX_VIEWERS:
-                    raise BlockingIOError
+                    self._close_oldest()
                 found = self.viewers[viewer, folder] = _Viewer(folder)
             found.used = time.monotonic()
             return found
+
+    def _close_oldest(self) -> None:
+        """Makes room for a viewer: a view that was left a moment ago counts as one until it is idle."""
+        now = time.monotonic()
+        left = [(each.used, key) for key, each in self.viewers.items() if now - each.used > LEFT_SECONDS]
+        for _, key in sorted(left, key=lambda each: each[0]):
+            if self.viewers[key].lock.acquire(blocking=False):
+                self.viewers.pop(key).reader.close()
+                return
+        raise BlockingIOError
 
     def _rates(self, folder: Path) -> tuple[float | None, float | None]:
         asked, *rates = self.rates.get(folder, (float("-inf"), None, None))
@@ -157,7 +170,8 @@ def encode_picture(
         model=frame.model,
         predictions=frame.predictions,
         open=tuple(
-            OpenRule(each.rule, each.event, each.since, explain_open(each, translation)) for each in frame.open_rules
+            OpenRule(each.rule, each.event, _format_time(each.since), explain_open(each, translation))
+            for each in frame.open_rules
         ),
         frames_per_second=frames_per_second,
         latency_ms=latency_ms,
@@ -179,6 +193,10 @@ def explain_open(opened: OpenEvent, _: Translation) -> str:
     if opened.quantity == "objects":
         return _("%(subject)s: %(measured)s objects; the limit is %(limit)s", **values)
     return _("%(subject)s: %(measured)s %(unit)s; the limit is %(limit)s %(unit)s", **values, unit=opened.unit)
+
+
+def _format_time(seconds: float) -> str:
+    return time.strftime("%H:%M:%S", time.localtime(seconds))
 
 
 def _encode_heat(heat_map: Any, threshold: float) -> Any:

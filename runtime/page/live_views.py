@@ -31,6 +31,7 @@ async def show_live(request: Request) -> Response:
         "below": _("below the threshold"),
         "since": _("since"),
         "none": _("No rule is open."),
+        "last": _("Last alarm:"),
         "waiting": _("Waiting for the camera. Is its service running?"),
         "busy": _("Too many viewers. Close another window."),
         "lost": _("The page does not answer. It tries again."),

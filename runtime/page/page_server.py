@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import socket
 import ssl
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from ..config.configuration import load_device, read_toml
 from ..config.credentials import require_file, resolve_credential_path
 from ..config.page_table import PageSettings, PageTable
 from ..errors import ConfigProblem, MachineProblem
+from ..rules.conditions.schedule import load_timezone
 from .credentials import load_credentials
 from .listen_address import KnownHosts, ListenAddress, parse_listen_address
 from .live_pictures import LivePictures
@@ -60,6 +63,7 @@ def serve_page(folder: Path, announce: Callable[[str], None], opened: socket.soc
     if settings.cert_file:
         _check_certificate(*files)
     device = load_device(folder)
+    _set_timezone(device.timezone)
     pictures = LivePictures()
     is_secure = bool(settings.cert_file)
     hosts = KnownHosts.of_device(device.name, settings)
@@ -88,6 +92,13 @@ def serve_page(folder: Path, announce: Callable[[str], None], opened: socket.soc
     )
     with contextlib.closing(pictures), contextlib.suppress(KeyboardInterrupt):
         uvicorn.Server(config).run(sockets=[listener])
+
+
+def _set_timezone(name: str) -> None:
+    """Shows all times as the device's rules count them, whatever the machine's time zone is."""
+    if load_timezone(name) is not None:
+        os.environ["TZ"] = name
+        time.tzset()
 
 
 def _check_certificate(certificate: str, key: str) -> None:

@@ -70,7 +70,7 @@ class Viewer:
         assert found.violations_count == 0, found.generate_report()
         overflow = self.page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
         assert overflow <= 0, f"{view} is {overflow} pixels wider than the window"
-        assert self.errors == []
+        assert self.errors == [], f"{view}: {self.errors}"
 
 
 @contextlib.contextmanager

@@ -95,7 +95,7 @@ class PageSite:
         (folder / "vedette.toml").write_text(
             f'[device]\nname = "box-7"\n[outbox]\nvolatile = true\n[page]\nlisten = "127.0.0.1:8080"\n{page}\n'
         )
-        self.cameras = cameras
+        self.cameras, self.alarm = cameras, True
         self.events: dict[str, list[str]] = {}
         for camera in cameras:
             (self.state / camera / "evidence").mkdir(parents=True)
@@ -160,11 +160,11 @@ class PageSite:
         write_workshop_scores(folder, WorkshopScores(MODEL, threshold, good))
 
     @contextlib.contextmanager
-    def running(self, alarm: bool = True) -> Iterator[None]:
-        """Stand-ins of the daemons: the real status sockets and the real writers of live frames."""
+    def running(self) -> Iterator[None]:
+        """Stand-ins of the daemons, with or without alarm: real status sockets and writers of live frames."""
         stop = threading.Event()
         servers = [StatusServer(self.state / name, partial(self.status, name)) for name in self.cameras]
-        threads = [threading.Thread(target=self._write_frames, args=(name, stop, alarm)) for name in self.cameras]
+        threads = [threading.Thread(target=self._write_frames, args=(name, stop)) for name in self.cameras]
         for each in (*servers, *threads):
             each.start()
         try:
@@ -182,14 +182,14 @@ class PageSite:
             return make_status(camera, connected=False, backlog=3, faults=["no connection to the broker"])
         return make_status(camera, drift=DriftFigures(900, 0.12, 0.09, 0.0))
 
-    def _write_frames(self, camera: str, stop: threading.Event, alarm: bool) -> None:
+    def _write_frames(self, camera: str, stop: threading.Event) -> None:
         writer = LiveFrameWriter(self.state / camera)
         event, number = self.events[camera][-1] if self.events[camera] else new_event_id(), 0
         while not stop.wait(0.05):
             number += 1
             if not writer.is_wanted():
                 continue
-            moment = time.monotonic()
+            moment, alarm = time.monotonic(), self.alarm
             score = 0.42 + 0.1 * math.sin(0.6 * moment) + (0.28 if alarm else 0.0)
             box = Box(0.4, 0.34, 0.58, 0.6)
             opened = OpenEvent("presence", event, time.time() - 4, "score", score, 0.6, label="anomaly")
@@ -205,5 +205,5 @@ class PageSite:
             )
             rows, columns = np.mgrid[0:28, 0:28]
             heat = (0.25 + 0.9 * np.exp(-((rows - 13) ** 2 + (columns - 13.7) ** 2) / 12)).astype(np.float32)
-            writer.write(details, draw_part(shift=0.3 * moment, scratch=alarm), heat if alarm else heat * 0.3)
+            writer.write(details, draw_part(shift=0.3 * moment, scratch=alarm), heat if alarm else None)
         writer.close()

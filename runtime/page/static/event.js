@@ -7,6 +7,14 @@ const panel = document.getElementById("verdicts");
 const said = document.getElementById("said");
 const label = document.getElementById("label");
 const keys = document.getElementById("keys");
+const picture = document.querySelector(".shot img");
+
+function fitPicture() {
+  if (picture.naturalHeight) picture.parentElement.style.setProperty("--aspect", picture.naturalWidth / picture.naturalHeight);
+}
+
+if (picture?.complete) fitPicture();
+picture?.addEventListener("load", fitPicture);
 
 async function judge(verdict, name = "") {
   let message = texts.offline;
@@ -52,7 +60,8 @@ document.addEventListener("keydown", (event) => {
     j: () => document.getElementById("older")?.click(),
     k: () => document.getElementById("newer")?.click(),
   };
-  const action = actions[event.key.toLowerCase()];
+  const isLatin = /^[a-z]$/i.test(event.key); // with a Korean input method on, R is ㄱ: then the place of the key counts
+  const action = actions[(isLatin ? event.key : event.code.replace("Key", "")).toLowerCase()];
   if (action) {
     event.preventDefault();
     action();

@@ -14,9 +14,10 @@ const SVG = "http://www.w3.org/2000/svg";
 const past = [];
 let paused = false;
 let shown = "";
+let last = []; // the open events of the last alarm, which may be over before anybody can press its link
 
 function format(value, digits = 3) {
-  return value === null || value === undefined ? "–" : Number(value).toPrecision(digits).replace(/\.?0+$/, "");
+  return value === null || value === undefined ? "–" : String(Number(Number(value).toPrecision(digits)));
 }
 
 function drawBoxes(details) {
@@ -98,14 +99,14 @@ function tell(details) {
   const age = Math.max(0, details.age);
   $("age").textContent = age < 60 ? `${age.toFixed(1)} s ${texts.late}` : "–";
   $("model").textContent = details.model;
-  const reasons = details.open.map((each) => {
-    const since = new Date(1000 * each.since).toLocaleTimeString(document.documentElement.lang);
+  if (isOpen) last = details.open;
+  const reasons = last.map((each) => {
     const link = document.createElement("a");
     link.href = `/events/${live.dataset.camera}/${each.event}`;
     link.append(strong(each.rule));
-    return item(link, ` ${each.why} (${texts.since} ${since})`);
+    return item(...(isOpen ? [] : [`${texts.last} `]), link, ` ${each.why} (${texts.since} ${each.since})`);
   });
-  replaceIfNew($("reasons"), reasons.length ? reasons : [item(texts.none)]);
+  replaceIfNew($("reasons"), isOpen ? reasons : [item(texts.none), ...reasons]);
   const best = [...details.predictions].sort((a, b) => b.score - a.score).slice(0, 6);
   replaceIfNew($("seen"), best.length ? best.map((each) => item(strong(each.label), ` ${format(each.score)}`)) : [item("–")]);
 }
@@ -123,8 +124,10 @@ async function show(message) {
   picture.src = url;
   picture.hidden = false;
   await picture.decode().catch(() => {});
+  if (picture.naturalHeight) $("stage").style.setProperty("--aspect", picture.naturalWidth / picture.naturalHeight);
   if (shown) URL.revokeObjectURL(shown);
   shown = url;
+  $("heat-switch").hidden = !details.heat_shape;
   drawHeat(details.heat_shape, new Uint8Array(message, 4 + length + details.jpeg_bytes));
   drawBoxes(details);
   if (details.score !== null) past.push({ at: performance.now(), score: details.score });

@@ -11,6 +11,7 @@ import pytest
 from page_site import MODEL, PageSite, make_status
 
 from vedette.runtime.config.configuration import load_config
+from vedette.runtime.events.receiver_forwarder import SinkFigures
 from vedette.runtime.evidence.reviews import Review, ReviewStore
 from vedette.runtime.page.event_export import export_as_csv, export_as_json
 from vedette.runtime.page.event_records import EventFilter, EventReader
@@ -99,6 +100,12 @@ def test_status_in_words() -> None:
     assert describe_report(ill, korean).faults[0] == "브로커가 이벤트 3건을 거부함"
     assert describe_report(ill, korean).level == "bad"
     assert describe_report(make_status("belt", throttled=("undervoltage",)), english).level == "watch"
+    sinks = [SinkFigures("webhook", False, 7, 0, 2, "HTTP 503"), SinkFigures("smtp", True, 0, 1, 9)]
+    named = {
+        fact.name: (fact.value, fact.level) for fact in describe_report(make_status("belt", sinks=sinks), english).facts
+    }
+    assert named["Sink webhook"] == ("7 wait, 0 refused; HTTP 503", "watch")
+    assert named["Sink smtp"] == ("0 wait, 1 refused", "watch")
     assert format_seconds(93_784, english) == "1 d 2 h"
     assert format_seconds(4.21, english) == "4.2 s"
 

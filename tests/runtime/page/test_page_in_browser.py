@@ -13,6 +13,22 @@ expect = pytest.importorskip("playwright.sync_api").expect
 pytestmark = MARKS
 
 
+def judge(viewer: Viewer, newest: str) -> None:
+    page, reviews = viewer.page, ReviewStore(viewer.site.state / "belt")
+    page.keyboard.press("f")
+    expect(page.get_by_role("status")).to_have_text("Saved.")
+    assert reviews.latest()[newest].verdict == "false_alarm"
+    korean = {"key": "ㄱ", "code": "KeyR", "bubbles": True}  # the key R with a Korean input method on
+    page.locator("#keys").dispatch_event("keydown", korean)
+    expect(page.get_by_role("button", name="Right")).to_have_attribute("aria-pressed", "true")
+    page.keyboard.press("l")
+    page.keyboard.type("dirt")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("button", name="Right")).to_have_attribute("aria-pressed", "false")
+    assert reviews.latest()[newest].label == "dirt"
+    page.get_by_label("Single keys").focus()
+
+
 def find_and_export(viewer: Viewer) -> None:
     page = viewer.page
     page.get_by_role("link", name="Events", exact=True).click()
@@ -58,18 +74,15 @@ def test_journey(running: RunningPage, browser: Browser, width: int) -> None:
     page.get_by_label("Boxes").uncheck()
     expect(page.locator("#boxes rect")).to_have_count(0)
 
+    site.alarm = False
+    expect(page.locator("#state")).to_have_text("No alarm")
+    expect(page.locator("#heat-switch")).to_be_hidden()
+    expect(page.locator("#reasons")).to_contain_text("Last alarm:")
+    site.alarm = True
     page.locator("#reasons a").click()
     newest = site.events["belt"][-1]
     page.wait_for_url(f"**/events/belt/{newest}")
-    page.keyboard.press("f")
-    expect(page.get_by_role("status")).to_have_text("Saved.")
-    assert ReviewStore(site.state / "belt").latest()[newest].verdict == "false_alarm"
-    page.keyboard.press("l")
-    page.keyboard.type("dirt")
-    page.keyboard.press("Enter")
-    expect(page.get_by_role("button", name="False alarm")).to_have_attribute("aria-pressed", "false")
-    assert ReviewStore(site.state / "belt").latest()[newest].label == "dirt"
-    page.get_by_label("Single keys").focus()
+    judge(viewer, newest)
     page.keyboard.press("j")
     page.wait_for_url(f"**/events/belt/{site.events['belt'][-2]}")
     page.keyboard.press("k")

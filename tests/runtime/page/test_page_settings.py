@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -131,6 +132,19 @@ def test_command_says_that_the_page_is_off_and_what_is_wrong(tmp_path: Path) -> 
         write(tmp_path, f'[page]\nlisten = "127.0.0.1:{taken.getsockname()[1]}"\n')
         with pytest.raises(MachineProblem, match="Address already in use"):
             serve_page(tmp_path, print)
+
+
+def test_times_are_those_of_the_device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as changed:
+        changed.setenv("TZ", "UTC")
+        page = '[page]\nlisten = "127.0.0.1:8080"\n'
+        (write(tmp_path, "") / "vedette.toml").write_text(f'[device]\ntimezone = "Asia/Seoul"\n{page}')
+        opened = socket.socket()
+        opened.close()
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            serve_page(tmp_path, print, opened)
+        assert time.strftime("%H:%M", time.localtime(0)) == "09:00"
+    time.tzset()
 
 
 def test_sessions_end_and_attempts_are_counted() -> None:
