@@ -93,6 +93,7 @@ def quantize_with_overrides(
         finally:
             root.level = level
         model = onnx.load(path)
+    _unshare_weights(model.graph)
     return _make_ends_integer(model)
 
 
@@ -126,6 +127,37 @@ class _FeedReader(CalibrationDataReader):  # type: ignore[misc]
 
     def get_next(self) -> dict[str, NDArray[Any]] | None:
         return next(self.feeds, None)
+
+
+def _unshare_weights(graph: onnx.GraphProto) -> None:
+    """Gives each layer weights of its own, where several share them.
+
+    On x86 without VNNI ONNX Runtime moves weights to u8 under a name made of theirs, and refuses the model if the name
+    is taken (ONNX Runtime 1.32, `session.x64quantprecision`).
+    """
+    constants = map_initializers(graph)
+    weights = {
+        node.output[0]: node
+        for node in graph.node
+        if node.op_type == "DequantizeLinear" and all(name in constants for name in node.input)
+    }
+    seen: set[str] = set()
+    for node in [node for node in graph.node if len(node.input) > 1 and node.input[1] in weights]:
+        shared, number = node.input[1], 1
+        if shared not in seen:
+            seen.add(shared)
+            continue
+        while f"{shared}/{number}" in seen:
+            number += 1
+        seen.add(f"{shared}/{number}")
+        dequantize = onnx.NodeProto.FromString(weights[shared].SerializeToString())
+        dequantize.name, dequantize.output[0] = f"{dequantize.name}/{number}", f"{shared}/{number}"
+        for place, name in enumerate(dequantize.input):
+            copy = onnx.TensorProto.FromString(constants[name].SerializeToString())
+            copy.name = dequantize.input[place] = f"{name}/{number}"
+            graph.initializer.append(copy)
+        node.input[1] = dequantize.output[0]
+        graph.node.insert(0, dequantize)
 
 
 def _make_ends_integer(model: onnx.ModelProto) -> onnx.ModelProto:
