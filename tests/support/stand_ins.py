@@ -59,6 +59,7 @@ class Model(Ends):
         super().__init__(self.facts)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
+        options.add_session_config_entry("session.x64quantprecision", "1")  # exact without VNNI, too
         self.session = onnxruntime.InferenceSession(content[8 + size:], options, providers=["CPUExecutionProvider"])
     def configure(self): return self
     def create_bindings(self): return Ends(self.facts)

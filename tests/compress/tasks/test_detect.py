@@ -30,6 +30,7 @@ from vedette.runtime.evaluation import coco_map, object_annotations
 from vedette.runtime.evaluation.annotated_object import AnnotatedObject
 from vedette.runtime.evaluation.bundle_verification import verify_bundle
 from vedette.runtime.inference import heads
+from vedette.runtime.inference.backends.onnx import EXACT_KERNELS_OPTION
 from vedette.runtime.inference.heads.detect import DetectHead
 from vedette.runtime.inference.prediction import Box, Prediction
 from vedette.runtime.inference.preprocess import Preprocess
@@ -261,7 +262,9 @@ def test_silu_equalization_keeps_small_channels():
     pictures = [rng.integers(0, 256, (1, 16, 16, 3), dtype=np.uint8) for _ in range(6)]
     made = quantize_post_training(model, pictures, ModelInput("image", 16, 16, 0.0, 64.0, 1 / 64, 0))
     exact = onnxruntime.InferenceSession(model.SerializeToString())
-    rounded = onnxruntime.InferenceSession(made.SerializeToString())
+    options = onnxruntime.SessionOptions()
+    options.add_session_config_entry(*EXACT_KERNELS_OPTION)
+    rounded = onnxruntime.InferenceSession(made.SerializeToString(), options)
     real = [exact.run(None, {"image": p.transpose(0, 3, 1, 2).astype(np.float32) / 64})[0].ravel() for p in pictures]
     integers = [rounded.run(None, {"image": p})[0].ravel() for p in pictures]
     assert np.corrcoef(np.concatenate(real), np.concatenate(integers))[0, 1] > 0.99
