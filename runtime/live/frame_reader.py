@@ -10,7 +10,6 @@ import socket
 from pathlib import Path
 from typing import Any
 
-import cv2
 import msgspec
 import numpy as np
 
@@ -126,7 +125,7 @@ class LiveFrameReader:
             moment=details.moment,
             taken=details.taken,
             number=details.number,
-            pixels=np.asarray(cv2.cvtColor(pixels.reshape(height, width, 3), cv2.COLOR_BGR2RGB)),
+            pixels=np.ascontiguousarray(pixels.reshape(height, width, 3)[..., ::-1]),
             predictions=details.predictions,
             score=details.score,
             threshold=details.threshold,

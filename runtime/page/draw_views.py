@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import difflib
 import hashlib
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from ..installation.camera_bundle import last_good_file
 from ..installation.configuration.change_requests import is_waiting, read_result, request_change
 from ..installation.configuration.permitted_changes import check_permitted, read_text
 from .camera_text import change_text
+from .change_views import diff_lines
 from .draft_check import check_draft
 from .draw_words import draw_texts
 from .drawn_shapes import REQUIRED, DrawnRule, Shape, Shapes, apply_shapes, list_rules, read_shapes
@@ -89,8 +89,8 @@ def draft_text(path: Path, draft: Draft) -> tuple[str, str]:
 
 
 def compare(present: str, text: str) -> list[str]:
-    """The lines of a unified diff, without its header."""
-    return [*difflib.unified_diff(present.splitlines(), text.splitlines(), lineterm="", n=2)][2:]
+    """The lines of a unified diff, without its header. Logins are taken out."""
+    return [f"{line.sign}{line.text}" for line in diff_lines(present, text)]
 
 
 async def show_draw(request: Request) -> Response:

@@ -11,7 +11,7 @@ import pytest
 from vedette.runtime.errors import ConfigProblem
 from vedette.runtime.page.camera_text import change_text
 from vedette.runtime.page.draft_check import check_draft
-from vedette.runtime.page.draw_views import Draft, draft_text, read_drawing
+from vedette.runtime.page.draw_views import Draft, compare, draft_text, read_drawing
 from vedette.runtime.page.drawn_shapes import Shape, apply_shapes, read_shapes
 
 SQUARE = [(0.1, 0.1), (0.5, 0.1), (0.5, 0.5)]
@@ -132,3 +132,12 @@ def test_the_loader_of_the_daemon_judges_a_draft(file: Path) -> None:
     said = check_draft(folder, "door", save(file, [*read_drawing(file).shapes, crossed]))
     assert "door.toml" in said
     assert "cross" in said
+
+
+def test_the_difference_shows_no_login(file: Path) -> None:
+    text = file.read_text().replace('"file:parts"', '"rtsp://operator:very-secret@10.0.0.7/1"').replace(RULES, "")
+    mask = f"{text}[privacy]\nzones = {{ a = [[0, 0], [1, 0], [1, 1]] }}\n"
+    lines = compare(text, mask)
+    assert any(line.startswith("+zones") for line in lines)
+    assert any("10.0.0.7/1" in line for line in lines)
+    assert "very-secret" not in "\n".join(lines)

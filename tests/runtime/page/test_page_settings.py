@@ -173,3 +173,10 @@ def test_daemon_does_not_load_the_page() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.stdout == "[]\n", done.stderr
+
+
+def test_the_page_loads_no_heavy_library() -> None:
+    code = "import sys, vedette.runtime.page.page_application; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert "vedette.runtime.live.frame_reader" in loaded
+    assert not {"cv2", "cryptography", "onnxruntime", "scipy", "tflite_runtime", "ai_edge_litert"} & {*loaded}
