@@ -12,7 +12,6 @@ import hashlib
 from typing import Literal
 
 import msgspec
-from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
@@ -20,7 +19,7 @@ from ..config.configuration import Config
 from ..errors import ConfigProblem, Problem
 from ..installation.configuration.change_requests import read_result, request_change
 from ..redaction import redact
-from .page_context import context_of, translation_of
+from .page_context import camera_of, context_of, translation_of
 from .sent_changes import SentChange
 
 BY_PAGE = "page"
@@ -64,9 +63,16 @@ def read_camera_text(config: Config) -> str:
         ) from error
 
 
-def propose_change(before: str, after: str) -> Response:
-    """The difference, with the digest that `send_change` wants, so that nobody saves over what another one did."""
-    return JSONResponse({"diff": msgspec.to_builtins(diff_lines(before, after)), "before": digest_of(before)})
+def propose_change(before: str, after: str, problem: str = "") -> Response:
+    """The difference, with the digest that `send_change` wants, so that nobody saves over what another one did.
+
+    Args:
+        before: present text of the file
+        after: the text that it is to have
+        problem: what the daemon would say against it
+    """
+    lines = msgspec.to_builtins(diff_lines(before, after))
+    return JSONResponse({"diff": lines, "before": digest_of(before), "problem": problem})
 
 
 async def send_change(request: Request, config: Config, before: str, after: str, seen: str) -> Response:
@@ -94,7 +100,7 @@ async def send_change(request: Request, config: Config, before: str, after: str,
 
 async def show_result(request: Request) -> Response:
     """What became of a change; 204: it waits."""
-    config, _ = _find_camera(request), translation_of(request)
+    config, _ = camera_of(request), translation_of(request)
     result = await asyncio.to_thread(read_result, config.state, request.path_params["id"])
     if result is None or result.camera != config.camera:
         return Response(status_code=204)
@@ -110,16 +116,9 @@ async def show_result(request: Request) -> Response:
 
 async def undo_change(request: Request) -> Response:
     """Asks for the text from before a change, if the file still is as the change left it."""
-    config, _ = _find_camera(request), translation_of(request)
+    config, _ = camera_of(request), translation_of(request)
     change = context_of(request).changes.changes.get(request.path_params["id"])
     if change is None or change.camera != config.camera:
         return JSONResponse({"message": _("This change cannot be undone any more.")}, 404)
     present = await asyncio.to_thread(read_camera_text, config)
     return await send_change(request, config, present, change.before, digest_of(change.after))
-
-
-def _find_camera(request: Request) -> Config:
-    config = context_of(request).load_camera(request.path_params["camera"])
-    if config is None:
-        raise HTTPException(404)
-    return config

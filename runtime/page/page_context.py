@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
@@ -79,6 +80,19 @@ def context_of(request: Request) -> PageContext:
     """The parts of the page that a request goes to."""
     context: PageContext = request.app.state.context
     return context
+
+
+def camera_of(request: Request) -> Config:
+    """The configuration of the camera that a request names.
+
+    Raises:
+        HTTPException: there is no such camera.
+        Problem: its file is wrong.
+    """
+    config = context_of(request).load_camera(request.path_params["camera"])
+    if config is None:
+        raise HTTPException(404)
+    return config
 
 
 def translation_of(request: Request) -> Translation:

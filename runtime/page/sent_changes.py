@@ -23,6 +23,11 @@ class SentChanges:
     def __init__(self) -> None:
         self.changes: dict[str, SentChange] = {}
 
+    def find_last(self, camera: str, present: str) -> str:
+        """The ID of the change that made the present text of a camera's file; empty: none that is known."""
+        made = [key for key, each in self.changes.items() if (each.camera, each.after) == (camera, present)]
+        return made[-1] if made else ""
+
     def remember(self, identity: str, change: SentChange) -> None:
         """Keeps a change; the oldest one goes if there are too many."""
         self.changes[identity] = change

@@ -13,12 +13,13 @@ async function readAnswer(answer) {
 /**
  * Connects the elements of change.html.
  * address: takes {save: false, ...content} for the difference and {save: true, before, ...content} to save.
+ * If the answer has what the daemon would say against the change, it is shown, and such a change cannot be saved.
  * read: gives the content. saved: is called when a change or its undoing was applied.
  */
 export function connectChange(camera, address, texts, read, saved = () => {}) {
   const $ = (name) => document.getElementById(name);
   let seen = null;
-  let last = null;
+  let last = $("change-undo").dataset.id;
 
   function say(text, level = "") {
     $("change-said").textContent = text;
@@ -84,8 +85,11 @@ export function connectChange(camera, address, texts, read, saved = () => {}) {
     });
     $("change-lines").replaceChildren(...lines);
     seen = { ...content, before: told.before };
+    $("change-save").disabled = Boolean(told.problem);
+    $("change-verdict").textContent = told.problem ? `${texts["refused-now"]} ${told.problem}` : (texts.checked ?? "");
+    $("change-verdict").dataset.level = told.problem ? "bad" : "good";
     $("change-diff").hidden = false;
-    $("change-save").focus();
+    $(told.problem ? "change-cancel" : "change-save").focus();
   });
   $("change-cancel").addEventListener("click", () => {
     hide();
