@@ -17,10 +17,10 @@ from ..live.scores import Scores, read_scores
 from ..live.threshold_replay import replay_threshold
 from ..live.workshop_scores import WorkshopScores, read_workshop_scores
 from ..monitoring.status import StatusReport, request_status
+from .camera_text import PRESENCE, set_threshold
 from .change_views import propose_change, read_camera_text, send_change
 from .page_context import context_of, render, translation_of
 from .threshold_scale import is_extrapolated, make_scale
-from .threshold_text import PRESENCE, set_threshold
 from .translation import Translation
 
 
