@@ -17,11 +17,11 @@ from ..live.scores import Scores, read_scores
 from ..live.threshold_replay import replay_threshold
 from ..live.workshop_scores import WorkshopScores, read_workshop_scores
 from ..monitoring.status import StatusReport, request_status
+from .camera_text import PRESENCE, set_threshold
 from .change_views import propose_change, read_camera_text, send_change
 from .change_words import change_texts
 from .page_context import camera_of, context_of, render, translation_of
 from .threshold_scale import is_extrapolated, make_scale
-from .threshold_text import PRESENCE, set_threshold
 from .translation import Translation
 
 
