@@ -10,6 +10,7 @@ from http.cookies import CookieError, SimpleCookie
 from urllib.parse import parse_qs
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -23,6 +24,7 @@ MAX_BODY = 256 << 10
 OPEN_PATHS = ("/sign-in", "/static/")
 """What is shown without a session."""
 SAFE_METHODS = ("GET", "HEAD")
+TOO_LARGE = "the request is too large\n"
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
     "font-src 'self'; manifest-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
@@ -36,6 +38,10 @@ _HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
 }
+
+
+class _TooLarge(Exception):
+    """The body, sent in pieces, is longer than MAX_BODY."""
 
 
 class RequestGuard:
@@ -75,7 +81,12 @@ class RequestGuard:
         if refusal is not None:
             await refusal(scope, receive, send_with_headers)
             return
-        await self.app(scope, _limited(receive), send_with_headers)
+        try:
+            await self.app(scope, _limited(receive), send_with_headers)
+        except _TooLarge:
+            await PlainTextResponse(TOO_LARGE, 413)(scope, receive, send_with_headers)
+        except ClientDisconnect:
+            pass  # it sent a part of its body; nobody waits for an answer
 
     def _check(self, scope: Scope, headers: Headers, cookies: dict[str, str]) -> Response | None:
         """The answer to a request that is refused; None: it may pass."""
@@ -85,7 +96,7 @@ class RequestGuard:
             return PlainTextResponse(f"unknown host: {hint}\n", 421)
         length = headers.get("content-length", "0")
         if not length.isdecimal() or int(length) > MAX_BODY:
-            return PlainTextResponse("the request is too large\n", 413)
+            return PlainTextResponse(TOO_LARGE, 413)
         if scope["method"] not in SAFE_METHODS and not _is_same_origin(headers, host):
             return PlainTextResponse("the request came from another site\n", 403)
         path = scope["path"]
@@ -137,6 +148,8 @@ def _limited(receive: Receive) -> Receive:
         nonlocal received
         message = await receive()
         received += len(message.get("body", b""))
-        return message if received <= MAX_BODY else {"type": "http.disconnect"}
+        if received > MAX_BODY:
+            raise _TooLarge
+        return message
 
     return receive_some

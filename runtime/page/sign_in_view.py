@@ -28,7 +28,10 @@ async def sign_in(request: Request) -> Response:
     """Begins a session if the password or the token is right."""
     context, _ = context_of(request), translation_of(request)
     address = request.client.host if request.client is not None else ""
-    fields = parse_qs((await request.body()).decode(errors="replace"), max_num_fields=4)
+    try:
+        fields = parse_qs((await request.body()).decode(errors="replace"), max_num_fields=4)
+    except ValueError:  # more fields than the form has
+        fields = {}
     secret = fields.get("secret", [""])[0]
     is_link = context.credentials.is_for_this_start
     wait = math.ceil(context.limit.seconds_to_wait(address))
