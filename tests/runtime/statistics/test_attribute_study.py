@@ -12,12 +12,13 @@ from vedette.runtime.statistics.attribute_study import Decision, StudyResult, an
 from vedette.runtime.statistics.study_limits import StudyLimits, judge_share
 
 
+def list_decisions() -> list[Decision]:
+    return [Decision(part, name, trial, word == "1", truth == "1") for part, truth, name, trial, word in list_rows()]
+
+
 @pytest.fixture(scope="module")
 def example() -> StudyResult:
-    rows = list_rows()
-    return analyze_study(
-        Decision(part, name, trial, word == "1", truth == "1") for part, truth, name, trial, word in rows
-    )
+    return analyze_study(list_decisions())
 
 
 def test_kappas_of_the_worked_example(example: StudyResult) -> None:
