@@ -15,7 +15,7 @@ from ..bundle.keys import Keyring
 from ..bundle.local_recalibration import open_bundle
 from ..camera import image_files
 from ..camera.privacy_warnings import fitted_zones
-from ..config.configuration import read_toml
+from ..config.toml_file import read_toml
 from ..errors import ConfigProblem
 from ..evaluation.study_decisions import COLUMNS, judge_pictures, read_decisions
 from ..progress import show_progress
