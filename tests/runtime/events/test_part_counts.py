@@ -201,12 +201,12 @@ def test_a_verdict_that_lost_its_facts_is_counted_as_an_error(open_counts: OpenC
 
 
 def test_counters_of_a_corrupt_file_are_taken_over_once(open_counts: OpenCounts, tmp_path: Path) -> None:
-    counts, noon = open_counts(), at("2026-11-27T12:00")
-    for number in range(200):
-        counts.outbox.put(make_verdict(noon + number, "reject", label=f"label {number % 7}"))
+    path, noon = tmp_path / "outbox.db", at("2026-11-27T12:00")
+    outbox = Outbox(path, SIZE, volatile=True, camera="door")
+    counts = PartCounts(outbox, ShiftCalendar(NIGHT, BERLIN), SIZE)
+    outbox.put(*[make_verdict(noon + number, "reject", label=f"label {number % 7}") for number in range(200)])
     expected = totals(counts, "what", "name")
-    counts.outbox.close()
-    path = tmp_path / "outbox.db"
+    outbox.close()
     with closing(sqlite3.connect(path)) as database:
         database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         (page,) = database.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'waiting'").fetchone()
