@@ -105,7 +105,7 @@ class Daemon:
             sink = open_integrated_sink(open_sink, lambda: self.settings, session, manifest)
         outbox = Outbox.from_config(settings)
         self.evidence = EvidenceRecorder(settings, outbox)
-        status_messages = StatusMessages(settings.camera, self.make_state, self.make_report, topics, outbox.clock)
+        status_messages = StatusMessages.from_config(settings, self.make_state, self.make_report, topics, outbox)
         parts = (status_messages, OrderDesk(settings, session, outbox, sink), load_receivers(settings, outbox))
         self.delivery = Delivery(outbox, sink, topics, *parts)
 

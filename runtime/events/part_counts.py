@@ -20,6 +20,7 @@ from typing import Any
 
 import msgspec
 
+from ..config.configuration import Config
 from ..errors import UNREADABLE
 from ..statistics.shift_calendar import ShiftCalendar
 from . import part_count_tables as tables
@@ -58,6 +59,11 @@ class PartCounts:
             self._take_over_corrupt_files(outbox.path)
             self.unsynchronized = self._boots_without_time()
             outbox.space.count = self.count
+
+    @classmethod
+    def from_config(cls, settings: Config, outbox: Outbox) -> PartCounts:
+        """The counters of a camera with the shifts of its device."""
+        return cls(outbox, ShiftCalendar.from_config(settings), settings.outbox.max_bytes)
 
     def count(self, bodies: Sequence[bytes]) -> None:
         """Counts the verdicts among the bodies of new events, within the transaction that stores them."""

@@ -13,7 +13,9 @@ from datetime import UTC, date, datetime, timedelta, tzinfo
 
 import msgspec
 
+from ..config.configuration import Config
 from ..config.shift_table import DAY_MINUTES, ShiftSettings
+from ..config.time_zone import load_timezone
 
 WHOLE_DAY = ShiftSettings("day", "00:00", "24:00")
 """The shift of a device that configures none."""
@@ -43,6 +45,11 @@ class ShiftCalendar:
 
     def __init__(self, shifts: Sequence[ShiftSettings], zone: tzinfo | None) -> None:
         self.shifts, self.zone = tuple(shifts) or (WHOLE_DAY,), zone
+
+    @classmethod
+    def from_config(cls, settings: Config) -> ShiftCalendar:
+        """The calendar of a device, in its time zone."""
+        return cls(settings.shifts, load_timezone(settings.device.timezone))
 
     def find(self, moment: float) -> Shift:
         """The shift that a moment belongs to, seconds since 1970, UTC."""
