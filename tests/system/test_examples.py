@@ -42,6 +42,9 @@ TEXTS = (
     "                AUROC",
     "Gate7/onvif-ej",
     "triggers:",
+    "part,reference",
+    "looks/good",
+    "effectiveness = [",
 )
 TUTORIALS = ("docs/tutorials/", "docs/ko/")
 MINIMAL_CAMERA = 'source = "file:parts"\nbundle = "cells.vedette"\n'
