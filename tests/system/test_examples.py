@@ -44,7 +44,6 @@ TEXTS = (
     "triggers:",
     "part,reference",
     "looks/good",
-    "effectiveness = [",
 )
 TUTORIALS = ("docs/tutorials/", "docs/ko/")
 MINIMAL_CAMERA = 'source = "file:parts"\nbundle = "cells.vedette"\n'
