@@ -16,6 +16,7 @@ import msgspec
 import yaml
 
 from vedette.runtime.events.cloud_event import CLOUD_EVENTS_TYPE, CloudEvent, EventData
+from vedette.runtime.events.part_stats import PartStats
 from vedette.runtime.events.replay import ReplayAnswer, ReplayCommand
 from vedette.runtime.events.system_events import SYSTEM_EVENTS, OmittedFacts
 from vedette.runtime.installation.configuration.configuration_order import ConfigurationOrder
@@ -32,6 +33,7 @@ TYPES: dict[str, Any] = {
     "info": ProductInfo,
     "state": DaemonState,
     "stats": StatusReport,
+    "stats-part": PartStats,
     "time-correlation": ClockCorrelation,
     "replay-command": ReplayCommand,
     "replay-answer": ReplayAnswer,
@@ -155,6 +157,7 @@ def make_asyncapi() -> dict[str, Any]:
             "events": make_channel("evt/{camera}/{rule}", "Events, in order of `sequence`.", "event", "systemEvent"),
             "availability": make_channel("availability/{camera}", "Whether the daemon is there.", "availability"),
             "stats": make_channel("stats/{camera}", "The status report, every minute.", "stats"),
+            "partStats": make_channel("stats/part/{camera}", "Parts, yield and rejects of the shift.", "partStats"),
             "state": make_channel("state/{camera}", "Open events and faults, at each change.", "state"),
             "thumbnail": make_channel("thumbnail/{camera}", "Only with `[home_assistant] pictures`.", "thumbnail"),
             "timeCorrelation": make_channel("time/correlation/{camera}", "Every minute.", "timeCorrelation"),
@@ -169,6 +172,7 @@ def make_asyncapi() -> dict[str, Any]:
             "sendEvent": make_operation("send", "events", "At least once, and never retained."),
             "sendAvailability": make_operation("send", "availability", "At each connection; also the last will.", True),
             "sendStats": make_operation("send", "stats", "Every minute.", True),
+            "sendPartStats": make_operation("send", "partStats", "When a part got a verdict; at most every 5 s.", True),
             "sendState": make_operation("send", "state", "At each change.", True),
             "sendThumbnail": make_operation("send", "thumbnail", "Before the event that it belongs to.", True),
             "sendTimeCorrelation": make_operation("send", "timeCorrelation", "Once the clock is synchronized.", True),
@@ -190,6 +194,7 @@ def make_asyncapi() -> dict[str, Any]:
                     "payload": {"type": "string", "enum": ["online", "offline", "stopped"]},
                 },
                 "stats": make_message("Status report", "stats"),
+                "partStats": make_message("Numbers of the shift", "stats-part"),
                 "state": make_message("State", "state"),
                 "timeCorrelation": make_message("Wall time and boot time of one moment", "time-correlation"),
                 "info": make_message("What runs", "info"),

@@ -23,6 +23,7 @@ DEVICE_COMMANDS = {
     "run": "run the daemon of one camera and send its events",
     "verify": "check that a bundle gives its golden outputs on this machine",
     "recalibrate": "set the threshold anew from good images of this place",
+    "study": "judge the inspection as a gauge: repeatability, kappa, escapes, false alarms",
     "show": "print the manifest of a bundle",
     "install": "install a bundle, on probation beside the release before it",
     "rollback": "go back to the release before, or to the last good configuration",

@@ -32,6 +32,7 @@ from .camera.frame import Frame
 from .camera.monitored_camera import MonitoredCamera
 from .camera.motion_gate import MotionGate, check_bundle_allows_gate
 from .config.configuration import BrokerSettings, Config, load_config
+from .config.time_zone import load_timezone
 from .errors import Problem, locate_errors
 from .events.delivery import Delivery
 from .events.event import Event
@@ -52,7 +53,6 @@ from .live.live_view import LiveView
 from .monitoring.health_reporter import HealthReporter
 from .monitoring.status import DaemonState, StatusReport
 from .monitoring.status_messages import StatusMessages
-from .rules.conditions.schedule import load_timezone
 from .rules.rule_set import RuleSet
 from .tracking.tracker import Tracker
 
@@ -105,7 +105,7 @@ class Daemon:
             sink = open_integrated_sink(open_sink, lambda: self.settings, session, manifest)
         outbox = Outbox.from_config(settings)
         self.evidence = EvidenceRecorder(settings, outbox)
-        status_messages = StatusMessages(settings.camera, self.make_state, self.make_report, topics, outbox.clock)
+        status_messages = StatusMessages.from_config(settings, self.make_state, self.make_report, topics, outbox)
         parts = (status_messages, OrderDesk(settings, session, outbox, sink), load_receivers(settings, outbox))
         self.delivery = Delivery(outbox, sink, topics, *parts)
 

@@ -36,6 +36,9 @@ class Topics(msgspec.Struct, frozen=True):
     def stats(self, camera: str) -> str:
         return f"{self.root}/stats/{camera}"
 
+    def part_stats(self, camera: str) -> str:
+        return f"{self.root}/stats/part/{camera}"
+
     def state(self, camera: str) -> str:
         return f"{self.root}/state/{camera}"
 

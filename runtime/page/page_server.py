@@ -13,11 +13,12 @@ from pathlib import Path
 
 import uvicorn
 
-from ..config.configuration import load_device, read_toml
+from ..config.configuration import load_device
 from ..config.credentials import require_file, resolve_credential_path
 from ..config.page_table import PageSettings, PageTable
+from ..config.time_zone import load_timezone
+from ..config.toml_file import read_toml
 from ..errors import ConfigProblem, MachineProblem
-from ..rules.conditions.schedule import load_timezone
 from .credentials import load_credentials
 from .listen_address import KnownHosts, ListenAddress, parse_listen_address
 from .live_pictures import LivePictures
