@@ -237,4 +237,3 @@ class InspectionLine:
     def _follow_time(self) -> None:
         if self.handshake.final or self.handshake.outputs != self.shown:
             self._follow()
-

@@ -20,21 +20,10 @@ from ..events.outbox import Outbox
 from ..inference.prediction import Prediction
 from .inspection_line import InspectionLine
 from .judgement import Judge, Judgement, is_too_dark
-from .verdict_recorder import VerdictCounts
+from .line_figures import LineFigures
 
+_SHARES = (("p50", 0.50), ("p95", 0.95), ("p99", 0.99))
 _PATIENCE = 0.2  # seconds between looks at whether the daemon shall stop
-
-
-class LineFigures(msgspec.Struct, frozen=True):
-    """The line in the status report; all since the start of the daemon."""
-
-    verdicts: VerdictCounts
-    unfinished: int
-    """Parts that wait for their verdict."""
-    unacknowledged: int
-    """Results that the line did not acknowledge in time."""
-    latency_ms: dict[str, float]
-    """From trigger to output: p50, p95, p99 of the last 1,000 parts."""
 
 
 class PartGate:
@@ -128,9 +117,10 @@ class PartGate:
         duty = min(1.0, sum(seconds for _, seconds in busy[1:]) / span) if span else None
         return {"inferences": self.inferences, "skipped": self.skipped, "duty": duty, "line": figures}
 
+    def faults(self) -> dict[str, bool]:
+        """The faults of the line, in words, with whether each is present. Any thread may call it."""
+        return self.line.faults()
+
     def close(self) -> None:
         """Ends: parts in flight are errors."""
         self.line.close()
-
-
-_SHARES = (("p50", 0.50), ("p95", 0.95), ("p99", 0.99))

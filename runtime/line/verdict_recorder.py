@@ -20,6 +20,7 @@ from ..errors import Problem
 from ..events.event import SYSTEM_PRIORITY, SystemEvent, format_rfc3339, new_event_id
 from ..events.outbox import Outbox
 from ..events.part_verdict import PartVerdict
+from .line_figures import VerdictCounts
 from .part_journal import PartJournal
 
 log = logging.getLogger(__name__)
@@ -27,15 +28,6 @@ log = logging.getLogger(__name__)
 RULE, KIND = "part", "verdict"
 _BATCH = 100  # verdicts that are stored together if the disk is behind
 _LAST_EVENTS = 1000  # of the outbox, searched at a start for verdicts that the journal does not know as stored
-
-
-class VerdictCounts(msgspec.Struct):
-    """Verdicts since the start of the daemon."""
-
-    accept: int = 0
-    warn: int = 0
-    reject: int = 0
-    error: int = 0
 
 
 class VerdictRecorder:
@@ -69,9 +61,22 @@ class VerdictRecorder:
         now = time.time()
         for number, line in sorted(self.journal.undecided.items()):
             triggered = now if line.triggered is None else line.triggered
-            times = (format_rfc3339(triggered), "", format_rfc3339(now), round(1000 * max(0.0, now - triggered), 3))
-            facts = (str(number), line.serial, "error", "restart", None, "", (), product, release)
-            self.record(number, PartVerdict(*facts, *times), now)
+            verdict = PartVerdict(
+                part=str(number),
+                serial=line.serial,
+                verdict="error",
+                reason="restart",
+                score=None,
+                label="",
+                regions=(),
+                product=product,
+                release=release,
+                triggered=format_rfc3339(triggered),
+                exposed="",
+                decided=format_rfc3339(now),
+                latency_ms=round(1000 * max(0.0, now - triggered), 3),
+            )
+            self.record(number, verdict, now)
         if self.journal.undecided:
             log.warning("%d parts were in flight when the daemon ended: errors", len(self.journal.undecided))
         self.thread.start()

@@ -10,8 +10,6 @@ from ..handshake import Outputs
 
 ADAPTERS = {
     "file": ".file:TriggerFile",
-    "modbus": ".modbus:make_modbus_adapter",
-    "mqtt": ".mqtt:MqttTrigger",
 }
 
 

@@ -35,7 +35,9 @@ class TriggerFile:
             raise ConfigProblem(f"trigger.source: {path}: {error.strerror}", hint="check the path") from None
         except UNREADABLE:
             raise ConfigProblem(f"trigger.source: {path} is no text", hint="write a time in each line") from None
-        self.triggers = [parsed for number, line in enumerate(lines) if (parsed := _parse(f"{path}:{number + 1}", line))]
+        self.triggers = [
+            parsed for number, line in enumerate(lines) if (parsed := _parse(f"{path}:{number + 1}", line))
+        ]
         self.stopping = threading.Event()
         self.thread = threading.Thread(target=self._run, name="triggers", daemon=True)
 
