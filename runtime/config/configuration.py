@@ -26,6 +26,7 @@ from .shift_table import ShiftSettings, check_shifts
 from .sink_tables import AnySink, check_names
 from .toml_file import read_toml
 from .tracker_table import TrackerSettings
+from .trigger_table import TriggerSettings
 
 # A name becomes a level of an MQTT topic, and a folder or a file.
 _NAME_PATTERN = r"[A-Za-z0-9_-][A-Za-z0-9_.-]*"
@@ -112,7 +113,8 @@ class _CameraFile(_Strict, frozen=True, kw_only=True):
     privacy: PrivacySettings = PrivacySettings()
     gate: MotionGateSettings = MotionGateSettings()
     evidence: EvidenceSettings = EvidenceSettings()
-    rules: list[dict[str, Any]]
+    trigger: TriggerSettings | None = None
+    rules: list[dict[str, Any]] = []
 
 
 class Config(_Strict, frozen=True):
@@ -146,6 +148,8 @@ class Config(_Strict, frozen=True):
     gate: MotionGateSettings
     evidence: EvidenceSettings
     rules: tuple[dict[str, Any], ...]
+    trigger: TriggerSettings | None = None
+    """One inspection per part; None: frames are inspected as they come."""
 
     @property
     def state_folder(self) -> Path:
@@ -166,7 +170,7 @@ def load_config(folder: Path, camera: str) -> Config:
     if not path.exists() and (names := camera_names(folder)):
         raise ConfigProblem(f"{path}: no such camera", hint=f"there are {', '.join(names)}")
     camera_file = read_toml(path, _CameraFile)
-    if not camera_file.rules:
+    if not camera_file.rules and camera_file.trigger is None:
         raise ConfigProblem(f"{path}: no rules, so nothing would ever be sent", hint='add [[rules]] use = "presence"')
     folder, base = folder.resolve(), path.parent.resolve()
     state, trusted = device_folders(folder, device_file.device)
@@ -198,6 +202,7 @@ def load_config(folder: Path, camera: str) -> Config:
         gate=camera_file.gate,
         evidence=camera_file.evidence.with_absolute_paths(base),
         rules=tuple(camera_file.rules),
+        trigger=camera_file.trigger,
     )
 
 

@@ -38,6 +38,7 @@ PACKAGES = {
         "events",
         "evidence",
         "rules",
+        "line",
         "installation",
         "monitoring",
         "integrations",
