@@ -19,12 +19,14 @@ from ..installation.configuration.permitted_changes import merge
 from .drawn_shapes import RULE_KEYS
 
 _STRINGS_AND_COMMENTS = re.compile(r'"(?:\\.|[^"\\])*"|\'[^\']*\'|#.*')
-_KEY = re.compile(r"""\s*["']?([A-Za-z0-9_-]+)""")
-_HEADER = re.compile(r"""\s*(\[\[?)\s*["']?([A-Za-z0-9_-]+)["']?(?:\s*\.\s*["']?([A-Za-z0-9_-]+))?""")
+KEY_PATTERN = re.compile(r"""\s*["']?([A-Za-z0-9_-]+)""")
+HEADER_PATTERN = re.compile(r"""\s*(\[\[?)\s*["']?([A-Za-z0-9_-]+)["']?(?:\s*\.\s*["']?([A-Za-z0-9_-]+))?""")
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 
 
-class _Statement(msgspec.Struct):
+class Statement(msgspec.Struct):
+    """A header or a key with its value, in the text of a TOML file."""
+
     above: list[str]
     """Comments and empty lines before it."""
     lines: list[str]
@@ -60,9 +62,9 @@ def _edit(text: str, present: dict[str, Any], wanted: dict[str, Any], removed: s
     """Lines of the open table that are not yet written, by key."""
     stale: set[str] = set()
     number, is_gone, table = -1, False, ""
-    statements, rest = _split(text)
+    statements, rest = split_statements(text)
     for each in statements:
-        header = _HEADER.match(each.lines[0]) if each.lines[0].lstrip().startswith("[") else None
+        header = HEADER_PATTERN.match(each.lines[0]) if each.lines[0].lstrip().startswith("[") else None
         if header is not None:
             yield from waiting.values()
             waiting = {}
@@ -87,11 +89,11 @@ def _edit(text: str, present: dict[str, Any], wanted: dict[str, Any], removed: s
             continue
         if is_gone or "*" in stale:
             continue
-        key = (_KEY.match(each.lines[0]) or ["", ""])[1]
+        key = (KEY_PATTERN.match(each.lines[0]) or ["", ""])[1]
         if table in ("rules", "privacy") and key in stale:
             yield from each.above
             if key in waiting:
-                yield _with_comment(waiting.pop(key), each.lines[-1])
+                yield with_comment(waiting.pop(key), each.lines[-1])
         else:
             yield from (*each.above, *each.lines)
     yield from waiting.values()
@@ -107,9 +109,9 @@ def _new_tables(masks: list[Any], rules: list[dict[str, Any]]) -> Iterator[str]:
         yield from (_format_key(key, value) for key, value in rule.items())
 
 
-def _split(text: str) -> tuple[list[_Statement], list[str]]:
+def split_statements(text: str) -> tuple[list[Statement], list[str]]:
     """The statements of a file, and the lines after the last one."""
-    statements: list[_Statement] = []
+    statements: list[Statement] = []
     above: list[str] = []
     depth = 0
     for line in (text if text.endswith("\n") else f"{text}\n").splitlines(keepends=True):
@@ -120,13 +122,13 @@ def _split(text: str) -> tuple[list[_Statement], list[str]]:
             above.append(line)
             continue
         else:
-            statements.append(_Statement(above, [line]))
+            statements.append(Statement(above, [line]))
             above = []
         depth += sum(code.count(each) for each in "[{") - sum(code.count(each) for each in "]}")
     return statements, above
 
 
-def _with_comment(line: str, replaced: str) -> str:
+def with_comment(line: str, replaced: str) -> str:
     """A line with the comment at the end of the one that it replaces."""
     comments = [found[0] for found in _STRINGS_AND_COMMENTS.finditer(replaced) if found[0].startswith("#")]
     return f"{line.rstrip()}  {comments[0].rstrip()}\n" if comments and line.count("\n") == 1 else line
