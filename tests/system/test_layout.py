@@ -77,6 +77,7 @@ PACKAGES = {
         "search_worker",
         "device_builds",
         "demo",
+        "studio",
         "commands",
     ),
 }
