@@ -13,13 +13,12 @@ from vedette.runtime.errors import MachineProblem
 @click.command()
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
 @click.option("--port", type=click.IntRange(0, 65535), default=8090, show_default=True, help="Of 127.0.0.1; 0: any.")
-@click.option(
-    "--key", type=click.Path(path_type=Path), help="Signs the bundles. [default: this user's own, as in build]"
-)
+@click.option("--key", type=click.Path(path_type=Path), help="Signs the bundles. [default: as vedette build]")
 def studio(folder: Path, port: int, key: Path | None) -> None:
     """Work on the images in DIR in a browser: audit, marks, goal, build, report, releases.
 
-    DIR is created if it is missing. Only this machine reaches the page. Stop it with Ctrl-C; a build that runs ends then.
+    DIR is created if it is missing. Only this machine reaches the page. Stop it with Ctrl-C, which also ends a
+    build that runs.
     """
     try:
         from ..studio.studio_server import serve_studio

@@ -1,4 +1,4 @@
-"""The builds of the folder: `builds/N` holds the log, the figures that the build printed, and the bundle with its report."""
+"""The builds of the folder: `builds/N` holds the log, the printed figures, the bundle and its report."""
 
 from __future__ import annotations
 

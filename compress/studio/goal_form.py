@@ -86,14 +86,9 @@ def save_wanted(workspace: Workspace, wanted: WantedGoal) -> None:
     """
     keys = read_goal_keys(workspace)
     goal = {key: getattr(wanted, key) for key in (*SLIDERS, "max_ms")}
-    changes: dict[str, dict[str, Any]] = {
-        "": {"name": wanted.name},
-        "device": {"profile": wanted.profile},
-        "goal": goal,
-    }
-    if "task" not in keys:
-        changes[""]["task"] = "anomaly"
-    change_goal(workspace.goal_file, changes | _data_changes(workspace, keys))
+    named = {"name": wanted.name} | ({} if "task" in keys else {"task": "anomaly"})
+    changes = {"": named, "device": {"profile": wanted.profile}, "goal": goal, **_data_changes(workspace, keys)}
+    change_goal(workspace.goal_file, changes)
 
 
 def follow_folders(workspace: Workspace) -> None:
@@ -147,7 +142,7 @@ def _describe_false_alarms(value: float, promises: Promises, _: Translation) -> 
     smallest = promises.smallest_false_alarm_rate
     needed = good_images_for(value)
     if smallest is not None and smallest <= value:
-        proven = _("With %(good)s good images this can be proven.", good=promises.good)
+        proven = _("With %(good)s good images of different parts this can be proven.", good=promises.good)
         return SliderStep(value, text, proven, "good")
     if smallest is None:
         least = _("With %(good)s good images no rate can be proven.", good=promises.good)

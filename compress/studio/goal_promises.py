@@ -1,4 +1,4 @@
-"""What so many images can vouch for, beside what a goal asks: the same bounds as a build's (sample_proof, sample_size)."""
+"""What so many images can vouch for, beside what a goal asks: with a build's own bounds."""
 
 from __future__ import annotations
 

@@ -12,7 +12,8 @@ from starlette.responses import FileResponse, HTMLResponse, Response
 
 from vedette.runtime.bundle import keys
 from vedette.runtime.errors import Problem
-from vedette.runtime.page.page_context import render
+from vedette.runtime.page.page_context import render, translation_of
+from vedette.runtime.page.translation import Translation
 
 from .build_records import BuildRecord, list_builds, read_identity
 from .build_views import build_of
@@ -46,7 +47,7 @@ def _render_releases(request: Request, context: StudioContext) -> Response:
         records=records,
         identities=identities,
         chosen=chosen,
-        rows=_compare(chosen),
+        rows=_compare(chosen, translation_of(request)),
         key_file=str(private_key_file(context)),
         key_public=public,
         key_id=_key_id(public),
@@ -59,17 +60,17 @@ def _choose(numbers: dict[int, BuildRecord], wanted: str, default: BuildRecord |
     return default
 
 
-def _compare(chosen: list[BuildRecord | None]) -> list[tuple[str, list[str]]]:
+def _compare(chosen: list[BuildRecord | None], _: Translation) -> list[tuple[str, list[str]]]:
     """Figures of the chosen releases, as the builds printed them."""
     figures = [each.figures if each is not None and each.figures is not None else {} for each in chosen]
-    keys_of = {
-        "auroc_int8_onnx": "AUROC, int8 ONNX",
-        "auroc_int8_tflite": "AUROC, int8 TFLite",
-        "false_alarm_rate": "false_alarm_rate",
-        "detection_rate": "detection_rate",
-        "bytes_int8_onnx": "bytes, int8 ONNX",
+    titles = {
+        "auroc_int8_onnx": _("AUROC of int8 ONNX"),
+        "auroc_int8_tflite": _("AUROC of int8 TFLite"),
+        "false_alarm_rate": _("False alarm rate"),
+        "detection_rate": _("Detection rate"),
+        "bytes_int8_onnx": _("Size of the int8 ONNX file, bytes"),
     }
-    rows = [(title, [_format(each.get(key)) for each in figures]) for key, title in keys_of.items()]
+    rows = [(title, [_format(each.get(key)) for each in figures]) for key, title in titles.items()]
     return [row for row in rows if any(row[1])]
 
 

@@ -1,4 +1,4 @@
-"""An audit or a build that runs beside the page: a process group of its own, its log in a file, and the way to end it."""
+"""An audit or a build beside the page: a process group of its own, its log in a file, and the way to end it."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class WorkshopProcess:
         environment = os.environ | {LINES_VARIABLE: "1", "PYTHONUNBUFFERED": "1"}
         command = [sys.executable, "-m", "vedette.runtime.cli", *arguments]
         with log.open("wb") as errors, out.open("wb") as results:
-            self.process = subprocess.Popen(
+            self.process = subprocess.Popen(  # noqa: S603  # this program, with arguments that the page made
                 command,
                 cwd=folder,
                 stdin=subprocess.DEVNULL,

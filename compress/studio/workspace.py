@@ -59,7 +59,7 @@ class Workspace(msgspec.Struct, frozen=True):
         return path.relative_to(self.folder).as_posix()
 
     def find_image(self, name: str) -> Path | None:
-        """The image of a name; None: no label has it. Names are compared with what is there, so none leads elsewhere."""
+        """The image of a name; None: no label has it. It is looked for among those that are there."""
         label = name.partition("/")[0]
         if label not in LABELS:
             return None

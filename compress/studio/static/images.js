@@ -39,6 +39,7 @@ async function storeAll(files) {
   bar.hidden = true;
   said.textContent = `${stored} ${said.dataset.of} ${files.length} ${said.dataset.done}`;
   if (stored === files.length) location.reload();
+  else $("reload").hidden = !stored;
 }
 
 if (drop) {
