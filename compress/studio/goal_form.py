@@ -152,7 +152,7 @@ def _describe_false_alarms(value: float, promises: Promises, _: Translation) -> 
             good=promises.good,
             percent=f"{smallest:.1%}",
         )
-    return SliderStep(value, text, f"{least} " + _("This takes about %(needed)s.", needed=needed), "watch")
+    return SliderStep(value, text, f"{least} " + _("It takes about %(needed)s images.", needed=needed), "watch")
 
 
 def _describe_detections(value: float, promises: Promises, _: Translation) -> SliderStep:
@@ -172,7 +172,7 @@ def _describe_detections(value: float, promises: Promises, _: Translation) -> Sl
             percent=f"{largest:.1%}",
         )
     needed = defective_images_for(value)
-    return SliderStep(value, text, f"{least} " + _("This takes at least %(needed)s.", needed=needed), "watch")
+    return SliderStep(value, text, f"{least} " + _("It takes at least %(needed)s images.", needed=needed), "watch")
 
 
 def _describe_auroc(value: float, promises: Promises, _: Translation) -> SliderStep:
