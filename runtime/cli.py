@@ -51,6 +51,7 @@ WORKSHOP_COMMANDS = {
     "audit": "find unreadable, duplicate, blurred and mislabeled images",
     "build": "build a bundle from images and a goal file",
     "review": "review the security of a bundle",
+    "studio": "work on a folder of images in a browser: audit, marks, goal, build, releases",
     "keygen": "generate a key pair for signing bundles",
     "demo": "build a bundle from real images, run it, and show the events",
 }
