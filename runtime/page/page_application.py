@@ -14,7 +14,7 @@ from starlette.staticfiles import StaticFiles
 
 from ..errors import MachineProblem, Problem
 from .change_views import show_result, undo_change
-from .draw_views import preview_draft, save_draft, send_drawing, send_result, show_draw
+from .draw_views import change_drawing, send_drawing, show_draw
 from .event_views import export_events, judge_event, show_event, show_events, show_evidence
 from .health_views import show_health, show_log
 from .live_views import send_picture, show_live
@@ -36,9 +36,7 @@ ROUTES = [
     Route("/draw", show_draw),
     Route("/draw/{camera}", show_draw),
     Route("/draw/{camera}/shapes", send_drawing),
-    Route("/draw/{camera}/preview", preview_draft, methods=["POST"]),
-    Route("/draw/{camera}/save", save_draft, methods=["POST"]),
-    Route("/draw/{camera}/result/{id}", send_result),
+    Route("/draw/{camera}/change", change_drawing, methods=["POST"]),
     Route("/events", show_events),
     Route("/events/export.{form}", export_events),
     Route("/events/{camera}/{event}", show_event),
@@ -48,8 +46,8 @@ ROUTES = [
     Route("/threshold/{camera}", show_threshold),
     Route("/threshold/{camera}/replay", show_replay),
     Route("/threshold/{camera}/change", change_threshold, methods=["POST"]),
+    Route("/changes/{camera}/undo", undo_change, methods=["POST"]),
     Route("/changes/{camera}/{id}", show_result),
-    Route("/changes/{camera}/{id}/undo", undo_change, methods=["POST"]),
     Route("/health", show_health),
     Route("/health/{camera}/log", show_log),
     Mount("/static", StaticFiles(directory=HERE / "static")),

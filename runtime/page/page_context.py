@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
@@ -19,10 +20,11 @@ from ..errors import Problem
 from .credentials import PageCredentials
 from .listen_address import KnownHosts
 from .live_pictures import LivePictures
-from .sent_changes import SentChanges
 from .sessions import SessionStore, SignInLimit
 from .translation import Translation, languages, load_translation
 
+BY_PAGE = "page"
+"""Who judges events and asks for changes; the page has one user."""
 HERE = Path(__file__).parent
 LANGUAGE_COOKIE = "language"
 LANGUAGE_NAMES = {"en": "English", "ko": "한국어"}
@@ -42,7 +44,6 @@ class PageContext(msgspec.Struct, frozen=True, eq=False):
     """True if browsers reach it by TLS."""
     pictures: LivePictures
     sessions: SessionStore = msgspec.field(default_factory=SessionStore)
-    changes: SentChanges = msgspec.field(default_factory=SentChanges)
     limit: SignInLimit = msgspec.field(default_factory=SignInLimit)
     sign_in_lock: asyncio.Lock = msgspec.field(default_factory=asyncio.Lock)
     """Passwords are checked one after the other."""
@@ -79,6 +80,19 @@ def context_of(request: Request) -> PageContext:
     """The parts of the page that a request goes to."""
     context: PageContext = request.app.state.context
     return context
+
+
+async def find_camera(request: Request) -> Config:
+    """The configuration of the camera that a request names.
+
+    Raises:
+        HTTPException: there is no such camera (404).
+        Problem: its file is wrong.
+    """
+    config = await asyncio.to_thread(context_of(request).load_camera, request.path_params["camera"])
+    if config is None:
+        raise HTTPException(404)
+    return config
 
 
 def translation_of(request: Request) -> Translation:
