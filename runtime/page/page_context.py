@@ -21,10 +21,11 @@ from .browser_site import HERE, MAX_BODY, BrowserSite
 from .credentials import PageCredentials
 from .listen_address import KnownHosts
 from .live_pictures import LivePictures
-from .sent_changes import SentChanges
 from .sessions import SessionStore, SignInLimit
 from .translation import PAGE_LOCALE, Translation, languages, load_translation
 
+BY_PAGE = "page"
+"""Who judges events and asks for changes; the page has one user."""
 LANGUAGE_COOKIE = "language"
 LANGUAGE_NAMES = {"en": "English", "ko": "한국어"}
 
@@ -43,7 +44,6 @@ class PageContext(msgspec.Struct, frozen=True, eq=False):
     """True if browsers reach it by TLS."""
     pictures: LivePictures
     sessions: SessionStore = msgspec.field(default_factory=SessionStore)
-    changes: SentChanges = msgspec.field(default_factory=SentChanges)
     limit: SignInLimit = msgspec.field(default_factory=SignInLimit)
     sign_in_lock: asyncio.Lock = msgspec.field(default_factory=asyncio.Lock)
     """Passwords are checked one after the other."""
@@ -106,14 +106,14 @@ def site_of(request: Request) -> BrowserSite:
     return site
 
 
-def camera_of(request: Request) -> Config:
+async def find_camera(request: Request) -> Config:
     """The configuration of the camera that a request names.
 
     Raises:
-        HTTPException: there is no such camera.
+        HTTPException: there is no such camera (404).
         Problem: its file is wrong.
     """
-    config = context_of(request).load_camera(request.path_params["camera"])
+    config = await asyncio.to_thread(context_of(request).load_camera, request.path_params["camera"])
     if config is None:
         raise HTTPException(404)
     return config

@@ -17,6 +17,9 @@ import pytest
 from page_site import PageSite
 from paths import ROOT
 
+from vedette.deploy.setup import configuration_change, request_applier
+from vedette.deploy.setup.request_applier import RequestApplier
+from vedette.runtime.installation.configuration import change_requests
 from vedette.runtime.page.page_server import serve_page
 
 playwright_api = pytest.importorskip("playwright.sync_api")
@@ -79,6 +82,18 @@ class Viewer(Window):
 
     def open(self, path: str) -> None:
         self.page.goto(self.running.address(path))
+
+
+def apply_requests_here(patch: pytest.MonkeyPatch) -> None:
+    """Requests of the page are applied by the program that does so, in a thread of this process."""
+
+    def apply(folder: Path) -> None:
+        applier = RequestApplier(folder, 0, lambda *_: ["systemctl restart vedette@belt"])
+        threading.Thread(target=applier.apply_all).start()
+
+    patch.setattr(change_requests, "apply_without_service", apply)
+    patch.setattr(request_applier, "_check_as_service", lambda *_: None)  # the bundle is not there
+    patch.setattr(configuration_change, "_interruptible", contextlib.nullcontext)  # this is not the main thread
 
 
 @contextlib.contextmanager

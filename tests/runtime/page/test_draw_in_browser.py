@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
-import threading
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from page_browser import MARKS, Browser, RunningPage, Viewer, open_viewer, serve_site
+from page_browser import MARKS, Browser, RunningPage, Viewer, apply_requests_here, open_viewer, serve_site
 from page_site import PageSite
 
-from vedette.deploy.setup import configuration_change, request_applier
-from vedette.deploy.setup.request_applier import RequestApplier
-from vedette.runtime.installation.configuration import change_requests
 from vedette.runtime.page import live_pictures
 
 expect = pytest.importorskip("playwright.sync_api").expect
@@ -39,17 +34,10 @@ use = "presence"
 """
 
 
-def apply(folder: Path) -> None:
-    """The program that applies requests, in this process."""
-    threading.Thread(target=RequestApplier(folder, 0, lambda *_: ["systemctl restart vedette@belt"]).apply_all).start()
-
-
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningPage]:
     with pytest.MonkeyPatch.context() as patch, start_site(tmp_path_factory) as running:
-        patch.setattr(change_requests, "apply_without_service", apply)
-        patch.setattr(request_applier, "_check_as_service", lambda *_: None)  # the bundle is not there
-        patch.setattr(configuration_change, "_interruptible", contextlib.nullcontext)  # this is not the main thread
+        apply_requests_here(patch)
         patch.setattr(live_pictures, "MAX_VIEWERS", 64)  # each test opens two views, faster than a person would
         yield running
 
@@ -62,6 +50,7 @@ def start_site(tmp_path_factory: pytest.TempPathFactory) -> Any:
 def file(running: RunningPage) -> Path:
     path = running.site.folder / "cameras" / "belt.toml"
     path.write_text(FILE)
+    path.with_name("belt.toml.last").unlink(missing_ok=True)
     return path
 
 
@@ -127,10 +116,21 @@ def test_a_zone_is_moved_saved_and_taken_back(running: RunningPage, browser: Bro
     assert "# People in the yard." in file.read_text()
     assert "# nobody else" in file.read_text()
 
-    page.reload()
-    page.get_by_role("button", name="Undo", exact=True).click()
+    undo = page.get_by_role("button", name="Undo the last saved change")
+    undo.click()
+    expect(page.locator("#change-about")).to_contain_text("This takes back what the page changed at")
+    expect(page.locator("#change-lines")).to_contain_text('- use = "crossing"')
+    page.get_by_role("button", name="Save", exact=True).click()
     expect(page.locator("#list li")).to_have_count(2)
     assert file.read_text() == FILE
+    expect(undo).to_be_enabled()
+    file.with_name("belt.toml.last").write_bytes(file.read_bytes())  # as if root had changed it
+    file.write_text(FILE + "debounce = 4\n")
+    undo.click()
+    expect(page.locator("#change-said")).to_have_text("This change cannot be undone any more.")
+    page.reload()
+    expect(undo).to_be_hidden()
+    viewer.errors[:] = [each for each in viewer.errors if "404" not in each]
     assert viewer.errors == []
     page.context.close()
 
@@ -147,7 +147,7 @@ def test_what_the_daemon_would_refuse_cannot_be_saved(running: RunningPage, brow
     expect(page.locator("#change-verdict")).to_contain_text("cross")
     expect(page.get_by_role("button", name="Save", exact=True)).to_be_disabled()
     viewer.check("draw-refused")
-    page.get_by_role("button", name="Cancel").click()
+    page.keyboard.press("Escape")
     page.get_by_role("button", name="Discard changes").click()
     file.write_text(FILE + "debounce = 2\n")
     page.get_by_role("button", name="Show changes and save").click()
