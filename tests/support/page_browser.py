@@ -24,8 +24,9 @@ from vedette.runtime.page.page_server import serve_page
 
 playwright_api = pytest.importorskip("playwright.sync_api")
 from axe_playwright_python.sync_playwright import Axe  # noqa: E402
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright  # noqa: E402
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright  # noqa: E402
 
+expect.set_options(timeout=60_000)  # a busy machine
 CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
 PICTURES = ROOT / "build" / "page"
 WIDTHS = (390, pytest.param(1280, marks=pytest.mark.slow))

@@ -103,7 +103,7 @@ function tell(details) {
     const link = document.createElement("a");
     link.href = `/events/${live.dataset.camera}/${each.event}`;
     link.append(strong(each.rule));
-    return item(...(isOpen ? [] : [`${texts.last} `]), link, ` ${each.why} (${texts.since} ${each.since})`);
+    return isOpen ? item(link, ` ${each.why} (${texts.since} ${each.since})`) : item(`${texts.last} ${each.since} · `, link, ` ${each.why}`);
   });
   replaceIfNew($("reasons"), isOpen ? reasons : [item(texts.none), ...reasons]);
   const best = [...details.predictions].sort((a, b) => b.score - a.score).slice(0, 6);

@@ -74,6 +74,20 @@ def save(viewer: Viewer, expected: str) -> None:
     expect(page.locator("#change-said")).to_contain_text("Applied.")
 
 
+def check_drawn(text: str) -> None:
+    """A moved zone with one more point, a second mask, and a new rule with a line."""
+    content: dict[str, Any] = tomllib.loads(text)
+    site, presence, line = content["rules"]
+    yard = site["zones"]["yard"]
+    assert len(yard) == 5
+    assert yard[1] == pytest.approx([0.65, 0.5], abs=0.01)
+    assert [yard[0], *yard[3:]] == [[0.1, 0.4], [0.45, 0.9], [0.1, 0.9]]
+    assert (presence["use"], line["line"]) == ("presence", [[0.3, 0.59], [0.7, 0.6]])
+    assert len(content["privacy"]["zones"]) == 2
+    assert "# People in the yard." in text
+    assert "# nobody else" in text
+
+
 @pytest.mark.parametrize("width", [390, pytest.param(1280, marks=pytest.mark.slow)])
 def test_a_zone_is_moved_saved_and_taken_back(running: RunningPage, browser: Browser, file: Path, width: int) -> None:
     viewer = open_draw(running, browser, width)
@@ -98,23 +112,12 @@ def test_a_zone_is_moved_saved_and_taken_back(running: RunningPage, browser: Bro
     viewer.check("draw")
 
     page.get_by_role("button", name="Show changes and save").click()
-    expect(page.locator("#change-lines")).to_contain_text(
-        "- zones.yard = [[0.1, 0.4], [0.45, 0.4], [0.45, 0.9], [0.1, 0.9]]"
-    )
+    expect(page.locator("#change-lines")).to_contain_text("- zones.yard = [[0.1, 0.4], [0.45, 0.4], ")
     viewer.check("draw-changes")
     page.get_by_role("button", name="Cancel").click()
     assert file.read_text() == FILE
     save(viewer, 'use = "crossing"')
-    content: dict[str, Any] = tomllib.loads(file.read_text())
-    site, presence, line = content["rules"]
-    yard = site["zones"]["yard"]
-    assert len(yard) == 5
-    assert yard[1] == pytest.approx([0.65, 0.5], abs=0.01)
-    assert [yard[0], *yard[3:]] == [[0.1, 0.4], [0.45, 0.9], [0.1, 0.9]]
-    assert (presence["use"], line["line"]) == ("presence", [[0.3, 0.59], [0.7, 0.6]])
-    assert len(content["privacy"]["zones"]) == 2
-    assert "# People in the yard." in file.read_text()
-    assert "# nobody else" in file.read_text()
+    check_drawn(file.read_text())
 
     undo = page.get_by_role("button", name="Undo the last saved change")
     undo.click()
