@@ -33,7 +33,7 @@ pytestmark = [
 ]
 CACHE = ROOT / "build" / "deb-cache"
 DATE = 1_767_225_600
-MAX_INSTALLED_MB = {"vedette": 410, "vedette-slim": 280}
+MAX_INSTALLED_MB = {"vedette": 430, "vedette-slim": 280}
 IMPORTS = (
     "import cv2, cryptography.hazmat.primitives.asymmetric.ed25519, cryptography.x509, lap, msgspec, numpy.fft, "
     "numpy.linalg, numpy.random, onnxruntime, paho.mqtt.client, prometheus_client, tomli_w; "
