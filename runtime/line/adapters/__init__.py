@@ -11,6 +11,7 @@ from ..handshake import Outputs
 ADAPTERS = {
     "file": ".file:TriggerFile",
     "modbus": ".modbus:make_modbus_adapter",
+    "mqtt": ".mqtt:MqttTrigger",
 }
 
 
