@@ -12,7 +12,7 @@ page names those that are missing.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +53,7 @@ def build_for_devices(
     profiles: Sequence[DeviceProfile],
     progress: Progress = no_progress,
     log: Log = no_log,
+    finish: Callable[[BuildResult, str], BuildResult] = lambda result, _: result,
 ) -> DeviceBuilds:
     """Build `OUT/DEVICE/NAME.vedette` for each device, and `OUT/NAME-devices.html` with its `.json`.
 
@@ -61,10 +62,11 @@ def build_for_devices(
         profiles: the devices
         progress: shows the progress of long loops
         log: receives a line for each step
+        finish: adds to the bundle of a device what else belongs in it
 
     Raises:
         ConfigProblem: as `build`; no device was built.
-        MachineProblem: as `build`; the devices before were built.
+        MachineProblem: as `build` and `finish`; the devices before were built.
     """
     goal, _ = single_build.read_goal(request.goal_file)
     bundle_writer.check_output_folder(request.out)
@@ -81,7 +83,7 @@ def build_for_devices(
             work_folder=request.out / f"{goal.name}.work",
         )
         started = time.process_time()
-        result = results[profile.name] = single_build.build(own, progress, log, steps)
+        result = results[profile.name] = finish(single_build.build(own, progress, log, steps), profile.name)
         columns.append(
             DeviceFigures(
                 profile=profile,

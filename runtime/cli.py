@@ -33,6 +33,7 @@ DEVICE_COMMANDS = {
     "status": "print the status of the daemons",
     "page": "show this device in a browser: live picture, events and health",
     "metrics": "print or serve the status as Prometheus metrics",
+    "report": "report a shift: parts, yield, rejects, control charts; or export the counters",
     "outbox": "inspect the outbox of a camera, and replay delivered events",
     "traffic": "compare the bytes that a camera publishes with H.264 video",
     "bench": "measure time and memory of a bundle on this machine",
@@ -50,6 +51,7 @@ WORKSHOP_COMMANDS = {
     "audit": "find unreadable, duplicate, blurred and mislabeled images",
     "build": "build a bundle from images and a goal file",
     "review": "review the security of a bundle",
+    "studio": "work on a folder of images in a browser: audit, marks, goal, build, releases",
     "keygen": "generate a key pair for signing bundles",
     "demo": "build a bundle from real images, run it, and show the events",
 }

@@ -23,6 +23,8 @@ from ..build import BuildResult
 from ..data.split import model_inputs
 from ..export.compiled_bundle import add_compiled_models
 from ..export.compilers import Compiler, CompilerInput
+from ..report.judgement import Judgement
+from ..report.verdict import Verdict
 
 MAX_IMAGES = 512
 """Calibration images that a compiler gets."""
@@ -35,7 +37,9 @@ def add_accelerators(
     max_bytes: int | None,
     log: Log,
 ) -> BuildResult:
-    """Compile the models of a finished build; args and errors as for `add_compiled_models`."""
+    """Compile the models of a finished build, and judge `max_bytes` again; args and errors as `add_compiled_models`."""
+    if not compilers:
+        return result
     manifest, members = result.manifest, archive.unpack_archive(result.bundle)
     inspector = Inspector.from_bundle(Bundle(result.bundle, manifest, members, ""))
 
@@ -52,4 +56,10 @@ def add_accelerators(
         calibration=calibration,
     )
     compiled = add_compiled_models(result.bundle, given, compilers, key, max_bytes, log)
-    return msgspec.structs.replace(result, manifest=compiled)
+    sizes = {each.file: compiled.files[each.file].bytes for each in compiled.compiled.values()}
+    large = [
+        Judgement("max_bytes", max_bytes, size, False, file)
+        for file, size in sizes.items()
+        if max_bytes is not None and size > max_bytes
+    ]
+    return msgspec.structs.replace(result, manifest=compiled, verdict=Verdict((*result.verdict.judgements, *large)))

@@ -16,7 +16,7 @@ from vedette.runtime.commands import options
 from vedette.runtime.errors import ConfigProblem, locate_errors
 from vedette.runtime.progress import show_progress
 
-from ..export.compilers import Compiler, load_compiler
+from ..export.compilers.device_compilers import load_compilers
 from ..goal import duration, goal_reader
 from ..goal.goal_tables import Goal
 
@@ -69,9 +69,9 @@ class Duration(click.ParamType[float]):
     "--for",
     "targets",
     multiple=True,
-    metavar="ACCELERATOR",
-    help="Also compile the model with the vendor's compiler: edgetpu, hailo (or hailo:hailo8) or tensorrt. May be "
-    "given several times.",
+    metavar="[DEVICE=]ACCELERATOR",
+    help="Also compile the model with the vendor's compiler: edgetpu, hailo (or hailo:hailo8) or tensorrt; with "
+    "--devices for all of them, or for one, as in pi5=hailo:hailo8. May be given several times.",
 )
 @options.as_json
 def build(
@@ -94,12 +94,12 @@ def build(
     The same command resumes an interrupted search.
     """
     request = goal_reader.read_goal(goal)
-    _check_options(out, study, worker, profile, devices, on, targets)
+    _check_options(out, study, worker, profile, devices, on)
     if not worker and study is not None and seconds is None and request.search_seconds is None:
         raise click.UsageError("--study needs --time, or a search in the goal file's recipe: how long to search")
     profiles = None if devices is None else _load_profiles(devices)
     device = _read_profile(profile) if profile else None
-    compilers = _load_compilers(targets)
+    compilers = load_compilers(targets, [each.name for each in profiles or ()])
     _check_folders(goal, request)  # before the imports below, which take seconds
 
     from ..build import BuildRequest, BuildResult
@@ -117,14 +117,18 @@ def build(
     private = keys.read_private_key(key) if key else _own_key()
     build_request = BuildRequest(goal, out, private, seconds, study, device, on, previous=previous)
     built: BuildResult | DeviceBuilds
-    if profiles is not None:
-        built = build_for_devices(build_request, profiles, show_progress, console.log)
-    else:
-        built = build_bundle(build_request, show_progress, console.log)
-        if compilers:
-            from .accelerators import add_accelerators
 
-            built = add_accelerators(built, compilers, private, request.goal.max_bytes, console.log)
+    def finish(result: BuildResult, device: str = "") -> BuildResult:
+        if not compilers.get(device):
+            return result
+        from .accelerators import add_accelerators
+
+        return add_accelerators(result, compilers[device], private, request.goal.max_bytes, console.log)
+
+    if profiles is not None:
+        built = build_for_devices(build_request, profiles, show_progress, console.log, finish)
+    else:
+        built = finish(build_bundle(build_request, show_progress, console.log))
     if as_json:
         options.print_json(built.to_json())
     elif isinstance(built, DeviceBuilds):
@@ -142,7 +146,6 @@ def _check_options(
     profile: Path | None,
     devices: str | None,
     on: str | None,
-    targets: tuple[str, ...],
 ) -> None:
     """Check that the options go together.
 
@@ -153,22 +156,10 @@ def _check_options(
         raise click.UsageError("--profile is what was measured and --on measures: give one of them")
     if devices is not None and (profile is not None or on is not None or worker):
         raise click.UsageError("--devices goes with neither --profile, --on nor --worker, which mean a single device")
-    if devices is not None and targets:
-        raise click.UsageError("--devices does not go with --for yet: build for each accelerator by itself")
     if worker and study is None:
         raise click.UsageError("--worker needs --study: the database of the search that it takes part in")
     if not worker and out is None:
         raise click.UsageError("--out is missing: the folder for the bundle and the report")
-
-
-def _load_compilers(targets: tuple[str, ...]) -> dict[str, Compiler]:
-    """The compilers of `--for`, by back end, looked for before any work.
-
-    Raises:
-        ConfigProblem: there is no such accelerator.
-        MachineProblem: a compiler is not installed here.
-    """
-    return dict(load_compiler(target) for target in targets)
 
 
 def _check_folders(goal_file: Path, goal: Goal) -> None:

@@ -6,6 +6,8 @@ import time
 
 import click
 
+from vedette.runtime.bundle.manifest import Manifest
+
 from ..build import BuildResult
 from ..cost.device_costs import DeviceCosts
 from ..device_builds import DeviceBuilds
@@ -94,9 +96,8 @@ def print_build(result: BuildResult) -> None:
     if result.comparison is not None:
         click.echo(result.comparison.statement)
     click.echo(f"review  {len(result.review.findings)} findings, the most severe one {result.review.severity}")
-    for name, each in result.manifest.compiled.items():
-        size = result.manifest.files[each.file].bytes
-        click.echo(f"for {name}: {each.file}, {size:,} bytes, by {each.tool}; no golden output was compared here")
+    for line in _describe_compiled(result.manifest):
+        click.echo(line)
     click.echo(f"bundle  {result.bundle}\nreport  {result.report}")
 
 
@@ -130,8 +131,18 @@ def print_device_builds(built: DeviceBuilds) -> None:
             click.echo(f"  MISSED {sentence}")
         for sentence in each.verdict.unproven:
             click.echo(f"  {sentence}")
+        for line in _describe_compiled(each.manifest):
+            click.echo(f"  {line}")
         click.echo(f"  bundle  {built.results[each.name].bundle}")
     click.echo(f"report  {built.page}")
+
+
+def _describe_compiled(manifest: Manifest) -> list[str]:
+    return [
+        f"for {name}: {each.file}, {manifest.files[each.file].bytes:,} bytes, by {each.tool}; "
+        "no golden output was compared here"
+        for name, each in manifest.compiled.items()
+    ]
 
 
 def print_verdict(verdict: Verdict) -> None:

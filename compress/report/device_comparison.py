@@ -86,6 +86,15 @@ class DeviceFigures(msgspec.Struct, frozen=True, kw_only=True):
         return max(self.results.sizes[model] for model in (INT8_ONNX, INT8_TFLITE))
 
     @property
+    def compiled(self) -> dict[str, Any]:
+        """Models for accelerators, by back end: target, compiler and bytes."""
+        files = self.manifest.files
+        return {
+            name: {"target": each.target, "tool": each.tool, "bytes": files[each.file].bytes}
+            for name, each in self.manifest.compiled.items()
+        }
+
+    @property
     def backend(self) -> str | None:
         """The back end that should be faster on the device; None: nothing is known of one there."""
         known = self.costs.on_device
@@ -121,6 +130,7 @@ class DeviceFigures(msgspec.Struct, frozen=True, kw_only=True):
             "macs": self.costs.macs,
             "on_device": self.costs.on_device,
             "backend": self.backend,
+            "compiled": self.compiled,
             "taken_over": self.taken_over,
             "cpu_seconds": self.cpu_seconds,
         }

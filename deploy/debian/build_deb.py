@@ -47,7 +47,7 @@ def build_package(package: Package, wheel: Path, cache: Path, out: Path) -> Path
     shutil.rmtree(own, ignore_errors=True)
     unpack_own_wheel(wheel, own)
     lay_out(folders, stage / "opt" / "vedette")
-    _add_environment(stage)
+    _add_environment(stage, package)
     _add_documents(stage, own / "share", package)
     _add_control(stage, package)
     _set_modes_and_times(stage, package.date)
@@ -73,7 +73,7 @@ def _compress(path: Path, text: str) -> None:
     path.write_bytes(gzip.compress(text.encode(), 9, mtime=0))
 
 
-def _add_environment(stage: Path) -> None:
+def _add_environment(stage: Path, package: Package) -> None:
     """The virtual environment's own files, and what makes the system use it."""
     prefix = stage / "opt" / "vedette"
     _write(prefix / "pyvenv.cfg", "home = /usr/bin\ninclude-system-site-packages = false\n")
@@ -84,6 +84,8 @@ def _add_environment(stage: Path) -> None:
     _write(stage / "usr/share/python3/runtime.d/vedette.rtupdate", (TEMPLATES / "vedette.rtupdate").read_text())
     units = stage / "usr/lib/systemd/system"
     for unit in sorted([*(ROOT / "deploy").glob("*.service"), *(ROOT / "deploy").glob("*.path")]):
+        if unit.name in package.flavor.units_left_out:
+            continue
         text = unit.read_text()
         _write(units / unit.name, text)
         if "@" not in unit.name:  # one that always applies; its conditions say when it does something

@@ -24,6 +24,8 @@ class Flavor(msgspec.Struct, frozen=True):
     relations: str
     left_out: frozenset[str] = frozenset()
     """Packages of the lock file."""
+    units_left_out: frozenset[str] = frozenset()
+    """Units whose packages are not in the lock file."""
     per_release: bool = False
     """One package for each release of Debian, which holds that release's Python alone."""
 
@@ -41,10 +43,12 @@ FLAVORS = {
     "slim": Flavor(
         package="vedette-slim",
         title="defect and anomaly detection on cheap boxes, one back end",
-        details=" This package has ONNX Runtime alone, for the Python of one release of Debian.",
+        details=" This package has ONNX Runtime alone, for the Python of one release of Debian,\n"
+        " and neither the page for a browser nor mDNS.",
         lock="device.txt",
         relations="Provides: vedette\nConflicts: vedette\nReplaces: vedette",
         left_out=frozenset({"ai-edge-litert", "backports-strenum", "flatbuffers", "ml-dtypes", "protobuf", "tqdm"}),
+        units_left_out=frozenset({"vedette-page.service"}),
         per_release=True,
     ),
 }

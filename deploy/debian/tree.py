@@ -37,6 +37,9 @@ UNUSED = (
     # Plug-ins of other accelerators, and the compilers for them.
     r"ai_edge_litert/(aot|tools|vendors)/.*",
     r"ai_edge_litert/libLiteRt(WebGpuAccelerator)?\.so",
+    # Pillow writes JPEG for the page; it does without these formats, fonts and color profiles where they are missing.
+    r"PIL/_(avif|webp|imagingcms|imagingft|imagingmath|imagingmorph|imagingtk)\..*",
+    r"pillow\.libs/lib(avif|brotli\w+|freetype|harfbuzz|lcms2|png16|sharpyuv|webp\w*)-.*",
 )
 _UNUSED = re.compile("|".join(f"(?:{pattern})" for pattern in UNUSED))
 

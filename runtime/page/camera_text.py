@@ -1,6 +1,7 @@
 """Another content for a camera's file, written into its text: comments, order and all other lines stay.
 
-Only `[privacy] zones` and the keys of `[[rules]]` that shapes stand for are rewritten, each as one line.
+Only `[privacy] zones` and those keys of `[[rules]]` that a view changes are rewritten, each as one line. Comments that
+stood inside such a value stand above it then.
 """
 
 from __future__ import annotations
@@ -8,41 +9,37 @@ from __future__ import annotations
 import json
 import re
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
-import msgspec
 import tomli_w
 
-from ..errors import UNREADABLE
-from ..installation.configuration.permitted_changes import merge
+from ..config.toml_text import HEADER_PATTERN, KEY_PATTERN, rewrite_statement, split_statements
+from ..errors import UNREADABLE, ConfigProblem
+from ..installation.configuration.permitted_changes import merge, read_text
 from .drawn_shapes import RULE_KEYS
 
-_STRINGS_AND_COMMENTS = re.compile(r'"(?:\\.|[^"\\])*"|\'[^\']*\'|#.*')
-_KEY = re.compile(r"""\s*["']?([A-Za-z0-9_-]+)""")
-_HEADER = re.compile(r"""\s*(\[\[?)\s*["']?([A-Za-z0-9_-]+)["']?(?:\s*\.\s*["']?([A-Za-z0-9_-]+))?""")
+PRESENCE = "presence"
+"""The kind of rule whose threshold a view changes."""
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 
 
-class _Statement(msgspec.Struct):
-    above: list[str]
-    """Comments and empty lines before it."""
-    lines: list[str]
-
-
-def change_text(text: str, wanted: dict[str, Any], removed: set[int]) -> str:
+def change_text(
+    text: str, wanted: dict[str, Any], removed: Collection[int] = (), keys: Collection[str] = RULE_KEYS
+) -> str:
     """The text of a camera's file with the content `wanted`.
 
     Args:
         text: TOML
-        wanted: its content, other than now in the shapes alone
+        wanted: its content, other than now in the masks and in `keys` of rules alone
         removed: numbers of the rules that it has and `wanted` has not; new rules stand last
+        keys: of rules, that may differ
 
     Raises:
         ConfigProblem: the file differs in something that a request may not change.
     """
     present = tomllib.loads(text)
-    edited = "".join(_edit(text, present, wanted, removed))
+    edited = "".join(_edit(text, present, wanted, removed, keys))
     try:
         if tomllib.loads(edited) == wanted:
             return edited
@@ -52,31 +49,53 @@ def change_text(text: str, wanted: dict[str, Any], removed: set[int]) -> str:
     return merge(text, tomli_w.dumps(changed)) if changed else text
 
 
-def _edit(text: str, present: dict[str, Any], wanted: dict[str, Any], removed: set[int]) -> Iterator[str]:
-    kept = [number for number in range(len(present["rules"])) if number not in removed]
-    tables = {number: wanted["rules"][place] for place, number in enumerate(kept)}
+def set_threshold(text: str, threshold: float) -> str:
+    """The text with `threshold` in the first rule of the kind `presence`; others keep theirs.
+
+    Raises:
+        ConfigProblem: it is not TOML, or has no such rule.
+    """
+    text = text.removeprefix("\ufeff")
+    wanted = read_text(text, "the camera's file")
+    for rule in wanted.get("rules", []):
+        if rule.get("use") == PRESENCE:
+            rule["threshold"] = threshold
+            return change_text(text, wanted, keys=("threshold",))
+    raise ConfigProblem("the camera has no rule presence", 'add [[rules]] use = "presence"; docs/config.md shows one')
+
+
+def _edit(
+    text: str, present: dict[str, Any], wanted: dict[str, Any], removed: Collection[int], keys: Collection[str]
+) -> Iterator[str]:
+    kept = [number for number in range(len(present.get("rules", []))) if number not in removed]
+    rules = wanted.get("rules", [])
+    tables = {number: rules[place] for place, number in enumerate(kept)}
     masks = wanted.get("privacy", {}).get("zones", [])
     waiting: dict[str, str] = {}
     """Lines of the open table that are not yet written, by key."""
     stale: set[str] = set()
+    remaining: set[str] = set()
+    """Keys of the open table that change and do not go."""
     number, is_gone, table = -1, False, ""
-    statements, rest = _split(text)
+    statements, rest = split_statements(text)
     for each in statements:
-        header = _HEADER.match(each.lines[0]) if each.lines[0].lstrip().startswith("[") else None
+        header = HEADER_PATTERN.match(each.lines[0]) if each.lines[0].lstrip().startswith("[") else None
         if header is not None:
             yield from waiting.values()
             waiting = {}
             table, sub = header[2], header[3] or ""
-            if table == "rules" and header[1] == "[[":
+            if table == "rules" and header[1] == "[[" and not sub:
                 number += 1
                 is_gone = number in removed
                 old, new = present["rules"][number], tables.get(number, {})
-                stale = {key for key in RULE_KEYS if old.get(key) != new.get(key)}
-                waiting = {key: _format_key(key, new[key]) for key in RULE_KEYS if key in stale and key in new}
+                stale = {key for key in keys if old.get(key) != new.get(key)}
+                waiting = {key: _format_key(key, new[key]) for key in keys if key in stale and key in new}
+                remaining = {*waiting}
             elif table != "rules":
                 is_gone = False
                 stale = {"zones"} if table == "privacy" and present["privacy"].get("zones", []) != masks else set()
                 waiting = {"zones": _format_key("zones", masks)} if stale else {}
+                remaining = {*waiting}
             elif sub in stale:
                 stale = stale | {"*"}  # the statements of this table go, up to the next header
                 continue
@@ -87,16 +106,16 @@ def _edit(text: str, present: dict[str, Any], wanted: dict[str, Any], removed: s
             continue
         if is_gone or "*" in stale:
             continue
-        key = (_KEY.match(each.lines[0]) or ["", ""])[1]
+        key = (KEY_PATTERN.match(each.lines[0]) or ["", ""])[1]
         if table in ("rules", "privacy") and key in stale:
             yield from each.above
-            if key in waiting:
-                yield _with_comment(waiting.pop(key), each.lines[-1])
+            if key in remaining:
+                yield from rewrite_statement(waiting.pop(key, ""), each.lines)
         else:
             yield from (*each.above, *each.lines)
     yield from waiting.values()
     yield from rest
-    yield from _new_tables(masks if "privacy" not in present else [], wanted["rules"][len(kept) :])
+    yield from _new_tables(masks if "privacy" not in present else [], rules[len(kept) :])
 
 
 def _new_tables(masks: list[Any], rules: list[dict[str, Any]]) -> Iterator[str]:
@@ -105,31 +124,6 @@ def _new_tables(masks: list[Any], rules: list[dict[str, Any]]) -> Iterator[str]:
     for rule in rules:
         yield "\n[[rules]]\n"
         yield from (_format_key(key, value) for key, value in rule.items())
-
-
-def _split(text: str) -> tuple[list[_Statement], list[str]]:
-    """The statements of a file, and the lines after the last one."""
-    statements: list[_Statement] = []
-    above: list[str] = []
-    depth = 0
-    for line in (text if text.endswith("\n") else f"{text}\n").splitlines(keepends=True):
-        code = _STRINGS_AND_COMMENTS.sub("", line)
-        if depth > 0:
-            statements[-1].lines.append(line)
-        elif not code.strip() and not line.strip().startswith(("'", '"')):
-            above.append(line)
-            continue
-        else:
-            statements.append(_Statement(above, [line]))
-            above = []
-        depth += sum(code.count(each) for each in "[{") - sum(code.count(each) for each in "]}")
-    return statements, above
-
-
-def _with_comment(line: str, replaced: str) -> str:
-    """A line with the comment at the end of the one that it replaces."""
-    comments = [found[0] for found in _STRINGS_AND_COMMENTS.finditer(replaced) if found[0].startswith("#")]
-    return f"{line.rstrip()}  {comments[0].rstrip()}\n" if comments and line.count("\n") == 1 else line
 
 
 def _format_key(key: str, value: Any) -> str:

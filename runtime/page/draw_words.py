@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from .change_views import words_of_changes
 from .translation import Translation
 
 
 def draw_texts(_: Translation) -> dict[str, str]:
     """The texts by the name that the script knows them by; %s stands for a name or a number."""
-    return {
+    return words_of_changes(_) | {
         "privacy": _("Privacy mask"),
         "polygon": _("Zone"),
         "zones": _("Zone"),
@@ -25,14 +26,5 @@ def draw_texts(_: Translation) -> dict[str, str]:
         "middle": _("Add a point here"),
         "remove": _("Remove"),
         "nothing": _("Nothing is drawn yet."),
-        "unchanged": _("Nothing has changed."),
-        "checked": _("The device would take this file."),
-        "refused-now": _("The device would refuse this file:"),
-        "waiting": _("The device checks the file and watches the camera with it. This takes up to a minute."),
-        "applied": _("Applied. The camera runs with the new file."),
-        "refused": _("Refused, nothing was changed:"),
-        "rolled_back": _("The camera did not do well with it. The file from before is back:"),
-        "unknown": _("No answer came. Look at Health."),
-        "lost": _("The page does not answer. It tries again."),
         "no-picture": _("No picture. You can draw all the same."),
     }

@@ -20,6 +20,7 @@ from ..config.time_zone import load_timezone
 from ..config.toml_file import read_toml
 from ..errors import ConfigProblem, MachineProblem
 from .credentials import load_credentials
+from .http_protocol import PageProtocol
 from .listen_address import KnownHosts, ListenAddress, parse_listen_address
 from .live_pictures import LivePictures
 from .page_application import make_application
@@ -76,7 +77,7 @@ def serve_page(folder: Path, announce: Callable[[str], None], opened: socket.soc
     announce(f"{url}/sign-in#{credentials.token}" if credentials.is_for_this_start else url)
     config = uvicorn.Config(
         make_application(context),
-        http="h11",
+        http=PageProtocol,
         ws="none",
         loop="asyncio",
         lifespan="off",

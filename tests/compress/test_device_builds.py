@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import html
 import json
+import os
 import re
 import shutil
 import subprocess
 
 import msgspec
 import pytest
+from stand_ins import install_edgetpu_compiler
 
 from vedette import devices
 from vedette.compress import device_builds
 from vedette.compress.build import BuildRequest
+from vedette.compress.commands.accelerators import add_accelerators
+from vedette.compress.export.compilers.device_compilers import load_compilers
 from vedette.compress.report.judgement import Judgement
 from vedette.compress.report.verdict import Verdict
 from vedette.compress.shared_steps import SharedSteps
 from vedette.runtime.bundle import keys
 from vedette.runtime.bundle.bundle import Bundle
-from vedette.runtime.errors import MachineProblem
+from vedette.runtime.errors import ConfigProblem, MachineProblem
+from vedette.runtime.progress import no_log
 
 TIMED = ("ms", "p95_ms", "seconds")
 MISSED = Verdict((Judgement("max_ms", 10.0, 25.0, False, "p95, measured there"),))
@@ -72,11 +77,34 @@ def test_bundle_is_that_of_its_device_alone(anomaly_images, anomaly_build, key_f
     assert "not known: vedette bench on the device measures them" in text
 
 
+@pytest.mark.slow
+@pytest.mark.build
+@pytest.mark.parametrize("images", ["detection_images", "behaviour_videos", "class_images"])
+def test_every_task_is_built_for_several_devices(request, images, key_folder, keyring, call_vedette, tmp_path):
+    goal = request.getfixturevalue(images) / "goal.toml"
+    options = ["--out", tmp_path, "--key", key_folder / "vedette.key", "--devices", "pi4,pi5,n100", "--json"]
+    done = call_vedette("build", goal, *options)
+    assert done.returncode in (0, 1), done.stderr
+    (page,) = tmp_path.glob("*-devices.html")
+    (stated,) = tmp_path.glob("*-devices.json")
+    compared = json.loads(stated.read_text())
+    assert (list(compared["devices"]), compared["missing"]) == (["pi4", "pi5", "n100"], [])
+    for name, each in compared["devices"].items():
+        bundle = Bundle.open(tmp_path / each["bundle"], keyring)
+        assert bundle.manifest.device == name
+        assert (tmp_path / each["report"]).exists()
+        counted = [cost["instructions"] for cost in each["on_device"].values()]
+        assert bool(counted) == (name != "n100"), "an N100 was never counted"
+        assert all(counted)
+    assert compared["devices"]["n100"]["cpu_seconds"] < compared["devices"]["pi4"]["cpu_seconds"]
+    assert "vedette bench on the device measures them" in words_of(page)
+
+
 @pytest.fixture
 def build_for(anomaly_build, key_folder, tmp_path, monkeypatch):
     """Builds for devices of which some miss their goal and some cannot be built; the models were built before."""
 
-    def run(names, missing=(), failing=()):
+    def run(names, missing=(), failing=(), finish=lambda result, _: result):
         def build(request, *_):
             name = request.profile.name
             if name in failing:
@@ -88,7 +116,7 @@ def build_for(anomaly_build, key_folder, tmp_path, monkeypatch):
         monkeypatch.setattr(device_builds.single_build, "build", build)
         goal = anomaly_build.split.test[0].parent.parent / "goal.toml"
         request = BuildRequest(goal, tmp_path, keys.read_private_key(key_folder / "vedette.key"))
-        return device_builds.build_for_devices(request, list(map(devices.load_profile, names)))
+        return device_builds.build_for_devices(request, list(map(devices.load_profile, names)), finish=finish)
 
     return run
 
@@ -108,6 +136,86 @@ def test_interrupted_run_says_which_devices_are_missing(build_for, tmp_path):
         build_for(["pi4", "pi5", "n100"], failing=["pi5"])
     assert "Not built yet: pi5, n100." in words_of(tmp_path / "weave-devices.html")
     assert json.loads((tmp_path / "weave-devices.json").read_text())["missing"] == ["pi5", "n100"]
+
+
+HAILO_COMPILER = """#!/bin/sh
+case "$1" in
+--version) echo "Hailo Dataflow Compiler v3.33.0" ;;
+parser) echo parser >> "$CALLS"; cp model.onnx model.har ;;
+optimize) cp model.har quantized.har ;;
+compiler) { printf '\\001HEF'; cat quantized.har; } > "$4/model.hef" ;;
+esac
+"""
+
+
+@pytest.fixture
+def compilers(tmp_path, monkeypatch):
+    """Stand-ins for two vendors' compilers, the second of which notes its calls."""
+    folder = tmp_path / "programs"
+    folder.mkdir()
+    install_edgetpu_compiler(folder)
+    (folder / "hailo").write_text(HAILO_COMPILER)
+    (folder / "hailo").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("CALLS", str(tmp_path / "calls"))
+
+
+@pytest.mark.usefixtures("compilers")
+@pytest.mark.build
+def test_devices_get_their_compiled_models_and_equal_ones_are_made_once(
+    build_for, anomaly_build, key_folder, keyring, tmp_path
+):
+    names, private = ["pi4", "pi5", "n100"], keys.read_private_key(key_folder / "vedette.key")
+    by_device = load_compilers(["pi4=edgetpu", "hailo:hailo8"], names)
+    assert {name: list(each) for name, each in by_device.items()} == {
+        "pi4": ["edgetpu", "hailo"],
+        "pi5": ["hailo"],
+        "n100": ["hailo"],
+    }
+
+    def finish(result, device):
+        folder = tmp_path / device
+        folder.mkdir()
+        for file in (result.bundle, result.bundle.with_suffix(".float.onnx")):
+            shutil.copy(file, folder)
+        result = msgspec.structs.replace(result, bundle=folder / result.bundle.name)
+        limit = 10 if device == "n100" else None
+        return add_accelerators(result, by_device[device], private, limit, no_log)
+
+    built = build_for(names, finish=finish)
+    assert (tmp_path / "calls").read_text() == "parser\n", "once for three devices with the same files"
+    found = {name: Bundle.open(result.bundle, keyring) for name, result in built.results.items()}
+    assert {name: sorted(each.manifest.compiled) for name, each in found.items()} == {
+        "pi4": ["edgetpu", "hailo"],
+        "pi5": ["hailo"],
+        "n100": ["hailo"],
+    }
+    assert found["pi4"].model("hailo") == found["n100"].model("hailo")
+    assert not built.goal_met
+    compared = json.loads(built.page.with_suffix(".json").read_text())["devices"]
+    assert compared["pi4"]["compiled"]["edgetpu"]["bytes"] == len(found["pi4"].model("edgetpu"))
+    assert compared["pi5"]["compiled"].keys() == {"hailo"}
+    assert (compared["pi5"]["goal_met"], compared["n100"]["goal_met"]) == (True, False)
+    text = words_of(built.page)
+    assert "max_bytes: asked 10, found " in text
+    assert "hailo hailo8, " in text
+    assert "for accelerators edgetpu , " in text
+
+
+@pytest.mark.usefixtures("compilers")
+@pytest.mark.parametrize(
+    ("targets", "names", "message"),
+    [
+        (["pi5=edgetpu"], [], "'pi5' is not built"),
+        (["zero2w=edgetpu"], ["pi4", "pi5"], "'zero2w' is not built"),
+        (["edgetpu", "pi5=edgetpu"], ["pi4", "pi5"], "the bundle of pi5 gets a model for edgetpu already"),
+        (["hailo:hailo8", "hailo"], [], "the bundle gets a model for hailo already"),
+        (["pi5=npu"], ["pi5"], "--for"),
+    ],
+)
+def test_a_target_that_fits_no_device_is_an_error(targets, names, message):
+    with pytest.raises(ConfigProblem, match=message):
+        load_compilers(targets, names)
 
 
 def test_page_is_not_wider_than_a_small_window(build_for, tmp_path):
@@ -134,6 +242,7 @@ def test_page_is_not_wider_than_a_small_window(build_for, tmp_path):
         ("pi4,pi4", [], "named twice"),
         ("pi4,pi5", ["--on", "ssh://pi@box"], "--devices goes with neither"),
         ("pi4,pi5", ["--profile", "pi4.json"], "--devices goes with neither"),
+        ("pi4,pi5", ["--for", "pi4=npu"], "--for"),
     ],
 )
 def test_wrong_devices_are_an_error_before_any_work(anomaly_images, call_vedette, tmp_path, names, others, message):

@@ -51,6 +51,8 @@ def schema_of(topic: str, payload: bytes) -> str | None:
         return None
     if level == "res":
         return "order-report" if b'"state"' in payload else "replay-answer"
+    if level == "stats" and levels[-2] == "part":
+        return "stats-part"
     if level == "evt" and b'"modelid"' not in payload:
         return "system-event"
     return BY_LEVEL.get(level)

@@ -5,6 +5,7 @@ Each test has a control: the same faults with a weaker mechanism, which must los
 
 from __future__ import annotations
 
+import contextlib
 import random
 import shutil
 import signal
@@ -156,6 +157,8 @@ def cut_power(folder, synchronous, cuts, rng):
             sequences = [0]  # read by a thread, so that the writer does not block
             reader = threading.Thread(target=_read_sequences, args=(writer.stdout, sequences))
             reader.start()
+            while len(sequences) == 1 and writer.poll() is None:  # on a busy machine the writer starts late
+                time.sleep(0.01)
             time.sleep(rng.uniform(1.0, 2.5))
             promised = sequences[-1]
             shutil.copy(image, copy)  # the power cut: the copy holds what had reached the disk
@@ -166,11 +169,10 @@ def cut_power(folder, synchronous, cuts, rng):
             subprocess.run(["umount", disk], check=True)
         subprocess.run(["mount", "-o", "loop", copy, copy_disk], check=True)
         try:
-            with sqlite3.connect(copy_disk / "outbox.db") as database:
+            with contextlib.closing(sqlite3.connect(copy_disk / "outbox.db")) as database:
                 damaged += database.execute("PRAGMA integrity_check").fetchone() != ("ok",)
                 stored = {number for (number,) in database.execute("SELECT sequence FROM events")}
             lost.append(len(set(range(1, promised + 1)) - stored))
-            database.close()
         except sqlite3.DatabaseError:
             lost.append(promised)
         finally:

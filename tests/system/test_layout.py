@@ -80,6 +80,7 @@ PACKAGES = {
         "search_worker",
         "device_builds",
         "demo",
+        "studio",
         "commands",
     ),
 }

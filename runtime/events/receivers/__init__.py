@@ -23,19 +23,20 @@ from ..topics import Topics
 
 RECEIVERS = {"webhook": ".webhook:WebhookReceiver", "smtp": ".mail:MailReceiver"}
 MAX_RETRY_AFTER_SECONDS = 3600.0
+_MAX_REASON = 500
 
 
 class DeliveryFailed(ConnectionError):
     """The receiver did not take a delivery, which is tried again.
 
     Args:
-        reason: in words
+        reason: in words; a receiver's own are made one printable line
         retry_after: seconds that the receiver asks to wait
         answered: True if the receiver was there, and answered
     """
 
     def __init__(self, reason: str, retry_after: float = 0.0, answered: bool = False) -> None:
-        super().__init__(reason)
+        super().__init__(one_line(reason))
         self.retry_after, self.answered = min(max(retry_after, 0.0), MAX_RETRY_AFTER_SECONDS), answered
 
 
@@ -101,6 +102,13 @@ def load_receivers(settings: Config, outbox: Outbox | None) -> list[tuple[str, R
             use = str(sink.__struct_config__.tag)
             receivers.append((sink.name, load_plugin(__package__, RECEIVERS, use, "sinks.use")(sink, context)))
     return receivers
+
+
+def one_line(text: str) -> str:
+    """What a receiver says as one line of a log: at most 500 characters, and none that a terminal would obey."""
+    return " ".join("".join(each if each.isprintable() else " " for each in text[: 4 * _MAX_REASON]).split())[
+        :_MAX_REASON
+    ]
 
 
 def is_wanted(record: Event | SystemEvent, rules: Sequence[str]) -> bool:

@@ -26,8 +26,9 @@ from ...config.sink_tables import MailSettings
 from ..event import Attachment, Event, SystemEvent
 from ..outbox import SequencedEvent
 from ..sinks import Acknowledgement
-from . import DeliveryFailed, ReceiverContext, is_wanted
+from . import DeliveryFailed, ReceiverContext, is_wanted, one_line
 from .client_tls import make_client_context
+from .mail_client import connect_client
 from .mail_text import MailItem, find_zone, make_item, make_subject, make_text
 
 log = logging.getLogger(__name__)
@@ -35,7 +36,7 @@ log = logging.getLogger(__name__)
 MAX_ITEMS = 1000  # events in a mail
 MAX_THUMBNAILS, MAX_THUMBNAIL_BYTES = 10, 4 << 20  # attached to a mail
 _ERRORS = (OSError, ValueError)  # smtplib's are OSErrors
-_PERMANENT = 500
+_PERMANENT = range(500, 600)
 
 
 class Picture(NamedTuple):
@@ -94,11 +95,11 @@ class MailReceiver:
             refused = client.send_message(message, self.settings.sender, self.settings.to)
         except smtplib.SMTPRecipientsRefused as error:
             codes = [code for code, _ in error.recipients.values()]
-            if min(codes) < _PERMANENT:
+            if not all(code in _PERMANENT for code in codes):
                 raise
             return f"SMTP {codes[0]}: no recipient is accepted: {_text(next(iter(error.recipients.values()))[1])}"
         except smtplib.SMTPDataError as error:
-            if error.smtp_code < _PERMANENT:
+            if error.smtp_code not in _PERMANENT:
                 raise
             return f"SMTP {error.smtp_code}: {_text(error.smtp_error)}"
         for address, (code, reason) in refused.items():
@@ -108,19 +109,10 @@ class MailReceiver:
     @contextlib.contextmanager
     def _connect(self) -> Iterator[smtplib.SMTP]:
         """A connection that is logged in."""
-        settings, timeout = self.settings, self.settings.timeout
         name = self.context.device.replace("_", "-")
-        if settings.security == "tls":
-            client: smtplib.SMTP = smtplib.SMTP_SSL(
-                settings.host, settings.server_port, name, timeout=timeout, context=self.tls
-            )
-        else:
-            client = smtplib.SMTP(settings.host, settings.server_port, name, timeout=timeout)
-        with contextlib.closing(client):
-            if settings.security == "starttls":
-                client.starttls(context=self.tls)
+        with connect_client(self.settings, name, self.tls) as client:
             if self.password is not None:
-                client.login(settings.username, self.password)
+                client.login(self.settings.username, self.password)
             yield client
             with contextlib.suppress(*_ERRORS):  # the mail is taken already
                 client.quit()
@@ -189,5 +181,4 @@ def _describe(error: OSError | ValueError) -> str:
 
 def _text(answer: bytes | str) -> str:
     """A server's answer in one line."""
-    text = answer.decode(errors="replace") if isinstance(answer, bytes) else answer
-    return " ".join(text.split())[:200]
+    return one_line(answer.decode(errors="replace") if isinstance(answer, bytes) else answer)[:200]

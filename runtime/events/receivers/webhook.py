@@ -14,6 +14,7 @@ import contextlib
 import email.utils
 import http.client
 import logging
+import socket
 import time
 from http import HTTPStatus
 from typing import NamedTuple
@@ -27,6 +28,7 @@ from ..outbox import SequencedEvent
 from ..sinks import Acknowledgement
 from . import DeliveryFailed, ReceiverContext, is_wanted
 from .client_tls import make_client_context
+from .exchange_limit import EXCHANGE_TIMEOUTS, limit_exchange
 from .webhook_signature import read_signing_keys, sign
 
 log = logging.getLogger(__name__)
@@ -111,16 +113,21 @@ class WebhookReceiver:
     def _post(self, body: bytes, headers: dict[str, str]) -> Answer:
         is_reused = self.connection is not None
         try:
-            try:
-                return self._request(body, headers)
-            except _STALE:
-                if not is_reused:
-                    raise
-                self.close()
-                return self._request(body, headers)
+            with limit_exchange(EXCHANGE_TIMEOUTS * self.settings.timeout, self._socket):
+                try:
+                    return self._request(body, headers)
+                except _STALE:
+                    if not is_reused:
+                        raise
+                    self.close()
+                    return self._request(body, headers)
         except _ERRORS as error:
             self.close()
             raise DeliveryFailed(f"{self.host}: {error or type(error).__name__}") from None
+
+    def _socket(self) -> socket.socket | None:
+        connection = self.connection
+        return None if connection is None else connection.sock
 
     def _request(self, body: bytes, headers: dict[str, str]) -> Answer:
         if self.connection is None:

@@ -1,14 +1,14 @@
 // Draw: shapes over the live picture, changed by pointer, finger or keyboard, and saved as the camera's file.
 
-import { readTexts, send } from "./page.js";
+import { connectChange } from "./change.js";
 import { Shapes } from "./drawn_shapes.js";
+import { LivePicture, wait } from "./live_picture.js";
+import { readTexts } from "./page.js";
 
 const { drawing: first, texts } = readTexts();
 const $ = (name) => document.getElementById(name);
 const camera = $("draw").dataset.camera;
 const home = `/draw/${camera}`;
-const viewer = [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
-const wait = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
 const AREA = [[0.3, 0.35], [0.7, 0.35], [0.7, 0.75], [0.3, 0.75]];
 const SEGMENT = [[0.3, 0.6], [0.7, 0.6]];
 
@@ -61,7 +61,6 @@ function showList() {
   $("rename").hidden = !shape || shape.key === "privacy" || (shape.key !== "zones" && shape.rule !== -1);
   if (shape && document.activeElement !== $("name")) $("name").value = shape.name;
   $("mask-note").hidden = shape?.key !== "privacy";
-  $("back").hidden = !drawing.has_before;
   showKinds();
 }
 
@@ -108,101 +107,21 @@ async function reload() {
 
 $("discard").addEventListener("click", () => load(drawing));
 
-let draft = null;
-
-function tell(text, level = "") {
-  $("result").textContent = text;
-  $("result").dataset.level = level;
-}
-
-async function review(content) {
-  draft = content;
-  tell("");
-  let answer;
-  try {
-    answer = await send(`${home}/preview`, draft);
-  } catch {
-    return tell(texts.lost, "bad");
-  }
-  if (answer.status === 401) return location.assign("/sign-in");
-  const { diff, problem, message } = await answer.json();
-  if (!answer.ok) return tell(message, "bad");
-  if (!diff.length) return tell(texts.unchanged);
-  $("diff").replaceChildren(
-    ...diff.map((line) => {
-      const row = document.createElement("span");
-      row.dataset.kind = { "+": "new", "-": "old", "@": "place" }[line[0]] ?? "";
-      row.textContent = `${line}\n`;
-      return row;
-    }),
-  );
-  $("verdict").textContent = problem ? `${texts["refused-now"]} ${problem}` : texts.checked;
-  $("verdict").dataset.level = problem ? "bad" : "good";
-  $("save").disabled = Boolean(problem);
-  $("dialog").showModal();
-}
-
-const current = () => ({ digest: drawing.digest, shapes: shapes.all });
-$("review").addEventListener("click", () => review(current()));
-$("back").addEventListener("click", () => review({ digest: drawing.digest, undo: true }));
-$("cancel").addEventListener("click", () => $("dialog").close());
-
-async function follow(identity) {
-  for (let misses = 0; misses < 5; await wait(700)) {
-    let result;
-    try {
-      result = await (await fetch(`${home}/result/${identity}`)).json();
-    } catch {
-      tell(texts.lost, "bad");
-      continue;
-    }
-    if (result.outcome === "waiting") tell(texts.waiting);
-    else if (result.outcome === "") misses += 1;
-    else {
-      tell(`${texts[result.outcome]} ${result.reason}`.trim(), result.outcome === "applied" ? "good" : "bad");
-      if (result.outcome === "applied") await reload();
-      return;
-    }
-  }
-  tell(texts.unknown, "bad");
-}
-
-$("save").addEventListener("click", async () => {
-  $("save").disabled = true;
-  const answer = await send(`${home}/save`, draft).catch(() => null);
-  $("dialog").close();
-  if (!answer) return tell(texts.lost, "bad");
-  const { id, message } = await answer.json();
-  if (!answer.ok) return tell(message, "bad");
-  $("review").disabled = $("back").disabled = true;
-  tell(texts.waiting);
-  await follow(id);
-  $("review").disabled = $("back").disabled = false;
-});
+connectChange(camera, `${home}/change`, texts, () => ({ before: drawing.before, shapes: shapes.all }), reload);
 
 addEventListener("beforeunload", (event) => {
   if (JSON.stringify(shapes.all) !== JSON.stringify(drawing.shapes)) event.preventDefault();
 });
 
-async function fetchPicture() {
-  const answer = await fetch(`/live/${camera}/picture?viewer=${viewer}`);
-  if (answer.status === 401) return location.assign("/sign-in");
-  if (answer.status !== 200) {
-    if ($("picture").hidden) $("message").textContent = texts["no-picture"];
-    return;
-  }
-  const message = await answer.arrayBuffer();
-  const length = new DataView(message).getUint32(0);
-  const details = JSON.parse(new TextDecoder().decode(new Uint8Array(message, 4, length)));
-  const url = URL.createObjectURL(new Blob([new Uint8Array(message, 4 + length, details.jpeg_bytes)], { type: "image/jpeg" }));
-  $("picture").src = url;
-  await $("picture").decode().catch(() => {});
-  URL.revokeObjectURL(url);
-  $("picture").hidden = false;
-  $("message").textContent = "";
+const live = new LivePicture(camera, $("picture"));
+
+async function showPicture() {
+  const { status } = await live.next();
+  if (status === 200) $("message").textContent = "";
+  else if ($("picture").hidden) $("message").textContent = texts["no-picture"];
 }
 
 for (;;) {
-  if (!document.hidden) await fetchPicture().catch(() => {});
+  if (!document.hidden) await showPicture().catch(() => {});
   await wait(500);
 }

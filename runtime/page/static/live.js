@@ -1,5 +1,6 @@
 // Live pictures: fetches one after the other, draws boxes and heat map over it, and the line of the score.
 
+import { LivePicture, wait } from "./live_picture.js";
 import { readTexts } from "./page.js";
 
 const MIN_INTERVAL = 100; // milliseconds: at most ten pictures a second
@@ -7,13 +8,11 @@ const LINE_SECONDS = 60;
 const texts = readTexts();
 const live = document.getElementById("live");
 const $ = (name) => document.getElementById(name);
-const viewer = [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
-const address = `/live/${live.dataset.camera}/picture?viewer=${viewer}`;
+const picture = new LivePicture(live.dataset.camera, $("picture"));
 const SVG = "http://www.w3.org/2000/svg";
 
 const past = [];
 let paused = false;
-let shown = "";
 let last = []; // the open events of the last alarm, which may be over before anybody can press its link
 
 function format(value, digits = 3) {
@@ -115,20 +114,11 @@ function replaceIfNew(list, items) {
   if (list.textContent !== items.map((each) => each.textContent).join("")) list.replaceChildren(...items);
 }
 
-async function show(message) {
-  const length = new DataView(message).getUint32(0);
-  const details = JSON.parse(new TextDecoder().decode(new Uint8Array(message, 4, length)));
-  const jpeg = new Blob([new Uint8Array(message, 4 + length, details.jpeg_bytes)], { type: "image/jpeg" });
-  const picture = $("picture");
-  const url = URL.createObjectURL(jpeg);
-  picture.src = url;
-  picture.hidden = false;
-  await picture.decode().catch(() => {});
-  if (picture.naturalHeight) $("stage").style.setProperty("--aspect", picture.naturalWidth / picture.naturalHeight);
-  if (shown) URL.revokeObjectURL(shown);
-  shown = url;
+function show(details, heat) {
+  const { naturalWidth, naturalHeight } = picture.image;
+  if (naturalHeight) $("stage").style.setProperty("--aspect", naturalWidth / naturalHeight);
   $("heat-switch").hidden = !details.heat_shape;
-  drawHeat(details.heat_shape, new Uint8Array(message, 4 + length + details.jpeg_bytes));
+  drawHeat(details.heat_shape, heat);
   drawBoxes(details);
   if (details.score !== null) past.push({ at: performance.now(), score: details.score });
   drawLine(details.threshold);
@@ -144,20 +134,17 @@ function complain(text) {
   }
 }
 
-const wait = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
-
 async function step() {
   const started = performance.now();
   try {
-    const answer = await fetch(address, { headers: { Accept: "application/vnd.vedette.picture" } });
-    if (answer.status === 401) return location.assign("/sign-in");
-    if (answer.status === 200) {
-      await show(await answer.arrayBuffer());
+    const { status, details, heat } = await picture.next();
+    if (status === 200) {
+      show(details, heat);
       complain("");
-    } else if (answer.status === 204) complain(texts.waiting);
-    else if (answer.status === 429) complain(texts.busy);
+    } else if (status === 204) complain(texts.waiting);
+    else if (status === 429) complain(texts.busy);
     else complain(texts.lost);
-    if (answer.status !== 200) await wait(1000);
+    if (status !== 200) await wait(1000);
   } catch {
     complain(texts.lost);
     await wait(2000);

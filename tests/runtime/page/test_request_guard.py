@@ -137,6 +137,11 @@ def test_attempts_are_limited_for_an_address_even_with_the_right_password(site: 
     assert sign_in(app, TOKEN, client="192.0.2.2").status == 303
 
 
+def test_a_form_of_many_fields_is_no_password(site: PageSite) -> None:
+    body = b"secret=" + TOKEN.encode() + b"&a=1" * 9
+    assert request(make_app(site), "POST", "/sign-in", {"origin": "http://localhost:8080"}, body).status == 403
+
+
 def test_large_requests_are_refused(site: PageSite) -> None:
     app = make_app(site)
     cookie = sign_in(app).cookie
