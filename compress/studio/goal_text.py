@@ -10,8 +10,8 @@ from typing import Any
 import tomli_w
 
 from vedette.runtime.atomic_file import write_atomically
-from vedette.runtime.errors import UNREADABLE, ConfigProblem
 from vedette.runtime.config.toml_text import HEADER_PATTERN, KEY_PATTERN, rewrite_statement, split_statements
+from vedette.runtime.errors import UNREADABLE, ConfigProblem
 
 from ..goal.goal_reader import read_goal
 

@@ -49,9 +49,7 @@ class Judge:
             raise ConfigProblem(f"trigger: {manifest.name} judges movement over many pictures", hint=hint)
         if self.warn > self.threshold:
             hint = f"the threshold of the bundle is {self.threshold:g}: set warn below it"
-            raise ConfigProblem(
-                f"trigger.warn: {self.warn:g} is above the threshold; nothing would warn", hint=hint
-            )
+            raise ConfigProblem(f"trigger.warn: {self.warn:g} is above the threshold; nothing would warn", hint=hint)
 
     def judge(self, predictions: Sequence[Prediction] | None) -> Judgement:
         """The judgement on one picture.

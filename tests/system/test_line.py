@@ -24,7 +24,9 @@ def verdicts_of(subscriber):
 def test_each_part_of_a_recording_gets_its_verdict(daemon_process, line_images, mosquitto, subscribe, wait_until):
     subscriber = subscribe(mosquitto.port)
     wait_until(subscriber.subscribed.is_set, "the subscription")
-    configure(daemon_process, f"file:{line_images}?fps=0", f"mqtt://127.0.0.1:{mosquitto.port}", "deadline = 30.0\ndepth = 64")
+    configure(
+        daemon_process, f"file:{line_images}?fps=0", f"mqtt://127.0.0.1:{mosquitto.port}", "deadline = 30.0\ndepth = 64"
+    )
     write_triggers(daemon_process, 30)
     process = daemon_process.start()
     assert process.wait(120) == 0, daemon_process.log()

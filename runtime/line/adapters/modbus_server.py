@@ -75,7 +75,13 @@ class ModbusServer:
         await self.server.serving
 
     async def _answer(
-        self, code: int, _start: int, address: int, count: int, current: list[int], values: list[int] | list[bool] | None
+        self,
+        code: int,
+        _start: int,
+        address: int,
+        count: int,
+        current: list[int],
+        values: list[int] | list[bool] | None,
     ) -> ExcCodes | None:
         """Called for each request; `current` is the block that is read, `values` what is written."""
         if code == _READ_BITS:
