@@ -186,9 +186,7 @@ def make_asyncapi() -> dict[str, Any]:
             "sendTimeCorrelation": make_operation("send", "timeCorrelation", "Once the clock is synchronized.", True),
             "sendInfo": make_operation("send", "info", "At each connection, and when a product is installed.", True),
             "sendLine": make_operation("send", "line", "At each change, and at each connection."),
-            "receiveTrigger": make_operation(
-                "receive", "trigger", "Each gets one verdict; a retained one is left out."
-            ),
+            "receiveTrigger": make_operation("receive", "trigger", "Each gets one verdict."),
             "receiveAcknowledge": make_operation("receive", "acknowledge", "With `trigger.acknowledge`."),
             "receiveReplay": make_operation("receive", "replay", "The answer tells how many events come again."),
             "receiveOrder": make_operation("receive", "install", "Orders are signed, and each is obeyed once."),

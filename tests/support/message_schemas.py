@@ -13,7 +13,9 @@ from paths import ROOT
 
 SCHEMAS = ROOT / "docs" / "schemas"
 AVAILABILITY = (b"online", b"offline", b"stopped")
-BY_LEVEL = {
+BY_LEVEL = {"evt": "event", "info": "info", "line": "line", "state": "state", "stats": "stats"} | {
+    "time": "time-correlation"
+}
     "evt": "event",
     "info": "info",
     "state": "state",

@@ -35,7 +35,7 @@ def test_triggers_and_outputs(tmp_path, mosquitto, subscribe, wait_until):
     publish("trigger", '{"serial": "old"}', retain=True)
     adapter, inputs = load_adapter(load_config(tmp_path, "door")), RecordedInputs()
     adapter.start(inputs)
-    wait_until(lambda: outputs(), "the first outputs")
+    wait_until(outputs, "the first outputs")
     publish("trigger", '{"serial": "A-1", "product": 2}')
     publish("trigger", "")
     publish("trigger", "[damaged")
