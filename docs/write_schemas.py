@@ -23,6 +23,8 @@ from vedette.runtime.installation.configuration.configuration_order import Confi
 from vedette.runtime.installation.orders.installed_products import ProductInfo
 from vedette.runtime.installation.orders.order import Order, SignedOrder
 from vedette.runtime.installation.orders.order_handler import Report
+from vedette.runtime.line.adapters.mqtt import AcknowledgeMessage, TriggerMessage
+from vedette.runtime.line.handshake import Outputs
 from vedette.runtime.monitoring.status import DaemonState, StatusReport
 from vedette.runtime.monitoring.status_messages import ClockCorrelation
 
@@ -35,6 +37,9 @@ TYPES: dict[str, Any] = {
     "stats": StatusReport,
     "stats-part": PartStats,
     "time-correlation": ClockCorrelation,
+    "line": Outputs,
+    "line-trigger": TriggerMessage,
+    "line-acknowledge": AcknowledgeMessage,
     "replay-command": ReplayCommand,
     "replay-answer": ReplayAnswer,
     "order": Order,
@@ -162,6 +167,9 @@ def make_asyncapi() -> dict[str, Any]:
             "thumbnail": make_channel("thumbnail/{camera}", "Only with `[home_assistant] pictures`.", "thumbnail"),
             "timeCorrelation": make_channel("time/correlation/{camera}", "Every minute.", "timeCorrelation"),
             "info": make_channel("info/{camera}", "What runs.", "info"),
+            "line": make_channel("line/{camera}", "Signals to the line, with `trigger.source` `mqtt:`.", "line"),
+            "trigger": make_channel("cmd/trigger/{camera}", "A part arrives.", "lineTrigger"),
+            "acknowledge": make_channel("cmd/acknowledge/{camera}", "The line has read a result.", "lineAcknowledge"),
             "replay": make_channel("cmd/replay", "Asks for delivered events again.", "replayCommand"),
             "install": make_channel("cmd/install", "A signed order of the fleet.", "signedOrder"),
             "configure": make_channel("cmd/configure", "A signed order that changes a camera's file.", "signedOrder"),
@@ -177,6 +185,9 @@ def make_asyncapi() -> dict[str, Any]:
             "sendThumbnail": make_operation("send", "thumbnail", "Before the event that it belongs to.", True),
             "sendTimeCorrelation": make_operation("send", "timeCorrelation", "Once the clock is synchronized.", True),
             "sendInfo": make_operation("send", "info", "At each connection, and when a product is installed.", True),
+            "sendLine": make_operation("send", "line", "At each change, and at each connection."),
+            "receiveTrigger": make_operation("receive", "trigger", "Each gets one verdict."),
+            "receiveAcknowledge": make_operation("receive", "acknowledge", "With `trigger.acknowledge`."),
             "receiveReplay": make_operation("receive", "replay", "The answer tells how many events come again."),
             "receiveOrder": make_operation("receive", "install", "Orders are signed, and each is obeyed once."),
             "receiveConfiguration": make_operation("receive", "configure", "As `receiveOrder`, for one camera."),
@@ -198,6 +209,9 @@ def make_asyncapi() -> dict[str, Any]:
                 "state": make_message("State", "state"),
                 "timeCorrelation": make_message("Wall time and boot time of one moment", "time-correlation"),
                 "info": make_message("What runs", "info"),
+                "line": make_message("Signals to the line", "line"),
+                "lineTrigger": make_message("A part arrives", "line-trigger"),
+                "lineAcknowledge": make_message("A result was read", "line-acknowledge"),
                 "replayCommand": make_message("Replay command", "replay-command"),
                 "replayAnswer": make_message("Answer to a replay command", "replay-answer"),
                 "signedOrder": make_message(

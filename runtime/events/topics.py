@@ -65,5 +65,9 @@ class Topics(msgspec.Struct, frozen=True):
         prefix = self.responses()
         return topic.startswith(prefix) and _RESPONSE.match(topic[len(prefix) :]) is not None
 
+    def line(self, camera: str) -> str:
+        """Topic of the outputs to the line (`trigger.source = "mqtt:"`)."""
+        return f"{self.root}/line/{camera}"
+
     def info(self, camera: str) -> str:
         return f"{self.root}/info/{camera}"

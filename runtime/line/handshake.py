@@ -11,8 +11,8 @@ shown before its deadline is an error: late or unknown is never accept.
     gate = N   a result is shown when the trigger of the part N places later comes: that part is now at the gate
 
 With `acknowledge` a result stays until the line raises the signal, and the next one waits until the line has lowered
-it, and at most `hold` seconds; without, it stays for `hold` seconds, and then nothing is shown for `gap` seconds, so that the line sees an edge.
-A gate takes the result before it away at once, because its place on the belt is past.
+it, and at most `hold` seconds; without, it stays for `hold` seconds, and then nothing is shown for `gap` seconds, so
+that the line sees an edge. A gate takes the result before it away at once, because its place on the belt is past.
 """
 
 from __future__ import annotations

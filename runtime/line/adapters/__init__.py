@@ -11,6 +11,7 @@ from ..handshake import Outputs
 ADAPTERS = {
     "file": ".file:TriggerFile",
     "modbus": ".modbus:make_modbus_adapter",
+    "mqtt": ".mqtt:MqttTrigger",
 }
 
 
@@ -18,7 +19,7 @@ class LineInputs(Protocol):
     """What the line says. Any thread may call these."""
 
     def trigger(self, serial: str = "", at: float | None = None) -> int:
-        """A part arrives: its serial number if it is known, and when, by `time.monotonic`; returns the part's number."""
+        """A part arrives, `at` a moment of `time.monotonic`, with its serial number if known; returns its number."""
 
     def acknowledge(self, level: bool) -> None:
         """The level of the line's acknowledgment."""

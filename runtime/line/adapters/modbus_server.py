@@ -16,6 +16,7 @@ from .register_map import ACKNOWLEDGE, COILS, HOLDING, INPUTS, TRIGGER, InputEdg
 
 _READ_BITS, _READ_WORDS, _WRITE_BITS, _WRITE_WORDS = 2, 4, (5, 15), (6, 16)  # function codes
 _START_SECONDS = 10.0
+_Values = list[int] | list[bool] | None
 
 
 class ModbusServer:
@@ -65,9 +66,12 @@ class ModbusServer:
             self.ready.set()
 
     async def _serve(self) -> None:
-        bits = [[SimData(0, count=16, values=False, datatype=DataType.BITS)] for _ in range(2)]
-        words = [[SimData(0, count=count, values=0, datatype=DataType.REGISTERS)] for count in (HOLDING, INPUTS)]
-        device = SimDevice(0, simdata=(*bits, *words), use_bit_addressing=True, action=self._answer)
+        coils, discrete = ([SimData(0, count=16, values=False, datatype=DataType.BITS)] for _ in range(2))
+        holding, words = (
+            [SimData(0, count=count, values=0, datatype=DataType.REGISTERS)] for count in (HOLDING, INPUTS)
+        )
+        blocks = (coils, discrete, holding, words)
+        device = SimDevice(0, simdata=blocks, use_bit_addressing=True, action=self._answer)
         self.server = ModbusTcpServer(device, address=self.address)
         await self.server.serve_forever(background=True)
         self.listening = True
@@ -81,7 +85,7 @@ class ModbusServer:
         address: int,
         count: int,
         current: list[int],
-        values: list[int] | list[bool] | None,
+        values: _Values,
     ) -> ExcCodes | None:
         """Called for each request; `current` is the block that is read, `values` what is written."""
         if code == _READ_BITS:
