@@ -15,7 +15,6 @@ import os
 import re
 import sqlite3
 from collections.abc import Iterable, Iterator
-from math import isfinite
 from pathlib import Path
 from urllib.parse import quote
 
@@ -34,6 +33,8 @@ log = logging.getLogger(__name__)
 
 OUTBOX_FILE, SCORES_FILE = "outbox.db", "scores.csv"
 _EVENT = re.compile(EVENT_PATTERN)
+MAX_SCORE = 1e9
+"""No score of a model is larger."""
 _MAX_DEPTH = 8
 
 
@@ -126,7 +127,7 @@ def parse_scores(lines: Iterable[str], name: str) -> list[ScoreRow]:
     for row in _readable_rows(reader, name):
         try:
             score = float(row["score"])
-            if not isfinite(score) or not row["camera"]:
+            if not abs(score) < MAX_SCORE or not row["camera"]:
                 raise ValueError("not a score")
             alarm = str(row["alarm"]).strip().lower() in ("1", "true", "yes")
             rows.append(

@@ -87,8 +87,9 @@ def _try_scores(content: bytes, folder: Path) -> None:
     (folder / "in" / "scores.csv").write_bytes(content)
     log = read_score_log("scores.csv", folder / "in")
     assert log is not None
-    output = ModelOutput("score", 0.01, 0, 0.0)
-    choose_from_log(log.of_model("cells", "0123abcd" * 8), 1.0, output, 0.05)
+    output = ModelOutput("score", (1,), 0.01, 0)
+    threshold = choose_from_log(log.of_model("cells", "0123abcd" * 8), 1.0, output, 0.05)
+    assert 0 <= threshold.score < 10
 
 
 def _try_corrections(content: bytes, folder: Path) -> None:

@@ -40,6 +40,11 @@ def keep(target: str, number: int, content: bytes, detail: str) -> None:
     (_FOLDER / f"{target}-{number}.txt").write_text(detail)
 
 
+def is_fault(outcome: str) -> bool:
+    """Whether an outcome must not be."""
+    return outcome.startswith(_FAULTS)
+
+
 def run(target: str, numbers: range) -> Counter[str]:
     """Runs one target over these numbers."""
     if target in ("onnx", "tflite"):
@@ -67,7 +72,7 @@ def main() -> int:
     for target, numbers in jobs.items():
         started = time.monotonic()
         counts = run(target, numbers)
-        found = sum(count for outcome, count in counts.items() if outcome.startswith(_FAULTS))
+        found = sum(count for outcome, count in counts.items() if is_fault(outcome))
         faults += found
         results[target] = {"inputs": len(numbers), "faults": found, "seconds": round(time.monotonic() - started)}
         results[target]["outcomes"] = dict(sorted(counts.items()))
