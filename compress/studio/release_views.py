@@ -47,7 +47,8 @@ def _render_releases(request: Request, context: StudioContext) -> Response:
         records=records,
         identities=identities,
         chosen=chosen,
-        rows=_compare(chosen, translation_of(request)),
+        shown=[each for each in chosen if each is not None],
+        rows=_compare([each for each in chosen if each is not None], translation_of(request)),
         key_file=str(private_key_file(context)),
         key_public=public,
         key_id=_key_id(public),
@@ -60,9 +61,9 @@ def _choose(numbers: dict[int, BuildRecord], wanted: str, default: BuildRecord |
     return default
 
 
-def _compare(chosen: list[BuildRecord | None], _: Translation) -> list[tuple[str, list[str]]]:
+def _compare(shown: list[BuildRecord], _: Translation) -> list[tuple[str, list[str]]]:
     """Figures of the chosen releases, as the builds printed them."""
-    figures = [each.figures if each is not None and each.figures is not None else {} for each in chosen]
+    figures = [each.figures or {} for each in shown]
     titles = {
         "auroc_int8_onnx": _("AUROC of int8 ONNX"),
         "auroc_int8_tflite": _("AUROC of int8 TFLite"),
