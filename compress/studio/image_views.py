@@ -119,7 +119,7 @@ def render_picture(path: Path, side: int) -> bytes | None:
             image.draft("RGB", (side, side))
             turned = ImageOps.exif_transpose(image)
             if turned.mode.startswith("I") or turned.mode == "F":
-                low, high = turned.getextrema()  # type: ignore[misc]
+                low, high = turned.getextrema()
                 scale = 255.0 / max(float(high) - float(low), 1.0)  # type: ignore[arg-type]
                 turned = turned.convert("F").point(lambda value: (value - float(low)) * scale)  # type: ignore[arg-type]
             turned = turned.convert("RGB")

@@ -13,6 +13,7 @@ from starlette.responses import FileResponse, HTMLResponse, Response
 from vedette.runtime.bundle import keys
 from vedette.runtime.errors import Problem
 from vedette.runtime.page.page_context import render, translation_of
+from vedette.runtime.page.request_guard import PAGE_POLICY
 from vedette.runtime.page.translation import Translation
 
 from .build_records import BuildRecord, list_builds, read_identity
@@ -20,10 +21,11 @@ from .build_views import build_of
 from .studio_context import StudioContext, studio_of
 
 _REPORT_POLICY = (
-    "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'; "
+    "sandbox allow-scripts; default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; "
+    "img-src data:; base-uri 'none'; form-action 'none'; "
     "frame-ancestors 'self'"
 )
-"""A report holds its own styles and pictures, runs nothing, and is shown inside this page alone."""
+"""A report is a file of its own: its script has no origin, so it reaches neither this page nor any address."""
 
 
 async def show_releases(request: Request) -> Response:
@@ -41,17 +43,20 @@ def _render_releases(request: Request, context: StudioContext) -> Response:
     ]
     identities = {each.number: identity for each in records if (identity := read_identity(each)) is not None}
     public = public_key_file(context)
-    return render(
+    answer = render(
         request,
         "releases.html",
         records=records,
         identities=identities,
         chosen=chosen,
-        rows=_compare(chosen, translation_of(request)),
+        shown=[each for each in chosen if each is not None],
+        rows=_compare([each for each in chosen if each is not None], translation_of(request)),
         key_file=str(private_key_file(context)),
         key_public=public,
         key_id=_key_id(public),
     )
+    answer.headers["Content-Security-Policy"] = f"{PAGE_POLICY}; frame-src 'self'"
+    return answer
 
 
 def _choose(numbers: dict[int, BuildRecord], wanted: str, default: BuildRecord | None) -> BuildRecord | None:
@@ -60,9 +65,9 @@ def _choose(numbers: dict[int, BuildRecord], wanted: str, default: BuildRecord |
     return default
 
 
-def _compare(chosen: list[BuildRecord | None], _: Translation) -> list[tuple[str, list[str]]]:
+def _compare(shown: list[BuildRecord], _: Translation) -> list[tuple[str, list[str]]]:
     """Figures of the chosen releases, as the builds printed them."""
-    figures = [each.figures if each is not None and each.figures is not None else {} for each in chosen]
+    figures = [each.figures or {} for each in shown]
     titles = {
         "auroc_int8_onnx": _("AUROC of int8 ONNX"),
         "auroc_int8_tflite": _("AUROC of int8 TFLite"),

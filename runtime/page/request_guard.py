@@ -24,12 +24,13 @@ OPEN_PATHS = ("/sign-in", "/static/")
 """What is shown without a session."""
 SAFE_METHODS = ("GET", "HEAD")
 TOO_LARGE = "the request is too large\n"
-_POLICY = (
+PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
     "font-src 'self'; manifest-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
+"""The content policy of a view that sets none."""
 _HEADERS = {
-    "Content-Security-Policy": _POLICY,
+    "Content-Security-Policy": PAGE_POLICY,
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "same-origin",
