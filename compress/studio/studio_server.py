@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import secrets
+import signal
 import socket
 from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
 
 import uvicorn
 
@@ -56,8 +58,13 @@ def serve_studio(folder: Path, port: int, key: Path | None, announce: Callable[[
         limit_concurrency=64,
         timeout_graceful_shutdown=2,
     )
+    signal.signal(signal.SIGTERM, _interrupt)  # uvicorn raises the signal again, which else ends this process at once
     try:
         with contextlib.suppress(KeyboardInterrupt):
             uvicorn.Server(config).run(sockets=[listener])
     finally:
         context.slot.stop()
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
