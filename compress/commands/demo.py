@@ -31,9 +31,15 @@ from ..demo.step_display import StepDisplay
 @click.option("--broker", metavar="URL", help="Use this MQTT 5 broker. [default: an embedded one on a free port]")
 @click.option("--line", is_flag=True, help="The cells pass as parts of a line, triggered over Modbus; with faults.")
 @click.option("--parts", default=300, show_default=True, type=click.IntRange(20), help="Parts of --line.")
-@click.option("--rate", default=10.0, show_default=True, type=click.FloatRange(0.1, 100), help="Parts a second of --line.")
 @click.option(
-    "--deadline", default=0.5, show_default=True, type=click.FloatRange(0.01, 60), help="Seconds to a verdict of --line."
+    "--rate", default=10.0, show_default=True, type=click.FloatRange(0.1, 100), help="Parts a second of --line."
+)
+@click.option(
+    "--deadline",
+    default=0.5,
+    show_default=True,
+    type=click.FloatRange(0.01, 60),
+    help="Seconds to a verdict.",
 )
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the figures to this file.")
 def demo(

@@ -13,13 +13,11 @@ from paths import ROOT
 
 SCHEMAS = ROOT / "docs" / "schemas"
 AVAILABILITY = (b"online", b"offline", b"stopped")
-BY_LEVEL = {"evt": "event", "info": "info", "line": "line", "state": "state", "stats": "stats"} | {
-    "time": "time-correlation"
-}
+BY_LEVEL = {
     "evt": "event",
     "info": "info",
-    "state": "state",
     "line": "line",
+    "state": "state",
     "stats": "stats",
     "time": "time-correlation",
 }
