@@ -39,7 +39,7 @@ from ..demo.step_display import StepDisplay
     default=0.5,
     show_default=True,
     type=click.FloatRange(0.01, 60),
-    help="Seconds to a verdict of --line.",
+    help="Seconds to a verdict.",
 )
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the figures to this file.")
 def demo(

@@ -134,7 +134,8 @@ class DemoLine:
     def start_broker(self) -> None:
         """Starts the broker on its port."""
         code = f"import iotcore; iotcore.IotCoreBroker(config_path={str(self.broker_file)!r}).run_forever()"
-        self.broker = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.DEVNULL)  # noqa: S603
+        command = [sys.executable, "-c", code]
+        self.broker = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # noqa: S603
         self.log(f"a broker at {self.url}")
 
     def stop_broker(self) -> None:

@@ -16,8 +16,8 @@ AVAILABILITY = (b"online", b"offline", b"stopped")
 BY_LEVEL = {
     "evt": "event",
     "info": "info",
-    "state": "state",
     "line": "line",
+    "state": "state",
     "stats": "stats",
     "time": "time-correlation",
 }

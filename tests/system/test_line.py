@@ -55,7 +55,7 @@ def test_part_without_a_verdict_in_time_is_an_error(daemon_process, line_images,
     assert {each["reason"] for each in verdicts_of(subscriber)} <= {"late", "not_ready"}
 
 
-@pytest.mark.parametrize("settled", [False, True])
+@pytest.mark.parametrize("settled", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_killed_daemon_loses_and_doubles_no_part(
     daemon_process, line_images, mosquitto, subscribe, wait_until, settled
 ):
