@@ -10,31 +10,15 @@ holding registers from `outputs` on. The trigger of a server takes the time at w
 from __future__ import annotations
 
 from importlib.util import find_spec
-from typing import Annotated, Literal
 from urllib.parse import urlsplit
-
-import msgspec
 
 from ...config.configuration import Config
 from ...errors import ConfigProblem, MachineProblem
 from ...plugin_tables import parse_options, split_url
 from . import LineAdapter
+from .modbus_options import ModbusOptions
 
 PORT = 502
-_Address = Annotated[int, msgspec.Meta(ge=0, le=65000)]
-
-
-class ModbusOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Options after `?`."""
-
-    role: Literal["server", "client"] = "server"
-    unit: Annotated[int, msgspec.Meta(ge=0, le=247)] = 1
-    poll: Annotated[float, msgspec.Meta(ge=0.001, le=1)] = 0.005
-    """Client: seconds between two reads."""
-    inputs: _Address = 0
-    """Client: address of the first coil and of the first holding register to read."""
-    outputs: _Address = 16
-    """Client: address of the first coil and of the first holding register to write."""
 
 
 def make_modbus_adapter(settings: Config) -> LineAdapter:

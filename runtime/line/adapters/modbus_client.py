@@ -11,7 +11,7 @@ from pymodbus.pdu import ModbusPDU
 
 from ..handshake import Outputs
 from . import LineInputs
-from .modbus import ModbusOptions
+from .modbus_options import ModbusOptions
 from .register_map import COILS, HOLDING, InputEdges, OutputRegisters
 
 log = logging.getLogger(__name__)

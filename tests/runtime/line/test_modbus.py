@@ -6,6 +6,7 @@ import asyncio
 import socket
 import threading
 import time
+from typing import Any
 
 import pytest
 from line_inputs import RecordedInputs
@@ -14,8 +15,8 @@ from pymodbus.server import ModbusTcpServer
 from pymodbus.simulator import DataType, SimData, SimDevice
 
 from vedette.runtime.errors import MachineProblem
-from vedette.runtime.line.adapters.modbus import ModbusOptions
 from vedette.runtime.line.adapters.modbus_client import ModbusClient
+from vedette.runtime.line.adapters.modbus_options import ModbusOptions
 from vedette.runtime.line.adapters.modbus_server import ModbusServer
 from vedette.runtime.line.handshake import Outputs
 
@@ -104,7 +105,7 @@ class Controller:
         self.ready.set()
         await self.server.serving
 
-    def call(self, code: int, address: int, values: list[int] | None = None, count: int = 1) -> list[int]:
+    def call(self, code: int, address: int, values: list[int] | None = None, count: int = 1) -> Any:
         if values is None:
             job = self.server.async_getValues(1, code, address, count)
         else:
