@@ -95,6 +95,7 @@ def test_from_images_to_a_release(studio: Studio, pictures: dict[str, list[Path]
     page.set_input_files("#files", pictures["good"])
     expect(page.locator(".tile")).to_have_count(12, timeout=120_000)
     page.get_by_role("link", name="Defects ·", exact=False).first.click()
+    page.wait_for_url("**/images?label=defect*")  # and its scripts, which read the chosen files
     page.set_input_files("#files", pictures["defect"])
     expect(page.locator(".tile")).to_have_count(4, timeout=120_000)
     windows.check("images")

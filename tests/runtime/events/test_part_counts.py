@@ -161,7 +161,7 @@ def test_a_step_of_the_clock_deletes_and_doubles_nothing(open_counts: OpenCounts
 
 @given(st.lists(st.tuples(st.sampled_from(("accept", "warn", "reject", "error")), st.integers(0, 10**6)), max_size=30))
 def test_counters_equal_the_stored_events(parts: list[tuple[str, int]]) -> None:
-    outbox = Outbox(Path("/proc/outbox.db"), SIZE, camera="door")  # in memory
+    outbox = Outbox(Path("/proc/vedette/outbox.db"), SIZE, camera="door")  # in memory
     counts = PartCounts(outbox, ShiftCalendar(NIGHT, BERLIN), SIZE)
     for verdict, seconds in parts:
         outbox.put(make_verdict(at("2026-10-24T00:00") + seconds, verdict))
