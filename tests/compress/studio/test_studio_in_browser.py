@@ -166,7 +166,7 @@ def set_goal(windows: Windows) -> None:
 
 def build(windows: Windows) -> None:
     page = windows.wide.page
-    page.get_by_role("link", name="Builds", exact=True).click()
+    page.get_by_role("link", name="Builds", exact=True).first.click()
     windows.check("builds")
     page.get_by_role("button", name="Start the build").click()
     page.wait_for_url("**/builds/*")
