@@ -14,6 +14,7 @@ import uvicorn
 
 from vedette.runtime.errors import MachineProblem
 from vedette.runtime.page.credentials import PageCredentials
+from vedette.runtime.page.page_server import configure_server
 
 from .studio_application import make_studio
 from .studio_context import StudioContext
@@ -45,19 +46,7 @@ def serve_studio(folder: Path, port: int, key: Path | None, announce: Callable[[
         hint = "another program may have the port: choose another with --port, or 0 for any"
         raise MachineProblem(f"{HOST}:{port}: {error.strerror}", hint=hint) from None
     announce(f"http://{HOST}:{listener.getsockname()[1]}/sign-in#{token}")
-    config = uvicorn.Config(
-        make_studio(context),
-        http="h11",
-        ws="none",
-        loop="asyncio",
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        limit_concurrency=64,
-        timeout_graceful_shutdown=2,
-    )
+    config = configure_server(make_studio(context), http="h11")
     signal.signal(signal.SIGTERM, _interrupt)  # uvicorn raises the signal again, which else ends this process at once
     try:
         with contextlib.suppress(KeyboardInterrupt):
