@@ -9,6 +9,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from itertools import chain, islice
 from typing import Any
 
 import msgspec
@@ -62,6 +63,8 @@ class PartGate:
         Raises:
             MachineProblem: verdicts cannot be stored.
         """
+        if not self.live:
+            frames = chain(list(islice(frames, 1)), frames)  # the decoder starts before the first trigger
         self.line.start()
         while not stop.is_set() and not self.line.is_over:
             self.line.check()
