@@ -71,8 +71,7 @@ def fetch_feedback(url: str, states: Sequence[PurePosixPath], sudo: bool) -> Fee
 def _read_answer(process: subprocess.Popen[bytes], address: str) -> Feedback | Problem:
     """Reads the archive as it arrives, and kills a command that sends more or takes too long."""
     assert process.stdout is not None
-    late = threading.Event()
-    timer = threading.Timer(_TIMEOUT_SECONDS, lambda: (late.set(), process.kill()))
+    timer = threading.Timer(_TIMEOUT_SECONDS, process.kill)
     timer.start()
     answer: Feedback | Problem
     try:
@@ -82,8 +81,9 @@ def _read_answer(process: subprocess.Popen[bytes], address: str) -> Feedback | P
     if len(process.stdout.read(_MAX_PADDING_BYTES)) == _MAX_PADDING_BYTES:
         process.kill()
     process.wait()
+    is_late = timer.finished.is_set()
     timer.cancel()
-    if late.is_set():
+    if is_late:
         return MachineProblem(f"{address}: no answer for {_TIMEOUT_SECONDS // 60} minutes", hint="check it")
     return answer
 
