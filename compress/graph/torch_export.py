@@ -18,6 +18,7 @@ import onnx.compose
 import torch
 from torch import Tensor, nn
 
+from ..models.efficientnet_lite import Backbone
 from ..models.image_size import ImageSize, height_and_width
 from ..models.onnx_backbone import write_backbone
 from .editing import copy_model, replace_initializer
@@ -29,6 +30,18 @@ class ModelWithBackbone(Protocol):
     """A torch module that maps the features of its backbone to outputs."""
 
     backbone: Any
+
+
+class _Whole(nn.Module):
+    """Backbone and head as one network that also returns the features, so that the export names them."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.detector = model
+
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        features = self.detector.backbone(image)
+        return *self.detector(features), *features
 
 
 class _Head(nn.Module):
@@ -58,6 +71,12 @@ def export_to_onnx(
         outputs: names of the model's outputs
     """
     names, (height, width) = feature_names(model), height_and_width(size)
+    if not isinstance(model.backbone, Backbone):
+        exported = export_module(_Whole(model), size, (*outputs, *names))
+        for value in [value for value in exported.graph.output if value.name in names]:
+            exported.graph.output.remove(value)
+        onnx.checker.check_model(exported)
+        return exported
     with torch.inference_mode():
         features = model.backbone(torch.zeros(1, 3, height, width))
     head = _export(_Head(model), tuple(features), names, outputs)
