@@ -6,7 +6,6 @@ import threading
 from collections.abc import Iterator
 from typing import Any, Protocol
 
-from ..bundle.manifest import Manifest
 from ..camera.frame import Frame
 from ..camera.monitored_camera import MonitoredCamera
 from ..camera.motion_gate import MotionGate
@@ -14,6 +13,7 @@ from ..config.configuration import Config
 from ..errors import locate_errors
 from ..events.delivery import Delivery
 from ..inference.prediction import Prediction
+from .line_products import ProductChoice
 from .part_gate import PartGate
 
 
@@ -42,7 +42,7 @@ class CameraGate(Protocol):
         """Ends."""
 
 
-def open_gate(settings: Config, manifest: Manifest, delivery: Delivery, camera: MonitoredCamera) -> CameraGate:
+def open_gate(settings: Config, choice: ProductChoice, delivery: Delivery, camera: MonitoredCamera) -> CameraGate:
     """The gate that a camera's file asks for.
 
     Raises:
@@ -52,4 +52,4 @@ def open_gate(settings: Config, manifest: Manifest, delivery: Delivery, camera: 
         return MotionGate(settings.gate)
     with locate_errors(settings.camera_file):
         live = camera.frame_counts is not None
-        return PartGate(settings, manifest, delivery.outbox, delivery.wake, live)
+        return PartGate(settings, choice, delivery.outbox, delivery.wake, live)

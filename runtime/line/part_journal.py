@@ -32,6 +32,9 @@ class JournalLine(msgspec.Struct, frozen=True, omit_defaults=True):
     triggered: float | None = None
     """Seconds since 1970, UTC: the part was triggered."""
     serial: str = ""
+    product: str = ""
+    """Name of its product, with the release that was to judge it."""
+    release: str = ""
     verdict: SystemEvent | None = None
     """The event of its verdict."""
     stored: bool = False
@@ -83,11 +86,11 @@ class PartJournal:
             if line.stored:
                 self.unstored = {part: event for part, event in self.unstored.items() if part > line.part}
 
-    def write_trigger(self, number: int, triggered: float, serial: str) -> None:
+    def write_trigger(self, line: JournalLine) -> None:
         """Notes that a part was triggered."""
         with self.mutex:
-            self.last_number = number
-        self._write(JournalLine(number, triggered, serial))
+            self.last_number = line.part
+        self._write(line)
 
     def write_verdict(self, number: int, event: SystemEvent) -> None:
         """Notes the verdict on a part, before it goes out."""

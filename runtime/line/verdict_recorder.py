@@ -50,13 +50,8 @@ class VerdictRecorder:
         self.pending: queue.SimpleQueue[tuple[int, SystemEvent] | None] = queue.SimpleQueue()
         self.thread = threading.Thread(target=self._run, name="verdicts", daemon=True)
 
-    def start(self, product: str, release: str) -> None:
-        """Records what was in flight when the process ended, then begins.
-
-        Args:
-            product: name of the product that this daemon inspects
-            release: of its bundle
-        """
+    def start(self) -> None:
+        """Records what was in flight when the process ended, then begins."""
         self._store_again()
         now = time.time()
         for number, line in sorted(self.journal.undecided.items()):
@@ -69,8 +64,8 @@ class VerdictRecorder:
                 score=None,
                 label="",
                 regions=(),
-                product=product,
-                release=release,
+                product=line.product,
+                release=line.release,
                 triggered=format_rfc3339(triggered),
                 exposed="",
                 decided=format_rfc3339(now),

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import socket
 import threading
 import time
@@ -27,6 +26,7 @@ from ..events.event import Event, cloud_event_type, format_rfc3339
 from ..events.receiver_forwarder import SinkFigures
 from ..evidence.store import EvidenceCounts
 from ..line.line_figures import LineFigures
+from ..process_limits import read_resident_memory
 from .status_access import admit_group, short_path
 
 log = logging.getLogger(__name__)
@@ -245,5 +245,4 @@ def request_status(folder: Path) -> StatusReport | None:
 
 def resident_memory_mb() -> float:
     """Resident memory of this process, 10**6 bytes."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+    return read_resident_memory() / 1e6

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from vedette.runtime.events.part_verdict import PartDecision
-from vedette.runtime.line.handshake import PASSING, Handshake, HandshakeSettings, Part
+from vedette.runtime.line.handshake import PASSING, Handshake
+from vedette.runtime.line.handshake_state import HandshakeSettings, Part
 
 DECISIONS: tuple[PartDecision, ...] = ("accept", "warn", "reject", "error")
 
