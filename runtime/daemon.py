@@ -137,7 +137,8 @@ class Daemon:
         predictions = self.gate.predictions
         if predictions is not None:
             predictions = self.apply_rules(frame, predictions)
-        self.live.observe(frame, predictions, self.models.current.rules, self.health.counters.has_alarm(frame.number))
+        shown, alarm = self.models.current, self.health.counters.has_alarm(frame.number)
+        self.live.observe(frame, shown.manifest, predictions, shown.rules, alarm)
         self.health.counters.count_frame(started)
 
     def apply_rules(self, frame: Frame, predictions: tuple[Prediction, ...]) -> tuple[Prediction, ...]:

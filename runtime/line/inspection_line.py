@@ -66,7 +66,7 @@ class InspectionLine:
         )
         self.adapter = load_adapter(settings)
         journal = PartJournal(settings.state_folder)
-        self.recorder = VerdictRecorder(settings.camera, journal, outbox, wake)
+        self.recorder = VerdictRecorder(settings.camera, journal, outbox, wake, self.products.names)
         self.handshake = Handshake(agreed, journal.last_number, time.monotonic())
         self.pictures = PictureQueue(trigger.delay, trigger.pictures)
         self.facts: dict[int, PartFacts] = {}

@@ -46,6 +46,11 @@ class LineProducts:
         """All that are known to the line, loaded or not."""
         return tuple(self.by_index)
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Their names, in the same order."""
+        return tuple(each.name for each in self.by_index.values())
+
     def describe(self, index: int) -> tuple[str, str]:
         """Name and release, as a verdict has them; of an index that no product has, the index and nothing."""
         if (product := self.by_index.get(index)) is not None:

@@ -19,7 +19,7 @@ from ..events.outbox import Outbox
 from ..inference.prediction import Prediction
 from .inspection_line import InspectionLine
 from .judgement import Judgement, combine, is_too_dark
-from .line_figures import LineFigures
+from .line_figures import LineFigures, ProductFigures
 from .line_products import ProductChoice
 
 _SHARES = (("p50", 0.50), ("p95", 0.95), ("p99", 0.99))
@@ -115,10 +115,16 @@ class PartGate:
         busy, latencies, line = list(self.busy), sorted(self.line.recorder.latencies), self.line
         span = busy[-1][0] - busy[0][0] if len(busy) > 1 else 0.0
         shares = {name: latencies[int(share * (len(latencies) - 1))] for name, share in _SHARES} if latencies else {}
+        choice = line.products.by_index.values()
         figures = LineFigures(
             msgspec.structs.replace(line.recorder.counts),
             len(line.facts),
             line.handshake.unacknowledged,
+            line.products.describe(line.handshake.product)[0],
+            tuple(
+                ProductFigures(each.name, each.index, each.release, msgspec.structs.replace(counts))
+                for each, counts in zip(choice, line.recorder.by_product.values(), strict=True)
+            ),
             shares,
         )
         duty = min(1.0, sum(seconds for _, seconds in busy[1:]) / span) if span else None

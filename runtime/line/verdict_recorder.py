@@ -11,7 +11,7 @@ import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import msgspec
@@ -38,11 +38,20 @@ class VerdictRecorder:
         journal: the parts in flight
         outbox: receives the events
         wake: called when events were stored
+        products: names of those whose verdicts are counted one by one
     """
 
-    def __init__(self, camera: str, journal: PartJournal, outbox: Outbox, wake: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        camera: str,
+        journal: PartJournal,
+        outbox: Outbox,
+        wake: Callable[[], None],
+        products: Iterable[str],
+    ) -> None:
         self.camera, self.journal, self.outbox, self.wake = camera, journal, outbox, wake
         self.counts = VerdictCounts()
+        self.by_product = {name: VerdictCounts() for name in products}
         self.latencies = deque[float](maxlen=1000)
         """Milliseconds from trigger to output of the last parts."""
         self.problem: Problem | None = None
@@ -93,7 +102,9 @@ class VerdictRecorder:
         facts: dict[str, Any] = msgspec.to_builtins(verdict)
         event = SystemEvent(new_event_id(), self.camera, RULE, KIND, decided, facts, priority=SYSTEM_PRIORITY)
         self.journal.write_verdict(number, event)
-        setattr(self.counts, verdict.verdict, getattr(self.counts, verdict.verdict) + 1)
+        for counts in (self.counts, self.by_product.get(verdict.product)):
+            if counts is not None:
+                setattr(counts, verdict.verdict, getattr(counts, verdict.verdict) + 1)
         self.latencies.append(verdict.latency_ms)
         self.pending.put((number, event))
 
