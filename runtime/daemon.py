@@ -32,6 +32,7 @@ from .camera.monitored_camera import MonitoredCamera
 from .config.configuration import BrokerSettings, Config, load_config
 from .config.time_zone import load_timezone
 from .errors import Problem, locate_errors
+from .events.command_handlers import CommandHandlers
 from .events.delivery import Delivery
 from .events.event import Event
 from .events.mqtt_identity import make_mqtt_session_settings
@@ -91,9 +92,10 @@ class Daemon:
         outbox = Outbox.from_config(settings)
         self.evidence = EvidenceRecorder(settings, outbox)
         status_messages = StatusMessages.from_config(settings, self.make_state, self.make_report, topics, outbox)
-        parts = (status_messages, OrderDesk(settings, session, outbox, sink), load_receivers(settings, outbox))
+        commands = CommandHandlers(OrderDesk(settings, session, outbox, sink))
+        parts = (status_messages, commands, load_receivers(settings, outbox))
         self.delivery = Delivery(outbox, sink, topics, *parts)
-        self.gate = open_gate(settings, self.models, self.delivery, self.camera)
+        self.gate = open_gate(settings, self.models, self.delivery, commands, self.camera)
 
         # Status, temperature, watchdog and viewers.
         self.health = HealthReporter(settings, outbox.clock.boot, self.make_report)

@@ -15,7 +15,7 @@ from ..errors import ConfigProblem
 from ..evaluation.h264_baseline import with_h264_share
 from ..line.line_figures import LineFigures, VerdictCounts
 from ..monitoring.status import StatusReport, request_status
-from ..monitoring.status_access import GROUP
+from ..socket_access import GROUP
 from . import options
 
 log = logging.getLogger(__name__)
@@ -132,6 +132,9 @@ def _print_line(line: LineFigures) -> None:
     latency = ", ".join(f"{share} {value:.1f}" for share, value in line.latency_ms.items()) or "-"
     counts = f"{_describe_counts(line.verdicts)}; {line.unfinished} in flight"
     click.echo(f"  parts       {counts}; to the verdict {latency} ms")
+    if (golden := line.golden) is not None:
+        lock = f"LOCKED ({golden.lock}); vedette golden-part --show CAMERA" if golden.lock else "passed"
+        click.echo(f"  references  {lock}")
     if len(line.products) > 1:
         click.echo(f"  product     {line.product}")
         for each in line.products:

@@ -18,6 +18,7 @@ from ..errors import ConfigProblem
 from .camera_tables import HealthSettings, MotionGateSettings, PrivacySettings
 from .credentials import resolve_credential_path, resolve_files
 from .evidence_table import EvidenceSettings
+from .golden_part_table import GoldenPartSettings
 from .installed_bundle import MODELS_FOLDER, REQUESTS_FOLDER, resolve_bundle
 from .integration_tables import IntegrationSettings
 from .outbox_table import OutboxSettings
@@ -116,11 +117,14 @@ class _CameraFile(_Strict, frozen=True, kw_only=True):
     evidence: EvidenceSettings = EvidenceSettings()
     trigger: TriggerSettings | None = None
     products: tuple[ProductSettings, ...] = ()
+    golden_parts: GoldenPartSettings | None = None
     rules: list[dict[str, Any]] = []
 
     def __post_init__(self) -> None:
         if fault := check_products(self.products, self.trigger, self.bundle):
             raise ValueError(fault)
+        if self.golden_parts is not None and self.trigger is None:
+            raise ValueError("golden_parts: they need the table [trigger]")
 
 
 class Config(_Strict, frozen=True):
@@ -159,6 +163,7 @@ class Config(_Strict, frozen=True):
     """One inspection per part; None: frames are inspected as they come."""
     products: tuple[CameraProduct, ...] = ()
     """Those of `[[products]]`; empty: the camera has one bundle."""
+    golden_parts: GoldenPartSettings | None = None
 
     @property
     def state_folder(self) -> Path:
@@ -215,6 +220,7 @@ def load_config(folder: Path, camera: str) -> Config:
         rules=tuple(camera_file.rules),
         trigger=camera_file.trigger,
         products=products,
+        golden_parts=camera_file.golden_parts,
     )
 
 

@@ -22,7 +22,8 @@ from math import inf
 
 import msgspec
 
-from ..events.part_verdict import PartDecision
+from ..events.golden_parts import is_right
+from ..events.part_verdict import PartDecision, PartKind
 from .handshake_state import HandshakeSettings, Part
 
 PASSING = ("accept", "warn")
@@ -68,6 +69,8 @@ class Handshake:
         self.acknowledged = False
         self.unacknowledged = 0
         """Results that were taken away before the line had acknowledged them."""
+        self.failed: set[int] = set()
+        """Products of which a reference was judged wrong: no part of them passes any more."""
         self.stopped = False
         self.now = now
 
@@ -88,17 +91,18 @@ class Handshake:
         self._advance()
         return True
 
-    def trigger(self, now: float, serial: str = "", refusal: str = "") -> Part:
+    def trigger(self, now: float, serial: str = "", refusal: str = "", expected: PartKind = "") -> Part:
         """A part arrives; one that cannot be inspected has its verdict, an error, at once.
 
         Args:
             now: the moment
             serial: its serial number, if known
             refusal: why the device cannot inspect it, although the handshake would allow it; empty: it can
+            expected: what a reference part is known to be
         """
         self.tick(now)
         self.number += 1
-        part = Part(self.number, now, now + self.settings.deadline, self.product, serial)
+        part = Part(self.number, now, now + self.settings.deadline, self.product, serial, expected=expected)
         if self.stopped:
             part.verdict, part.reason = "error", "stopped"
         elif len(self.unfinished) >= self.settings.depth:
@@ -209,6 +213,10 @@ class Handshake:
         part = self.unfinished.popleft()
         if part.verdict is None or (part.verdict in PASSING and self.now >= part.due):
             part.verdict, part.reason = "error", "late"
+        if part.product in self.failed and not part.expected and part.verdict in PASSING:
+            part.verdict, part.reason = "error", "reference_failed"
+        if part.expected and not is_right(part.expected, part.verdict):
+            self.failed.add(part.product)
         part.finished = self.now
         self.final.append(part)
         self.outgoing.append(part)

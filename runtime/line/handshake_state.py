@@ -6,7 +6,7 @@ from math import inf
 
 import msgspec
 
-from ..events.part_verdict import PartDecision
+from ..events.part_verdict import PartDecision, PartKind
 
 
 class HandshakeSettings(msgspec.Struct, frozen=True):
@@ -40,5 +40,7 @@ class Part(msgspec.Struct):
     serial: str = ""
     verdict: PartDecision | None = None
     reason: str = ""
+    expected: PartKind = ""
+    """What a reference part is known to be; empty: it is none."""
     finished: float = inf
     """When the verdict became final."""

@@ -19,6 +19,7 @@ from ..config.configuration import Config
 from ..config.product_table import NO_PRODUCT
 from ..events.outbox import Outbox
 from .adapters import load_adapter
+from .golden_desk import GoldenDesk
 from .handshake import Handshake, Outputs
 from .handshake_state import HandshakeSettings, Part
 from .judgement import Judgement
@@ -71,6 +72,7 @@ class InspectionLine:
         self.pictures = PictureQueue(trigger.delay, trigger.pictures)
         self.facts: dict[int, PartFacts] = {}
         self.changed = threading.Condition(threading.RLock())
+        self.golden = GoldenDesk(settings, self.products, self.handshake, self.recorder, outbox, self.changed)
         self.shown = Outputs()
         self.ended = self.closing = False
         self.thread = threading.Thread(target=self._keep_time, name="line", daemon=True)
@@ -82,6 +84,8 @@ class InspectionLine:
             MachineProblem: the adapter cannot listen.
         """
         self.recorder.start()
+        with self.changed:
+            self.golden.open()
         self.adapter.start(self)
         self.thread.start()
 
@@ -90,13 +94,15 @@ class InspectionLine:
         with self.changed:
             now = time.monotonic()
             moment = now if at is None else min(at, now)
-            refusal = self.products.find_refusal(self.handshake.product)
-            part = self.handshake.trigger(moment, serial, refusal)
+            index = self.handshake.product
+            product, release = self.products.describe(index)
+            reference = self.golden.take(product, serial, now)
+            refusal = self.products.find_refusal(index) or ("" if reference else self.golden.find_refusal(product))
+            part = self.handshake.trigger(moment, serial, refusal, reference)
             facts = PartFacts(part, time.time() - (now - moment))
             self.facts[part.number] = facts
-            product, release = self.products.describe(part.product)
             self.recorder.journal.write_trigger(
-                JournalLine(part.number, facts.triggered, serial, product=product, release=release)
+                JournalLine(part.number, facts.triggered, serial, product, release, reference=reference)
             )
             if part.verdict is None:
                 self.pictures.add(part.number, moment)
@@ -194,6 +200,7 @@ class InspectionLine:
         return {
             f"the line is not connected: {fault}": bool(fault),
             "parts in flight would be lost in a crash": bool(self.recorder.journal.fault),
+            **self.golden.faults(),
         }
 
     def close(self) -> None:
@@ -205,6 +212,7 @@ class InspectionLine:
         if self.thread.is_alive():
             self.thread.join()
         self.adapter.close()
+        self.golden.close()
         if self.recorder.thread.is_alive():
             self.recorder.close()
 
@@ -222,11 +230,13 @@ class InspectionLine:
         decided = time.time()
         verdict = self.facts.pop(part.number).make_verdict(self.products, decided)
         self.recorder.record(part.number, verdict, decided)
+        self.golden.judge(verdict)
 
     def _keep_time(self) -> None:
         with self.changed:
             while not self.closing:
                 self.handshake.tick(time.monotonic())
+                self.golden.follow()
                 self._follow_time()
                 left = self.handshake.next_change() - time.monotonic()
                 self.changed.wait(max(left, _SHORTEST_WAIT))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from .golden_messages import GoldenStatus
+
 
 class VerdictCounts(msgspec.Struct):
     """Verdicts since the start of the daemon."""
@@ -36,5 +38,7 @@ class LineFigures(msgspec.Struct, frozen=True):
     product: str
     """The one that the line has selected; `none`, or `index N` if no product has that number."""
     products: tuple[ProductFigures, ...]
+    golden: GoldenStatus | None
+    """Reference parts; None: the camera has no `[golden_parts]`."""
     latency_ms: dict[str, float]
     """From trigger to output: p50, p95, p99 of the last 1,000 parts."""

@@ -45,5 +45,6 @@ class PartFacts(msgspec.Struct):
             triggered=format_rfc3339(self.triggered),
             exposed="" if self.exposed is None else format_rfc3339(self.exposed),
             decided=format_rfc3339(decided),
+            reference=part.expected,
             latency_ms=round(1000 * (time.monotonic() - part.triggered), 3),
         )

@@ -125,6 +125,7 @@ class PartGate:
                 ProductFigures(each.name, each.index, each.release, msgspec.structs.replace(counts))
                 for each, counts in zip(choice, line.recorder.by_product.values(), strict=True)
             ),
+            line.golden.status(),
             shares,
         )
         duty = min(1.0, sum(seconds for _, seconds in busy[1:]) / span) if span else None

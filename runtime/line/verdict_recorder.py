@@ -79,6 +79,7 @@ class VerdictRecorder:
                 exposed="",
                 decided=format_rfc3339(now),
                 latency_ms=round(1000 * max(0.0, now - triggered), 3),
+                reference=line.reference,
             )
             self.record(number, verdict, now)
         if self.journal.undecided:
@@ -87,7 +88,7 @@ class VerdictRecorder:
 
     def _store_again(self) -> None:
         """Queues the verdicts that the process ended before storing."""
-        if not self.journal.unstored:
+        if not self.journal.unstored and not self.journal.notices:
             return
         query = "SELECT body FROM events ORDER BY sequence DESC LIMIT ?"
         with self.outbox.transaction():
@@ -96,6 +97,11 @@ class VerdictRecorder:
         for number, event in sorted(self.journal.unstored.items()):
             if event.id not in present:
                 self.pending.put((number, event))
+        for event in self.journal.notices.values():
+            if event.id in present:
+                self.journal.write_noted(event)
+            else:
+                self.pending.put((0, event))
 
     def record(self, number: int, verdict: PartVerdict, decided: float) -> None:
         """Records a verdict so that the end of the process does not lose it; `decided`: seconds since 1970, UTC."""
@@ -106,6 +112,14 @@ class VerdictRecorder:
             if counts is not None:
                 setattr(counts, verdict.verdict, getattr(counts, verdict.verdict) + 1)
         self.latencies.append(verdict.latency_ms)
+        self.pending.put((number, event))
+
+    def note(self, number: int, rule: str, kind: str, facts: dict[str, Any]) -> None:
+        """Records another event of the line in the same way; `number`: of the last part."""
+        event = SystemEvent(new_event_id(), self.camera, rule, kind, time.time(), facts, priority=SYSTEM_PRIORITY)
+        told = ", ".join(f"{key} {value}" for key, value in facts.items() if value and key != "state")
+        log.warning("%s %s: %s", rule, kind, told)
+        self.journal.write_notice(number, event)
         self.pending.put((number, event))
 
     def close(self) -> None:
@@ -129,7 +143,11 @@ class VerdictRecorder:
             except Problem as problem:
                 self.problem = problem
                 continue
-            self.journal.write_stored(max(number for number, _ in verdicts))
+            for _, event in verdicts:
+                if event.rule != RULE:
+                    self.journal.write_noted(event)
+            if numbers := [number for number, event in verdicts if event.rule == RULE]:
+                self.journal.write_stored(max(numbers))
             self.wake()
 
 

@@ -27,7 +27,7 @@ from ..events.receiver_forwarder import SinkFigures
 from ..evidence.store import EvidenceCounts
 from ..line.line_figures import LineFigures
 from ..process_limits import read_resident_memory
-from .status_access import admit_group, short_path
+from ..socket_access import admit_group, short_path
 
 log = logging.getLogger(__name__)
 

@@ -1,4 +1,4 @@
-"""Access to the Unix sockets of a daemon: who may ask for its status, and addresses that are short enough.
+"""Access to the Unix sockets of a daemon: who may use them, and addresses that are short enough.
 
 Its user, root and the members of the group `vedette` may ask.
 """
