@@ -212,4 +212,5 @@ def test_commands_named_in_sentences_exist():
         for verb in re.findall(r"`(?:sudo )?vedette ([a-z]+(?:-[a-z]+)*)", page.read_text()):
             assert verb in verbs, f"{page.name}: vedette {verb}"
     for verb, place in verbs.items():
-        assert getattr(importlib.import_module(f"vedette.{place}.commands.{verb}"), verb)
+        name = verb.replace("-", "_")
+        assert getattr(importlib.import_module(f"vedette.{place}.commands.{name}"), name)

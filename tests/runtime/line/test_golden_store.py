@@ -30,6 +30,11 @@ def open_recorder(folder: Path) -> tuple[Outbox, GoldenStore, VerdictRecorder]:
     return outbox, GoldenStore(outbox), recorder
 
 
+def count_events(database: sqlite3.Connection) -> int:
+    query = "SELECT count(*) FROM events WHERE CAST(body AS TEXT) LIKE '%golden_part%'"
+    return int(database.execute(query).fetchone()[0])
+
+
 def test_lock_is_in_the_database_with_its_event(tmp_path: Path) -> None:
     outbox, store, recorder = open_recorder(tmp_path)
     recorder.start()
@@ -59,7 +64,9 @@ def test_process_that_ends_before_the_event_is_stored_forgets_no_lock(tmp_path: 
     assert store.read([]) == {"left door": FAILED}
     outbox.close()
     with closing(sqlite3.connect(tmp_path / "outbox.db")) as database:
-        (events,) = database.execute("SELECT count(*) FROM events WHERE body LIKE '%golden_part%'").fetchone()
+        (events,) = database.execute(
+            "SELECT count(*) FROM events WHERE CAST(body AS TEXT) LIKE '%golden_part%'"
+        ).fetchone()
     assert events == 1
 
 
@@ -71,6 +78,8 @@ def test_event_that_cannot_be_stored_changes_no_state(tmp_path: Path) -> None:
     recorder.note(7, RULE, "failed", facts_of(FAILED))
     recorder.close()
     assert store.read([]) == {}
-    assert outbox.database.execute("SELECT count(*) FROM events WHERE body LIKE '%golden_part%'").fetchone() == (0,)
+    assert outbox.database.execute(
+        "SELECT count(*) FROM events WHERE CAST(body AS TEXT) LIKE '%golden_part%'"
+    ).fetchone() == (0,)
     assert recorder.problem is not None
     outbox.close()
