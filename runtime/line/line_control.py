@@ -18,7 +18,7 @@ from pathlib import Path
 import msgspec
 
 from ..errors import UNREADABLE
-from ..socket_access import admit_group, short_path
+from ..socket_access import end_listening, listen_in, short_path
 from .golden_messages import GoldenCommand, GoldenStatus
 
 log = logging.getLogger(__name__)
@@ -40,19 +40,14 @@ class LineControl(threading.Thread):
     def __init__(self, folder: Path, obey: Callable[[GoldenCommand, str], GoldenStatus]) -> None:
         super().__init__(name="line control", daemon=True)
         self.obey = obey
-        self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.listener: socket.socket | None = None
         try:
-            with short_path(folder) as place:
-                Path(place, SOCKET_NAME).unlink(missing_ok=True)
-                self.listener.bind(f"{place}/{SOCKET_NAME}")
-                admit_group(folder, Path(place, SOCKET_NAME))
-            self.listener.listen(8)
+            self.listener = listen_in(folder, SOCKET_NAME)
         except OSError as error:
             log.warning("vedette golden-part cannot reach this daemon: %s: %s", folder, error.strerror)
-            self.listener.close()
 
     def run(self) -> None:
-        while True:
+        while self.listener is not None:
             try:
                 connection, _ = self.listener.accept()
             except OSError:  # `close` was called
@@ -65,9 +60,8 @@ class LineControl(threading.Thread):
 
     def close(self) -> None:
         """Ends."""
-        with contextlib.suppress(OSError):
-            self.listener.shutdown(socket.SHUT_RDWR)  # wakes accept
-        self.listener.close()
+        if self.listener is not None:
+            end_listening(self.listener)
 
 
 def send_command(folder: Path, command: GoldenCommand) -> GoldenStatus | None:
