@@ -14,14 +14,14 @@ from typing import Any
 
 import msgspec
 
-from ..bundle.manifest import Manifest
 from ..camera.frame import Frame
 from ..config.configuration import Config
 from ..events.outbox import Outbox
 from ..inference.prediction import Prediction
 from .inspection_line import InspectionLine
-from .judgement import Judge, Judgement, is_too_dark
-from .line_figures import LineFigures
+from .judgement import Judgement, combine, is_too_dark
+from .line_figures import LineFigures, ProductFigures
+from .line_products import ProductChoice
 
 _SHARES = (("p50", 0.50), ("p95", 0.95), ("p99", 0.99))
 _PATIENCE = 0.2  # seconds between looks at whether the daemon shall stop
@@ -32,25 +32,27 @@ class PartGate:
 
     Args:
         settings: configuration of the camera, with `[trigger]`
-        manifest: of its bundle
+        choice: the models of its products
         outbox: receives the verdicts
         wake: called when verdicts were stored
         live: whether the camera runs by itself
 
     Raises:
-        ConfigProblem: `[trigger]` is wrong, or does not fit the bundle.
+        ConfigProblem: `[trigger]` is wrong.
     """
 
     def __init__(
-        self, settings: Config, manifest: Manifest, outbox: Outbox, wake: Callable[[], None], live: bool
+        self, settings: Config, choice: ProductChoice, outbox: Outbox, wake: Callable[[], None], live: bool
     ) -> None:
         assert settings.trigger is not None
-        self.judge = Judge(settings.trigger, manifest)
-        self.line = InspectionLine(settings, manifest, outbox, wake)
-        self.wanted, self.live = settings.trigger.pictures, live
+        self.judges = {each.index: each.judge for each in choice.products if each.judge is not None}
+        self.select = choice.select
+        self.line = InspectionLine(settings, choice.products, outbox, wake)
+        self.wanted, self.decision, self.live = settings.trigger.pictures, settings.trigger.decision, live
         self.claimed: int | None = None
         """Of a recording: the part for which the next picture is taken."""
-        self.current = 0
+        self.current = self.product = 0
+        """The part whose picture is inferred, and its product."""
         self.judgements: dict[int, list[Judgement]] = {}
         self.predictions: tuple[Prediction, ...] | None = None
         self.inferences = self.skipped = 0
@@ -82,18 +84,23 @@ class PartGate:
         """True if the frame shows a part that waits for its verdict; `remember` then takes what inference gave."""
         number = self.line.claim(frame.moment, frame.taken) if self.live else self.claimed
         self.predictions = None
-        if number is None or not self.line.awaits(number):
+        product = None if number is None else self.line.product_of(number)
+        if number is None or product not in self.judges:
             self.skipped += 1
             return False
         if is_too_dark(frame.pixels):
             self._add(number, Judgement("error", "too_dark"))
             return False
-        self.current, self.opened = number, time.monotonic()
+        self.select(product)
+        self.current, self.product, self.opened = number, product, time.monotonic()
         return True
 
     def remember(self, predictions: tuple[Prediction, ...] | None) -> None:
         """Judges the part of the frame that opened the gate."""
-        self._add(self.current, self.judge.judge(predictions))
+        if self.line.product_of(self.current) in (None, self.product):
+            self._add(self.current, self.judges[self.product].judge(predictions))
+        else:  # a code has named another product in the meantime
+            self._add(self.current, Judgement("error", "unknown_product"))
         self.predictions = predictions
         self.inferences += 1
         now = time.monotonic()
@@ -104,17 +111,24 @@ class PartGate:
         judgements = self.judgements.setdefault(number, [])
         judgements.append(judgement)
         if len(judgements) == self.wanted:
-            self.line.decide(number, self.judge.combine(judgements))
+            self.line.decide(number, combine(judgements, self.decision))
 
     def figures(self) -> dict[str, Any]:
         """Its part of the status report. Any thread may call it."""
         busy, latencies, line = list(self.busy), sorted(self.line.recorder.latencies), self.line
         span = busy[-1][0] - busy[0][0] if len(busy) > 1 else 0.0
         shares = {name: latencies[int(share * (len(latencies) - 1))] for name, share in _SHARES} if latencies else {}
+        choice = line.products.by_index.values()
         figures = LineFigures(
             msgspec.structs.replace(line.recorder.counts),
             len(line.facts),
             line.handshake.unacknowledged,
+            line.products.describe(line.handshake.product)[0],
+            tuple(
+                ProductFigures(each.name, each.index, each.release, msgspec.structs.replace(counts))
+                for each, counts in zip(choice, line.recorder.by_product.values(), strict=True)
+            ),
+            line.golden.status(),
             shares,
         )
         duty = min(1.0, sum(seconds for _, seconds in busy[1:]) / span) if span else None

@@ -209,7 +209,8 @@ def test_commands_named_in_sentences_exist():
     }
     verbs = {verb: place for place, table in places.items() for verb in table}
     for page in sorted({ROOT / "README.md", *(ROOT / "docs").glob("*.md")}):
-        for verb in re.findall(r"`(?:sudo )?vedette ([a-z]+)", page.read_text()):
+        for verb in re.findall(r"`(?:sudo )?vedette ([a-z]+(?:-[a-z]+)*)", page.read_text()):
             assert verb in verbs, f"{page.name}: vedette {verb}"
     for verb, place in verbs.items():
-        assert getattr(importlib.import_module(f"vedette.{place}.commands.{verb}"), verb)
+        name = verb.replace("-", "_")
+        assert getattr(importlib.import_module(f"vedette.{place}.commands.{name}"), name)
