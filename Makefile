@@ -13,7 +13,7 @@ TORCH = $(if $(findstring index-url,$(PIP_ARGS)),torch==2.13.0,--requirement req
 
 .PHONY: demo test test-fast test-slow test-arm64 coverage docs fuzz sbom card wheel deb bench-accuracy bench-generality bench-alignment bench-resolution bench-light bench-augment \
   bench-contamination bench-few bench-golden bench-choice bench-parts bench-known bench-search bench-losses bench-behaviour bench-quantise bench-review bench-build bench-compressors \
-  bench-curves bench-learning bench-splits bench-peers bench-runtime bench-live bench-memory bench-page bench-scene bench-fleet count-arm64 count-looks count-alignment fit-costs clean
+  bench-curves bench-learning bench-splits bench-peers bench-runtime bench-live bench-line bench-memory bench-page bench-scene bench-fleet count-arm64 count-looks count-alignment fit-costs clean
 
 demo:
 	@test -e .venv/demo || echo "the first time: installing 1.7 GB of packages takes some minutes; the demonstration then says how long it takes"
@@ -48,7 +48,7 @@ test-slow: .venv/dev
 test-arm64: .venv/dev
 	.venv/bin/python -m pytest -m slow tests/deploy/test_arm64_package.py
 
-# Inputs that nobody would send, to everything that reads what comes from outside (docs/security.md); half an hour.
+# Inputs that nobody would send, to everything that reads what comes from outside (docs/security.md); about an hour.
 FUZZ_ARGS ?=
 fuzz: .venv/dev
 	OMP_NUM_THREADS=1 nice -n 5 .venv/bin/python tests/fuzz/run.py $(FUZZ_ARGS)
@@ -166,6 +166,10 @@ build/bench/anomalib-venv/ready:
 # What the daemon costs beside its inference; figures go to build/runtime.json.
 bench-runtime: demo
 	OMP_NUM_THREADS=1 .venv/bin/python tests/bench/runtime.py $(BENCH_ARGS)
+
+# From trigger to output on a line, over Modbus, under load: build/line.json; 40 minutes. BENCH_ARGS="--parts 500" takes three.
+bench-line: demo
+	OMP_NUM_THREADS=1 .venv/bin/python tests/bench/line.py $(BENCH_ARGS)
 
 # What two viewers of live frames cost the daemon: docs/status.md; five minutes.
 bench-live: demo

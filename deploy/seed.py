@@ -11,7 +11,8 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from vedette.runtime.config.configuration import Name, read_toml
+from vedette.runtime.config.configuration import Name
+from vedette.runtime.config.toml_file import read_toml
 
 FILE_NAME = "vedette.seed"
 DOCS = "docs/provisioning.md"

@@ -16,12 +16,15 @@ import msgspec
 import yaml
 
 from vedette.runtime.events.cloud_event import CLOUD_EVENTS_TYPE, CloudEvent, EventData
+from vedette.runtime.events.part_stats import PartStats
 from vedette.runtime.events.replay import ReplayAnswer, ReplayCommand
 from vedette.runtime.events.system_events import SYSTEM_EVENTS, OmittedFacts
 from vedette.runtime.installation.configuration.configuration_order import ConfigurationOrder
 from vedette.runtime.installation.orders.installed_products import ProductInfo
 from vedette.runtime.installation.orders.order import Order, SignedOrder
 from vedette.runtime.installation.orders.order_handler import Report
+from vedette.runtime.line.adapters.mqtt import AcknowledgeMessage, TriggerMessage
+from vedette.runtime.line.handshake import Outputs
 from vedette.runtime.monitoring.status import DaemonState, StatusReport
 from vedette.runtime.monitoring.status_messages import ClockCorrelation
 
@@ -32,7 +35,11 @@ TYPES: dict[str, Any] = {
     "info": ProductInfo,
     "state": DaemonState,
     "stats": StatusReport,
+    "stats-part": PartStats,
     "time-correlation": ClockCorrelation,
+    "line": Outputs,
+    "line-trigger": TriggerMessage,
+    "line-acknowledge": AcknowledgeMessage,
     "replay-command": ReplayCommand,
     "replay-answer": ReplayAnswer,
     "order": Order,
@@ -155,10 +162,14 @@ def make_asyncapi() -> dict[str, Any]:
             "events": make_channel("evt/{camera}/{rule}", "Events, in order of `sequence`.", "event", "systemEvent"),
             "availability": make_channel("availability/{camera}", "Whether the daemon is there.", "availability"),
             "stats": make_channel("stats/{camera}", "The status report, every minute.", "stats"),
+            "partStats": make_channel("stats/part/{camera}", "Parts, yield and rejects of the shift.", "partStats"),
             "state": make_channel("state/{camera}", "Open events and faults, at each change.", "state"),
             "thumbnail": make_channel("thumbnail/{camera}", "Only with `[home_assistant] pictures`.", "thumbnail"),
             "timeCorrelation": make_channel("time/correlation/{camera}", "Every minute.", "timeCorrelation"),
             "info": make_channel("info/{camera}", "What runs.", "info"),
+            "line": make_channel("line/{camera}", "Signals to the line, with `trigger.source` `mqtt:`.", "line"),
+            "trigger": make_channel("cmd/trigger/{camera}", "A part arrives.", "lineTrigger"),
+            "acknowledge": make_channel("cmd/acknowledge/{camera}", "The line has read a result.", "lineAcknowledge"),
             "replay": make_channel("cmd/replay", "Asks for delivered events again.", "replayCommand"),
             "install": make_channel("cmd/install", "A signed order of the fleet.", "signedOrder"),
             "configure": make_channel("cmd/configure", "A signed order that changes a camera's file.", "signedOrder"),
@@ -169,10 +180,14 @@ def make_asyncapi() -> dict[str, Any]:
             "sendEvent": make_operation("send", "events", "At least once, and never retained."),
             "sendAvailability": make_operation("send", "availability", "At each connection; also the last will.", True),
             "sendStats": make_operation("send", "stats", "Every minute.", True),
+            "sendPartStats": make_operation("send", "partStats", "When a part got a verdict; at most every 5 s.", True),
             "sendState": make_operation("send", "state", "At each change.", True),
             "sendThumbnail": make_operation("send", "thumbnail", "Before the event that it belongs to.", True),
             "sendTimeCorrelation": make_operation("send", "timeCorrelation", "Once the clock is synchronized.", True),
             "sendInfo": make_operation("send", "info", "At each connection, and when a product is installed.", True),
+            "sendLine": make_operation("send", "line", "At each change, and at each connection."),
+            "receiveTrigger": make_operation("receive", "trigger", "Each gets one verdict."),
+            "receiveAcknowledge": make_operation("receive", "acknowledge", "With `trigger.acknowledge`."),
             "receiveReplay": make_operation("receive", "replay", "The answer tells how many events come again."),
             "receiveOrder": make_operation("receive", "install", "Orders are signed, and each is obeyed once."),
             "receiveConfiguration": make_operation("receive", "configure", "As `receiveOrder`, for one camera."),
@@ -190,9 +205,13 @@ def make_asyncapi() -> dict[str, Any]:
                     "payload": {"type": "string", "enum": ["online", "offline", "stopped"]},
                 },
                 "stats": make_message("Status report", "stats"),
+                "partStats": make_message("Numbers of the shift", "stats-part"),
                 "state": make_message("State", "state"),
                 "timeCorrelation": make_message("Wall time and boot time of one moment", "time-correlation"),
                 "info": make_message("What runs", "info"),
+                "line": make_message("Signals to the line", "line"),
+                "lineTrigger": make_message("A part arrives", "line-trigger"),
+                "lineAcknowledge": make_message("A result was read", "line-acknowledge"),
                 "replayCommand": make_message("Replay command", "replay-command"),
                 "replayAnswer": make_message("Answer to a replay command", "replay-answer"),
                 "signedOrder": make_message(

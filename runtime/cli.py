@@ -23,6 +23,7 @@ DEVICE_COMMANDS = {
     "run": "run the daemon of one camera and send its events",
     "verify": "check that a bundle gives its golden outputs on this machine",
     "recalibrate": "set the threshold anew from good images of this place",
+    "study": "judge the inspection as a gauge: repeatability, kappa, escapes, false alarms",
     "show": "print the manifest of a bundle",
     "install": "install a bundle, on probation beside the release before it",
     "rollback": "go back to the release before, or to the last good configuration",
@@ -32,6 +33,7 @@ DEVICE_COMMANDS = {
     "status": "print the status of the daemons",
     "page": "show this device in a browser: live picture, events and health",
     "metrics": "print or serve the status as Prometheus metrics",
+    "report": "report a shift: parts, yield, rejects, control charts; or export the counters",
     "outbox": "inspect the outbox of a camera, and replay delivered events",
     "traffic": "compare the bytes that a camera publishes with H.264 video",
     "bench": "measure time and memory of a bundle on this machine",
@@ -49,6 +51,7 @@ WORKSHOP_COMMANDS = {
     "audit": "find unreadable, duplicate, blurred and mislabeled images",
     "build": "build a bundle from images and a goal file",
     "review": "review the security of a bundle",
+    "studio": "work on a folder of images in a browser: audit, marks, goal, build, releases",
     "keygen": "generate a key pair for signing bundles",
     "demo": "build a bundle from real images, run it, and show the events",
 }

@@ -1,7 +1,7 @@
 """The daemon: one camera's frames become events.
 
     for each frame           from a camera or a recording
-        motion gate          if nothing moved, skip inference and use the last predictions
+        gate                 skip inference if nothing moved, or no part waits for a picture (docs/line.md)
         inference            pixels -> int8 model -> predictions
         tracking             joins detections into tracks, if a rule needs tracks
         rules                predictions -> events
@@ -30,8 +30,9 @@ from .bundle.release_memory import open_bundle_to_run
 from .bundle.replacement import warn_of_replacement
 from .camera.frame import Frame
 from .camera.monitored_camera import MonitoredCamera
-from .camera.motion_gate import MotionGate, check_bundle_allows_gate
+from .camera.motion_gate import check_bundle_allows_gate
 from .config.configuration import BrokerSettings, Config, load_config
+from .config.time_zone import load_timezone
 from .errors import Problem, locate_errors
 from .events.delivery import Delivery
 from .events.event import Event
@@ -48,11 +49,11 @@ from .inference.prediction import Prediction
 from .installation.orders.order_desk import OrderDesk
 from .installation.probation_monitor import ProbationMonitor
 from .integrations.integrated_sink import open_integrated_sink
+from .line.camera_gate import open_gate
 from .live.live_view import LiveView
 from .monitoring.health_reporter import HealthReporter
 from .monitoring.status import DaemonState, StatusReport
 from .monitoring.status_messages import StatusMessages
-from .rules.conditions.schedule import load_timezone
 from .rules.rule_set import RuleSet
 from .tracking.tracker import Tracker
 
@@ -94,7 +95,6 @@ class Daemon:
             self.backend = select_backend(self.bundle, settings.backend, settings.threads)
             self.rules = RuleSet(settings, manifest)
             check_bundle_allows_gate(settings.gate, manifest)
-        self.motion_gate = MotionGate(settings.gate)
         self.probation = ProbationMonitor(settings, self.bundle)
         self.pipeline = self.probation.watch(InferencePipeline(self.bundle, self.backend, head))
 
@@ -105,9 +105,10 @@ class Daemon:
             sink = open_integrated_sink(open_sink, lambda: self.settings, session, manifest)
         outbox = Outbox.from_config(settings)
         self.evidence = EvidenceRecorder(settings, outbox)
-        status_messages = StatusMessages(settings.camera, self.make_state, self.make_report, topics, outbox.clock)
+        status_messages = StatusMessages.from_config(settings, self.make_state, self.make_report, topics, outbox)
         parts = (status_messages, OrderDesk(settings, session, outbox, sink), load_receivers(settings, outbox))
         self.delivery = Delivery(outbox, sink, topics, *parts)
+        self.gate = open_gate(settings, manifest, self.delivery, self.camera)
 
         # Status, temperature, watchdog and viewers.
         self.health = HealthReporter(settings, outbox.clock.boot, self.make_report)
@@ -127,7 +128,7 @@ class Daemon:
         self.evidence.start()
         self.health.start()
         try:
-            for frame in self.camera.frames(self.stop_requested):
+            for frame in self.gate.pace(self.camera.frames(self.stop_requested), self.stop_requested):
                 if frame is not None:
                     self.process_frame(frame)
                     self.on_frame(frame)
@@ -144,9 +145,9 @@ class Daemon:
     def process_frame(self, frame: Frame) -> None:
         """Infers on one frame, applies the rules, and stores the events."""
         started = time.monotonic()
-        if self.motion_gate.is_open(frame):
-            self.motion_gate.remember(self.pipeline.predict(frame.moment, frame.pixels))
-        predictions = self.motion_gate.predictions
+        if self.gate.is_open(frame):
+            self.gate.remember(self.pipeline.predict(frame.moment, frame.pixels))
+        predictions = self.gate.predictions
         if predictions is not None:
             predictions = self.apply_rules(frame, predictions)
         self.live.observe(frame, predictions, self.rules, self.health.counters.has_alarm(frame.number))
@@ -208,7 +209,7 @@ class Daemon:
 
     def make_state(self) -> DaemonState:
         """Makes the state: rules with open events, and current faults. Any thread may call it, and often."""
-        faults = self.delivery.faults() | self.evidence.faults() | self.camera.faults()
+        faults = self.delivery.faults() | self.evidence.faults() | self.camera.faults() | self.gate.faults()
         open_events = sorted(self.health.counters.open_events.values())
         return DaemonState(open=open_events, faults=[fault for fault, holds in faults.items() if holds])
 
@@ -222,7 +223,7 @@ class Daemon:
             pictures=self.camera.frame_counts,
             evidence=self.evidence.counts(),
             **self.health.figures(),
-            **self.motion_gate.figures(),
+            **self.gate.figures(),
             **self.pipeline.figures(),
             **self.probation.figures(),
             **self.delivery.figures(),
@@ -233,8 +234,8 @@ class Daemon:
         self.health.stop()
         for rule in self.rules:
             self.record(*rule.close())
-        self.evidence.close()
-        self.live.close()
+        for part in (self.gate, self.evidence, self.live):
+            part.close()
         self.delivery.drain(self.settings.outbox.drain)
         counters, outbox, pending = self.health.counters, self.delivery.outbox, self.delivery.count_waiting()
         counts = (counters.frames, counters.events, pending, outbox.count_dead_letters())

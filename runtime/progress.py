@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -15,13 +17,33 @@ Log = Callable[[str], None]
 """Takes one line of text: the step that begins, or a result."""
 
 
+LINES_VARIABLE = "VEDETTE_PROGRESS_LINES"
+"""If it is set in the environment, progress is told in lines, for a program that reads them."""
+_LINE_SECONDS = 0.5
+
+
 def show_progress(items: Iterable[Any], label: str) -> Iterable[Any]:
     """Yields `items`, with a progress bar on stderr if that is a terminal."""
+    if os.environ.get(LINES_VARIABLE):
+        yield from _tell_in_lines(list(items), label)
+        return
     if not sys.stderr.isatty():
         yield from items
         return
     with progressbar(list(items), label=f"          {label:20}", file=sys.stderr) as bar:
         yield from bar
+
+
+def _tell_in_lines(items: list[Any], label: str) -> Iterable[Any]:
+    """Yields `items`, with a line on stderr every half second and at the end."""
+    last = 0.0
+    for done, item in enumerate(items):
+        if time.monotonic() - last >= _LINE_SECONDS:
+            last = time.monotonic()
+            sys.stderr.write(f"progress: {label} {done} of {len(items)}\n")
+            sys.stderr.flush()
+        yield item
+    sys.stderr.write(f"progress: {label} {len(items)} of {len(items)}\n")
 
 
 def no_progress(items: Iterable[Any], _label: str) -> Iterable[Any]:

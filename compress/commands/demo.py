@@ -29,8 +29,30 @@ from ..demo.step_display import StepDisplay
     "--fps", default=30.0, show_default=True, type=click.FloatRange(0, 1000), help="Cells a second; 0: no pause."
 )
 @click.option("--broker", metavar="URL", help="Use this MQTT 5 broker. [default: an embedded one on a free port]")
+@click.option("--line", is_flag=True, help="The cells pass as parts of a line, triggered over Modbus; with faults.")
+@click.option("--parts", default=300, show_default=True, type=click.IntRange(20), help="Parts of --line.")
+@click.option(
+    "--rate", default=10.0, show_default=True, type=click.FloatRange(0.1, 100), help="Parts a second of --line."
+)
+@click.option(
+    "--deadline",
+    default=0.5,
+    show_default=True,
+    type=click.FloatRange(0.01, 60),
+    help="Seconds to a verdict.",
+)
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the figures to this file.")
-def demo(out: Path, seed: int, fps: float, broker: str | None, json_file: Path | None) -> None:
+def demo(
+    out: Path,
+    seed: int,
+    fps: float,
+    broker: str | None,
+    line: bool,
+    parts: int,
+    rate: float,
+    deadline: float,
+    json_file: Path | None,
+) -> None:
     """Build a bundle from real images of solar cells, run the daemon, and show its events as they arrive."""
     from ..demo import duration
     from ..demo.broker import create_broker
@@ -65,21 +87,39 @@ def demo(out: Path, seed: int, fps: float, broker: str | None, json_file: Path |
         console.print_results(built.results, built.costs)
         console.print_verdict(built.verdict)
 
+        if line:
+            from ..demo.line import run_line
+
+            account = run_line(out, built, steps, parts, rate, deadline)
+            steps.print(account.describe())
+            _write_figures(json_file, account)
+            if not account.is_complete:
+                click.echo("not every part is accounted for", err=True)
+                raise SystemExit(1)
+            return
         frames = solar_cells.write_configuration(out, built, broker, fps)
         steps.log(f"the daemon watches {len(frames)} cells and publishes to {broker}")
         published = solar_cells.run_daemon_to_end(out, received)
     figures = solar_cells.compute_figures(built, frames, received, published)
     _print_summary(figures, len(built.split.test), built.report)
-    if json_file is not None:
-        json_file.parent.mkdir(parents=True, exist_ok=True)
-        json_file.write_bytes(msgspec.json.format(msgspec.json.encode(figures), indent=2) + b"\n")
+    _write_figures(json_file, figures)
     if figures["events_received"] != figures["events_published"]:
         click.echo("events were published that did not arrive", err=True)
         raise SystemExit(1)
 
 
+def _write_figures(path: Path | None, figures: Any) -> None:
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(msgspec.json.format(msgspec.json.encode(figures), indent=2) + b"\n")
+
+
 def _print_event(event: dict[str, Any], steps: StepDisplay) -> None:
     data = event["data"]
+    if event["type"] == "vedette.part.verdict":
+        part = f"part {data['part']:>4}  {data['verdict']:7} {data['reason']}"
+        steps.print(f"  {event['time'][11:23]}  {event['type']:22} {part}")
+        return
     steps.print(
         f"  {event['time'][11:23]}  {event['type']:22} cell {data['frame']:4}  top score {data['top_score']:7.2f}"
     )

@@ -6,8 +6,8 @@ import re
 from pathlib import Path
 
 from vedette import devices
-from vedette.runtime.config.configuration import read_toml
 from vedette.runtime.config.polygon import describe_polygon_error
+from vedette.runtime.config.toml_file import read_toml
 from vedette.runtime.errors import ConfigProblem, locate_errors
 
 from . import task_checks

@@ -16,7 +16,7 @@ import csv
 import hashlib
 import io
 from collections.abc import Iterable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import msgspec
 
@@ -91,7 +91,16 @@ def read_table(folder: Path) -> list[Correction]:
         raise ConfigProblem(f"{path}: cannot be read: {error}", hint=hint) from None
     if missing:
         raise ConfigProblem(f"{path}: no column {', '.join(missing)}", hint="vedette feedback pull writes this table")
+    if foreign := [row.file for row in rows if not _is_inside(row.file)]:
+        hint = "vedette feedback pull writes this table, with files of its own folder only: fetch into another folder"
+        raise ConfigProblem(f"{path}: names the file {foreign[0][:100]!r}, which is not below this folder", hint=hint)
     return rows
+
+
+def _is_inside(file: str) -> bool:
+    """Whether the path of a picture stays in the folder: a table from elsewhere must not name other files."""
+    parts = PurePosixPath(file).parts
+    return bool(parts) and "\0" not in file and ".." not in parts and not file.startswith("/")
 
 
 def merge_feedback(feedback: Feedback, folder: Path) -> PullResult:

@@ -13,6 +13,8 @@ from vedette.runtime.evidence.reviews import Review
 
 PICTURE_SUFFIXES = (".jpg", ".webp")
 MAX_PICTURE_BYTES = 16 << 20  # as `evidence.max_bytes`
+MAX_SECONDS = 2.0**37
+"""Of times, since 1970; about the year 6300."""
 SCORE_COLUMNS = ("time", "camera", "model", "score", "alarm")
 FOLDER_NAME = re.compile(r"[^\w.-]+")
 
@@ -51,13 +53,13 @@ class ScoreRow(msgspec.Struct, frozen=True):
     def seconds(self) -> float | None:
         """`time` in seconds since 1970; None if it cannot be read."""
         try:
-            return float(self.time)
+            seconds = float(self.time)
         except ValueError:
-            pass
-        try:
-            return datetime.fromisoformat(self.time).timestamp()
-        except ValueError:
-            return None
+            try:
+                seconds = datetime.fromisoformat(self.time).timestamp()
+            except (ValueError, OverflowError):
+                return None
+        return seconds if 0 <= seconds < MAX_SECONDS else None
 
 
 class Feedback(msgspec.Struct, frozen=True):
@@ -70,8 +72,9 @@ class Feedback(msgspec.Struct, frozen=True):
 
 
 def day_of_event(event: str) -> str:
-    """The UTC day in which the id of an event, a UUIDv7, was made."""
-    return datetime.fromtimestamp((UUID(event).int >> 80) / 1000, UTC).date().isoformat()
+    """The UTC day in which the id of an event, a UUIDv7, was made; a day of 1970 if it tells none."""
+    seconds = (UUID(event).int >> 80) / 1000
+    return datetime.fromtimestamp(seconds if seconds < MAX_SECONDS else 0, UTC).date().isoformat()
 
 
 def safe_name(text: str) -> str:

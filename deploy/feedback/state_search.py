@@ -15,7 +15,6 @@ import os
 import re
 import sqlite3
 from collections.abc import Iterable, Iterator
-from math import isnan
 from pathlib import Path
 from urllib.parse import quote
 
@@ -34,6 +33,8 @@ log = logging.getLogger(__name__)
 
 OUTBOX_FILE, SCORES_FILE = "outbox.db", "scores.csv"
 _EVENT = re.compile(EVENT_PATTERN)
+MAX_SCORE = 1e9
+"""No score of a model is larger."""
 _MAX_DEPTH = 8
 
 
@@ -115,14 +116,18 @@ def read_scores(path: Path) -> list[ScoreRow]:
 def parse_scores(lines: Iterable[str], name: str) -> list[ScoreRow]:
     """As `read_scores`, from lines of a file called `name`."""
     reader = csv.DictReader(line.replace("\0", "") for line in lines)
-    if missing := [column for column in SCORE_COLUMNS if column not in (reader.fieldnames or [])]:
+    try:
+        missing = [column for column in SCORE_COLUMNS if column not in (reader.fieldnames or [])]
+    except csv.Error as error:
+        raise ConfigProblem(f"{name}: not CSV: {error}", hint="vedette feedback pull writes scores.csv") from None
+    if missing:
         hint = f"the first line is {','.join(SCORE_COLUMNS)}"
         raise ConfigProblem(f"{name}: no column {', '.join(missing)}", hint=hint)
     rows, damaged = [], 0
-    for row in reader:
+    for row in _readable_rows(reader, name):
         try:
             score = float(row["score"])
-            if isnan(score) or not row["camera"]:
+            if not abs(score) < MAX_SCORE or not row["camera"]:
                 raise ValueError("not a score")
             alarm = str(row["alarm"]).strip().lower() in ("1", "true", "yes")
             rows.append(
@@ -133,6 +138,14 @@ def parse_scores(lines: Iterable[str], name: str) -> list[ScoreRow]:
     if damaged:
         log.warning("%s: %d damaged rows are skipped", name, damaged)
     return rows
+
+
+def _readable_rows(reader: csv.DictReader[str], name: str) -> Iterator[dict[str, str]]:
+    """The rows of a table up to one that is no CSV at all, such as a field of megabytes."""
+    try:
+        yield from reader
+    except csv.Error as error:
+        log.warning("%s: what follows line %d is left out: %s", name, reader.line_num, error)
 
 
 def _walk(folder: Path) -> Iterator[Path]:

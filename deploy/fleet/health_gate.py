@@ -33,7 +33,7 @@ class Limits(NamedTuple):
     leave: float = 900.0
     """For the way back."""
     retry: float = 20.0
-    """Until an order is sent again that was not answered."""
+    """Until an order is sent again that was not answered; then twice as long, up to eight times."""
 
 
 def judge(box: FleetBox, record: BoxRecord, rollout: Rollout, limits: Limits, now: float) -> tuple[bool | None, str]:

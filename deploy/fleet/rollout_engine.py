@@ -23,6 +23,9 @@ from .rings import allowed_failures
 from .rollout_record import BoxRecord, BoxState, Rollout
 
 Echo = Callable[[str], None]
+MAX_RETRY = 8
+"""The wait before an order is sent again doubles up to so many times, or a busy plant gets only busier."""
+_SILENT = "it does not answer the order to go back"
 
 
 class RolloutEngine:
@@ -51,8 +54,8 @@ class RolloutEngine:
         self.rollout, self.inventory, self.sender = rollout, inventory, sender
         self.save, self.echo, self.limits = save, echo, limits
         self.last_ring = len(rollout.rings) - 1 if last_ring is None else last_ring
-        self.sent = dict[str, float]()
-        """When the last order was sent to each box, monotonic."""
+        self.sent = dict[str, tuple[float, int]]()
+        """When the last order was sent to each box, monotonic, and how often it had been sent before."""
         self.outbound = dict[str, str]()
         self.is_changed = True
 
@@ -79,7 +82,7 @@ class RolloutEngine:
     def take_answer(self, place: str, nonce: str, payload: bytes) -> None:
         """Takes an answer of a box; what belongs to no open order is ignored."""
         record = self.rollout.boxes.get(place)
-        if record is None or record.nonce != nonce or record.state not in ("ordered", "leaving"):
+        if record is None or record.nonce != nonce or record.state not in (*_MOVING, "unreachable"):
             return
         try:
             report = msgspec.json.decode(payload, type=Report)
@@ -88,13 +91,15 @@ class RolloutEngine:
         detail = "".join(filter(str.isprintable, report.detail))[:300]
         if report.pieces:
             self.sender.send_pieces(place, nonce, report.pieces)
-        is_leaving = record.state == "leaving"
+        is_leaving = record.state != "ordered"
         if report.state in ("installed", "applied") and not is_leaving:
             self._set(place, "installed")
         elif report.state == "rolled back" and is_leaving:
-            self._set(place, "failed" if record.reason else "left", record.reason)
+            reason = "" if record.reason == _SILENT else record.reason  # an answer may come late
+            self._set(place, "failed" if reason else "left", reason)
         elif report.state == "failed":
             state: BoxState = "unreachable" if is_leaving else "failed"
+            record.expires = 0  # to try again takes another order
             self._set(place, state, detail or "no reason given")
         elif report.state == "refused" and "send it again" not in detail and not is_leaving:
             self._set(place, "failed", f"refused: {detail}")
@@ -102,15 +107,17 @@ class RolloutEngine:
     def start_leaving(self, reason: str, only: tuple[str, ...] = ()) -> None:
         """Stops the rollout and orders the boxes of all rings so far back that may have the release.
 
-        Boxes that were unreachable are ordered again. `only`: patterns of places; empty: all.
+        Boxes that were unreachable get the same order again, while it holds: what they did meanwhile, they did, and
+        an answer that is on its way counts. `only`: patterns of places; empty: all.
         """
         self.rollout.status, self.rollout.reason = "stopping", reason
         for place, record in self._touched().items():
             if only and not any(matches(pattern, place) for pattern in only):
                 continue
-            if record.state == "unreachable":
+            was_ordered = record.state == "unreachable"
+            if was_ordered:
                 record.state = "installed"
-            self._order_back(place, record, "")
+            self._order_back(place, record, "", is_new=not was_ordered)
 
     def _touched(self) -> dict[str, BoxRecord]:
         """The boxes of the rings so far that are not finished for good."""
@@ -158,7 +165,7 @@ class RolloutEngine:
                 self._send_again(place, record, "install", now)
         elif record.state == "leaving":
             if waited > self.limits.leave:
-                self._set(place, "unreachable", record.reason or "it does not answer the order to go back")
+                self._set(place, "unreachable", record.reason or _SILENT)
             else:
                 self._send_again(place, record, "rollback", now)
 
@@ -167,11 +174,11 @@ class RolloutEngine:
         box = self.inventory.boxes.setdefault(place, FleetBox(place))
         record.losses = min(record.losses, sum(camera.losses for camera in box.cameras.values()))
 
-    def _order_back(self, place: str, record: BoxRecord, reason: str) -> None:
+    def _order_back(self, place: str, record: BoxRecord, reason: str, *, is_new: bool = True) -> None:
         """Orders a box back that has, or may have, the new release."""
         if record.state not in ("ordered", "installed", "accepted"):
             return
-        self.sender.renew(record, time.time(), is_new=True)
+        self.sender.renew(record, time.time(), is_new=is_new)
         self._set(place, "leaving", reason)
         self._send(place, "rollback")
 
@@ -204,14 +211,15 @@ class RolloutEngine:
             self._advance(now)
 
     def _send_again(self, place: str, record: BoxRecord, action: str, now: float) -> None:
-        if time.monotonic() - self.sent.get(place, float("-inf")) < self.limits.retry:
+        last, times = self.sent.get(place, (float("-inf"), 0))
+        if time.monotonic() - last < self.limits.retry * min(2**times, MAX_RETRY):
             return
         self.sender.renew(record, now, is_new=False)
         record.applied = record.nonce if action == "install" else record.applied
-        self._send(place, action)
+        self._send(place, action, times + 1)
 
-    def _send(self, place: str, action: str) -> None:
-        self.sent[place] = time.monotonic()
+    def _send(self, place: str, action: str, times: int = 0) -> None:
+        self.sent[place] = time.monotonic(), times
         self.outbound[place] = action
 
     def _set(self, place: str, state: BoxState, reason: str = "") -> None:

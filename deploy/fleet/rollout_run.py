@@ -125,6 +125,7 @@ class RolloutRun:
             while self.engine.step():
                 self.connection.poll(POLL_SECONDS)
         finally:
+            self.connection.on_answer = lambda _place, _nonce, _payload: None
             self.save()
             self._tell(f"{self.rollout.status}: {describe_counts(self.rollout)}")
             self.log.close()

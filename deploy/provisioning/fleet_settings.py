@@ -8,7 +8,8 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from vedette.runtime.config.configuration import BrokerSettings, read_toml
+from vedette.runtime.config.configuration import BrokerSettings
+from vedette.runtime.config.toml_file import read_toml
 from vedette.runtime.errors import ConfigProblem, locate_errors
 from vedette.runtime.events.sinks.mqtt import broker_address
 

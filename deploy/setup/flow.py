@@ -14,11 +14,11 @@ from vedette.runtime.bundle.local_recalibration import open_bundle
 from vedette.runtime.bundle.release_memory import check_release
 from vedette.runtime.camera.sources import SourceAddress, load_source
 from vedette.runtime.config.configuration import Config, load_config
+from vedette.runtime.config.time_zone import load_timezone
 from vedette.runtime.errors import ConfigProblem, locate_errors
 from vedette.runtime.events.sinks import SINKS
 from vedette.runtime.monitoring.doctor_check import Check
 from vedette.runtime.plugin_tables import split_url
-from vedette.runtime.rules.conditions.schedule import load_timezone
 from vedette.runtime.rules.rule_set import RuleSet
 
 from ..seed import Seed, SeedCamera

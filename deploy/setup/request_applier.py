@@ -112,8 +112,11 @@ class RequestApplier:
 
     def _apply(self, files: RequestFiles, request: ChangeRequest, text: str) -> ConfigurationResult:
         changed: list[str] = []
+        before = ""
 
         def check(folder: Path, camera: str, present: bytes, content: bytes) -> None:
+            nonlocal before
+            before = _digest(present)
             what = f"{camera}.toml"
             changed.extend(
                 read_without_root(
@@ -133,7 +136,7 @@ class RequestApplier:
             )
             left = f"left to do: {'; '.join(change.left)}" if change.left else ""
             result = _result(request, "applied", left)
-            result = msgspec.structs.replace(result, changed=tuple(changed))
+            result = msgspec.structs.replace(result, changed=tuple(changed), before=before)
         except ChangeFailed as failure:
             result = _result(request, "rolled_back" if failure.is_back else "applied", failure.message)
         except (Problem, UnicodeDecodeError, OSError) as problem:

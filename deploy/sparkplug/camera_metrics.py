@@ -16,6 +16,11 @@ LEVELS = ("availability/+", "info/+", "state/+", "stats/+", "evt/+/+")
 """Topics below a box that are read."""
 MAX_RULES = 100
 """Rules of a camera that become metrics; a box that names more is wrong."""
+MAX_OPEN = 1000
+"""Open events of a rule that are remembered."""
+MAX_TEXT = 500
+"""Characters of a text that a box tells."""
+MAX_FIGURE = 2.0**53
 LATE_SECONDS = 60.0
 """An event that is older when it comes says what was, not what is."""
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,199}")
@@ -107,18 +112,18 @@ class CameraMetrics:
                 return []
             if message.level == "info":
                 info = msgspec.json.decode(payload, type=dict[str, Any])
-                return [Metric(f"Properties/{name}", STRING, str(info.get(key, "")))
+                return [Metric(f"Properties/{name}", STRING, str(info.get(key, ""))[:MAX_TEXT])
                         for key, name in (("model", "Model"), ("runtime", "Version"))]  # fmt: skip
             if message.level == "state":
                 return self._take_state(msgspec.json.decode(payload, type=_State))
             if message.level == "stats":
                 return _take_stats(msgspec.json.decode(payload, type=dict[str, Any]))
             return self._take_event(message.rule, msgspec.json.decode(payload, type=_Event), now)
-        except UNREADABLE:
+        except (*UNREADABLE, OverflowError):  # a time before the year 1
             return []
 
     def _take_state(self, state: _State) -> list[Metric]:
-        faults = ", ".join(state.faults)
+        faults = ", ".join(state.faults[:MAX_RULES])[:MAX_TEXT]
         metrics = [Metric("Fault", BOOLEAN, bool(faults)), Metric("Faults", STRING, faults)]
         for rule in self.rules | set(filter(_NAME.fullmatch, state.open)):
             if self._knows(rule):
@@ -130,10 +135,13 @@ class CameraMetrics:
     def _take_event(self, rule: str, event: _Event, now: float) -> list[Metric]:
         if not self._knows(rule):
             return []
-        data, when = event.data, event.time.timestamp()
+        data, when = event.data, max(event.time.timestamp(), 0.0)
         is_late = now - when > LATE_SECONDS
         opened = set(self.open.get(rule, ()))
-        opened.discard(data.event) if data.kind == "end" else opened.add(data.event)
+        if data.kind == "end":
+            opened.discard(data.event[:MAX_TEXT])
+        elif len(opened) < MAX_OPEN:
+            opened.add(data.event[:MAX_TEXT])
         if not is_late:
             self.open[rule] = opened
         is_alarm = data.kind != "end" if is_late else bool(opened)
@@ -143,7 +151,7 @@ class CameraMetrics:
             Metric(f"Rules/{rule}/Score", DOUBLE, data.top_score),
         ]
         if best is not None:
-            metrics.append(Metric(f"Rules/{rule}/Label", STRING, best.label))
+            metrics.append(Metric(f"Rules/{rule}/Label", STRING, best.label[:MAX_TEXT]))
         return [msgspec.structs.replace(each, milliseconds=int(1000 * when), is_historical=is_late) for each in metrics]
 
     def _knows(self, rule: str) -> bool:
@@ -159,6 +167,6 @@ def _take_stats(stats: dict[str, Any]) -> list[Metric]:
     for key, (name, datatype) in _FIGURES.items():
         if key in given:
             value = given[key]
-            is_known = isinstance(value, int | float) and value >= 0
+            is_known = isinstance(value, int | float) and 0 <= value < MAX_FIGURE
             metrics.append(Metric(name, datatype, _DATATYPES[datatype](value) if is_known else None))
     return metrics

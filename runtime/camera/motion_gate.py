@@ -16,8 +16,10 @@ three recorded scenes (docs/privacy.md lists the savings).
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import deque
+from collections.abc import Iterator
 from typing import Any
 
 import cv2
@@ -48,6 +50,10 @@ class MotionGate:
         self.history: deque[tuple[float, float]] = deque(maxlen=_HISTORY)
         """For the last frames: time of completion, and seconds of inference."""
 
+    def pace(self, frames: Iterator[Frame | None], _stop: threading.Event) -> Iterator[Frame | None]:
+        """The frames of the camera, as they come."""
+        return frames
+
     def is_open(self, frame: Frame) -> bool:
         """True if the frame has to be inferred; otherwise `predictions` of the last inference still hold.
 
@@ -74,6 +80,13 @@ class MotionGate:
         if len(busy) < 2 or busy[-1][0] <= busy[0][0]:
             return None
         return min(1.0, sum(seconds for _, seconds in busy[1:]) / (busy[-1][0] - busy[0][0]))
+
+    def faults(self) -> dict[str, bool]:
+        """A gate has no faults."""
+        return {}
+
+    def close(self) -> None:
+        """Does nothing."""
 
     def figures(self) -> dict[str, Any]:
         """Its part of the status report."""

@@ -6,16 +6,15 @@ key is known and typed, and listed in docs/config.md. An unknown key is an error
 
 from __future__ import annotations
 
-import codecs
 import os
 import re
 import socket
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
 import msgspec
 
-from ..errors import UNREADABLE, ConfigProblem
+from ..errors import ConfigProblem
 from .camera_tables import HealthSettings, MotionGateSettings, PrivacySettings
 from .credentials import resolve_credential_path, resolve_files
 from .evidence_table import EvidenceSettings
@@ -23,10 +22,11 @@ from .installed_bundle import MODELS_FOLDER, REQUESTS_FOLDER, resolve_bundle
 from .integration_tables import IntegrationSettings
 from .outbox_table import OutboxSettings
 from .page_table import PageSettings
+from .shift_table import ShiftSettings, check_shifts
 from .sink_tables import AnySink, check_names
+from .toml_file import read_toml
 from .tracker_table import TrackerSettings
-
-_StructT = TypeVar("_StructT")
+from .trigger_table import TriggerSettings
 
 # A name becomes a level of an MQTT topic, and a folder or a file.
 _NAME_PATTERN = r"[A-Za-z0-9_-][A-Za-z0-9_.-]*"
@@ -88,9 +88,10 @@ class _DeviceFile(IntegrationSettings, frozen=True, forbid_unknown_fields=True):
     outbox: OutboxSettings = OutboxSettings()
     page: PageSettings = PageSettings()
     sinks: tuple[AnySink, ...] = ()
+    shifts: tuple[ShiftSettings, ...] = ()
 
     def __post_init__(self) -> None:
-        if fault := check_names(self.sinks):
+        if fault := check_names(self.sinks) or check_shifts(self.shifts):
             raise ValueError(fault)
 
 
@@ -112,7 +113,8 @@ class _CameraFile(_Strict, frozen=True, kw_only=True):
     privacy: PrivacySettings = PrivacySettings()
     gate: MotionGateSettings = MotionGateSettings()
     evidence: EvidenceSettings = EvidenceSettings()
-    rules: list[dict[str, Any]]
+    trigger: TriggerSettings | None = None
+    rules: list[dict[str, Any]] = []
 
 
 class Config(_Strict, frozen=True):
@@ -127,6 +129,7 @@ class Config(_Strict, frozen=True):
     broker: BrokerSettings
     outbox: OutboxSettings
     sinks: tuple[AnySink, ...]
+    shifts: tuple[ShiftSettings, ...]
     integrations: IntegrationSettings
     keys: Path | None
     state: Path
@@ -145,6 +148,8 @@ class Config(_Strict, frozen=True):
     gate: MotionGateSettings
     evidence: EvidenceSettings
     rules: tuple[dict[str, Any], ...]
+    trigger: TriggerSettings | None = None
+    """One inspection per part; None: frames are inspected as they come."""
 
     @property
     def state_folder(self) -> Path:
@@ -165,7 +170,7 @@ def load_config(folder: Path, camera: str) -> Config:
     if not path.exists() and (names := camera_names(folder)):
         raise ConfigProblem(f"{path}: no such camera", hint=f"there are {', '.join(names)}")
     camera_file = read_toml(path, _CameraFile)
-    if not camera_file.rules:
+    if not camera_file.rules and camera_file.trigger is None:
         raise ConfigProblem(f"{path}: no rules, so nothing would ever be sent", hint='add [[rules]] use = "presence"')
     folder, base = folder.resolve(), path.parent.resolve()
     state, trusted = device_folders(folder, device_file.device)
@@ -179,6 +184,7 @@ def load_config(folder: Path, camera: str) -> Config:
         broker=resolve_files(device_file.broker, folder),
         outbox=device_file.outbox,
         sinks=tuple(resolve_files(each, folder) for each in device_file.sinks),
+        shifts=device_file.shifts,
         integrations=msgspec.convert(device_file, IntegrationSettings, from_attributes=True),
         keys=trusted,
         state=state,
@@ -196,6 +202,7 @@ def load_config(folder: Path, camera: str) -> Config:
         gate=camera_file.gate,
         evidence=camera_file.evidence.with_absolute_paths(base),
         rules=tuple(camera_file.rules),
+        trigger=camera_file.trigger,
     )
 
 
@@ -214,34 +221,3 @@ def device_folders(folder: Path, device: DeviceSettings) -> tuple[Path, Path | N
 def camera_names(folder: Path) -> list[str]:
     """Names of the cameras that the configuration in `folder` has, sorted."""
     return sorted(path.stem for path in (folder / "cameras").glob("*.toml"))
-
-
-def read_toml(path: Path, struct_type: type[_StructT], docs: str = "docs/config.md") -> _StructT:
-    """Reads a TOML file into a struct, in which every key is known and typed.
-
-    Args:
-        path: the file
-        struct_type: the struct
-        docs: page that lists the keys, for the error message
-
-    Raises:
-        ConfigProblem: the file cannot be read, is not TOML, or does not fit the struct.
-    """
-    try:
-        return msgspec.toml.decode(path.read_bytes().removeprefix(codecs.BOM_UTF8), type=struct_type)
-    except OSError as error:
-        raise ConfigProblem(f"{path}: {error.strerror}", hint=f"check the path; {docs} shows an example") from None
-    except msgspec.ValidationError as error:
-        unknown, known = ("unknown field", "missing required field"), ", ".join(_known_keys(struct_type))
-        hint = f"known keys: {known}" if any(each in str(error) for each in unknown) else f"{docs} lists the values"
-        raise ConfigProblem(f"{path}: {error}", hint=hint) from None
-    except UNREADABLE as error:
-        raise ConfigProblem(f"{path}: not TOML: {error}", hint="correct the file; it must be TOML in UTF-8") from None
-
-
-def _known_keys(struct_type: Any, prefix: str = "") -> list[str]:
-    keys = []
-    for field in msgspec.structs.fields(struct_type):
-        nested = isinstance(field.type, type) and issubclass(field.type, msgspec.Struct)
-        keys += _known_keys(field.type, f"{prefix}{field.name}.") if nested else [prefix + field.name]
-    return keys

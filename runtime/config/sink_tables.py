@@ -26,7 +26,7 @@ class SinkSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_
     rules: tuple[str, ...] = ()
     """Only events of these rules, or of these parts of the device (`camera`, `outbox`, …); empty: all."""
     timeout: Seconds = 10.0
-    """Seconds for which the receiver may say nothing."""
+    """Seconds for which the receiver may say nothing. A whole exchange is cut after four times as long."""
     ca_file: str = ""
     """Certificate authority of the receiver's certificate; empty: the authorities that the system trusts."""
 

@@ -68,6 +68,8 @@ class OutboxSpace:
         self.page_bytes = self._pragma("page_size")
         self.max_pages = max(max_bytes // self.page_bytes, MIN_PAGES)
         self.page_limit = 0
+        self.count: Callable[[Sequence[bytes]], None] = lambda _: None
+        """Called with the bodies of new events, in the transaction that stores them."""
         self.enforce_limit()
 
     @property
@@ -134,7 +136,9 @@ class OutboxSpace:
             if pages and self._make_room(pages):
                 self.counts.forget()
             numbers = [int(execute(_INSERT, row).fetchone()[0]) for row in rows]
-            if salvage is not None:
+            if salvage is None:
+                self.count([body for body, _ in rows])
+            else:
                 record_progress(self.database, *salvage)
             if pages < self.page_limit and not self._has_free_pages(self._spare_pages):
                 raise sqlite3.OperationalError("full but for the spare pages")

@@ -11,6 +11,7 @@ from typing import Literal
 import msgspec
 
 from .event import Attachment
+from .part_verdict import PartVerdict
 
 
 class _Facts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -184,6 +185,7 @@ class RefusedOrders(_Facts, frozen=True):
 
 
 SYSTEM_EVENTS: dict[str, type[msgspec.Struct]] = {
+    "part.verdict": PartVerdict,
     "outbox.evicted": EvictedEvents,
     "outbox.recovered": RecoveredOutbox,
     "outbox.truncated": TruncatedEvent,

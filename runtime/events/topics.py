@@ -36,6 +36,9 @@ class Topics(msgspec.Struct, frozen=True):
     def stats(self, camera: str) -> str:
         return f"{self.root}/stats/{camera}"
 
+    def part_stats(self, camera: str) -> str:
+        return f"{self.root}/stats/part/{camera}"
+
     def state(self, camera: str) -> str:
         return f"{self.root}/state/{camera}"
 
@@ -61,6 +64,10 @@ class Topics(msgspec.Struct, frozen=True):
         """Whether the device may answer to a topic."""
         prefix = self.responses()
         return topic.startswith(prefix) and _RESPONSE.match(topic[len(prefix) :]) is not None
+
+    def line(self, camera: str) -> str:
+        """Topic of the outputs to the line (`trigger.source = "mqtt:"`)."""
+        return f"{self.root}/line/{camera}"
 
     def info(self, camera: str) -> str:
         return f"{self.root}/info/{camera}"

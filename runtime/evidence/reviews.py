@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 REVIEWS_FILE = "reviews.jsonl"
 MAX_LINE_BYTES = 4096  # a longer line is damaged
-EVENT_PATTERN = r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$"
+EVENT_PATTERN = r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z"
 
 Verdict = Literal["right", "false_alarm", "missed", "label"]
 

@@ -7,11 +7,11 @@ from ..bundle.release_memory import open_bundle_to_run
 from ..camera.motion_gate import check_bundle_allows_gate
 from ..camera.privacy_warnings import describe_zone_difference
 from ..config.configuration import Config
+from ..config.time_zone import load_timezone
 from ..errors import Problem, locate_errors
 from ..inference.golden_outputs import select_backend
 from ..inference.heads import load_head
 from ..redaction import redact
-from ..rules.conditions.schedule import load_timezone
 from ..rules.rule_set import RuleSet
 from ..tracking.tracker import Tracker
 from .doctor_check import Check

@@ -26,6 +26,7 @@ from ..errors import UNREADABLE
 from ..events.event import Event, cloud_event_type, format_rfc3339
 from ..events.receiver_forwarder import SinkFigures
 from ..evidence.store import EvidenceCounts
+from ..line.line_figures import LineFigures
 from .status_access import admit_group, short_path
 
 log = logging.getLogger(__name__)
@@ -109,6 +110,8 @@ class StatusReport(msgspec.Struct, frozen=True):
     """How the probation of a new release goes, in words; None: there is none."""
     drift: DriftFigures | None = None
     """Whether good scores still lie where they lay in the workshop; None: the bundle does not say."""
+    line: LineFigures | None = None
+    """Parts and their verdicts; None: the camera has no trigger."""
     top_score: float | None = None
     """The highest score since the start; None before the first prediction."""
     sinks: tuple[SinkFigures, ...] = ()

@@ -12,29 +12,16 @@ import tomllib
 from collections.abc import Collection, Iterator
 from typing import Any
 
-import msgspec
 import tomli_w
 
+from ..config.toml_text import HEADER_PATTERN, KEY_PATTERN, rewrite_statement, split_statements
 from ..errors import UNREADABLE, ConfigProblem
 from ..installation.configuration.permitted_changes import merge, read_text
 from .drawn_shapes import RULE_KEYS
 
 PRESENCE = "presence"
 """The kind of rule whose threshold a view changes."""
-_STRINGS_AND_COMMENTS = re.compile(
-    r'"""(?:\\[\s\S]|[^\\])*?"{3,5}|' r"'''[\s\S]*?'{3,5}|" r'"(?:\\.|[^"\\\n])*"|' r"'[^'\n]*'|#[^\n]*"
-)
-_INSIDE = "\0"
-"""Ends a line that ends inside a string."""
-_KEY = re.compile(r"""\s*["']?([A-Za-z0-9_-]+)""")
-_HEADER = re.compile(r"""\s*(\[\[?)\s*["']?([A-Za-z0-9_-]+)["']?(?:\s*\.\s*["']?([A-Za-z0-9_-]+))?""")
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
-
-
-class _Statement(msgspec.Struct):
-    above: list[str]
-    """Comments and empty lines before it."""
-    lines: list[str]
 
 
 def change_text(
@@ -90,9 +77,9 @@ def _edit(
     remaining: set[str] = set()
     """Keys of the open table that change and do not go."""
     number, is_gone, table = -1, False, ""
-    statements, rest = _split(text)
+    statements, rest = split_statements(text)
     for each in statements:
-        header = _HEADER.match(each.lines[0]) if each.lines[0].lstrip().startswith("[") else None
+        header = HEADER_PATTERN.match(each.lines[0]) if each.lines[0].lstrip().startswith("[") else None
         if header is not None:
             yield from waiting.values()
             waiting = {}
@@ -119,11 +106,11 @@ def _edit(
             continue
         if is_gone or "*" in stale:
             continue
-        key = (_KEY.match(each.lines[0]) or ["", ""])[1]
+        key = (KEY_PATTERN.match(each.lines[0]) or ["", ""])[1]
         if table in ("rules", "privacy") and key in stale:
             yield from each.above
             if key in remaining:
-                yield from _rewrite(waiting.pop(key, ""), each.lines)
+                yield from rewrite_statement(waiting.pop(key, ""), each.lines)
         else:
             yield from (*each.above, *each.lines)
     yield from waiting.values()
@@ -137,43 +124,6 @@ def _new_tables(masks: list[Any], rules: list[dict[str, Any]]) -> Iterator[str]:
     for rule in rules:
         yield "\n[[rules]]\n"
         yield from (_format_key(key, value) for key, value in rule.items())
-
-
-def _split(text: str) -> tuple[list[_Statement], list[str]]:
-    """The statements of a file, and the lines after the last one."""
-    statements: list[_Statement] = []
-    above: list[str] = []
-    depth = 0
-    text = text if text.endswith("\n") else f"{text}\n"
-    codes = _STRINGS_AND_COMMENTS.sub(_blank, text).split("\n")
-    for line, code in zip(text[:-1].split("\n"), codes, strict=False):
-        if depth > 0:
-            statements[-1].lines.append(f"{line}\n")
-        elif not code.strip():
-            above.append(f"{line}\n")
-            continue
-        else:
-            statements.append(_Statement(above, [f"{line}\n"]))
-            above = []
-        depth += sum(code.count(each) for each in "[{") - sum(code.count(each) for each in "]}")
-        depth += code.endswith(_INSIDE) - code.startswith(_INSIDE)
-    return statements, above
-
-
-def _blank(found: re.Match[str]) -> str:
-    """What stands for a string or a comment, with as many lines."""
-    token = found[0]
-    return "" if token.startswith("#") else f'"{token.count(chr(10)) * f"{_INSIDE}{chr(10)}{_INSIDE}"}"'
-
-
-def _rewrite(line: str, replaced: list[str]) -> Iterator[str]:
-    """New lines in place of a statement; a comment at its end stays there, those inside stand above."""
-    comments = [
-        found[0].rstrip() for found in _STRINGS_AND_COMMENTS.finditer("".join(replaced)) if found[0].startswith("#")
-    ]
-    is_at_end = bool(comments) and replaced[-1].rstrip().endswith(comments[-1]) and line.count("\n") == 1
-    yield from (f"{comment}\n" for comment in (comments[:-1] if is_at_end else comments))
-    yield f"{line.rstrip()}  {comments[-1]}\n" if is_at_end else line
 
 
 def _format_key(key: str, value: Any) -> str:

@@ -16,15 +16,20 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from ..config.configuration import Config
-from ..errors import ConfigProblem, Problem
+from ..errors import UNREADABLE, ConfigProblem, MachineProblem, Problem
 from ..installation.configuration.change_requests import read_result, request_change
 from ..redaction import redact
-from .page_context import camera_of, context_of, translation_of
-from .sent_changes import SentChange
+from .draft_check import check_draft
+from .page_context import BY_PAGE, context_of, find_camera, translation_of
+from .page_undo import find_undo
+from .translation import Translation
 
-BY_PAGE = "page"
-"""Who asks; the page has one user."""
 _CONTEXT_LINES = 2
+
+
+class _Wish(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    save: bool
+    before: str = ""
 
 
 class DiffLine(msgspec.Struct, frozen=True):
@@ -63,62 +68,89 @@ def read_camera_text(config: Config) -> str:
         ) from error
 
 
-def propose_change(before: str, after: str, problem: str = "") -> Response:
-    """The difference, with the digest that `send_change` wants, so that nobody saves over what another one did.
+def words_of_changes(_: Translation) -> dict[str, str]:
+    """The words that change.js needs."""
+    return {
+        "offline": _("The page does not answer. It tries again."),
+        "waiting": _("The device checks the file and watches the camera with it. This takes up to a minute."),
+        "late": _("No result yet. The health view shows what becomes of it."),
+        "same": _("Nothing has changed."),
+        "checked": _("The device would take this file."),
+        "refused-now": _("The device would refuse this file:"),
+    }
 
-    Args:
-        before: present text of the file
-        after: the text that it is to have
-        problem: what the daemon would say against it
-    """
-    lines = msgspec.to_builtins(diff_lines(before, after))
-    return JSONResponse({"diff": lines, "before": digest_of(before), "problem": problem})
+
+def describe_problem(problem: Problem) -> Response:
+    """A problem as change.js tells it."""
+    message = f"{problem.message}. {problem.hint}" if problem.hint else problem.message
+    return JSONResponse({"message": redact(message)}, 503 if isinstance(problem, MachineProblem) else 400)
 
 
-async def send_change(request: Request, config: Config, before: str, after: str, seen: str) -> Response:
-    """Asks for the change that the user has seen.
+async def answer_change(
+    request: Request, config: Config, before: str, after: str, seen: str | None, about: str = ""
+) -> Response:
+    """Shows a change, or asks for the one that the user has seen.
 
     Args:
         request: of the browser
         config: of the camera
         before: present text of its file
         after: the text that it is to have
-        seen: digest of the text of which the user has seen the difference
+        seen: digest of the text of which the user has seen the difference; None: the user sees it now
+        about: what the change is
+
+    Returns:
+        The difference, what the daemon would say against it, and the digest to ask with; or the ID of the request.
     """
     context, _ = context_of(request), translation_of(request)
-    if digest_of(before) != seen:
-        return JSONResponse({"message": _("The camera's file has changed meanwhile. Look at the change again.")}, 409)
+    if seen is not None and digest_of(before) != seen:
+        return changed_elsewhere(_)
     try:
+        problem = await asyncio.to_thread(check_draft, context.folder, config.camera, after) if after != before else ""
+        if seen is None:
+            diff = msgspec.to_builtins(diff_lines(before, after))
+            values = {"diff": diff, "before": digest_of(before), "problem": redact(problem), "about": about}
+            return JSONResponse(values)
+        if problem:
+            return describe_problem(ConfigProblem(problem))
         identity = await asyncio.to_thread(
             request_change, config.state, config.camera, after, "page", BY_PAGE, folder=context.folder
         )
-    except Problem as problem:
-        return JSONResponse({"message": f"{problem.message}: {problem.hint}"}, 503)
-    context.changes.remember(identity, SentChange(config.camera, before, after))
+    except Problem as error:
+        return describe_problem(error)
     return JSONResponse({"id": identity})
+
+
+def changed_elsewhere(_: Translation) -> Response:
+    """Nobody saves over what another one did."""
+    return JSONResponse({"message": _("The file was changed elsewhere. Load the page again.")}, 409)
 
 
 async def show_result(request: Request) -> Response:
     """What became of a change; 204: it waits."""
-    config, _ = camera_of(request), translation_of(request)
+    config, _ = await find_camera(request), translation_of(request)
     result = await asyncio.to_thread(read_result, config.state, request.path_params["id"])
-    if result is None or result.camera != config.camera:
+    if result is None or result.camera not in (config.camera, ""):
         return Response(status_code=204)
     said = {
         "applied": _("Applied. The camera runs with it."),
         "refused": _("Refused; nothing was changed."),
         "rolled_back": _("Taken back: the camera did not do well with it."),
     }[result.outcome]
-    can_undo = result.outcome == "applied" and result.id in context_of(request).changes.changes
-    message = f"{said} {result.reason}".strip()
+    can_undo = await asyncio.to_thread(find_undo, config) is not None
+    message = redact(f"{said} {result.reason}".strip())
     return JSONResponse({"outcome": result.outcome, "message": message, "undo": can_undo})
 
 
 async def undo_change(request: Request) -> Response:
-    """Asks for the text from before a change, if the file still is as the change left it."""
-    config, _ = camera_of(request), translation_of(request)
-    change = context_of(request).changes.changes.get(request.path_params["id"])
-    if change is None or change.camera != config.camera:
+    """Shows what the last change of the page would take back, or asks for the file from before it."""
+    config, _ = await find_camera(request), translation_of(request)
+    try:
+        wish = msgspec.json.decode(await request.body(), type=_Wish)
+    except UNREADABLE:
+        return JSONResponse({"message": _("This change cannot be undone any more.")}, 400)
+    undo = await asyncio.to_thread(find_undo, config)
+    if undo is None:
         return JSONResponse({"message": _("This change cannot be undone any more.")}, 404)
-    present = await asyncio.to_thread(read_camera_text, config)
-    return await send_change(request, config, present, change.before, digest_of(change.after))
+    about = _("This takes back what the page changed at %(time)s.", time=undo.time)
+    return await answer_change(request, config, undo.present, undo.before, wish.before if wish.save else None, about)

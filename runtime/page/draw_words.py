@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from .change_words import change_texts
+from .change_views import words_of_changes
 from .translation import Translation
 
 
 def draw_texts(_: Translation) -> dict[str, str]:
     """The texts by the name that the script knows them by; %s stands for a name or a number."""
-    return change_texts(_) | {
+    return words_of_changes(_) | {
         "privacy": _("Privacy mask"),
         "polygon": _("Zone"),
         "zones": _("Zone"),
@@ -26,7 +26,5 @@ def draw_texts(_: Translation) -> dict[str, str]:
         "middle": _("Add a point here"),
         "remove": _("Remove"),
         "nothing": _("Nothing is drawn yet."),
-        "checked": _("The device would take this file."),
-        "refused-now": _("The device would refuse this file:"),
         "no-picture": _("No picture. You can draw all the same."),
     }

@@ -19,11 +19,9 @@ from ..errors import UNREADABLE, ConfigProblem
 from ..evidence.reviews import Review, Verdict
 from .event_export import MAX_EVENTS, export_as_csv, export_as_json
 from .event_records import CLIP_SUFFIXES, PICTURE_SUFFIXES, EventFilter, EventReader, EventRecord
-from .page_context import context_of, render, translation_of
+from .page_context import BY_PAGE, context_of, find_camera, render, translation_of
 
 PAGE_EVENTS = 24
-_OF_PAGE = "page"
-"""`Review.by` of who judges on the page, which has one user."""
 _MEDIA_TYPES = {".jpg": "image/jpeg", ".webp": "image/webp", ".mp4": "video/mp4"}
 
 
@@ -73,16 +71,13 @@ async def show_events(request: Request) -> Response:
     )
 
 
-def _reader(request: Request) -> EventReader:
-    config = context_of(request).load_camera(request.path_params["camera"])
-    if config is None:
-        raise HTTPException(404)
-    return EventReader(config)
+async def _reader(request: Request) -> EventReader:
+    return EventReader(await find_camera(request))
 
 
 async def show_event(request: Request) -> Response:
     """One event with everything that is stored about it."""
-    reader = _reader(request)
+    reader = await _reader(request)
     record = await asyncio.to_thread(reader.find_event, request.path_params["event"])
     if record is None:
         raise HTTPException(404)
@@ -102,7 +97,7 @@ def _neighbours(reader: EventReader, record: EventRecord) -> tuple[str, str]:
 
 async def show_evidence(request: Request) -> Response:
     """The picture of an event, or its clip."""
-    reader, suffix = _reader(request), f".{request.path_params['suffix']}"
+    reader, suffix = await _reader(request), f".{request.path_params['suffix']}"
     suffixes = PICTURE_SUFFIXES if suffix == ".picture" else CLIP_SUFFIXES
     path: Path | None = reader.evidence_file(request.path_params["event"], suffixes)
     if path is None:
@@ -114,14 +109,14 @@ async def show_evidence(request: Request) -> Response:
 
 async def judge_event(request: Request) -> Response:
     """Stores what a person says about an event."""
-    reader, event, _ = _reader(request), request.path_params["event"], translation_of(request)
+    reader, event, _ = await _reader(request), request.path_params["event"], translation_of(request)
     try:
         judgment = msgspec.json.decode(await request.body(), type=_Judgment)
     except UNREADABLE:
         return JSONResponse({"message": _("That is no verdict.")}, 400)
     if await asyncio.to_thread(reader.find_event, event) is None:
         return JSONResponse({"message": _("This event is not stored any more.")}, 404)
-    review = Review(event, reader.camera, judgment.verdict, judgment.label.strip(), _OF_PAGE, time.time())
+    review = Review(event, reader.camera, judgment.verdict, judgment.label.strip(), BY_PAGE, time.time())
     try:
         await asyncio.to_thread(reader.reviews.add, review)
     except ConfigProblem as problem:

@@ -45,6 +45,7 @@ async def show_log(request: Request) -> Response:
 
 
 def _describe_camera(context: PageContext, name: str, translation: Translation) -> CameraHealth:
+    config = None
     try:
         config = context.load_camera(name)
         report = request_status(config.state_folder) if config is not None else None
@@ -55,7 +56,10 @@ def _describe_camera(context: PageContext, name: str, translation: Translation) 
         return describe_missing(name, reason, translation("Run the page as the user vedette."), translation)
     except FileNotFoundError:  # it has never run, so it has no state folder
         report = None
-    return describe_missing(name, "", "", translation) if report is None else describe_report(report, translation)
+    if config is None or report is None:
+        return describe_missing(name, "", "", translation)
+    has_broker = config.broker.url.partition(":")[0] != "none"
+    return describe_report(report, translation, has_broker)
 
 
 def _list_notices(cameras: dict[str, Config]) -> list[SystemEvent]:

@@ -49,9 +49,15 @@ def describe_missing(camera: str, reason: str, hint: str, _: Translation) -> Cam
     return CameraHealth(camera, "bad" if reason else "off", headline, (), facts)
 
 
-def describe_report(report: StatusReport, _: Translation) -> CameraHealth:
-    """A camera whose daemon has answered."""
-    facts = [*_work(report, _), *_delivery(report, _), *_model(report, _), *_machine(report, _)]
+def describe_report(report: StatusReport, _: Translation, has_broker: bool = True) -> CameraHealth:
+    """A camera whose daemon has answered.
+
+    Args:
+        report: its answer
+        _: the reader's language
+        has_broker: False: `broker = "none:"`, only sinks get its events
+    """
+    facts = [*_work(report, _), *_delivery(report, _, has_broker), *_model(report, _), *_machine(report, _)]
     faults = tuple(_translate_fault(fault, _) for fault in report.faults)
     levels = [fact.level for fact in facts]
     level: Level = "bad" if faults else "watch" if "watch" in levels or "bad" in levels else "good"
@@ -116,11 +122,16 @@ def _work(report: StatusReport, _: Translation) -> list[Fact]:
     return facts
 
 
-def _delivery(report: StatusReport, _: Translation) -> list[Fact]:
-    text = _("connected") if report.connected else _("no connection; events wait and none is lost")
-    facts = [Fact(_("Broker"), text, "good" if report.connected else "watch")]
-    waiting = _("%(waiting)s wait, %(dead)s refused by the broker", waiting=report.backlog, dead=report.dead)
-    facts.append(Fact(_("Outbox"), waiting, "watch" if report.dead else "good"))
+def _delivery(report: StatusReport, _: Translation, has_broker: bool) -> list[Fact]:
+    if has_broker:
+        text = _("connected") if report.connected else _("no connection; events wait and none is lost")
+        waiting = _("%(waiting)s wait, %(dead)s refused by the broker", waiting=report.backlog, dead=report.dead)
+        facts = [
+            Fact(_("Broker"), text, "good" if report.connected else "watch"),
+            Fact(_("Outbox"), waiting, "watch" if report.dead else "good"),
+        ]
+    else:
+        facts = [Fact(_("Broker"), _("none; the sinks get the events"))]
     for sink in report.sinks:
         counts = _("%(waiting)s wait, %(dead)s refused", waiting=sink.backlog, dead=sink.dead)
         level: Level = "watch" if sink.trouble or sink.dead else "good"

@@ -95,7 +95,8 @@ class KnownHosts:
 
 
 def split_host(header: str) -> str:
-    """The host of a `Host` header, in small letters, without its port and without brackets."""
+    """The host of a `Host` header, in small letters, without its port and without brackets; empty: it is malformed."""
     if header.startswith("["):
-        return header[1:].partition("]")[0].lower()
+        host, bracket, _ = header[1:].partition("]")
+        return host.lower() if bracket else ""
     return header.partition(":")[0].lower().rstrip(".")

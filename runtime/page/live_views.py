@@ -9,7 +9,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 
-from .page_context import context_of, render, translation_of
+from .page_context import context_of, find_camera, render, translation_of
 
 _VIEWER = re.compile(r"[0-9a-f]{16,64}")
 PICTURE_TYPE = "application/vnd.vedette.picture"
@@ -43,9 +43,9 @@ async def show_live(request: Request) -> Response:
 async def send_picture(request: Request) -> Response:
     """The next picture with all that is drawn over it. It waits until the camera has one."""
     context, viewer = context_of(request), request.query_params.get("viewer", "")
-    config = await asyncio.to_thread(context.load_camera, request.path_params["camera"])
-    if config is None or not _VIEWER.fullmatch(viewer):
+    if not _VIEWER.fullmatch(viewer):
         raise HTTPException(404)
+    config = await find_camera(request)
     try:
         next_picture, translation = context.pictures.next_picture, translation_of(request)
         message = await asyncio.to_thread(next_picture, viewer, config.state_folder, translation)

@@ -13,12 +13,13 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from ..errors import MachineProblem, Problem
+from .browser_site import HERE
 from .change_views import show_result, undo_change
 from .draw_views import change_drawing, send_drawing, show_draw
 from .event_views import export_events, judge_event, show_event, show_events, show_evidence
 from .health_views import show_health, show_log
 from .live_views import send_picture, show_live
-from .page_context import HERE, PageContext, render_error, translation_of
+from .page_context import PageContext, render_error, translation_of
 from .request_guard import RequestGuard
 from .sign_in_view import show_sign_in, sign_in, sign_out
 from .threshold_views import change_threshold, show_replay, show_threshold
@@ -46,8 +47,8 @@ ROUTES = [
     Route("/threshold/{camera}", show_threshold),
     Route("/threshold/{camera}/replay", show_replay),
     Route("/threshold/{camera}/change", change_threshold, methods=["POST"]),
+    Route("/changes/{camera}/undo", undo_change, methods=["POST"]),
     Route("/changes/{camera}/{id}", show_result),
-    Route("/changes/{camera}/{id}/undo", undo_change, methods=["POST"]),
     Route("/health", show_health),
     Route("/health/{camera}/log", show_log),
     Mount("/static", StaticFiles(directory=HERE / "static")),
@@ -59,7 +60,7 @@ def make_application(context: PageContext) -> Starlette:
     application = Starlette(
         routes=ROUTES,
         middleware=[Middleware(RequestGuard, context=context)],
-        exception_handlers={Problem: _explain_problem, HTTPException: _explain_status},
+        exception_handlers=ERROR_VIEWS,
     )
     application.state.context = context
     return application
@@ -77,3 +78,7 @@ async def _explain_status(request: Request, error: Exception) -> Response:
     _ = translation_of(request)
     message = _("There is no such page.") if error.status_code == 404 else error.detail
     return render_error(request, error.status_code, message)
+
+
+ERROR_VIEWS = {Problem: _explain_problem, HTTPException: _explain_status}
+"""What answers when a view raises."""

@@ -17,14 +17,15 @@ from starlette.responses import HTMLResponse, Response
 from ..config.configuration import Config, camera_names, load_config
 from ..config.page_table import PageSettings
 from ..errors import Problem
+from .browser_site import HERE, MAX_BODY, BrowserSite
 from .credentials import PageCredentials
 from .listen_address import KnownHosts
 from .live_pictures import LivePictures
-from .sent_changes import SentChanges
 from .sessions import SessionStore, SignInLimit
-from .translation import Translation, languages, load_translation
+from .translation import PAGE_LOCALE, Translation, languages, load_translation
 
-HERE = Path(__file__).parent
+BY_PAGE = "page"
+"""Who judges events and asks for changes; the page has one user."""
 LANGUAGE_COOKIE = "language"
 LANGUAGE_NAMES = {"en": "English", "ko": "한국어"}
 
@@ -43,7 +44,6 @@ class PageContext(msgspec.Struct, frozen=True, eq=False):
     """True if browsers reach it by TLS."""
     pictures: LivePictures
     sessions: SessionStore = msgspec.field(default_factory=SessionStore)
-    changes: SentChanges = msgspec.field(default_factory=SentChanges)
     limit: SignInLimit = msgspec.field(default_factory=SignInLimit)
     sign_in_lock: asyncio.Lock = msgspec.field(default_factory=asyncio.Lock)
     """Passwords are checked one after the other."""
@@ -52,6 +52,24 @@ class PageContext(msgspec.Struct, frozen=True, eq=False):
     def cookie_name(self) -> str:
         """With TLS, browsers take a cookie of this prefix from this host alone."""
         return "__Host-vedette" if self.is_secure else "vedette"
+
+    @property
+    def template_folders(self) -> tuple[Path, ...]:
+        """Where the templates are."""
+        return (HERE / "templates",)
+
+    @property
+    def locale_folders(self) -> tuple[Path, ...]:
+        """Where the catalogues are."""
+        return (PAGE_LOCALE,)
+
+    def template_values(self) -> dict[str, Any]:
+        """What every template gets."""
+        return {"cameras": self.cameras()}
+
+    def body_limit(self, _path: str) -> int:
+        """Most bytes of a request's body."""
+        return MAX_BODY
 
     def cameras(self) -> list[str]:
         """Names of the cameras that are configured now."""
@@ -82,14 +100,20 @@ def context_of(request: Request) -> PageContext:
     return context
 
 
-def camera_of(request: Request) -> Config:
+def site_of(request: Request) -> BrowserSite:
+    """What any site for browsers has, of the one that a request goes to."""
+    site: BrowserSite = request.app.state.context
+    return site
+
+
+async def find_camera(request: Request) -> Config:
     """The configuration of the camera that a request names.
 
     Raises:
-        HTTPException: there is no such camera.
+        HTTPException: there is no such camera (404).
         Problem: its file is wrong.
     """
-    config = context_of(request).load_camera(request.path_params["camera"])
+    config = await asyncio.to_thread(context_of(request).load_camera, request.path_params["camera"])
     if config is None:
         raise HTTPException(404)
     return config
@@ -102,8 +126,8 @@ def translation_of(request: Request) -> Translation:
 
 
 @cache
-def _environment(language: str) -> Environment:
-    loader = FileSystemLoader(HERE / "templates")
+def _environment(language: str, folders: tuple[Path, ...], locales: tuple[Path, ...]) -> Environment:
+    loader = FileSystemLoader(folders)
     environment = Environment(
         loader=loader,
         autoescape=True,
@@ -112,7 +136,7 @@ def _environment(language: str) -> Environment:
         lstrip_blocks=True,
         extensions=["jinja2.ext.i18n"],
     )
-    environment.install_gettext_translations(load_translation(language), newstyle=True)  # type: ignore[attr-defined]
+    environment.install_gettext_translations(load_translation(language, locales), newstyle=True)  # type: ignore[attr-defined]
     environment.filters["local"] = _format_local
     environment.filters["as_options"] = lambda values: [(value, value) for value in values]
     return environment
@@ -131,16 +155,16 @@ def render(request: Request, template: str, status: int = 200, **values: Any) ->
         status: of HTTP
         values: for the template
     """
-    context, translation = context_of(request), translation_of(request)
+    site, translation = site_of(request), translation_of(request)
     session = request.scope["state"].get("session")
-    page = _environment(translation.language).get_template(template)
-    text = page.render(
-        device=context.device,
+    environment = _environment(translation.language, site.template_folders, site.locale_folders)
+    text = environment.get_template(template).render(
+        device=site.device,
         language=translation.language,
         languages={name: LANGUAGE_NAMES.get(name, name) for name in languages()},
         csrf=session.csrf if session is not None else "",
         path=request.url.path,
-        cameras=context.cameras(),
+        **site.template_values(),
         **values,
     )
     return HTMLResponse(text, status)

@@ -10,14 +10,17 @@ import ssl
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import uvicorn
+from starlette.types import ASGIApp
 
-from ..config.configuration import load_device, read_toml
+from ..config.configuration import load_device
 from ..config.credentials import require_file, resolve_credential_path
 from ..config.page_table import PageSettings, PageTable
+from ..config.time_zone import load_timezone
+from ..config.toml_file import read_toml
 from ..errors import ConfigProblem, MachineProblem
-from ..rules.conditions.schedule import load_timezone
 from .credentials import load_credentials
 from .http_protocol import PageProtocol
 from .listen_address import KnownHosts, ListenAddress, parse_listen_address
@@ -74,9 +77,27 @@ def serve_page(folder: Path, announce: Callable[[str], None], opened: socket.soc
     shown = device.name if address.is_any else address.host
     url = ListenAddress(shown, listener.getsockname()[1]).url("https" if is_secure else "http")
     announce(f"{url}/sign-in#{credentials.token}" if credentials.is_for_this_start else url)
-    config = uvicorn.Config(
+    config = configure_server(
         make_application(context),
         http=PageProtocol,
+        backlog=_BACKLOG,
+        timeout_keep_alive=15,
+        ssl_certfile=files[0] or None,
+        ssl_keyfile=files[1] or None,
+    )
+    with contextlib.closing(pictures), contextlib.suppress(KeyboardInterrupt):
+        uvicorn.Server(config).run(sockets=[listener])
+
+
+def configure_server(application: ASGIApp, **more: Any) -> uvicorn.Config:
+    """What every site for browsers asks of uvicorn: no log of addresses, no trust in headers, few connections.
+
+    Args:
+        application: the site
+        more: options of `uvicorn.Config` that this site has besides
+    """
+    return uvicorn.Config(
+        application,
         ws="none",
         loop="asyncio",
         lifespan="off",
@@ -85,14 +106,9 @@ def serve_page(folder: Path, announce: Callable[[str], None], opened: socket.soc
         server_header=False,
         proxy_headers=False,
         limit_concurrency=MAX_CONNECTIONS,
-        backlog=_BACKLOG,
-        timeout_keep_alive=15,
         timeout_graceful_shutdown=2,
-        ssl_certfile=files[0] or None,
-        ssl_keyfile=files[1] or None,
+        **more,
     )
-    with contextlib.closing(pictures), contextlib.suppress(KeyboardInterrupt):
-        uvicorn.Server(config).run(sockets=[listener])
 
 
 def _set_timezone(name: str) -> None:

@@ -14,23 +14,23 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from .browser_site import BrowserSite
 from .listen_address import split_host
-from .page_context import LANGUAGE_COOKIE, PageContext
+from .page_context import LANGUAGE_COOKIE
 from .sessions import is_csrf_token
 from .translation import choose_language, languages, load_translation
 
-MAX_BODY = 256 << 10
-"""Bytes of a request's body."""
 OPEN_PATHS = ("/sign-in", "/static/")
 """What is shown without a session."""
 SAFE_METHODS = ("GET", "HEAD")
 TOO_LARGE = "the request is too large\n"
-_POLICY = (
+PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
     "font-src 'self'; manifest-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
+"""The content policy of a view that sets none."""
 _HEADERS = {
-    "Content-Security-Policy": _POLICY,
+    "Content-Security-Policy": PAGE_POLICY,
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "same-origin",
@@ -41,13 +41,13 @@ _HEADERS = {
 
 
 class _TooLarge(Exception):
-    """The body, sent in pieces, is longer than MAX_BODY."""
+    """The body, sent in pieces, is longer than the site takes."""
 
 
 class RequestGuard:
     """The middleware around all views."""
 
-    def __init__(self, app: ASGIApp, context: PageContext) -> None:
+    def __init__(self, app: ASGIApp, context: BrowserSite) -> None:
         self.app, self.context = app, context
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -61,13 +61,13 @@ class RequestGuard:
         wanted = parse_qs(scope["query_string"].decode("latin-1")).get("language", [""])[0]
         if wanted in languages():
             language = wanted
-        state["translation"] = load_translation(language)
+        state["translation"] = load_translation(language, self.context.locale_folders)
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 answer = MutableHeaders(scope=message)
                 for name, value in _HEADERS.items():
-                    answer[name] = value
+                    answer.setdefault(name, value)
                 if self.context.is_secure:
                     answer["Strict-Transport-Security"] = "max-age=31536000"
                 answer.setdefault("Cache-Control", "no-store")
@@ -82,7 +82,8 @@ class RequestGuard:
             await refusal(scope, receive, send_with_headers)
             return
         try:
-            await self.app(scope, _limited(receive), send_with_headers)
+            limited = _limited(receive, self.context.body_limit(scope["path"]))
+            await self.app(scope, limited, send_with_headers)
         except _TooLarge:
             await PlainTextResponse(TOO_LARGE, 413)(scope, receive, send_with_headers)
         except ClientDisconnect:
@@ -95,7 +96,7 @@ class RequestGuard:
             hint = "open the page by its address, or add the name to [page] hosts in vedette.toml"
             return PlainTextResponse(f"unknown host: {hint}\n", 421)
         length = headers.get("content-length", "0")
-        if not length.isdecimal() or int(length) > MAX_BODY:
+        if not length.isdecimal() or int(length) > self.context.body_limit(scope["path"]):
             return PlainTextResponse(TOO_LARGE, 413)
         if scope["method"] not in SAFE_METHODS and not _is_same_origin(headers, host):
             return PlainTextResponse("the request came from another site\n", 403)
@@ -140,7 +141,7 @@ def _read_cookies(headers: Headers) -> dict[str, str]:
         return {}
 
 
-def _limited(receive: Receive) -> Receive:
+def _limited(receive: Receive, limit: int) -> Receive:
     """Ends a request whose body, sent in pieces, gets too long."""
     received = 0
 
@@ -148,7 +149,7 @@ def _limited(receive: Receive) -> Receive:
         nonlocal received
         message = await receive()
         received += len(message.get("body", b""))
-        if received > MAX_BODY:
+        if received > limit:
             raise _TooLarge
         return message
 

@@ -10,7 +10,7 @@ from urllib.parse import parse_qs
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from .page_context import context_of, render, translation_of
+from .page_context import render, site_of, translation_of
 
 log = logging.getLogger(__name__)
 
@@ -20,13 +20,13 @@ _MAX_WAITING = 4
 
 async def show_sign_in(request: Request) -> Response:
     """The form."""
-    is_link = context_of(request).credentials.is_for_this_start
+    is_link = site_of(request).credentials.is_for_this_start
     return render(request, "sign_in.html", message="", wait=0, is_link=is_link)
 
 
 async def sign_in(request: Request) -> Response:
     """Begins a session if the password or the token is right."""
-    context, _ = context_of(request), translation_of(request)
+    context, _ = site_of(request), translation_of(request)
     address = request.client.host if request.client is not None else ""
     try:
         fields = parse_qs((await request.body()).decode(errors="replace"), max_num_fields=4)
@@ -65,7 +65,7 @@ async def sign_in(request: Request) -> Response:
 
 async def sign_out(request: Request) -> Response:
     """Ends the session."""
-    context = context_of(request)
+    context = site_of(request)
     context.sessions.end(request.cookies.get(context.cookie_name, ""))
     answer = Response(status_code=204)
     answer.delete_cookie(context.cookie_name, path="/", secure=context.is_secure, httponly=True, samesite="strict")

@@ -18,9 +18,9 @@ from ..live.threshold_replay import replay_threshold
 from ..live.workshop_scores import WorkshopScores, read_workshop_scores
 from ..monitoring.status import StatusReport, request_status
 from .camera_text import PRESENCE, set_threshold
-from .change_views import propose_change, read_camera_text, send_change
-from .change_words import change_texts
-from .page_context import camera_of, context_of, render, translation_of
+from .change_views import answer_change, describe_problem, read_camera_text, words_of_changes
+from .page_context import context_of, find_camera, render, translation_of
+from .page_undo import find_undo
 from .threshold_scale import is_extrapolated, make_scale
 from .translation import Translation
 
@@ -65,13 +65,12 @@ async def show_threshold(request: Request) -> Response:
     names = context_of(request).cameras()
     if "camera" not in request.path_params:
         return RedirectResponse(f"/threshold/{names[0]}", 303) if names else render(request, "no_camera.html")
-    config, _ = camera_of(request), translation_of(request)
+    config, _ = await find_camera(request), translation_of(request)
     known = await asyncio.to_thread(_read, config)
     good = known.workshop.good if known.workshop is not None else None
     now = known.threshold
     scale = None if now is None else make_scale(known.scores.score, good, now)
     report = await asyncio.to_thread(_ask_status, config)
-    undo = context_of(request).changes.find_last(config.camera, await asyncio.to_thread(read_camera_text, config))
     return render(
         request,
         "threshold.html",
@@ -82,14 +81,14 @@ async def show_threshold(request: Request) -> Response:
         scale=scale,
         drift=_describe_drift(report, _),
         drifted=report is not None and report.drift is not None and report.drift.drifted,
-        texts=change_texts(_),
-        undo=undo,
+        texts=words_of_changes(_),
+        can_undo=await asyncio.to_thread(find_undo, config) is not None,
     )
 
 
 async def show_replay(request: Request) -> Response:
     """What a threshold would have done, in words."""
-    config, _ = camera_of(request), translation_of(request)
+    config, _ = await find_camera(request), translation_of(request)
     try:
         threshold = float(request.query_params.get("value", ""))
     except ValueError:
@@ -102,7 +101,7 @@ async def show_replay(request: Request) -> Response:
 
 async def change_threshold(request: Request) -> Response:
     """The difference in the camera's file, or, if the user has seen it, the request to change it."""
-    config, _ = camera_of(request), translation_of(request)
+    config, _ = await find_camera(request), translation_of(request)
     try:
         wish = msgspec.json.decode(await request.body(), type=_Wish)
     except UNREADABLE:
@@ -111,10 +110,8 @@ async def change_threshold(request: Request) -> Response:
         before = await asyncio.to_thread(read_camera_text, config)
         after = set_threshold(before, wish.threshold)
     except Problem as problem:
-        return JSONResponse({"message": f"{problem.message}: {problem.hint}"}, 400)
-    if wish.save:
-        return await send_change(request, config, before, after, wish.before)
-    return propose_change(before, after)
+        return describe_problem(problem)
+    return await answer_change(request, config, before, after, wish.before if wish.save else None)
 
 
 def _describe_threshold(known: _Known, threshold: float, _: Translation) -> dict[str, str]:

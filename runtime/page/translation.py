@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 SOURCE_LANGUAGE = "en"
-_FOLDER = Path(__file__).parent / "locale"
+PAGE_LOCALE = Path(__file__).parent / "locale"
 
 
 class Translation(gettext.NullTranslations):
@@ -35,15 +35,24 @@ class Translation(gettext.NullTranslations):
 @cache
 def languages() -> tuple[str, ...]:
     """The languages that there are, the source language first."""
-    return (SOURCE_LANGUAGE, *sorted(path.parent.name for path in _FOLDER.glob("*/vedette.po")))
+    return (SOURCE_LANGUAGE, *sorted(path.parent.name for path in PAGE_LOCALE.glob("*/vedette.po")))
 
 
 @cache
-def load_translation(language: str) -> Translation:
-    """The translation to a language; English if there is none."""
+def load_translation(language: str, folders: tuple[Path, ...] = (PAGE_LOCALE,)) -> Translation:
+    """The translation to a language; English if there is none.
+
+    Args:
+        language: its code
+        folders: with `LANGUAGE/vedette.po`; the entries of a later one win
+    """
     if language not in languages() or language == SOURCE_LANGUAGE:
         return Translation(SOURCE_LANGUAGE, {})
-    return Translation(language, read_catalogue((_FOLDER / language / "vedette.po").read_text(encoding="utf-8-sig")))
+    catalogue: dict[str, str] = {}
+    for path in (folder / language / "vedette.po" for folder in folders):
+        if path.exists():
+            catalogue |= read_catalogue(path.read_text(encoding="utf-8-sig"))
+    return Translation(language, catalogue)
 
 
 def choose_language(wanted: str, accepted: str) -> str:

@@ -80,7 +80,7 @@ def measure_paints(link: str, base: str) -> dict[str, float]:
         page = browser.new_page(viewport={"width": 390, "height": 844})
         page.goto(link)
         page.wait_for_url("**/live/*")
-        for view in ("live/belt", "events", "health"):
+        for view in ("live/belt", "events", "health", "draw/belt", "threshold/belt"):
             times = []
             for _ in range(PAINTS):
                 page.goto(f"{base}/{view}")
@@ -98,6 +98,7 @@ def main() -> None:
     results: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:
         site = PageSite(Path(folder) / "configuration", events=200, cameras=("belt",))
+        site.store_scores("belt")
         path = site.folder / "vedette.toml"
         path.write_text(path.read_text().replace("127.0.0.1:8080", f"127.0.0.1:{20000 + os.getpid() % 20000}"))
         command = [sys.executable, "-m", "vedette.runtime.cli", "page", "--config", str(site.folder)]
@@ -113,7 +114,7 @@ def main() -> None:
                 base, _, token = link.replace("/sign-in", "").partition("#")
                 results["mb_at_rest"], results["private_mb_at_rest"] = memory_mb(process.pid)
                 opener = sign_in(base, token)
-                for view in ("live/belt", "events", "health", "events/export.csv"):
+                for view in ("live/belt", "events", "health", "events/export.csv", "draw/belt", "threshold/belt"):
                     opener.open(f"{base}/{view}").read()
                 results["mb_after_views"], _ = memory_mb(process.pid)
                 before = cpu_seconds(process.pid)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import cv2
+import msgspec
 import pytest
 from emulated_system import EmulatedSystem, why_not_here
 from mosquitto import BINARY, Mosquitto
@@ -38,6 +39,10 @@ DATE = 1_767_225_600
 V1 = TESTS / "bundles" / "v1"
 DETECTORS = ("padim", "patchcore", "golden", "discriminative")
 PASSWORD = "s3cret of box7"
+PAGE = (
+    "import io, vedette.runtime.page.page_server; from PIL import Image; "
+    'Image.new("RGB", (64, 48)).save(io.BytesIO(), "JPEG", quality=80)'
+)
 # What the process of the self-test takes from itself; QEMU has no seccomp, and the filter says that it is not set.
 LIMITS = """\
 import resource
@@ -52,12 +57,23 @@ except OSError as error:
 """
 
 
-@pytest.fixture(scope="module")
-def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("arm64")
+def build_debs(folder: Path, *suffixes: str) -> list[Path]:
+    """The package, once for each suffix of its version."""
     (package,) = packages.plan_packages(packages.FLAVORS["full"], ("arm64",), DATE)
     wheel = wheels.build_wheel(ROOT, folder / "wheel", DATE)
-    return build_deb.build_package(package, wheel, ROOT / "build" / "deb-cache", folder / "deb")
+    versions = [msgspec.structs.replace(package, version=package.version + suffix) for suffix in suffixes]
+    return [build_deb.build_package(each, wheel, ROOT / "build" / "deb-cache", folder / "deb") for each in versions]
+
+
+@pytest.fixture(scope="module")
+def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build_debs(tmp_path_factory.mktemp("arm64"), "")[0]
+
+
+@pytest.fixture(scope="module")
+def later(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same with a higher version."""
+    return build_debs(tmp_path_factory.mktemp("later"), "+later")[0]
 
 
 @pytest.fixture(scope="module")
@@ -100,6 +116,7 @@ def system(
 def test_the_package_installs_and_doctor_finds_both_back_ends(system: EmulatedSystem) -> None:
     said = system.run("uname -m; id -nG vedette; stat -c %U:%G /var/lib/vedette; vedette doctor")
     assert said.splitlines()[:3] == ["aarch64", "vedette video", "vedette:vedette"]
+    system.run(f"/opt/vedette/bin/python3 -I -c '{PAGE}'")
     assert "Cortex-A72" in said
     assert "ok   onnxruntime" in said
     assert "ok   ai-edge-litert" in said
@@ -161,3 +178,18 @@ def test_first_boot_takes_the_seed_and_an_event_reaches_a_broker(system: Emulate
     topics = [message.topic for message in subscriber.messages if "/evt/" in message.topic]
     assert topics[0].startswith("vedette/v1/plant/area/line/box7/evt/door/")
     assert json.loads(subscriber.latest("info") or b"{}"), "the box said what it is"
+
+
+def test_it_is_upgraded_removed_and_purged(system: EmulatedSystem, later: Path) -> None:
+    """The last test of a system: nothing of the package is left."""
+    kept = "cat /etc/vedette/kept /var/lib/vedette/kept"
+    system.run("echo a=1 > /etc/vedette/kept; echo event > /var/lib/vedette/kept")
+    shutil.copy(later, system.root / "root" / "later.deb")
+    system.run("apt-get install -y /root/later.deb")
+    assert system.run("dpkg-query -W -f '${Version}' vedette").endswith("+later")
+    assert system.run("vedette --version").startswith("vedette ")
+    system.run("apt-get remove -y vedette")
+    assert system.run(kept) == "a=1\nevent\n"
+    assert not (system.root / "opt" / "vedette").exists()
+    system.run("dpkg --purge vedette")
+    assert not any((system.root / folder).exists() for folder in ("etc/vedette", "var/lib/vedette"))

@@ -33,11 +33,16 @@ pytestmark = [
 ]
 CACHE = ROOT / "build" / "deb-cache"
 DATE = 1_767_225_600
-MAX_INSTALLED_MB = {"vedette": 410, "vedette-slim": 280}
+MAX_INSTALLED_MB = {"vedette": 430, "vedette-slim": 280}
 IMPORTS = (
     "import cv2, cryptography.hazmat.primitives.asymmetric.ed25519, cryptography.x509, lap, msgspec, numpy.fft, "
     "numpy.linalg, numpy.random, onnxruntime, paho.mqtt.client, prometheus_client, tomli_w; "
     "import vedette.runtime.daemon, vedette.runtime.camera.capture"
+)
+
+PAGE = (
+    "import io, vedette.runtime.page.page_server; from PIL import Image; "
+    'Image.new("RGB", (64, 48)).save(io.BytesIO(), "JPEG", quality=80)'
 )
 
 
@@ -141,7 +146,7 @@ def test_a_box_installs_upgrades_and_removes_it_offline(system: System, first: P
     print(f"{system.release}: installed in {time.monotonic() - started:.1f} s")  # noqa: T201
     assert system.size() <= MAX_INSTALLED_MB["vedette"]
     assert system.run("vedette --version").startswith("vedette ")
-    system.run(f"/opt/vedette/bin/python3 -I -c '{IMPORTS}, ai_edge_litert.interpreter, zeroconf'")
+    system.run(f"/opt/vedette/bin/python3 -I -c '{IMPORTS}, ai_edge_litert.interpreter, zeroconf; {PAGE}'")
     checks = system.run("vedette doctor")
     assert "ok   onnxruntime" in checks
     assert "ok   ai-edge-litert" in checks
@@ -181,6 +186,9 @@ def test_the_slim_flavor_runs_one_back_end_and_takes_the_place_of_the_full_one(
     assert system.run("cat /var/lib/vedette/door") == "event\n"
     assert system.size() <= MAX_INSTALLED_MB["vedette-slim"]
     system.run(f"/opt/vedette/bin/python3 -I -c '{IMPORTS}'")
+    assert not (system.root / "usr/lib/systemd/system/vedette-page.service").exists(), (
+        "the page's libraries are not there"
+    )
     golden = system.run("vedette verify /bundle/weave.vedette")
     assert golden.count("golden outputs reproduced, largest difference 0 steps") == 1, golden
     system.run("dpkg --purge vedette-slim")

@@ -19,13 +19,16 @@ ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "tests" / "support"))
 
 from broker import fuzz_orders, fuzz_streams  # noqa: E402
+from broker_messages import fuzz_messages  # noqa: E402
+from configuration_orders import fuzz_orders_to_configure  # noqa: E402
+from feedback_files import fuzz_feedback  # noqa: E402
 from file_inputs import fuzz_bundles, fuzz_configurations  # noqa: E402
 from models import fuzz_models  # noqa: E402
 from page_requests import fuzz_page  # noqa: E402
 from receiver_answers import fuzz_receivers  # noqa: E402
 
 COUNTS = {"bundle": 20_000, "tflite": 5_000, "onnx": 5_000, "configuration": 5_000, "order": 2_000, "stream": 1_000}
-COUNTS |= {"page": 5_000, "receiver": 1_000}
+COUNTS |= {"page": 5_000, "receiver": 1_000, "feedback": 5_000, "message": 10_000, "request": 5_000}
 _FAULTS = ("traceback", "accepted unsigned", "passed, and", "daemon ended", "no live event", "no answer", "lost")
 _FOLDER = ROOT / "build" / "fuzz"
 
@@ -37,13 +40,19 @@ def keep(target: str, number: int, content: bytes, detail: str) -> None:
     (_FOLDER / f"{target}-{number}.txt").write_text(detail)
 
 
+def is_fault(outcome: str) -> bool:
+    """Whether an outcome must not be."""
+    return outcome.startswith(_FAULTS)
+
+
 def run(target: str, numbers: range) -> Counter[str]:
     """Runs one target over these numbers."""
     if target in ("onnx", "tflite"):
         return fuzz_models(target, numbers, keep)
     runs: dict[str, Callable[..., Counter[str]]] = {"bundle": fuzz_bundles, "configuration": fuzz_configurations}
     runs |= {"order": fuzz_orders, "stream": fuzz_streams, "page": fuzz_page}
-    runs |= {"receiver": fuzz_receivers}
+    runs |= {"receiver": fuzz_receivers, "feedback": fuzz_feedback, "message": fuzz_messages}
+    runs |= {"request": fuzz_orders_to_configure}
     return runs[target](numbers, keep)
 
 
@@ -63,7 +72,7 @@ def main() -> int:
     for target, numbers in jobs.items():
         started = time.monotonic()
         counts = run(target, numbers)
-        found = sum(count for outcome, count in counts.items() if outcome.startswith(_FAULTS))
+        found = sum(count for outcome, count in counts.items() if is_fault(outcome))
         faults += found
         results[target] = {"inputs": len(numbers), "faults": found, "seconds": round(time.monotonic() - started)}
         results[target]["outcomes"] = dict(sorted(counts.items()))

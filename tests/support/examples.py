@@ -28,7 +28,7 @@ COMMANDS = (
 )
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _GOAL_TABLES = {"data", "goal", "model", "recipe", "inspect", "augment"}
-_DEVICE_TABLES = {"device", "broker", "outbox", "page", "sinks", *IntegrationSettings.__struct_fields__}
+_DEVICE_TABLES = {"device", "broker", "outbox", "page", "sinks", "shifts", *IntegrationSettings.__struct_fields__}
 
 
 class Example(NamedTuple):

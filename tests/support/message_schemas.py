@@ -13,7 +13,14 @@ from paths import ROOT
 
 SCHEMAS = ROOT / "docs" / "schemas"
 AVAILABILITY = (b"online", b"offline", b"stopped")
-BY_LEVEL = {"evt": "event", "info": "info", "state": "state", "stats": "stats", "time": "time-correlation"}
+BY_LEVEL = {
+    "evt": "event",
+    "info": "info",
+    "line": "line",
+    "state": "state",
+    "stats": "stats",
+    "time": "time-correlation",
+}
 
 
 def close_objects(schema: Any) -> Any:
@@ -51,6 +58,8 @@ def schema_of(topic: str, payload: bytes) -> str | None:
         return None
     if level == "res":
         return "order-report" if b'"state"' in payload else "replay-answer"
+    if level == "stats" and levels[-2] == "part":
+        return "stats-part"
     if level == "evt" and b'"modelid"' not in payload:
         return "system-event"
     return BY_LEVEL.get(level)

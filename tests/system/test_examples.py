@@ -42,6 +42,8 @@ TEXTS = (
     "                AUROC",
     "Gate7/onvif-ej",
     "triggers:",
+    "part,reference",
+    "looks/good",
 )
 TUTORIALS = ("docs/tutorials/", "docs/ko/")
 MINIMAL_CAMERA = 'source = "file:parts"\nbundle = "cells.vedette"\n'

@@ -113,6 +113,7 @@ def check_demo(vedette: Callable[..., Any], folder: Path, defective: int) -> dic
     return found
 
 
+@pytest.mark.slow
 def test_demo_of_few_cells_shows_events(tmp_path, monkeypatch, call_vedette):
     """The whole demonstration with every sixth cell and a small model; its bundle is verified on these cells."""
     images, probabilities, types = elpv_dataset.utils.load_dataset()
@@ -141,6 +142,7 @@ def test_demo_reaches_its_documented_figures(tmp_path, run_vedette):
     assert found["hits"] > 100
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="tflite-runtime 2.14 has no wheels beyond Python 3.11")
 def test_old_tflite_runtime_reproduces_golden_outputs(tmp_path, anomaly_build, key_folder, wheel):
     """A virtual environment without LiteRT verifies the same bundle."""

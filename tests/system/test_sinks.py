@@ -6,6 +6,7 @@ import json
 import random
 import signal
 import time
+from functools import partial
 
 import msgspec
 import pytest
@@ -92,6 +93,10 @@ def test_a_device_without_a_broker(daemon_process, line_images, servers, wait_un
     assert all(identifier in texts for identifier in news), "the dead letters, too"
 
 
+def has_more_events(daemon_process, so_far):
+    return daemon_process.recorded() > so_far
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(BINARY is None, reason="needs mosquitto: apt-get install mosquitto")
 def test_no_event_is_lost_in_any_sink_when_all_are_killed(
@@ -115,6 +120,7 @@ def test_no_event_is_lost_in_any_sink_when_all_are_killed(
         target = rng.choices(list(kills), [6, 2, 3])[0]
         kills[target] += 1
         if target == "daemon":
+            wait_until(partial(has_more_events, daemon_process, daemon_process.recorded()), "a new event")
             process.kill()
             process.wait()
             process = daemon_process.start()
@@ -151,5 +157,5 @@ def test_no_event_is_lost_in_any_sink_when_all_are_killed(
     record_proof(sum(kills.values()), sum(lost.values()), **figures)
     assert not any(lost.values()), lost
     assert first_come == sorted(first_come), "in order"
-    assert recorded > 300
+    assert recorded > 100
     assert kills["daemon"] >= 5

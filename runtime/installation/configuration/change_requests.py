@@ -67,6 +67,8 @@ class ConfigurationResult(msgspec.Struct, frozen=True, omit_defaults=True):
     by: str = ""
     digest: str = ""
     """SHA-256 of the camera's file afterwards."""
+    before: str = ""
+    """SHA-256 of the camera's file before."""
     changed: tuple[str, ...] = ()
     """Keys of the camera's file that an applied request changed."""
     time: float = 0.0
@@ -146,6 +148,13 @@ def read_result(state: Path, identity: str) -> ConfigurationResult | None:
 def is_waiting(state: Path, identity: str) -> bool:
     """Whether a request has no result yet."""
     return (requests_folder(state) / f"{identity}.json").exists() and read_result(state, identity) is None
+
+
+def read_last_applied(state: Path, camera: str) -> ConfigurationResult | None:
+    """The result of the last request that changed a camera's file; None: none is kept."""
+    found = (read_result(state, path.stem) for path in results_folder(state).glob("*.json"))
+    applied = [each for each in found if each is not None and (each.camera, each.outcome) == (camera, "applied")]
+    return max(applied, key=lambda each: each.time, default=None)
 
 
 def is_applied_by_service(folder: Path) -> bool:

@@ -1,8 +1,8 @@
-// A change of the camera's file: shows the difference, saves it, waits for the result, and undoes it.
+// A change of the camera's file: shows the difference, saves it, waits for the result, and takes it back.
 
 import { send } from "./page.js";
 
-const WAIT_MS = 90_000;
+const WAIT_MS = 180_000; // the device watches a camera for up to two minutes
 const POLL_MS = 700;
 
 async function readAnswer(answer) {
@@ -13,27 +13,21 @@ async function readAnswer(answer) {
 /**
  * Connects the elements of change.html.
  * address: takes {save: false, ...content} for the difference and {save: true, before, ...content} to save.
- * If the answer has what the daemon would say against the change, it is shown, and such a change cannot be saved.
- * read: gives the content. saved: is called when a change or its undoing was applied.
+ * read: gives the content. saved: is called when a change, or its taking back, was applied.
  */
 export function connectChange(camera, address, texts, read, saved = () => {}) {
-  const $ = (name) => document.getElementById(name);
-  let seen = null;
-  let last = $("change-undo").dataset.id;
+  const $ = (name) => document.getElementById(`change-${name}`);
+  let seen = null; // where to ask for the change that the dialog shows, and with what
 
   function say(text, level = "") {
-    $("change-said").textContent = text;
-    $("change-said").dataset.level = level;
-  }
-
-  function hide() {
-    seen = null;
-    $("change-diff").hidden = true;
+    $("said").textContent = text;
+    $("said").dataset.level = level;
   }
 
   async function ask(where, content) {
     try {
       const answer = await send(where, content);
+      if (answer.status === 401) return location.assign("/sign-in");
       const told = await readAnswer(answer);
       if (answer.ok) return told;
       say(told.message, "bad");
@@ -45,7 +39,6 @@ export function connectChange(camera, address, texts, read, saved = () => {}) {
 
   async function follow(id) {
     say(texts.waiting);
-    $("change-undo").hidden = true;
     const end = Date.now() + WAIT_MS;
     while (Date.now() < end) {
       await new Promise((resolve) => setTimeout(resolve, POLL_MS));
@@ -53,12 +46,9 @@ export function connectChange(camera, address, texts, read, saved = () => {}) {
         const answer = await fetch(`/changes/${camera}/${id}`);
         if (answer.status !== 200) continue;
         const told = await answer.json();
+        if (told.outcome === "applied") await saved();
+        $("undo").hidden = !told.undo;
         say(told.message, told.outcome === "applied" ? "good" : "bad");
-        if (told.outcome === "applied") {
-          last = id;
-          $("change-undo").hidden = !told.undo;
-          saved();
-        }
         return;
       } catch {
         // the page restarts; asked again
@@ -67,12 +57,10 @@ export function connectChange(camera, address, texts, read, saved = () => {}) {
     say(texts.late, "bad");
   }
 
-  $("change-show").addEventListener("click", async () => {
+  async function propose(where, content) {
     say("");
-    hide();
-    const content = read();
-    const told = await ask(address, { ...content, save: false });
-    if (told === null) return;
+    const told = await ask(where, { ...content, save: false });
+    if (!told) return;
     if (!told.diff.length) {
       say(texts.same);
       return;
@@ -83,28 +71,25 @@ export function connectChange(camera, address, texts, read, saved = () => {}) {
       line.textContent = sign === "@" ? "…" : `${sign} ${text}`;
       return line;
     });
-    $("change-lines").replaceChildren(...lines);
-    seen = { ...content, before: told.before };
-    $("change-save").disabled = Boolean(told.problem);
-    $("change-verdict").textContent = told.problem ? `${texts["refused-now"]} ${told.problem}` : (texts.checked ?? "");
-    $("change-verdict").dataset.level = told.problem ? "bad" : "good";
-    $("change-diff").hidden = false;
-    $(told.problem ? "change-cancel" : "change-save").focus();
-  });
-  $("change-cancel").addEventListener("click", () => {
-    hide();
-    $("change-show").focus();
-  });
-  $("change-save").addEventListener("click", async () => {
-    if (seen === null) return;
-    const content = seen;
-    hide();
-    const told = await ask(address, { ...content, save: true });
-    if (told !== null) await follow(told.id);
-  });
-  $("change-undo").addEventListener("click", async () => {
-    const told = await ask(`/changes/${camera}/${last}/undo`);
-    if (told !== null) await follow(told.id);
-  });
-  return { hide };
+    $("about").textContent = told.about;
+    $("lines").replaceChildren(...lines);
+    $("verdict").textContent = told.problem ? `${texts["refused-now"]} ${told.problem}` : texts.checked;
+    $("verdict").dataset.level = told.problem ? "bad" : "good";
+    $("save").disabled = Boolean(told.problem);
+    seen = { where, content: { ...content, before: told.before, save: true } };
+    $("dialog").showModal();
+  }
+
+  async function save() {
+    $("dialog").close();
+    $("show").disabled = $("undo").disabled = true;
+    const told = await ask(seen.where, seen.content);
+    if (told) await follow(told.id);
+    $("show").disabled = $("undo").disabled = false;
+  }
+
+  $("show").addEventListener("click", () => propose(address, read()));
+  $("undo").addEventListener("click", () => propose(`/changes/${camera}/undo`, {}));
+  $("cancel").addEventListener("click", () => $("dialog").close());
+  $("save").addEventListener("click", save);
 }

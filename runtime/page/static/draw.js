@@ -2,7 +2,7 @@
 
 import { connectChange } from "./change.js";
 import { Shapes } from "./drawn_shapes.js";
-import { fetchPicture, showJpeg, wait } from "./live_picture.js";
+import { LivePicture, wait } from "./live_picture.js";
 import { readTexts } from "./page.js";
 
 const { drawing: first, texts } = readTexts();
@@ -13,7 +13,6 @@ const AREA = [[0.3, 0.35], [0.7, 0.35], [0.7, 0.75], [0.3, 0.75]];
 const SEGMENT = [[0.3, 0.6], [0.7, 0.6]];
 
 let drawing = first;
-let change = null;
 const shapes = new Shapes($("canvas"), $("shapes"), $("handles"), texts, showList);
 shapes.load(drawing.shapes);
 
@@ -62,7 +61,6 @@ function showList() {
   $("rename").hidden = !shape || shape.key === "privacy" || (shape.key !== "zones" && shape.rule !== -1);
   if (shape && document.activeElement !== $("name")) $("name").value = shape.name;
   $("mask-note").hidden = shape?.key !== "privacy";
-  change?.hide();
   showKinds();
 }
 
@@ -109,22 +107,21 @@ async function reload() {
 
 $("discard").addEventListener("click", () => load(drawing));
 
-change = connectChange(camera, `${home}/change`, texts, () => ({ digest: drawing.digest, shapes: shapes.all }), reload);
+connectChange(camera, `${home}/change`, texts, () => ({ before: drawing.before, shapes: shapes.all }), reload);
 
 addEventListener("beforeunload", (event) => {
   if (JSON.stringify(shapes.all) !== JSON.stringify(drawing.shapes)) event.preventDefault();
 });
 
-async function showPicture({ status, jpeg }) {
-  if (status !== 200) {
-    if ($("picture").hidden) $("message").textContent = texts["no-picture"];
-    return;
-  }
-  await showJpeg($("picture"), jpeg);
-  $("message").textContent = "";
+const live = new LivePicture(camera, $("picture"));
+
+async function showPicture() {
+  const { status } = await live.next();
+  if (status === 200) $("message").textContent = "";
+  else if ($("picture").hidden) $("message").textContent = texts["no-picture"];
 }
 
 for (;;) {
-  if (!document.hidden) await fetchPicture(camera).then(showPicture).catch(() => {});
+  if (!document.hidden) await showPicture().catch(() => {});
   await wait(500);
 }

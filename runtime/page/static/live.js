@@ -1,6 +1,6 @@
 // Live pictures: fetches one after the other, draws boxes and heat map over it, and the line of the score.
 
-import { fetchPicture, showJpeg, wait } from "./live_picture.js";
+import { LivePicture, wait } from "./live_picture.js";
 import { readTexts } from "./page.js";
 
 const MIN_INTERVAL = 100; // milliseconds: at most ten pictures a second
@@ -8,6 +8,7 @@ const LINE_SECONDS = 60;
 const texts = readTexts();
 const live = document.getElementById("live");
 const $ = (name) => document.getElementById(name);
+const picture = new LivePicture(live.dataset.camera, $("picture"));
 const SVG = "http://www.w3.org/2000/svg";
 
 const past = [];
@@ -102,7 +103,7 @@ function tell(details) {
     const link = document.createElement("a");
     link.href = `/events/${live.dataset.camera}/${each.event}`;
     link.append(strong(each.rule));
-    return item(...(isOpen ? [] : [`${texts.last} `]), link, ` ${each.why} (${texts.since} ${each.since})`);
+    return isOpen ? item(link, ` ${each.why} (${texts.since} ${each.since})`) : item(`${texts.last} ${each.since} · `, link, ` ${each.why}`);
   });
   replaceIfNew($("reasons"), isOpen ? reasons : [item(texts.none), ...reasons]);
   const best = [...details.predictions].sort((a, b) => b.score - a.score).slice(0, 6);
@@ -113,10 +114,9 @@ function replaceIfNew(list, items) {
   if (list.textContent !== items.map((each) => each.textContent).join("")) list.replaceChildren(...items);
 }
 
-async function show({ details, jpeg, heat }) {
-  const picture = $("picture");
-  await showJpeg(picture, jpeg);
-  if (picture.naturalHeight) $("stage").style.setProperty("--aspect", picture.naturalWidth / picture.naturalHeight);
+function show(details, heat) {
+  const { naturalWidth, naturalHeight } = picture.image;
+  if (naturalHeight) $("stage").style.setProperty("--aspect", naturalWidth / naturalHeight);
   $("heat-switch").hidden = !details.heat_shape;
   drawHeat(details.heat_shape, heat);
   drawBoxes(details);
@@ -137,14 +137,14 @@ function complain(text) {
 async function step() {
   const started = performance.now();
   try {
-    const answer = await fetchPicture(live.dataset.camera);
-    if (answer.status === 200) {
-      await show(answer);
+    const { status, details, heat } = await picture.next();
+    if (status === 200) {
+      show(details, heat);
       complain("");
-    } else if (answer.status === 204) complain(texts.waiting);
-    else if (answer.status === 429) complain(texts.busy);
+    } else if (status === 204) complain(texts.waiting);
+    else if (status === 429) complain(texts.busy);
     else complain(texts.lost);
-    if (answer.status !== 200) await wait(1000);
+    if (status !== 200) await wait(1000);
   } catch {
     complain(texts.lost);
     await wait(2000);

@@ -1,29 +1,34 @@
-// One live picture after the other: fetched as one message of length, JSON, JPEG and heat map.
+// The live picture of a camera: fetches a message of the page and takes it apart.
 
-const viewer = [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
-const shown = new WeakMap(); // by image element: the address of its picture
+const PICTURE_TYPE = "application/vnd.vedette.picture";
 
 export const wait = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
 
-/** The next picture of a camera: the status of the answer and, with 200, its details, the JPEG and the heat map. */
-export async function fetchPicture(camera) {
-  const headers = { Accept: "application/vnd.vedette.picture" };
-  const answer = await fetch(`/live/${camera}/picture?viewer=${viewer}`, { headers });
-  if (answer.status === 401) location.assign("/sign-in");
-  if (answer.status !== 200) return { status: answer.status };
-  const message = await answer.arrayBuffer();
-  const length = new DataView(message).getUint32(0);
-  const details = JSON.parse(new TextDecoder().decode(new Uint8Array(message, 4, length)));
-  const jpeg = new Uint8Array(message, 4 + length, details.jpeg_bytes);
-  return { status: 200, details, jpeg, heat: new Uint8Array(message, 4 + length + details.jpeg_bytes) };
-}
+export class LivePicture {
+  /** image: the element that shows it. */
+  constructor(camera, image) {
+    const bytes = [...crypto.getRandomValues(new Uint8Array(16))];
+    const viewer = bytes.map((byte) => byte.toString(16).padStart(2, "0")).join("");
+    this.address = `/live/${camera}/picture?viewer=${viewer}`;
+    this.image = image;
+    this.shown = "";
+  }
 
-/** Shows a JPEG in an image element. */
-export async function showJpeg(image, jpeg) {
-  const url = URL.createObjectURL(new Blob([jpeg], { type: "image/jpeg" }));
-  image.src = url;
-  image.hidden = false;
-  await image.decode().catch(() => {});
-  if (shown.has(image)) URL.revokeObjectURL(shown.get(image));
-  shown.set(image, url);
+  /** Shows the next picture: its status of HTTP, and with 200 what is drawn over it and the bytes of the heat map. */
+  async next() {
+    const answer = await fetch(this.address, { headers: { Accept: PICTURE_TYPE } });
+    if (answer.status === 401) location.assign("/sign-in");
+    if (answer.status !== 200) return { status: answer.status };
+    const message = await answer.arrayBuffer();
+    const length = new DataView(message).getUint32(0);
+    const details = JSON.parse(new TextDecoder().decode(new Uint8Array(message, 4, length)));
+    const jpeg = new Uint8Array(message, 4 + length, details.jpeg_bytes);
+    const url = URL.createObjectURL(new Blob([jpeg], { type: "image/jpeg" }));
+    this.image.src = url;
+    this.image.hidden = false;
+    await this.image.decode().catch(() => {});
+    if (this.shown) URL.revokeObjectURL(this.shown);
+    this.shown = url;
+    return { status: 200, details, heat: new Uint8Array(message, 4 + length + details.jpeg_bytes) };
+  }
 }

@@ -37,12 +37,11 @@ if (view) {
     }
   }
 
-  const change = $("change-show")
-    ? connectChange(camera, `/threshold/${camera}/change`, readTexts(), () => ({ threshold: Number(format(slider.value)) }))
-    : null;
+  if ($("change-show")) {
+    connectChange(camera, `/threshold/${camera}/change`, readTexts(), () => ({ threshold: Number(format(slider.value)) }));
+  }
   slider.addEventListener("input", () => {
     draw();
-    change?.hide();
     clearTimeout(timer);
     timer = setTimeout(explain, DELAY_MS);
   });

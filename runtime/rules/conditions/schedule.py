@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import re
 from datetime import datetime
-from zoneinfo import ZoneInfo
 
+from ...config.time_zone import load_timezone
 from ...errors import ConfigProblem
 
 _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
@@ -72,18 +72,3 @@ def _parse_span(text: str) -> tuple[int, int]:
     if begin == end:
         raise ConfigProblem(f"hours: {text!r} is empty", hint='the whole day is "00:00-24:00", or no hours at all')
     return begin, end
-
-
-def load_timezone(name: str) -> ZoneInfo | None:
-    """The time zone of that name; None, which means the machine's, for an empty name.
-
-    Raises:
-        ConfigProblem: the name is unknown.
-    """
-    if not name:
-        return None
-    try:
-        return ZoneInfo(name)
-    except (KeyError, ValueError, OSError):
-        hint = "name one of /usr/share/zoneinfo, as Europe/Berlin; without one the machine's is taken"
-        raise ConfigProblem(f"device.timezone: unknown {name!r}", hint=hint) from None

@@ -67,6 +67,7 @@ def builds(build_bundle, tmp_path_factory):
 pytestmark = pytest.mark.build
 
 
+@pytest.mark.slow
 def test_scratches_elsewhere_are_found_that_the_stickers_hid(builds):
     found = {name: build.manifest.measured["detection_rate"] for name, build in builds.items()}
     assert found["area"] >= found["plain"] + 0.3
@@ -82,6 +83,7 @@ def test_scratches_elsewhere_are_found_that_the_stickers_hid(builds):
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["onnx", "tflite"])
 def test_device_names_the_area_and_decides_as_the_build_did(builds, keyring, backend):
     def judge(name: str, image: np.ndarray):
@@ -103,6 +105,7 @@ def test_device_names_the_area_and_decides_as_the_build_did(builds, keyring, bac
     assert judge("plain", sticker)[0].area is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["area", "ignored", "plain"])
 def test_review_judges_by_the_scores_of_the_device(builds, keyring, tmp_path, name):
     """With areas, and after a recalibration in other light."""

@@ -126,7 +126,7 @@ def test_int8_onnx_and_tflite_of_an_anomaly_model_agree(fitted, images):
 @pytest.mark.parametrize(
     "name", [pytest.param(each, marks=[pytest.mark.slow] * (each == "golden")) for each in ANOMALY_MODELS]
 )
-@pytest.mark.parametrize("blocks", [(5,), (4, 10, 14)])
+@pytest.mark.parametrize("blocks", [(5,), pytest.param((4, 10, 14), marks=pytest.mark.slow)])
 def test_files_agree_whatever_the_resolution_of_the_levels(name, blocks, images):
     """The map is finer than block 5 at 96 pixels, so the graph upsamples it, and both files must copy one scale."""
     good, defective = images

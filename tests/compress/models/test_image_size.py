@@ -74,7 +74,12 @@ def test_synthetic_defects_reach_all_of_a_rectangle(images):
     assert (defective.masks.max(axis=(0, 2)) > 0).all()
 
 
-@pytest.fixture(scope="module", params=ANOMALY_MODELS)
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(each, marks=[pytest.mark.slow] * (each in ("discriminative", "golden"))) for each in ANOMALY_MODELS
+    ],
+)
 def fitted(request, images):
     """An anomaly model of each kind, fitted to rectangular images."""
     model = anomaly.load_anomaly_model(request.param, efficientnet_lite.load_backbone(BLOCKS), SIZE)

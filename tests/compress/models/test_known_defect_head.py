@@ -56,7 +56,12 @@ def parts():
     return good, synthetic, known, [plate(rng) for _ in range(12)], stained
 
 
-@pytest.fixture(scope="module", params=ANOMALY_MODELS)
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(each, marks=[pytest.mark.slow] * (each in ("discriminative", "golden"))) for each in ANOMALY_MODELS
+    ],
+)
 def fitted(request, parts):
     good, synthetic, known, *_ = parts
     model = load_anomaly_model(request.param, efficientnet_lite.load_backbone(BLOCKS), SIZE)

@@ -101,6 +101,7 @@ def test_initial_designs_within_the_limits_come_first(complete_search):
     assert complete_search[: len(first)] == first
 
 
+@pytest.mark.slow
 def test_killed_search_continues_with_the_same_trials(anomaly_images, feature_cache, complete_search, tmp_path):
     script = tmp_path / "script.py"
     script.write_text(SCRIPT.format(tests=str(TESTS / "support")))

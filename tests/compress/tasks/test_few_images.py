@@ -21,7 +21,11 @@ def write_images(folder, count, first=0, scratched=False):
 
 @pytest.mark.parametrize(
     ("count", "detector"),
-    [pytest.param(1, "patchcore", marks=pytest.mark.slow), (2, "patchcore"), (4, "padim")],
+    [
+        pytest.param(1, "patchcore", marks=pytest.mark.slow),
+        (2, "patchcore"),
+        pytest.param(4, "padim", marks=pytest.mark.slow),
+    ],
 )
 def test_build_from_few_images_tells_defects_and_words_its_promise(count, detector, tmp_path, build_bundle, keyring):
     write_images(tmp_path / "good", count)

@@ -20,9 +20,10 @@ from click.testing import CliRunner
 from events import make_event
 
 from vedette.deploy.commands.feedback import feedback
-from vedette.deploy.feedback.corrections_folder import merge_feedback, read_table
+from vedette.deploy.feedback.corrections_folder import Correction, merge_feedback, read_table
+from vedette.deploy.feedback.feedback import ScoreRow, day_of_event
 from vedette.deploy.feedback.feedback_archive import read_archive
-from vedette.deploy.feedback.state_search import search_folders
+from vedette.deploy.feedback.state_search import read_scores, search_folders
 from vedette.runtime.camera.frame import Frame, FrameTime
 from vedette.runtime.config.evidence_table import EvidenceSettings
 from vedette.runtime.errors import ConfigProblem, Problem
@@ -230,3 +231,44 @@ def test_a_hostile_archive_writes_nothing(tmp_path: Path) -> None:
         archive.addfile(member, io.BytesIO(content))
     with pytest.raises(ConfigProblem):
         read_archive(io.BytesIO(file.getvalue()), "stick")
+
+
+@pytest.mark.parametrize("file", ["../thesis.jpg", "/tmp/thesis.jpg", "right/../../thesis.jpg", "", "a\0b"])
+def test_a_table_that_names_files_elsewhere_is_refused(tmp_path: Path, file: str) -> None:
+    """It would have copied them into the folder, and removed them at the next verdict."""
+    thesis = tmp_path / "thesis.jpg"
+    thesis.write_bytes(b"mine")
+    folder = tmp_path / "corrections"
+    folder.mkdir()
+    events = make_box(tmp_path / "state", 1)
+    judged = Review(events[0].event, "door", "right", time=2e9)
+    ReviewStore(tmp_path / "state" / "door").add(judged)
+    row = [file, events[0].event, "door", "2026-11-29", "m", "1", "missed", "", "", "5", "yes", "00"]
+    with open(folder / "corrections.csv", "w", newline="") as table:
+        csv.writer(table).writerows([Correction.__struct_fields__, row])
+    with pytest.raises(ConfigProblem, match="not below this folder"):
+        merge_feedback(search_folders([tmp_path / "state"]), folder)
+    assert thesis.read_bytes() == b"mine"
+    assert list(folder.iterdir()) == [folder / "corrections.csv"]
+
+
+@pytest.mark.parametrize("time", ["1e308", "-1e308", "inf", "nan", "0001-01-01T00:00:00", "1e17"])
+def test_times_that_no_calendar_has_are_unknown(time: str) -> None:
+    assert ScoreRow(time, "door", "m", 0.5, alarm=False).seconds is None
+
+
+def test_a_score_is_finite_and_a_huge_field_ends_the_table(tmp_path: Path) -> None:
+    path = tmp_path / "scores.csv"
+    path.write_text("time,camera,model,score,alarm\n1,door,m,inf,0\n2,door,m,0.5,0\n3,door," + "x" * 200_000 + ",1,0\n")
+    assert [row.time for row in read_scores(path)] == ["2"]
+
+
+@pytest.mark.parametrize("event", ["ffffffff-ffff-ffff-ffff-ffffffffffff", "00000000-0000-7000-8000-000000000000"])
+def test_the_day_of_any_event_is_a_day(event: str) -> None:
+    assert day_of_event(event) == "1970-01-01"
+
+
+def test_an_event_with_a_line_break_is_none(tmp_path: Path) -> None:
+    event = "01a22670-1150-7362-b61a-5a6c5fbfc85f\n"
+    (tmp_path / "reviews.jsonl").write_text(json.dumps({"event": event, "camera": "door", "verdict": "right"}))
+    assert ReviewStore(tmp_path).latest() == {}

@@ -163,6 +163,23 @@ def test_a_configuration_stops_in_its_ring_comes_back_and_goes_through_when_it_i
     text = boxes[rollout.rings[2][0]].file.read_text()
     assert tomllib.loads(text) == tomllib.loads(CAMERA_FILE) | tomllib.loads(part)
 
+    # Given up too early, and tried again: each box gets the same order again, and does the work once.
+    def orders():
+        memories = [box.configuration.memory.path.read_bytes() for box in boxes.values()]
+        return sum(len(json.loads(memory)["orders"]) for memory in memories)
+
+    known = orders()
+    run = plant.run()
+    run.engine.limits = LIMITS._replace(leave=-1.0)
+    run.engine.start_leaving("its user took it back")
+    run.go_on()
+    assert plant.rollout.counts() == {"unreachable": 30}
+    run = plant.run()
+    run.engine.start_leaving("its user took it back")
+    run.go_on()
+    assert (plant.rollout.counts(), changed(boxes)) == ({"left": 30}, {False})
+    assert orders() == known + 30
+
 
 def test_a_bad_release_stops_in_its_ring_and_leaves_nobody_half_way(make_plant):
     """Five boxes of the second ring fail, each in its way: the ring goes back, the first one stays, the rest waits."""

@@ -7,8 +7,9 @@ import re
 
 from paths import ROOT
 
-from vedette.runtime.config.configuration import BrokerSettings, read_toml
+from vedette.runtime.config.configuration import BrokerSettings
 from vedette.runtime.config.credentials import read_secret
+from vedette.runtime.config.toml_file import read_toml
 
 
 def test_configuration_may_begin_with_a_byte_order_mark(tmp_path):

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
-import threading
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from page_browser import MARKS, Browser, RunningPage, Viewer, open_viewer, serve_site
+from page_browser import MARKS, Browser, RunningPage, Viewer, apply_requests_here, open_viewer, serve_site
 from page_site import PageSite
 
-from vedette.deploy.setup import configuration_change, request_applier
-from vedette.deploy.setup.request_applier import RequestApplier
-from vedette.runtime.installation.configuration import change_requests
 from vedette.runtime.page import live_pictures
 
 expect = pytest.importorskip("playwright.sync_api").expect
@@ -39,17 +34,10 @@ use = "presence"
 """
 
 
-def apply(folder: Path) -> None:
-    """The program that applies requests, in this process."""
-    threading.Thread(target=RequestApplier(folder, 0, lambda *_: ["systemctl restart vedette@belt"]).apply_all).start()
-
-
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningPage]:
     with pytest.MonkeyPatch.context() as patch, start_site(tmp_path_factory) as running:
-        patch.setattr(change_requests, "apply_without_service", apply)
-        patch.setattr(request_applier, "_check_as_service", lambda *_: None)  # the bundle is not there
-        patch.setattr(configuration_change, "_interruptible", contextlib.nullcontext)  # this is not the main thread
+        apply_requests_here(patch)
         patch.setattr(live_pictures, "MAX_VIEWERS", 64)  # each test opens two views, faster than a person would
         yield running
 
@@ -62,6 +50,7 @@ def start_site(tmp_path_factory: pytest.TempPathFactory) -> Any:
 def file(running: RunningPage) -> Path:
     path = running.site.folder / "cameras" / "belt.toml"
     path.write_text(FILE)
+    path.with_name("belt.toml.last").unlink(missing_ok=True)
     return path
 
 
@@ -83,6 +72,20 @@ def save(viewer: Viewer, expected: str) -> None:
     expect(page.locator("#change-lines")).to_contain_text(expected)
     page.get_by_role("button", name="Save", exact=True).click()
     expect(page.locator("#change-said")).to_contain_text("Applied.")
+
+
+def check_drawn(text: str) -> None:
+    """A moved zone with one more point, a second mask, and a new rule with a line."""
+    content: dict[str, Any] = tomllib.loads(text)
+    site, presence, line = content["rules"]
+    yard = site["zones"]["yard"]
+    assert len(yard) == 5
+    assert yard[1] == pytest.approx([0.65, 0.5], abs=0.01)
+    assert [yard[0], *yard[3:]] == [[0.1, 0.4], [0.45, 0.9], [0.1, 0.9]]
+    assert (presence["use"], line["line"]) == ("presence", [[0.3, 0.59], [0.7, 0.6]])
+    assert len(content["privacy"]["zones"]) == 2
+    assert "# People in the yard." in text
+    assert "# nobody else" in text
 
 
 @pytest.mark.parametrize("width", [390, pytest.param(1280, marks=pytest.mark.slow)])
@@ -109,28 +112,28 @@ def test_a_zone_is_moved_saved_and_taken_back(running: RunningPage, browser: Bro
     viewer.check("draw")
 
     page.get_by_role("button", name="Show changes and save").click()
-    expect(page.locator("#change-lines")).to_contain_text(
-        "- zones.yard = [[0.1, 0.4], [0.45, 0.4], [0.45, 0.9], [0.1, 0.9]]"
-    )
+    expect(page.locator("#change-lines")).to_contain_text("- zones.yard = [[0.1, 0.4], [0.45, 0.4], ")
     viewer.check("draw-changes")
     page.get_by_role("button", name="Cancel").click()
     assert file.read_text() == FILE
     save(viewer, 'use = "crossing"')
-    content: dict[str, Any] = tomllib.loads(file.read_text())
-    site, presence, line = content["rules"]
-    yard = site["zones"]["yard"]
-    assert len(yard) == 5
-    assert yard[1] == pytest.approx([0.65, 0.5], abs=0.01)
-    assert [yard[0], *yard[3:]] == [[0.1, 0.4], [0.45, 0.9], [0.1, 0.9]]
-    assert (presence["use"], line["line"]) == ("presence", [[0.3, 0.59], [0.7, 0.6]])
-    assert len(content["privacy"]["zones"]) == 2
-    assert "# People in the yard." in file.read_text()
-    assert "# nobody else" in file.read_text()
+    check_drawn(file.read_text())
 
-    page.reload()
-    page.get_by_role("button", name="Undo", exact=True).click()
+    undo = page.get_by_role("button", name="Undo the last saved change")
+    undo.click()
+    expect(page.locator("#change-about")).to_contain_text("This takes back what the page changed at")
+    expect(page.locator("#change-lines")).to_contain_text('- use = "crossing"')
+    page.get_by_role("button", name="Save", exact=True).click()
     expect(page.locator("#list li")).to_have_count(2)
     assert file.read_text() == FILE
+    expect(undo).to_be_enabled()
+    file.with_name("belt.toml.last").write_bytes(file.read_bytes())  # as if root had changed it
+    file.write_text(FILE + "debounce = 4\n")
+    undo.click()
+    expect(page.locator("#change-said")).to_have_text("This change cannot be undone any more.")
+    page.reload()
+    expect(undo).to_be_hidden()
+    viewer.errors[:] = [each for each in viewer.errors if "404" not in each]
     assert viewer.errors == []
     page.context.close()
 
@@ -147,7 +150,7 @@ def test_what_the_daemon_would_refuse_cannot_be_saved(running: RunningPage, brow
     expect(page.locator("#change-verdict")).to_contain_text("cross")
     expect(page.get_by_role("button", name="Save", exact=True)).to_be_disabled()
     viewer.check("draw-refused")
-    page.get_by_role("button", name="Cancel").click()
+    page.keyboard.press("Escape")
     page.get_by_role("button", name="Discard changes").click()
     file.write_text(FILE + "debounce = 2\n")
     page.get_by_role("button", name="Show changes and save").click()

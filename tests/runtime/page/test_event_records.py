@@ -106,6 +106,9 @@ def test_status_in_words() -> None:
     }
     assert named["Sink webhook"] == ("7 wait, 0 refused; HTTP 503", "watch")
     assert named["Sink smtp"] == ("0 wait, 1 refused", "watch")
+    facts = describe_report(make_status("belt", sinks=sinks[1:]), english, has_broker=False).facts
+    assert ("Broker", "none; the sinks get the events") in [(fact.name, fact.value) for fact in facts]
+    assert "Outbox" not in {fact.name for fact in facts}
     assert format_seconds(93_784, english) == "1 d 2 h"
     assert format_seconds(4.21, english) == "4.2 s"
 

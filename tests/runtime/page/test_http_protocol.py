@@ -11,8 +11,8 @@ import pytest
 from page_site import PageSite
 
 from vedette.runtime.page import http_protocol
+from vedette.runtime.page.browser_site import MAX_BODY
 from vedette.runtime.page.page_server import serve_page
-from vedette.runtime.page.request_guard import MAX_BODY
 
 HEAD = "Host: 127.0.0.1\r\nConnection: close\r\n"
 

@@ -63,7 +63,7 @@ def test_journey(running: RunningPage, browser: Browser, width: int) -> None:
 
     expect(page.locator("#state")).to_have_text("Alarm")
     expect(page.locator("#boxes rect")).to_have_count(1)
-    assert page.evaluate("document.getElementById('picture').naturalWidth") == 640
+    expect(page.locator("#picture")).to_have_js_property("naturalWidth", 640)
     assert page.evaluate("document.getElementById('heat').width") == 28
     assert 0.3 < float(page.locator("#score").inner_text()) < 1
     expect(page.locator("#threshold")).to_have_text("0.6")

@@ -113,7 +113,7 @@ def test_change_needs_the_token_of_the_session_and_the_same_origin(site: PageSit
     assert request(app, "POST", unknown, right, body).status == 404
 
 
-@pytest.mark.parametrize("host", ["evil.example:8080", "localhost.evil.example", "127.0.0.1.nip.io", ""])
+@pytest.mark.parametrize("host", ["evil.example:8080", "localhost.evil.example", "127.0.0.1.nip.io", "[::1", ""])
 def test_a_name_that_is_not_of_this_device_is_refused(site: PageSite, host: str) -> None:
     app = make_app(site)
     cookie = sign_in(app).cookie

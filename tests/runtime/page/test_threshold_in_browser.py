@@ -3,42 +3,17 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
-import msgspec
 import pytest
-from page_browser import MARKS, WIDTHS, Browser, RunningPage, open_viewer
-
-from vedette.runtime.installation.configuration.change_requests import (
-    ConfigurationResult,
-    requests_folder,
-    results_folder,
-)
-from vedette.runtime.page import change_views
+from page_browser import MARKS, WIDTHS, Browser, RunningPage, apply_requests_here, open_viewer
 
 expect = pytest.importorskip("playwright.sync_api").expect
 pytestmark = MARKS
 
 
-def apply_requests(state: Path, camera_file: Path) -> None:
-    """Stand-in of root's service: takes what waits, and writes results."""
-    for path in requests_folder(state).glob("*.json"):
-        asked = msgspec.json.decode(path.read_bytes())
-        camera_file.write_text(path.with_suffix(".toml").read_text())
-        result = ConfigurationResult(asked["id"], asked["camera"], "applied")
-        path.unlink()
-        (results_folder(state) / path.name).write_bytes(msgspec.json.encode(result))
-
-
-@pytest.fixture
-def without_service(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The request waits for a service, and starts no program of its own."""
-    real = change_views.request_change
-    monkeypatch.setattr(change_views, "request_change", lambda *values, **_: real(*values))
-
-
 @pytest.mark.parametrize("width", WIDTHS)
-def test_threshold(running: RunningPage, browser: Browser, width: int, without_service: None) -> None:
+def test_threshold(running: RunningPage, browser: Browser, width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    apply_requests_here(monkeypatch)
     site = running.site
     site.store_scores("belt")
     camera_file = site.folder / "cameras" / "belt.toml"
@@ -71,15 +46,14 @@ def test_threshold(running: RunningPage, browser: Browser, width: int, without_s
     expect(page.locator("#change-lines [data-sign='+']")).to_have_text(f"+ threshold = {slider.input_value()}")
     viewer.check("threshold-difference")
     assert camera_file.read_text() == original
-    with page.expect_response("**/threshold/belt/change"):
-        page.get_by_role("button", name="Save", exact=True).click()
-    apply_requests(site.state, camera_file)
-    expect(page.locator("#change-said")).to_have_text("Applied. The camera runs with it.")
+    page.get_by_role("button", name="Save", exact=True).click()
+    expect(page.locator("#change-said")).to_contain_text("Applied. The camera runs with it.")
     assert f"threshold = {slider.input_value()}\n" in camera_file.read_text()
-    with page.expect_response("**/undo"):
-        page.get_by_role("button", name="Undo").click()
-    apply_requests(site.state, camera_file)
-    expect(page.locator("#change-said")).to_have_text("Applied. The camera runs with it.")
+    page.get_by_role("button", name="Undo the last saved change").click()
+    expect(page.locator("#change-about")).to_contain_text("This takes back what the page changed at")
+    expect(page.locator("#change-lines [data-sign='-']")).to_have_text(f"- threshold = {slider.input_value()}")
+    page.get_by_role("button", name="Save", exact=True).click()
+    expect(page.locator("#change-said")).to_contain_text("Applied. The camera runs with it.")
     assert camera_file.read_text() == original
     assert viewer.errors == []
     page.context.close()

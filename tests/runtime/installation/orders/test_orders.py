@@ -197,7 +197,7 @@ def test_a_box_obeys_one_order_at_a_time(tmp_path, monkeypatch):
 
 
 def test_two_daemons_of_a_box_obey_an_order_once(tmp_path):
-    """Both get it at the same time; one obeys it, the other answers that it is known."""
+    """Both get it at the same time; one obeys it, the other answers how far it is."""
     boxes, given_order, started = [Box(tmp_path), Box(tmp_path)], order(), threading.Barrier(2)
 
     def give(box):
@@ -210,7 +210,9 @@ def test_two_daemons_of_a_box_obey_an_order_once(tmp_path):
     for thread in threads:
         thread.join()
     assert sorted(len(box.executed) for box in boxes) == [0, 1]
-    assert [box.reports[-1].state for box in boxes] == ["installed", "installed"]
+    obeyed, told = sorted(boxes, key=lambda box: len(box.executed), reverse=True)
+    assert obeyed.reports[-1].state == "installed"
+    assert told.reports[-1].state in ("accepted", "installed")
 
 
 def test_a_damaged_memory_refuses_what_was_issued_before(tmp_path):

@@ -1,0 +1,53 @@
+"""The table `[trigger]` of a camera's file: one inspection per part (docs/line.md)."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+
+_Score = Annotated[float, msgspec.Meta(ge=-1e9, le=1e9)]
+
+
+class TriggerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`[trigger]`: what starts an inspection, and how its verdict goes out. Times in seconds."""
+
+    source: str
+    """`modbus://host:port`, `mqtt:`, `file:triggers.txt`, `gpio:/dev/gpiochip0?trigger=17`, `opcua://host:port`."""
+    delay: Annotated[float, msgspec.Meta(ge=0, le=10)] = 0.0
+    """From the trigger to the first picture: the way from the sensor to the camera."""
+    deadline: Annotated[float, msgspec.Meta(gt=0, le=60)] = 1.0
+    """From the trigger to the verdict; a part without one is then an error."""
+    pictures: Annotated[int, msgspec.Meta(ge=1, le=16)] = 1
+    """Pictures of each part."""
+    decision: Literal["worst", "vote"] = "worst"
+    """Which verdict counts if there are several pictures."""
+    threshold: _Score | None = None
+    """A part is rejected at this score; None: the bundle's threshold."""
+    warn: _Score | None = None
+    """A part gets the verdict `warn` from this score on; None: never."""
+    depth: Annotated[int, msgspec.Meta(ge=1, le=256)] = 8
+    """Parts without a verdict at which the device is no longer ready."""
+    gate: Annotated[int, msgspec.Meta(ge=0, le=1000)] = 0
+    """Parts between the camera and the reject gate; 0: a verdict goes out at once."""
+    acknowledge: bool = False
+    """True: a result stays until the line acknowledges it."""
+    hold: Annotated[float, msgspec.Meta(gt=0, le=60)] | None = None
+    """Longest time that a result is shown; None: 0.05, or 1.0 with `acknowledge`."""
+    heartbeat: Annotated[float, msgspec.Meta(ge=0.05, le=60)] = 0.5
+    """Seconds between changes of the heartbeat."""
+    product: str = ""
+    """Name of the product in the events; empty: that of the bundle."""
+    product_index: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 0
+    """Its number for the line; a part of another product is an error."""
+
+    def __post_init__(self) -> None:
+        if self.delay >= self.deadline:
+            raise ValueError(f"delay: {self.delay:g} is not below the deadline of {self.deadline:g}; no picture fits")
+        if self.warn is not None and self.threshold is not None and self.warn >= self.threshold:
+            raise ValueError(f"warn: {self.warn:g} must be below threshold, {self.threshold:g}; nothing would warn")
+
+    @property
+    def hold_seconds(self) -> float:
+        """Longest time that a result is shown."""
+        return self.hold or (1.0 if self.acknowledge else 0.05)

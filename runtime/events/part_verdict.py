@@ -1,0 +1,35 @@
+"""The verdict on one part."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+PartDecision = Literal["accept", "warn", "reject", "error"]
+
+
+class RegionVerdict(msgspec.Struct, frozen=True):
+    """The result of one region of the part."""
+
+    name: str
+    verdict: PartDecision
+    score: float | None = None
+
+
+class PartVerdict(msgspec.Struct, frozen=True):
+    """The verdict on one part."""
+
+    part: str
+    serial: str
+    verdict: PartDecision
+    reason: str
+    score: float | None
+    label: str
+    regions: tuple[RegionVerdict, ...]
+    product: str
+    release: str
+    triggered: str
+    exposed: str
+    decided: str
+    latency_ms: float

@@ -1,0 +1,239 @@
+"""The line of one camera: triggers become parts, parts get pictures, verdicts go out in order.
+
+    adapter's thread    trigger, acknowledge   -> handshake
+    daemon's loop       picture -> inference -> judgement -> handshake
+    this thread         time: deadlines, ends of results, heartbeat
+    recorder's thread   verdicts -> outbox
+
+One lock orders them. Nothing below it waits for a disk's sync, a network or the model, so a deadline is kept while the
+model computes or the camera hangs.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+import msgspec
+
+from ..bundle.manifest import Manifest
+from ..config.configuration import Config
+from ..events.event import format_rfc3339
+from ..events.outbox import Outbox
+from ..events.part_verdict import PartVerdict
+from .adapters import load_adapter
+from .handshake import Handshake, HandshakeSettings, Outputs, Part
+from .judgement import Judgement
+from .part_journal import PartJournal
+from .picture_queue import PictureQueue
+from .verdict_recorder import VerdictRecorder
+
+_SHORTEST_WAIT = 0.0005
+
+
+class _PartFacts(msgspec.Struct):
+    """What is known of a part in flight beside its handshake."""
+
+    triggered: float
+    """Seconds since 1970, UTC."""
+    exposed: float | None = None
+    """Of its last picture, seconds since 1970, UTC."""
+    judgement: Judgement | None = None
+
+
+class InspectionLine:
+    """The line of one camera.
+
+    Args:
+        settings: configuration of the camera, with `[trigger]`
+        manifest: of its bundle
+        outbox: receives the verdicts
+        wake: called when verdicts were stored
+
+    Raises:
+        ConfigProblem: `trigger.source` is wrong.
+    """
+
+    def __init__(self, settings: Config, manifest: Manifest, outbox: Outbox, wake: Callable[[], None]) -> None:
+        trigger = settings.trigger
+        assert trigger is not None
+        self.product, self.release = trigger.product or manifest.name, str(manifest.release)
+        agreed = HandshakeSettings(
+            deadline=trigger.deadline,
+            depth=trigger.depth,
+            gate=trigger.gate,
+            acknowledge=trigger.acknowledge,
+            hold=trigger.hold_seconds,
+            gap=min(0.01, trigger.hold_seconds),
+            heartbeat=trigger.heartbeat,
+            products=(trigger.product_index,),
+        )
+        self.adapter = load_adapter(settings)
+        journal = PartJournal(settings.state_folder)
+        self.recorder = VerdictRecorder(settings.camera, journal, outbox, wake)
+        self.handshake = Handshake(agreed, journal.last_number, time.monotonic())
+        self.pictures = PictureQueue(trigger.delay, trigger.pictures)
+        self.facts: dict[int, _PartFacts] = {}
+        self.changed = threading.Condition(threading.RLock())
+        self.shown = Outputs()
+        self.ended = self.closing = False
+        self.thread = threading.Thread(target=self._keep_time, name="line", daemon=True)
+
+    def start(self) -> None:
+        """Records what an earlier process left, and listens to the line.
+
+        Raises:
+            MachineProblem: the adapter cannot listen.
+        """
+        self.recorder.start(self.product, self.release)
+        self.adapter.start(self)
+        self.thread.start()
+
+    def trigger(self, serial: str = "", at: float | None = None) -> int:
+        """A part arrives; see `LineInputs`."""
+        with self.changed:
+            now = time.monotonic()
+            moment = now if at is None else min(at, now)
+            part = self.handshake.trigger(moment, serial)
+            facts = _PartFacts(time.time() - (now - moment))
+            self.facts[part.number] = facts
+            self.recorder.journal.write_trigger(part.number, facts.triggered, serial)
+            if part.verdict is None:
+                self.pictures.add(part.number, moment)
+            self._follow()
+            return part.number
+
+    def acknowledge(self, level: bool) -> None:
+        """The level of the line's acknowledgment."""
+        with self.changed:
+            self.handshake.acknowledge(level, time.monotonic())
+            self._follow()
+
+    def select_product(self, index: int) -> None:
+        """The product of the parts from the next trigger on."""
+        with self.changed:
+            self.handshake.select_product(index, time.monotonic())
+            self._follow()
+
+    def end(self) -> None:
+        """No trigger will follow."""
+        with self.changed:
+            self.ended = True
+            self.changed.notify_all()
+
+    def claim(self, exposed: float, taken: float) -> int | None:
+        """The part that a picture shows; None: nobody's. Parts that it proves to have been missed are errors.
+
+        Args:
+            exposed: moment of the exposure, `time.monotonic`
+            taken: the same, seconds since 1970, UTC
+        """
+        with self.changed:
+            number, missed = self.pictures.claim(exposed)
+            for each in missed:
+                self.decide(each, Judgement("error", "no_picture"))
+            if number is not None:
+                self.facts[number].exposed = taken
+            return number
+
+    def await_part(self, seconds: float) -> int | None:
+        """Waits until a part is due to be taken a picture of, and returns it; None: none within `seconds`."""
+        until = time.monotonic() + seconds
+        with self.changed:
+            while (now := time.monotonic()) < until and not (self.ended and not self.facts):
+                ready = self.pictures.next_ready()
+                if ready is not None and ready <= now:
+                    number = self.pictures.claim_next()
+                    assert number is not None
+                    self.facts[number].exposed = time.time()
+                    return number
+                self.changed.wait(min(until, ready or until) - now)
+        return None
+
+    def awaits(self, number: int) -> bool:
+        """Whether a part still has no verdict."""
+        with self.changed:
+            return number in self.facts
+
+    @property
+    def is_over(self) -> bool:
+        """True if no trigger will follow, and each part has its verdict."""
+        with self.changed:
+            return self.ended and not self.facts
+
+    def decide(self, number: int, judgement: Judgement) -> None:
+        """The judgement on a part."""
+        with self.changed:
+            if number in self.facts:
+                self.facts[number].judgement = judgement
+                self.handshake.decide(number, judgement.verdict, judgement.reason, time.monotonic())
+                self._follow()
+
+    def check(self) -> None:
+        """Raises the Problem because of which verdicts cannot be stored, if there is one."""
+        if self.recorder.problem is not None:
+            raise self.recorder.problem
+
+    def faults(self) -> dict[str, bool]:
+        """The faults of the line, in words, with whether each is present. Any thread may call it."""
+        fault = self.adapter.fault
+        return {
+            f"the line is not connected: {fault}": bool(fault),
+            "parts in flight would be lost in a crash": bool(self.recorder.journal.fault),
+        }
+
+    def close(self) -> None:
+        """Ends: parts in flight are errors."""
+        with self.changed:
+            self.handshake.stop(time.monotonic())
+            self.closing = True
+            self._follow()
+        if self.thread.is_alive():
+            self.thread.join()
+        self.adapter.close()
+        if self.recorder.thread.is_alive():
+            self.recorder.close()
+
+    def _follow(self) -> None:
+        """Records what became final, and then sets the outputs."""
+        for part in self.handshake.take_final():
+            self._record(part)
+        if (outputs := self.handshake.outputs) != self.shown:
+            self.shown = outputs
+            self.adapter.show(outputs)
+        self.changed.notify_all()
+
+    def _record(self, part: Part) -> None:
+        self.pictures.drop(part.number)
+        facts = self.facts.pop(part.number)
+        judgement, decided = facts.judgement or Judgement("error"), time.time()
+        known = part.reason != "unknown_product"
+        verdict = PartVerdict(
+            part=str(part.number),
+            serial=part.serial,
+            verdict=part.verdict or "error",
+            reason=part.reason,
+            score=judgement.score,
+            label=judgement.label,
+            regions=judgement.regions,
+            product=self.product if known else f"index {part.product}",
+            release=self.release,
+            triggered=format_rfc3339(facts.triggered),
+            exposed="" if facts.exposed is None else format_rfc3339(facts.exposed),
+            decided=format_rfc3339(decided),
+            latency_ms=round(1000 * (time.monotonic() - part.triggered), 3),
+        )
+        self.recorder.record(part.number, verdict, decided)
+
+    def _keep_time(self) -> None:
+        with self.changed:
+            while not self.closing:
+                self.handshake.tick(time.monotonic())
+                self._follow_time()
+                left = self.handshake.next_change() - time.monotonic()
+                self.changed.wait(max(left, _SHORTEST_WAIT))
+
+    def _follow_time(self) -> None:
+        if self.handshake.final or self.handshake.outputs != self.shown:
+            self._follow()

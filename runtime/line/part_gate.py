@@ -1,0 +1,126 @@
+"""The gate of a camera with `[trigger]`: only pictures of parts are inspected.
+
+It takes the place of the motion gate in the daemon's loop. A recording is read picture by picture, one for each part.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import msgspec
+
+from ..bundle.manifest import Manifest
+from ..camera.frame import Frame
+from ..config.configuration import Config
+from ..events.outbox import Outbox
+from ..inference.prediction import Prediction
+from .inspection_line import InspectionLine
+from .judgement import Judge, Judgement, is_too_dark
+from .line_figures import LineFigures
+
+_SHARES = (("p50", 0.50), ("p95", 0.95), ("p99", 0.99))
+_PATIENCE = 0.2  # seconds between looks at whether the daemon shall stop
+
+
+class PartGate:
+    """Gives parts their pictures and judges them.
+
+    Args:
+        settings: configuration of the camera, with `[trigger]`
+        manifest: of its bundle
+        outbox: receives the verdicts
+        wake: called when verdicts were stored
+        live: whether the camera runs by itself
+
+    Raises:
+        ConfigProblem: `[trigger]` is wrong, or does not fit the bundle.
+    """
+
+    def __init__(
+        self, settings: Config, manifest: Manifest, outbox: Outbox, wake: Callable[[], None], live: bool
+    ) -> None:
+        assert settings.trigger is not None
+        self.judge = Judge(settings.trigger, manifest)
+        self.line = InspectionLine(settings, manifest, outbox, wake)
+        self.wanted, self.live = settings.trigger.pictures, live
+        self.claimed: int | None = None
+        """Of a recording: the part for which the next picture is taken."""
+        self.current = 0
+        self.judgements: dict[int, list[Judgement]] = {}
+        self.predictions: tuple[Prediction, ...] | None = None
+        self.inferences = self.skipped = 0
+        self.opened = 0.0
+        self.busy: deque[tuple[float, float]] = deque(maxlen=1000)
+
+    def pace(self, frames: Iterator[Frame | None], stop: threading.Event) -> Iterator[Frame | None]:
+        """The frames of the camera, those of a recording when a part needs one; until no part can follow.
+
+        Raises:
+            MachineProblem: verdicts cannot be stored.
+        """
+        self.line.start()
+        while not stop.is_set() and not self.line.is_over:
+            self.line.check()
+            if not self.live:
+                self.claimed = self.line.await_part(_PATIENCE)
+                if self.claimed is None:
+                    yield None
+                    continue
+            try:
+                yield next(frames)
+            except StopIteration:
+                return
+
+    def is_open(self, frame: Frame) -> bool:
+        """True if the frame shows a part that waits for its verdict; `remember` then takes what inference gave."""
+        number = self.line.claim(frame.moment, frame.taken) if self.live else self.claimed
+        self.predictions = None
+        if number is None or not self.line.awaits(number):
+            self.skipped += 1
+            return False
+        if is_too_dark(frame.pixels):
+            self._add(number, Judgement("error", "too_dark"))
+            return False
+        self.current, self.opened = number, time.monotonic()
+        return True
+
+    def remember(self, predictions: tuple[Prediction, ...] | None) -> None:
+        """Judges the part of the frame that opened the gate."""
+        self._add(self.current, self.judge.judge(predictions))
+        self.predictions = predictions
+        self.inferences += 1
+        now = time.monotonic()
+        self.busy.append((now, now - self.opened))
+
+    def _add(self, number: int, judgement: Judgement) -> None:
+        self.judgements = {part: each for part, each in self.judgements.items() if self.line.awaits(part)}
+        judgements = self.judgements.setdefault(number, [])
+        judgements.append(judgement)
+        if len(judgements) == self.wanted:
+            self.line.decide(number, self.judge.combine(judgements))
+
+    def figures(self) -> dict[str, Any]:
+        """Its part of the status report. Any thread may call it."""
+        busy, latencies, line = list(self.busy), sorted(self.line.recorder.latencies), self.line
+        span = busy[-1][0] - busy[0][0] if len(busy) > 1 else 0.0
+        shares = {name: latencies[int(share * (len(latencies) - 1))] for name, share in _SHARES} if latencies else {}
+        figures = LineFigures(
+            msgspec.structs.replace(line.recorder.counts),
+            len(line.facts),
+            line.handshake.unacknowledged,
+            shares,
+        )
+        duty = min(1.0, sum(seconds for _, seconds in busy[1:]) / span) if span else None
+        return {"inferences": self.inferences, "skipped": self.skipped, "duty": duty, "line": figures}
+
+    def faults(self) -> dict[str, bool]:
+        """The faults of the line, in words, with whether each is present. Any thread may call it."""
+        return self.line.faults()
+
+    def close(self) -> None:
+        """Ends: parts in flight are errors."""
+        self.line.close()

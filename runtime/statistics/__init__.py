@@ -1,0 +1,1 @@
+"""Statistics of a line: agreement of decisions, exact intervals, control charts. Numbers in, numbers out."""

@@ -1,0 +1,174 @@
+"""From trigger to output: the real daemon, a simulated line controller over Modbus, and what stands in the way.
+
+    make bench-line BENCH_ARGS="--parts 10000 --rate 20"
+
+Each case triggers so many parts at a rate. `device` is from the trigger to the output inside the daemon, as the event
+has it; `controller` is the same as the controller sees it, with two turns of its program. `inference` is the time of
+the model in the daemon's loop. A part without an accepted, rejected or warning verdict is a miss, and counted. Cases:
+
+    plain       the broker answers
+    broker      no broker answers
+    evidence    thumbnails and clips are written, and the status is asked for ten times a second
+    disk        a second process writes and syncs to the same disk all the time
+
+Figures go to build/line.json.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import sqlite3
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import Any
+
+import click
+
+from vedette.compress.demo.line_controller import LineController
+from vedette.runtime.monitoring.status import request_status
+
+ROOT = Path(__file__).parents[2]
+CASES = ("plain", "broker", "evidence", "disk")
+CONFIG = """
+[device]
+name = "bench"
+keys = "{keys}"
+[outbox]
+drain = 0.2
+journal = 20000
+[broker]
+url = "{broker}"
+"""
+CAMERA = """
+source = "file:{pictures}?fps=0&loop=true"
+bundle = "{bundle}"
+[trigger]
+source = "modbus://127.0.0.1:{port}"
+deadline = {deadline}
+acknowledge = true
+depth = 16
+{evidence}
+"""
+EVIDENCE = '[evidence]\nthumbnail = "jpeg"\n[[rules]]\nuse = "presence"\n'
+WRITER = """
+import os, sys
+with open(sys.argv[1], "wb") as file:
+    while True:
+        file.seek(0)
+        file.write(os.urandom(4 << 20))
+        file.flush()
+        os.fsync(file.fileno())
+"""
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def share(values: list[float], part: float) -> float:
+    """A quantile: the smallest value that so large a part of all does not exceed."""
+    ordered = sorted(values)
+    return round(ordered[min(len(ordered) - 1, int(part * len(ordered)))], 2)
+
+
+def describe(values: list[float]) -> dict[str, float]:
+    names = {"p50": 0.5, "p99": 0.99, "p99.9": 0.999, "max": 1.0}
+    return {name: share(values, part) for name, part in names.items()} if values else {}
+
+
+def read_verdicts(outbox: Path) -> list[dict[str, Any]]:
+    with closing(sqlite3.connect(outbox)) as database:
+        rows = database.execute("SELECT body FROM events ORDER BY sequence").fetchall()
+    records = [json.loads(body) for (body,) in rows]
+    return [record["facts"] for record in records if (record["rule"], record["kind"]) == ("part", "verdict")]
+
+
+def ask_status(folder: Path, stop: threading.Event, often: bool, found: list[float]) -> None:
+    """Collects the share of the time spent in inference, which gives the time of one."""
+    while not stop.wait(0.1 if often else 2.0):
+        with suppress(Exception):
+            found.append(float(request_status(folder).duty or 0.0))
+
+
+def measure(case: str, demo: Path, parts: int, rate: float, deadline: float) -> dict[str, Any]:
+    """One case, in a folder of its own."""
+    with tempfile.TemporaryDirectory(dir=ROOT / "build") as temporary:
+        folder, port = Path(temporary), free_port()
+        (folder / "cameras").mkdir()
+        broker = "mqtt://127.0.0.1:1" if case == "broker" else "stdout:"
+        (folder / "vedette.toml").write_text(CONFIG.format(keys=demo / "keys", broker=broker))
+        facts = {"bundle": next(demo.glob("*.vedette")), "pictures": demo / "camera", "deadline": deadline}
+        evidence = EVIDENCE if case == "evidence" else ""
+        (folder / "cameras" / "line.toml").write_text(CAMERA.format(**facts, port=port, evidence=evidence))
+        command = [sys.executable, "-m", "vedette.runtime.cli", "run", "line", "--config", str(folder)]
+        with (folder / "log").open("wb") as log:
+            daemon = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=log)
+        writer = subprocess.Popen([sys.executable, "-c", WRITER, folder / "noise"]) if case == "disk" else None
+        stop, duties = threading.Event(), []  # type: ignore[var-annotated]
+        state = folder / "state" / "line"
+        asker = threading.Thread(target=ask_status, args=(state, stop, case == "evidence", duties))
+        asker.start()
+        controller = LineController(port, [1 + number / rate for number in range(parts)])
+        controller.run(patience=deadline + 10)
+        stop.set()
+        asker.join()
+        if writer is not None:
+            writer.kill()
+            writer.wait()
+        daemon.send_signal(signal.SIGTERM)
+        daemon.wait(60)
+        if controller.failure:
+            raise SystemExit(f"{controller.failure}\n{(folder / 'log').read_text()[-3000:]}")
+        verdicts = read_verdicts(state / "outbox.db")
+    shown = {result.part: result for result in controller.results}
+    waits = [1000 * (shown[part].seconds - at) for part, at in enumerate(controller.triggered, 1) if part in shown]
+    reasons: dict[str, int] = {}
+    for each in verdicts:
+        if each["verdict"] == "error":
+            reasons[each["reason"]] = reasons.get(each["reason"], 0) + 1
+    orders = [result.part for result in controller.results]
+    return {
+        "case": case,
+        "triggered": len(controller.triggered),
+        "verdicts": len(verdicts),
+        "results": len(orders),
+        "in_order": orders == sorted(set(orders)),
+        "differing": sum(shown[int(v["part"])].verdict != v["verdict"] for v in verdicts if int(v["part"]) in shown),
+        "errors": reasons,
+        "device_ms": describe([each["latency_ms"] for each in verdicts]),
+        "controller_ms": describe(waits),
+        "inference_ms": round(1000 * statistics.median(duties) / rate, 2) if duties else None,
+    }
+
+
+@click.command()
+@click.option("--demo", type=click.Path(path_type=Path, exists=True), default=ROOT / "build" / "demo")
+@click.option("--parts", default=10_000, show_default=True, help="Parts of each case.")
+@click.option("--rate", default=20.0, show_default=True, help="Parts per second.")
+@click.option("--deadline", default=1.0, show_default=True, help="Seconds from trigger to verdict.")
+@click.option("--cases", default=",".join(CASES), show_default=True)
+def main(demo: Path, parts: int, rate: float, deadline: float, cases: str) -> None:
+    """Measures from trigger to output."""
+    (ROOT / "build").mkdir(exist_ok=True)
+    rows = []
+    for case in cases.split(","):
+        started = time.monotonic()
+        rows.append(measure(case, demo.resolve(), parts, rate, deadline))
+        load = os.getloadavg()[0]
+        print(json.dumps(rows[-1] | {"load": load, "seconds": round(time.monotonic() - started)}), flush=True)  # noqa: T201
+    (ROOT / "build" / "line.json").write_text(json.dumps(rows, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
