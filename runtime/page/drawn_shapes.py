@@ -21,6 +21,8 @@ RULE_KEYS = ("polygon", "zones", "line", "way", "points")
 REQUIRED = {
     "zone": ("polygon", "zones"),
     "crossing": ("line",),
+    "intrusion": ("polygon", "zones"),
+    "tailgate": ("line",),
     "wrong_way": ("way",),
     "speed": ("points",),
 }
@@ -29,6 +31,8 @@ AREA_RULES = (
     "zone",
     "dwell",
     "crowd",
+    "intrusion",
+    "queue",
     "wrong_way",
     "speed",
     "running",
