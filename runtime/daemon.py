@@ -104,7 +104,7 @@ class Daemon:
             session = make_mqtt_session_settings(settings, manifest, self.backend.version, topics)
             sink = open_integrated_sink(open_sink, lambda: self.settings, session, manifest)
         outbox = Outbox.from_config(settings)
-        self.evidence = EvidenceRecorder(settings, outbox)
+        self.evidence = EvidenceRecorder(settings, outbox, manifest)
         status_messages = StatusMessages.from_config(settings, self.make_state, self.make_report, topics, outbox)
         parts = (status_messages, OrderDesk(settings, session, outbox, sink), load_receivers(settings, outbox))
         self.delivery = Delivery(outbox, sink, topics, *parts)
