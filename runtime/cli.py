@@ -35,6 +35,7 @@ DEVICE_COMMANDS = {
     "page": "show this device in a browser: live picture, events and health",
     "metrics": "print or serve the status as Prometheus metrics",
     "report": "report a shift: parts, yield, rejects, control charts; or export the counters",
+    "find": "find events, pictures and clips of this box by rule, time, label and zone",
     "outbox": "inspect the outbox of a camera, and replay delivered events",
     "traffic": "compare the bytes that a camera publishes with H.264 video",
     "bench": "measure time and memory of a bundle on this machine",
