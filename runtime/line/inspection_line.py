@@ -104,6 +104,13 @@ class InspectionLine:
             self._follow()
             return part.number
 
+    def miss(self, at: float) -> int:
+        """A part that cannot be inspected; see `LineInputs`."""
+        with self.changed:
+            number = self.trigger(at=at)
+            self.decide(number, Judgement("error", "lost"))
+            return number
+
     def acknowledge(self, level: bool) -> None:
         """The level of the line's acknowledgment."""
         with self.changed:

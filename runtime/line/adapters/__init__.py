@@ -10,6 +10,7 @@ from ..handshake import Outputs
 
 ADAPTERS = {
     "file": ".file:TriggerFile",
+    "gpio": ".gpio:GpioAdapter",
     "modbus": ".modbus:make_modbus_adapter",
     "mqtt": ".mqtt:MqttTrigger",
 }
@@ -20,6 +21,9 @@ class LineInputs(Protocol):
 
     def trigger(self, serial: str = "", at: float | None = None) -> int:
         """A part arrives, `at` a moment of `time.monotonic`, with its serial number if known; returns its number."""
+
+    def miss(self, at: float) -> int:
+        """A part that came `at` a moment of `time.monotonic` and cannot be inspected: an error; returns its number."""
 
     def acknowledge(self, level: bool) -> None:
         """The level of the line's acknowledgment."""
