@@ -104,7 +104,7 @@ class InspectionLine:
             self._follow()
             return part.number
 
-    def miss(self, at: float) -> int:
+    def miss(self, at: float | None = None) -> int:
         """A part that cannot be inspected; see `LineInputs`."""
         with self.changed:
             number = self.trigger(at=at)

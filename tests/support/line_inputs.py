@@ -17,7 +17,7 @@ class RecordedInputs:
         self.times.append(at)
         return sum(name == "trigger" for name, _ in self.signals)
 
-    def miss(self, at: float) -> int:
+    def miss(self, at: float | None = None) -> int:
         self.signals.append(("miss", at))
         return 0
 

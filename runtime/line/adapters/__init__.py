@@ -13,6 +13,7 @@ ADAPTERS = {
     "gpio": ".gpio:GpioAdapter",
     "modbus": ".modbus:make_modbus_adapter",
     "mqtt": ".mqtt:MqttTrigger",
+    "opcua": ".opcua:make_opcua_adapter",
 }
 
 
@@ -22,7 +23,7 @@ class LineInputs(Protocol):
     def trigger(self, serial: str = "", at: float | None = None) -> int:
         """A part arrives, `at` a moment of `time.monotonic`, with its serial number if known; returns its number."""
 
-    def miss(self, at: float) -> int:
+    def miss(self, at: float | None = None) -> int:
         """A part that came `at` a moment of `time.monotonic` and cannot be inspected: an error; returns its number."""
 
     def acknowledge(self, level: bool) -> None:

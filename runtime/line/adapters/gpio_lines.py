@@ -111,8 +111,10 @@ class GpioLines:
         Raises:
             OSError: the chip is gone.
         """
-        values = {
-            self.outputs[s]: Value.ACTIVE if on else Value.INACTIVE for s, on in levels.items() if s in self.outputs
+        values: dict[int | str, Value] = {
+            self.outputs[signal]: Value.ACTIVE if on else Value.INACTIVE
+            for signal, on in levels.items()
+            if signal in self.outputs
         }
         if values and self.written is not None:
             self.written.set_values(values)
