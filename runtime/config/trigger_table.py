@@ -13,7 +13,7 @@ class TriggerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`[trigger]`: what starts an inspection, and how its verdict goes out. Times in seconds."""
 
     source: str
-    """`modbus://host:port`, `mqtt:`, `file:triggers.txt`, `gpio:/dev/gpiochip0?trigger=17`, `opcua://host:port`."""
+    """`modbus://host:port`, `opcua://host:port`, `gpio:/dev/gpiochip0?trigger=17`, `mqtt:`, `file:triggers.txt`."""
     delay: Annotated[float, msgspec.Meta(ge=0, le=10)] = 0.0
     """From the trigger to the first picture: the way from the sensor to the camera."""
     deadline: Annotated[float, msgspec.Meta(gt=0, le=60)] = 1.0
