@@ -6,14 +6,42 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from .polygon import Polygon, describe_polygon_error
+
 _Score = Annotated[float, msgspec.Meta(ge=-1e9, le=1e9)]
+
+
+PRESENCE = "presence"
+"""The source of a trigger by software."""
+
+
+class PresenceSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`[trigger.presence]`: a part is there when enough of a zone differs from the empty scene. Times in seconds."""
+
+    polygon: Polygon
+    """The zone; a narrow one, across the way of the parts, triggers where they reach it."""
+    share: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.3
+    """Part of the zone that must differ; below half of it the zone is empty again."""
+    level: Annotated[float, msgspec.Meta(ge=1, le=255)] = 20.0
+    """Gray levels by which a place must differ."""
+    gap: Annotated[float, msgspec.Meta(ge=0, le=3600)] = 0.3
+    """Shortest time between two parts; what comes sooner is the same part."""
+    learn: Annotated[float, msgspec.Meta(ge=0, le=600)] = 1.0
+    """At the start, for the picture of the empty scene; no part is noticed meanwhile."""
+
+    def __post_init__(self) -> None:
+        if fault := describe_polygon_error(self.polygon):
+            raise ValueError(f"polygon: {fault}")
 
 
 class TriggerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`[trigger]`: what starts an inspection, and how its verdict goes out. Times in seconds."""
 
     source: str
-    """`modbus://host:port`, `opcua://host:port`, `gpio:/dev/gpiochip0?trigger=17`, `mqtt:`, `file:triggers.txt`."""
+    """`modbus://host:port`, `opcua://host:port`, `gpio:/dev/gpiochip0?trigger=17`, `mqtt:`, `file:triggers.txt`, `presence`."""
+    outputs: str = ""
+    """An address as in `source`, to which the verdicts go instead; empty: to `source`."""
+    presence: PresenceSettings | None = None
     delay: Annotated[float, msgspec.Meta(ge=0, le=10)] = 0.0
     """From the trigger to the first picture: the way from the sensor to the camera."""
     deadline: Annotated[float, msgspec.Meta(gt=0, le=60)] = 1.0
@@ -42,6 +70,8 @@ class TriggerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Its number for the line; a part of another product is an error."""
 
     def __post_init__(self) -> None:
+        if (self.source == PRESENCE) != (self.presence is not None):
+            raise ValueError('source = "presence" and the table [trigger.presence] with its polygon need each other')
         if self.delay >= self.deadline:
             raise ValueError(f"delay: {self.delay:g} is not below the deadline of {self.deadline:g}; no picture fits")
         if self.warn is not None and self.threshold is not None and self.warn >= self.threshold:

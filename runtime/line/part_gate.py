@@ -18,6 +18,7 @@ from ..camera.frame import Frame
 from ..config.configuration import Config
 from ..events.outbox import Outbox
 from ..inference.prediction import Prediction
+from .adapters import FrameWatcher
 from .inspection_line import InspectionLine
 from .judgement import Judge, Judgement, is_too_dark
 from .line_figures import LineFigures
@@ -47,6 +48,9 @@ class PartGate:
         self.judge = Judge(settings.trigger, manifest)
         self.line = InspectionLine(settings, manifest, outbox, wake)
         self.wanted, self.live = settings.trigger.pictures, live
+        adapter = self.line.adapter
+        self.watcher = adapter if settings.trigger.presence and isinstance(adapter, FrameWatcher) else None
+        """What finds the triggers in the frames; a recording is then read like a camera."""
         self.claimed: int | None = None
         """Of a recording: the part for which the next picture is taken."""
         self.current = 0
@@ -65,7 +69,7 @@ class PartGate:
         self.line.start()
         while not stop.is_set() and not self.line.is_over:
             self.line.check()
-            if not self.live:
+            if not self.live and self.watcher is None:
                 self.claimed = self.line.await_part(_PATIENCE)
                 if self.claimed is None:
                     yield None
@@ -77,7 +81,12 @@ class PartGate:
 
     def is_open(self, frame: Frame) -> bool:
         """True if the frame shows a part that waits for its verdict; `remember` then takes what inference gave."""
-        number = self.line.claim(frame.moment, frame.taken) if self.live else self.claimed
+        number = self.claimed
+        if self.live or self.watcher is not None:
+            exposed = frame.moment if self.live else time.monotonic()
+            if self.watcher is not None:
+                self.watcher.see_frame(frame, exposed)
+            number = self.line.claim(exposed, frame.taken if self.live else time.time())
         self.predictions = None
         if number is None or not self.line.awaits(number):
             self.skipped += 1

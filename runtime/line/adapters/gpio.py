@@ -51,6 +51,8 @@ class GpioAdapter:
         self.options = parse_options(urlsplit(trigger.source).query, GpioOptions, "trigger.source")
         if not self.chip:
             raise ConfigProblem("trigger.source: no chip", hint="write gpio:/dev/gpiochip0?trigger=17")
+        if not self.options.trigger and trigger.source != trigger.outputs:
+            raise ConfigProblem("trigger.source: no line for the trigger", hint="add trigger=LINE")
         if trigger.acknowledge and not self.options.acknowledge:
             hint = "add acknowledge=LINE, or take trigger.acknowledge out"
             raise ConfigProblem("trigger.source: no line for the acknowledgment", hint=hint)
@@ -132,12 +134,13 @@ class GpioAdapter:
     def _serve(self, lines: GpioLines) -> None:
         """Serves edges and outputs until the end, or an OSError."""
         waiting = select.poll()
-        for file in (lines.fileno(), self.woken):
+        edges = lines.fileno()
+        for file in (self.woken, *([] if edges is None else [edges])):
             waiting.register(file, select.POLLIN)
         lines.write(self.wanted)
         while not self.stopping.is_set():
             ready = {file for file, _ in waiting.poll(int(1000 * self._seconds_left()))}
-            if lines.fileno() in ready:
+            if edges in ready:
                 for edge in lines.read_edges():
                     self._follow(edge, lines)
             if self.woken in ready:

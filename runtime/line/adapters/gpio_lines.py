@@ -62,20 +62,21 @@ class GpioLines:
             wanted: _Configuration = {}
             for offset, signal in [*self.signals.items(), *((offset, "product") for offset in self.product)]:
                 wanted[offset] = _make_input(signal, options)
-            self.inputs = opened.request_lines(wanted, consumer=_CONSUMER, event_buffer_size=_BUFFER)
-            self.written = None
+            self.inputs = self.written = None
+            if wanted:
+                self.inputs = opened.request_lines(wanted, consumer=_CONSUMER, event_buffer_size=_BUFFER)
             if self.outputs:
                 try:
                     driven: _Configuration = {o: _make_output(s, options, levels[s]) for s, o in self.outputs.items()}
                     self.written = opened.request_lines(driven, consumer=_CONSUMER)
                 except OSError:
-                    self.inputs.release()
+                    self.close()
                     raise
         self.seen: dict[int, int] = {}
 
-    def fileno(self) -> int:
-        """Readable while edges wait."""
-        return int(self.inputs.fd)
+    def fileno(self) -> int | None:
+        """Readable while edges wait; None: there are no inputs."""
+        return None if self.inputs is None else int(self.inputs.fd)
 
     def read_edges(self) -> list[LineEdge]:
         """The edges that wait; at least one if `fileno` is readable.
@@ -83,7 +84,9 @@ class GpioLines:
         Raises:
             OSError: the chip is gone.
         """
-        edges = []
+        edges: list[LineEdge] = []
+        if self.inputs is None:
+            return edges
         for event in self.inputs.read_edge_events():
             lost = event.line_seqno - self.seen.get(event.line_offset, 0) - 1
             self.seen[event.line_offset] = event.line_seqno
@@ -94,13 +97,13 @@ class GpioLines:
     def read_level(self, signal: str) -> bool:
         """The level of an input now; False if it has no line."""
         for offset, name in self.signals.items():
-            if name == signal:
+            if name == signal and self.inputs is not None:
                 return self.inputs.get_value(offset) is Value.ACTIVE
         return False
 
     def read_product(self) -> int:
         """The product index; 0 if it has no lines."""
-        if not self.product:
+        if not self.product or self.inputs is None:
             return 0
         levels = self.inputs.get_values(self.product)
         return sum(1 << place for place, level in enumerate(levels) if level is Value.ACTIVE)

@@ -14,7 +14,7 @@ OUTPUTS = ("trigger_ready", "busy", "results_ready", "ok", "ng", "warn", "error"
 class GpioOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Options after `?`. A line is a name, such as GPIO17, or an offset on the chip."""
 
-    trigger: Annotated[str, msgspec.Meta(min_length=1)]
+    trigger: str = ""
     acknowledge: str = ""
     product: str = ""
     """Lines of the bits of the product index, the lowest first, with commas between them; read at each trigger."""

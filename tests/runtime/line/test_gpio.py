@@ -192,7 +192,7 @@ def test_encoder_that_stands_gives_up_the_oldest_part():
 @pytest.mark.parametrize(
     ("options", "more", "problem"),
     [
-        ("ok=5", "", "trigger"),
+        ("ok=5", "", "no line for the trigger"),
         ("trigger=17&ok=17", "", "line 17 is used twice"),
         ("trigger=17&active_low=nothing", "", "unknown signal 'nothing'"),
         ("trigger=17&encoder=5", "", "encoder and distance need each other"),
