@@ -14,7 +14,7 @@ from ..handshake import Outputs
 
 ADAPTERS = {
     "file": ".file:TriggerFile",
-    "gpio": ".gpio:GpioAdapter",
+    "gpio": ".gpio:make_gpio_adapter",
     "modbus": ".modbus:make_modbus_adapter",
     "mqtt": ".mqtt:MqttTrigger",
     "opcua": ".opcua:make_opcua_adapter",

@@ -29,7 +29,7 @@ class PresenceTrigger:
         self.inputs = inputs
 
     def see_frame(self, frame: Frame, exposed: float) -> None:
-        """Triggers if a part has entered the zone. Times are those of the frames, so a recording gives the same parts."""
+        """Triggers if a part has entered the zone. The zone goes by the frames' own times, as a recording needs it."""
         if self.zone.see(frame.pixels, frame.moment):
             self.inputs.trigger(at=exposed)
         if self.zone.is_learned:
