@@ -9,6 +9,7 @@ import msgspec
 from .polygon import Polygon, describe_polygon_error
 
 _Score = Annotated[float, msgspec.Meta(ge=-1e9, le=1e9)]
+_Fraction = Annotated[float, msgspec.Meta(ge=0, le=1)]
 
 
 PRESENCE = "presence"
@@ -34,14 +35,31 @@ class PresenceSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError(f"polygon: {fault}")
 
 
+class CodeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`[trigger.code]`: the serial number of a part is a code in its picture."""
+
+    area: tuple[_Fraction, _Fraction, _Fraction, _Fraction] = (0.0, 0.0, 1.0, 1.0)
+    """Left, top, right and lower edge of where the code is, as fractions of the picture."""
+    formats: tuple[str, ...] = ()
+    """Names as zxing-cpp has them, such as DataMatrix, QRCode, Code128, EAN13; empty: all."""
+    missing: Literal["empty", "error"] = "empty"
+    """What a part without a code is: one without a serial number, or an error."""
+
+    def __post_init__(self) -> None:
+        left, top, right, bottom = self.area
+        if left >= right or top >= bottom:
+            raise ValueError("area: give left, top, right and lower edge, in this order")
+
+
 class TriggerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`[trigger]`: what starts an inspection, and how its verdict goes out. Times in seconds."""
 
     source: str
-    """`modbus://host:port`, `opcua://host:port`, `gpio:/dev/gpiochip0?trigger=17`, `mqtt:`, `file:triggers.txt`, `presence`."""
+    """`modbus://host:port`, `opcua://host:port`, `gpio:CHIP?trigger=17`, `mqtt:`, `file:triggers.txt`, `presence`."""
     outputs: str = ""
     """An address as in `source`, to which the verdicts go instead; empty: to `source`."""
     presence: PresenceSettings | None = None
+    code: CodeSettings | None = None
     delay: Annotated[float, msgspec.Meta(ge=0, le=10)] = 0.0
     """From the trigger to the first picture: the way from the sensor to the camera."""
     deadline: Annotated[float, msgspec.Meta(gt=0, le=60)] = 1.0

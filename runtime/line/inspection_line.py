@@ -15,8 +15,6 @@ import threading
 import time
 from collections.abc import Callable
 
-import msgspec
-
 from ..bundle.manifest import Manifest
 from ..config.configuration import Config
 from ..events.event import format_rfc3339
@@ -25,21 +23,12 @@ from ..events.part_verdict import PartVerdict
 from .adapters import load_adapter
 from .handshake import Handshake, HandshakeSettings, Outputs, Part
 from .judgement import Judgement
+from .part_facts import PartFacts
 from .part_journal import PartJournal
 from .picture_queue import PictureQueue
 from .verdict_recorder import VerdictRecorder
 
 _SHORTEST_WAIT = 0.0005
-
-
-class _PartFacts(msgspec.Struct):
-    """What is known of a part in flight beside its handshake."""
-
-    triggered: float
-    """Seconds since 1970, UTC."""
-    exposed: float | None = None
-    """Of its last picture, seconds since 1970, UTC."""
-    judgement: Judgement | None = None
 
 
 class InspectionLine:
@@ -74,7 +63,7 @@ class InspectionLine:
         self.recorder = VerdictRecorder(settings.camera, journal, outbox, wake)
         self.handshake = Handshake(agreed, journal.last_number, time.monotonic())
         self.pictures = PictureQueue(trigger.delay, trigger.pictures)
-        self.facts: dict[int, _PartFacts] = {}
+        self.facts: dict[int, PartFacts] = {}
         self.changed = threading.Condition(threading.RLock())
         self.shown = Outputs()
         self.ended = self.closing = False
@@ -96,7 +85,7 @@ class InspectionLine:
             now = time.monotonic()
             moment = now if at is None else min(at, now)
             part = self.handshake.trigger(moment, serial)
-            facts = _PartFacts(time.time() - (now - moment))
+            facts = PartFacts(time.time() - (now - moment))
             self.facts[part.number] = facts
             self.recorder.journal.write_trigger(part.number, facts.triggered, serial)
             if part.verdict is None:
@@ -157,6 +146,15 @@ class InspectionLine:
                     return number
                 self.changed.wait(min(until, ready or until) - now)
         return None
+
+    def name_part(self, number: int, serial: str) -> bool:
+        """Gives a part its serial number; False if the line has given it another one."""
+        with self.changed:
+            for part in self.handshake.unfinished:
+                if part.number == number:
+                    part.serial = part.serial or serial
+                    return part.serial == serial
+        return True
 
     def awaits(self, number: int) -> bool:
         """Whether a part still has no verdict."""

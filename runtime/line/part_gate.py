@@ -22,6 +22,7 @@ from .adapters import FrameWatcher
 from .inspection_line import InspectionLine
 from .judgement import Judge, Judgement, is_too_dark
 from .line_figures import LineFigures
+from .part_codes import PartCodes
 
 _SHARES = (("p50", 0.50), ("p95", 0.95), ("p99", 0.99))
 _PATIENCE = 0.2  # seconds between looks at whether the daemon shall stop
@@ -53,6 +54,7 @@ class PartGate:
         """What finds the triggers in the frames; a recording is then read like a camera."""
         self.claimed: int | None = None
         """Of a recording: the part for which the next picture is taken."""
+        self.codes = None if settings.trigger.code is None else PartCodes(settings.trigger.code, self.line.name_part)
         self.current = 0
         self.judgements: dict[int, list[Judgement]] = {}
         self.predictions: tuple[Prediction, ...] | None = None
@@ -94,6 +96,8 @@ class PartGate:
         if is_too_dark(frame.pixels):
             self._add(number, Judgement("error", "too_dark"))
             return False
+        if self.codes is not None:
+            self.codes.read(number, frame.pixels)
         self.current, self.opened = number, time.monotonic()
         return True
 
@@ -110,7 +114,8 @@ class PartGate:
         judgements = self.judgements.setdefault(number, [])
         judgements.append(judgement)
         if len(judgements) == self.wanted:
-            self.line.decide(number, self.judge.combine(judgements))
+            judgement = self.judge.combine(judgements)
+            self.line.decide(number, judgement if self.codes is None else self.codes.check(number, judgement))
 
     def figures(self) -> dict[str, Any]:
         """Its part of the status report. Any thread may call it."""
