@@ -24,6 +24,9 @@ with:
 - **PyTorch** brings the CUDA libraries of NVIDIA under NVIDIA's own licence if its CUDA build is installed; its CPU
   build does not.
 - **OpenCV**'s wheel brings FFmpeg (LGPL-2.1) beside its own code (Apache-2.0).
+- **asyncua** (LGPL-3.0-or-later) and **gpiod** (LGPL-2.1-or-later) are in no list below: only the extras `opcua` and
+  `gpio` install them, as packages of their own, from PyPI. Vedette imports them, changes nothing in them, and hands
+  them on in no package or image; everybody may replace them. Who hands on a device with them has the duties of the LGPL.
 - **PyAV** (development only) brings FFmpeg (LGPL) and x264 (GPL-2.0-or-later).
 
 pip installs the packages below; each brings the text of its licence. Licences are as the packages state them.

@@ -109,6 +109,13 @@ class InspectionLine:
             self._follow()
             return part.number
 
+    def miss(self, at: float | None = None) -> int:
+        """A part that cannot be inspected; see `LineInputs`."""
+        with self.changed:
+            number = self.trigger(at=at)
+            self.decide(number, Judgement("error", "lost"))
+            return number
+
     def acknowledge(self, level: bool) -> None:
         """The level of the line's acknowledgment."""
         with self.changed:
@@ -169,6 +176,15 @@ class InspectionLine:
                     return number
                 self.changed.wait(min(until, ready or until) - now)
         return None
+
+    def name_part(self, number: int, serial: str) -> bool:
+        """Gives a part its serial number; False if the line has given it another one."""
+        with self.changed:
+            for part in self.handshake.unfinished:
+                if part.number == number:
+                    part.serial = part.serial or serial
+                    return part.serial == serial
+        return True
 
     def awaits(self, number: int) -> bool:
         """Whether a part still has no verdict."""

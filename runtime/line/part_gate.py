@@ -18,10 +18,12 @@ from ..camera.frame import Frame
 from ..config.configuration import Config
 from ..events.outbox import Outbox
 from ..inference.prediction import Prediction
+from .adapters import FrameWatcher
 from .inspection_line import InspectionLine
 from .judgement import Judgement, combine, is_too_dark
 from .line_figures import LineFigures, ProductFigures
 from .line_products import ProductChoice
+from .part_codes import PartCodes
 
 _SHARES = (("p50", 0.50), ("p95", 0.95), ("p99", 0.99))
 _PATIENCE = 0.2  # seconds between looks at whether the daemon shall stop
@@ -49,8 +51,12 @@ class PartGate:
         self.select = choice.select
         self.line = InspectionLine(settings, choice.products, outbox, wake)
         self.wanted, self.decision, self.live = settings.trigger.pictures, settings.trigger.decision, live
+        adapter = self.line.adapter
+        self.watcher = adapter if settings.trigger.presence and isinstance(adapter, FrameWatcher) else None
+        """What finds the triggers in the frames; a recording is then read like a camera."""
         self.claimed: int | None = None
         """Of a recording: the part for which the next picture is taken."""
+        self.codes = None if settings.trigger.code is None else PartCodes(settings.trigger.code, self.line.name_part)
         self.current = self.product = 0
         """The part whose picture is inferred, and its product."""
         self.judgements: dict[int, list[Judgement]] = {}
@@ -70,7 +76,7 @@ class PartGate:
         self.line.start()
         while not stop.is_set() and not self.line.is_over:
             self.line.check()
-            if not self.live:
+            if not self.live and self.watcher is None:
                 self.claimed = self.line.await_part(_PATIENCE)
                 if self.claimed is None:
                     yield None
@@ -82,7 +88,12 @@ class PartGate:
 
     def is_open(self, frame: Frame) -> bool:
         """True if the frame shows a part that waits for its verdict; `remember` then takes what inference gave."""
-        number = self.line.claim(frame.moment, frame.taken) if self.live else self.claimed
+        number = self.claimed
+        if self.live or self.watcher is not None:
+            exposed = frame.moment if self.live else time.monotonic()
+            if self.watcher is not None:
+                self.watcher.see_frame(frame, exposed)
+            number = self.line.claim(exposed, frame.taken if self.live else time.time())
         self.predictions = None
         product = None if number is None else self.line.product_of(number)
         if number is None or product not in self.judges:
@@ -91,6 +102,8 @@ class PartGate:
         if is_too_dark(frame.pixels):
             self._add(number, Judgement("error", "too_dark"))
             return False
+        if self.codes is not None:
+            self.codes.read(number, frame.pixels)
         self.select(product)
         self.current, self.product, self.opened = number, product, time.monotonic()
         return True
@@ -111,7 +124,8 @@ class PartGate:
         judgements = self.judgements.setdefault(number, [])
         judgements.append(judgement)
         if len(judgements) == self.wanted:
-            self.line.decide(number, combine(judgements, self.decision))
+            judgement = combine(judgements, self.decision)
+            self.line.decide(number, judgement if self.codes is None else self.codes.check(number, judgement))
 
     def figures(self) -> dict[str, Any]:
         """Its part of the status report. Any thread may call it."""

@@ -17,6 +17,10 @@ class RecordedInputs:
         self.times.append(at)
         return sum(name == "trigger" for name, _ in self.signals)
 
+    def miss(self, at: float | None = None) -> int:
+        self.signals.append(("miss", at))
+        return 0
+
     def acknowledge(self, level: bool) -> None:
         self.signals.append(("acknowledge", level))
 

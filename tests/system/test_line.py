@@ -5,6 +5,9 @@ from __future__ import annotations
 import signal
 
 import pytest
+from paths import ROOT
+
+VIDEOS = ROOT.parent / "shared" / "data" / "videos"
 
 
 def write_triggers(daemon_process, count, every=0.02, first=0.2):
@@ -53,6 +56,23 @@ def test_part_without_a_verdict_in_time_is_an_error(daemon_process, line_images,
     wait_until(lambda: len(verdicts_of(subscriber)) == 10, "a verdict for each part")
     assert {each["verdict"] for each in verdicts_of(subscriber)} == {"error"}
     assert {each["reason"] for each in verdicts_of(subscriber)} <= {"late", "not_ready"}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not VIDEOS.exists(), reason="needs the recordings of shared/data")
+def test_parts_that_enter_a_zone_of_a_real_recording(daemon_process, mosquitto, subscribe, wait_until):
+    """Two cars come in the left lane; each is one part, whose picture is the frame in which it reached the zone."""
+    subscriber = subscribe(mosquitto.port)
+    wait_until(subscriber.subscribed.is_set, "the subscription")
+    zone = "[trigger.presence]\npolygon = [[0.1, 0.45], [0.35, 0.45], [0.35, 0.55], [0.1, 0.55]]"
+    url, keys = f"mqtt://127.0.0.1:{mosquitto.port}", 'source = "presence"\ndeadline = 30.0'
+    configure(daemon_process, f"file:{VIDEOS}/car-detection.mp4?fps=0", url, zone, keys)
+    assert daemon_process.start().wait(300) == 0, daemon_process.log()
+    wait_until(lambda: len(verdicts_of(subscriber)) == 2, "a verdict for each car")
+    verdicts = verdicts_of(subscriber)
+    assert [each["part"] for each in verdicts] == ["1", "2"]
+    assert {each["verdict"] for each in verdicts} <= {"accept", "reject"}
+    assert all(each["exposed"] for each in verdicts)
 
 
 @pytest.mark.parametrize("settled", [False, pytest.param(True, marks=pytest.mark.slow)])
