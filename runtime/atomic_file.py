@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import stat
 from contextlib import suppress
 from pathlib import Path
 
@@ -68,6 +69,8 @@ def sync_folder(folder: Path) -> None:
 def make_private_folder(folder: Path) -> None:
     """Creates a folder and its missing parents with mode 0700; takes an existing one from all but its owner and group.
 
+    An existing folder that others share, such as /tmp, stays as it is.
+
     Raises:
         OSError: it cannot be created.
     """
@@ -76,10 +79,18 @@ def make_private_folder(folder: Path) -> None:
         each.mkdir(mode=0o700, exist_ok=True)
         each.chmod(0o700)  # mkdir leaves out what the umask forbids, and that may be too much
     if not missing:
-        mode = folder.stat().st_mode
-        if mode & 0o067:
+        present = folder.stat()
+        if present.st_mode & 0o067 and not _is_shared(folder, present):
             with contextlib.suppress(PermissionError):  # it belongs to somebody else
-                folder.chmod(mode & 0o7710)
+                folder.chmod(present.st_mode & 0o7710)
+
+
+def _is_shared(folder: Path, present: os.stat_result) -> bool:
+    """Whether files of others lie in a folder, or may; those of root do not count."""
+    if present.st_mode & stat.S_ISVTX or folder.is_mount():
+        return True
+    with os.scandir(folder) as entries:
+        return any(entry.stat(follow_symlinks=False).st_uid not in (present.st_uid, 0) for entry in entries)
 
 
 def open_private(path: str, flags: int) -> int:

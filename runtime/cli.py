@@ -31,9 +31,11 @@ DEVICE_COMMANDS = {
     "keys": "list, trust, limit and revoke the keys that sign bundles",
     "doctor": "check the hardware, the back ends, the broker and the cameras",
     "status": "print the status of the daemons",
+    "golden-part": "check the inspection of a line with reference parts; acknowledge a failure",
     "page": "show this device in a browser: live picture, events and health",
     "metrics": "print or serve the status as Prometheus metrics",
     "report": "report a shift: parts, yield, rejects, control charts; or export the counters",
+    "find": "find events, pictures and clips of this box by rule, time, label and zone",
     "outbox": "inspect the outbox of a camera, and replay delivered events",
     "traffic": "compare the bytes that a camera publishes with H.264 video",
     "bench": "measure time and memory of a bundle on this machine",
@@ -80,10 +82,10 @@ class _CommandGroup(click.Group):
         else:
             return None
         try:
-            module = import_module(f"{place}.{cmd_name}")
+            module = import_module(f"{place}.{cmd_name.replace('-', '_')}")
         except ModuleNotFoundError as error:
             raise _explain_missing_package(cmd_name, error) from None
-        command: click.Command = getattr(module, cmd_name)
+        command: click.Command = getattr(module, cmd_name.replace("-", "_"))
         return command
 
     def invoke(self, ctx: click.Context) -> Any:

@@ -26,14 +26,13 @@ from types import FrameType
 
 import msgspec
 
-from .bundle.release_memory import open_bundle_to_run
 from .bundle.replacement import warn_of_replacement
 from .camera.frame import Frame
 from .camera.monitored_camera import MonitoredCamera
-from .camera.motion_gate import check_bundle_allows_gate
 from .config.configuration import BrokerSettings, Config, load_config
 from .config.time_zone import load_timezone
 from .errors import Problem, locate_errors
+from .events.command_handlers import CommandHandlers
 from .events.delivery import Delivery
 from .events.event import Event
 from .events.mqtt_identity import make_mqtt_session_settings
@@ -42,20 +41,15 @@ from .events.receivers import load_receivers
 from .events.sinks import MqttSessionSettings, Sink, load_sink
 from .events.topics import Topics
 from .evidence.recorder import EvidenceRecorder
-from .inference.golden_outputs import select_backend
-from .inference.heads import load_head
-from .inference.pipeline import InferencePipeline
 from .inference.prediction import Prediction
 from .installation.orders.order_desk import OrderDesk
-from .installation.probation_monitor import ProbationMonitor
+from .installation.product_models import ProductModels
 from .integrations.integrated_sink import open_integrated_sink
 from .line.camera_gate import open_gate
 from .live.live_view import LiveView
 from .monitoring.health_reporter import HealthReporter
 from .monitoring.status import DaemonState, StatusReport
 from .monitoring.status_messages import StatusMessages
-from .rules.rule_set import RuleSet
-from .tracking.tracker import Tracker
 
 log = logging.getLogger(__name__)
 
@@ -81,38 +75,31 @@ class Daemon:
         self.settings, self.on_frame = settings, on_frame
         self.stop_requested, self.reload_requested = threading.Event(), False
 
-        # The signed bundle.
-        self.bundle = open_bundle_to_run(settings.bundle, settings.keys, settings.state_folder)
-        manifest = self.bundle.manifest
-
-        # From a frame to events.
-        self.tracker = Tracker(settings.tracker, manifest.decision_threshold)
-        head = load_head(manifest, self.tracker.low_threshold)
+        # From a frame to events: the signed bundles with their rules.
         with locate_errors(settings.device_file):
             load_timezone(settings.device.timezone)
         with locate_errors(settings.camera_file):
             self.camera = MonitoredCamera(settings)
-            self.backend = select_backend(self.bundle, settings.backend, settings.threads)
-            self.rules = RuleSet(settings, manifest)
-            check_bundle_allows_gate(settings.gate, manifest)
-        self.probation = ProbationMonitor(settings, self.bundle)
-        self.pipeline = self.probation.watch(InferencePipeline(self.bundle, self.backend, head))
+        self.models = ProductModels(settings)
+        main, self.pipeline = self.models.main, self.models.pipeline
+        manifest = main.manifest
 
         # From events to the broker.
         topics = Topics.from_config(settings)
         with locate_errors(settings.device_file):
-            session = make_mqtt_session_settings(settings, manifest, self.backend.version, topics)
+            session = make_mqtt_session_settings(settings, manifest, main.backend.version, topics)
             sink = open_integrated_sink(open_sink, lambda: self.settings, session, manifest)
         outbox = Outbox.from_config(settings)
-        self.evidence = EvidenceRecorder(settings, outbox)
+        self.evidence = EvidenceRecorder(settings, outbox, manifest)
         status_messages = StatusMessages.from_config(settings, self.make_state, self.make_report, topics, outbox)
-        parts = (status_messages, OrderDesk(settings, session, outbox, sink), load_receivers(settings, outbox))
+        commands = CommandHandlers(OrderDesk(settings, session, outbox, sink))
+        parts = (status_messages, commands, load_receivers(settings, outbox))
         self.delivery = Delivery(outbox, sink, topics, *parts)
-        self.gate = open_gate(settings, manifest, self.delivery, self.camera)
+        self.gate = open_gate(settings, self.models, self.delivery, commands, self.camera)
 
         # Status, temperature, watchdog and viewers.
         self.health = HealthReporter(settings, outbox.clock.boot, self.make_report)
-        self.live = LiveView(settings, manifest, self.pipeline, self.rules)
+        self.live = LiveView(settings, manifest, self.pipeline, main.rules)
 
     def run(self) -> None:
         """Runs until the source ends or a signal arrives. Pending events are then sent, or stay in the outbox.
@@ -122,7 +109,7 @@ class Daemon:
         """
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, self._on_signal)
-        self.probation.remember_release()
+        self.models.remember_releases()
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})  # blocked since the start of the process
         self.delivery.start()
         self.evidence.start()
@@ -144,21 +131,25 @@ class Daemon:
 
     def process_frame(self, frame: Frame) -> None:
         """Infers on one frame, applies the rules, and stores the events."""
-        started = time.monotonic()
+        started, before = time.monotonic(), self.models.current
         if self.gate.is_open(frame):
+            if self.models.current is not before:
+                self.record(*before.close_rules())
             self.gate.remember(self.pipeline.predict(frame.moment, frame.pixels))
         predictions = self.gate.predictions
         if predictions is not None:
             predictions = self.apply_rules(frame, predictions)
-        self.live.observe(frame, predictions, self.rules, self.health.counters.has_alarm(frame.number))
+        shown, alarm = self.models.current, self.health.counters.has_alarm(frame.number)
+        self.live.observe(frame, shown.manifest, predictions, shown.rules, alarm)
         self.health.counters.count_frame(started)
 
     def apply_rules(self, frame: Frame, predictions: tuple[Prediction, ...]) -> tuple[Prediction, ...]:
         """Applies the rules to the predictions, and stores their events with evidence; returns them with tracks."""
-        if self.rules.needs_tracks:
-            predictions = self.tracker.update(frame, predictions)
+        model = self.models.current
+        if model.rules.needs_tracks:
+            predictions = model.tracker.update(frame, predictions)
         self.evidence.add_frame(frame, predictions)
-        for rule in self.rules:
+        for rule in model.rules:
             self.record(*[self.evidence.attach(event) for event in rule.observe(frame, predictions)])
         return predictions
 
@@ -179,7 +170,7 @@ class Daemon:
             self.delivery.record_system_event("camera", kind, facts)
         for kind, facts in self.health.check_machine():
             self.delivery.record_system_event("device", kind, facts)
-        for kind, facts in chain(self.probation.check(), self.live.check()):
+        for kind, facts in chain(self.models.check(), self.live.check()):
             self.delivery.record_system_event("model", kind, facts)
         self.camera.slow_down(self.health.governor.slowdown)
 
@@ -194,22 +185,30 @@ class Daemon:
         try:
             settings = load_config(self.settings.device_file.parent, self.settings.camera)
             with locate_errors(settings.camera_file):
-                rules = self.rules.reload(settings.rules)
+                reloaded = [(each, each.rules.reload(settings.rules)) for each in self.models.loaded.values()]
         except Problem as problem:
             log.error("not reloaded, the rules stay as they were: %s; %s", problem.message, problem.hint)
             return
-        for rule in self.rules:
-            if rule not in rules:
-                self.record(*rule.close())
-        self.rules = rules
+        for model, rules in reloaded:
+            for rule in model.rules:
+                if rule not in rules:
+                    self.record(*rule.close())
+            model.rules = rules
         same = msgspec.structs.replace(settings, rules=self.settings.rules) == self.settings
-        warn_of_replacement(self.bundle, self.settings.keys, self.settings.state_folder)
+        for model, _ in reloaded:
+            warn_of_replacement(model.bundle, self.settings.keys, self.settings.state_folder)
         self.settings = msgspec.structs.replace(self.settings, rules=settings.rules)
         log.info("reloaded: %d rules%s", len(settings.rules), "" if same else "; other changes wait for the next start")
 
     def make_state(self) -> DaemonState:
         """Makes the state: rules with open events, and current faults. Any thread may call it, and often."""
-        faults = self.delivery.faults() | self.evidence.faults() | self.camera.faults() | self.gate.faults()
+        faults = (
+            self.delivery.faults()
+            | self.evidence.faults()
+            | self.camera.faults()
+            | self.gate.faults()
+            | self.models.faults()
+        )
         open_events = sorted(self.health.counters.open_events.values())
         return DaemonState(open=open_events, faults=[fault for fault, holds in faults.items() if holds])
 
@@ -217,23 +216,21 @@ class Daemon:
         """Makes the status report, a snapshot with the figures of each part. Any thread may call it."""
         return StatusReport(
             camera=self.settings.camera,
-            model=self.bundle.manifest.model_id,
-            backend=self.backend.version,
+            model=self.models.main.manifest.model_id,
+            backend=self.models.main.backend.version,
             **msgspec.structs.asdict(self.make_state()),
             pictures=self.camera.frame_counts,
             evidence=self.evidence.counts(),
             **self.health.figures(),
             **self.gate.figures(),
-            **self.pipeline.figures(),
-            **self.probation.figures(),
+            **self.models.figures(),
             **self.delivery.figures(),
         )
 
     def _shut_down(self) -> int:
         """Ends open events, sends pending ones, and closes all parts; returns the number of events still pending."""
         self.health.stop()
-        for rule in self.rules:
-            self.record(*rule.close())
+        self.record(*self.models.current.close_rules())
         for part in (self.gate, self.evidence, self.live):
             part.close()
         self.delivery.drain(self.settings.outbox.drain)

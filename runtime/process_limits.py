@@ -135,6 +135,11 @@ def read_memory_limit() -> int:
     return limit
 
 
+def read_resident_memory() -> int:
+    """Bytes of memory that this process takes now."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+
+
 def limit_memory(extra_bytes: int) -> None:
     """Limits the address space to what is mapped now and `extra_bytes` more."""
     pages = int(Path("/proc/self/statm").read_text().split()[0])

@@ -29,7 +29,9 @@ from ..demo.step_display import StepDisplay
     "--fps", default=30.0, show_default=True, type=click.FloatRange(0, 1000), help="Cells a second; 0: no pause."
 )
 @click.option("--broker", metavar="URL", help="Use this MQTT 5 broker. [default: an embedded one on a free port]")
-@click.option("--line", is_flag=True, help="The cells pass as parts of a line, triggered over Modbus; with faults.")
+@click.option(
+    "--line", is_flag=True, help="Cells of two products pass as parts of a line, triggered over Modbus; with faults."
+)
 @click.option("--parts", default=300, show_default=True, type=click.IntRange(20), help="Parts of --line.")
 @click.option(
     "--rate", default=10.0, show_default=True, type=click.FloatRange(0.1, 100), help="Parts a second of --line."
@@ -82,15 +84,17 @@ def demo(
         if not (out / "keys" / "vedette.key").exists():
             keys.generate_key_pair(out / "keys")
         key = keys.read_private_key(out / "keys" / "vedette.key")
+
         built = build(BuildRequest(goal, out, key), steps.progress, steps.log)
         steps.log("built")
         console.print_results(built.results, built.costs)
         console.print_verdict(built.verdict)
 
         if line:
-            from ..demo.line import run_line
+            from ..demo.line import build_second_product, run_line
 
-            account = run_line(out, built, steps, parts, rate, deadline)
+            second = build_second_product(out, seed, key, steps)
+            account = run_line(out, (built, second), steps, parts, rate, deadline)
             steps.print(account.describe())
             _write_figures(json_file, account)
             if not account.is_complete:

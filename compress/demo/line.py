@@ -1,6 +1,7 @@
 """The demonstration of a line: cells pass as parts, from a simulated controller, and every part is accounted for.
 
-On the way the belt jams, so that parts come in a bunch; the camera hangs for a moment, so that a picture is late; and
+On the way the line changes between two products, and once selects one that there is not; the belt jams, so that parts
+come in a bunch; the camera hangs for a moment, so that a picture is late; and
 the broker is away for a while. The daemon, the broker and Modbus are the real ones.
 """
 
@@ -10,33 +11,45 @@ import os
 import shutil
 import signal
 import socket
-import sqlite3
 import subprocess
 import sys
 import threading
-from collections import Counter
-from contextlib import closing, suppress
+from collections.abc import Sequence
+from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import msgspec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from vedette.runtime.errors import MachineProblem
-from vedette.runtime.events.event import Event, SystemEvent
 
-from ..build import BuildResult
-from ..data.split import Split
+from ..build import BuildRequest, BuildResult, build
 from .broker import write_broker_config
-from .line_account import LineAccount
+from .line_account import LineAccount, compute_account
 from .line_controller import LineController
-from .solar_cells import DEVICE
+from .line_plan import (
+    BUNCH,
+    FIRST,
+    HANG,
+    JAM,
+    NAMES,
+    OUTAGE_BEGINS,
+    OUTAGE_ENDS,
+    SECOND,
+    PlannedPicture,
+    count_cells,
+    plan_moments,
+    plan_pictures,
+    plan_products,
+)
+from .solar_cells import DEVICE, POLY, write_images_and_goal
 from .step_display import StepDisplay
 from .subscriber import TOPIC_PREFIX
 
 CAMERA = "line"
 _CAMERA_FILE = """\
 source = "file:../../parts?fps=0"
-bundle = "../../{bundle}"
 
 [trigger]
 source = "modbus://127.0.0.1:{port}"
@@ -44,38 +57,44 @@ deadline = {deadline}
 acknowledge = true
 depth = 6
 """
-_JAM, _HANG, _OUTAGE_BEGINS, _OUTAGE_ENDS = 0.25, 0.5, 0.6, 0.8  # shares of the parts
-_JAM_SECONDS, _BUNCH, _BUNCH_GAP = 1.5, 10, 0.005
+_PRODUCT = """
+[[products]]
+name = "{name}"
+index = {index}
+bundle = "{bundle}"
+"""
 _DRAIN_SECONDS = 30.0
 
 
-def write_line(folder: Path, built: BuildResult, url: str, port: int, deadline: float) -> list[Path]:
-    """Writes the pictures of the parts and the configuration; returns the pictures in order."""
+def write_line(
+    folder: Path,
+    builds: dict[int, BuildResult],
+    pictures: Sequence[PlannedPicture],
+    url: str,
+    port: int,
+    deadline: float,
+) -> None:
+    """Writes the pictures of the parts and the configuration.
+
+    Args:
+        folder: of the demonstration
+        builds: the bundle of each product, by index
+        pictures: in the order in which the parts take them
+        url: of the broker
+        port: of the Modbus server
+        deadline: seconds from a trigger to its verdict
+    """
     for name in ("parts", "line"):
         shutil.rmtree(folder / name, ignore_errors=True)
     (folder / "parts").mkdir()
     (folder / "line" / "cameras").mkdir(parents=True)
-    defective = built.split.defect if isinstance(built.split, Split) else []
-    pictures = sorted([*built.split.test, *defective], key=lambda path: path.name)
-    for path in pictures:
-        (folder / "parts" / path.name).symlink_to(path.resolve())
+    for number, picture in enumerate(pictures):
+        (folder / "parts" / f"{number:05d}-{picture.path.name}").symlink_to(picture.path.resolve())
     device = DEVICE.format(url=url, prefix=TOPIC_PREFIX).replace("[outbox]\n", f"[outbox]\ndrain = {_DRAIN_SECONDS}\n")
     (folder / "line" / "vedette.toml").write_text(device)
-    camera = _CAMERA_FILE.format(bundle=built.bundle.name, port=port, deadline=deadline)
-    (folder / "line" / "cameras" / f"{CAMERA}.toml").write_text(camera)
-    return pictures
-
-
-def plan_moments(count: int, rate: float) -> list[float]:
-    """When the parts arrive, seconds after the start: evenly, but for a jam and the bunch behind it."""
-    moments, now, jam = [], 1.0, int(_JAM * count)
-    for number in range(count):
-        if number == jam:
-            now += _JAM_SECONDS
-        elif number:
-            now += _BUNCH_GAP if jam < number < jam + _BUNCH else 1 / rate
-        moments.append(now)
-    return moments
+    camera = _CAMERA_FILE.format(port=port, deadline=deadline)
+    tables = [_PRODUCT.format(name=NAMES[each], index=each, bundle=built.bundle) for each, built in builds.items()]
+    (folder / "line" / "cameras" / f"{CAMERA}.toml").write_text(camera + "".join(tables))
 
 
 class DemoLine:
@@ -98,26 +117,29 @@ class DemoLine:
         """The address of the broker."""
         return f"mqtt://127.0.0.1:{self.broker_port}"
 
-    def run(self, count: int, rate: float, deadline: float) -> LineController:
-        """Runs `count` parts, with the three faults on the way; returns what the controller saw.
+    def run(self, products: Sequence[int], rate: float, deadline: float) -> LineController:
+        """Runs a part for each product index, with the three faults on the way; returns what the controller saw.
 
         Raises:
             MachineProblem: the daemon does not listen, or ended with an error.
         """
         self.start_broker()
         command = [sys.executable, "-m", "vedette.runtime.cli", "run", CAMERA, "--config", str(self.folder / "line")]
-        path = self.folder / "line.log"
+        count, path = len(products), self.folder / "line.log"
         try:
             with path.open("wb") as log:
                 self.daemon = subprocess.Popen(command, stderr=log)  # noqa: S603
             steps = {
-                int(_JAM * count): lambda: self.log(f"the belt jams; {_BUNCH} parts come in a bunch"),
-                int(_HANG * count): lambda: self.hang_camera(2 * deadline),
-                int(_OUTAGE_BEGINS * count): self.stop_broker,
-                int(_OUTAGE_ENDS * count): self.start_broker,
+                int(JAM * count): lambda: self.log(f"the belt jams; {BUNCH} parts come in a bunch"),
+                int(HANG * count): lambda: self.hang_camera(2 * deadline),
+                int(OUTAGE_BEGINS * count): self.stop_broker,
+                int(OUTAGE_ENDS * count): self.start_broker,
             }
             controller = LineController(
-                self.modbus_port, plan_moments(count, rate), lambda number: steps.get(number, lambda: None)()
+                self.modbus_port,
+                plan_moments(count, rate),
+                products,
+                lambda number: steps.get(number, lambda: None)(),
             )
             controller.run(patience=deadline + 5)
             self.daemon.send_signal(signal.SIGTERM)
@@ -161,68 +183,38 @@ class DemoLine:
         threading.Timer(seconds, resume).start()
 
 
-def compute_account(folder: Path, pictures: list[Path], controller: LineController) -> LineAccount:
-    """Compares what the controller saw with the events, and the events with what the cells are."""
-    verdicts, delivered = _read_verdicts(folder / "line" / "state" / CAMERA / "outbox.db")
-    by_part = {int(each["part"]): each for each in verdicts}
-    pictured = [each for each in verdicts if each["exposed"]]  # these took the pictures, one after the other
-    truth = {int(each["part"]): path.parent.name for each, path in zip(pictured, pictures, strict=False)}
-    judged = Counter((truth.get(part, ""), each["verdict"]) for part, each in by_part.items())
-    parts = [result.part for result in controller.results]
-    wrong = sum(
-        result.verdict != by_part[result.part]["verdict"]
-        or (result.verdict == "accept" and not by_part[result.part]["exposed"])
-        for result in controller.results
-    )
-    return LineAccount(
-        triggered=len(controller.triggered),
-        verdicts=dict(Counter(each["verdict"] for each in verdicts)),
-        reasons=dict(Counter(each["reason"] for each in verdicts if each["verdict"] == "error")),
-        outputs=len(parts),
-        unread=len(set(by_part) - set(parts)),
-        in_order=parts == sorted(set(parts)),
-        wrong_outputs=wrong,
-        found=judged["defect", "reject"],
-        missed=judged["defect", "accept"],
-        false_rejects=judged["good", "reject"],
-        delivered=delivered,
-    )
-
-
-def _read_verdicts(path: Path) -> tuple[list[dict[str, Any]], int]:
-    with closing(sqlite3.connect(path)) as database:
-        rows = database.execute("SELECT body, delivered FROM events ORDER BY sequence").fetchall()
-    records = [(msgspec.json.decode(body, type=Event | SystemEvent), delivered) for body, delivered in rows]
-    verdicts = [
-        (each.facts, delivered)
-        for each, delivered in records
-        if isinstance(each, SystemEvent) and (each.rule, each.kind) == ("part", "verdict")
-    ]
-    return [facts for facts, _ in verdicts], sum(bool(delivered) for _, delivered in verdicts)
+def build_second_product(folder: Path, seed: int, key: Ed25519PrivateKey, steps: StepDisplay) -> BuildResult:
+    """Builds a bundle for the other kind of cells, in a folder below that of the demonstration."""
+    steps.log("a second product: polycrystalline cells")
+    goal = write_images_and_goal(folder / POLY.name, seed, steps.progress, POLY)
+    return build(BuildRequest(goal, folder / POLY.name, key), steps.progress, steps.log)
 
 
 def run_line(
-    folder: Path, built: BuildResult, steps: StepDisplay, count: int, rate: float, deadline: float
+    folder: Path, built: tuple[BuildResult, BuildResult], steps: StepDisplay, count: int, rate: float, deadline: float
 ) -> LineAccount:
-    """Runs the demonstration with the built bundle.
+    """Runs the demonstration with the built bundles.
 
     Args:
         folder: of the demonstration
-        built: the bundle, and its images
+        built: the bundles of both products, and their images
         steps: shows what happens
-        count: parts, at most as many as there are cells to test
+        count: parts, at most as many as there are cells of the first product to test
         rate: parts a second
         deadline: seconds from a trigger to its verdict
 
     Raises:
         MachineProblem: the daemon does not listen, or ended with an error.
     """
-    line = DemoLine(folder, steps.log)
-    pictures = write_line(folder, built, line.url, line.modbus_port, deadline)
-    count = min(count, len(pictures))
-    steps.log(f"{count} cells pass as parts, {rate:g} a second")
-    controller = line.run(count, rate, deadline)
-    return compute_account(folder, pictures, controller)
+    line, builds = DemoLine(folder, steps.log), dict(zip((FIRST, SECOND), built, strict=True))
+    products = plan_products(min(count, count_cells(builds[FIRST])))
+    pictures = plan_pictures(products, builds)
+    write_line(folder, builds, pictures, line.url, line.modbus_port, deadline)
+    changes = sum(before != after for before, after in pairwise(products))
+    steps.log(f"{len(products)} cells of two products pass, {rate:g} a second; the product changes {changes} times")
+    state = folder / "line" / "state" / CAMERA
+    controller = line.run(products, rate, deadline)
+    return compute_account(state / "outbox.db", products, pictures, controller)
 
 
 def list_children(process: int) -> list[int]:

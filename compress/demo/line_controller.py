@@ -6,6 +6,7 @@ saw is compared with the events afterwards.
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -13,7 +14,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 VERDICTS = ("none", "accept", "warn", "reject", "error")
-_COUNTER, _ACKNOWLEDGE, _SERIAL_REGISTERS = 1, 1, 8
+_PRODUCT, _COUNTER, _ACKNOWLEDGE, _SERIAL_REGISTERS = 0, 1, 1, 8
 _CONNECT_SECONDS = 60.0
 
 
@@ -32,6 +33,7 @@ class LineController:
     Args:
         port: of the device's Modbus server on this machine
         moments: seconds after the start at which parts arrive, in order
+        products: product index of each part; None: it selects none
         on_part: called with the number of parts so far, after each trigger
         pause: seconds between two readings
     """
@@ -40,10 +42,11 @@ class LineController:
         self,
         port: int,
         moments: Sequence[float],
+        products: Sequence[int] | None = None,
         on_part: Callable[[int], None] = lambda _: None,
         pause: float = 0.002,
     ) -> None:
-        self.port, self.moments, self.on_part, self.pause = port, moments, on_part, pause
+        self.port, self.moments, self.products, self.on_part, self.pause = port, moments, products, on_part, pause
         self.triggered: list[float] = []
         """Moment of each trigger, by `time.monotonic`."""
         self.results: list[SeenResult] = []
@@ -54,6 +57,7 @@ class LineController:
         """Triggers all parts, and reads results until there is one for each, or for `patience` seconds longer."""
         from pymodbus.client import ModbusTcpClient
 
+        logging.getLogger("pymodbus").setLevel(logging.CRITICAL)  # it tells each try to connect
         client = ModbusTcpClient("127.0.0.1", port=self.port, timeout=10)
         until = time.monotonic() + _CONNECT_SECONDS
         while not client.connect():
@@ -66,9 +70,12 @@ class LineController:
             while not self.stopping.is_set() and len(self.results) < len(self.moments):
                 count, now = len(self.triggered), time.monotonic()
                 if count < len(self.moments) and now >= started + self.moments[count]:
-                    serial = encode_serial(f"P{count + 1:06d}")
+                    values = [(count + 1) & 0xFFFF, *encode_serial(f"P{count + 1:06d}")]
                     self.triggered.append(time.monotonic())
-                    client.write_registers(_COUNTER, [(count + 1) & 0xFFFF, *serial])
+                    if self.products is None:
+                        client.write_registers(_COUNTER, values)
+                    else:
+                        client.write_registers(_PRODUCT, [self.products[count], *values])
                     self.on_part(count + 1)
                 elif count == len(self.moments) and now > self.triggered[-1] + patience:
                     return

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import msgspec
 
 from vedette.runtime.camera import image_files
 from vedette.runtime.distribution import install_command
@@ -34,7 +35,7 @@ JPEG_QUALITY = 95  # what OpenCV writes unless told otherwise
 CAMERA = "cells"
 
 GOAL = """\
-name = "cells"
+name = "{name}"
 task = "anomaly"
 
 [data]
@@ -42,19 +43,36 @@ good = "good"
 defect = "defect"
 group = '^block(\\d+)'  # cells of one block come from one module
 seed = {seed}
-name = "ELPV, monocrystalline cells (PyPI elpv-dataset 1.0.0.post1)"
+name = "ELPV, {title} cells (PyPI elpv-dataset 1.0.0.post1)"
 licence = "CC BY-NC-SA 4.0"
 
 [device]
 profile = "host"
 
 [goal]
-min_auroc = 0.90
+min_auroc = {min_auroc}
 max_drop = 0.01
 max_ms = 50.0
 max_bytes = 6_000_000
 false_alarm_rate = 0.05
 """
+
+
+class CellKind(msgspec.Struct, frozen=True):
+    """A kind of cells in the data set, which is a product of its own."""
+
+    name: str
+    type: str
+    """As the data set has it."""
+    title: str
+    min_auroc: float
+    most_cells: int
+    """More would only make the build longer."""
+
+
+MONO = CellKind("cells", "mono", "monocrystalline", 0.90, 10_000)
+POLY = CellKind("poly", "poly", "polycrystalline", 0.70, 360)
+"""The second product of the line; its defects are harder to tell from the grain of the silicon."""
 
 DEVICE = """\
 [device]
@@ -85,8 +103,8 @@ debounce = 1
 """
 
 
-def write_images_and_goal(folder: Path, seed: int, progress: Progress) -> Path:
-    """Write the images and the goal file into `folder`; returns the goal file.
+def write_images_and_goal(folder: Path, seed: int, progress: Progress, kind: CellKind = MONO) -> Path:
+    """Write the images and the goal file of a kind of cells into `folder`; returns the goal file.
 
     Raises:
         MachineProblem: the images are not installed.
@@ -97,15 +115,17 @@ def write_images_and_goal(folder: Path, seed: int, progress: Progress) -> Path:
         hint = f"{install_command('demo')} (images: CC BY-NC-SA 4.0, not for commercial use)"
         raise MachineProblem("the images of the demonstration are not installed", hint=hint) from None
     images, probabilities, types = load_dataset()
-    for kind in ("good", "defect"):
-        shutil.rmtree(folder / kind, ignore_errors=True)
-        (folder / kind).mkdir(parents=True)
-    wanted = [index for index in range(len(images)) if types[index] == "mono" and probabilities[index] in (0.0, 1.0)]
-    for index in progress(wanted, "images"):
-        kind = "defect" if probabilities[index] else "good"
-        cv2.imwrite(str(folder / kind / f"block{index // BLOCK:02d}-cell{index:04d}.png"), images[index])
-    goal = folder / "cells.toml"
-    goal.write_text(GOAL.format(seed=seed))
+    for name in ("good", "defect"):
+        shutil.rmtree(folder / name, ignore_errors=True)
+        (folder / name).mkdir(parents=True)
+    sure = (0.0, 1.0)
+    wanted = [index for index in range(len(images)) if types[index] == kind.type and probabilities[index] in sure]
+    for index in progress(wanted[: kind.most_cells], "images"):
+        name = "defect" if probabilities[index] else "good"
+        cv2.imwrite(str(folder / name / f"block{index // BLOCK:02d}-cell{index:04d}.png"), images[index])
+    goal = folder / f"{kind.name}.toml"
+    facts = {"name": kind.name, "title": kind.title, "min_auroc": f"{kind.min_auroc:.2f}"}
+    goal.write_text(GOAL.format(seed=seed, **facts))
     return goal
 
 

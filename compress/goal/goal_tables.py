@@ -113,6 +113,31 @@ class Targets(_StrictStruct, frozen=True):
     """Largest rise of the false-alarm rate of the int8 model under any corruption that the review tries."""
 
 
+class BoxesTable(_StrictStruct, frozen=True):
+    """`[model.boxes]`: how the numbers of a cell become a box, for a detector of no known family.
+
+    `runtime/bundle/box_decoding.py` explains `form`, `unit`, `point` and `activation`.
+    """
+
+    outputs: tuple[Literal["box", "class", "objectness"], ...] = ("class", "box")
+    """What the last convolutions of a level compute, in the order in which the network's outputs use them."""
+    joined: bool = False
+    """Whether one convolution computes all of it, in this order."""
+    form: Literal["distances", "distribution", "center"] = "distances"
+    bins: Annotated[int, msgspec.Meta(ge=2, le=64)] = 8
+    """Of each side, for `distribution`."""
+    unit: Literal["cells", "pixels"] = "cells"
+    point: Annotated[float, msgspec.Meta(ge=0, le=1)] | None = None
+    """None: 0 for `center`, else 0.5."""
+    activation: Literal["none", "relu", "exp"] = "none"
+    strides: tuple[Annotated[int, msgspec.Meta(ge=1, le=1024)], ...] = ()
+    """Input pixels per cell of each level, finest first. Empty: from the sizes."""
+    resize: Literal["letterbox", "stretch"] = "letterbox"
+    """How an image is brought to the size of the input."""
+    iou: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.6
+    """Of boxes of one class that overlap by more, the one with the highest score stays."""
+
+
 class ModelTable(_StrictStruct, frozen=True):
     """`[model]`"""
 
@@ -139,8 +164,13 @@ class ModelTable(_StrictStruct, frozen=True):
     """An imported PyTorch network: `module:function`, or a TorchScript file."""
     tflite: str | None = None
     """An imported quantized network of the family `ssd`, as a TFLite file."""
-    family: Literal["yolox", "nanodet", "fastestdet", "ssd", "yolov8"] | None = None
+    family: (
+        Literal["yolox", "nanodet", "nanodet-plus", "picodet", "rtmdet", "fastestdet", "ssd", "yolov8", "generic"]
+        | None
+    ) = None
     """For `detect`: the object-detector family. It defines how the outputs are decoded to boxes."""
+    boxes: BoxesTable | None = None
+    """Describes a detector of the family `generic`."""
     labels: str | None = None
     """A file with the class name of each score, one per line."""
     mean: float | tuple[float, float, float] = 0.0

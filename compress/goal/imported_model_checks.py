@@ -61,10 +61,11 @@ def _check_object_detector(path: Path, goal: Goal, defaults: ModelTable) -> None
     if len(given) > 1:
         raise ConfigProblem(f"{path}: model.onnx and model.tflite exclude each other", hint="keep one of them")
     if model.family is None:
-        known = "yolox, nanodet, fastestdet, ssd and yolov8"
+        known = "yolox, nanodet, nanodet-plus, picodet, rtmdet, fastestdet, ssd, yolov8, and generic with [model.boxes]"
         raise ConfigProblem(
             f"{path}: model.family is missing", hint=f"it tells how outputs are decoded to boxes; known are {known}"
         )
+    _check_boxes(path, model)
     if model.tflite and model.family != "ssd":
         hint = "only the weights of an SSD can be read from a TFLite file: use an ONNX file of this family"
         raise ConfigProblem(f'{path}: model.tflite is no {model.family}: it belongs to family = "ssd"', hint=hint)
@@ -85,6 +86,23 @@ def _check_object_detector(path: Path, goal: Goal, defaults: ModelTable) -> None
         hint = 'an object detector takes use = "quantise" and use = "search"'
         raise ConfigProblem(f'{path}: recipe: {others[0]} does not apply to task = "detect"', hint=hint)
     _check_model(path, goal, defaults)
+
+
+def _check_boxes(path: Path, model: ModelTable) -> None:
+    boxes = model.boxes
+    if (boxes is None) == (model.family == "generic"):
+        hint = "docs/goal.md lists its keys" if boxes is None else 'it belongs to family = "generic"'
+        what = "is missing" if boxes is None else f"does not apply to {model.family}"
+        raise ConfigProblem(f"{path}: [model.boxes] {what}", hint=hint)
+    if boxes is None:
+        return
+    if len(set(boxes.outputs)) < len(boxes.outputs) or not {"box", "class"} <= set(boxes.outputs):
+        hint = 'for example ["class", "box"], or ["box", "objectness", "class"]'
+        raise ConfigProblem(f"{path}: model.boxes.outputs does not name box and class once each", hint=hint)
+    for key, value, default in (("activation", boxes.activation, "none"), ("unit", boxes.unit, "cells")):
+        if value != default and boxes.form != "distances":
+            hint = 'leave it out, or set form = "distances"'
+            raise ConfigProblem(f"{path}: model.boxes.{key} does not apply to {boxes.form}", hint=hint)
 
 
 def _check_model(path: Path, goal: Goal, defaults: ModelTable) -> None:

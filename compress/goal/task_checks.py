@@ -31,7 +31,7 @@ _KEYS_OF_TASK = {
     ),
     "behaviour": ("data.footage", "data.abnormal", "model.spacing"),
     "embed": ("goal.min_cosine",),
-    "detect": ("data.labels", "goal.min_map50", "model.family", "model.tflite"),
+    "detect": ("data.labels", "goal.min_map50", "model.family", "model.boxes", "model.tflite"),
     "classify": ("data.classes", "data.normal", "goal.min_accuracy", "goal.error_rate", "model.epochs"),
 }
 

@@ -31,7 +31,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from vedette.runtime.bundle.manifest import BoxDecoding
+from vedette.runtime.bundle.box_decoding import BoxDecoding
 
 from ..data.augmentation import augment_scene
 from .qat import DistillationObjective

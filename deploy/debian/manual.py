@@ -51,7 +51,8 @@ def manual_page(version: str, date: str, package: str) -> str:
     lines += [*_paragraphs(vedette.help or ""), ".SH COMMANDS"]
     for name in [*DEVICE_COMMANDS, *DEPLOY_COMMANDS]:
         place = "runtime" if name in DEVICE_COMMANDS else "deploy"
-        command = getattr(import_module(f"vedette.{place}.commands.{name}"), name)
+        module = name.replace("-", "_")
+        command = getattr(import_module(f"vedette.{place}.commands.{module}"), module)
         lines += _describe(command, click.Context(command, parent=context, info_name=name))
     lines += [".SH COMMANDS OF THE WORKSHOP", "These need the Python package with its extra \\(lqcompress\\(rq."]
     for name, what in WORKSHOP_COMMANDS.items():

@@ -5,13 +5,15 @@ The OpenSSH client of this machine is used with its own configuration and agent,
 
 from __future__ import annotations
 
-import io
 import shlex
+import signal
 import subprocess
+import tempfile
+import threading
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 
-from vedette.runtime.errors import ConfigProblem, MachineProblem
+from vedette.runtime.errors import ConfigProblem, MachineProblem, Problem
 from vedette.runtime.plugin_tables import split_url
 from vedette.runtime.redaction import redact
 
@@ -20,6 +22,8 @@ from .feedback_archive import read_archive
 
 _OPTIONS = ("-o", "BatchMode=yes", "-o", "ConnectTimeout=15")
 _TIMEOUT_SECONDS = 15 * 60
+_MAX_PADDING_BYTES = 1 << 20  # behind the archive
+_MAX_ERROR_BYTES = 64 << 10
 _SSH_FAILED, _COMMAND_NOT_FOUND = 255, 127
 
 
@@ -38,29 +42,50 @@ def fetch_feedback(url: str, states: Sequence[PurePosixPath], sudo: bool) -> Fee
     export = ("vedette", "feedback", "export", *map(str, states), "--out", "-")
     command = shlex.join((*(("sudo", "-n") if sudo else ()), *export))
     arguments, address = _ssh_arguments(url)
-    try:
-        result = subprocess.run(  # noqa: S603  # the arguments are a list, and the host was checked
-            [*arguments, address, command],
-            capture_output=True,
-            check=False,
-            stdin=subprocess.DEVNULL,
-            timeout=_TIMEOUT_SECONDS,
-        )
-    except FileNotFoundError:
-        raise MachineProblem("ssh is not installed", hint="apt-get install openssh-client") from None
-    except subprocess.TimeoutExpired:
-        raise MachineProblem(f"{address}: no answer for {_TIMEOUT_SECONDS // 60} minutes", hint="check it") from None
-    if result.returncode == 0:
-        return read_archive(io.BytesIO(result.stdout), address)
-    error = " ".join(result.stderr.decode(errors="replace").split())[-500:] or f"exit code {result.returncode}"
-    if result.returncode == _SSH_FAILED:
+    with tempfile.TemporaryFile() as errors:
+        try:
+            process = subprocess.Popen(  # noqa: S603  # the arguments are a list, and the host was checked
+                [*arguments, address, command], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors
+            )
+        except FileNotFoundError:
+            raise MachineProblem("ssh is not installed", hint="apt-get install openssh-client") from None
+        with process:
+            answer = _read_answer(process, address)
+        errors.seek(0)
+        told = errors.read(_MAX_ERROR_BYTES).decode(errors="replace")
+    if isinstance(answer, Feedback) or process.returncode in (0, -signal.SIGKILL):
+        if isinstance(answer, Problem):
+            raise answer
+        return answer
+    error = " ".join(told.split())[-500:] or f"exit code {process.returncode}"
+    if process.returncode == _SSH_FAILED:
         hint = f"ssh {address} must work without a prompt: ssh-copy-id {address}, and connect once to accept its key"
         raise MachineProblem(f"{address} cannot be reached: {error}", hint=hint)
-    if result.returncode == _COMMAND_NOT_FOUND:
+    if process.returncode == _COMMAND_NOT_FOUND:
         hint = f"install vedette on the box, so that ssh {address} vedette --version works"
         raise MachineProblem(f"{address}: {error}", hint=hint)
     hint = "the state folders belong to the user vedette: add --sudo if this login may use sudo without a password"
     raise MachineProblem(f"{address}: {error}", hint=hint)
+
+
+def _read_answer(process: subprocess.Popen[bytes], address: str) -> Feedback | Problem:
+    """Reads the archive as it arrives, and kills a command that sends more or takes too long."""
+    assert process.stdout is not None
+    timer = threading.Timer(_TIMEOUT_SECONDS, process.kill)
+    timer.start()
+    answer: Feedback | Problem
+    try:
+        answer = read_archive(process.stdout, address)
+    except ConfigProblem as problem:
+        answer = problem
+    if len(process.stdout.read(_MAX_PADDING_BYTES)) == _MAX_PADDING_BYTES:
+        process.kill()
+    process.wait()
+    is_late = timer.finished.is_set()
+    timer.cancel()
+    if is_late:
+        return MachineProblem(f"{address}: no answer for {_TIMEOUT_SECONDS // 60} minutes", hint="check it")
+    return answer
 
 
 def _ssh_arguments(url: str) -> tuple[list[str], str]:

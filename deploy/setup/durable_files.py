@@ -17,7 +17,7 @@ import msgspec
 
 from vedette.runtime.atomic_file import sync_folder
 from vedette.runtime.errors import MachineProblem
-from vedette.runtime.monitoring.status_access import GROUP
+from vedette.runtime.socket_access import GROUP
 
 Action = Literal["unchanged", "written", "replaced"]
 _BACKUPS = 1000

@@ -13,6 +13,7 @@ from vedette.runtime.bundle.keys import Keyring, UnknownSigner
 from vedette.runtime.bundle.local_recalibration import open_bundle
 from vedette.runtime.bundle.release_memory import check_release
 from vedette.runtime.camera.sources import SourceAddress, load_source
+from vedette.runtime.config.camera_products import list_product_settings
 from vedette.runtime.config.configuration import Config, load_config
 from vedette.runtime.config.time_zone import load_timezone
 from vedette.runtime.errors import ConfigProblem, locate_errors
@@ -117,14 +118,15 @@ def _verify(settings: Config, folder: Path) -> None:
         load_timezone(settings.device.timezone)
         if split_url(settings.broker.url, "broker.url").scheme not in SINKS:
             raise ConfigProblem("broker.url names no broker", hint="write mqtt://HOST or mqtts://HOST")
-    try:
-        bundle = open_bundle(settings.bundle, Keyring.read(settings.keys))
-        check_release(bundle, settings.state_folder)
-    except UnknownSigner as problem:
-        raise problem.reworded(problem.message, "trust it with --key FILE.pub, the signer's") from None
-    with locate_errors(folder / CAMERAS / f"{settings.camera}.toml"):
-        load_source(SourceAddress.from_config(settings))  # its options are right; nothing is opened
-        RuleSet(settings, bundle.manifest)
+    for each in list_product_settings(settings):
+        try:
+            bundle = open_bundle(each.bundle, Keyring.read(each.keys))
+            check_release(bundle, each.state_folder)
+        except UnknownSigner as problem:
+            raise problem.reworded(problem.message, "trust it with --key FILE.pub, the signer's") from None
+        with locate_errors(folder / CAMERAS / f"{settings.camera}.toml"):
+            load_source(SourceAddress.from_config(each))  # its options are right; nothing is opened
+            RuleSet(each, bundle.manifest)
 
 
 def describe_difference(files: Sequence[PlannedFile]) -> list[str]:

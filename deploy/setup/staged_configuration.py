@@ -45,14 +45,22 @@ class StagedConfiguration:
         """
         with self.real_paths():
             settings = load_config(self.stage, camera)
-        state, bundle = device_folders(self.folder, settings.device)[0], settings.bundle
-        if settings.installed in self.bundles:
-            bundle = self.bundles[settings.installed]
-        elif bundle.is_relative_to(settings.state):  # an installed model, which lies in the real state folder
-            bundle = state / bundle.relative_to(settings.state)
+        state = device_folders(self.folder, settings.device)[0]
+
+        def place(bundle: Path, installed: str) -> Path:
+            if installed in self.bundles:
+                return self.bundles[installed]
+            if bundle.is_relative_to(settings.state):  # an installed model, which lies in the real state folder
+                return state / bundle.relative_to(settings.state)
+            return bundle
+
+        products = [
+            msgspec.structs.replace(each, bundle=place(each.bundle, each.installed)) for each in settings.products
+        ]
         return msgspec.structs.replace(
             settings,
-            bundle=bundle,
+            bundle=place(settings.bundle, settings.installed),
+            products=tuple(products),
             base=(self.folder / CAMERAS).absolute(),
             keys=self.stage / KEYS if settings.keys or self.folder.absolute() == SYSTEM_FOLDER else None,
             state=state,

@@ -23,6 +23,8 @@ from .edge_node import EdgeNode, SparkplugMessage
 
 MAX_CAMERAS = 10_000
 _RETRY_SECONDS, _CONNECT_SECONDS, _LOOP_SECONDS = 5.0, 10.0, 0.05
+_REBIRTH_SECONDS = 1.0
+"""Births that hosts ask for are at least so far apart, however many ask."""
 _SILENCE_SECONDS = 5.0
 """So long our broker may be away before the cameras count as gone."""
 
@@ -38,8 +40,8 @@ class HostConnection:
     def __init__(self, broker: BrokerSettings, node: EdgeNode) -> None:
         self.broker, self.node = broker, node
         self.client: Client | None = None
-        self.is_born = False
-        self.next_attempt = 0.0
+        self.is_born = self.is_rebirth_due = False
+        self.next_attempt = self.next_rebirth = 0.0
         self.identity = f"vedette-sparkplug-{new_event_id()[-12:]}"
 
     def poll(self, seconds: float) -> None:
@@ -51,6 +53,9 @@ class HostConnection:
             return
         if self.client.loop(seconds) != MQTTErrorCode.MQTT_ERR_SUCCESS:
             self._drop("the connection is lost")
+        elif self.is_rebirth_due and time.monotonic() >= self.next_rebirth:
+            self.is_rebirth_due, self.next_rebirth = False, time.monotonic() + _REBIRTH_SECONDS
+            self.send(self.node.birth())
 
     def send(self, messages: Iterable[SparkplugMessage]) -> None:
         """Sends messages at QoS 0. Without a connection they are lost: the next birth says what holds then."""
@@ -97,7 +102,7 @@ class HostConnection:
 
     def _take(self, message: MQTTMessage) -> None:
         if self.node.is_rebirth(message.topic, bytes(message.payload)):
-            self.send(self.node.birth())
+            self.is_rebirth_due = True
 
     def _drop(self, reason: str) -> None:
         click.echo(f"{self.broker.url}: {reason}; tried again in {_RETRY_SECONDS:.0f} s", err=True)

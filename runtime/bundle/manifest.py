@@ -14,6 +14,7 @@ import msgspec
 from ..calibration.good_scores import GoodScores
 from ..calibration.recalibration import Recalibration
 from ..errors import BundleProblem
+from .box_decoding import BoxDecoding
 from .compiled_model import CompiledModel
 
 FORMAT_VERSION = 1
@@ -57,18 +58,6 @@ class ModelOutput(_Strict, frozen=True):
     def highest(self) -> float:
         """The highest real value that the output can have."""
         return self.scale * (255 - self.zero_point)
-
-
-class BoxDecoding(_Strict, frozen=True, omit_defaults=True):
-    """Decoding of an object detector's outputs into bounding boxes."""
-
-    family: str
-    """Detector family, a key of `runtime.inference.heads.BOX_DECODERS`: it selects the box decoder."""
-    iou: float
-    """Non-maximum suppression: of two boxes of one class with a higher intersection over union, the one with the lower
-    score is dropped."""
-    anchors: tuple[tuple[tuple[float, float], ...], ...] = ()
-    """For `ssd`: height and width of the anchor boxes of each level, as fractions of the input."""
 
 
 class MotionInput(_Strict, frozen=True):

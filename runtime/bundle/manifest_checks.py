@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from math import isfinite, prod
 
 from ..errors import BundleProblem
+from .box_decoding import BoxDecoding
 from .compiled_model import TARGETS
 from .manifest import ONNX, TFLITE, Inspection, Manifest, ModelInput
 from .npy_header import read_npy_shape
@@ -115,6 +116,20 @@ def _threshold_faults(manifest: Manifest) -> Iterator[str]:
             yield "boxes are missing"
         elif not 0 < manifest.boxes.iou <= 1:
             yield f"boxes.iou {manifest.boxes.iou} is not between 0 and 1"
+        else:
+            yield from _grid_faults(manifest, manifest.boxes)
+
+
+def _grid_faults(manifest: Manifest, boxes: BoxDecoding) -> Iterator[str]:
+    grid = boxes.grid
+    if (grid is None) == (boxes.family == "grid"):
+        yield "boxes.grid is missing" if grid is None else f"boxes.grid does not belong to {boxes.family}"
+    if grid is not None:
+        if not 0 <= grid.point <= 1:
+            yield f"boxes.grid.point {grid.point} is not between 0 and 1"
+        levels = sum(output.name.startswith("box") for output in manifest.outputs)
+        if grid.strides and (len(grid.strides) != levels or min(grid.strides) < 1):
+            yield f"boxes.grid.strides has not {levels} positive numbers, one for each level"
 
 
 def _motion_faults(manifest: Manifest) -> Iterator[str]:

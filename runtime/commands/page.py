@@ -13,7 +13,7 @@ from ..atomic_file import write_atomically
 from ..config.credentials import resolve_credential_path
 from ..distribution import install_command
 from ..errors import ConfigProblem, MachineProblem
-from ..monitoring.status_access import GROUP
+from ..socket_access import GROUP
 from . import options
 
 _HINT = "run the command as root (sudo)"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from pathlib import Path
 
 import click
 
 from ..camera_processes import CameraProcesses, load_libraries
+from ..config.camera_products import list_product_settings
 from ..config.configuration import camera_names, load_config
 from ..daemon import Daemon
 from ..errors import ConfigProblem, Problem
@@ -40,7 +42,9 @@ def run(cameras: tuple[str, ...], run_all: bool, folder: Path) -> None:
 
 
 def _run_camera(camera: str, folder: Path) -> None:
-    with start_camera(folder, camera) as settings, count_start_on_probation(settings):
+    with start_camera(folder, camera) as settings, contextlib.ExitStack() as counted:
+        for product in {each.installed: each for each in list_product_settings(settings)}.values():
+            counted.enter_context(count_start_on_probation(product))
         Daemon(settings).run()
 
 

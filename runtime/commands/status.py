@@ -13,8 +13,9 @@ import msgspec
 from ..config import configuration
 from ..errors import ConfigProblem
 from ..evaluation.h264_baseline import with_h264_share
+from ..line.line_figures import LineFigures, VerdictCounts
 from ..monitoring.status import StatusReport, request_status
-from ..monitoring.status_access import GROUP
+from ..socket_access import GROUP
 from . import options
 
 log = logging.getLogger(__name__)
@@ -105,6 +106,8 @@ def _print_report(name: str, report: StatusReport | None) -> None:
     click.echo(f"  latency     {latency} ms")
     duty = "-" if report.duty is None else f"{report.duty:.0%}"
     click.echo(f"  inference   {report.inferences} frames, {report.skipped} skipped, {duty} of the time")
+    if report.line is not None:
+        _print_line(report.line)
     click.echo(f"  events      {report.events}, {report.backlog} waiting, {report.dead} dead letters")
     for sink in report.sinks:
         state = sink.trouble or "takes events"
@@ -123,3 +126,21 @@ def _print_report(name: str, report: StatusReport | None) -> None:
     slow = f", frame interval x {report.slowness:g} to limit heat" if report.slowness > 1 else ""
     flags = "unknown" if report.throttled is None else ", ".join(report.throttled) or "none"
     click.echo(f"  machine     {report.memory_mb:.0f} MB, {temperature}, throttling {flags}{slow}")
+
+
+def _print_line(line: LineFigures) -> None:
+    latency = ", ".join(f"{share} {value:.1f}" for share, value in line.latency_ms.items()) or "-"
+    counts = f"{_describe_counts(line.verdicts)}; {line.unfinished} in flight"
+    click.echo(f"  parts       {counts}; to the verdict {latency} ms")
+    if (golden := line.golden) is not None:
+        lock = f"LOCKED ({golden.lock}); vedette golden-part --show CAMERA" if golden.lock else "passed"
+        click.echo(f"  references  {lock}")
+    if len(line.products) > 1:
+        click.echo(f"  product     {line.product}")
+        for each in line.products:
+            release = f"release {each.release}" if each.release else "NOT LOADED"
+            click.echo(f"    {each.index:5}  {each.name}: {release}; {_describe_counts(each.verdicts)}")
+
+
+def _describe_counts(counts: VerdictCounts) -> str:
+    return f"{counts.accept} accept, {counts.warn} warn, {counts.reject} reject, {counts.error} error"

@@ -5,7 +5,7 @@ They are separate from the code that uses them, so that reading a configuration 
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -45,10 +45,12 @@ class MotionGateSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True
 
 
 class PrivacySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`[privacy]`: zones that are blacked out before any code, the model included, reads the frame."""
+    """`[privacy]`: zones that are blacked out before any code, the model included, reads the frame, and faces."""
 
     zones: tuple[Polygon, ...] = ()
     """Polygons; points are [x, y], fractions 0…1 of the frame's width and height, from the top left."""
+    faces: Literal["auto", "hide", "show"] = "auto"
+    """Whether evidence may show faces; `auto`: not if the bundle has the label `person`, or is about behaviour."""
 
     def __post_init__(self) -> None:
         for number, zone in enumerate(self.zones):

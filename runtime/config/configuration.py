@@ -18,10 +18,12 @@ from ..errors import ConfigProblem
 from .camera_tables import HealthSettings, MotionGateSettings, PrivacySettings
 from .credentials import resolve_credential_path, resolve_files
 from .evidence_table import EvidenceSettings
+from .golden_part_table import GoldenPartSettings
 from .installed_bundle import MODELS_FOLDER, REQUESTS_FOLDER, resolve_bundle
 from .integration_tables import IntegrationSettings
 from .outbox_table import OutboxSettings
 from .page_table import PageSettings
+from .product_table import CameraProduct, ProductSettings, check_products
 from .shift_table import ShiftSettings, check_shifts
 from .sink_tables import AnySink, check_names
 from .toml_file import read_toml
@@ -103,7 +105,7 @@ class _CameraFile(_Strict, frozen=True, kw_only=True):
     """File with the password of `username`, the login at a network camera."""
     max_pixels: Annotated[int, msgspec.Meta(ge=1024, le=1 << 27)] = MAX_PIXELS
     """Most pixels of a frame; a larger one is never decoded."""
-    bundle: str
+    bundle: str = ""
     """Path of a bundle, or `installed:NAME`: the current release of that product (docs/updates.md)."""
     backend: str = "auto"
     """`onnx`, `tflite`, an accelerator, or `auto`: the back end that is fastest on this machine."""
@@ -114,7 +116,15 @@ class _CameraFile(_Strict, frozen=True, kw_only=True):
     gate: MotionGateSettings = MotionGateSettings()
     evidence: EvidenceSettings = EvidenceSettings()
     trigger: TriggerSettings | None = None
+    products: tuple[ProductSettings, ...] = ()
+    golden_parts: GoldenPartSettings | None = None
     rules: list[dict[str, Any]] = []
+
+    def __post_init__(self) -> None:
+        if fault := check_products(self.products, self.trigger, self.bundle):
+            raise ValueError(fault)
+        if self.golden_parts is not None and self.trigger is None:
+            raise ValueError("golden_parts: they need the table [trigger]")
 
 
 class Config(_Strict, frozen=True):
@@ -138,6 +148,7 @@ class Config(_Strict, frozen=True):
     password_file: str
     max_pixels: int
     bundle: Path
+    """With `[[products]]` that of the first one, and so is `installed`."""
     installed: str
     """Product of the store of installed models that the camera runs; empty: `bundle` is a path of its own."""
     backend: str
@@ -150,6 +161,9 @@ class Config(_Strict, frozen=True):
     rules: tuple[dict[str, Any], ...]
     trigger: TriggerSettings | None = None
     """One inspection per part; None: frames are inspected as they come."""
+    products: tuple[CameraProduct, ...] = ()
+    """Those of `[[products]]`; empty: the camera has one bundle."""
+    golden_parts: GoldenPartSettings | None = None
 
     @property
     def state_folder(self) -> Path:
@@ -174,7 +188,9 @@ def load_config(folder: Path, camera: str) -> Config:
         raise ConfigProblem(f"{path}: no rules, so nothing would ever be sent", hint='add [[rules]] use = "presence"')
     folder, base = folder.resolve(), path.parent.resolve()
     state, trusted = device_folders(folder, device_file.device)
-    bundle, installed = resolve_bundle(camera_file.bundle, path, state)
+    tables = camera_file.products
+    products = tuple(CameraProduct(each, *resolve_bundle(each.bundle, path, state)) for each in tables)
+    bundle, installed = resolve_bundle(tables[0].bundle if tables else camera_file.bundle, path, state)
     return Config(
         camera=camera,
         base=base,
@@ -203,6 +219,8 @@ def load_config(folder: Path, camera: str) -> Config:
         evidence=camera_file.evidence.with_absolute_paths(base),
         rules=tuple(camera_file.rules),
         trigger=camera_file.trigger,
+        products=products,
+        golden_parts=camera_file.golden_parts,
     )
 
 

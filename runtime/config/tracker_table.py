@@ -21,6 +21,10 @@ class TrackerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     buffer: _Fraction = 0.3
     """Fraction of its size by which each side of a box is extended before IoU is measured, if the track was last
     detected at least 0.2 s ago; less if it was detected more recently."""
+    reach: Annotated[float, msgspec.Meta(ge=0, le=100)] = 3.0
+    """How far a detection that overlaps with nothing may be from the predicted place of its track: longer edges of the
+    box for each second since the track was last detected, counted up to half a second. A track that was missed in more
+    than one frame is not looked for in this way; 0: overlap alone decides."""
     keep: Annotated[float, msgspec.Meta(gt=0, le=60)] = 2.0
     """Seconds after which a track without detections ends."""
     confirm: Annotated[int, msgspec.Meta(ge=1, le=100)] = 2

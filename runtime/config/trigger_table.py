@@ -8,7 +8,7 @@ import msgspec
 
 from .polygon import Polygon, describe_polygon_error
 
-_Score = Annotated[float, msgspec.Meta(ge=-1e9, le=1e9)]
+Score = Annotated[float, msgspec.Meta(ge=-1e9, le=1e9)]
 _Fraction = Annotated[float, msgspec.Meta(ge=0, le=1)]
 
 
@@ -68,9 +68,9 @@ class TriggerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Pictures of each part."""
     decision: Literal["worst", "vote"] = "worst"
     """Which verdict counts if there are several pictures."""
-    threshold: _Score | None = None
+    threshold: Score | None = None
     """A part is rejected at this score; None: the bundle's threshold."""
-    warn: _Score | None = None
+    warn: Score | None = None
     """A part gets the verdict `warn` from this score on; None: never."""
     depth: Annotated[int, msgspec.Meta(ge=1, le=256)] = 8
     """Parts without a verdict at which the device is no longer ready."""
@@ -84,8 +84,12 @@ class TriggerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Seconds between changes of the heartbeat."""
     product: str = ""
     """Name of the product in the events; empty: that of the bundle."""
-    product_index: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 0
-    """Its number for the line; a part of another product is an error."""
+    product_index: Annotated[int, msgspec.Meta(ge=0, lt=65535)] | None = None
+    """Its number for the line; a part of another product is an error. None: 0; with `[[products]]` none is selected
+    until the line selects one."""
+    memory: Annotated[float, msgspec.Meta(gt=0, le=1e6)] | None = None
+    """Most memory of the daemon with all products loaded, 10**6 bytes; None: that of the machine, less 150 for the
+    system."""
 
     def __post_init__(self) -> None:
         if (self.source == PRESENCE) != (self.presence is not None):

@@ -171,7 +171,7 @@ def count_status_bytes(replay: RecordingReplayer, report: StatusReport, seconds:
     """Bytes of the status messages of a daemon that runs for `seconds`."""
     topics, camera = replay.daemon.delivery.topics, replay.daemon.settings.camera
     stats = Message(topics.stats(camera), msgspec.json.encode(report), True, "application/json")
-    all_open = DaemonState(sorted(rule.name for rule in replay.daemon.rules), [])
+    all_open = DaemonState(sorted(rule.name for rule in replay.daemon.models.main.rules), [])
     state = Message(topics.state(camera), msgspec.json.encode(all_open), True, "application/json")
     stats_bytes = (int(seconds // STATS_INTERVAL_SECONDS) + 1) * packet_bytes(stats)
     state_bytes = (replay.sink.state_changes + 1) * packet_bytes(state)

@@ -67,7 +67,8 @@ class PartCounts:
 
     def count(self, bodies: Sequence[bytes]) -> None:
         """Counts the verdicts among the bodies of new events, within the transaction that stores them."""
-        records = [record for body in bodies if (record := _read_verdict(body)) is not None]
+        found = [record for body in bodies if (record := _read_verdict(body)) is not None]
+        records = [record for record in found if not record.facts.get("reference")]
         if not records:
             return
         tables.create_part_tables(self.database)

@@ -6,6 +6,8 @@ from typing import Literal
 
 import msgspec
 
+PartKind = Literal["", "good", "bad"]
+"""What a reference part is known to be; empty: the part is none."""
 PartDecision = Literal["accept", "warn", "reject", "error"]
 
 
@@ -33,3 +35,5 @@ class PartVerdict(msgspec.Struct, frozen=True):
     exposed: str
     decided: str
     latency_ms: float
+    reference: PartKind = ""
+    """What a reference part is known to be; these parts are not counted. Empty: the part is none."""

@@ -11,6 +11,7 @@ from typing import Literal
 import msgspec
 
 from .event import Attachment
+from .golden_parts import GoldenPartResult
 from .part_verdict import PartVerdict
 
 
@@ -186,6 +187,11 @@ class RefusedOrders(_Facts, frozen=True):
 
 SYSTEM_EVENTS: dict[str, type[msgspec.Struct]] = {
     "part.verdict": PartVerdict,
+    "golden_part.locked": GoldenPartResult,
+    "golden_part.begun": GoldenPartResult,
+    "golden_part.passed": GoldenPartResult,
+    "golden_part.failed": GoldenPartResult,
+    "golden_part.acknowledged": GoldenPartResult,
     "outbox.evicted": EvictedEvents,
     "outbox.recovered": RecoveredOutbox,
     "outbox.truncated": TruncatedEvent,

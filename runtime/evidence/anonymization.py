@@ -1,7 +1,7 @@
 """Anonymization of evidence: people or surroundings are pixelated, each cell with the mean of its pixels.
 
 A soft blur can be reversed; the mean over an eighth of a box cannot. Only detected people are hidden; a person whom the
-model missed stays visible. If a person has no box, the whole frame is pixelated. Faces are not detected separately.
+model missed stays visible. If a person has no box, the whole frame is pixelated. face_guard.py hides faces besides.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 
 import cv2
 
-from ..inference.prediction import Prediction
+from ..inference.prediction import Box, Prediction
 from .thumbnail import pixel_slice
 
 PERSON_LABEL = "person"
@@ -35,15 +35,21 @@ def anonymize(pixels: Any, predictions: Sequence[Prediction], mode: str) -> Any:
         if people:
             pixels = pixels.copy()
         for each in people:
-            box_slices = _box_slices(pixels, each, _BOX_MARGIN)
-            pixels[box_slices] = _pixelate(pixels[box_slices], _BOX_CELLS)
+            assert each.box is not None
+            pixelate_box(pixels, each.box, _BOX_MARGIN, _BOX_CELLS)
     elif mode == "surroundings":
         sharp, pixels = pixels, _pixelate(pixels, _FRAME_CELLS)
         for each in predictions:
             if each.box is not None:
-                box_slices = _box_slices(sharp, each, 0.0)
+                box_slices = _box_slices(sharp, each.box, 0.0)
                 pixels[box_slices] = sharp[box_slices]
     return pixels
+
+
+def pixelate_box(pixels: Any, box: Box, margin: float, cells: int) -> None:
+    """Replaces a box, with a margin in fractions of its size, by the means of `cells` columns and rows, in place."""
+    box_slices = _box_slices(pixels, box, margin)
+    pixels[box_slices] = _pixelate(pixels[box_slices], cells)
 
 
 def _pixelate(pixels: Any, cells: int) -> Any:
@@ -53,9 +59,8 @@ def _pixelate(pixels: Any, cells: int) -> Any:
     return cv2.resize(small, (width, height), interpolation=cv2.INTER_NEAREST)
 
 
-def _box_slices(pixels: Any, prediction: Prediction, margin: float) -> tuple[slice, slice]:
-    assert prediction.box is not None
-    (height, width), box = pixels.shape[:2], prediction.box
+def _box_slices(pixels: Any, box: Box, margin: float) -> tuple[slice, slice]:
+    height, width = pixels.shape[:2]
     x_margin, y_margin = margin * (box.right - box.left), margin * (box.bottom - box.top)
     rows = pixel_slice(box.top - y_margin, box.bottom + y_margin, height)
     return rows, pixel_slice(box.left - x_margin, box.right + x_margin, width)

@@ -23,6 +23,8 @@ import cv2
 import msgspec
 import numpy as np
 
+from ..errors import MachineProblem
+from .face_guard import FaceGuard
 from .thumbnail import MAX_SIDE
 
 log = logging.getLogger(__name__)
@@ -71,18 +73,29 @@ class FrameRing:
         return tuple(frame for frame in self.frames if first <= frame.moment <= last)
 
 
-def encode_clip(frames: tuple[JpegFrame, ...]) -> bytes:
-    """The frames as a video file; empty if OpenCV cannot write one."""
+def encode_clip(frames: tuple[JpegFrame, ...], guard: FaceGuard | None = None) -> bytes:
+    """The frames as a video file; empty if OpenCV cannot write one.
+
+    Args:
+        frames: in order
+        guard: hides the faces in them, if any
+
+    Raises:
+        MachineProblem: the guard does not work.
+    """
     seconds = frames[-1].moment - frames[0].moment
     rate = (len(frames) - 1) / seconds if seconds > 0 else _MIN_MAX_FPS[0]
     with tempfile.TemporaryDirectory(prefix="vedette-") as folder:
         path = Path(folder, f"clip{CLIP_SUFFIX}")
-        height, width = _decode_jpeg(frames[0]).shape[:2]
+        pictures = [_decode_jpeg(frame) for frame in frames]
+        if guard is not None:
+            pictures = guard.hide_in_clip(pictures)
+        height, width = pictures[0].shape[:2]
         codec, rate = cv2.VideoWriter.fourcc(*"mp4v"), min(max(rate, _MIN_MAX_FPS[0]), _MIN_MAX_FPS[1])
         writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, codec, rate, (width, height))
         try:
-            for frame in frames:
-                writer.write(_decode_jpeg(frame))
+            for picture in pictures:
+                writer.write(picture)
         finally:
             writer.release()
         return path.read_bytes() if path.is_file() else b""
@@ -91,9 +104,9 @@ def encode_clip(frames: tuple[JpegFrame, ...]) -> bytes:
 class ClipEncoder(threading.Thread):
     """A thread that encodes clips one after the other; `on_clip` gets the event's id and the bytes of its clip."""
 
-    def __init__(self, on_clip: Callable[[str, bytes], None]) -> None:
+    def __init__(self, on_clip: Callable[[str, bytes], None], guard: FaceGuard | None = None) -> None:
         super().__init__(name="clips", daemon=True)
-        self.on_clip = on_clip
+        self.on_clip, self.guard = on_clip, guard
         self.jobs: queue.SimpleQueue[tuple[str, tuple[JpegFrame, ...]] | None] = queue.SimpleQueue()
 
     def enqueue(self, event: str, frames: tuple[JpegFrame, ...]) -> None:
@@ -107,8 +120,8 @@ class ClipEncoder(threading.Thread):
         while (job := self.jobs.get()) is not None:
             event, frames = job
             try:
-                data = encode_clip(frames)
-            except OSError as error:
+                data = encode_clip(frames, self.guard)
+            except (OSError, MachineProblem) as error:
                 log.warning("event %s has no clip: %s", event, error)
                 continue
             if data:

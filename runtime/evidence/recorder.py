@@ -15,6 +15,7 @@ from pathlib import Path
 
 import msgspec
 
+from ..bundle.manifest import Manifest
 from ..camera.frame import Frame
 from ..config.configuration import Config
 from ..config.credentials import read_secret
@@ -25,8 +26,9 @@ from ..inference.prediction import Prediction
 from .anonymization import anonymize
 from .aws_sigv4 import SigningKey
 from .clips import CLIP_SUFFIX, ClipEncoder, FrameRing
+from .face_guard import FaceGuard, open_face_guard
 from .store import EvidenceCounts, EvidenceStore
-from .thumbnail import encode_thumbnail, file_suffix
+from .thumbnail import crop_to_boxes, encode_picture, file_suffix
 from .upload import MEDIA_TYPES, Uploader, public_object_url
 
 log = logging.getLogger(__name__)
@@ -41,7 +43,8 @@ class EvidenceRecorder:
         ConfigProblem: the secret of the remote store cannot be read.
     """
 
-    def __init__(self, config: Config, outbox: Outbox) -> None:
+    def __init__(self, config: Config, outbox: Outbox, manifest: Manifest | None = None) -> None:
+        """Takes the bundle's manifest, which says whether it is about people; None: faces are shown."""
         settings = self.settings = config.evidence
         self.camera, self.outbox = config.camera, outbox
         self.frame: Frame | None = None
@@ -49,6 +52,8 @@ class EvidenceRecorder:
         self.pending_clips: list[tuple[Event, float]] = []
         """Events whose clip is not complete yet, with the time (`Frame.moment`) at which it is."""
         self.last_expiry = float("-inf")
+        self.guard: FaceGuard | None = None
+        """What hides faces; None: they are shown."""
         self.store: EvidenceStore | None = None
         self.uploader: Uploader | None = None
         if not settings.is_enabled:
@@ -56,7 +61,9 @@ class EvidenceRecorder:
         folder = settings.store_folder(self.camera, config.state_folder)
         uploads = bool(settings.url)
         self.store = EvidenceStore(folder, settings.quota, settings.days, uploads, config.outbox.min_free)
-        self.ring, self.clips = FrameRing(settings.clip_seconds, settings.clip_memory), ClipEncoder(self._store_clip)
+        self.guard = None if manifest is None else open_face_guard(config, manifest)
+        self.ring = FrameRing(settings.clip_seconds, settings.clip_memory)
+        self.clips = ClipEncoder(self._store_clip, self.guard)
         if uploads:
             secret = read_secret(settings.secret_key_file, "evidence.secret_key_file")
             key = SigningKey(settings.access_key, secret, settings.region) if secret is not None else None
@@ -92,8 +99,10 @@ class EvidenceRecorder:
             return event
         visible = event.predictions if settings.blur == "surroundings" else self.predictions
         pixels = anonymize(self.frame.pixels, visible, settings.blur)
-        shown = () if settings.whole_frame else event.predictions
-        data = encode_thumbnail(pixels, shown, settings.margin, settings.thumbnail, settings.max_bytes)
+        pixels = crop_to_boxes(pixels, () if settings.whole_frame else event.predictions, settings.margin)
+        if self.guard is not None and (pixels := self.guard.hide(pixels)) is None:
+            return event
+        data = encode_picture(pixels, settings.thumbnail, settings.max_bytes)
         stored = self._store_file(f"{event.id}{file_suffix(settings.thumbnail)}", data)
         if stored is not None and settings.whole_frame:
             stored = msgspec.structs.replace(stored, whole=True)
@@ -109,6 +118,7 @@ class EvidenceRecorder:
         return {
             "events go without evidence": bool(counts.unwritable),
             "evidence waits for its store": bool(counts.trouble),
+            "faces cannot be hidden, so no picture is stored": self.guard is not None and bool(self.guard.fault),
         }
 
     def close(self) -> None:

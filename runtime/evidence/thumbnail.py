@@ -11,7 +11,7 @@ from typing import Any
 
 import cv2
 
-from ..inference.prediction import Box, Prediction
+from ..inference.prediction import Prediction
 
 MAX_SIDE = 640  # pixels
 _QUALITIES = (85, 70, 55, 40)
@@ -34,7 +34,11 @@ def encode_thumbnail(pixels: Any, predictions: Sequence[Prediction], margin: flo
         kind: `jpeg` or `webp`
         max_bytes: limit; 2048 are always enough
     """
-    cropped = _crop_to_boxes(pixels, [each.box for each in predictions if each.box is not None], margin)
+    return encode_picture(crop_to_boxes(pixels, predictions, margin), kind, max_bytes)
+
+
+def encode_picture(cropped: Any, kind: str, max_bytes: int) -> bytes:
+    """A picture, H x W x 3, uint8, encoded as `jpeg` or `webp` in at most `max_bytes`."""
     scale = min(1.0, MAX_SIDE / max(cropped.shape[:2]))
     while True:
         height, width = (max(1, round(scale * side)) for side in cropped.shape[:2])
@@ -46,7 +50,9 @@ def encode_thumbnail(pixels: Any, predictions: Sequence[Prediction], margin: flo
         scale *= 0.75
 
 
-def _crop_to_boxes(pixels: Any, boxes: Sequence[Box], margin: float) -> Any:
+def crop_to_boxes(pixels: Any, predictions: Sequence[Prediction], margin: float) -> Any:
+    """The part of a frame around the boxes of `predictions`, with a margin; all of it without boxes."""
+    boxes = [each.box for each in predictions if each.box is not None]
     if not boxes:
         return pixels
     height, width = pixels.shape[:2]

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from ..atomic_file import write_atomically
+from ..config.camera_products import list_installed
 from ..config.configuration import camera_names, load_config
 from ..config.installed_bundle import INSTALLED
 from ..errors import ConfigProblem, Problem
@@ -21,13 +22,16 @@ def point_to_installed(folder: Path, camera: str, name: str) -> bool:
         False: it does so already.
 
     Raises:
-        ConfigProblem: the file is wrong, or has no line `bundle = "…"`.
+        ConfigProblem: the file is wrong, or has no line `bundle = "…"` or several products.
         MachineProblem: it cannot be written.
     """
     settings = load_config(folder, camera)
-    if settings.installed == name:
+    if name in list_installed(settings):
         return False
     path = settings.camera_file
+    if settings.products:
+        hint = f'write bundle = "{INSTALLED}{name}" into the table of the product, and start the camera again'
+        raise ConfigProblem(f"{path}: it has several products, and nothing says which one this is", hint=hint)
     text = path.read_text(encoding="utf-8-sig")
     changed, count = _BUNDLE_LINE.subn(rf'\g<1>"{INSTALLED}{name}"', text, count=1)
     if not count:

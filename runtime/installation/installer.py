@@ -14,6 +14,7 @@ from ..bundle.bundle import Bundle
 from ..bundle.keys import Keyring
 from ..bundle.local_recalibration import apply_recalibration, recalibration_path
 from ..bundle.release_memory import check_release
+from ..config.camera_products import list_installed, list_product_settings
 from ..config.configuration import Config, camera_names, device_folders, load_config, load_device
 from ..config.installed_bundle import MODELS_FOLDER
 from ..errors import BundleProblem, MachineProblem, Problem
@@ -68,9 +69,11 @@ def install_bundle(
     settings = {camera: load_config(folder, camera) for camera in names}
     for each in settings.values():
         check_release(bundle, each.state_folder)
-        check_rules(each, manifest)
+        for product in list_product_settings(each):
+            if not each.products or product.installed == manifest.name:
+                check_rules(product, manifest)
     # Read as the user who asked for it: the owner of the state folder may not see into a home folder.
-    places = [path, *[each.bundle for each in settings.values()]]
+    places = [path, *[each.bundle for camera in settings.values() for each in list_product_settings(camera)]]
     content, recalibration = path.read_bytes(), read_recalibration(bundle, *places)
     present = read_present_release(bundle, [settings[camera] for camera in cameras])
     log(f"{manifest.model_id}: signed by a trusted key")
@@ -143,7 +146,7 @@ def cameras_of(name: str, folder: Path) -> list[str]:
     cameras = []
     for camera in camera_names(folder):
         with contextlib.suppress(Problem):
-            if load_config(folder, camera).installed == name:
+            if name in list_installed(load_config(folder, camera)):
                 cameras.append(camera)
     return cameras
 

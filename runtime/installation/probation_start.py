@@ -39,14 +39,24 @@ def count_start_on_probation(settings: Config) -> Iterator[None]:
     except RestartRequested:
         raise
     except Problem as problem:
-        ended = None
-        with only_logged():
-            ended = _judge(problem, settings, record)
-        if ended is None:
-            raise
-        raise restart_after(record, ended) from problem
+        roll_back_if_to_blame(problem, settings)
+        raise
     with only_logged():
         record.forget_start(settings.camera)
+
+
+def roll_back_if_to_blame(problem: Problem, settings: Config) -> None:
+    """Rolls the release of a camera back if it is on probation, and to blame for a problem at the start.
+
+    Raises:
+        RestartRequested: it was rolled back; the next start has the one before.
+    """
+    record, ended = find_record(settings), None
+    if record is not None:
+        with only_logged():
+            ended = _judge(problem, settings, record)
+        if ended is not None:
+            raise restart_after(record, ended) from problem
 
 
 def _judge(problem: Problem, settings: Config, record: ProbationRecord) -> Probation | None:

@@ -14,17 +14,26 @@ from ..camera.motion_gate import check_bundle_allows_gate
 from ..config.configuration import Config
 from ..errors import BundleProblem, ConfigProblem, Problem, locate_errors
 from ..inference.heads import load_head
+from ..line.judgement import Judge
 from ..rules.rule_set import RuleSet
 from ..tracking.tracker import Tracker
 from .model_store import ModelStore
 
 
 def check_rules(settings: Config, manifest: Manifest) -> None:
-    """Raises what the daemon of a camera would raise if its rules did not fit the bundle, say a label it lacks."""
+    """Raises what the daemon of a camera would raise if its rules, or the thresholds of its line, did not fit the
+    bundle, say a label it lacks.
+
+    Args:
+        settings: of the camera; with `[[products]]` those of the product alone
+        manifest: of the bundle
+    """
     with locate_errors(settings.camera_file):
         load_head(manifest, Tracker(settings.tracker, manifest.decision_threshold).low_threshold)
         RuleSet(settings, manifest)
         check_bundle_allows_gate(settings.gate, manifest)
+        if settings.trigger is not None:
+            Judge(settings.trigger, manifest)
 
 
 def is_release_to_blame(problem: Problem, settings: Config, release: int, previous: int) -> bool:

@@ -17,6 +17,7 @@ from .onvif_mapping import (
     ANALYTICS_CONFIGURATION,
     COUNTER_TOPIC,
     FAULT_TOPICS,
+    INSTANT_RULES,
     RULE_TOPICS,
     Item,
     Items,
@@ -60,11 +61,12 @@ class Onvif(Integration):
             return
         topic, objects = RULE_TOPICS[use], self.open.setdefault(rule, {})
         subject = describe_object(data)
-        if use == "crossing":
+        if use in INSTANT_RULES:
             if data.kind == "new":
-                self.counts[rule] = self._count_crossings(rule, event)
                 yield self._message(topic.topic, self._rule_source(rule), make_object_items([subject]), now)
-                yield self._counter_message(rule, now)
+                if use == "crossing":
+                    self.counts[rule] = self._count_crossings(rule, event)
+                    yield self._counter_message(rule, now)
             return
         if data.kind == "end":
             objects.pop(data.event, None)

@@ -35,14 +35,22 @@ RULE_TOPICS = {
     "crossing": RuleTopic("RuleEngine/LineDetector/Crossed", is_property=False),
     "crowd": RuleTopic("RuleEngine/vedette:Crowd", "State"),
     "dwell": RuleTopic("RuleEngine/LoiteringDetector/ObjectIsLoitering"),
+    "fall": RuleTopic("RuleEngine/vedette:Fall", "State"),
+    "intrusion": RuleTopic("RuleEngine/vedette:Intrusion", "State"),
     "left_object": RuleTopic("RuleEngine/vedette:LeftObject", "State"),
+    "lying": RuleTopic("RuleEngine/vedette:Lying", "State"),
     "presence": RuleTopic("RuleEngine/ObjectDetection/Object", is_property=False),
+    "queue": RuleTopic("RuleEngine/vedette:Queue", "State"),
     "removed_object": RuleTopic("RuleEngine/vedette:RemovedObject", "State"),
+    "running": RuleTopic("RuleEngine/vedette:Running", "State"),
     "speed": RuleTopic("RuleEngine/vedette:Speed", "State"),
+    "tailgate": RuleTopic("RuleEngine/vedette:Tailgate", is_property=False),
     "wrong_way": RuleTopic("RuleEngine/vedette:WrongWay", "State"),
     "zone": RuleTopic("RuleEngine/FieldDetector/ObjectsInside", "IsInside"),
 }
 """By `use` of the rule. `dwell` has no state item: the topic is empty while nobody loiters."""
+INSTANT_RULES = ("crossing", "tailgate")
+"""Rules whose `new` and `end` come together."""
 COUNTER_TOPIC = "RuleEngine/CountAggregation/Counter"
 FAULT_TOPICS = {
     "stalled": "VideoSource/SignalLoss",

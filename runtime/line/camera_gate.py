@@ -6,14 +6,16 @@ import threading
 from collections.abc import Iterator
 from typing import Any, Protocol
 
-from ..bundle.manifest import Manifest
 from ..camera.frame import Frame
 from ..camera.monitored_camera import MonitoredCamera
 from ..camera.motion_gate import MotionGate
 from ..config.configuration import Config
 from ..errors import locate_errors
+from ..events.command_handlers import CommandHandlers
 from ..events.delivery import Delivery
 from ..inference.prediction import Prediction
+from .golden_commands import GoldenCommands
+from .line_products import ProductChoice
 from .part_gate import PartGate
 
 
@@ -42,8 +44,21 @@ class CameraGate(Protocol):
         """Ends."""
 
 
-def open_gate(settings: Config, manifest: Manifest, delivery: Delivery, camera: MonitoredCamera) -> CameraGate:
+def open_gate(
+    settings: Config,
+    choice: ProductChoice,
+    delivery: Delivery,
+    commands: CommandHandlers,
+    camera: MonitoredCamera,
+) -> CameraGate:
     """The gate that a camera's file asks for.
+
+    Args:
+        settings: configuration of the camera
+        choice: its models
+        delivery: takes the verdicts on parts
+        commands: get those of the line at the broker, if the camera's file allows them
+        camera: whose frames pass the gate
 
     Raises:
         ConfigProblem: `[trigger]` is wrong.
@@ -52,4 +67,7 @@ def open_gate(settings: Config, manifest: Manifest, delivery: Delivery, camera: 
         return MotionGate(settings.gate)
     with locate_errors(settings.camera_file):
         live = camera.frame_counts is not None
-        return PartGate(settings, manifest, delivery.outbox, delivery.wake, live)
+        gate = PartGate(settings, choice, delivery.outbox, delivery.wake, live)
+    if settings.golden_parts is not None and settings.golden_parts.mqtt:
+        commands.add(GoldenCommands(settings, gate.line.golden.obey, delivery.wake))
+    return gate

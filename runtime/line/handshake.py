@@ -22,28 +22,11 @@ from math import inf
 
 import msgspec
 
-from ..events.part_verdict import PartDecision
+from ..events.golden_parts import is_right
+from ..events.part_verdict import PartDecision, PartKind
+from .handshake_state import HandshakeSettings, Part
 
 PASSING = ("accept", "warn")
-
-
-class HandshakeSettings(msgspec.Struct, frozen=True):
-    """What the line and the device have agreed on. Times in seconds."""
-
-    deadline: float = 1.0
-    """From a trigger to its verdict."""
-    depth: int = 8
-    """Parts without a final verdict at which the device is no longer ready."""
-    gate: int = 0
-    """Parts between the camera and the reject gate."""
-    acknowledge: bool = False
-    hold: float = 0.05
-    """Longest time that a result is shown."""
-    gap: float = 0.01
-    heartbeat: float = 0.5
-    """Seconds between changes of the heartbeat."""
-    products: tuple[int, ...] = (0,)
-    """Product indices that the device knows."""
 
 
 class Outputs(msgspec.Struct, frozen=True):
@@ -63,20 +46,6 @@ class Outputs(msgspec.Struct, frozen=True):
     """Product index of that part, otherwise the one that is selected."""
 
 
-class Part(msgspec.Struct):
-    """A part between its trigger and its result."""
-
-    number: int
-    triggered: float
-    due: float
-    product: int = 0
-    serial: str = ""
-    verdict: PartDecision | None = None
-    reason: str = ""
-    finished: float = inf
-    """When the verdict became final."""
-
-
 class Handshake:
     """The state machine. Times are seconds of one clock that never steps; they must not go back.
 
@@ -88,7 +57,7 @@ class Handshake:
 
     def __init__(self, settings: HandshakeSettings, last_number: int = 0, now: float = 0.0) -> None:
         self.settings, self.number = settings, last_number
-        self.product = settings.products[0]
+        self.product = settings.products[0] if settings.selected is None else settings.selected
         self.unfinished: deque[Part] = deque()
         """Parts without a final verdict, oldest first."""
         self.outgoing: deque[Part] = deque()
@@ -100,6 +69,8 @@ class Handshake:
         self.acknowledged = False
         self.unacknowledged = 0
         """Results that were taken away before the line had acknowledged them."""
+        self.failed: set[int] = set()
+        """Products of which a reference was judged wrong: no part of them passes any more."""
         self.stopped = False
         self.now = now
 
@@ -108,17 +79,38 @@ class Handshake:
         self.tick(now)
         self.product = index
 
-    def trigger(self, now: float, serial: str = "") -> Part:
-        """A part arrives; one that cannot be inspected has its verdict, an error, at once."""
+    def assign_product(self, number: int, index: int, now: float) -> bool:
+        """A code on a part in flight says which product it is; False, and nothing changes: it has its verdict."""
+        self.tick(now)
+        part = self._find_undecided(number)
+        if part is None:
+            return False
+        part.product = index
+        if index not in self.settings.products:
+            part.verdict, part.reason = "error", "unknown_product"
+        self._advance()
+        return True
+
+    def trigger(self, now: float, serial: str = "", refusal: str = "", expected: PartKind = "") -> Part:
+        """A part arrives; one that cannot be inspected has its verdict, an error, at once.
+
+        Args:
+            now: the moment
+            serial: its serial number, if known
+            refusal: why the device cannot inspect it, although the handshake would allow it; empty: it can
+            expected: what a reference part is known to be
+        """
         self.tick(now)
         self.number += 1
-        part = Part(self.number, now, now + self.settings.deadline, self.product, serial)
+        part = Part(self.number, now, now + self.settings.deadline, self.product, serial, expected=expected)
         if self.stopped:
             part.verdict, part.reason = "error", "stopped"
         elif len(self.unfinished) >= self.settings.depth:
             part.verdict, part.reason = "error", "not_ready"
         elif self.product not in self.settings.products:
             part.verdict, part.reason = "error", "unknown_product"
+        elif refusal:
+            part.verdict, part.reason = "error", refusal
         if self.settings.gate:
             self._open_gate(self.number - self.settings.gate)
         self.unfinished.append(part)
@@ -128,8 +120,8 @@ class Handshake:
     def decide(self, number: int, verdict: PartDecision, reason: str, now: float) -> bool:
         """The verdict on a part; False, and nothing changes, if it comes too late, a second time, or for no part."""
         self.tick(now)
-        part = next((each for each in self.unfinished if each.number == number), None)
-        if part is None or part.verdict is not None:
+        part = self._find_undecided(number)
+        if part is None:
             return False
         part.verdict, part.reason = verdict, reason
         self._advance()
@@ -195,6 +187,10 @@ class Handshake:
             product=self.product if shown is None else shown.product,
         )
 
+    def _find_undecided(self, number: int) -> Part | None:
+        part = next((each for each in self.unfinished if each.number == number), None)
+        return part if part is not None and part.verdict is None else None
+
     def _advance(self) -> None:
         """Finishes and shows what can be, in order."""
         while True:
@@ -217,6 +213,10 @@ class Handshake:
         part = self.unfinished.popleft()
         if part.verdict is None or (part.verdict in PASSING and self.now >= part.due):
             part.verdict, part.reason = "error", "late"
+        if part.product in self.failed and not part.expected and part.verdict in PASSING:
+            part.verdict, part.reason = "error", "reference_failed"
+        if part.expected and not is_right(part.expected, part.verdict):
+            self.failed.add(part.product)
         part.finished = self.now
         self.final.append(part)
         self.outgoing.append(part)

@@ -13,18 +13,19 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
-from ..bundle.manifest import Manifest
 from ..config.configuration import Config
-from ..events.event import format_rfc3339
+from ..config.product_table import NO_PRODUCT
 from ..events.outbox import Outbox
-from ..events.part_verdict import PartVerdict
 from .adapters import load_adapter
-from .handshake import Handshake, HandshakeSettings, Outputs, Part
+from .golden_desk import GoldenDesk
+from .handshake import Handshake, Outputs
+from .handshake_state import HandshakeSettings, Part
 from .judgement import Judgement
+from .line_products import LineProduct, LineProducts
 from .part_facts import PartFacts
-from .part_journal import PartJournal
+from .part_journal import JournalLine, PartJournal
 from .picture_queue import PictureQueue
 from .verdict_recorder import VerdictRecorder
 
@@ -36,7 +37,7 @@ class InspectionLine:
 
     Args:
         settings: configuration of the camera, with `[trigger]`
-        manifest: of its bundle
+        products: that it inspects
         outbox: receives the verdicts
         wake: called when verdicts were stored
 
@@ -44,10 +45,15 @@ class InspectionLine:
         ConfigProblem: `trigger.source` is wrong.
     """
 
-    def __init__(self, settings: Config, manifest: Manifest, outbox: Outbox, wake: Callable[[], None]) -> None:
+    def __init__(
+        self, settings: Config, products: Iterable[LineProduct], outbox: Outbox, wake: Callable[[], None]
+    ) -> None:
         trigger = settings.trigger
         assert trigger is not None
-        self.product, self.release = trigger.product or manifest.name, str(manifest.release)
+        self.products = LineProducts(products)
+        selected = trigger.product_index
+        if settings.products and selected is None:  # what the line selected before this start is not known
+            selected = NO_PRODUCT
         agreed = HandshakeSettings(
             deadline=trigger.deadline,
             depth=trigger.depth,
@@ -56,15 +62,17 @@ class InspectionLine:
             hold=trigger.hold_seconds,
             gap=min(0.01, trigger.hold_seconds),
             heartbeat=trigger.heartbeat,
-            products=(trigger.product_index,),
+            products=self.products.indices,
+            selected=selected,
         )
         self.adapter = load_adapter(settings)
         journal = PartJournal(settings.state_folder)
-        self.recorder = VerdictRecorder(settings.camera, journal, outbox, wake)
+        self.recorder = VerdictRecorder(settings.camera, journal, outbox, wake, self.products.names)
         self.handshake = Handshake(agreed, journal.last_number, time.monotonic())
         self.pictures = PictureQueue(trigger.delay, trigger.pictures)
         self.facts: dict[int, PartFacts] = {}
         self.changed = threading.Condition(threading.RLock())
+        self.golden = GoldenDesk(settings, self.products, self.handshake, self.recorder, outbox, self.changed)
         self.shown = Outputs()
         self.ended = self.closing = False
         self.thread = threading.Thread(target=self._keep_time, name="line", daemon=True)
@@ -75,7 +83,9 @@ class InspectionLine:
         Raises:
             MachineProblem: the adapter cannot listen.
         """
-        self.recorder.start(self.product, self.release)
+        self.recorder.start()
+        with self.changed:
+            self.golden.open()
         self.adapter.start(self)
         self.thread.start()
 
@@ -84,10 +94,16 @@ class InspectionLine:
         with self.changed:
             now = time.monotonic()
             moment = now if at is None else min(at, now)
-            part = self.handshake.trigger(moment, serial)
-            facts = PartFacts(time.time() - (now - moment))
+            index = self.handshake.product
+            product, release = self.products.describe(index)
+            reference = self.golden.take(product, serial, now)
+            refusal = self.products.find_refusal(index) or ("" if reference else self.golden.find_refusal(product))
+            part = self.handshake.trigger(moment, serial, refusal, reference)
+            facts = PartFacts(part, time.time() - (now - moment))
             self.facts[part.number] = facts
-            self.recorder.journal.write_trigger(part.number, facts.triggered, serial)
+            self.recorder.journal.write_trigger(
+                JournalLine(part.number, facts.triggered, serial, product, release, reference=reference)
+            )
             if part.verdict is None:
                 self.pictures.add(part.number, moment)
             self._follow()
@@ -111,6 +127,20 @@ class InspectionLine:
         with self.changed:
             self.handshake.select_product(index, time.monotonic())
             self._follow()
+
+    def assign_product(self, number: int, index: int) -> None:
+        """A code on a part in flight says which product it is; the product that the line has selected stays."""
+        with self.changed:
+            self.handshake.assign_product(number, index, time.monotonic())
+            if refusal := self.products.find_refusal(index):
+                self.handshake.decide(number, "error", refusal, time.monotonic())
+            self._follow()
+
+    def product_of(self, number: int) -> int | None:
+        """Product index of a part; None: it has its verdict."""
+        with self.changed:
+            facts = self.facts.get(number)
+            return None if facts is None else facts.part.product
 
     def end(self) -> None:
         """No trigger will follow."""
@@ -186,6 +216,7 @@ class InspectionLine:
         return {
             f"the line is not connected: {fault}": bool(fault),
             "parts in flight would be lost in a crash": bool(self.recorder.journal.fault),
+            **self.golden.faults(),
         }
 
     def close(self) -> None:
@@ -197,6 +228,7 @@ class InspectionLine:
         if self.thread.is_alive():
             self.thread.join()
         self.adapter.close()
+        self.golden.close()
         if self.recorder.thread.is_alive():
             self.recorder.close()
 
@@ -211,30 +243,16 @@ class InspectionLine:
 
     def _record(self, part: Part) -> None:
         self.pictures.drop(part.number)
-        facts = self.facts.pop(part.number)
-        judgement, decided = facts.judgement or Judgement("error"), time.time()
-        known = part.reason != "unknown_product"
-        verdict = PartVerdict(
-            part=str(part.number),
-            serial=part.serial,
-            verdict=part.verdict or "error",
-            reason=part.reason,
-            score=judgement.score,
-            label=judgement.label,
-            regions=judgement.regions,
-            product=self.product if known else f"index {part.product}",
-            release=self.release,
-            triggered=format_rfc3339(facts.triggered),
-            exposed="" if facts.exposed is None else format_rfc3339(facts.exposed),
-            decided=format_rfc3339(decided),
-            latency_ms=round(1000 * (time.monotonic() - part.triggered), 3),
-        )
+        decided = time.time()
+        verdict = self.facts.pop(part.number).make_verdict(self.products, decided)
         self.recorder.record(part.number, verdict, decided)
+        self.golden.judge(verdict)
 
     def _keep_time(self) -> None:
         with self.changed:
             while not self.closing:
                 self.handshake.tick(time.monotonic())
+                self.golden.follow()
                 self._follow_time()
                 left = self.handshake.next_change() - time.monotonic()
                 self.changed.wait(max(left, _SHORTEST_WAIT))

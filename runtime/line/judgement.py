@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from math import isfinite
+from typing import Literal
 
 import cv2
 import msgspec
@@ -40,7 +41,7 @@ class Judge:
     """
 
     def __init__(self, settings: TriggerSettings, manifest: Manifest) -> None:
-        self.normal_labels, self.decision = manifest.normal, settings.decision
+        self.normal_labels = manifest.normal
         given = settings.threshold
         self.threshold = manifest.decision_threshold if given is None else given
         self.warn = self.threshold if settings.warn is None else settings.warn
@@ -76,24 +77,25 @@ class Judge:
             return "reject"
         return "warn" if score >= self.warn else "accept"
 
-    def combine(self, judgements: Sequence[Judgement]) -> Judgement:
-        """The judgement on a part with several pictures: the worst, or that of the majority; a tie takes the worse.
-
-        With a vote, an error of one picture counts like the other verdicts.
-        """
-        worst = max(judgements, key=_rank)
-        if self.decision == "worst":
-            return worst
-        votes = Counter(each.verdict for each in judgements)
-        winner = max(votes, key=lambda verdict: (votes[verdict], _SEVERITY.index(verdict)))
-        return max((each for each in judgements if each.verdict == winner), key=_rank)
-
     def _regions(self, findings: Sequence[Prediction]) -> tuple[RegionVerdict, ...]:
         scores: dict[str, float] = {}
         for each in findings:
             if each.area is not None:
                 scores[each.area] = max(each.score, scores.get(each.area, each.score))
         return tuple(RegionVerdict(name, self.grade(score), score) for name, score in scores.items())
+
+
+def combine(judgements: Sequence[Judgement], decision: Literal["worst", "vote"]) -> Judgement:
+    """The judgement on a part with several pictures: the worst, or that of the majority; a tie takes the worse.
+
+    With a vote, an error of one picture counts like the other verdicts.
+    """
+    worst = max(judgements, key=_rank)
+    if decision == "worst":
+        return worst
+    votes = Counter(each.verdict for each in judgements)
+    winner = max(votes, key=lambda verdict: (votes[verdict], _SEVERITY.index(verdict)))
+    return max((each for each in judgements if each.verdict == winner), key=_rank)
 
 
 def is_too_dark(pixels: NDArray[np.uint8]) -> bool:

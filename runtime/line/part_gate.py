@@ -9,19 +9,20 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from itertools import chain, islice
 from typing import Any
 
 import msgspec
 
-from ..bundle.manifest import Manifest
 from ..camera.frame import Frame
 from ..config.configuration import Config
 from ..events.outbox import Outbox
 from ..inference.prediction import Prediction
 from .adapters import FrameWatcher
 from .inspection_line import InspectionLine
-from .judgement import Judge, Judgement, is_too_dark
-from .line_figures import LineFigures
+from .judgement import Judgement, combine, is_too_dark
+from .line_figures import LineFigures, ProductFigures
+from .line_products import ProductChoice
 from .part_codes import PartCodes
 
 _SHARES = (("p50", 0.50), ("p95", 0.95), ("p99", 0.99))
@@ -33,29 +34,31 @@ class PartGate:
 
     Args:
         settings: configuration of the camera, with `[trigger]`
-        manifest: of its bundle
+        choice: the models of its products
         outbox: receives the verdicts
         wake: called when verdicts were stored
         live: whether the camera runs by itself
 
     Raises:
-        ConfigProblem: `[trigger]` is wrong, or does not fit the bundle.
+        ConfigProblem: `[trigger]` is wrong.
     """
 
     def __init__(
-        self, settings: Config, manifest: Manifest, outbox: Outbox, wake: Callable[[], None], live: bool
+        self, settings: Config, choice: ProductChoice, outbox: Outbox, wake: Callable[[], None], live: bool
     ) -> None:
         assert settings.trigger is not None
-        self.judge = Judge(settings.trigger, manifest)
-        self.line = InspectionLine(settings, manifest, outbox, wake)
-        self.wanted, self.live = settings.trigger.pictures, live
+        self.judges = {each.index: each.judge for each in choice.products if each.judge is not None}
+        self.select = choice.select
+        self.line = InspectionLine(settings, choice.products, outbox, wake)
+        self.wanted, self.decision, self.live = settings.trigger.pictures, settings.trigger.decision, live
         adapter = self.line.adapter
         self.watcher = adapter if settings.trigger.presence and isinstance(adapter, FrameWatcher) else None
         """What finds the triggers in the frames; a recording is then read like a camera."""
         self.claimed: int | None = None
         """Of a recording: the part for which the next picture is taken."""
         self.codes = None if settings.trigger.code is None else PartCodes(settings.trigger.code, self.line.name_part)
-        self.current = 0
+        self.current = self.product = 0
+        """The part whose picture is inferred, and its product."""
         self.judgements: dict[int, list[Judgement]] = {}
         self.predictions: tuple[Prediction, ...] | None = None
         self.inferences = self.skipped = 0
@@ -68,6 +71,8 @@ class PartGate:
         Raises:
             MachineProblem: verdicts cannot be stored.
         """
+        if not self.live:
+            frames = chain(list(islice(frames, 1)), frames)  # the decoder starts before the first trigger
         self.line.start()
         while not stop.is_set() and not self.line.is_over:
             self.line.check()
@@ -90,7 +95,8 @@ class PartGate:
                 self.watcher.see_frame(frame, exposed)
             number = self.line.claim(exposed, frame.taken if self.live else time.time())
         self.predictions = None
-        if number is None or not self.line.awaits(number):
+        product = None if number is None else self.line.product_of(number)
+        if number is None or product not in self.judges:
             self.skipped += 1
             return False
         if is_too_dark(frame.pixels):
@@ -98,12 +104,16 @@ class PartGate:
             return False
         if self.codes is not None:
             self.codes.read(number, frame.pixels)
-        self.current, self.opened = number, time.monotonic()
+        self.select(product)
+        self.current, self.product, self.opened = number, product, time.monotonic()
         return True
 
     def remember(self, predictions: tuple[Prediction, ...] | None) -> None:
         """Judges the part of the frame that opened the gate."""
-        self._add(self.current, self.judge.judge(predictions))
+        if self.line.product_of(self.current) in (None, self.product):
+            self._add(self.current, self.judges[self.product].judge(predictions))
+        else:  # a code has named another product in the meantime
+            self._add(self.current, Judgement("error", "unknown_product"))
         self.predictions = predictions
         self.inferences += 1
         now = time.monotonic()
@@ -114,7 +124,7 @@ class PartGate:
         judgements = self.judgements.setdefault(number, [])
         judgements.append(judgement)
         if len(judgements) == self.wanted:
-            judgement = self.judge.combine(judgements)
+            judgement = combine(judgements, self.decision)
             self.line.decide(number, judgement if self.codes is None else self.codes.check(number, judgement))
 
     def figures(self) -> dict[str, Any]:
@@ -122,10 +132,17 @@ class PartGate:
         busy, latencies, line = list(self.busy), sorted(self.line.recorder.latencies), self.line
         span = busy[-1][0] - busy[0][0] if len(busy) > 1 else 0.0
         shares = {name: latencies[int(share * (len(latencies) - 1))] for name, share in _SHARES} if latencies else {}
+        choice = line.products.by_index.values()
         figures = LineFigures(
             msgspec.structs.replace(line.recorder.counts),
             len(line.facts),
             line.handshake.unacknowledged,
+            line.products.describe(line.handshake.product)[0],
+            tuple(
+                ProductFigures(each.name, each.index, each.release, msgspec.structs.replace(counts))
+                for each, counts in zip(choice, line.recorder.by_product.values(), strict=True)
+            ),
+            line.golden.status(),
             shares,
         )
         duty = min(1.0, sum(seconds for _, seconds in busy[1:]) / span) if span else None

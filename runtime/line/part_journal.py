@@ -18,6 +18,7 @@ import msgspec
 
 from ..errors import UNREADABLE
 from ..events.event import SystemEvent
+from ..events.part_verdict import PartKind
 
 log = logging.getLogger(__name__)
 
@@ -32,8 +33,16 @@ class JournalLine(msgspec.Struct, frozen=True, omit_defaults=True):
     triggered: float | None = None
     """Seconds since 1970, UTC: the part was triggered."""
     serial: str = ""
+    product: str = ""
+    """Name of its product, with the release that was to judge it."""
+    release: str = ""
     verdict: SystemEvent | None = None
     """The event of its verdict."""
+    reference: PartKind = ""
+    notice: SystemEvent | None = None
+    """An event about the reference parts."""
+    noted: str = ""
+    """`id` of such an event that is in the outbox."""
     stored: bool = False
     """The events of all parts up to this one are in the outbox."""
 
@@ -52,6 +61,8 @@ class PartJournal:
         """Parts that had a trigger and no verdict when the process ended."""
         self.unstored: dict[int, SystemEvent] = {}
         """Verdicts that may have missed the outbox."""
+        self.notices: dict[str, SystemEvent] = {}
+        """Other events that may have missed the outbox, by `id`, oldest first."""
         self.fault = ""
         """Why nothing can be written; empty while it can."""
         self.mutex = threading.Lock()
@@ -80,18 +91,29 @@ class PartJournal:
             if line.verdict is not None:
                 self.undecided.pop(line.part, None)
                 self.unstored[line.part] = line.verdict
+            if line.notice is not None:
+                self.notices[line.notice.id] = line.notice
+            self.notices.pop(line.noted, None)
             if line.stored:
                 self.unstored = {part: event for part, event in self.unstored.items() if part > line.part}
 
-    def write_trigger(self, number: int, triggered: float, serial: str) -> None:
+    def write_trigger(self, line: JournalLine) -> None:
         """Notes that a part was triggered."""
         with self.mutex:
-            self.last_number = number
-        self._write(JournalLine(number, triggered, serial))
+            self.last_number = line.part
+        self._write(line)
 
     def write_verdict(self, number: int, event: SystemEvent) -> None:
         """Notes the verdict on a part, before it goes out."""
         self._write(JournalLine(number, verdict=event))
+
+    def write_notice(self, number: int, event: SystemEvent) -> None:
+        """Notes an event about the reference parts; `number`: of the last part."""
+        self._write(JournalLine(number, notice=event))
+
+    def write_noted(self, event: SystemEvent) -> None:
+        """Notes that such an event is in the outbox."""
+        self._write(JournalLine(0, noted=event.id))
 
     def write_stored(self, number: int) -> None:
         """Notes that the events up to this part are in the outbox."""

@@ -11,7 +11,7 @@ import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import msgspec
@@ -38,11 +38,20 @@ class VerdictRecorder:
         journal: the parts in flight
         outbox: receives the events
         wake: called when events were stored
+        products: names of those whose verdicts are counted one by one
     """
 
-    def __init__(self, camera: str, journal: PartJournal, outbox: Outbox, wake: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        camera: str,
+        journal: PartJournal,
+        outbox: Outbox,
+        wake: Callable[[], None],
+        products: Iterable[str],
+    ) -> None:
         self.camera, self.journal, self.outbox, self.wake = camera, journal, outbox, wake
         self.counts = VerdictCounts()
+        self.by_product = {name: VerdictCounts() for name in products}
         self.latencies = deque[float](maxlen=1000)
         """Milliseconds from trigger to output of the last parts."""
         self.problem: Problem | None = None
@@ -50,13 +59,8 @@ class VerdictRecorder:
         self.pending: queue.SimpleQueue[tuple[int, SystemEvent] | None] = queue.SimpleQueue()
         self.thread = threading.Thread(target=self._run, name="verdicts", daemon=True)
 
-    def start(self, product: str, release: str) -> None:
-        """Records what was in flight when the process ended, then begins.
-
-        Args:
-            product: name of the product that this daemon inspects
-            release: of its bundle
-        """
+    def start(self) -> None:
+        """Records what was in flight when the process ended, then begins."""
         self._store_again()
         now = time.time()
         for number, line in sorted(self.journal.undecided.items()):
@@ -69,12 +73,13 @@ class VerdictRecorder:
                 score=None,
                 label="",
                 regions=(),
-                product=product,
-                release=release,
+                product=line.product,
+                release=line.release,
                 triggered=format_rfc3339(triggered),
                 exposed="",
                 decided=format_rfc3339(now),
                 latency_ms=round(1000 * max(0.0, now - triggered), 3),
+                reference=line.reference,
             )
             self.record(number, verdict, now)
         if self.journal.undecided:
@@ -83,7 +88,7 @@ class VerdictRecorder:
 
     def _store_again(self) -> None:
         """Queues the verdicts that the process ended before storing."""
-        if not self.journal.unstored:
+        if not self.journal.unstored and not self.journal.notices:
             return
         query = "SELECT body FROM events ORDER BY sequence DESC LIMIT ?"
         with self.outbox.transaction():
@@ -92,14 +97,29 @@ class VerdictRecorder:
         for number, event in sorted(self.journal.unstored.items()):
             if event.id not in present:
                 self.pending.put((number, event))
+        for event in self.journal.notices.values():
+            if event.id in present:
+                self.journal.write_noted(event)
+            else:
+                self.pending.put((0, event))
 
     def record(self, number: int, verdict: PartVerdict, decided: float) -> None:
         """Records a verdict so that the end of the process does not lose it; `decided`: seconds since 1970, UTC."""
         facts: dict[str, Any] = msgspec.to_builtins(verdict)
         event = SystemEvent(new_event_id(), self.camera, RULE, KIND, decided, facts, priority=SYSTEM_PRIORITY)
         self.journal.write_verdict(number, event)
-        setattr(self.counts, verdict.verdict, getattr(self.counts, verdict.verdict) + 1)
+        for counts in (self.counts, self.by_product.get(verdict.product)):
+            if counts is not None:
+                setattr(counts, verdict.verdict, getattr(counts, verdict.verdict) + 1)
         self.latencies.append(verdict.latency_ms)
+        self.pending.put((number, event))
+
+    def note(self, number: int, rule: str, kind: str, facts: dict[str, Any]) -> None:
+        """Records another event of the line in the same way; `number`: of the last part."""
+        event = SystemEvent(new_event_id(), self.camera, rule, kind, time.time(), facts, priority=SYSTEM_PRIORITY)
+        told = ", ".join(f"{key} {value}" for key, value in facts.items() if value and key != "state")
+        log.warning("%s %s: %s", rule, kind, told)
+        self.journal.write_notice(number, event)
         self.pending.put((number, event))
 
     def close(self) -> None:
@@ -123,7 +143,11 @@ class VerdictRecorder:
             except Problem as problem:
                 self.problem = problem
                 continue
-            self.journal.write_stored(max(number for number, _ in verdicts))
+            for _, event in verdicts:
+                if event.rule != RULE:
+                    self.journal.write_noted(event)
+            if numbers := [number for number, event in verdicts if event.rule == RULE]:
+                self.journal.write_stored(max(numbers))
             self.wake()
 
 

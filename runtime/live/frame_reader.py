@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 
 from ..errors import UNREADABLE
-from ..monitoring.status_access import short_path
+from ..socket_access import short_path
 from .live_frame import MAX_MESSAGE, REQUEST, SOCKET_NAME, FrameMessage, LiveFrame, heat_offset
 
 

@@ -24,7 +24,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from ..monitoring.status_access import short_path
+from ..socket_access import short_path
 from .frame_memory import FrameMemory
 from .live_frame import MAX_MESSAGE, MAX_SIDE, SOCKET_NAME, FrameDetails, FrameMessage, heat_offset
 

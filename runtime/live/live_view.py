@@ -31,7 +31,7 @@ class LiveView:
 
     Args:
         settings: configuration of the camera
-        manifest: of the bundle
+        manifest: of the bundle; with several products of the first one, whose scores are kept
         pipeline: makes the predictions
         rules: those that are active now
     """
@@ -39,31 +39,36 @@ class LiveView:
     def __init__(
         self, settings: Config, manifest: Manifest, pipeline: InferencePipeline, rules: Iterable[Rule]
     ) -> None:
-        folder, self.model, self.threshold = settings.state_folder, manifest.model_id, manifest.threshold
-        self.normal_labels = frozenset((*manifest.normal, UNKNOWN))
+        folder, self.model = settings.state_folder, manifest.model_id
         self.pipeline = pipeline
         debounces = [rule.settings.debounce for rule in rules if isinstance(rule, PresenceRule)]
         self.frames = LiveFrameWriter(folder)
-        self.scores = ScoreHistory(folder, self.model, self.threshold, min(debounces, default=1))
+        self.scores = ScoreHistory(folder, self.model, manifest.threshold, min(debounces, default=1))
         self.drift = DriftWatch(folder, self.model, pipeline.drift)
         try:
-            write_workshop_scores(folder, WorkshopScores(self.model, self.threshold, manifest.good_scores))
+            write_workshop_scores(folder, WorkshopScores(self.model, manifest.threshold, manifest.good_scores))
         except Problem as problem:
             log.warning("viewers get no scores of the build: %s", problem.message)
 
     def observe(
-        self, frame: Frame, predictions: tuple[Prediction, ...] | None, rules: Iterable[Rule], alarm: bool
+        self,
+        frame: Frame,
+        manifest: Manifest,
+        predictions: tuple[Prediction, ...] | None,
+        rules: Iterable[Rule],
+        alarm: bool,
     ) -> None:
         """Takes a frame that the daemon has processed.
 
         Args:
             frame: the frame
+            manifest: of the bundle that is selected now
             predictions: what the rules saw; None: a behaviour model has seen too few frames
             rules: with the state after this frame
             alarm: True if an event is open in this frame
         """
-        score = None if predictions is None else self._score(predictions)
-        if score is not None:
+        score = None if predictions is None else _score(predictions, frozenset((*manifest.normal, UNKNOWN)))
+        if score is not None and manifest.model_id == self.model:
             self.scores.add(frame.time, score, alarm)
         if not self.frames.is_wanted():
             return
@@ -73,8 +78,8 @@ class LiveView:
             number=frame.number,
             predictions=predictions or (),
             score=score,
-            threshold=self.threshold,
-            model=self.model,
+            threshold=manifest.threshold,
+            model=manifest.model_id,
             open_rules=tuple(opened for rule in rules for opened in rule.open_events()),
         )
         height, width = frame.pixels.shape[:2]
@@ -90,6 +95,7 @@ class LiveView:
         self.scores.close()
         self.frames.close()
 
-    def _score(self, predictions: tuple[Prediction, ...]) -> float:
-        """The highest score of a label that raises alarms; 0: there is none."""
-        return max((each.score for each in predictions if each.label not in self.normal_labels), default=0.0)
+
+def _score(predictions: tuple[Prediction, ...], normal_labels: frozenset[str]) -> float:
+    """The highest score of a label that raises alarms; 0: there is none."""
+    return max((each.score for each in predictions if each.label not in normal_labels), default=0.0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from ..config.configuration import Config
 from ..process_limits import read_memory_limit
@@ -14,10 +15,22 @@ FIRST_MB, FURTHER_MB = 95, 85
 """Daemons of their own, those of a classifier, rounded up: docs/devices.md (`make bench-memory`)."""
 
 
+PRODUCT_SHARE = 4
+"""Bytes of memory for each byte of the bundle of a further product: 3 to 4 were measured (docs/line.md)."""
+
+
 def estimate_memory(settings: Sequence[Config]) -> int:
     """MB that the daemons of these cameras take together, one unit for each; without what the system takes."""
-    clips = sum(each.evidence.clip_memory for each in settings if each.evidence.clip_seconds)
-    return FIRST_MB + FURTHER_MB * (len(settings) - 1) + clips // 1_000_000 if settings else 0
+    extra = sum(each.evidence.clip_memory for each in settings if each.evidence.clip_seconds)
+    extra += PRODUCT_SHARE * sum(_size_of(product.bundle) for each in settings for product in each.products[1:])
+    return FIRST_MB + FURTHER_MB * (len(settings) - 1) + extra // 1_000_000 if settings else 0
+
+
+def _size_of(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:  # the check of the bundle tells it
+        return 0
 
 
 def check_memory(settings: Sequence[Config]) -> list[Check]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from ..bundle.release_memory import open_bundle_to_run
 from ..camera.privacy_warnings import describe_zone_difference
 from ..config import credential_warnings
+from ..config.camera_products import list_product_settings
 from ..config.configuration import Config, load_config
 from ..errors import Problem
 from .process_claim import claim_camera
@@ -49,7 +50,8 @@ def start_camera(folder: Path, camera: str) -> Iterator[Config]:
 def _warn_of_zones(settings: Config) -> None:
     if not settings.privacy.zones:
         return
-    with contextlib.suppress(Problem):  # the daemon reports it
-        manifest = open_bundle_to_run(settings.bundle, settings.keys, settings.state_folder).manifest
-        if warning := describe_zone_difference(settings.privacy, manifest):
-            log.warning("%s", warning)
+    for each in list_product_settings(settings):
+        with contextlib.suppress(Problem):  # the daemon reports it
+            manifest = open_bundle_to_run(each.bundle, each.keys, each.state_folder).manifest
+            if warning := describe_zone_difference(each.privacy, manifest):
+                log.warning("%s", warning)

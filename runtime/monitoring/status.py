@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import socket
 import threading
 import time
@@ -27,7 +26,8 @@ from ..events.event import Event, cloud_event_type, format_rfc3339
 from ..events.receiver_forwarder import SinkFigures
 from ..evidence.store import EvidenceCounts
 from ..line.line_figures import LineFigures
-from .status_access import admit_group, short_path
+from ..process_limits import read_resident_memory
+from ..socket_access import end_listening, listen_in, short_path
 
 log = logging.getLogger(__name__)
 
@@ -197,19 +197,14 @@ class StatusServer(threading.Thread):
     def __init__(self, folder: Path, make_report: Callable[[], StatusReport]) -> None:
         super().__init__(name="status", daemon=True)
         self.make_report = make_report
-        self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.listener: socket.socket | None = None
         try:
-            with short_path(folder) as place:
-                Path(place, SOCKET_NAME).unlink(missing_ok=True)
-                self.listener.bind(f"{place}/{SOCKET_NAME}")
-                admit_group(folder, Path(place, SOCKET_NAME))
-            self.listener.listen(8)
+            self.listener = listen_in(folder, SOCKET_NAME)
         except OSError as error:
             log.warning("vedette status cannot query this daemon: %s: %s", folder, error.strerror)
-            self.listener.close()
 
     def run(self) -> None:
-        while True:
+        while self.listener is not None:
             try:
                 connection, _ = self.listener.accept()
             except OSError:  # `close` was called
@@ -219,9 +214,8 @@ class StatusServer(threading.Thread):
                 connection.sendall(msgspec.json.encode(self.make_report()) + b"\n")
 
     def close(self) -> None:
-        with contextlib.suppress(OSError):
-            self.listener.shutdown(socket.SHUT_RDWR)  # wakes accept
-        self.listener.close()
+        if self.listener is not None:
+            end_listening(self.listener)
 
 
 def request_status(folder: Path) -> StatusReport | None:
@@ -245,5 +239,4 @@ def request_status(folder: Path) -> StatusReport | None:
 
 def resident_memory_mb() -> float:
     """Resident memory of this process, 10**6 bytes."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+    return read_resident_memory() / 1e6

@@ -21,11 +21,26 @@ RULE_KEYS = ("polygon", "zones", "line", "way", "points")
 REQUIRED = {
     "zone": ("polygon", "zones"),
     "crossing": ("line",),
+    "intrusion": ("polygon", "zones"),
+    "tailgate": ("line",),
     "wrong_way": ("way",),
     "speed": ("points",),
 }
 """Rules that are nothing without one of these keys."""
-AREA_RULES = ("zone", "dwell", "crowd", "wrong_way", "speed", "left_object", "removed_object")
+AREA_RULES = (
+    "zone",
+    "dwell",
+    "crowd",
+    "intrusion",
+    "queue",
+    "wrong_way",
+    "speed",
+    "running",
+    "lying",
+    "fall",
+    "left_object",
+    "removed_object",
+)
 """Rules that take a part of the frame."""
 NEW_RULES = {"zone": "zones", "crossing": "line", "wrong_way": "way"}
 """Rules that a shape can begin, by its key."""

@@ -113,14 +113,20 @@ class EventReader:
     """Reads the events of one camera.
 
     Args:
-        config: of the camera
+        camera: its name
+        state: its folder of persistent state
+        evidence: folder of its pictures and clips
     """
 
-    def __init__(self, config: Config) -> None:
-        self.camera, self.path = config.camera, config.state_folder / FILE_NAME
-        evidence = config.evidence
-        self.evidence = Path(evidence.folder, self.camera) if evidence.folder else config.state_folder / "evidence"
-        self.reviews = ReviewStore(config.state_folder)
+    def __init__(self, camera: str, state: Path, evidence: Path) -> None:
+        self.camera, self.path, self.evidence = camera, state / FILE_NAME, evidence
+        self.reviews = ReviewStore(state)
+
+    @classmethod
+    def from_config(cls, config: Config) -> EventReader:
+        """The reader of a configured camera."""
+        state = config.state_folder
+        return cls(config.camera, state, config.evidence.store_folder(config.camera, state))
 
     def list_events(self, wanted: EventFilter, limit: int) -> list[EventRecord]:
         """The newest events that a filter lets pass, at most `limit`.

@@ -44,7 +44,7 @@ def _list_events(cameras: dict[str, Config], wanted: EventFilter, limit: int) ->
     found: list[EventRecord] = []
     for name, config in cameras.items():
         if wanted.camera in ("", name):
-            found += EventReader(config).list_events(wanted, limit)
+            found += EventReader.from_config(config).list_events(wanted, limit)
     return sorted(found, key=lambda record: -record.started)[:limit]
 
 
@@ -72,7 +72,7 @@ async def show_events(request: Request) -> Response:
 
 
 async def _reader(request: Request) -> EventReader:
-    return EventReader(await find_camera(request))
+    return EventReader.from_config(await find_camera(request))
 
 
 async def show_event(request: Request) -> Response:

@@ -66,7 +66,7 @@ def _list_notices(cameras: dict[str, Config]) -> list[SystemEvent]:
     found: list[SystemEvent] = []
     for config in cameras.values():
         try:
-            found += EventReader(config).list_notices(MAX_NOTICES)
+            found += EventReader.from_config(config).list_notices(MAX_NOTICES)
         except MachineProblem:
             continue
     return sorted(found, key=lambda notice: -notice.taken)[:MAX_NOTICES]

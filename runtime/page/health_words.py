@@ -9,11 +9,15 @@ import re
 from typing import Literal
 
 import msgspec
+from msgspec.structs import asdict
 
+from ..line.line_figures import VerdictCounts
 from ..monitoring.status import StatusReport
 from .translation import Translation
 
 Level = Literal["good", "watch", "bad", "off"]
+MAX_PRODUCTS = 12
+"""Products that are shown one by one."""
 _NUMBER = re.compile(r"\d+")
 
 
@@ -57,7 +61,13 @@ def describe_report(report: StatusReport, _: Translation, has_broker: bool = Tru
         _: the reader's language
         has_broker: False: `broker = "none:"`, only sinks get its events
     """
-    facts = [*_work(report, _), *_delivery(report, _, has_broker), *_model(report, _), *_machine(report, _)]
+    facts = [
+        *_work(report, _),
+        *_parts(report, _),
+        *_delivery(report, _, has_broker),
+        *_model(report, _),
+        *_machine(report, _),
+    ]
     faults = tuple(_translate_fault(fault, _) for fault in report.faults)
     levels = [fact.level for fact in facts]
     level: Level = "bad" if faults else "watch" if "watch" in levels or "bad" in levels else "good"
@@ -120,6 +130,26 @@ def _work(report: StatusReport, _: Translation) -> list[Fact]:
         )
         facts.append(Fact(_("Camera"), f"{text}; {pictures.trouble}" if pictures.trouble else text, "watch"))
     return facts
+
+
+def _parts(report: StatusReport, _: Translation) -> list[Fact]:
+    if (line := report.line) is None:
+        return []
+    facts = [Fact(_("Parts"), _describe_counts(line.verdicts, _))]
+    if len(line.products) > 1:
+        facts.append(Fact(_("Product on the line"), line.product))
+    for each in line.products[: MAX_PRODUCTS if len(line.products) > 1 else 0]:
+        name = _("Product %(index)s, %(name)s", index=each.index, name=each.name)
+        if each.release:
+            text = _("release %(release)s: %(counts)s", release=each.release, counts=_describe_counts(each.verdicts, _))
+            facts.append(Fact(name, text))
+        else:
+            facts.append(Fact(name, _("its model is not loaded; its parts are errors"), "bad"))
+    return facts
+
+
+def _describe_counts(counts: VerdictCounts, _: Translation) -> str:
+    return _("%(accept)s accepted, %(warn)s to review, %(reject)s rejected, %(error)s errors", **asdict(counts))
 
 
 def _delivery(report: StatusReport, _: Translation, has_broker: bool) -> list[Fact]:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 
+from ..config.camera_products import list_installed
 from ..config.configuration import Config
 from ..config.installed_bundle import CURRENT_BUNDLE, MODELS_FOLDER
 
@@ -41,7 +42,7 @@ def list_installed_models(state: Path, cameras: dict[str, Config]) -> list[Liste
     found = []
     for name in names:
         links = [_read_link(folder / name / link) for link in (CURRENT_BUNDLE.parts[0], "previous")]
-        running = tuple(camera for camera, config in cameras.items() if config.installed == name)
+        running = tuple(camera for camera, config in cameras.items() if name in list_installed(config))
         found.append(ListedModel(name, links[0], links[1], running))
     return found
 

@@ -94,8 +94,16 @@ class CrossingRule(TrackRule):
         if lifecycle is None or lifecycle.state.direction is None:
             return []
         crossing.net_crossings = 0
-        self.totals[lifecycle.state.direction] += 1
-        if self.settings.direction not in ("both", lifecycle.state.direction):
+        return self.report_crossing(lifecycle, lifecycle.state.direction)
+
+    def report_crossing(self, lifecycle: EventLifecycle, direction: str) -> list[Event]:
+        """The events of a crossing to `direction`, `left` or `right`."""
+        self.totals[direction] += 1
+        return self.make_events(lifecycle, direction)
+
+    def make_events(self, lifecycle: EventLifecycle, direction: str) -> list[Event]:
+        """`new` and `end`, if the direction counts."""
+        if self.settings.direction not in ("both", direction):
             return []
         return [lifecycle.make_event("new"), lifecycle.make_event("end")]
 

@@ -8,17 +8,16 @@ that stands still has no direction.
 
 from __future__ import annotations
 
-from math import acos, degrees, hypot
+from math import hypot
 from typing import Annotated
 
 import msgspec
 
 from ..camera.frame import Frame
 from ..config.polygon import Point
-from ..errors import ConfigProblem
 from ..events.event import SubjectState
 from . import RuleContext
-from .conditions.region import check_inside_image
+from .conditions.direction import angle_between, check_way, movement_between
 from .rule_base import AreaRuleSettings
 from .state.track_state import TrackState
 from .track_rule import TrackRule, state_from_zones
@@ -43,30 +42,17 @@ class WrongWayRule(TrackRule):
     Settings = WrongWaySettings
 
     def __init__(self, settings: WrongWaySettings, context: RuleContext) -> None:
-        check_inside_image(settings.way, "way")
-        if settings.way[0] == settings.way[1]:
-            raise ConfigProblem(
-                "way: the two points are equal", hint="give the start and the end of the right direction"
-            )
+        check_way(settings.way)
         self.settings, self.path_seconds = settings, settings.window
         super().__init__(settings, context)
 
     def evaluate_track(self, frame: Frame, track: TrackState) -> SubjectState | None:
         height, width = frame.pixels.shape[:2]
         (_, start), (_, end) = track.path[0], track.path[-1]
-        movement = _movement(start, end, width / height)
+        movement = movement_between(start, end, width / height)
         if not track.inside or hypot(*movement) < self.settings.distance:
             return None
-        deviation = _angle_between(movement, _movement(self.settings.way[1], self.settings.way[0], width / height))
+        deviation = angle_between(
+            movement, movement_between(self.settings.way[1], self.settings.way[0], width / height)
+        )
         return state_from_zones(track) if deviation <= self.settings.angle else None
-
-
-def _movement(start: Point, end: Point, aspect: float) -> Point:
-    """The direction, in heights of the frame."""
-    return (end[0] - start[0]) * aspect, end[1] - start[1]
-
-
-def _angle_between(first: Point, second: Point) -> float:
-    """The angle between two directions, degrees."""
-    cosine = (first[0] * second[0] + first[1] * second[1]) / (hypot(*first) * hypot(*second))
-    return degrees(acos(min(max(cosine, -1.0), 1.0)))

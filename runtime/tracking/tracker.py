@@ -3,6 +3,7 @@
     detections above high_score     are assigned to tracks by IoU with their predicted boxes
     those between low and high      are assigned to tracks that found none: partly hidden objects have lower scores
     high ones that are left         are assigned to tracks by their last box: objects that stopped or turned round
+    those that overlap with none    are joined to the one track within reach: objects that run past or fall
     the rest of the high ones       start tracks, which get a number after `confirm` frames in a row
     tracks that found none          are lost; they move on at their velocity, and end after `keep` seconds
 
@@ -24,10 +25,11 @@ import numpy as np
 from ..camera.frame import Frame
 from ..config.tracker_table import TrackerSettings
 from ..inference.prediction import Prediction
-from .assignment import Boxes, assign, box_array, iou_matrix
+from .assignment import Boxes, assign, box_array, iou_matrix, keep_undoubted, nearness_matrix
 from .kalman import BoxKalmanFilter
 
 _FULL_BUFFER_SECONDS = 0.2  # time since the last detection from which boxes grow by all of `buffer`, not a part
+_REACH_SECONDS = 0.5  # time since the last detection from which the distance grows no more
 
 
 class _Track:
@@ -68,13 +70,14 @@ class Tracker:
         confirmed = [track for track in self.tracks if track.number]
         visible = [track for track in confirmed if not track.misses]
         unconfirmed = [track for track in self.tracks if not track.number]
-        for tracks, indices, box_of in (
-            (confirmed, high, _predicted_box),
-            (visible, low, _predicted_box),
-            (confirmed, high, _last_box),
-            (unconfirmed, high, _predicted_box),
+        for tracks, indices, score in (
+            (confirmed, high, self._score_predicted_places),
+            (visible, low, self._score_predicted_places),
+            (confirmed, high, self._score_last_places),
+            (unconfirmed, high, self._score_predicted_places),
+            (self.tracks, high, self._score_distances),
         ):
-            self._assign_detections(frame, tracks, indices, predictions, boxes, owners, box_of)
+            self._assign_detections(frame, tracks, indices, predictions, boxes, owners, score)
         for index, track in owners.items():
             track.update(boxes[index], frame.moment)
         self._mark_lost(set(owners.values()))
@@ -119,34 +122,44 @@ class Tracker:
         predictions: Sequence[Prediction],
         boxes: Boxes,
         owners: dict[int, _Track],
-        box_of: Callable[[_Track], Boxes],
+        score: Callable[[list[_Track], Boxes, Boxes], Boxes],
     ) -> None:
-        """Assigns the detections `indices` to `tracks`, where neither is assigned yet, and notes that in `owners`."""
+        """Assigns the detections `indices` to `tracks`, where neither is assigned yet, and notes that in `owners`.
+
+        `score` takes tracks, the boxes of detections, and the seconds since each track was last seen.
+        """
         tracks = [track for track in tracks if track not in owners.values()]
         indices = [index for index in indices if index not in owners]
         if not tracks or not indices:
             return
-        elapsed = np.array([frame.moment - track.last_seen for track in tracks])
-        buffer = self.settings.buffer * np.minimum(elapsed / _FULL_BUFFER_SECONDS, 1.0)
-        scores = iou_matrix(np.array([box_of(track) for track in tracks]), boxes[indices], buffer)
+        scores = score(tracks, boxes[indices], np.array([frame.moment - track.last_seen for track in tracks]))
         for row, track in enumerate(tracks):
             scores[row, [predictions[index].label != track.label for index in indices]] = 0.0
-        for row, column in assign(scores, self.settings.iou):
+        least = self.settings.iou
+        if score == self._score_distances:
+            scores, least = keep_undoubted(scores), 1e-9
+        for row, column in assign(scores, least):
             owners[indices[column]] = tracks[row]
+
+    def _score_predicted_places(self, tracks: list[_Track], boxes: Boxes, elapsed: Boxes) -> Boxes:
+        return iou_matrix(np.array([track.filter.box for track in tracks]), boxes, self._buffer(elapsed))
+
+    def _score_last_places(self, tracks: list[_Track], boxes: Boxes, elapsed: Boxes) -> Boxes:
+        return iou_matrix(np.array([track.box for track in tracks]), boxes, self._buffer(elapsed))
+
+    def _score_distances(self, tracks: list[_Track], boxes: Boxes, elapsed: Boxes) -> Boxes:
+        fresh = np.array([track.misses for track in tracks]) <= 1
+        reach = self.settings.reach * np.minimum(elapsed, _REACH_SECONDS) * fresh
+        return nearness_matrix(np.array([track.filter.box for track in tracks]), boxes, reach)
+
+    def _buffer(self, elapsed: Boxes) -> Boxes:
+        return np.asarray(self.settings.buffer * np.minimum(elapsed / _FULL_BUFFER_SECONDS, 1.0))
 
     def _mark_lost(self, matched: set[_Track]) -> None:
         """Marks tracks without a detection as lost; removes those that were never confirmed."""
         for track in self.tracks:
             track.misses += track not in matched
         self.tracks = [track for track in self.tracks if track.number or not track.misses]
-
-
-def _predicted_box(track: _Track) -> Boxes:
-    return track.filter.box
-
-
-def _last_box(track: _Track) -> Boxes:
-    return track.box
 
 
 def _fractions_to_heights(frame: Frame) -> Boxes:

@@ -60,7 +60,7 @@ class Shown(Daemon):
         self.fresh: list[Event] = []
         self.spent = 0.0
         self.eye = Eye()
-        self.rules.rules.append(self.eye)
+        self.models.main.rules.rules.append(self.eye)
 
     def record(self, *events: Event) -> None:
         super().record(*events)

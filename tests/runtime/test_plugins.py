@@ -192,27 +192,35 @@ SETTINGS = {
     "crossing": {"line": [[0.5, 0.0], [0.5, 1.0]]},
     "crowd": {"count": 1},
     "dwell": {"seconds": 1.0},
+    "fall": {"seconds": 0.5},
+    "intrusion": {"polygon": SQUARE},
     "left_object": {"seconds": 2.0, "learn": 5.0},
+    "lying": {"seconds": 0.5},
     "presence": {},
+    "queue": {"polygon": SQUARE, "count": 1, "seconds": 1.0},
     "removed_object": {"seconds": 2.0, "learn": 5.0},
+    "running": {"limit": 0.5},
     "speed": {"points": SQUARE, "metres": [[0, 0], [5, 0], [5, 5], [0, 5]], "limit": 5},
+    "tailgate": {"line": [[0.5, 0.0], [0.5, 1.0]], "seconds": 30.0},
     "wrong_way": {"way": [[0.0, 0.5], [1.0, 0.5]]},
     "zone": {"polygon": SQUARE},
 }
 
 
 def replay_events(name):
-    """Events of a rule in a minute: an object moves to and fro, with missed detections; a dark patch appears."""
+    """Events of a rule in a minute: an object moves to and fro, with missed detections, falls at last and lies; a dark
+    patch appears.
+    """
     rng = np.random.default_rng(0)
     rule = rules.load_rule({"use": name} | SETTINGS[name], RuleContext("door", "model", 1.0, ("anomaly", "other")))
     for number in range(600):
         pixels = np.full((90, 160, 3), 150, np.uint8)
         if (150 < number < 300) != (name == "removed_object"):
             pixels[40:60, 60:90] = 40
-        middle = 0.5 + 0.4 * np.sin(number / 10)
-        detected = (
-            Prediction("anomaly", float(rng.uniform(0.8, 2)), Box(middle - 0.1, 0.3, middle + 0.1, 0.7), track=1),
-        )
+        middle = 0.5 + 0.4 * np.sin(min(number, 440) / 10)
+        wide, tall = np.interp(number, (470, 476), (0.2, 0.5)), np.interp(number, (470, 476), (0.4, 0.2))
+        box = Box(middle - wide / 2, 0.7 - tall, middle + wide / 2, 0.7)
+        detected = (Prediction("anomaly", float(rng.uniform(0.8, 2)), box, track=1),)
         yield from rule.observe(Frame("door", number, number / 10, pixels), detected if rng.random() < 0.9 else ())
     yield from rule.close()
     assert not list(rule.close())

@@ -57,7 +57,8 @@ def schema_of(topic: str, payload: bytes) -> str | None:
     if level == "evt" and levels[-1] == "test":
         return None
     if level == "res":
-        return "order-report" if b'"state"' in payload else "replay-answer"
+        marks = {b'"unacknowledged"': "golden-part-status", b'"state"': "order-report"}
+        return next((name for mark, name in marks.items() if mark in payload), "replay-answer")
     if level == "stats" and levels[-2] == "part":
         return "stats-part"
     if level == "evt" and b'"modelid"' not in payload:

@@ -22,6 +22,8 @@ from vedette.runtime.tracking.tracker import Tracker
 
 FRAME_RATES = [(5, 0.0), (10, 0.0), (30, 0.0), (5, 0.2), (10, 0.2), (30, 0.2)]
 """Frames a second, and the fraction of them that is dropped at random."""
+SLOW_RATES = [(1, 0.0), (2, 0.0)]
+"""For what happens slowly enough: a person moves by less than one and a half of their height between two frames."""
 START = 1_700_000_000.0  # Tuesday, 2023-11-14 22:13:20 UTC
 PIXELS = np.zeros((90, 160, 3), np.uint8)
 LABELS = ("person", "car", "good", "unknown")
@@ -160,17 +162,26 @@ def _text(event, name):
 
 def run_rule(scene, table, fps=10, dropped=0.0, seed=0, context=CONTEXT, **tracker):
     """A scene before the tracker and one rule, as the daemon runs them."""
-    rule = rules.load_rule(table, context)
+    (played,) = run_rules(scene, (table,), fps, dropped, seed, context, **tracker)
+    return played
+
+
+def run_rules(scene, tables, fps=10, dropped=0.0, seed=0, context=CONTEXT, **tracker):
+    """A scene before the tracker and several rules."""
+    loaded = [(rules.load_rule(table, context), RuleRun([])) for table in tables]
     follower = Tracker(TrackerSettings(**tracker), context.threshold)
-    played = RuleRun([])
+    walkers = {}
     for frame, seen, truth in scene.film(fps, dropped, seed):
         followed = follower.update(frame, seen)
         for each in followed:
-            if each.track is not None:
-                played.walkers.setdefault(each.track, nearest_walker(each.box, truth))
-        played.events += rule.observe(frame, followed)
-    played.events += rule.close()
-    return played
+            if each.track is not None and each.track not in walkers:
+                walkers[each.track] = nearest_walker(each.box, truth)
+        for rule, played in loaded:
+            played.events += rule.observe(frame, followed)
+    for rule, played in loaded:
+        played.events += rule.close()
+        played.walkers = walkers
+    return [played for _, played in loaded]
 
 
 def nearest_walker(box, truth):

@@ -138,7 +138,7 @@ def test_goal_file(example, tmp_path):
     text, content = example.text, example.toml
     if "task" not in content:
         text = 'name = "x"\ntask = "anomaly"\n' + ("" if "data" in content else '[data]\ngood = "good"\n') + text
-    for name in ("screws.onnx", "yolox_nano.onnx"):
+    for name in ("screws.onnx", "yolox_nano.onnx", "net.onnx"):
         (tmp_path / name).write_bytes(b"")
     (tmp_path / "labels.txt").write_text("a\nb\n")
     for name in ("good", "defect", "known", "screws", "images", "labels", "footage", "abnormal", "corrections"):
@@ -210,7 +210,8 @@ def test_commands_named_in_sentences_exist():
     }
     verbs = {verb: place for place, table in places.items() for verb in table}
     for page in sorted({ROOT / "README.md", *(ROOT / "docs").glob("*.md")}):
-        for verb in re.findall(r"`(?:sudo )?vedette ([a-z]+)", page.read_text()):
+        for verb in re.findall(r"`(?:sudo )?vedette ([a-z]+(?:-[a-z]+)*)", page.read_text()):
             assert verb in verbs, f"{page.name}: vedette {verb}"
     for verb, place in verbs.items():
-        assert getattr(importlib.import_module(f"vedette.{place}.commands.{verb}"), verb)
+        name = verb.replace("-", "_")
+        assert getattr(importlib.import_module(f"vedette.{place}.commands.{name}"), name)

@@ -28,6 +28,7 @@ PACKAGES = {
         "atomic_file",
         "backoff",
         "progress",
+        "socket_access",
         "config",
         "calibration",
         "statistics",

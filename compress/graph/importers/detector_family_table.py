@@ -10,6 +10,10 @@ from typing import Literal
 
 import msgspec
 
+from vedette.runtime.bundle.box_decoding import GridDecoding
+
+from ...goal.goal_tables import BoxesTable
+
 COCO_LABELS = (
     "person", "bicycle", "car", "motorcycle", "airplane", "bus", "train", "truck", "boat", "traffic light",
     "fire hydrant", "stop sign", "parking meter", "bench", "bird", "cat", "dog", "horse", "sheep", "cow", "elephant",
@@ -45,9 +49,12 @@ class DetectorFamily(msgspec.Struct, frozen=True):
     """IoU threshold of non-maximum suppression."""
     fused_roles: tuple[str, ...] = ()
     """Roles that a single convolution may compute together, in its channel order."""
+    grid: GridDecoding | None = None
+    """How a cell's numbers become a box, unless the runtime has a decoder of this name."""
 
 
 _IMAGENET_BGR = (103.53, 116.28, 123.675), (57.375, 57.12, 58.395)
+_IMAGENET_RGB = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 DETECTOR_FAMILIES = {
     "yolox": DetectorFamily(
         ("box", "objectness", "class"), {"box": 4, "objectness": 1}, "bgr", 0.0, 1.0, "letterbox", 0.65
@@ -58,4 +65,33 @@ DETECTOR_FAMILIES = {
     ),
     "ssd": DetectorFamily(("box", "class"), {}, "rgb", 128.0, 128.0, "stretch", 0.6),
     "yolov8": DetectorFamily(("box", "class"), {"box": 64}, "rgb", 0.0, 255.0, "letterbox", 0.7, ("box", "class")),
-}
+    # `nanodet/model/head/nanodet_plus_head.py` of RangiLyu/nanodet: the point is the corner of a cell.
+    "nanodet-plus": DetectorFamily(
+        ("class", "box"), {"box": 32}, "bgr", *_IMAGENET_BGR, "stretch", 0.6, ("class", "box"),
+        GridDecoding("distribution", point=0.0, strides=(8, 16, 32, 64)),
+    ),
+    # `ppdet/modeling/heads/pico_head.py` of PaddlePaddle/PaddleDetection.
+    "picodet": DetectorFamily(
+        ("class", "box"), {"box": 32}, "rgb", *_IMAGENET_RGB, "stretch", 0.6, ("class", "box"),
+        GridDecoding("distribution", strides=(8, 16, 32, 64)),
+    ),
+    # `mmdet/models/dense_heads/rtmdet_head.py` of open-mmlab/mmdetection: tiny and small, which take no exponential.
+    "rtmdet": DetectorFamily(
+        ("class", "box"), {"box": 4}, "bgr", *_IMAGENET_BGR, "letterbox", 0.65, (),
+        GridDecoding("distances", unit="pixels", point=0.0, strides=(8, 16, 32)),
+    ),
+}  # fmt: skip
+
+
+def find_family(name: str, boxes: BoxesTable | None) -> DetectorFamily:
+    """The family of a goal file; `boxes` describes it if it is `generic`."""
+    if boxes is None:
+        return DETECTOR_FAMILIES[name]
+    channels = {"box": 4 * boxes.bins if boxes.form == "distribution" else 4}
+    if "objectness" in boxes.outputs:
+        channels["objectness"] = 1
+    point = boxes.point if boxes.point is not None else 0.0 if boxes.form == "center" else 0.5
+    objectness = "objectness" in boxes.outputs
+    grid = GridDecoding(boxes.form, boxes.unit, point, boxes.activation, objectness, boxes.strides)
+    joined = boxes.outputs if boxes.joined else ()
+    return DetectorFamily(boxes.outputs, channels, "rgb", 0.0, 255.0, boxes.resize, boxes.iou, joined, grid)

@@ -17,13 +17,14 @@ import onnx
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
-from vedette.runtime.bundle.manifest import BoxDecoding, ModelInput
+from vedette.runtime.bundle.box_decoding import BoxDecoding
+from vedette.runtime.bundle.manifest import ModelInput
 from vedette.runtime.errors import ConfigProblem
 
 from ...goal.goal_tables import ModelTable
 from ...goal.imported_model_checks import expand_per_channel
 from ..editing import copy_model, list_inputs, map_initializers, map_producers, read_shape, replace_initializer
-from .detector_family_table import COCO_CATEGORY_IDS, COCO_LABELS, DETECTOR_FAMILIES, DetectorFamily
+from .detector_family_table import COCO_CATEGORY_IDS, COCO_LABELS, DetectorFamily, find_family
 from .lowering import lower_graph
 from .network_import import prepend_normalization
 from .onnx_file import canonicalize_graph, read_onnx_file
@@ -60,7 +61,7 @@ def load_imported_detector(goal_folder: Path, settings: ModelTable) -> ImportedD
     Raises:
         ConfigProblem: the file cannot be read, its outputs do not match the family, or the number of labels is wrong
     """
-    family, anchors = DETECTOR_FAMILIES[str(settings.family)], None
+    family, anchors = find_family(str(settings.family), settings.boxes), None
     if settings.tflite:
         source = f"model.tflite: {goal_folder / settings.tflite}"
         model, anchors = read_tflite_ssd(goal_folder / settings.tflite)
@@ -69,7 +70,7 @@ def load_imported_detector(goal_folder: Path, settings: ModelTable) -> ImportedD
         model = remove_postprocessing(read_onnx_file(goal_folder / str(settings.onnx)), source)
     size = None if settings.side is None else (settings.side, settings.side)
     model = name_outputs(_resize_input(model, size, source), family, source)
-    boxes = BoxDecoding(str(settings.family), family.iou_threshold)
+    boxes = BoxDecoding("grid" if family.grid else str(settings.family), family.iou_threshold, grid=family.grid)
     if settings.family == "ssd":
         boxes = msgspec.structs.replace(boxes, anchors=_compute_anchors(model, anchors, source))
     labels, unused_channels = _read_labels(goal_folder, settings, _count_classes(model, boxes))

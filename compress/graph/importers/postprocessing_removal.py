@@ -10,6 +10,8 @@ by role and pyramid level as the runtime's heads read them (`box0`, `class1`).
 
 from __future__ import annotations
 
+from itertools import permutations
+
 import numpy as np
 import onnx
 from onnx import helper, numpy_helper
@@ -106,16 +108,13 @@ def name_outputs(model: onnx.ModelProto, family: DetectorFamily, source: str) ->
         levels.setdefault(read_shape(value)[2:], []).append(value)
     new_names: dict[str, str] = {}
     for level, size in enumerate(sorted(levels, key=lambda size: -int(np.prod(size)))):
-        roles = list(zip(family.output_roles, levels[size], strict=False))
-        mismatched = any(
-            read_shape(value)[1] != family.fixed_channels.get(role, read_shape(value)[1]) for role, value in roles
-        )
-        if mismatched or len(levels[size]) != len(family.output_roles):
+        roles = _assign_roles(levels[size], family)
+        if not roles:
             shapes = ", ".join(" x ".join(map(str, read_shape(value)[1:])) for value in levels[size])
             expected = f"{', '.join(family.output_roles)} of {family.fixed_channels}"
             hint = f"the family has {expected}: is model.family right?"
             raise ConfigProblem(f"{source}: its last convolutions give {shapes}", hint=hint)
-        new_names |= {value.name: f"{role}{level}" for role, value in roles}
+        new_names |= {value.name: f"{role}{level}" for role, value in roles.items()}
     rename_tensors(graph, new_names)
     shapes_by_name = {new_names[value.name]: read_shape(value) for value in graph.output}
     del graph.output[:]
@@ -123,6 +122,17 @@ def name_outputs(model: onnx.ModelProto, family: DetectorFamily, source: str) ->
         helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shapes_by_name[name]) for name in new_names.values()
     )
     return model
+
+
+def _assign_roles(values: list[onnx.ValueInfoProto], family: DetectorFamily) -> dict[str, onnx.ValueInfoProto]:
+    """The outputs of one level by role: in the family's order, or else by their channels; empty: they do not match."""
+    for order in permutations(values):
+        roles = dict(zip(family.output_roles, order, strict=False))
+        fits = (family.fixed_channels.get(role, read_shape(value)[1]) == read_shape(value)[1]
+                for role, value in roles.items())  # fmt: skip
+        if len(values) == len(family.output_roles) and all(fits):
+            return roles
+    return {}
 
 
 def _split_fused_convolution(graph: onnx.GraphProto, value: onnx.ValueInfoProto, family: DetectorFamily) -> None:

@@ -27,7 +27,7 @@ class TfliteBackend:
     """Runs the TFLite model."""
 
     def __init__(self, model: bytes, manifest: Manifest, threads: int) -> None:
-        interpreter, self.version = _load_interpreter()
+        interpreter, self.version = load_interpreter()
         delegates = self._load_delegates(interpreter)
         try:
             with _notes_left_out():
@@ -88,7 +88,7 @@ def _notes_left_out() -> Iterator[None]:
             os.write(_STDERR, b"".join(line for line in written if not line.startswith(_NOTE)))
 
 
-def _load_interpreter() -> tuple[Any, str]:
+def load_interpreter() -> tuple[Any, str]:
     try:
         from ai_edge_litert.interpreter import Interpreter
     except ImportError:

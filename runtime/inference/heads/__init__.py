@@ -19,10 +19,11 @@ HEADS = {
 }
 BOX_DECODERS = {
     "fastestdet": ".fastestdet:FastestDetDecoder",
-    "nanodet": ".nanodet:NanoDetDecoder",
+    "grid": ".grid:GridDecoder",
+    "nanodet": ".grid:GridDecoder",
     "ssd": ".ssd:SsdDecoder",
-    "yolov8": ".yolov8:YoloV8Decoder",
-    "yolox": ".yolox:YoloxDecoder",
+    "yolov8": ".grid:GridDecoder",
+    "yolox": ".grid:GridDecoder",
 }
 """Decoders of object detectors, by the manifest's `boxes.family`; `DetectHead` loads them."""
 

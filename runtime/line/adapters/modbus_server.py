@@ -12,7 +12,7 @@ from pymodbus.simulator import DataType, SimData, SimDevice
 from ...errors import MachineProblem
 from ..handshake import Outputs
 from . import LineInputs
-from .register_map import ACKNOWLEDGE, COILS, HOLDING, INPUTS, TRIGGER, InputEdges, OutputRegisters
+from .register_map import ACKNOWLEDGE, COILS, HOLDING, INPUTS, PRODUCT, TRIGGER, InputEdges, OutputRegisters
 
 _READ_BITS, _READ_WORDS, _WRITE_BITS, _WRITE_WORDS = 2, 4, (5, 15), (6, 16)  # function codes
 _START_SECONDS = 10.0
@@ -94,7 +94,8 @@ class ModbusServer:
             self.registers.set_last_part(self.edges.last_part)
             current[:] = self.registers.words
         elif code in _WRITE_WORDS and values is not None:
-            self.edges.see_registers([*current[:address], *map(int, values), *current[address + count :]])
+            holding = [*current[:address], *map(int, values), *current[address + count :]]
+            self.edges.see_registers(holding, selects=address <= PRODUCT)
         elif code in _WRITE_BITS and values is not None:
             if address + len(values) > COILS:
                 return ExcCodes.ILLEGAL_ADDRESS

@@ -35,10 +35,15 @@ class InputEdges:
         self.coils, self.holding = [False] * COILS, [0] * HOLDING
         self.last_part = 0
 
-    def see_registers(self, holding: Sequence[int]) -> None:
-        """The holding registers now; serial number and product count for the trigger that comes with them or later."""
+    def see_registers(self, holding: Sequence[int], selects: bool = False) -> None:
+        """The holding registers now; serial number and product count for the trigger that comes with them or later.
+
+        Args:
+            holding: all of them
+            selects: True: the line has just written the product, if only the number that was there
+        """
         before, self.holding = self.holding, list(holding)
-        if before[PRODUCT] != holding[PRODUCT] or not self.settled:
+        if before[PRODUCT] != holding[PRODUCT] or selects or not self.settled:
             self.inputs.select_product(holding[PRODUCT])
         if before[COUNTER] != holding[COUNTER] and self.settled:
             self._trigger()

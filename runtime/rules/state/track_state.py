@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 from ...camera.frame import Frame
 from ...config.polygon import Point
-from ...inference.prediction import Prediction
+from ...inference.prediction import Box, Prediction
 from ..conditions.debounce import SLACK, Debounce
 from ..conditions.region import RuleArea, foot_point
 
@@ -28,6 +28,8 @@ class TrackState:
         self.top_score = float("-inf")
         self.path: deque[tuple[float, Point]] = deque()
         """Moments and foot points, the newest last."""
+        self.boxes: deque[Box] = deque()
+        """The boxes at those moments."""
         self.inside: tuple[str, ...] = ()
         """The zones of its foot point in the last frame, not debounced."""
         self.stays: dict[str, Debounce] = {}
@@ -68,8 +70,10 @@ class TrackStates:
             track.prediction, track.last_moment, point = each, frame.moment, foot_point(each.box)
             track.top_score = max(track.top_score, each.score)
             track.path.append((frame.moment, point))
+            track.boxes.append(each.box)
             while len(track.path) > 2 and track.path[0][0] < frame.moment - path_seconds - SLACK:
                 track.path.popleft()
+                track.boxes.popleft()
             if track.top_score >= self.min_score:
                 self._update_zones(track, point, frame.moment)
                 visible.append(track)

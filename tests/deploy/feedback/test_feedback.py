@@ -180,6 +180,9 @@ def test_from_a_box_over_ssh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     with pytest.raises(ConfigProblem, match="not an archive"):
         pull("ssh://pi@box7", "--out", tmp_path / "none")
     assert not (tmp_path / "none").exists()
+    ssh.write_text("#!/bin/sh\nexec cat /dev/zero\n")
+    with pytest.raises(ConfigProblem):  # and it ends, although the box would send for ever
+        pull("ssh://pi@box7", "--out", tmp_path / "none")
 
 
 @pytest.mark.parametrize("source", ["ssh://-oProxyCommand=x", "ssh://pi:secret@box", "/no/such/folder", "."])

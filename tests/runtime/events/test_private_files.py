@@ -66,3 +66,22 @@ def test_folder_that_a_group_may_pass_stays_so(tmp_path: Path) -> None:
     folder.chmod(0o710)
     make_private_folder(folder)
     assert stat.S_IMODE(folder.stat().st_mode) == 0o710
+
+
+def test_folder_that_others_share_stays_so(tmp_path: Path) -> None:
+    shared = tmp_path / "tmp"
+    shared.mkdir()
+    shared.chmod(0o1777)
+    make_private_folder(shared)
+    assert stat.S_IMODE(shared.stat().st_mode) == 0o1777
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_folder_with_files_of_others_stays_so(tmp_path: Path) -> None:
+    shared = tmp_path / "lib"
+    shared.mkdir()
+    shared.chmod(0o755)
+    (shared / "theirs").touch()
+    os.chown(shared / "theirs", 1234, 1234)
+    make_private_folder(shared)
+    assert stat.S_IMODE(shared.stat().st_mode) == 0o755

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from vedette.runtime.events.part_verdict import PartDecision
-from vedette.runtime.line.handshake import PASSING, Handshake, HandshakeSettings, Part
+from vedette.runtime.line.handshake import PASSING, Handshake
+from vedette.runtime.line.handshake_state import HandshakeSettings, Part
 
 DECISIONS: tuple[PartDecision, ...] = ("accept", "warn", "reject", "error")
 
@@ -25,6 +26,9 @@ class Watcher:
         self.machine, self.settings = Handshake(settings), settings
         self.triggered: dict[int, float] = {}
         self.known: dict[int, bool] = {}
+        self.selected = self.machine.product
+        self.products: dict[int, int] = {}
+        """The product that was selected when a part was triggered."""
         self.decided: dict[int, PartDecision] = {}
         self.final: list[Part] = []
         self.shown: list[int] = []
@@ -34,11 +38,17 @@ class Watcher:
         ready = self.machine.outputs.trigger_ready
         part = self.machine.trigger(now)
         self.triggered[part.number] = now
-        self.known[part.number] = part.product in self.settings.products
+        self.products[part.number] = self.selected
+        self.known[part.number] = self.selected in self.settings.products
         if not self.known[part.number] or not ready:
             self.decided[part.number] = "error"
         self.check(now)
         return part.number
+
+    def select(self, index: int, now: float) -> None:
+        self.machine.select_product(index, now)
+        self.selected = index
+        self.check(now)
 
     def decide(self, number: int, verdict: PartDecision, now: float) -> None:
         if self.machine.decide(number, verdict, "", now):
@@ -50,6 +60,7 @@ class Watcher:
         new = self.machine.take_final()
         for part in new:
             assert part.verdict is not None
+            assert part.product == self.products[part.number], "of another product"
             given = self.decided.get(part.number)
             if part.verdict in PASSING:
                 assert part.verdict == given, "no one gave this verdict"
@@ -64,6 +75,7 @@ class Watcher:
         assert sum(lights) == outputs.results_ready
         if outputs.results_ready:
             part = self.final[outputs.part - 1]
+            assert outputs.product == self.products[outputs.part], "the output is of another product"
             shown = [outputs.ok, outputs.warn, outputs.ng, outputs.error].index(True)
             assert part.verdict == DECISIONS[shown]
             if outputs.part != self.last_shown:
@@ -78,7 +90,7 @@ class Watcher:
     def copy(self) -> Watcher:
         """A second one in the same state; far faster than `deepcopy`."""
         other = copy.copy(self)
-        for name in ("triggered", "known", "decided"):
+        for name in ("triggered", "known", "decided", "products"):
             setattr(other, name, dict(getattr(self, name)))
         other.machine = machine = copy.copy(self.machine)
         same = {id(part): copy.copy(part) for part in (*machine.unfinished, *self.final)}
@@ -99,14 +111,17 @@ class Watcher:
 
 def key_of(watcher: Watcher, now: float) -> tuple[Any, ...]:
     machine = watcher.machine
-    parts = [tuple((p.number, p.due, p.verdict) for p in queue) for queue in (machine.unfinished, machine.outgoing)]
+    parts = [
+        tuple((p.number, p.due, p.verdict, p.product) for p in queue)
+        for queue in (machine.unfinished, machine.outgoing)
+    ]
     shown = machine.showing and machine.showing.number
     times = (max(machine.shown_until, now) if shown else 0, max(machine.silent_until, now))
-    final = tuple((part.number, part.verdict) for part in watcher.final)
+    final = tuple((part.number, part.verdict, part.product) for part in watcher.final)
     return (now, machine.number, machine.acknowledged, machine.product, shown, *times, *parts, final)
 
 
-def following(watcher: Watcher, now: float, most: int) -> Iterator[tuple[Watcher, float]]:
+def following(watcher: Watcher, now: float, most: int, last_moment: int) -> Iterator[tuple[Watcher, float]]:
     def branch() -> Watcher:
         return watcher.copy()
 
@@ -125,26 +140,52 @@ def following(watcher: Watcher, now: float, most: int) -> Iterator[tuple[Watcher
     after.check(now)
     yield after, now
     after = branch()
-    after.machine.select_product(1 - machine.product, now)
-    after.check(now)
+    indices = (*watcher.settings.products, 1 + max(watcher.settings.products))
+    after.select(indices[(indices.index(machine.product) + 1) % len(indices)], now)
     yield after, now
-    if now < 5:
+    if now < last_moment:
         after = branch()
         after.machine.tick(now + 1)
         after.check(now + 1)
         yield after, now + 1
 
 
-@pytest.mark.parametrize(("gate", "acknowledge"), [(0, False), (0, True), (1, False)])
-def test_all_orders_of_two_parts_in_flight(gate: int, acknowledge: bool) -> None:
-    """Every state that two parts can reach by signals and time in any order; each is then ended."""
-    agreed = HandshakeSettings(deadline=3, depth=2, gate=gate, acknowledge=acknowledge, hold=2, gap=1, heartbeat=100)
+@pytest.mark.parametrize(
+    ("gate", "acknowledge", "products", "deadline"),
+    [
+        (0, False, (0,), 3),
+        (0, True, (0,), 3),
+        (1, False, (0,), 3),
+        (0, False, (0, 1), 1),
+        pytest.param(0, False, (0, 1), 3, marks=pytest.mark.slow),
+        pytest.param(0, True, (0, 1), 3, marks=pytest.mark.slow),
+        pytest.param(1, False, (0, 1), 3, marks=pytest.mark.slow),
+    ],
+)
+def test_all_orders_of_two_parts_in_flight(
+    gate: int, acknowledge: bool, products: tuple[int, ...], deadline: int
+) -> None:
+    """Every state that two parts can reach by signals and time in any order; each is then ended.
+
+    With two products the line selects one, the other, or one that is unknown, at any time.
+    """
+    agreed = HandshakeSettings(
+        deadline=deadline,
+        depth=2,
+        gate=gate,
+        acknowledge=acknowledge,
+        hold=deadline - 1,
+        gap=1,
+        heartbeat=100,
+        products=products,
+    )
+    last_moment = deadline + 2
     first = Watcher(agreed)
     seen, waiting = {key_of(first, 0)}, deque([(first, 0.0)])
-    outcomes = set()
+    outcomes, changes = set(), set()
     while waiting:
         watcher, now = waiting.popleft()
-        for after, later in following(watcher, now, 2):
+        for after, later in following(watcher, now, 2, last_moment):
             key = key_of(after, later)
             if key not in seen:
                 seen.add(key)
@@ -152,10 +193,13 @@ def test_all_orders_of_two_parts_in_flight(gate: int, acknowledge: bool) -> None
                 ended = after.copy()
                 ended.end(later)
                 outcomes.add(tuple(part.verdict for part in ended.final))
+                changes.add(tuple(part.product for part in ended.final))
     assert len(seen) > 500
     assert outcomes == {(), *((a,) for a in ("accept", "reject", "error"))} | {
         (a, b) for a in ("accept", "reject", "error") for b in ("accept", "reject", "error")
     }
+    indices = [*products, 1 + max(products)]
+    assert changes == {(), *((a,) for a in indices), *((a, b) for a in indices for b in indices)}
 
 
 class AnyOrder(RuleBasedStateMachine):
@@ -185,8 +229,7 @@ class AnyOrder(RuleBasedStateMachine):
 
     @rule(index=st.integers(0, 1))
     def select(self, index: int) -> None:
-        self.watcher.machine.select_product(index, self.now)
-        self.watcher.check(self.now)
+        self.watcher.select(index, self.now)
 
     @rule(seconds=st.floats(0, 1.5))
     def wait(self, seconds: float) -> None:

@@ -27,7 +27,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> PageSite:
 
 @pytest.fixture
 def reader(site: PageSite) -> EventReader:
-    return EventReader(load_config(site.folder, "belt"))
+    return EventReader.from_config(load_config(site.folder, "belt"))
 
 
 def test_messages_of_an_event_become_one_record(site: PageSite, reader: EventReader) -> None:
@@ -78,7 +78,9 @@ def test_reading_changes_nothing(site: PageSite, reader: EventReader) -> None:
     before = path.read_bytes()
     reader.list_events(EventFilter(), 9)
     assert path.read_bytes() == before
-    nothing = EventReader(load_config(PageSite(site.folder / "other", events=0, cameras=("yard",)).folder, "yard"))
+    nothing = EventReader.from_config(
+        load_config(PageSite(site.folder / "other", events=0, cameras=("yard",)).folder, "yard")
+    )
     assert nothing.list_events(EventFilter(), 9) == []
 
 

@@ -117,6 +117,33 @@ def test_fast_object_is_tracked_from_its_second_frame():
     assert track_numbers(run_tracker(Scene((car,), 2.0), 5)) == {0: {1}}
 
 
+@pytest.mark.parametrize("fps", [3, 5])
+def test_runner_is_tracked_who_moves_by_more_than_the_width_of_the_box(fps):
+    """At 3 frames a second by two widths."""
+    runner = Walker(((0, 0.05, 0.8), (2.5, 0.95, 0.8)), size=(0.06, 0.3))
+    assert track_numbers(run_tracker(Scene((runner,), 2.5), fps)) == {0: {1}}
+    assert len(track_numbers(run_tracker(Scene((runner,), 2.5), fps, reach=0.0)).get(0, ())) != 1
+
+
+def test_distance_joins_nothing_that_is_in_doubt_or_too_far():
+    """One track with two detections within reach, one of another size, one farther away."""
+    stands = ("person", 0.9, Box(0.4, 0.4, 0.44, 0.7))
+    for later, expected in [
+        ((0.47,), 1),
+        ((0.47, 0.33), None),  # one on each side
+        ((0.6,), None),
+    ]:
+        tracker = Tracker(TrackerSettings(), 0.5)
+        for number in range(3):
+            update_tracker(tracker, number, stands)
+        seen = tuple(("person", 0.9, Box(x, 0.4, x + 0.04, 0.7)) for x in later)
+        assert update_tracker(tracker, 3, *seen, taken=0.2 + 0.2) == expected, later
+    tracker = Tracker(TrackerSettings(), 0.5)
+    for number in range(3):
+        update_tracker(tracker, number, stands)
+    assert update_tracker(tracker, 3, ("person", 0.9, Box(0.47, 0.6, 0.49, 0.7)), taken=0.4) is None
+
+
 def test_replay_gives_equal_track_numbers():
     def played():
         return [seen for _, seen, _ in run_tracker(random_crowd(3), 10, 0.2)]

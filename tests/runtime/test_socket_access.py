@@ -12,7 +12,7 @@ import sys
 import pytest
 
 from vedette.runtime.commands import status as status_command
-from vedette.runtime.monitoring.status_access import admit_group
+from vedette.runtime.socket_access import admit_group
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become another user")
 NOBODY = 65534

@@ -1,4 +1,4 @@
-"""Access to the Unix sockets of a daemon: who may ask for its status, and addresses that are short enough.
+"""Access to the Unix sockets of a daemon: who may use them, and addresses that are short enough.
 
 Its user, root and the members of the group `vedette` may ask.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import grp
 import os
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -52,3 +53,29 @@ def short_path(folder: Path) -> Iterator[str]:
         yield f"/proc/self/fd/{descriptor}"
     finally:
         os.close(descriptor)
+
+
+def listen_in(folder: Path, name: str) -> socket.socket:
+    """A Unix socket that listens in a folder, in place of one that an earlier process left; the group may connect.
+
+    Raises:
+        OSError: the folder does not take it.
+    """
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        with short_path(folder) as place:
+            Path(place, name).unlink(missing_ok=True)
+            listener.bind(f"{place}/{name}")
+            admit_group(folder, Path(place, name))
+        listener.listen(8)
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+def end_listening(listener: socket.socket) -> None:
+    """Closes a listening socket; a thread that waits in `accept` gets an OSError."""
+    with contextlib.suppress(OSError):
+        listener.shutdown(socket.SHUT_RDWR)  # wakes accept
+    listener.close()

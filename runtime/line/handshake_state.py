@@ -1,0 +1,46 @@
+"""What the handshake works on: what the line and the device have agreed on, and the parts in flight."""
+
+from __future__ import annotations
+
+from math import inf
+
+import msgspec
+
+from ..events.part_verdict import PartDecision, PartKind
+
+
+class HandshakeSettings(msgspec.Struct, frozen=True):
+    """What the line and the device have agreed on. Times in seconds."""
+
+    deadline: float = 1.0
+    """From a trigger to its verdict."""
+    depth: int = 8
+    """Parts without a final verdict at which the device is no longer ready."""
+    gate: int = 0
+    """Parts between the camera and the reject gate."""
+    acknowledge: bool = False
+    hold: float = 0.05
+    """Longest time that a result is shown."""
+    gap: float = 0.01
+    heartbeat: float = 0.5
+    """Seconds between changes of the heartbeat."""
+    products: tuple[int, ...] = (0,)
+    """Product indices that the device knows."""
+    selected: int | None = None
+    """The product until the line selects one; None: the first of them."""
+
+
+class Part(msgspec.Struct):
+    """A part between its trigger and its result."""
+
+    number: int
+    triggered: float
+    due: float
+    product: int = 0
+    serial: str = ""
+    verdict: PartDecision | None = None
+    reason: str = ""
+    expected: PartKind = ""
+    """What a reference part is known to be; empty: it is none."""
+    finished: float = inf
+    """When the verdict became final."""

@@ -1,0 +1,97 @@
+"""Commands to the line of a camera from this machine: a Unix socket in the camera's state folder.
+
+A client sends one line of JSON and gets one. The kernel tells which user it is, so an event can name who acknowledged.
+The daemon's user, root and the members of the group `vedette` may connect, as for the status.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import pwd
+import socket
+import struct
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from ..errors import UNREADABLE
+from ..socket_access import end_listening, listen_in, short_path
+from .golden_messages import GoldenCommand, GoldenStatus
+
+log = logging.getLogger(__name__)
+
+SOCKET_NAME = "line.sock"
+_SECONDS = 5.0
+_MAX_BYTES = 1 << 16
+_CREDENTIALS = struct.Struct("3i")  # of SO_PEERCRED: process, user, group; see unix(7)
+
+
+class LineControl(threading.Thread):
+    """Serves the socket.
+
+    Args:
+        folder: the camera's state folder
+        obey: obeys a command of a user of this machine
+    """
+
+    def __init__(self, folder: Path, obey: Callable[[GoldenCommand, str], GoldenStatus]) -> None:
+        super().__init__(name="line control", daemon=True)
+        self.obey = obey
+        self.listener: socket.socket | None = None
+        try:
+            self.listener = listen_in(folder, SOCKET_NAME)
+        except OSError as error:
+            log.warning("vedette golden-part cannot reach this daemon: %s: %s", folder, error.strerror)
+
+    def run(self) -> None:
+        while self.listener is not None:
+            try:
+                connection, _ = self.listener.accept()
+            except OSError:  # `close` was called
+                return
+            with connection, contextlib.suppress(OSError, *UNREADABLE):
+                connection.settimeout(_SECONDS)
+                command = msgspec.json.decode(_read_line(connection), type=GoldenCommand)
+                answer = self.obey(command, _name_user(connection))
+                connection.sendall(msgspec.json.encode(answer) + b"\n")
+
+    def close(self) -> None:
+        """Ends."""
+        if self.listener is not None:
+            end_listening(self.listener)
+
+
+def send_command(folder: Path, command: GoldenCommand) -> GoldenStatus | None:
+    """The answer of the daemon whose socket lies in `folder`; None: none runs, or it has no line, or does not answer.
+
+    Raises:
+        PermissionError: this user may not command it.
+    """
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.settimeout(_SECONDS)
+        try:
+            with short_path(folder) as place:
+                connection.connect(f"{place}/{SOCKET_NAME}")
+            connection.sendall(msgspec.json.encode(command) + b"\n")
+            return msgspec.json.decode(_read_line(connection), type=GoldenStatus)
+        except PermissionError:
+            raise
+        except (OSError, *UNREADABLE):
+            return None
+
+
+def _read_line(connection: socket.socket) -> bytes:
+    with connection.makefile("rb") as stream:
+        return stream.readline(_MAX_BYTES)
+
+
+def _name_user(connection: socket.socket) -> str:
+    """The user on the other side, by name, or by number if the number has no name."""
+    _, user, _ = _CREDENTIALS.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
+    try:
+        return pwd.getpwuid(user).pw_name
+    except KeyError:
+        return str(user)
