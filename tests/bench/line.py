@@ -126,13 +126,9 @@ def measure(case: str, demo: Path, parts: int, rate: float, deadline: float) -> 
             daemon = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=log)
         others = [subprocess.Popen([sys.executable, "-c", WRITER, folder / "noise"])] if case == "disk" else []
         if case.startswith("busy"):
-            reserved = cores[:-1] if case == "busy+core" else cores
-            for _ in range(2):
-                others.append(
-                    subprocess.Popen(
-                        ["taskset", "--cpu-list", ",".join(map(str, reserved)), sys.executable, "-c", BUSY]
-                    )
-                )
+            left = ",".join(map(str, cores[:-1] if case == "busy+core" else cores))
+            busy = ["taskset", "--cpu-list", left, sys.executable, "-c", BUSY]
+            others += [subprocess.Popen(busy) for _ in range(2)]
         stop, duties = threading.Event(), []  # type: ignore[var-annotated]
         state = folder / "state" / "line"
         asker = threading.Thread(target=ask_status, args=(state, stop, case == "evidence", duties))
