@@ -26,7 +26,7 @@ with:
 - **OpenCV**'s wheel brings FFmpeg (LGPL-2.1) beside its own code (Apache-2.0).
 - **asyncua** (LGPL-3.0-or-later) and **gpiod** (LGPL-2.1-or-later) are in no list below: only the extras `opcua` and
   `gpio` install them, as packages of their own, from PyPI. Vedette imports them, changes nothing in them, and hands
-  them on in no package or image; everybody may replace them. Who hands on a device with them has the duties of the LGPL.
+  them on in no package or image; everybody may replace them. Who hands on a device with them has the LGPL's duties.
 - **PyAV** (development only) brings FFmpeg (LGPL) and x264 (GPL-2.0-or-later).
 
 pip installs the packages below; each brings the text of its licence. Licences are as the packages state them.

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from math import inf
+from typing import Self
 
 import msgspec
 
+from ..config.trigger_table import TriggerSettings
 from ..events.part_verdict import PartDecision, PartKind
 
 
@@ -28,6 +30,21 @@ class HandshakeSettings(msgspec.Struct, frozen=True):
     """Product indices that the device knows."""
     selected: int | None = None
     """The product until the line selects one; None: the first of them."""
+
+    @classmethod
+    def from_trigger(cls, trigger: TriggerSettings, products: tuple[int, ...], selected: int | None) -> Self:
+        """The settings of a camera's `[trigger]`."""
+        return cls(
+            deadline=trigger.deadline,
+            depth=trigger.depth,
+            gate=trigger.gate,
+            acknowledge=trigger.acknowledge,
+            hold=trigger.hold_seconds,
+            gap=min(0.01, trigger.hold_seconds),
+            heartbeat=trigger.heartbeat,
+            products=products,
+            selected=selected,
+        )
 
 
 class Part(msgspec.Struct):

@@ -54,17 +54,7 @@ class InspectionLine:
         selected = trigger.product_index
         if settings.products and selected is None:  # what the line selected before this start is not known
             selected = NO_PRODUCT
-        agreed = HandshakeSettings(
-            deadline=trigger.deadline,
-            depth=trigger.depth,
-            gate=trigger.gate,
-            acknowledge=trigger.acknowledge,
-            hold=trigger.hold_seconds,
-            gap=min(0.01, trigger.hold_seconds),
-            heartbeat=trigger.heartbeat,
-            products=self.products.indices,
-            selected=selected,
-        )
+        agreed = HandshakeSettings.from_trigger(trigger, self.products.indices, selected)
         self.adapter = load_adapter(settings)
         journal = PartJournal(settings.state_folder)
         self.recorder = VerdictRecorder(settings.camera, journal, outbox, wake, self.products.names)
@@ -180,11 +170,11 @@ class InspectionLine:
     def name_part(self, number: int, serial: str) -> bool:
         """Gives a part its serial number; False if the line has given it another one."""
         with self.changed:
-            for part in self.handshake.unfinished:
-                if part.number == number:
-                    part.serial = part.serial or serial
-                    return part.serial == serial
-        return True
+            facts = self.facts.get(number)
+            if facts is None:
+                return True
+            facts.part.serial = facts.part.serial or serial
+            return facts.part.serial == serial
 
     def awaits(self, number: int) -> bool:
         """Whether a part still has no verdict."""
@@ -204,11 +194,6 @@ class InspectionLine:
                 self.facts[number].judgement = judgement
                 self.handshake.decide(number, judgement.verdict, judgement.reason, time.monotonic())
                 self._follow()
-
-    def check(self) -> None:
-        """Raises the Problem because of which verdicts cannot be stored, if there is one."""
-        if self.recorder.problem is not None:
-            raise self.recorder.problem
 
     def faults(self) -> dict[str, bool]:
         """The faults of the line, in words, with whether each is present. Any thread may call it."""

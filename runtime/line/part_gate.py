@@ -75,7 +75,7 @@ class PartGate:
             frames = chain(list(islice(frames, 1)), frames)  # the decoder starts before the first trigger
         self.line.start()
         while not stop.is_set() and not self.line.is_over:
-            self.line.check()
+            self.line.recorder.check()
             if not self.live and self.watcher is None:
                 self.claimed = self.line.await_part(_PATIENCE)
                 if self.claimed is None:

@@ -122,6 +122,11 @@ class VerdictRecorder:
         self.journal.write_notice(number, event)
         self.pending.put((number, event))
 
+    def check(self) -> None:
+        """Raises the Problem because of which verdicts cannot be stored, if there is one."""
+        if self.problem is not None:
+            raise self.problem
+
     def close(self) -> None:
         """Stores what is pending, and ends."""
         self.pending.put(None)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import cv2
 import numpy as np
 import pytest
 import zxingcpp
+from one_product import one_product
 
 from vedette.runtime.camera.frame import Frame
 from vedette.runtime.config.configuration import load_config
@@ -78,10 +77,9 @@ def inspect(tmp_path):
 
     def run(pictures, serial="", code="[trigger.code]", score=0.5):
         settings = configure(tmp_path, f"pictures = {len(pictures)}", code)
-        manifest = SimpleNamespace(name="x", release=1, normal=("good",), decision_threshold=1.0, motion=None)
         outbox = Outbox.from_config(settings)
-        gate = PartGate(settings, manifest, outbox, lambda: None, live=False)  # type: ignore[arg-type]
-        gate.line.recorder.start("x", "1")
+        gate = PartGate(settings, one_product(settings), outbox, lambda: None, live=False)
+        gate.line.recorder.start()
         recorded = []
         gate.line.recorder.record = lambda _number, verdict, _decided: recorded.append(verdict)
         number = gate.line.trigger(serial)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import cv2
 import numpy as np
 import pytest
+from one_product import one_product
 from paths import ROOT
 
 from vedette.runtime.camera.frame import Frame
@@ -124,9 +123,8 @@ TABLE = "[trigger.presence]\npolygon = [[0.4, 0], [0.6, 0], [0.6, 1], [0.4, 1]]"
 
 def test_frame_in_which_the_part_enters_is_its_picture(tmp_path, wait_until):
     settings = configure(tmp_path, 'source = "presence"\ndeadline = 60.0', TABLE)
-    manifest = SimpleNamespace(name="x", release=1, normal=("good",), decision_threshold=1.0, motion=None)
     outbox = Outbox.from_config(settings)
-    gate = PartGate(settings, manifest, outbox, lambda: None, live=False)  # type: ignore[arg-type]
+    gate = PartGate(settings, one_product(settings), outbox, lambda: None, live=False)
     gate.line.start()
     try:
         assert any("learned" in fault and present for fault, present in gate.faults().items())
