@@ -57,7 +57,8 @@ class ImageStatistics(msgspec.Struct, frozen=True, eq=False):
         if (step := math.ceil(min(height / _SIZE[1], width / _SIZE[0]))) > 1:
             pixels = cv2.resize(pixels, (width // step, height // step), interpolation=cv2.INTER_NEAREST)
         full_gray = cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY)
-        gray = cv2.resize(full_gray, (full_gray.shape[1] // 2, full_gray.shape[0] // 2), interpolation=cv2.INTER_AREA)
+        half = max(1, full_gray.shape[1] // 2), max(1, full_gray.shape[0] // 2)  # a strip may have one row
+        gray = cv2.resize(full_gray, half, interpolation=cv2.INTER_AREA)
         _, deviation = cv2.meanStdDev(cv2.Laplacian(gray, cv2.CV_16S))
         cells = cv2.resize(gray, _CELLS, interpolation=cv2.INTER_AREA).astype(np.float32)
         darkest, lightest = np.percentile(cells, (1, 99))

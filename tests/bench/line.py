@@ -10,6 +10,9 @@ the model in the daemon's loop. A part without an accepted, rejected or warning 
     broker      no broker answers
     evidence    thumbnails and clips are written, and the status is asked for ten times a second
     disk        a second process writes and syncs to the same disk all the time
+    busy        two more processes compute all the time, at the usual priority
+    busy+fifo   the same, and the daemon has SCHED_FIFO, as docs/line.md sets it (needs root or CAP_SYS_NICE)
+    busy+core   the same as busy+fifo, and the daemon has the last core alone, but for the kernel's own work
 
 Figures go to build/line.json.
 """
@@ -37,7 +40,9 @@ from vedette.compress.demo.line_controller import LineController
 from vedette.runtime.monitoring.status import request_status
 
 ROOT = Path(__file__).parents[2]
-CASES = ("plain", "broker", "evidence", "disk")
+CASES = ("plain", "broker", "evidence", "disk")  # by default; the others side by side: --cases busy,busy+fifo,busy
+FIFO = ("chrt", "--fifo", "40")
+BUSY = "while True: sum(range(100000))"
 CONFIG = """
 [device]
 name = "bench"
@@ -112,9 +117,18 @@ def measure(case: str, demo: Path, parts: int, rate: float, deadline: float) -> 
         evidence = EVIDENCE if case == "evidence" else ""
         (folder / "cameras" / "line.toml").write_text(CAMERA.format(**facts, port=port, evidence=evidence))
         command = [sys.executable, "-m", "vedette.runtime.cli", "run", "line", "--config", str(folder)]
+        cores = sorted(os.sched_getaffinity(0))
+        if case.startswith("busy+"):
+            command = [*FIFO, *command]
+        if case == "busy+core":
+            command = ["taskset", "--cpu-list", str(cores[-1]), *command]
         with (folder / "log").open("wb") as log:
             daemon = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=log)
-        writer = subprocess.Popen([sys.executable, "-c", WRITER, folder / "noise"]) if case == "disk" else None
+        others = [subprocess.Popen([sys.executable, "-c", WRITER, folder / "noise"])] if case == "disk" else []
+        if case.startswith("busy"):
+            left = ",".join(map(str, cores[:-1] if case == "busy+core" else cores))
+            busy = ["taskset", "--cpu-list", left, sys.executable, "-c", BUSY]
+            others += [subprocess.Popen(busy) for _ in range(2)]
         stop, duties = threading.Event(), []  # type: ignore[var-annotated]
         state = folder / "state" / "line"
         asker = threading.Thread(target=ask_status, args=(state, stop, case == "evidence", duties))
@@ -123,9 +137,9 @@ def measure(case: str, demo: Path, parts: int, rate: float, deadline: float) -> 
         controller.run(patience=deadline + 10)
         stop.set()
         asker.join()
-        if writer is not None:
-            writer.kill()
-            writer.wait()
+        for each in others:
+            each.kill()
+            each.wait()
         daemon.send_signal(signal.SIGTERM)
         daemon.wait(60)
         if controller.failure:

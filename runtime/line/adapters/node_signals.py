@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ...config.product_table import NO_PRODUCT
 from ..handshake import Outputs
 from . import LineInputs
 from .register_map import find_code
@@ -13,7 +14,6 @@ ORDER = ("product", "serial", "acknowledge", "counter", "trigger")
 """Of inputs that come together: the product and the serial number count for the trigger that comes with them."""
 MOST_MISSED = 100
 """A counter that is ahead by more was set anew, and counts as one trigger."""
-_NO_PRODUCT = -1  # no index: an error for each part
 _SERIAL_CHARACTERS = 64
 
 
@@ -33,8 +33,8 @@ class NodeSignals:
         for name in sorted(changes, key=ORDER.index):
             before, value = self.values.get(name), changes[name]
             self.values[name] = value
-            if name == "product" and value != before:
-                self.inputs.select_product(value if isinstance(value, int) else _NO_PRODUCT)
+            if name == "product":  # also the index that was there: the line has said it again
+                self.inputs.select_product(value if isinstance(value, int) else NO_PRODUCT)
             elif name == "acknowledge" and value is not None and value != before:
                 self.inputs.acknowledge(bool(value))
             elif name in ("trigger", "counter") and value is not None and before is not None:

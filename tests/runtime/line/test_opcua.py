@@ -18,6 +18,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from line_inputs import RecordedInputs
 
 from vedette.runtime.config.configuration import load_config
+from vedette.runtime.config.product_table import NO_PRODUCT
 from vedette.runtime.errors import ConfigProblem, MachineProblem
 from vedette.runtime.line.adapters import load_adapter
 from vedette.runtime.line.adapters.node_signals import NodeSignals, list_values
@@ -136,6 +137,9 @@ def test_counter_is_a_trigger_with_serial_and_product(line):
     controller.write(Acknowledge=False, SerialNumber="")
     assert inputs.signals[0] == ("product", 3), "before the trigger that comes with it"
     assert inputs.signals[-3:] == [("trigger", "AB01"), ("acknowledge", True), ("acknowledge", False)]
+    inputs.signals.clear()
+    controller.write(ProductIndex=3)
+    assert inputs.signals == [("product", 3)], "each write selects, as after a start of the daemon"
 
 
 def test_methods_after_opc_40100(line, wait_until):
@@ -373,7 +377,7 @@ def test_values_become_signals():
     signals.see({"trigger": None})  # the line has lost it
     signals.see({"trigger": True})
     signals.see({"product": None})
-    assert inputs.signals[2:] == [("trigger", "S-1"), ("product", -1)]
+    assert inputs.signals[2:] == [("trigger", "S-1"), ("product", NO_PRODUCT)]
     inputs.signals.clear()
     counted = NodeSignals(inputs, {"counter": 65535})
     counted.see({"counter": 0})
