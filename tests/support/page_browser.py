@@ -100,6 +100,13 @@ def apply_requests_here(patch: pytest.MonkeyPatch) -> None:
 @contextlib.contextmanager
 def serve_site(site: PageSite) -> Iterator[RunningPage]:
     """Serves the page of a site in this process."""
+    with site.running(), serve_folder(site.folder) as link:
+        yield RunningPage(site, link)
+
+
+@contextlib.contextmanager
+def serve_folder(folder: Path) -> Iterator[str]:
+    """Serves the page of a configuration in this process; yields the link that signs in."""
     said: list[str] = []
     known = threading.Event()
 
@@ -109,10 +116,9 @@ def serve_site(site: PageSite) -> Iterator[RunningPage]:
 
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
-    with site.running():
-        threading.Thread(target=serve_page, args=(site.folder, announce, listener), daemon=True).start()
-        assert known.wait(60)
-        yield RunningPage(site, said[0])
+    threading.Thread(target=serve_page, args=(folder, announce, listener), daemon=True).start()
+    assert known.wait(60)
+    yield said[0]
 
 
 @pytest.fixture(scope="module")
