@@ -18,7 +18,7 @@ function say(text, level = "", detail = "") {
   if (!detail) return;
   const more = document.createElement("span");
   more.lang = "en";
-  more.textContent = ` ${detail}`;
+  more.textContent = detail;
   said.append(more);
 }
 
@@ -106,7 +106,9 @@ async function checkFile() {
   const install = async () => {
     const minutes = told.probation ? $("minutes").valueAsNumber : 10;
     const begun = await ask("/install", { upload, minutes, name: told.name, current: told.current });
-    if (begun) await follow(begun.work, texts.installing);
+    if (!begun) return;
+    $("file").value = "";
+    await follow(begun.work, texts.installing);
   };
   confirm(texts["install-title"], texts.install, told, install, () => ask("/discard", { upload }));
 }
