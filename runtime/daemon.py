@@ -96,7 +96,7 @@ class Daemon:
             self.rules = RuleSet(settings, manifest)
             check_bundle_allows_gate(settings.gate, manifest)
         self.probation = ProbationMonitor(settings, self.bundle)
-        self.pipeline = self.probation.watch(InferencePipeline(self.bundle, self.backend, head))
+        self.pipeline = self.probation.watch(InferencePipeline(self.bundle, self.backend, head, settings.region))
 
         # From events to the broker.
         topics = Topics.from_config(settings)

@@ -22,6 +22,7 @@ from .installed_bundle import MODELS_FOLDER, REQUESTS_FOLDER, resolve_bundle
 from .integration_tables import IntegrationSettings
 from .outbox_table import OutboxSettings
 from .page_table import PageSettings
+from .polygon import Polygon, describe_polygon_error
 from .shift_table import ShiftSettings, check_shifts
 from .sink_tables import AnySink, check_names
 from .toml_file import read_toml
@@ -110,11 +111,17 @@ class _CameraFile(_Strict, frozen=True, kw_only=True):
     threads: Annotated[int, msgspec.Meta(ge=1, le=64)] = 1
     tracker: TrackerSettings = TrackerSettings()
     health: HealthSettings = HealthSettings()
+    region: Polygon = ()
+    """The region of interest: corners [x, y], fractions 0…1 of the frame; empty: the whole frame."""
     privacy: PrivacySettings = PrivacySettings()
     gate: MotionGateSettings = MotionGateSettings()
     evidence: EvidenceSettings = EvidenceSettings()
     trigger: TriggerSettings | None = None
     rules: list[dict[str, Any]] = []
+
+    def __post_init__(self) -> None:
+        if self.region and (error := describe_polygon_error(self.region)):
+            raise ValueError(f"region: {error}")
 
 
 class Config(_Strict, frozen=True):
@@ -148,6 +155,8 @@ class Config(_Strict, frozen=True):
     gate: MotionGateSettings
     evidence: EvidenceSettings
     rules: tuple[dict[str, Any], ...]
+    region: Polygon = ()
+    """The region of interest, fractions 0…1 of the frame; empty: the whole frame."""
     trigger: TriggerSettings | None = None
     """One inspection per part; None: frames are inspected as they come."""
 
@@ -202,6 +211,7 @@ def load_config(folder: Path, camera: str) -> Config:
         gate=camera_file.gate,
         evidence=camera_file.evidence.with_absolute_paths(base),
         rules=tuple(camera_file.rules),
+        region=camera_file.region,
         trigger=camera_file.trigger,
     )
 
