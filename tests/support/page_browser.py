@@ -1,6 +1,7 @@
 """A browser before a page: real Chromium, with a check of each view by axe-core, and of the browser's console.
 
-The pictures of the views go to build/page. CHROMIUM names another browser than /usr/bin/chromium.
+The pictures of the views go to build/screenshots, from where `make docs` takes them. CHROMIUM names another browser
+than /usr/bin/chromium.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_play
 
 expect.set_options(timeout=60_000)  # a busy machine
 CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
-PICTURES = ROOT / "build" / "page"
+PICTURES = ROOT / "build" / "screenshots"
 WIDTHS = (390, pytest.param(1280, marks=pytest.mark.slow))
 MARKS = [
     pytest.mark.skipif(not Path(CHROMIUM).exists(), reason="no Chromium: apt-get install chromium"),
