@@ -10,7 +10,8 @@ import click
 from ..config.configuration import load_config
 from ..installation.camera_bundle import cameras_of, point_to_installed
 from ..installation.camera_service import restart_cameras
-from ..installation.installation_check import InstallationPreview, check_bundle, preview_installation
+from ..installation.installation_check import check_bundle, preview_installation
+from ..installation.installation_preview import InstallationPreview
 from ..installation.installer import Installation, install_bundle
 from ..installation.probation_record import Conditions
 from . import options

@@ -14,6 +14,7 @@ from ..bundle.release_memory import check_release
 from ..config.configuration import Config, device_folders, load_config, load_device
 from ..errors import MachineProblem
 from .camera_bundle import cameras_of
+from .installation_preview import InstallationPreview
 from .model_store import ModelStore, find_unwritable
 from .probation_record import ProbationRecord
 from .release_fit import check_rules
@@ -32,29 +33,6 @@ class CheckedBundle(msgspec.Struct, frozen=True):
     """Folder of the trusted keys; None: those of this machine."""
     cameras: dict[str, Config]
     """Those that will run it, by name."""
-
-
-class InstallationPreview(msgspec.Struct, frozen=True):
-    """What an installation would change."""
-
-    name: str
-    release: int
-    signer: str
-    """ID of the key that signed it."""
-    key_file: str
-    """File of that key among the trusted ones."""
-    review: str
-    """As `Installation.review`."""
-    cameras: tuple[str, ...]
-    """Those that will run it, within seconds if their daemons run."""
-    current: int | None
-    """The release that runs now; None: the product is not installed."""
-    previous: int | None
-    """The release that a rollback would take afterwards; None: there would be none."""
-    removed: tuple[int, ...]
-    """Releases that would be deleted."""
-    is_return: bool
-    """It is the release before of one on probation, so that this is a rollback."""
 
 
 def check_bundle(path: Path, folder: Path, cameras: Collection[str] = ()) -> CheckedBundle:

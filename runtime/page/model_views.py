@@ -16,13 +16,13 @@ from starlette.responses import JSONResponse, Response
 from ..bundle.archive import MAX_BYTES
 from ..config.configuration import device_folders, load_device
 from ..errors import UNREADABLE, MachineProblem, Problem
+from ..installation.installation_preview import InstallationPreview
 from ..installation.model_store import find_unwritable
 from ..monitoring.status import request_status
 from ..redaction import redact
 from .bundle_upload import PIECE_BYTES
 from .installed_models import ListedModel, list_installed_models
 from .model_words import (
-    PreviewedInstallation,
     describe_installation,
     describe_rollback,
     describe_state,
@@ -107,16 +107,15 @@ async def check_upload(request: Request) -> Response:
     """Verifies a bundle as `vedette install` does, and says what its installation would change."""
     context, _ = context_of(request), translation_of(request)
     wish = _decode(await request.body(), _Upload)
-    path = context.upload.find(wish.upload) if wish is not None else None
-    if wish is None or path is None:
-        return _refuse(_("The upload is gone. Choose the file again."), 409)
+    if wish is None or (path := context.upload.find(wish.upload)) is None:
+        return _upload_is_gone(_)
 
     def check() -> dict[str, object] | Response:
         result = context.work.run(["install", str(path), "--check", "--json"], context.folder)
         if result.code:
             context.upload.discard(wish.upload)
             return JSONResponse(_describe_failure(result, path, _), 422)
-        preview = msgspec.json.decode(result.output, type=PreviewedInstallation)
+        preview = msgspec.json.decode(result.output, type=InstallationPreview)
         is_watched = preview.previous is not None and not preview.is_return
         lines = describe_installation(preview, _)
         return {"lines": lines, "name": preview.name, "current": preview.current, "probation": is_watched}
@@ -128,9 +127,8 @@ async def install_upload(request: Request) -> Response:
     """Starts the installation of a bundle that its user has seen described."""
     context, _ = context_of(request), translation_of(request)
     wish = _decode(await request.body(), _Install)
-    path = context.upload.find(wish.upload) if wish is not None else None
-    if wish is None or path is None:
-        return _refuse(_("The upload is gone. Choose the file again."), 409)
+    if wish is None or (path := context.upload.find(wish.upload)) is None:
+        return _upload_is_gone(_)
     models = {each.name: each.current for each in await asyncio.to_thread(_list_models, context)}
     if models.get(wish.name) != wish.current:
         return _changed_elsewhere(_)
@@ -233,6 +231,10 @@ def _describe_failure(result: WorkResult, path: Path | None, _: Translation) -> 
 def _refuse(message: str, status: int, detail: str = "", remedy: str = "") -> Response:
     shown = f"{detail}; {remedy}" if remedy else detail
     return JSONResponse({"message": message, "detail": redact(shown)}, status)
+
+
+def _upload_is_gone(_: Translation) -> Response:
+    return _refuse(_("The upload is gone. Choose the file again."), 409)
 
 
 def _changed_elsewhere(_: Translation) -> Response:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from ..installation.installation_preview import InstallationPreview
 from .health_words import Level
 from .installed_models import ListedModel, ListedRelease
 from .translation import Translation
@@ -16,21 +17,6 @@ class ReleaseState(msgspec.Struct, frozen=True):
     level: Level
     reason: str = ""
     """Why it was left, as the device noted it, in English."""
-
-
-class PreviewedInstallation(msgspec.Struct, frozen=True):
-    """What `vedette install --check --json` prints."""
-
-    name: str
-    release: int
-    signer: str
-    key_file: str
-    review: str
-    cameras: tuple[str, ...]
-    current: int | None
-    previous: int | None
-    removed: tuple[int, ...]
-    is_return: bool
 
 
 def describe_state(model: ListedModel, release: ListedRelease, _: Translation) -> ReleaseState:
@@ -50,7 +36,7 @@ def describe_state(model: ListedModel, release: ListedRelease, _: Translation) -
     return ReleaseState(_("left; the next installation deletes it"), "off")
 
 
-def describe_installation(preview: PreviewedInstallation, _: Translation) -> list[str]:
+def describe_installation(preview: InstallationPreview, _: Translation) -> list[str]:
     """The sentences that somebody confirms before an installation."""
     key = f"{preview.key_file} ({preview.signer})"
     lines = [
