@@ -11,7 +11,7 @@ PIP = .venv/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_
 LOCKED = $(PIP) --no-deps --require-hashes --requirement
 TORCH = $(if $(findstring index-url,$(PIP_ARGS)),torch==2.13.0,--requirement requirements/torch.txt)
 
-.PHONY: demo test test-fast test-slow test-arm64 coverage docs fuzz sbom card wheel deb bench-accuracy bench-generality bench-alignment bench-resolution bench-light bench-augment \
+.PHONY: demo test test-fast test-slow test-arm64 coverage docs screenshots fuzz sbom card wheel deb bench-accuracy bench-generality bench-alignment bench-resolution bench-light bench-augment \
   bench-contamination bench-few bench-golden bench-choice bench-parts bench-known bench-search bench-losses bench-behaviour bench-quantise bench-review bench-build bench-compressors \
   bench-curves bench-learning bench-splits bench-peers bench-runtime bench-live bench-line bench-memory bench-page bench-scene bench-false-alarms bench-faces bench-fleet count-arm64 count-looks count-alignment fit-costs clean
 
@@ -37,6 +37,10 @@ docs: .venv/dev
 	.venv/bin/python docs/list_modules.py
 	.venv/bin/python docs/write_schemas.py
 	.venv/bin/python docs/make_site.py
+
+# Pictures of the pages for the documents, in build/screenshots: the tests in Chromium; a quarter of an hour.
+screenshots: .venv/dev
+	OMP_NUM_THREADS=1 .venv/bin/python -m pytest -m "slow or not slow" -k in_browser tests/runtime/page tests/compress/studio
 
 # The proofs of docs/delivery.md, and what else takes minutes; their figures go to build/proofs.json.
 test-slow: .venv/dev
