@@ -44,6 +44,7 @@ TEXTS = (
     "triggers:",
     "part,reference",
     "looks/good",
+    "triggered  ",
 )
 TUTORIALS = ("docs/tutorials/", "docs/ko/")
 MINIMAL_CAMERA = 'source = "file:parts"\nbundle = "cells.vedette"\n'
