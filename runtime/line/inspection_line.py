@@ -242,10 +242,7 @@ class InspectionLine:
             while not self.closing:
                 self.handshake.tick(time.monotonic())
                 self.golden.follow()
-                self._follow_time()
+                if self.handshake.final or self.handshake.outputs != self.shown:
+                    self._follow()
                 left = self.handshake.next_change() - time.monotonic()
                 self.changed.wait(max(left, _SHORTEST_WAIT))
-
-    def _follow_time(self) -> None:
-        if self.handshake.final or self.handshake.outputs != self.shown:
-            self._follow()
