@@ -12,7 +12,7 @@ let confirmed = null; // what the dialog's button does
 let declined = null;
 
 function say(text, level = "", detail = "") {
-  const said = $("said");
+  const said = $("work");
   said.dataset.level = level;
   said.replaceChildren(text);
   if (!detail) return;

@@ -69,7 +69,7 @@ def install(window: Window, bundle: Path, minutes: str) -> None:
     page.get_by_label("Minutes of probation").fill(minutes)
     window.check(f"models-confirm-{bundle.stem}")
     page.get_by_role("button", name="Install", exact=True).click()
-    expect(page.locator("#said")).to_contain_text("Done.", timeout=300_000)
+    expect(page.locator("#work")).to_contain_text("Done.", timeout=300_000)
 
 
 def test_releases_come_stay_and_go(box: Box, browser: Browser) -> None:
@@ -85,7 +85,7 @@ def test_releases_come_stay_and_go(box: Box, browser: Browser) -> None:
 
         page.get_by_label("File of the bundle").set_input_files(STORED / "weave.vedette")
         page.get_by_role("button", name="Check …").click()
-        expect(page.locator("#said")).to_contain_text("does not trust this bundle", timeout=120_000)
+        expect(page.locator("#work")).to_contain_text("does not trust this bundle", timeout=120_000)
         window.errors[:] = [each for each in window.errors if "422" not in each]
         window.check("models-refused")
         assert box.current() == 1
@@ -97,7 +97,7 @@ def test_releases_come_stay_and_go(box: Box, browser: Browser) -> None:
         expect(page.locator("#confirm-lines")).to_contain_text("from release 2 to release 1")
         window.check("models-back")
         page.get_by_role("button", name="Go back", exact=True).click()
-        expect(page.locator("#said")).to_contain_text("Done.", timeout=120_000)
+        expect(page.locator("#work")).to_contain_text("Done.", timeout=120_000)
         wait_for(lambda: box.current() == 1, "the rollback")
 
         install(window, box.bundle(3, threshold=ALL_ALARM), "10")
