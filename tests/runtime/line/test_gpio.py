@@ -6,12 +6,12 @@ The kernel here has no gpio-sim, so no test shows libgpiod itself, nor the times
 from __future__ import annotations
 
 import time
-from types import SimpleNamespace
 
 import gpiod
 import pytest
 from gpio_chip import SimulatedChip
 from line_inputs import RecordedInputs
+from one_product import one_product
 
 from vedette.runtime.config.configuration import Config, load_config
 from vedette.runtime.errors import ConfigProblem, MachineProblem
@@ -218,7 +218,7 @@ def test_parts_from_edge_to_output(tmp_path, chip, wait_until):
     """The whole line: an edge, a verdict, the outputs; and a part that was lost is shown as an error, never as OK."""
     settings = configure(tmp_path, "trigger=17&results_ready=6&ok=13&error=7", "hold = 0.2\ndeadline = 60.0")
     outbox = Outbox.from_config(settings)
-    line = InspectionLine(settings, SimpleNamespace(name="x", release=1), outbox, lambda: None)  # type: ignore[arg-type]
+    line = InspectionLine(settings, one_product(settings).products, outbox, lambda: None)
     line.start()
     try:
         chip.pulse(TRIGGER)
