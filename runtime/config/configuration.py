@@ -24,7 +24,7 @@ from .integration_tables import IntegrationSettings
 from .outbox_table import OutboxSettings
 from .page_table import PageSettings
 from .polygon import Polygon, describe_polygon_error
-from .product_table import CameraProduct, ProductSettings, check_products
+from .product_table import CameraProduct, ProductSettings, check_products, reads_product
 from .shift_table import ShiftSettings, check_shifts
 from .sink_tables import AnySink, check_names
 from .toml_file import read_toml
@@ -130,6 +130,8 @@ class _CameraFile(_Strict, frozen=True, kw_only=True):
             raise ValueError("golden_parts: they need the table [trigger]")
         if self.region and (error := describe_polygon_error(self.region)):
             raise ValueError(f"region: {error}")
+        if self.golden_parts is not None and reads_product(self.products):
+            raise ValueError("golden_parts: the line has to select the product; take products.codes out")
 
 
 class Config(_Strict, frozen=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated
 
@@ -27,6 +28,8 @@ class ProductSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A part is rejected at this score; None: the bundle's threshold."""
     warn: Score | None = None
     """A part gets the verdict `warn` from this score on; None: never."""
+    codes: tuple[str, ...] = ()
+    """What codes in the picture its parts have, with `*` for any characters; needs `[trigger.code]`."""
 
     def __post_init__(self) -> None:
         if self.warn is not None and self.threshold is not None and self.warn >= self.threshold:
@@ -49,6 +52,8 @@ def check_products(products: Sequence[ProductSettings], trigger: TriggerSettings
         return error if products else "" if bundle else "Object missing required field `bundle`"
     if trigger is None:
         return "products: they need the table [trigger], by which the line selects one"
+    if reads_product(products) and trigger.code is None:
+        return "products: codes need the table [trigger.code]"
     for what in ("name", "index"):
         values = [getattr(each, what) for each in products]
         if double := [value for value in values if values.count(value) > 1]:
@@ -57,3 +62,14 @@ def check_products(products: Sequence[ProductSettings], trigger: TriggerSettings
         return f"trigger.{own[0]}: write it into [[products]]"
     known = trigger.product_index in (None, *(each.index for each in products))
     return "" if known else f"trigger.product_index: {trigger.product_index} is no index of [[products]]"
+
+
+def reads_product(products: Sequence[ProductSettings]) -> bool:
+    """Whether the code on a part, and not the line, says which product it is."""
+    return any(each.codes for each in products)
+
+
+def find_product(products: Sequence[ProductSettings], code: str) -> int:
+    """The index of the product whose parts have such a code; `NO_PRODUCT` if none has, or several."""
+    found = {each.index for each in products if any(fnmatchcase(code, pattern) for pattern in each.codes)}
+    return found.pop() if len(found) == 1 else NO_PRODUCT

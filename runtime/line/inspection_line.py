@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterable
 
 from ..config.configuration import Config
-from ..config.product_table import NO_PRODUCT
+from ..config.product_table import NO_PRODUCT, reads_product
 from ..events.outbox import Outbox
 from .adapters import load_adapter
 from .golden_desk import GoldenDesk
@@ -52,8 +52,9 @@ class InspectionLine:
         assert trigger is not None
         self.products = LineProducts(products)
         selected = trigger.product_index
-        if settings.products and selected is None:  # what the line selected before this start is not known
-            selected = NO_PRODUCT
+        tables = [each.settings for each in settings.products]
+        if tables and selected is None and not reads_product(tables):
+            selected = NO_PRODUCT  # what the line selected before this start is not known
         agreed = HandshakeSettings.from_trigger(trigger, self.products.indices, selected)
         self.adapter = load_adapter(settings)
         journal = PartJournal(settings.state_folder)

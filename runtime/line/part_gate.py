@@ -56,7 +56,7 @@ class PartGate:
         """What finds the triggers in the frames; a recording is then read like a camera."""
         self.claimed: int | None = None
         """Of a recording: the part for which the next picture is taken."""
-        self.codes = None if settings.trigger.code is None else PartCodes(settings.trigger.code, self.line.name_part)
+        self.codes = None if settings.trigger.code is None else PartCodes(settings, self.line)
         self.current = self.product = 0
         """The part whose picture is inferred, and its product."""
         self.judgements: dict[int, list[Judgement]] = {}
@@ -103,7 +103,12 @@ class PartGate:
             self._add(number, Judgement("error", "too_dark"))
             return False
         if self.codes is not None:
-            self.codes.read(number, frame.pixels)
+            if not self.codes.read(number, frame.pixels):
+                self._add(number, Judgement("error", "no_code"))
+                return False
+            product = self.line.product_of(number)
+            if product not in self.judges:
+                return False
         self.select(product)
         self.current, self.product, self.opened = number, product, time.monotonic()
         return True

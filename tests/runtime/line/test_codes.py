@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import cv2
 import numpy as np
 import pytest
@@ -10,11 +12,14 @@ from one_product import one_product
 
 from vedette.runtime.camera.frame import Frame
 from vedette.runtime.config.configuration import load_config
+from vedette.runtime.config.product_table import NO_PRODUCT, find_product
 from vedette.runtime.config.trigger_table import CodeSettings
 from vedette.runtime.errors import ConfigProblem
 from vedette.runtime.events.outbox import Outbox
 from vedette.runtime.inference.prediction import Prediction
 from vedette.runtime.line.code_reader import CodeReader
+from vedette.runtime.line.judgement import Judge
+from vedette.runtime.line.line_products import LineProduct
 from vedette.runtime.line.part_gate import PartGate
 
 FORMATS = ("DataMatrix", "QRCode", "Code128")
@@ -60,12 +65,12 @@ def test_several_codes_that_differ_are_none():
     assert CodeReader(CodeSettings()).read(same) == "A"
 
 
-def configure(folder, trigger, code="[trigger.code]"):
+def configure(folder, trigger, code="[trigger.code]", bundle='bundle = "x.vedette"'):
     (folder / "cameras").mkdir(exist_ok=True)
     (folder / "vedette.toml").write_text("")
     (folder / "cameras" / "triggers.txt").write_text("")
     (folder / "cameras" / "door.toml").write_text(
-        'source = "file:parts"\nbundle = "x.vedette"\n[trigger]\nsource = "file:triggers.txt"\ndeadline = 60.0\n'
+        f'source = "file:parts"\n{bundle}\n[trigger]\nsource = "file:triggers.txt"\ndeadline = 60.0\n'
         f"{trigger}\n{code}\n"
     )
     return load_config(folder, "door")
@@ -115,6 +120,72 @@ def test_part_without_a_code(inspect):
     assert inspect([BLANK], code=ERROR, score=2.0) == ("reject", "", ""), "it is out in any case"
     assert inspect([BLANK, draw_code("SN-9")], code=ERROR) == ("accept", "", "SN-9"), "one picture is enough"
     assert inspect([draw_code("SN-9"), draw_code("SN-8")]) == ("error", "code_differs", "SN-9")
+
+
+PRODUCTS = """[trigger.code]
+[[products]]
+name = "left"
+index = 3
+bundle = "left.vedette"
+codes = ["L-*"]
+[[products]]
+name = "right"
+index = 4
+bundle = "right.vedette"
+codes = ["R-*", "X-1"]
+"""
+
+
+def test_code_selects_the_product(tmp_path, wait_until):
+    """Left parts are rejected from a score of 1 on, right ones from 3; no code, or an unknown one, is no product."""
+    settings = configure(tmp_path, "", PRODUCTS, bundle="")
+    outbox, selected, recorded = Outbox.from_config(settings), [], []
+    gate = PartGate(settings, two_products(settings, selected.append), outbox, lambda: None, live=False)
+    gate.line.recorder.record = lambda _number, verdict, _decided: recorded.append(verdict)
+    gate.line.start()
+    inferred = []
+    for each, code in enumerate(["L-7", "R-8", "Z-9", "X-1", "", "L-2"]):
+        gate.claimed = gate.line.trigger()
+        if gate.is_open(Frame("door", each, float(each), draw_code(code) if code else BLANK)):
+            inferred.append(code)
+            gate.remember((Prediction("anomaly", 2.0),))
+    wait_until(lambda: len(recorded) == 6, "a verdict for each part")
+    gate.close()
+    outbox.close()
+    assert [(each.verdict, each.reason, each.product) for each in recorded] == [
+        ("reject", "", "left"),
+        ("accept", "", "right"),
+        ("error", "unknown_product", "none"),
+        ("accept", "", "right"),
+        ("error", "no_code", "left"),
+        ("reject", "", "left"),
+    ]
+    assert inferred == ["L-7", "R-8", "X-1", "L-2"]
+    assert selected == [3, 4, 4, 3]
+
+
+def two_products(settings, select):
+    products = []
+    for table, threshold in zip(settings.products, (1.0, 3.0), strict=True):
+        manifest = SimpleNamespace(normal=("good",), decision_threshold=threshold, motion=None, name="x")
+        judge = Judge(settings.trigger, manifest)
+        products.append(LineProduct(table.settings.index, table.settings.name, "1", judge))
+    return SimpleNamespace(products=products, select=select)
+
+
+@pytest.mark.parametrize(
+    ("code", "index"), [("L-1", 3), ("R-1", 4), ("X-1", 4), ("X-12", NO_PRODUCT), ("l-1", NO_PRODUCT), ("", NO_PRODUCT)]
+)
+def test_product_of_a_code(tmp_path, code, index):
+    tables = [each.settings for each in configure(tmp_path, "", PRODUCTS, bundle="").products]
+    assert find_product(tables, code) == index
+
+
+def test_products_by_code_need_the_table_and_no_golden_parts(tmp_path):
+    with pytest.raises(ConfigProblem, match=r"codes need the table \[trigger\.code\]"):
+        configure(tmp_path, "", PRODUCTS.replace("[trigger.code]", ""), bundle="")
+    with pytest.raises(ConfigProblem, match="golden_parts"):
+        configure(tmp_path, "", PRODUCTS + '[golden_parts]\ngood = ["G-1"]\nbad = ["B-1"]\n', bundle="")
 
 
 @pytest.mark.parametrize(
