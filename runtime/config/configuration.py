@@ -24,7 +24,7 @@ from .integration_tables import IntegrationSettings
 from .outbox_table import OutboxSettings
 from .page_table import PageSettings
 from .polygon import Polygon, describe_polygon_error
-from .product_table import CameraProduct, ProductSettings, check_products, reads_product
+from .product_table import CameraProduct, ProductSettings, check_products
 from .shift_table import ShiftSettings, check_shifts
 from .sink_tables import AnySink, check_names
 from .toml_file import read_toml
@@ -124,14 +124,12 @@ class _CameraFile(_Strict, frozen=True, kw_only=True):
     rules: list[dict[str, Any]] = []
 
     def __post_init__(self) -> None:
-        if fault := check_products(self.products, self.trigger, self.bundle):
+        if fault := check_products(self.products, self.trigger, self.bundle, self.golden_parts is not None):
             raise ValueError(fault)
         if self.golden_parts is not None and self.trigger is None:
             raise ValueError("golden_parts: they need the table [trigger]")
         if self.region and (error := describe_polygon_error(self.region)):
             raise ValueError(f"region: {error}")
-        if self.golden_parts is not None and reads_product(self.products):
-            raise ValueError("golden_parts: the line has to select the product; take products.codes out")
 
 
 class Config(_Strict, frozen=True):
