@@ -57,10 +57,9 @@ def check_products(
         return error if products else "" if bundle else "Object missing required field `bundle`"
     if trigger is None:
         return "products: they need the table [trigger], by which the line selects one"
-    if reads_product(products) and trigger.code is None:
-        return "products: codes need the table [trigger.code]"
-    if reads_product(products) and golden:
-        return "golden_parts: the line has to select the product; take products.codes out"
+    if reads_product(products) and (golden or trigger.code is None):
+        error = "golden_parts: the line has to select the product; take products.codes out"
+        return error if golden else "products: codes need the table [trigger.code]"
     for what in ("name", "index"):
         values = [getattr(each, what) for each in products]
         if double := [value for value in values if values.count(value) > 1]:
