@@ -11,9 +11,9 @@ PIP = .venv/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_
 LOCKED = $(PIP) --no-deps --require-hashes --requirement
 TORCH = $(if $(findstring index-url,$(PIP_ARGS)),torch==2.13.0,--requirement requirements/torch.txt)
 
-.PHONY: demo test test-fast test-slow test-arm64 coverage docs fuzz sbom card wheel deb bench-accuracy bench-generality bench-alignment bench-resolution bench-light bench-augment \
+.PHONY: demo test test-fast test-slow test-arm64 coverage docs screenshots fuzz sbom card wheel deb bench-accuracy bench-generality bench-alignment bench-resolution bench-light bench-augment \
   bench-contamination bench-few bench-golden bench-choice bench-parts bench-known bench-search bench-losses bench-behaviour bench-quantise bench-review bench-build bench-compressors \
-  bench-curves bench-learning bench-splits bench-peers bench-runtime bench-live bench-line bench-memory bench-page bench-scene bench-false-alarms bench-faces bench-fleet count-arm64 count-looks count-alignment fit-costs clean
+  bench-curves bench-learning bench-splits bench-peers bench-runtime bench-live bench-line bench-memory bench-page bench-scene bench-false-alarms bench-scene-figures bench-faces bench-fleet count-arm64 count-looks count-alignment fit-costs clean
 
 demo:
 	@test -e .venv/demo || echo "the first time: installing 1.7 GB of packages takes some minutes; the demonstration then says how long it takes"
@@ -37,6 +37,10 @@ docs: .venv/dev
 	.venv/bin/python docs/list_modules.py
 	.venv/bin/python docs/write_schemas.py
 	.venv/bin/python docs/make_site.py
+
+# Pictures of the pages for the documents, in build/screenshots: the tests in Chromium; a quarter of an hour.
+screenshots: .venv/dev
+	OMP_NUM_THREADS=1 .venv/bin/python -m pytest -m "slow or not slow" -k in_browser tests/runtime/page tests/compress/studio
 
 # The proofs of docs/delivery.md, and what else takes minutes; their figures go to build/proofs.json.
 test-slow: .venv/dev
@@ -195,6 +199,10 @@ bench-scene: .venv/dev
 # False alarms per day of the rules, on looped recordings in changing weather; see tests/bench/false_alarms.py.
 bench-false-alarms: .venv/dev
 	.venv/bin/python tests/bench/false_alarms.py $(BENCH_ARGS)
+
+# Bytes of messages and counted cars, on what bench-false-alarms has stored; see tests/bench/scene_figures.py.
+bench-scene-figures: .venv/dev
+	.venv/bin/python tests/bench/scene_figures.py $(BENCH_ARGS)
 
 # Faces that stay visible in evidence, of those that a slower search finds; see tests/bench/faces.py.
 bench-faces: .venv/dev

@@ -1,10 +1,14 @@
 """Makes the site of the documents in build/docs/site: the pages, the commands and the interfaces of the code.
 
 Run it with `make docs`. A link that leads nowhere is an error.
+
+Pictures of the pages are taken by the tests (`make screenshots`). A page names one in a comment, which a reader of the
+repository does not see: `<!-- picture: live-1280-light-en | The view Live -->`. Without it the site is built, too.
 """
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -13,14 +17,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import click
+from PIL import Image
 
 from vedette.runtime.cli import vedette as command_line
 
 ROOT = Path(__file__).parents[1]
 SITE = ROOT / "build" / "docs"
 PAGES = SITE / "pages"
+SCREENSHOTS = ROOT / "build" / "screenshots"
 REPOSITORY_PAGES = ("CHANGELOG", "CODE_OF_CONDUCT", "CONTRIBUTING", "LICENSE", "SECURITY", "THIRD_PARTY")
 PACKAGES = ("devices", "runtime", "deploy", "compress")
+PICTURE = re.compile(r"<!-- picture: (?P<name>[\w.-]+) \| (?P<caption>[^>]+?) -->")
 MODULE_LIST = "<!-- modules -->"
 """Where the list of modules begins in architecture.md; the site has the interfaces instead."""
 
@@ -52,7 +59,7 @@ def copy_pages() -> None:
     architecture = PAGES / "architecture.md"
     architecture.write_text(architecture.read_text().split(MODULE_LIST)[0])
     for page in PAGES.rglob("*.md"):
-        page.write_text(lead_links_to_pages(page.read_text()))
+        page.write_text(place_pictures(lead_links_to_pages(page.read_text()), page.parent, PAGES / "screenshots"))
 
 
 def lead_links_to_pages(text: str) -> str:
@@ -61,6 +68,28 @@ def lead_links_to_pages(text: str) -> str:
     text = re.sub(r"\]\(((?:\.\./)*)\.\./README\.md", r"](\1index.md", text)
     text = re.sub(r"\]\(((?:\.\./)*)\.\./(" + "|".join(REPOSITORY_PAGES) + r")(\.md)?\b", r"](\1\2.md", text)
     return text.replace("](LICENSE)", "](LICENSE.md)")
+
+
+def place_pictures(text: str, folder: Path, copies: Path, taken: Path = SCREENSHOTS) -> str:
+    """The text with its pictures, or with a note for each that nobody has taken.
+
+    Args:
+        text: of a page
+        folder: of the page
+        copies: where pictures of the site lie, as WebP
+        taken: where the tests put them, as PNG
+    """
+
+    def place(found: re.Match[str]) -> str:
+        name, caption = found["name"], found["caption"]
+        if not (taken / f"{name}.png").is_file():
+            return f"*Picture: {caption}. It was not taken for this site; `make screenshots` takes it.*"
+        copies.mkdir(exist_ok=True)
+        with Image.open(taken / f"{name}.png") as picture:
+            picture.convert("RGB").save(copies / f"{name}.webp", quality=80, method=6)
+        return f"![{caption}]({os.path.relpath(copies, folder)}/{name}.webp)"
+
+    return PICTURE.sub(place, text)
 
 
 def describe_commands() -> Iterator[str]:

@@ -7,10 +7,16 @@ from __future__ import annotations
 
 import contextlib
 import grp
+import logging
 import os
 import socket
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
+
+from .errors import UNREADABLE
+
+log = logging.getLogger(__name__)
 
 GROUP = "vedette"
 
@@ -55,27 +61,45 @@ def short_path(folder: Path) -> Iterator[str]:
         os.close(descriptor)
 
 
-def listen_in(folder: Path, name: str) -> socket.socket:
-    """A Unix socket that listens in a folder, in place of one that an earlier process left; the group may connect.
+class SocketServer(threading.Thread):
+    """Answers clients at a Unix socket, one after the other, in place of a server that an earlier process left.
 
-    Raises:
-        OSError: the folder does not take it.
+    Args:
+        folder: of the socket
+        name: of the socket
+        answer: answers one client; its OSErrors, and what it cannot read, end the connection
+        loss: what does not work if the folder does not take the socket, for the log
     """
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        with short_path(folder) as place:
-            Path(place, name).unlink(missing_ok=True)
-            listener.bind(f"{place}/{name}")
-            admit_group(folder, Path(place, name))
-        listener.listen(8)
-    except OSError:
-        listener.close()
-        raise
-    return listener
 
+    SECONDS = 5.0
+    """Longest wait for a client."""
 
-def end_listening(listener: socket.socket) -> None:
-    """Closes a listening socket; a thread that waits in `accept` gets an OSError."""
-    with contextlib.suppress(OSError):
-        listener.shutdown(socket.SHUT_RDWR)  # wakes accept
-    listener.close()
+    def __init__(self, folder: Path, name: str, answer: Callable[[socket.socket], None], loss: str) -> None:
+        super().__init__(name=name, daemon=True)
+        self.answer = answer
+        self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            with short_path(folder) as place:
+                Path(place, name).unlink(missing_ok=True)
+                self.listener.bind(f"{place}/{name}")
+                admit_group(folder, Path(place, name))
+            self.listener.listen(8)
+        except OSError as error:
+            log.warning("%s: %s: %s", loss, folder, error.strerror)
+            self.listener.close()
+
+    def run(self) -> None:
+        while True:
+            try:
+                connection, _ = self.listener.accept()
+            except OSError:  # `close` was called
+                return
+            with connection, contextlib.suppress(OSError, *UNREADABLE):
+                connection.settimeout(self.SECONDS)
+                self.answer(connection)
+
+    def close(self) -> None:
+        """Ends."""
+        with contextlib.suppress(OSError):
+            self.listener.shutdown(socket.SHUT_RDWR)  # wakes accept
+        self.listener.close()

@@ -100,6 +100,8 @@ def start_build(workspace: Workspace, slot: ProcessSlot, key: Path | None, previ
 
     def finish(code: int) -> None:
         state = BuildState(code, slot.current is not None and slot.current.is_cancelled)
+        if state.is_cancelled:
+            _remove_outputs(folder)
         write_atomically(folder / STATE, msgspec.json.encode(state), "make the folder writable")
 
     try:
@@ -108,6 +110,15 @@ def start_build(workspace: Workspace, slot: ProcessSlot, key: Path | None, previ
         shutil.rmtree(folder)
         raise
     return number
+
+
+def _remove_outputs(folder: Path) -> None:
+    """Removes what a cancelled build has written so far, but its log."""
+    for path in folder.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        elif path.name != LOG:
+            path.unlink(missing_ok=True)
 
 
 def read_identity(record: BuildRecord) -> ReleaseIdentity | None:

@@ -47,12 +47,17 @@ def serve_studio(folder: Path, port: int, key: Path | None, announce: Callable[[
         raise MachineProblem(f"{HOST}:{port}: {error.strerror}", hint=hint) from None
     announce(f"http://{HOST}:{listener.getsockname()[1]}/sign-in#{token}")
     config = configure_server(make_studio(context), http="h11")
+    signal.signal(signal.SIGHUP, _end)  # the terminal was closed
     signal.signal(signal.SIGTERM, _interrupt)  # uvicorn raises the signal again, which else ends this process at once
     try:
         with contextlib.suppress(KeyboardInterrupt):
             uvicorn.Server(config).run(sockets=[listener])
     finally:
         context.slot.stop()
+
+
+def _end(_number: int, _frame: FrameType | None) -> None:
+    signal.raise_signal(signal.SIGTERM)
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:

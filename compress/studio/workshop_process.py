@@ -73,18 +73,18 @@ class WorkshopProcess:
 
     def cancel(self) -> None:
         """Ends it, and everything that it started."""
+        if not self.is_running:
+            return
         self.is_cancelled = True
-        self._signal(signal.SIGTERM)
-        try:
+        self._signal(signal.SIGINT)  # so that it removes its temporary files
+        with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(_GRACE_SECONDS)
-        except subprocess.TimeoutExpired:
-            self._signal(signal.SIGKILL)
+        self._signal(signal.SIGKILL)  # it is busy, or what it started outlives it
         self.thread.join(_GRACE_SECONDS)
 
     def _signal(self, number: int) -> None:
-        if self.process.poll() is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self.process.pid, number)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, number)
 
 
 class ProcessSlot:

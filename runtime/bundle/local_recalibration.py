@@ -18,6 +18,7 @@ from ..calibration.recalibration import Recalibration
 from ..errors import UNREADABLE, ConfigProblem, MachineProblem
 from .bundle import Bundle
 from .keys import Keyring
+from .recalibration_file import recalibration_path
 
 log = logging.getLogger(__name__)
 
@@ -32,11 +33,6 @@ class LocalRecalibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True
     manifest_sha256: str
     """Digest of the bundle's signed manifest."""
     recalibration: Recalibration
-
-
-def recalibration_path(bundle: Path) -> Path:
-    """The file of the bundle at `bundle`."""
-    return bundle.with_suffix(".recalibration.json")
 
 
 def open_bundle(path: Path, keyring: Keyring) -> Bundle:

@@ -8,9 +8,11 @@ from pathlib import Path
 import click
 
 from ..config.configuration import load_config
-from ..installation.camera_bundle import point_to_installed
+from ..installation.camera_bundle import cameras_of, point_to_installed
 from ..installation.camera_service import restart_cameras
-from ..installation.installer import Installation, cameras_of, install_bundle
+from ..installation.installation_check import check_bundle, preview_installation
+from ..installation.installation_preview import InstallationPreview
+from ..installation.installer import Installation, install_bundle
 from ..installation.probation_record import Conditions
 from . import options
 
@@ -39,6 +41,7 @@ from . import options
     show_default=True,
     help="Share of frames on which it may decide differently from the release before.",
 )
+@click.option("--check", is_flag=True, help="Only say what would change: the bundle is verified, no model runs.")
 @options.config
 @options.as_json
 def install(
@@ -47,6 +50,7 @@ def install(
     minutes: float,
     max_ms: float | None,
     band: float,
+    check: bool,
     folder: Path,
     as_json: bool,
 ) -> None:
@@ -56,6 +60,13 @@ def install(
     """
     for camera in cameras:
         load_config(folder, camera)
+    if check:
+        preview = preview_installation(check_bundle(bundle, folder, cameras))
+        if as_json:
+            options.print_json(preview)
+        else:
+            _print_preview(preview)
+        return
     conditions = Conditions(minutes=minutes, max_ms=max_ms, band=band)
     installation = install_bundle(bundle, folder, conditions, cameras, partial(click.echo, err=True))
     changed = [camera for camera in cameras if point_to_installed(folder, camera, installation.name)]
@@ -66,6 +77,17 @@ def install(
         _print_installation(installation, cameras_of(installation.name, folder), changed, bool(left))
     for command in left:
         click.echo(f"left to do: {command}", err=True)
+
+
+def _print_preview(preview: InstallationPreview) -> None:
+    click.echo(f"{preview.name}: release {preview.release}, signed by {preview.key_file} ({preview.signer})")
+    click.echo(f"security review of the build: {preview.review}")
+    now = "no release is installed" if preview.current is None else f"release {preview.current} is current"
+    before = "none" if preview.previous is None else preview.previous
+    click.echo(f"now: {now}; a rollback would then take: {before}")
+    click.echo(f"run by: {', '.join(preview.cameras) or 'no camera'}")
+    if preview.removed:
+        click.echo(f"removed: release {', '.join(map(str, preview.removed))}")
 
 
 def _print_installation(installation: Installation, cameras: list[str], changed: list[str], is_left: bool) -> None:

@@ -8,7 +8,7 @@ import click
 import msgspec
 
 from ..config.configuration import device_folders, load_device
-from ..installation.installer import cameras_of
+from ..installation.camera_bundle import cameras_of
 from ..installation.model_store import ModelStore
 from ..installation.probation_record import Probation, ProbationRecord
 from . import options

@@ -9,9 +9,9 @@ import click
 from ..bundle.release_memory import allow_return
 from ..config.configuration import device_folders, load_device
 from ..errors import ConfigProblem
-from ..installation.camera_bundle import restore_last_good
+from ..installation.camera_bundle import cameras_of, restore_last_good
 from ..installation.camera_service import name_restart
-from ..installation.installer import as_owner, cameras_of
+from ..installation.installer import as_owner
 from ..installation.model_store import ModelStore
 from ..installation.probation_record import ProbationRecord
 from . import options

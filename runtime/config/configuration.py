@@ -23,7 +23,8 @@ from .installed_bundle import MODELS_FOLDER, REQUESTS_FOLDER, resolve_bundle
 from .integration_tables import IntegrationSettings
 from .outbox_table import OutboxSettings
 from .page_table import PageSettings
-from .product_table import CameraProduct, ProductSettings, check_products, reads_product
+from .polygon import Polygon, describe_polygon_error
+from .product_table import CameraProduct, ProductSettings, check_products
 from .shift_table import ShiftSettings, check_shifts
 from .sink_tables import AnySink, check_names
 from .toml_file import read_toml
@@ -112,6 +113,8 @@ class _CameraFile(_Strict, frozen=True, kw_only=True):
     threads: Annotated[int, msgspec.Meta(ge=1, le=64)] = 1
     tracker: TrackerSettings = TrackerSettings()
     health: HealthSettings = HealthSettings()
+    region: Polygon = ()
+    """The region of interest: corners [x, y], fractions 0…1 of the frame; empty: the whole frame."""
     privacy: PrivacySettings = PrivacySettings()
     gate: MotionGateSettings = MotionGateSettings()
     evidence: EvidenceSettings = EvidenceSettings()
@@ -121,12 +124,12 @@ class _CameraFile(_Strict, frozen=True, kw_only=True):
     rules: list[dict[str, Any]] = []
 
     def __post_init__(self) -> None:
-        if fault := check_products(self.products, self.trigger, self.bundle):
+        if fault := check_products(self.products, self.trigger, self.bundle, self.golden_parts is not None):
             raise ValueError(fault)
         if self.golden_parts is not None and self.trigger is None:
             raise ValueError("golden_parts: they need the table [trigger]")
-        if self.golden_parts is not None and reads_product(self.products):
-            raise ValueError("golden_parts: the line has to select the product; take products.codes out")
+        if self.region and (error := describe_polygon_error(self.region)):
+            raise ValueError(f"region: {error}")
 
 
 class Config(_Strict, frozen=True):
@@ -161,6 +164,8 @@ class Config(_Strict, frozen=True):
     gate: MotionGateSettings
     evidence: EvidenceSettings
     rules: tuple[dict[str, Any], ...]
+    region: Polygon = ()
+    """The region of interest, fractions 0…1 of the frame; empty: the whole frame."""
     trigger: TriggerSettings | None = None
     """One inspection per part; None: frames are inspected as they come."""
     products: tuple[CameraProduct, ...] = ()
@@ -220,6 +225,7 @@ def load_config(folder: Path, camera: str) -> Config:
         gate=camera_file.gate,
         evidence=camera_file.evidence.with_absolute_paths(base),
         rules=tuple(camera_file.rules),
+        region=camera_file.region,
         trigger=camera_file.trigger,
         products=products,
         golden_parts=camera_file.golden_parts,

@@ -45,8 +45,13 @@ class CameraProduct(msgspec.Struct, frozen=True):
     """As of `Config`."""
 
 
-def check_products(products: Sequence[ProductSettings], trigger: TriggerSettings | None, bundle: str) -> str:
-    """What is wrong with the products of a camera's file, and with its key `bundle`; empty: nothing."""
+def check_products(
+    products: Sequence[ProductSettings], trigger: TriggerSettings | None, bundle: str, golden: bool
+) -> str:
+    """What is wrong with the products of a camera's file, and with its key `bundle`; empty: nothing.
+
+    `golden`: whether the file has `[golden_parts]`.
+    """
     if not products or bundle:
         error = "bundle: each of [[products]] has its own; remove this key"
         return error if products else "" if bundle else "Object missing required field `bundle`"
@@ -54,6 +59,8 @@ def check_products(products: Sequence[ProductSettings], trigger: TriggerSettings
         return "products: they need the table [trigger], by which the line selects one"
     if reads_product(products) and trigger.code is None:
         return "products: codes need the table [trigger.code]"
+    if reads_product(products) and golden:
+        return "golden_parts: the line has to select the product; take products.codes out"
     for what in ("name", "index"):
         values = [getattr(each, what) for each in products]
         if double := [value for value in values if values.count(value) > 1]:

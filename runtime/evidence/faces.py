@@ -20,7 +20,7 @@ import cv2
 import numpy as np
 
 from ..errors import BundleProblem
-from ..inference.backends.tflite import load_interpreter
+from ..inference.backends.tflite import load_interpreter, notes_left_out
 from ..inference.prediction import Box, Prediction
 
 MODEL_FILE = Path(__file__).parent / "face_models" / "face_detection_full_range.tflite"
@@ -45,8 +45,9 @@ class FaceFinder:
     def __init__(self, model: Path = MODEL_FILE) -> None:
         interpreter, version = load_interpreter()
         try:
-            self.interpreter: Any = interpreter(model_content=model.read_bytes(), num_threads=1)
-            self.interpreter.allocate_tensors()
+            with notes_left_out():
+                self.interpreter: Any = interpreter(model_content=model.read_bytes(), num_threads=1)
+                self.interpreter.allocate_tensors()
         except (OSError, RuntimeError, ValueError, SystemError) as error:
             raise BundleProblem(
                 f"{version} cannot load the face detector: {error}", hint="install vedette again"

@@ -52,10 +52,15 @@ class AreaThresholds:
         rows, columns = manifest.output("map").shape[-2:]
         return cls(manifest.inspect.areas, manifest.inspect.region, manifest.output("score"), (rows, columns))
 
-    def adjust_map(self, anomaly_map: NDArray[Any]) -> NDArray[Any]:
-        """The map less the offsets, H x W; real values."""
+    def adjust_map(self, anomaly_map: NDArray[Any], counted: NDArray[np.bool_] | None = None) -> NDArray[Any]:
+        """The map less the offsets, H x W; real values.
+
+        Args:
+            anomaly_map: map of the model, H x W, real values
+            counted: the cells that count, H x W, of those that are not ignored; None: all
+        """
         adjusted = np.asarray(anomaly_map - self.offset)
-        adjusted[self.ignored] = adjusted.min()
+        adjusted[self.ignored if counted is None else self.ignored | ~counted] = adjusted.min()
         return adjusted
 
     def adjust_score(self, score: float, anomaly_map: NDArray[Any], adjusted: NDArray[Any]) -> float:

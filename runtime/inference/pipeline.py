@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from ..bundle.bundle import Bundle
 from ..calibration.drift import DriftMonitor
+from ..config.polygon import Polygon
 from .backends import Backend
 from .frame_differencing import FrameDifferencer, OutputWindow
 from .heads import Head
@@ -24,6 +25,7 @@ from .heads.anomaly import AnomalyHead
 from .part_aligner import Placement
 from .prediction import PART_NOT_FOUND, Prediction
 from .preprocess import Preprocess
+from .region_of_interest import RegionOfInterest
 
 HEAT_MAP_SIDE = 64  # cells of the longer side of a heat map over the frame, where the model sees a part of it
 
@@ -33,11 +35,18 @@ class InferencePipeline:
 
     A frame in which the part is not found is never good: it gets the label `error` and the highest score.
 
+    Args:
+        bundle: the bundle
+        backend: runs its model
+        head: reads the outputs
+        region: the camera's region of interest, from which alone predictions come; empty: the whole frame
+
     Raises:
         BundleProblem: the reference image of the alignment is missing.
+        ConfigProblem: the bundle cannot have this region.
     """
 
-    def __init__(self, bundle: Bundle, backend: Backend, head: Head) -> None:
+    def __init__(self, bundle: Bundle, backend: Backend, head: Head, region: Polygon = ()) -> None:
         manifest = bundle.manifest
         self.differencer = FrameDifferencer(manifest.input, manifest.motion)
         self.preprocess = Preprocess.from_bundle(bundle)
@@ -47,7 +56,10 @@ class InferencePipeline:
         self.head = head
         self.recalibrated = manifest.recalibrated
         good_scores = manifest.good_scores
-        self.drift = None if good_scores is None else DriftMonitor(good_scores, manifest.threshold)
+        self.region = RegionOfInterest(region, manifest, self.preprocess.inspector) if region else None
+        self.drift: DriftMonitor | None = None
+        if good_scores is not None and self.region is None:  # with a region, scores are lower than those of the images
+            self.drift = DriftMonitor(good_scores, manifest.threshold)
         self.top_score: float | None = None
         self.placement: Placement | None = None
         """Where what the model saw of the last frame lies in it; None: it saw nothing."""
@@ -69,11 +81,19 @@ class InferencePipeline:
         outputs = self.window(moment, self.backend.run(tensor))
         if outputs is None:
             return None
-        predictions = self.head(outputs, pixels.shape[:2])
+        if self.region is not None and isinstance(self.head, AnomalyHead):
+            self.head.count_only(self.region.cells_at(placement))
+        predictions = self._map_boxes(self.head(outputs, pixels.shape[:2]), placement)
+        if self.region is not None and not isinstance(self.head, AnomalyHead):
+            predictions = tuple(each for each in predictions if self.region.contains(each.box))
         if predictions:
             self.top_score = max(self.top_score or 0.0, *(each.score for each in predictions))
         if self.drift is not None:
             self.drift.add(moment, predictions[0].score)
+        return predictions
+
+    def _map_boxes(self, predictions: tuple[Prediction, ...], placement: Placement) -> tuple[Prediction, ...]:
+        """Boxes in what the model sees become boxes in the frame."""
         if (inspector := self.preprocess.inspector) is None:
             return predictions
         return tuple(

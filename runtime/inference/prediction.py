@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from ..config.polygon import Point
+
 PART_NOT_FOUND = "error"  # label of the prediction for a frame in which the part was not found
 
 
@@ -14,6 +16,12 @@ class Box(msgspec.Struct, frozen=True):
     top: float
     right: float
     bottom: float
+
+
+def foot_point(box: Box) -> Point:
+    """Where an object stands: the middle of the lower edge of its box, clipped to the frame."""
+    x = (box.left + box.right) / 2
+    return min(max(x, 0.0), 1.0), min(max(box.bottom, 0.0), 1.0)
 
 
 class Prediction(msgspec.Struct, frozen=True, omit_defaults=True):

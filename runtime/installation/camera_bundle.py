@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from pathlib import Path
 
@@ -74,3 +75,13 @@ def restore_last_good(folder: Path, camera: str) -> Path:
 def last_good_file(path: Path) -> Path:
     """Where the last good content of a camera's file is."""
     return path.with_name(path.name + LAST_GOOD)
+
+
+def cameras_of(name: str, folder: Path) -> list[str]:
+    """The cameras that run an installed product; cameras with a faulty file are left out."""
+    cameras = []
+    for camera in camera_names(folder):
+        with contextlib.suppress(Problem):
+            if name in list_installed(load_config(folder, camera)):
+                cameras.append(camera)
+    return cameras

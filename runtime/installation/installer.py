@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
@@ -12,19 +11,16 @@ import msgspec
 
 from ..bundle.bundle import Bundle
 from ..bundle.keys import Keyring
-from ..bundle.local_recalibration import apply_recalibration, recalibration_path
-from ..bundle.release_memory import check_release
-from ..config.camera_products import list_installed, list_product_settings
-from ..config.configuration import Config, camera_names, device_folders, load_config, load_device
-from ..config.installed_bundle import MODELS_FOLDER
+from ..bundle.local_recalibration import apply_recalibration
+from ..bundle.recalibration_file import recalibration_path
+from ..config.camera_products import list_product_settings
+from ..config.configuration import Config
 from ..errors import BundleProblem, MachineProblem, Problem
 from ..inference.golden_outputs import select_backend
 from ..progress import Log, no_log
+from .installation_check import check_bundle, find_release_before, read_review
 from .model_store import ModelStore
 from .probation_record import Conditions, Probation, ProbationRecord
-from .release_fit import check_rules
-
-REPORT = "report.json"
 
 
 class Installation(msgspec.Struct, frozen=True):
@@ -60,18 +56,10 @@ def install_bundle(
             with another content.
         MachineProblem: the disk does not take it.
     """
-    state, keys = device_folders(folder, load_device(folder))
-    _require_writable(state)
-    bundle = Bundle.open(path, Keyring.read(keys))
+    checked = check_bundle(path, folder, cameras)
+    bundle, state, settings = checked.bundle, checked.state, checked.cameras
     manifest = bundle.manifest
     store = ModelStore(state)
-    names = sorted({*cameras_of(manifest.name, folder), *cameras})
-    settings = {camera: load_config(folder, camera) for camera in names}
-    for each in settings.values():
-        check_release(bundle, each.state_folder)
-        for product in list_product_settings(each):
-            if not each.products or product.installed == manifest.name:
-                check_rules(product, manifest)
     # Read as the user who asked for it: the owner of the state folder may not see into a home folder.
     places = [path, *[each.bundle for camera in settings.values() for each in list_product_settings(camera)]]
     content, recalibration = path.read_bytes(), read_recalibration(bundle, *places)
@@ -82,7 +70,7 @@ def install_bundle(
     with as_owner(state):
         backend = select_backend(bundle, "auto", 1).version
         log(f"golden outputs reproduced by {backend}")
-        on_probation = put_release(store, bundle, content, recalibration, present, keys, conditions)
+        on_probation = put_release(store, bundle, content, recalibration, present, checked.keys, conditions)
     previous = store.find_model(manifest.name).previous
     minutes = conditions.minutes if on_probation else 0.0
     return Installation(manifest.name, manifest.release, previous, backend, review, minutes)
@@ -126,8 +114,7 @@ def put_release(
         if present is not None and store.find_model(name).current is None:
             store.add(name, *present)
             store.switch(name, present[0])
-        # A release on probation is not one to go back to.
-        before = store.find_model(name).current if running is None else running.previous
+        before = find_release_before(store, name)
         if not is_whole:
             store.discard(name, release)
         store.add(name, release, content, recalibration)
@@ -139,16 +126,6 @@ def put_release(
             record.begin(probation if on_probation else msgspec.structs.replace(probation, outcome="accepted"))
         store.switch(name, release, before)
     return on_probation
-
-
-def cameras_of(name: str, folder: Path) -> list[str]:
-    """The cameras that run an installed product; cameras with a faulty file are left out."""
-    cameras = []
-    for camera in camera_names(folder):
-        with contextlib.suppress(Problem):
-            if name in list_installed(load_config(folder, camera)):
-                cameras.append(camera)
-    return cameras
 
 
 def read_present_release(new: Bundle, cameras: Iterable[Config]) -> tuple[int, bytes, bytes | None] | None:
@@ -178,22 +155,6 @@ def read_recalibration(bundle: Bundle, *paths: Path) -> bytes | None:
             if apply_recalibration(there).manifest.local_digest:
                 return recalibration_path(path).read_bytes()
     return None
-
-
-def read_review(bundle: Bundle) -> str:
-    """The severity of the most severe finding in the review that the build wrote into the bundle."""
-    try:
-        review = json.loads(bundle.members[REPORT])["review"]
-        return str(review["severity"])
-    except (KeyError, ValueError, TypeError):
-        return "not reviewed"
-
-
-def _require_writable(state: Path) -> None:
-    """Refuses a user who may not install, before anything is tried."""
-    present = next(each for each in (state / MODELS_FOLDER, state, *state.absolute().parents) if each.exists())
-    if not os.access(present, os.W_OK | os.X_OK):
-        raise MachineProblem(f"{present}: this user may not install models", hint="run the command as root (sudo)")
 
 
 @contextlib.contextmanager

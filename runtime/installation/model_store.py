@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import os
 import re
 import shutil
 from collections.abc import Iterator
@@ -21,7 +22,7 @@ from pathlib import Path
 import msgspec
 
 from ..atomic_file import sync_folder, write_atomically
-from ..bundle.local_recalibration import recalibration_path
+from ..bundle.recalibration_file import recalibration_path
 from ..config.installed_bundle import CURRENT_BUNDLE, MODELS_FOLDER
 from ..errors import ConfigProblem, MachineProblem
 
@@ -202,6 +203,16 @@ class ModelStore:
         model = self.find_model(name)
         for release in set(model.releases) - {model.current, model.previous}:
             shutil.rmtree(self.folder / name / str(release), ignore_errors=True)
+
+
+def find_unwritable(state: Path) -> Path | None:
+    """The folder in which this user may not install models; None: it may.
+
+    Args:
+        state: the state folder of the device, which may be missing yet
+    """
+    present = next(each for each in (state / MODELS_FOLDER, state, *state.absolute().parents) if each.exists())
+    return None if os.access(present, os.W_OK | os.X_OK) else present
 
 
 @contextlib.contextmanager

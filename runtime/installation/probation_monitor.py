@@ -22,7 +22,7 @@ from ..config.configuration import Config
 from ..errors import Problem, RestartRequested
 from ..inference.pipeline import InferencePipeline
 from ..inference.prediction import Prediction
-from .installer import cameras_of
+from .camera_bundle import cameras_of
 from .probation_record import Probation, ProbationRecord
 from .probation_start import find_record, only_logged, restart_after
 from .release_fit import CurrentRelease

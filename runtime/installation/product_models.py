@@ -64,7 +64,7 @@ class ProductModel:
             self.rules = RuleSet(settings, self.manifest)
             check_bundle_allows_gate(settings.gate, self.manifest)
         self.probation = ProbationMonitor(settings, self.bundle)
-        self.pipeline = self.probation.watch(InferencePipeline(self.bundle, self.backend, head))
+        self.pipeline = self.probation.watch(InferencePipeline(self.bundle, self.backend, head, settings.region))
         if settings.trigger is not None:
             self.backend.run(self.bundle.golden("image")[:1])  # the first part must not wait for what this allocates
 

@@ -108,7 +108,7 @@ class OldRelease:
         self.can_skip_frames = manifest.motion is None
         backend = select_backend(bundle, settings.backend, settings.threads)
         head = load_head(manifest, Tracker(settings.tracker, self.threshold).low_threshold)
-        self.pipeline = InferencePipeline(bundle, backend, head)
+        self.pipeline = InferencePipeline(bundle, backend, head, settings.region)
 
     def predict(self, moment: float, pixels: NDArray[Any]) -> tuple[tuple[Prediction, ...] | None, float]:
         """The predictions for a frame, and the seconds that they took."""

@@ -120,10 +120,14 @@ class InspectionLine:
             self._follow()
 
     def assign_product(self, number: int, index: int) -> None:
-        """A code on a part in flight says which product it is; the product that the line has selected stays."""
+        """A code on a part in flight says which product it is, before its picture is judged.
+
+        The product that the line has selected stays; `select_product` changes that of the parts to come.
+        """
         with self.changed:
             self.handshake.assign_product(number, index, time.monotonic())
-            if refusal := self.products.find_refusal(index):
+            locked = self.golden.find_refusal(self.products.describe(index)[0])
+            if refusal := self.products.find_refusal(index) or locked:
                 self.handshake.decide(number, "error", refusal, time.monotonic())
             self._follow()
 
@@ -239,10 +243,7 @@ class InspectionLine:
             while not self.closing:
                 self.handshake.tick(time.monotonic())
                 self.golden.follow()
-                self._follow_time()
+                if self.handshake.final or self.handshake.outputs != self.shown:
+                    self._follow()
                 left = self.handshake.next_change() - time.monotonic()
                 self.changed.wait(max(left, _SHORTEST_WAIT))
-
-    def _follow_time(self) -> None:
-        if self.handshake.final or self.handshake.outputs != self.shown:
-            self._follow()

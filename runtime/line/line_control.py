@@ -6,30 +6,24 @@ The daemon's user, root and the members of the group `vedette` may connect, as f
 
 from __future__ import annotations
 
-import contextlib
-import logging
 import pwd
 import socket
 import struct
-import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 
 from ..errors import UNREADABLE
-from ..socket_access import end_listening, listen_in, short_path
+from ..socket_access import SocketServer, short_path
 from .golden_messages import GoldenCommand, GoldenStatus
 
-log = logging.getLogger(__name__)
-
 SOCKET_NAME = "line.sock"
-_SECONDS = 5.0
 _MAX_BYTES = 1 << 16
 _CREDENTIALS = struct.Struct("3i")  # of SO_PEERCRED: process, user, group; see unix(7)
 
 
-class LineControl(threading.Thread):
+class LineControl(SocketServer):
     """Serves the socket.
 
     Args:
@@ -38,30 +32,11 @@ class LineControl(threading.Thread):
     """
 
     def __init__(self, folder: Path, obey: Callable[[GoldenCommand, str], GoldenStatus]) -> None:
-        super().__init__(name="line control", daemon=True)
-        self.obey = obey
-        self.listener: socket.socket | None = None
-        try:
-            self.listener = listen_in(folder, SOCKET_NAME)
-        except OSError as error:
-            log.warning("vedette golden-part cannot reach this daemon: %s: %s", folder, error.strerror)
+        def answer(connection: socket.socket) -> None:
+            command = msgspec.json.decode(_read_line(connection), type=GoldenCommand)
+            connection.sendall(msgspec.json.encode(obey(command, _name_user(connection))) + b"\n")
 
-    def run(self) -> None:
-        while self.listener is not None:
-            try:
-                connection, _ = self.listener.accept()
-            except OSError:  # `close` was called
-                return
-            with connection, contextlib.suppress(OSError, *UNREADABLE):
-                connection.settimeout(_SECONDS)
-                command = msgspec.json.decode(_read_line(connection), type=GoldenCommand)
-                answer = self.obey(command, _name_user(connection))
-                connection.sendall(msgspec.json.encode(answer) + b"\n")
-
-    def close(self) -> None:
-        """Ends."""
-        if self.listener is not None:
-            end_listening(self.listener)
+        super().__init__(folder, SOCKET_NAME, answer, "vedette golden-part cannot reach this daemon")
 
 
 def send_command(folder: Path, command: GoldenCommand) -> GoldenStatus | None:
@@ -71,7 +46,7 @@ def send_command(folder: Path, command: GoldenCommand) -> GoldenStatus | None:
         PermissionError: this user may not command it.
     """
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-        connection.settimeout(_SECONDS)
+        connection.settimeout(SocketServer.SECONDS)
         try:
             with short_path(folder) as place:
                 connection.connect(f"{place}/{SOCKET_NAME}")

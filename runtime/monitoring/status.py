@@ -6,10 +6,8 @@ from clients, so they cannot command the daemon. Its user, root and members of t
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import socket
-import threading
 import time
 from collections import deque
 from collections.abc import Callable
@@ -27,7 +25,7 @@ from ..events.receiver_forwarder import SinkFigures
 from ..evidence.store import EvidenceCounts
 from ..line.line_figures import LineFigures
 from ..process_limits import read_resident_memory
-from ..socket_access import end_listening, listen_in, short_path
+from ..socket_access import SocketServer, short_path
 
 log = logging.getLogger(__name__)
 
@@ -191,31 +189,14 @@ class DaemonCounters:
         }
 
 
-class StatusServer(threading.Thread):
+class StatusServer(SocketServer):
     """Serves the status report at a Unix socket in `folder`; `make_report` makes it for each client."""
 
     def __init__(self, folder: Path, make_report: Callable[[], StatusReport]) -> None:
-        super().__init__(name="status", daemon=True)
-        self.make_report = make_report
-        self.listener: socket.socket | None = None
-        try:
-            self.listener = listen_in(folder, SOCKET_NAME)
-        except OSError as error:
-            log.warning("vedette status cannot query this daemon: %s: %s", folder, error.strerror)
+        def answer(connection: socket.socket) -> None:
+            connection.sendall(msgspec.json.encode(make_report()) + b"\n")
 
-    def run(self) -> None:
-        while self.listener is not None:
-            try:
-                connection, _ = self.listener.accept()
-            except OSError:  # `close` was called
-                return
-            with connection, contextlib.suppress(OSError):
-                connection.settimeout(REQUEST_TIMEOUT_SECONDS)
-                connection.sendall(msgspec.json.encode(self.make_report()) + b"\n")
-
-    def close(self) -> None:
-        if self.listener is not None:
-            end_listening(self.listener)
+        super().__init__(folder, SOCKET_NAME, answer, "vedette status cannot query this daemon")
 
 
 def request_status(folder: Path) -> StatusReport | None:

@@ -1,7 +1,7 @@
 """Another content for a camera's file, written into its text: comments, order and all other lines stay.
 
-Only `[privacy] zones` and those keys of `[[rules]]` that a view changes are rewritten, each as one line. Comments that
-stood inside such a value stand above it then.
+Only `region`, `[privacy] zones` and those keys of `[[rules]]` that a view changes are rewritten, each as one line.
+Comments that stood inside such a value stand above it then.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def change_text(
 
     Args:
         text: TOML
-        wanted: its content, other than now in the masks and in `keys` of rules alone
+        wanted: its content, other than now in the region, the masks and in `keys` of rules alone
         removed: numbers of the rules that it has and `wanted` has not; new rules stand last
         keys: of rules, that may differ
 
@@ -71,10 +71,10 @@ def _edit(
     rules = wanted.get("rules", [])
     tables = {number: rules[place] for place, number in enumerate(kept)}
     masks = wanted.get("privacy", {}).get("zones", [])
-    waiting: dict[str, str] = {}
+    stale = {"region"} if present.get("region") != wanted.get("region") else set()
+    waiting = {"region": _format_key("region", wanted["region"])} if stale and "region" in wanted else {}
     """Lines of the open table that are not yet written, by key."""
-    stale: set[str] = set()
-    remaining: set[str] = set()
+    remaining = {*waiting}
     """Keys of the open table that change and do not go."""
     number, is_gone, table = -1, False, ""
     statements, rest = split_statements(text)
@@ -107,7 +107,7 @@ def _edit(
         if is_gone or "*" in stale:
             continue
         key = (KEY_PATTERN.match(each.lines[0]) or ["", ""])[1]
-        if table in ("rules", "privacy") and key in stale:
+        if table in ("", "rules", "privacy") and key in stale:
             yield from each.above
             if key in remaining:
                 yield from rewrite_statement(waiting.pop(key, ""), each.lines)

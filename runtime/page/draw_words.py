@@ -9,6 +9,7 @@ from .translation import Translation
 def draw_texts(_: Translation) -> dict[str, str]:
     """The texts by the name that the script knows them by; %s stands for a name or a number."""
     return words_of_changes(_) | {
+        "region": _("Region of interest"),
         "privacy": _("Privacy mask"),
         "polygon": _("Zone"),
         "zones": _("Zone"),

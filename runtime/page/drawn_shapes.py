@@ -1,5 +1,6 @@
 """What is drawn on the picture: the zones, lines and privacy masks of a camera's file, as shapes that can be changed.
 
+region                                  the region of interest
 [privacy] zones                         a mask
 [[rules]] polygon, zones, line, way, points    of the rule with this number
 """
@@ -15,7 +16,9 @@ from ..errors import ConfigProblem
 
 MAX_SHAPES = 64
 MAX_POINTS = 64
-Key = Literal["privacy", "polygon", "zones", "line", "way", "points"]
+Key = Literal["region", "privacy", "polygon", "zones", "line", "way", "points"]
+OF_CAMERA = ("region", "privacy")
+"""Shapes that belong to no rule."""
 RULE_KEYS = ("polygon", "zones", "line", "way", "points")
 """Keys of a `[[rules]]` table that a shape stands for."""
 REQUIRED = {
@@ -90,9 +93,8 @@ def read_shapes(content: dict[str, Any]) -> list[Shape]:
     Raises:
         ConfigProblem: a point or a name in it is wrong.
     """
-    found: list[dict[str, Any]] = [
-        {"key": "privacy", "points": points} for points in content.get("privacy", {}).get("zones", [])
-    ]
+    found: list[dict[str, Any]] = [{"key": "region", "points": content["region"]}] if content.get("region") else []
+    found += [{"key": "privacy", "points": points} for points in content.get("privacy", {}).get("zones", [])]
     for rule, table in zip(list_rules(content), content.get("rules", []), strict=True):
         values = {"rule": rule.rule, "use": rule.use}
         for key in RULE_KEYS:
@@ -112,22 +114,28 @@ def apply_shapes(content: dict[str, Any], shapes: list[Shape]) -> dict[str, Any]
     goes with them.
 
     Raises:
-        ConfigProblem: a shape fits no rule, or two of a rule have the same name.
+        ConfigProblem: a shape fits no rule, two of a rule have the same name, or there are two regions of interest.
     """
     wanted = dict(content)
+    regions = [_as_list(shape) for shape in shapes if shape.key == "region"]
+    if len(regions) > 1:
+        raise ConfigProblem("a camera has one region of interest", "remove the others")
+    wanted.pop("region", None)
+    if regions:
+        wanted["region"] = regions[0]
     masks = [_as_list(shape) for shape in shapes if shape.key == "privacy"]
     if masks != content.get("privacy", {}).get("zones", []):
         wanted["privacy"] = content.get("privacy", {}) | {"zones": masks}
     rules: list[dict[str, Any]] = []
     for number, table in enumerate(content.get("rules", [])):
-        drawn = _as_keys([shape for shape in shapes if shape.key != "privacy" and shape.rule == number])
+        drawn = _as_keys([shape for shape in shapes if shape.key not in OF_CAMERA and shape.rule == number])
         required = REQUIRED.get(str(table.get("use")), ())
         if required and not any(key in drawn for key in required):
             continue
         rules.append({key: value for key, value in table.items() if key not in RULE_KEYS} | drawn)
     names = {str(table.get("name", table.get("use"))) for table in rules}
     for shape in shapes:
-        if shape.key != "privacy" and shape.rule == -1:
+        if shape.key not in OF_CAMERA and shape.rule == -1:
             rules.append(_make_rule(shape, names))
         elif shape.rule >= len(content.get("rules", [])):
             raise ConfigProblem(f"the file has no rule {shape.rule}", "load the page again")

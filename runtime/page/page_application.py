@@ -19,6 +19,16 @@ from .draw_views import change_drawing, send_drawing, show_draw
 from .event_views import export_events, judge_event, show_event, show_events, show_evidence
 from .health_views import show_health, show_log
 from .live_views import send_picture, show_live
+from .model_views import (
+    add_piece,
+    begin_upload,
+    check_upload,
+    discard_upload,
+    go_back,
+    install_upload,
+    show_models,
+    show_work,
+)
 from .page_context import PageContext, render_error, translation_of
 from .request_guard import RequestGuard
 from .sign_in_view import show_sign_in, sign_in, sign_out
@@ -51,6 +61,14 @@ ROUTES = [
     Route("/changes/{camera}/{id}", show_result),
     Route("/health", show_health),
     Route("/health/{camera}/log", show_log),
+    Route("/health/models", show_models),
+    Route("/health/models/upload", begin_upload, methods=["POST"]),
+    Route("/health/models/upload/{id}", add_piece, methods=["POST"]),
+    Route("/health/models/discard", discard_upload, methods=["POST"]),
+    Route("/health/models/check", check_upload, methods=["POST"]),
+    Route("/health/models/install", install_upload, methods=["POST"]),
+    Route("/health/models/rollback", go_back, methods=["POST"]),
+    Route("/health/models/work/{id}", show_work),
     Mount("/static", StaticFiles(directory=HERE / "static")),
 ]
 

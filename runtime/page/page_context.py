@@ -18,9 +18,11 @@ from ..config.configuration import Config, camera_names, load_config
 from ..config.page_table import PageSettings
 from ..errors import Problem
 from .browser_site import HERE, MAX_BODY, BrowserSite
+from .bundle_upload import PIECE_BYTES, BundleUpload
 from .credentials import PageCredentials
 from .listen_address import KnownHosts
 from .live_pictures import LivePictures
+from .model_work import ModelWork
 from .sessions import SessionStore, SignInLimit
 from .translation import PAGE_LOCALE, Translation, languages, load_translation
 
@@ -47,6 +49,8 @@ class PageContext(msgspec.Struct, frozen=True, eq=False):
     limit: SignInLimit = msgspec.field(default_factory=SignInLimit)
     sign_in_lock: asyncio.Lock = msgspec.field(default_factory=asyncio.Lock)
     """Passwords are checked one after the other."""
+    upload: BundleUpload = msgspec.field(default_factory=BundleUpload)
+    work: ModelWork = msgspec.field(default_factory=ModelWork)
 
     @property
     def cookie_name(self) -> str:
@@ -67,9 +71,9 @@ class PageContext(msgspec.Struct, frozen=True, eq=False):
         """What every template gets."""
         return {"cameras": self.cameras()}
 
-    def body_limit(self, _path: str) -> int:
-        """Most bytes of a request's body."""
-        return MAX_BODY
+    def body_limit(self, path: str) -> int:
+        """Most bytes of a request's body; a piece of a bundle may have more than others."""
+        return PIECE_BYTES if path.startswith("/health/models/upload/") else MAX_BODY
 
     def cameras(self) -> list[str]:
         """Names of the cameras that are configured now."""

@@ -15,12 +15,13 @@ from typing import Any
 import uvicorn
 from starlette.types import ASGIApp
 
-from ..config.configuration import load_device
+from ..config.configuration import device_folders, load_device
 from ..config.credentials import require_file, resolve_credential_path
 from ..config.page_table import PageSettings, PageTable
 from ..config.time_zone import load_timezone
 from ..config.toml_file import read_toml
 from ..errors import ConfigProblem, MachineProblem
+from .bundle_upload import remove_leftover
 from .credentials import load_credentials
 from .http_protocol import PageProtocol
 from .listen_address import KnownHosts, ListenAddress, parse_listen_address
@@ -67,6 +68,7 @@ def serve_page(folder: Path, announce: Callable[[str], None], opened: socket.soc
     if settings.cert_file:
         _check_certificate(*files)
     device = load_device(folder)
+    remove_leftover(device_folders(folder, device)[0])
     _set_timezone(device.timezone)
     pictures = LivePictures()
     is_secure = bool(settings.cert_file)

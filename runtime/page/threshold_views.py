@@ -79,7 +79,7 @@ async def show_threshold(request: Request) -> Response:
         good=good,
         now=now,
         scale=scale,
-        drift=_describe_drift(report, _),
+        drift=_describe_drift(report, bool(config.region), _),
         drifted=report is not None and report.drift is not None and report.drift.drifted,
         texts=words_of_changes(_),
         can_undo=await asyncio.to_thread(find_undo, config) is not None,
@@ -147,7 +147,12 @@ def _ask_status(config: Config) -> StatusReport | None:
         return None
 
 
-def _describe_drift(report: StatusReport | None, _: Translation) -> str:
+def _describe_drift(report: StatusReport | None, has_region: bool, _: Translation) -> str:
+    if has_region:
+        return _(
+            "This camera has a region of interest: its scores can only be lower than those of the whole picture, "
+            "so they are not compared with the workshop's."
+        )
     if report is None:
         return _("The daemon does not answer, so nothing is known about drift.")
     if (drift := report.drift) is None or not drift.samples:

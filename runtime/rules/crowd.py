@@ -12,10 +12,9 @@ import msgspec
 
 from ..camera.frame import Frame
 from ..events.event import Event, SubjectState
-from ..inference.prediction import Prediction
+from ..inference.prediction import Prediction, foot_point
 from . import RuleContext
 from .conditions.label_filter import select_labels
-from .conditions.region import foot_point
 from .open_event import Quantity
 from .rule_base import AreaRuleSettings, RuleBase
 from .state.event_lifecycle import EventLifecycle

@@ -11,6 +11,7 @@ import msgspec
 from ..bundle.manifest import UNKNOWN, Manifest
 from ..config.configuration import Config
 from ..errors import ConfigProblem, locate_errors
+from ..inference.region_of_interest import check_region
 from . import Rule, RuleContext, load_rule
 
 
@@ -18,10 +19,12 @@ class RuleSet:
     """All rules of a camera, in the order of its configuration file.
 
     Raises:
-        ConfigProblem: a rule is unknown, has a wrong setting, or has the name of another rule.
+        ConfigProblem: a rule is unknown, has a wrong setting, or has the name of another rule; or the bundle cannot
+            have the camera's region.
     """
 
     def __init__(self, settings: Config, manifest: Manifest) -> None:
+        check_region(settings.region, manifest)
         self.context = _make_context(settings, manifest)
         self.tables: Sequence[dict[str, Any]] = settings.rules
         self.rules = _load_rules(settings.rules, self.context)

@@ -4,6 +4,9 @@ It needs no calibration. The speed is the slope of the line that fits the foot p
 divided by the median height of the box in that time. A person of 1.7 m who walks at 1.4 m/s moves 0.8 heights a second;
 one who runs at 3.4 m/s moves 2.
 
+A box that jumps from one person to another, or becomes that of two, is no runner: the foot points must lie near the
+line, and the height may change by half at most.
+
 Movement towards the camera or away from it is foreshortened and measured too slow. A box that touches the edge of the
 frame is cut off and not measured. A person whose legs are hidden, who sits, or who rides a bicycle is measured too
 fast. Use `speed` where the ground can be measured.
@@ -28,6 +31,9 @@ from .state.event_lifecycle import EventLifecycle
 from .state.track_state import TrackState
 from .track_rule import TrackRule, state_from_zones
 
+_MIN_POINTS = 3
+_STRAIGHT = 0.1  # largest distance from the line (root mean square), as a fraction of the way; a jump has 0.17
+_LIKE_HEIGHT = 1.5  # largest ratio of the heights of the box within the window
 _EDGE = 0.005  # fraction of the frame: a box as near as this to its edge is taken for cut off
 
 
@@ -64,7 +70,8 @@ class RunningRule(TrackRule):
         return msgspec.structs.replace(state_from_zones(track), speed=round(speed, 2), top_speed=round(fastest, 2))
 
     def measure_speed(self, track: TrackState, aspect: float) -> float | None:
-        """Heights of the body a second; None: it was tracked for less than half of `window`, or its box is cut off.
+        """Heights of the body a second; None: it was tracked for less than half of `window`, its box is cut off, or it
+        does not move evenly.
 
         Args:
             track: the track
@@ -75,9 +82,15 @@ class RunningRule(TrackRule):
         if -moments[0] < self.settings.window / 2 - SLACK or any(is_cut_off(box) for box in track.boxes):
             return None
         feet = np.array([(x * aspect, y) for _, (x, y) in track.path])
-        slope = np.linalg.lstsq(np.stack([moments, np.ones_like(moments)], axis=1), feet, rcond=None)[0][0]
-        tall = median(box.bottom - box.top for box in track.boxes)
-        return float(np.hypot(*slope)) / tall if tall > 0 else None
+        line = np.stack([moments, np.ones_like(moments)], axis=1)
+        fit = np.linalg.lstsq(line, feet, rcond=None)[0]
+        distance, off = float(np.hypot(*fit[0])) * -moments[0], feet - line @ fit
+        heights = [box.bottom - box.top for box in track.boxes]
+        if len(feet) < _MIN_POINTS or np.sqrt((off**2).sum(axis=1).mean()) > _STRAIGHT * distance:
+            return None
+        if min(heights) <= 0 or max(heights) > _LIKE_HEIGHT * min(heights):
+            return None
+        return float(np.hypot(*fit[0])) / median(heights)
 
     def measure(self, opened: EventLifecycle) -> tuple[Quantity, float, float, str]:
         """The speed."""

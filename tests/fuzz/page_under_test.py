@@ -103,8 +103,8 @@ class PageUnderTest:
         found = {}
         folders = [self.site.folder / "cameras", *(self.site.state / name / "evidence" for name in self.site.cameras)]
         files = [self.site.folder / "vedette.toml", *(self.site.state / name for name in self.site.cameras)]
-        requests = self.site.state / "configuration"
-        paths = [path for folder in (*folders, requests) if folder.exists() for path in folder.rglob("*")]
+        requests, stored = self.site.state / "configuration", [self.site.state / name for name in ("models", ".upload")]
+        paths = [path for folder in (*folders, requests, *stored) if folder.exists() for path in folder.rglob("*")]
         paths += [path / "reviews.jsonl" for path in files if path.is_dir()] + files[:1]
         for path in paths:
             if path.is_file():

@@ -1,6 +1,7 @@
 """A browser before a page: real Chromium, with a check of each view by axe-core, and of the browser's console.
 
-The pictures of the views go to build/page. CHROMIUM names another browser than /usr/bin/chromium.
+The pictures of the views go to build/screenshots, from where `make docs` takes them. CHROMIUM names another browser
+than /usr/bin/chromium.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_play
 
 expect.set_options(timeout=60_000)  # a busy machine
 CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
-PICTURES = ROOT / "build" / "page"
+PICTURES = ROOT / "build" / "screenshots"
 WIDTHS = (390, pytest.param(1280, marks=pytest.mark.slow))
 MARKS = [
     pytest.mark.skipif(not Path(CHROMIUM).exists(), reason="no Chromium: apt-get install chromium"),
@@ -100,6 +101,13 @@ def apply_requests_here(patch: pytest.MonkeyPatch) -> None:
 @contextlib.contextmanager
 def serve_site(site: PageSite) -> Iterator[RunningPage]:
     """Serves the page of a site in this process."""
+    with site.running(), serve_folder(site.folder) as link:
+        yield RunningPage(site, link)
+
+
+@contextlib.contextmanager
+def serve_folder(folder: Path) -> Iterator[str]:
+    """Serves the page of a configuration in this process; yields the link that signs in."""
     said: list[str] = []
     known = threading.Event()
 
@@ -109,10 +117,9 @@ def serve_site(site: PageSite) -> Iterator[RunningPage]:
 
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
-    with site.running():
-        threading.Thread(target=serve_page, args=(site.folder, announce, listener), daemon=True).start()
-        assert known.wait(60)
-        yield RunningPage(site, said[0])
+    threading.Thread(target=serve_page, args=(folder, announce, listener), daemon=True).start()
+    assert known.wait(60)
+    yield said[0]
 
 
 @pytest.fixture(scope="module")

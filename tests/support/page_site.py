@@ -14,6 +14,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from vedette.runtime.bundle.archive import pack_archive
 from vedette.runtime.calibration.drift import DriftFigures
 from vedette.runtime.calibration.good_scores import summarize
 from vedette.runtime.camera.frame import FrameTime
@@ -27,6 +28,8 @@ from vedette.runtime.events.event import (
 )
 from vedette.runtime.events.outbox import Outbox
 from vedette.runtime.inference.prediction import Box, Prediction
+from vedette.runtime.installation.model_store import ModelStore
+from vedette.runtime.installation.probation_record import Probation, ProbationRecord
 from vedette.runtime.live.frame_writer import LiveFrameWriter
 from vedette.runtime.live.live_frame import FrameDetails
 from vedette.runtime.live.score_history import ScoreHistory
@@ -143,6 +146,14 @@ class PageSite:
             made.append(event)
         outbox.close()
         return made
+
+    def store_models(self) -> None:
+        """Release 4 is on probation, 3 is the one before; their files hold no more than a list of models reads."""
+        store = ModelStore(self.state)
+        for release in (3, 4):
+            store.add("cells", release, pack_archive({"manifest.json": b'{"signer": "9f3ac27d11e05b84"}'}))
+            store.switch("cells", release)
+        ProbationRecord(store, "cells").begin(Probation(release=4, previous=3, starts={"belt": 1}))
 
     def store_scores(self, camera: str, hours: float = 6.0, threshold: float = 0.6) -> None:
         """Scores of the last hours, with a short alarm every ten minutes, and those of the workshop."""

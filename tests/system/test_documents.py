@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from paths import ROOT
+from PIL import Image
 
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 
@@ -36,6 +38,34 @@ def test_every_page_is_in_the_menu_of_the_site() -> None:
     menu = (ROOT / "docs" / "zensical.toml").read_text()
     pages = [str(page.relative_to(ROOT / "docs")) for page in PAGES if page.is_relative_to(ROOT / "docs")]
     assert not [page for page in pages if f'"{page}"' not in menu]
+
+
+def test_pictures_are_those_that_the_tests_take() -> None:
+    tests = [*ROOT.glob("tests/runtime/page/test_*_in_browser.py"), *ROOT.glob("tests/compress/studio/*_in_browser.py")]
+    sources = "".join(path.read_text() for path in tests)
+    found = [name for page in PAGES for name in re.findall(r"<!-- picture: (\S+) ", page.read_text())]
+    assert len(found) > 5
+    for name in found:
+        view = re.sub(r"^studio-|-(390|1280)(-.*)?$|(?<=models-confirm)-.*", "", name)
+        assert re.search(rf'check\(f?"{view}["-]', sources), name
+
+
+def test_a_picture_that_nobody_took_is_a_note(tmp_path: Path) -> None:
+    spec = importlib.util.spec_from_file_location("make_site", ROOT / "docs" / "make_site.py")
+    assert spec is not None
+    assert spec.loader is not None
+    make_site = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(make_site)
+    text, folder = "a\n<!-- picture: live-390 | The view Live -->\nb\n", tmp_path / "pages" / "tutorials"
+    copies = tmp_path / "pages" / "screenshots"
+    folder.mkdir(parents=True)
+    noted = make_site.place_pictures(text, folder, copies, tmp_path)
+    assert "Picture: The view Live." in noted
+    assert not copies.exists()
+    Image.new("RGB", (40, 30), (200, 10, 10)).save(tmp_path / "live-390.png")
+    placed = make_site.place_pictures(text, folder, copies, tmp_path)
+    assert placed == "a\n![The view Live](../screenshots/live-390.webp)\nb\n"
+    assert Image.open(copies / "live-390.webp").size == (40, 30)
 
 
 @pytest.mark.slow

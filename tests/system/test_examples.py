@@ -45,6 +45,7 @@ TEXTS = (
     "part,reference",
     "looks/good",
     "openssl req",
+    "triggered  ",
 )
 TUTORIALS = ("docs/tutorials/", "docs/ko/")
 MINIMAL_CAMERA = 'source = "file:parts"\nbundle = "cells.vedette"\n'

@@ -30,7 +30,7 @@ class TfliteBackend:
         interpreter, self.version = load_interpreter()
         delegates = self._load_delegates(interpreter)
         try:
-            with _notes_left_out():
+            with notes_left_out():
                 self.interpreter: Any = interpreter(
                     model_content=model, num_threads=threads, experimental_delegates=delegates
                 )
@@ -74,7 +74,7 @@ class TfliteBackend:
 
 
 @contextmanager
-def _notes_left_out() -> Iterator[None]:
+def notes_left_out() -> Iterator[None]:
     """Leaves lines that begin with `INFO:` out of what the library writes to stderr; its warnings follow afterwards."""
     shown = os.dup(_STDERR)
     with os.fdopen(os.memfd_create("vedette-notes"), "w+b") as written:

@@ -27,8 +27,16 @@ class AnomalyHead:
         self.threshold = manifest.threshold
         self.good_scores = manifest.good_scores
         self.areas = AreaThresholds.from_manifest(manifest)
+        self.counted: NDArray[np.bool_] | None = None
+        """The cells that count, h x w; None: all."""
         self.last_map: NDArray[Any] | None = None
         """The map of the last frame, h x w: adjusted values if there are areas, otherwise integers of the model."""
+
+    def count_only(self, cells: NDArray[np.bool_]) -> None:
+        """From now on cells outside of these, h x w, count as the lowest cell of the map."""
+        if self.areas is None:
+            self.areas = AreaThresholds((), (), self.score_output, cells.shape)
+        self.counted = cells
 
     def __call__(
         self, outputs: dict[str, NDArray[Any]], _frame: tuple[int, int] | None = None
@@ -37,7 +45,7 @@ class AnomalyHead:
         anomaly_map, area = outputs["map"].reshape(self.map_output.shape[-2:]), None
         if self.areas is not None:
             values = self.map_output.scale * (anomaly_map.astype(np.float32) - self.map_output.zero_point)
-            anomaly_map = self.areas.adjust_map(values)
+            anomaly_map = self.areas.adjust_map(values, self.counted)
             score = self.areas.adjust_score(score, values, anomaly_map)
             area = self.areas.name_of_highest(anomaly_map)
         score -= self.offset
@@ -47,13 +55,16 @@ class AnomalyHead:
         return (Prediction(self.label, round(score, 4), box, p_value=p_value, area=area),)
 
     def heat_map(self) -> NDArray[np.float32] | None:
-        """The anomaly map of the last frame: h x w, in the unit of the score; None before the first frame."""
+        """The anomaly map of the last frame: h x w, in the unit of the score, NaN in cells that do not count; None
+        before the first frame.
+        """
         if self.last_map is None:
             return None
         values = self.last_map.astype(np.float32)
         if self.areas is None:
             values = np.float32(self.map_output.scale) * (values - self.map_output.zero_point)
-        return np.asarray(values - self.offset, np.float32)
+        values = values - np.float32(self.offset)
+        return np.asarray(values if self.counted is None else np.where(self.counted, values, np.nan), np.float32)
 
 
 def find_peak(anomaly_map: NDArray[Any]) -> NDArray[Any]:

@@ -13,8 +13,6 @@ from __future__ import annotations
 import os
 import re
 import secrets
-import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -27,6 +25,7 @@ from ...config.configuration import SYSTEM_FOLDER, Name
 from ...config.installed_bundle import REQUESTS_FOLDER
 from ...errors import UNREADABLE, ConfigProblem, MachineProblem
 from ..camera_service import SYSTEMD
+from ..child_command import start_command
 
 MAX_BYTES = 64 << 10
 """Of a camera's file that is asked for."""
@@ -168,20 +167,7 @@ def apply_without_service(folder: Path) -> None:
     Raises:
         MachineProblem: it cannot be started.
     """
-    of_the_service = ("NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC")
-    environment = {name: value for name, value in os.environ.items() if name not in of_the_service}
-    command = [sys.executable, "-m", "vedette.runtime.cli", "configure", "--requests", "--config", str(folder)]
-    try:
-        process = subprocess.Popen(  # noqa: S603
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            env=environment,
-            start_new_session=True,
-        )
-    except OSError as error:
-        raise MachineProblem(f"vedette configure --requests: {error.strerror}") from None
+    process = start_command(["configure", "--requests"], folder)
     threading.Thread(target=process.wait, daemon=True).start()  # whoever started a process has to ask for its end
 
 

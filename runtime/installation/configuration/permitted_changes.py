@@ -51,6 +51,8 @@ def check_permitted(present: dict[str, Any], new: dict[str, Any], what: str) -> 
     """
     changed = tuple(key for key in sorted({*present, *new}) if _differ(present.get(key), new.get(key)))
     refused = [key for key in changed if key not in PERMITTED and not _is_installed(key, new)]
+    if _differ(_faces(present), _faces(new)):
+        refused.append("privacy.faces")
     if refused:
         hint = "root changes them at the box: vedette configure, or vedette setup"
         raise ConfigProblem(f"{what}: a request may not change {', '.join(refused)[:200]}", hint)
@@ -96,6 +98,12 @@ def merge(present: str, part: str, what: str = "the part") -> str:
 
 def _differ(one: Any, other: Any) -> bool:
     return one != other or type(one) is not type(other)
+
+
+def _faces(content: dict[str, Any]) -> Any:
+    """Whether pictures may show faces, which is root's to decide, though zones are not."""
+    privacy = content.get("privacy")
+    return privacy.get("faces") if isinstance(privacy, dict) else None
 
 
 def _is_installed(key: str, content: dict[str, Any]) -> bool:

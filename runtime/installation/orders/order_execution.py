@@ -9,12 +9,12 @@ import contextlib
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable
 
 from ...config.configuration import Config
 from ...errors import MachineProblem
-from ..installer import cameras_of
+from ..camera_bundle import cameras_of
+from ..child_command import read_problem, start_command
 from ..model_store import ModelStore
 from .bundle_download import download_bundle
 from .bundle_pieces import PieceReceiver
@@ -73,23 +73,7 @@ class DeviceExecutor:
 
     def _run(self, lock: int, *arguments: str) -> str:
         """Runs a command of Vedette; returns the last line that it printed."""
-        command = [sys.executable, "-m", "vedette.runtime.cli", *arguments, "--config", str(self.folder)]
-        of_the_daemon = ("NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC")
-        environment = {name: value for name, value in os.environ.items() if name not in of_the_daemon}
-        try:
-            process = subprocess.Popen(  # noqa: S603
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-                errors="replace",
-                env=environment,
-                pass_fds=(lock,),
-                start_new_session=True,
-            )
-        except OSError as error:
-            raise MachineProblem(f"vedette {arguments[0]}: {error.strerror}") from None
+        process = start_command(arguments, self.folder, subprocess.PIPE, subprocess.STDOUT, (lock,))
         with process:
             with contextlib.suppress(OSError):
                 os.setpriority(os.PRIO_PROCESS, process.pid, _NICENESS)
@@ -100,7 +84,6 @@ class DeviceExecutor:
                 raise MachineProblem(f"vedette {arguments[0]} took more than {INSTALL_SECONDS:.0f} s") from None
         lines = [line for line in output.splitlines() if line.strip()]
         if process.returncode:
-            problems = [line.removeprefix("vedette: ") for line in lines if line.startswith("vedette: ")]
-            reason = problems[0] if problems else f"vedette {arguments[0]} ended with {process.returncode}"
+            reason = read_problem(output)[0] or f"vedette {arguments[0]} ended with {process.returncode}"
             raise MachineProblem(reason)
         return lines[-1] if lines else ""

@@ -10,6 +10,7 @@ const $ = (name) => document.getElementById(name);
 const camera = $("draw").dataset.camera;
 const home = `/draw/${camera}`;
 const AREA = [[0.3, 0.35], [0.7, 0.35], [0.7, 0.75], [0.3, 0.75]];
+const WIDE = [[0.1, 0.1], [0.9, 0.1], [0.9, 0.9], [0.1, 0.9]];
 const SEGMENT = [[0.3, 0.6], [0.7, 0.6]];
 
 let drawing = first;
@@ -18,6 +19,7 @@ shapes.load(drawing.shapes);
 
 function nameOf(shape) {
   const masks = shapes.all.filter((each) => each.key === "privacy");
+  if (shape.key === "region") return texts.region;
   if (shape.key === "privacy") return `${texts.privacy} ${masks.indexOf(shape) + 1}`;
   const rule = drawing.rules[shape.rule];
   const own = rule ? (shape.key === "zones" ? `${rule.name} / ${shape.name}` : rule.name) : `${shape.name || shape.use} (${texts.new})`;
@@ -58,14 +60,16 @@ function showList() {
   $("list").replaceChildren(...items);
   if (focused >= 0) $("list").querySelectorAll("button")[focused]?.focus();
   const shape = shapes.all[shapes.chosen];
-  $("rename").hidden = !shape || shape.key === "privacy" || (shape.key !== "zones" && shape.rule !== -1);
+  $("rename").hidden = !shape || ["region", "privacy"].includes(shape.key) || (shape.key !== "zones" && shape.rule !== -1);
   if (shape && document.activeElement !== $("name")) $("name").value = shape.name;
   $("mask-note").hidden = shape?.key !== "privacy";
+  $("region-note").hidden = shape?.key !== "region";
   showKinds();
 }
 
 function showKinds() {
   const kinds = [{ text: texts.privacy, shape: { key: "privacy", points: AREA } }];
+  if (!shapes.all.some((shape) => shape.key === "region")) kinds.push({ text: texts.region, shape: { key: "region", points: WIDE } });
   for (const rule of drawing.rules) {
     const hasPolygon = shapes.all.some((shape) => shape.rule === rule.rule && shape.key === "polygon");
     if (!rule.has_area || hasPolygon) continue;

@@ -1,7 +1,7 @@
 // Shapes over a picture: polygons and lines whose points a pointer, a finger or the keyboard moves.
 
 const SVG = "http://www.w3.org/2000/svg";
-const CLOSED = ["privacy", "polygon", "zones", "points"];
+const CLOSED = ["region", "privacy", "polygon", "zones", "points"];
 const FIXED = { way: 2, points: 4 }; // so many points they have, no more and no fewer
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 const STEP = 0.01;

@@ -13,15 +13,8 @@ import numpy as np
 
 from ...config.polygon import MIN_AREA, Point, Polygon, find_self_intersection
 from ...errors import ConfigProblem
-from ...inference.prediction import Box
 
 WHOLE_FRAME: Polygon = ((0.0, 0.0), (1.0, 0.0), (1.0, 1.0), (0.0, 1.0))
-
-
-def foot_point(box: Box) -> Point:
-    """The middle of the lower edge of a box, clipped to the frame."""
-    x = (box.left + box.right) / 2
-    return min(max(x, 0.0), 1.0), min(max(box.bottom, 0.0), 1.0)
 
 
 class PolygonRegion:

@@ -11,9 +11,9 @@ from collections.abc import Iterable
 
 from ...camera.frame import Frame
 from ...config.polygon import Point
-from ...inference.prediction import Box, Prediction
+from ...inference.prediction import Box, Prediction, foot_point
 from ..conditions.debounce import SLACK, Debounce
-from ..conditions.region import RuleArea, foot_point
+from ..conditions.region import RuleArea
 
 
 class TrackState:

@@ -116,7 +116,11 @@ def test_from_images_to_a_release(studio: Studio, pictures: dict[str, list[Path]
     build(windows)
     page.get_by_role("link", name="Releases", exact=True).click()
     expect(page.locator("iframe")).to_have_count(2)
+    for place, release in ((0, 2), (1, 1)):
+        report = page.frame_locator("iframe").nth(place)
+        expect(report.locator("h1")).to_contain_text(f"washer, release {release}")
     windows.check("releases")
+    expect(windows.narrow.page.frame_locator("iframe").nth(1).locator("h1")).to_contain_text("washer, release 1")
     page.get_by_label("Address of the box").fill("pi@belt")
     commands = page.locator("#commands").inner_text()
     assert "sudo vedette keys trust workshop.pub" in commands

@@ -102,6 +102,7 @@ def test_a_request_changes_rules_and_its_result_says_so(box):
         ("max_pixels = 2000\nthreads = 8\n" + CAMERA, "may not change max_pixels, threads"),
         (CAMERA + '[evidence]\nthumbnail = "jpeg"\nurl = "https://eve/x"\n', "may not change evidence"),
         (CAMERA.replace('source = "file:none"\n', ""), "may not change source"),
+        (CAMERA + '[privacy]\nfaces = "show"\n', "may not change privacy.faces"),
         ("source = " + "[" * 30_000, "not TOML"),
         ("a = " + "{a=" * 20_000, "not TOML"),
         ("\x00", "not TOML"),

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from vedette.runtime.bundle.bundle import Bundle
-from vedette.runtime.bundle.local_recalibration import open_bundle, recalibration_path, write_recalibration
+from vedette.runtime.bundle.local_recalibration import open_bundle, write_recalibration
+from vedette.runtime.bundle.recalibration_file import recalibration_path
 from vedette.runtime.camera import image_files
 from vedette.runtime.errors import BundleProblem, ConfigProblem
 from vedette.runtime.evaluation.bundle_recalibration import recalibrate_bundle

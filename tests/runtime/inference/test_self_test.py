@@ -235,7 +235,7 @@ def test_only_the_library_of_the_chosen_back_end_is_loaded(key_folder, tmp_path)
 def test_litert_notes_are_left_out_and_warnings_pass(capfd):
     from vedette.runtime.inference.backends import tflite
 
-    with tflite._notes_left_out():
+    with tflite.notes_left_out():
         os.write(2, b"INFO: Created something.\nWARNING: beware\n")
     assert capfd.readouterr().err == "WARNING: beware\n"
 

@@ -23,6 +23,7 @@ from vedette.runtime.errors import ConfigProblem, MachineProblem
 from vedette.runtime.inference import golden_outputs
 from vedette.runtime.installation import installer
 from vedette.runtime.installation.camera_bundle import last_good_file, point_to_installed, restore_last_good
+from vedette.runtime.installation.installation_check import check_bundle, preview_installation
 from vedette.runtime.installation.installer import install_bundle
 from vedette.runtime.installation.model_store import ModelStore
 from vedette.runtime.installation.orders.installed_products import describe_products
@@ -116,6 +117,27 @@ def test_a_release_on_probation_is_none_to_go_back_to(folder: Path, bundle: Call
     record = ProbationRecord(store, NAME)
     assert record.running() is None
     assert store.find_model(NAME).previous == 1
+
+
+def test_a_preview_tells_what_the_installation_then_does(folder: Path, bundle: Callable[..., Path]) -> None:
+    add_camera(folder, f"installed:{NAME}")
+    store = ModelStore(folder / "state")
+    for release, minutes in ((1, 10), (2, 10), (3, 10), (1, 10), (4, 0), (4, 0)):
+        before = store.find_model(NAME)
+        preview = preview_installation(check_bundle(bundle(release), folder))
+        assert (preview.current, preview.cameras, preview.key_file) == (before.current, ("door",), "vedette.pub")
+        install_bundle(bundle(release), folder, Conditions(minutes=minutes))
+        after = store.find_model(NAME)
+        assert preview.previous == after.previous, release
+        assert set(preview.removed) == set(before.releases) - set(after.releases), release
+
+
+def test_a_check_writes_nothing(folder: Path, bundle: Callable[..., Path], call_vedette: Callable[..., Any]) -> None:
+    done = call_vedette("install", bundle(3), "--check", "--config", folder)
+    assert done.returncode == 0
+    assert f"{NAME}: release 3, signed by vedette.pub" in done.stdout
+    assert "run by: no camera" in done.stdout
+    assert ModelStore(folder / "state").list_models() == []
 
 
 def test_a_damaged_release_is_installed_again(folder: Path, bundle: Callable[..., Path], key_folder: Path) -> None:

@@ -327,3 +327,31 @@ def test_heartbeat_changes() -> None:
         machine.tick(step * 0.25)
         beats.append(machine.outputs.heartbeat)
     assert beats == [False, False, True, True, False, False, True, True]
+
+
+def test_code_on_a_part_in_flight_names_its_product() -> None:
+    machine = Handshake(HandshakeSettings(products=(1, 2), selected=1))
+    for now in (0.0, 0.1, 0.2):
+        machine.trigger(now)
+    assert machine.assign_product(2, 2, 0.3)
+    assert machine.assign_product(3, 7, 0.3)
+    assert machine.product == 1, "the selection stays"
+    machine.decide(1, "accept", "", 0.4)
+    assert not machine.assign_product(1, 2, 0.5), "it has its verdict"
+    machine.decide(2, "accept", "", 0.6)
+    machine.tick(5.0)
+    assert [(part.product, part.reason) for part in machine.take_final()] == [
+        (1, ""),
+        (2, ""),
+        (7, "unknown_product"),
+    ]
+
+
+def test_no_product_is_selected_until_the_line_selects_one() -> None:
+    machine = Handshake(HandshakeSettings(products=(1, 2), selected=65535))
+    assert machine.outputs.product == 65535
+    machine.trigger(0.0)
+    machine.select_product(1, 0.1)
+    machine.trigger(0.2)
+    machine.decide(2, "reject", "", 0.3)
+    assert [(part.product, part.reason) for part in machine.take_final()] == [(65535, "unknown_product"), (1, "")]

@@ -60,6 +60,15 @@ def test_counter_is_a_trigger_with_serial_and_product(server):
     assert client.read_input_registers(4, count=2).registers == [0, 2]
 
 
+def test_every_write_of_the_product_selects_it(server):
+    """Also of the number that is there: after a restart the device has forgotten what was selected."""
+    _, inputs, client = server
+    client.write_register(0, 0)
+    client.write_registers(0, [0, 1])
+    client.write_register(1, 2)
+    assert inputs.signals == [("product", 0), ("product", 0), ("trigger", ""), ("trigger", "")]
+
+
 def test_outputs_and_last_results_can_be_read(server):
     adapter, _, client = server
     adapter.show(Outputs(trigger_ready=True, results_ready=True, ng=True, heartbeat=True, part=65538, product=7))

@@ -139,6 +139,26 @@ def test_a_zone_is_moved_saved_and_taken_back(running: RunningPage, browser: Bro
 
 
 @pytest.mark.slow
+def test_a_region_of_interest_is_drawn_and_removed(running: RunningPage, browser: Browser, file: Path) -> None:
+    viewer = open_draw(running, browser, 390)
+    page = viewer.page
+    page.get_by_label("What to add").select_option(label="Region of interest")
+    page.get_by_role("button", name="Add", exact=True).click()
+    expect(page.locator("#region-note")).to_be_visible()
+    expect(page.get_by_label("What to add").locator("option", has_text="Region of interest")).to_have_count(0)
+    page.keyboard.press("Shift+ArrowRight")
+    viewer.check("draw-region")
+    save(viewer, "+ region = ")
+    assert tomllib.loads(file.read_text())["region"][0] == [0.15, 0.1]
+    viewer.open("/draw/belt")
+    page.get_by_role("button", name="Remove: Region of interest").click()
+    save(viewer, "- region = ")
+    assert file.read_text() == FILE
+    assert viewer.errors == []
+    page.context.close()
+
+
+@pytest.mark.slow
 def test_what_the_daemon_would_refuse_cannot_be_saved(running: RunningPage, browser: Browser, file: Path) -> None:
     viewer = open_draw(running, browser, 390)
     page = viewer.page

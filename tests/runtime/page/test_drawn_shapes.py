@@ -118,11 +118,26 @@ def test_the_content_is_right_however_the_file_is_written(rules: str) -> None:
     assert changed.startswith(TOP)
 
 
+def test_the_region_of_interest_is_a_key_of_the_camera(file: Path) -> None:
+    original, shapes = file.read_text(), read(file)
+    drawn = save(file, [*shapes, Shape("region", SQUARE)])
+    assert tomllib.loads(drawn)["region"] == [list(point) for point in SQUARE]
+    assert drawn.replace(f"region = {[list(point) for point in SQUARE]}\n", "") == original
+    file.write_text(drawn)
+    assert [each.key for each in read(file)] == ["region", "zones", "line"]
+    moved = save(file, [Shape("region", [*SQUARE, (0.1, 0.5)]), *shapes])
+    assert moved.count("region = ") == 1
+    assert tomllib.loads(moved)["region"][3] == [0.1, 0.5]
+    assert save(file, shapes) == original
+    assert check_draft(file.parent.parent, "door", drawn) == ""
+
+
 def test_wrong_shapes_are_refused(file: Path) -> None:
     wrong = {
         "named": [Shape("zones", SQUARE, 2, "dwell", "a"), Shape("zones", SQUARE, 2, "dwell", "a")],
         "no name": [Shape("zones", SQUARE, 2, "dwell", "a b")],
         "begins with": [Shape("line", SQUARE, use="zone")],
+        "one region": [Shape("region", SQUARE), Shape("region", SQUARE)],
         "no rule 9": [Shape("zones", SQUARE, 9, "dwell", "a")],
     }
     for message, shapes in wrong.items():

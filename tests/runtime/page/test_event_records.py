@@ -7,12 +7,14 @@ import json
 import time
 from pathlib import Path
 
+import msgspec
 import pytest
 from page_site import MODEL, PageSite, make_status
 
 from vedette.runtime.config.configuration import load_config
 from vedette.runtime.events.receiver_forwarder import SinkFigures
 from vedette.runtime.evidence.reviews import Review, ReviewStore
+from vedette.runtime.line.line_figures import LineFigures, ProductFigures, VerdictCounts
 from vedette.runtime.page.event_export import export_as_csv, export_as_json
 from vedette.runtime.page.event_records import EventFilter, EventReader
 from vedette.runtime.page.health_words import describe_report, format_seconds
@@ -91,6 +93,21 @@ def test_exports(reader: EventReader) -> None:
     assert [row["event"] for row in rows] == [each["event"] for each in objects] == [each.event for each in records]
     assert objects[0]["label"] == "anomaly"
     assert rows[0]["started"].endswith("Z")
+
+
+def test_products_of_a_line_in_words() -> None:
+    loaded = ProductFigures("left", 1, "4", VerdictCounts(accept=3, reject=1))
+    line = LineFigures(VerdictCounts(accept=3, reject=1), 0, 0, "left", (loaded,), None, {})
+    facts = {each.name: each for each in describe_report(make_status("belt", line=line), load_translation("en")).facts}
+    assert facts["Parts"].value == "3 accepted, 0 to review, 1 rejected, 0 errors"
+    assert "Product on the line" not in facts, "there is only one"
+    both = msgspec.structs.replace(line, products=(loaded, ProductFigures("right", 2, "", VerdictCounts(error=2))))
+    report = describe_report(make_status("belt", line=both), load_translation("en"))
+    facts = {each.name: each for each in report.facts}
+    assert facts["Product on the line"].value == "left"
+    assert facts["Product 1, left"].value.startswith("release 4: 3 accepted")
+    assert facts["Product 2, right"].level == "bad"
+    assert report.level == "watch"
 
 
 def test_status_in_words() -> None:

@@ -107,6 +107,7 @@ def test_every_view_in_every_language_and_light(
     running: RunningPage, browser: Browser, width: int, scheme: str, locale: str
 ) -> None:
     viewer = open_viewer(running, browser, width, scheme, locale)
+    viewer.site.store_models()
     viewer.sign_in()
     viewer.page.locator("#picture:visible").wait_for()
     viewer.check("live")
@@ -116,6 +117,7 @@ def test_every_view_in_every_language_and_light(
         "event": f"/events/belt/{event}",
         "crop": f"/events/belt/{other}",
         "health": "/health",
+        "models": "/health/models",
     }
     for view, path in views.items():
         viewer.open(path)

@@ -7,33 +7,17 @@ from pathlib import Path
 import msgspec
 import pytest
 from asgi_client import Answer, request
+from page_client import TOKEN, make_app
 from page_site import PASSWORD, PageSite
 from starlette.applications import Starlette
 
 from vedette.runtime.evidence.reviews import ReviewStore
-from vedette.runtime.page.credentials import PageCredentials
-from vedette.runtime.page.listen_address import KnownHosts
-from vedette.runtime.page.live_pictures import LivePictures
-from vedette.runtime.page.page_application import make_application
-from vedette.runtime.page.page_context import PageContext
-from vedette.runtime.page.page_server import load_page_settings
-from vedette.runtime.page.password_hash import hash_password
 from vedette.runtime.page.sessions import MAX_FAILURES
-
-TOKEN = "0123456789abcdef" * 4
-HASH = hash_password(PASSWORD)
 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> PageSite:
     return PageSite(tmp_path_factory.mktemp("page") / "configuration", events=1, cameras=("belt",))
-
-
-def make_app(site: PageSite, token: str = TOKEN, is_secure: bool = False) -> Starlette:
-    credentials = PageCredentials(HASH, token)
-    hosts = KnownHosts(("box-7", "page.example.com"))
-    settings = load_page_settings(site.folder)
-    return make_application(PageContext(site.folder, "box-7", settings, credentials, hosts, is_secure, LivePictures()))
 
 
 def sign_in(app: Starlette, secret: str = TOKEN, client: str = "127.0.0.1", **headers: str) -> Answer:
@@ -48,7 +32,7 @@ def csrf_of(app: Starlette, cookie: str) -> str:
 
 @pytest.mark.parametrize("path", ["/", "/live/belt", "/events", "/health", "/events/export.csv", "/live/belt/picture"])
 def test_nothing_is_shown_without_a_session(site: PageSite, path: str) -> None:
-    app = make_app(site)
+    app = make_app(site.folder)
     answer = request(app, "GET", path)
     assert (answer.status, answer.headers["location"]) == (303, "/sign-in")
     assert request(app, "GET", path, {"accept": "application/json"}).status == 401
@@ -57,7 +41,7 @@ def test_nothing_is_shown_without_a_session(site: PageSite, path: str) -> None:
 
 
 def test_password_opens_a_session_and_signing_out_ends_it(site: PageSite) -> None:
-    app = make_app(site, token="")
+    app = make_app(site.folder, token="")
     answer = sign_in(app, PASSWORD)
     assert answer.status == 303
     assert {"HttpOnly", "SameSite=strict", "Path=/"} <= set(answer.headers["set-cookie"].split("; "))
@@ -70,21 +54,21 @@ def test_password_opens_a_session_and_signing_out_ends_it(site: PageSite) -> Non
 
 
 def test_cookie_is_bound_to_the_host_with_tls(site: PageSite) -> None:
-    answer = sign_in(make_app(site, is_secure=True))
+    answer = sign_in(make_app(site.folder, is_secure=True))
     assert answer.cookie.startswith("__Host-vedette=")
     assert "Secure" in answer.headers["set-cookie"].split("; ")
     assert answer.headers["strict-transport-security"]
 
 
 def test_token_serves_programs(site: PageSite) -> None:
-    app = make_app(site)
+    app = make_app(site.folder)
     assert request(app, "GET", "/events/export.json", {"authorization": f"Bearer {TOKEN}"}).status == 200
     for wrong in (f"Bearer {TOKEN}0", "Bearer ", f"Basic {TOKEN}"):
         assert request(app, "GET", "/events/export.json", {"authorization": wrong, "accept": "*/*"}).status == 401
 
 
 def test_change_needs_the_token_of_the_session_and_the_same_origin(site: PageSite) -> None:
-    app = make_app(site)
+    app = make_app(site.folder)
     cookie, event = sign_in(app).cookie, site.events["belt"][0]
     path, body = f"/events/belt/{event}/review", msgspec.json.encode({"verdict": "false_alarm"})
     right = {"cookie": cookie, "x-csrf-token": csrf_of(app, cookie), "origin": "http://localhost:8080"}
@@ -115,7 +99,7 @@ def test_change_needs_the_token_of_the_session_and_the_same_origin(site: PageSit
 
 @pytest.mark.parametrize("host", ["evil.example:8080", "localhost.evil.example", "127.0.0.1.nip.io", "[::1", ""])
 def test_a_name_that_is_not_of_this_device_is_refused(site: PageSite, host: str) -> None:
-    app = make_app(site)
+    app = make_app(site.folder)
     cookie = sign_in(app).cookie
     assert request(app, "GET", "/health", {"cookie": cookie, "host": host}).status == 421
 
@@ -124,11 +108,11 @@ def test_a_name_that_is_not_of_this_device_is_refused(site: PageSite, host: str)
     "host", ["127.0.0.1:8080", "[::1]:8080", "192.0.2.7", "box-7.local", "BOX-7", "page.example.com:1"]
 )
 def test_the_names_of_this_device_are_served(site: PageSite, host: str) -> None:
-    assert request(make_app(site), "GET", "/sign-in", {"host": host}).status == 200
+    assert request(make_app(site.folder), "GET", "/sign-in", {"host": host}).status == 200
 
 
 def test_attempts_are_limited_for_an_address_even_with_the_right_password(site: PageSite) -> None:
-    app = make_app(site)
+    app = make_app(site.folder)
     for _ in range(MAX_FAILURES):
         app.state.context.limit.count_failure("192.0.2.1")
     refused = sign_in(app, TOKEN, client="192.0.2.1")
@@ -139,18 +123,18 @@ def test_attempts_are_limited_for_an_address_even_with_the_right_password(site: 
 
 def test_a_form_of_many_fields_is_no_password(site: PageSite) -> None:
     body = b"secret=" + TOKEN.encode() + b"&a=1" * 9
-    assert request(make_app(site), "POST", "/sign-in", {"origin": "http://localhost:8080"}, body).status == 403
+    assert request(make_app(site.folder), "POST", "/sign-in", {"origin": "http://localhost:8080"}, body).status == 403
 
 
 def test_large_requests_are_refused(site: PageSite) -> None:
-    app = make_app(site)
+    app = make_app(site.folder)
     cookie = sign_in(app).cookie
     headers = {"cookie": cookie, "x-csrf-token": csrf_of(app, cookie)}
     assert request(app, "POST", "/sign-out", headers | {"content-length": str(1 << 20)}).status == 413
 
 
 def test_answers_forbid_scripts_of_others_and_frames(site: PageSite) -> None:
-    app = make_app(site)
+    app = make_app(site.folder)
     for path in ("/sign-in", "/static/page.css", "/no-such-page"):
         headers = request(app, "GET", path, {"cookie": sign_in(app).cookie}).headers
         policy = headers["content-security-policy"]
@@ -166,12 +150,12 @@ def test_answers_forbid_scripts_of_others_and_frames(site: PageSite) -> None:
      "/events/../evidence.picture", "/live/nobody", "/health/belt;id/log", "/events/export.xml"],
 )  # fmt: skip
 def test_paths_lead_nowhere_else(site: PageSite, path: str) -> None:
-    app = make_app(site)
+    app = make_app(site.folder)
     assert request(app, "GET", path, {"cookie": sign_in(app).cookie}).status == 404
 
 
 def test_text_from_outside_is_never_markup(site: PageSite, tmp_path: Path) -> None:
-    app = make_app(site)
+    app = make_app(site.folder)
     answer = request(app, "GET", "/events?label=%3Cscript%3E&rule=%22%3E", {"cookie": sign_in(app).cookie})
     assert "<script>" not in answer.text
     assert "&lt;script&gt;" in answer.text
