@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import threading
 import time
 from contextlib import suppress
 from typing import Any
@@ -19,6 +18,7 @@ from asyncua.crypto.security_policies import SecurityPolicyBasic256Sha256
 from ...config.credentials import read_secret
 from ..handshake import Outputs
 from . import LineInputs
+from .loop_thread import LoopThread
 from .node_signals import NodeSignals, list_values
 from .opcua_options import OpcUaOptions
 from .opcua_security import application_uri
@@ -45,9 +45,7 @@ class OpcUaClient:
         self.password = read_secret(options.password_file, "trigger.source")
         self.fault = "not connected yet"
         self.outputs = Outputs()
-        self.stopping = False
-        self.loop, self.changed = asyncio.new_event_loop(), asyncio.Event()
-        self.thread = threading.Thread(target=self._run, name="opcua", daemon=True)
+        self.thread = LoopThread(self._connect_again_and_again, "opcua")
 
     def start(self, inputs: LineInputs) -> None:
         self.inputs = inputs
@@ -56,27 +54,13 @@ class OpcUaClient:
     def show(self, outputs: Outputs) -> None:
         """Has the outputs written by the thread; the newest ones count."""
         self.outputs = outputs
-        self._wake()
+        self.thread.wake()
 
     def close(self) -> None:
-        self.stopping = True
-        if self.thread.is_alive():
-            self._wake()
-            self.thread.join(_CLOSE_SECONDS)
-
-    def _wake(self) -> None:
-        with suppress(RuntimeError):  # the loop has ended
-            self.loop.call_soon_threadsafe(self.changed.set)
-
-    def _run(self) -> None:
-        asyncio.set_event_loop(self.loop)
-        try:
-            self.loop.run_until_complete(self._connect_again_and_again())
-        finally:
-            self.loop.close()
+        self.thread.end(_CLOSE_SECONDS)
 
     async def _connect_again_and_again(self) -> None:
-        while not self.stopping:
+        while not self.thread.stopping:
             client = Client(self.url, timeout=_TIMEOUT)
             try:
                 await self._secure(client)
@@ -87,7 +71,7 @@ class OpcUaClient:
             finally:
                 with suppress(Exception):
                     await asyncio.wait_for(client.disconnect(), _TIMEOUT)
-            if not self.stopping:
+            if not self.thread.stopping:
                 await asyncio.sleep(_RETRY_SECONDS)
 
     def _tell(self, reason: str) -> None:
@@ -111,7 +95,7 @@ class OpcUaClient:
 
     async def _exchange(self, client: Client) -> None:
         """Reads and writes until the end, or until the connection breaks."""
-        lost: asyncio.Future[None] = self.loop.create_future()
+        lost: asyncio.Future[None] = self.thread.loop.create_future()
 
         async def lose(error: Exception) -> None:
             if not lost.done():
@@ -166,7 +150,7 @@ class OpcUaClient:
         kinds = {name: await node.read_data_type_as_variant_type() for name, node in targets.items()}
         written: dict[str, bool | int] = {}
         while True:
-            ended = self.stopping
+            ended = self.thread.stopping
             values = {name: each for name, each in list_values(self.outputs).items() if name in targets}
             changed = {name: value for name, value in values.items() if written.get(name) != value}
             if changed:
@@ -175,5 +159,5 @@ class OpcUaClient:
                 written = values
             if ended:
                 return
-            await self.changed.wait()
-            self.changed.clear()
+            await self.thread.changed.wait()
+            self.thread.changed.clear()

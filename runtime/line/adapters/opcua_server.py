@@ -18,7 +18,6 @@ import asyncio
 import logging
 import threading
 from collections import deque
-from contextlib import suppress
 from typing import Any
 
 from asyncua import Server, ua, uamethod
@@ -27,6 +26,7 @@ from asyncua.common.callback import CallbackType, ServerItemCallback
 from ...errors import MachineProblem
 from ..handshake import Outputs
 from . import LineInputs
+from .loop_thread import LoopThread
 from .node_signals import NodeSignals, list_values
 from .opcua_options import OpcUaOptions
 from .opcua_security import secure_server
@@ -77,11 +77,10 @@ class OpcUaServer:
         self.error, self.listening = "", False
         self.ready = threading.Event()
         self.waiting: deque[Outputs] = deque()
-        self.stopping = self.takes_parts = False
+        self.takes_parts = False
         self.names: dict[str, str] = {}
         """The input of a node, by its identifier."""
-        self.loop, self.changed = asyncio.new_event_loop(), asyncio.Event()
-        self.thread = threading.Thread(target=self._run, name="opcua", daemon=True)
+        self.thread = LoopThread(self._run, "opcua")
 
     def start(self, inputs: LineInputs) -> None:
         self.inputs = inputs
@@ -96,28 +95,19 @@ class OpcUaServer:
         """Has the nodes set by the thread, each state in turn."""
         self.takes_parts = outputs.trigger_ready
         self.waiting.append(outputs)
-        self._wake()
+        self.thread.wake()
 
     def close(self) -> None:
-        self.stopping = True
-        if self.thread.is_alive():
-            self._wake()
-            self.thread.join(_START_SECONDS)
+        self.thread.end(_START_SECONDS)
 
-    def _wake(self) -> None:
-        with suppress(RuntimeError):  # the loop has ended
-            self.loop.call_soon_threadsafe(self.changed.set)
-
-    def _run(self) -> None:
-        asyncio.set_event_loop(self.loop)
+    async def _run(self) -> None:
         try:
-            self.loop.run_until_complete(self._serve())
+            await self._serve()
         except (OSError, RuntimeError, ValueError, ua.UaError) as error:
             self.error = self.fault = str(error) or type(error).__name__
             log.error("OPC UA: %s", self.error)
         finally:
             self.ready.set()
-            self.loop.close()
 
     async def _serve(self) -> None:
         server = Server()
@@ -132,10 +122,10 @@ class OpcUaServer:
             self.ready.set()
             watching = asyncio.create_task(self._watch_clients(server))
             try:
-                while not self.stopping:
+                while not self.thread.stopping:
                     await self._set_outputs(server)
-                    await self.changed.wait()
-                    self.changed.clear()
+                    await self.thread.changed.wait()
+                    self.thread.changed.clear()
                 await self._set_outputs(server)
             finally:
                 watching.cancel()
