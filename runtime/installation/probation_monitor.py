@@ -22,6 +22,7 @@ from ..config.configuration import Config
 from ..errors import Problem, RestartRequested
 from ..inference.pipeline import InferencePipeline
 from ..inference.prediction import Prediction
+from ..inference.predictor import Predictor
 from .camera_bundle import cameras_of
 from .probation_record import Probation, ProbationRecord
 from .probation_start import find_record, only_logged, restart_after
@@ -77,7 +78,7 @@ class ProbationMonitor:
             return False
         return self.record.running() is not None or self.current.find_other() is not None
 
-    def watch(self, pipeline: InferencePipeline) -> InferencePipeline:
+    def watch(self, pipeline: InferencePipeline) -> Predictor:
         """The pipeline to use: on probation one that shows each frame to this object."""
         return pipeline if self.probation is None else WatchedPipeline(pipeline, self.predict)
 

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..bundle.release_memory import open_bundle_to_run
+from ..calibration.drift import DriftMonitor
 from ..camera.motion_gate import check_bundle_allows_gate
 from ..config.camera_products import list_product_settings
 from ..config.configuration import Config
@@ -25,6 +26,7 @@ from ..inference.golden_outputs import select_backend
 from ..inference.heads import load_head
 from ..inference.pipeline import InferencePipeline
 from ..inference.prediction import Prediction
+from ..inference.predictor import Predictor
 from ..line.judgement import Judge
 from ..line.line_products import LineProduct
 from ..process_limits import read_memory_limit, read_resident_memory
@@ -115,7 +117,7 @@ class ProductModels:
             raise next(iter(self.unloaded.values())).problem
         self.current = self.main = next(iter(self.loaded.values()))
         self.products: Sequence[LineProduct] = tuple(self._describe(_index_of(each), each) for each in each_product)
-        self.pipeline = self.main.pipeline if len(self.loaded) == 1 else ProductPipeline(self)
+        self.pipeline: Predictor = self.main.pipeline if len(self.loaded) == 1 else SelectedProduct(self)
         self.last_check = time.monotonic()
 
     def _leave_out(self, index: int, settings: Config, problem: Problem) -> None:
@@ -171,16 +173,20 @@ class ProductModels:
         return figures
 
 
-class ProductPipeline(InferencePipeline):
-    """Stands in for the pipeline of the product that is selected.
+class SelectedProduct:
+    """A predictor that runs the pipeline of the product that is selected; drift is that of the first product.
 
     Args:
         models: all products
     """
 
     def __init__(self, models: ProductModels) -> None:
-        self.__dict__.update(models.main.pipeline.__dict__)
         self._models = models
+
+    @property
+    def drift(self) -> DriftMonitor | None:
+        """See Predictor."""
+        return self._models.main.pipeline.drift
 
     def predict(self, moment: float, pixels: NDArray[Any]) -> tuple[Prediction, ...] | None:
         """See InferencePipeline."""
@@ -189,6 +195,10 @@ class ProductPipeline(InferencePipeline):
     def heat_map(self, frame: tuple[int, int]) -> NDArray[np.float32] | None:
         """See InferencePipeline."""
         return self._models.current.pipeline.heat_map(frame)
+
+    def figures(self) -> dict[str, Any]:
+        """See Predictor."""
+        return self._models.main.pipeline.figures()
 
 
 def _index_of(settings: Config) -> int:

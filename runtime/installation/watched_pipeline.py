@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..calibration.drift import DriftMonitor
 from ..inference.pipeline import InferencePipeline
 from ..inference.prediction import Prediction
 
@@ -15,8 +16,8 @@ Predict = Callable[[float, NDArray[Any], InferencePipeline], tuple[Prediction, .
 """Moment, pixels and the pipeline itself -> the pipeline's predictions."""
 
 
-class WatchedPipeline(InferencePipeline):
-    """Stands in for a pipeline.
+class WatchedPipeline:
+    """A predictor that stands in front of a pipeline.
 
     Args:
         pipeline: the pipeline
@@ -24,8 +25,12 @@ class WatchedPipeline(InferencePipeline):
     """
 
     def __init__(self, pipeline: InferencePipeline, predict: Predict) -> None:
-        self.__dict__.update(pipeline.__dict__)
         self._pipeline, self._predict = pipeline, predict
+
+    @property
+    def drift(self) -> DriftMonitor | None:
+        """See Predictor."""
+        return self._pipeline.drift
 
     def predict(self, moment: float, pixels: NDArray[Any]) -> tuple[Prediction, ...] | None:
         """See InferencePipeline."""

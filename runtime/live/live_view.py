@@ -11,8 +11,8 @@ from ..calibration.drift_watch import DriftWatch
 from ..camera.frame import Frame
 from ..config.configuration import Config
 from ..errors import Problem
-from ..inference.pipeline import InferencePipeline
 from ..inference.prediction import Prediction
+from ..inference.predictor import Predictor
 from ..rules import Rule
 from ..rules.presence import PresenceRule
 from .frame_writer import LiveFrameWriter
@@ -36,9 +36,7 @@ class LiveView:
         rules: those that are active now
     """
 
-    def __init__(
-        self, settings: Config, manifest: Manifest, pipeline: InferencePipeline, rules: Iterable[Rule]
-    ) -> None:
+    def __init__(self, settings: Config, manifest: Manifest, pipeline: Predictor, rules: Iterable[Rule]) -> None:
         folder, self.model = settings.state_folder, manifest.model_id
         self.pipeline = pipeline
         debounces = [rule.settings.debounce for rule in rules if isinstance(rule, PresenceRule)]
