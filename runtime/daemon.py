@@ -78,11 +78,11 @@ class Daemon:
         # From a frame to events: the signed bundles with their rules.
         with locate_errors(settings.device_file):
             load_timezone(settings.device.timezone)
-        with locate_errors(settings.camera_file):
-            self.camera = MonitoredCamera(settings)
         self.models = ProductModels(settings)
         main, self.pipeline = self.models.main, self.models.pipeline
         manifest = main.manifest
+        with locate_errors(settings.camera_file):
+            self.camera = MonitoredCamera(settings)
 
         # From events to the broker.
         topics = Topics.from_config(settings)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
@@ -59,6 +60,11 @@ def box(tmp_path_factory):
     return folder, ids
 
 
+def at_minute(text: str) -> str:
+    """`@N`: N minutes before the story was written."""
+    return datetime.fromtimestamp(NOW - 60 * int(text[1:]), UTC).isoformat()
+
+
 @pytest.mark.parametrize("place", [".", "state"])
 @pytest.mark.parametrize(
     ("asked", "hours"),
@@ -73,11 +79,12 @@ def box(tmp_path_factory):
         (["--camera", "gate"], [50.0]),
         (["--limit", "2"], [1.0, 3.0]),
         (["--since", "10m"], []),
-        (["--since", "179m", "--until", "2h"], [3.0]),  # it lasted into that time
+        (["--since", "@179", "--until", "@120"], [3.0]),  # it lasted into that time
     ],
 )
 def test_events_are_found(box, place, asked, hours, call_vedette):
     folder, ids = box
+    asked = [at_minute(each) if each.startswith("@") else each for each in asked]
     done = call_vedette("find", folder / place, *asked, "--json")
     assert done.returncode == 0, done.stderr
     assert [each["event"] for each in json.loads(done.stdout)] == [ids[each] for each in hours]
