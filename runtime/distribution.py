@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from functools import cache
 from importlib import metadata
+from importlib.util import find_spec
 
 from .errors import MachineProblem
 
@@ -33,3 +34,19 @@ def installed_version() -> str:
 def install_command(extra: str) -> str:
     """The command that installs an extra."""
     return f"pip install '{_find_distribution().metadata['Name']}[{extra}]'"
+
+
+def require_module(module: str, package: str, extra: str, setting: str) -> None:
+    """Checks, without importing it, that a module of an extra is there.
+
+    Args:
+        module: its name, such as zxingcpp
+        package: that of its package, such as zxing-cpp
+        extra: that installs it
+        setting: the key of the configuration that needs it
+
+    Raises:
+        MachineProblem: it is not installed.
+    """
+    if find_spec(module) is None:
+        raise MachineProblem(f"{setting}: {package} is not installed", hint=install_command(extra))

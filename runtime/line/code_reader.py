@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..config.trigger_table import CodeSettings
-from ..errors import ConfigProblem, MachineProblem
-
-MOST_CHARACTERS = 64
+from ..distribution import require_module
+from ..errors import ConfigProblem
+from .handshake_state import SERIAL_CHARACTERS
 
 
 class CodeReader:
@@ -23,8 +22,7 @@ class CodeReader:
     """
 
     def __init__(self, settings: CodeSettings) -> None:
-        if find_spec("zxingcpp") is None:
-            raise MachineProblem("trigger.code: zxing-cpp is not installed", hint="pip install 'vedette[codes]'")
+        require_module("zxingcpp", "zxing-cpp", "codes", "trigger.code")
         import zxingcpp
 
         self.settings, self.library = settings, zxingcpp
@@ -48,5 +46,5 @@ class CodeReader:
         if not part.size:
             return ""
         found = self.library.read_barcodes(part, formats=self.formats, text_mode=self.library.TextMode.Plain)
-        texts = {"".join(filter(str.isprintable, code.text)).strip()[:MOST_CHARACTERS] for code in found}
+        texts = {"".join(filter(str.isprintable, code.text)).strip()[:SERIAL_CHARACTERS] for code in found}
         return texts.pop() if len(texts) == 1 else ""

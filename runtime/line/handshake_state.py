@@ -10,6 +10,11 @@ import msgspec
 from ..config.trigger_table import TriggerSettings
 from ..events.part_verdict import PartDecision, PartKind
 
+SIGNALS = ("trigger_ready", "busy", "results_ready", "ok", "ng", "warn", "error", "heartbeat")
+"""The outputs that are on or off, in the order that the adapters have."""
+SERIAL_CHARACTERS = 64
+"""Most characters of a serial number; what comes after is cut off."""
+
 
 class HandshakeSettings(msgspec.Struct, frozen=True):
     """What the line and the device have agreed on. Times in seconds."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from urllib.parse import unquote, urlsplit
 
 from ...config.configuration import Config
-from ...errors import ConfigProblem, MachineProblem
+from ...distribution import require_module
+from ...errors import ConfigProblem
 from ...plugin_tables import parse_options, split_url
 from . import LineAdapter
 from .gpio_options import GpioOptions
@@ -30,8 +30,7 @@ def make_gpio_adapter(settings: Config) -> LineAdapter:
     if trigger.acknowledge and not options.acknowledge:
         hint = "add acknowledge=LINE, or take trigger.acknowledge out"
         raise ConfigProblem("trigger.source: no line for the acknowledgment", hint=hint)
-    if find_spec("gpiod") is None:
-        raise MachineProblem("trigger.source: gpiod is not installed", hint="pip install 'vedette[gpio]'")
+    require_module("gpiod", "gpiod", "gpio", "trigger.source")
     from .gpio_adapter import GpioAdapter
 
     return GpioAdapter(chip, options, trigger.delay)

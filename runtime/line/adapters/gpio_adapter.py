@@ -17,6 +17,7 @@ from math import inf
 
 from ...errors import MachineProblem
 from ..handshake import Outputs
+from ..handshake_state import SIGNALS
 from . import LineInputs
 from .encoder_distance import EncoderDistance
 from .gpio_lines import GpioLines, LineEdge
@@ -176,7 +177,7 @@ class GpioAdapter:
         """Sets each state that was asked for, in order: who sees `results ready` finds the verdict set."""
         while self.wakeups:
             outputs = self.wakeups.popleft()
-            levels = {name: bool(getattr(outputs, name)) for name in OUTPUTS if name != "strobe"}
+            levels = {signal: bool(getattr(outputs, signal)) for signal in SIGNALS}
             ready = {"results_ready": levels.pop("results_ready")}
             self.wanted |= levels | ready
             for part in (levels, ready) if ready["results_ready"] else (ready, levels):

@@ -55,10 +55,10 @@ class GpioLines:
         with _open_chip(chip) as opened:
             self.signals: dict[int, str] = {}
             for signal in INPUTS:
-                if line := options.line_of(signal):
+                if line := options.address_of(signal):
                     self.signals[_find_offset(opened, line)] = signal
             self.product = [_find_offset(opened, line) for line in options.product_lines]
-            self.outputs = {s: _find_offset(opened, line) for s in OUTPUTS if (line := options.line_of(s))}
+            self.outputs = {s: _find_offset(opened, line) for s in OUTPUTS if (line := options.address_of(s))}
             wanted: _Configuration = {}
             for offset, signal in [*self.signals.items(), *((offset, "product") for offset in self.product)]:
                 wanted[offset] = _make_input(signal, options)

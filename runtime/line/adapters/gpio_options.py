@@ -6,12 +6,15 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from ..handshake_state import SIGNALS
+from .signal_addresses import SignalAddresses
+
 _Seconds = Annotated[float, msgspec.Meta(ge=0, le=1)]
 INPUTS = ("trigger", "acknowledge", "encoder")
-OUTPUTS = ("trigger_ready", "busy", "results_ready", "ok", "ng", "warn", "error", "heartbeat", "strobe")
+OUTPUTS = (*SIGNALS, "strobe")
 
 
-class GpioOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class GpioOptions(SignalAddresses, frozen=True, forbid_unknown_fields=True):
     """Options after `?`. A line is a name, such as GPIO17, or an offset on the chip."""
 
     trigger: str = ""
@@ -21,14 +24,6 @@ class GpioOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     encoder: str = ""
     distance: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)] = 0
     """Rising edges of the encoder from the sensor to the camera."""
-    trigger_ready: str = ""
-    busy: str = ""
-    results_ready: str = ""
-    ok: str = ""
-    ng: str = ""
-    warn: str = ""
-    error: str = ""
-    heartbeat: str = ""
     strobe: str = ""
     """On for `strobe_seconds`, from `delay` after the trigger on: a light, or the trigger input of a camera."""
     strobe_seconds: Annotated[float, msgspec.Meta(ge=0.0001, le=1)] = 0.005
@@ -49,12 +44,8 @@ class GpioOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Names of the signals that are on at 0 V."""
         return frozenset(filter(None, self.active_low.split(",")))
 
-    def line_of(self, signal: str) -> str:
-        """The line of a signal; empty: it has none."""
-        return str(getattr(self, signal))
-
     def __post_init__(self) -> None:
-        used = [line for signal in (*INPUTS, *OUTPUTS) if (line := self.line_of(signal))] + list(self.product_lines)
+        used = [line for signal in (*INPUTS, *OUTPUTS) if (line := self.address_of(signal))] + list(self.product_lines)
         if twice := sorted({line for line in used if used.count(line) > 1}):
             raise ValueError(f"line {twice[0]} is used twice")
         if unknown := sorted(self.inverted - {*INPUTS, *OUTPUTS, "product"}):

@@ -9,11 +9,11 @@ holding registers from `outputs` on. The trigger of a server takes the time at w
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from urllib.parse import urlsplit
 
 from ...config.configuration import Config
-from ...errors import ConfigProblem, MachineProblem
+from ...distribution import require_module
+from ...errors import ConfigProblem
 from ...plugin_tables import parse_options, split_url
 from . import LineAdapter
 from .modbus_options import ModbusOptions
@@ -34,8 +34,7 @@ def make_modbus_adapter(settings: Config) -> LineAdapter:
     if not parts.hostname:
         hint = "write modbus://0.0.0.0:502, or modbus://HOST:502?role=client"
         raise ConfigProblem("trigger.source: no address", hint=hint)
-    if find_spec("pymodbus") is None:
-        raise MachineProblem("trigger.source: pymodbus is not installed", hint="pip install 'vedette[modbus]'")
+    require_module("pymodbus", "pymodbus", "modbus", "trigger.source")
     address = (parts.hostname, parts.port or PORT)
     if options.role == "server":
         from .modbus_server import ModbusServer

@@ -26,6 +26,7 @@ from ...events.sinks.mqtt import broker_address
 from ...events.sinks.mqtt_tls import make_tls_context
 from ...events.topics import Topics
 from ..handshake import Outputs
+from ..handshake_state import SERIAL_CHARACTERS
 from . import LineInputs
 
 log = logging.getLogger(__name__)
@@ -122,4 +123,4 @@ class MqttTrigger:
             return
         if trigger.product is not None:
             self.inputs.select_product(trigger.product)
-        self.inputs.trigger(trigger.serial[:64])
+        self.inputs.trigger(trigger.serial[:SERIAL_CHARACTERS])

@@ -7,6 +7,7 @@ from typing import Any
 
 from ...config.product_table import NO_PRODUCT
 from ..handshake import Outputs
+from ..handshake_state import SERIAL_CHARACTERS, SIGNALS
 from . import LineInputs
 from .register_map import find_code
 
@@ -14,7 +15,6 @@ ORDER = ("product", "serial", "acknowledge", "counter", "trigger")
 """Of inputs that come together: the product and the serial number count for the trigger that comes with them."""
 MOST_MISSED = 100
 """A counter that is ahead by more was set anew, and counts as one trigger."""
-_SERIAL_CHARACTERS = 64
 
 
 class NodeSignals:
@@ -51,22 +51,12 @@ class NodeSignals:
             self._trigger(at)
 
     def _trigger(self, at: float | None) -> None:
-        self.last_part = self.inputs.trigger(str(self.values.get("serial") or "").strip()[:_SERIAL_CHARACTERS], at)
+        self.last_part = self.inputs.trigger(str(self.values.get("serial") or "").strip()[:SERIAL_CHARACTERS], at)
 
 
 def list_values(outputs: Outputs) -> dict[str, bool | int]:
     """The outputs by name. `results ready` is last when it is on, and first when it is off: so it never lies."""
-    values: dict[str, bool | int] = {
-        "trigger_ready": outputs.trigger_ready,
-        "busy": outputs.busy,
-        "ok": outputs.ok,
-        "ng": outputs.ng,
-        "warn": outputs.warn,
-        "error": outputs.error,
-        "heartbeat": outputs.heartbeat,
-        "part": outputs.part,
-        "verdict": find_code(outputs),
-        "shown_product": outputs.product,
-    }
-    ready: dict[str, bool | int] = {"results_ready": outputs.results_ready}
+    values: dict[str, bool | int] = {signal: getattr(outputs, signal) for signal in SIGNALS}
+    ready = {"results_ready": values.pop("results_ready")}
+    values |= {"part": outputs.part, "verdict": find_code(outputs), "shown_product": outputs.product}
     return values | ready if outputs.results_ready else ready | values

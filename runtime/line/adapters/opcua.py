@@ -8,7 +8,6 @@ Without certificates only this machine can connect, unless the address says `sec
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
@@ -16,7 +15,8 @@ import msgspec
 
 from ...config.configuration import Config
 from ...config.credentials import resolve_credential_path
-from ...errors import ConfigProblem, MachineProblem
+from ...distribution import require_module
+from ...errors import ConfigProblem
 from ...plugin_tables import parse_options, split_url
 from . import LineAdapter
 from .opcua_options import OpcUaOptions
@@ -43,8 +43,7 @@ def make_opcua_adapter(settings: Config) -> LineAdapter:
     if settings.trigger.acknowledge and options.is_client and not options.acknowledge:
         hint = "add acknowledge=NODE, or take trigger.acknowledge out"
         raise ConfigProblem("trigger.source: no node for the acknowledgment", hint=hint)
-    if find_spec("asyncua") is None:
-        raise MachineProblem("trigger.source: asyncua is not installed", hint="pip install 'vedette[opcua]'")
+    require_module("asyncua", "asyncua", "opcua", "trigger.source")
     files = {
         name: resolve_credential_path(getattr(options, name), settings.base)
         for name in ("certificate", "key", "trusted", "password_file")

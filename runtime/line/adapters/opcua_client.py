@@ -102,7 +102,7 @@ class OpcUaClient:
                 lost.set_exception(error)
 
         client.connection_lost_callback = lose
-        nodes = {name: client.get_node(node) for name in _INPUTS if (node := self.options.node_of(name))}
+        nodes = {name: client.get_node(node) for name in _INPUTS if (node := self.options.address_of(name))}
         subscription = await client.create_subscription(
             1000 * self.options.interval, queue_maxsize=_QUEUE, overflow=OverflowPolicy.DISCONNECT
         )
@@ -145,7 +145,7 @@ class OpcUaClient:
 
     async def _write(self, client: Client) -> None:
         """Writes the outputs that changed; ends after the last ones."""
-        nodes = {name: node for name in list_values(Outputs()) if (node := self.options.node_of(name))}
+        nodes = {name: node for name in list_values(Outputs()) if (node := self.options.address_of(name))}
         targets = {name: client.get_node(node) for name, node in nodes.items()}
         kinds = {name: await node.read_data_type_as_variant_type() for name, node in targets.items()}
         written: dict[str, bool | int] = {}

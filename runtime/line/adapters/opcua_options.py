@@ -6,11 +6,13 @@ from typing import Annotated, Literal
 
 import msgspec
 
-SIGNALS = ("trigger_ready", "busy", "results_ready", "ok", "ng", "warn", "error", "heartbeat")
+from ..handshake_state import SIGNALS
+from .signal_addresses import SignalAddresses
+
 VALUES = ("part", "verdict", "shown_product")
 
 
-class OpcUaOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class OpcUaOptions(SignalAddresses, frozen=True, forbid_unknown_fields=True):
     """Options after `?`. Nodes are those of the line controller's server, as in ns=3;s=Line.Trigger."""
 
     trigger: str = ""
@@ -18,14 +20,6 @@ class OpcUaOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     acknowledge: str = ""
     product: str = ""
     serial: str = ""
-    trigger_ready: str = ""
-    busy: str = ""
-    results_ready: str = ""
-    ok: str = ""
-    ng: str = ""
-    warn: str = ""
-    error: str = ""
-    heartbeat: str = ""
     part: str = ""
     verdict: str = ""
     shown_product: str = ""
@@ -48,10 +42,6 @@ class OpcUaOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Whether the line controller is the server."""
         return bool(self.trigger)
 
-    def node_of(self, signal: str) -> str:
-        """The node of a signal; empty: it has none."""
-        return str(getattr(self, signal))
-
     def __post_init__(self) -> None:
         given = [bool(self.certificate), bool(self.key), bool(self.trusted)]
         if any(given) and not all(given):
@@ -59,5 +49,5 @@ class OpcUaOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         if bool(self.user) != bool(self.password_file):
             raise ValueError("user and password_file need each other")
         nodes = ("acknowledge", "product", "serial", *SIGNALS, *VALUES, "user")
-        if not self.is_client and any(map(self.node_of, nodes)):
+        if not self.is_client and any(map(self.address_of, nodes)):
             raise ValueError("nodes and a user are for a client, which needs trigger=NODE")

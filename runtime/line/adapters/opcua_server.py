@@ -25,6 +25,7 @@ from asyncua.common.callback import CallbackType, ServerItemCallback
 
 from ...errors import MachineProblem
 from ..handshake import Outputs
+from ..handshake_state import SERIAL_CHARACTERS
 from . import LineInputs
 from .loop_thread import LoopThread
 from .node_signals import NodeSignals, list_values
@@ -191,7 +192,7 @@ class OpcUaServer:
         ready = self.takes_parts
         if product != _UNKNOWN:
             self.inputs.select_product(product)
-        number = self.inputs.trigger((part_id or "").strip()[:64])
+        number = self.inputs.trigger((part_id or "").strip()[:SERIAL_CHARACTERS])
         return str(number), 0 if ready else _NOT_READY
 
     def _acknowledge(self, _parent: ua.NodeId) -> None:

@@ -34,9 +34,7 @@ class PresenceTrigger:
             self.inputs.trigger(at=exposed)
         if self.zone.is_learned:
             covered = frame.moment - self.zone.covered_since >= _STUCK_SECONDS
-            self.fault = (
-                "something is in the zone of presence for a minute, or the light has changed" if covered else ""
-            )
+            self.fault = _COVERED if covered else ""
 
     def show(self, outputs: Outputs) -> None:
         """Does nothing."""

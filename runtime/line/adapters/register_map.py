@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..handshake import Outputs
+from ..handshake_state import SIGNALS
 from . import LineInputs
 
 COILS, HOLDING = 2, 10
@@ -64,7 +65,7 @@ class OutputRegisters:
     """Outputs as discrete inputs and input registers, with the last results."""
 
     def __init__(self) -> None:
-        self.bits = [False] * 8
+        self.bits = [False] * len(SIGNALS)
         self.words = [0] * INPUTS
 
     def set_outputs(self, outputs: Outputs) -> None:
@@ -74,16 +75,7 @@ class OutputRegisters:
             place = RESULTS + RESULT_REGISTERS * (outputs.part % RESULT_COUNT)
             self.words[place : place + RESULT_REGISTERS] = [*split_words(outputs.part), code]
         self.words[:4] = [*split_words(outputs.part), code, outputs.product]
-        self.bits = [
-            outputs.trigger_ready,
-            outputs.busy,
-            outputs.results_ready,
-            outputs.ok,
-            outputs.ng,
-            outputs.warn,
-            outputs.error,
-            outputs.heartbeat,
-        ]
+        self.bits = [getattr(outputs, signal) for signal in SIGNALS]
 
     def set_last_part(self, number: int) -> None:
         """Sets the number of the part that was triggered last."""
