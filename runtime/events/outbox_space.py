@@ -68,7 +68,7 @@ class OutboxSpace:
         self.page_bytes = self._pragma("page_size")
         self.max_pages = max(max_bytes // self.page_bytes, MIN_PAGES)
         self.page_limit = 0
-        self.count: Callable[[Sequence[bytes]], None] = lambda _: None
+        self.followers: list[Callable[[Sequence[bytes]], None]] = []
         """Called with the bodies of new events, in the transaction that stores them."""
         self.enforce_limit()
 
@@ -137,7 +137,9 @@ class OutboxSpace:
                 self.counts.forget()
             numbers = [int(execute(_INSERT, row).fetchone()[0]) for row in rows]
             if salvage is None:
-                self.count([body for body, _ in rows])
+                bodies = [body for body, _ in rows]
+                for follow in self.followers:
+                    follow(bodies)
             else:
                 record_progress(self.database, *salvage)
             if pages < self.page_limit and not self._has_free_pages(self._spare_pages):

@@ -58,7 +58,7 @@ class PartCounts:
         with outbox.transaction():
             self._take_over_corrupt_files(outbox.path)
             self.unsynchronized = self._boots_without_time()
-            outbox.space.count = self.count
+            outbox.space.followers.append(self.count)
 
     @classmethod
     def from_config(cls, settings: Config, outbox: Outbox) -> PartCounts:

@@ -31,9 +31,9 @@ class GoldenStore:
     """
 
     def __init__(self, outbox: Outbox) -> None:
-        self.outbox, self.database, self.before = outbox, outbox.database, outbox.space.count
+        self.outbox, self.database = outbox, outbox.database
         with outbox.transaction():
-            outbox.space.count = self._follow
+            outbox.space.followers.append(self._follow)
 
     def read(self, unstored: Iterable[SystemEvent]) -> dict[str, GoldenState]:
         """The states by product.
@@ -57,7 +57,6 @@ class GoldenStore:
 
     def _follow(self, bodies: Sequence[bytes]) -> None:
         """Within the transaction that stores the bodies of new events."""
-        self.before(bodies)
         for body in bodies:
             if _MARK not in body:
                 continue
