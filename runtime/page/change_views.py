@@ -16,11 +16,11 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from ..config.configuration import Config
-from ..errors import UNREADABLE, ConfigProblem, MachineProblem, Problem
+from ..errors import ConfigProblem, MachineProblem, Problem
 from ..installation.configuration.change_requests import read_result, request_change
 from ..redaction import redact
 from .draft_check import check_draft
-from .page_context import BY_PAGE, context_of, find_camera, translation_of
+from .page_context import BY_PAGE, context_of, find_camera, read_wish, translation_of
 from .page_undo import find_undo
 from .translation import Translation
 
@@ -145,9 +145,8 @@ async def show_result(request: Request) -> Response:
 async def undo_change(request: Request) -> Response:
     """Shows what the last change of the page would take back, or asks for the file from before it."""
     config, _ = await find_camera(request), translation_of(request)
-    try:
-        wish = msgspec.json.decode(await request.body(), type=_Wish)
-    except UNREADABLE:
+    wish = await read_wish(request, _Wish)
+    if wish is None:
         return JSONResponse({"message": _("This change cannot be undone any more.")}, 400)
     undo = await asyncio.to_thread(find_undo, config)
     if undo is None:

@@ -10,13 +10,13 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from ..config.configuration import Config
-from ..errors import UNREADABLE, Problem
+from ..errors import Problem
 from ..installation.configuration.permitted_changes import check_permitted, read_text
 from .camera_text import change_text
 from .change_views import answer_change, changed_elsewhere, describe_problem, digest_of, read_camera_text
 from .draw_words import draw_texts
 from .drawn_shapes import REQUIRED, DrawnRule, Shape, Shapes, apply_shapes, list_rules, read_shapes
-from .page_context import context_of, find_camera, render, translation_of
+from .page_context import context_of, find_camera, read_wish, render, translation_of
 from .page_undo import find_undo
 
 
@@ -93,9 +93,8 @@ async def send_drawing(request: Request) -> Response:
 async def change_drawing(request: Request) -> Response:
     """The difference in the camera's file, or, if the user has seen it, the request to change it."""
     config, _ = await find_camera(request), translation_of(request)
-    try:
-        draft = msgspec.json.decode(await request.body(), type=_Draft)
-    except UNREADABLE:
+    draft = await read_wish(request, _Draft)
+    if draft is None:
         return JSONResponse({"message": _("That is no drawing.")}, 400)
     try:
         present = await asyncio.to_thread(read_camera_text, config)

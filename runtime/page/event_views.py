@@ -15,11 +15,11 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
 
 from ..config.configuration import Config
-from ..errors import UNREADABLE, ConfigProblem
+from ..errors import ConfigProblem
 from ..evidence.reviews import Review, Verdict
 from .event_export import MAX_EVENTS, export_as_csv, export_as_json
 from .event_records import CLIP_SUFFIXES, PICTURE_SUFFIXES, EventFilter, EventReader, EventRecord
-from .page_context import BY_PAGE, context_of, find_camera, render, translation_of
+from .page_context import BY_PAGE, context_of, find_camera, read_wish, render, translation_of
 
 PAGE_EVENTS = 24
 _MEDIA_TYPES = {".jpg": "image/jpeg", ".webp": "image/webp", ".mp4": "video/mp4"}
@@ -110,9 +110,8 @@ async def show_evidence(request: Request) -> Response:
 async def judge_event(request: Request) -> Response:
     """Stores what a person says about an event."""
     reader, event, _ = await _reader(request), request.path_params["event"], translation_of(request)
-    try:
-        judgment = msgspec.json.decode(await request.body(), type=_Judgment)
-    except UNREADABLE:
+    judgment = await read_wish(request, _Judgment)
+    if judgment is None:
         return JSONResponse({"message": _("That is no verdict.")}, 400)
     if await asyncio.to_thread(reader.find_event, event) is None:
         return JSONResponse({"message": _("This event is not stored any more.")}, 404)

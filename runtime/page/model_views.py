@@ -7,7 +7,7 @@ import getpass
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated
 
 import msgspec
 from starlette.requests import Request
@@ -15,7 +15,7 @@ from starlette.responses import JSONResponse, Response
 
 from ..bundle.archive import MAX_BYTES
 from ..config.configuration import device_folders, load_device
-from ..errors import UNREADABLE, MachineProblem, Problem
+from ..errors import MachineProblem, Problem
 from ..installation.installation_preview import InstallationPreview
 from ..installation.model_store import find_unwritable
 from ..monitoring.status import request_status
@@ -29,10 +29,8 @@ from .model_words import (
     words_of_models,
 )
 from .model_work import WorkResult
-from .page_context import PageContext, context_of, render, translation_of
+from .page_context import PageContext, context_of, read_wish, render, translation_of
 from .translation import Translation
-
-_Wish = TypeVar("_Wish")
 
 
 class _Begin(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -79,7 +77,7 @@ async def show_models(request: Request) -> Response:
 async def begin_upload(request: Request) -> Response:
     """Makes room for a bundle."""
     context, _ = context_of(request), translation_of(request)
-    wish = _decode(await request.body(), _Begin)
+    wish = await read_wish(request, _Begin)
     if wish is None:
         return _refuse(_("That is no upload."), 400)
     if wish.bytes > MAX_BYTES:
@@ -97,7 +95,7 @@ async def add_piece(request: Request) -> Response:
 
 async def discard_upload(request: Request) -> Response:
     """Deletes a bundle that is not wanted."""
-    wish = _decode(await request.body(), _Upload)
+    wish = await read_wish(request, _Upload)
     if wish is not None:
         await asyncio.to_thread(context_of(request).upload.discard, wish.upload)
     return Response(status_code=204)
@@ -106,7 +104,7 @@ async def discard_upload(request: Request) -> Response:
 async def check_upload(request: Request) -> Response:
     """Verifies a bundle as `vedette install` does, and says what its installation would change."""
     context, _ = context_of(request), translation_of(request)
-    wish = _decode(await request.body(), _Upload)
+    wish = await read_wish(request, _Upload)
     if wish is None or (path := context.upload.find(wish.upload)) is None:
         return _upload_is_gone(_)
 
@@ -126,7 +124,7 @@ async def check_upload(request: Request) -> Response:
 async def install_upload(request: Request) -> Response:
     """Starts the installation of a bundle that its user has seen described."""
     context, _ = context_of(request), translation_of(request)
-    wish = _decode(await request.body(), _Install)
+    wish = await read_wish(request, _Install)
     if wish is None or (path := context.upload.find(wish.upload)) is None:
         return _upload_is_gone(_)
     models = {each.name: each.current for each in await asyncio.to_thread(_list_models, context)}
@@ -140,7 +138,7 @@ async def install_upload(request: Request) -> Response:
 async def go_back(request: Request) -> Response:
     """Says what a rollback would change, or starts the one that its user has seen described."""
     context, _ = context_of(request), translation_of(request)
-    wish = _decode(await request.body(), _Back)
+    wish = await read_wish(request, _Back)
     models = {each.name: each for each in await asyncio.to_thread(_list_models, context)}
     model = models.get(wish.name) if wish is not None else None
     if wish is None or model is None or model.previous is None:
@@ -195,13 +193,6 @@ def _user_name() -> str:
         return getpass.getuser()
     except (KeyError, OSError):
         return str(os.geteuid())
-
-
-def _decode(body: bytes, kind: type[_Wish]) -> _Wish | None:
-    try:
-        return msgspec.json.decode(body, type=kind)
-    except UNREADABLE:
-        return None
 
 
 async def _answer(request: Request, act: Callable[[], dict[str, object] | Response]) -> Response:

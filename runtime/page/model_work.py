@@ -71,11 +71,6 @@ class ModelWork:
         finally:
             self.lock.release()
 
-    @property
-    def is_busy(self) -> bool:
-        """Whether a command runs."""
-        return self.lock.locked()
-
     def _work(self, arguments: Sequence[str], folder: Path, finish: Callable[[], None]) -> None:
         try:
             result = _run_command(arguments, folder)

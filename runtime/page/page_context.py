@@ -6,7 +6,7 @@ import asyncio
 import time
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -16,7 +16,7 @@ from starlette.responses import HTMLResponse, Response
 
 from ..config.configuration import Config, camera_names, load_config
 from ..config.page_table import PageSettings
-from ..errors import Problem
+from ..errors import UNREADABLE, Problem
 from .browser_site import HERE, MAX_BODY, BrowserSite
 from .bundle_upload import PIECE_BYTES, BundleUpload
 from .credentials import PageCredentials
@@ -30,6 +30,7 @@ BY_PAGE = "page"
 """Who judges events and asks for changes; the page has one user."""
 LANGUAGE_COOKIE = "language"
 LANGUAGE_NAMES = {"en": "English", "ko": "한국어"}
+_T = TypeVar("_T")
 
 
 class PageContext(msgspec.Struct, frozen=True, eq=False):
@@ -96,6 +97,14 @@ class PageContext(msgspec.Struct, frozen=True, eq=False):
             except Problem:
                 continue
         return found
+
+
+async def read_wish(request: Request, kind: type[_T]) -> _T | None:
+    """What a view sends as JSON; None: it is nothing of this kind."""
+    try:
+        return msgspec.json.decode(await request.body(), type=kind)
+    except UNREADABLE:
+        return None
 
 
 def context_of(request: Request) -> PageContext:

@@ -12,14 +12,14 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from ..config.configuration import Config
-from ..errors import UNREADABLE, Problem
+from ..errors import Problem
 from ..live.scores import Scores, read_scores
 from ..live.threshold_replay import replay_threshold
 from ..live.workshop_scores import WorkshopScores, read_workshop_scores
 from ..monitoring.status import StatusReport, request_status
 from .camera_text import PRESENCE, set_threshold
 from .change_views import answer_change, describe_problem, read_camera_text, words_of_changes
-from .page_context import context_of, find_camera, render, translation_of
+from .page_context import context_of, find_camera, read_wish, render, translation_of
 from .page_undo import find_undo
 from .threshold_scale import is_extrapolated, make_scale
 from .translation import Translation
@@ -102,9 +102,8 @@ async def show_replay(request: Request) -> Response:
 async def change_threshold(request: Request) -> Response:
     """The difference in the camera's file, or, if the user has seen it, the request to change it."""
     config, _ = await find_camera(request), translation_of(request)
-    try:
-        wish = msgspec.json.decode(await request.body(), type=_Wish)
-    except UNREADABLE:
+    wish = await read_wish(request, _Wish)
+    if wish is None:
         return JSONResponse({"message": _("That is no threshold.")}, 400)
     try:
         before = await asyncio.to_thread(read_camera_text, config)
