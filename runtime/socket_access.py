@@ -1,4 +1,4 @@
-"""Access to the Unix sockets of a daemon: who may use them, and addresses that are short enough.
+"""Access to the Unix sockets of a daemon: who may use them, who does, and addresses that are short enough.
 
 Its user, root and the members of the group `vedette` may ask.
 """
@@ -9,7 +9,9 @@ import contextlib
 import grp
 import logging
 import os
+import pwd
 import socket
+import struct
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,6 +21,7 @@ from .errors import UNREADABLE
 log = logging.getLogger(__name__)
 
 GROUP = "vedette"
+_CREDENTIALS = struct.Struct("3i")  # struct ucred: process, user, group
 
 
 def admit_group(folder: Path, address: Path, name: str = GROUP) -> None:
@@ -59,6 +62,26 @@ def short_path(folder: Path) -> Iterator[str]:
         yield f"/proc/self/fd/{descriptor}"
     finally:
         os.close(descriptor)
+
+
+def read_peer(connection: socket.socket) -> tuple[int, int]:
+    """Process and user on the other side of a Unix socket, as the kernel says (unix(7), SO_PEERCRED).
+
+    Raises:
+        OSError: the socket has none.
+    """
+    process, user, _ = _CREDENTIALS.unpack(
+        connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    )
+    return process, user
+
+
+def name_user(user: int) -> str:
+    """A user by name, or by number if the number has no name."""
+    try:
+        return pwd.getpwuid(user).pw_name
+    except KeyError:
+        return str(user)
 
 
 class SocketServer(threading.Thread):

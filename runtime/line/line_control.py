@@ -6,21 +6,18 @@ The daemon's user, root and the members of the group `vedette` may connect, as f
 
 from __future__ import annotations
 
-import pwd
 import socket
-import struct
 from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 
 from ..errors import UNREADABLE
-from ..socket_access import SocketServer, short_path
+from ..socket_access import SocketServer, name_user, read_peer, short_path
 from .golden_messages import GoldenCommand, GoldenStatus
 
 SOCKET_NAME = "line.sock"
 _MAX_BYTES = 1 << 16
-_CREDENTIALS = struct.Struct("3i")  # of SO_PEERCRED: process, user, group; see unix(7)
 
 
 class LineControl(SocketServer):
@@ -34,7 +31,7 @@ class LineControl(SocketServer):
     def __init__(self, folder: Path, obey: Callable[[GoldenCommand, str], GoldenStatus]) -> None:
         def answer(connection: socket.socket) -> None:
             command = msgspec.json.decode(_read_line(connection), type=GoldenCommand)
-            connection.sendall(msgspec.json.encode(obey(command, _name_user(connection))) + b"\n")
+            connection.sendall(msgspec.json.encode(obey(command, name_user(read_peer(connection)[1]))) + b"\n")
 
         super().__init__(folder, SOCKET_NAME, answer, "vedette golden-part cannot reach this daemon")
 
@@ -61,12 +58,3 @@ def send_command(folder: Path, command: GoldenCommand) -> GoldenStatus | None:
 def _read_line(connection: socket.socket) -> bytes:
     with connection.makefile("rb") as stream:
         return stream.readline(_MAX_BYTES)
-
-
-def _name_user(connection: socket.socket) -> str:
-    """The user on the other side, by name, or by number if the number has no name."""
-    _, user, _ = _CREDENTIALS.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
-    try:
-        return pwd.getpwuid(user).pw_name
-    except KeyError:
-        return str(user)

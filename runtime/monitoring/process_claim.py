@@ -13,9 +13,7 @@ import contextlib
 import hashlib
 import logging
 import os
-import pwd
 import socket
-import struct
 from collections.abc import Iterator
 
 import msgspec
@@ -24,10 +22,10 @@ from ..config.configuration import Config
 from ..errors import MachineProblem, locate_errors
 from ..events.mqtt_identity import client_id
 from ..plugin_tables import split_url
+from ..socket_access import name_user, read_peer
 
 log = logging.getLogger(__name__)
 
-_CREDENTIALS = struct.Struct("3i")  # struct ucred: process, user, group (unix(7), SO_PEERCRED)
 _BACKLOG = 64  # nobody accepts; each process that asks takes a place until this one ends
 _PORTS = {"mqtt": 1883, "mqtts": 8883}
 
@@ -41,11 +39,7 @@ class Holder(msgspec.Struct, frozen=True):
     def __str__(self) -> str:
         if self.process is None or self.user is None:
             return "another process"
-        try:
-            name = pwd.getpwuid(self.user).pw_name
-        except KeyError:
-            name = str(self.user)
-        return f"process {self.process} of the user {name}"
+        return f"process {self.process} of the user {name_user(self.user)}"
 
 
 @contextlib.contextmanager
@@ -97,8 +91,6 @@ def _find_holder(address: bytes) -> Holder:
         connection.setblocking(False)
         try:
             connection.connect(address)
-            credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+            return Holder(*read_peer(connection))
         except OSError:
             return Holder()
-    process, user, _ = _CREDENTIALS.unpack(credentials)
-    return Holder(process, user)
