@@ -22,6 +22,7 @@ import numpy as np
 from ..errors import BundleProblem
 from ..inference.backends.tflite import load_interpreter, notes_left_out
 from ..inference.prediction import Box, Prediction
+from .anonymization import PERSON_LABEL
 
 MODEL_FILE = Path(__file__).parent / "face_models" / "face_detection_full_range.tflite"
 MIN_SCORE = 0.25
@@ -67,7 +68,7 @@ class FaceFinder:
             closely: False: only the whole frame and its largest squares, a fifth of the time
         """
         height, width = pixels.shape[:2]
-        people = [each.box for each in predictions if each.label == "person" and each.box is not None]
+        people = [each.box for each in predictions if each.label == PERSON_LABEL and each.box is not None]
         people.sort(key=lambda box: (box.left - box.right) * (box.bottom - box.top))
         regions = {(0, 0, width, height), *squares_of(width, height, closely)}
         if closely:

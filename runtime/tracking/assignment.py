@@ -22,6 +22,7 @@ from ..inference.prediction import Box
 
 Boxes = NDArray[np.float64]
 
+_LEAST = 1e-9  # a positive score
 _LIKE_SIZE = 2.0  # largest ratio of the longer edges of two boxes that may be of one object
 
 
@@ -72,19 +73,19 @@ def nearness_matrix(first: Boxes, second: Boxes, reach: Boxes) -> Boxes:
     return np.where(alike, np.clip(1 - far, 0.0, 1.0), 0.0)
 
 
-def keep_undoubted(scores: Boxes) -> Boxes:
-    """The scores, with 0 instead of those that compete with another in their row or column."""
-    rivals = scores > 0
-    alone = (rivals.sum(axis=0)[None, :] == 1) & (rivals.sum(axis=1)[:, None] == 1)
-    return np.where(alone, scores, 0.0)
-
-
 def assign(scores: Boxes, min_score: float) -> list[tuple[int, int]]:
     """The assigned rows and columns: each at most once, each pair's score at least `min_score`, the largest sum."""
     if not scores.size:
         return []
     _, columns, _ = lap.lapjv(1 - scores, extend_cost=True, cost_limit=1 - min_score)
     return [(row, int(column)) for row, column in enumerate(columns) if column >= 0]
+
+
+def assign_undoubted(scores: Boxes) -> list[tuple[int, int]]:
+    """The pairs with a positive score that compete with no other in their row or column."""
+    rivals = scores > 0
+    alone = (rivals.sum(axis=0)[None, :] == 1) & (rivals.sum(axis=1)[:, None] == 1)
+    return assign(np.where(alone, scores, 0.0), _LEAST)
 
 
 def _longer_edges(boxes: Boxes) -> Boxes:

@@ -18,6 +18,7 @@ once.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import msgspec
 import numpy as np
@@ -25,7 +26,7 @@ import numpy as np
 from ..camera.frame import Frame
 from ..config.tracker_table import TrackerSettings
 from ..inference.prediction import Prediction
-from .assignment import Boxes, assign, box_array, iou_matrix, keep_undoubted, nearness_matrix
+from .assignment import Boxes, assign, assign_undoubted, box_array, iou_matrix, nearness_matrix
 from .kalman import BoxKalmanFilter
 
 _FULL_BUFFER_SECONDS = 0.2  # time since the last detection from which boxes grow by all of `buffer`, not a part
@@ -70,14 +71,15 @@ class Tracker:
         confirmed = [track for track in self.tracks if track.number]
         visible = [track for track in confirmed if not track.misses]
         unconfirmed = [track for track in self.tracks if not track.number]
-        for tracks, indices, score in (
-            (confirmed, high, self._score_predicted_places),
-            (visible, low, self._score_predicted_places),
-            (confirmed, high, self._score_last_places),
-            (unconfirmed, high, self._score_predicted_places),
-            (self.tracks, high, self._score_distances),
+        best = partial(assign, min_score=self.settings.iou)
+        for tracks, indices, score, choose in (
+            (confirmed, high, self._score_predicted_places, best),
+            (visible, low, self._score_predicted_places, best),
+            (confirmed, high, self._score_last_places, best),
+            (unconfirmed, high, self._score_predicted_places, best),
+            (self.tracks, high, self._score_distances, assign_undoubted),
         ):
-            self._assign_detections(frame, tracks, indices, predictions, boxes, owners, score)
+            self._assign_detections(frame, tracks, indices, predictions, boxes, owners, score, choose)
         for index, track in owners.items():
             track.update(boxes[index], frame.moment)
         self._mark_lost(set(owners.values()))
@@ -123,10 +125,12 @@ class Tracker:
         boxes: Boxes,
         owners: dict[int, _Track],
         score: Callable[[list[_Track], Boxes, Boxes], Boxes],
+        choose: Callable[[Boxes], list[tuple[int, int]]],
     ) -> None:
         """Assigns the detections `indices` to `tracks`, where neither is assigned yet, and notes that in `owners`.
 
-        `score` takes tracks, the boxes of detections, and the seconds since each track was last seen.
+        `score` takes tracks, the boxes of detections, and the seconds since each track was last seen; `choose` takes
+        the scores, and gives the pairs.
         """
         tracks = [track for track in tracks if track not in owners.values()]
         indices = [index for index in indices if index not in owners]
@@ -135,10 +139,7 @@ class Tracker:
         scores = score(tracks, boxes[indices], np.array([frame.moment - track.last_seen for track in tracks]))
         for row, track in enumerate(tracks):
             scores[row, [predictions[index].label != track.label for index in indices]] = 0.0
-        least = self.settings.iou
-        if score == self._score_distances:
-            scores, least = keep_undoubted(scores), 1e-9
-        for row, column in assign(scores, least):
+        for row, column in choose(scores):
             owners[indices[column]] = tracks[row]
 
     def _score_predicted_places(self, tracks: list[_Track], boxes: Boxes, elapsed: Boxes) -> Boxes:
