@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from ..bundle.archive import MAX_BYTES
+from ..config.camera_products import list_installed
 from ..config.configuration import device_folders, load_device
 from ..errors import MachineProblem, Problem
 from ..installation.installation_preview import InstallationPreview
@@ -177,7 +178,7 @@ def _ask_probations(context: PageContext, models: list[ListedModel]) -> dict[str
     """What the daemons say of the probation that they run, by camera."""
     found = {}
     for name, config in context.loadable_cameras().items():
-        if not any(each.name == config.installed for each in models):
+        if not list_installed(config) & {each.name for each in models}:
             continue
         try:
             report = request_status(config.state_folder)

@@ -12,6 +12,7 @@ import pytest
 from altered_bundles import STORED, sign_altered
 from asgi_client import Answer
 from page_client import PageClient, make_app
+from page_site import make_status
 from waiting import wait_for
 
 from vedette.runtime.bundle import archive
@@ -19,6 +20,7 @@ from vedette.runtime.bundle.release_memory import FILE_NAME as RELEASES
 from vedette.runtime.installation import installer
 from vedette.runtime.installation.model_store import ModelStore
 from vedette.runtime.installation.probation_record import ProbationRecord
+from vedette.runtime.monitoring.status import StatusServer
 from vedette.runtime.page import bundle_upload, model_work
 from vedette.runtime.page.bundle_upload import FOLDER
 from vedette.runtime.page.model_work import ModelWork, WorkResult
@@ -128,6 +130,25 @@ def test_a_release_is_installed_and_left_again(device: Device) -> None:
     assert "rolled back" in page
     assert "its user went back" in page
     read(device.client.post(f"{HOME}/rollback", {"name": NAME, "save": False}), 404)
+
+
+def test_the_probation_of_a_further_product_is_told(device: Device) -> None:
+    """The first product of the camera is a file of its own, the second one lies in the store."""
+    assert device.install(1)["outcome"] == "done"
+    tables = (
+        'name = "own"\nindex = 1\nbundle = "own.vedette"',
+        f'name = "other"\nindex = 2\nbundle = "installed:{NAME}"',
+    )
+    products = "".join(f"[[products]]\n{table}\n" for table in tables)
+    (device.folder / "cameras" / "door.toml").write_text(f'source = "file:x"\n[trigger]\nsource = "mqtt:"\n{products}')
+    state = device.folder / "state" / "door"
+    state.mkdir(parents=True, exist_ok=True)
+    server = StatusServer(state, lambda: make_status("door", probation="watched for 12 of 60 minutes"))
+    server.start()
+    try:
+        assert "watched for 12 of 60 minutes" in device.client.get(HOME).text
+    finally:
+        server.close()
 
 
 def test_an_unknown_signer_and_an_older_release_are_refused(device: Device) -> None:
