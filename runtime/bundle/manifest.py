@@ -13,6 +13,7 @@ import msgspec
 
 from ..calibration.good_scores import GoodScores
 from ..calibration.recalibration import Recalibration
+from ..config.polygon import Polygon
 from ..errors import BundleProblem
 from .box_decoding import BoxDecoding
 from .compiled_model import CompiledModel
@@ -216,6 +217,11 @@ class Manifest(_Strict, frozen=True, omit_defaults=True):
         digest = self.files[self.models[ONNX]].sha256[:8]
         local = f"+recalibrated.{self.local_digest}" if self.local_digest else ""
         return f"{self.name}:{self.release}:{digest}{local}"
+
+    @property
+    def scored_region(self) -> Polygon:
+        """The region of interest that `good_scores` and the threshold come from; empty: the whole frame."""
+        return () if self.recalibrated is None else self.recalibrated.region
 
     @property
     def good_scores(self) -> GoodScores | None:

@@ -15,11 +15,12 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from ..config.polygon import Polygon
 from . import good_scores, independent_threshold
 from .good_scores import GoodScores
 
 
-class Recalibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Recalibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """Threshold and offset that replace those of the build."""
 
     offset: float
@@ -37,6 +38,8 @@ class Recalibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Of the new images."""
     made: str
     """When, RFC 3339."""
+    region: Polygon = ()
+    """The region of interest that the scores come from, fractions 0…1 of the frame; empty: the whole frame."""
 
     @property
     def statement(self) -> str:
@@ -64,6 +67,7 @@ def recalibrate(
     build_scores: GoodScores | None,
     target_rate: float,
     made: str,
+    region: Polygon = (),
 ) -> Recalibration:
     """Set threshold and offset from the model's scores of good images.
 
@@ -73,6 +77,7 @@ def recalibrate(
         build_scores: good scores of the build; None: it recorded none, and the offset is 0
         target_rate: share of good parts that may raise an alarm
         made: date for the record
+        region: the region of interest that the scores come from; empty: the whole frame
     """
     own = independent_threshold.choose_threshold(scores, scale.step, target_rate, scale.highest)
     offset = 0.0 if build_scores is None else float(np.median(scores)) - build_scores.median
@@ -86,4 +91,5 @@ def recalibrate(
         required_images=own.required_images,
         good_scores=good_scores.summarize(scores, scale.step, scale.highest).shift(offset),
         made=made,
+        region=region,
     )

@@ -39,6 +39,12 @@ def combine(*decorators: Callable[[Any], Any]) -> Callable[[_Command], _Command]
     return decorate
 
 
+view = combine(
+    click.option("--camera", help="Look at the images as this camera does: its region of interest, its privacy zones."),
+    config,
+)
+
+
 def print_json(value: Any) -> None:
     """Prints a value as indented JSON."""
     click.echo(render_json(value))

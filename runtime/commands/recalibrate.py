@@ -12,9 +12,9 @@ from ..bundle.bundle import Bundle
 from ..bundle.keys import Keyring, read_private_key
 from ..bundle.local_recalibration import WRITE_HINT, remove_recalibration, write_recalibration
 from ..camera import image_files
-from ..camera.privacy_warnings import fitted_zones
 from ..errors import ConfigProblem
 from ..evaluation.bundle_recalibration import RecalibrationResult, recalibrate_bundle, sign_recalibrated
+from ..evaluation.camera_view import read_view
 from ..progress import show_progress
 from . import options
 
@@ -31,6 +31,7 @@ from . import options
     help="Share of good parts that may raise an alarm. [default: that of the build]",
 )
 @click.option("--reset", is_flag=True, help="Remove the recalibration that is kept beside BUNDLE.")
+@options.view
 @options.keys
 @options.as_json
 def recalibrate(
@@ -40,6 +41,8 @@ def recalibrate(
     key: Path | None,
     rate: float | None,
     reset: bool,
+    camera: str | None,
+    folder: Path,
     keys: Path | None,
     as_json: bool,
 ) -> None:
@@ -62,8 +65,9 @@ def recalibrate(
     private = None if key is None else read_private_key(key)
     keyring = Keyring.read(keys)
     opened = Bundle.open(bundle, keyring if private is None else keyring.with_signer(private))
-    with image_files.black_zones(fitted_zones(opened.manifest)):
-        result = recalibrate_bundle(opened, images, rate, show_progress)
+    view = read_view(opened.manifest, folder, camera)
+    with image_files.black_zones(view.zones):
+        result = recalibrate_bundle(opened, images, rate, show_progress, view.region)
     if out is not None and private is not None:
         manifest, content = sign_recalibrated(opened, result.recalibration, private)
         path, model = out / bundle.name, manifest.model_id

@@ -9,9 +9,9 @@ import click
 from ..bundle.keys import Keyring
 from ..bundle.local_recalibration import open_bundle
 from ..camera import image_files
-from ..camera.privacy_warnings import fitted_zones
 from ..errors import BundleProblem
 from ..evaluation.bundle_verification import verify_bundle
+from ..evaluation.camera_view import read_view
 from ..evaluation.verification_report import VerificationReport
 from ..progress import show_progress
 from . import options
@@ -25,16 +25,18 @@ from . import options
     help="Folder of test data. Anomaly model: good/ and, for the AUROC, defect/. Classifier: one folder per class. "
     "Object detector: images/ and labels/. Behaviour: recordings in normal/ and other folders.",
 )
+@options.view
 @options.keys
 @options.as_json
-def verify(bundle: Path, data: Path | None, keys: Path | None, as_json: bool) -> None:
+def verify(bundle: Path, data: Path | None, camera: str | None, folder: Path, keys: Path | None, as_json: bool) -> None:
     """Check that every back end of this machine reproduces the golden outputs of BUNDLE; with --data, measure accuracy.
 
     Exit code 3: a back end does not reproduce the golden outputs.
     """
     opened = open_bundle(bundle, Keyring.read(keys))
-    with image_files.black_zones(fitted_zones(opened.manifest)):
-        report = verify_bundle(opened, data, show_progress)
+    view = read_view(opened.manifest, folder, camera)
+    with image_files.black_zones(view.zones):
+        report = verify_bundle(opened, data, show_progress, view.region)
     if as_json:
         options.print_json(report)
     else:

@@ -15,8 +15,10 @@ from ..bundle.bundle import Bundle, pack_signed_bundle
 from ..bundle.manifest import Manifest
 from ..calibration.recalibration import Recalibration, ScoreScale, recalibrate
 from ..camera import image_files
+from ..config.polygon import Polygon
 from ..errors import BundleProblem, ConfigProblem
 from ..inference.golden_outputs import select_backend
+from ..inference.region_of_interest import check_region
 from ..progress import Progress, no_progress
 from .bundle_verification import score_images
 
@@ -34,7 +36,11 @@ class RecalibrationResult(msgspec.Struct, frozen=True):
 
 
 def recalibrate_bundle(
-    bundle: Bundle, paths: Iterable[Path], target_rate: float | None = None, progress: Progress = no_progress
+    bundle: Bundle,
+    paths: Iterable[Path],
+    target_rate: float | None = None,
+    progress: Progress = no_progress,
+    region: Polygon = (),
 ) -> RecalibrationResult:
     """Scores good images, and sets threshold and offset anew. An earlier recalibration does not count.
 
@@ -43,23 +49,26 @@ def recalibrate_bundle(
         paths: images of good parts, each of another part, and folders of such images
         target_rate: share of good parts that may raise an alarm; None: that of the build
         progress: shows the progress of the loop over the images
+        region: the region of interest of the camera; empty: the whole frame
 
     Raises:
         BundleProblem: the bundle is no anomaly model, or no back end reproduces its golden outputs.
-        ConfigProblem: there is no image, or one cannot be read.
+        ConfigProblem: there is no image, one cannot be read, or the bundle cannot have this region.
     """
     manifest = bundle.manifest
     if manifest.task != "anomaly":
         hint = "build the bundle again, with images of the new place"
         raise BundleProblem(f"{bundle.path}: task {manifest.task} cannot be recalibrated", hint=hint)
     threshold, built_rate = _build_threshold(manifest)
+    check_region(region, manifest)
     files, copies = _distinct_images(paths)
     plain_manifest = msgspec.structs.replace(manifest, recalibrated=None, threshold=threshold)
     plain = Bundle(bundle.path, plain_manifest, bundle.members, bundle.manifest_sha256)
     backend = select_backend(plain, "auto", 1)
     output = manifest.output("score")
     integers = [
-        round(score / output.scale) for score in score_images(plain, backend, progress(files, f"{manifest.name}: good"))
+        round(score / output.scale)
+        for score in score_images(plain, backend, progress(files, f"{manifest.name}: good"), region)
     ]
     scores = output.scale * np.array(integers, float)
     recalibration = recalibrate(
@@ -68,6 +77,7 @@ def recalibrate_bundle(
         plain_manifest.good_scores,
         built_rate if target_rate is None else target_rate,
         datetime.now(UTC).strftime("%Y-%m-%dT%H:%MZ"),
+        region,
     )
     limit = threshold + recalibration.offset
     high = tuple(str(path) for path, score in zip(files, scores, strict=True) if score >= limit)

@@ -15,6 +15,7 @@ import numpy as np
 from ..bundle.bundle import Bundle
 from ..bundle.manifest import Manifest
 from ..camera import image_files
+from ..config.polygon import Polygon
 from ..errors import ConfigProblem
 from ..inference import float_model, heads
 from ..inference.backends import Backend, auto_candidates, available_backends
@@ -23,6 +24,7 @@ from ..inference.heads.classify import ClassifyHead
 from ..inference.heads.detect import DetectHead
 from ..inference.pipeline import InferencePipeline
 from ..inference.preprocess import Preprocess
+from ..inference.region_of_interest import RegionOfInterest, check_region
 from ..inference.self_test import test_models
 from ..progress import Progress, no_progress
 from . import behaviour_evaluation, coco_map, object_annotations
@@ -32,13 +34,19 @@ from .verification_report import GoldenCheck, VerificationReport
 log = logging.getLogger(__name__)
 
 
-def score_images(bundle: Bundle, backend: Backend, paths: Iterable[Path]) -> list[float]:
+def score_images(bundle: Bundle, backend: Backend, paths: Iterable[Path], region: Polygon = ()) -> list[float]:
     """The score of each image, with the daemon's own preprocessing, back end and head.
 
+    Args:
+        bundle: a verified bundle
+        backend: runs its model
+        paths: the images
+        region: the region of interest that the scores come from; empty: the whole frame
+
     Raises:
-        ConfigProblem: an image cannot be read.
+        ConfigProblem: an image cannot be read, or the bundle cannot have this region.
     """
-    pipeline = InferencePipeline(bundle, backend, heads.load_head(bundle.manifest))
+    pipeline = InferencePipeline(bundle, backend, heads.load_head(bundle.manifest), region)
     scores = []
     for path in paths:
         predictions = pipeline.predict(0.0, image_files.read_image(path)) or ()
@@ -46,7 +54,9 @@ def score_images(bundle: Bundle, backend: Backend, paths: Iterable[Path]) -> lis
     return scores
 
 
-def verify_bundle(bundle: Bundle, data: Path | None = None, progress: Progress = no_progress) -> VerificationReport:
+def verify_bundle(
+    bundle: Bundle, data: Path | None = None, progress: Progress = no_progress, region: Polygon = ()
+) -> VerificationReport:
     """Compares all back ends that load here with the golden outputs and, with `data`, measures the accuracy.
 
     Args:
@@ -56,11 +66,14 @@ def verify_bundle(bundle: Bundle, data: Path | None = None, progress: Progress =
             a folder with `images/` and `labels/` (YOLO or COCO); for a behaviour model, a folder with recordings in
             `normal/` and, for the AUROC, in other folders
         progress: wraps each list of images, to show progress under a label
+        region: the region of interest of a camera, in which alone anomalies and objects count; empty: the whole frame
 
     Raises:
         BundleProblem: a model is faulty: it cannot be loaded or run by an installed back end.
-        ConfigProblem: a required folder is missing or empty, or an image cannot be read.
+        ConfigProblem: a required folder is missing or empty, an image cannot be read, or the bundle cannot have this
+            region.
     """
+    check_region(region, bundle.manifest)
     names = auto_candidates(bundle.manifest)
     results = test_models(bundle, names, 1)
     for result in results.values():
@@ -77,6 +90,7 @@ def verify_bundle(bundle: Bundle, data: Path | None = None, progress: Progress =
         golden=golden,
         verified=all(each.reproduced for each in golden.values()),
         not_run={name: results[name].missing for name in bundle.manifest.compiled if results[name].missing},
+        region=region,
     )
     if data is None:
         return report
@@ -96,10 +110,12 @@ def _evaluate_anomaly_model(
     defect = image_files.find_images(data / "defect") if (data / "defect").exists() else []
     report.good, report.defect = len(good), len(defect)
     for name, backend in backends.items():
-        good_scores = score_images(bundle, backend, progress(good, f"{name}: good"))
-        defect_scores = score_images(bundle, backend, progress(defect, f"{name}: defect")) if defect else []
+        good_scores = score_images(bundle, backend, progress(good, f"{name}: good"), report.region)
+        listed = progress(defect, f"{name}: defect") if defect else []
+        defect_scores = score_images(bundle, backend, listed, report.region)
         report.add_anomaly_scores(name, bundle.manifest.threshold, good_scores, defect_scores)
-        if (calibration := bundle.manifest.good_scores) is not None:
+        calibration = bundle.manifest.good_scores
+        if calibration is not None and report.region == bundle.manifest.scored_region:
             report.add_p_values(name, calibration, good_scores, defect_scores)
 
 
@@ -138,6 +154,9 @@ def _evaluate_object_detector(
     manifest = bundle.manifest
     labels = data / "labels" if (data / "labels").exists() else data / "labels.json"
     truth = object_annotations.read_annotations(data / "images", labels, manifest.labels, log.warning)
+    region = RegionOfInterest(report.region, manifest) if report.region else None
+    if region is not None:
+        truth = {path: tuple(each for each in objects if region.contains(each.box)) for path, objects in truth.items()}
     report.pictures, report.objects = len(truth), sum(map(len, truth.values()))
     models: dict[str, tuple[Any, Manifest]] = {f"int8_{name}": (each, manifest) for name, each in backends.items()}
     if (float_reference := float_model.find_beside_bundle(bundle)) is not None:
@@ -147,6 +166,8 @@ def _evaluate_object_detector(
         preprocess, head = Preprocess(model_manifest.input), DetectHead(model_manifest, coco_map.MIN_SCORE)
         images = (image_files.read_image(path) for path in progress(list(truth), name))
         detections = [head(model.run(preprocess(image)), image.shape[:2]) for image in images]
+        if region is not None:
+            detections = [tuple(each for each in found if region.contains(each.box)) for found in detections]
         precision = coco_map.mean_average_precision(list(truth.values()), detections, manifest.labels)
         map50[name], report.map[name] = precision.map50, precision.map
     report.map50_float = map50.get("float")

@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike
 
 from ..bundle.manifest import ONNX, TFLITE
 from ..calibration.good_scores import GoodScores
+from ..config.polygon import Polygon
 from .metrics import auroc, auroc_interval, wilson_interval
 
 P_VALUE_LEVEL = 0.1
@@ -42,6 +43,8 @@ class VerificationReport(msgspec.Struct, omit_defaults=True):
     verified: bool
     not_run: dict[str, str] = {}
     """Compiled models whose accelerator or library is not here, by back end, with the reason."""
+    region: Polygon = ()
+    """The region of interest in which alone anomalies and objects count; empty: the whole frame."""
     good: int = 0
     defect: int = 0
     what: str = "images"

@@ -58,7 +58,7 @@ class InferencePipeline:
         good_scores = manifest.good_scores
         self.region = RegionOfInterest(region, manifest, self.preprocess.inspector) if region else None
         self.drift: DriftMonitor | None = None
-        if good_scores is not None and self.region is None:  # with a region, scores are lower than those of the images
+        if good_scores is not None and region == manifest.scored_region:  # in another one, scores are others
             self.drift = DriftMonitor(good_scores, manifest.threshold)
         self.top_score: float | None = None
         self.placement: Placement | None = None

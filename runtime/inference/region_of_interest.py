@@ -79,6 +79,17 @@ def check_region(polygon: Polygon, manifest: Manifest) -> None:
         raise ConfigProblem("region: no cell of the model's map lies in it", hint="draw it larger, or elsewhere")
 
 
+def describe_region_difference(polygon: Polygon, manifest: Manifest) -> str:
+    """A sentence about a region that the threshold of the bundle was not set for, with the remedy; empty if it was."""
+    if manifest.recalibrated is None or manifest.scored_region == polygon:
+        return ""
+    state = "in another region of interest" if manifest.scored_region else "without this region of interest"
+    return (
+        f"{manifest.name} was recalibrated {state}: its threshold is that of other scores, and drift is not watched; "
+        "run vedette recalibrate with --camera"
+    )
+
+
 def has_places(manifest: Manifest) -> bool:
     """Whether the predictions of a bundle say where something is."""
     return manifest.boxes is not None or any(each.name == "map" for each in manifest.outputs)

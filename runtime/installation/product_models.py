@@ -27,6 +27,7 @@ from ..inference.heads import load_head
 from ..inference.pipeline import InferencePipeline
 from ..inference.prediction import Prediction
 from ..inference.predictor import Predictor
+from ..inference.region_of_interest import describe_region_difference
 from ..line.judgement import Judge
 from ..line.line_products import LineProduct
 from ..process_limits import read_memory_limit, read_resident_memory
@@ -67,6 +68,8 @@ class ProductModel:
             check_bundle_allows_gate(settings.gate, self.manifest)
         self.probation = ProbationMonitor(settings, self.bundle)
         self.pipeline = self.probation.watch(InferencePipeline(self.bundle, self.backend, head, settings.region))
+        if warning := describe_region_difference(settings.region, self.manifest):
+            log.warning("%s: %s", settings.camera_file, warning)
         if settings.trigger is not None:
             self.backend.run(self.bundle.golden("image")[:1])  # the first part must not wait for what this allocates
 

@@ -12,6 +12,7 @@ from ..config.time_zone import load_timezone
 from ..errors import Problem, locate_errors
 from ..inference.golden_outputs import select_backend
 from ..inference.heads import load_head
+from ..inference.region_of_interest import describe_region_difference
 from ..line.judgement import Judge
 from ..redaction import redact
 from ..rules.rule_set import RuleSet
@@ -55,4 +56,6 @@ def _check_bundle(settings: Config, name: str) -> list[Check]:
         return [*checks, Check(what, False, redact(problem.message), redact(problem.hint), signer)]
     if warning := describe_zone_difference(settings.privacy, manifest):
         checks.append(Check(f"{name} privacy", None, warning))
+    if warning := describe_region_difference(settings.region, manifest):
+        checks.append(Check(f"{name} region", None, warning))
     return checks

@@ -147,7 +147,7 @@ def _ask_status(config: Config) -> StatusReport | None:
 
 
 def _describe_drift(report: StatusReport | None, has_region: bool, _: Translation) -> str:
-    if has_region:
+    if has_region and (report is None or report.drift is None):
         return _(
             "This camera has a region of interest: its scores can only be lower than those of the whole picture, "
             "so they are not compared with the workshop's."

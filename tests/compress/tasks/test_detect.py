@@ -398,6 +398,10 @@ def test_verify_measures_detector_and_its_float_model(
     assert report.map50_float > 0.95
     assert report.map50_int8_onnx == pytest.approx(report.map50_float, abs=0.02)
     assert report.map50_int8_tflite == pytest.approx(report.map50_float, abs=0.02)
+    left = ((0.0, 0.0), (0.5, 0.0), (0.5, 1.0), (0.0, 1.0))
+    inside = verify_bundle(Bundle.open(detection_build.bundle, keyring), detection_images, region=left)
+    assert 0 < inside.objects < report.objects
+    assert inside.map50_int8_onnx > 0.9
     done = call_vedette("verify", detection_build.bundle, "--keys", key_folder, "--data", detection_images, "--json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["map50_int8_onnx"] == report.map50_int8_onnx

@@ -20,7 +20,11 @@ from vedette.runtime.evaluation.bundle_recalibration import recalibrate_bundle
 from vedette.runtime.evaluation.bundle_verification import score_images
 from vedette.runtime.inference import backends, heads
 from vedette.runtime.inference.golden_outputs import reproduces_golden_outputs
+from vedette.runtime.inference.pipeline import InferencePipeline
 from vedette.runtime.inference.preprocess import Preprocess
+from vedette.runtime.inference.region_of_interest import describe_region_difference
+
+LEFT = ((0.0, 0.0), (0.4, 0.0), (0.4, 1.0), (0.0, 1.0))
 
 
 def darken(paths, folder):
@@ -192,6 +196,34 @@ def test_command_keeps_it_beside_the_bundle_until_reset(bundle, key_folder, dark
     assert not recalibration_path(bundle.path).exists()
     assert "there is no recalibration" in call_vedette("recalibrate", bundle.path, "--reset").stdout
     assert "ON THIS DEVICE" not in call_vedette("show", bundle.path, "--keys", key_folder).stdout
+
+
+def test_recalibration_is_that_of_the_cameras_region(
+    daemon_process, bundle, keyring, key_folder, dark, result, call_vedette
+):
+    """Its scores are those of the region, so drift is watched in that region and in no other one."""
+    daemon_process.configure("file:none", "none:")
+    daemon_process.bundle = bundle.path
+    camera_file = daemon_process.camera_file
+    camera_file.write_text(f"region = {[list(corner) for corner in LEFT]}\n{camera_file.read_text()}")
+    view = ("--camera", "door", "--config", daemon_process.folder, "--keys", key_folder)
+    done = call_vedette("recalibrate", bundle.path, *dark["new"], *view)
+    assert done.returncode == 0, done.stderr
+    opened = open_bundle(bundle.path, keyring)
+    assert opened.manifest.recalibrated.region == LEFT
+    assert opened.manifest.recalibrated.offset < result.recalibration.offset, "the median of the scores is lower"
+    backend, head = backends.load_backend("onnx", opened), heads.load_head(opened.manifest)
+    assert InferencePipeline(opened, backend, head, LEFT).drift is not None
+    assert InferencePipeline(opened, backend, head).drift is None
+    assert describe_region_difference(LEFT, opened.manifest) == ""
+    assert "in another region of interest" in describe_region_difference((), opened.manifest)
+    data = ("--data", dark["good"][0].parents[1], "--json")
+    verified, whole = (call_vedette("verify", bundle.path, *data, *each) for each in (view, view[-2:]))
+    assert verified.returncode == whole.returncode == 0, verified.stderr + whole.stderr
+    inside, everywhere = (json.loads(each.stdout) for each in (verified, whole))
+    assert inside["region"] == [list(corner) for corner in LEFT]
+    assert inside["false_alarm_rate"]["onnx"] <= everywhere["false_alarm_rate"]["onnx"]
+    assert ("p_values" in inside, "p_values" in everywhere) == (True, False)
 
 
 @pytest.mark.parametrize(
