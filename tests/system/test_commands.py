@@ -38,12 +38,11 @@ def test_unknown_command_is_refused(run_vedette):
 
 
 def test_missing_build_dependency_names_the_package(anomaly_images, tmp_path, run_vedette):
-    (tmp_path / "msgspec_blocker.py").write_text("")
-    (tmp_path / "jinja2.py").write_text("raise ModuleNotFoundError(\"No module named 'jinja2'\", name='jinja2')")
+    (tmp_path / "torch.py").write_text("raise ModuleNotFoundError(\"No module named 'torch'\", name='torch')")
     goal = anomaly_images / "goal.toml"
     done = run_vedette("build", goal, "--out", tmp_path / "out", PYTHONPATH=str(tmp_path))
     assert done.returncode == 4
-    assert "build needs the workshop, and jinja2 is missing" in done.stderr
+    assert "build needs the workshop, and torch is missing" in done.stderr
     assert "pip install 'vedette[compress]'" in done.stderr
 
 
@@ -220,6 +219,7 @@ def test_demo_connects_to_the_broker_before_it_writes_images(tmp_path, run_vedet
     assert not (tmp_path / "demo").exists()
 
 
+@pytest.mark.slow
 def test_interrupted_build_exits_130(anomaly_images, tmp_path):
     command = [
         sys.executable,

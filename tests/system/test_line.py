@@ -75,6 +75,7 @@ def test_parts_that_enter_a_zone_of_a_real_recording(daemon_process, mosquitto, 
     assert all(each["exposed"] for each in verdicts)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("settled", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_killed_daemon_loses_and_doubles_no_part(
     daemon_process, line_images, mosquitto, subscribe, wait_until, settled

@@ -358,7 +358,7 @@ def test_more_images_give_tighter_bounds():
 # Real images
 
 
-@pytest.mark.build
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["cookies", pytest.param("aliens", marks=pytest.mark.slow)])
 def test_real_sets_are_clean_and_planted_faults_are_found(name, tmp_path):
     if not (SHARED / name).is_dir():

@@ -120,7 +120,7 @@ def test_images_without_the_part_fit_nothing_but_are_still_tested(tmp_path: Path
         part_alignment.leave_out_unaligned(split, inspector, no_progress, no_log)
 
 
-@pytest.mark.build
+@pytest.mark.slow
 def test_bundle_aligns_and_never_calls_a_missing_part_good(tmp_path: Path) -> None:
     write_images(tmp_path / "good", 32, moving)
     write_images(tmp_path / "defect", 8, lambda rng, number: moving(rng, 100 + number, scratched=True))

@@ -45,6 +45,7 @@ def test_zone_of_another_task_or_form_is_an_error(anomaly_images, tmp_path):
         read_goal(goal)
 
 
+@pytest.mark.slow
 def test_build_sees_nothing_in_the_zone_and_says_so(
     anomaly_images, tmp_path, build_bundle, keyring, call_vedette, key_folder
 ):

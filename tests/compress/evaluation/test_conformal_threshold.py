@@ -59,7 +59,11 @@ def draw_scaled_groups(rng, truth, groups, size, share):
 
 
 @pytest.mark.parametrize("draw_groups", [draw_shifted_groups, draw_scaled_groups])
-@pytest.mark.parametrize("truth", TRUTHS.values(), ids=TRUTHS)
+@pytest.mark.parametrize(
+    "truth",
+    [pytest.param(truth, marks=[pytest.mark.slow] * (name not in ("normal", "t5"))) for name, truth in TRUTHS.items()],
+    ids=TRUTHS,
+)
 def test_bound_holds_for_new_groups(truth, draw_groups):
     """New parts come from new groups of the same distribution; the groups have one size or two."""
     rng = np.random.default_rng(2)

@@ -89,7 +89,7 @@ def test_files_that_agree_search_for_no_node(monkeypatch):
     assert (parity.holds, parity.failed, parity.images) == (True, 0, len(images))
 
 
-@pytest.mark.build
+@pytest.mark.slow
 def test_build_with_a_wrong_file_is_not_signed_as_met(wrong_writer, anomaly_images, build_bundle, keyring, tmp_path):
     goal = write_goal_for(
         anomaly_images,

@@ -62,7 +62,12 @@ def features(images):
     return [level[: len(good)] for level in levels], [level[len(good) :] for level in levels]
 
 
-@pytest.fixture(scope="module", params=ANOMALY_MODELS)
+_DEAR = ("discriminative", "golden")
+
+
+@pytest.fixture(
+    scope="module", params=[pytest.param(each, marks=[pytest.mark.slow] * (each in _DEAR)) for each in ANOMALY_MODELS]
+)
 def fitted(request, images, features):
     """A fitted anomaly model of each kind."""
     model = anomaly.load_anomaly_model(request.param, efficientnet_lite.load_backbone(BLOCKS), SIZE)
@@ -124,7 +129,7 @@ def test_int8_onnx_and_tflite_of_an_anomaly_model_agree(fitted, images):
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(each, marks=[pytest.mark.slow] * (each == "golden")) for each in ANOMALY_MODELS]
+    "name", [pytest.param(each, marks=[pytest.mark.slow] * (each != "patchcore")) for each in ANOMALY_MODELS]
 )
 @pytest.mark.parametrize("blocks", [(5,), pytest.param((4, 10, 14), marks=pytest.mark.slow)])
 def test_files_agree_whatever_the_resolution_of_the_levels(name, blocks, images):
@@ -153,7 +158,7 @@ def float_features(model, images):
     ]
 
 
-@pytest.mark.build
+@pytest.mark.slow
 def test_cost_of_an_unfitted_model_equals_that_of_its_graph():
     for name in ANOMALY_MODELS:
         model = anomaly.load_anomaly_model(name, efficientnet_lite.load_backbone(BLOCKS), SIZE)

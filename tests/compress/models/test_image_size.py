@@ -104,6 +104,7 @@ def test_defect_is_found_where_it_is(fitted):
     assert 14 <= right <= 17
 
 
+@pytest.mark.slow
 def test_both_files_agree_and_the_cost_is_that_of_the_pixels(fitted, images):
     good, defective = images
     float_model = export_to_onnx(fitted, SIZE)

@@ -58,9 +58,7 @@ def parts():
 
 @pytest.fixture(
     scope="module",
-    params=[
-        pytest.param(each, marks=[pytest.mark.slow] * (each in ("discriminative", "golden"))) for each in ANOMALY_MODELS
-    ],
+    params=[pytest.param(each, marks=[pytest.mark.slow] * (each != "padim")) for each in ANOMALY_MODELS],
 )
 def fitted(request, parts):
     good, synthetic, known, *_ = parts

@@ -63,6 +63,7 @@ def test_gathered_cells_are_those_of_all_images():
     assert torch.equal(fusion.gather_cell_vectors(features, rows), everything[rows])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["padim", "patchcore"])
 def test_a_fit_needs_little_memory_beside_the_features(name):
     """1,500 images: their cells at once would take 130 MB, their distances to the stored patches 440 MB."""

@@ -649,6 +649,7 @@ def test_learned_rounding_changes_only_named_layers():
     assert not torch.equal(before["expand.weight"], simulation.get_parameter_by_name("expand.weight"))
 
 
+@pytest.mark.slow
 def test_build_applies_recipe(anomaly_images, build_bundle, tmp_path):
     """The anomaly model is fitted to int8 features of the trained network, whose checkpoint stays; both files agree."""
     recipe = '[[recipe]]\nuse = "quantise"\nranges = "mse"\nequalise = true\nbias_correction = true\nqat_steps = 2\n'

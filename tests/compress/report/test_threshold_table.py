@@ -9,7 +9,7 @@ import subprocess
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vedette.compress.report.threshold_table import list_thresholds
@@ -17,6 +17,7 @@ from vedette.compress.report.threshold_table import list_thresholds
 scores = st.lists(st.integers(0, 40).map(float), max_size=60).map(np.array)
 
 
+@settings(max_examples=30)  # each takes a tenth of a second: an interval for each row
 @given(scores, scores, st.floats(0, 50))
 def test_rows_count_the_images_at_or_above_their_threshold(good, defect, chosen):
     rows = list_thresholds(good, defect, chosen)
@@ -39,6 +40,7 @@ def test_rows_count_the_images_at_or_above_their_threshold(good, defect, chosen)
                 assert row.f1 == max(each.f1 for each in rows)
 
 
+@settings(max_examples=30)
 @given(scores.filter(len), scores.filter(len))
 def test_no_lower_threshold_has_as_few_false_alarms(good, defect):
     row = next(row for row in list_thresholds(good, defect, 1.0) if "no false alarms" in row.what)

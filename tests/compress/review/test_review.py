@@ -45,8 +45,8 @@ def severities(seed, backdoor):
     return {each.severity for each in found}
 
 
-@pytest.mark.build
-@pytest.mark.parametrize("seed", [1, pytest.param(3, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [1, 3])
 def test_a_backdoor_in_the_rounding_is_named_and_its_control_passes(seed):
     assert "high" in severities(seed, backdoor=True)
     assert not severities(seed, backdoor=False) & {"high", "medium"}

@@ -148,6 +148,7 @@ def test_input_size_search_rejects_a_study(detection_images, call_vedette, tmp_p
     assert not (tmp_path / "out" / "squares.vedette").exists()
 
 
+@pytest.mark.slow
 def test_int8_model_that_loses_too_much_is_trained(detection_images, build_bundle, tmp_path, monkeypatch):
     """The allowed drop is negative, so that the model is trained in any case; it stays as accurate."""
     monkeypatch.setattr(input_size, "allowed_drop", lambda *_: -1.0)

@@ -331,7 +331,7 @@ def test_refused_search_writes_nothing(call_vedette, anomaly_images, tmp_path):
         assert not (folder / "out").exists()
 
 
-@pytest.mark.build
+@pytest.mark.slow
 def test_build_with_time_reports_its_trials_and_finalists(call_vedette, anomaly_images, tmp_path, monkeypatch):
     monkeypatch.setattr(
         "vedette.compress.models.design.DEFAULT_INPUT", 128

@@ -215,7 +215,7 @@ def test_confusion_matrix_interval_and_calibration_error():
 # Training
 
 
-@pytest.mark.build
+@pytest.mark.slow
 def test_same_seed_gives_the_same_classifier(class_images):
     split = stratified_split.split_by_class(goal_reader.read_goal(class_images / "goal.toml").data, class_images)
     spec = efficientnet_lite.backbone_input_spec(64)

@@ -54,6 +54,7 @@ def test_build_from_few_images_tells_defects_and_words_its_promise(count, detect
     assert bundle.manifest.threshold == pytest.approx(threshold.score)
 
 
+@pytest.mark.slow
 def test_build_without_test_images_measures_nothing_and_says_so(tmp_path, build_bundle):
     write_images(tmp_path / "good", 2)
     (tmp_path / "goal.toml").write_text(GOAL.replace('defect = "defect"\n', ""))

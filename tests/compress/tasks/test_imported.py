@@ -199,7 +199,7 @@ def test_imported_classifier_can_be_verified_and_run(
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.build
+@pytest.mark.slow
 def test_embedding_is_built_verified_shown_and_refused_by_run(
     model_folder, key_folder, keyring, run_vedette, call_vedette, tmp_path
 ):
@@ -230,6 +230,7 @@ def test_embedding_is_built_verified_shown_and_refused_by_run(
     assert "outputs embeddings" in done.stderr
 
 
+@pytest.mark.slow
 def test_without_labels_only_agreement_with_float_is_measured(model_folder, build_bundle, tmp_path):
     goal = write_goal(model_folder, "classify", IMAGES, 'torch = "net.pt"\ninput = 64\nlabels = "labels.txt"')
     goal.write_text(goal.read_text().replace("min_cosine", "min_accuracy = 0.5\nmin_cosine"))
@@ -390,7 +391,9 @@ DETECTORS = {
 
 
 @pytest.mark.build
-@pytest.mark.parametrize("name", DETECTORS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(each, marks=[pytest.mark.slow] * (not each.startswith("fastestdet"))) for each in DETECTORS]
+)
 def test_both_files_of_a_detector_compute_the_same_integers(name):
     """On real images; the inputs of the last Concat become outputs."""
     if not SHARED.is_dir():

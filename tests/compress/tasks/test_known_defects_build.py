@@ -29,6 +29,7 @@ def known_build(anomaly_images, build_bundle, tmp_path_factory):
     return made_once(tmp_path_factory, "known-build", build)
 
 
+@pytest.mark.slow
 def test_known_defects_are_listed_and_test_nothing(known_build):
     report = json.loads(known_build.report.with_suffix(".json").read_text())
     assert sorted(report["split"]["known"]) == [f"known/scratch/{number}.png" for number in range(8)]
@@ -37,6 +38,7 @@ def test_known_defects_are_listed_and_test_nothing(known_build):
     assert report["images"]["known"] == 8
 
 
+@pytest.mark.slow
 def test_detection_rate_of_known_defects_is_a_figure_of_its_own(known_build):
     measured = known_build.manifest.measured
     low, high = measured["known_detection_interval"]
@@ -46,6 +48,7 @@ def test_detection_rate_of_known_defects_is_a_figure_of_its_own(known_build):
     assert "known defects" in known_build.report.read_text()
 
 
+@pytest.mark.slow
 def test_files_of_a_build_with_known_defects_agree_and_are_accurate(known_build):
     measured = known_build.manifest.measured
     assert measured["parity_max_steps"] <= 1

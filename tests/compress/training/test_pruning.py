@@ -100,7 +100,7 @@ def test_distillation_reduces_difference_from_teacher(unpruned, images):
     assert not any(parameter.requires_grad for parameter in student.parameters())
 
 
-@pytest.mark.build
+@pytest.mark.slow
 def test_interrupted_distillation_resumes_to_same_weights(unpruned, images, tmp_path):
     steps = 2 * CHECK_INTERVAL
     uninterrupted = distill(

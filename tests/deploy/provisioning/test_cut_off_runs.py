@@ -85,6 +85,7 @@ def test_a_folder_of_cards_is_the_old_or_the_new(
     assert seen == {(True, ("box1",)), (False, ("box1",)), (True, ("box1", "box2"))}
 
 
+@pytest.mark.slow
 def test_no_certificate_exists_that_the_index_does_not_know(authority: CertificateAuthority) -> None:
     folder = authority.folder
     for step in range(1, MANY):

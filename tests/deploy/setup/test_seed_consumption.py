@@ -257,6 +257,7 @@ def wanted(card: Path) -> dict[str, tuple[bytes, int]]:
     return tree(card.parent / "etc")
 
 
+@pytest.mark.slow
 def test_killed_at_some_steps_it_is_complete_after_the_next_start(card: Path, wanted: Any) -> None:
     assert kill_and_repeat(card, wanted, iter((step,) for step in range(3, 1000, 13))) >= 5
 

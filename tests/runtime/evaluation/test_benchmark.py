@@ -58,6 +58,7 @@ def test_bench_measures_each_back_end(printed, anomaly_bundle):
         assert 20 < each.peak_rss_mb < 2000
 
 
+@pytest.mark.slow
 def test_bench_writes_a_model_card(anomaly_build, anomaly_bundle, key_folder, run_vedette, tmp_path):
     options = ("--rounds", "5", "--frame", "320x240", "--keys", key_folder)
     done = run_vedette("bench", anomaly_build.bundle, *options, "--json", "--card", tmp_path / "CARD.md")

@@ -115,6 +115,7 @@ def test_the_running_daemon_takes_a_release_and_accepts_it(device, wait_until):
     assert device.current() == 2
 
 
+@pytest.mark.slow
 def test_a_release_that_decides_differently_is_rolled_back(device, wait_until):
     device.install(1, "--camera", "door")
     device.install(2, "--probation", "60", threshold=0.001)
@@ -139,6 +140,7 @@ def test_a_release_that_ends_the_daemon_is_rolled_back_at_the_next_start(device,
     assert "ended 3 times" in device.probation().reason
 
 
+@pytest.mark.slow
 def test_a_release_that_is_too_slow_is_rolled_back(device, wait_until):
     device.install(1, "--camera", "door")
     device.install(2, "--probation", "60", "--max-ms", "0.0001", "--band", "0.99")
@@ -147,6 +149,7 @@ def test_a_release_that_is_too_slow_is_rolled_back(device, wait_until):
     assert "are allowed" in device.probation().reason
 
 
+@pytest.mark.slow
 def test_a_release_that_cannot_be_opened_is_rolled_back_at_once(device, wait_until):
     device.install(1, "--camera", "door")
     device.install(2, "--probation", "60")

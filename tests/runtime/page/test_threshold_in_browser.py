@@ -11,6 +11,7 @@ expect = pytest.importorskip("playwright.sync_api").expect
 pytestmark = MARKS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", WIDTHS)
 def test_threshold(running: RunningPage, browser: Browser, width: int, monkeypatch: pytest.MonkeyPatch) -> None:
     apply_requests_here(monkeypatch)
