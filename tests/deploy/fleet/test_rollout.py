@@ -152,6 +152,7 @@ def test_a_configuration_stops_in_its_ring_comes_back_and_goes_through_when_it_i
     assert "does not run" in reasons[1]
     assert "100000" in reasons[2] or "events a minute" in reasons[2]
     run = plant.run()
+    run.engine.limits = LIMITS._replace(leave=60)
     run.engine.start_leaving("its user took it back")
     run.go_on()
     assert changed(boxes) == {False}
@@ -175,6 +176,7 @@ def test_a_configuration_stops_in_its_ring_comes_back_and_goes_through_when_it_i
     run.go_on()
     assert plant.rollout.counts() == {"unreachable": 30}
     run = plant.run()
+    run.engine.limits = LIMITS._replace(leave=60)
     run.engine.start_leaving("its user took it back")
     run.go_on()
     assert (plant.rollout.counts(), changed(boxes)) == ({"left": 30}, {False})
