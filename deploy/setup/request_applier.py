@@ -136,7 +136,7 @@ class RequestApplier:
             )
             left = f"left to do: {'; '.join(change.left)}" if change.left else ""
             result = _result(request, "applied", left)
-            result = msgspec.structs.replace(result, changed=tuple(changed), before=before)
+            result = msgspec.structs.replace(result, changed=tuple(changed), before=before, left=change.left)
         except ChangeFailed as failure:
             result = _result(request, "rolled_back" if failure.is_back else "applied", failure.message)
         except (Problem, UnicodeDecodeError, OSError) as problem:

@@ -19,7 +19,7 @@ def name_restart(folder: Path, camera: str) -> str:
         camera: its name
     """
     if folder.absolute() != SYSTEM_FOLDER:
-        return f"end the daemon of {camera}, if it runs; then vedette run {camera} --config {folder}"
+        return f"end the daemon of {camera}, if it runs; then vedette run {camera} --config {folder.absolute()}"
     return f"systemctl restart vedette@{camera}"
 
 

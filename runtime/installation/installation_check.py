@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Collection
 from pathlib import Path
@@ -13,7 +14,7 @@ from ..bundle.keys import Keyring
 from ..bundle.release_memory import check_release
 from ..config.camera_products import list_product_settings
 from ..config.configuration import Config, device_folders, load_config, load_device
-from ..errors import MachineProblem
+from ..errors import MachineProblem, Problem
 from .camera_bundle import cameras_of
 from .installation_preview import InstallationPreview
 from .model_store import ModelStore, find_unwritable
@@ -69,7 +70,8 @@ def preview_installation(checked: CheckedBundle) -> InstallationPreview:
     manifest = checked.bundle.manifest
     store = ModelStore(checked.state)
     model = store.find_model(manifest.name)
-    running = ProbationRecord(store, manifest.name).running()
+    record = ProbationRecord(store, manifest.name)
+    running, last = record.running(), record.read()
     is_return = running is not None and running.previous == manifest.release
     previous = None if is_return else find_release_before(store, manifest.name)
     if previous == manifest.release:  # it is current already
@@ -87,7 +89,20 @@ def preview_installation(checked: CheckedBundle) -> InstallationPreview:
         previous=previous,
         removed=tuple(each for each in model.releases if each not in kept),
         is_return=is_return,
+        threshold=manifest.decision_threshold,
+        threshold_before=_read_threshold(store, manifest.name, model.current, checked.keyring),
+        max_ms=manifest.goal.get("max_ms"),
+        rolled_back=last.reason if last is not None and last.release == manifest.release else "",
     )
+
+
+def _read_threshold(store: ModelStore, name: str, release: int | None, keyring: Keyring) -> float | None:
+    """The threshold of an installed release; None: there is none, or its bundle cannot be opened any more."""
+    if release is None:
+        return None
+    with contextlib.suppress(Problem):
+        return Bundle.open(store.release_path(name, release), keyring).manifest.decision_threshold
+    return None
 
 
 def find_release_before(store: ModelStore, name: str) -> int | None:

@@ -26,3 +26,11 @@ class InstallationPreview(msgspec.Struct, frozen=True):
     """Releases that would be deleted."""
     is_return: bool
     """It is the release before of one on probation, so that this is a rollback."""
+    threshold: float
+    """Score from which it raises an alarm, where a rule has no threshold of its own."""
+    threshold_before: float | None
+    """That of the current release; None: there is none, or it cannot be read."""
+    max_ms: float | None
+    """Most milliseconds of 95 % of the frames on probation, by the goal of its build; None: by the release before."""
+    rolled_back: str
+    """Why the device left this release the last time; empty: it did not."""

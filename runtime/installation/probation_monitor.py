@@ -11,6 +11,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ from ..inference.pipeline import InferencePipeline
 from ..inference.prediction import Prediction
 from ..inference.predictor import Predictor
 from .camera_bundle import cameras_of
-from .probation_record import Probation, ProbationRecord
+from .probation_record import AS_FAST, SLOWER, Probation, ProbationRecord
 from .probation_start import find_record, only_logged, restart_after
 from .release_fit import CurrentRelease
 from .shadow_comparison import EVERY, FIRST_LOOK, LAST_FRAMES, OldRelease, ShadowComparison
@@ -34,8 +35,6 @@ log = logging.getLogger(__name__)
 
 _Run = tuple[tuple[Prediction, ...], float]
 
-SLOWER = 3.0
-"""Where nothing says how fast the release must be, it may take so many times as long as the one before."""
 CHECK_SECONDS = 5.0
 """How often the daemon looks whether another release became current."""
 
@@ -158,10 +157,10 @@ class ProbationMonitor:
         minutes = self.probation.conditions.minutes - (time.monotonic() - self.started) / 60
         compared = 0 if self.comparison is None else self.comparison.compared
         different = 0 if self.comparison is None else self.comparison.different
-        text = f"release {self.probation.release}, {max(0.0, minutes):.1f} more minutes; "
-        return {
-            "probation": f"{text}{different} of {compared} frames decided differently from {self.probation.previous}"
-        }
+        end = datetime.now(UTC).astimezone() + timedelta(minutes=max(0.0, minutes))
+        text = f"release {self.probation.release} until {end:%H:%M}, {max(0.0, minutes):.1f} more minutes; "
+        text += f"each {EVERY}th frame is compared: {different} of {compared} decided differently from release "
+        return {"probation": f"{text}{self.probation.previous}"}
 
     def _load_old_release(self, name: str, probation: Probation) -> None:
         try:
@@ -180,13 +179,14 @@ class ProbationMonitor:
     def _describe_slowness(self) -> str:
         if self.probation is None:
             return ""
+        slowdown = self.comparison.slowdown() if self.comparison is not None and self.comparison.compared else 0.0
         limit = self.probation.conditions.max_ms or self.manifest.goal.get("max_ms")
         if limit is not None:
             p95 = float(np.percentile(self.milliseconds, 95))
-            return f"{p95:.1f} ms for 95 % of the frames; at most {limit:g} are allowed" if p95 > limit else ""
-        if self.comparison is not None and self.comparison.compared and self.comparison.slowdown() > SLOWER:
-            return f"{self.comparison.slowdown():.1f} times as slow as the release before"
-        return ""
+            if p95 <= limit or (self.probation.conditions.max_ms is None and 0 < slowdown <= AS_FAST):
+                return ""
+            return f"{p95:.1f} ms for 95 % of the frames; at most {limit:g} are allowed"
+        return f"{slowdown:.1f} times as slow as the release before" if slowdown > SLOWER else ""
 
     @staticmethod
     def _describe_outcome(probation: Probation) -> tuple[str, dict[str, Any]]:

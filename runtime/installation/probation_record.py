@@ -21,6 +21,12 @@ FILE_NAME = "probation.json"
 MAX_STARTS = 3
 """A camera may start so often with a release on probation; at the next start it is rolled back."""
 
+SLOWER = 3.0
+"""Where nothing says how fast the release must be, it may take so many times as long as the one before."""
+AS_FAST = 1.1
+"""A release that takes no longer than this many times the one before stays, even above the goal of its build: the
+machine is slow or busy, and going back would not help. A limit that its user sets counts in any case."""
+
 
 class Conditions(msgspec.Struct, frozen=True, kw_only=True):
     """What a release on probation must keep to."""

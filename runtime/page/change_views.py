@@ -17,9 +17,10 @@ from starlette.responses import JSONResponse, Response
 
 from ..config.configuration import Config
 from ..errors import ConfigProblem, MachineProblem, Problem
-from ..installation.configuration.change_requests import read_result, request_change
+from ..installation.configuration.change_requests import ConfigurationResult, read_result, request_change
 from ..redaction import redact
 from .draft_check import check_draft
+from .health_words import Level
 from .page_context import BY_PAGE, context_of, find_camera, read_wish, translation_of
 from .page_undo import find_undo
 from .translation import Translation
@@ -132,14 +133,26 @@ async def show_result(request: Request) -> Response:
     result = await asyncio.to_thread(read_result, config.state, request.path_params["id"])
     if result is None or result.camera not in (config.camera, ""):
         return Response(status_code=204)
-    said = {
-        "applied": _("Applied. The camera runs with it."),
-        "refused": _("Refused; nothing was changed."),
-        "rolled_back": _("Taken back: the camera did not do well with it."),
-    }[result.outcome]
     can_undo = await asyncio.to_thread(find_undo, config) is not None
-    message = redact(f"{said} {result.reason}".strip())
-    return JSONResponse({"outcome": result.outcome, "message": message, "undo": can_undo})
+    message, level = _describe_result(result, _)
+    values = {"outcome": result.outcome, "message": message, "level": level, "undo": can_undo}
+    return JSONResponse(values | {"commands": [redact(each) for each in result.left]})
+
+
+def _describe_result(result: ConfigurationResult, _: Translation) -> tuple[str, Level]:
+    """What became of a change, in a sentence or two."""
+    if result.left:
+        text = _("Saved, but not in use yet: the camera still runs as before. On the device, somebody has to do this:")
+        return text, "watch"
+    said: dict[str, tuple[str, Level]] = {
+        "applied": (_("Applied. The camera runs with it."), "good"),
+        "refused": (_("Refused; nothing was changed."), "bad"),
+        "rolled_back": (_("Taken back: the camera did not do well with it."), "bad"),
+    }
+    text, level = said[result.outcome]
+    if result.outcome == "applied" and result.reason:
+        text, level = _("Saved, but the camera does not do well with it."), "bad"
+    return redact(f"{text} {result.reason}".strip()), level
 
 
 async def undo_change(request: Request) -> Response:

@@ -25,6 +25,11 @@ EVENT_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 MAX_ROWS = 20_000
 """Messages that one list reads at most."""
 _BATCH = 500
+_UNTOLD = ('"rule":"part","kind":"verdict"', '"rule":"evidence","kind":"clip"')
+_NOTICES = (
+    "SELECT body FROM events WHERE instr(body, CAST(? AS BLOB)) AND NOT instr(body, CAST(? AS BLOB)) "
+    "AND NOT instr(body, CAST(? AS BLOB)) ORDER BY sequence DESC LIMIT ?"
+)
 PICTURE_SUFFIXES, CLIP_SUFFIXES = (".jpg", ".webp"), (".mp4",)
 Verdict = Literal["", "right", "false_alarm", "missed", "label", "none"]
 """`none`: nobody has judged it; empty: any."""
@@ -168,13 +173,12 @@ class EventReader:
         return self._record(messages[::-1], self.reviews.latest()) if messages else None
 
     def list_notices(self, limit: int) -> list[SystemEvent]:
-        """The newest events about the device itself.
+        """The newest events about the device itself, without those that come with every part and every event.
 
         Raises:
             MachineProblem: the outbox cannot be read.
         """
-        query = "SELECT body FROM events WHERE instr(body, CAST(? AS BLOB)) ORDER BY sequence DESC LIMIT ?"
-        found = self._read(query, ('"type":"notice"', limit))
+        found = self._read(_NOTICES, ('"type":"notice"', *_UNTOLD, limit))
         return [each for each in found if isinstance(each, SystemEvent)]
 
     def evidence_file(self, event: str, suffixes: tuple[str, ...]) -> Path | None:

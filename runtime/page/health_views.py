@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -13,13 +14,16 @@ from ..errors import MachineProblem, Problem
 from ..events.event import SystemEvent
 from ..monitoring.status import request_status
 from .event_records import EventReader
-from .health_words import CameraHealth, describe_missing, describe_report
+from .health_words import CameraHealth, Fact, describe_missing, describe_report
 from .installed_models import list_installed_models
+from .notice_words import describe_notice, kind_of, level_of
 from .page_context import PageContext, context_of, render, translation_of
 from .service_log import read_service_log
 from .translation import Translation
 
 MAX_NOTICES = 12
+_ENDS_OF_PROBATION = ("model.accepted", "model.rolled_back")
+_DAY = 86_400.0
 
 
 async def show_health(request: Request) -> Response:
@@ -28,11 +32,13 @@ async def show_health(request: Request) -> Response:
     names = context.cameras()
     health = [await asyncio.to_thread(_describe_camera, context, name, translation) for name in names]
     cameras = context.loadable_cameras()
+    notices = await asyncio.to_thread(_list_notices, cameras)
+    health = [mention_rollback(each, notices, translation) for each in health]
     models = []
     if cameras:
         models = await asyncio.to_thread(list_installed_models, next(iter(cameras.values())).state, cameras)
-    notices = await asyncio.to_thread(_list_notices, cameras)
-    return render(request, "health.html", health=health, models=models, notices=notices)
+    told = [(each, describe_notice(each, translation), level_of(each)) for each in notices[:MAX_NOTICES]]
+    return render(request, "health.html", health=health, models=models, notices=told)
 
 
 async def show_log(request: Request) -> Response:
@@ -69,4 +75,13 @@ def _list_notices(cameras: dict[str, Config]) -> list[SystemEvent]:
             found += EventReader.from_config(config).list_notices(MAX_NOTICES)
         except MachineProblem:
             continue
-    return sorted(found, key=lambda notice: -notice.taken)[:MAX_NOTICES]
+    return sorted(found, key=lambda notice: -notice.taken)
+
+
+def mention_rollback(health: CameraHealth, notices: list[SystemEvent], _: Translation) -> CameraHealth:
+    """A release that was left within the last day is a fact of its camera, not only a line among the notices."""
+    ends = (each for each in notices if each.camera == health.camera and kind_of(each) in _ENDS_OF_PROBATION)
+    last = next(ends, None)
+    if last is None or last.kind == "accepted" or time.time() - last.taken > _DAY:
+        return health
+    return health.add_fact(Fact(_("New release"), describe_notice(last, _), "watch"), _)

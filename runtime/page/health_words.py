@@ -11,11 +11,14 @@ from typing import Literal
 import msgspec
 from msgspec.structs import asdict
 
+from ..calibration.drift import WINDOW, DriftFigures
 from ..line.line_figures import VerdictCounts
 from ..monitoring.status import StatusReport
 from .translation import Translation
 
 Level = Literal["good", "watch", "bad", "off"]
+FEW_SCORES = 30
+"""Below so many, shares say nothing."""
 MAX_PRODUCTS = 12
 """Products that are shown one by one."""
 _NUMBER = re.compile(r"\d+")
@@ -38,6 +41,12 @@ class CameraHealth(msgspec.Struct, frozen=True):
     faults: tuple[str, ...]
     facts: tuple[Fact, ...]
 
+    def add_fact(self, fact: Fact, _: Translation) -> CameraHealth:
+        """With a further fact, first, that needs attention."""
+        level: Level = "watch" if self.level == "good" else self.level
+        headline = _headlines(_)[level] if level != self.level else self.headline
+        return msgspec.structs.replace(self, level=level, headline=headline, facts=(fact, *self.facts))
+
 
 def describe_missing(camera: str, reason: str, hint: str, _: Translation) -> CameraHealth:
     """A camera whose daemon does not answer.
@@ -49,7 +58,8 @@ def describe_missing(camera: str, reason: str, hint: str, _: Translation) -> Cam
         _: the reader's language
     """
     headline = reason or _("It is not running.")
-    facts = (Fact(_("What to do"), hint or f"systemctl status vedette@{camera}", "watch"),)
+    advice = _("After a change it starts again within seconds. Otherwise, on the device:")
+    facts = (Fact(_("What to do"), hint or f"{advice} systemctl status vedette@{camera}", "watch"),)
     return CameraHealth(camera, "bad" if reason else "off", headline, (), facts)
 
 
@@ -71,12 +81,15 @@ def describe_report(report: StatusReport, _: Translation, has_broker: bool = Tru
     faults = tuple(_translate_fault(fault, _) for fault in report.faults)
     levels = [fact.level for fact in facts]
     level: Level = "bad" if faults else "watch" if "watch" in levels or "bad" in levels else "good"
-    headlines = {
+    return CameraHealth(report.camera, level, _headlines(_)[level], faults, tuple(facts))
+
+
+def _headlines(_: Translation) -> dict[Level, str]:
+    return {
         "good": _("Everything works."),
         "watch": _("It works; something needs attention."),
         "bad": _("Something is wrong."),
     }
-    return CameraHealth(report.camera, level, headlines[level], faults, tuple(facts))
 
 
 def format_seconds(seconds: float, _: Translation) -> str:
@@ -100,6 +113,15 @@ def format_bytes(count: float) -> str:
             return f"{count:.3g} {unit}"
         count /= 1000
     return f"{count:.3g} GB"
+
+
+def describe_shares(drift: DriftFigures, _: Translation) -> str:
+    """Where the scores of good parts lie, and of how many this is said."""
+    shares = {"above": f"{drift.share_above:.0%}", "below": f"{drift.share_below:.0%}"}
+    if drift.samples < FEW_SCORES:
+        return _("only %(number)s scores so far, too few to say", number=drift.samples)
+    text = _("%(above)s above and %(below)s below the usual band (10%% each are usual)", **shares)
+    return f"{text}, " + _("of the last %(number)s scores", number=min(drift.samples, WINDOW))
 
 
 def _translate_fault(fault: str, _: Translation) -> str:
@@ -184,10 +206,9 @@ def _model(report: StatusReport, _: Translation) -> list[Fact]:
     if report.recalibration is not None:
         facts.append(Fact(_("Recalibrated"), report.recalibration))
     if (drift := report.drift) is not None and drift.samples:
-        shares = {"above": f"{drift.share_above:.0%}", "below": f"{drift.share_below:.0%}"}
-        text = _("%(above)s above and %(below)s below the usual band (10%% each are usual)", **shares)
-        verdict = _("drifted: recalibrate, or find out what changed") if drift.drifted else _("no drift")
-        facts.append(Fact(_("Scores of good parts"), f"{verdict}; {text}", "watch" if drift.drifted else "good"))
+        verdict = _("drifted: recalibrate, or find out what changed") if drift.drifted else _("no drift is proven")
+        text = f"{verdict}; {describe_shares(drift, _)}"
+        facts.append(Fact(_("Scores of good parts"), text, "watch" if drift.drifted else "good"))
     return facts
 
 

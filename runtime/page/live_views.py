@@ -32,7 +32,7 @@ async def show_live(request: Request) -> Response:
         "since": _("since"),
         "none": _("No rule is open."),
         "last": _("Last alarm:"),
-        "waiting": _("Waiting for the camera. Is its service running?"),
+        "waiting": _("Waiting for the camera. After a change it comes back within seconds; otherwise look at Health."),
         "busy": _("Too many viewers. Close another window."),
         "lost": _("The page does not answer. It tries again."),
         "late": _("old"),

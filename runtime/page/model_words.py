@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from ..installation.installation_preview import InstallationPreview
+from ..installation.probation_record import SLOWER, Conditions
 from .health_words import Level
 from .installed_models import ListedModel, ListedRelease
 from .translation import Translation
@@ -27,12 +28,12 @@ def describe_state(model: ListedModel, release: ListedRelease, _: Translation) -
     if release.number == model.current:
         if probation is not None and probation.outcome == "running":
             minutes = f"{probation.conditions.minutes:g}"
-            return ReleaseState(_("current, on probation for %(minutes)s minutes", minutes=minutes), "watch")
+            return ReleaseState(_("current, on probation (%(minutes)s min)", minutes=minutes), "watch")
         if probation is not None:
             return ReleaseState(_("current; it kept to its probation"), "good")
         return ReleaseState(_("current"), "good")
     if release.number == model.previous:
-        return ReleaseState(_("previous: a rollback takes it"), "off")
+        return ReleaseState(_("the release before: Go back takes it"), "off")
     return ReleaseState(_("left; the next installation deletes it"), "off")
 
 
@@ -65,10 +66,19 @@ def describe_installation(preview: InstallationPreview, _: Translation) -> list[
     elif preview.previous is not None and preview.current != preview.release:
         lines.append(
             _(
-                "It is on probation: if it does not do well, the device goes back to release %(previous)s by itself.",
+                "It is on probation: the device goes back to release %(previous)s by itself if the new one crashes, "
+                "decides differently on more than %(band)s of the frames, or is too slow (%(limit)s).",
                 previous=preview.previous,
+                band=f"{Conditions().band:.0%}",
+                limit=_describe_time_limit(preview, _),
             )
         )
+    if preview.rolled_back:
+        lines.append(_("Careful: the device left this release before: %(reason)s.", reason=preview.rolled_back))
+    before = preview.threshold_before
+    if before is not None and abs(preview.threshold - before) > 0.005 * before:  # not seen in three digits
+        values = {"new": f"{preview.threshold:.4g}", "before": f"{before:.4g}"}
+        lines.append(_("Its threshold is %(new)s; it was %(before)s. Rules with one of their own keep it.", **values))
     if preview.removed:
         removed = ", ".join(map(str, preview.removed))
         lines.append(_("Deleted from the device: release %(removed)s.", removed=removed))
@@ -115,6 +125,13 @@ def words_of_models(_: Translation) -> dict[str, str]:
         "back-title": _("Go back to the release before?"),
         "late": _("The device still works on it. This list shows how it ends."),
     }
+
+
+def _describe_time_limit(preview: InstallationPreview, _: Translation) -> str:
+    if preview.max_ms is not None:
+        limit = f"{preview.max_ms:g}"
+        return _("95 of 100 frames take more than %(limit)s ms, and the one before is faster", limit=limit)
+    return _("%(times)s times as long as the one before", times=f"{SLOWER:g}")
 
 
 def _cameras_that_change(cameras: tuple[str, ...], _: Translation) -> str:

@@ -19,6 +19,7 @@ from ..live.workshop_scores import WorkshopScores, read_workshop_scores
 from ..monitoring.status import StatusReport, request_status
 from .camera_text import PRESENCE, set_threshold
 from .change_views import answer_change, describe_problem, read_camera_text, words_of_changes
+from .health_words import describe_shares
 from .page_context import context_of, find_camera, read_wish, render, translation_of
 from .page_undo import find_undo
 from .threshold_scale import is_extrapolated, make_scale
@@ -156,9 +157,8 @@ def _describe_drift(report: StatusReport | None, has_region: bool, _: Translatio
         return _("The daemon does not answer, so nothing is known about drift.")
     if (drift := report.drift) is None or not drift.samples:
         return _("Nothing is known about drift yet.")
-    shares = {"above": f"{drift.share_above:.0%}", "below": f"{drift.share_below:.0%}"}
-    text = _("%(above)s above and %(below)s below the usual band (10%% each are usual)", **shares)
+    text = describe_shares(drift, _)
     if drift.drifted:
         advice = _("Find out what changed (light, lens, position), or recalibrate, before you move the threshold.")
         return f"{_('The scores of this box have left the band of the workshop:')} {text}. {advice}"
-    return f"{_('The scores of this box lie where those of the workshop did:')} {text}."
+    return f"{_('It is not proven that the scores of this box have left the band of the workshop:')} {text}."

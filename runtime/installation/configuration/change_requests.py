@@ -70,6 +70,8 @@ class ConfigurationResult(msgspec.Struct, frozen=True, omit_defaults=True):
     """SHA-256 of the camera's file before."""
     changed: tuple[str, ...] = ()
     """Keys of the camera's file that an applied request changed."""
+    left: tuple[str, ...] = ()
+    """Commands that somebody has to run on the device until the camera runs with an applied change."""
     time: float = 0.0
     """Seconds since 1970, by the box's clock."""
 

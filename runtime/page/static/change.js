@@ -48,7 +48,12 @@ export function connectChange(camera, address, texts, read, saved = () => {}) {
         const told = await answer.json();
         if (told.outcome === "applied") await saved();
         $("undo").hidden = !told.undo;
-        say(told.message, told.outcome === "applied" ? "good" : "bad");
+        say(told.message, told.level);
+        for (const text of told.commands) {
+          const command = document.createElement("code");
+          command.textContent = text;
+          $("said").append(" ", command);
+        }
         return;
       } catch {
         // the page restarts; asked again

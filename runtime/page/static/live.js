@@ -131,6 +131,7 @@ function complain(text) {
   if (text) {
     $("state").dataset.level = "off";
     $("state").textContent = text;
+    $("age").textContent = "–";
   }
 }
 

@@ -85,6 +85,7 @@ async function follow(work, text) {
       if (answer.status === 204) continue;
       const told = await answer.json();
       await refresh();
+      finished = shown;
       return say(told.message, told.outcome === "done" ? "good" : "bad", told.detail);
     } catch {
       // asked again
@@ -144,6 +145,12 @@ async function refresh() {
   if (focused) ($(focused) ?? $("content")).focus();
 }
 
+/** "Done" does not stand above a list that says otherwise: once the list has changed, it speaks. */
+function forgetDone() {
+  if ($("work").dataset.level === "good" && finished !== shown) say("");
+}
+
+let finished = null; // the list when the last work ended well
 let shown = $("refreshed").innerHTML;
 
 $("check")?.addEventListener("click", () => once(checkFile));
@@ -161,5 +168,5 @@ $("confirm-cancel").addEventListener("click", () => $("confirm").close());
 $("confirm").addEventListener("close", () => declined?.());
 
 setInterval(() => {
-  if (!document.hidden && !$("confirm").open) refresh().catch(() => {});
+  if (!document.hidden && !$("confirm").open) refresh().then(forgetDone, () => {});
 }, REFRESH_MS);

@@ -115,8 +115,8 @@ def test_a_release_is_installed_and_left_again(device: Device) -> None:
     assert probation is not None
     assert (probation.release, probation.conditions.minutes) == (2, 5.0)
     page = device.client.get(HOME).text
-    assert "on probation for 5 minutes" in page
-    assert "previous: a rollback takes it" in page
+    assert "on probation (5 min)" in page
+    assert "the release before: Go back takes it" in page
 
     wish = {"name": NAME, "save": False}
     seen = read(device.client.post(f"{HOME}/rollback", wish))

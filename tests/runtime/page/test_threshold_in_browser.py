@@ -26,7 +26,7 @@ def test_threshold(running: RunningPage, browser: Browser, width: int, monkeypat
     slider = page.get_by_role("slider", name="Threshold")
     expect(page.locator("#alarms")).to_have_text("6 per hour")
     expect(page.locator("#source")).to_contain_text("180 good images")
-    expect(page.get_by_text("lie where those of the workshop did: 12% above")).to_be_visible()
+    expect(page.get_by_text("have left the band of the workshop: 12% above")).to_be_visible()
     viewer.check("threshold")
 
     place = slider.bounding_box()
