@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import sqlite3
 
@@ -11,6 +12,7 @@ from altered_bundles import sign_altered, stored_bundle
 
 from vedette.runtime.installation.model_store import ModelStore
 from vedette.runtime.installation.probation_record import MAX_STARTS, ProbationRecord
+from vedette.runtime.monitoring.status import request_status
 
 
 class Device:
@@ -147,6 +149,24 @@ def test_a_release_that_is_too_slow_is_rolled_back(device, wait_until):
     stop(device.serve(lambda: bool(device.probation().told), wait_until))
     assert device.current() == 1
     assert "are allowed" in device.probation().reason
+
+
+@pytest.mark.slow
+def test_a_release_as_fast_as_the_one_before_stays_on_a_slow_machine(device, wait_until):
+    """Both take longer than the goal of the build: going back would not help."""
+    device.install(1, "--camera", "door")
+    device.install(2, "--probation", "60", "--band", "0.99", goal={"max_ms": 0.0001})
+    daemon = device.process.start()
+    state = device.process.outbox.parent
+
+    def compared():
+        report = request_status(state)
+        return int(re.search(r" of (\d+) decided", report.probation)[1]) if report and report.probation else 0
+
+    wait_until(lambda: compared() >= 40, "four looks at the times")
+    assert daemon.poll() is None
+    assert (device.current(), device.probation().outcome) == (2, "running")
+    stop(daemon)
 
 
 @pytest.mark.slow
