@@ -15,7 +15,7 @@ from .thumbnail import crop_to_boxes
 HEAT_SUFFIX, GOOD_SUFFIX = ".heat.png", ".good.jpg"
 _FINE_SIDE = 256  # cells of the longer side of a heat map before it is cropped
 _MAX_SIDE = 96  # pixels of the longer side of the file
-_FAINT, _STRONG = 0.5, 1.5  # multiples of the threshold at which the color begins, and is strongest
+_FAINT, _STRONG = 0.5, 1.5  # multiples of the threshold at which the color begins, and is strongest at the earliest
 _MOST_OPAQUE = 190
 
 
@@ -39,7 +39,8 @@ def encode_explanation(
 def _encode_heat(explanation: Explanation, boxes: Sequence[Prediction], margin: float) -> bytes:
     """The heat map as a PNG to lay over the picture: from transparent to red."""
     share = np.nan_to_num(explanation.heat_map, nan=0.0) / max(explanation.threshold, 1e-9)
-    strength = np.clip((share - _FAINT) / (_STRONG - _FAINT), 0, 1).astype(np.float32)
+    strongest = max(_STRONG, float(share.max()))
+    strength = np.clip((share - _FAINT) / (strongest - _FAINT), 0, 1).astype(np.float32)
     strength = crop_to_boxes(_scale(strength, _FINE_SIDE), boxes, margin)
     if max(strength.shape) > _MAX_SIDE:
         strength = _scale(strength, _MAX_SIDE)
