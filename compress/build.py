@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from vedette import devices
 from vedette.devices import DeviceProfile
-from vedette.runtime.bundle.manifest import ONNX, TFLITE, Manifest
+from vedette.runtime.bundle.manifest import Manifest
 from vedette.runtime.errors import locate_errors
 from vedette.runtime.progress import Log, Progress, no_log, no_progress
 
@@ -37,14 +37,13 @@ from .data import privacy_zones
 from .data.privacy_zones import with_black_zones
 from .data.split import Split, model_inputs
 from .data.stratified_split import StratifiedSplit
-from .evaluation.built_models import FLOAT, INT8_ONNX, INT8_TFLITE, BuiltModels
+from .evaluation.built_models import FLOAT, BuiltModels
 from .evaluation.file_parity import measure_parity
-from .evaluation.golden_outputs import compute_golden_arrays
 from .evaluation.model_runners import measure_speed
 from .evaluation.previous_release import open_previous
 from .evaluation.release_comparison import ReleaseComparison
 from .evaluation.results import Results
-from .export import bill_of_materials, bundle_writer
+from .export import bill_of_materials, bundle_members, bundle_writer
 from .goal import goal_reader
 from .goal.goal_tables import DeviceTable, Goal
 from .quantization.layer_errors import MAX_IMAGES, LayerErrors, measure_layer_errors
@@ -181,14 +180,16 @@ def build(
         parity=parity,
     )
 
-    members = _model_members(models, task.golden_inputs(data))
+    members = bundle_members.list_members(models, task.golden_inputs(data), images["fit"], goal.data.pictures)
     if request.remote_url is not None:
         log(f"measuring on {request.remote_url}")
     costs = measure_costs(models, device, results.timings, members, request.key, request.remote_url)
     measured = results.to_manifest() | costs.to_manifest() | models.float_digest | privacy_zones.manifest_fields(goal)
-    described = msgspec.structs.replace(models.manifest, **task.manifest_fields(data, thresholds), measured=measured)
-    weights = bill_of_materials.find_weight_files(goal.model, base)
-    members[bill_of_materials.MEMBER] = bill_of_materials.render_bill(described, models.files, weights)
+    fields = task.manifest_fields(data, thresholds) | bundle_members.list_pictures(members)
+    described = msgspec.structs.replace(models.manifest, **fields, measured=measured)
+    members[bill_of_materials.MEMBER] = bill_of_materials.render_bill(
+        described, models.files, bill_of_materials.find_weight_files(goal.model, base)
+    )
     subject = make_subject(models, described, members, data, device)
     reviewed = steps.run(models.digest, "reviewing the security of the model", review_models, subject)
     review = review_subject(subject, goal.name, reviewed)
@@ -232,16 +233,6 @@ def read_goal(goal_file: Path, profile: DeviceProfile | None = None) -> tuple[Go
     if profile is None:
         return goal, devices.load_profile(goal.device.profile)
     return msgspec.structs.replace(goal, device=DeviceTable(profile.name)), profile
-
-
-def _model_members(models: BuiltModels, golden_inputs: Sequence[Path]) -> dict[str, bytes]:
-    """The int8 model files and the golden outputs, by name in the bundle."""
-    return {
-        models.manifest.models[ONNX]: models.files[INT8_ONNX],
-        models.manifest.models[TFLITE]: models.files[INT8_TFLITE],
-        **bundle_writer.encode_golden_npy_members(compute_golden_arrays(models, golden_inputs)),
-        **(models.inspector.members() if models.inspector is not None else {}),
-    }
 
 
 def _explain_loss(models: BuiltModels, trained: FloatAndInt8Model, calibrate: Sequence[Path]) -> LayerErrors:

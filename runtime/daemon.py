@@ -90,7 +90,7 @@ class Daemon:
             session = make_mqtt_session_settings(settings, manifest, main.backend.version, topics)
             sink = open_integrated_sink(open_sink, lambda: self.settings, session, manifest)
         outbox = Outbox.from_config(settings)
-        self.evidence = EvidenceRecorder(settings, outbox, manifest)
+        self.evidence = EvidenceRecorder(settings, outbox, manifest, self.pipeline)
         status_messages = StatusMessages.from_config(settings, self.make_state, self.make_report, topics, outbox)
         commands = CommandHandlers(OrderDesk(settings, session, outbox, sink))
         parts = (status_messages, commands, load_receivers(settings, outbox))
@@ -139,6 +139,8 @@ class Daemon:
         predictions = self.gate.predictions
         if predictions is not None:
             predictions = self.apply_rules(frame, predictions)
+            if self.gate.rejected:
+                self.evidence.keep_part(self.gate.rejected, frame, predictions)
         shown, alarm = self.models.current, self.health.counters.has_alarm(frame.number)
         self.live.observe(frame, shown.manifest, predictions, shown.rules, alarm)
         self.health.counters.count_frame(started)

@@ -66,6 +66,9 @@ class DataSettings(_StrictStruct, frozen=True, kw_only=True):
     the model that this goal gives."""
     privacy: tuple[Polygon, ...] = ()
     """Privacy zones of the camera, black in every image: polygons of [x, y], fractions 0…1 from the top left."""
+    pictures: Annotated[int, msgspec.Meta(ge=0, le=32)] = 0
+    """For `anomaly`: so many small pictures of good parts travel in the bundle, and the device shows the most similar
+    one beside a reject."""
     seed: Annotated[int, msgspec.Meta(ge=0)] = 0
     name: str = ""
     """Name of the data set, for the manifest."""

@@ -16,6 +16,7 @@ _KEYS_OF_TASK = {
         "data.corrections",
         "data.score_log",
         "data.mask",
+        "data.pictures",
         "data.test",
         "goal.min_auroc",
         "goal.false_alarm_rate",

@@ -189,6 +189,8 @@ class Manifest(_Strict, frozen=True, omit_defaults=True):
     """Set if threshold and offset come from other images than those of the build."""
     compiled: dict[str, CompiledModel] = {}
     """Back end -> the model that a compiler made for its accelerator."""
+    pictures: tuple[str, ...] = ()
+    """Small pictures of good parts (good_pictures.py), members of the bundle."""
     downgrade_from: int | None = None
     """Highest release that this one may replace although it is older; None: it may replace none that is newer."""
     local_digest: str = ""

@@ -21,6 +21,7 @@ MAX_SIDE = 8192  # pixels of the model's input
 MAX_VALUES = 1 << 26  # of one output
 MAX_NUMBER = 1e9  # of a scale, threshold and so on
 MAX_GOLDEN = 1000  # images
+MAX_PICTURES, MAX_PICTURE_BYTES = 32, 1 << 16
 MAX_TEXT = 200  # characters of a label or a name
 MAX_SPACING, MAX_WINDOW = 60, 3600  # seconds between the frames of a difference, and of the window over outputs
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}")
@@ -69,6 +70,7 @@ def _value_faults(manifest: Manifest) -> Iterator[str]:
     yield from _motion_faults(manifest)
     if manifest.inspect is not None:
         yield from _inspection_faults(manifest.inspect, set(manifest.files))
+    yield from _picture_faults(manifest)
     if ONNX not in manifest.models or not set(manifest.models) <= {ONNX, TFLITE}:
         yield f"models are not {ONNX} and {TFLITE}"
     if not set(manifest.compiled) <= set(TARGETS):
@@ -153,6 +155,16 @@ def _inspection_faults(inspect: Inspection, members: set[str]) -> Iterator[str]:
         yield "inspect.alignment: a limit makes no sense"
     if alignment.reference not in members:
         yield "inspect.alignment: the reference image is missing"
+
+
+def _picture_faults(manifest: Manifest) -> Iterator[str]:
+    if len(manifest.pictures) > MAX_PICTURES:
+        yield f"{len(manifest.pictures)} pictures"
+    for name in manifest.pictures[:MAX_PICTURES]:
+        if name not in manifest.files:
+            yield f"the picture {name[:60]!r} is no member"
+        elif manifest.files[name].bytes > MAX_PICTURE_BYTES:
+            yield f"the picture {name[:60]!r} has {manifest.files[name].bytes} bytes"
 
 
 def _member_faults(manifest: Manifest, members: dict[str, bytes]) -> Iterator[str]:

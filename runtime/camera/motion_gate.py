@@ -41,6 +41,7 @@ class MotionGate:
     def __init__(self, settings: MotionGateSettings) -> None:
         self.settings = settings
         self.inferences = self.skipped = 0
+        self.rejected = ""
         self.reference: Any = None
         self.reference_moment = float("-inf")
         """`Frame.moment` of the frame that was inferred last."""

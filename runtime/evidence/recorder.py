@@ -3,6 +3,9 @@
 A thumbnail is on disk before its event is recorded, and the event carries its digest. A clip is finished later: the
 system event `vedette.evidence.clip` carries its digest and the id of its event. If nothing can be written, the event
 goes out without evidence, because the event matters more.
+
+Beside the thumbnail of an anomaly lie its heat map and, if the bundle has pictures of good parts, the most similar one.
+A rejected part of a line gets the same under the id of its verdict's event, with the whole frame as its picture.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ import logging
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -22,11 +26,15 @@ from ..config.credentials import read_secret
 from ..errors import MachineProblem
 from ..events.event import Attachment, Event
 from ..events.outbox import Outbox
+from ..inference.explanation import Explanation
 from ..inference.prediction import Prediction
+from ..inference.predictor import Predictor
 from .anonymization import anonymize
 from .aws_sigv4 import SigningKey
 from .clips import CLIP_SUFFIX, ClipEncoder, FrameRing
+from .explanation_files import encode_explanation
 from .face_guard import FaceGuard, open_face_guard
+from .part_pictures import PartPictures
 from .store import EvidenceCounts, EvidenceStore
 from .thumbnail import crop_to_boxes, encode_picture, file_suffix
 from .upload import MEDIA_TYPES, Uploader, public_object_url
@@ -39,14 +47,21 @@ _EXPIRE_SECONDS = 60.0
 class EvidenceRecorder:
     """The recorder of one camera; it does nothing if evidence is disabled.
 
+    Args:
+        config: of the camera
+        outbox: takes the events about clips
+        manifest: of its bundle, which says whether it is about people; None: faces are shown
+        predictor: explains the frames; None: nothing does
+
     Raises:
         ConfigProblem: the secret of the remote store cannot be read.
     """
 
-    def __init__(self, config: Config, outbox: Outbox, manifest: Manifest | None = None) -> None:
-        """Takes the bundle's manifest, which says whether it is about people; None: faces are shown."""
+    def __init__(
+        self, config: Config, outbox: Outbox, manifest: Manifest | None = None, predictor: Predictor | None = None
+    ) -> None:
         settings = self.settings = config.evidence
-        self.camera, self.outbox = config.camera, outbox
+        self.camera, self.outbox, self.predictor = config.camera, outbox, predictor
         self.frame: Frame | None = None
         self.predictions: Sequence[Prediction] = ()
         self.pending_clips: list[tuple[Event, float]] = []
@@ -63,16 +78,18 @@ class EvidenceRecorder:
         self.store = EvidenceStore(folder, settings.quota, settings.days, uploads, config.outbox.min_free)
         self.guard = None if manifest is None else open_face_guard(config, manifest)
         self.ring = FrameRing(settings.clip_seconds, settings.clip_memory)
-        self.clips = ClipEncoder(self._store_clip, self.guard)
+        self.clips, self.parts = ClipEncoder(self._store_clip, self.guard), PartPictures()
         if uploads:
             secret = read_secret(settings.secret_key_file, "evidence.secret_key_file")
             key = SigningKey(settings.access_key, secret, settings.region) if secret is not None else None
             self.uploader = Uploader(self.store, settings.url, self.camera, key)
 
     def start(self) -> None:
-        for thread in (self.uploader, self.clips if self.store is not None else None):
-            if thread is not None:
-                thread.start()
+        if self.uploader is not None:
+            self.uploader.start()
+        if self.store is not None:
+            self.clips.start()
+            self.parts.start()
 
     def add_frame(self, frame: Frame, predictions: Sequence[Prediction]) -> None:
         """Takes the frame that the rules get next, with its predictions."""
@@ -99,14 +116,52 @@ class EvidenceRecorder:
             return event
         visible = event.predictions if settings.blur == "surroundings" else self.predictions
         pixels = anonymize(self.frame.pixels, visible, settings.blur)
-        pixels = crop_to_boxes(pixels, () if settings.whole_frame else event.predictions, settings.margin)
-        if self.guard is not None and (pixels := self.guard.hide(pixels)) is None:
-            return event
-        data = encode_picture(pixels, settings.thumbnail, settings.max_bytes)
-        stored = self._store_file(f"{event.id}{file_suffix(settings.thumbnail)}", data)
-        if stored is not None and settings.whole_frame:
-            stored = msgspec.structs.replace(stored, whole=True)
+        boxes = () if settings.whole_frame else event.predictions
+        stored = self._store_picture(event.id, crop_to_boxes(pixels, boxes, settings.margin))
+        if stored is not None:
+            self._store_explanation(event.id, self._explain(self.frame), boxes)
+            if settings.whole_frame:
+                stored = msgspec.structs.replace(stored, whole=True)
         return msgspec.structs.replace(event, evidence=stored)
+
+    def keep_part(self, event: str, frame: Frame, predictions: Sequence[Prediction]) -> None:
+        """Stores the picture of a rejected part, and why it was rejected; another thread writes them.
+
+        Args:
+            event: id of the event of its verdict
+            frame: the picture
+            predictions: for it
+        """
+        if self.store is None or not self.settings.thumbnail:
+            return
+        explanation = self._explain(frame)
+
+        def write() -> None:
+            pixels = anonymize(frame.pixels, predictions, self.settings.blur)
+            if self._store_picture(event, pixels) is not None:
+                self._store_explanation(event, explanation, ())
+
+        self.parts.enqueue(write)
+
+    def _explain(self, frame: Frame) -> Explanation | None:
+        height, width = frame.pixels.shape[:2]
+        return None if self.predictor is None else self.predictor.explain((height, width))
+
+    def _store_picture(self, event: str, pixels: Any) -> Attachment | None:
+        """Stores the picture of an event without faces; None: it cannot be stored, or must not."""
+        if self.guard is not None and (pixels := self.guard.hide(pixels)) is None:
+            return None
+        data = encode_picture(pixels, self.settings.thumbnail, self.settings.max_bytes)
+        return self._store_file(f"{event}{file_suffix(self.settings.thumbnail)}", data)
+
+    def _store_explanation(self, event: str, explanation: Explanation | None, boxes: Sequence[Prediction]) -> None:
+        if explanation is None:
+            return
+        # A picture of the workshop has no boxes, so what is hidden here cannot be hidden in it.
+        shows_good = self.guard is None and not self.settings.blur
+        files = encode_explanation(explanation, boxes, self.settings.margin, shows_good)
+        for suffix, data in files.items():
+            self._store_file(f"{event}{suffix}", data)
 
     def counts(self) -> EvidenceCounts | None:
         """The counters of the store; None if evidence is disabled."""
@@ -127,6 +182,7 @@ class EvidenceRecorder:
             self._write_clip(event, end)
         if self.store is not None:
             self.clips.close()
+            self.parts.close()
         if self.uploader is not None:
             self.uploader.close()
 

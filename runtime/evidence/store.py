@@ -29,7 +29,7 @@ _DAY_SECONDS = 86400.0
 _PENDING_FOLDER = "waiting"
 _PART_SUFFIX = ".part"
 _EVIDENCE_NAME = re.compile(
-    r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\.(jpg|webp|mp4)"
+    r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}(\.(jpg|webp|mp4)|\.heat\.png|\.good\.jpg)"
 )  # other files are never deleted
 
 

@@ -29,7 +29,7 @@ MAX_BACKOFF_SECONDS = 60.0
 POLL_SECONDS = 30.0
 # HTTP errors that a retry does not change: malformed, gone, conflicting, too long, of the wrong type.
 _PERMANENT_ERRORS = (400, 405, 409, 410, 411, 413, 414, 415, 422)
-MEDIA_TYPES = {".jpg": "image/jpeg", ".webp": "image/webp", ".mp4": "video/mp4"}
+MEDIA_TYPES = {".jpg": "image/jpeg", ".png": "image/png", ".webp": "image/webp", ".mp4": "video/mp4"}
 
 
 def public_object_url(url: str, camera: str, name: str) -> str:

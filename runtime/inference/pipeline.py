@@ -16,9 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..bundle.bundle import Bundle
+from ..bundle.good_pictures import GoodPictures
 from ..calibration.drift import DriftMonitor
 from ..config.polygon import Polygon
 from .backends import Backend
+from .explanation import Explanation
 from .frame_differencing import FrameDifferencer, OutputWindow
 from .heads import Head
 from .heads.anomaly import AnomalyHead
@@ -42,7 +44,7 @@ class InferencePipeline:
         region: the camera's region of interest, from which alone predictions come; empty: the whole frame
 
     Raises:
-        BundleProblem: the reference image of the alignment is missing.
+        BundleProblem: the reference image of the alignment is missing, or a picture of a good part cannot be read.
         ConfigProblem: the bundle cannot have this region.
     """
 
@@ -60,6 +62,9 @@ class InferencePipeline:
         self.drift: DriftMonitor | None = None
         if good_scores is not None and region == manifest.scored_region:  # in another one, scores are others
             self.drift = DriftMonitor(good_scores, manifest.threshold)
+        self.good_pictures = GoodPictures(bundle)
+        self.view: NDArray[Any] | None = None
+        """What the model saw of the last frame, 1 x H x W x 3, uint8."""
         self.top_score: float | None = None
         self.placement: Placement | None = None
         """Where what the model saw of the last frame lies in it; None: it saw nothing."""
@@ -75,7 +80,7 @@ class InferencePipeline:
         if image is None:
             return None
         tensor, placement = self.preprocess.inspect(image)
-        self.placement = placement if placement.found else None
+        self.view, self.placement = tensor, placement if placement.found else None
         if not placement.found:
             return (Prediction(PART_NOT_FOUND, round(self.highest_score, 4)),)
         outputs = self.window(moment, self.backend.run(tensor))
@@ -115,6 +120,19 @@ class InferencePipeline:
         scale = HEAT_MAP_SIDE / max(frame)
         width, height = (max(1, round(scale * side)) for side in (frame[1], frame[0]))
         return inspector.map_to_frame(values, self.placement, (width, height))
+
+    def explain(self, frame: tuple[int, int]) -> Explanation | None:
+        """Why the last frame is unusual; None: the model has no map, or saw nothing.
+
+        Args:
+            frame: height and width of the frame
+        """
+        heat_map = self.heat_map(frame)
+        if heat_map is None or self.view is None or not isinstance(self.head, AnomalyHead):
+            return None
+        seen, threshold = self.head.heat_map(), self.head.threshold
+        unusual = np.zeros((1, 1), np.bool_) if seen is None else np.nan_to_num(seen, nan=threshold) >= threshold
+        return Explanation(heat_map, threshold, self.good_pictures.find_nearest(self.view[0], unusual))
 
     def figures(self) -> dict[str, Any]:
         """The fields of the status report that come from the model and its scores."""

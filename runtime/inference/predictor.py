@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..calibration.drift import DriftMonitor
+from .explanation import Explanation
 from .prediction import Prediction
 
 
@@ -22,6 +23,9 @@ class Predictor(Protocol):
         """See InferencePipeline."""
 
     def heat_map(self, frame: tuple[int, int], /) -> NDArray[np.float32] | None:
+        """See InferencePipeline."""
+
+    def explain(self, frame: tuple[int, int], /) -> Explanation | None:
         """See InferencePipeline."""
 
     def figures(self) -> dict[str, Any]:

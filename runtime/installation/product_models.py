@@ -22,6 +22,7 @@ from ..config.camera_products import list_product_settings
 from ..config.configuration import Config
 from ..errors import BundleProblem, ConfigProblem, MachineProblem, Problem, RestartRequested, locate_errors
 from ..events.event import Event
+from ..inference.explanation import Explanation
 from ..inference.golden_outputs import select_backend
 from ..inference.heads import load_head
 from ..inference.pipeline import InferencePipeline
@@ -198,6 +199,10 @@ class SelectedProduct:
     def heat_map(self, frame: tuple[int, int]) -> NDArray[np.float32] | None:
         """See InferencePipeline."""
         return self._models.current.pipeline.heat_map(frame)
+
+    def explain(self, frame: tuple[int, int]) -> Explanation | None:
+        """See InferencePipeline."""
+        return self._models.current.pipeline.explain(frame)
 
     def figures(self) -> dict[str, Any]:
         """See Predictor."""

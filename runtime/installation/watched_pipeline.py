@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..calibration.drift import DriftMonitor
+from ..inference.explanation import Explanation
 from ..inference.pipeline import InferencePipeline
 from ..inference.prediction import Prediction
 
@@ -39,6 +40,10 @@ class WatchedPipeline:
     def heat_map(self, frame: tuple[int, int]) -> NDArray[np.float32] | None:
         """See InferencePipeline."""
         return self._pipeline.heat_map(frame)
+
+    def explain(self, frame: tuple[int, int]) -> Explanation | None:
+        """See InferencePipeline."""
+        return self._pipeline.explain(frame)
 
     def figures(self) -> dict[str, Any]:
         """See InferencePipeline."""

@@ -24,6 +24,8 @@ class CameraGate(Protocol):
 
     predictions: tuple[Prediction, ...] | None
     """Those that hold for the last frame; None: there are none."""
+    rejected: str
+    """Of the last frame: the id that the verdict's event will have, if it shows a part that is rejected; else empty."""
 
     def pace(self, frames: Iterator[Frame | None], stop: threading.Event, /) -> Iterator[Frame | None]:
         """The frames, when they are wanted."""

@@ -181,10 +181,10 @@ class InspectionLine:
             facts.part.serial = facts.part.serial or serial
             return facts.part.serial == serial
 
-    def awaits(self, number: int) -> bool:
-        """Whether a part still has no verdict."""
+    def event_of(self, number: int) -> str:
+        """The id that the event of a part's verdict will have; empty: the part has its verdict."""
         with self.changed:
-            return number in self.facts
+            return self.facts[number].event if number in self.facts else ""
 
     @property
     def is_over(self) -> bool:
@@ -234,8 +234,9 @@ class InspectionLine:
     def _record(self, part: Part) -> None:
         self.pictures.drop(part.number)
         decided = time.time()
-        verdict = self.facts.pop(part.number).make_verdict(self.products, decided)
-        self.recorder.record(part.number, verdict, decided)
+        facts = self.facts.pop(part.number)
+        verdict = facts.make_verdict(self.products, decided)
+        self.recorder.record(part.number, verdict, decided, facts.event)
         self.golden.judge(verdict)
 
     def _keep_time(self) -> None:

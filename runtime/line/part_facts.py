@@ -6,7 +6,7 @@ import time
 
 import msgspec
 
-from ..events.event import format_rfc3339
+from ..events.event import format_rfc3339, new_event_id
 from ..events.part_verdict import PartVerdict
 from .handshake_state import Part
 from .judgement import Judgement
@@ -22,6 +22,8 @@ class PartFacts(msgspec.Struct):
     exposed: float | None = None
     """Of its last picture, seconds since 1970, UTC."""
     judgement: Judgement | None = None
+    event: str = msgspec.field(default_factory=new_event_id)
+    """The id that the event of its verdict will have; its pictures have this name."""
 
     def make_verdict(self, products: LineProducts, decided: float) -> PartVerdict:
         """The final verdict.

@@ -61,6 +61,9 @@ class PartGate:
         """The part whose picture is inferred, and its product."""
         self.judgements: dict[int, list[Judgement]] = {}
         self.predictions: tuple[Prediction, ...] | None = None
+        self.rejected = ""
+        self.explained: deque[str] = deque(maxlen=64)
+        """The newest of `rejected`: of several pictures of a part the first one that is rejected counts."""
         self.inferences = self.skipped = 0
         self.opened = 0.0
         self.busy: deque[tuple[float, float]] = deque(maxlen=1000)
@@ -94,7 +97,7 @@ class PartGate:
             if self.watcher is not None:
                 self.watcher.see_frame(frame, exposed)
             number = self.line.claim(exposed, frame.taken if self.live else time.time())
-        self.predictions = None
+        self.predictions, self.rejected = None, ""
         product = None if number is None else self.line.product_of(number)
         if number is None or product not in self.judges:
             self.skipped += 1
@@ -116,7 +119,12 @@ class PartGate:
     def remember(self, predictions: tuple[Prediction, ...] | None) -> None:
         """Judges the part of the frame that opened the gate."""
         if self.line.product_of(self.current) in (None, self.product):
-            self._add(self.current, self.judges[self.product].judge(predictions))
+            judgement = self.judges[self.product].judge(predictions)
+            event = self.line.event_of(self.current) if judgement.verdict == "reject" else ""
+            if event and event not in self.explained:
+                self.explained.append(event)
+                self.rejected = event
+            self._add(self.current, judgement)
         else:  # a code has named another product in the meantime
             self._add(self.current, Judgement("error", "unknown_product"))
         self.predictions = predictions
@@ -125,7 +133,7 @@ class PartGate:
         self.busy.append((now, now - self.opened))
 
     def _add(self, number: int, judgement: Judgement) -> None:
-        self.judgements = {part: each for part, each in self.judgements.items() if self.line.awaits(part)}
+        self.judgements = {part: each for part, each in self.judgements.items() if self.line.event_of(part)}
         judgements = self.judgements.setdefault(number, [])
         judgements.append(judgement)
         if len(judgements) == self.wanted:

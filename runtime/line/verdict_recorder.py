@@ -103,10 +103,18 @@ class VerdictRecorder:
             else:
                 self.pending.put((0, event))
 
-    def record(self, number: int, verdict: PartVerdict, decided: float) -> None:
-        """Records a verdict so that the end of the process does not lose it; `decided`: seconds since 1970, UTC."""
+    def record(self, number: int, verdict: PartVerdict, decided: float, event_id: str | None = None) -> None:
+        """Records a verdict so that the end of the process does not lose it.
+
+        Args:
+            number: of the part
+            verdict: on it
+            decided: seconds since 1970, UTC
+            event_id: of the event; None: a new one
+        """
         facts: dict[str, Any] = msgspec.to_builtins(verdict)
-        event = SystemEvent(new_event_id(), self.camera, RULE, KIND, decided, facts, priority=SYSTEM_PRIORITY)
+        identifier = event_id or new_event_id()
+        event = SystemEvent(identifier, self.camera, RULE, KIND, decided, facts, priority=SYSTEM_PRIORITY)
         self.journal.write_verdict(number, event)
         for counts in (self.counts, self.by_product.get(verdict.product)):
             if counts is not None:

@@ -1,5 +1,7 @@
 """The events of a camera, read from its outbox without changing it: one record for the messages of one event.
 
+A part that was rejected, or passed with a warning, is an event of its own (part_events.py).
+
 The outbox keeps the delivered events too, as its journal. A list is read from the newest message backwards and stops
 when it is full, so a long journal costs little.
 """
@@ -19,7 +21,10 @@ from ..config.configuration import Config
 from ..errors import UNREADABLE, MachineProblem
 from ..events.event import Event, SystemEvent
 from ..events.outbox import FILE_NAME
+from ..events.part_verdict import PartVerdict
+from ..evidence.explanation_files import GOOD_SUFFIX, HEAT_SUFFIX
 from ..evidence.reviews import Review, ReviewStore
+from .part_events import as_messages, read_part
 
 EVENT_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 MAX_ROWS = 20_000
@@ -66,6 +71,12 @@ class EventRecord(msgspec.Struct, frozen=True):
     review: Review | None
     has_picture: bool
     has_clip: bool
+    has_heat: bool = False
+    """Whether the heat map to lay over its picture is stored."""
+    has_good: bool = False
+    """Whether the picture of the most similar good part is stored."""
+    part: PartVerdict | None = None
+    """Set if it is the verdict on a part."""
 
     @property
     def rule(self) -> str:
@@ -144,6 +155,11 @@ class EventReader:
         found: dict[str, EventRecord] = {}
         for read, message in enumerate(self._messages_backwards(), 1):
             if isinstance(message, SystemEvent):
+                part = self._part_record(message, reviews)
+                if part is not None and wanted.matches(part):
+                    found[part.event] = part
+                if len(found) >= limit and read % _BATCH == 0:
+                    break
                 continue
             group = groups.setdefault(message.event, [])
             group.insert(0, message)
@@ -169,8 +185,12 @@ class EventReader:
         if not EVENT_ID.fullmatch(event):
             return None
         query = "SELECT body FROM events WHERE instr(body, CAST(? AS BLOB)) ORDER BY sequence DESC LIMIT 1000"
-        messages = [each for each in self._read(query, (event,)) if isinstance(each, Event) and each.event == event]
-        return self._record(messages[::-1], self.reviews.latest()) if messages else None
+        found, reviews = list(self._read(query, (event,))), self.reviews.latest()
+        for each in found:
+            if isinstance(each, SystemEvent) and each.id == event:
+                return self._part_record(each, reviews)
+        messages = [each for each in found if isinstance(each, Event) and each.event == event]
+        return self._record(messages[::-1], reviews) if messages else None
 
     def list_notices(self, limit: int) -> list[SystemEvent]:
         """The newest events about the device itself, without those that come with every part and every event.
@@ -190,11 +210,17 @@ class EventReader:
         )
         return next((path for path in places if path.is_file()), None)
 
+    def _part_record(self, message: SystemEvent, reviews: dict[str, Review]) -> EventRecord | None:
+        verdict = read_part(message)
+        if verdict is None:
+            return None
+        return msgspec.structs.replace(self._record(list(as_messages(message, verdict)), reviews), part=verdict)
+
     def _record(self, messages: list[Event], reviews: dict[str, Review]) -> EventRecord:
         event = messages[0].event
-        picture, clip = self.evidence_file(event, PICTURE_SUFFIXES), self.evidence_file(event, CLIP_SUFFIXES)
-        review = reviews.get(event)
-        return EventRecord(self.camera, event, tuple(messages), review, picture is not None, clip is not None)
+        kinds = PICTURE_SUFFIXES, CLIP_SUFFIXES, (HEAT_SUFFIX,), (GOOD_SUFFIX,)
+        picture, clip, heat, good = (self.evidence_file(event, kind) is not None for kind in kinds)
+        return EventRecord(self.camera, event, tuple(messages), reviews.get(event), picture, clip, heat, good)
 
     def _messages_backwards(self) -> Iterator[Event | SystemEvent]:
         yield from self._read("SELECT body FROM events ORDER BY sequence DESC LIMIT ?", (MAX_ROWS,))

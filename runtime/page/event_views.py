@@ -16,13 +16,22 @@ from starlette.responses import FileResponse, JSONResponse, Response
 
 from ..config.configuration import Config
 from ..errors import ConfigProblem
+from ..evidence.explanation_files import GOOD_SUFFIX, HEAT_SUFFIX
 from ..evidence.reviews import Review, Verdict
+from ..evidence.upload import MEDIA_TYPES
 from .event_export import MAX_EVENTS, export_as_csv, export_as_json
 from .event_records import CLIP_SUFFIXES, PICTURE_SUFFIXES, EventFilter, EventReader, EventRecord
 from .page_context import BY_PAGE, context_of, find_camera, read_wish, render, translation_of
+from .part_events import RULE
 
 PAGE_EVENTS = 24
-_MEDIA_TYPES = {".jpg": "image/jpeg", ".webp": "image/webp", ".mp4": "video/mp4"}
+_EVIDENCE = {
+    "picture": PICTURE_SUFFIXES,
+    "mp4": CLIP_SUFFIXES,
+    "heat": (HEAT_SUFFIX,),
+    "good": (GOOD_SUFFIX,),
+}
+"""Endings of the files by the ending of the address."""
 
 
 class _Judgment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -57,7 +66,10 @@ async def show_events(request: Request) -> Response:
     if len(records) > PAGE_EVENTS:
         records = records[:PAGE_EVENTS]
         older = urlencode(chosen | {"before": repr(records[-1].started)})
-    rules = sorted({rule.get("name", rule.get("use", "")) for config in cameras.values() for rule in config.rules})
+    rules = sorted(
+        {rule.get("name", rule.get("use", "")) for config in cameras.values() for rule in config.rules}
+        | {RULE for config in cameras.values() if config.trigger is not None}
+    )
     labels = sorted({record.label for record in records if record.label} | ({wanted.label} - {""}))
     return render(
         request,
@@ -96,15 +108,14 @@ def _neighbours(reader: EventReader, record: EventRecord) -> tuple[str, str]:
 
 
 async def show_evidence(request: Request) -> Response:
-    """The picture of an event, or its clip."""
-    reader, suffix = await _reader(request), f".{request.path_params['suffix']}"
-    suffixes = PICTURE_SUFFIXES if suffix == ".picture" else CLIP_SUFFIXES
+    """The picture of an event, its clip, its heat map, or the most similar good part."""
+    reader, suffixes = await _reader(request), _EVIDENCE.get(request.path_params["suffix"], ())
     path: Path | None = reader.evidence_file(request.path_params["event"], suffixes)
     if path is None:
         raise HTTPException(404)
     headers = {"Cache-Control": "private, max-age=86400, immutable"}
     name = path.name if suffixes == CLIP_SUFFIXES else None
-    return FileResponse(path, media_type=_MEDIA_TYPES[path.suffix], headers=headers, filename=name)
+    return FileResponse(path, media_type=MEDIA_TYPES[path.suffix], headers=headers, filename=name)
 
 
 async def judge_event(request: Request) -> Response:

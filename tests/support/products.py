@@ -18,6 +18,7 @@ task = "anomaly"
 [data]
 good = "good"
 defect = "defect"
+pictures = 6
 [goal]
 min_auroc = 0.9
 false_alarm_rate = 0.1

@@ -16,6 +16,11 @@ function fitPicture() {
 if (picture?.complete) fitPicture();
 picture?.addEventListener("load", fitPicture);
 
+const heat = document.getElementById("heat");
+document.getElementById("show-heat")?.addEventListener("change", (change) => {
+  heat.hidden = !change.target.checked;
+});
+
 async function judge(verdict, name = "") {
   let message = texts.offline;
   try {

@@ -222,7 +222,7 @@ def test_parts_from_edge_to_output(tmp_path, chip, wait_until):
     line.start()
     try:
         chip.pulse(TRIGGER)
-        wait_until(lambda: line.awaits(1), "the part")
+        wait_until(lambda: line.event_of(1), "the part")
         line.decide(1, Judgement("accept"))
         wait_until(lambda: chip.levels[OK] and chip.levels[RESULTS], "OK")
         wait_until(lambda: not chip.levels[OK], "its end")

@@ -1,0 +1,71 @@
+"""Why a part was rejected, from the real daemon to the page: its picture, the heat map, and a good part beside it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from daemon_process import NO_BROKER, DaemonProcess
+from page_client import PageClient, make_app
+
+from vedette.runtime.bundle.bundle import Bundle
+from vedette.runtime.config.configuration import load_config
+from vedette.runtime.page.event_records import EventFilter, EventReader, EventRecord
+
+PARTS = 9
+
+
+def run_parts(process: DaemonProcess, images: Path, evidence: str) -> list[EventRecord]:
+    """Lets nine parts pass, of which each third is bad; returns what the page lists as parts."""
+    process.configure(f"file:{images}?fps=0", NO_BROKER)
+    process.amend("outbox", "drain = 0.1")
+    path = process.folder / "vedette.toml"
+    path.write_text(path.read_text().replace("volatile = true\n", ""))
+    process.append(f'[trigger]\nsource = "file:triggers.txt"\ndeadline = 60.0\ndepth = 64\n[evidence]\n{evidence}')
+    triggers = "".join(f"{0.2 + 0.02 * number:.2f} S-{number + 1}\n" for number in range(PARTS))
+    (process.folder / "cameras" / "triggers.txt").write_text(triggers)
+    assert process.start().wait(120) == 0, process.log()
+    reader = EventReader.from_config(load_config(process.folder, "door"))
+    return reader.list_events(EventFilter(rule="part"), 100)
+
+
+def test_each_rejected_part_has_its_heat_map_and_a_good_part_beside_it(
+    daemon_process: DaemonProcess, line_images: Path, anomaly_bundle: Bundle
+) -> None:
+    records = run_parts(daemon_process, line_images, 'thumbnail = "jpeg"')
+    assert [each.part.serial for each in records if each.part] == ["S-9", "S-6", "S-3"]
+    client = PageClient(make_app(daemon_process.folder))
+    pictures = {anomaly_bundle.members[name] for name in anomaly_bundle.manifest.pictures}
+    for record in records:
+        assert record.has_picture
+        assert record.has_heat
+        assert record.has_good
+        assert not record.is_open
+        address = f"/events/door/{record.event}"
+        assert client.get(f"{address}/evidence.good").body in pictures
+        heat = cv2.imdecode(np.frombuffer(client.get(f"{address}/evidence.heat").body, np.uint8), cv2.IMREAD_UNCHANGED)
+        assert heat.shape[2] == 4
+        assert heat[..., 3].max() > 60, "the defect is colored"
+        assert 2 * np.median(heat[..., 3]) < heat[..., 3].max(), "what is usual is not, or less"
+        shown = client.get(address).text
+        assert "evidence.good" in shown
+        assert "evidence.heat" in shown
+    answer = client.post(f"/events/door/{records[0].event}/review", {"verdict": "false_alarm"})
+    assert answer.status == 200
+    reader = EventReader.from_config(load_config(daemon_process.folder, "door"))
+    judged = reader.find_event(records[0].event)
+    assert judged is not None
+    assert judged.review is not None
+    assert judged.review.verdict == "false_alarm"
+    assert records[0].event in client.get("/events?rule=part").text
+
+
+@pytest.mark.slow
+def test_picture_of_the_workshop_is_not_stored_where_pictures_are_blurred(
+    daemon_process: DaemonProcess, line_images: Path
+) -> None:
+    records = run_parts(daemon_process, line_images, 'thumbnail = "jpeg"\nblur = "people"')
+    assert len(records) == 3
+    assert all(each.has_picture and each.has_heat and not each.has_good for each in records)
