@@ -41,7 +41,7 @@ _LOGIN_HINTS = {
     "source": "write username and password_file beside source; write @ in a path as %40",
     "broker.url": "write broker.username and broker.password_file",
 }
-_LOCAL_SCHEMES = ("file:", "v4l2:", "picamera:")  # their paths may contain @
+_LOCAL_SCHEMES = ("file:", "v4l2:", "picamera:", "genicam:")  # their paths may contain @
 
 
 def split_url(url: str, setting: str) -> SplitResult:

@@ -10,6 +10,7 @@ import msgspec
 from vedette.runtime.errors import MachineProblem
 
 from .found_camera import FoundCamera
+from .genicam_cameras import find_genicam_cameras
 from .local_cameras import find_local_cameras
 from .mdns_discovery import find_mdns_cameras
 from .onvif_discovery import find_onvif_cameras
@@ -26,7 +27,7 @@ def find_cameras(seconds: float) -> SearchResult:
     """Cameras at this machine and, if `seconds` is more than 0, in its network, searched for so long."""
     ways: list[Callable[[], list[FoundCamera]]] = [find_local_cameras]
     if seconds > 0:
-        ways += [lambda: find_onvif_cameras(seconds), lambda: find_mdns_cameras(seconds)]
+        ways += [find_genicam_cameras, lambda: find_onvif_cameras(seconds), lambda: find_mdns_cameras(seconds)]
     cameras: list[FoundCamera] = []
     remarks: list[str] = []
     with ThreadPoolExecutor(len(ways)) as pool:

@@ -9,7 +9,7 @@ class FoundCamera(msgspec.Struct, frozen=True, omit_defaults=True):
     """A camera at this machine or in its network."""
 
     way: str
-    """How it was found: `v4l2`, `onvif` or `mdns`."""
+    """How it was found: `v4l2`, `genicam`, `onvif` or `mdns`."""
     title: str
     """What it calls itself."""
     source: str = ""

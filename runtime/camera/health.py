@@ -114,15 +114,18 @@ class CameraHealth:
         self.sharpness: deque[float] = deque(maxlen=_HISTORY)
         self.similarity: deque[float] = deque(maxlen=_HISTORY)
 
-    def update(self, frame: Frame | None, now: float, reason: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    def update(
+        self, frame: Frame | None, now: float, reason: str = "", waits: bool = False
+    ) -> Iterator[tuple[str, dict[str, Any]]]:
         """The system events of what changed: kind and facts.
 
         Args:
             frame: the newest frame; None if none came
             now: monotonic time, seconds
             reason: why no frame comes, if that is known
+            waits: no frame comes because the camera waits for its trigger
         """
-        if frame is not None or self.last_frame is None:
+        if frame is not None or self.last_frame is None or waits:
             self.last_frame = now
         is_stalled = now - self.last_frame >= self.stalled_seconds
         for kind, facts in self._update_condition("stalled", is_stalled, now, self.last_frame if is_stalled else now):

@@ -11,6 +11,7 @@ from ..config.configuration import Config
 from .frame import Frame
 from .health import CameraHealth
 from .sources import FrameCounts, SourceAddress, load_source
+from .sources.live_camera import LiveCamera
 
 
 class MonitoredCamera:
@@ -44,7 +45,8 @@ class MonitoredCamera:
             frame: the newest; None if none came
         """
         if self.frame_counts is not None:
-            yield from self.health.update(frame, time.monotonic(), self.frame_counts.trouble)
+            waits = isinstance(self.source, LiveCamera) and self.source.waits
+            yield from self.health.update(frame, time.monotonic(), self.frame_counts.trouble, waits)
 
     def faults(self) -> dict[str, bool]:
         """The present faults, in words. Any thread may call it."""

@@ -2,7 +2,8 @@
 
 Its standard input is one line of JSON, so that no password appears in the list of processes. It writes one line for
 each frame to a pipe, `{"slot": 1, "number": 7, "at": 12.5, "shape": [480, 640, 3]}`, and after a failure a last line,
-`{"error": "…"}`. `at` is CLOCK_MONOTONIC, which all processes share.
+`{"error": "…"}`. `at` is CLOCK_MONOTONIC, which all processes share. A camera that waits for its trigger and answers
+gives a line `{"waits": true}` every second.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ READERS = {
     "stream": ".stream:OpenCvStreamReader",
     "video4linux": ".video4linux:Video4LinuxReader",
     "picamera": ".picamera:PicameraReader",
+    "genicam": ".genicam:GenicamReader",
 }
 NETWORK_READERS = frozenset({"stream"})
 """Readers whose pictures come from the network: their process gets a limit of memory."""
@@ -56,8 +58,10 @@ def _capture_frames(spec: dict[str, Any]) -> NoReturn:
     while True:
         if (count := reader.pixel_count()) > spec["max_pixels"]:
             raise RuntimeError(f"its frames have {count} pixels; max_pixels allows {spec['max_pixels']}")
-        reader.grab()
-        at = time.monotonic()
+        if reader.grab() is False:
+            _send_message(spec, waits=True)
+            continue
+        at = getattr(reader, "exposed", None) or time.monotonic()
         if not pacer.takes(at, buffer.interval):
             continue
         slot, shape = buffer.write_frame(retrieve)

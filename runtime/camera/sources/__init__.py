@@ -22,6 +22,7 @@ SOURCES = {
     "http": ".network_stream:NetworkStream",
     "https": ".network_stream:NetworkStream",
     "picamera": ".picamera:PicameraSource",
+    "genicam": ".genicam:GenicamSource",
 }
 
 # What options in a URL may be.

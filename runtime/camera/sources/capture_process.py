@@ -7,6 +7,7 @@ import json
 import os
 import select
 import subprocess
+import time
 from collections.abc import Sequence
 from math import prod
 from pathlib import Path
@@ -41,6 +42,8 @@ class CapturedImage(msgspec.Struct, frozen=True):
     """CLOCK_MONOTONIC, seconds."""
     shape: tuple[int, ...] = ()
     error: str = ""
+    waits: bool = False
+    """No frame: the camera answers, and waits for its trigger."""
 
 
 class CaptureProcess:
@@ -59,6 +62,8 @@ class CaptureProcess:
         self.next_image: CapturedImage | None = None
         self.exit_reason = ""
         """Why the process ended; empty while it runs."""
+        self.waited = 0.0
+        """When the camera last said that it waits for its trigger, `time.monotonic`."""
         with os.fdopen(write_end, "wb"):
             self.process = subprocess.Popen(  # noqa: S603  # a fixed command
                 [*python, "-c", BOOTSTRAP, PACKAGE_FOLDER, _MODULE],
@@ -103,6 +108,8 @@ class CaptureProcess:
                     message = _decode_message(line)
                     if message.error:
                         self.exit_reason = message.error
+                    elif message.waits:
+                        self.waited = time.monotonic()
                     else:
                         image = message
                 if self.exit_reason:  # whatever follows

@@ -54,6 +54,8 @@ class LiveCamera:
         self.usual_interval = self.interval
         """Measured interval between frames, in seconds, while the camera is not slowed down."""
         self.frame_counts = FrameCounts()
+        self.waits = False
+        """No frame comes because the camera waits for its trigger; it answers."""
 
     def slow_down(self, factor: float) -> None:
         self.slow_down_factor = factor
@@ -92,13 +94,16 @@ class LiveCamera:
                 process.buffer.set_interval(
                     self.usual_interval * self.slow_down_factor if self.slow_down_factor > 1 else self.interval
                 )
-                left = last + limit - time.monotonic()
+                left = max(last, process.waited) + limit - time.monotonic()
                 received = process.read_newest(min(POLL_SECONDS, max(0.0, left)))
+                self.waits = process.waited > last
                 if received is None:
                     if left <= 0:
                         process.exit_reason = (
                             f"no picture in {limit:g} s"  # part of the payload of `vedette.camera.stalled`
                         )
+                    if self.waits:
+                        self.frame_counts.trouble, limit = "", self.max_silence
                     yield None, 0.0
                     continue
                 image, pixels = received
@@ -112,6 +117,7 @@ class LiveCamera:
                     continue
                 pixels.flags.writeable = False
                 yield pixels, image.at
+            self.waits = False
             if process.exit_reason:
                 self._set_trouble(process.exit_reason)
         finally:

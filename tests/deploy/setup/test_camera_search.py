@@ -105,6 +105,7 @@ def test_without_zeroconf_the_search_goes_on_with_a_sentence(monkeypatch: pytest
     monkeypatch.setattr(camera_search, "find_mdns_cameras", missing)
     monkeypatch.setattr(camera_search, "find_onvif_cameras", lambda _: [GATE])
     monkeypatch.setattr(camera_search, "find_local_cameras", list)
+    monkeypatch.setattr(camera_search, "find_genicam_cameras", list)
     result = camera_search.find_cameras(0.1)
     assert result.cameras == (GATE,)
     assert "pip install" in result.remarks[0]

@@ -1,0 +1,55 @@
+"""The camera in software that aravis brings (Debian's aravis-tools): GigE Vision on the loopback interface."""
+
+from __future__ import annotations
+
+import fcntl
+import shutil
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from typing import IO
+
+import pytest
+
+from vedette.runtime.camera.capture.aravis import Aravis, AravisError
+
+PROGRAM = "arv-fake-gv-camera-0.8"
+ADDRESS = "127.0.0.1"
+
+needs_fake_camera = pytest.mark.skipif(
+    shutil.which(PROGRAM) is None, reason=f"needs {PROGRAM}: apt install aravis-tools (tests/servers)"
+)
+
+
+class FakeGenicamCamera:
+    """The camera; one at a time, because its port is fixed."""
+
+    def __init__(self) -> None:
+        self.lock: IO[str] = (Path(tempfile.gettempdir()) / "vedette-fake-genicam.lock").open("w")
+        fcntl.flock(self.lock, fcntl.LOCK_EX)
+        self.process: subprocess.Popen[bytes] | None = None
+        self.switch_on()
+
+    def switch_on(self) -> None:
+        """Starts it, and waits until it answers."""
+        self.process = subprocess.Popen([PROGRAM, "-i", ADDRESS, "-s", "GV19"])  # a fixed command
+        aravis, until = Aravis(), time.monotonic() + 60
+        while time.monotonic() < until:
+            try:
+                if any(name == "Aravis-Fake-GV19" for name, _ in aravis.list_cameras()):
+                    return
+            except AravisError:
+                pass
+            time.sleep(0.2)
+        raise TimeoutError("the camera in software does not answer")
+
+    def switch_off(self) -> None:
+        """It is gone, as if its cable were cut."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+
+    def close(self) -> None:
+        self.switch_off()
+        self.lock.close()
