@@ -11,7 +11,7 @@ are reflected, so that black wedges do not become a feature.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -69,22 +69,57 @@ def change_illumination(image: NDArray[Any], amount: float, rng: np.random.Gener
     return np.stack([table[image[..., channel]] for channel, table in enumerate(tables)], axis=-1)
 
 
-def augment_scene(image: NDArray[Any], rng: np.random.Generator, fill: int = 114) -> NDArray[Any]:
-    """Augments an image of a scene for object detectors: flips it, scales it and changes its brightness.
+class SceneVariation(NamedTuple):
+    """A random variation of a scene: mirrored, scaled about a random point, and brighter or darker."""
 
-    Args:
-        image: H x W x 3, uint8
-        rng: random number generator
-        fill: gray level around an image that is scaled down
-    """
+    mirrored: bool
+    scale: float
+    brightness: float
+    down: int
+    """Rows by which the scaled image is cut at the top, or moved down if it is smaller than the original."""
+    right: int
+
+    @classmethod
+    def draw(cls, height: int, width: int, rng: np.random.Generator) -> SceneVariation:
+        """A variation for an image of this size."""
+        scale, brightness = rng.uniform(0.6, 1.6), rng.uniform(0.7, 1.3)
+        mirrored = rng.choice((1, -1)) < 0
+        down, right = (int(rng.integers(abs(round(side * scale) - side) + 1)) for side in (height, width))
+        return cls(mirrored, scale, brightness, down, right)
+
+    def vary_image(self, image: NDArray[Any], fill: int = 114) -> NDArray[Any]:
+        """The varied image, H x W x 3, uint8.
+
+        Args:
+            image: H x W x 3, uint8
+            fill: gray level around an image that is scaled down
+        """
+        height, width = image.shape[:2]
+        pixels: Any = np.ascontiguousarray(image[:, ::-1] if self.mirrored else image)
+        pixels = cv2.resize(pixels, None, fx=self.scale, fy=self.scale, interpolation=cv2.INTER_AREA)
+        if self.scale >= 1:
+            result = pixels[self.down : self.down + height, self.right : self.right + width]
+        else:
+            result = np.full_like(image, fill)
+            result[self.down : self.down + pixels.shape[0], self.right : self.right + pixels.shape[1]] = pixels
+        return np.asarray((result * self.brightness).clip(0, 255).astype(np.uint8))
+
+    def vary_boxes(self, edges: NDArray[Any], height: int, width: int) -> NDArray[Any]:
+        """The same boxes in the varied image; they may reach beyond it.
+
+        Args:
+            edges: n x 4: left, top, right, bottom, as fractions of an image of this height and width
+            height: of the image, pixels
+            width: of the image, pixels
+        """
+        if self.mirrored:
+            edges = np.stack([1 - edges[:, 2], edges[:, 1], 1 - edges[:, 0], edges[:, 3]], axis=1)
+        sign = -1 if self.scale >= 1 else 1
+        moved = np.tile([sign * self.right / width, sign * self.down / height], 2)
+        return np.asarray(edges * self.scale + moved)
+
+
+def augment_scene(image: NDArray[Any], rng: np.random.Generator) -> NDArray[Any]:
+    """Augments an image of a scene, H x W x 3, uint8, for object detectors."""
     height, width = image.shape[:2]
-    scale, brightness = rng.uniform(0.6, 1.6), rng.uniform(0.7, 1.3)
-    pixels: Any = image[:, :: rng.choice((1, -1))]
-    pixels = cv2.resize(np.ascontiguousarray(pixels), None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-    down, right = (rng.integers(abs(now - was) + 1) for now, was in zip(pixels.shape[:2], (height, width), strict=True))
-    if scale >= 1:
-        result = pixels[down : down + height, right : right + width]
-    else:
-        result = np.full_like(image, fill)
-        result[down : down + pixels.shape[0], right : right + pixels.shape[1]] = pixels
-    return np.asarray((result * brightness).clip(0, 255).astype(np.uint8))
+    return SceneVariation.draw(height, width, rng).vary_image(image)

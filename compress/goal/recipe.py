@@ -59,6 +59,23 @@ class DistillationSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=Tr
     """Learning rate of Adam at the first step; it falls to 0."""
 
 
+class DetectorTrainingSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`use = "train"`: fine-tuning of an imported object detector on the classes of its labels."""
+
+    classes: tuple[str, ...] = ()
+    """Names of the classes, in order; objects of other classes are left out. Empty: all classes of the labels."""
+    layers: Literal["auto", "classes", "head", "stage"] = "auto"
+    """Which layers are trained: those that tell classes, the head (the last five convolutions), or the last stage of
+    the backbone and all after it. `auto`: the classes, then the head; what is best on the validation images stays."""
+    epochs: Annotated[int, msgspec.Meta(ge=0, le=1000)] = 50
+    """Most passes over the images; 0: the class channels are chosen, and nothing is trained."""
+    learning_rate: Annotated[float, msgspec.Meta(gt=0, le=0.1)] = msgspec.field(default=3e-3, name="rate")
+    """Learning rate of AdamW at the first step, for the classes; a tenth of it for the head, and 0.03 of it for the
+    stage. It falls to 0."""
+    seed: Annotated[int, msgspec.Meta(ge=0)] = 0
+    """Seed of the image order and the augmentation."""
+
+
 class SearchSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`use = "search"`: a search for the best design."""
 
@@ -74,6 +91,7 @@ TECHNIQUES: dict[str, type[msgspec.Struct]] = {
     "prune": PruningSettings,
     "distil": DistillationSettings,
     "search": SearchSettings,
+    "train": DetectorTrainingSettings,
 }
 ALIASES = {"quantize": "quantise", "distill": "distil", "equalize": "equalise"}
 """Alternative spellings of techniques and keys in goal files."""

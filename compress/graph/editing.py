@@ -140,6 +140,13 @@ def remove_unused_nodes(graph: onnx.GraphProto) -> None:
             graph.node.remove(node)
 
 
+def remove_unused_initializers(graph: onnx.GraphProto) -> None:
+    """Remove the initializers that no node reads."""
+    used = {name for node in graph.node for name in node.input}
+    for initializer in [each for each in graph.initializer if each.name not in used]:
+        graph.initializer.remove(initializer)
+
+
 def replace_outputs(graph: onnx.GraphProto, outputs: Iterable[onnx.ValueInfoProto]) -> None:
     """Give the graph other outputs; `outputs` may hold some of its present ones."""
     copies = [onnx.ValueInfoProto.FromString(value.SerializeToString()) for value in outputs]

@@ -20,7 +20,8 @@ from collections.abc import Collection
 import torch
 from torch import Tensor
 
-from ..graph.torch_module import WEIGHTED_OPERATORS, GraphNode, OnnxModule, run_side_by_side
+from ..graph.torch_module import WEIGHTED_OPERATORS, OnnxModule, run_side_by_side
+from ..graph.torch_operators import GraphNode
 from .integer_simulation import MAX_WEIGHT_INTEGER, IntegerSimulation
 
 BATCH_SIZE = 16

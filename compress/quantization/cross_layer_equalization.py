@@ -32,7 +32,8 @@ from onnx import numpy_helper
 from torch import Tensor
 
 from ..graph.editing import copy_with_weights, map_initializers
-from ..graph.torch_module import CLIPPING_OPERATORS, GraphNode, OnnxModule
+from ..graph.torch_module import CLIPPING_OPERATORS, OnnxModule
+from ..graph.torch_operators import GraphNode
 
 HEADROOM = 0.8
 MAX_FACTOR = 8.0

@@ -24,7 +24,8 @@ from torch import Tensor
 
 from ..graph.editing import read_initializers
 from ..graph.qdq import COPYING_OPERATORS
-from ..graph.torch_module import CLIPPING_OPERATORS, WEIGHTED_OPERATORS, GraphNode, OnnxModule
+from ..graph.torch_module import CLIPPING_OPERATORS, WEIGHTED_OPERATORS, OnnxModule
+from ..graph.torch_operators import GraphNode
 
 MAX_WEIGHT_INTEGER = 127  # largest magnitude of an integer weight
 _INT32_SPAN = 2.0 * (2**31 - 1)

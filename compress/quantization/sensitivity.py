@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ..graph.torch_module import WEIGHTED_OPERATORS, GraphNode, OnnxModule
+from ..graph.torch_module import WEIGHTED_OPERATORS, OnnxModule
+from ..graph.torch_operators import GraphNode
 from .integer_simulation import IntegerSimulation
 
 

@@ -1,9 +1,8 @@
 """Search for the input size of an imported object detector, and the decision whether its int8 model needs training.
 
 The cost of a detector grows with the number of input pixels, and a convolutional detector accepts any size. With time
-for a search, the detector is evaluated at its own size and at smaller sizes, in steps of SIZE_STEP: it is quantized,
-and its float and int8 models are measured on labelled images outside the test split. Its cost on the device is
-predicted from its graph.
+for a search, the detector is evaluated at its own size and at smaller ones, SIZE_STEP apart: it is quantized, and float
+and int8 are measured on labelled images outside the test split. Its cost on the device is predicted from its graph.
 
 Among the sizes within the cost limit, the largest one within MAP50_MARGIN of the best is chosen, because a difference
 that small is chance and a larger image shows no less. The float models are compared, because training can recover what
@@ -16,6 +15,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -35,7 +35,7 @@ from ..evaluation.built_models import draft_manifest
 from ..evaluation.model_runners import FloatRunner, Int8Runner, ModelRunner, detect_objects
 from ..goal.goal_tables import Goal, Targets
 from ..goal.recipe import QuantizationSettings, load_recipe
-from ..graph.importers.detector_import import ImportedDetector, load_imported_detector
+from ..graph.importers.detector_import import ImportedDetector
 from ..graph.torch_module import OnnxModule
 from ..quantization import detection_distillation, quantize_imported
 from ..quantization.qat import TrainingRun
@@ -123,16 +123,16 @@ class InputSizeSearch:
         ).cost
         self.trials: list[InputSizeTrial] = []
 
-    def run(self, base: Path, setup: SearchSetup | None) -> InputSizeTrial:
+    def run(self, load: Callable[[int], ImportedDetector], setup: SearchSetup | None) -> InputSizeTrial:
         """The detector at the chosen size, trained if its int8 model loses too much mAP50.
 
         Args:
-            base: folder of the goal file
+            load: gives the detector for an input of this side, or raises ConfigProblem
             setup: time for smaller sizes; None to keep the size of the goal file
         """
         self._evaluate(self.original)
         if setup is not None:
-            self._try_smaller(base, setup)
+            self._try_smaller(load, setup)
         chosen = choose_input_size(self.trials, self.goal.goal, self.max_cost)
         drop = chosen.result.map50_drop
         max_drop = allowed_drop(chosen.result, self.trials[0].result, self.goal.goal)
@@ -153,13 +153,13 @@ class InputSizeSearch:
         """Quantization settings of the recipe, if it has any."""
         return load_recipe(self.goal.recipe).get("quantise")
 
-    def _try_smaller(self, base: Path, setup: SearchSetup) -> None:
+    def _try_smaller(self, load: Callable[[int], ImportedDetector], setup: SearchSetup) -> None:
         for side in list_smaller_sizes(self.original.input_spec.width):
             if time.monotonic() > setup.trials_deadline:
                 self.log("no time is left for smaller input sizes")
                 return
             try:
-                self._evaluate(load_imported_detector(base, msgspec.structs.replace(self.goal.model, input=side)))
+                self._evaluate(load(side))
             except ConfigProblem as problem:
                 self.log(problem.message)
                 return

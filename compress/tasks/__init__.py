@@ -15,6 +15,7 @@ from vedette.devices import DeviceProfile
 from vedette.runtime.plugin_tables import load_plugin
 
 from ..goal.goal_tables import Goal
+from ..goal.recipe import load_recipe
 from .task import Task
 
 TASKS = {
@@ -28,6 +29,8 @@ WITH_CLASSES = {"behaviour": ".behaviour_classification:ClipClassificationTask"}
 """What replaces an entry of `TASKS` if the goal file names `data.classes`."""
 WITH_IMPORTED_NETWORK = {"classify": ".imported_classification:ImportedClassification"}
 """What replaces an entry of `TASKS` if `[model]` names an imported network."""
+WITH_TRAINING = {"detect": ".trained_detection:TrainedDetectionTask"}
+"""What replaces an entry of `TASKS` if the recipe has `use = "train"`."""
 
 
 def load(goal: Goal, device: DeviceProfile) -> Task[Any, Any, Any, Any]:
@@ -41,5 +44,7 @@ def load(goal: Goal, device: DeviceProfile) -> Task[Any, Any, Any, Any]:
         table = table | WITH_CLASSES
     if goal.model.is_imported:
         table = table | WITH_IMPORTED_NETWORK
+    if "train" in load_recipe(goal.recipe):
+        table = table | WITH_TRAINING
     task: Task[Any, Any, Any, Any] = load_plugin(__package__, table, goal.task, "task")(goal, device)
     return task

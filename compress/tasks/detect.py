@@ -9,6 +9,8 @@ float model and both int8 files are read by the head that runs on the device.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,8 @@ from vedette.runtime.evaluation.annotated_object import AnnotatedObject, GroundT
 from vedette.runtime.progress import Log, Progress
 
 from ..data import labeled_images, split
+from ..data.audit.findings import AuditResult
+from ..data.labeled_images import LabeledImages
 from ..data.split import Split
 from ..evaluation import max_f1_threshold
 from ..evaluation.built_models import FLOAT, INT8_ONNX, BuiltModels
@@ -29,13 +33,14 @@ from ..evaluation.max_f1_threshold import OperatingPoint
 from ..evaluation.model_runners import ImageDetections, ModelRunner, detect_objects
 from ..evaluation.results import DesignChoice, Measurement
 from ..export.tflite.operators import check_operators
-from ..goal.goal_tables import Goal
+from ..goal.goal_tables import DataSettings, Goal
 from ..goal.recipe import QuantizationSettings
 from ..graph.importers.detector_import import ImportedDetector, load_imported_detector
 from ..report.detect_page import detection_context
 from ..report.task_report_section import TaskReportSection
 from ..search.input_size import CalibrationAndValidationImages, InputSizeResult, InputSizeSearch, MeasuredSize
 from ..search.search_setup import SearchSetup
+from ..training.detector_fine_tuning import DetectorTraining
 from ..training.float_and_int8_model import FloatAndInt8Model
 from .task import GOOD_PURPOSES, Thresholds, TrainingResult, count_images
 
@@ -52,8 +57,12 @@ class DetectionData(msgspec.Struct, frozen=True):
     truth: GroundTruth
     base: Path
     """Folder of the goal file."""
+    original: ImportedDetector
+    """With the classes that it was imported with."""
     measured_sizes: dict[tuple[int, QuantizationSettings], MeasuredSize] = {}
     """By earlier trainings with these images."""
+    trainings: list[DetectorTraining] = []
+    """On the classes of the labels, by an earlier build with these images."""
 
     def truth_of(self, paths: list[Path]) -> list[tuple[AnnotatedObject, ...]]:
         """Annotated objects of each image."""
@@ -72,6 +81,8 @@ class DetectorSearchResult(TrainingResult, frozen=True):
     cost_unit: str
     compared_on: int
     """Number of images that input sizes were compared on."""
+    training: DetectorTraining | None = None
+    """On the classes of the labels; None: the detector keeps its own."""
 
 
 class DetectionTask:
@@ -91,15 +102,15 @@ class DetectionTask:
         if model.licence == type(model)().licence:
             name = Path(str(model.onnx or model.tflite)).name
             log(f"the licence of {name} is not stated: state it as model.licence")
-        folder, labels = base / str(data.images), base / str(data.labels)
         notes: list[str] = []
         with locate_errors("data.labels"):
-            truth = object_annotations.read_annotations(folder, labels, detector.labels, notes.append)
+            taught, truth = self.read_objects(detector, base, notes.append)
         for note in notes:
             log(note)
         if not any(truth.values()):
             hint = "mean average precision needs annotated objects"
-            raise ConfigProblem(f"data.labels: {labels}: no object is annotated in any image", hint=hint)
+            text = f"data.labels: {base / str(data.labels)}: no object is annotated in any image"
+            raise ConfigProblem(text, hint=hint)
         with locate_errors("data.images, which are taken for good ones"):
             as_good = msgspec.structs.replace(data, good=str(data.images))
             named = labeled_images.find_images(as_good, base)
@@ -107,11 +118,38 @@ class DetectionTask:
                 log(f"left out: {len(unlisted)} images that the labels do not list")
                 named.by_label["good"] = [path for path in named.by_label["good"] if path in truth]
             audit, summary = labeled_images.audit_labeled_images(named, base, progress, log)
-            images = split.split_images(as_good, base, named, audit)
+            images = self.split_images(as_good, base, named, audit, truth, taught.labels)
             summary["notes"] = [*notes, *summary["notes"]]
-        found = DetectionData(msgspec.structs.replace(images, audit=summary), detector, truth, base)
+        images = msgspec.structs.replace(images, audit=summary)
+        found = DetectionData(images, taught, truth, base, original=detector)
         log(f"{sum(map(len, found.truth_of(images.test)))} objects in {len(images.test)} test images")
         return found
+
+    def read_objects(self, detector: ImportedDetector, base: Path, log: Log) -> tuple[ImportedDetector, GroundTruth]:
+        """The detector with the classes of the labels, and the annotated objects of each image."""
+        data = self.goal.data
+        folder, labels = base / str(data.images), base / str(data.labels)
+        return detector, object_annotations.read_annotations(folder, labels, detector.labels, log)
+
+    def split_images(
+        self,
+        data: DataSettings,
+        base: Path,
+        named: LabeledImages,
+        audit: AuditResult,
+        _truth: GroundTruth,
+        _labels: Sequence[str],
+    ) -> Split:
+        """The images by purpose."""
+        return split.split_images(data, base, named, audit)
+
+    def load_at(self, data: DetectionData, side: int) -> ImportedDetector:
+        """The detector for an input of this side, in pixels.
+
+        Raises:
+            ConfigProblem: it has fixed sizes inside.
+        """
+        return load_imported_detector(data.base, msgspec.structs.replace(self.goal.model, input=side))
 
     def train(
         self, data: DetectionData, setup: SearchSetup | None, folder: Path, progress: Progress, log: Log
@@ -123,7 +161,7 @@ class DetectionTask:
         annotated = {path: data.truth[path] for path in compared}
         search_images = CalibrationAndValidationImages(calibration, annotated, data.measured_sizes)
         search = InputSizeSearch(self.goal, self.device, data.detector, search_images, folder, progress, log)
-        chosen = search.run(data.base, setup)
+        chosen = search.run(partial(self.load_at, data), setup)
         detector, quantized = chosen.detector, chosen.quantized
         return DetectorSearchResult(
             model=FloatAndInt8Model(

@@ -69,11 +69,7 @@ def read_coco(images: Path, paths: Sequence[Path], file: Path, names: Sequence[s
         ConfigProblem: the file is no COCO file, lists none of the images or one that may be either of two, or a label
             is invalid.
     """
-    try:
-        content = msgspec.json.decode(file.read_bytes().removeprefix(codecs.BOM_UTF8), type=_CocoFile)
-    except (OSError, *UNREADABLE) as error:
-        hint = "it should hold images, annotations and categories, as COCO's instances_val2017.json does"
-        raise ConfigProblem(f"{file}: no COCO file: {error}", hint=hint) from None
+    content = _read_file(file)
     listed = _match_images(content.images, images, paths, file)
     category_names = {each.id: each.name for each in content.categories}
     annotations: dict[Path, list[AnnotatedObject]] = {path: [] for path, _ in listed.values()}
@@ -104,6 +100,25 @@ def read_coco(images: Path, paths: Sequence[Path], file: Path, names: Sequence[s
     if empty:
         log(f"left out: {len(empty)} boxes without an area, the first in {empty[0]}")
     return {path: tuple(objects) for path, objects in sorted(annotations.items())}
+
+
+def read_categories(file: Path) -> tuple[str, ...]:
+    """Names of the categories of a COCO file that have a box, in its order.
+
+    Raises:
+        ConfigProblem: the file is no COCO file.
+    """
+    content = _read_file(file)
+    used = {each.category_id for each in content.annotations}
+    return tuple(dict.fromkeys(each.name for each in content.categories if each.id in used))
+
+
+def _read_file(file: Path) -> _CocoFile:
+    try:
+        return msgspec.json.decode(file.read_bytes().removeprefix(codecs.BOM_UTF8), type=_CocoFile)
+    except (OSError, *UNREADABLE) as error:
+        hint = "it should hold images, annotations and categories, as COCO's instances_val2017.json does"
+        raise ConfigProblem(f"{file}: no COCO file: {error}", hint=hint) from None
 
 
 def _match_images(

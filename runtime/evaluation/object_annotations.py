@@ -19,7 +19,7 @@ from ..camera import image_files
 from ..errors import ConfigProblem
 from ..progress import Log, no_log
 from .annotated_object import AnnotatedObject, GroundTruth, make_box, unknown_label
-from .coco_annotations import read_coco
+from .coco_annotations import read_categories, read_coco
 
 _CLASSES_FILE = "classes.txt"
 _FORMAT_HINT = "a line is: class x y width height, the last four between 0 and 1; see docs/goal.md"
@@ -38,14 +38,34 @@ def read_annotations(images: Path, labels: Path, names: Sequence[str], log: Log 
         ConfigProblem: a folder is missing, images and labels do not match, or a label is invalid.
     """
     paths = image_files.find_images(images)
-    listed = [labels] if labels.is_file() else sorted(labels.glob("*.json")) if labels.is_dir() else []
+    listed = _find_coco_files(labels)
+    return read_coco(images, paths, listed[0], names, log) if listed else _read_yolo(images, paths, labels, names)
+
+
+def read_class_names(labels: Path) -> tuple[str, ...]:
+    """Names of the classes of some labels: the categories of a COCO file that have a box, or `classes.txt`.
+
+    Empty: YOLO files without names.
+
+    Raises:
+        ConfigProblem: the labels are missing or cannot be read.
+    """
+    if listed := _find_coco_files(labels):
+        return read_categories(listed[0])
+    file = labels / _CLASSES_FILE
+    names = [line.strip() for line in _read_lines(file)] if file.is_file() else []
+    return tuple(dict.fromkeys(name for name in names if name))
+
+
+def _find_coco_files(labels: Path) -> list[Path]:
+    """The COCO file that `labels` is or holds; empty for YOLO files."""
     if not labels.exists():
-        raise ConfigProblem(
-            f"{labels}: no such folder or file", hint="it should hold labels in YOLO's or COCO's format"
-        )
+        hint = "it should hold labels in YOLO's or COCO's format"
+        raise ConfigProblem(f"{labels}: no such folder or file", hint=hint)
+    listed = [labels] if labels.is_file() else sorted(labels.glob("*.json"))
     if len(listed) > 1:
         raise ConfigProblem(f"{labels}: {len(listed)} COCO files in it", hint="name one of them")
-    return read_coco(images, paths, listed[0], names, log) if listed else _read_yolo(images, paths, labels, names)
+    return listed
 
 
 def _read_yolo(images: Path, paths: list[Path], folder: Path, names: Sequence[str]) -> GroundTruth:
