@@ -13,6 +13,7 @@ from msgspec.structs import asdict
 
 from ..line.line_figures import VerdictCounts
 from ..monitoring.status import StatusReport
+from .plain_number import format_plain
 from .translation import Translation
 
 Level = Literal["good", "watch", "bad", "off"]
@@ -97,9 +98,9 @@ def format_bytes(count: float) -> str:
     """A number of bytes in its largest unit of a thousand."""
     for unit in ("B", "kB", "MB"):
         if count < 1000:
-            return f"{count:.3g} {unit}"
+            return f"{format_plain(count)} {unit}"
         count /= 1000
-    return f"{count:.3g} GB"
+    return f"{format_plain(count)} GB"
 
 
 def _translate_fault(fault: str, _: Translation) -> str:

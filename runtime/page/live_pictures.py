@@ -22,6 +22,7 @@ from ..live.frame_reader import LiveFrameReader
 from ..live.live_frame import LiveFrame
 from ..monitoring.status import request_status
 from ..rules.open_event import OpenEvent
+from .plain_number import format_plain
 from .translation import Translation
 
 MAX_VIEWERS = 4
@@ -187,7 +188,7 @@ def explain_open(opened: OpenEvent, _: Translation) -> str:
     subject = opened.label or _("objects")
     if opened.zones:
         subject = _("%(label)s in %(zones)s", label=subject, zones=", ".join(opened.zones))
-    values = {"subject": subject, "measured": f"{opened.measured:.4g}", "limit": f"{opened.limit:.4g}"}
+    values = {"subject": subject, "measured": format_plain(opened.measured, 4), "limit": format_plain(opened.limit, 4)}
     if opened.quantity == "score":
         return _("%(subject)s: score %(measured)s; the limit is %(limit)s", **values)
     if opened.quantity == "objects":
