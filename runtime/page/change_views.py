@@ -18,7 +18,9 @@ from starlette.responses import JSONResponse, Response
 from ..config.configuration import Config
 from ..errors import ConfigProblem, MachineProblem, Problem
 from ..installation.configuration.change_requests import read_result, request_change
+from ..installation.configuration.permitted_changes import read_text
 from ..redaction import redact
+from .change_words import describe_undo, list_changes
 from .draft_check import check_draft
 from .page_context import BY_PAGE, context_of, find_camera, read_wish, translation_of
 from .page_undo import find_undo
@@ -75,8 +77,8 @@ def words_of_changes(_: Translation) -> dict[str, str]:
         "waiting": _("The device checks the file and watches the camera with it. This takes up to a minute."),
         "late": _("No result yet. The health view shows what becomes of it."),
         "same": _("Nothing has changed."),
-        "checked": _("The device would take this file."),
-        "refused-now": _("The device would refuse this file:"),
+        "checked": _("The device has checked the changes: they can be saved."),
+        "refused-now": _("The device would refuse these changes:"),
     }
 
 
@@ -109,7 +111,10 @@ async def answer_change(
         problem = await asyncio.to_thread(check_draft, context.folder, config.camera, after) if after != before else ""
         if seen is None:
             diff = msgspec.to_builtins(diff_lines(before, after))
+            name = config.camera_file.name
+            changes = list_changes(read_text(before, name), read_text(after, name), _)
             values = {"diff": diff, "before": digest_of(before), "problem": redact(problem), "about": about}
+            values["changes"] = changes
             return JSONResponse(values)
         if problem:
             return describe_problem(ConfigProblem(problem))
@@ -137,9 +142,9 @@ async def show_result(request: Request) -> Response:
         "refused": _("Refused; nothing was changed."),
         "rolled_back": _("Taken back: the camera did not do well with it."),
     }[result.outcome]
-    can_undo = await asyncio.to_thread(find_undo, config) is not None
+    undo = describe_undo(await asyncio.to_thread(find_undo, config), config.camera_file.name, _)
     message = redact(f"{said} {result.reason}".strip())
-    return JSONResponse({"outcome": result.outcome, "message": message, "undo": can_undo})
+    return JSONResponse({"outcome": result.outcome, "message": message, "undo": undo})
 
 
 async def undo_change(request: Request) -> Response:

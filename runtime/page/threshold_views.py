@@ -19,6 +19,7 @@ from ..live.workshop_scores import WorkshopScores, read_workshop_scores
 from ..monitoring.status import StatusReport, request_status
 from .camera_text import PRESENCE, set_threshold
 from .change_views import answer_change, describe_problem, read_camera_text, words_of_changes
+from .change_words import describe_undo
 from .page_context import context_of, find_camera, read_wish, render, translation_of
 from .page_undo import find_undo
 from .plain_number import format_plain
@@ -83,7 +84,7 @@ async def show_threshold(request: Request) -> Response:
         drift=_describe_drift(report, bool(config.region), _),
         drifted=report is not None and report.drift is not None and report.drift.drifted,
         texts=words_of_changes(_),
-        can_undo=await asyncio.to_thread(find_undo, config) is not None,
+        undo_text=describe_undo(await asyncio.to_thread(find_undo, config), config.camera_file.name, _),
     )
 
 
