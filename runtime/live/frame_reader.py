@@ -132,4 +132,6 @@ class LiveFrameReader:
             model=details.model,
             heat_map=heat_map,
             open_rules=details.open_rules,
+            limit=details.threshold if details.limit is None else details.limit,
+            region=details.region,
         )

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 from numpy.typing import NDArray
 
+from ..config.polygon import Polygon
 from ..inference.prediction import Prediction
 from ..rules.open_event import OpenEvent
 
@@ -43,6 +44,10 @@ class LiveFrame(msgspec.Struct, frozen=True, eq=False):
     the frame. None: the model makes none."""
     open_rules: tuple[OpenEvent, ...]
     """The open events, each with its reason (`why`)."""
+    limit: float
+    """Score at which the first rule `presence` opens an event; without such a rule the bundle's threshold."""
+    region: Polygon = ()
+    """The region of interest that the daemon runs with, fractions 0…1 of the frame; empty: the whole frame."""
 
 
 class FrameDetails(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -56,6 +61,8 @@ class FrameDetails(msgspec.Struct, frozen=True, omit_defaults=True):
     threshold: float
     model: str
     open_rules: tuple[OpenEvent, ...] = ()
+    limit: float | None = None
+    region: Polygon = ()
 
 
 class FrameMessage(msgspec.Struct, frozen=True, array_like=True):

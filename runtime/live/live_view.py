@@ -38,7 +38,7 @@ class LiveView:
 
     def __init__(self, settings: Config, manifest: Manifest, pipeline: Predictor, rules: Iterable[Rule]) -> None:
         folder, self.model = settings.state_folder, manifest.model_id
-        self.pipeline = pipeline
+        self.pipeline, self.region = pipeline, settings.region
         debounces = [rule.settings.debounce for rule in rules if isinstance(rule, PresenceRule)]
         self.frames = LiveFrameWriter(folder)
         self.scores = ScoreHistory(folder, self.model, manifest.threshold, min(debounces, default=1))
@@ -70,6 +70,7 @@ class LiveView:
             self.scores.add(frame.time, score, alarm)
         if not self.frames.is_wanted():
             return
+        active = tuple(rules)
         details = FrameDetails(
             moment=frame.moment,
             taken=frame.taken,
@@ -78,7 +79,9 @@ class LiveView:
             score=score,
             threshold=manifest.threshold,
             model=manifest.model_id,
-            open_rules=tuple(opened for rule in rules for opened in rule.open_events()),
+            open_rules=tuple(opened for rule in active for opened in rule.open_events()),
+            limit=next((rule.threshold for rule in active if isinstance(rule, PresenceRule)), None),
+            region=self.region,
         )
         height, width = frame.pixels.shape[:2]
         self.frames.write(details, frame.pixels, self.pipeline.heat_map((height, width)))

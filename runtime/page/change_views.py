@@ -17,10 +17,11 @@ from starlette.responses import JSONResponse, Response
 
 from ..config.configuration import Config
 from ..errors import ConfigProblem, MachineProblem, Problem
-from ..installation.configuration.change_requests import ConfigurationResult, read_result, request_change
+from ..installation.configuration.change_requests import read_result, request_change
+from ..installation.configuration.permitted_changes import read_text
 from ..redaction import redact
+from .change_words import describe_result, describe_undo, list_changes
 from .draft_check import check_draft
-from .health_words import Level
 from .page_context import BY_PAGE, context_of, find_camera, read_wish, translation_of
 from .page_undo import find_undo
 from .translation import Translation
@@ -76,8 +77,8 @@ def words_of_changes(_: Translation) -> dict[str, str]:
         "waiting": _("The device checks the file and watches the camera with it. This takes up to a minute."),
         "late": _("No result yet. The health view shows what becomes of it."),
         "same": _("Nothing has changed."),
-        "checked": _("The device would take this file."),
-        "refused-now": _("The device would refuse this file:"),
+        "checked": _("The device has checked the changes: they can be saved."),
+        "refused-now": _("The device would refuse these changes:"),
     }
 
 
@@ -110,7 +111,10 @@ async def answer_change(
         problem = await asyncio.to_thread(check_draft, context.folder, config.camera, after) if after != before else ""
         if seen is None:
             diff = msgspec.to_builtins(diff_lines(before, after))
+            name = config.camera_file.name
+            changes = list_changes(read_text(before, name), read_text(after, name), _)
             values = {"diff": diff, "before": digest_of(before), "problem": redact(problem), "about": about}
+            values["changes"] = changes
             return JSONResponse(values)
         if problem:
             return describe_problem(ConfigProblem(problem))
@@ -133,26 +137,10 @@ async def show_result(request: Request) -> Response:
     result = await asyncio.to_thread(read_result, config.state, request.path_params["id"])
     if result is None or result.camera not in (config.camera, ""):
         return Response(status_code=204)
-    can_undo = await asyncio.to_thread(find_undo, config) is not None
-    message, level = _describe_result(result, _)
-    values = {"outcome": result.outcome, "message": message, "level": level, "undo": can_undo}
+    undo = describe_undo(await asyncio.to_thread(find_undo, config), config.camera_file.name, _)
+    message, level = describe_result(result, _)
+    values = {"outcome": result.outcome, "message": redact(message), "level": level, "undo": undo}
     return JSONResponse(values | {"commands": [redact(each) for each in result.left]})
-
-
-def _describe_result(result: ConfigurationResult, _: Translation) -> tuple[str, Level]:
-    """What became of a change, in a sentence or two."""
-    if result.left:
-        text = _("Saved, but not in use yet: the camera still runs as before. On the device, somebody has to do this:")
-        return text, "watch"
-    said: dict[str, tuple[str, Level]] = {
-        "applied": (_("Applied. The camera runs with it."), "good"),
-        "refused": (_("Refused; nothing was changed."), "bad"),
-        "rolled_back": (_("Taken back: the camera did not do well with it."), "bad"),
-    }
-    text, level = said[result.outcome]
-    if result.outcome == "applied" and result.reason:
-        text, level = _("Saved, but the camera does not do well with it."), "bad"
-    return redact(f"{text} {result.reason}".strip()), level
 
 
 async def undo_change(request: Request) -> Response:

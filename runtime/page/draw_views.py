@@ -14,6 +14,7 @@ from ..errors import Problem
 from ..installation.configuration.permitted_changes import check_permitted, read_text
 from .camera_text import change_text
 from .change_views import answer_change, changed_elsewhere, describe_problem, digest_of, read_camera_text
+from .change_words import describe_undo
 from .draw_words import draw_texts
 from .drawn_shapes import REQUIRED, DrawnRule, Shape, Shapes, apply_shapes, list_rules, read_shapes
 from .page_context import context_of, find_camera, read_wish, render, translation_of
@@ -27,8 +28,6 @@ class Drawing(msgspec.Struct, frozen=True):
     """SHA-256 of the file, so that a change that was made elsewhere is not lost."""
     shapes: list[Shape]
     rules: list[DrawnRule]
-    undo: bool
-    """Whether the page made the last change of the file, and can take it back."""
 
 
 class _Draft(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -47,7 +46,7 @@ def read_drawing(config: Config) -> Drawing:
     """
     text = read_camera_text(config)
     content = read_text(text, config.camera_file.name)
-    return Drawing(digest_of(text), read_shapes(content), list_rules(content), find_undo(config) is not None)
+    return Drawing(digest_of(text), read_shapes(content), list_rules(content))
 
 
 def draft_text(present: str, shapes: list[Shape], name: str) -> str:
@@ -80,8 +79,10 @@ async def show_draw(request: Request) -> Response:
         return RedirectResponse(f"/draw/{names[0]}", 303) if names else render(request, "no_camera.html")
     config = await find_camera(request)
     drawing = await asyncio.to_thread(read_drawing, config)
-    values: dict[str, Any] = {"drawing": msgspec.to_builtins(drawing), "texts": draw_texts(translation_of(request))}
-    return render(request, "draw.html", camera=config.camera, values=values, can_undo=drawing.undo)
+    _ = translation_of(request)
+    undo = describe_undo(await asyncio.to_thread(find_undo, config), config.camera_file.name, _)
+    values: dict[str, Any] = {"drawing": msgspec.to_builtins(drawing), "texts": draw_texts(_)}
+    return render(request, "draw.html", camera=config.camera, values=values, undo_text=undo)
 
 
 async def send_drawing(request: Request) -> Response:

@@ -19,8 +19,30 @@ def draw_texts(_: Translation) -> dict[str, str]:
         "new-zone": _("New rule: zone"),
         "new-crossing": _("New rule: line"),
         "new-wrong_way": _("New rule: direction"),
-        "zone-of": _("Zone of the rule"),
-        "new": _("new"),
+        "zone-of": _("Zone for the rule"),
+        "choose": _("Choose what to draw"),
+        "about-privacy": _(
+            "This part of the picture becomes black before the model sees it. A model that was built without this "
+            "mask may take the black area for an anomaly."
+        ),
+        "about-region": _(
+            "Only what is inside is reported, by all rules. What is outside raises no alarm, and is missed."
+        ),
+        "about-zone-of": _("This rule then reports only objects in its zones."),
+        "about-zone": _(
+            "Adds a rule that reports each object in the zone. It silences no other alarm: for that, draw the region "
+            "of interest."
+        ),
+        "about-crossing": _("Adds a rule that reports each object that crosses the line."),
+        "about-wrong_way": _("Adds a rule that reports each object that moves against the arrow."),
+        "choose-first": _("First choose under Add what to draw. Then drag on the picture."),
+        "drag": _("Now drag on the picture, or press Add."),
+        "drag-farther": _("Drag from one corner to the opposite one."),
+        "region-same": _("The region of interest is in use since %(time)s."),
+        "region-other": _("The camera still runs with another region of interest than its file has."),
+        "region-not-yet": _("The region of interest of the file is not in use yet."),
+        "region-still": _("The camera still runs with a region of interest that its file has no more."),
+        "new": _("new rule"),
         "point": _("Point"),
         "left": _("from the left"),
         "top": _("from the top"),

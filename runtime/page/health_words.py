@@ -14,6 +14,7 @@ from msgspec.structs import asdict
 from ..calibration.drift import WINDOW, DriftFigures
 from ..line.line_figures import VerdictCounts
 from ..monitoring.status import StatusReport
+from .plain_number import format_plain
 from .translation import Translation
 
 Level = Literal["good", "watch", "bad", "off"]
@@ -110,9 +111,9 @@ def format_bytes(count: float) -> str:
     """A number of bytes in its largest unit of a thousand."""
     for unit in ("B", "kB", "MB"):
         if count < 1000:
-            return f"{count:.3g} {unit}"
+            return f"{format_plain(count)} {unit}"
         count /= 1000
-    return f"{count:.3g} GB"
+    return f"{format_plain(count)} GB"
 
 
 def describe_shares(drift: DriftFigures, _: Translation) -> str:

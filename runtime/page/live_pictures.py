@@ -17,11 +17,13 @@ import msgspec
 import numpy as np
 from PIL import Image
 
+from ..config.polygon import Polygon
 from ..inference.prediction import Prediction
 from ..live.frame_reader import LiveFrameReader
 from ..live.live_frame import LiveFrame
 from ..monitoring.status import request_status
 from ..rules.open_event import OpenEvent
+from .plain_number import format_plain
 from .translation import Translation
 
 MAX_VIEWERS = 4
@@ -56,15 +58,28 @@ class PictureDetails(msgspec.Struct, frozen=True):
     """Seconds from the frame to this message."""
     score: float | None
     threshold: float
+    """Score at which an alarm begins."""
     model: str
     predictions: tuple[Prediction, ...]
     open: tuple[OpenRule, ...]
     frames_per_second: float | None
     latency_ms: float | None
     """Median, from a frame in memory to its events on disk."""
+    region: Polygon
+    """The region of interest that the camera runs with; empty: the whole frame."""
+    since: str
+    """Since when the daemon runs, in the device's time zone; empty: unknown."""
     heat_shape: tuple[int, int] | None
     """Rows and columns of the heat map behind the JPEG, one byte a cell: 128 is the threshold, 255 twice as much."""
     jpeg_bytes: int
+
+
+class DaemonFigures(msgspec.Struct, frozen=True):
+    """What a viewer is told of the daemon."""
+
+    frames_per_second: float | None = None
+    latency_ms: float | None = None
+    since: str = ""
 
 
 class _Viewer:
@@ -78,8 +93,8 @@ class LivePictures:
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.viewers: dict[tuple[str, Path], _Viewer] = {}
-        self.rates: dict[Path, tuple[float, float | None, float | None]] = {}
-        """Frames a second and latency by camera, with the time at which they were asked for."""
+        self.figures: dict[Path, tuple[float, DaemonFigures]] = {}
+        """What the daemon of each camera last said, with the time at which it was asked."""
 
     def next_picture(self, viewer: str, folder: Path, translation: Translation) -> bytes | None:
         """The next frame of a camera: length of the JSON (4 bytes, big-endian), JSON, JPEG, heat map.
@@ -105,7 +120,7 @@ class LivePictures:
             found.lock.release()
         if frame is None:
             return None
-        return encode_picture(frame, *self._rates(folder), translation)
+        return encode_picture(frame, self._figures(folder), translation)
 
     def close_idle(self) -> None:
         """Closes the readers that nobody uses."""
@@ -145,36 +160,38 @@ class LivePictures:
                 return
         raise BlockingIOError
 
-    def _rates(self, folder: Path) -> tuple[float | None, float | None]:
-        asked, *rates = self.rates.get(folder, (float("-inf"), None, None))
+    def _figures(self, folder: Path) -> DaemonFigures:
+        asked, figures = self.figures.get(folder, (float("-inf"), DaemonFigures()))
         if time.monotonic() - asked > STATUS_SECONDS:
-            report = request_status(folder)
-            rates = [report.frames_per_second, report.latency_ms.get("p50")] if report is not None else [None, None]
-            self.rates[folder] = (time.monotonic(), rates[0], rates[1])
-        return rates[0], rates[1]
+            figures = DaemonFigures()
+            if (report := request_status(folder)) is not None:
+                since = format_since(time.time() - report.uptime_seconds)
+                figures = DaemonFigures(report.frames_per_second, report.latency_ms.get("p50"), since)
+            self.figures[folder] = (time.monotonic(), figures)
+        return figures
 
 
-def encode_picture(
-    frame: LiveFrame, frames_per_second: float | None, latency_ms: float | None, translation: Translation
-) -> bytes:
+def encode_picture(frame: LiveFrame, figures: DaemonFigures, translation: Translation) -> bytes:
     """A frame as one message; see `LivePictures.next_picture`."""
     content = io.BytesIO()
     Image.fromarray(frame.pixels).save(content, "JPEG", quality=JPEG_QUALITY)
-    jpeg, heat = content.getvalue(), _encode_heat(frame.heat_map, frame.threshold)
+    jpeg, heat = content.getvalue(), _encode_heat(frame.heat_map, frame.limit)
     details = PictureDetails(
         number=frame.number,
         taken=frame.taken,
         age=time.time() - frame.taken,
         score=frame.score,
-        threshold=frame.threshold,
+        threshold=frame.limit,
         model=frame.model,
         predictions=frame.predictions,
         open=tuple(
             OpenRule(each.rule, each.event, _format_time(each.since), explain_open(each, translation))
             for each in frame.open_rules
         ),
-        frames_per_second=frames_per_second,
-        latency_ms=latency_ms,
+        frames_per_second=figures.frames_per_second,
+        latency_ms=figures.latency_ms,
+        region=frame.region,
+        since=figures.since,
         heat_shape=None if heat is None else (heat.shape[0], heat.shape[1]),
         jpeg_bytes=len(jpeg),
     )
@@ -187,12 +204,18 @@ def explain_open(opened: OpenEvent, _: Translation) -> str:
     subject = opened.label or _("objects")
     if opened.zones:
         subject = _("%(label)s in %(zones)s", label=subject, zones=", ".join(opened.zones))
-    values = {"subject": subject, "measured": f"{opened.measured:.4g}", "limit": f"{opened.limit:.4g}"}
+    values = {"subject": subject, "measured": format_plain(opened.measured, 4), "limit": format_plain(opened.limit, 4)}
     if opened.quantity == "score":
         return _("%(subject)s: score %(measured)s; the limit is %(limit)s", **values)
     if opened.quantity == "objects":
         return _("%(subject)s: %(measured)s objects; the limit is %(limit)s", **values)
     return _("%(subject)s: %(measured)s %(unit)s; the limit is %(limit)s %(unit)s", **values, unit=opened.unit)
+
+
+def format_since(seconds: float) -> str:
+    """A time in minutes, with its date unless it is of today."""
+    then, now = time.localtime(seconds), time.localtime()
+    return time.strftime("%H:%M" if then[:3] == now[:3] else "%Y-%m-%d %H:%M", then)
 
 
 def _format_time(seconds: float) -> str:

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
 
+import numpy as np
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, RedirectResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
 
+from ..live.scores import read_scores
 from .page_context import context_of, find_camera, render, translation_of
 
 _VIEWER = re.compile(r"[0-9a-f]{16,64}")
+LINE_SECONDS = 60.0
+"""What the line of the score shows."""
 PICTURE_TYPE = "application/vnd.vedette.picture"
 
 
@@ -27,8 +32,8 @@ async def show_live(request: Request) -> Response:
     texts = {
         "alarm": _("Alarm"),
         "quiet": _("No alarm"),
-        "above": _("above the threshold"),
-        "below": _("below the threshold"),
+        "above": _("%(distance)s above the limit %(limit)s"),
+        "below": _("%(distance)s below the limit %(limit)s"),
         "since": _("since"),
         "none": _("No rule is open."),
         "last": _("Last alarm:"),
@@ -36,8 +41,18 @@ async def show_live(request: Request) -> Response:
         "busy": _("Too many viewers. Close another window."),
         "lost": _("The page does not answer. It tries again."),
         "late": _("old"),
+        "region": _("Dashed line: the region of interest. Only what is inside it is reported. In use since %(time)s."),
     }
     return render(request, "live.html", camera=camera, texts=texts)
+
+
+async def send_scores(request: Request) -> Response:
+    """The scores of the last minute, as far as they are written: pairs of age in seconds and score, oldest first."""
+    config = await find_camera(request)
+    scores = await asyncio.to_thread(read_scores, config.state_folder)
+    ages = time.time() - scores.taken
+    recent = (ages >= 0) & (ages <= LINE_SECONDS) & np.isfinite(scores.last)
+    return JSONResponse([*zip(ages[recent].tolist(), scores.last[recent].tolist(), strict=True)])
 
 
 async def send_picture(request: Request) -> Response:

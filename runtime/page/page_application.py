@@ -18,7 +18,7 @@ from .change_views import show_result, undo_change
 from .draw_views import change_drawing, send_drawing, show_draw
 from .event_views import export_events, judge_event, show_event, show_events, show_evidence
 from .health_views import show_health, show_log
-from .live_views import send_picture, show_live
+from .live_views import send_picture, send_scores, show_live
 from .model_views import (
     add_piece,
     begin_upload,
@@ -44,6 +44,7 @@ ROUTES = [
     Route("/live", show_live),
     Route("/live/{camera}", show_live),
     Route("/live/{camera}/picture", send_picture),
+    Route("/live/{camera}/scores", send_scores),
     Route("/draw", show_draw),
     Route("/draw/{camera}", show_draw),
     Route("/draw/{camera}/shapes", send_drawing),

@@ -23,6 +23,7 @@ from .credentials import PageCredentials
 from .listen_address import KnownHosts
 from .live_pictures import LivePictures
 from .model_work import ModelWork
+from .plain_number import format_plain
 from .sessions import SessionStore, SignInLimit
 from .translation import PAGE_LOCALE, Translation, languages, load_translation
 
@@ -151,6 +152,7 @@ def _environment(language: str, folders: tuple[Path, ...], locales: tuple[Path, 
     )
     environment.install_gettext_translations(load_translation(language, locales), newstyle=True)  # type: ignore[attr-defined]
     environment.filters["local"] = _format_local
+    environment.filters["plain"] = format_plain
     environment.filters["as_options"] = lambda values: [(value, value) for value in values]
     return environment
 

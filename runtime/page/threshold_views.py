@@ -19,9 +19,11 @@ from ..live.workshop_scores import WorkshopScores, read_workshop_scores
 from ..monitoring.status import StatusReport, request_status
 from .camera_text import PRESENCE, set_threshold
 from .change_views import answer_change, describe_problem, read_camera_text, words_of_changes
+from .change_words import describe_undo
 from .health_words import describe_shares
 from .page_context import context_of, find_camera, read_wish, render, translation_of
 from .page_undo import find_undo
+from .plain_number import format_plain
 from .threshold_scale import is_extrapolated, make_scale
 from .translation import Translation
 
@@ -83,7 +85,7 @@ async def show_threshold(request: Request) -> Response:
         drift=_describe_drift(report, bool(config.region), _),
         drifted=report is not None and report.drift is not None and report.drift.drifted,
         texts=words_of_changes(_),
-        can_undo=await asyncio.to_thread(find_undo, config) is not None,
+        undo_text=describe_undo(await asyncio.to_thread(find_undo, config), config.camera_file.name, _),
     )
 
 
@@ -123,14 +125,14 @@ def _describe_threshold(known: _Known, threshold: float, _: Translation) -> dict
         alarms = _("%(number)s in %(minutes)s min", number=replayed.alarms, minutes=round(60 * replayed.hours))
         note = _("Less than an hour was watched. That says too little for a rate.")
     else:
-        alarms = _("%(rate)s per hour", rate=f"{replayed.per_hour:.2g}")
-        note = _("%(number)s in the last %(hours)s h", number=replayed.alarms, hours=f"{replayed.hours:.3g}")
+        alarms = _("%(rate)s per hour", rate=format_plain(replayed.per_hour, 2))
+        note = _("%(number)s in the last %(hours)s h", number=replayed.alarms, hours=format_plain(replayed.hours))
     good = known.workshop.good if known.workshop is not None else None
     if good is None:
         budget, source = _("unknown"), _("The bundle does not say how its good parts scored.")
     else:
         rate = good.p_value(threshold)
-        budget = _("%(number)s of 1,000 good parts", number=f"{1000 * rate:.2g}")
+        budget = _("%(number)s of 1,000 good parts", number=format_plain(1000 * rate, 2))
         source = _("Measured on %(number)s good images of the workshop.", number=good.images)
         if is_extrapolated(good, threshold):
             source = _(

@@ -19,6 +19,7 @@ from vedette.runtime.calibration.drift import DriftFigures
 from vedette.runtime.calibration.good_scores import summarize
 from vedette.runtime.camera.frame import FrameTime
 from vedette.runtime.clock import Clock
+from vedette.runtime.config.polygon import Polygon
 from vedette.runtime.events.event import (
     Attachment,
     Event,
@@ -99,6 +100,8 @@ class PageSite:
             f'[device]\nname = "box-7"\n[outbox]\nvolatile = true\n[page]\nlisten = "127.0.0.1:8080"\n{page}\n'
         )
         self.cameras, self.alarm = cameras, True
+        self.region: Polygon = ()
+        """The region of interest that the daemons say they run with."""
         self.events: dict[str, list[str]] = {}
         for camera in cameras:
             (self.state / camera / "evidence").mkdir(parents=True)
@@ -213,6 +216,7 @@ class PageSite:
                 threshold=0.6,
                 model=MODEL,
                 open_rules=(opened,) if alarm else (),
+                region=self.region,
             )
             rows, columns = np.mgrid[0:28, 0:28]
             heat = (0.25 + 0.9 * np.exp(-((rows - 13) ** 2 + (columns - 13.7) ** 2) / 12)).astype(np.float32)

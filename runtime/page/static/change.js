@@ -13,11 +13,18 @@ async function readAnswer(answer) {
 /**
  * Connects the elements of change.html.
  * address: takes {save: false, ...content} for the difference and {save: true, before, ...content} to save.
- * read: gives the content. saved: is called when a change, or its taking back, was applied.
+ * read: gives the content. saved: is called when a change, or its taking back, was applied. isChanged: whether there is
+ * something to save. The answer's `refresh` is called when that may have changed.
  */
-export function connectChange(camera, address, texts, read, saved = () => {}) {
+export function connectChange(camera, address, texts, read, saved = () => {}, isChanged = () => true) {
   const $ = (name) => document.getElementById(`change-${name}`);
+  let isBusy = false;
   let seen = null; // where to ask for the change that the dialog shows, and with what
+
+  function refresh() {
+    $("show").disabled = isBusy || !isChanged();
+    $("undo").disabled = isBusy;
+  }
 
   function say(text, level = "") {
     $("said").textContent = text;
@@ -48,6 +55,7 @@ export function connectChange(camera, address, texts, read, saved = () => {}) {
         const told = await answer.json();
         if (told.outcome === "applied") await saved();
         $("undo").hidden = !told.undo;
+        $("undo").textContent = told.undo;
         say(told.message, told.level);
         for (const text of told.commands) {
           const command = document.createElement("code");
@@ -77,6 +85,12 @@ export function connectChange(camera, address, texts, read, saved = () => {}) {
       return line;
     });
     $("about").textContent = told.about;
+    const changes = told.changes.map((text) => {
+      const item = document.createElement("li");
+      item.textContent = text;
+      return item;
+    });
+    $("list").replaceChildren(...changes);
     $("lines").replaceChildren(...lines);
     $("verdict").textContent = told.problem ? `${texts["refused-now"]} ${told.problem}` : texts.checked;
     $("verdict").dataset.level = told.problem ? "bad" : "good";
@@ -87,14 +101,18 @@ export function connectChange(camera, address, texts, read, saved = () => {}) {
 
   async function save() {
     $("dialog").close();
-    $("show").disabled = $("undo").disabled = true;
+    isBusy = true;
+    refresh();
     const told = await ask(seen.where, seen.content);
     if (told) await follow(told.id);
-    $("show").disabled = $("undo").disabled = false;
+    isBusy = false;
+    refresh();
   }
 
   $("show").addEventListener("click", () => propose(address, read()));
   $("undo").addEventListener("click", () => propose(`/changes/${camera}/undo`, {}));
   $("cancel").addEventListener("click", () => $("dialog").close());
   $("save").addEventListener("click", save);
+  refresh();
+  return { refresh };
 }

@@ -22,7 +22,8 @@ function nameOf(shape) {
   if (shape.key === "region") return texts.region;
   if (shape.key === "privacy") return `${texts.privacy} ${masks.indexOf(shape) + 1}`;
   const rule = drawing.rules[shape.rule];
-  const own = rule ? (shape.key === "zones" ? `${rule.name} / ${shape.name}` : rule.name) : `${shape.name || shape.use} (${texts.new})`;
+  const name = shape.name.replace(/^(zone|line|way)-?/, ""); // a name that somebody gave, or a number
+  const own = rule ? (shape.key === "zones" ? `${rule.name} / ${shape.name}` : rule.name) : `${name ? `${name} ` : ""}(${texts.new})`;
   return `${texts[shape.key]} ${own}`;
 }
 
@@ -68,30 +69,67 @@ function showList() {
 }
 
 function showKinds() {
-  const kinds = [{ text: texts.privacy, shape: { key: "privacy", points: AREA } }];
-  if (!shapes.all.some((shape) => shape.key === "region")) kinds.push({ text: texts.region, shape: { key: "region", points: WIDE } });
+  const kinds = [];
+  if (!shapes.all.some((shape) => shape.key === "region")) kinds.push({ text: texts.region, about: "region", shape: { key: "region", points: WIDE } });
+  kinds.push({ text: texts.privacy, about: "privacy", shape: { key: "privacy", points: AREA } });
   for (const rule of drawing.rules) {
     const hasPolygon = shapes.all.some((shape) => shape.rule === rule.rule && shape.key === "polygon");
     if (!rule.has_area || hasPolygon) continue;
-    kinds.push({ text: `${texts["zone-of"]} ${rule.name}`, shape: { key: "zones", rule: rule.rule, use: rule.use, name: "zone", points: AREA } });
+    kinds.push({ text: `${texts["zone-of"]} ${rule.name}`, about: "zone-of", shape: { key: "zones", rule: rule.rule, use: rule.use, name: "zone", points: AREA } });
   }
-  kinds.push({ text: texts["new-zone"], shape: { key: "zones", use: "zone", name: "zone", points: AREA } });
-  kinds.push({ text: texts["new-crossing"], shape: { key: "line", use: "crossing", name: "line", points: SEGMENT } });
-  kinds.push({ text: texts["new-wrong_way"], shape: { key: "way", use: "wrong_way", name: "way", points: SEGMENT } });
+  kinds.push({ text: texts["new-zone"], about: "zone", shape: { key: "zones", use: "zone", name: "zone", points: AREA } });
+  kinds.push({ text: texts["new-crossing"], about: "crossing", shape: { key: "line", use: "crossing", name: "line", points: SEGMENT } });
+  kinds.push({ text: texts["new-wrong_way"], about: "wrong_way", shape: { key: "way", use: "wrong_way", name: "way", points: SEGMENT } });
   const select = $("kind");
   const before = select.value;
-  const options = kinds.map(({ text, shape }) => new Option(text, JSON.stringify(shape)));
-  select.replaceChildren(...options);
-  if (options.some((option) => option.value === before)) select.value = before;
+  const options = kinds.map(({ text, about, shape }) => {
+    const option = new Option(text, JSON.stringify(shape));
+    option.dataset.about = about;
+    return option;
+  });
+  select.replaceChildren(new Option(texts.choose, ""), ...options);
+  chooseKind(options.some((option) => option.value === before) ? before : "");
 }
 
-$("add").addEventListener("click", () => {
+/** Chooses what the next drag on the picture, or Add, makes. */
+function chooseKind(value) {
+  const select = $("kind");
+  if (select.value !== value) select.value = value;
+  const { about } = select.selectedOptions[0].dataset;
+  const note = about ? `${texts[`about-${about}`]} ${texts.drag}` : "";
+  if ($("kind-note").textContent !== note) $("kind-note").textContent = note;
+  $("add").disabled = !value;
+  $("canvas").toggleAttribute("data-drawing", Boolean(value));
+}
+
+function newShape() {
   const shape = { rule: -1, use: "", name: "", ...JSON.parse($("kind").value) };
   const taken = new Set(shapes.all.filter((each) => each.rule === shape.rule).map((each) => each.name));
   if (shape.rule === -1) drawing.rules.forEach((rule) => taken.add(rule.name));
   const stem = shape.name;
   for (let number = 2; stem && taken.has(shape.name); number += 1) shape.name = `${stem}-${number}`;
+  return shape;
+}
+
+$("kind").addEventListener("change", () => chooseKind($("kind").value));
+
+$("add").addEventListener("click", () => {
+  const shape = newShape();
+  chooseKind("");
   shapes.add(shape);
+});
+
+$("canvas").addEventListener("pointerdown", (event) => {
+  if (!event.isPrimary || event.button !== 0 || event.target.closest("#handles button, #shapes > *")) return;
+  if (!$("kind").value) {
+    $("draw-said").textContent = texts["choose-first"];
+    return;
+  }
+  const kind = $("kind").value;
+  shapes.stretch(event, newShape(), (isLarge) => {
+    chooseKind(isLarge ? "" : kind);
+    if (!isLarge) $("draw-said").textContent = texts["drag-farther"];
+  });
 });
 
 $("name").addEventListener("input", () => {
@@ -111,17 +149,42 @@ async function reload() {
 
 $("discard").addEventListener("click", () => load(drawing));
 
-connectChange(camera, `${home}/change`, texts, () => ({ before: drawing.before, shapes: shapes.all }), reload);
+const isChanged = () => JSON.stringify(shapes.all) !== JSON.stringify(drawing.shapes);
+const change = connectChange(camera, `${home}/change`, texts, () => ({ before: drawing.before, shapes: shapes.all }), reload, isChanged);
+
+function showWhetherChanged() {
+  $("discard").disabled = !isChanged();
+  change.refresh();
+}
+
+shapes.moved = showWhetherChanged;
+$("name").addEventListener("input", showWhetherChanged);
+showWhetherChanged();
 
 addEventListener("beforeunload", (event) => {
-  if (JSON.stringify(shapes.all) !== JSON.stringify(drawing.shapes)) event.preventDefault();
+  if (isChanged()) event.preventDefault();
 });
 
 const live = new LivePicture(camera, $("picture"));
 
+/** Whether the daemon runs with the region that the file has. */
+function tellRegion({ region, since }) {
+  const saved = drawing.shapes.find((shape) => shape.key === "region")?.points ?? [];
+  const isSame = JSON.stringify(saved) === JSON.stringify(region);
+  let text = "";
+  if (isSame && saved.length) text = texts["region-same"].replace("%(time)s", since || "–");
+  else if (!isSame) text = texts[!region.length ? "region-not-yet" : saved.length ? "region-other" : "region-still"];
+  if ($("region-use").textContent !== text) $("region-use").textContent = text;
+}
+
 async function showPicture() {
-  const { status } = await live.next();
-  if (status === 200) $("message").textContent = "";
+  const { status, details } = await live.next();
+  if (status === 200) {
+    $("message").textContent = "";
+    const { naturalWidth, naturalHeight } = live.image;
+    if (naturalHeight) $("canvas").style.setProperty("--aspect", naturalWidth / naturalHeight);
+    tellRegion(details);
+  }
   else if ($("picture").hidden) $("message").textContent = texts["no-picture"];
 }
 

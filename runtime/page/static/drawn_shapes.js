@@ -23,7 +23,7 @@ function withPoint(points, index, isClosed) {
 export class Shapes {
   /** `changed` is called after each change of the list or of what is chosen. */
   constructor(stage, svg, handles, texts, changed) {
-    Object.assign(this, { stage, svg, handles, texts, changed, all: [], chosen: -1 });
+    Object.assign(this, { stage, svg, handles, texts, changed, moved: () => {}, all: [], chosen: -1 });
     new ResizeObserver(() => this.draw()).observe(stage);
   }
 
@@ -62,6 +62,7 @@ export class Shapes {
       return element;
     });
     this.svg.replaceChildren(...elements);
+    this.moved();
   }
 
   /** The points of an arrow's head, after its tip. */
@@ -154,8 +155,30 @@ export class Shapes {
     event.preventDefault();
   }
 
+  /** Draws a new shape from corner to corner, or a line from end to end, with the pointer; `ended` gets whether it is large enough. */
+  stretch(event, shape, ended) {
+    const box = this.stage.getBoundingClientRect();
+    const from = [clamp((event.clientX - box.left) / box.width), clamp((event.clientY - box.top) / box.height)];
+    const isClosed = CLOSED.includes(shape.key);
+    let way = [0, 0];
+    shape.points = isClosed ? [from, from, from, from] : [from, from];
+    this.add(shape);
+    const index = this.chosen;
+    this.follow(event, (now) => {
+      way = now;
+      const to = from.map((value, axis) => clamp(value + way[axis]));
+      shape.points = isClosed ? [from, [to[0], from[1]], to, [from[0], to[1]]] : [from, to];
+    }, () => {
+      const sides = way.map(Math.abs);
+      const isLarge = isClosed ? Math.min(...sides) >= 2 * STEP : Math.max(...sides) >= 2 * STEP;
+      if (!isLarge) this.remove(index);
+      else this.makeHandles();
+      ended(isLarge);
+    });
+  }
+
   /** Calls `move` with the way of the pointer in fractions of the picture, until it is lifted. */
-  follow(event, move) {
+  follow(event, move, done = () => {}) {
     event.preventDefault();
     const box = this.stage.getBoundingClientRect();
     const start = [event.clientX, event.clientY];
@@ -167,7 +190,11 @@ export class Shapes {
     };
     const ended = new AbortController();
     addEventListener("pointermove", moved, { signal: ended.signal });
-    for (const end of ["pointerup", "pointercancel"]) addEventListener(end, () => ended.abort(), { signal: ended.signal });
+    for (const end of ["pointerup", "pointercancel"]) addEventListener(end, (last) => {
+      if (last.pointerId !== event.pointerId) return;
+      ended.abort();
+      done();
+    }, { signal: ended.signal });
   }
 
   dragPoint(event, handle, index) {

@@ -5,13 +5,15 @@ import { readTexts } from "./page.js";
 
 const MIN_INTERVAL = 100; // milliseconds: at most ten pictures a second
 const LINE_SECONDS = 60;
+const FILL_MS = [500, 7000]; // the daemon writes its scores within some seconds after somebody has begun to watch
 const texts = readTexts();
 const live = document.getElementById("live");
 const $ = (name) => document.getElementById(name);
 const picture = new LivePicture(live.dataset.camera, $("picture"));
 const SVG = "http://www.w3.org/2000/svg";
 
-const past = [];
+let past = [];
+let began = 0; // when the first picture came
 let paused = false;
 let last = []; // the open events of the last alarm, which may be over before anybody can press its link
 
@@ -21,6 +23,11 @@ function format(value, digits = 3) {
 
 function drawBoxes(details) {
   const boxes = [];
+  if (details.region.length) {
+    const region = document.createElementNS(SVG, "polygon");
+    region.setAttribute("points", details.region.map(([x, y]) => `${1000 * x},${1000 * y}`).join(" "));
+    boxes.push(region);
+  }
   const names = [];
   for (const { label, score, box } of $("show-boxes").checked ? details.predictions : []) {
     if (!box) continue;
@@ -84,20 +91,28 @@ function strong(text) {
   return element;
 }
 
+function compare(score, limit) {
+  const text = score >= limit ? texts.above : texts.below;
+  const values = { distance: format(Math.abs(score - limit), 2), limit: format(limit) };
+  return text.replace(/%\((\w+)\)s/g, (_, name) => values[name]);
+}
+
 function tell(details) {
   const isOpen = details.open.length > 0;
   const state = $("state");
   state.dataset.level = isOpen ? "bad" : "good";
   const text = isOpen ? texts.alarm : texts.quiet;
-  if (state.textContent !== text) state.textContent = text; // a screen reader hears changes only
+  replaceText(state, text);
   $("score").textContent = format(details.score);
-  $("relation").textContent = details.score === null ? "" : details.score >= details.threshold ? texts.above : texts.below;
+  $("relation").textContent = details.score === null ? "" : compare(details.score, details.threshold);
   $("threshold").textContent = format(details.threshold);
   $("rate").textContent = details.frames_per_second === null ? "–" : details.frames_per_second.toFixed(1);
   $("latency").textContent = details.latency_ms === null ? "–" : details.latency_ms.toFixed(0);
   const age = Math.max(0, details.age);
   $("age").textContent = age < 60 ? `${age.toFixed(1)} s ${texts.late}` : "–";
   $("model").textContent = details.model;
+  $("region-note").hidden = !details.region.length;
+  replaceText($("region-note"), texts.region.replace("%(time)s", details.since || "–"));
   if (isOpen) last = details.open;
   const reasons = last.map((each) => {
     const link = document.createElement("a");
@@ -110,6 +125,10 @@ function tell(details) {
   replaceIfNew($("seen"), best.length ? best.map((each) => item(strong(each.label), ` ${format(each.score)}`)) : [item("–")]);
 }
 
+function replaceText(element, text) {
+  if (element.textContent !== text) element.textContent = text; // a screen reader hears changes only
+}
+
 function replaceIfNew(list, items) {
   if (list.textContent !== items.map((each) => each.textContent).join("")) list.replaceChildren(...items);
 }
@@ -120,6 +139,10 @@ function show(details, heat) {
   $("heat-switch").hidden = !details.heat_shape;
   drawHeat(details.heat_shape, heat);
   drawBoxes(details);
+  if (!began) {
+    began = performance.now();
+    for (const delay of FILL_MS) setTimeout(fillLine, delay);
+  }
   if (details.score !== null) past.push({ at: performance.now(), score: details.score });
   drawLine(details.threshold);
   tell(details);
@@ -133,6 +156,15 @@ function complain(text) {
     $("state").textContent = text;
     $("age").textContent = "–";
   }
+}
+
+/** The line of the time before this view was opened, as far as the daemon has written its scores. */
+async function fillLine() {
+  const answer = await fetch(`/live/${live.dataset.camera}/scores`).catch(() => null);
+  if (!answer?.ok) return;
+  const now = performance.now();
+  const before = (await answer.json()).map(([age, score]) => ({ at: now - 1000 * age, score }));
+  past = [...before.filter((each) => each.at < began), ...past.filter((each) => each.at >= began)];
 }
 
 async function step() {

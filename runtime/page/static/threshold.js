@@ -11,6 +11,7 @@ if (view) {
   const { camera } = view.dataset;
   const slider = $("slider");
   let timer = 0;
+  let change = null;
   let asked = 0;
 
   const format = (value) => String(Number(Number(value).toPrecision(6)));
@@ -38,10 +39,16 @@ if (view) {
   }
 
   if ($("change-show")) {
-    connectChange(camera, `/threshold/${camera}/change`, readTexts(), () => ({ threshold: Number(format(slider.value)) }));
+    const isChanged = () => !slider.dataset.now || format(slider.value) !== format(slider.dataset.now);
+    const read = () => ({ threshold: Number(format(slider.value)) });
+    const saved = () => {
+      slider.dataset.now = ""; // what the file has now is not known here
+    };
+    change = connectChange(camera, `/threshold/${camera}/change`, readTexts(), read, saved, isChanged);
   }
   slider.addEventListener("input", () => {
     draw();
+    change?.refresh();
     clearTimeout(timer);
     timer = setTimeout(explain, DELAY_MS);
   });

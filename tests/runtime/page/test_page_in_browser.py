@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,26 @@ from vedette.runtime.evidence.reviews import ReviewStore
 
 expect = pytest.importorskip("playwright.sync_api").expect
 pytestmark = MARKS
+
+
+FROM_BEFORE = re.compile(r"^1?\d?\d\.\d,")
+"""Points of the line of the score, of 600 units for a minute, that begin before this visit."""
+
+
+def check_region(viewer: Viewer) -> None:
+    """The alarm stands above the picture on a phone; the region that the daemon runs with is outlined."""
+    page, site = viewer.page, viewer.site
+    state, picture = page.locator("#state").bounding_box(), page.locator("#picture").bounding_box()
+    assert state is not None
+    assert picture is not None
+    assert state["y"] < picture["y"] if page.viewport_size["width"] < 500 else state["x"] > picture["x"]  # type: ignore[index]
+    expect(page.locator("#boxes polygon")).to_have_count(0)
+    expect(page.locator("#region-note")).to_be_hidden()
+    site.region = ((0.25, 0.1), (0.9, 0.1), (0.9, 0.9), (0.25, 0.9))
+    expect(page.locator("#boxes polygon")).to_have_attribute("points", "250,100 900,100 900,900 250,900")
+    expect(page.locator("#region-note")).to_contain_text(re.compile(r"In use since (\S+ )?\d\d:\d\d"))
+    viewer.check("live-region")
+    site.region = ()
 
 
 def judge(viewer: Viewer, newest: str) -> None:
@@ -57,6 +78,7 @@ def test_journey(running: RunningPage, browser: Browser, width: int) -> None:
     """Signs in, watches, finds an event from the reason of an alarm, judges it, and looks at the health."""
     viewer = open_viewer(running, browser, width)
     page, site = viewer.page, viewer.site
+    site.store_scores("belt")
     page.goto(running.address("/sign-in"))
     viewer.check("sign-in")
     viewer.sign_in()
@@ -70,7 +92,10 @@ def test_journey(running: RunningPage, browser: Browser, width: int) -> None:
     expect(page.locator("#rate")).to_have_text("5.0")
     expect(page.locator("#latency")).to_have_text("41")
     expect(page.locator("#reasons")).to_contain_text("the limit is 0.6")
+    expect(page.locator("#relation")).to_contain_text("above the limit 0.6")
+    expect(page.locator("#scores")).to_have_attribute("points", FROM_BEFORE)
     viewer.check("live")
+    check_region(viewer)
     page.get_by_label("Boxes").uncheck()
     expect(page.locator("#boxes rect")).to_have_count(0)
 
