@@ -37,13 +37,14 @@ from .data import privacy_zones
 from .data.privacy_zones import with_black_zones
 from .data.split import Split, model_inputs
 from .data.stratified_split import StratifiedSplit
+from .evaluation import bundle_members
 from .evaluation.built_models import FLOAT, BuiltModels
 from .evaluation.file_parity import measure_parity
 from .evaluation.model_runners import measure_speed
 from .evaluation.previous_release import open_previous
 from .evaluation.release_comparison import ReleaseComparison
 from .evaluation.results import Results
-from .export import bill_of_materials, bundle_members, bundle_writer
+from .export import bill_of_materials, bundle_writer
 from .goal import goal_reader
 from .goal.goal_tables import DeviceTable, Goal
 from .quantization.layer_errors import MAX_IMAGES, LayerErrors, measure_layer_errors

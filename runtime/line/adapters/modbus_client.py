@@ -11,8 +11,9 @@ from pymodbus.pdu import ModbusPDU
 
 from ..handshake import Outputs
 from . import LineInputs
+from .belt_inputs import BeltInputs
 from .modbus_options import ModbusOptions
-from .register_map import COILS, HOLDING, InputEdges, OutputRegisters
+from .register_map import COILS, HOLDING, InputEdges, OutputRegisters, join_words
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +38,9 @@ class ModbusClient:
         self.thread = threading.Thread(target=self._run, name="modbus", daemon=True)
 
     def start(self, inputs: LineInputs) -> None:
+        self.belt: BeltInputs | None = None
+        if self.options.encoder is not None:
+            inputs = self.belt = BeltInputs(inputs, self.options.distance, 16 * self.options.encoder_words)
         self.edges = InputEdges(inputs, settled=False)
         self.thread.start()
 
@@ -66,8 +70,10 @@ class ModbusClient:
                         log.warning("the line controller is lost: %s", error)
                     self.fault = str(error)
                     client.close()
+                    self._give_up()
                     self.stopping.wait(_RETRY_SECONDS)
         finally:
+            self._give_up()
             client.close()
 
     def _exchange(self, client: ModbusTcpClient) -> None:
@@ -87,11 +93,25 @@ class ModbusClient:
                 return
             words = _check(client.read_holding_registers(options.inputs, count=HOLDING, device_id=unit)).registers
             bits = _check(client.read_coils(options.inputs, count=COILS, device_id=unit)).bits
+            self._follow_belt(client)
             self.edges.see_registers(words)
             self.edges.see_coils(bits[:COILS])
             self.edges.settled, self.fault = True, ""
             self.woken.wait(options.poll)
             self.woken.clear()
+
+    def _follow_belt(self, client: ModbusTcpClient) -> None:
+        """Reads where the belt is, before the parts that are now at the sensor count."""
+        options = self.options
+        if self.belt is None or options.encoder is None:
+            return
+        count = options.encoder_words
+        words = _check(client.read_holding_registers(options.encoder, count=count, device_id=options.unit)).registers
+        self.belt.move_to(join_words([0, *words][-2:]))
+
+    def _give_up(self) -> None:
+        if self.belt is not None:
+            self.belt.give_up()
 
 
 def _check(answer: ModbusPDU) -> ModbusPDU:

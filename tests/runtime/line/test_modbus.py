@@ -154,3 +154,61 @@ def test_client_polls_and_writes(wait_until):
     client.close()
     assert time.monotonic() - started < 5
     second.close()
+
+
+@pytest.mark.parametrize("words", [1, 2])
+def test_belt_counter_of_the_controller_brings_parts_to_the_camera(wait_until, words):
+    """The counter passes its end, goes back, and stands still; serial numbers and products stay with their parts."""
+    port, inputs = free_port(), RecordedInputs()
+    controller, end = Controller(port), (1 << 16 * words) - 1
+
+    def move_to(position):
+        controller.call(16, 40, [position >> 16, position & 0xFFFF][-words:])
+
+    def bring(counter, product, serial):
+        controller.call(16, 0, [product, counter, *serial])
+
+    move_to(end - 30)
+    options = ModbusOptions("client", poll=0.002, encoder=40, encoder_words=words, distance=100)
+    client = ModbusClient(("127.0.0.1", port), options)
+    client.start(inputs)
+    wait_until(lambda: client.fault == "", "the connection")
+    assert inputs.signals == [("product", 0)]
+    bring(1, 0, SERIAL)
+    wait_until(lambda: len(client.belt.parts) == 1, "the first part at the sensor")
+    move_to(10)
+    wait_until(lambda: client.belt.position == 10, "the belt passes the end of the counter")
+    bring(2, 5, [0x4344, *SERIAL[1:]])
+    wait_until(lambda: len(client.belt.parts) == 2, "the second part, of another product")
+    move_to(5)
+    wait_until(lambda: client.belt.position == 5, "the belt goes back")
+    assert inputs.signals == [("product", 0)]
+    move_to(68)
+    wait_until(lambda: client.belt.position == 68, "99 counts")
+    assert inputs.signals == [("product", 0)]
+    move_to(69)
+    wait_until(lambda: len(inputs.signals) == 2, "the first part is in front of the camera")
+    assert inputs.signals[1:] == [("trigger", "AB01")]
+    move_to(110)
+    wait_until(lambda: len(inputs.signals) == 4, "the second part")
+    assert inputs.signals[2:] == [("product", 5), ("trigger", "CD01")]
+    bring(3, 5, SERIAL)
+    wait_until(lambda: len(client.belt.parts) == 1, "a part on the belt")
+    controller.close()
+    wait_until(lambda: len(inputs.signals) == 5, "with the connection the part on the belt is lost")
+    assert inputs.signals[4][0] == "miss"
+    client.close()
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"encoder": 40}, "need each other"),
+        ({"distance": 9}, "need each other"),
+        ({"encoder": 40, "distance": 9, "role": "server"}, "role=client"),
+        ({"encoder": 40, "distance": 40_000}, "encoder_words=2"),
+    ],
+)
+def test_wrong_options_of_an_encoder_are_refused(options, said):
+    with pytest.raises(ValueError, match=said):
+        ModbusOptions(**{"role": "client", **options})

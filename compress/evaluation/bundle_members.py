@@ -9,9 +9,9 @@ from typing import Any
 from vedette.runtime.bundle.manifest import ONNX, TFLITE
 
 from ..data.good_pictures import FOLDER, choose_pictures
-from ..evaluation.built_models import INT8_ONNX, INT8_TFLITE, BuiltModels
-from ..evaluation.golden_outputs import compute_golden_arrays
-from .bundle_writer import encode_golden_npy_members
+from ..export.bundle_writer import encode_golden_npy_members
+from .built_models import INT8_ONNX, INT8_TFLITE, BuiltModels
+from .golden_outputs import compute_golden_arrays
 
 
 def list_members(
