@@ -16,7 +16,7 @@ from .event_records import EventReader
 from .health_words import CameraHealth, describe_missing, describe_report
 from .installed_models import list_installed_models
 from .page_context import PageContext, context_of, render, translation_of
-from .service_log import read_service_log
+from .service_log import has_service_log, read_service_log
 from .translation import Translation
 
 MAX_NOTICES = 12
@@ -32,7 +32,7 @@ async def show_health(request: Request) -> Response:
     if cameras:
         models = await asyncio.to_thread(list_installed_models, next(iter(cameras.values())).state, cameras)
     notices = await asyncio.to_thread(_list_notices, cameras)
-    return render(request, "health.html", health=health, models=models, notices=notices)
+    return render(request, "health.html", health=health, models=models, notices=notices, has_log=has_service_log())
 
 
 async def show_log(request: Request) -> Response:
