@@ -50,6 +50,7 @@ from .live.live_view import LiveView
 from .monitoring.health_reporter import HealthReporter
 from .monitoring.status import DaemonState, StatusReport
 from .monitoring.status_messages import StatusMessages
+from .rules.open_event import add_reasons
 
 log = logging.getLogger(__name__)
 
@@ -152,7 +153,8 @@ class Daemon:
             predictions = model.tracker.update(frame, predictions)
         self.evidence.add_frame(frame, predictions)
         for rule in model.rules:
-            self.record(*[self.evidence.attach(event) for event in rule.observe(frame, predictions)])
+            if events := [*rule.observe(frame, predictions)]:
+                self.record(*map(self.evidence.attach, add_reasons(events, rule.open_events())))
         return predictions
 
     def record(self, *events: Event) -> None:

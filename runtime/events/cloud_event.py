@@ -14,6 +14,7 @@ from ..inference.prediction import Prediction
 from .event import (
     Attachment,
     Event,
+    EventReason,
     Kind,
     SubjectState,
     SystemEvent,
@@ -43,6 +44,8 @@ class EventData(msgspec.Struct, frozen=True, omit_defaults=True):
     before: SubjectState | None = None
     after: SubjectState | None = None
     evidence: Attachment | None = None
+    reason: EventReason | None = None
+    """What the rule measured, and its limit; absent in an `end`, and if the rule has no limit."""
 
 
 class CloudEvent(msgspec.Struct, Generic[_Data], frozen=True, kw_only=True, omit_defaults=True):
@@ -112,4 +115,5 @@ def _event_data(event: Event, correction: float) -> EventData:
         before=event.before,
         after=event.after,
         evidence=event.evidence,
+        reason=event.reason,
     )

@@ -19,6 +19,8 @@ from ..clock import Clock, TimeQuality
 from ..inference.prediction import Box, Prediction
 
 Kind = Literal["new", "update", "end"]
+Quantity = Literal["score", "seconds", "objects", "speed"]
+"""`score`: in the model's unit; `seconds`: since the event began; `objects`: number of objects; `speed`: in `unit`."""
 DEFAULT_PRIORITY = 5  # 0…9; a full outbox evicts events of lower priority first
 SYSTEM_PRIORITY = 9  # of events about the device itself
 
@@ -71,6 +73,19 @@ class SubjectState(msgspec.Struct, frozen=True, omit_defaults=True):
     """Highest speed so far, in the rule's unit."""
 
 
+class EventReason(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Why a rule reports an event: what it measured, beside its limit."""
+
+    quantity: Quantity
+    """What the rule compares with its limit."""
+    measured: float
+    """The value in the frame of this message."""
+    limit: float
+    """The event began because the measured value was at least this."""
+    unit: str = ""
+    """Unit of both values; empty for scores and numbers of objects."""
+
+
 class Event(OutboxFields, frozen=True, omit_defaults=True, tag="event"):
     """A message about an event that a rule detected: it begins, changes or ends. Stored in the outbox."""
 
@@ -99,6 +114,8 @@ class Event(OutboxFields, frozen=True, omit_defaults=True, tag="event"):
     after: SubjectState | None = None
     """State in this message."""
     evidence: Attachment | None = None
+    reason: EventReason | None = None
+    """Of an event that is open after this message; None: it has ended, or the rule has no limit."""
 
 
 class SystemEvent(OutboxFields, frozen=True, tag="notice"):

@@ -24,6 +24,7 @@ from ..events.outbox import FILE_NAME
 from ..events.part_verdict import PartVerdict
 from ..evidence.explanation_files import GOOD_SUFFIX, HEAT_SUFFIX
 from ..evidence.reviews import Review, ReviewStore
+from ..inference.prediction import Box
 from .part_events import as_messages, read_part
 
 EVENT_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -108,11 +109,15 @@ class EventRecord(msgspec.Struct, frozen=True):
         return best.label if best is not None else self.messages[0].after.label if self.messages[0].after else ""
 
     @property
+    def boxes(self) -> list[Box]:
+        """Of its first message: what its picture shows."""
+        return [each.box for each in self.messages[0].predictions if each.box is not None]
+
+    @property
     def shows_whole_frame(self) -> bool:
         """Whether its picture is the whole frame, and not a part around its boxes."""
         first = self.messages[0]
-        has_box = any(each.box is not None for each in first.predictions)
-        return first.kind == "new" and (not has_box or (first.evidence is not None and first.evidence.whole))
+        return first.kind == "new" and (not self.boxes or (first.evidence is not None and first.evidence.whole))
 
     @property
     def track(self) -> list[tuple[float, float]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 import time
 from functools import partial
@@ -10,6 +11,7 @@ from pathlib import Path
 from urllib.parse import urlencode
 
 import msgspec
+from PIL import Image
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
@@ -21,6 +23,7 @@ from ..evidence.reviews import Review, Verdict
 from ..evidence.upload import MEDIA_TYPES
 from .event_export import MAX_EVENTS, export_as_csv, export_as_json
 from .event_records import CLIP_SUFFIXES, PICTURE_SUFFIXES, EventFilter, EventReader, EventRecord
+from .event_words import describe_event, rule_uses
 from .page_context import BY_PAGE, context_of, find_camera, read_wish, render, translation_of
 from .part_events import RULE
 
@@ -71,10 +74,14 @@ async def show_events(request: Request) -> Response:
         | {RULE for config in cameras.values() if config.trigger is not None}
     )
     labels = sorted({record.label for record in records if record.label} | ({wanted.label} - {""}))
+    _ = translation_of(request)
+    uses = {name: rule_uses(config) for name, config in cameras.items()}
     return render(
         request,
         "events.html",
         records=records,
+        sizes=await asyncio.to_thread(_picture_sizes, cameras, records),
+        why=lambda record: describe_event(record, uses[record.camera].get(record.rule, ""), _),
         wanted=wanted,
         query=urlencode(chosen),
         older=older,
@@ -87,16 +94,29 @@ async def _reader(request: Request) -> EventReader:
     return EventReader.from_config(await find_camera(request))
 
 
+def _picture_sizes(cameras: dict[str, Config], records: list[EventRecord]) -> dict[str, tuple[int, int]]:
+    """Width and height of the pictures that show the whole frame, by event: what a box is drawn on."""
+    sizes = {}
+    for record in records:
+        if record.has_picture and record.shows_whole_frame and record.boxes:
+            reader = EventReader.from_config(cameras[record.camera])
+            path = reader.evidence_file(record.event, PICTURE_SUFFIXES)
+            with contextlib.suppress(OSError), Image.open(path or "") as picture:
+                sizes[record.event] = picture.size
+    return sizes
+
+
 async def show_event(request: Request) -> Response:
     """One event with everything that is stored about it."""
-    reader = await _reader(request)
+    config, _ = await find_camera(request), translation_of(request)
+    reader = EventReader.from_config(config)
     record = await asyncio.to_thread(reader.find_event, request.path_params["event"])
     if record is None:
         raise HTTPException(404)
     around = partial(_neighbours, reader, record)
     newer, older = await asyncio.to_thread(around)
-    boxes = [each for each in record.messages[0].predictions if each.box is not None]
-    return render(request, "event.html", record=record, newer=newer, older=older, boxes=boxes)
+    why = describe_event(record, rule_uses(config).get(record.rule, ""), _)
+    return render(request, "event.html", record=record, newer=newer, older=older, why=why)
 
 
 def _neighbours(reader: EventReader, record: EventRecord) -> tuple[str, str]:

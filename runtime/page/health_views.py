@@ -18,7 +18,7 @@ from .health_words import CameraHealth, Fact, describe_missing, describe_report
 from .installed_models import list_installed_models
 from .notice_words import describe_notice, kind_of, level_of
 from .page_context import PageContext, context_of, render, translation_of
-from .service_log import read_service_log
+from .service_log import has_service_log, read_service_log
 from .translation import Translation
 
 MAX_NOTICES = 12
@@ -38,7 +38,7 @@ async def show_health(request: Request) -> Response:
     if cameras:
         models = await asyncio.to_thread(list_installed_models, next(iter(cameras.values())).state, cameras)
     told = [(each, describe_notice(each, translation), level_of(each)) for each in notices[:MAX_NOTICES]]
-    return render(request, "health.html", health=health, models=models, notices=told)
+    return render(request, "health.html", health=health, models=models, notices=told, has_log=has_service_log())
 
 
 async def show_log(request: Request) -> Response:

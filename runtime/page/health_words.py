@@ -184,11 +184,12 @@ def _delivery(report: StatusReport, _: Translation, has_broker: bool) -> list[Fa
             Fact(_("Outbox"), waiting, "watch" if report.dead else "good"),
         ]
     else:
-        facts = [Fact(_("Broker"), _("none; the sinks get the events"))]
+        text = _("none; the receivers below get the events") if report.sinks else _("none; events stay on this device")
+        facts = [Fact(_("Broker"), text)]
     for sink in report.sinks:
         counts = _("%(waiting)s wait, %(dead)s refused", waiting=sink.backlog, dead=sink.dead)
         level: Level = "watch" if sink.trouble or sink.dead else "good"
-        name = _("Sink %(name)s", name=sink.name)
+        name = _("Receiver %(name)s", name=sink.name)
         facts.append(Fact(name, f"{counts}; {sink.trouble}" if sink.trouble else counts, level))
     facts.append(Fact(_("Events since the start"), str(report.events)))
     if (evidence := report.evidence) is not None:

@@ -33,7 +33,7 @@ def describe_state(model: ListedModel, release: ListedRelease, _: Translation) -
             return ReleaseState(_("current; it kept to its probation"), "good")
         return ReleaseState(_("current"), "good")
     if release.number == model.previous:
-        return ReleaseState(_("the release before: Go back takes it"), "off")
+        return ReleaseState(_("the release before; you can go back to it"), "off")
     return ReleaseState(_("left; the next installation deletes it"), "off")
 
 
@@ -82,7 +82,7 @@ def describe_installation(preview: InstallationPreview, _: Translation) -> list[
     if preview.removed:
         removed = ", ".join(map(str, preview.removed))
         lines.append(_("Deleted from the device: release %(removed)s.", removed=removed))
-    lines.append(_("Security review of its build: %(review)s.", review=preview.review))
+    lines.append(_("Risk found by the security review of its build: %(review)s.", review=preview.review))
     return lines
 
 

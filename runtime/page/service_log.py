@@ -32,6 +32,11 @@ class _Entry(msgspec.Struct, frozen=True):
     microseconds: str = msgspec.field(name="__REALTIME_TIMESTAMP", default="0")
 
 
+def has_service_log() -> bool:
+    """Whether this device keeps logs of services."""
+    return shutil.which("journalctl") is not None and _RUNS_SYSTEMD.is_dir()
+
+
 def read_service_log(camera: str) -> list[LogLine] | None:
     """The last lines of a camera's service, the newest first; None: there is no journal that this user may read.
 
@@ -39,7 +44,7 @@ def read_service_log(camera: str) -> list[LogLine] | None:
         camera: its name, which must be that of a configured camera
     """
     program = shutil.which("journalctl")
-    if program is None or not _RUNS_SYSTEMD.is_dir():
+    if program is None or not has_service_log():
         return None
     unit = f"vedette@{camera}.service"
     command = [program, "--quiet", "--no-pager", "--output=json", "--reverse", f"--lines={MAX_LINES}", f"--unit={unit}"]

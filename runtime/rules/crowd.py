@@ -11,11 +11,10 @@ from typing import Annotated
 import msgspec
 
 from ..camera.frame import Frame
-from ..events.event import Event, SubjectState
+from ..events.event import Event, Quantity, SubjectState
 from ..inference.prediction import Prediction, foot_point
 from . import RuleContext
 from .conditions.label_filter import select_labels
-from .open_event import Quantity
 from .rule_base import AreaRuleSettings, RuleBase
 from .state.event_lifecycle import EventLifecycle
 

@@ -10,8 +10,8 @@ from typing import Annotated
 
 import msgspec
 
+from ..events.event import Quantity
 from . import RuleContext
-from .open_event import Quantity
 from .rule_base import AreaRuleSettings
 from .state.event_lifecycle import EventLifecycle
 from .track_rule import TrackRule

@@ -16,11 +16,10 @@ from typing import Annotated
 import msgspec
 
 from ..camera.frame import Frame
-from ..events.event import SubjectState
+from ..events.event import Quantity, SubjectState
 from ..inference.prediction import Box
 from . import RuleContext
 from .conditions.debounce import SLACK
-from .open_event import Quantity
 from .rule_base import AreaRuleSettings
 from .state.event_lifecycle import EventLifecycle
 from .state.track_state import TrackState

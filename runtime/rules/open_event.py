@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Iterable
 
 import msgspec
 
-Quantity = Literal["score", "seconds", "objects", "speed"]
-"""`score`: in the model's unit; `seconds`: since the event began; `objects`: number of objects; `speed`: in `unit`."""
+from ..events.event import Event, EventReason, Quantity
 
 
 class OpenEvent(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -41,3 +40,9 @@ class OpenEvent(msgspec.Struct, frozen=True, omit_defaults=True):
         name = "score " if self.quantity == "score" else ""
         unit = " objects" if self.quantity == "objects" else f" {self.unit}" if self.unit else ""
         return f"{subject}: {name}{self.measured:.4g}{unit}; the limit is {self.limit:.4g}{unit}"
+
+
+def add_reasons(events: Iterable[Event], opened: Iterable[OpenEvent]) -> list[Event]:
+    """The events of a rule, those that are open with their reason."""
+    reasons = {each.event: EventReason(each.quantity, each.measured, each.limit, each.unit) for each in opened}
+    return [msgspec.structs.replace(event, reason=reasons.get(event.event)) for event in events]

@@ -16,10 +16,9 @@ from typing import Annotated
 import msgspec
 
 from ..camera.frame import Frame
-from ..events.event import Event, SubjectState
+from ..events.event import Event, Quantity, SubjectState
 from . import RuleContext
 from .conditions.debounce import SLACK
-from .open_event import Quantity
 from .rule_base import AreaRuleSettings
 from .state.event_lifecycle import EventLifecycle
 from .state.track_state import TrackState

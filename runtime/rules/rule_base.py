@@ -10,11 +10,11 @@ from ..camera.frame import Frame, FrameTime
 from ..config.configuration import Name
 from ..config.polygon import Polygon
 from ..errors import ConfigProblem
-from ..events.event import DEFAULT_PRIORITY
+from ..events.event import DEFAULT_PRIORITY, Quantity
 from . import RuleContext
 from .conditions.region import RuleArea
 from .conditions.schedule import Schedule
-from .open_event import OpenEvent, Quantity
+from .open_event import OpenEvent
 from .state.event_lifecycle import EventLifecycle, EventLifecycles, EventTemplate
 
 NotNegative = Annotated[float, msgspec.Meta(ge=0)]

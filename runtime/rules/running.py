@@ -21,11 +21,10 @@ import msgspec
 import numpy as np
 
 from ..camera.frame import Frame
-from ..events.event import Event, SubjectState
+from ..events.event import Event, Quantity, SubjectState
 from ..inference.prediction import Box
 from . import RuleContext
 from .conditions.debounce import SLACK
-from .open_event import Quantity
 from .rule_base import AreaRuleSettings
 from .state.event_lifecycle import EventLifecycle
 from .state.track_state import TrackState

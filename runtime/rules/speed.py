@@ -21,10 +21,9 @@ import numpy as np
 from ..camera.frame import Frame
 from ..config.polygon import Point, side_of_line
 from ..errors import ConfigProblem
-from ..events.event import Event, SubjectState
+from ..events.event import Event, Quantity, SubjectState
 from . import RuleContext
 from .conditions.region import PolygonRegion, RuleArea
-from .open_event import Quantity
 from .rule_base import AreaRuleSettings, NotNegative
 from .state.event_lifecycle import EventLifecycle
 from .state.track_state import TrackState

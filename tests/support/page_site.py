@@ -23,6 +23,7 @@ from vedette.runtime.config.polygon import Polygon
 from vedette.runtime.events.event import (
     Attachment,
     Event,
+    EventReason,
     SubjectState,
     make_system_event,
     new_event_id,
@@ -111,12 +112,13 @@ class PageSite:
             )
             self.events[camera] = self._store_events(camera, events)
 
-    def _store_events(self, camera: str, count: int) -> list[str]:
+    def _store_events(self, camera: str, count: int, began: float | None = None) -> list[str]:
         outbox = Outbox(self.state / camera / "outbox.db", 1 << 24, volatile=True, camera=camera)
-        outbox.put(make_system_event(camera, "camera", "dark", {"seconds": 12.5}, Clock()))
+        if began is None:
+            outbox.put(make_system_event(camera, "camera", "dark", {"seconds": 12.5}, Clock()))
         made = []
         for number in range(count):
-            began = time.time() - 900 * (count - number) - (60 if camera == "belt" else 0)
+            started = began or time.time() - 900 * (count - number) - (60 if camera == "belt" else 0)
             event, whole = new_event_id(), number % 3 != 1
             box = Box(0.38, 0.3, 0.6, 0.62)
             label, score = ("anomaly", 0.61 + 0.03 * number) if camera == "belt" else ("person", 0.71 + 0.02 * number)
@@ -136,19 +138,26 @@ class PageSite:
                         camera=camera,
                         rule="presence",
                         kind=kind,
-                        taken=began + 2.4 * step,
+                        taken=started + 2.4 * step,
                         frame=100 * number + step,
-                        started=began,
+                        started=started,
                         top_score=score,
                         predictions=(Prediction(label, score, box, p_value=0.0004 if camera == "belt" else None),),
                         model=MODEL,
                         after=SubjectState(label, score, place, seconds=2.4 * step, zones=("yard",)),
                         evidence=evidence if kind == "new" else None,
+                        reason=None if kind == "end" else EventReason("score", score, 0.6),
                     )
                 )
             made.append(event)
         outbox.close()
         return made
+
+    def store_event(self, camera: str) -> str:
+        """One more event, with its picture, that begins now."""
+        (event,) = self._store_events(camera, 1, began=time.time())
+        self.events[camera].append(event)
+        return event
 
     def store_models(self) -> None:
         """Release 4 is on probation, 3 is the one before; their files hold no more than a list of models reads."""

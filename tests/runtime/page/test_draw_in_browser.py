@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -68,7 +69,7 @@ def open_draw(
 def save(viewer: Viewer, expected: str) -> None:
     page = viewer.page
     page.get_by_role("button", name="Show changes and save").click()
-    expect(page.locator("#change-verdict")).to_have_text("The device would take this file.")
+    expect(page.locator("#change-verdict")).to_have_text("The device has checked the changes: they can be saved.")
     expect(page.locator("#change-lines")).to_contain_text(expected)
     page.get_by_role("button", name="Save", exact=True).click()
     expect(page.locator("#change-said")).to_contain_text("Applied.")
@@ -113,19 +114,27 @@ def test_a_zone_is_moved_saved_and_taken_back(running: RunningPage, browser: Bro
 
     page.get_by_role("button", name="Show changes and save").click()
     expect(page.locator("#change-lines")).to_contain_text("- zones.yard = [[0.1, 0.4], [0.45, 0.4], ")
+    expect(page.locator("#change-list li")).to_have_text(
+        ["privacy masks: 1 → 2", re.compile("site"), "rule line added"]
+    )
+    expect(page.locator("#change-lines")).to_be_hidden()
     viewer.check("draw-changes")
+    page.get_by_text("Changed lines of the file belt.toml").click()
+    expect(page.locator("#change-lines")).to_be_visible()
     page.get_by_role("button", name="Cancel").click()
     assert file.read_text() == FILE
     save(viewer, 'use = "crossing"')
     check_drawn(file.read_text())
 
-    undo = page.get_by_role("button", name="Undo the last saved change")
+    undo = page.get_by_role("button", name=re.compile(r"^Undo: .*rule line added"))
+    expect(page.get_by_role("button", name="Show changes and save")).to_be_disabled()
     undo.click()
     expect(page.locator("#change-about")).to_contain_text("This takes back what the page changed at")
     expect(page.locator("#change-lines")).to_contain_text('- use = "crossing"')
     page.get_by_role("button", name="Save", exact=True).click()
     expect(page.locator("#list li")).to_have_count(2)
     assert file.read_text() == FILE
+    undo = page.get_by_role("button", name=re.compile(r"^Undo: .*rule line removed"))
     expect(undo).to_be_enabled()
     file.with_name("belt.toml.last").write_bytes(file.read_bytes())  # as if root had changed it
     file.write_text(FILE + "debounce = 4\n")
@@ -142,18 +151,72 @@ def test_a_zone_is_moved_saved_and_taken_back(running: RunningPage, browser: Bro
 def test_a_region_of_interest_is_drawn_and_removed(running: RunningPage, browser: Browser, file: Path) -> None:
     viewer = open_draw(running, browser, 390)
     page = viewer.page
+    expect(page.get_by_role("button", name="Add", exact=True)).to_be_disabled()
     page.get_by_label("What to add").select_option(label="Region of interest")
+    expect(page.locator("#kind-note")).to_contain_text("Only what is inside is reported")
     page.get_by_role("button", name="Add", exact=True).click()
     expect(page.locator("#region-note")).to_be_visible()
     expect(page.get_by_label("What to add").locator("option", has_text="Region of interest")).to_have_count(0)
     page.keyboard.press("Shift+ArrowRight")
     viewer.check("draw-region")
     save(viewer, "+ region = ")
-    assert tomllib.loads(file.read_text())["region"][0] == [0.15, 0.1]
+    region = tomllib.loads(file.read_text())["region"]
+    assert region[0] == [0.15, 0.1]
+    expect(page.locator("#region-use")).to_have_text("The region of interest of the file is not in use yet.")
+    running.site.region = tuple((x, y) for x, y in region)  # as if the camera were restarted
+    expect(page.locator("#region-use")).to_contain_text("The region of interest is in use since")
+    running.site.region = ()
     viewer.open("/draw/belt")
     page.get_by_role("button", name="Remove: Region of interest").click()
     save(viewer, "- region = ")
     assert file.read_text() == FILE
+    assert viewer.errors == []
+    page.context.close()
+
+
+def drag(viewer: Viewer, start: tuple[float, float], end: tuple[float, float]) -> None:
+    """Drags over the picture between two places, fractions of it."""
+    stage, mouse = viewer.page.locator("#canvas").bounding_box(), viewer.page.mouse
+    assert stage is not None
+    places = [(stage["x"] + x * stage["width"], stage["y"] + y * stage["height"]) for x, y in (start, end)]
+    mouse.move(*places[0])
+    mouse.down()
+    mouse.move(*places[1], steps=4)
+    mouse.up()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [390, 1280])
+def test_a_shape_is_drawn_by_dragging_on_the_picture(
+    running: RunningPage, browser: Browser, file: Path, width: int
+) -> None:
+    viewer = open_draw(running, browser, width)
+    page = viewer.page
+    expect(page.locator("#list li")).to_have_count(2)
+    stage, hint = page.locator("#canvas").bounding_box(), page.locator("#draw-said").bounding_box()
+    assert stage is not None
+    assert hint is not None
+    assert hint["y"] < stage["y"]
+    assert stage["y"] + stage["height"] <= page.viewport_size["height"]  # type: ignore[index]
+    drag(viewer, (0.6, 0.1), (0.9, 0.3))
+    expect(page.locator("#draw-said")).to_have_text("First choose under Add what to draw. Then drag on the picture.")
+    page.get_by_label("What to add").select_option(label="New rule: zone")
+    expect(page.locator("#kind-note")).to_contain_text("It silences no other alarm")
+    drag(viewer, (0.6, 0.1), (0.601, 0.101))
+    expect(page.locator("#draw-said")).to_have_text("Drag from one corner to the opposite one.")
+    expect(page.locator("#list li")).to_have_count(2)
+    viewer.check("draw-kind")
+    drag(viewer, (0.6, 0.1), (0.1, 0.5))  # over shapes that are there
+    expect(page.get_by_role("button", name="Zone (new rule)", exact=True)).to_be_visible()
+    expect(page.get_by_label("What to add")).to_have_value("")
+    page.get_by_label("What to add").select_option(label="New rule: line")
+    drag(viewer, (0.5, 0.9), (0.9, 0.9))
+    viewer.check("draw-dragged")
+    save(viewer, 'use = "crossing"')
+    _, _, zone, line = tomllib.loads(file.read_text())["rules"]
+    assert zone["zones"]["zone"][0] == pytest.approx([0.6, 0.1], abs=0.01)
+    assert zone["zones"]["zone"][2] == pytest.approx([0.1, 0.5], abs=0.01)
+    assert line["line"][1] == pytest.approx([0.9, 0.9], abs=0.01)
     assert viewer.errors == []
     page.context.close()
 
@@ -166,15 +229,17 @@ def test_what_the_daemon_would_refuse_cannot_be_saved(running: RunningPage, brow
     for _ in range(9):  # over the opposite edge
         page.keyboard.press("Shift+ArrowDown")
     page.get_by_role("button", name="Show changes and save").click()
-    expect(page.locator("#change-verdict")).to_contain_text("The device would refuse this file")
+    expect(page.locator("#change-verdict")).to_contain_text("The device would refuse these changes")
     expect(page.locator("#change-verdict")).to_contain_text("cross")
     expect(page.get_by_role("button", name="Save", exact=True)).to_be_disabled()
     viewer.check("draw-refused")
     page.keyboard.press("Escape")
-    page.get_by_role("button", name="Discard changes").click()
     file.write_text(FILE + "debounce = 2\n")
     page.get_by_role("button", name="Show changes and save").click()
     expect(page.locator("#change-said")).to_contain_text("changed elsewhere")
+    page.get_by_role("button", name="Discard changes").click()
+    expect(page.get_by_role("button", name="Discard changes")).to_be_disabled()
+    expect(page.get_by_role("button", name="Show changes and save")).to_be_disabled()
     assert [each for each in viewer.errors if "409" not in each] == []
     page.context.close()
 
@@ -184,7 +249,7 @@ def test_the_keyboard_alone_draws(running: RunningPage, browser: Browser, file: 
     viewer = open_draw(running, browser, 1280)
     page = viewer.page
     page.get_by_label("What to add").focus()
-    page.get_by_label("What to add").select_option(label="Zone of the rule site")
+    page.get_by_label("What to add").select_option(label="Zone for the rule site")
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")
     page.keyboard.press("ArrowLeft")
@@ -194,7 +259,7 @@ def test_the_keyboard_alone_draws(running: RunningPage, browser: Browser, file: 
     page.get_by_label("Name").fill("door")
     page.get_by_role("button", name="Show changes and save").focus()
     page.keyboard.press("Enter")
-    expect(page.locator("#change-verdict")).to_have_text("The device would take this file.")
+    expect(page.locator("#change-verdict")).to_have_text("The device has checked the changes: they can be saved.")
     page.get_by_role("button", name="Save", exact=True).focus()
     page.keyboard.press("Enter")
     expect(page.locator("#change-said")).to_contain_text("Applied.")

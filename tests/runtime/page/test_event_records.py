@@ -12,14 +12,17 @@ import pytest
 from page_site import MODEL, PageSite, make_status
 
 from vedette.runtime.config.configuration import load_config
+from vedette.runtime.events.event import EventReason
 from vedette.runtime.events.receiver_forwarder import SinkFigures
 from vedette.runtime.evidence.reviews import Review, ReviewStore
 from vedette.runtime.line.line_figures import LineFigures, ProductFigures, VerdictCounts
 from vedette.runtime.page.event_export import export_as_csv, export_as_json
 from vedette.runtime.page.event_records import EventFilter, EventReader
+from vedette.runtime.page.event_words import describe_event
 from vedette.runtime.page.health_words import describe_report, format_seconds
 from vedette.runtime.page.service_log import parse_journal
 from vedette.runtime.page.translation import load_translation
+from vedette.runtime.rules import RULES
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +48,19 @@ def test_messages_of_an_event_become_one_record(site: PageSite, reader: EventRea
     assert reader.find_event(before.event) == before
     assert reader.find_event("' OR 1=1 --") is None
     assert reader.find_event("0" * 8 + before.event[8:]) is None
+
+
+def test_an_event_says_why(reader: EventReader) -> None:
+    english, (newest, *_) = load_translation("en"), reader.list_events(EventFilter(), 9)
+    why = describe_event(newest, "presence", english)
+    assert why == "The score stayed at or above the limit. Highest score 0.82, 0.22 above the limit 0.6."
+    timed = msgspec.structs.replace(newest.messages[0], reason=EventReason("seconds", 12.34, 10, "s"))
+    record = msgspec.structs.replace(newest, messages=(timed,))
+    assert describe_event(record, "dwell", english) == "An object stayed too long. 12.3 s; the limit is 10 s."
+    before = msgspec.structs.replace(newest, messages=(msgspec.structs.replace(timed, reason=None),))
+    assert describe_event(before, "", english) == "The rule presence reported it."
+    for use in RULES:
+        assert "The rule" not in describe_event(before, use, english), use
 
 
 def test_list_stops_when_it_is_full_and_goes_on_before_a_time(site: PageSite, reader: EventReader) -> None:
@@ -123,10 +139,10 @@ def test_status_in_words() -> None:
     named = {
         fact.name: (fact.value, fact.level) for fact in describe_report(make_status("belt", sinks=sinks), english).facts
     }
-    assert named["Sink webhook"] == ("7 wait, 0 refused; HTTP 503", "watch")
-    assert named["Sink smtp"] == ("0 wait, 1 refused", "watch")
+    assert named["Receiver webhook"] == ("7 wait, 0 refused; HTTP 503", "watch")
+    assert named["Receiver smtp"] == ("0 wait, 1 refused", "watch")
     facts = describe_report(make_status("belt", sinks=sinks[1:]), english, has_broker=False).facts
-    assert ("Broker", "none; the sinks get the events") in [(fact.name, fact.value) for fact in facts]
+    assert ("Broker", "none; the receivers below get the events") in [(fact.name, fact.value) for fact in facts]
     assert "Outbox" not in {fact.name for fact in facts}
     assert format_seconds(93_784, english) == "1 d 2 h"
     assert format_seconds(4.21, english) == "4.2 s"

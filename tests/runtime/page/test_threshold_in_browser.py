@@ -50,7 +50,7 @@ def test_threshold(running: RunningPage, browser: Browser, width: int, monkeypat
     page.get_by_role("button", name="Save", exact=True).click()
     expect(page.locator("#change-said")).to_contain_text("Applied. The camera runs with it.")
     assert f"threshold = {slider.input_value()}\n" in camera_file.read_text()
-    page.get_by_role("button", name="Undo the last saved change").click()
+    page.get_by_role("button", name=re.compile("^Undo: threshold of the rule presence: the model's own → ")).click()
     expect(page.locator("#change-about")).to_contain_text("This takes back what the page changed at")
     expect(page.locator("#change-lines [data-sign='-']")).to_have_text(f"- threshold = {slider.input_value()}")
     page.get_by_role("button", name="Save", exact=True).click()
