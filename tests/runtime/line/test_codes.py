@@ -86,7 +86,7 @@ def inspect(tmp_path):
         gate = PartGate(settings, one_product(settings), outbox, lambda: None, live=False)
         gate.line.recorder.start()
         recorded = []
-        gate.line.recorder.record = lambda _number, verdict, _decided: recorded.append(verdict)
+        gate.line.recorder.record = lambda _number, verdict, *_: recorded.append(verdict)
         number = gate.line.trigger(serial)
         for each, pixels in enumerate(pictures):
             gate.claimed = number
@@ -141,7 +141,7 @@ def test_code_selects_the_product(tmp_path, wait_until):
     settings = configure(tmp_path, "", PRODUCTS, bundle="")
     outbox, selected, recorded = Outbox.from_config(settings), [], []
     gate = PartGate(settings, two_products(settings, selected.append), outbox, lambda: None, live=False)
-    gate.line.recorder.record = lambda _number, verdict, _decided: recorded.append(verdict)
+    gate.line.recorder.record = lambda _number, verdict, *_: recorded.append(verdict)
     gate.line.start()
     inferred = []
     for each, code in enumerate(["L-7", "R-8", "Z-9", "X-1", "", "L-2"]):
