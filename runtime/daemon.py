@@ -100,7 +100,7 @@ class Daemon:
 
         # Status, temperature, watchdog and viewers.
         self.health = HealthReporter(settings, outbox.clock.boot, self.make_report)
-        self.live = LiveView(settings, manifest, self.pipeline, main.rules)
+        self.live = LiveView(settings, manifest, self.pipeline, main.rules, self.models.list_drifts())
 
     def run(self) -> None:
         """Runs until the source ends or a signal arrives. Pending events are then sent, or stay in the outbox.

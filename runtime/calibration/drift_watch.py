@@ -16,7 +16,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -37,17 +37,29 @@ class ToldDrift(msgspec.Struct, frozen=True):
     """`model_id` of the bundle whose scores had drifted."""
 
 
+class ProductDrift(NamedTuple):
+    """The scores of one product of a camera."""
+
+    product: str
+    """Its name; empty: the camera has one only."""
+    model: str
+    """`model_id` of its bundle."""
+    monitor: DriftMonitor | None
+    """None: the bundle does not say where good scores lie."""
+
+
 class DriftWatch:
     """Compares the figures of the drift monitor with what was told.
 
     Args:
         folder: the camera's state folder
-        model: the bundle's `model_id`; with another one, the report before does not count
-        monitor: follows the scores; None: the bundle does not say where good scores lie
+        watched: the scores; with another model, the report before does not count
+        number: of the product, from 0
     """
 
-    def __init__(self, folder: Path, model: str, monitor: DriftMonitor | None) -> None:
-        self.path, self.model, self.monitor = folder / FILE_NAME, model, monitor
+    def __init__(self, folder: Path, watched: ProductDrift, number: int = 0) -> None:
+        self.product, self.model, self.monitor = watched
+        self.path = folder / (f"drift-{number}.json" if number else FILE_NAME)
         self.is_told = self._was_told()
         self.samples = 0
 
@@ -73,7 +85,7 @@ class DriftWatch:
             log.warning("after a restart this may be told again: %s", problem.message)
         except OSError as error:
             log.warning("after a restart this may be told again: %s: %s", self.path, error.strerror)
-        shares = {"share_above": figures.share_above, "share_below": figures.share_below}
+        shares = {"share_above": figures.share_above, "share_below": figures.share_below, "product": self.product}
         return "drift", {"drifted": drifted, "model": self.model, "samples": figures.samples, **shares}
 
     def _was_told(self) -> bool:

@@ -139,7 +139,8 @@ def _print_line(line: LineFigures) -> None:
         click.echo(f"  product     {line.product}")
         for each in line.products:
             release = f"release {each.release}" if each.release else "NOT LOADED"
-            click.echo(f"    {each.index:5}  {each.name}: {release}; {_describe_counts(each.verdicts)}")
+            drift = "; its scores have DRIFTED" if each.drift is not None and each.drift.drifted else ""
+            click.echo(f"    {each.index:5}  {each.name}: {release}; {_describe_counts(each.verdicts)}{drift}")
 
 
 def _describe_counts(counts: VerdictCounts) -> str:

@@ -132,6 +132,8 @@ class ScoreDrift(_Facts, frozen=True):
     share_above: float
     """Share of the last scores above the band; about 0.1 is usual."""
     share_below: float
+    product: str
+    """Of a camera with several: the product whose scores they are; else empty."""
 
 
 class Temperature(_Facts, frozen=True):

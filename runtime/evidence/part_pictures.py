@@ -1,4 +1,6 @@
-"""The pictures of rejected parts: written by a thread of their own, because the next part does not wait for a disk."""
+"""Pictures of rejected parts, and what explains an alarm: written by a thread of their own, because no frame waits for
+them.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,7 @@ class PartPictures(threading.Thread):
             self.jobs.put(write)
             return
         if not self.dropped:
-            log.warning("a rejected part has no picture: %d others still have to be written", _MAX_QUEUED)
+            log.warning("a part or an alarm has no picture: %d others still have to be written", _MAX_QUEUED)
         self.dropped += 1
 
     def run(self) -> None:

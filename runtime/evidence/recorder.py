@@ -119,7 +119,7 @@ class EvidenceRecorder:
         boxes = () if settings.whole_frame else event.predictions
         stored = self._store_picture(event.id, crop_to_boxes(pixels, boxes, settings.margin))
         if stored is not None:
-            self._store_explanation(event.id, self._explain(self.frame), boxes)
+            self._enqueue_explanation(event.id, self._explain(self.frame), boxes)
             if settings.whole_frame:
                 stored = msgspec.structs.replace(stored, whole=True)
         return msgspec.structs.replace(event, evidence=stored)
@@ -142,6 +142,10 @@ class EvidenceRecorder:
                 self._store_explanation(event, explanation, ())
 
         self.parts.enqueue(write)
+
+    def _enqueue_explanation(self, event: str, explanation: Explanation | None, boxes: Sequence[Prediction]) -> None:
+        if explanation is not None:
+            self.parts.enqueue(lambda: self._store_explanation(event, explanation, boxes))
 
     def _explain(self, frame: Frame) -> Explanation | None:
         height, width = frame.pixels.shape[:2]

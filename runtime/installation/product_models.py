@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from ..bundle.release_memory import open_bundle_to_run
 from ..calibration.drift import DriftMonitor
+from ..calibration.drift_watch import ProductDrift
 from ..camera.motion_gate import check_bundle_allows_gate
 from ..config.camera_products import list_product_settings
 from ..config.configuration import Config
@@ -136,7 +137,8 @@ class ProductModels:
         name = trigger.product if trigger is not None else ""
         if model is None:
             return LineProduct(index, name, "", None)
-        return LineProduct(index, name or model.manifest.name, str(model.manifest.release), model.judge)
+        release, drift = str(model.manifest.release), model.pipeline.drift
+        return LineProduct(index, name or model.manifest.name, release, model.judge, drift)
 
     def select(self, index: int) -> None:
         """From now on the model of this product runs, which is loaded."""
@@ -161,6 +163,14 @@ class ProductModels:
                 if (current := _find_release(each.settings)) != each.release and current is not None:
                     hint = "start it again; the service does so by itself"
                     raise RestartRequested(f"release {current} of {each.settings.installed} is installed", hint=hint)
+
+    def list_drifts(self) -> list[ProductDrift]:
+        """The scores of each product that is loaded, in the order of the file."""
+        names = {each.index: each.name for each in self.products} if len(self.products) > 1 else {}
+        return [
+            ProductDrift(names.get(index, ""), model.manifest.model_id, model.pipeline.drift)
+            for index, model in self.loaded.items()
+        ]
 
     def faults(self) -> dict[str, bool]:
         """Products that are not loaded, as faults in words."""

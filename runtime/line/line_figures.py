@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from ..calibration.drift import DriftFigures
 from .golden_messages import GoldenStatus
 
 
@@ -25,6 +26,8 @@ class ProductFigures(msgspec.Struct, frozen=True):
     release: str
     """Of its bundle; empty: that could not be loaded, and its parts are errors."""
     verdicts: VerdictCounts
+    drift: DriftFigures | None = None
+    """Its scores beside those of the build; None: they cannot be compared."""
 
 
 class LineFigures(msgspec.Struct, frozen=True):

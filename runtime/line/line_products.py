@@ -7,6 +7,7 @@ from typing import Protocol
 
 import msgspec
 
+from ..calibration.drift import DriftMonitor
 from ..config.product_table import NO_PRODUCT
 from .judgement import Judge
 
@@ -24,6 +25,8 @@ class LineProduct(msgspec.Struct, frozen=True):
     """Of its bundle; empty if that could not be loaded."""
     judge: Judge | None
     """None: its bundle could not be loaded."""
+    drift: DriftMonitor | None = None
+    """Its scores beside those of the build; None: they cannot be compared."""
 
 
 class ProductChoice(Protocol):

@@ -152,7 +152,13 @@ class PartGate:
             line.handshake.unacknowledged,
             line.products.describe(line.handshake.product)[0],
             tuple(
-                ProductFigures(each.name, each.index, each.release, msgspec.structs.replace(counts))
+                ProductFigures(
+                    each.name,
+                    each.index,
+                    each.release,
+                    msgspec.structs.replace(counts),
+                    None if each.drift is None else each.drift.figures(),
+                )
                 for each, counts in zip(choice, line.recorder.by_product.values(), strict=True)
             ),
             line.golden.status(),

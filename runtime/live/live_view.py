@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from ..bundle.manifest import UNKNOWN, Manifest
-from ..calibration.drift_watch import DriftWatch
+from ..calibration.drift_watch import DriftWatch, ProductDrift
 from ..camera.frame import Frame
 from ..config.configuration import Config
 from ..errors import Problem
@@ -34,15 +34,23 @@ class LiveView:
         manifest: of the bundle; with several products of the first one, whose scores are kept
         pipeline: makes the predictions
         rules: those that are active now
+        drifts: the scores of each product
     """
 
-    def __init__(self, settings: Config, manifest: Manifest, pipeline: Predictor, rules: Iterable[Rule]) -> None:
+    def __init__(
+        self,
+        settings: Config,
+        manifest: Manifest,
+        pipeline: Predictor,
+        rules: Iterable[Rule],
+        drifts: Sequence[ProductDrift],
+    ) -> None:
         folder, self.model = settings.state_folder, manifest.model_id
         self.pipeline, self.region = pipeline, settings.region
         debounces = [rule.settings.debounce for rule in rules if isinstance(rule, PresenceRule)]
         self.frames = LiveFrameWriter(folder)
         self.scores = ScoreHistory(folder, self.model, manifest.threshold, min(debounces, default=1))
-        self.drift = DriftWatch(folder, self.model, pipeline.drift)
+        self.drifts = [DriftWatch(folder, each, number) for number, each in enumerate(drifts)]
         try:
             write_workshop_scores(folder, WorkshopScores(self.model, manifest.threshold, manifest.good_scores))
         except Problem as problem:
@@ -89,7 +97,8 @@ class LiveView:
     def check(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """Yields kind and facts of a system event about the model if drift began or is over."""
         self.scores.flush_seconds = WATCHED_FLUSH_SECONDS if self.frames.readers else FLUSH_SECONDS
-        yield from self.drift.check()
+        for drift in self.drifts:
+            yield from drift.check()
 
     def close(self) -> None:
         """Writes the scores and ends the connections of viewers."""

@@ -165,7 +165,11 @@ def _parts(report: StatusReport, _: Translation) -> list[Fact]:
         name = _("Product %(index)s, %(name)s", index=each.index, name=each.name)
         if each.release:
             text = _("release %(release)s: %(counts)s", release=each.release, counts=_describe_counts(each.verdicts, _))
-            facts.append(Fact(name, text))
+            if each.drift is not None and each.drift.drifted:
+                text = f"{text}; {_('drifted: recalibrate, or find out what changed')}"
+                facts.append(Fact(name, text, "watch"))
+            else:
+                facts.append(Fact(name, text))
         else:
             facts.append(Fact(name, _("its model is not loaded; its parts are errors"), "bad"))
     return facts

@@ -373,6 +373,7 @@ def addresses(line_images, tmp_path):
         "rtsps": rtsp_camera.url.replace("rtsp:", "rtsps:"),
         "v4l2": "v4l2:/dev/v4l/by-id/none",
         "picamera": "picamera:0",
+        "genicam": "genicam:Nobody",
     }
     yield {scheme: SourceAddress("door", url, tmp_path) for scheme, url in urls.items()}
     camera.close()

@@ -87,6 +87,10 @@ def test_no_part_is_judged_by_the_model_of_another_product(
         ("weave", WEAVE, "1"),
         ("kinds", KINDS, "1"),
     ]
+    weave, kinds = report.line.products
+    assert weave.drift is not None
+    assert weave.drift.samples >= 1, "its scores are followed beside those of its build"
+    assert kinds.drift is None, "a classifier has none"
     counted = {each.name: each.verdicts for each in report.line.products}
     assert counted["kinds"].accept + counted["kinds"].reject + counted["kinds"].error == chosen.count(KINDS)
     printed = call_vedette("status", "door", "--config", daemon_process.folder).stdout

@@ -8,7 +8,7 @@ import pytest
 
 from vedette.runtime.calibration import drift, good_scores
 from vedette.runtime.calibration.drift import WINDOW, DriftMonitor
-from vedette.runtime.calibration.drift_watch import FILE_NAME, DriftWatch
+from vedette.runtime.calibration.drift_watch import FILE_NAME, DriftWatch, ProductDrift
 from vedette.runtime.events.system_events import SYSTEM_EVENTS
 
 MODEL = "weave:1:ab"
@@ -24,7 +24,7 @@ class Line:
 
     def start(self, model=MODEL):
         self.monitor = DriftMonitor(self.good, 130.0)
-        self.watch = DriftWatch(self.folder, model, self.monitor)
+        self.watch = DriftWatch(self.folder, ProductDrift("", model, self.monitor))
 
     def see(self, mean, count):
         """What is told while so many scores are seen."""
@@ -95,4 +95,26 @@ def test_a_disk_that_takes_nothing_is_logged(tmp_path, caplog):
 
 
 def test_without_good_scores_nothing_is_told(tmp_path):
-    assert list(DriftWatch(tmp_path, MODEL, None).check()) == []
+    assert list(DriftWatch(tmp_path, ProductDrift("", MODEL, None)).check()) == []
+
+
+def test_drift_of_each_product_is_told_once_also_over_restarts(tmp_path):
+    """Two products with one bundle; the scores of the second drift."""
+    lines = [Line(tmp_path, seed) for seed in (1, 2)]
+
+    def start():
+        for number, (line, name) in enumerate(zip(lines, ("left", "right"), strict=True)):
+            line.start()
+            line.watch = DriftWatch(tmp_path, ProductDrift(name, MODEL, line.monitor), number)
+
+    start()
+    assert lines[0].see(100, 300) == []
+    told = []
+    for _ in range(300):
+        lines[1].moment += drift.INTERVAL_SECONDS
+        lines[1].monitor.add(lines[1].moment, 118.0)
+        told += [facts for _, facts in lines[1].watch.check()]
+    assert [(each["product"], each["drifted"]) for each in told] == [("right", True)]
+    start()
+    assert lines[1].see(118, 300) == [], "it was told before the restart"
+    assert lines[0].see(118, 300) == BEGAN, "that of the other product is told by itself"

@@ -372,7 +372,7 @@ def test_uploads_survive_an_outage_and_a_kill(daemon_process, line_images, store
     process.send_signal(signal.SIGKILL)
     process.wait()
     folder = daemon_process.folder / "state" / "door" / "evidence"
-    waiting = {path.name: path.read_bytes() for path in (folder / "waiting").glob("*.webp")}
+    waiting = {path.name: path.read_bytes() for path in (folder / "waiting").iterdir() if path.suffix != ".part"}
     store.mode = "good"
     daemon_process.configure(f"file:{line_images}?fps=1", "mqtt://127.0.0.1:1")
     daemon_process.append(f'[evidence]\nthumbnail = "webp"\nurl = "{store.url}"')
