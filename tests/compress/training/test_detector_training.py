@@ -65,7 +65,9 @@ def test_boxes_in_torch_are_those_of_the_device(name):
         assert distance.min() < 1e-4
         if name == "fastestdet":
             continue  # it weighs both probabilities by powers
-        assert read.scores[0, distance.argmin(), found.classes[row]].item() == pytest.approx(found.scores[row], abs=1e-4)
+        assert read.scores[0, distance.argmin(), found.classes[row]].item() == pytest.approx(
+            found.scores[row], abs=1e-4
+        )
 
 
 def test_anchors_are_refused():
@@ -109,7 +111,7 @@ def test_boxes_follow_the_varied_picture(seed):
     image[20:40, 30:60] = 255
     variation = SceneVariation.draw(60, 80, np.random.default_rng(seed))
     varied = variation.vary_image(image, fill=0)
-    (left, top, right, bottom), = variation.vary_boxes(np.array([[30 / 80, 20 / 60, 60 / 80, 40 / 60]]), 60, 80)
+    ((left, top, right, bottom),) = variation.vary_boxes(np.array([[30 / 80, 20 / 60, 60 / 80, 40 / 60]]), 60, 80)
     rows, columns = np.nonzero(varied[..., 0] > 60)
     assert columns.min() == pytest.approx(max(left, 0) * 80, abs=1.5)
     assert columns.max() + 1 == pytest.approx(min(right, 1) * 80, abs=1.5)
