@@ -31,7 +31,7 @@ MAX_WEIGHT_INTEGER = 127  # largest magnitude of an integer weight
 _INT32_SPAN = 2.0 * (2**31 - 1)
 _BIAS_HEADROOM = 1.0001  # factor that ONNX Runtime applies where a bias would overflow 32 bits
 _ROUNDED_WITH_ZERO_POINT = ("Add", "Mul")  # these operators add the zero point before rounding
-_COPYING_OPERATORS = (*COPYING_OPERATORS, "Identity")
+_COPYING_OPERATORS = (*COPYING_OPERATORS, "Identity", "Pad", "Split")
 
 
 class QuantizationParameters(NamedTuple):

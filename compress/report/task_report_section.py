@@ -8,6 +8,8 @@ from typing import Any
 import msgspec
 from numpy.typing import NDArray
 
+from vedette.runtime.inference.prediction import Box
+
 from ..evaluation.disagreement import Disagreement, ImageComparison
 from .compression_steps import CompressionStep
 from .threshold_table import ThresholdRow
@@ -38,6 +40,19 @@ class DisagreementSection(msgspec.Struct, frozen=True):
         return cls(disagreement, shown, wide)
 
 
+class DoubtfulBox(msgspec.Struct, frozen=True):
+    """An annotated box, or a missing one, that a person should look at."""
+
+    file: str
+    kind: str
+    """`swapped`, `missing` or `sloppy`."""
+    label: str
+    seen: str
+    """What the detector sees there."""
+    score: float
+    box: Box
+
+
 class TaskReportSection(msgspec.Struct, frozen=True, kw_only=True):
     """What a task contributes to the report."""
 
@@ -50,3 +65,5 @@ class TaskReportSection(msgspec.Struct, frozen=True, kw_only=True):
     """Steps before the float model, for the table of compression steps."""
     thresholds: list[ThresholdRow] = []
     """What other thresholds would do to the test images; empty if the task has no such table."""
+    doubtful_boxes: list[DoubtfulBox] = []
+    """Labels to look at, for `report.json`."""

@@ -7,8 +7,7 @@ and int8 are measured on labelled images outside the test split. Its cost on the
 Among the sizes within the cost limit, the largest one within MAP50_MARGIN of the best is chosen, because a difference
 that small is chance and a larger image shows no less. The float models are compared, because training can recover what
 quantization loses. Without a cost limit, the cheapest size is chosen that leaves half of `max_drop` to quantization;
-without `max_drop`, the detector's own size. At any size, a detector whose int8 model loses more than the goal allows is
-trained by self-distillation from its float model (quantization/detection_distillation.py).
+without `max_drop`, its own. If int8 loses more than the goal allows, it is trained (detection_distillation.py).
 """
 
 from __future__ import annotations
@@ -146,7 +145,8 @@ class InputSizeSearch:
             return chosen
         self.log(f"{loss}: training it against the float model, which takes minutes")
         settings = QuantizationSettings(qat_steps=QAT_STEPS, qat_learning_rate=QAT_LEARNING_RATE)
-        return self._quantize_and_measure(chosen.detector, settings, math.inf if setup is None else setup.deadline)
+        trained = self._quantize_and_measure(chosen.detector, settings, math.inf if setup is None else setup.deadline)
+        return max(trained, chosen, key=lambda trial: trial.result.map50_int8)
 
     @property
     def _recipe_settings(self) -> QuantizationSettings | None:

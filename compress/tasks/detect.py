@@ -19,70 +19,34 @@ import msgspec
 from vedette.devices import DeviceProfile, read_host_profile
 from vedette.runtime.errors import ConfigProblem, locate_errors
 from vedette.runtime.evaluation import coco_map, object_annotations
-from vedette.runtime.evaluation.annotated_object import AnnotatedObject, GroundTruth
+from vedette.runtime.evaluation.annotated_object import GroundTruth
 from vedette.runtime.progress import Log, Progress
 
 from ..data import labeled_images, split
 from ..data.audit.findings import AuditResult
 from ..data.labeled_images import LabeledImages
 from ..data.split import Split
-from ..evaluation import max_f1_threshold
+from ..evaluation import label_doubts, max_f1_threshold
 from ..evaluation.built_models import FLOAT, INT8_ONNX, BuiltModels
 from ..evaluation.detection_metrics import DetectionMetrics
+from ..evaluation.float_detector import detect_in_float
 from ..evaluation.max_f1_threshold import OperatingPoint
 from ..evaluation.model_runners import ImageDetections, ModelRunner, detect_objects
 from ..evaluation.results import DesignChoice, Measurement
 from ..export.tflite.operators import check_operators
 from ..goal.goal_tables import DataSettings, Goal
-from ..goal.recipe import QuantizationSettings
 from ..graph.importers.detector_import import ImportedDetector, load_imported_detector
 from ..report.detect_page import detection_context
+from ..report.doubtful_boxes import add_label_doubts
 from ..report.task_report_section import TaskReportSection
-from ..search.input_size import CalibrationAndValidationImages, InputSizeResult, InputSizeSearch, MeasuredSize
+from ..search.input_size import CalibrationAndValidationImages, InputSizeSearch
 from ..search.search_setup import SearchSetup
-from ..training.detector_fine_tuning import DetectorTraining
 from ..training.float_and_int8_model import FloatAndInt8Model
-from .task import GOOD_PURPOSES, Thresholds, TrainingResult, count_images
+from .detection_data import DetectionData, DetectorSearchResult
+from .task import GOOD_PURPOSES, Thresholds, count_images
 
 MAX_IMAGES = 200  # images for calibration, and as many to compare input sizes
 GOLDEN_IMAGES = 8
-
-
-class DetectionData(msgspec.Struct, frozen=True):
-    """The imported detector, and images with annotated objects."""
-
-    images: Split
-    detector: ImportedDetector
-    """At its own input size."""
-    truth: GroundTruth
-    base: Path
-    """Folder of the goal file."""
-    original: ImportedDetector
-    """With the classes that it was imported with."""
-    measured_sizes: dict[tuple[int, QuantizationSettings], MeasuredSize] = {}
-    """By earlier trainings with these images."""
-    trainings: list[DetectorTraining] = []
-    """On the classes of the labels, by an earlier build with these images."""
-
-    def truth_of(self, paths: list[Path]) -> list[tuple[AnnotatedObject, ...]]:
-        """Annotated objects of each image."""
-        return [self.truth[path] for path in paths]
-
-
-class DetectorSearchResult(TrainingResult, frozen=True):
-    """The quantized detector and the record of the search for an input size."""
-
-    detector: ImportedDetector
-    """At the chosen input size."""
-    chosen: InputSizeResult
-    trials: list[InputSizeResult]
-    original_cost: float
-    """Cost of the float detector at its own size."""
-    cost_unit: str
-    compared_on: int
-    """Number of images that input sizes were compared on."""
-    training: DetectorTraining | None = None
-    """On the classes of the labels; None: the detector keeps its own."""
 
 
 class DetectionTask:
@@ -91,6 +55,8 @@ class DetectionTask:
     description = "an imported detector"
     purposes = GOOD_PURPOSES
     trains_for_device = True
+    unlearned: tuple[str, ...] = ("fit", "calibrate", "threshold")
+    """Parts of the split, beside `test`, whose labels the float detector has not learned: it can judge them."""
 
     def __init__(self, goal: Goal, device: DeviceProfile) -> None:
         self.goal, self.device = goal, device
@@ -239,9 +205,15 @@ class DetectionTask:
         self,
         predictions: dict[str, ImageDetections],
         data: DetectionData,
-        _training: DetectorSearchResult,
+        training: DetectorSearchResult,
         thresholds: Thresholds[OperatingPoint],
     ) -> TaskReportSection:
-        paths = data.images.test
+        paths, labels = data.images.test, data.detector.labels
         levels = thresholds.fp32.threshold, thresholds.int8.threshold
-        return detection_context(paths, data.truth_of(paths), predictions, levels, data.detector.labels)
+        others = [path for part in self.unlearned for path in getattr(data.images, part)][:MAX_IMAGES]
+        floating = data.detector._replace(model=training.model.float_model)
+        found = [*predictions[FLOAT], *detect_in_float(floating, others)]
+        audited = [*paths, *others]
+        doubts = label_doubts.find_label_doubts(data.truth_of(audited), found, labels)
+        section = detection_context(paths, data.truth_of(paths), predictions, levels, labels)
+        return add_label_doubts(section, audited, doubts, data.base)

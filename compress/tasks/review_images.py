@@ -9,7 +9,7 @@ from ..data.split import Split
 from ..data.stratified_split import StratifiedSplit
 from ..evaluation.built_models import FLOAT, INT8_ONNX, BuiltModels
 from ..review.subject import BUILD_EFFORT, ReviewImages, Subject
-from .detect import DetectionData
+from .detection_data import DetectionData
 from .imported import ImportedData
 from .task import TaskData
 

@@ -36,7 +36,8 @@ from ..search.search_setup import SearchSetup
 from ..training import class_mapping
 from ..training.box_outputs import BoxReader
 from ..training.detector_fine_tuning import AnnotatedImages, DetectorTraining, fine_tune_in_steps
-from .detect import DetectionData, DetectionTask, DetectorSearchResult
+from .detect import DetectionTask
+from .detection_data import DetectionData, DetectorSearchResult
 from .task import Thresholds
 
 
@@ -44,6 +45,7 @@ class TrainedDetectionTask(DetectionTask):
     """Task `detect` with `use = "train"`."""
 
     description = "an imported detector on new classes"
+    unlearned = ("calibrate", "threshold")
 
     def __init__(self, goal: Goal, device: DeviceProfile) -> None:
         super().__init__(goal, device)

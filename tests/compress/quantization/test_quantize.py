@@ -24,7 +24,7 @@ from products import write_goal_for
 from vedette.compress.export.tflite import write_tflite
 from vedette.compress.goal import goal_reader
 from vedette.compress.goal.recipe import QuantizationSettings
-from vedette.compress.graph import torch_module as networks
+from vedette.compress.graph import torch_operators as operators
 from vedette.compress.graph.torch_module import OnnxModule
 from vedette.compress.quantization import (
     adaround,
@@ -533,7 +533,7 @@ def test_sqnr_ignores_copies_that_share_scale():
 def test_unsupported_operator_leaves_output_change_unmeasured(quantized_model, monkeypatch):
     model, int8, images = quantized_model
     before = {layer.name: layer for layer in measure_errors(model, int8, images).layers}
-    monkeypatch.delitem(networks._OPERATORS, "ReduceMean")
+    monkeypatch.delitem(operators.OPERATORS, "ReduceMean")
     results = measure_errors(model, int8, images).layers
     assert all(layer.output_change is None for layer in results)
     assert {layer.name: layer.sqnr for layer in results} == {name: layer.sqnr for name, layer in before.items()}

@@ -481,3 +481,29 @@ def test_input_size_can_change_if_the_graph_allows_it(detection_images):
         onnx_file.read_onnx_file(detection_images / "net.onnx").graph.input[0].type.tensor_type.shape.dim[2].dim_value
         == SIDE
     )
+
+
+@pytest.mark.slow
+def test_build_teaches_the_classes_of_the_labels(detection_images, keyring, build_bundle, tmp_path):
+    """The network knows red and green; the labels know other names, and the goal file has no other key for it."""
+    folder = tmp_path / "own"
+    folder.mkdir()
+    for name in ("images", "net.onnx", "names.txt"):
+        (folder / name).symlink_to(detection_images / name)
+    (folder / "labels").mkdir()
+    for file in (detection_images / "labels").glob("*.txt"):
+        (folder / "labels" / file.name).write_text(file.read_text())
+    (folder / "labels" / "classes.txt").write_text("ruby\nemerald\n")
+    text = (detection_images / "goal.toml").read_text()
+    (folder / "goal.toml").write_text(text + '[[recipe]]\nuse = "train"\nepochs = 5\n')
+    built = build_bundle(folder / "goal.toml", tmp_path / "out")
+    manifest = Bundle.open(built.bundle, keyring).manifest
+    assert built.verdict.met
+    assert manifest.labels == ("ruby", "emerald")
+    assert manifest.measured["training"]["begins_as"] == {"ruby": ["red"], "emerald": ["green"]}
+    assert manifest.measured["map50_untrained"] > 0.95
+    assert manifest.measured["map50_int8_tflite"] > 0.9
+    assert manifest.measured["parity_max_steps"] == 0
+    page = built.report.read_text()
+    assert "Without training" in page
+    assert "begin" in page or "began as" in page
