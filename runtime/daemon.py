@@ -140,8 +140,7 @@ class Daemon:
         predictions = self.gate.predictions
         if predictions is not None:
             predictions = self.apply_rules(frame, predictions)
-            if self.gate.rejected:
-                self.evidence.keep_part(self.gate.rejected, frame, predictions)
+            self.evidence.keep_part(self.gate.rejected, frame, predictions)
         shown, alarm = self.models.current, self.health.counters.has_alarm(frame.number)
         self.live.observe(frame, shown.manifest, predictions, shown.rules, alarm)
         self.health.counters.count_frame(started)

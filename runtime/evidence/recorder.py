@@ -128,11 +128,11 @@ class EvidenceRecorder:
         """Stores the picture of a rejected part, and why it was rejected; another thread writes them.
 
         Args:
-            event: id of the event of its verdict
+            event: id of the event of its verdict; empty: no part was rejected
             frame: the picture
             predictions: for it
         """
-        if self.store is None or not self.settings.thumbnail:
+        if not event or self.store is None or not self.settings.thumbnail:
             return
         explanation = self._explain(frame)
 
