@@ -23,7 +23,7 @@ from ..evidence.reviews import Review, Verdict
 from ..evidence.upload import MEDIA_TYPES
 from .event_export import MAX_EVENTS, export_as_csv, export_as_json
 from .event_records import CLIP_SUFFIXES, PICTURE_SUFFIXES, EventFilter, EventReader, EventRecord
-from .event_words import describe_event, rule_uses
+from .event_words import describe_event, describe_measurement, rule_uses
 from .page_context import BY_PAGE, context_of, find_camera, read_wish, render, translation_of
 from .part_events import RULE
 
@@ -81,7 +81,9 @@ async def show_events(request: Request) -> Response:
         "events.html",
         records=records,
         sizes=await asyncio.to_thread(_picture_sizes, cameras, records),
-        why=lambda record: describe_event(record, uses[record.camera].get(record.rule, ""), _),
+        why=lambda record: (
+            describe_measurement(record, _) or describe_event(record, uses[record.camera].get(record.rule, ""), _)
+        ),
         wanted=wanted,
         query=urlencode(chosen),
         older=older,

@@ -104,6 +104,8 @@ class PageSite:
         self.region: Polygon = ()
         """The region of interest that the daemons say they run with."""
         self.events: dict[str, list[str]] = {}
+        self.later: list[str] = []
+        """Events that `store_event` has added."""
         for camera in cameras:
             (self.state / camera / "evidence").mkdir(parents=True)
             path = folder / "cameras" / f"{camera}.toml"
@@ -156,7 +158,7 @@ class PageSite:
     def store_event(self, camera: str) -> str:
         """One more event, with its picture, that begins now."""
         (event,) = self._store_events(camera, 1, began=time.time())
-        self.events[camera].append(event)
+        self.later.append(event)
         return event
 
     def store_models(self) -> None:

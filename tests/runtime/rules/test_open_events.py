@@ -8,8 +8,10 @@ from scenes import CONTEXT, PIXELS, START, Scene, Walker
 from vedette.runtime import rules
 from vedette.runtime.camera.frame import Frame
 from vedette.runtime.config.tracker_table import TrackerSettings
+from vedette.runtime.events.event import EventReason
 from vedette.runtime.inference.prediction import Prediction
 from vedette.runtime.rules import RuleContext
+from vedette.runtime.rules.open_event import add_reasons
 from vedette.runtime.tracking.tracker import Tracker
 
 YARD = [[0.2, 0.5], [0.8, 0.5], [0.8, 1.0], [0.2, 1.0]]
@@ -86,3 +88,13 @@ def test_presence_names_the_score_and_the_area():
     assert (opened.since, opened.why) == (START + 1, "anomaly in bore: score 3.2; the limit is 3")
     rule.close()
     assert rule.open_events() == []
+
+
+def test_events_carry_their_reason_while_they_are_open():
+    rule = rules.load_rule({"use": "presence", "update": 0.5}, RuleContext("door", "m", 3.0, ("anomaly",)))
+    told = []
+    for number, score in enumerate((1.0, 3.5, 4.2, 1.0)):
+        events = rule.observe(Frame("door", number, START + number, PIXELS), (Prediction("anomaly", score),))
+        told += add_reasons(events, rule.open_events())
+    assert [each.kind for each in told] == ["new", "update", "end"]
+    assert [each.reason for each in told] == [EventReason("score", 3.5, 3.0), EventReason("score", 4.2, 3.0), None]
