@@ -21,7 +21,8 @@ from urllib.parse import quote
 import msgspec
 
 from vedette.runtime.errors import UNREADABLE, ConfigProblem, MachineProblem
-from vedette.runtime.events.event import Attachment
+from vedette.runtime.events.event import Attachment, SystemEvent
+from vedette.runtime.events.part_events import as_messages, read_part
 from vedette.runtime.evidence.reviews import EVENT_PATTERN, REVIEWS_FILE, Review, ReviewStore
 from vedette.runtime.inference.prediction import Prediction
 from vedette.runtime.live import scores as live_scores
@@ -168,16 +169,27 @@ def _read_messages(path: Path, events: set[str]) -> Iterator[_Message]:
         try:
             with contextlib.closing(sqlite3.connect(f"file:{quote(str(path))}?{mode}", uri=True)) as database:
                 for (body,) in database.execute("SELECT body FROM events ORDER BY sequence"):
-                    with contextlib.suppress(*UNREADABLE):  # events about the device have other fields
-                        message = msgspec.json.decode(body, type=_Message)
-                        if message.event in events:
-                            found.append(message)
+                    found += [message for message in _decode(body) if message.event in events]
         except sqlite3.Error as error:
             reason = error
             continue
         yield from found
         return
     log.warning("%s: the events' models and scores are not known (%s)", path, reason)
+
+
+def _decode(body: bytes) -> list[_Message]:
+    """The messages of a stored record; those of a part that was judged follow from its verdict."""
+    with contextlib.suppress(*UNREADABLE):  # events about the device have other fields
+        return [msgspec.json.decode(body, type=_Message)]
+    with contextlib.suppress(*UNREADABLE):
+        record = msgspec.json.decode(body, type=SystemEvent)
+        if (verdict := read_part(record)) is not None:
+            return [
+                _Message(each.event, each.kind, each.taken, each.started, each.model, each.predictions)
+                for each in as_messages(record, verdict)
+            ]
+    return []
 
 
 def _judged(review: Review, messages: list[_Message]) -> JudgedEvent:

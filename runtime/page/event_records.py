@@ -1,6 +1,6 @@
 """The events of a camera, read from its outbox without changing it: one record for the messages of one event.
 
-A part that was rejected, or passed with a warning, is an event of its own (part_events.py).
+A part that was rejected, or passed with a warning, is an event of its own (events/part_events.py).
 
 The outbox keeps the delivered events too, as its journal. A list is read from the newest message backwards and stops
 when it is full, so a long journal costs little.
@@ -21,11 +21,11 @@ from ..config.configuration import Config
 from ..errors import UNREADABLE, MachineProblem
 from ..events.event import Event, SystemEvent
 from ..events.outbox import FILE_NAME
+from ..events.part_events import as_messages, read_part
 from ..events.part_verdict import PartVerdict
 from ..evidence.explanation_files import GOOD_SUFFIX, HEAT_SUFFIX
 from ..evidence.reviews import Review, ReviewStore
 from ..inference.prediction import Box
-from .part_events import as_messages, read_part
 
 EVENT_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 MAX_ROWS = 20_000

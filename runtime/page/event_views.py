@@ -18,6 +18,7 @@ from starlette.responses import FileResponse, JSONResponse, Response
 
 from ..config.configuration import Config
 from ..errors import ConfigProblem
+from ..events.part_events import RULE
 from ..evidence.explanation_files import GOOD_SUFFIX, HEAT_SUFFIX
 from ..evidence.reviews import Review, Verdict
 from ..evidence.upload import MEDIA_TYPES
@@ -25,7 +26,6 @@ from .event_export import MAX_EVENTS, export_as_csv, export_as_json
 from .event_records import CLIP_SUFFIXES, PICTURE_SUFFIXES, EventFilter, EventReader, EventRecord
 from .event_words import describe_event, describe_measurement, rule_uses
 from .page_context import BY_PAGE, context_of, find_camera, read_wish, render, translation_of
-from .part_events import RULE
 
 PAGE_EVENTS = 24
 _EVIDENCE = {

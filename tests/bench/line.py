@@ -9,6 +9,7 @@ the model in the daemon's loop. A part without an accepted, rejected or warning 
     plain       the broker answers
     broker      no broker answers
     evidence    thumbnails and clips are written, and the status is asked for ten times a second
+    page        the page runs at the priority of its unit, and two viewers look at the line
     disk        a second process writes and syncs to the same disk all the time
     busy        two more processes compute all the time, at the usual priority
     busy+fifo   the same, and the daemon has SCHED_FIFO, as docs/line.md sets it (needs root or CAP_SYS_NICE)
@@ -40,7 +41,8 @@ from vedette.compress.demo.line_controller import LineController
 from vedette.runtime.monitoring.status import request_status
 
 ROOT = Path(__file__).parents[2]
-CASES = ("plain", "broker", "evidence", "disk")  # by default; the others side by side: --cases busy,busy+fifo,busy
+CASES = ("plain", "broker", "evidence", "page", "disk")
+"""By default; the others side by side: --cases busy,busy+fifo,busy."""
 FIFO = ("chrt", "--fifo", "40")
 BUSY = "while True: sum(range(100000))"
 CONFIG = """
@@ -52,7 +54,10 @@ drain = 0.2
 journal = 20000
 [broker]
 url = "{broker}"
+[page]
+listen = "127.0.0.1:{page}"
 """
+VIEWERS = Path(__file__).with_name("line_viewers.py")
 CAMERA = """
 source = "file:{pictures}?fps=0&loop=true"
 bundle = "{bundle}"
@@ -106,13 +111,35 @@ def ask_status(folder: Path, stop: threading.Event, often: bool, found: list[flo
             found.append(float(request_status(folder).duty or 0.0))
 
 
+def open_page(folder: Path) -> subprocess.Popen[str]:
+    """The page with two viewers, at the priority of its unit."""
+    command = ["nice", "-n", "10", sys.executable, str(VIEWERS), str(folder), "line"]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+
+def close_page(page: subprocess.Popen[str]) -> float:
+    """Ends the page; returns the pictures a second that its viewers got."""
+    page.terminate()
+    return float(page.communicate(timeout=60)[0])
+
+
+def start_others(case: str, folder: Path, cores: list[int]) -> list[subprocess.Popen[bytes]]:
+    """The processes that stand in the way: one that writes, or two that compute."""
+    if case == "disk":
+        return [subprocess.Popen([sys.executable, "-c", WRITER, folder / "noise"])]
+    if not case.startswith("busy"):
+        return []
+    left = ",".join(map(str, cores[:-1] if case == "busy+core" else cores))
+    return [subprocess.Popen(["taskset", "--cpu-list", left, sys.executable, "-c", BUSY]) for _ in range(2)]
+
+
 def measure(case: str, demo: Path, parts: int, rate: float, deadline: float) -> dict[str, Any]:
     """One case, in a folder of its own."""
     with tempfile.TemporaryDirectory(dir=ROOT / "build") as temporary:
         folder, port = Path(temporary), free_port()
         (folder / "cameras").mkdir()
         broker = "mqtt://127.0.0.1:1" if case == "broker" else "stdout:"
-        (folder / "vedette.toml").write_text(CONFIG.format(keys=demo / "keys", broker=broker))
+        (folder / "vedette.toml").write_text(CONFIG.format(keys=demo / "keys", broker=broker, page=free_port()))
         facts = {"bundle": next(demo.glob("*.vedette")), "pictures": demo / "camera", "deadline": deadline}
         evidence = EVIDENCE if case == "evidence" else ""
         (folder / "cameras" / "line.toml").write_text(CAMERA.format(**facts, port=port, evidence=evidence))
@@ -124,11 +151,8 @@ def measure(case: str, demo: Path, parts: int, rate: float, deadline: float) -> 
             command = ["taskset", "--cpu-list", str(cores[-1]), *command]
         with (folder / "log").open("wb") as log:
             daemon = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=log)
-        others = [subprocess.Popen([sys.executable, "-c", WRITER, folder / "noise"])] if case == "disk" else []
-        if case.startswith("busy"):
-            left = ",".join(map(str, cores[:-1] if case == "busy+core" else cores))
-            busy = ["taskset", "--cpu-list", left, sys.executable, "-c", BUSY]
-            others += [subprocess.Popen(busy) for _ in range(2)]
+        others = start_others(case, folder, cores)
+        page = open_page(folder) if case == "page" else None
         stop, duties = threading.Event(), []  # type: ignore[var-annotated]
         state = folder / "state" / "line"
         asker = threading.Thread(target=ask_status, args=(state, stop, case == "evidence", duties))
@@ -140,6 +164,7 @@ def measure(case: str, demo: Path, parts: int, rate: float, deadline: float) -> 
         os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
         stop.set()
         asker.join()
+        viewed = None if page is None else close_page(page)
         for each in others:
             each.kill()
             each.wait()
@@ -165,6 +190,7 @@ def measure(case: str, demo: Path, parts: int, rate: float, deadline: float) -> 
         "errors": reasons,
         "device_ms": describe([each["latency_ms"] for each in verdicts]),
         "controller_ms": describe(waits),
+        "pictures_per_second": viewed,
         "inference_ms": round(1000 * statistics.median(duties) / rate, 2) if duties else None,
     }
 

@@ -10,6 +10,7 @@ import pytest
 from daemon_process import NO_BROKER, DaemonProcess
 from page_client import PageClient, make_app
 
+from vedette.deploy.feedback.state_search import search_folders
 from vedette.runtime.bundle.bundle import Bundle
 from vedette.runtime.config.configuration import load_config
 from vedette.runtime.page.event_records import EventFilter, EventReader, EventRecord
@@ -60,6 +61,13 @@ def test_each_rejected_part_has_its_heat_map_and_a_good_part_beside_it(
     assert judged.review is not None
     assert judged.review.verdict == "false_alarm"
     assert records[0].event in client.get("/events?rule=part").text
+
+    (pulled,) = (found := search_folders([daemon_process.folder / "state"])).events
+    assert (pulled.review.event, pulled.whole) == (records[0].event, "yes"), "the next release can learn from it"
+    assert pulled.score == records[0].last.top_score
+    assert (
+        found.pictures[pulled.review.event][1] == client.get(f"/events/door/{records[0].event}/evidence.picture").body
+    )
 
 
 @pytest.mark.slow

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
-from ..events.event import Event, SystemEvent
-from ..events.part_verdict import PartVerdict
 from ..inference.prediction import Prediction
+from .event import Event, SystemEvent
+from .part_verdict import PartVerdict
 
 RULE = "part"
 _SHOWN = ("reject", "warn")
