@@ -8,6 +8,7 @@ without training, with its own classes mapped to the new ones.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -23,7 +24,7 @@ from ..data.audit.findings import AuditResult
 from ..data.labeled_images import LabeledImages
 from ..data.split import Split
 from ..evaluation.detection_metrics import DetectionMetrics, TrainingFigures, TrainingStep
-from ..evaluation.float_detector import detect_in_float
+from ..evaluation.float_detector import detect_in_float, measure_float_map50
 from ..evaluation.max_f1_threshold import OperatingPoint
 from ..evaluation.model_runners import ImageDetections
 from ..evaluation.results import Measurement
@@ -89,7 +90,9 @@ class TrainedDetectionTask(DetectionTask):
 
     def _fine_tune(self, data: DetectionData, progress: Progress, log: Log) -> DetectorTraining:
         labels, old = data.detector.labels, data.original.labels
-        images = AnnotatedImages(data.images.fit, [*data.images.calibrate, *data.images.threshold], data.truth)
+        validation = [*data.images.calibrate, *data.images.threshold]
+        validate = partial(measure_float_map50, paths=validation, truth=data.truth)
+        images = AnnotatedImages(data.images.fit, data.truth, validate)
         found = detect_in_float(data.original, progress(images.training, "own classes"))
         sources = class_mapping.map_classes(old, labels, data.truth_of(images.training), found)
         for label, channels in zip(labels, sources, strict=True):

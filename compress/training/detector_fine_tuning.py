@@ -10,7 +10,7 @@ weights are kept, and training stops after PATIENCE checks without improvement. 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,13 +20,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vedette.runtime.camera import image_files
-from vedette.runtime.evaluation import coco_map
+from vedette.runtime.errors import Problem
 from vedette.runtime.evaluation.annotated_object import AnnotatedObject, GroundTruth
 from vedette.runtime.inference.preprocess import Preprocess, content_fraction
 from vedette.runtime.progress import Log, Progress
 
 from ..data.augmentation import SceneVariation
-from ..evaluation.float_detector import detect_in_float
 from ..goal.recipe import DetectorTrainingSettings
 from ..graph.class_channels import choose_layers
 from ..graph.graph_tail import GraphTail
@@ -47,11 +46,12 @@ MAX_VARIATIONS = 8  # of each image
 
 
 class AnnotatedImages(NamedTuple):
-    """Images to learn from, and images that decide when to stop."""
+    """Images to learn from, and what decides when to stop."""
 
     training: list[Path]
-    validation: list[Path]
     truth: GroundTruth
+    validate: Callable[[ImportedDetector], float]
+    """mAP50 of a float detector on the images that decide when to stop."""
 
 
 class FineTuning(NamedTuple):
@@ -99,11 +99,17 @@ def fine_tune_in_steps(
 
     `layers = "auto"` trains the class channels first and then, from the better of the two, the whole head.
     """
-    steps = [FineTuning(detector, "none", 0, measure_map50(detector, images.validation, images.truth))]
+    steps = [FineTuning(detector, "none", 0, images.validate(detector))]
     for layers in () if not settings.epochs else STEPS if settings.layers == "auto" else (settings.layers,):
         begin = max(steps, key=lambda step: step.map50)
-        steps.append(fine_tune(begin, images, settings, layers, progress))
-        log(f"trained {layers}: mAP50 {begin.map50:.3f} to {steps[-1].map50:.3f} on {len(images.validation)} images")
+        try:
+            steps.append(fine_tune(begin, images, settings, layers, progress))
+        except Problem as problem:
+            if len(steps) == 1:  # nothing can be trained as it was asked
+                raise
+            log(f"{layers} is not trained: {problem.message}")
+            continue
+        log(f"trained {layers}: mAP50 {begin.map50:.3f} to {steps[-1].map50:.3f} on the images that end training")
     return steps
 
 
@@ -155,19 +161,13 @@ def fine_tune(
         if (epoch + 1) % every and epoch + 1 < settings.epochs:
             continue
         trained = detector._replace(model=module.copy_with_learned_weights(detector.model))
-        map50 = measure_map50(trained, images.validation, images.truth)
+        map50 = images.validate(trained)
         checks_without_gain = 0 if map50 > best.map50 else checks_without_gain + 1
         if map50 > best.map50:
             best = FineTuning(trained, layers, epoch + 1, map50)
         if checks_without_gain >= PATIENCE:
             break
     return best
-
-
-def measure_map50(detector: ImportedDetector, paths: Sequence[Path], truth: GroundTruth) -> float:
-    """mAP50 of a float detector."""
-    detections = detect_in_float(detector, paths)
-    return coco_map.mean_average_precision([truth[path] for path in paths], detections, detector.labels).map50
 
 
 class _VariedImage(NamedTuple):

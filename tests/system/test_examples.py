@@ -139,7 +139,7 @@ def test_goal_file(example, tmp_path):
     text, content = example.text, example.toml
     if "task" not in content:
         text = 'name = "x"\ntask = "anomaly"\n' + ("" if "data" in content else '[data]\ngood = "good"\n') + text
-    for name in ("screws.onnx", "yolox_nano.onnx", "net.onnx"):
+    for name in ("screws.onnx", "yolox_nano.onnx", "net.onnx", "nanodet_m_320.onnx"):
         (tmp_path / name).write_bytes(b"")
     (tmp_path / "labels.txt").write_text("a\nb\n")
     for name in ("good", "defect", "known", "screws", "images", "labels", "footage", "abnormal", "corrections"):

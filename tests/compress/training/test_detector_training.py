@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,7 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 from squares import write_detection_images
 
 from vedette.compress.data.augmentation import SceneVariation
-from vedette.compress.evaluation.float_detector import detect_in_float
+from vedette.compress.evaluation.float_detector import detect_in_float, measure_float_map50
 from vedette.compress.goal.goal_tables import ModelTable
 from vedette.compress.goal.recipe import DetectorTrainingSettings
 from vedette.compress.graph.class_channels import choose_layers, replace_classes
@@ -23,7 +24,7 @@ from vedette.compress.graph.torch_module import OnnxModule
 from vedette.compress.training import class_mapping
 from vedette.compress.training.box_outputs import BoxReader
 from vedette.compress.training.detection_loss import ImageTargets, detection_loss
-from vedette.compress.training.detector_fine_tuning import AnnotatedImages, fine_tune_in_steps, measure_map50
+from vedette.compress.training.detector_fine_tuning import AnnotatedImages, fine_tune_in_steps
 from vedette.runtime.bundle.box_decoding import BoxDecoding, GridDecoding
 from vedette.runtime.bundle.manifest import ModelInput, ModelOutput
 from vedette.runtime.errors import ConfigProblem
@@ -180,19 +181,19 @@ def test_merged_classes_begin_with_the_boxes_of_both(squares):
     detector, truth = squares
     merged = replace_classes(detector, ("square",), [[0, 1]])
     one = {path: tuple(each._replace(label=0) for each in objects) for path, objects in truth.items()}
-    assert measure_map50(merged, sorted(truth), one) > 0.95
+    assert measure_float_map50(merged, sorted(truth), one) > 0.95
 
 
 def test_training_finds_classes_that_no_channel_knows(squares):
     detector, truth = squares
     paths = sorted(truth)
-    images = AnnotatedImages(paths[:12], paths[12:18], truth)
+    images = AnnotatedImages(paths[:12], truth, partial(measure_float_map50, paths=paths[12:18], truth=truth))
     blank = replace_classes(detector, ("red", "green"), [[], []])
     settings = DetectorTrainingSettings(epochs=30, learning_rate=0.03, layers="classes")
     before, after = fine_tune_in_steps(blank, images, settings, no_progress, no_log)
     assert before.map50 < 0.2
     assert after.map50 > 0.9
-    assert measure_map50(after.detector, paths[18:], truth) > 0.9
+    assert measure_float_map50(after.detector, paths[18:], truth) > 0.9
     again = fine_tune_in_steps(blank, images, settings, no_progress, no_log)[1]
     assert again.detector.model.SerializeToString() == after.detector.model.SerializeToString()
 
@@ -201,7 +202,8 @@ def test_training_never_keeps_what_is_worse_on_the_validation_images(squares):
     detector, truth = squares
     paths = sorted(truth)
     swapped = {path: tuple(each._replace(label=1 - each.label) for each in truth[path]) for path in paths[:12]}
-    images = AnnotatedImages(paths[:12], paths[12:18], truth | swapped)
+    validate = partial(measure_float_map50, paths=paths[12:18], truth=truth)
+    images = AnnotatedImages(paths[:12], truth | swapped, validate)
     begun = replace_classes(detector, ("red", "green"), [[0], [1]])
     settings = DetectorTrainingSettings(epochs=10, learning_rate=0.03, layers="classes")
     before, after = fine_tune_in_steps(begun, images, settings, no_progress, no_log)
