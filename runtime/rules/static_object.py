@@ -28,8 +28,12 @@ from ..inference.prediction import Box, Prediction, foot_point
 from . import RuleContext
 from .conditions.label_filter import select_labels
 from .rule_base import AreaRuleSettings, RuleBase
-from .state.background_model import BackgroundModel, Mask
+from .state.background_model import BackgroundModel
+from .state.light_matching import Mask
+from .state.recent_boxes import RecentBoxes
 
+_LEAST_MEMORY = 60.0  # seconds for which boxes of ignored labels are remembered
+_LARGEST_DOUBTFUL = 0.25  # of the frame: a box below the bundle's threshold that is larger is not believed
 _Positive = Annotated[float, msgspec.Meta(gt=0)]
 
 
@@ -67,13 +71,16 @@ class _StaticObjectRule(RuleBase, ABC):
         self.labels = select_labels(settings.labels, context) if settings.labels is not None else None
         self.ignored = select_labels(settings.ignore, context, "ignore") if settings.ignore else frozenset()
         self.background = BackgroundModel(settings.seconds, settings.absorb, settings.contrast, settings.learn)
+        self.threshold = context.threshold
+        self.seen_people = RecentBoxes(max(settings.seconds, _LEAST_MEMORY))
         self.patches: dict[int, tuple[Box, str]] = {}
         self.patch_count = 0
 
     def observe(self, frame: Frame, predictions: tuple[Prediction, ...]) -> list[Event]:
         events = self.close() if self.time_went_back(frame) else []
-        ignored_boxes = [each.box for each in predictions if each.box is not None and each.label in self.ignored]
+        ignored_boxes = [each.box for each in predictions if each.box is not None and self._is_ignored(each, each.box)]
         static_mask = self.background.update(frame, ignored_boxes)
+        self.seen_people.note(frame.moment, ignored_boxes)
         if not self.schedule.is_active(frame.taken):
             self.background.reset()
             return events + self.close()
@@ -85,9 +92,11 @@ class _StaticObjectRule(RuleBase, ABC):
             number = self._patch_number(box)
             label = self._label_at(box, predictions)
             score = self.score_from_edges(self.background.edge_ratio(blob))
+            if not self._is_reported(number) and (self.background.is_over(blob) or self.background.take_in_light(blob)):
+                continue
             if self._is_reported(number):
                 label = label or self.patches[number][1]
-            elif label is None or score < self.least_score:
+            elif label is None or score < self.least_score or self.seen_people.any_like(box):
                 continue
             reported[number] = (SubjectState(zones=zones, entered_zones=zones), Prediction(label, round(score, 4), box))
             self.patches[number] = (box, label)
@@ -106,6 +115,13 @@ class _StaticObjectRule(RuleBase, ABC):
     @abstractmethod
     def score_from_edges(self, edges: float) -> float:
         """The score of the rule's event, from BackgroundModel.edge_ratio."""
+
+    def _is_ignored(self, prediction: Prediction, box: Box) -> bool:
+        """A box of the ignored labels. One that scores low counts too, as somebody half hidden does, unless it is large."""
+        if prediction.label not in self.ignored:
+            return False
+        area = (box.right - box.left) * (box.bottom - box.top)
+        return prediction.score >= self.threshold or area <= _LARGEST_DOUBTFUL
 
     def _is_reported(self, number: int) -> bool:
         return number in self.lifecycles.open_events and bool(self.lifecycles.open_events[number].event)

@@ -13,19 +13,22 @@ It is a stand-in: real rain lies on the lens, real night has headlights, and sha
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import cv2
 import numpy as np
 
 SPELL_SECONDS = 120.0
+KINDS = ("light", "noise", "cloud", "rain", "fog")
 _NOISE_FIELDS = 8
 
 
 class Weather:
     """The weather of one episode; equal for equal seeds."""
 
-    def __init__(self, seed: int, height: int, width: int) -> None:
+    def __init__(self, seed: int, height: int, width: int, kinds: Collection[str] = KINDS) -> None:
+        """Draws the curves; what is not one of `kinds` does not happen."""
         self.rng = np.random.default_rng(seed)
         spells = self.rng.random((64, 5))
         self.light = 0.3 + 0.95 * spells[:, 0]
@@ -33,6 +36,9 @@ class Weather:
         self.rain = np.maximum(spells[:, 2] - 0.6, 0.0) / 0.4
         self.fog = 0.4 * np.maximum(spells[:, 3] - 0.5, 0.0) / 0.5
         self.cloud = 0.45 * spells[:, 4]
+        self.noisy = "noise" in kinds
+        for kind in set(KINDS) - set(kinds):
+            getattr(self, kind)[:] = 1.0 if kind == "light" else 0.0
         self.fields = self.rng.normal(0, 1, (_NOISE_FIELDS, height, width, 3)).astype(np.float16)
         self.columns = np.arange(width, dtype=np.float32)
 
@@ -57,8 +63,9 @@ class Weather:
             changed = self._add_rain(changed, rain)
         field = self.fields[self.rng.integers(_NOISE_FIELDS)]
         offset = int(self.rng.integers(field.shape[0]))
-        sigma = self.at(self.noise, seconds) + 6.0 * max(0.6 - light, 0.0) / 0.3
-        changed += np.roll(field, offset, axis=0).astype(np.float32) * np.float32(sigma)
+        if self.noisy:
+            sigma = self.at(self.noise, seconds) + 6.0 * max(0.6 - light, 0.0) / 0.3
+            changed += np.roll(field, offset, axis=0).astype(np.float32) * np.float32(sigma)
         return np.clip(changed, 0, 255).astype(np.uint8)
 
     def _add_rain(self, pixels: Any, rain: float) -> Any:
