@@ -117,7 +117,7 @@ class _StaticObjectRule(RuleBase, ABC):
         """The score of the rule's event, from BackgroundModel.edge_ratio."""
 
     def _is_ignored(self, prediction: Prediction, box: Box) -> bool:
-        """A box of the ignored labels. One that scores low counts too, as somebody half hidden does, unless it is large."""
+        """A box of the ignored labels. One with a low score counts too, for somebody half hidden, unless large."""
         if prediction.label not in self.ignored:
             return False
         area = (box.right - box.left) * (box.bottom - box.top)

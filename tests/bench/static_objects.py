@@ -2,12 +2,12 @@
 
     make bench-static-objects BENCH_ARGS="--bundle people.vedette --keys keys --footage DIR --bags DIR"
 
-Episodes are made and stored as in false_alarms.py, once in all weather and once in each kind of weather.py alone. Each is
-filmed twice: as it is, where every event is a false alarm, and with real bags pasted into the recording before the
-weather is added (crops of COCO128, in an oval). Two bags are put down, one of them is taken away, and a third stands there from
-the start and is taken away. In `all` weather the model looks at each frame; in one kind alone it has looked at the frame without
-weather, so that the errors are the rule's own. A hit is the right rule's `new` at the place of the bag within MAX_DELAY seconds. Whatever
-else it tells is counted as `wrong`.
+Episodes are made and stored as in false_alarms.py, once in all weather and once in each kind of weather.py alone. Each
+is filmed twice: as it is, where every event is a false alarm, and with real bags pasted into the recording before the
+weather is added (crops of COCO128, in an oval). Two bags are put down, one of them is taken away, and a third stands
+there from the start and is taken away. In `all` weather the model looks at each frame; in one kind alone it has looked
+at the frame without weather, so that the errors are the rule's own. A hit is the right rule's `new` at the place of the
+bag within MAX_DELAY seconds. Whatever else it tells is counted as `wrong`.
 """
 
 from __future__ import annotations
@@ -121,7 +121,8 @@ def film_episode(
     loop: list[Any], name: str, kind: str, seed: int, bags: list[Any]
 ) -> Iterator[tuple[float, int, Any, Any]]:
     """Moment, number in the loop, frame, and frame with bags, of a recording that is looped for EPISODE_SECONDS."""
-    weather, twin = (Weather(seed, *loop[0].shape[:2], WEATHERS[kind]) for _ in range(2))
+    height, width = loop[0].shape[:2]
+    weather, twin = (Weather(seed, height, width, WEATHERS[kind]) for _ in range(2))
     began, filmed = 0.0, 0.0
     while filmed < EPISODE_SECONDS:
         for number, pixels in enumerate(loop):

@@ -14,8 +14,8 @@ The model starts as the median of the first `learn` seconds, in which no event i
 meanwhile is not part of it; a person who stands there for more than half of that time is, and later seems to be
 removed. After that it learns only pixels that are like the background, so that a bag does not fade into it, until the
 bag has stood for `absorb` seconds; the light of the other pixels is kept up to date. If much of the frame changes at
-once, nothing of it counts. While more than half of the frame has changed, all seconds stay; after five seconds the model
-starts again: the camera has moved, or a lorry stands in front of it.
+once, nothing of it counts. While more than half of the frame has changed, all seconds stay; after five seconds the
+model starts again: the camera has moved, or a lorry stands in front of it.
 
 It is imprecise for objects whose gray level is close to that of their background, for spots of light on a surface
 without texture, and for objects narrower than a few pixels of the small image.
@@ -37,7 +37,7 @@ from .light_matching import GrayImage, Mask, match_light
 
 WIDTH = 160  # pixels of the small image
 _FAST_SECONDS, _LATE_SECONDS, _SLOW_SECONDS = 0.5, 3.0, 60.0  # in which the averages take up 63 % of a change
-_DRIFT_SECONDS = 20.0  # the same for the background where it changes slowly
+_DRIFT_SECONDS = 10.0  # the same for the background where it changes slowly
 _SAMPLES = 25  # frames of the first median
 _MOVING_CONTRAST = 10.0  # gray levels from the fast average; beyond that something moves
 _ONSET = 0.5  # of `contrast`: between the fast and the late average, a change at once
@@ -49,7 +49,7 @@ _BOX_MARGIN = 0.1  # fraction of its size by which an ignored box grows: detecto
 _MANY_CHANGED = 0.15  # of the frame; the light is not known well enough then to learn it behind an object
 _RESTART_SECONDS = 5.0  # for which more than half of the frame must have changed
 _HYSTERESIS = 0.6  # of the contrast, from which a change that counts already is none any longer
-_HOLD_SECONDS = 1.0  # counted beyond `seconds`, so that a short flicker changes nothing
+_HOLD_SECONDS = 0.75  # counted beyond `seconds`, so that a short flicker changes nothing
 _SAME_STRUCTURE = 0.7  # correlation of two pictures of the same thing in another light
 _STRUCTURE_MARGIN = 2  # pixels around a blob that belong to its picture
 
@@ -80,6 +80,8 @@ class BackgroundModel:
         """Pixels of the last frame that differ from it."""
         self.came_at_once: Mask
         """Pixels that have changed at once since they were last like the background."""
+        self.drifted: Mask
+        """Pixels that have changed slowly since then: who passes there leaves nothing behind that counts."""
         self.static_seconds: GrayImage
         """Seconds for which each pixel has been changed and static, up to a limit."""
         self.total_seconds: GrayImage
@@ -89,6 +91,10 @@ class BackgroundModel:
         self.unknown: Mask
         """Pixels that were ignored whenever the background was learned."""
         self.samples: list[GrayImage] = []
+        self.noise = 0.0
+        """Standard deviation of the noise in gray levels."""
+        self.strange_seconds = 0.0
+        """Seconds for which more than half of the frame has been changed."""
 
     def update(self, frame: Frame, ignored_boxes: Iterable[Box] = ()) -> Mask:
         """The pixels of the small image that have changed and been static for long enough.
@@ -128,6 +134,7 @@ class BackgroundModel:
         target = self.matched if changed.mean() < _MANY_CHANGED else self.slow
         self.slow += _average_weight(seconds, _SLOW_SECONDS) * (np.where(unchanged, gray, target) - self.slow)
         self.slow += _average_weight(seconds, _DRIFT_SECONDS) * (gray - self.slow) * drifting
+        self.drifted = (self.drifted | drifting) & ~unchanged
         seconds = min(seconds, self.seconds / 4)  # a frame after a long gap counts no more than this
         self.static_seconds += seconds * static - _COUNTDOWN_FACTOR * seconds * unchanged
         np.clip(self.static_seconds, 0, self.seconds + _HOLD_SECONDS * _COUNTDOWN_FACTOR, out=self.static_seconds)
@@ -181,7 +188,7 @@ class BackgroundModel:
         onset = np.abs(step) > max(_ONSET * self.contrast, _NOISE_FACTOR / 2 * self.noise)
         onset |= ignored
         if (onset & ~ignored).mean() <= _SHARED_ONSET:
-            self.came_at_once |= onset
+            self.came_at_once |= onset & ~self.drifted
         self.came_at_once &= changed | ignored | (self.static_seconds > 0)
 
     def _take_in(self, pixels: Mask) -> None:
@@ -192,7 +199,7 @@ class BackgroundModel:
     def _start(self, gray: GrayImage, moment: float) -> None:
         self.fast, self.late, self.slow, self.matched = (gray.copy() for _ in range(4))
         self.static_seconds, self.total_seconds = np.zeros_like(gray), np.zeros_like(gray)
-        self.came_at_once = np.zeros_like(gray, bool)
+        self.came_at_once, self.drifted = np.zeros_like(gray, bool), np.zeros_like(gray, bool)
         self.strange_seconds = 0.0
         self.changed = np.zeros_like(gray, bool)
         self.noise, self.box_seconds = 0.0, np.zeros_like(gray)

@@ -1,4 +1,4 @@
-"""Boxes that were seen lately: what has just their place and size is the same thing, also where a detector misses it."""
+"""Boxes that were seen lately. What has their place and size is the same thing, also where a detector misses it."""
 
 from __future__ import annotations
 

@@ -125,6 +125,54 @@ def test_change_of_light_is_not_reported(light):
     assert run_on_video(REMOVED, 30, hung=(0.0, 99.0), light=light) == []
 
 
+def dim_left_half(when):
+    """The left half gets 40 % darker within a minute, as when the shadow of a house moves over the floor."""
+    shade = np.ones((HIGH, WIDE))
+    shade[:, : WIDE // 2] -= 0.4 * min(max((when - 8) / 60, 0), 1)
+    return shade
+
+
+def test_slow_shadow_over_half_of_the_frame_is_not_reported():
+    assert run_on_video(LEFT, 75, 5, hung=(0.0, 99.0), light=dim_left_half) == []
+    assert run_on_video(REMOVED, 75, 5, hung=(0.0, 99.0), light=dim_left_half) == []
+
+
+@pytest.mark.parametrize(
+    "light",
+    [
+        lambda when: 1 - 0.4 * min(when / 20, 1),
+        lambda when: 1 - 0.35 * (when > 10.5),
+        lambda when: 1 + 0.3 * (when > 9.5),
+    ],
+    ids=["it gets dark", "a lamp goes out", "a lamp goes on"],
+)
+def test_bag_is_found_while_the_light_changes(light):
+    scene = {"bag": (10.0, 24.0), "hung": (0.0, 99.0), "walkers": PASSING, "light": light}
+    events = run_on_video(LEFT, 30, 5, **scene)
+    assert kind_sequence(events) == ["new left_object", "end left_object"]
+    assert event_times(events, "new")[0] <= 18.0
+    assert 24.0 <= event_times(events, "end")[0] <= 26.0
+    assert run_on_video(REMOVED, 30, 5, **scene) == []
+
+
+def test_doubtful_box_over_the_whole_frame_is_not_believed():
+    def ghost(when):
+        return (Prediction("person", CONTEXT.threshold / 2, Box(0.0, 0.0, 1.0, 1.0)),)
+
+    events = run_on_video(LEFT | {"ignore": ["person"]}, 20, 5, seen=ghost, bag=(8.0, 99.0))
+    assert kind_sequence(events) == ["new left_object", "end left_object"]
+
+
+def test_person_who_is_missed_for_some_seconds_is_no_object():
+    box = Box(BAG[0] / WIDE, BAG[1] / HIGH, BAG[2] / WIDE, BAG[3] / HIGH)
+
+    def seen(when):
+        return (Prediction("person", 0.9, box),) if 8 <= when < 9 else ()
+
+    assert run_on_video(LEFT | {"ignore": ["person"]}, 20, 5, seen=seen, bag=(8.0, 99.0)) == []
+    assert run_on_video(LEFT | {"ignore": ["person"]}, 20, 5, bag=(8.0, 99.0)), "the same without a detection"
+
+
 def test_passing_person_is_not_learned_as_background():
     assert run_on_video(REMOVED, 15, walkers=((-2.0, 6.0, 150), (1.0, 5.0, 156))) == []
 
