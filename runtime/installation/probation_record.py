@@ -23,7 +23,7 @@ MAX_STARTS = 3
 
 SLOWER = 3.0
 """Where nothing says how fast the release must be, it may take so many times as long as the one before."""
-AS_FAST = 1.1
+AS_FAST = 1.25
 """A release that takes no longer than this many times the one before stays, even above the goal of its build: the
 machine is slow or busy, and going back would not help. A limit that its user sets counts in any case."""
 

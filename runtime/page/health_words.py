@@ -119,7 +119,7 @@ def format_bytes(count: float) -> str:
 def describe_shares(drift: DriftFigures, _: Translation) -> str:
     """Where the scores of good parts lie, and of how many this is said."""
     shares = {"above": f"{drift.share_above:.0%}", "below": f"{drift.share_below:.0%}"}
-    if drift.samples < FEW_SCORES:
+    if drift.samples < FEW_SCORES and not drift.drifted:
         return _("only %(number)s scores so far, too few to say", number=drift.samples)
     text = _("%(above)s above and %(below)s below the usual band (10%% each are usual)", **shares)
     return f"{text}, " + _("of the last %(number)s scores", number=min(drift.samples, WINDOW))

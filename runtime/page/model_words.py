@@ -67,7 +67,7 @@ def describe_installation(preview: InstallationPreview, _: Translation) -> list[
         lines.append(
             _(
                 "It is on probation: the device goes back to release %(previous)s by itself if the new one crashes, "
-                "decides differently on more than %(band)s of the frames, or is too slow (%(limit)s).",
+                "decides differently on clearly more than %(band)s of the frames, or is too slow (%(limit)s).",
                 previous=preview.previous,
                 band=f"{Conditions().band:.0%}",
                 limit=_describe_time_limit(preview, _),

@@ -169,6 +169,7 @@ const live = new LivePicture(camera, $("picture"));
 
 /** Whether the daemon runs with the region that the file has. */
 function tellRegion({ region, since }) {
+  if ($("change-undo").disabled) return; // a change is being applied: neither text is true for long
   const saved = drawing.shapes.find((shape) => shape.key === "region")?.points ?? [];
   const isSame = JSON.stringify(saved) === JSON.stringify(region);
   let text = "";
