@@ -121,7 +121,8 @@ def film_episode(
     loop: list[Any], name: str, kind: str, seed: int, bags: list[Any]
 ) -> Iterator[tuple[float, int, Any, Any]]:
     """Moment, number in the loop, frame, and frame with bags, of a recording that is looped for EPISODE_SECONDS."""
-    weather, twin = (Weather(seed, *loop[0].shape[:2], WEATHERS[kind]) for _ in range(2))
+    height, width = loop[0].shape[:2]
+    weather, twin = (Weather(seed, height, width, WEATHERS[kind]) for _ in range(2))
     began, filmed = 0.0, 0.0
     while filmed < EPISODE_SECONDS:
         for number, pixels in enumerate(loop):
