@@ -51,6 +51,7 @@ _RESTART_SECONDS = 5.0  # for which more than half of the frame must have change
 _HYSTERESIS = 0.6  # of the contrast, from which a change that counts already is none any longer
 _HOLD_SECONDS = 0.75  # counted beyond `seconds`, so that a short flicker changes nothing
 _SAME_STRUCTURE = 0.7  # correlation of two pictures of the same thing in another light
+_LEAST_STRUCTURE = 0.25  # of the stronger picture's contrast; a weaker one is what the fast average has kept
 _STRUCTURE_MARGIN = 2  # pixels around a blob that belong to its picture
 
 
@@ -166,11 +167,11 @@ class BackgroundModel:
             for some in (rows, columns)
         )
         now, before = (gray[area] - gray[area].mean() for gray in (self.fast, self.matched))
-        spread = float(np.sqrt((now**2).sum() * (before**2).sum()))
-        same = float((now * before).sum()) > _SAME_STRUCTURE * spread
+        strong, weak = max(now.std(), before.std()), min(now.std(), before.std())
+        same = weak > _LEAST_STRUCTURE * strong and (now * before).mean() > _SAME_STRUCTURE * strong * weak
         if same:
             self._take_in(blob)
-        return same
+        return bool(same)
 
     def _follow(self, gray: GrayImage, seconds: float) -> None:
         """Moves the averages of what is seen, and measures the noise: the median frame against the fast average."""
