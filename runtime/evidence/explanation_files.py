@@ -10,9 +10,9 @@ import numpy as np
 
 from ..inference.explanation import Explanation
 from ..inference.prediction import Prediction
+from .store import GOOD_SUFFIX, HEAT_SUFFIX
 from .thumbnail import crop_to_boxes
 
-HEAT_SUFFIX, GOOD_SUFFIX = ".heat.png", ".good.jpg"
 _FINE_SIDE = 256  # cells of the longer side of a heat map before it is cropped
 _MAX_SIDE = 96  # pixels of the longer side of the file
 _FAINT, _STRONG = 0.5, 1.5  # multiples of the threshold at which the color begins, and is strongest at the earliest

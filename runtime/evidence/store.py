@@ -28,6 +28,8 @@ log = logging.getLogger(__name__)
 _DAY_SECONDS = 86400.0
 _PENDING_FOLDER = "waiting"
 _PART_SUFFIX = ".part"
+HEAT_SUFFIX, GOOD_SUFFIX = ".heat.png", ".good.jpg"
+"""Of the heat map of an event, and of the good part to compare it with."""
 _EVIDENCE_NAME = re.compile(
     r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}(\.(jpg|webp|mp4)|\.heat\.png|\.good\.jpg)"
 )  # other files are never deleted

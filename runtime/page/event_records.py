@@ -23,8 +23,8 @@ from ..events.event import Event, SystemEvent
 from ..events.outbox import FILE_NAME
 from ..events.part_events import as_messages, read_part
 from ..events.part_verdict import PartVerdict
-from ..evidence.explanation_files import GOOD_SUFFIX, HEAT_SUFFIX
 from ..evidence.reviews import Review, ReviewStore
+from ..evidence.store import GOOD_SUFFIX, HEAT_SUFFIX
 from ..inference.prediction import Box
 
 EVENT_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")

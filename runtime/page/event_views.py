@@ -19,8 +19,8 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from ..config.configuration import Config
 from ..errors import ConfigProblem
 from ..events.part_events import RULE
-from ..evidence.explanation_files import GOOD_SUFFIX, HEAT_SUFFIX
 from ..evidence.reviews import Review, Verdict
+from ..evidence.store import GOOD_SUFFIX, HEAT_SUFFIX
 from ..evidence.upload import MEDIA_TYPES
 from .event_export import MAX_EVENTS, export_as_csv, export_as_json
 from .event_records import CLIP_SUFFIXES, PICTURE_SUFFIXES, EventFilter, EventReader, EventRecord

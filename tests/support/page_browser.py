@@ -90,7 +90,7 @@ def apply_requests_here(patch: pytest.MonkeyPatch) -> None:
     """Requests of the page are applied by the program that does so, in a thread of this process."""
 
     def apply(folder: Path) -> None:
-        applier = RequestApplier(folder, 0, lambda *_: [])
+        applier = RequestApplier(folder, 0, lambda *_: ["systemctl restart vedette@belt"])
         threading.Thread(target=applier.apply_all).start()
 
     patch.setattr(change_requests, "apply_without_service", apply)

@@ -316,6 +316,7 @@ def test_refused_search_writes_nothing(call_vedette, anomaly_images, tmp_path):
     classes = (
         ('task = "anomaly"', 'task = "classify"'),
         ("blocks = [2, 4]", ""),
+        ("pictures = 6\n", ""),
         ("min_auroc = 0.9\nfalse_alarm_rate = 0.1", ""),
     )
     for name, changes, message in (("few", (), "no images"), ("classify", classes, "cannot be searched")):

@@ -38,7 +38,7 @@ def test_a_unit_that_a_wrong_file_ended_is_started_again(calls):
 
 def test_only_the_folder_of_the_unit_restarts_the_unit(calls):
     (left,) = camera_service.restart_cameras(Path("trial"), ["door"])
-    assert left.endswith("vedette run door --config trial")
+    assert left.endswith(f"vedette run door --config {Path('trial').absolute()}")
     assert not calls.exists()
 
 

@@ -72,7 +72,7 @@ def save(viewer: Viewer, expected: str) -> None:
     expect(page.locator("#change-verdict")).to_have_text("The device has checked the changes: they can be saved.")
     expect(page.locator("#change-lines")).to_contain_text(expected)
     page.get_by_role("button", name="Save", exact=True).click()
-    expect(page.locator("#change-said")).to_contain_text("Applied.")
+    expect(page.locator("#change-said")).to_contain_text("Saved, but not in use yet")
 
 
 def check_drawn(text: str) -> None:
@@ -262,7 +262,7 @@ def test_the_keyboard_alone_draws(running: RunningPage, browser: Browser, file: 
     expect(page.locator("#change-verdict")).to_have_text("The device has checked the changes: they can be saved.")
     page.get_by_role("button", name="Save", exact=True).focus()
     page.keyboard.press("Enter")
-    expect(page.locator("#change-said")).to_contain_text("Applied.")
+    expect(page.locator("#change-said")).to_contain_text("Saved, but not in use yet")
     zones = tomllib.loads(file.read_text())["rules"][0]["zones"]
     assert zones["door"] == [[0.29, 0.35], [0.7, 0.75], [0.3, 0.75]]
     assert viewer.errors == []

@@ -116,7 +116,7 @@ def test_a_release_is_installed_and_left_again(device: Device) -> None:
     assert (probation.release, probation.conditions.minutes) == (2, 5.0)
     page = device.client.get(HOME).text
     assert "on probation (5 min)" in page
-    assert "the release before: Go back takes it" in page
+    assert "the release before; you can go back to it" in page
 
     wish = {"name": NAME, "save": False}
     seen = read(device.client.post(f"{HOME}/rollback", wish))

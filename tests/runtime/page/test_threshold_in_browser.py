@@ -48,13 +48,13 @@ def test_threshold(running: RunningPage, browser: Browser, width: int, monkeypat
     viewer.check("threshold-difference")
     assert camera_file.read_text() == original
     page.get_by_role("button", name="Save", exact=True).click()
-    expect(page.locator("#change-said")).to_contain_text("Applied. The camera runs with it.")
+    expect(page.locator("#change-said")).to_contain_text("Saved, but not in use yet")
     assert f"threshold = {slider.input_value()}\n" in camera_file.read_text()
     page.get_by_role("button", name=re.compile("^Undo: threshold of the rule presence: the model's own → ")).click()
     expect(page.locator("#change-about")).to_contain_text("This takes back what the page changed at")
     expect(page.locator("#change-lines [data-sign='-']")).to_have_text(f"- threshold = {slider.input_value()}")
     page.get_by_role("button", name="Save", exact=True).click()
-    expect(page.locator("#change-said")).to_contain_text("Applied. The camera runs with it.")
+    expect(page.locator("#change-said")).to_contain_text("Saved, but not in use yet")
     assert camera_file.read_text() == original
     assert viewer.errors == []
     page.context.close()

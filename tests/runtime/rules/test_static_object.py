@@ -71,7 +71,9 @@ REMOVED = {"use": "removed_object", "seconds": 5.0, "learn": 6.0, "update": 0}
 PASSING = ((2.0, 4.0, 150), (14.0, 4.0, 150), (17.0, 5.0, 156))  # some of them before the bag
 
 
-@pytest.mark.parametrize(("fps", "dropped"), FRAME_RATES)
+@pytest.mark.parametrize(
+    ("fps", "dropped"), [pytest.param(*each, marks=[pytest.mark.slow] * (each[0] > 10)) for each in FRAME_RATES]
+)
 def test_left_bag_is_reported_until_removed(fps, dropped):
     scene = {"bag": (10.0, 24.0), "hung": (0.0, 99.0), "walkers": PASSING}
     events = run_on_video(LEFT, 30, fps, dropped, **scene)
@@ -85,7 +87,7 @@ def test_left_bag_is_reported_until_removed(fps, dropped):
         assert run_on_video(REMOVED, 30, fps, dropped, **scene) == []
 
 
-@pytest.mark.parametrize(("fps", "dropped"), [(5, 0.2), (30, 0.0)])
+@pytest.mark.parametrize(("fps", "dropped"), [(5, 0.2), pytest.param(30, 0.0, marks=pytest.mark.slow)])
 def test_removed_picture_is_reported_until_returned(fps, dropped):
     scene = {"hung": (0.0, 10.0), "walkers": ((2.0, 4.0, 150),)}
     events = run_on_video(REMOVED, 22, fps, dropped, **scene)
