@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import signal
 import subprocess
@@ -121,7 +120,7 @@ def test_the_end_of_the_terminal_puts_the_file_back(box):
     def hang_up(*_):
         calls.append(box.camera_file.read_bytes())
         if len(calls) == 1:
-            os.kill(os.getpid(), signal.SIGHUP)
+            signal.raise_signal(signal.SIGHUP)  # for this thread, so that it is not delivered after the change
         return []
 
     with pytest.raises(KeyboardInterrupt):
