@@ -10,7 +10,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from vedette.runtime.camera import image_files
 from vedette.runtime.evaluation.annotated_object import AnnotatedObject
 from vedette.runtime.inference.prediction import Box, Prediction
 from vedette.runtime.tracking.assignment import box_array, iou_matrix
@@ -19,7 +18,7 @@ from ..evaluation.built_models import FLOAT, INT8_ONNX
 from ..evaluation.disagreement import ImageComparison, rank_comparisons
 from ..evaluation.max_f1_threshold import MIN_IOU
 from .task_report_section import DisagreementSection, TaskReportSection
-from .thumbnails import to_data_url
+from .thumbnails import read_scaled, to_data_url
 
 LONGER_SIDE = 360  # pixels
 MAX_SAMPLES = 8
@@ -130,19 +129,18 @@ def _draw_detections(
     path: Path, truth: Sequence[AnnotatedObject], fp32: Sequence[Prediction], int8: Sequence[Prediction]
 ) -> NDArray[Any]:
     """The image with boxes: white for annotated objects, blue for float, red for int8."""
-    image = image_files.read_image(path)
-    factor = LONGER_SIDE / max(image.shape[:2])
-    image = np.ascontiguousarray(cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA))
+    image = read_scaled(path, LONGER_SIDE)
     for annotated in truth:
-        _draw_box(image, annotated.box, _TRUTH_COLOR, 1, "")
+        draw_box(image, annotated.box, _TRUTH_COLOR, 1, "")
     for detection in fp32:
-        _draw_box(image, detection.box, _FLOAT_COLOR, 2, "")
+        draw_box(image, detection.box, _FLOAT_COLOR, 2, "")
     for detection in int8:
-        _draw_box(image, detection.box, _INT8_COLOR, 1, f"{detection.label} {detection.score:.2f}")
+        draw_box(image, detection.box, _INT8_COLOR, 1, f"{detection.label} {detection.score:.2f}")
     return image
 
 
-def _draw_box(image: NDArray[Any], box: Box | None, color: tuple[int, int, int], thickness: int, text: str) -> None:
+def draw_box(image: NDArray[Any], box: Box | None, color: tuple[int, int, int], thickness: int, text: str) -> None:
+    """Draws a box, and a text into its corner, into an image, H x W x 3."""
     if box is None:
         return
     height, width = image.shape[:2]

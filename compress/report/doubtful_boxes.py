@@ -6,16 +6,14 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-import cv2
 import msgspec
-import numpy as np
 
-from vedette.runtime.camera import image_files
 from vedette.runtime.inference.prediction import Box
 
 from ..evaluation.label_doubts import DOUBTS, LabelDoubt
+from .detect_page import draw_box
 from .task_report_section import DoubtfulBox, TaskReportSection
-from .thumbnails import to_data_url
+from .thumbnails import read_scaled, to_data_url
 
 MAX_PICTURES = 12
 LONGER_SIDE = 300  # pixels
@@ -39,9 +37,10 @@ def add_label_doubts(
         for each in doubts
     ]
     shown = list(zip(found, doubts, strict=True))[:MAX_PICTURES]
+    kinds = Counter(each.kind for each in found)
     variables = {
         "doubts": found,
-        "doubt_counts": {kind: Counter(each.kind for each in found)[kind] for kind in DOUBTS},
+        "doubt_counts": {kind: kinds[kind] for kind in DOUBTS},
         "doubt_pictures": [(row, _draw(paths[each.image], each.box)) for row, each in shown],
         "judged_images": len(paths),
     }
@@ -50,10 +49,6 @@ def add_label_doubts(
 
 def _draw(path: Path, box: Box) -> str:
     """The image with the box, as a data URL."""
-    image = image_files.read_image(path)
-    factor = LONGER_SIDE / max(image.shape[:2])
-    picture = np.ascontiguousarray(cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA))
-    height, width = picture.shape[:2]
-    start, end = (int(box.left * width), int(box.top * height)), (int(box.right * width), int(box.bottom * height))
-    cv2.rectangle(picture, start, end, _COLOR, 2)
+    picture = read_scaled(path, LONGER_SIDE)
+    draw_box(picture, box, _COLOR, 2, "")
     return to_data_url(picture)

@@ -26,6 +26,13 @@ def read_thumbnail(path: Path, inspector: Inspector | None = None) -> NDArray[An
     return np.asarray(cv2.resize(image_files.read_image(path), size, interpolation=cv2.INTER_AREA))
 
 
+def read_scaled(path: Path, longer_side: int) -> NDArray[Any]:
+    """The image at `path`, H x W x 3, blue-green-red, with a longer side of so many pixels."""
+    image = image_files.read_image(path)
+    factor = longer_side / max(image.shape[:2])
+    return np.ascontiguousarray(cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA))
+
+
 def to_data_url(image: NDArray[Any]) -> str:
     """An image, H x W x 3, blue-green-red, as a JPEG in a data URL."""
     data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 80])[1].tobytes()

@@ -24,6 +24,7 @@ from vedette.runtime.errors import Problem
 from vedette.runtime.evaluation.annotated_object import AnnotatedObject, GroundTruth
 from vedette.runtime.inference.preprocess import Preprocess, content_fraction
 from vedette.runtime.progress import Log, Progress
+from vedette.runtime.tracking.assignment import box_array
 
 from ..data.augmentation import SceneVariation
 from ..goal.recipe import DetectorTrainingSettings
@@ -200,10 +201,9 @@ def _compute_features(
 def _read_image(path: Path, objects: Sequence[AnnotatedObject], detector: ImportedDetector) -> _TrainingImage:
     image, spec = image_files.read_image(path), detector.input_spec
     fraction = np.tile(content_fraction(spec, image.shape[:2]), 2)
-    edges = np.array([[each.box.left, each.box.top, each.box.right, each.box.bottom] for each in objects])
     return _TrainingImage(
         Preprocess(spec)(image)[0],
-        edges.reshape(-1, 4) * fraction,
+        box_array(each.box for each in objects) * fraction,
         [each.label for each in objects],
         [each.crowd for each in objects],
     )

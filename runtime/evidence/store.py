@@ -31,7 +31,8 @@ _PART_SUFFIX = ".part"
 HEAT_SUFFIX, GOOD_SUFFIX = ".heat.png", ".good.jpg"
 """Of the heat map of an event, and of the good part to compare it with."""
 _EVIDENCE_NAME = re.compile(
-    r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}(\.(jpg|webp|mp4)|\.heat\.png|\.good\.jpg)"
+    r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+    rf"(\.(jpg|webp|mp4)|{re.escape(HEAT_SUFFIX)}|{re.escape(GOOD_SUFFIX)})"
 )  # other files are never deleted
 
 

@@ -160,18 +160,13 @@ class EventReader:
         found: dict[str, EventRecord] = {}
         for read, message in enumerate(self._messages_backwards(), 1):
             if isinstance(message, SystemEvent):
-                part = self._part_record(message, reviews)
-                if part is not None and wanted.matches(part):
-                    found[part.event] = part
-                if len(found) >= limit and read % _BATCH == 0:
-                    break
-                continue
-            group = groups.setdefault(message.event, [])
-            group.insert(0, message)
-            if message.kind == "new":
-                record = self._record(group, reviews)
-                if wanted.matches(record):
-                    found[message.event] = record
+                record = self._part_record(message, reviews)
+            else:
+                group = groups.setdefault(message.event, [])
+                group.insert(0, message)
+                record = self._record(group, reviews) if message.kind == "new" else None
+            if record is not None and wanted.matches(record):
+                found[record.event] = record
             if len(found) >= limit and read % _BATCH == 0:
                 break
         for event, group in groups.items():  # their first message has left the journal

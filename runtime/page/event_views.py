@@ -69,13 +69,11 @@ async def show_events(request: Request) -> Response:
     if len(records) > PAGE_EVENTS:
         records = records[:PAGE_EVENTS]
         older = urlencode(chosen | {"before": repr(records[-1].started)})
-    rules = sorted(
-        {rule.get("name", rule.get("use", "")) for config in cameras.values() for rule in config.rules}
-        | {RULE for config in cameras.values() if config.trigger is not None}
-    )
+    uses = {name: rule_uses(config) for name, config in cameras.items()}
+    parts = {RULE for config in cameras.values() if config.trigger is not None}
+    rules = sorted(parts.union(*uses.values()))
     labels = sorted({record.label for record in records if record.label} | ({wanted.label} - {""}))
     _ = translation_of(request)
-    uses = {name: rule_uses(config) for name, config in cameras.items()}
     return render(
         request,
         "events.html",

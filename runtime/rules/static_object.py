@@ -92,11 +92,9 @@ class _StaticObjectRule(RuleBase, ABC):
             number = self._patch_number(box)
             label = self._label_at(box, predictions)
             score = self.score_from_edges(self.background.edge_ratio(blob))
-            if not self._is_reported(number) and (self.background.is_over(blob) or self.background.take_in_light(blob)):
-                continue
             if self._is_reported(number):
                 label = label or self.patches[number][1]
-            elif label is None or score < self.least_score or self.seen_people.any_like(box):
+            elif self._is_nothing_new(blob, box, score) or label is None:
                 continue
             reported[number] = (SubjectState(zones=zones, entered_zones=zones), Prediction(label, round(score, 4), box))
             self.patches[number] = (box, label)
@@ -122,6 +120,12 @@ class _StaticObjectRule(RuleBase, ABC):
             return False
         area = (box.right - box.left) * (box.bottom - box.top)
         return prediction.score >= self.threshold or area <= _LARGEST_DOUBTFUL
+
+    def _is_nothing_new(self, blob: Mask, box: Box, score: float) -> bool:
+        """What goes already, is only another light (and is learned then), is too weak, or was somebody."""
+        if self.background.is_over(blob) or self.background.take_in_light(blob):
+            return True
+        return score < self.least_score or self.seen_people.any_like(box)
 
     def _is_reported(self, number: int) -> bool:
         return number in self.lifecycles.open_events and bool(self.lifecycles.open_events[number].event)

@@ -1,5 +1,7 @@
 // A filter applies as soon as it is chosen; new events appear by themselves.
 
+import { fetchRefreshed } from "./page.js";
+
 const form = document.getElementById("filters");
 form.addEventListener("change", () => {
   for (const each of form.querySelectorAll("select")) each.disabled = !each.value; // keeps the address short
@@ -12,10 +14,7 @@ const place = document.getElementById("refreshed");
 /** Shows the list as it is now, unless somebody has the focus in it; cards that are the same stay, with their pictures. */
 async function refresh() {
   if (document.hidden || place.contains(document.activeElement)) return;
-  const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
-  if (answer.redirected) location.assign("/sign-in");
-  if (!answer.ok) return;
-  const fresh = new DOMParser().parseFromString(await answer.text(), "text/html").getElementById("refreshed");
+  const fresh = await fetchRefreshed();
   if (!fresh || fresh.innerHTML === place.innerHTML) return;
   const present = new Map([...place.querySelectorAll("li")].map((item) => [item.innerHTML, item]));
   for (const item of fresh.querySelectorAll("li")) {

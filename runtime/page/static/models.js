@@ -1,6 +1,6 @@
 // Models: sends a bundle in pieces, shows what would change, starts it, and follows how it ends.
 
-import { readTexts, send } from "./page.js";
+import { fetchRefreshed, readTexts, send } from "./page.js";
 
 const POLL_MS = 1000;
 const WAIT_MS = 960_000; // a little longer than the device lets an installation run
@@ -134,10 +134,7 @@ async function once(act) {
 }
 
 async function refresh() {
-  const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
-  if (answer.redirected) return location.assign("/sign-in");
-  if (!answer.ok) return;
-  const fresh = new DOMParser().parseFromString(await answer.text(), "text/html").getElementById("refreshed");
+  const fresh = await fetchRefreshed();
   if (!fresh || fresh.innerHTML === shown) return;
   const focused = $("refreshed").contains(document.activeElement) ? document.activeElement.id : "";
   shown = fresh.innerHTML;

@@ -23,6 +23,14 @@ export function send(address, content) {
   return fetch(address, { method: "POST", headers, body: JSON.stringify(content ?? {}) });
 }
 
+/** The part of this page that is kept up to date, as the server has it now; null: it has none, or the user must sign in. */
+export async function fetchRefreshed() {
+  const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
+  if (answer.redirected) location.assign("/sign-in");
+  if (answer.redirected || !answer.ok) return null;
+  return new DOMParser().parseFromString(await answer.text(), "text/html").getElementById("refreshed");
+}
+
 /** Texts that the server has translated for a view. */
 export function readTexts() {
   return JSON.parse(document.getElementById("texts").textContent);

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
-
-import numpy as np
+from math import inf
 
 from ...inference.prediction import Box
+from ...tracking.assignment import box_array, iou_matrix
 
 _STEP_SECONDS = 0.5  # boxes are noted no more often
 _LEAST_OVERLAP = 0.4  # IoU
@@ -18,8 +18,8 @@ class RecentBoxes:
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
-        self.noted: deque[tuple[float, tuple[float, float, float, float]]] = deque()
-        self.last_noted = -np.inf
+        self.noted: deque[tuple[float, Box]] = deque()
+        self.last_noted = -inf
 
     def note(self, moment: float, boxes: Iterable[Box]) -> None:
         """Remembers the boxes of a frame, and forgets old ones. A moment before the last one forgets all."""
@@ -28,17 +28,11 @@ class RecentBoxes:
         elif moment - self.last_noted < _STEP_SECONDS:
             return
         self.last_noted = moment
-        self.noted += [(moment, (box.left, box.top, box.right, box.bottom)) for box in boxes]
+        self.noted += [(moment, box) for box in boxes]
         while self.noted and moment - self.noted[0][0] > self.seconds:
             self.noted.popleft()
 
     def any_like(self, box: Box) -> bool:
         """True if a remembered box overlaps with `box` by 40 % or more (IoU)."""
-        if not self.noted:
-            return False
-        left, top, right, bottom = np.array([each for _, each in self.noted]).T
-        wide = np.minimum(right, box.right) - np.maximum(left, box.left)
-        high = np.minimum(bottom, box.bottom) - np.maximum(top, box.top)
-        shared = np.maximum(wide, 0) * np.maximum(high, 0)
-        whole = (right - left) * (bottom - top) + (box.right - box.left) * (box.bottom - box.top) - shared
-        return bool((shared >= _LEAST_OVERLAP * whole).any())
+        iou = iou_matrix(box_array([box]), box_array(each for _, each in self.noted))
+        return bool((iou >= _LEAST_OVERLAP).any())
