@@ -49,6 +49,14 @@ class _Message(msgspec.Struct):
     model: str = ""
     predictions: tuple[Prediction, ...] = ()
     evidence: Attachment | None = None
+    is_part: bool = False
+    """It is the verdict on a part, whose picture is the whole frame."""
+
+    @property
+    def shows_whole_frame(self) -> bool:
+        """Whether its picture is the whole frame, and not a part around its boxes."""
+        boxed = any(each.box is not None for each in self.predictions)
+        return self.is_part or not boxed or (self.evidence is not None and self.evidence.whole)
 
 
 def search_folders(folders: Iterable[Path], may_be_empty: bool = False) -> Feedback:
@@ -186,7 +194,7 @@ def _decode(body: bytes) -> list[_Message]:
         record = msgspec.json.decode(body, type=SystemEvent)
         if (verdict := read_part(record)) is not None:
             return [
-                _Message(each.event, each.kind, each.taken, each.started, each.model, each.predictions)
+                _Message(each.event, each.kind, each.taken, each.started, each.model, each.predictions, is_part=True)
                 for each in as_messages(record, verdict)
             ]
     return []
@@ -196,7 +204,6 @@ def _judged(review: Review, messages: list[_Message]) -> JudgedEvent:
     first = next((each for each in messages if each.kind == "new"), None)
     if first is None:
         return JudgedEvent(review, day_of_event(review.event))
-    boxed = any(each.box is not None for each in first.predictions)
     return JudgedEvent(
         review,
         day_of_event(review.event),
@@ -204,7 +211,7 @@ def _judged(review: Review, messages: list[_Message]) -> JudgedEvent:
         ended=max(each.taken for each in messages),
         model=first.model,
         score=max((each.score for each in first.predictions), default=None),
-        whole="yes" if not boxed or (first.evidence is not None and first.evidence.whole) else "no",
+        whole="yes" if first.shows_whole_frame else "no",
     )
 
 

@@ -176,7 +176,7 @@ def _list_counters(verdict: PartVerdict, first: bool) -> Iterator[tuple[str, str
     if first:
         yield "first", verdict.verdict
     if verdict.verdict == "reject":
-        for name in sorted({each.name for each in verdict.regions if each.verdict == "reject"}):
+        for name in sorted({each.name for each in verdict.regions if each.name and each.verdict == "reject"}):
             yield "region", name
         if verdict.label:
             yield "label", verdict.label

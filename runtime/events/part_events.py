@@ -24,9 +24,12 @@ def read_part(message: SystemEvent) -> PartVerdict | None:
 
 
 def as_messages(message: SystemEvent, verdict: PartVerdict) -> tuple[Event, Event]:
-    """The beginning and the end of the event of a part: both at its verdict. Its region is that of the prediction."""
+    """The beginning and the end of the event of a part: both at its verdict. Its regions are the predictions."""
     score = 0.0 if verdict.score is None else verdict.score
-    area = max(verdict.regions, key=lambda each: each.score or 0.0).name if verdict.regions else None
+    label = verdict.label or verdict.verdict
+    found = tuple(
+        Prediction(each.label or label, each.score or 0.0, each.box, area=each.name or None) for each in verdict.regions
+    )
     began = Event(
         id=message.id,
         event=message.id,
@@ -37,7 +40,7 @@ def as_messages(message: SystemEvent, verdict: PartVerdict) -> tuple[Event, Even
         frame=0,
         started=message.taken,
         top_score=score,
-        predictions=(Prediction(verdict.label or verdict.verdict, score, area=area),),
+        predictions=found or (Prediction(label, score),),
         model=f"{verdict.product}:{verdict.release}" if verdict.release else verdict.product,
     )
     return began, msgspec.structs.replace(began, kind="end", predictions=())

@@ -21,6 +21,7 @@ from ..inference.prediction import PART_NOT_FOUND, Prediction
 
 _SEVERITY: tuple[PartDecision, ...] = ("accept", "warn", "reject", "error")
 _SMALL = (64, 36)
+_MOST_REGIONS = 16  # of a part, in its event
 
 
 class Judgement(msgspec.Struct, frozen=True):
@@ -78,24 +79,34 @@ class Judge:
         return "warn" if score >= self.warn else "accept"
 
     def _regions(self, findings: Sequence[Prediction]) -> tuple[RegionVerdict, ...]:
-        scores: dict[str, float] = {}
-        for each in findings:
-            if each.area is not None:
-                scores[each.area] = max(each.score, scores.get(each.area, each.score))
-        return tuple(RegionVerdict(name, self.grade(score), score) for name, score in scores.items())
+        """The highest finding of each named region, and what counts in none and has a box; the highest first."""
+        found: list[RegionVerdict] = []
+        named: set[str] = set()
+        for each in sorted(findings, key=lambda each: -each.score):
+            name, verdict = each.area or "", self.grade(each.score)
+            if name not in named if name else each.box is not None and verdict != "accept":
+                named.add(name)
+                found.append(RegionVerdict(name, verdict, each.score, each.label, each.box))
+        return tuple(found[:_MOST_REGIONS])
 
 
 def combine(judgements: Sequence[Judgement], decision: Literal["worst", "vote"]) -> Judgement:
     """The judgement on a part with several pictures: the worst, or that of the majority; a tie takes the worse.
 
-    With a vote, an error of one picture counts like the other verdicts.
+    With a vote, an error of one picture counts like the other verdicts. Of a rejected part the first picture that is
+    rejected is stored, so boxes in another one are left out.
     """
-    worst = max(judgements, key=_rank)
     if decision == "worst":
-        return worst
-    votes = Counter(each.verdict for each in judgements)
-    winner = max(votes, key=lambda verdict: (votes[verdict], _SEVERITY.index(verdict)))
-    return max((each for each in judgements if each.verdict == winner), key=_rank)
+        winner = max(judgements, key=_rank).verdict
+    else:
+        votes = Counter(each.verdict for each in judgements)
+        winner = max(votes, key=lambda verdict: (votes[verdict], _SEVERITY.index(verdict)))
+    candidates = [each for each in judgements if each.verdict == winner]
+    chosen = max(candidates, key=_rank)
+    if chosen is candidates[0]:
+        return chosen
+    regions = tuple(msgspec.structs.replace(each, box=None) for each in chosen.regions)
+    return msgspec.structs.replace(chosen, regions=regions)
 
 
 def is_too_dark(pixels: NDArray[np.uint8]) -> bool:

@@ -117,7 +117,8 @@ class EventRecord(msgspec.Struct, frozen=True):
     def shows_whole_frame(self) -> bool:
         """Whether its picture is the whole frame, and not a part around its boxes."""
         first = self.messages[0]
-        return first.kind == "new" and (not self.boxes or (first.evidence is not None and first.evidence.whole))
+        is_whole = self.part is not None or (first.evidence is not None and first.evidence.whole)
+        return first.kind == "new" and (not self.boxes or is_whole)
 
     @property
     def track(self) -> list[tuple[float, float]]:

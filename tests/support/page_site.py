@@ -13,6 +13,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+from verdicts import make_verdict
 
 from vedette.runtime.bundle.archive import pack_archive
 from vedette.runtime.calibration.drift import DriftFigures
@@ -29,6 +30,7 @@ from vedette.runtime.events.event import (
     new_event_id,
 )
 from vedette.runtime.events.outbox import Outbox
+from vedette.runtime.events.part_verdict import RegionVerdict
 from vedette.runtime.inference.prediction import Box, Prediction
 from vedette.runtime.installation.model_store import ModelStore
 from vedette.runtime.installation.probation_record import Probation, ProbationRecord
@@ -160,6 +162,25 @@ class PageSite:
         (event,) = self._store_events(camera, 1, began=time.time())
         self.later.append(event)
         return event
+
+    def store_reject(self, camera: str) -> str:
+        """A part that was rejected just now, with its picture, heat map and the most similar good part."""
+        regions = (
+            RegionVerdict("rim", "reject", 0.9134, "scratch", Box(0.4, 0.32, 0.58, 0.62)),
+            RegionVerdict("hole", "warn", 0.52, "dirt", Box(0.72, 0.02, 0.86, 0.2)),
+            RegionVerdict("", "reject", 0.71, "chip"),
+        )
+        verdict = make_verdict(time.time(), "reject", score=0.9134, serial="A-17", label="scratch", regions=regions)
+        heat = np.zeros((54, 96, 4), np.uint8)
+        heat[20:32, 42:54] = (20, 40, 255, 190)
+        pictures = ((".jpg", draw_part(scratch=True)), (".heat.png", heat), (".good.jpg", draw_part()[60:300, 200:440]))
+        for suffix, picture in pictures:
+            data = cv2.imencode(suffix[-4:], picture)[1].tobytes()
+            (self.state / camera / "evidence" / f"{verdict.id}{suffix}").write_bytes(data)
+        outbox = Outbox(self.state / camera / "outbox.db", 1 << 24, volatile=True, camera=camera)
+        outbox.put(verdict)
+        outbox.close()
+        return verdict.id
 
     def store_models(self) -> None:
         """Release 4 is on probation, 3 is the one before; their files hold no more than a list of models reads."""

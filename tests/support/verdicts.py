@@ -13,7 +13,7 @@ from vedette.runtime.events.part_verdict import PartVerdict, RegionVerdict
 def make_verdict(taken: float, verdict: str = "accept", **fields: Any) -> SystemEvent:
     """The event of a verdict at a time, seconds since 1970, UTC; fields of `PartVerdict` may be given."""
     moment = format_rfc3339(taken)
-    regions = tuple(RegionVerdict(name, "reject", 0.9) for name in fields.pop("rejected", ()))
+    rejected = tuple(RegionVerdict(name, "reject", 0.9) for name in fields.pop("rejected", ()))
     facts = PartVerdict(
         part=fields.pop("part", "1"),
         serial=fields.pop("serial", ""),
@@ -21,7 +21,7 @@ def make_verdict(taken: float, verdict: str = "accept", **fields: Any) -> System
         reason=fields.pop("reason", ""),
         score=fields.pop("score", 0.5),
         label=fields.pop("label", ""),
-        regions=regions,
+        regions=fields.pop("regions", rejected),
         product=fields.pop("product", "cells"),
         release=fields.pop("release", "3"),
         triggered=moment,

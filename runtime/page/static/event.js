@@ -16,10 +16,11 @@ function fitPicture() {
 if (picture?.complete) fitPicture();
 picture?.addEventListener("load", fitPicture);
 
-const heat = document.getElementById("heat");
-document.getElementById("show-heat")?.addEventListener("change", (change) => {
-  heat.hidden = !change.target.checked;
-});
+for (const box of document.querySelectorAll("[data-shows]")) {
+  box.addEventListener("change", () => {
+    document.getElementById(box.dataset.shows).toggleAttribute("hidden", !box.checked);
+  });
+}
 
 async function judge(verdict, name = "") {
   let message = texts.offline;

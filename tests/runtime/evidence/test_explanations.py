@@ -50,7 +50,15 @@ def test_each_rejected_part_has_its_heat_map_and_a_good_part_beside_it(
         assert heat.shape[2] == 4
         assert heat[..., 3].max() > 60, "the defect is colored"
         assert 2 * np.median(heat[..., 3]) < heat[..., 3].max(), "what is usual is not, or less"
+        assert record.part is not None
+        (region,) = record.part.regions
+        assert region.box is not None
+        assert (region.verdict, region.score, record.boxes) == ("reject", record.part.score, [region.box])
+        x, y = (region.box.left + region.box.right) / 2, (region.box.top + region.box.bottom) / 2
+        assert heat[int(y * heat.shape[0]), int(x * heat.shape[1]), 3] > 60, "the box lies on what is colored"
         shown = client.get(address).text
+        assert f'<rect x="{100 * region.box.left:.1f}' in shown
+        assert 'data-shows="boxes-of-regions"' in shown
         assert "evidence.good" in shown
         assert "evidence.heat" in shown
     answer = client.post(f"/events/door/{records[0].event}/review", {"verdict": "false_alarm"})

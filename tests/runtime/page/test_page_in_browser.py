@@ -160,6 +160,32 @@ def test_every_view_in_every_language_and_light(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("locale", ["en-US", "ko-KR"])
+@pytest.mark.parametrize("width", [390, 1280])
+def test_a_rejected_part_has_its_regions_drawn(running: RunningPage, browser: Browser, width: int, locale: str) -> None:
+    viewer = open_viewer(running, browser, width, "light", locale)
+    viewer.sign_in()
+    page, event = viewer.page, viewer.site.store_reject("belt")
+    viewer.site.later.append(event)
+    viewer.open(f"/events/belt/{event}")
+    drawn, picture = page.locator(".findings rect"), page.locator(".shot img").first
+    expect(drawn).to_have_count(2)
+    expect(page.locator(".findings text").first).to_have_text(re.compile("rim 0.913"))
+    expect(picture).to_have_js_property("naturalWidth", 640)
+    whole, box = picture.bounding_box(), drawn.first.bounding_box()
+    assert whole is not None
+    assert box is not None
+    assert box["x"] == pytest.approx(whole["x"] + 0.4 * whole["width"], abs=4)
+    assert box["y"] + box["height"] == pytest.approx(whole["y"] + 0.62 * whole["height"], abs=4)
+    expect(page.locator("table.course").first.locator("tbody tr")).to_have_count(3)
+    viewer.check(f"reject-{locale[:2]}")
+    page.locator("[data-shows=boxes-of-regions]").uncheck()
+    expect(page.locator(".findings")).to_be_hidden()
+    expect(page.locator("#heat")).to_be_visible()
+    page.context.close()
+
+
+@pytest.mark.slow
 def test_keyboard_alone_reaches_everything(running: RunningPage, browser: Browser) -> None:
     viewer = open_viewer(running, browser, 1280)
     viewer.sign_in()
