@@ -11,16 +11,19 @@ from ..atomic_file import write_atomically
 from ..config.configuration import load_config
 from ..errors import ConfigProblem
 from ..events.part_count_tables import read_counts
+from ..events.part_rejects import RejectedPart
 from ..events.part_stats import PartNumbers
 from ..reports.count_export import encode_csv, encode_parquet, list_records
+from ..reports.reject_pictures import PictureRules
 from ..reports.report_template import format_interval, format_percent
 from ..reports.shift_data import open_counters, read_shift
-from ..reports.shift_page import render_shift
+from ..reports.shift_page import MOST_SHOWN_REJECTS, SHOWN_REJECTS, render_shift
 from ..reports.shift_report import ShiftReport, make_shift_report
 from ..statistics.shift_calendar import ShiftCalendar
 from . import options
 
 _HINT = "choose another folder"
+_PRINTED_REJECTS = 3
 
 
 @click.group()
@@ -34,13 +37,33 @@ def report() -> None:
 @click.option("--day", help="Day on which the shift begins, as 2026-11-29. [default: the newest with a part]")
 @click.option("--shift", "name", help="Name of the shift. [default: the last one of the day with a part]")
 @click.option("--html", type=click.Path(path_type=Path), help="Write the report as a page.")
+@click.option(
+    "--rejects",
+    "shown",
+    type=click.IntRange(0, MOST_SHOWN_REJECTS),
+    default=SHOWN_REJECTS,
+    show_default=True,
+    help="Rejected parts on the page, the worst first.",
+)
+@click.option("--without-pictures", is_flag=True, help="Keep pictures of parts out of the page.")
 @options.as_json
-def shift(camera: str, folder: Path, day: str | None, name: str | None, html: Path | None, as_json: bool) -> None:
+def shift(
+    camera: str,
+    folder: Path,
+    day: str | None,
+    name: str | None,
+    html: Path | None,
+    shown: int,
+    without_pictures: bool,
+    as_json: bool,
+) -> None:
     """Report the newest shift of CAMERA, or another one."""
-    data = read_shift(load_config(folder, camera), day, name)
+    settings = load_config(folder, camera)
+    data = read_shift(settings, day, name)
     result = make_shift_report(data)
     if html is not None:
-        write_atomically(html, render_shift(result, data.calendar), _HINT)
+        rules = None if without_pictures else PictureRules(settings)
+        write_atomically(html, render_shift(data, result, rules, shown), _HINT)
     if as_json:
         options.print_json(result)
     else:
@@ -79,13 +102,15 @@ def _print_report(result: ShiftReport) -> None:
     for title, bars in (("region", result.regions), ("label", result.labels)):
         for bar in bars:
             click.echo(f"  reject by {title:7} {bar.parts:6}  {format_percent(bar.share)}  {bar.name}")
+    for each in result.rejects[:_PRINTED_REJECTS]:
+        click.echo(f"  rejected          {_describe_reject(each)}")
     for reason, count in numbers.reasons.items():
         click.echo(f"  error             {count:6}  {reason or 'without a reason'}")
-    for each in result.products:
-        signals = [point.signal for point in each.p_chart.points]
-        _print_chart("p-chart", each.product, signals, each.p_chart.in_control_run_length)
-        if each.ewma is not None:
-            _print_chart("EWMA", each.product, each.ewma.signals, each.ewma.in_control_run_length)
+    for chart in result.products:
+        signals = [point.signal for point in chart.p_chart.points]
+        _print_chart("p-chart", chart.product, signals, chart.p_chart.in_control_run_length)
+        if chart.ewma is not None:
+            _print_chart("EWMA", chart.product, chart.ewma.signals, chart.ewma.in_control_run_length)
     for score in result.scores:
         if score.trend is not None:
             shown = "a drift is shown" if score.trend.is_shown else "no drift is shown"
@@ -95,6 +120,13 @@ def _print_report(result: ShiftReport) -> None:
     click.echo(f"  reviews   {text}; {reviews.missed} missed")
     for note in result.notes:
         click.echo(f"  note: {note}")
+
+
+def _describe_reject(rejected: RejectedPart) -> str:
+    part = rejected.verdict
+    score = "without a score" if part.score is None else f"score {part.score:.4g}"
+    names = [name for name in (part.serial, part.product, *(each.name for each in part.regions), part.label) if name]
+    return f"part {part.part}: {', '.join((score, *names))}; event {rejected.event}"
 
 
 def _print_chart(kind: str, product: str, signals: Sequence[bool], run_length: float | None) -> None:

@@ -27,6 +27,7 @@ from . import part_count_tables as tables
 from .event import SystemEvent
 from .outbox import Outbox
 from .part_count_tables import SPAN_SECONDS, CountRow, PartId, ScoreRow
+from .part_rejects import add_reject
 from .part_verdict import PartVerdict
 
 log = logging.getLogger(__name__)
@@ -37,6 +38,7 @@ UNREADABLE_VERDICT = "unreadable"
 _MARK = b'"kind":"verdict"'
 _ROW_BYTES, _SHARE, _MAX_ROWS = 120, 8, 60_000  # the counters take about an eighth of the file, at most 7 MB
 _OTHER_SHARE = 0.3  # rows of events and serial numbers, each, to those of the counters
+_REJECT_SHARE = 0.05  # the same of rejected parts with their facts: at most 3,000, about 2 MB
 _MINUTE = 60.0
 
 
@@ -94,6 +96,9 @@ class PartCounts:
         if verdict.verdict != "accept":
             part = PartId(record.id, shift.day, shift.name, verdict.product, verdict.verdict)
             tables.add_id(self.database, part, keep)
+        if verdict.verdict == "reject":
+            most = int(_REJECT_SHARE * self.keep)
+            add_reject(self.database, record, verdict, shift.day, shift.name, most)
         if start != self.newest_span:
             self.newest_span = start
             tables.delete_oldest(self.database, self.keep)

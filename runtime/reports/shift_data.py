@@ -14,6 +14,7 @@ from ..errors import ConfigProblem, MachineProblem
 from ..events import part_count_tables as tables
 from ..events.outbox import FILE_NAME
 from ..events.part_count_tables import CountRow, PartId, ScoreRow
+from ..events.part_rejects import RejectedPart, read_rejects
 from ..evidence.reviews import Review, ReviewStore
 from ..statistics.shift_calendar import Shift, ShiftCalendar
 
@@ -30,6 +31,8 @@ class ShiftData(msgspec.Struct, frozen=True):
     scores: tuple[ScoreRow, ...]
     ids: tuple[PartId, ...]
     """Events of parts that were not accepted."""
+    rejects: tuple[RejectedPart, ...]
+    """Those that are kept, the worst first."""
     reviews: dict[str, Review]
     """By the event; those of other shifts, too."""
     earlier_counts: tuple[CountRow, ...]
@@ -75,6 +78,7 @@ def read_shift(settings: Config, day: str | None = None, name: str | None = None
         if newest is None:
             raise ConfigProblem(f"camera {settings.camera}: {_describe(day, name)}", hint=_list_shifts(counts))
         ids = tables.read_ids(database, newest.day, newest.shift)
+        rejects = read_rejects(database, newest.day, newest.shift)
     mine = [row for row in counts if _fits(row, newest.day, newest.shift)]
     first = mine[0].start
     return ShiftData(
@@ -84,6 +88,7 @@ def read_shift(settings: Config, day: str | None = None, name: str | None = None
         counts=tuple(mine),
         scores=tuple(row for row in scores if _fits(row, newest.day, newest.shift)),
         ids=tuple(ids),
+        rejects=tuple(rejects),
         reviews=ReviewStore(settings.state_folder).latest(),
         earlier_counts=tuple(row for row in counts if row.start < first and not _fits(row, newest.day, newest.shift)),
         earlier_scores=tuple(row for row in scores if row.start < first and not _fits(row, newest.day, newest.shift)),

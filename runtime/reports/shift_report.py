@@ -9,6 +9,7 @@ import msgspec
 
 from ..events.event import format_rfc3339
 from ..events.part_count_tables import CountRow
+from ..events.part_rejects import RejectedPart
 from ..events.part_stats import PartStats, count_names, group, make_part_stats
 from ..statistics.exact_interval import Interval, exact_interval
 from .product_charts import ProductChart, ScoreTrend, chart_products, chart_scores
@@ -59,6 +60,8 @@ class ShiftReport(msgspec.Struct, frozen=True):
     scores: tuple[ScoreTrend, ...]
     reviews: ReviewSummary
     notes: tuple[str, ...]
+    rejects: tuple[RejectedPart, ...] = ()
+    """Those whose facts are kept, the worst of each product and release first."""
 
 
 def make_shift_report(data: ShiftData) -> ShiftReport:
@@ -77,6 +80,7 @@ def make_shift_report(data: ShiftData) -> ShiftReport:
         scores=scores,
         reviews=summarize_reviews(data),
         notes=tuple(_list_notes(data, products)),
+        rejects=data.rejects,
     )
 
 

@@ -31,12 +31,16 @@ def line(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_shift_as_text_json_and_page(line: Path, tmp_path: Path, call_vedette: Command) -> None:
-    done = call_vedette("report", "shift", "door", "--config", line, "--html", tmp_path / "shift.html")
+    page = tmp_path / "shift.html"
+    done = call_vedette("report", "shift", "door", "--config", line, "--html", page, "--rejects", "2")
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("door, early of 2026-11-27: 1600 parts")
     assert "first-pass yield" in done.stdout
     assert "EWMA" in done.stdout
-    assert "Rejects over time" in (tmp_path / "shift.html").read_text()
+    assert "Rejects over time" in page.read_text()
+    assert page.read_text().count('<figure class="reject">') == 2
+    assert "[evidence] thumbnail is off" in page.read_text()
+    assert "  rejected          part 1: score" in done.stdout
     answer = json.loads(call_vedette("report", "shift", "door", "--config", line, "--json").stdout)
     assert answer["numbers"]["total"]["parts"] == 1600
     assert answer["products"][0]["p_chart"]["false_alarm_rate"] < 0.0027

@@ -14,6 +14,10 @@ from vedette.deploy.feedback.state_search import search_folders
 from vedette.runtime.bundle.bundle import Bundle
 from vedette.runtime.config.configuration import load_config
 from vedette.runtime.page.event_records import EventFilter, EventReader, EventRecord
+from vedette.runtime.reports.reject_pictures import PictureRules
+from vedette.runtime.reports.shift_data import read_shift
+from vedette.runtime.reports.shift_page import render_shift
+from vedette.runtime.reports.shift_report import make_shift_report
 
 PARTS = 9
 
@@ -69,6 +73,15 @@ def test_each_rejected_part_has_its_heat_map_and_a_good_part_beside_it(
     assert judged.review is not None
     assert judged.review.verdict == "false_alarm"
     assert records[0].event in client.get("/events?rule=part").text
+
+    settings = load_config(daemon_process.folder, "door")
+    shift = read_shift(settings)
+    report = make_shift_report(shift)
+    assert {each.event for each in report.rejects} == {each.event for each in records}
+    page = render_shift(shift, report, PictureRules(settings)).decode()
+    assert page.count("data:image/jpeg") == 6
+    assert page.count("data:image/png") == 3
+    assert page.count('%"/>') == 3, "a box of each"
 
     (pulled,) = (found := search_folders([daemon_process.folder / "state"])).events
     assert (pulled.review.event, pulled.whole) == (records[0].event, "yes"), "the next release can learn from it"

@@ -15,6 +15,7 @@ from vedette.runtime.events.event import SystemEvent
 from vedette.runtime.events.outbox import Outbox
 from vedette.runtime.events.part_counts import PartCounts
 from vedette.runtime.evidence.reviews import Review, ReviewStore
+from vedette.runtime.reports.reject_pictures import PictureRules
 from vedette.runtime.reports.shift_data import read_shift
 from vedette.runtime.reports.shift_page import render_shift
 from vedette.runtime.reports.shift_report import ShiftReport, make_shift_report
@@ -100,10 +101,11 @@ def test_what_the_reviewers_changed(report: ShiftReport) -> None:
 
 
 def test_the_page_is_self_contained(report: ShiftReport, example: tuple[Config, list[SystemEvent]]) -> None:
-    page = render_shift(report, read_shift(example[0]).calendar).decode()
+    page = render_shift(read_shift(example[0]), report, None).decode()
     assert "early, 2026-11-27" in page
     assert "2026-11-27 06:00 to 2026-11-27 14:00" in page
     assert page.count("<svg") == 4
+    assert page.count("the report was made without them") == 20
     assert "11 of" in page
     for word in ("http:", "https:", "<script", "src="):
         assert word not in page
@@ -143,7 +145,9 @@ def test_parts_without_any_reject_and_two_products(tmp_path: Path) -> None:
     assert [each.product for each in result.products] == ["a", "b"]
     assert all(each.ewma is None for each in result.products)
     assert any("charts of their own" in note for note in result.notes)
-    assert b"door" in render_shift(result, data.calendar)
+    page = render_shift(data, result, PictureRules(settings))
+    assert b"door" in page
+    assert b"Rejected parts" not in page
 
 
 def _empty(folder: Path) -> Config:
