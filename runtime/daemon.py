@@ -100,7 +100,7 @@ class Daemon:
 
         # Status, temperature, watchdog and viewers.
         self.health = HealthReporter(settings, outbox.clock.boot, self.make_report)
-        self.live = LiveView(settings, manifest, self.pipeline, main.rules, self.models.list_drifts())
+        self.live = LiveView(settings, self.models.loaded.values(), self.pipeline, self.models.list_drifts())
 
     def run(self) -> None:
         """Runs until the source ends or a signal arrives. Pending events are then sent, or stay in the outbox.
@@ -142,7 +142,7 @@ class Daemon:
             predictions = self.apply_rules(frame, predictions)
             self.evidence.keep_part(self.gate.rejected, frame, predictions)
         shown, alarm = self.models.current, self.health.counters.has_alarm(frame.number)
-        self.live.observe(frame, shown.manifest, predictions, shown.rules, alarm)
+        self.live.observe(frame, shown, predictions, alarm)
         self.health.counters.count_frame(started)
 
     def apply_rules(self, frame: Frame, predictions: tuple[Prediction, ...]) -> tuple[Prediction, ...]:

@@ -26,6 +26,7 @@ from vedette.runtime.events.part_events import as_messages, read_part
 from vedette.runtime.evidence.reviews import EVENT_PATTERN, REVIEWS_FILE, Review, ReviewStore
 from vedette.runtime.inference.prediction import Prediction
 from vedette.runtime.live import scores as live_scores
+from vedette.runtime.live.product_scores import camera_of_scores
 from vedette.runtime.live.score_history import FILE_NAME as HISTORY_FILE
 
 from .feedback import MAX_PICTURE_BYTES, PICTURE_SUFFIXES, SCORE_COLUMNS, Feedback, JudgedEvent, ScoreRow, day_of_event
@@ -113,7 +114,7 @@ def read_scores(path: Path) -> list[ScoreRow]:
         MachineProblem: it cannot be read.
     """
     if path.name == HISTORY_FILE:
-        table = live_scores.scores_as_csv(path.parent.name, live_scores.read_scores(path.parent))
+        table = live_scores.scores_as_csv(camera_of_scores(path.parent), live_scores.read_scores(path.parent))
         return parse_scores(table.splitlines(), str(path))
     try:
         with open(path, newline="", encoding="utf-8-sig", errors="replace") as file:

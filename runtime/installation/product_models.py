@@ -56,7 +56,7 @@ class ProductModel:
     """
 
     def __init__(self, settings: Config) -> None:
-        self.settings = settings
+        self.settings, self.index = settings, _index_of(settings)
         self.bundle = open_bundle_to_run(settings.bundle, settings.keys, settings.state_folder)
         self.manifest = self.bundle.manifest
         self.tracker = Tracker(settings.tracker, self.manifest.decision_threshold)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol
 
+from ..atomic_file import make_private_folder
 from ..bundle.manifest import UNKNOWN, Manifest
 from ..calibration.drift_watch import DriftWatch, ProductDrift
 from ..camera.frame import Frame
@@ -17,6 +19,7 @@ from ..rules import Rule
 from ..rules.presence import PresenceRule
 from .frame_writer import LiveFrameWriter
 from .live_frame import FrameDetails
+from .product_scores import find_score_folder
 from .score_history import FLUSH_SECONDS, ScoreHistory
 from .workshop_scores import WorkshopScores, write_workshop_scores
 
@@ -26,59 +29,61 @@ WATCHED_FLUSH_SECONDS = 15.0
 """How often scores are written while somebody watches."""
 
 
+class ShownModel(Protocol):
+    """The bundle of a product, with its rules."""
+
+    @property
+    def index(self) -> int:
+        """Of the product, for the line."""
+        ...
+
+    @property
+    def manifest(self) -> Manifest:
+        """Of the bundle."""
+        ...
+
+    @property
+    def rules(self) -> Iterable[Rule]:
+        """Those that are active now."""
+        ...
+
+
 class LiveView:
     """Shows one camera to viewers on this machine; nothing that goes wrong here ends the daemon.
 
     Args:
         settings: configuration of the camera
-        manifest: of the bundle; with several products of the first one, whose scores are kept
+        models: of all products that are loaded
         pipeline: makes the predictions
-        rules: those that are active now
         drifts: the scores of each product
     """
 
     def __init__(
-        self,
-        settings: Config,
-        manifest: Manifest,
-        pipeline: Predictor,
-        rules: Iterable[Rule],
-        drifts: Sequence[ProductDrift],
+        self, settings: Config, models: Iterable[ShownModel], pipeline: Predictor, drifts: Sequence[ProductDrift]
     ) -> None:
-        folder, self.model = settings.state_folder, manifest.model_id
+        folder = settings.state_folder
         self.pipeline, self.region = pipeline, settings.region
-        debounces = [rule.settings.debounce for rule in rules if isinstance(rule, PresenceRule)]
         self.frames = LiveFrameWriter(folder)
-        self.scores = ScoreHistory(folder, self.model, manifest.threshold, min(debounces, default=1))
+        self.scores = {each.index: _open_history(find_score_folder(settings, each.index), each) for each in models}
+        """By the product's index."""
         self.drifts = [DriftWatch(folder, each, number) for number, each in enumerate(drifts)]
-        try:
-            write_workshop_scores(folder, WorkshopScores(self.model, manifest.threshold, manifest.good_scores))
-        except Problem as problem:
-            log.warning("viewers get no scores of the build: %s", problem.message)
 
-    def observe(
-        self,
-        frame: Frame,
-        manifest: Manifest,
-        predictions: tuple[Prediction, ...] | None,
-        rules: Iterable[Rule],
-        alarm: bool,
-    ) -> None:
+    def observe(self, frame: Frame, shown: ShownModel, predictions: tuple[Prediction, ...] | None, alarm: bool) -> None:
         """Takes a frame that the daemon has processed.
 
         Args:
             frame: the frame
-            manifest: of the bundle that is selected now
+            shown: the model that is selected now, with the state of its rules after this frame
             predictions: what the rules saw; None: a behaviour model has seen too few frames
-            rules: with the state after this frame
             alarm: True if an event is open in this frame
         """
+        manifest = shown.manifest
         score = None if predictions is None else _score(predictions, frozenset((*manifest.normal, UNKNOWN)))
-        if score is not None and manifest.model_id == self.model:
-            self.scores.add(frame.time, score, alarm)
+        if score is not None:
+            self.scores[shown.index].add(frame.time, score, alarm)
         if not self.frames.is_wanted():
             return
-        active = tuple(rules)
+        active = tuple(shown.rules)
         details = FrameDetails(
             moment=frame.moment,
             taken=frame.taken,
@@ -96,14 +101,28 @@ class LiveView:
 
     def check(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """Yields kind and facts of a system event about the model if drift began or is over."""
-        self.scores.flush_seconds = WATCHED_FLUSH_SECONDS if self.frames.readers else FLUSH_SECONDS
+        for history in self.scores.values():
+            history.flush_seconds = WATCHED_FLUSH_SECONDS if self.frames.readers else FLUSH_SECONDS
         for drift in self.drifts:
             yield from drift.check()
 
     def close(self) -> None:
         """Writes the scores and ends the connections of viewers."""
-        self.scores.close()
+        for history in self.scores.values():
+            history.close()
         self.frames.close()
+
+
+def _open_history(folder: Path, model: ShownModel) -> ScoreHistory:
+    """The history of a product's scores, with the workshop's beside it."""
+    manifest = model.manifest
+    debounces = [rule.settings.debounce for rule in model.rules if isinstance(rule, PresenceRule)]
+    try:
+        make_private_folder(folder)
+        write_workshop_scores(folder, WorkshopScores(manifest.model_id, manifest.threshold, manifest.good_scores))
+    except (Problem, OSError) as problem:
+        log.warning("viewers get no scores of the build: %s", problem)
+    return ScoreHistory(folder, manifest.model_id, manifest.threshold, min(debounces, default=1))
 
 
 def _score(predictions: tuple[Prediction, ...], normal_labels: frozenset[str]) -> float:

@@ -11,8 +11,11 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
+from ..calibration.drift import DriftFigures
+from ..config.camera_products import list_product_settings
 from ..config.configuration import Config
 from ..errors import Problem
+from ..live.product_scores import find_score_folder
 from ..live.scores import Scores, read_scores
 from ..live.threshold_replay import replay_threshold
 from ..live.workshop_scores import WorkshopScores, read_workshop_scores
@@ -41,26 +44,49 @@ class _Known(msgspec.Struct, frozen=True, eq=False):
     scores: Scores
     """Of the model that runs."""
     rule: dict[str, Any] | None
-    """The first rule `presence`."""
+    """The first rule `presence`, if the threshold is its own."""
+    product: Config
+    """The settings that the camera would have with the chosen product alone."""
+
+    @property
+    def is_line(self) -> bool:
+        """Whether the threshold is that of the parts of a line."""
+        return self.product.trigger is not None and self.rule is None
 
     @property
     def threshold(self) -> float | None:
-        """That of the rule, otherwise the bundle's; None: unknown yet."""
+        """That of the rule or of the line, otherwise the bundle's; None: unknown yet."""
         if self.rule is not None and (own := self.rule.get("threshold")) is not None:
             return float(own)
+        if self.is_line and self.product.trigger is not None and self.product.trigger.threshold is not None:
+            return self.product.trigger.threshold
         if self.workshop is not None:
             return self.workshop.threshold
         return self.scores.thresholds[int(self.scores.model[-1])] if len(self.scores) else None
 
 
-def _read(config: Config) -> _Known:
-    workshop, scores = read_workshop_scores(config.state_folder), read_scores(config.state_folder)
+def _choose_product(request: Request, config: Config) -> Config:
+    """The settings with the product that the query of a request names by its index; by default the first one."""
+    products, wanted = list_product_settings(config), request.query_params.get("product", "")
+    chosen = products[0] if not wanted else next((each for each in products if wanted == str(_index_of(each))), None)
+    if chosen is None:
+        raise HTTPException(404)
+    return chosen
+
+
+def _index_of(product: Config) -> int:
+    return (product.trigger.product_index or 0) if product.trigger is not None else 0
+
+
+def _read(config: Config, product: Config) -> _Known:
+    folder = find_score_folder(config, _index_of(product))
+    workshop, scores = read_workshop_scores(folder), read_scores(folder)
     if workshop is not None:
         scores = scores.of_model(workshop.model)
     elif len(scores):
         scores = scores.of_model(scores.models[int(scores.model[-1])])
     rule = next((rule for rule in config.rules if rule.get("use") == PRESENCE), None)
-    return _Known(workshop, scores, rule)
+    return _Known(workshop, scores, None if config.products else rule, product)
 
 
 async def show_threshold(request: Request) -> Response:
@@ -69,11 +95,14 @@ async def show_threshold(request: Request) -> Response:
     if "camera" not in request.path_params:
         return RedirectResponse(f"/threshold/{names[0]}", 303) if names else render(request, "no_camera.html")
     config, _ = await find_camera(request), translation_of(request)
-    known = await asyncio.to_thread(_read, config)
+    product = _choose_product(request, config)
+    known = await asyncio.to_thread(_read, config, product)
     good = known.workshop.good if known.workshop is not None else None
     now = known.threshold
     scale = None if now is None else make_scale(known.scores.score, good, now)
     report = await asyncio.to_thread(_ask_status, config)
+    drift = _drift_of(report, product if config.products else None)
+    products = [(_index_of(each), each.trigger.product) for each in list_product_settings(config) if each.trigger]
     return render(
         request,
         "threshold.html",
@@ -82,8 +111,10 @@ async def show_threshold(request: Request) -> Response:
         good=good,
         now=now,
         scale=scale,
-        drift=_describe_drift(report, bool(config.region), _),
-        drifted=report is not None and report.drift is not None and report.drift.drifted,
+        products=products if len(products) > 1 else (),
+        product=_index_of(product),
+        drift=_describe_drift(report is not None, drift, bool(config.region), _),
+        drifted=drift is not None and drift.drifted,
         texts=words_of_changes(_),
         undo_text=describe_undo(await asyncio.to_thread(find_undo, config), config.camera_file.name, _),
     )
@@ -98,7 +129,7 @@ async def show_replay(request: Request) -> Response:
         raise HTTPException(400) from None
     if not isfinite(threshold):
         raise HTTPException(400)
-    known = await asyncio.to_thread(_read, config)
+    known = await asyncio.to_thread(_read, config, _choose_product(request, config))
     return JSONResponse(await asyncio.to_thread(_describe_threshold, known, threshold, _))
 
 
@@ -117,6 +148,8 @@ async def change_threshold(request: Request) -> Response:
 
 
 def _describe_threshold(known: _Known, threshold: float, _: Translation) -> dict[str, str]:
+    if known.is_line:
+        return _describe_parts(known, threshold, _) | _describe_budget(known, threshold, _)
     rule = known.rule or {}
     replayed = replay_threshold(known.scores, threshold, rule.get("hysteresis", 0.1), rule.get("cooldown", 0.0))
     if not len(known.scores):
@@ -127,6 +160,24 @@ def _describe_threshold(known: _Known, threshold: float, _: Translation) -> dict
     else:
         alarms = _("%(rate)s per hour", rate=format_plain(replayed.per_hour, 2))
         note = _("%(number)s in the last %(hours)s h", number=replayed.alarms, hours=format_plain(replayed.hours))
+    return {"alarms": alarms, "note": note} | _describe_budget(known, threshold, _)
+
+
+def _describe_parts(known: _Known, threshold: float, _: Translation) -> dict[str, str]:
+    """How many parts of the last day score as high. An entry of the history has the first one of its five seconds."""
+    samples = len(known.scores)
+    if not samples:
+        note = _("No scores of this model yet. The daemon writes them every five minutes.")
+        return {"alarms": "–", "note": note}
+    above = int((known.scores.score >= threshold).sum())
+    share = format_plain(1000 * above / samples, 2)
+    note = _(
+        "%(above)s of %(samples)s parts that were kept: the first in each five seconds.", above=above, samples=samples
+    )
+    return {"alarms": _("%(number)s of 1,000 parts", number=share), "note": note}
+
+
+def _describe_budget(known: _Known, threshold: float, _: Translation) -> dict[str, str]:
     good = known.workshop.good if known.workshop is not None else None
     if good is None:
         budget, source = _("unknown"), _("The bundle does not say how its good parts scored.")
@@ -139,7 +190,7 @@ def _describe_threshold(known: _Known, threshold: float, _: Translation) -> dict
                 "None of the workshop's %(number)s good images scored so high: this is an extrapolation.",
                 number=good.images,
             )
-    return {"alarms": alarms, "note": note, "budget": budget, "source": source}
+    return {"budget": budget, "source": source}
 
 
 def _ask_status(config: Config) -> StatusReport | None:
@@ -149,15 +200,22 @@ def _ask_status(config: Config) -> StatusReport | None:
         return None
 
 
-def _describe_drift(report: StatusReport | None, has_region: bool, _: Translation) -> str:
-    if has_region and (report is None or report.drift is None):
+def _drift_of(report: StatusReport | None, product: Config | None) -> DriftFigures | None:
+    """The drift of a camera, or of one of several products."""
+    if report is None or product is None or report.line is None:
+        return None if report is None else report.drift
+    return next((each.drift for each in report.line.products if each.index == _index_of(product)), None)
+
+
+def _describe_drift(answers: bool, drift: DriftFigures | None, has_region: bool, _: Translation) -> str:
+    if has_region and drift is None:
         return _(
             "This camera has a region of interest: its scores can only be lower than those of the whole picture, "
             "so they are not compared with the workshop's."
         )
-    if report is None:
+    if not answers:
         return _("The daemon does not answer, so nothing is known about drift.")
-    if (drift := report.drift) is None or not drift.samples:
+    if drift is None or not drift.samples:
         return _("Nothing is known about drift yet.")
     text = describe_shares(drift, _)
     if drift.drifted:

@@ -43,6 +43,23 @@ from vedette.runtime.rules.open_event import OpenEvent
 
 PASSWORD = "three words apart"
 MODEL = "cells:4:9f3ac27d11e0"
+PRODUCTS = """source = "file:parts"
+[trigger]
+source = "mqtt:"
+[[products]]
+name = "left door"
+index = 7
+bundle = "installed:left"
+[[products]]
+name = "right door"
+index = 2
+bundle = "installed:right"
+threshold = 0.7
+[[rules]]
+use = "presence"
+threshold = 0.1
+"""
+"""The file of a line camera with two products."""
 RULES = '[[rules]]\nuse = "presence"\nname = "presence"\n'
 
 
@@ -190,10 +207,13 @@ class PageSite:
             store.switch("cells", release)
         ProbationRecord(store, "cells").begin(Probation(release=4, previous=3, starts={"belt": 1}))
 
-    def store_scores(self, camera: str, hours: float = 6.0, threshold: float = 0.6) -> None:
-        """Scores of the last hours, with a short alarm every ten minutes, and those of the workshop."""
+    def store_scores(self, camera: str, hours: float = 6.0, threshold: float = 0.6, below: str = "") -> None:
+        """Scores of the last hours, with a short alarm every ten minutes, and those of the workshop; in the camera's
+        state folder or `below` it.
+        """
         rng = np.random.default_rng(7)
-        folder, count = self.state / camera, round(hours * 720)
+        folder, count = self.state / camera / below, round(hours * 720)
+        folder.mkdir(parents=True, exist_ok=True)
         scores = rng.normal(0.36, 0.06, count)
         scores[60::120] = 0.72
         (folder / "scores.bin").unlink(missing_ok=True)

@@ -8,9 +8,13 @@ import signal
 import socket
 
 import pytest
+from page_client import PageClient, make_app
 from pymodbus.client import ModbusTcpClient
 
+from vedette.runtime.bundle.bundle import Bundle
 from vedette.runtime.config.configuration import load_config
+from vedette.runtime.live.product_scores import find_score_folder
+from vedette.runtime.live.scores import read_scores
 from vedette.runtime.monitoring.status import request_status
 
 WEAVE, KINDS, NOBODY = 3, 11, 7
@@ -45,6 +49,22 @@ def connect(port, wait_until):
 def verdicts_of(subscriber):
     found = {event["id"]: event["data"] for event in subscriber.events if event["type"] == "vedette.part.verdict"}
     return sorted(found.values(), key=lambda each: int(each["part"]))
+
+
+def check_scores(device, anomaly_build, class_build):
+    """Each product has kept its own scores, and the page shows them."""
+    settings, anomaly = load_config(device.folder, "door"), Bundle.open(anomaly_build.bundle, None).manifest
+    first, second = (read_scores(find_score_folder(settings, index)) for index in (WEAVE, KINDS))
+    assert first.models == (anomaly.model_id,)
+    assert second.models == (Bundle.open(class_build.bundle, None).manifest.model_id,)
+    page = PageClient(make_app(device.folder))
+    shown = {index: page.get(f"/threshold/door?product={index}").text for index in (WEAVE, KINDS)}
+    assert f'data-now="{anomaly.threshold}"' in shown[WEAVE]
+    assert 'aria-current="page">kinds</a>' in shown[KINDS]
+    for index, kept in ((WEAVE, first), (KINDS, second)):
+        told = json.loads(page.get(f"/threshold/door/replay?value=0&product={index}").body)["note"]
+        assert told.startswith(f"{len(kept)} of {len(kept)} parts that were kept")
+    assert page.get(f"/threshold/door?product={NOBODY}").status == 404
 
 
 def test_no_part_is_judged_by_the_model_of_another_product(
@@ -105,6 +125,8 @@ def test_no_part_is_judged_by_the_model_of_another_product(
     client.close()
     process.send_signal(signal.SIGTERM)
     assert process.wait(60) == 0, daemon_process.log()
+
+    check_scores(daemon_process, anomaly_build, class_build)
 
 
 @pytest.mark.slow

@@ -8,7 +8,7 @@ const $ = (name) => document.getElementById(name);
 const view = $("threshold-view");
 
 if (view) {
-  const { camera } = view.dataset;
+  const { camera, product } = view.dataset;
   const slider = $("slider");
   let timer = 0;
   let change = null;
@@ -28,7 +28,7 @@ if (view) {
   async function explain() {
     const number = ++asked;
     try {
-      const answer = await fetch(`/threshold/${camera}/replay?value=${slider.value}`);
+      const answer = await fetch(`/threshold/${camera}/replay?value=${slider.value}&product=${product}`);
       if (!answer.ok || number !== asked) return;
       const told = await answer.json();
       for (const name of ["alarms", "note", "budget", "source"]) $(name).textContent = told[name];

@@ -6,6 +6,7 @@ import re
 
 import pytest
 from page_browser import MARKS, WIDTHS, Browser, RunningPage, apply_requests_here, open_viewer
+from page_site import PRODUCTS
 
 expect = pytest.importorskip("playwright.sync_api").expect
 pytestmark = MARKS
@@ -57,6 +58,32 @@ def test_threshold(running: RunningPage, browser: Browser, width: int, monkeypat
     expect(page.locator("#change-said")).to_contain_text("Saved, but not in use yet")
     assert camera_file.read_text() == original
     assert viewer.errors == []
+    page.context.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("locale", ["en-US", "ko-KR"])
+@pytest.mark.parametrize("width", [390, 1280])
+def test_product_of_a_line(running: RunningPage, browser: Browser, width: int, locale: str) -> None:
+    site = running.site
+    camera_file = site.folder / "cameras" / "door.toml"
+    original = camera_file.read_text()
+    camera_file.write_text(PRODUCTS)
+    site.store_scores("door")
+    site.store_scores("door", 2.0, below="products/2")
+    viewer = open_viewer(running, browser, width, "light", locale)
+    viewer.sign_in()
+    viewer.errors.clear()
+    page = viewer.page
+    viewer.open("/threshold/door")
+    page.get_by_role("link", name="right door").click()
+    expect(page.locator("#slider")).to_have_attribute("data-now", "0.7")
+    expect(page.locator("#alarms")).to_have_text("8.3 of 1,000 parts" if locale == "en-US" else "부품 1,000개 중 8.3개")
+    page.locator("#slider").focus()
+    page.keyboard.press("End")
+    expect(page.locator("#alarms")).to_have_text("0 of 1,000 parts" if locale == "en-US" else "부품 1,000개 중 0개")
+    viewer.check(f"threshold-product-{locale[:2]}")
+    camera_file.write_text(original)
     page.context.close()
 
 
