@@ -15,16 +15,18 @@ from typing import Any
 import msgspec
 import yaml
 
+from vedette.runtime.bundle.signed_order import SignedOrder
 from vedette.runtime.events.cloud_event import CLOUD_EVENTS_TYPE, CloudEvent, EventData
 from vedette.runtime.events.part_stats import PartStats
 from vedette.runtime.events.replay import ReplayAnswer, ReplayCommand
 from vedette.runtime.events.system_events import SYSTEM_EVENTS, OmittedFacts
 from vedette.runtime.installation.configuration.configuration_order import ConfigurationOrder
 from vedette.runtime.installation.orders.installed_products import ProductInfo
-from vedette.runtime.installation.orders.order import Order, SignedOrder
+from vedette.runtime.installation.orders.order import Order
 from vedette.runtime.installation.orders.order_handler import Report
 from vedette.runtime.line.adapters.mqtt import AcknowledgeMessage, TriggerMessage
 from vedette.runtime.line.golden_messages import GoldenCommand, GoldenStatus
+from vedette.runtime.line.golden_order import GoldenOrder
 from vedette.runtime.line.handshake import Outputs
 from vedette.runtime.monitoring.status import DaemonState, StatusReport
 from vedette.runtime.monitoring.status_messages import ClockCorrelation
@@ -42,6 +44,7 @@ TYPES: dict[str, Any] = {
     "line-trigger": TriggerMessage,
     "line-acknowledge": AcknowledgeMessage,
     "golden-part-command": GoldenCommand,
+    "golden-part-order": GoldenOrder,
     "golden-part-status": GoldenStatus,
     "replay-command": ReplayCommand,
     "replay-answer": ReplayAnswer,
@@ -173,7 +176,9 @@ def make_asyncapi() -> dict[str, Any]:
             "line": make_channel("line/{camera}", "Signals to the line, with `trigger.source` `mqtt:`.", "line"),
             "trigger": make_channel("cmd/trigger/{camera}", "A part arrives.", "lineTrigger"),
             "acknowledge": make_channel("cmd/acknowledge/{camera}", "The line has read a result.", "lineAcknowledge"),
-            "goldenPart": make_channel("cmd/golden-part", "A command about reference parts.", "goldenPartCommand"),
+            "goldenPart": make_channel(
+                "cmd/golden-part", "A command about reference parts.", "goldenPartCommand", "signedOrder"
+            ),
             "replay": make_channel("cmd/replay", "Asks for delivered events again.", "replayCommand"),
             "install": make_channel("cmd/install", "A signed order of the fleet.", "signedOrder"),
             "configure": make_channel("cmd/configure", "A signed order that changes a camera's file.", "signedOrder"),
@@ -224,7 +229,8 @@ def make_asyncapi() -> dict[str, Any]:
                 "replayCommand": make_message("Replay command", "replay-command"),
                 "replayAnswer": make_message("Answer to a replay command", "replay-answer"),
                 "signedOrder": make_message(
-                    "Signed order; its text is schemas/order.json or configuration-order.json", "signed-order"
+                    "Signed order; its text is schemas/order.json, configuration-order.json or golden-part-order.json",
+                    "signed-order",
                 ),
                 "orderReport": make_message("Answer to an order", "order-report"),
                 "thumbnail": {

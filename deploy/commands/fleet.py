@@ -7,39 +7,24 @@ from pathlib import Path
 from typing import Any
 
 import click
-import msgspec
 
 from vedette.runtime.atomic_file import write_atomically
 from vedette.runtime.bundle.keys import Keyring, read_private_key
 from vedette.runtime.commands import options
-from vedette.runtime.config.configuration import BrokerSettings
 from vedette.runtime.errors import ConfigProblem
 
 from ..fleet.configuration_rollout import plan_configuration, read_part
-from ..fleet.fleet_connection import FleetConnection
 from ..fleet.fleet_listing import make_rows, render_csv, render_table
-from ..fleet.inventory import Inventory
 from ..fleet.rings import DEFAULT_MAX_FAILED, allowed_failures
 from ..fleet.rollout_record import Rollout, read_rollout
-from ..fleet.rollout_run import HTTPS_PARALLEL, MQTT_PARALLEL, RolloutRun, listen, plan_rollout
-from ..provisioning.arrival_watch import find_broker
+from ..fleet.rollout_run import HTTPS_PARALLEL, MQTT_PARALLEL, RolloutRun, plan_rollout
+from .fleet_golden_part import golden_part
+from .fleet_login import connect, login
 
 _path = click.Path(path_type=Path)
 _key = click.option("--key", type=_path, required=True, help="Private key that signs the orders; the boxes trust it.")
 _file = click.option("--file", type=_path, required=True, help="The rollout's file; if it exists, the rollout goes on.")
 
-_login = options.combine(
-    click.option("--broker", "url", default="", help="URL, such as mqtts://broker.plant:8883. [default: --from]"),
-    click.option("--from", "out", type=_path, default=Path(), help="Folder that vedette provision wrote."),
-    click.option("--prefix", default="vedette", show_default=True, help="First levels of the topics."),
-    click.option("--username", default="", help="User at the broker."),
-    click.option("--password-file", type=_path, help="Its password."),
-    click.option("--ca-file", type=_path, help="Authority of the broker's certificate."),
-    click.option("--cert-file", type=_path, help="Certificate to log in with."),
-    click.option("--key-file", type=_path, help="Private key of --cert-file."),
-    click.option("--only", "--to", "only", multiple=True, help="Boxes: SITE/AREA/LINE/NAME, * for any name."),
-)
-"""Every subcommand has these."""
 _gate = options.combine(
     click.option("--ring", "rings", default="5%,25%,100%", show_default=True, help="Boxes after each ring."),
     click.option("--max-failed", default=DEFAULT_MAX_FAILED, show_default=True, help="Boxes per ring that may fail."),
@@ -54,21 +39,9 @@ _rollout = options.combine(
     click.option("--max-ms", type=click.FloatRange(0, min_open=True), help="As in vedette install."),
     click.option("--band", type=click.FloatRange(0, 1, True, True), default=0.05, help="As in vedette install."),
     _gate,
-    _login,
+    login,
     options.keys,
 )
-
-
-def _connect(out: Path, url: str, prefix: str, login: dict[str, Any]) -> tuple[FleetConnection, Inventory]:
-    """The broker's client, with what the boxes have left there."""
-    certificate, private = login.pop("cert_file"), login.pop("key_file")
-    broker: BrokerSettings = find_broker(out, url, prefix, **login)
-    if certificate:
-        broker = msgspec.structs.replace(broker, cert_file=str(certificate), key_file=str(private or ""))
-    inventory = Inventory(broker.prefix)
-    connection = FleetConnection(broker, inventory)
-    listen(connection, inventory)
-    return connection, inventory
 
 
 @click.group()
@@ -76,12 +49,15 @@ def fleet() -> None:
     """See the boxes at a broker; install a release on them in rings, and take it back."""
 
 
+fleet.add_command(golden_part)
+
+
 @fleet.command()
-@_login
+@login
 @options.as_json
 def status(only: tuple[str, ...], as_json: bool, out: Path, url: str, prefix: str, **login: Any) -> None:
     """List the boxes: state, releases, probation, events, faults."""
-    connection, inventory = _connect(out, url, prefix, login)
+    connection, inventory = connect(out, url, prefix, login)
     connection.close()
     rows = make_rows(inventory.find(only))
     options.print_json(rows) if as_json else click.echo(render_table(rows))
@@ -90,12 +66,12 @@ def status(only: tuple[str, ...], as_json: bool, out: Path, url: str, prefix: st
 @fleet.command()
 @click.option("--format", "kind", type=click.Choice(["csv", "json"]), default="csv", show_default=True)
 @click.option("--out-file", type=_path, help="[default: standard output]")
-@_login
+@login
 def export(
     kind: str, out_file: Path | None, only: tuple[str, ...], out: Path, url: str, prefix: str, **login: Any
 ) -> None:
     """Write the list of the boxes as CSV or JSON."""
-    connection, inventory = _connect(out, url, prefix, login)
+    connection, inventory = connect(out, url, prefix, login)
     connection.close()
     rows = make_rows(inventory.find(only))
     text = render_csv(rows) if kind == "csv" else options.render_json(rows)
@@ -126,14 +102,14 @@ def canary(bundle: Path, file: Path, key: Path, **more: Any) -> None:
 @click.option("--camera", default="", help="The camera whose file changes. [default: the only one of each box]")
 @click.option("--canary", is_flag=True, help="The first ring only; the same command without it goes on.")
 @_gate
-@_login
+@login
 def config(part: Path, file: Path, key: Path, camera: str, canary: bool, rings: str, **more: Any) -> None:
     """Replace tables of the cameras' files by those of PART, ring by ring; each box keeps its source and logins."""
     private, text, rollout = read_private_key(key), read_part(part), read_rollout(file)
     settings = {name: more.pop(name) for name in ("max_failed", "parallel")}
     allowed_failures(settings["max_failed"], 1)
     only = more.pop("only")
-    connection, inventory = _connect(more.pop("out"), more.pop("url"), more.pop("prefix"), more)
+    connection, inventory = connect(more.pop("out"), more.pop("url"), more.pop("prefix"), more)
     if rollout is None:
         settings["parallel"] = settings["parallel"] or HTTPS_PARALLEL
         rollout = plan_configuration(text, inventory.find(only), rings, click.echo, camera, **settings)
@@ -149,14 +125,14 @@ def config(part: Path, file: Path, key: Path, camera: str, canary: bool, rings: 
 @_file
 @_key
 @click.option("--config", "is_configuration", is_flag=True, help="The rollout must be one of a configuration.")
-@_login
+@login
 def rollback(file: Path, key: Path, is_configuration: bool, only: tuple[str, ...], **more: Any) -> None:
     """Take the release or the configuration of a rollout back from all boxes that got it."""
     rollout = _read(file)
     if is_configuration and not rollout.part:
         raise ConfigProblem(f"{file} is the rollout of a release", hint="leave --config out to take the release back")
     private = read_private_key(key)
-    connection, _ = _connect(more.pop("out"), more.pop("url"), more.pop("prefix"), more)
+    connection, _ = connect(more.pop("out"), more.pop("url"), more.pop("prefix"), more)
     run = RolloutRun(rollout, file, connection, private, b"", click.echo)
     run.engine.start_leaving("its user took it back", only)
     run.go_on()
@@ -189,7 +165,7 @@ def _roll_out(
     settings["parallel"] = settings["parallel"] or (MQTT_PARALLEL if settings["source"] == "mqtt" else HTTPS_PARALLEL)
     rollout = read_rollout(file)
     login = {"username": username, "password_file": password_file, "ca_file": ca_file}
-    connection, inventory = _connect(out, url, prefix, login | {"cert_file": cert_file, "key_file": key_file})
+    connection, inventory = connect(out, url, prefix, login | {"cert_file": cert_file, "key_file": key_file})
     if rollout is None:
         rollout = plan_rollout(bundle, keyring, inventory.find(only), rings, click.echo, **settings)
     content = bundle.read_bytes()

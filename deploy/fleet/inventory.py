@@ -8,9 +8,9 @@ from typing import Any
 
 import msgspec
 
+from vedette.runtime.bundle.signed_order import matches
 from vedette.runtime.errors import UNREADABLE
 from vedette.runtime.installation.orders.installed_products import InstalledProduct
-from vedette.runtime.installation.orders.order import matches
 
 LEVELS = ("info", "availability", "stats")
 MAX_BOXES = 100_000

@@ -12,8 +12,8 @@ from collections.abc import Callable
 
 import msgspec
 
+from vedette.runtime.bundle.signed_order import matches
 from vedette.runtime.errors import UNREADABLE
-from vedette.runtime.installation.orders.order import matches
 from vedette.runtime.installation.orders.order_handler import Report
 
 from .health_gate import Limits, judge

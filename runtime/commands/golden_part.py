@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -48,11 +49,16 @@ def golden_part(
             golden = settings.golden_parts
             how = "with the listed serial numbers" if golden.serials else "next"
             click.echo(f"{status.product}: {golden.count('good')} good and {golden.count('bad')} bad parts {how}")
-        status = _wait(settings, status, seconds, quiet=as_json)
+        status = watch_check(status, lambda: _send(settings, GoldenCommand("show")), seconds, quiet=as_json)
+    end_command(command, status, camera, as_json)
+
+
+def end_command(command: GoldenCommand, status: GoldenStatus, name: str, as_json: bool) -> None:
+    """Prints how it is after a command; exit code 1: the check that it began has not passed."""
     if as_json:
         options.print_json(status)
     else:
-        click.echo(_describe(status, settings.camera))
+        click.echo(_describe(status, name))
     if status.outcome != "passed" and command.action == "begin":
         raise SystemExit(_FAILED)
 
@@ -70,8 +76,15 @@ def _send(settings: Config, command: GoldenCommand) -> GoldenStatus:
     return status
 
 
-def _wait(settings: Config, status: GoldenStatus, seconds: float, quiet: bool) -> GoldenStatus:
-    """Waits for the end of the check, and prints each part that was judged."""
+def watch_check(status: GoldenStatus, ask: Callable[[], GoldenStatus], seconds: float, quiet: bool) -> GoldenStatus:
+    """Waits for the end of a check, and prints each part that was judged.
+
+    Args:
+        status: after its beginning
+        ask: asks how it is
+        seconds: longest wait
+        quiet: print nothing
+    """
     told: set[str] = set()
     until, product = time.monotonic() + seconds, status.product
     while True:
@@ -82,7 +95,7 @@ def _wait(settings: Config, status: GoldenStatus, seconds: float, quiet: bool) -
         if status.outcome or time.monotonic() > until or status.product != product:
             return status
         time.sleep(_PAUSE)
-        status = _send(settings, GoldenCommand("show"))
+        status = ask()
 
 
 def _describe_part(part: GoldenPart) -> str:

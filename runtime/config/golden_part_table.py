@@ -21,15 +21,32 @@ class GoldenPartSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True
     every: tuple[_Every, ...] = ("shift",)
     """`shift`, `5000 parts`, `8 h`: whichever comes first."""
     mqtt: bool = False
-    """True: whoever may publish commands at the broker may begin a check, and acknowledge a failure."""
+    """True: signed orders at the broker may begin a check, and acknowledge a failure."""
+    keys: str = ""
+    """Folder of the `.pub` files whose keys sign them, relative to this file; empty: those that may sign bundles."""
 
     def __post_init__(self) -> None:
         if isinstance(self.good, int) != isinstance(self.bad, int):
             raise ValueError("good and bad: give both as numbers, or both as lists of serial numbers")
         if not self.count("good") or not self.count("bad"):
             raise ValueError("good and bad: at least one part of each, or the check proves nothing")
+        if self.keys and not self.mqtt:
+            raise ValueError("keys: they are for orders over MQTT, which are off; set mqtt = true")
         if len(set(self.serials)) < len(self.serials):
             raise ValueError("good and bad: a serial number is listed twice")
+
+    def check_source(self, source: str) -> None:
+        """Checks that no unsigned message says which part is a reference.
+
+        Args:
+            source: of the triggers
+
+        Raises:
+            ValueError: the serial numbers would come with MQTT messages.
+        """
+        if self.serials and source.partition(":")[0] == "mqtt":
+            told = "serial numbers come with unsigned triggers over MQTT, and could unlock the line"
+            raise ValueError(f"golden_parts: {told}; give good and bad as numbers of parts")
 
     def count(self, kind: str) -> int:
         """Parts of a kind, `good` or `bad`."""

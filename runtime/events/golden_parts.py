@@ -63,7 +63,7 @@ class GoldenPartResult(msgspec.Struct, frozen=True):
     by: str
     """Who began the check, or acknowledged; empty: nobody said."""
     user: str
-    """User of the device who did so; empty: it came over MQTT, or nobody did anything."""
+    """User of the device who did so, or `key ID` of who signed the order over MQTT; empty: nobody did anything."""
     parts: tuple[GoldenPart, ...]
     """The references that were judged."""
     state: GoldenState

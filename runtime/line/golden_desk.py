@@ -102,7 +102,7 @@ class GoldenDesk:
 
         Args:
             command: the command
-            user: of this device who gives it; empty: it came from elsewhere
+            user: of this device who gives it, or `key ID` of who signed it; empty: neither is known
         """
         with self.lock:
             product = self.products.describe(self.handshake.product)[0]

@@ -45,3 +45,5 @@ class GoldenStatus(msgspec.Struct, frozen=True):
     """Time until then; null: no limit."""
     error: str = ""
     """Why the command was not obeyed; empty: it was."""
+    challenge: str = ""
+    """Of an answer over MQTT: what the next signed order must name."""

@@ -23,6 +23,7 @@ from mutations import mutate, random_of
 from vedette.deploy.setup import request_applier
 from vedette.deploy.setup.request_applier import RequestApplier
 from vedette.runtime.bundle.keys import Keyring, key_id
+from vedette.runtime.bundle.signed_order import sign_text
 from vedette.runtime.config.configuration import load_config
 from vedette.runtime.errors import Problem
 from vedette.runtime.events.sinks import Command
@@ -30,7 +31,6 @@ from vedette.runtime.installation.configuration.change_requests import request_c
 from vedette.runtime.installation.configuration.configuration_handler import ConfigurationHandler
 from vedette.runtime.installation.configuration.configuration_order import DOMAIN
 from vedette.runtime.installation.configuration.permitted_changes import BUNDLE, PERMITTED
-from vedette.runtime.installation.orders.order import sign_text
 
 PLACE, NOW = "plant/hall/line1/box7", 2e9
 CAMERA = '# the door\nsource = "file:none"  # here\nbundle = "installed:cells"\n[[rules]]\nuse = "presence"\n'

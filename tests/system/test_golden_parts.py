@@ -80,8 +80,19 @@ def publish(line, payload, correlation):
     line.subscriber.client.publish(topic, json.dumps(payload), qos=1, properties=properties)
 
 
+def acknowledge_from_afar(line, port, call_vedette):
+    far = ("fleet", "golden-part", "door", "--broker", f"mqtt://127.0.0.1:{port}", "--prefix", "test")
+    told = call_vedette(*far, "--show")
+    assert "the output is locked (reference_failed)" in told.stdout
+    assert call_vedette(*far, "--acknowledge").returncode == 2, "without a key"
+    key = line.device.keys / "vedette.key"
+    told = call_vedette(*far, "--acknowledge", "--by", "Kim", "--key", key)
+    assert told.returncode == 0, told.stderr
+    assert "let the references pass" in told.stdout
+
+
 @pytest.mark.slow
-def test_output_is_locked_until_the_references_pass(line, call_vedette, wait_until):
+def test_output_is_locked_until_the_references_pass(line, mosquitto, call_vedette, wait_until):
     """The pictures are two good parts, a bad one, and so on; a restart begins with the first again."""
     line.start()
     assert line.part() == "references_due"
@@ -103,17 +114,20 @@ def test_output_is_locked_until_the_references_pass(line, call_vedette, wait_unt
     line.start()
     assert line.part() == "reference_failed", "a restart forgot the lock"
     publish(line, {"camera": "yard", "action": "acknowledge", "by": "Kim"}, b"other camera")
-    publish(line, {"camera": "door", "action": "acknowledge"}, b"no name")
-    publish(line, {"camera": "door", "action": "acknowledge", "by": "Kim"}, b"named")
+    publish(line, {"camera": "door", "action": "acknowledge", "by": "Kim"}, b"unsigned")
+    publish(line, {"camera": "door", "action": "begin", "by": "Kim"}, b"unsigned begin")
     answers = lambda: {  # noqa: E731
         message.properties.CorrelationData: json.loads(message.payload)
         for message in line.subscriber.messages
         if message.topic.endswith("/res/kim")
     }
-    wait_until(lambda: b"named" in answers(), "the answer")
-    assert answers()[b"no name"]["error"] == "nobody is named who acknowledges"
-    assert (answers()[b"named"]["error"], answers()[b"named"]["unacknowledged"]) == ("", "")
+    wait_until(lambda: {b"unsigned", b"unsigned begin"} <= {*answers()}, "the answers")
+    for name in (b"unsigned", b"unsigned begin"):
+        assert answers()[name]["error"].startswith("not signed")
+        assert (answers()[name]["unacknowledged"], answers()[name]["awaited"]) == ("reference_failed", None)
     assert b"other camera" not in answers()
+    assert line.part() == "reference_failed", "what is not signed unlocks nothing"
+    acknowledge_from_afar(line, mosquitto.port, call_vedette)
     assert line.part() == "references_due"
     line.command("begin")
     assert [line.part() for _ in range(3)] == ["accept", "accept", "reject"]
@@ -124,7 +138,7 @@ def test_output_is_locked_until_the_references_pass(line, call_vedette, wait_unt
     facts = [each for _, each in line.kinds()]
     assert (facts[1]["by"], facts[1]["lock"], facts[5]["by"]) == ("Kim", "references_due", "Kim")
     assert facts[1]["user"]
-    assert facts[5]["user"] == ""
+    assert facts[5]["user"].startswith("key ")
     assert [each["verdict"] for each in facts[4]["parts"]] == ["accept", "reject"]
     assert facts[6]["by"] == facts[6]["user"], "without a name it is the user of the device"
     references = [each["reference"] for _, each in sorted(line.verdicts().items())]

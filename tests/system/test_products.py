@@ -12,6 +12,7 @@ from page_client import PageClient, make_app
 from pymodbus.client import ModbusTcpClient
 
 from vedette.runtime.bundle.bundle import Bundle
+from vedette.runtime.bundle.keys import Keyring
 from vedette.runtime.config.configuration import load_config
 from vedette.runtime.live.product_scores import find_score_folder
 from vedette.runtime.live.scores import read_scores
@@ -53,10 +54,12 @@ def verdicts_of(subscriber):
 
 def check_scores(device, anomaly_build, class_build):
     """Each product has kept its own scores, and the page shows them."""
-    settings, anomaly = load_config(device.folder, "door"), Bundle.open(anomaly_build.bundle, None).manifest
+    settings = load_config(device.folder, "door")
+    keyring = Keyring.read(settings.keys)
+    anomaly, kinds = (Bundle.open(each.bundle, keyring).manifest for each in (anomaly_build, class_build))
     first, second = (read_scores(find_score_folder(settings, index)) for index in (WEAVE, KINDS))
     assert first.models == (anomaly.model_id,)
-    assert second.models == (Bundle.open(class_build.bundle, None).manifest.model_id,)
+    assert second.models == (kinds.model_id,)
     page = PageClient(make_app(device.folder))
     shown = {index: page.get(f"/threshold/door?product={index}").text for index in (WEAVE, KINDS)}
     assert f'data-now="{anomaly.threshold}"' in shown[WEAVE]

@@ -12,13 +12,13 @@ import time
 from collections.abc import Callable
 
 from ...bundle.keys import Keyring
+from ...bundle.signed_order import OrderRefused
 from ...clock import Clock
 from ...config.configuration import Config
 from ...config.installed_bundle import INSTALLED
 from ...errors import ConfigProblem, MachineProblem, Problem
 from ...events.sinks import Command
 from ..camera_bundle import last_good_file
-from ..orders.order import OrderRefused
 from ..orders.order_handler import LOCK_SECONDS, Report
 from ..orders.order_memory import Known, Memory, Outcome
 from .change_requests import is_waiting, read_result, request_change, requests_folder

@@ -17,19 +17,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from msgspec import Meta
 
 from ...bundle.keys import Keyring
+from ...bundle.signed_order import MAX_SIGNED_BYTES, OrderRefused, Pattern, check_place, open_signed, sign_text
 from ...config.configuration import Name
 from ...errors import UNREADABLE, BundleProblem, ConfigProblem
-from ..orders.order import (
-    MAX_PATTERNS,
-    MAX_SIGNED_BYTES,
-    Nonce,
-    OrderRefused,
-    Pattern,
-    Second,
-    check_place,
-    open_signed,
-    sign_text,
-)
+from ..orders.order import MAX_PATTERNS, Nonce, Second
 from .change_requests import MAX_BYTES
 
 DOMAIN = b"vedette configuration order v1\n"

@@ -1,14 +1,11 @@
 """A signed order: what a box shall install or leave, for whom it is, and until when it holds.
 
-    {"order": "<JSON text>", "key": "<ID of the key>", "signature": "<Base64>"}
-
-The Ed25519 signature covers DOMAIN and the bytes of the JSON text. A manifest of a bundle begins with other bytes, so
-neither signature stands for the other. The key must be in the box's keyring: trusted for the product, and not revoked.
+Its form is that of bundle/signed_order.py. The key must be in the box's keyring: trusted for the product, and not
+revoked.
 """
 
 from __future__ import annotations
 
-import base64
 import secrets
 from typing import Annotated, Any, Literal, Protocol
 
@@ -17,29 +14,21 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from msgspec import Meta
 
 from ...bundle.archive import MAX_BYTES
-from ...bundle.keys import Keyring, key_id
+from ...bundle.keys import Keyring
 from ...bundle.manifest_checks import MAX_RELEASE
+from ...bundle.signed_order import OrderRefused, Pattern, check_place, open_signed, sign_text
 from ...config.configuration import Name
-from ...errors import UNREADABLE, BundleProblem, ConfigProblem, Problem
+from ...errors import UNREADABLE, BundleProblem, ConfigProblem
 
 DOMAIN = b"vedette order v1\n"
 MAX_ORDER_BYTES = 8 << 10
-MAX_SIGNED_BYTES = 96 << 10
-"""Of the text of any kind of order."""
 MAX_PATTERNS = 16
 MAX_LIFE_SECONDS = 30 * 86400
 MAX_CLOCK_ERROR_SECONDS = 3600
 """An order that a box with a synchronized clock takes may be issued so far in its future."""
-ANY = "*"
-_LEVEL = r"([A-Za-z0-9_-][A-Za-z0-9_.-]*|\*)"
 
 Nonce = Annotated[str, Meta(pattern=r"^[0-9a-f]{32}\Z")]
-Pattern = Annotated[str, Meta(max_length=300, pattern=rf"^{_LEVEL}(/{_LEVEL}){{3}}\Z")]
 Second = Annotated[int, Meta(ge=1, le=1 << 40)]
-
-
-class OrderRefused(Problem):
-    """A box does not take an order: it is malformed, not trusted, for another box, too old, or known."""
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -68,14 +57,6 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     band: Annotated[float, Meta(gt=0, lt=1)] = 0.05
 
 
-class SignedOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The payload of `cmd/install`."""
-
-    order: Annotated[str, Meta(max_length=MAX_SIGNED_BYTES)]
-    key: Annotated[str, Meta(pattern=r"^[0-9a-f]{16}\Z")]
-    signature: Annotated[str, Meta(max_length=100)]
-
-
 def make_order(action: str, to: tuple[str, ...], product: str, release: int, **fields: Any) -> Order:
     """Makes an order with a new nonce, if `fields` has none.
 
@@ -92,12 +73,6 @@ def make_order(action: str, to: tuple[str, ...], product: str, release: int, **f
 def sign_order(order: Order, key: Ed25519PrivateKey) -> bytes:
     """The payload of `cmd/install`."""
     return sign_text(msgspec.json.encode(order), key, DOMAIN)
-
-
-def sign_text(text: bytes, key: Ed25519PrivateKey, domain: bytes) -> bytes:
-    """A payload that `open_signed` opens."""
-    signature = base64.b64encode(key.sign(domain + text)).decode()
-    return msgspec.json.encode(SignedOrder(text.decode(), key_id(key.public_key()), signature))
 
 
 def open_order(payload: bytes, keyring: Keyring, place: str) -> Order:
@@ -123,40 +98,6 @@ def open_order(payload: bytes, keyring: Keyring, place: str) -> Order:
     if order.action == "install" and not (order.sha256 and order.bytes and order.source):
         raise OrderRefused("an installation needs sha256, bytes and source")
     return order
-
-
-def open_signed(payload: bytes, keyring: Keyring, domain: bytes, most: int) -> tuple[str, bytes]:
-    """The ID of the key that signed a payload, and the text that it signed.
-
-    Args:
-        payload: `{"order": TEXT, "key": ID, "signature": BASE64}`
-        keyring: trusted keys of the box
-        domain: what the signature covers before the text
-        most: bytes of the text
-
-    Raises:
-        OrderRefused: it is malformed, or not signed by a trusted key.
-    """
-    if len(payload) > 2 * most:
-        raise OrderRefused(f"{len(payload)} bytes exceed the limit of {2 * most}")
-    try:
-        signed = msgspec.json.decode(payload, type=SignedOrder)
-        text, signature = signed.order.encode(), base64.b64decode(signed.signature, validate=True)
-    except UNREADABLE as error:
-        raise OrderRefused(f"not a signed order: {str(error)[:200]}") from None
-    if len(text) > most:
-        raise OrderRefused(f"{len(text)} bytes exceed the limit of {most}")
-    try:
-        keyring.verify(signed.key, domain + text, signature)
-    except BundleProblem as problem:
-        raise OrderRefused(problem.message.replace("the manifest", "the order")) from None
-    return signed.key, text
-
-
-def check_place(to: tuple[str, ...], place: str) -> None:
-    """Raises OrderRefused if none of the patterns of an order names this box."""
-    if not any(matches(pattern, place) for pattern in to):
-        raise OrderRefused(f"for {', '.join(to)[:200]}, not for {place}")
 
 
 class Dated(Protocol):
@@ -189,9 +130,3 @@ def check_age(order: Dated, now: float | None) -> None:
         raise OrderRefused(f"it expired {now - order.expires:.0f} s ago")
     if order.issued > now + MAX_CLOCK_ERROR_SECONDS:
         raise OrderRefused("it is issued in the future: one of the two clocks is wrong")
-
-
-def matches(pattern: str, place: str) -> bool:
-    """Whether a pattern names a box; both are SITE/AREA/LINE/NAME."""
-    wanted, levels = pattern.split("/"), place.split("/")
-    return len(wanted) == len(levels) and all(each in (ANY, level) for each, level in zip(wanted, levels, strict=True))

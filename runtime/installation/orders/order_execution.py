@@ -11,6 +11,7 @@ import shutil
 import subprocess
 from collections.abc import Callable
 
+from ...bundle.signed_order import OrderRefused
 from ...config.configuration import Config
 from ...errors import MachineProblem
 from ..camera_bundle import cameras_of
@@ -18,7 +19,7 @@ from ..child_command import read_problem, start_command
 from ..model_store import ModelStore
 from .bundle_download import download_bundle
 from .bundle_pieces import PieceReceiver
-from .order import Order, OrderRefused
+from .order import Order
 from .order_memory import FOLDER
 
 INSTALL_SECONDS = 900.0

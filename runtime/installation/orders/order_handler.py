@@ -13,10 +13,11 @@ from typing import Any, Protocol
 import msgspec
 
 from ...bundle.keys import Keyring
+from ...bundle.signed_order import OrderRefused
 from ...clock import Clock
 from ...errors import Problem
 from ...events.sinks import Command
-from .order import Order, OrderRefused, open_order
+from .order import Order, open_order
 from .order_memory import KnownOrder, OrderMemory, Outcome
 
 log = logging.getLogger(__name__)

@@ -18,8 +18,9 @@ from typing import Any, Generic, Literal, Protocol, TypeVar
 import msgspec
 
 from ...atomic_file import make_private_folder, write_atomically
+from ...bundle.signed_order import OrderRefused
 from ...errors import UNREADABLE, MachineProblem
-from .order import Dated, Order, OrderRefused, check_age
+from .order import Dated, Order, check_age
 
 log = logging.getLogger(__name__)
 

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from vedette.runtime.bundle.key_rules import Revocation
 from vedette.runtime.bundle.keys import Keyring, KeyRule, key_id
+from vedette.runtime.bundle.signed_order import OrderRefused, sign_text
 from vedette.runtime.config.configuration import load_config
 from vedette.runtime.errors import ConfigProblem
 from vedette.runtime.events.sinks import Command
@@ -36,7 +37,7 @@ from vedette.runtime.installation.configuration.configuration_order import (
 from vedette.runtime.installation.configuration.permitted_changes import merge
 from vedette.runtime.installation.configuration.result_events import ResultEvents
 from vedette.runtime.installation.orders.order import DOMAIN as INSTALL_DOMAIN
-from vedette.runtime.installation.orders.order import OrderRefused, make_order, open_order, sign_order, sign_text
+from vedette.runtime.installation.orders.order import make_order, open_order, sign_order
 
 KEY = Ed25519PrivateKey.from_private_bytes(b"k" * 32)
 SIGNER = key_id(KEY.public_key())

@@ -19,12 +19,13 @@ from hypothesis import strategies as st
 
 from vedette.runtime.bundle.key_rules import Revocation
 from vedette.runtime.bundle.keys import Keyring, KeyRule, key_id
+from vedette.runtime.bundle.signed_order import OrderRefused, matches
 from vedette.runtime.errors import BundleProblem, ConfigProblem, MachineProblem
 from vedette.runtime.events.sinks import Command
 from vedette.runtime.installation.model_store import ModelStore
 from vedette.runtime.installation.orders import bundle_pieces, order_memory
 from vedette.runtime.installation.orders.bundle_pieces import PIECE_BYTES, PieceReceiver, encode_piece
-from vedette.runtime.installation.orders.order import OrderRefused, make_order, matches, open_order, sign_order
+from vedette.runtime.installation.orders.order import make_order, open_order, sign_order
 from vedette.runtime.installation.orders.order_handler import OrderHandler
 from vedette.runtime.installation.orders.order_memory import KnownOrder, OrderMemory
 
