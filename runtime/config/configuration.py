@@ -126,10 +126,8 @@ class _CameraFile(_Strict, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         if fault := check_products(self.products, self.trigger, self.bundle, self.golden_parts is not None):
             raise ValueError(fault)
-        if self.golden_parts is not None and self.trigger is None:
-            raise ValueError("golden_parts: they need the table [trigger]")
-        if self.golden_parts is not None and self.trigger is not None:
-            self.golden_parts.check_source(self.trigger.source)
+        if self.golden_parts is not None:
+            self.golden_parts.check_source(self.trigger.source if self.trigger is not None else "")
         if self.region and (error := describe_polygon_error(self.region)):
             raise ValueError(f"region: {error}")
 

@@ -36,14 +36,16 @@ class GoldenPartSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True
             raise ValueError("good and bad: a serial number is listed twice")
 
     def check_source(self, source: str) -> None:
-        """Checks that no unsigned message says which part is a reference.
+        """Checks that there are triggers, and that no unsigned message says which part is a reference.
 
         Args:
-            source: of the triggers
+            source: of the triggers; empty: there are none
 
         Raises:
-            ValueError: the serial numbers would come with MQTT messages.
+            ValueError: there are none, or the serial numbers would come with MQTT messages.
         """
+        if not source:
+            raise ValueError("golden_parts: they need the table [trigger]")
         if self.serials and source.partition(":")[0] == "mqtt":
             told = "serial numbers come with unsigned triggers over MQTT, and could unlock the line"
             raise ValueError(f"golden_parts: {told}; give good and bad as numbers of parts")
