@@ -13,7 +13,7 @@ TORCH = $(if $(findstring index-url,$(PIP_ARGS)),torch==2.13.0,--requirement req
 
 .PHONY: demo test test-fast test-slow test-arm64 coverage docs screenshots fuzz sbom card wheel deb bench-accuracy bench-generality bench-alignment bench-resolution bench-light bench-augment \
   bench-contamination bench-few bench-golden bench-choice bench-parts bench-known bench-search bench-losses bench-behaviour bench-quantise bench-review bench-build bench-compressors \
-  bench-curves bench-learning bench-splits bench-peers bench-runtime bench-live bench-line bench-memory bench-page bench-scene bench-false-alarms bench-static-objects bench-scene-figures bench-own-classes bench-faces bench-fleet count-arm64 count-looks count-alignment fit-costs clean
+  bench-curves bench-learning bench-splits bench-peers bench-runtime bench-live bench-line bench-memory bench-page bench-scene bench-false-alarms bench-static-objects bench-scene-figures bench-own-classes bench-faces bench-fleet count-arm64 count-looks count-line count-alignment fit-costs clean
 
 demo:
 	@test -e .venv/demo || echo "the first time: installing 1.7 GB of packages takes some minutes; the demonstration then says how long it takes"
@@ -229,12 +229,17 @@ count-arm64: .venv/dev $(ARM64)/counter.so
 count-looks: .venv/dev $(ARM64)/counter.so $(ARM64)/looks/ready
 	$(COUNT_SCRIPT) tests/bench/arm64/looks.py
 
+# Instructions of a part on its way through the line, without the model, on emulated Cortex-A72 and A76: the median of 20 parts.
+count-line: .venv/dev $(ARM64)/counter.so $(ARM64)/looks/ready
+	for core in cortex-a72 cortex-a76; do echo $$core; $(call COUNT_ON,$$core) tests/bench/arm64/line.py 2>&1 | .venv/bin/python tests/bench/arm64/line_medians.py || exit 1; done
+
 count-alignment: .venv/dev $(ARM64)/counter.so $(ARM64)/looks/ready
 	$(COUNT_SCRIPT) tests/bench/arm64/alignments.py
 
-COUNT_SCRIPT = env -i PATH=/usr/bin:/bin PYTHONPATH=$(CURDIR)/$(ARM64)/looks:$(CURDIR)/$(ARM64)/site PYTHONDONTWRITEBYTECODE=1 \
-  setarch -R qemu-aarch64 -cpu cortex-a72 -plugin $(ARM64)/counter.so -d plugin -L $(ARM64)/cortex-a72 \
-  $(ARM64)/cortex-a72/usr/bin/python3.11
+COUNT_ON = env -i PATH=/usr/bin:/bin PYTHONPATH=$(CURDIR)/$(ARM64)/looks:$(CURDIR)/$(ARM64)/site PYTHONDONTWRITEBYTECODE=1 \
+  setarch -R qemu-aarch64 -cpu $(1) -plugin $(ARM64)/counter.so -d plugin -L $(ARM64)/$(1) \
+  $(ARM64)/$(1)/usr/bin/python3.11
+COUNT_SCRIPT = $(call COUNT_ON,cortex-a72)
 
 $(ARM64)/looks/ready: | $(ARM64)/counter.so
 	$(PIP) --target $(@D) --no-deps --python-version 3.11 --only-binary=:all: --platform manylinux_2_28_aarch64 \
