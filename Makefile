@@ -231,7 +231,7 @@ count-looks: .venv/dev $(ARM64)/counter.so $(ARM64)/looks/ready
 
 # Instructions of a part on its way through the line, without the model, on emulated Cortex-A72 and A76: the median of 20 parts.
 count-line: .venv/dev $(ARM64)/counter.so $(ARM64)/looks/ready
-	for core in cortex-a72 cortex-a76; do echo $$core; $(call COUNT_ON,$$core) tests/bench/arm64/line.py 2>&1 | .venv/bin/python tests/bench/arm64/line_medians.py || exit 1; done
+	for core in cortex-a72 cortex-a76; do echo $$core; $(call COUNT_ON,$$core) tests/bench/arm64/line_parts.py 2>&1 | .venv/bin/python tests/bench/arm64/line_medians.py || exit 1; done
 
 count-alignment: .venv/dev $(ARM64)/counter.so $(ARM64)/looks/ready
 	$(COUNT_SCRIPT) tests/bench/arm64/alignments.py

@@ -1,4 +1,4 @@
-"""The medians of what line.py counted, from its stderr: `title, first figure, second figure` and lines `counted N M`."""
+"""The medians of what line_parts.py counted, from its stderr: a title for each part, and lines `counted N M`."""
 
 from __future__ import annotations
 

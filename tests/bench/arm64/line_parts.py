@@ -43,8 +43,14 @@ class Outputs:
     fault = ""
     shown = 0
 
-    def show(self, _outputs) -> None:
+    def start(self, line) -> None:
+        """Listens to nobody."""
+
+    def show(self, outputs) -> None:
         self.shown += 1
+
+    def close(self) -> None:
+        """Ends."""
 
 
 def open_line(folder: Path):
