@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..config.configuration import Config
+from ..events.part_verdict import PartVerdict
 from .event_records import EventRecord
 from .plain_number import format_plain
 from .translation import Translation
@@ -21,6 +22,8 @@ def describe_event(record: EventRecord, use: str, _: Translation) -> str:
         use: `use` of its rule; empty: the camera's file has the rule no more
         _: the reader's language
     """
+    if record.part is not None:
+        return _describe_part(record.part, _)
     found = _sentences(_).get(use) or _("The rule %(name)s reported it.", name=record.rule)
     measured = describe_measurement(record, _)
     return f"{found} {measured}".strip()
@@ -45,6 +48,13 @@ def describe_measurement(record: EventRecord, _: Translation) -> str:
     if quantity == "objects":
         return _("%(measured)s objects; the limit is %(limit)s.", **values)
     return _("%(measured)s %(unit)s; the limit is %(limit)s %(unit)s.", **values, unit=unit)
+
+
+def _describe_part(part: PartVerdict, _: Translation) -> str:
+    score = "–" if part.score is None else format_plain(part.score)
+    if part.verdict == "reject":
+        return _("The part was rejected: its score %(score)s reached the threshold.", score=score)
+    return _("The part passed with a warning: its score %(score)s reached the limit of warnings.", score=score)
 
 
 def _sentences(_: Translation) -> dict[str, str]:

@@ -161,3 +161,18 @@ def test_lines_of_the_journal(tmp_path: Path) -> None:
     assert "hunter2" not in warning.text
     assert (warning.level, warning.taken) == ("watch", 1_700_000_000.0)
     assert (error.level, error.text) == ("bad", "hi")
+
+
+def test_a_rejected_part_has_its_regions_as_boxes_on_the_whole_picture(tmp_path: Path) -> None:
+    site = PageSite(tmp_path / "configuration", events=0, cameras=("belt",))
+    event = site.store_reject("belt")
+    reader = EventReader.from_config(load_config(site.folder, "belt"))
+    record = reader.find_event(event)
+    assert record is not None
+    assert [record] == reader.list_events(EventFilter(rule="part"), 9)
+    assert (record.shows_whole_frame, record.has_picture, record.has_heat, record.has_good) == (True,) * 4
+    assert [(box.left, box.bottom) for box in record.boxes] == [(0.4, 0.62), (0.72, 0.2)], "one has none"
+    assert [each.area for each in record.messages[0].predictions] == ["rim", "hole", None]
+    assert (record.label, record.last.top_score) == ("scratch", 0.9134)
+    why = describe_event(record, "", load_translation("en"))
+    assert why == "The part was rejected: its score 0.913 reached the threshold."
