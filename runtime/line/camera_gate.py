@@ -70,6 +70,6 @@ def open_gate(
     with locate_errors(settings.camera_file):
         live = camera.frame_counts is not None
         gate = PartGate(settings, choice, delivery.outbox, delivery.wake, live)
-    if settings.golden_parts is not None and settings.golden_parts.mqtt:
-        commands.add(GoldenCommands(settings, gate.line.golden.obey, delivery.wake))
+        if settings.golden_parts is not None and settings.golden_parts.mqtt:
+            commands.add(GoldenCommands(settings, gate.line.golden.obey, delivery.wake))
     return gate

@@ -45,6 +45,9 @@ class GoldenCommands:
         settings: configuration of the camera
         obey: obeys a command of a user of the device, or of a key
         wake: called when an answer waits
+
+    Raises:
+        ConfigProblem: the folder of trusted keys is missing, or a file in it is no key.
     """
 
     def __init__(
@@ -53,6 +56,7 @@ class GoldenCommands:
         golden, device = settings.golden_parts, settings.device
         self.camera, self.topics, self.obey, self.wake = settings.camera, Topics.from_config(settings), obey, wake
         self.keys = settings.base / golden.keys if golden is not None and golden.keys else settings.keys
+        Keyring.read(self.keys)  # a mistake is told at the start
         self.place = "/".join((device.site, device.area, device.line, device.name))
         self.challenge = Challenge()
         self.limit = CommandLimit(MAX_COMMANDS)

@@ -28,7 +28,8 @@ class Box:
     """The commands of the camera `door`, and what they made it do."""
 
     def __init__(self, folder: Path, golden: str = "") -> None:
-        (folder / "cameras").mkdir()
+        (folder / "cameras").mkdir(exist_ok=True)
+        generate_key_pair(folder / "keys", "kim")
         (folder / "vedette.toml").write_text(
             '[device]\nname = "box"\nsite = "plant"\narea = "hall"\nline = "line1"\nkeys = "keys"\n'
         )
@@ -36,7 +37,6 @@ class Box:
             'source = "file:parts"\nbundle = "x.vedette"\n[trigger]\nsource = "mqtt:"\n'
             f"[golden_parts]\nmqtt = true\n{golden}"
         )
-        generate_key_pair(folder / "keys", "kim")
         self.key = read_private_key(folder / "keys" / "kim.key")
         self.obeyed: list[tuple[str, str, str]] = []
         self.commands = GoldenCommands(load_config(folder, "door"), self.obey, lambda: None)
@@ -138,11 +138,16 @@ def test_serial_numbers_in_unsigned_triggers_are_refused(tmp_path: Path) -> None
 
 def test_keys_of_their_own(tmp_path: Path) -> None:
     """Who may order a check need not be able to sign bundles, and who signs bundles may not order it."""
-    box = Box(tmp_path, 'keys = "operators"\n')
     generate_key_pair(tmp_path / "cameras" / "operators", "lee")
+    box = Box(tmp_path, 'keys = "operators"\n')
     lee = read_private_key(tmp_path / "cameras" / "operators" / "lee.key")
     refused = box.send(sign_golden_order(box.order(), box.key))
     assert refused is not None
     assert "unknown key" in refused.error
     box.send(sign_golden_order(box.order(by="Lee"), lee))
     assert [by for _, by, _ in box.obeyed] == ["Lee"]
+
+
+def test_a_missing_folder_of_keys_is_told_at_the_start(tmp_path: Path) -> None:
+    with pytest.raises(ConfigProblem, match="operators: no such folder"):
+        Box(tmp_path, 'keys = "operators"\n')
