@@ -52,7 +52,7 @@ test-slow: .venv/dev
 test-arm64: .venv/dev
 	.venv/bin/python -m pytest -m slow tests/deploy/test_arm64_package.py
 
-# Inputs that nobody would send, to everything that reads what comes from outside (docs/security.md); about an hour.
+# Inputs that nobody would send, to everything that reads what comes from outside (docs/security.md); about 20 minutes.
 FUZZ_ARGS ?=
 fuzz: .venv/dev
 	OMP_NUM_THREADS=1 nice -n 5 .venv/bin/python tests/fuzz/run.py $(FUZZ_ARGS)
