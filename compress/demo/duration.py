@@ -1,8 +1,8 @@
 """How long the demonstration will take on this machine, before it begins.
 
 A fixed piece of arithmetic on one core is timed. On two machines with two shared x86 cores the demonstration took 3,300
-times as long, and 8,000 times on the one without AVX-512 and VNNI; REFERENCE_RATIO lies between them, and the range holds
-both.
+times as long, and 8,000 times on the one without AVX-512 and VNNI; REFERENCE_RATIO lies between them, and the range
+holds both.
 """
 
 from __future__ import annotations
