@@ -27,7 +27,7 @@ from vedette.runtime.evaluation.metrics import auroc
 from vedette.runtime.inference.preprocess import Preprocess
 
 BLOCKS = (2, 4, 10)
-WEIGHTS = (0.5, 1.0, 2.0, 4.0)
+WEIGHTS = (0.25, 0.5, 1.0, 2.0)
 
 
 def main() -> None:

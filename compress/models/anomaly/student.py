@@ -21,7 +21,7 @@ from .image_score import MapScore
 from .padim import DEVIATION_LIMIT, Padim
 from .standardization import CELL_PIXELS
 
-PREDICTION_WEIGHT = 1.0  # of the error of prediction, beside PaDiM's distance; both are about 1 on good parts
+PREDICTION_WEIGHT = 0.5  # of the error of prediction, beside PaDiM's distance; both are about 1 on good parts
 
 
 class Student(nn.Module):
