@@ -1,17 +1,17 @@
 """Designs of anomaly models and their search space. A design is a point of the search space.
 
-anomaly_model  PaDiM, PaDiM with a student, or PatchCore; the discriminative model and the golden sample only if the
-               goal names them
+anomaly_model  PaDiM or PatchCore; the student, the discriminative model and the golden sample only if the goal names
+               them
 input          size of the input in pixels; a quarter of each side needs a sixteenth of the multiplications
 blocks         blocks of the backbone that provide features; the backbone is truncated after the last
-rank           for PaDiM, with a student or without: number of feature directions; the model uses those in which good
-               parts vary least
+rank           for PaDiM and the student: number of feature directions; the model uses those in which good parts vary
+               least
 kept_share     fraction of the channels to keep inside each block of the backbone. A value below 1 needs pruning and
                distillation, which take a minute, so a search tries it only with its finalists
 
-PaDiM, with a student or without, is a candidate only with MIN_PADIM_IMAGES images or more. Few images do not determine
-the variance at each location, and trials are then unreliable: on 15 good cookies, another random draw of the synthetic
-defects changes an AUROC by 0.06.
+PaDiM is a candidate only with MIN_PADIM_IMAGES images or more. Few images do not determine the variance at each
+location, and trials are then unreliable: on 15 good cookies, another random draw of the synthetic defects changes an
+AUROC by 0.06.
 """
 
 from __future__ import annotations
@@ -28,20 +28,18 @@ from .image_size import ImageSize, describe, fit_aspect_ratio, simplify
 DEFAULT_INPUT = 224  # pixels, without a search; the input size of the backbone's training
 # Blocks of the trials without a search, and of the first trials of a search.
 DEFAULT_BLOCKS: dict[str, tuple[tuple[int, ...], ...]] = {
-    "student": ((2, 4, 10),),
     "padim": ((4, 10), (4, 10, 14)),
+    "student": ((2, 4, 10),),
     "discriminative": ((4, 10),),
     "patchcore": ((4, 10),),
     "golden": ((2, 4),),
 }
-AUTO_MODELS = ("student", "patchcore")
-"""Among which `auto` chooses; a search tries SEARCH_MODELS. With a student, PaDiM is better on most sets and costs a
-fifth more (docs/accuracy.md). The discriminative model separates synthetic defects better than it does real ones, so
+AUTO_MODELS = ("padim", "patchcore")
+"""Among which `auto` chooses. The discriminative model separates synthetic defects better than it does real ones, so
 trials cannot judge it: on nine sets it is at best 0.006 ahead of the others, and up to 0.095 behind (docs/accuracy.md).
 """
-SEARCH_MODELS = ("student", "padim", "patchcore")
-_LOCATION_MODELS = ("student", "padim")
 MIN_PADIM_IMAGES = 40
+_MODELS_WITH_RANK = ("padim", "student")
 INPUT_SIZES = (224, 192, 160, 128, 96, 64)
 BLOCK_CHOICES = ((2,), (4,), (5,), (2, 4), (4, 7), (2, 4, 7), (4, 8), (4, 10), (2, 4, 10), (4, 10, 14))
 COMMON_BLOCKS = ((4, 10), (4, 8), (4,))
@@ -73,11 +71,11 @@ class Design(msgspec.Struct, frozen=True):
         return load_anomaly_model(self.anomaly_model, backbone, self.input, self.rank)
 
 
-def anomaly_model_choices(model: ModelTable, images: int, candidates: tuple[str, ...] = AUTO_MODELS) -> tuple[str, ...]:
+def anomaly_model_choices(model: ModelTable, images: int) -> tuple[str, ...]:
     """Returns the names of the candidate anomaly models for this number of good images."""
     if model.detector != "auto":
         return (model.detector,)
-    return tuple(name for name in candidates if name not in _LOCATION_MODELS or images >= MIN_PADIM_IMAGES)
+    return tuple(name for name in AUTO_MODELS if name != "padim" or images >= MIN_PADIM_IMAGES)
 
 
 def default_designs(model: ModelTable, images: int) -> list[Design]:
@@ -91,10 +89,8 @@ def default_designs(model: ModelTable, images: int) -> list[Design]:
         for name in anomaly_model_choices(model, images)
         for blocks in given or DEFAULT_BLOCKS.get(name, ((10,),))
     ]
-    return [
-        Design(name, blocks, choose_input(model), model.rank if name in _LOCATION_MODELS else None)
-        for name, blocks in pairs
-    ]
+    size = choose_input(model)
+    return [Design(name, blocks, size, model.rank if name in _MODELS_WITH_RANK else None) for name, blocks in pairs]
 
 
 def choose_input(model: ModelTable, ratio: float = 1.0) -> ImageSize:
@@ -132,25 +128,19 @@ class SearchSpace(msgspec.Struct, frozen=True):
         sizes: tuple[ImageSize, ...] = INPUT_SIZES if model.input is None else (choose_input(model),)
         if model.input == "auto":
             sizes = tuple(dict.fromkeys(fit_aspect_ratio(side, ratio) for side in INPUT_SIZES))
-        anomaly_models = anomaly_model_choices(model, images, SEARCH_MODELS)
-        least = 2 if anomaly_models == ("student",) else 1
-        several = tuple(blocks for blocks in BLOCK_CHOICES if len(blocks) >= least)
+        blocks = [each for each in BLOCK_CHOICES if model.detector != "student" or len(each) > 1]
         return cls(
-            anomaly_models=anomaly_models,
-            blocks=several if model.blocks is None else (tuple(sorted(model.blocks)),),
+            anomaly_models=anomaly_model_choices(model, images),
+            blocks=tuple(blocks) if model.blocks is None else (tuple(sorted(model.blocks)),),
             input_sizes=sizes,
             ranks=RANK_CHOICES if model.rank is None else (model.rank,),
         )
 
     def make_design(self, anomaly_model: str, blocks: Sequence[int], size: ImageSize, rank: int | None) -> Design:
-        """Returns the design with these values. A rank without effect becomes None.
-
-        On one block a student has nothing to predict: then it is PaDiM.
-        """
-        if anomaly_model == "student" and len(blocks) == 1:
-            anomaly_model = "padim"
-        distances = blocks[1:] if anomaly_model == "student" else blocks
-        if anomaly_model not in _LOCATION_MODELS or rank is None or rank >= count_feature_channels(distances):
+        """Returns the design with these values. A rank without effect becomes None."""
+        compared = blocks[1:] if anomaly_model == "student" else blocks
+        has_rank = anomaly_model in _MODELS_WITH_RANK and len(compared) > 0
+        if rank is None or not has_rank or rank >= count_feature_channels(compared):
             rank = None
         return Design(anomaly_model, tuple(blocks), size, rank)
 
@@ -159,13 +149,6 @@ class SearchSpace(msgspec.Struct, frozen=True):
         common = [blocks for blocks in COMMON_BLOCKS if blocks in self.blocks] or self.blocks[:1]
         pairs = [
             (size, "padim", blocks) for size in self.input_sizes for blocks in common if "padim" in self.anomaly_models
-        ]
-        students = [blocks for blocks in DEFAULT_BLOCKS["student"] if blocks in self.blocks]
-        pairs += [
-            (size, "student", blocks)
-            for size in self.input_sizes
-            for blocks in students
-            if "student" in self.anomaly_models
         ]
         pairs += [
             (self.input_sizes[0], name, blocks)
