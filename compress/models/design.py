@@ -1,9 +1,11 @@
 """Designs of anomaly models and their search space. A design is a point of the search space.
 
-anomaly_model  PaDiM or PatchCore; the discriminative model and the golden sample only if the goal names them
+anomaly_model  PaDiM or PatchCore; the student, the discriminative model and the golden sample only if the goal names
+               them
 input          size of the input in pixels; a quarter of each side needs a sixteenth of the multiplications
 blocks         blocks of the backbone that provide features; the backbone is truncated after the last
-rank           for PaDiM: number of feature directions; the model uses those in which good parts vary least
+rank           for PaDiM and the student: number of feature directions; the model uses those in which good parts vary
+               least
 kept_share     fraction of the channels to keep inside each block of the backbone. A value below 1 needs pruning and
                distillation, which take a minute, so a search tries it only with its finalists
 
@@ -27,6 +29,7 @@ DEFAULT_INPUT = 224  # pixels, without a search; the input size of the backbone'
 # Blocks of the trials without a search, and of the first trials of a search.
 DEFAULT_BLOCKS: dict[str, tuple[tuple[int, ...], ...]] = {
     "padim": ((4, 10), (4, 10, 14)),
+    "student": ((2, 4, 10),),
     "discriminative": ((4, 10),),
     "patchcore": ((4, 10),),
     "golden": ((2, 4),),
@@ -36,6 +39,7 @@ AUTO_MODELS = ("padim", "patchcore")
 trials cannot judge it: on nine sets it is at best 0.006 ahead of the others, and up to 0.095 behind (docs/accuracy.md).
 """
 MIN_PADIM_IMAGES = 40
+_MODELS_WITH_RANK = ("padim", "student")
 INPUT_SIZES = (224, 192, 160, 128, 96, 64)
 BLOCK_CHOICES = ((2,), (4,), (5,), (2, 4), (4, 7), (2, 4, 7), (4, 8), (4, 10), (2, 4, 10), (4, 10, 14))
 COMMON_BLOCKS = ((4, 10), (4, 8), (4,))
@@ -85,9 +89,8 @@ def default_designs(model: ModelTable, images: int) -> list[Design]:
         for name in anomaly_model_choices(model, images)
         for blocks in given or DEFAULT_BLOCKS.get(name, ((10,),))
     ]
-    return [
-        Design(name, blocks, choose_input(model), model.rank if name == "padim" else None) for name, blocks in pairs
-    ]
+    size = choose_input(model)
+    return [Design(name, blocks, size, model.rank if name in _MODELS_WITH_RANK else None) for name, blocks in pairs]
 
 
 def choose_input(model: ModelTable, ratio: float = 1.0) -> ImageSize:
@@ -125,16 +128,19 @@ class SearchSpace(msgspec.Struct, frozen=True):
         sizes: tuple[ImageSize, ...] = INPUT_SIZES if model.input is None else (choose_input(model),)
         if model.input == "auto":
             sizes = tuple(dict.fromkeys(fit_aspect_ratio(side, ratio) for side in INPUT_SIZES))
+        blocks = [each for each in BLOCK_CHOICES if model.detector != "student" or len(each) > 1]
         return cls(
             anomaly_models=anomaly_model_choices(model, images),
-            blocks=BLOCK_CHOICES if model.blocks is None else (tuple(sorted(model.blocks)),),
+            blocks=tuple(blocks) if model.blocks is None else (tuple(sorted(model.blocks)),),
             input_sizes=sizes,
             ranks=RANK_CHOICES if model.rank is None else (model.rank,),
         )
 
     def make_design(self, anomaly_model: str, blocks: Sequence[int], size: ImageSize, rank: int | None) -> Design:
         """Returns the design with these values. A rank without effect becomes None."""
-        if anomaly_model != "padim" or rank is None or rank >= count_feature_channels(blocks):
+        compared = blocks[1:] if anomaly_model == "student" else blocks
+        has_rank = anomaly_model in _MODELS_WITH_RANK and len(compared) > 0
+        if rank is None or not has_rank or rank >= count_feature_channels(compared):
             rank = None
         return Design(anomaly_model, tuple(blocks), size, rank)
 

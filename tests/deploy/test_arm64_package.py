@@ -37,7 +37,7 @@ pytestmark = [
 ]
 DATE = 1_767_225_600
 V1 = TESTS / "bundles" / "v1"
-DETECTORS = ("padim", "patchcore", "golden", "discriminative")
+DETECTORS = ("student", "padim", "patchcore", "golden", "discriminative")
 PASSWORD = "s3cret of box7"
 PAGE = (
     "import io, vedette.runtime.page.page_server; from PIL import Image; "

@@ -22,6 +22,7 @@ from vedette.runtime.bundle.bundle import MANIFEST, SIGNATURE, Bundle
 from vedette.runtime.bundle.keys import Keyring
 from vedette.runtime.config.configuration import load_config
 from vedette.runtime.errors import Problem
+from vedette.runtime.installation import product_models
 
 Keep = Callable[[str, int, bytes, str], None]
 
@@ -160,7 +161,10 @@ def fuzz_configurations(numbers: range, keep: Keep) -> Counter[str]:
     counts = Counter[str]()
     bundle = stored_bundle()
     backend = mock.Mock(version="none", is_float=False)
-    with tempfile.TemporaryDirectory() as place, mock.patch.object(daemon, "select_backend", return_value=backend):
+    with (
+        tempfile.TemporaryDirectory() as place,
+        mock.patch.object(product_models, "select_backend", return_value=backend),
+    ):
         folder = Path(place)
         (folder / "cameras").mkdir()
         shutil.copy(bundle.path, folder / "cameras")

@@ -11,7 +11,8 @@ sys.path.insert(0, str(ROOT / "tests" / "fuzz"))
 
 from run import COUNTS, is_fault, run
 
-SHARES = {"page": 40, "receiver": 10, "feedback": 60, "message": 200, "request": 30}
+SHARES = {"bundle": 60, "configuration": 30, "onnx": 20, "tflite": 20, "stream": 5}
+SHARES |= {"page": 40, "receiver": 10, "feedback": 60, "message": 200, "request": 30}
 
 
 @pytest.mark.parametrize("target", SHARES)

@@ -23,6 +23,7 @@ from vedette.runtime.monitoring.prometheus import PrometheusCollector
 from vedette.runtime.monitoring.status import request_status
 
 KILL_SECONDS = 60
+ENOUGH_EVENTS, MOST_KILLS = 100, 200  # a busy machine needs more time for the events
 
 
 @pytest.fixture
@@ -115,7 +116,7 @@ def test_no_event_is_lost_in_any_sink_when_all_are_killed(
     add_sinks(daemon_process, webhook, mail, interval=1.0)
     process, kills = daemon_process.start(), {"daemon": 0, "broker": 0, "webhook": 0}
     until = time.monotonic() + KILL_SECONDS
-    while time.monotonic() < until:
+    while time.monotonic() < until or (daemon_process.recorded() <= ENOUGH_EVENTS and sum(kills.values()) < MOST_KILLS):
         time.sleep(rng.uniform(0.6, 3.0))
         target = rng.choices(list(kills), [6, 2, 3])[0]
         kills[target] += 1
@@ -157,5 +158,5 @@ def test_no_event_is_lost_in_any_sink_when_all_are_killed(
     record_proof(sum(kills.values()), sum(lost.values()), **figures)
     assert not any(lost.values()), lost
     assert first_come == sorted(first_come), "in order"
-    assert recorded > 100
+    assert recorded > ENOUGH_EVENTS
     assert kills["daemon"] >= 5

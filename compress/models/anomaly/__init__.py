@@ -15,6 +15,7 @@ from .image_score import MapScore
 
 ANOMALY_MODELS = {
     "padim": ".padim:Padim",
+    "student": ".student:Student",
     "patchcore": ".patchcore:PatchCore",
     "discriminative": ".discriminative:DiscriminativeHead",
     "golden": ".golden:GoldenSample",

@@ -12,17 +12,25 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator, Sequence
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..efficientnet_lite import Backbone
 from ..image_size import ImageSize, count_cells
 from .location_clusters import Grid, nest_locations
 from .standardization import CELL_PIXELS, StandardizationLayer
 
 _BATCH = 32
+
+
+class FeatureLevels(Protocol):
+    """The levels of features, from shallow to deep."""
+
+    channels: list[int]
+    strides: list[int]
+    """Input pixels per cell of each level."""
 
 
 class FeatureFusion(nn.Module):
@@ -38,7 +46,7 @@ class FeatureFusion(nn.Module):
     """
 
     def __init__(
-        self, backbone: Backbone, size: ImageSize, standardization: type[StandardizationLayer], width: int
+        self, backbone: FeatureLevels, size: ImageSize, standardization: type[StandardizationLayer], width: int
     ) -> None:
         super().__init__()
         self.cells = count_cells(size, CELL_PIXELS)

@@ -31,10 +31,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..efficientnet_lite import Backbone
 from ..image_size import ImageSize, count_cells
 from . import location_clusters
-from .feature_fusion import ClusteredProjection, FeatureFusion, split_batches
+from .feature_fusion import ClusteredProjection, FeatureFusion, FeatureLevels, split_batches
 from .image_score import MapScore
 from .location_clusters import Grid
 from .standardization import CELL_PIXELS, LocationStandardizationLayer
@@ -48,7 +47,7 @@ class Padim(nn.Module):
     bounded_outputs: ClassVar = {"score": 0.0}
     has_location_parameters = True
 
-    def __init__(self, backbone: Backbone, size: ImageSize, rank: int | None = None) -> None:
+    def __init__(self, backbone: FeatureLevels, size: ImageSize, rank: int | None = None) -> None:
         super().__init__()
         self.backbone = backbone
         self.join = FeatureFusion(
@@ -117,14 +116,16 @@ class Padim(nn.Module):
         return moments * prod(grids[-1]) / max(len(good[0]) * prod(self.join.cells), 1)
 
     def forward(self, features: Sequence[Tensor], evidence: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        if self.clusters is None:
-            distance = self._distance(self.join(features))
-        else:
-            projected: list[Tensor] = self.clusters(self.join.standardize_levels(features))
-            ordered = torch.cat([self._distance(each) for each in projected], dim=3)
-            distance = torch.index_select(ordered, 3, self.clusters.places).reshape(-1, 1, *max(self.join.grids))
-        anomaly_map, score = self.reading(distance, evidence)
+        anomaly_map, score = self.reading(self.distance(features), evidence)
         return anomaly_map, score
+
+    def distance(self, features: Sequence[Tensor]) -> Tensor:
+        """The distance at each location of the finest level, N x 1 x rows x columns, in squared standard deviations."""
+        if self.clusters is None:
+            return self._distance(self.join(features))
+        projected: list[Tensor] = self.clusters(self.join.standardize_levels(features))
+        ordered = torch.cat([self._distance(each) for each in projected], dim=3)
+        return torch.index_select(ordered, 3, self.clusters.places).reshape(-1, 1, *max(self.join.grids))
 
     def _distance(self, directions: Tensor) -> Tensor:
         deviation = directions.clamp(-DEVIATION_LIMIT, DEVIATION_LIMIT)

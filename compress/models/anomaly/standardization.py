@@ -60,7 +60,7 @@ class ChannelStandardizationLayer(StandardizationLayer):
 
     def fit(self, good: Tensor) -> None:
         self.pool.reset()
-        mean, variance = _mean_and_variance((self.pool(batch) for batch in torch.split(good, _BATCH)), dim=(0, 2, 3))
+        mean, variance = mean_and_variance((self.pool(batch) for batch in torch.split(good, _BATCH)), dim=(0, 2, 3))
         std = variance.sqrt().clamp(min=MIN_STD)
         self.pool.weight /= std.float()[:, None, None, None]
         assert self.pool.bias is not None
@@ -90,8 +90,8 @@ class LocationStandardizationLayer(StandardizationLayer):
     def fit(self, good: Tensor) -> None:
         self.pool.reset()
         batches = torch.split(good, _BATCH)
-        centre = -_mean_and_variance(batches, dim=(0,))[0].float()[None]
-        _, variance = _mean_and_variance((self.pool(batch + centre) for batch in batches), dim=(0,))
+        centre = -mean_and_variance(batches, dim=(0,))[0].float()[None]
+        _, variance = mean_and_variance((self.pool(batch + centre) for batch in batches), dim=(0,))
         shared = variance.mean(dim=(1, 2), keepdim=True).clamp(min=MIN_STD**2)
         variance = (len(good) * variance + PRIOR_WEIGHT * shared) / (len(good) + PRIOR_WEIGHT)
         self.pool.weight /= shared.sqrt().float()[..., None]
@@ -103,7 +103,7 @@ class LocationStandardizationLayer(StandardizationLayer):
         return scaled
 
 
-def _mean_and_variance(batches: Iterable[Tensor], dim: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+def mean_and_variance(batches: Iterable[Tensor], dim: tuple[int, ...]) -> tuple[Tensor, Tensor]:
     """Returns mean and variance over the dimensions `dim` of all batches, in double precision."""
     count, total, squares = 0, torch.zeros(()), torch.zeros(())
     for batch in batches:

@@ -31,7 +31,8 @@ def draw_designs(count: int, seed: int, largest: int = 224) -> list[tuple[int, D
     for index in range(count):
         name = list(ANOMALY_MODELS)[index % len(ANOMALY_MODELS)]
         size = rng.choice([size for size in space.input_sizes if size <= largest])
-        design = space.make_design(name, rng.choice(space.blocks), size, rng.choice(space.ranks))
+        choices = [blocks for blocks in space.blocks if name != "student" or len(blocks) > 1]
+        design = space.make_design(name, rng.choice(choices), size, rng.choice(space.ranks))
         kept = rng.choice([1.0, 1.0, *CHANNEL_FRACTIONS])
         draws.append((seed * 1000 + index, Design(name, design.blocks, size, design.rank, kept)))
     return draws

@@ -129,9 +129,13 @@ def test_int8_onnx_and_tflite_of_an_anomaly_model_agree(fitted, images):
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(each, marks=[pytest.mark.slow] * (each != "patchcore")) for each in ANOMALY_MODELS]
+    ("name", "blocks"),
+    [
+        pytest.param(name, blocks, marks=[pytest.mark.slow] * ((name, blocks) != ("patchcore", (5,))))
+        for name in ANOMALY_MODELS
+        for blocks in ((5,) if name != "student" else (4, 5), (4, 10, 14))
+    ],
 )
-@pytest.mark.parametrize("blocks", [(5,), pytest.param((4, 10, 14), marks=pytest.mark.slow)])
 def test_files_agree_whatever_the_resolution_of_the_levels(name, blocks, images):
     """The map is finer than block 5 at 96 pixels, so the graph upsamples it, and both files must copy one scale."""
     good, defective = images
@@ -208,6 +212,7 @@ def test_keys_of_the_goal_restrict_the_designs():
         return [trial.design for trial in selection.list_default_trials(ModelTable(**model), images, HOST)]
 
     assert {design.anomaly_model for design in candidates(input=SIZE)} == {"padim", "patchcore"}
+    assert candidates(detector="student", rank=8) == [Design("student", (2, 4, 10), 224, 8)]
     assert candidates(detector="golden", input=SIZE) == [Design("golden", (2, 4), SIZE)]
     assert candidates(detector="patchcore", blocks=(4,), input=SIZE) == [Design("patchcore", (4,), SIZE)]
     assert candidates(detector="padim", blocks=(4, 2), rank=8) == [Design("padim", (2, 4), 224, 8)]
@@ -215,6 +220,9 @@ def test_keys_of_the_goal_restrict_the_designs():
     assert costs == sorted(costs)
     with pytest.raises(ConfigProblem, match=r"model\.detector"):
         candidates(detector="oracle")
+    for blocks in ((4,), (5, 10)):
+        with pytest.raises(ConfigProblem, match=r"model\.blocks"):
+            candidates(detector="student", blocks=blocks)
 
 
 def trial(anomaly_model, blocks, cost, auroc=None, file_bytes=0):
@@ -263,7 +271,7 @@ def test_padim_is_not_a_candidate_with_few_images():
     assert [each.design.anomaly_model for each in named] == ["padim"]
 
 
-@pytest.mark.parametrize("name", ANOMALY_MODELS)
+@pytest.mark.parametrize("name", [name for name in ANOMALY_MODELS if name != "student"])
 def test_one_shallow_block_is_enough(name, images, features):
     """One shallow block has fewer channels than the output of the feature fusion."""
     model = anomaly.load_anomaly_model(name, efficientnet_lite.load_backbone((2,)), SIZE)
