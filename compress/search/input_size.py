@@ -1,10 +1,11 @@
 """Search for the input size of an imported object detector, and the decision whether its int8 model needs training.
 
 The cost of a detector grows with the number of input pixels, and a convolutional detector accepts any size. With time
-for a search, the detector is evaluated at its own size and at smaller ones, SIZE_STEP apart: it is quantized, and float
-and int8 are measured on labelled images outside the test split. Its cost on the device is predicted from its graph.
+for a search, the detector is evaluated at its own size, at smaller ones and at those in the shape of the images
+(detector_sizes.py): it is quantized, and float and int8 are measured on labelled images outside the test split. Its
+cost on the device is predicted from its graph.
 
-Among the sizes within the cost limit, the largest one within MAP50_MARGIN of the best is chosen, because a difference
+Among the sizes within the cost limit, the dearest one within MAP50_MARGIN of the best is chosen, because a difference
 that small is chance and a larger image shows no less. The float models are compared, because training can recover what
 quantization loses. Without a cost limit, the cheapest size is chosen that leaves half of `max_drop` to quantization;
 without `max_drop`, its own. If int8 loses more than the goal allows, it is trained (detection_distillation.py).
@@ -21,6 +22,7 @@ from typing import NamedTuple
 import msgspec
 
 from vedette.devices import DeviceProfile
+from vedette.runtime.bundle.manifest import ModelInput
 from vedette.runtime.errors import ConfigProblem, Problem
 from vedette.runtime.evaluation import coco_map
 from vedette.runtime.evaluation.annotated_object import GroundTruth
@@ -36,13 +38,13 @@ from ..goal.goal_tables import Goal, Targets
 from ..goal.recipe import QuantizationSettings, load_recipe
 from ..graph.importers.detector_import import ImportedDetector
 from ..graph.torch_module import OnnxModule
+from ..models.image_size import ImageSize, describe, simplify
 from ..quantization import detection_distillation, quantize_imported
 from ..quantization.qat import TrainingRun
 from ..quantization.quantize_imported import QuantizedGraph
+from .detector_sizes import list_sizes
 from .search_setup import SearchSetup
 
-SIZE_STEP = 32  # pixels
-MIN_SCALE = 0.5  # of the detector's own size
 MAP50_MARGIN = 0.01
 MAX_MAP50_DROP = 0.01  # mAP50 that the int8 model may lose, unless the goal says otherwise
 QAT_STEPS, QAT_LEARNING_RATE = 300, 1.5e-5
@@ -51,8 +53,8 @@ QAT_STEPS, QAT_LEARNING_RATE = 300, 1.5e-5
 class InputSizeResult(msgspec.Struct, frozen=True):
     """Measured figures of one input size, for the report and the manifest."""
 
-    input: int
-    """Width and height, in pixels."""
+    input: ImageSize
+    """In pixels."""
     cost: float = msgspec.field(name="effort")
     """Cost of one image with the int8 model, in the back end that needs less; see `InstructionEstimator.unit`."""
     map50_fp32: float
@@ -87,8 +89,8 @@ class CalibrationAndValidationImages(NamedTuple):
     """Images for activation ranges and for training."""
     annotated: GroundTruth
     """Images that measure mAP50, with their objects."""
-    measured: dict[tuple[int, QuantizationSettings], MeasuredSize]
-    """What was measured with them before, by input width and settings: costs alone depend on the device."""
+    measured: dict[tuple[ImageSize, QuantizationSettings], MeasuredSize]
+    """What was measured with them before, by input size and settings: costs alone depend on the device."""
 
 
 class InputSizeSearch:
@@ -122,16 +124,16 @@ class InputSizeSearch:
         ).cost
         self.trials: list[InputSizeTrial] = []
 
-    def run(self, load: Callable[[int], ImportedDetector], setup: SearchSetup | None) -> InputSizeTrial:
+    def run(self, load: Callable[[ImageSize], ImportedDetector], setup: SearchSetup | None) -> InputSizeTrial:
         """The detector at the chosen size, trained if its int8 model loses too much mAP50.
 
         Args:
-            load: gives the detector for an input of this side, or raises ConfigProblem
-            setup: time for smaller sizes; None to keep the size of the goal file
+            load: gives the detector for an input of this size, or raises ConfigProblem
+            setup: time for other sizes; None to keep the size of the goal file
         """
         self._evaluate(self.original)
         if setup is not None:
-            self._try_smaller(load, setup)
+            self._try_others(load, setup)
         chosen = choose_input_size(self.trials, self.goal.goal, self.max_cost)
         drop = chosen.result.map50_drop
         max_drop = allowed_drop(chosen.result, self.trials[0].result, self.goal.goal)
@@ -153,13 +155,14 @@ class InputSizeSearch:
         """Quantization settings of the recipe, if it has any."""
         return load_recipe(self.goal.recipe).get("quantise")
 
-    def _try_smaller(self, load: Callable[[int], ImportedDetector], setup: SearchSetup) -> None:
-        for side in list_smaller_sizes(self.original.input_spec.width):
+    def _try_others(self, load: Callable[[ImageSize], ImportedDetector], setup: SearchSetup) -> None:
+        spec = self.original.input_spec
+        for size in list_sizes(input_size(spec), list(self.images.annotated), spec.resize == "letterbox"):
             if time.monotonic() > setup.trials_deadline:
-                self.log("no time is left for smaller input sizes")
+                self.log("no time is left for other input sizes")
                 return
             try:
-                self._evaluate(load(side))
+                self._evaluate(load(size))
             except ConfigProblem as problem:
                 self.log(problem.message)
                 return
@@ -170,14 +173,15 @@ class InputSizeSearch:
     def _quantize_and_measure(
         self, detector: ImportedDetector, settings: QuantizationSettings, deadline: float = math.inf
     ) -> InputSizeTrial:
-        size, measured = (detector.input_spec.width, settings), self.images.measured
-        if size not in measured:
-            measured[size] = self._measure_size(detector, settings, deadline)
-        quantized, *map50 = measured[size]
+        size, measured = input_size(detector.input_spec), self.images.measured
+        key = size, settings
+        if key not in measured:
+            measured[key] = self._measure_size(detector, settings, deadline)
+        quantized, *map50 = measured[key]
         cost = self.instruction_estimator.estimate_cost(quantized.int8_model)
-        result = InputSizeResult(detector.input_spec.width, cost, *map50)
+        result = InputSizeResult(size, cost, *map50)
         self.log(
-            f"{result.input} pixels: mAP50 {result.map50_fp32:.3f} in float, {result.map50_int8:.3f} in int8, "
+            f"{describe(size)} pixels: mAP50 {result.map50_fp32:.3f} in float, {result.map50_int8:.3f} in int8, "
             f"{result.cost / 1e6:.0f} million {self.instruction_estimator.unit.partition(',')[0]}"
         )
         return InputSizeTrial(result, detector, quantized)
@@ -206,13 +210,9 @@ class InputSizeSearch:
         return coco_map.mean_average_precision(list(self.images.annotated.values()), detections, labels).map50
 
 
-def list_smaller_sizes(side: int) -> list[int]:
-    """The smaller input sizes to evaluate, the largest first.
-
-    Args:
-        side: the detector's own width, in pixels
-    """
-    return list(range((side - 1) // SIZE_STEP * SIZE_STEP, math.ceil(side * MIN_SCALE) - 1, -SIZE_STEP))
+def input_size(spec: ModelInput) -> ImageSize:
+    """The size of a model's input."""
+    return simplify(spec.height, spec.width)
 
 
 def choose_input_size(trials: list[InputSizeTrial], wish: Targets, max_cost: float | None) -> InputSizeTrial:
@@ -229,7 +229,7 @@ def choose_input_size(trials: list[InputSizeTrial], wish: Targets, max_cost: flo
             return min(trials, key=lambda trial: trial.result.cost)
         required = max(trial.result.map50_fp32 for trial in affordable) - MAP50_MARGIN
         accurate = (trial for trial in affordable if trial.result.map50_fp32 >= required)
-        return max(accurate, key=lambda trial: trial.result.input)
+        return max(accurate, key=lambda trial: trial.result.cost)
     if wish.max_drop is None:
         return trials[0]
     required = trials[0].result.map50_fp32 - wish.max_drop / 2

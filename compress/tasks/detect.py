@@ -36,6 +36,7 @@ from ..evaluation.results import DesignChoice, Measurement
 from ..export.tflite.operators import check_operators
 from ..goal.goal_tables import DataSettings, Goal
 from ..graph.importers.detector_import import ImportedDetector, load_imported_detector
+from ..models.image_size import ImageSize
 from ..report.detect_page import detection_context
 from ..report.doubtful_boxes import add_label_doubts
 from ..report.task_report_section import TaskReportSection
@@ -109,13 +110,13 @@ class DetectionTask:
         """The images by purpose."""
         return split.split_images(data, base, named, audit)
 
-    def load_at(self, data: DetectionData, side: int) -> ImportedDetector:
-        """The detector for an input of this side, in pixels.
+    def load_at(self, data: DetectionData, size: ImageSize) -> ImportedDetector:
+        """The detector for an input of this size, in pixels.
 
         Raises:
             ConfigProblem: it has fixed sizes inside.
         """
-        return load_imported_detector(data.base, msgspec.structs.replace(self.goal.model, input=side))
+        return load_imported_detector(data.base, msgspec.structs.replace(self.goal.model, input=size))
 
     def train(
         self, data: DetectionData, setup: SearchSetup | None, folder: Path, progress: Progress, log: Log
@@ -186,7 +187,7 @@ class DetectionTask:
             machine=read_host_profile().cpu,
             threshold=thresholds.int8,
             design=DesignChoice(
-                parameters={"input": training.detector.input_spec.width},
+                parameters={"input": msgspec.to_builtins(training.chosen.input)},
                 speedup=Measurement(training.original_cost / training.chosen.cost, source=training.cost_unit),
                 trials=training.trials,
             ),

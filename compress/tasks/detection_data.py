@@ -11,6 +11,7 @@ from vedette.runtime.evaluation.annotated_object import AnnotatedObject, GroundT
 from ..data.split import Split
 from ..goal.recipe import QuantizationSettings
 from ..graph.importers.detector_import import ImportedDetector
+from ..models.image_size import ImageSize
 from ..search.input_size import InputSizeResult, MeasuredSize
 from ..training.detector_fine_tuning import DetectorTraining
 from .task import TrainingResult
@@ -27,7 +28,7 @@ class DetectionData(msgspec.Struct, frozen=True):
     """Folder of the goal file."""
     original: ImportedDetector
     """With the classes that it was imported with."""
-    measured_sizes: dict[tuple[int, QuantizationSettings], MeasuredSize] = {}
+    measured_sizes: dict[tuple[ImageSize, QuantizationSettings], MeasuredSize] = {}
     """By earlier trainings with these images."""
     trainings: list[DetectorTraining] = []
     """On the classes of the labels, by an earlier build with these images."""

@@ -23,6 +23,8 @@ from vedette.runtime.errors import ConfigProblem
 
 from ...goal.goal_tables import ModelTable
 from ...goal.imported_model_checks import expand_per_channel
+from ...models.design import choose_input
+from ...models.image_size import height_and_width
 from ..editing import copy_model, list_inputs, map_initializers, map_producers, read_shape, replace_initializer
 from .detector_family_table import COCO_CATEGORY_IDS, COCO_LABELS, DetectorFamily, find_family
 from .lowering import lower_graph
@@ -68,7 +70,7 @@ def load_imported_detector(goal_folder: Path, settings: ModelTable) -> ImportedD
     else:
         source = f"model.onnx: {goal_folder / str(settings.onnx)}"
         model = remove_postprocessing(read_onnx_file(goal_folder / str(settings.onnx)), source)
-    size = None if settings.side is None else (settings.side, settings.side)
+    size = None if settings.input is None else height_and_width(choose_input(settings))
     model = name_outputs(_resize_input(model, size, source), family, source)
     boxes = BoxDecoding("grid" if family.grid else str(settings.family), family.iou_threshold, grid=family.grid)
     if settings.family == "ssd":
