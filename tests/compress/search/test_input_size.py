@@ -17,7 +17,7 @@ from vedette.compress.quantization.detection_distillation import (
     detection_distillation_objective,
 )
 from vedette.compress.search import detector_sizes, input_size
-from vedette.compress.search.input_size import InputSizeResult, InputSizeTrial
+from vedette.compress.search.input_size_trial import InputSizeResult, InputSizeTrial, choose_input_size
 from vedette.runtime.bundle.bundle import Bundle
 from vedette.runtime.bundle.manifest import BoxDecoding
 from vedette.runtime.evaluation.bundle_verification import verify_bundle
@@ -50,7 +50,7 @@ TRIALS = make_trials(
     ],
 )
 def test_input_size_is_the_best_within_the_goal(wish, max_cost, pixels):
-    assert input_size.choose_input_size(TRIALS, wish, max_cost).result.input == pixels
+    assert choose_input_size(TRIALS, wish, max_cost).result.input == pixels
 
 
 def test_allowed_drop_is_what_a_smaller_size_leaves():
