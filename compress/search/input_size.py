@@ -54,6 +54,7 @@ from .input_size_trial import (
 from .search_setup import SearchSetup
 
 FAR = 0.05  # of mAP50 from the best size
+RECOVERABLE = 0.1  # mAP50 lost by a smaller input; more cannot be taught
 MAX_MAP50_DROP = 0.01  # mAP50 that the int8 model may lose, unless the goal says otherwise
 QAT_STEPS, QAT_LEARNING_RATE = 300, 1.5e-5
 
@@ -101,7 +102,7 @@ class InputSizeSearch:
         if setup is not None:
             self._try_others(load, setup)
         chosen = choose_input_size(self.trials, self.goal.goal, self.max_cost)
-        if setup is not None and chosen.result.map50_fp32 < self.trials[0].result.map50_fp32:
+        if setup is not None and 0 < self.trials[0].result.map50_fp32 - chosen.result.map50_fp32 <= RECOVERABLE:
             chosen = self._distil(chosen, setup.deadline)
         drop = chosen.result.map50_drop
         max_drop = allowed_drop(chosen.result, self.trials[0].result, self.goal.goal)

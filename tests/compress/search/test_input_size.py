@@ -18,6 +18,7 @@ from vedette.compress.quantization.detection_distillation import (
 )
 from vedette.compress.search import detector_sizes, input_size
 from vedette.compress.search.input_size_trial import InputSizeResult, InputSizeTrial, choose_input_size
+from vedette.compress.training import detector_distillation
 from vedette.runtime.bundle.bundle import Bundle
 from vedette.runtime.bundle.manifest import BoxDecoding
 from vedette.runtime.evaluation.bundle_verification import verify_bundle
@@ -192,6 +193,27 @@ def test_search_takes_the_smaller_size_that_is_fast_enough(
     report = verify_bundle(Bundle.open(tmp_path / "fast.vedette", keyring), detection_images)
     assert report.map50_float > 0.95
     assert report.map50_int8_onnx == report.map50_int8_tflite < 0.9
+
+
+@pytest.mark.slow
+def test_smaller_input_is_taught_by_the_larger_one(detection_images, build_bundle, tmp_path, monkeypatch):
+    """Squares of four pixels cannot be learned in four steps: the untaught weights stay, and the report says so."""
+    monkeypatch.setattr(input_size, "RECOVERABLE", 1.0)
+    monkeypatch.setattr(detector_distillation, "STEPS", 4)
+    goal = detection_images / "taught.toml"
+    text = (detection_images / "goal.toml").read_text().replace('"squares"', '"taught"')
+    text = text.replace("max_drop = 0.02", "max_drop = 0.9").replace("min_map50 = 0.9", "min_speedup = 3.0")
+    goal.write_text(text + '[[recipe]]\nuse = "search"\ntime = "60s"\n')
+    messages = []
+    build_bundle(goal, tmp_path, log=messages.append)
+    assert any("the float model at its own size teaches it" in message for message in messages)
+    measured = json.loads((tmp_path / "taught.json").read_text())
+    taught = measured["distillation"]
+    assert (taught["input"], taught["images"]) == (32, measured["images"]["fit"])
+    assert taught["loss"] <= taught["loss_before"]
+    assert taught["kept"] == (taught["map50"] > taught["map50_before"])
+    assert [each["distilled"] for each in measured["trials"]] == [False, False] + [True] * taught["kept"]
+    assert "The float network at its own size taught the one of 32 pixels" in (tmp_path / "taught.html").read_text()
 
 
 @pytest.mark.build
