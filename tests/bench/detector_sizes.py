@@ -6,9 +6,12 @@ others, and, of the build, mAP50 of float and of both int8 files on the test ima
 the difference (bootstrap over images, paired), the greatest difference of the two int8 files in integers, and the
 instructions on the cores of the profiles, predicted from counts. The float file at its own size is the reference.
 
-With --distil 320 it measures instead what the float network at its own size teaches one of so many pixels.
+With --distil 320 it measures instead what the float network at its own size teaches one of so many pixels, and with
+--prune 0.125 what it teaches one of its own size without this share of its inner channels (pruned_channels.py): mAP50
+of float on the 64 images that it does not learn from. Half of them decide, by their loss, which weights are kept.
 
-Options: --data ROOT (or VEDETTE_BENCH_DATA), --speedup 5, --seed 0, --minutes 30, --distil PIXELS, --out FOLDER.
+Options: --data ROOT (or VEDETTE_BENCH_DATA), --speedup 5, --seed 0, --minutes 30, --distil PIXELS, --prune SHARE,
+--out FOLDER.
 """
 
 from __future__ import annotations
@@ -23,14 +26,18 @@ import bench_options
 import click
 import msgspec
 import numpy as np
+import pruned_channels
 
 from vedette import devices
 from vedette.compress import tasks
 from vedette.compress.cost import device_costs, operator_counts
+from vedette.compress.data import split
 from vedette.compress.evaluation.built_models import FLOAT, INT8_ONNX, INT8_TFLITE, BuiltModels
 from vedette.compress.evaluation.file_parity import measure_parity
 from vedette.compress.evaluation.float_detector import detect_in_float
 from vedette.compress.goal import goal_reader
+from vedette.compress.quantization import quantize_imported
+from vedette.compress.quantization.qat import normalize_images
 from vedette.compress.search import search_setup
 from vedette.compress.training import detector_distillation
 from vedette.runtime.bundle.manifest import ONNX
@@ -64,6 +71,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--minutes", type=float, default=30.0)
     parser.add_argument("--distil", type=int)
+    parser.add_argument("--prune", type=float)
     options = bench_options.parse(parser)
     folder = options.out / "goal"
     folder.mkdir(parents=True, exist_ok=True)
@@ -82,7 +90,13 @@ def main() -> None:
     data = task.split(folder, no_progress, _report)
     began = time.monotonic()
     if options.distil:
-        figures, name = measure_distillation(task, data, options.distil), f"distil-{options.distil}.json"
+        figures = measure_distillation(data, task.load_at(data, options.distil))
+        name = f"distil-{options.distil}.json"
+    elif options.prune:
+        spec, paths = data.detector.input_spec, [*data.images.calibrate, *data.images.fit]
+        inputs = [normalize_images([each], spec).numpy() for each in split.model_inputs(paths, spec)]
+        figures = measure_distillation(data, pruned_channels.prune(data.detector, options.prune, inputs))
+        name = f"prune-{options.prune}.json"
     else:
         figures, name = measure_build(goal, task, data, folder / "work", 60 * options.minutes), "build.json"
     figures["minutes"] = round((time.monotonic() - began) / 60, 1)
@@ -117,17 +131,23 @@ def measure_build(goal: Any, task: Any, data: Any, folder: Path, seconds: float)
     return figures
 
 
-def measure_distillation(task: Any, data: Any, side: int) -> dict[str, Any]:
-    """mAP50 of the float detector at a smaller size before and after distillation."""
+def measure_distillation(data: Any, student: Any) -> dict[str, Any]:
+    """mAP50 of the float detector, and of a cheaper one before and after distillation."""
     images = data.images
-    held_out, student = [*images.threshold, *images.calibrate], task.load_at(data, side)
+    held_out = [*images.threshold, *images.calibrate]
     taught = detector_distillation.distil(data.detector, student, images.fit, held_out, no_progress)
     figures: dict[str, Any] = {"steps": taught.steps, "loss": [taught.loss_before, taught.loss]}
-    for part, paths in (("held_out", held_out), ("test", images.test)):
-        truth, labels = data.truth_of(paths), data.detector.labels
-        found = [detect_in_float(each, paths) for each in (data.detector, student, taught.detector)]
-        figures[part] = [coco_map.mean_average_precision(truth, each, labels).map50 for each in found]
-        figures[f"{part}_gain_interval"] = difference_interval(truth, found[2], found[1], labels)
+    paths, labels = [*held_out, *images.test], data.detector.labels
+    truth, found = data.truth_of(paths), {}
+    for name, detector in (("float", data.detector), ("untaught", student), ("taught", taught.detector)):
+        found[name] = detect_in_float(detector, paths)
+        figures[name] = coco_map.mean_average_precision(truth, found[name], labels).map50
+    for name in ("untaught", "taught"):
+        figures[f"loss_interval_{name}"] = difference_interval(truth, found["float"], found[name], labels)
+    figures["gain_interval"] = difference_interval(truth, found["taught"], found["untaught"], labels)
+    calibration = list(split.model_inputs(images.calibrate[:2], student.input_spec))  # counts depend on no range
+    int8 = quantize_imported.quantize_post_training(student.model, calibration, student.input_spec)
+    figures["instructions"] = {name: count(name, data.detector.model, int8) for name in PROFILES}
     return figures
 
 
@@ -149,14 +169,12 @@ def count(profile: str, float_model: Any, int8_model: Any) -> dict[str, float]:
     """Million instructions of one image, predicted from counts."""
     device = devices.load_profile(profile)
     reference: Any = operator_counts.predict_cost(device, float_model, ONNX)
-    fastest: Any = min(
-        (operator_counts.predict_cost(device, int8_model, backend) for backend in device_costs.BACKENDS),
-        key=lambda cost: cost.instructions,
-    )
+    costs: list[Any] = [operator_counts.predict_cost(device, int8_model, each) for each in device_costs.BACKENDS]
+    fastest = min(cost.instructions for cost in costs)
     return {
         "float": reference.instructions / 1e6,
-        "int8": fastest.instructions / 1e6,
-        "times_fewer": reference.instructions / fastest.instructions,
+        "int8": fastest / 1e6,
+        "times_fewer": reference.instructions / fastest,
     }
 
 
