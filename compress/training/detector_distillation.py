@@ -6,7 +6,7 @@ trained, by Adam, with a learning rate that falls to zero along half a cosine. T
 every CHECK_INTERVAL steps. The best weights are kept, and training stops after PATIENCE checks without improvement.
 The seed determines the result, unless time runs out.
 
-YOLOX-nano has learned from many thousand pictures at many sizes; a learning rate of 3e-5 made it worse.
+A gain is not proven: docs/goal.md has the trial with YOLOX-nano. So whoever calls this compares both on labels.
 """
 
 from __future__ import annotations
