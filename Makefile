@@ -13,7 +13,7 @@ TORCH = $(if $(findstring index-url,$(PIP_ARGS)),torch==2.13.0,--requirement req
 
 .PHONY: demo test test-fast test-slow test-arm64 coverage docs screenshots fuzz sbom card wheel deb bench-accuracy bench-generality bench-alignment bench-resolution bench-light bench-augment \
   bench-contamination bench-few bench-golden bench-choice bench-student bench-parts bench-known bench-search bench-losses bench-behaviour bench-quantise bench-review bench-build bench-compressors \
-  bench-curves bench-learning bench-splits bench-peers bench-runtime bench-live bench-line bench-memory bench-page bench-scene bench-false-alarms bench-static-objects bench-scene-figures bench-own-classes bench-faces bench-fleet count-arm64 count-looks count-line count-alignment fit-costs clean
+  bench-curves bench-learning bench-splits bench-peers bench-runtime bench-live bench-line bench-memory bench-page bench-scene bench-false-alarms bench-static-objects bench-scene-figures bench-own-classes bench-detector-sizes bench-faces bench-fleet count-arm64 count-looks count-line count-alignment fit-costs clean
 
 demo:
 	@test -e .venv/demo || echo "the first time: installing 1.7 GB of packages takes some minutes; the demonstration then says how long it takes"
@@ -155,6 +155,10 @@ bench-behaviour: .venv/dev
 # A detector that learns six merged classes of COCO from 64 pictures (docs/goal.md); half an hour.
 bench-own-classes: .venv/dev
 	OMP_NUM_THREADS=1 nice -n 5 .venv/bin/python tests/bench/own_classes.py $(BENCH_ARGS)
+
+# How many instructions a smaller detector saves on two cores, and what it loses (docs/goal.md); half an hour.
+bench-detector-sizes: .venv/dev
+	OMP_NUM_THREADS=1 nice -n 5 .venv/bin/python tests/bench/detector_sizes.py $(BENCH_ARGS)
 
 # How often the review names a backdoor, and how often it calls an honest model one (docs/security.md); five minutes.
 bench-review: .venv/dev

@@ -1,7 +1,7 @@
-"""The aspect ratio of what an anomaly model sees: of the images, or of the region that is cut out of them.
+"""The aspect ratio of what a model sees: of the images, or of the region that is cut out of them.
 
-Images of many shapes have no common aspect ratio. Then every image is squeezed to a square: a shape in the middle of
-them lowers the AUROC (docs/accuracy.md).
+Images of many shapes have no common aspect ratio. Then an anomaly model gets every image squeezed to a square: a shape
+in the middle of them lowers the AUROC (docs/accuracy.md).
 """
 
 from __future__ import annotations
@@ -50,12 +50,22 @@ def measure_aspect_ratio(paths: Sequence[Path], inspector: Inspector | None, log
         inspector: cuts what the model sees out of an image; None: the model sees the whole image
         log: says what was found
     """
-    step = -(-len(paths) // MAX_IMAGES)
-    shapes = [image_files.read_image(path).shape for path in paths[::step]]
-    low, median, high = np.quantile([width / height for height, width, _ in shapes], (0.1, 0.5, 0.9))
+    low, median, high = measure_quantiles(paths)
     if high > MAX_FACTOR * median or median > MAX_FACTOR * low:
         log(f"aspect ratio: the images have different shapes ({low:.2f} to {high:.2f}), so the input is a square")
         return 1.0
     region = None if inspector is None else inspector.settings.region
     across, down = (1.0, 1.0) if region is None else np.ptp(region, axis=0)
     return float(median * across / down)
+
+
+def measure_quantiles(paths: Sequence[Path]) -> tuple[float, float, float]:
+    """Width divided by height of images: the 10th percentile, the median and the 90th percentile.
+
+    Args:
+        paths: images; MAX_IMAGES of them are read
+    """
+    step = -(-len(paths) // MAX_IMAGES)
+    shapes = [image_files.read_image(path).shape for path in paths[::step]]
+    low, median, high = np.quantile([width / height for height, width, _ in shapes], (0.1, 0.5, 0.9))
+    return float(low), float(median), float(high)

@@ -51,6 +51,8 @@ class DetectionMetrics(TaskMetrics, frozen=True, kw_only=True):
     """Figures of the int8 ONNX model on the test images at the chosen score threshold."""
     float_model_digest: str
     """SHA-256 of the float model file beside the bundle."""
+    distillation: dict[str, Any] | None = None
+    """Figures of the distillation to a smaller input; None: there was none."""
     training: TrainingFigures | None = None
     """On the classes of the labels; None: the detector keeps its own."""
 
@@ -62,5 +64,6 @@ class DetectionMetrics(TaskMetrics, frozen=True, kw_only=True):
             "recall": self.at_threshold.recall,
             "f1": self.at_threshold.f1,
             DIGEST_KEY: self.float_model_digest,
+            **({} if self.distillation is None else {"distillation": self.distillation}),
             **({} if self.training is None else self.training.to_manifest()),
         }

@@ -147,8 +147,8 @@ class ModelTable(_StrictStruct, frozen=True):
     detector: str = "auto"
     """Name of the anomaly model; `auto`: the build selects the best model for the good images."""
     input: _Side | _HeightAndWidth | Literal["auto"] | None = None
-    """Side of the input in pixels; images are scaled to this square. For `anomaly` also height and width, or `auto`:
-    the aspect ratio of the images is kept. None: 224, or the result of a search."""
+    """Side of the input in pixels; images are scaled to this square. For `anomaly` and `detect` also height and width.
+    For `anomaly` also `auto`: the aspect ratio of the images is kept. None: 224, or the result of a search."""
     blocks: tuple[Annotated[int, msgspec.Meta(ge=1, le=15)], ...] | None = None
     """Blocks of the backbone that provide features; None: the build selects the best blocks for the good images."""
     rank: Annotated[int, msgspec.Meta(ge=1)] | None = None

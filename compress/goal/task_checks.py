@@ -73,8 +73,9 @@ def check_task(path: Path, goal: Goal) -> None:
     if data.test is not None and data.defect is not None:
         hint = "put all defective test images into the folder defect of data.test, or leave data.test out"
         raise ConfigProblem(f"{path}: data.defect and data.test both name test images", hint=hint)
-    if goal.task != "anomaly" and goal.model.input not in (None, goal.model.side):
-        hint = 'only task = "anomaly" takes another input than a square: give its side in pixels'
+    rectangle = goal.task == "detect" and goal.model.input != "auto"
+    if goal.task != "anomaly" and goal.model.input not in (None, goal.model.side) and not rectangle:
+        hint = 'only task = "anomaly" and "detect" take another input than a square: give its side in pixels'
         raise ConfigProblem(f'{path}: model.input does not apply to task = "{goal.task}" like this', hint=hint)
     imported_model_checks.check_model_keys(path, goal)
     if goal.task == "behaviour":

@@ -17,6 +17,7 @@ from ..cost.device_costs import DeviceCosts
 from ..evaluation.built_models import MODEL_TITLES
 from ..evaluation.release_comparison import ReleaseComparison
 from ..evaluation.results import Results
+from ..models.image_size import describe
 from ..quantization.layer_errors import LayerErrors
 from ..quantization.step_log import QuantizationStep
 from ..review.finding import Review
@@ -128,4 +129,5 @@ def _templates() -> jinja2.Environment:
         undefined=jinja2.StrictUndefined,
     )
     environment.filters["thousands"] = lambda number: f"{number:,}".replace(",", "\u202f")
+    environment.filters["pixels"] = lambda size: describe(size if isinstance(size, int) else tuple(size))
     return environment

@@ -36,10 +36,12 @@ from ..evaluation.results import DesignChoice, Measurement
 from ..export.tflite.operators import check_operators
 from ..goal.goal_tables import DataSettings, Goal
 from ..graph.importers.detector_import import ImportedDetector, load_imported_detector
+from ..models.image_size import ImageSize
 from ..report.detect_page import detection_context
 from ..report.doubtful_boxes import add_label_doubts
 from ..report.task_report_section import TaskReportSection
-from ..search.input_size import CalibrationAndValidationImages, InputSizeSearch
+from ..search.input_size import InputSizeSearch
+from ..search.input_size_trial import CalibrationAndValidationImages
 from ..search.search_setup import SearchSetup
 from ..training.float_and_int8_model import FloatAndInt8Model
 from .detection_data import DetectionData, DetectorSearchResult
@@ -109,13 +111,13 @@ class DetectionTask:
         """The images by purpose."""
         return split.split_images(data, base, named, audit)
 
-    def load_at(self, data: DetectionData, side: int) -> ImportedDetector:
-        """The detector for an input of this side, in pixels.
+    def load_at(self, data: DetectionData, size: ImageSize) -> ImportedDetector:
+        """The detector for an input of this size, in pixels.
 
         Raises:
             ConfigProblem: it has fixed sizes inside.
         """
-        return load_imported_detector(data.base, msgspec.structs.replace(self.goal.model, input=side))
+        return load_imported_detector(data.base, msgspec.structs.replace(self.goal.model, input=size))
 
     def train(
         self, data: DetectionData, setup: SearchSetup | None, folder: Path, progress: Progress, log: Log
@@ -125,7 +127,10 @@ class DetectionTask:
         calibration = [*images.calibrate, *images.fit][:MAX_IMAGES]
         compared = [*images.threshold, *calibration][:MAX_IMAGES]
         annotated = {path: data.truth[path] for path in compared}
-        search_images = CalibrationAndValidationImages(calibration, annotated, data.measured_sizes)
+        held_out = [path for path in (*images.threshold, *images.calibrate) if path in annotated]
+        search_images = CalibrationAndValidationImages(
+            calibration, annotated, images.fit[:MAX_IMAGES], held_out, data.memory
+        )
         search = InputSizeSearch(self.goal, self.device, data.detector, search_images, folder, progress, log)
         chosen = search.run(partial(self.load_at, data), setup)
         detector, quantized = chosen.detector, chosen.quantized
@@ -143,6 +148,7 @@ class DetectionTask:
             original_cost=search.instruction_estimator.original_cost,
             cost_unit=search.instruction_estimator.unit,
             compared_on=len(search_images.annotated),
+            distillation=search.distillation,
         )
 
     def choose_threshold(self, models: BuiltModels, data: DetectionData) -> Thresholds[OperatingPoint]:
@@ -186,11 +192,12 @@ class DetectionTask:
             machine=read_host_profile().cpu,
             threshold=thresholds.int8,
             design=DesignChoice(
-                parameters={"input": training.detector.input_spec.width},
+                parameters={"input": msgspec.to_builtins(training.chosen.input)},
                 speedup=Measurement(training.original_cost / training.chosen.cost, source=training.cost_unit),
                 trials=training.trials,
             ),
             mean_map=mean_map,
+            distillation=msgspec.to_builtins(training.distillation),
             at_threshold=at_threshold,
             float_model_digest=hashlib.sha256(float_file).hexdigest(),
         )

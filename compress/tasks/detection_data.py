@@ -9,9 +9,8 @@ import msgspec
 from vedette.runtime.evaluation.annotated_object import AnnotatedObject, GroundTruth
 
 from ..data.split import Split
-from ..goal.recipe import QuantizationSettings
 from ..graph.importers.detector_import import ImportedDetector
-from ..search.input_size import InputSizeResult, MeasuredSize
+from ..search.input_size_trial import DetectorMemory, DistillationFigures, InputSizeResult
 from ..training.detector_fine_tuning import DetectorTraining
 from .task import TrainingResult
 
@@ -27,8 +26,8 @@ class DetectionData(msgspec.Struct, frozen=True):
     """Folder of the goal file."""
     original: ImportedDetector
     """With the classes that it was imported with."""
-    measured_sizes: dict[tuple[int, QuantizationSettings], MeasuredSize] = {}
-    """By earlier trainings with these images."""
+    memory: DetectorMemory = msgspec.field(default_factory=lambda: DetectorMemory({}, {}))
+    """Of earlier builds with these images."""
     trainings: list[DetectorTraining] = []
     """On the classes of the labels, by an earlier build with these images."""
 
@@ -49,5 +48,7 @@ class DetectorSearchResult(TrainingResult, frozen=True):
     cost_unit: str
     compared_on: int
     """Number of images that input sizes were compared on."""
+    distillation: DistillationFigures | None = None
+    """To the chosen size; None: there was none."""
     training: DetectorTraining | None = None
     """On the classes of the labels; None: the detector keeps its own."""

@@ -33,6 +33,7 @@ from ..goal.recipe import DetectorTrainingSettings, load_recipe
 from ..graph.class_channels import replace_classes
 from ..graph.editing import copy_with_weights
 from ..graph.importers.detector_import import ImportedDetector
+from ..models.image_size import ImageSize
 from ..search.search_setup import SearchSetup
 from ..training import class_mapping
 from ..training.box_outputs import BoxReader
@@ -71,9 +72,9 @@ class TrainedDetectionTask(DetectionTask):
     ) -> Split:
         return object_classes.split_by_objects(named, audit, truth, labels, data.seed)
 
-    def load_at(self, data: DetectionData, side: int) -> ImportedDetector:
+    def load_at(self, data: DetectionData, size: ImageSize) -> ImportedDetector:
         """The trained detector for another input: its weights do not depend on the size."""
-        resized = super().load_at(data, side)
+        resized = super().load_at(data, size)
         taught = replace_classes(resized, data.detector.labels, [[] for _ in data.detector.labels])
         weights = {each.name: numpy_helper.to_array(each) for each in data.detector.model.graph.initializer}
         return taught._replace(model=copy_with_weights(taught.model, weights))

@@ -80,12 +80,7 @@ def _quality_focal_loss(logits: Tensor, target: Tensor) -> Tensor:
 @torch.no_grad()
 def assign_cells(found: BoxOutputs, image: int, target: ImageTargets) -> tuple[Tensor, Tensor, Tensor]:
     """Cells that answer objects of an image: the cell, the object and the score that it should give, n each."""
-    overlaps = overlap(target.edges[:, None], found.edges[image][None])
-    scores = found.scores[image][:, target.labels].T
-    inside = _lies_in(found.points, target.edges)
-    nearest = torch.cdist((target.edges[:, :2] + target.edges[:, 2:]) / 2, found.points).argmin(dim=1)
-    inside[torch.arange(len(inside)), nearest] = True  # a small object may hold the middle of no cell
-    product = (scores**_SCORE_POWER) * (overlaps.clamp(min=1e-3) ** _OVERLAP_POWER) * inside
+    product, overlaps = measure_alignment(found, image, target.edges, found.scores[image][:, target.labels].T)
     chosen = torch.zeros_like(product, dtype=torch.bool)
     chosen.scatter_(1, product.topk(min(CELLS_PER_OBJECT, product.shape[1]), dim=1).indices, True)
     chosen &= product > 0
@@ -96,6 +91,22 @@ def assign_cells(found: BoxOutputs, image: int, target: ImageTargets) -> tuple[T
     best_overlap = contested.amax(dim=1).clamp(min=0.1)
     qualities = product[objects, cells] / best_product[objects].clamp(min=1e-9) * best_overlap[objects]
     return cells, objects, qualities.clamp(1e-3, 1.0)
+
+
+def measure_alignment(found: BoxOutputs, image: int, edges: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
+    """How well each of P cells answers each of M boxes, and the overlaps, M x P each.
+
+    Args:
+        found: what the detector says
+        image: index of the image
+        edges: M x 4, as fractions of the input
+        scores: M x P: what each cell gives the class of each box
+    """
+    overlaps = overlap(edges[:, None], found.edges[image][None])
+    inside = _lies_in(found.points, edges)
+    nearest = torch.cdist((edges[:, :2] + edges[:, 2:]) / 2, found.points).argmin(dim=1)
+    inside[torch.arange(len(inside)), nearest] = True  # a small object may hold the middle of no cell
+    return (scores**_SCORE_POWER) * (overlaps.clamp(min=1e-3) ** _OVERLAP_POWER) * inside, overlaps
 
 
 def _lies_in(points: Tensor, edges: Tensor) -> Tensor:

@@ -2,8 +2,8 @@
 
 The import removes everything behind the last convolutions (postprocessing_removal.py), takes its settings from the
 detector family unless the goal file sets them, and can change the input size. A purely convolutional network only gets
-another grid. A network whose exporter wrote fixed sizes inside, such as the channel shuffles of ShuffleNet, fails ONNX
-shape inference at another size; the import reports that.
+another grid, and so do channel shuffles and resizes with fixed sizes inside (fixed_sizes.py). A network with other
+fixed sizes fails ONNX shape inference at another size; the import reports that.
 """
 
 from __future__ import annotations
@@ -23,8 +23,11 @@ from vedette.runtime.errors import ConfigProblem
 
 from ...goal.goal_tables import ModelTable
 from ...goal.imported_model_checks import expand_per_channel
+from ...models.design import choose_input
+from ...models.image_size import height_and_width
 from ..editing import copy_model, list_inputs, map_initializers, map_producers, read_shape, replace_initializer
 from .detector_family_table import COCO_CATEGORY_IDS, COCO_LABELS, DetectorFamily, find_family
+from .fixed_sizes import scale_fixed_sizes
 from .lowering import lower_graph
 from .network_import import prepend_normalization
 from .onnx_file import canonicalize_graph, read_onnx_file
@@ -68,7 +71,7 @@ def load_imported_detector(goal_folder: Path, settings: ModelTable) -> ImportedD
     else:
         source = f"model.onnx: {goal_folder / str(settings.onnx)}"
         model = remove_postprocessing(read_onnx_file(goal_folder / str(settings.onnx)), source)
-    size = None if settings.side is None else (settings.side, settings.side)
+    size = None if settings.input is None else height_and_width(choose_input(settings))
     model = name_outputs(_resize_input(model, size, source), family, source)
     boxes = BoxDecoding("grid" if family.grid else str(settings.family), family.iou_threshold, grid=family.grid)
     if settings.family == "ssd":
@@ -105,7 +108,8 @@ def _resize_input(model: onnx.ModelProto, size: tuple[int, int] | None, source: 
     sides: tuple[int, ...] = shape[2:] if len(shape) == 4 else ()
     if size is None or sides == size or 0 in sides:
         return canonicalize_graph(model, size, source)
-    resized = copy_model(model)
+    scaled = scale_fixed_sizes(canonicalize_graph(model, None, source), (sides[0], sides[1]), size)
+    resized = copy_model(model) if scaled is None else scaled
     for dim, value in zip(list_inputs(resized.graph)[0].type.tensor_type.shape.dim[2:], size, strict=True):
         dim.dim_value = value
     try:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -14,8 +16,9 @@ from vedette.compress.quantization.detection_distillation import (
     DetectionDistillationLoss,
     detection_distillation_objective,
 )
-from vedette.compress.search import input_size
-from vedette.compress.search.input_size import InputSizeResult, InputSizeTrial
+from vedette.compress.search import detector_sizes, input_size
+from vedette.compress.search.input_size_trial import InputSizeResult, InputSizeTrial, choose_input_size
+from vedette.compress.training import detector_distillation
 from vedette.runtime.bundle.bundle import Bundle
 from vedette.runtime.bundle.manifest import BoxDecoding
 from vedette.runtime.evaluation.bundle_verification import verify_bundle
@@ -48,7 +51,7 @@ TRIALS = make_trials(
     ],
 )
 def test_input_size_is_the_best_within_the_goal(wish, max_cost, pixels):
-    assert input_size.choose_input_size(TRIALS, wish, max_cost).result.input == pixels
+    assert choose_input_size(TRIALS, wish, max_cost).result.input == pixels
 
 
 def test_allowed_drop_is_what_a_smaller_size_leaves():
@@ -60,9 +63,62 @@ def test_allowed_drop_is_what_a_smaller_size_leaves():
 
 
 def test_smaller_sizes_are_multiples_of_the_step_down_to_half():
-    assert input_size.list_smaller_sizes(416) == [384, 352, 320, 288, 256, 224]
-    assert input_size.list_smaller_sizes(300) == [288, 256, 224, 192, 160]
-    assert input_size.list_smaller_sizes(32) == []
+    assert detector_sizes.list_smaller_sizes(416) == [384, 352, 320, 288, 256, 224]
+    assert detector_sizes.list_smaller_sizes(300) == [288, 256, 224, 192, 160]
+    assert detector_sizes.list_smaller_sizes(32) == []
+    assert detector_sizes.list_smaller_sizes((256, 416))[:3] == [(256, 384), (224, 352), (224, 320)]
+
+
+def write_pictures(folder, *shapes):
+    """A picture of each shape."""
+    paths = [folder / f"{number}.png" for number in range(len(shapes))]
+    for path, shape in zip(paths, shapes, strict=True):
+        cv2.imwrite(str(path), np.zeros((*shape, 3), np.uint8))
+    return paths
+
+
+def test_sizes_have_the_shape_of_the_images(tmp_path):
+    wide = write_pictures(tmp_path, (90, 160), (90, 160), (90, 160))
+    fitted = [(256, 416), (224, 384), (224, 352), (192, 320), (192, 288), (160, 256), (128, 224)]
+    assert detector_sizes.list_sizes(416, wide, fills=True) == fitted
+    assert detector_sizes.list_sizes(416, wide, fills=False) == detector_sizes.list_smaller_sizes(416)
+    assert detector_sizes.list_sizes((256, 416), wide, fills=True) == detector_sizes.list_smaller_sizes((256, 416))
+    upright = write_pictures(tmp_path, (160, 90))
+    assert detector_sizes.list_sizes(416, upright, fills=True)[0] == (416, 256)
+    square = write_pictures(tmp_path, (100, 100))
+    assert detector_sizes.list_sizes(416, square, fills=True) == detector_sizes.list_smaller_sizes(416)
+
+
+def test_images_of_many_shapes_get_squares_too(tmp_path):
+    mixed = write_pictures(tmp_path, (90, 120), (90, 120), (90, 120), (120, 90))
+    sizes = detector_sizes.list_sizes(416, mixed, fills=True)
+    assert sizes[:4] == [384, (320, 416), 352, (288, 384)]
+    assert sizes[-1] == (192, 224)
+
+
+@pytest.mark.build
+def test_search_leaves_out_the_gray_border(detection_images, keyring, key_folder, call_vedette, tmp_path):
+    """Wide pictures fill half of the network's square input; half of its pixels give the same boxes."""
+    goal = tmp_path / "wide"
+    shutil.copytree(detection_images, goal)
+    for path in (goal / "images").iterdir():
+        cv2.imwrite(str(path), cv2.imread(str(path))[:32])
+        label = goal / "labels" / f"{path.stem}.txt"
+        rows = [line.split() for line in label.read_text().splitlines()]
+        kept = [f"{kind} {x} {2 * float(y)} {w} 0.25\n" for kind, x, y, w, _ in rows if float(y) < 0.5]
+        label.write_text("".join(kept))
+    text = (goal / "goal.toml").read_text().replace("[goal]\n", "[goal]\nmin_speedup = 2.0\n")
+    (goal / "goal.toml").write_text(text)
+    options = ("--out", tmp_path, "--time", "60s", "--key", key_folder / "vedette.key")
+    built = call_vedette("build", goal / "goal.toml", *options, "--json", HOME=str(tmp_path))
+    assert built.returncode == 0, built.stderr
+    measured = json.loads(built.stdout)
+    assert [each["input"] for each in measured["trials"]] == [64, [32, 64]]
+    assert (measured["input"], measured["speedup"]) == ([32, 64], pytest.approx(2.0, rel=0.01))
+    assert measured["map50_fp32"] > 0.95
+    assert "64 x 32 pixels were chosen" in (tmp_path / "squares.html").read_text()
+    report = verify_bundle(Bundle.open(tmp_path / "squares.vedette", keyring), goal)
+    assert report.map50_int8_onnx == report.map50_int8_tflite > 0.95
 
 
 def make_outputs(objects, shift=0.0):
@@ -137,6 +193,27 @@ def test_search_takes_the_smaller_size_that_is_fast_enough(
     report = verify_bundle(Bundle.open(tmp_path / "fast.vedette", keyring), detection_images)
     assert report.map50_float > 0.95
     assert report.map50_int8_onnx == report.map50_int8_tflite < 0.9
+
+
+@pytest.mark.slow
+def test_smaller_input_is_taught_by_the_larger_one(detection_images, build_bundle, tmp_path, monkeypatch):
+    """Squares of four pixels cannot be learned in four steps: the untaught weights stay, and the report says so."""
+    monkeypatch.setattr(input_size, "RECOVERABLE", 1.0)
+    monkeypatch.setattr(detector_distillation, "STEPS", 4)
+    goal = detection_images / "taught.toml"
+    text = (detection_images / "goal.toml").read_text().replace('"squares"', '"taught"')
+    text = text.replace("max_drop = 0.02", "max_drop = 0.9").replace("min_map50 = 0.9", "min_speedup = 3.0")
+    goal.write_text(text + '[[recipe]]\nuse = "search"\ntime = "60s"\n')
+    messages = []
+    build_bundle(goal, tmp_path, log=messages.append)
+    assert any("the float model at its own size teaches it" in message for message in messages)
+    measured = json.loads((tmp_path / "taught.json").read_text())
+    taught = measured["distillation"]
+    assert (taught["input"], taught["images"]) == (32, measured["images"]["fit"])
+    assert taught["loss"] <= taught["loss_before"]
+    assert taught["kept"] == (taught["map50"] > taught["map50_before"])
+    assert [each["distilled"] for each in measured["trials"]] == [False, False] + [True] * taught["kept"]
+    assert "The float network at its own size taught the one of 32 pixels" in (tmp_path / "taught.html").read_text()
 
 
 @pytest.mark.build

@@ -18,13 +18,15 @@ from vedette.compress.evaluation.float_detector import detect_in_float, measure_
 from vedette.compress.goal.goal_tables import ModelTable
 from vedette.compress.goal.recipe import DetectorTrainingSettings
 from vedette.compress.graph.class_channels import choose_layers, replace_classes
+from vedette.compress.graph.editing import copy_with_weights
 from vedette.compress.graph.graph_tail import GraphTail
 from vedette.compress.graph.importers.detector_import import load_imported_detector
 from vedette.compress.graph.torch_module import OnnxModule
-from vedette.compress.training import class_mapping
+from vedette.compress.training import class_mapping, detector_distillation
 from vedette.compress.training.box_outputs import BoxReader
 from vedette.compress.training.detection_loss import ImageTargets, detection_loss
 from vedette.compress.training.detector_fine_tuning import AnnotatedImages, fine_tune_in_steps
+from vedette.compress.training.teacher_boxes import find_teacher_boxes, teacher_loss
 from vedette.runtime.bundle.box_decoding import BoxDecoding, GridDecoding
 from vedette.runtime.bundle.manifest import ModelInput, ModelOutput
 from vedette.runtime.errors import ConfigProblem
@@ -247,3 +249,55 @@ def test_merged_boxes_of_one_object_are_one():
     found = [(Prediction("car", 0.6, BOX), Prediction("truck", 0.8, BOX))]
     (merged,) = class_mapping.relabel_detections(found, ("car", "truck"), ("vehicle",), [[0, 1]], 0.5)
     assert [(each.label, each.score) for each in merged] == [("vehicle", 0.8)]
+
+
+def weaken_scores(detector, factor):
+    """The detector with weaker weights of its objectness."""
+    weights = {each.name: numpy_helper.to_array(each) for each in detector.model.graph.initializer}
+    changed = {name: value * np.float32(factor) for name, value in weights.items() if name == "objectness.w"}
+    return detector._replace(model=copy_with_weights(detector.model, changed))
+
+
+def test_a_detector_learns_the_boxes_of_its_teacher_without_labels(squares, monkeypatch):
+    detector, truth = squares
+    paths = sorted(truth)
+    monkeypatch.setattr(detector_distillation, "LEARNING_RATE", 1e-4)
+    monkeypatch.setattr(detector_distillation, "STEPS", 40)
+    student = weaken_scores(detector, 0.5)
+    taught = detector_distillation.distil(detector, student, paths[:6], paths[12:16], no_progress)
+    assert taught.steps == 40
+    assert taught.loss < 0.7 * taught.loss_before
+    before, after, goal = (
+        [each.score for found in detect_in_float(one, paths[18:]) for each in found if each.score > 0.1]
+        for one in (student, taught.detector, detector)
+    )
+    assert abs(np.mean(after) - np.mean(goal)) < abs(np.mean(before) - np.mean(goal))
+    again = detector_distillation.distil(detector, student, paths[:6], paths[12:16], no_progress)
+    assert again.detector.model.SerializeToString() == taught.detector.model.SerializeToString()
+
+
+def test_a_student_that_only_gets_worse_keeps_its_weights(squares, monkeypatch):
+    detector, truth = squares
+    paths = sorted(truth)
+    monkeypatch.setattr(detector_distillation, "LEARNING_RATE", 1e3)
+    monkeypatch.setattr(detector_distillation, "STEPS", 20)
+    taught = detector_distillation.distil(detector, detector, paths[:6], paths[12:16], no_progress)
+    assert (taught.steps, taught.loss) == (0, taught.loss_before)
+    assert taught.detector.model == detector.model
+
+
+def test_the_teacher_itself_has_nothing_to_learn():
+    reader = BoxReader(DECODINGS["yolox"][0], SPEC)
+    outputs = {"box0": torch.zeros(1, 4, 8, 8), "objectness0": torch.full((1, 1, 8, 8), -12.0)}
+    outputs["class0"] = torch.full((1, 3, 8, 8), -6.0)
+    outputs["objectness0"][0, 0, 2, 3], outputs["class0"][0, 1, 2, 3] = 2.0, 3.0
+    lesson = find_teacher_boxes(reader(outputs), 0.6)
+    assert lesson.labels.tolist() == [1]
+    score = torch.sigmoid(torch.tensor(2.0)) * torch.sigmoid(torch.tensor(3.0))
+    assert lesson.scores[0] == pytest.approx(score.item(), abs=1e-5)
+    assert float(teacher_loss(reader(outputs), [lesson])) < 1e-3
+    doubtful = outputs | {"objectness0": outputs["objectness0"].clone().clamp(max=-1.0)}
+    assert float(teacher_loss(reader(doubtful), [lesson])) > 0.5
+    extra = outputs | {"objectness0": outputs["objectness0"].clone(), "class0": outputs["class0"].clone()}
+    extra["objectness0"][0, 0, 6, 6], extra["class0"][0, 0, 6, 6] = 4.0, 4.0
+    assert float(teacher_loss(reader(extra), [lesson])) > 1
