@@ -2,7 +2,8 @@
 
 A detector that keeps the aspect ratio fills what remains of its input with gray. A camera's images all have one shape,
 so that part of a square input is computed for nothing: a quarter of it for images of 4:3, 44 % for those of 16:9. An
-input in the shape of the images leaves it out, and the objects in it are as large as before.
+input in the shape of the images leaves it out, and the objects in it are as large as before. For images of many shapes
+only squares are tried: what suits most of them makes the others small.
 """
 
 from __future__ import annotations
@@ -31,9 +32,9 @@ def list_sizes(size: ImageSize, paths: Sequence[Path], fills: bool) -> list[Imag
         return list_smaller_sizes(size)
     low, median, high = measure_quantiles(paths)
     fitted = [(rows, columns) for rows, columns in _list_fitted_sizes(height, median) if rows != columns]
-    alike = high <= MAX_FACTOR * median and median <= MAX_FACTOR * low
-    squares = [] if fitted and alike else list_smaller_sizes(size)
-    return sorted([*squares, *fitted], key=count_pixels, reverse=True)
+    if not fitted or high > MAX_FACTOR * median or median > MAX_FACTOR * low:
+        return list_smaller_sizes(size)
+    return sorted(fitted, key=count_pixels, reverse=True)
 
 
 def list_smaller_sizes(size: ImageSize) -> list[ImageSize]:

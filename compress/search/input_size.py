@@ -8,9 +8,9 @@ cost on the device is predicted from its graph.
 Among the sizes within the cost limit, the dearest one within MAP50_MARGIN of the best is chosen, because a difference
 that small is chance and a larger image shows no less. The float models are compared, because training can recover what
 quantization loses. Without a cost limit, the cheapest size is chosen that leaves half of `max_drop` to quantization;
-without `max_drop`, its own. If the float model loses mAP50 by the smaller input, the one at its own size teaches it
-(training/detector_distillation.py); what it learned is kept if held-out images show a gain. If int8 loses more than the
-goal allows, it is trained (detection_distillation.py).
+without `max_drop`, its own. If the recipe has `distil`, the float model at its own size teaches the one with a smaller
+input that loses mAP50 (training/detector_distillation.py); what it learned is kept if held-out images show a gain. If
+int8 loses more than the goal allows, it is trained (detection_distillation.py).
 """
 
 from __future__ import annotations
@@ -102,7 +102,8 @@ class InputSizeSearch:
         if setup is not None:
             self._try_others(load, setup)
         chosen = choose_input_size(self.trials, self.goal.goal, self.max_cost)
-        if setup is not None and 0 < self.trials[0].result.map50_fp32 - chosen.result.map50_fp32 <= RECOVERABLE:
+        lost_by_size = self.trials[0].result.map50_fp32 - chosen.result.map50_fp32
+        if setup is not None and "distil" in load_recipe(self.goal.recipe) and 0 < lost_by_size <= RECOVERABLE:
             chosen = self._distil(chosen, setup.deadline)
         drop = chosen.result.map50_drop
         max_drop = allowed_drop(chosen.result, self.trials[0].result, self.goal.goal)

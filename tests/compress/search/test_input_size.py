@@ -89,11 +89,9 @@ def test_sizes_have_the_shape_of_the_images(tmp_path):
     assert detector_sizes.list_sizes(416, square, fills=True) == detector_sizes.list_smaller_sizes(416)
 
 
-def test_images_of_many_shapes_get_squares_too(tmp_path):
+def test_images_of_many_shapes_get_squares(tmp_path):
     mixed = write_pictures(tmp_path, (90, 120), (90, 120), (90, 120), (120, 90))
-    sizes = detector_sizes.list_sizes(416, mixed, fills=True)
-    assert sizes[:4] == [384, (320, 416), 352, (288, 384)]
-    assert sizes[-1] == (192, 224)
+    assert detector_sizes.list_sizes(416, mixed, fills=True) == detector_sizes.list_smaller_sizes(416)
 
 
 @pytest.mark.build
@@ -203,7 +201,7 @@ def test_smaller_input_is_taught_by_the_larger_one(detection_images, build_bundl
     goal = detection_images / "taught.toml"
     text = (detection_images / "goal.toml").read_text().replace('"squares"', '"taught"')
     text = text.replace("max_drop = 0.02", "max_drop = 0.9").replace("min_map50 = 0.9", "min_speedup = 3.0")
-    goal.write_text(text + '[[recipe]]\nuse = "search"\ntime = "60s"\n')
+    goal.write_text(text + '[[recipe]]\nuse = "search"\ntime = "60s"\n[[recipe]]\nuse = "distil"\n')
     messages = []
     build_bundle(goal, tmp_path, log=messages.append)
     assert any("the float model at its own size teaches it" in message for message in messages)
