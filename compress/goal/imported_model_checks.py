@@ -81,9 +81,9 @@ def _check_object_detector(path: Path, goal: Goal, defaults: ModelTable) -> None
         hint = "paths are relative to the goal file"
         raise ConfigProblem(f"{path}: data.labels: nothing at {path.parent / data.labels}", hint=hint)
     uses = [table.get("use") for table in goal.recipe]
-    others = [use for use in uses if ALIASES.get(str(use), use) not in ("quantise", "search", "train")]
+    others = [use for use in uses if ALIASES.get(str(use), use) not in ("quantise", "search", "train", "distil")]
     if others:
-        hint = 'an object detector takes use = "train", "quantise" and "search"'
+        hint = 'an object detector takes use = "train", "quantise", "search" and "distil"'
         raise ConfigProblem(f'{path}: recipe: {others[0]} does not apply to task = "detect"', hint=hint)
     _check_model(path, goal, defaults)
 

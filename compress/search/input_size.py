@@ -1,9 +1,8 @@
 """Search for the input size of an imported object detector, and the decision whether its int8 model needs training.
 
-The cost of a detector grows with the number of input pixels, and a convolutional detector accepts any size. With time
-for a search, the detector is evaluated at its own size, at smaller ones and at those in the shape of the images
-(detector_sizes.py): it is quantized, and float and int8 are measured on labelled images outside the test split. Its
-cost on the device is predicted from its graph.
+The cost of a detector grows with the number of input pixels, and a convolutional detector accepts any size. In a search
+the detector is evaluated at its own size and at others (detector_sizes.py): it is quantized, and float and int8 are
+measured on labelled images outside the test split. Its cost on the device is predicted from its graph.
 
 Among the sizes within the cost limit, the dearest one within MAP50_MARGIN of the best is chosen, because a difference
 that small is chance and a larger image shows no less. The float models are compared, because training can recover what
@@ -102,8 +101,8 @@ class InputSizeSearch:
         if setup is not None:
             self._try_others(load, setup)
         chosen = choose_input_size(self.trials, self.goal.goal, self.max_cost)
-        lost_by_size = self.trials[0].result.map50_fp32 - chosen.result.map50_fp32
-        if setup is not None and "distil" in load_recipe(self.goal.recipe) and 0 < lost_by_size <= RECOVERABLE:
+        lost = self.trials[0].result.map50_fp32 - chosen.result.map50_fp32
+        if setup is not None and "distil" in load_recipe(self.goal.recipe) and 0 < lost <= RECOVERABLE:
             chosen = self._distil(chosen, setup.deadline)
         drop = chosen.result.map50_drop
         max_drop = allowed_drop(chosen.result, self.trials[0].result, self.goal.goal)
