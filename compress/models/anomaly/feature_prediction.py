@@ -51,7 +51,7 @@ class FeaturePrediction(nn.Module):
         if len(levels.channels) < 2 or levels.strides[0] > CELL_PIXELS:
             raise ConfigProblem(
                 "model.blocks: the student predicts features from those of an earlier block",
-                "name two blocks or more, the first of them 0 to 4",
+                "name two blocks or more, the first of them 1 to 4",
             )
         self.cells = count_cells(size, CELL_PIXELS)
         self.hidden = nn.ModuleList(_hidden_layers(levels.channels[0], CELL_PIXELS // levels.strides[0]))
