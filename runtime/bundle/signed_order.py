@@ -31,7 +31,7 @@ class OrderRefused(Problem):
 
 
 class SignedOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The payload of `cmd/install`."""
+    """The payload of any signed order."""
 
     order: Annotated[str, Meta(max_length=MAX_SIGNED_BYTES)]
     key: Annotated[str, Meta(pattern=r"^[0-9a-f]{16}\Z")]
