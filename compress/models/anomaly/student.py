@@ -33,8 +33,8 @@ class Student(nn.Module):
     def __init__(self, backbone: Backbone, size: ImageSize, rank: int | None = None) -> None:
         super().__init__()
         self.backbone = backbone
-        self.padim = Padim(SimpleNamespace(channels=backbone.channels[1:], strides=backbone.strides[1:]), size, rank)
         self.prediction = FeaturePrediction(backbone, size)
+        self.padim = Padim(SimpleNamespace(channels=backbone.channels[1:], strides=backbone.strides[1:]), size, rank)
         self.reading = MapScore(count_cells(size, CELL_PIXELS), channels=2, limit=DEVIATION_LIMIT**2)
         self.reading.smooth.weight[0, 1] *= PREDICTION_WEIGHT
 
