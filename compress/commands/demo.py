@@ -71,7 +71,7 @@ def demo(
         client, received = subscribe(broker, lambda event: _print_event(event, steps))  # before minutes of work
         stack.callback(client.loop_stop)
         stack.enter_context(steps)
-        low, high = duration.estimate_range(duration.time_arithmetic() * (duration.LINE_RATIO if line else 1))
+        low, high = duration.estimate_range(duration.time_compression() * (duration.LINE_RATIO if line else 1))
         steps.log(f"this takes {duration.describe_duration(low, high)} on this machine; then events arrive")
         steps.log("loading libraries")
 
