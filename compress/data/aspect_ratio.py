@@ -51,12 +51,17 @@ def measure_aspect_ratio(paths: Sequence[Path], inspector: Inspector | None, log
         log: says what was found
     """
     low, median, high = measure_quantiles(paths)
-    if high > MAX_FACTOR * median or median > MAX_FACTOR * low:
+    if have_different_shapes(low, median, high):
         log(f"aspect ratio: the images have different shapes ({low:.2f} to {high:.2f}), so the input is a square")
         return 1.0
     region = None if inspector is None else inspector.settings.region
     across, down = (1.0, 1.0) if region is None else np.ptp(region, axis=0)
     return float(median * across / down)
+
+
+def have_different_shapes(low: float, median: float, high: float) -> bool:
+    """Whether images with these quantiles of their aspect ratio have no common one."""
+    return high > MAX_FACTOR * median or median > MAX_FACTOR * low
 
 
 def measure_quantiles(paths: Sequence[Path]) -> tuple[float, float, float]:

@@ -55,17 +55,22 @@ STAGES = (
 )
 
 
+def pad_same(kernel: int, stride: int) -> nn.ZeroPad2d:
+    """TensorFlow's SAME padding before a convolution of an even number of rows and columns."""
+    before = (kernel - stride) // 2
+    after = kernel - stride - before
+    return nn.ZeroPad2d((before, after, before, after))
+
+
 class Convolution(nn.Sequential):
     """SAME padding, convolution, batch normalization and, unless `linear`, ReLU6."""
 
     def __init__(
         self, inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1, linear: bool = False
     ) -> None:
-        before = (kernel - stride) // 2
-        after = kernel - stride - before
         super().__init__()
         if kernel > 1:
-            self.add_module("pad", nn.ZeroPad2d((before, after, before, after)))
+            self.add_module("pad", pad_same(kernel, stride))
         self.add_module("conv", nn.Conv2d(inputs, outputs, kernel, stride, groups=groups, bias=False))
         self.add_module("norm", nn.BatchNorm2d(outputs, eps=1e-3))
         if not linear:

@@ -12,7 +12,7 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..data.aspect_ratio import MAX_FACTOR, measure_quantiles
+from ..data.aspect_ratio import have_different_shapes, measure_quantiles
 from ..models.image_size import ImageSize, count_pixels, height_and_width, simplify
 
 SIZE_STEP = 32  # pixels
@@ -31,8 +31,9 @@ def list_sizes(size: ImageSize, paths: Sequence[Path], fills: bool) -> list[Imag
     if not fills or height != width:
         return list_smaller_sizes(size)
     low, median, high = measure_quantiles(paths)
-    fitted = [(rows, columns) for rows, columns in _list_fitted_sizes(height, median) if rows != columns]
-    if not fitted or high > MAX_FACTOR * median or median > MAX_FACTOR * low:
+    longest = height // SIZE_STEP * SIZE_STEP
+    fitted = [(rows, columns) for rows, columns in _scale(longest, height, median) if rows != columns]
+    if not fitted or have_different_shapes(low, median, high):
         return list_smaller_sizes(size)
     return sorted(fitted, key=count_pixels, reverse=True)
 
@@ -46,11 +47,6 @@ def list_smaller_sizes(size: ImageSize) -> list[ImageSize]:
     height, width = height_and_width(size)
     longest = (max(height, width) - 1) // SIZE_STEP * SIZE_STEP
     return [simplify(*each) for each in _scale(longest, max(height, width), width / height)]
-
-
-def _list_fitted_sizes(side: int, ratio: float) -> list[tuple[int, int]]:
-    """Heights and widths in which images of this width divided by height fill a square of `side` or a smaller one."""
-    return _scale(side // SIZE_STEP * SIZE_STEP, side, ratio)
 
 
 def _scale(longest: int, own: int, ratio: float) -> list[tuple[int, int]]:

@@ -81,9 +81,7 @@ def _quality_focal_loss(logits: Tensor, target: Tensor) -> Tensor:
 def assign_cells(found: BoxOutputs, image: int, target: ImageTargets) -> tuple[Tensor, Tensor, Tensor]:
     """Cells that answer objects of an image: the cell, the object and the score that it should give, n each."""
     product, overlaps = measure_alignment(found, image, target.edges, found.scores[image][:, target.labels].T)
-    chosen = torch.zeros_like(product, dtype=torch.bool)
-    chosen.scatter_(1, product.topk(min(CELLS_PER_OBJECT, product.shape[1]), dim=1).indices, True)
-    chosen &= product > 0
+    chosen = choose_cells(product)
     contested = torch.where(chosen, overlaps, torch.full_like(overlaps, -1.0))
     cells = torch.nonzero(chosen.any(dim=0))[:, 0]
     objects = contested[:, cells].argmax(dim=0)
@@ -107,6 +105,13 @@ def measure_alignment(found: BoxOutputs, image: int, edges: Tensor, scores: Tens
     nearest = torch.cdist((edges[:, :2] + edges[:, 2:]) / 2, found.points).argmin(dim=1)
     inside[torch.arange(len(inside)), nearest] = True  # a small object may hold the middle of no cell
     return (scores**_SCORE_POWER) * (overlaps.clamp(min=1e-3) ** _OVERLAP_POWER) * inside, overlaps
+
+
+def choose_cells(alignment: Tensor) -> Tensor:
+    """Which of P cells answer each of M boxes best, M x P: CELLS_PER_OBJECT at most."""
+    chosen = torch.zeros_like(alignment, dtype=torch.bool)
+    chosen.scatter_(1, alignment.topk(min(CELLS_PER_OBJECT, alignment.shape[1]), dim=1).indices, True)
+    return chosen & (alignment > 0)
 
 
 def _lies_in(points: Tensor, edges: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from .box_outputs import BoxOutputs
-from .detection_loss import CELLS_PER_OBJECT, measure_alignment, overlap
+from .detection_loss import choose_cells, measure_alignment, overlap
 
 MIN_SCORE = 0.03  # of a box that teaches
 _BOX_WEIGHT = 2.0
@@ -83,9 +83,7 @@ def _assign(found: BoxOutputs, image: int, lesson: TeacherBoxes) -> tuple[Tensor
     """Cells, the box of each, and its score as a share of the best cell's, n each."""
     scores = found.scores[image][:, lesson.labels].T.clamp(min=1e-9)  # each box has a cell, however blind the student
     alignment, _ = measure_alignment(found, image, lesson.edges, scores)
-    chosen = torch.zeros_like(alignment, dtype=torch.bool)
-    chosen.scatter_(1, alignment.topk(min(CELLS_PER_OBJECT, alignment.shape[1]), dim=1).indices, True)
-    chosen &= alignment > 0
+    chosen = choose_cells(alignment)
     cells = torch.nonzero(chosen.any(dim=0))[:, 0]
     contested = torch.where(chosen, alignment * lesson.scores[:, None], torch.full_like(alignment, -1.0))
     boxes = contested[:, cells].argmax(dim=0)

@@ -15,7 +15,8 @@ from ..config.configuration import load_config
 from ..errors import ConfigProblem
 from ..events.event import format_rfc3339
 from ..events.outbox import FILE_NAME
-from ..page.event_records import CLIP_SUFFIXES, PICTURE_SUFFIXES, EventFilter, EventReader, EventRecord
+from ..evidence.store import CLIP_SUFFIXES, PICTURE_SUFFIXES
+from ..page.event_records import EventFilter, EventReader, EventRecord
 from . import options
 
 _SPAN = re.compile(r"(\d{1,6})([smhdw])")

@@ -13,6 +13,11 @@ def list_product_settings(settings: Config) -> tuple[Config, ...]:
     return tuple(_settings_with(settings, each) for each in settings.products) or (settings,)
 
 
+def product_index(settings: Config) -> int:
+    """The index, for the line, of the product of such settings; 0: they have none."""
+    return (settings.trigger.product_index or 0) if settings.trigger is not None else 0
+
+
 def list_installed(settings: Config) -> frozenset[str]:
     """The products of the store of installed models that a camera runs."""
     return frozenset(each.installed for each in list_product_settings(settings) if each.installed)

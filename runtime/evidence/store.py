@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 _DAY_SECONDS = 86400.0
 _PENDING_FOLDER = "waiting"
 _PART_SUFFIX = ".part"
+PICTURE_SUFFIXES, CLIP_SUFFIXES = (".jpg", ".webp"), (".mp4",)
 HEAT_SUFFIX, GOOD_SUFFIX = ".heat.png", ".good.jpg"
 """Of the heat map of an event, and of the good part to compare it with."""
 _EVIDENCE_NAME = re.compile(

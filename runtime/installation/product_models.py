@@ -19,7 +19,7 @@ from ..bundle.release_memory import open_bundle_to_run
 from ..calibration.drift import DriftMonitor
 from ..calibration.drift_watch import ProductDrift
 from ..camera.motion_gate import check_bundle_allows_gate
-from ..config.camera_products import list_product_settings
+from ..config.camera_products import list_product_settings, product_index
 from ..config.configuration import Config
 from ..errors import BundleProblem, ConfigProblem, MachineProblem, Problem, RestartRequested, locate_errors
 from ..events.event import Event
@@ -56,7 +56,7 @@ class ProductModel:
     """
 
     def __init__(self, settings: Config) -> None:
-        self.settings, self.index = settings, _index_of(settings)
+        self.settings, self.index = settings, product_index(settings)
         self.bundle = open_bundle_to_run(settings.bundle, settings.keys, settings.state_folder)
         self.manifest = self.bundle.manifest
         self.tracker = Tracker(settings.tracker, self.manifest.decision_threshold)
@@ -109,7 +109,7 @@ class ProductModels:
         self.unloaded: dict[int, _Unloaded] = {}
         each_product = list_product_settings(settings)
         for number, product in enumerate(each_product):
-            index = _index_of(product)
+            index = product_index(product)
             try:
                 self.loaded[index] = ProductModel(product)
             except (BundleProblem, ConfigProblem) as problem:
@@ -121,7 +121,7 @@ class ProductModels:
         if not self.loaded:
             raise next(iter(self.unloaded.values())).problem
         self.current = self.main = next(iter(self.loaded.values()))
-        self.products: Sequence[LineProduct] = tuple(self._describe(_index_of(each), each) for each in each_product)
+        self.products: Sequence[LineProduct] = tuple(self._describe(product_index(each), each) for each in each_product)
         self.pipeline: Predictor = self.main.pipeline if len(self.loaded) == 1 else SelectedProduct(self)
         self.last_check = time.monotonic()
 
@@ -217,10 +217,6 @@ class SelectedProduct:
     def figures(self) -> dict[str, Any]:
         """See Predictor."""
         return self._models.main.pipeline.figures()
-
-
-def _index_of(settings: Config) -> int:
-    return (settings.trigger.product_index or 0) if settings.trigger is not None else 0
 
 
 def _find_release(settings: Config) -> int | None:

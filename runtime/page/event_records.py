@@ -24,7 +24,7 @@ from ..events.outbox import FILE_NAME
 from ..events.part_events import as_messages, read_part
 from ..events.part_verdict import PartVerdict
 from ..evidence.reviews import Review, ReviewStore
-from ..evidence.store import GOOD_SUFFIX, HEAT_SUFFIX
+from ..evidence.store import CLIP_SUFFIXES, GOOD_SUFFIX, HEAT_SUFFIX, PICTURE_SUFFIXES
 from ..inference.prediction import Box
 
 EVENT_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -36,7 +36,6 @@ _NOTICES = (
     "SELECT body FROM events WHERE instr(body, CAST(? AS BLOB)) AND NOT instr(body, CAST(? AS BLOB)) "
     "AND NOT instr(body, CAST(? AS BLOB)) ORDER BY sequence DESC LIMIT ?"
 )
-PICTURE_SUFFIXES, CLIP_SUFFIXES = (".jpg", ".webp"), (".mp4",)
 Verdict = Literal["", "right", "false_alarm", "missed", "label", "none"]
 """`none`: nobody has judged it; empty: any."""
 

@@ -20,10 +20,10 @@ from ..config.configuration import Config
 from ..errors import ConfigProblem
 from ..events.part_events import RULE
 from ..evidence.reviews import Review, Verdict
-from ..evidence.store import GOOD_SUFFIX, HEAT_SUFFIX
+from ..evidence.store import CLIP_SUFFIXES, GOOD_SUFFIX, HEAT_SUFFIX, PICTURE_SUFFIXES
 from ..evidence.upload import MEDIA_TYPES
 from .event_export import MAX_EVENTS, export_as_csv, export_as_json
-from .event_records import CLIP_SUFFIXES, PICTURE_SUFFIXES, EventFilter, EventReader, EventRecord
+from .event_records import EventFilter, EventReader, EventRecord
 from .event_words import describe_event, describe_measurement, rule_uses
 from .page_context import BY_PAGE, context_of, find_camera, read_wish, render, translation_of
 

@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from ..calibration.drift import DriftFigures
-from ..config.camera_products import list_product_settings
+from ..config.camera_products import list_product_settings, product_index
 from ..config.configuration import Config
 from ..errors import Problem
 from ..live.product_scores import find_score_folder
@@ -68,18 +68,16 @@ class _Known(msgspec.Struct, frozen=True, eq=False):
 def _choose_product(request: Request, config: Config) -> Config:
     """The settings with the product that the query of a request names by its index; by default the first one."""
     products, wanted = list_product_settings(config), request.query_params.get("product", "")
-    chosen = products[0] if not wanted else next((each for each in products if wanted == str(_index_of(each))), None)
+    if not wanted:
+        return products[0]
+    chosen = next((each for each in products if wanted == str(product_index(each))), None)
     if chosen is None:
         raise HTTPException(404)
     return chosen
 
 
-def _index_of(product: Config) -> int:
-    return (product.trigger.product_index or 0) if product.trigger is not None else 0
-
-
 def _read(config: Config, product: Config) -> _Known:
-    folder = find_score_folder(config, _index_of(product))
+    folder = find_score_folder(config, product_index(product))
     workshop, scores = read_workshop_scores(folder), read_scores(folder)
     if workshop is not None:
         scores = scores.of_model(workshop.model)
@@ -102,7 +100,7 @@ async def show_threshold(request: Request) -> Response:
     scale = None if now is None else make_scale(known.scores.score, good, now)
     report = await asyncio.to_thread(_ask_status, config)
     drift = _drift_of(report, product if config.products else None)
-    products = [(_index_of(each), each.trigger.product) for each in list_product_settings(config) if each.trigger]
+    products = [(product_index(each), each.trigger.product) for each in list_product_settings(config) if each.trigger]
     return render(
         request,
         "threshold.html",
@@ -112,7 +110,7 @@ async def show_threshold(request: Request) -> Response:
         now=now,
         scale=scale,
         products=products if len(products) > 1 else (),
-        product=_index_of(product),
+        product=product_index(product),
         drift=_describe_drift(report is not None, drift, bool(config.region), _),
         drifted=drift is not None and drift.drifted,
         texts=words_of_changes(_),
@@ -204,7 +202,7 @@ def _drift_of(report: StatusReport | None, product: Config | None) -> DriftFigur
     """The drift of a camera, or of one of several products."""
     if report is None or product is None or report.line is None:
         return None if report is None else report.drift
-    return next((each.drift for each in report.line.products if each.index == _index_of(product)), None)
+    return next((each.drift for each in report.line.products if each.index == product_index(product)), None)
 
 
 def _describe_drift(answers: bool, drift: DriftFigures | None, has_region: bool, _: Translation) -> str:

@@ -19,10 +19,9 @@ import numpy as np
 
 from ..config.configuration import Config
 from ..evidence.reviews import EVENT_PATTERN
-from ..evidence.store import GOOD_SUFFIX, HEAT_SUFFIX, find_evidence
+from ..evidence.store import GOOD_SUFFIX, HEAT_SUFFIX, PICTURE_SUFFIXES, find_evidence
 from ..evidence.thumbnail import encode_picture
 
-PICTURE_SUFFIXES = (".jpg", ".webp")
 MAX_PICTURE_BYTES = 49_152
 """Of a picture in a report; the same for the good part."""
 MAX_HEAT_BYTES = 32_768

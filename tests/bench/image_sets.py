@@ -33,12 +33,12 @@ class ImageSet(NamedTuple):
     defective_paths: list[Path]
 
 
-def read_set(name: str, options: Any, seed: int) -> ImageSet:
+def read_set(name: str, options: Any, seed: int, blocks: tuple[int, ...] = BLOCKS) -> ImageSet:
     """At most `options.good` good and `options.defective` defective images of a set, drawn from the seed."""
     good, defective, groups = sets.list_images(name, options, seed, np.random.default_rng(seed))
     preprocess = Preprocess(efficientnet_lite.backbone_input_spec(SIZE))
     images = [preprocess(image_files.read_image(path)) for path in (*good, *defective)]
-    levels = extract(images)
+    levels = extract(images, blocks)
     return ImageSet(
         images[: len(good)],
         [level[: len(good)] for level in levels],

@@ -21,13 +21,11 @@ import sets
 import torch
 from generality import assign_folds
 
-from vedette.compress.models import efficientnet_lite
-from vedette.runtime.camera import image_files
 from vedette.runtime.evaluation.metrics import auroc
-from vedette.runtime.inference.preprocess import Preprocess
 
 BLOCKS = (2, 4, 10)
-WEIGHTS = (0.25, 0.5, 1.0, 2.0)
+WEIGHTS = {f"student, {weight:g}": (1.0, weight) for weight in (0.25, 0.5, 1.0, 2.0)} | {"student alone": (0.0, 1.0)}
+"""Of PaDiM's distance and of the student's error."""
 
 
 def main() -> None:
@@ -57,25 +55,18 @@ def main() -> None:
 
 def measure(name: str, options: Any, seed: int) -> dict[str, float]:
     """Mean AUROC of each model over the folds."""
-    listed = sets.list_images(name, options, seed, np.random.default_rng(seed))
-    preprocess = Preprocess(efficientnet_lite.backbone_input_spec(image_sets.SIZE))
-    images = [preprocess(image_files.read_image(path)) for path in (*listed.good, *listed.defective)]
-    levels, folds = image_sets.extract(images, BLOCKS), assign_folds(listed.groups, seed).numpy()
-    defective = np.arange(len(listed.good), len(images))
+    images = image_sets.read_set(name, options, seed, BLOCKS)
+    folds = assign_folds(images.groups, seed)
     figures: dict[str, list[float]] = {}
     for fold in sorted(set(folds.tolist())):
-        fitted, tested = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
-        student = image_sets.fit("student", [level[fitted] for level in levels], BLOCKS)
-        models = {"PaDiM": (student.padim, levels[1:])}
-        models |= {f"student, {weight:g}": (student, levels) for weight in WEIGHTS}
-        for label, (model, read) in models.items():
-            if model is student:
-                student.reading.smooth.weight[0, 1] = float(label.split()[1]) / 9
-            good, bad = (image_sets.score(model, [level[part] for level in read]) for part in (tested, defective))
-            figures.setdefault(label, []).append(auroc(good, bad))
-        student.reading.smooth.weight[0, 0] = 0
-        good, bad = (image_sets.score(student, [level[part] for level in levels]) for part in (tested, defective))
-        figures.setdefault("student alone", []).append(auroc(good, bad))
+        tested = [level[folds == fold] for level in images.good]
+        student = image_sets.fit("student", [level[folds != fold] for level in images.good], BLOCKS)
+        padim = [image_sets.score(student.padim, levels[1:]) for levels in (tested, images.defective)]
+        figures.setdefault("PaDiM", []).append(auroc(*padim))
+        for label, weights in WEIGHTS.items():
+            student.reading.smooth.weight[0] = torch.tensor(weights)[:, None, None] / 9
+            good, defective = (image_sets.score(student, levels) for levels in (tested, images.defective))
+            figures.setdefault(label, []).append(auroc(good, defective))
     return {label: float(np.mean(values)) for label, values in figures.items()}
 
 

@@ -13,7 +13,7 @@ fails, the part is unusual (the idea of Bergmann et al., "Uninformed Students", 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +21,7 @@ from torch.nn import functional
 
 from vedette.runtime.errors import ConfigProblem
 
+from ..efficientnet_lite import pad_same
 from ..image_size import ImageSize, count_cells
 from .feature_fusion import FeatureLevels, flatten_cells, split_batches, upsample_level
 from .location_clusters import Grid
@@ -69,21 +70,22 @@ class FeaturePrediction(nn.Module):
     def fit(self, good: Sequence[Tensor]) -> None:
         """Fits the prediction to features of good images, N x C x H x W per level."""
         self._draw_hidden_layers(good[0])
-        levels = [level for level in self.levels if isinstance(level, LevelPrediction)]
-        for level, features in zip(levels, good[1:], strict=True):
+        for level, features in zip(self._levels, good[1:], strict=True):
             level.fit_scale(features)
         for batch in split_batches(good):
-            hidden = self._hidden_by_grid(batch[0])
-            for level, features in zip(levels, batch[1:], strict=True):
-                level.add_products(hidden[level.grid], features)
-        for level in levels:
+            for level, hidden, features in self._inputs_of_levels(batch):
+                level.add_products(hidden, features)
+        for level in self._levels:
             level.solve()
         for batch in split_batches(good):
-            hidden = self._hidden_by_grid(batch[0])
-            for level, features in zip(levels, batch[1:], strict=True):
-                level.add_errors(hidden[level.grid], features)
-        for level in levels:
+            for level, hidden, features in self._inputs_of_levels(batch):
+                level.add_errors(hidden, features)
+        for level in self._levels:
             level.fit_gain(len(good[0]))
+
+    @property
+    def _levels(self) -> list[LevelPrediction]:
+        return [level for level in self.levels if isinstance(level, LevelPrediction)]
 
     def _draw_hidden_layers(self, first: Tensor) -> None:
         """Draws the weights, and scales them such that each channel has a variance of 1 before its activation."""
@@ -104,25 +106,22 @@ class FeaturePrediction(nn.Module):
             layer.bias.copy_(offset - mean.float() / std)
             inputs = layer(inputs).relu()
 
-    def _hidden_by_grid(self, first: Tensor) -> dict[Grid, Tensor]:
-        """The hidden channels, N x HIDDEN_CHANNELS x rows x columns, on the grid of each predicted level."""
-        hidden = first
+    def _inputs_of_levels(self, features: Sequence[Tensor]) -> Iterator[tuple[LevelPrediction, Tensor, Tensor]]:
+        """Yields each predicted level, the hidden channels on its grid, and its features."""
+        hidden = features[0]
         for layer in self.hidden:
             hidden = layer(hidden).relu()
-        found = {self.cells: hidden}
-        for level in self.levels:
-            assert isinstance(level, LevelPrediction)
-            while min(found) > level.grid:
+        grid = self.cells  # of the hidden channels; levels become coarser from one to the next
+        for level, each in zip(self._levels, features[1:], strict=True):
+            while grid > level.grid:
                 hidden = self.coarser(hidden)
-                found[(hidden.shape[2], hidden.shape[3])] = hidden
-        return found
+                grid = hidden.shape[2], hidden.shape[3]
+            yield level, hidden, each
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
-        hidden = self._hidden_by_grid(features[0])
-        parts = []
-        for level, each in zip(self.levels, features[1:], strict=True):
-            assert isinstance(level, LevelPrediction)
-            parts.append(upsample_level(level(hidden[level.grid], each), self.cells))
+        parts = [
+            upsample_level(level(hidden, each), self.cells) for level, hidden, each in self._inputs_of_levels(features)
+        ]
         mean: Tensor = self.mean(torch.cat(parts, dim=1))
         return mean
 
@@ -145,7 +144,7 @@ class LevelPrediction(nn.Module):
 
     def fit_scale(self, good: Tensor) -> None:
         """Computes the mean of each location and the standard deviation of each channel from good images."""
-        mean, variance = mean_and_variance(good.split(len(good)), dim=(0,))  # type: ignore[no-untyped-call]
+        mean, variance = mean_and_variance((batch for (batch,) in split_batches([good])), dim=(0,))
         self.centre.copy_(-mean[None])
         self.unit.weight.copy_(1 / variance.mean((1, 2)).sqrt().clamp(min=MIN_STD)[:, None, None, None])
         width = HIDDEN_CHANNELS + 1
@@ -194,8 +193,7 @@ class _PaddedConvolution(nn.Conv2d):
 
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1) -> None:
         super().__init__(inputs, outputs, kernel, stride, groups=groups)
-        before, after = (kernel - stride) // 2, (kernel - stride + 1) // 2
-        self.pad = nn.ZeroPad2d((before, after, before, after))
+        self.pad = pad_same(kernel, stride)
 
     def forward(self, features: Tensor) -> Tensor:
         convolved: Tensor = super().forward(self.pad(features))
