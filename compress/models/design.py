@@ -93,6 +93,17 @@ def default_designs(model: ModelTable, images: int) -> list[Design]:
     return [Design(name, blocks, size, model.rank if name in _MODELS_WITH_RANK else None) for name, blocks in pairs]
 
 
+def check_named_model(model: ModelTable) -> None:
+    """Creates what a goal names, before any work on images.
+
+    Raises:
+        ConfigProblem: no anomaly model has this name, or it cannot have these blocks.
+    """
+    if model.detector != "auto":
+        for design in default_designs(model, MIN_PADIM_IMAGES):
+            design.create_model(Backbone(design.blocks))
+
+
 def choose_input(model: ModelTable, ratio: float = 1.0) -> ImageSize:
     """The size of the input that a goal asks for, or the largest one that a search tries.
 

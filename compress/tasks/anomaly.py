@@ -36,7 +36,7 @@ from ..evaluation.p_values import HeldOutScores
 from ..evaluation.results import DesignChoice, Measurement
 from ..evaluation.score_log_threshold import read_score_log
 from ..goal.goal_tables import Goal
-from ..models.design import SearchSpace
+from ..models.design import SearchSpace, check_named_model
 from ..report.anomaly_page import anomaly_context
 from ..report.compression_steps import list_earlier_steps
 from ..report.pareto_chart import design_chart
@@ -60,6 +60,7 @@ class AnomalyTask:
     trains_for_device = True
 
     def __init__(self, goal: Goal, device: DeviceProfile) -> None:
+        check_named_model(goal.model)
         self.goal, self.device = goal, device
         corrected = goal.data.corrections is not None
         named = {"known": goal.data.known is not None or corrected, "references": bool(goal.model.references)}

@@ -13,6 +13,7 @@ from fitted_designs import few_training_steps
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vedette.compress import tasks
 from vedette.compress.cost import design_cost
 from vedette.compress.cost.cost_limits import CostLimits
 from vedette.compress.data import synthetic_defects
@@ -223,6 +224,15 @@ def test_keys_of_the_goal_restrict_the_designs():
     for blocks in ((4,), (5, 10)):
         with pytest.raises(ConfigProblem, match=r"model\.blocks"):
             candidates(detector="student", blocks=blocks)
+
+
+@pytest.mark.parametrize(
+    ("key", "model"), [("detector", {"detector": "oracle"}), ("blocks", {"detector": "student", "blocks": (4,)})]
+)
+def test_a_detector_that_cannot_be_is_refused_before_any_image_is_read(key, model):
+    goal = Goal(name="plate", task="anomaly", data=DataSettings(good="."), model=ModelTable(**model))
+    with pytest.raises(ConfigProblem, match=rf"model\.{key}"):
+        tasks.load(goal, HOST)
 
 
 def trial(anomaly_model, blocks, cost, auroc=None, file_bytes=0):
