@@ -5,8 +5,10 @@ to fitting, calibration, threshold and test; all defective images are tested. It
 folder, and goes on where it stopped. The table has the AUROC of the int8 ONNX file by seed, the mean, the standard
 deviation over the seeds, and what is missing to the target.
 
-Options: --data ROOT (or VEDETTE_BENCH_DATA), --sets a,b, --seeds 0,1, --out FOLDER, --render. It leaves `splits.md` in
-the folder; `--render` only writes the table of the builds that are there.
+With --detector NAME every build takes this detector instead of the one that `auto` chooses; give it a folder of its own.
+
+Options: --data ROOT (or VEDETTE_BENCH_DATA), --sets a,b, --seeds 0,1, --detector NAME, --out FOLDER, --render. It leaves
+`splits.md` in the folder; `--render` only writes the table of the builds that are there.
 """
 
 from __future__ import annotations
@@ -73,6 +75,8 @@ def build(name: str, seed: int, options: Any) -> None:
     if not key_folder.exists():
         keys.generate_key_pair(key_folder)
     goal, _ = sets.prepare(name, options.data, folder, seed)
+    if options.detector:
+        goal.write_text(f'{goal.read_text()}\n[model]\ndetector = "{options.detector}"\n')
     command = [Path(sys.executable).with_name("vedette"), "build", goal, "--out", folder / "out", "--json"]
     start = time.monotonic()
     done = subprocess.run(
@@ -121,6 +125,7 @@ def _options() -> Any:
     parser = bench_options.make_parser("The default build on several divisions of each set.", "splits")
     parser.set_defaults(sets=list(TARGETS))
     parser.add_argument("--seeds", type=bench_options.numbers, default=list(range(5)))
+    parser.add_argument("--detector")
     parser.add_argument("--render", action="store_true")
     return bench_options.parse(parser)
 
