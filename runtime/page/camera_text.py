@@ -1,7 +1,7 @@
 """Another content for a camera's file, written into its text: comments, order and all other lines stay.
 
-Only `region`, `[privacy] zones` and those keys of `[[rules]]` that a view changes are rewritten, each as one line.
-Comments that stood inside such a value stand above it then.
+Only `region`, `[privacy] zones`, the threshold of parts and those keys of `[[rules]]` that a view changes are
+rewritten, each as one line. Comments that stood inside such a value stand above it then.
 """
 
 from __future__ import annotations
@@ -62,6 +62,60 @@ def set_threshold(text: str, threshold: float) -> str:
             rule["threshold"] = threshold
             return change_text(text, wanted, keys=("threshold",))
     raise ConfigProblem("the camera has no rule presence", 'add [[rules]] use = "presence"; docs/config.md shows one')
+
+
+def set_part_threshold(text: str, threshold: float, product: int | None) -> str:
+    """The text with `threshold` as that of the parts of a line.
+
+    Args:
+        text: TOML
+        threshold: a part is rejected at this score
+        product: index of the table `[[products]]` that gets it; None: `[trigger]` gets it
+
+    Raises:
+        ConfigProblem: it is not TOML, or has no such table.
+    """
+    text = text.removeprefix("\ufeff")
+    wanted = read_text(text, "the camera's file")
+    name = "trigger" if product is None else "products"
+    tables = wanted.get(name, [])
+    if isinstance(tables, dict):
+        tables = [tables]
+    number = next((at for at, each in enumerate(tables) if product in (None, each.get("index"))), None)
+    if number is None:
+        what = "table [trigger]" if product is None else f"product with the index {product}"
+        raise ConfigProblem(f"the camera has no {what}", "docs/line.md shows one")
+    tables[number]["threshold"] = threshold
+    edited = "".join(_edit_table(text, name, number, _format_key("threshold", threshold)))
+    try:
+        return edited if tomllib.loads(edited) == wanted else tomli_w.dumps(wanted)
+    except UNREADABLE:
+        return tomli_w.dumps(wanted)
+
+
+def _edit_table(text: str, name: str, wanted: int, line: str) -> Iterator[str]:
+    """The text with a line in place of that of the same key in the table of a name and a number, or as its last one."""
+    key = (KEY_PATTERN.match(line) or ["", ""])[1]
+    number, is_inside = -1, False
+    statements, rest = split_statements(text)
+    for each in statements:
+        if each.lines[0].lstrip().startswith("["):
+            if is_inside:
+                yield line
+                line = ""
+            header = HEADER_PATTERN.match(each.lines[0])
+            is_table = header is not None and header[2] == name and not header[3]
+            number += is_table
+            is_inside = is_table and number == wanted and bool(line)
+        yield from each.above
+        if is_inside and (KEY_PATTERN.match(each.lines[0]) or ["", ""])[1] == key:
+            yield from rewrite_statement(line, each.lines)
+            is_inside, line = False, ""
+        else:
+            yield from each.lines
+    if is_inside:
+        yield line
+    yield from rest
 
 
 def _edit(

@@ -12,7 +12,7 @@ from .page_undo import PageUndo
 from .plain_number import format_plain
 from .translation import Translation
 
-_UNNAMED = ("region", "privacy", "rules")
+_UNNAMED = ("region", "privacy", "rules", "trigger", "products")
 
 
 def list_changes(before: dict[str, Any], after: dict[str, Any], _: Translation) -> list[str]:
@@ -31,6 +31,7 @@ def list_changes(before: dict[str, Any], after: dict[str, Any], _: Translation) 
             found += _list_rule(name, old[name], table, _)
         else:
             found.append(_("rule %(name)s added", name=name))
+    found += _list_parts(before, after, _)
     keys = [key for key in {**before, **after} if key not in _UNNAMED and before.get(key) != after.get(key)]
     if keys:
         found.append(_("changed: %(keys)s", keys=", ".join(keys)))
@@ -78,6 +79,36 @@ def _list_region(before: Any, after: Any, _: Translation) -> list[str]:
     return [_("region of interest changed") if after else _("region of interest removed")]
 
 
+def _list_parts(before: dict[str, Any], after: dict[str, Any], _: Translation) -> list[str]:
+    """Thresholds of parts; what else changed in these tables is named by the table alone."""
+    found, old, new = [], _line_tables(before), _line_tables(after)
+    for name in {**old, **new}:
+        one, other = old.get(name, {}), new.get(name, {})
+        if one.get("threshold") != other.get("threshold"):
+            values = _describe_thresholds(one, other, _)
+            if name:
+                text = _("threshold of the product %(name)s: %(before)s → %(after)s", name=name, **values)
+            else:
+                text = _("threshold of the parts: %(before)s → %(after)s", **values)
+            found.append(text)
+        if {**one, "threshold": None} != {**other, "threshold": None}:
+            found.append(_("changed: %(keys)s", keys=f"products, {name}" if name else "trigger"))
+    return found
+
+
+def _line_tables(content: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The tables of a line that may have a threshold: `[trigger]` without a name, and each product."""
+    return {"": content.get("trigger", {})} | {str(each.get("name")): each for each in content.get("products", [])}
+
+
+def _describe_thresholds(before: dict[str, Any], after: dict[str, Any], _: Translation) -> dict[str, str]:
+    values = [
+        format_plain(float(table["threshold"]), 6) if "threshold" in table else _("the model's own")
+        for table in (before, after)
+    ]
+    return {"before": values[0], "after": values[1]}
+
+
 def _by_name(content: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return {str(table.get("name", table.get("use"))): table for table in content.get("rules", [])}
 
@@ -86,12 +117,8 @@ def _list_rule(name: str, before: dict[str, Any], after: dict[str, Any], _: Tran
     keys = [key for key in {**before, **after} if before.get(key) != after.get(key)]
     found = []
     if "threshold" in keys:
-        values = [
-            format_plain(float(table["threshold"]), 6) if "threshold" in table else _("the model's own")
-            for table in (before, after)
-        ]
-        text = _("threshold of the rule %(name)s: %(before)s → %(after)s", name=name, before=values[0], after=values[1])
-        found.append(text)
+        values = _describe_thresholds(before, after, _)
+        found.append(_("threshold of the rule %(name)s: %(before)s → %(after)s", name=name, **values))
     if any(key in RULE_KEYS for key in keys):
         found.append(_("shape of the rule %(name)s changed", name=name))
     others = [key for key in keys if key != "threshold" and key not in RULE_KEYS]

@@ -20,7 +20,7 @@ from ..live.scores import Scores, read_scores
 from ..live.threshold_replay import replay_threshold
 from ..live.workshop_scores import WorkshopScores, read_workshop_scores
 from ..monitoring.status import StatusReport, request_status
-from .camera_text import PRESENCE, set_threshold
+from .camera_text import PRESENCE, set_part_threshold, set_threshold
 from .change_views import answer_change, describe_problem, read_camera_text, words_of_changes
 from .change_words import describe_undo
 from .health_words import describe_shares
@@ -83,8 +83,7 @@ def _read(config: Config, product: Config) -> _Known:
         scores = scores.of_model(workshop.model)
     elif len(scores):
         scores = scores.of_model(scores.models[int(scores.model[-1])])
-    rule = next((rule for rule in config.rules if rule.get("use") == PRESENCE), None)
-    return _Known(workshop, scores, None if config.products else rule, product)
+    return _Known(workshop, scores, None if config.products else _find_presence(config), product)
 
 
 async def show_threshold(request: Request) -> Response:
@@ -139,10 +138,20 @@ async def change_threshold(request: Request) -> Response:
         return JSONResponse({"message": _("That is no threshold.")}, 400)
     try:
         before = await asyncio.to_thread(read_camera_text, config)
-        after = set_threshold(before, wish.threshold)
+        after = _set_threshold(before, wish.threshold, config, _choose_product(request, config))
     except Problem as problem:
         return describe_problem(problem)
     return await answer_change(request, config, before, after, wish.before if wish.save else None)
+
+
+def _set_threshold(text: str, threshold: float, config: Config, product: Config) -> str:
+    if product.trigger is None or (not config.products and _find_presence(config) is not None):
+        return set_threshold(text, threshold)
+    return set_part_threshold(text, threshold, product_index(product) if config.products else None)
+
+
+def _find_presence(config: Config) -> dict[str, Any] | None:
+    return next((rule for rule in config.rules if rule.get("use") == PRESENCE), None)
 
 
 def _describe_threshold(known: _Known, threshold: float, _: Translation) -> dict[str, str]:

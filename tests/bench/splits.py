@@ -5,10 +5,11 @@ to fitting, calibration, threshold and test; all defective images are tested. It
 folder, and goes on where it stopped. The table has the AUROC of the int8 ONNX file by seed, the mean, the standard
 deviation over the seeds, and what is missing to the target.
 
-With --detector NAME every build takes this detector instead of the one that `auto` chooses; give it a folder of its own.
+With --detector NAME every build takes this detector instead of the one that `auto` chooses; it needs a folder of its
+own.
 
-Options: --data ROOT (or VEDETTE_BENCH_DATA), --sets a,b, --seeds 0,1, --detector NAME, --out FOLDER, --render. It leaves
-`splits.md` in the folder; `--render` only writes the table of the builds that are there.
+Options: --data ROOT (or VEDETTE_BENCH_DATA), --sets a,b, --seeds 0,1, --detector NAME, --out FOLDER, --render. It
+leaves `splits.md` in the folder; `--render` only writes the table of the builds that are there.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What a request may change in a camera's file, and a part of such a file put into the whole one.
 
 What decides where pictures come from and go to, logins, paths and the back end stays root's: a request that touches
-them is refused as a whole.
+them is refused as a whole. Of `[trigger]` and `[[products]]` it may change the thresholds.
 """
 
 from __future__ import annotations
@@ -50,7 +50,11 @@ def check_permitted(present: dict[str, Any], new: dict[str, Any], what: str) -> 
         ConfigProblem: one of them is not for a request to change.
     """
     changed = tuple(key for key in sorted({*present, *new}) if _differ(present.get(key), new.get(key)))
-    refused = [key for key in changed if key not in PERMITTED and not _is_installed(key, new)]
+    refused = [
+        key
+        for key in changed
+        if key not in PERMITTED and not _is_installed(key, new) and not _differs_in_thresholds(key, present, new)
+    ]
     if _differ(_faces(present), _faces(new)):
         refused.append("privacy.faces")
     if refused:
@@ -98,6 +102,19 @@ def merge(present: str, part: str, what: str = "the part") -> str:
 
 def _differ(one: Any, other: Any) -> bool:
     return one != other or type(one) is not type(other)
+
+
+def _differs_in_thresholds(key: str, present: dict[str, Any], new: dict[str, Any]) -> bool:
+    """Whether the tables of a line differ in nothing but the thresholds of its parts."""
+    return key in ("trigger", "products") and _without_threshold(present.get(key)) == _without_threshold(new.get(key))
+
+
+def _without_threshold(content: Any) -> Any:
+    if isinstance(content, list):
+        return list(map(_without_threshold, content))
+    return (
+        {key: value for key, value in content.items() if key != "threshold"} if isinstance(content, dict) else content
+    )
 
 
 def _faces(content: dict[str, Any]) -> Any:

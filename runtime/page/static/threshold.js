@@ -44,7 +44,7 @@ if (view) {
     const saved = () => {
       slider.dataset.now = ""; // what the file has now is not known here
     };
-    change = connectChange(camera, `/threshold/${camera}/change`, readTexts(), read, saved, isChanged);
+    change = connectChange(camera, `/threshold/${camera}/change?product=${product}`, readTexts(), read, saved, isChanged);
   }
   slider.addEventListener("input", () => {
     draw();

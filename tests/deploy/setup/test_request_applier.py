@@ -103,6 +103,7 @@ def test_a_request_changes_rules_and_its_result_says_so(box):
         (CAMERA + '[evidence]\nthumbnail = "jpeg"\nurl = "https://eve/x"\n', "may not change evidence"),
         (CAMERA.replace('source = "file:none"\n', ""), "may not change source"),
         (CAMERA + '[privacy]\nfaces = "show"\n', "may not change privacy.faces"),
+        (CAMERA + '[trigger]\nsource = "mqtt:"\n', "may not change trigger"),
         ("source = " + "[" * 30_000, "not TOML"),
         ("a = " + "{a=" * 20_000, "not TOML"),
         ("\x00", "not TOML"),
@@ -116,6 +117,29 @@ def test_a_request_that_touches_anything_else_is_refused_as_a_whole(box, text, r
     assert reason in why
     assert (box.file.read_text(), box.restarts) == (CAMERA, 0)
     assert not last_good_file(box.file).exists()
+
+
+LINE = """source = "file:none"
+[trigger]
+source = "mqtt:"
+[[products]]
+name = "left"
+index = 1
+bundle = "installed:weave"
+"""
+
+
+def test_thresholds_of_parts_may_change(box):
+    box.file.write_text(LINE)
+    changed = LINE + "threshold = 3.5\n"
+    box.ask(changed)
+    (result,) = box.apply()
+    assert (result.outcome, result.changed) == ("applied", ("products",))
+    box.ask(changed.replace("3.5", "4.5").replace("mqtt:", "modbus://10.0.0.7"))
+    assert "may not change trigger" in box.apply()[0].reason
+    box.ask(changed + '[[products]]\nname = "right"\nindex = 2\nbundle = "installed:cells"\n')
+    assert "may not change products" in box.apply()[0].reason
+    assert box.file.read_text() == changed
 
 
 def test_an_installed_product_and_zones_may_change(box):

@@ -83,6 +83,10 @@ def test_product_of_a_line(running: RunningPage, browser: Browser, width: int, l
     page.keyboard.press("End")
     expect(page.locator("#alarms")).to_have_text("0 of 1,000 parts" if locale == "en-US" else "부품 1,000개 중 0개")
     viewer.check(f"threshold-product-{locale[:2]}")
+    page.locator("#change-show").click()
+    expect(page.locator("#change-list li")).to_contain_text(f"right door{':' if locale == 'en-US' else ''}")
+    expect(page.locator("#change-list li")).to_contain_text("0.7 → 0.8")
+    viewer.check(f"threshold-product-difference-{locale[:2]}")
     camera_file.write_text(original)
     page.context.close()
 
