@@ -13,7 +13,7 @@ TORCH = $(if $(findstring index-url,$(PIP_ARGS)),torch==2.13.0,--requirement req
 
 .PHONY: demo test test-fast test-slow test-arm64 coverage docs screenshots fuzz sbom card wheel deb bench-accuracy bench-generality bench-alignment bench-resolution bench-light bench-augment \
   bench-contamination bench-few bench-golden bench-choice bench-student bench-parts bench-known bench-search bench-losses bench-behaviour bench-quantise bench-review bench-build bench-compressors \
-  bench-curves bench-learning bench-splits bench-peers bench-runtime bench-live bench-line bench-memory bench-page bench-scene bench-false-alarms bench-static-objects bench-scene-figures bench-own-classes bench-detector-sizes bench-faces bench-fleet count-arm64 count-looks count-line count-alignment fit-costs clean
+  bench-curves bench-learning bench-splits bench-peers bench-runtime bench-live bench-line bench-memory bench-page bench-scene bench-false-alarms bench-static-objects bench-fights bench-scene-figures bench-own-classes bench-detector-sizes bench-faces bench-fleet count-arm64 count-looks count-line count-alignment fit-costs clean
 
 demo:
 	@test -e .venv/demo || echo "the first time: installing 1.7 GB of packages takes some minutes; the demonstration then says how long it takes"
@@ -211,6 +211,10 @@ bench-scene: .venv/dev
 # False alarms per day of the rules, on looped recordings in changing weather; see tests/bench/false_alarms.py.
 bench-false-alarms: .venv/dev
 	.venv/bin/python tests/bench/false_alarms.py $(BENCH_ARGS)
+
+# Whether the motion of people tells fights from other scenes (docs/scenes.md); minutes.
+bench-fights: .venv/dev
+	.venv/bin/python tests/bench/fights.py $(BENCH_ARGS)
 
 # False alarms and hits of left_object and removed_object by kind of weather; see tests/bench/static_objects.py.
 bench-static-objects: .venv/dev
