@@ -37,12 +37,12 @@ _PROMPT = re.compile(r"(?:^|[\r\n])([^\r\n]*): $")
 
 
 @contextlib.contextmanager
-def mounted_card(folder: Path) -> Iterator[Path]:
-    """The card's root file system; what is written to it is lost."""
+def mounted_card(folder: Path, card: Path = CARD) -> Iterator[Path]:
+    """A card's root file system; what is written to it is lost."""
     lower, upper, work, merged = (folder / name for name in ("lower", "upper", "work", "merged"))
     for each in (lower, upper, work, merged):
         each.mkdir()
-    loop = ["mount", "-o", f"loop,ro,noload,offset={ROOT_OFFSET}", str(CARD), str(lower)]
+    loop = ["mount", "-o", f"loop,ro,noload,offset={ROOT_OFFSET}", str(card), str(lower)]
     if subprocess.run(loop, check=False, capture_output=True).returncode:
         pytest.skip("this machine has no loop devices")
     try:

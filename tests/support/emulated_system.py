@@ -81,12 +81,16 @@ class EmulatedSystem:
         said = process.communicate()[0]
         if process.returncode:
             pytest.skip(f"no arm64 system of {self.release}: {said.strip()[-300:]}")
-        (root / "cpuinfo").write_text("".join(CORE.format(number) for number in range(4)))
-        cores = root / "sys" / "devices" / "system" / "cpu"
+        EmulatedSystem(self.release, root).add_cores()
+        root.rename(kept)
+
+    def add_cores(self) -> None:
+        """Writes what its programs read of the processor."""
+        (self.root / "cpuinfo").write_text("".join(CORE.format(number) for number in range(4)))
+        cores = self.root / "sys" / "devices" / "system" / "cpu"
         cores.mkdir(parents=True)
         for name in ("possible", "present"):
             (cores / name).write_text("0-3\n")
-        root.rename(kept)
 
     def start(self, script: str, offline: bool = True) -> subprocess.Popen[str]:
         """Starts a shell script as its root; without `offline` it shares this machine's network."""
