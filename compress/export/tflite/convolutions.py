@@ -13,7 +13,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 from ...graph.qdq import QuantizedNode, QuantizedTensor
 from .operands import constant_data, raise_unsupported, require_tensor
-from .pooling_and_resize import write_padding
+from .padding import write_padding
 from .writer import SubgraphWriter
 
 

@@ -126,10 +126,10 @@ def _write_strided_slice(
         slice_shape[-2] = 1
         contiguous = writer.add_intermediate(result, f"{result.name}/hand", tuple(slice_shape))
         position = (*[0] * (len(slice_shape) - 2), first[-1], 0)
-        _write_contiguous_slice(writer, result, deinterleaved, contiguous, position)
+        write_contiguous_slice(writer, result.name, deinterleaved, contiguous, position)
         writer.add_reshape(contiguous, target)
     elif set(steps) == {1}:
-        _write_contiguous_slice(writer, result, source, target, first)
+        write_contiguous_slice(writer, result.name, source, target, first)
     else:
         end = np.array(first, np.int32) + (np.array(shape, np.int32) - 1) * np.array(steps, np.int32) + 1
         bounds = {"begin": np.array(first, np.int32), "end": end, "stride": np.array(steps, np.int32)}
@@ -137,13 +137,11 @@ def _write_strided_slice(
         writer.add_operator("STRIDED_SLICE", [source, *constants], [target], schema.StridedSliceOptionsT())
 
 
-def _write_contiguous_slice(
-    writer: SubgraphWriter, result: QuantizedTensor, source: int, target: int, first: Sequence[int]
-) -> None:
-    """SLICE of the tensor `source` from `first` on, with the shape of the tensor `target`."""
+def write_contiguous_slice(writer: SubgraphWriter, name: str, source: int, target: int, first: Sequence[int]) -> None:
+    """SLICE of the tensor `source` from `first` on, shaped as the tensor `target`; `name` begins its constants."""
     size = np.array(writer.subgraph.tensors[target].shape, np.int32)
     bounds = {"begin": np.array(first, np.int32), "size": size}
-    constants = [writer.add_constant(f"{result.name}/{name}", values) for name, values in bounds.items()]
+    constants = [writer.add_constant(f"{name}/{bound}", values) for bound, values in bounds.items()]
     writer.add_operator("SLICE", [source, *constants], [target], schema.SliceOptionsT())
 
 

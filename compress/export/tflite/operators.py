@@ -13,7 +13,7 @@ import onnx
 
 from ...graph.qdq import QuantizedNode, read_qdq_graph
 from ...quantization.scales.shared_scales import COPYING_OPERATORS
-from . import convolutions, data_movement, elementwise, pooling_and_resize
+from . import convolutions, data_movement, elementwise, padding, pooling_and_resize
 from .operands import raise_unsupported, require_tensor
 from .writer import SubgraphWriter
 
@@ -30,7 +30,7 @@ OPERATORS: dict[str, Callable[[SubgraphWriter, QuantizedNode], None]] = {
     "MatMul": convolutions.write_matmul_as_convolution,
     "MaxPool": pooling_and_resize.write_max_pool,
     "Mul": elementwise.write_mul,
-    "Pad": pooling_and_resize.write_pad,
+    "Pad": padding.write_pad,
     "ReduceMax": pooling_and_resize.write_reduce_max,
     "Relu": elementwise.write_relu,
     "Reshape": data_movement.write_reshape,

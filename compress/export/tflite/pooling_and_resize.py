@@ -1,4 +1,4 @@
-"""Writes padding, pooling and resize operators."""
+"""Writes pooling and resize operators."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from ...graph.qdq import QuantizedNode, QuantizedTensor
-from .layout import default_order, permute_axes
+from .layout import default_order
 from .operands import raise_unsupported, read_integers, require_tensor
+from .padding import read_pads, write_padding
 from .writer import SubgraphWriter
 
 _LOWEST = np.int8(-128)
@@ -29,7 +30,7 @@ def write_average_pool(writer: SubgraphWriter, node: QuantizedNode) -> None:
     The two runtimes divide differently at the edge in all other cases.
     """
     image, result = require_tensor(node.inputs[0]), node.outputs[0]
-    pads = _read_pads(node)
+    pads = read_pads(node)
     if any(pads) and not node.attributes.get("count_include_pad", 0):
         raise_unsupported(node, "it leaves its padding out of the mean (count_include_pad)")
     if node.attributes.get("ceil_mode", 0):
@@ -93,95 +94,6 @@ def write_resize(writer: SubgraphWriter, node: QuantizedNode) -> None:
     writer.add_operator(code, [writer.add_activation(image), size], [writer.add_activation(result)], options)
 
 
-def write_pad(writer: SubgraphWriter, node: QuantizedNode) -> None:
-    """Pad as PADV2 with a constant, or as MIRROR_PAD with the pixels at the edge."""
-    image, result = require_tensor(node.inputs[0]), node.outputs[0]
-    rank, mode = len(image.shape), node.attributes.get("mode", b"constant").decode()
-    amounts = read_integers(node, 1, "pads") or []
-    if len(amounts) != 2 * rank or min(amounts) < 0:
-        raise_unsupported(node, "only non-negative pads for all axes are supported")
-    order = default_order(rank)
-    table = np.array([permute_axes(amounts[:rank], order), permute_axes(amounts[rank:], order)], np.int32).T
-    pads = writer.add_constant(f"{node.name}/pads", table)
-    source, padded = writer.add_activation(image, order), writer.add_activation(result, order)
-    if mode == "constant":
-        zero = _read_pad_value(node, image)
-        filling = writer.add_constant(
-            f"{node.name}/value", np.array([zero - 128], np.int8), image.scale, image.zero_point - 128
-        )
-        writer.add_operator("PADV2", [source, pads, filling], [padded], schema.PadV2OptionsT())
-        return
-    if mode not in ("reflect", "edge") or (mode == "edge" and max(amounts) > 1):
-        raise_unsupported(node, f"mode {mode} is not supported, or not for this width")
-    options = schema.MirrorPadOptionsT()
-    options.mode = schema.MirrorPadMode.REFLECT if mode == "reflect" else schema.MirrorPadMode.SYMMETRIC
-    writer.add_operator("MIRROR_PAD", [source, pads], [padded], options)
-
-
-def _read_pad_value(node: QuantizedNode, image: QuantizedTensor) -> int:
-    """The integer, in the scale of the image, that a Pad puts around it."""
-    value = node.inputs[2] if len(node.inputs) > 2 else None
-    if value is None:
-        return int(image.zero_point[0])
-    if value.data is None:
-        raise_unsupported(node, "its value is computed at run time")
-    real = float(value.data.ravel()[0])
-    if value.scale.size:
-        real = float(value.scale[0]) * (real - int(value.zero_point[0]))
-    return int(np.clip(np.rint(real / float(image.scale[0])) + int(image.zero_point[0]), 0, 255))
-
-
-def write_padding(
-    writer: SubgraphWriter,
-    node: QuantizedNode,
-    image: QuantizedTensor,
-    kernel: tuple[int, ...],
-    stride: tuple[int, ...],
-    dilation: tuple[int, ...] = (1, 1),
-    filling: np.int8 | None = None,
-    extra: tuple[int, int] = (0, 0),
-) -> tuple[int, int]:
-    """Express the padding of a node as TFLite's SAME or VALID where they are equal, else by a PAD before it.
-
-    Args:
-        writer: writer of the subgraph
-        node: operator with the pads
-        image: its input
-        kernel: height and width of the kernel
-        stride: vertical and horizontal
-        dilation: vertical and horizontal
-        filling: integer of the padding; None: the integer for 0
-        extra: additional rows and columns at the bottom and right
-
-    Returns:
-        Index of the possibly padded input, and TFLite's padding.
-    """
-    top, left, bottom, right = _read_pads(node)
-    bottom, right = bottom + extra[0], right + extra[1]
-    source = writer.add_activation(image)
-    if (top, left, bottom, right) == (0, 0, 0, 0):
-        return source, schema.Padding.VALID
-    same = []
-    for extent, size, step, spacing in zip(image.shape[2:], kernel, stride, dilation, strict=True):
-        needed = max((-(-extent // step) - 1) * step + (size - 1) * spacing + 1 - extent, 0)
-        same.append((needed // 2, needed - needed // 2))
-    if same == [(top, bottom), (left, right)]:
-        return source, schema.Padding.SAME
-
-    amounts = np.array([[0, 0], [top, bottom], [left, right], [0, 0]], np.int32)
-    batch, rows, columns, channels = permute_axes(image.shape, default_order(4))
-    padded = writer.add_intermediate(
-        image, f"{node.name}/padded", (batch, rows + top + bottom, columns + left + right, channels)
-    )
-    inputs = [source, writer.add_constant(f"{node.name}/pads", amounts)]
-    if filling is None:
-        writer.add_operator("PAD", inputs, [padded], schema.PadOptionsT())
-    else:
-        value = writer.add_constant(f"{node.name}/outside", np.array([filling]), image.scale, image.zero_point - 128)
-        writer.add_operator("PADV2", [*inputs, value], [padded], schema.PadV2OptionsT())
-    return padded, schema.Padding.VALID
-
-
 def _write_pool(
     writer: SubgraphWriter, node: QuantizedNode, image: QuantizedTensor, code: str, filling: np.int8 | None
 ) -> None:
@@ -189,7 +101,7 @@ def _write_pool(
     kernel, stride = tuple(node.attributes["kernel_shape"]), tuple(node.attributes.get("strides", (1, 1)))
     if len(kernel) != 2:
         raise_unsupported(node, "only pooling over height and width is supported")
-    pads = _read_pads(node)
+    pads = read_pads(node)
     extra = [0, 0]
     for axis in (0, 1) if node.attributes.get("ceil_mode", 0) else ():
         covered = (node.outputs[0].shape[2 + axis] - 1) * stride[axis] + kernel[axis]
@@ -215,10 +127,3 @@ def _add_pool_operator(
     options.filterHeight, options.filterWidth = kernel
     options.strideH, options.strideW = stride
     writer.add_operator(code, [source], [writer.add_activation(node.outputs[0])], options)
-
-
-def _read_pads(node: QuantizedNode) -> tuple[int, ...]:
-    """Padding at the top, left, bottom and right."""
-    if node.attributes.get("auto_pad", b"NOTSET") not in (b"NOTSET", b"VALID"):
-        raise_unsupported(node, "its padding is given by auto_pad instead of numbers")
-    return tuple(node.attributes.get("pads", (0, 0, 0, 0)))
