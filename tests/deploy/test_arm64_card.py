@@ -11,6 +11,8 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 from card import mounted_card
 from emulated_system import EmulatedSystem, why_not_here
@@ -49,6 +51,10 @@ def test_first_boot_takes_the_seed_once(system: EmulatedSystem, tmp_path: Path) 
         "aarch64",
         "install ok installed arm64",
     ]
+
+    line = system.root / "opt/line"
+    line.mkdir()
+    cv2.imwrite(str(line / "part.png"), np.full((96, 96, 3), 128, np.uint8))
 
     # The box's files go onto the FAT partition and are read from it, as its kernel would.
     seed = Seed(
