@@ -67,7 +67,7 @@ def test_a_payload_that_is_no_batch_is_refused(payload: bytes) -> None:
 def test_events_are_collected_until_the_time_or_the_bytes_are_over() -> None:
     collector = BatchCollector(BatchSettings(seconds=2.0, bytes=1200, encoding="json"), "v/batch/door")
     (one, first), (two, second), (three, third) = (make_row(number) for number in (1, 2, 3))
-    assert len(first.payload) < 600 < 1200 < len(first.payload + second.payload + third.payload)
+    assert 400 < len(first.payload) < 600
     assert collector.add(one, first, 10.0) == collector.add(two, second, 11.0) == []
     assert collector.take_due(11.9) == []
     assert collector.seconds_left(11.5) == 0.5
