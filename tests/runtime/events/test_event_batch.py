@@ -5,9 +5,13 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import re
+import textwrap
+from typing import Any
 
 import pytest
 from events import make_event
+from paths import ROOT
 
 from vedette.runtime.clock import Clock
 from vedette.runtime.config.batch_table import BatchEncoding, BatchSettings
@@ -40,6 +44,17 @@ def test_a_batch_has_the_events_as_they_are_and_the_size_that_it_said(encoding: 
     assert split_batch(payload) == events
     if encoding == "gzip":
         assert len(payload) < len(plain) / 4
+
+
+@pytest.mark.parametrize("encoding", ["json", "gzip"])
+def test_the_reader_in_the_documents_reads_a_batch(encoding: BatchEncoding) -> None:
+    block = re.search(r"^    import gzip, json\n.*?\n\n(?=\S)", (ROOT / "docs" / "events.md").read_text(), re.M | re.S)
+    assert block is not None
+    scope: dict[str, Any] = {}
+    exec(textwrap.dedent(block[0]), scope)
+    batch = BatchPayload(encoding)
+    batch.add(make_row(1)[1].payload)
+    assert [each["sequence"] for each in scope["read"](batch.finish())] == ["000000000001"]
 
 
 def test_an_empty_batch_is_an_empty_list() -> None:
