@@ -17,6 +17,7 @@ import yaml
 
 from vedette.runtime.bundle.signed_order import SignedOrder
 from vedette.runtime.events.cloud_event import CLOUD_EVENTS_TYPE, CloudEvent, EventData
+from vedette.runtime.events.event_batch import BATCH_TYPE
 from vedette.runtime.events.part_stats import PartStats
 from vedette.runtime.events.replay import ReplayAnswer, ReplayCommand
 from vedette.runtime.events.system_events import SYSTEM_EVENTS, OmittedFacts
@@ -166,6 +167,7 @@ def make_asyncapi() -> dict[str, Any]:
         },
         "channels": {
             "events": make_channel("evt/{camera}/{rule}", "Events, in order of `sequence`.", "event", "systemEvent"),
+            "batches": make_channel("batch/{camera}", "Several events, with `[broker.batch]`.", "batch"),
             "availability": make_channel("availability/{camera}", "Whether the daemon is there.", "availability"),
             "stats": make_channel("stats/{camera}", "The status report, every minute.", "stats"),
             "partStats": make_channel("stats/part/{camera}", "Parts, yield and rejects of the shift.", "partStats"),
@@ -189,6 +191,7 @@ def make_asyncapi() -> dict[str, Any]:
         },
         "operations": {
             "sendEvent": make_operation("send", "events", "At least once, and never retained."),
+            "sendBatch": make_operation("send", "batches", "In place of `sendEvent`; at least once, never retained."),
             "sendAvailability": make_operation("send", "availability", "At each connection; also the last will.", True),
             "sendStats": make_operation("send", "stats", "Every minute.", True),
             "sendPartStats": make_operation("send", "partStats", "When a part got a verdict; at most every 5 s.", True),
@@ -210,6 +213,11 @@ def make_asyncapi() -> dict[str, Any]:
             "messages": {
                 "event": make_message("An event that a rule detected", "event", CLOUD_EVENTS_TYPE),
                 "systemEvent": make_message("An event about the device itself", "system-event", CLOUD_EVENTS_TYPE),
+                "batch": make_message(
+                    "Events in CloudEvents' JSON batch format, plain or gzip (1f 8b first)",
+                    "batch",
+                    BATCH_TYPE,
+                ),
                 "availability": {
                     "name": "availability",
                     "title": "Availability",
@@ -253,6 +261,8 @@ def make_asyncapi() -> dict[str, Any]:
 def make_files() -> dict[Path, str]:
     """All generated files."""
     schemas = {name: make_schema(kind) for name, kind in TYPES.items()} | {"system-event": make_system_event_schema()}
+    event, system_event = ({"$ref": f"{name}.json"} for name in ("event", "system-event"))
+    schemas["batch"] = {"$schema": DIALECT, "type": "array", "items": {"anyOf": [event, system_event]}}
     files = {
         DOCS / "schemas" / f"{name}.json": msgspec.json.format(msgspec.json.encode(schema), indent=2).decode() + "\n"
         for name, schema in schemas.items()

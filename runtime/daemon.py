@@ -94,7 +94,7 @@ class Daemon:
         self.evidence = EvidenceRecorder(settings, outbox, manifest, self.pipeline)
         status_messages = StatusMessages.from_config(settings, self.make_state, self.make_report, topics, outbox)
         commands = CommandHandlers(OrderDesk(settings, session, outbox, sink))
-        parts = (status_messages, commands, load_receivers(settings, outbox))
+        parts = (status_messages, commands, load_receivers(settings, outbox), settings.broker)
         self.delivery = Delivery(outbox, sink, topics, *parts)
         self.gate = open_gate(settings, self.models, self.delivery, commands, self.camera)
 

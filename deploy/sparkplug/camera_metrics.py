@@ -9,15 +9,18 @@ from typing import Any
 import msgspec
 
 from vedette.runtime.errors import UNREADABLE
+from vedette.runtime.events.event_batch import split_batch
 
 from .payload import BOOLEAN, DOUBLE, STRING, UINT64, Metric
 
-LEVELS = ("availability/+", "info/+", "state/+", "stats/+", "evt/+/+")
+LEVELS = ("availability/+", "info/+", "state/+", "stats/+", "evt/+/+", "batch/+")
 """Topics below a box that are read."""
 MAX_RULES = 100
 """Rules of a camera that become metrics; a box that names more is wrong."""
 MAX_OPEN = 1000
 """Open events of a rule that are remembered."""
+MAX_BATCH = 1000
+"""Events of a batch that are read."""
 MAX_TEXT = 500
 """Characters of a text that a box tells."""
 MAX_FIGURE = 2.0**53
@@ -51,6 +54,10 @@ class _Data(msgspec.Struct):
 class _Event(msgspec.Struct):
     time: datetime
     data: _Data
+
+
+class _BatchedEvent(_Event):
+    type: str
 
 
 class _State(msgspec.Struct):
@@ -101,24 +108,24 @@ class CameraMetrics:
             payload: as it came
             now: seconds since 1970
         """
+        if message.level == "availability":
+            self.is_online = payload == b"online"
+            return []
         metrics = self._read(message, payload, now)
         self.current |= {each.name: each for each in metrics if not each.is_historical}
         return metrics
 
     def _read(self, message: CameraMessage, payload: bytes, now: float) -> list[Metric]:
         try:
-            if message.level == "availability":
-                self.is_online = payload == b"online"
-                return []
             if message.level == "info":
-                info = msgspec.json.decode(payload, type=dict[str, Any])
-                return [Metric(f"Properties/{name}", STRING, str(info.get(key, ""))[:MAX_TEXT])
-                        for key, name in (("model", "Model"), ("runtime", "Version"))]  # fmt: skip
+                return _take_info(msgspec.json.decode(payload, type=dict[str, Any]))
             if message.level == "state":
                 return self._take_state(msgspec.json.decode(payload, type=_State))
             if message.level == "stats":
                 return _take_stats(msgspec.json.decode(payload, type=dict[str, Any]))
-            return self._take_event(message.rule, msgspec.json.decode(payload, type=_Event), now)
+            if message.level == "evt":
+                return self._take_event(message.rule, msgspec.json.decode(payload, type=_Event), now)
+            return [metric for event in split_batch(payload)[:MAX_BATCH] for metric in self._take_part(event, now)]
         except (*UNREADABLE, OverflowError):  # a time before the year 1
             return []
 
@@ -131,6 +138,15 @@ class CameraMetrics:
                     self.open.pop(rule, None)
                 metrics.append(Metric(f"Rules/{rule}/Alarm", BOOLEAN, rule in state.open))
         return metrics
+
+    def _take_part(self, payload: bytes, now: float) -> list[Metric]:
+        """The metrics of one event of a batch; none if it is not of a rule, or malformed."""
+        try:
+            event = msgspec.json.decode(payload, type=_BatchedEvent)
+            rule = event.type.removeprefix("vedette.").removesuffix(f".{event.data.kind}")
+            return self._take_event(rule, event, now) if _NAME.fullmatch(rule) else []
+        except (*UNREADABLE, OverflowError):
+            return []
 
     def _take_event(self, rule: str, event: _Event, now: float) -> list[Metric]:
         if not self._knows(rule):
@@ -158,6 +174,13 @@ class CameraMetrics:
         if len(self.rules) < MAX_RULES:
             self.rules.add(rule)
         return rule in self.rules
+
+
+def _take_info(info: dict[str, Any]) -> list[Metric]:
+    return [
+        Metric(f"Properties/{name}", STRING, str(info.get(key, ""))[:MAX_TEXT])
+        for key, name in (("model", "Model"), ("runtime", "Version"))
+    ]
 
 
 def _take_stats(stats: dict[str, Any]) -> list[Metric]:

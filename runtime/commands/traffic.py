@@ -39,7 +39,8 @@ def _print_traffic(measured: Traffic) -> None:
     size = f"{measured.width} x {measured.height}"
     click.echo(f"{measured.recording} with the configuration of {measured.camera}")
     click.echo(f"  recording   {measured.frames} frames, {measured.seconds:.1f} s, {size}")
-    click.echo(f"  events      {measured.events}, {measured.event_bytes:,} bytes")
+    messages = f"{measured.messages} messages of at most {measured.largest:,} bytes" if measured.events else "none"
+    click.echo(f"  events      {measured.events}, {measured.event_bytes:,} bytes, {messages}")
     click.echo(f"  status      {measured.status_bytes:,} bytes")
     place = "uploaded" if measured.uploaded else "stored on the device, not counted"
     click.echo(f"  evidence    {measured.evidence_files} files, {measured.evidence_bytes:,} bytes, {place}")

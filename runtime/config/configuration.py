@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from ..errors import ConfigProblem
+from .batch_table import BatchSettings
 from .camera_tables import HealthSettings, MotionGateSettings, PrivacySettings
 from .credentials import resolve_credential_path, resolve_files
 from .evidence_table import EvidenceSettings
@@ -83,6 +84,7 @@ class BrokerSettings(_Strict, frozen=True):
     """MQTT version. With 3.1.1 a broker cannot report that it refuses an event."""
     keepalive: Annotated[int, msgspec.Meta(ge=5, le=3600)] = 15
     """Keep-alive interval in seconds; a dead connection is detected within twice the interval."""
+    batch: BatchSettings = BatchSettings()
 
 
 class _DeviceFile(IntegrationSettings, frozen=True, forbid_unknown_fields=True):
@@ -165,7 +167,6 @@ class Config(_Strict, frozen=True):
     evidence: EvidenceSettings
     rules: tuple[dict[str, Any], ...]
     region: Polygon = ()
-    """The region of interest, fractions 0…1 of the frame; empty: the whole frame."""
     trigger: TriggerSettings | None = None
     """One inspection per part; None: frames are inspected as they come."""
     products: tuple[CameraProduct, ...] = ()

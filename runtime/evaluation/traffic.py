@@ -3,7 +3,8 @@
 The daemon replays the recording with the camera's bundle, motion gate, rules, privacy zones and evidence, as fast as
 the machine can, and sends its events to a counting sink. Outbox and evidence lie in a temporary folder.
 
-- Events: each counts with its size as an MQTT 5 packet.
+- Events: each counts with its size as an MQTT 5 packet. With `[broker.batch]` they are put together by the times of the
+  recording, as the daemon does it by the clock.
 - Status: messages that depend on the clock are computed for a daemon that runs as long as the recording lasts: `stats`
   every minute, `state` once for each event that begins or ends, and pings.
 - Evidence: counts only if it would be uploaded, without HTTP headers. Otherwise its size is reported, but not counted.
@@ -30,6 +31,7 @@ from ..events.sinks.stdout import StdoutSink
 from ..monitoring.status import DaemonState, StatusReport
 from ..monitoring.status_messages import STATS_INTERVAL_SECONDS
 from . import h264
+from .batch_replay import pack_events, read_priorities
 
 REPORT_INTERVAL_FRAMES = 50
 _DRAIN_SECONDS = 3600.0  # never reached, because the sink accepts every message at once
@@ -46,6 +48,10 @@ class Traffic(msgspec.Struct, frozen=True):
     width: int
     height: int
     events: int
+    messages: int
+    """Messages with events: fewer than events with `[broker.batch]`."""
+    largest: int
+    """Payload of the largest of them."""
     event_bytes: int
     status_bytes: int
     """Availability, info, stats, state and pings."""
@@ -70,7 +76,8 @@ class CountingSink(StdoutSink):
         messages = (*identity.birth_messages, identity.stop_message)
         self.availability_bytes = sum(packet_bytes(message) for message in messages if message is not None)
         """Bytes of the messages at the start and at the stop of the daemon."""
-        self.events = self.event_bytes = self.state_changes = 0
+        self.events: list[Message] = []
+        self.state_changes = 0
         self.evidence_bytes: list[int] = []
 
     def send(self, message: Message) -> None:
@@ -79,8 +86,7 @@ class CountingSink(StdoutSink):
         self.acknowledgements.append(Acknowledgement(message.sequence))
         event = msgspec.json.decode(message.payload)
         data = event["data"]
-        self.events += 1
-        self.event_bytes += packet_bytes(message)
+        self.events.append(message)
         self.state_changes += data.get("kind") in ("new", "end")
         evidence = data if event["type"] == "vedette.evidence.clip" else data.get("evidence")
         if evidence:
@@ -131,7 +137,10 @@ def measure_traffic(folder: Path, camera: str, recording: Path) -> Traffic:
     seconds = (last.taken - first.taken) * (last.number + 1) / max(last.number, 1)
     status = count_status_bytes(replay, replay.report, seconds, settings.broker)
     uploaded, evidence = bool(settings.evidence.url), sum(sink.evidence_bytes)
-    published = sink.event_bytes + status + (evidence if uploaded else 0)
+    topic, priorities = replay.daemon.delivery.topics.batch(camera), read_priorities(settings.rules)
+    messages = pack_events(sink.events, settings.broker.batch, topic, priorities)
+    event_bytes = sum(map(packet_bytes, messages))
+    published = event_bytes + status + (evidence if uploaded else 0)
     height, width = last.pixels.shape[:2]
     return Traffic(
         camera=camera,
@@ -140,8 +149,10 @@ def measure_traffic(folder: Path, camera: str, recording: Path) -> Traffic:
         seconds=round(seconds, 3),
         width=width,
         height=height,
-        events=sink.events,
-        event_bytes=sink.event_bytes,
+        events=len(sink.events),
+        messages=len(messages),
+        largest=max((len(each.payload) for each in messages), default=0),
+        event_bytes=event_bytes,
         status_bytes=status,
         evidence_files=len(sink.evidence_bytes),
         evidence_bytes=evidence,

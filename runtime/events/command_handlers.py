@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .forwarder import CommandHandler
+from .periodic_messages import CommandHandler
 from .sinks import Command, Message
 
 

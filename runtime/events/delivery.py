@@ -7,10 +7,12 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from ..config.configuration import BrokerSettings
 from ..errors import MachineProblem
 from .event import Event
-from .forwarder import CommandHandler, Forwarder, PeriodicMessages
+from .forwarder import Forwarder
 from .outbox import Outbox
+from .periodic_messages import CommandHandler, PeriodicMessages
 from .receiver_forwarder import ReceiverForwarder
 from .receivers import Receiver
 from .sinks import Sink
@@ -35,9 +37,11 @@ class Delivery:
         periodic_messages: PeriodicMessages,
         commands: CommandHandler | None = None,
         receivers: Sequence[tuple[str, Receiver]] = (),
+        broker: BrokerSettings | None = None,
     ) -> None:
         self.outbox, self.sink, self.topics, self.commands = outbox, sink, topics, commands
-        self.forwarder = Forwarder(outbox, sink, topics, periodic_messages, commands)
+        batch = broker.batch if broker is not None and broker.url.startswith("mqtt") else None
+        self.forwarder = Forwarder(outbox, sink, topics, periodic_messages, commands, batch)
         self.receivers = [ReceiverForwarder(outbox, name, receiver) for name, receiver in receivers]
 
     def start(self) -> None:

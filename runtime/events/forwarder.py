@@ -6,6 +6,8 @@ disconnects is not flooded.
 
 An event that the broker refuses permanently becomes a dead letter: it stays in the outbox, a system event reports each
 reason once, and later events are not blocked. A temporary refusal ends the connection, and the event is sent again.
+With batches (batch_collector.py) an event leaves the outbox when the broker has acknowledged the batch that holds it;
+the events of a batch that it refuses are sent again, each alone.
 """
 
 from __future__ import annotations
@@ -14,21 +16,23 @@ import logging
 import threading
 import time
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
 
 from ..backoff import backoff_seconds
+from ..config.batch_table import BatchSettings
+from .batch_collector import BatchCollector, OutgoingEvents
 from .cloud_event import CLOUD_EVENTS_TYPE, encode_cloud_event
 from .disconnect_causes import DisconnectCauses
-from .event import Event, SystemEvent
+from .event import SystemEvent
 from .outbox import Outbox, SequencedEvent
+from .periodic_messages import CommandHandler, PeriodicMessages
 from .replay import MAX_REPLAYS_IN_FLIGHT, Replay
+from .sent_messages import SentMessages
 from .sinks import Acknowledgement, Command, LoginRefused, Message, MessageRefused, SessionTakenOver, Sink
 from .sinks.packet_size import packet_bytes
 from .topics import Topics
 
 log = logging.getLogger(__name__)
 
-MAX_IN_FLIGHT = 16  # unacknowledged messages
 ACKNOWLEDGE_SECONDS = 20.0  # without an acknowledgement for so long, the connection counts as dead
 STABLE_CONNECTION_SECONDS = 10.0  # a longer connection resets the back-off
 # So many consecutive connections that ended so early indicate another client with the same client ID.
@@ -36,36 +40,6 @@ SHORT_CONNECTION_SECONDS, MAX_SHORT_CONNECTIONS = 30.0, 5
 MAX_BACKOFF_SECONDS = 60.0
 DRAIN_RETRY_SECONDS = 0.5
 _LONG_BACKOFF_FAILURES = 7  # failures for a back-off of up to a minute
-
-
-class SentEvent(NamedTuple):
-    """An event that is sent and not yet acknowledged."""
-
-    when: float
-    """Monotonic time of sending."""
-    size: int
-    """Of its packet, bytes."""
-    event: Event | SystemEvent
-
-
-class PeriodicMessages(Protocol):
-    """Messages that the device publishes periodically, beside its events."""
-
-    def reset(self) -> None:
-        """Makes all messages pending again: a restarted broker may have lost its retained messages."""
-
-    def pending_messages(self) -> list[Message]:
-        """The messages to publish now."""
-
-
-class CommandHandler(PeriodicMessages, Protocol):
-    """Handles commands other than replays; `pending_messages` has its answers."""
-
-    def take(self, command: Command) -> None:
-        """Takes a command. Never blocks, never raises."""
-
-    def close(self) -> None:
-        """Ends what runs in the background, without waiting for it."""
 
 
 class _BrokerBusy(ConnectionError):
@@ -82,6 +56,7 @@ class Forwarder(threading.Thread):
         topics: Topics,
         periodic_messages: PeriodicMessages | None = None,
         commands: CommandHandler | None = None,
+        batch: BatchSettings | None = None,
     ) -> None:
         super().__init__(name="forwarder", daemon=True)
         self.outbox = outbox
@@ -101,8 +76,8 @@ class Forwarder(threading.Thread):
         """True after an orderly end; a thread that is not alive and not finished died of an error."""
         self.cursor = 0
         """All events up to this sequence number were sent over this connection."""
-        self.in_flight: dict[int, SentEvent] = {}
-        """Unacknowledged events by sequence number."""
+        self.collector = BatchCollector(batch or BatchSettings(), topics.batch(outbox.camera))
+        self.in_flight = SentMessages(self.collector)
         self.causes = DisconnectCauses()
         self.reported_reasons: set[str] = set()
         """Reasons for refusals that were reported during this connection."""
@@ -138,9 +113,9 @@ class Forwarder(threading.Thread):
     def _find_cause(self, error: ConnectionError) -> bool:
         """Makes the event a dead letter that ended the connection, if it is known; returns whether one event did."""
         refusal = str(error) if isinstance(error, MessageRefused) else ""
-        cause = self.causes.find({sequence: sent.size for sequence, sent in self.in_flight.items()}, refusal)
+        cause = self.causes.find(self.in_flight.sizes(), refusal)
         if cause is not None:
-            self._refuse(*cause)
+            self._refuse(*cause, is_connected=False)
         return bool(refusal) or cause is not None
 
     def _report_duplicate_identity(self, failures: int) -> int:
@@ -157,31 +132,34 @@ class Forwarder(threading.Thread):
         """Sends events, oldest first, until stopped. Raises ConnectionError if the connection is lost."""
         self.cursor = 0
         self.in_flight.clear()
+        self.collector.clear()
         self.replay.reset()
         self.reported_reasons.clear()
         for periodic in self.periodic_messages:
             periodic.reset()
         while True:
-            window = 1 if self.causes.one_at_a_time else MAX_IN_FLIGHT
-            rows = self.outbox.read_after(self.cursor, max(window - len(self.in_flight), 0))
+            room = self.in_flight.room(self.causes.one_at_a_time)
+            rows = self.outbox.read_after(self.cursor, room)
             for row in rows:
                 self.cursor = row.sequence
                 self._send(row)
             if not rows and not self.stopping.is_set():
-                for row in self.replay.next_events(min(window, MAX_REPLAYS_IN_FLIGHT) - len(self.in_flight)):
+                for row in self.replay.next_events(min(room, MAX_REPLAYS_IN_FLIGHT - self.in_flight.count_events())):
                     self._send(row, replayed=True)
+            at_once = self.stopping.is_set() or not self.in_flight.room(self.causes.one_at_a_time)
+            self._publish(self.collector.take() if at_once else self.collector.take_due(time.monotonic()))
             for message in (each for periodic in self.periodic_messages for each in periodic.pending_messages()):
                 self._send_message(message)
             if self._is_finished():
                 return
 
-            received = self.sink.wait(self.replay.seconds_until_next(1.0))
+            until_due = max(min(self.collector.seconds_left(time.monotonic()), 1.0), 0.0)
+            received = self.sink.wait(self.replay.seconds_until_next(until_due))
             self.last_iteration = time.monotonic()
             self._process_acknowledgements([each for each in received if isinstance(each, Acknowledgement)])
             for command in (each for each in received if isinstance(each, Command)):
                 self._obey(command)
-            send_times = [sent.when for sent in self.in_flight.values()]
-            if send_times and time.monotonic() - min(send_times) > ACKNOWLEDGE_SECONDS:
+            if self.in_flight.is_overdue(ACKNOWLEDGE_SECONDS):
                 raise ConnectionError(f"no acknowledgement in {ACKNOWLEDGE_SECONDS:.0f} s")
 
     def _obey(self, command: Command) -> None:
@@ -195,29 +173,41 @@ class Forwarder(threading.Thread):
         payload = encode_cloud_event(row.event, self.topics.source, row.sequence, self.outbox.epoch, self.outbox.clock)
         topic = self.topics.event(row.event.camera, row.event.rule)
         message = Message(topic, payload, content_type=CLOUD_EVENTS_TYPE, sequence=row.sequence, replayed=replayed)
-        size = self._send_message(message)
-        self.in_flight[row.sequence] = SentEvent(time.monotonic(), size, row.event)
+        self._publish(self.collector.add(row, message, time.monotonic()))
+
+    def _publish(self, outgoing: Sequence[OutgoingEvents]) -> None:
+        for each in outgoing:
+            self.in_flight.add(each, self._send_message(each.message))
 
     def _process_acknowledgements(self, acknowledgements: Sequence[Acknowledgement]) -> None:
         """Moves accepted events to the journal and permanently refused ones to the dead letters."""
-        accepted = [each.sequence for each in acknowledgements if not each.refused and not each.busy]
-        if accepted:
+        good = [each.sequence for each in acknowledgements if not each.refused and not each.busy]
+        if accepted := [each for sequence in good for each in self.in_flight.events_of(sequence)]:
             self.outbox.acknowledge(accepted)
+            self.collector.alone.difference_update(accepted)
         for acknowledgement in acknowledgements:
             if acknowledgement.refused:
                 self._refuse(acknowledgement.sequence, acknowledgement.refused)
-            elif (sent := self.in_flight.pop(acknowledgement.sequence, None)) is not None and not acknowledgement.busy:
+            elif (sent := self.in_flight.pop(acknowledgement.sequence)) is not None and not acknowledgement.busy:
                 self.causes.acknowledged(sent.size)
         busy = next((each.busy for each in acknowledgements if each.busy), None)
         if busy is not None:
             raise _BrokerBusy(f"the broker temporarily refuses events: {busy}")
 
-    def _refuse(self, sequence: int, reason: str) -> None:
-        """Makes an event a dead letter, and reports each reason once for a connection."""
-        sent = self.in_flight.pop(sequence, None)
+    def _refuse(self, sequence: int, reason: str, is_connected: bool = True) -> None:
+        """Makes an event a dead letter, and reports each reason once for a connection; sends those of a batch alone."""
+        sent = self.in_flight.pop(sequence)
+        rows = sent.content.rows if sent is not None else ()
+        if sent is not None and len(rows) > 1:
+            log.warning("the broker refuses a batch of %d events, each goes alone: %s", len(rows), reason)
+            self.collector.alone.update(row.sequence for row in rows)
+            for row, part in zip(rows, sent.content.message.parts, strict=True) if is_connected else ():
+                self._publish(self.collector.add(row, part, time.monotonic()))
+            return
         log.error("the broker refuses event %d: %s", sequence, reason)
         self.outbox.mark_dead_letter(sequence, reason)
-        if reason not in self.reported_reasons and sent is not None and not isinstance(sent.event, SystemEvent):
+        self.collector.alone.discard(sequence)
+        if reason not in self.reported_reasons and rows and not isinstance(rows[0].event, SystemEvent):
             self.reported_reasons.add(reason)
             self.outbox.put_system_event("broker", "refused", {"sequence": sequence, "reason": reason})
 

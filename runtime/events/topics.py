@@ -30,6 +30,10 @@ class Topics(msgspec.Struct, frozen=True):
     def event(self, camera: str, rule: str) -> str:
         return f"{self.root}/evt/{camera}/{rule}"
 
+    def batch(self, camera: str) -> str:
+        """Topic of events that are published together (`[broker.batch]`)."""
+        return f"{self.root}/batch/{camera}"
+
     def availability(self, camera: str) -> str:
         return f"{self.root}/availability/{camera}"
 

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from ..atomic_file import write_atomically
-from ..errors import UNREADABLE
+from ..errors import UNREADABLE, ConfigProblem
 from ..events.commands import CommandLimit
 from ..events.sinks import Command, Message
 from ..monitoring.status import DaemonState, StatusReport
@@ -37,6 +37,9 @@ class HomeAssistant(Integration):
         self.context = context
         settings, camera = context.get_settings(), context.camera
         table = settings.integrations.home_assistant
+        if settings.broker.batch.seconds:
+            hint = "take out [broker.batch], or leave discovery_prefix empty"
+            raise ConfigProblem("home_assistant: its event entities cannot read events in batches", hint=hint)
         self.prefix, self.device = table.discovery_prefix, settings.device.name
         self.topic = f"{self.prefix}/device/{make_device_id(self.device, camera)}/config"
         self.media_type = MEDIA_TYPES.get(settings.evidence.thumbnail, "") if table.pictures else ""

@@ -6,6 +6,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -63,8 +64,9 @@ class IntegratedSink:
         self._send_all(lambda integration: integration.messages_on_connect())
 
     def send(self, message: Message) -> None:
-        if not message.replayed:
-            self._send_all(lambda integration: self._messages_for(integration, message), message.sequence)
+        for part in message.parts or (message,):
+            if not part.replayed:
+                self._send_all(partial(self._messages_for, message=part), message.sequence)
         self.inner.send(message)
 
     def wait(self, seconds: float) -> list[Acknowledgement | Command]:

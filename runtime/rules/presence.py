@@ -23,9 +23,10 @@ from . import RuleContext
 from .conditions.label_filter import select_labels
 from .open_event import OpenEvent
 from .rule_base import NotNegative, Priority
+from .state.update_interval import Reported, UpdateInterval, UpdateSettings
 
 
-class PresenceSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class PresenceSettings(UpdateSettings, frozen=True, forbid_unknown_fields=True):
     """One `[[rules]]` table with `use = "presence"`."""
 
     use: str
@@ -43,8 +44,6 @@ class PresenceSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Frames in a row at or above the threshold before an event opens."""
     cooldown: NotNegative = 0.0
     """Seconds after the end of an event in which no other one opens."""
-    update: NotNegative = 10.0
-    """Seconds between updates of an open event; 0: none."""
     priority: Priority = DEFAULT_PRIORITY
     """Events of lower priority are dropped first if the outbox is full."""
 
@@ -67,7 +66,8 @@ class PresenceRule:
         self.last: tuple[Frame, Prediction] | None = None
         self.started: FrameTime
         """Time of the frame in which the open event began."""
-        self.last_sent = self.quiet_until = float("-inf")  # moments
+        self.quiet_until = float("-inf")  # moment
+        self.interval = UpdateInterval(settings)
         self.present_time: FrameTime
         """Time of the newest frame, by which the times of events are given."""
 
@@ -87,7 +87,8 @@ class PresenceRule:
         if len(self.streak) < self.settings.debounce or frame.moment < self.quiet_until:
             return []
         self.last = (frame, best)
-        self.started, self.last_sent = self.streak[-self.settings.debounce], frame.moment
+        self.started = self.streak[-self.settings.debounce]
+        self.interval.restart(frame.moment, Reported((best,), best.score))
         self.open = self._event("new", frame, best)
         self.streak.clear()
         return [self.open]
@@ -97,9 +98,9 @@ class PresenceRule:
             return self.close()
         self.last = (frame, best)
         top = max(opened.top_score, best.score)
-        due = self.settings.update and frame.moment - self.last_sent >= self.settings.update
-        if due:
-            self.last_sent = frame.moment
+        reported = Reported((best,), top)
+        if self.interval.is_due(frame.moment, reported):
+            self.interval.restart(frame.moment, reported)
             self.open = self._event("update", frame, best, opened.event, top)
             return [self.open]
         self.open = msgspec.structs.replace(opened, top_score=top)

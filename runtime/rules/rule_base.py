@@ -16,12 +16,13 @@ from .conditions.region import RuleArea
 from .conditions.schedule import Schedule
 from .open_event import OpenEvent
 from .state.event_lifecycle import EventLifecycle, EventLifecycles, EventTemplate
+from .state.update_interval import UpdateSettings
 
 NotNegative = Annotated[float, msgspec.Meta(ge=0)]
 Priority = Annotated[int, msgspec.Meta(ge=0, le=9)]
 
 
-class BaseRuleSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class BaseRuleSettings(UpdateSettings, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Keys of each of these rules in its `[[rules]]` table."""
 
     use: str
@@ -37,8 +38,6 @@ class BaseRuleSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     """Days on which the rule is active, such as `mon`; None: all."""
     inertia: NotNegative = 0.5
     """Seconds for which all frames must agree before a change counts (debounce)."""
-    update: NotNegative = 10.0
-    """Seconds between updates of an open event; 0: only where its zones change."""
     priority: Priority = DEFAULT_PRIORITY
     """Events of lower priority are dropped first if the outbox is full."""
 
@@ -52,7 +51,7 @@ class AreaRuleSettings(BaseRuleSettings, frozen=True, forbid_unknown_fields=True
 
     polygon: Polygon | None = None
     """[x, y] of each corner, fractions 0…1; None: the whole frame."""
-    zones: dict[Name, Polygon] = {}
+    zones: dict[Name, Polygon] = msgspec.field(default_factory=dict)
     """Several polygons, by name."""
 
 
@@ -78,9 +77,7 @@ class RuleBase:
         self.area = area or RuleArea(self.name, settings.polygon, settings.zones)
         self.least_score: float = context.threshold if settings.min_score is None else settings.min_score
         self.schedule = Schedule(settings.hours, settings.days, context.timezone)
-        template = EventTemplate(
-            self.name, context.model, settings.priority, settings.update, self.counts, self.present_time
-        )
+        template = EventTemplate(self.name, context.model, settings.priority, settings, self.counts, self.present_time)
         self.lifecycles = EventLifecycles(template, settings.inertia, min_seconds)
         self.last_time = FrameTime(float("-inf"), float("-inf"))
 

@@ -11,6 +11,8 @@ from paho.mqtt.enums import MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
+from vedette.runtime.events.event_batch import split_batch
+
 
 class PersistentSubscriber:
     """A subscriber whom the broker keeps its messages for, with all that ever came."""
@@ -28,14 +30,16 @@ class PersistentSubscriber:
         properties.SessionExpiryInterval = 3600
         self.client.connect("127.0.0.1", port, clean_start=False, properties=properties)
         self.client.subscribe("+/+/+/+/+/+/evt/#", qos=1)
+        self.client.subscribe("+/+/+/+/+/+/batch/#", qos=1)
         self.client.subscribe("naive/#", qos=1)
         self.client.loop_start()
         assert self.subscribed.wait(10)
 
     def came(self, _client, _data, message):
-        event = json.loads(message.payload)
-        self.numbers.append(int(event["sequence"]))
-        self.events.append(event)
+        payloads = split_batch(message.payload) if "/batch/" in message.topic else [message.payload]
+        for event in map(json.loads, payloads):
+            self.numbers.append(int(event["sequence"]))
+            self.events.append(event)
 
     def types(self):
         return {event["type"] for event in self.events}

@@ -11,6 +11,8 @@ from jsonschema import Draft202012Validator
 from paho.mqtt.client import MQTTMessage
 from paths import ROOT
 
+from vedette.runtime.events.event_batch import split_batch
+
 SCHEMAS = ROOT / "docs" / "schemas"
 AVAILABILITY = (b"online", b"offline", b"stopped")
 BY_LEVEL = {
@@ -72,5 +74,9 @@ def check_messages(messages: Iterable[MQTTMessage]) -> None:
         payload = bytes(message.payload)
         if "/v1/" in message.topic and "/availability/" in message.topic:
             assert payload in AVAILABILITY, f"{message.topic}: {payload!r}"
+        elif "/v1/" in message.topic and "/batch/" in message.topic:
+            for event in split_batch(payload):
+                name = "event" if b'"modelid"' in event else "system-event"
+                assert not (errors := describe_errors(name, json.loads(event))), f"{message.topic}: {errors}: {event!r}"
         elif (name := schema_of(message.topic, payload)) is not None and payload:
             assert not (errors := describe_errors(name, json.loads(payload))), f"{message.topic}: {errors}: {payload!r}"

@@ -9,6 +9,8 @@ from typing import Any
 from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
+from vedette.runtime.events.event_batch import split_batch
+
 
 class Subscriber:
     """Collects every message below `#`, subscribing again whenever it reconnects."""
@@ -27,7 +29,19 @@ class Subscriber:
 
     @property
     def events(self) -> list[dict[str, Any]]:
-        return [json.loads(message.payload) for message in self.messages if "/evt/" in message.topic]
+        """All events as they came, those of batches too."""
+        singles = [([bytes(each.payload)] if "/evt/" in each.topic else self.split(each)) for each in self.messages]
+        return [json.loads(payload) for payloads in singles for payload in payloads]
+
+    @property
+    def batches(self) -> list[MQTTMessage]:
+        """The messages with several events."""
+        return [each for each in self.messages if "/batch/" in each.topic]
+
+    @staticmethod
+    def split(message: MQTTMessage) -> list[bytes]:
+        """The events of a message, if it is a batch."""
+        return split_batch(bytes(message.payload)) if "/batch/" in message.topic else []
 
     def latest(self, level: str) -> bytes | None:
         """The newest payload of the topic that has `level` in it."""

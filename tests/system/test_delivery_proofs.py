@@ -46,19 +46,22 @@ def kill_at_random(start, broker, seconds, rng):
 
 
 @needs_mosquitto
+@pytest.mark.parametrize("batch", ["", "batch = { seconds = 1.0 }"], ids=["one by one", "in batches"])
 def test_no_event_is_lost_when_daemon_and_broker_are_killed(
-    daemon_process, line_images, tmp_path, record_proof, wait_until
+    daemon_process, line_images, tmp_path, record_proof, wait_until, batch
 ):
     broker = Mosquitto(tmp_path / "broker")
     broker.start()
     subscriber = PersistentSubscriber(broker.port)
     daemon_process.configure(f"file:{line_images}?fps=60&loop=true", f"mqtt://127.0.0.1:{broker.port}")
+    daemon_process.amend("broker", batch)
     process, kills = kill_at_random(daemon_process.start, broker, KILL_SECONDS, random.Random(1))
     wait_until(lambda: daemon_process.waiting() < 50, "the backlog to go", seconds=120)
     process.send_signal(signal.SIGTERM)
     assert process.wait(30) == 0, daemon_process.log()
     daemon_process.amend("outbox", "drain = 20.0")
     daemon_process.configure(f"file:{line_images}?fps=0", f"mqtt://127.0.0.1:{broker.port}")
+    daemon_process.amend("broker", batch)
     assert daemon_process.start().wait(60) == 0
     recorded = daemon_process.recorded()
     expected = set(range(1, recorded + 1))

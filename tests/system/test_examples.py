@@ -45,6 +45,7 @@ TEXTS = (
     "part,reference",
     "looks/good",
     "openssl req",
+    "import gzip",
     "triggered  ",
 )
 TUTORIALS = ("docs/tutorials/", "docs/ko/")

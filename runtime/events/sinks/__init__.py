@@ -30,6 +30,8 @@ class Message(msgspec.Struct, frozen=True):
     """Correlation data (MQTT 5) of the command that the message answers."""
     replayed: bool = False
     """True: an event that was delivered before, and that a consumer asked for again."""
+    parts: tuple[Message, ...] = ()
+    """Of a batch: each of its events as a message of its own."""
 
 
 class MqttSessionSettings(msgspec.Struct, frozen=True):

@@ -5,7 +5,8 @@
     messages                             new   (update)              end
 
 `new` is sent once the condition has lasted for the rule's `inertia` (and longer if the rule waits, as `dwell` does);
-its `started` is the first frame with the condition. `update` follows when the zones change, or at the rule's interval.
+its `started` is the first frame with the condition. `update` follows when the zones change, or at the rule's interval
+(update_interval.py).
 `end` is sent once the condition has been absent for `inertia`, and describes the last frame with it. A condition that
 ends before it was debounced sends nothing. Frames that do not show the object change nothing.
 
@@ -22,6 +23,7 @@ from ...camera.frame import Frame, FrameTime
 from ...events.event import Event, Kind, SubjectState, new_event_id
 from ...inference.prediction import Prediction
 from ..conditions.debounce import SLACK, Debounce
+from .update_interval import Reported, UpdateInterval, UpdateSettings
 
 
 class EventTemplate(msgspec.Struct, frozen=True):
@@ -30,8 +32,7 @@ class EventTemplate(msgspec.Struct, frozen=True):
     rule: str
     model: str
     priority: int
-    update_seconds: float
-    """Seconds between updates; 0: only when zones change."""
+    updates: UpdateSettings
     counts: Callable[[], dict[str, int]]
     present_time: Callable[[], FrameTime]
     """Time of the newest frame."""
@@ -47,7 +48,7 @@ class EventLifecycle:
         self.top_score = float("-inf")
         self.event = ""
         self.last_state: SubjectState | None = None
-        self.last_sent = 0.0
+        self.interval = UpdateInterval(template.updates)
 
     def observe_active(
         self, frame: Frame, state: SubjectState, predictions: tuple[Prediction, ...], top_score: float
@@ -72,17 +73,23 @@ class EventLifecycle:
         )
 
     def is_update_due(self) -> bool:
-        """True if the zones changed or the update interval has passed since the last message."""
-        last, interval = self.last_state, self.template.update_seconds
-        changed = last is not None and last.zones != self.state.zones
-        return changed or (interval > 0 and self.time.moment - self.last_sent >= interval - SLACK)
+        """True if the zones changed since the last message, or the update interval says so."""
+        last = self.last_state
+        moved = last is not None and last.zones != self.state.zones
+        return moved or self.interval.is_due(self.time.moment, self._reported())
+
+    def _reported(self) -> Reported:
+        """What a message would say now."""
+        state = msgspec.structs.replace(self.state, counts=self.template.counts())
+        return Reported(self.predictions, self.top_score, state)
 
     def make_event(self, kind: Kind) -> Event:
         """A message about the last frame in which the condition held."""
         identifier = new_event_id()
         self.event = self.event or identifier
-        before, after = self.last_state, msgspec.structs.replace(self.state, counts=self.template.counts())
-        self.last_state, self.last_sent = after, self.time.moment
+        before, reported = self.last_state, self._reported()
+        self.last_state = reported.state
+        self.interval.restart(self.time.moment, reported)
         now = self.template.present_time()
         return Event(
             id=identifier,
@@ -99,7 +106,7 @@ class EventLifecycle:
             priority=self.template.priority,
             track=self.predictions[0].track if len(self.predictions) == 1 else None,
             before=before,
-            after=after,
+            after=reported.state,
         )
 
 

@@ -9,6 +9,8 @@ import pytest
 
 from vedette.deploy.sparkplug.camera_metrics import MAX_OPEN, CameraMessage, CameraMetrics
 from vedette.deploy.sparkplug.payload import encode_payload
+from vedette.runtime.config.batch_table import BatchEncoding
+from vedette.runtime.events.event_batch import BatchPayload
 
 DOOR = "plant:hall:line1:box:door"
 
@@ -37,6 +39,30 @@ def test_events_that_never_end_are_not_remembered_without_a_limit() -> None:
         data = {"kind": "new", "event": f"e{number}", "top_score": 1.0}
         take(metrics, "evt", {"time": "2033-05-18T03:33:20Z", "data": data}, "presence")
     assert len(metrics.open["presence"]) == MAX_OPEN
+
+
+@pytest.mark.parametrize("encoding", ["json", "gzip"])
+def test_events_of_a_batch_are_read_one_by_one(encoding: BatchEncoding) -> None:
+    """Damaged ones, and those of the device, cost no other."""
+    batch = BatchPayload(encoding)
+    for rule, kind, more in (
+        ("dwell", "new", {}),
+        ("yard.left", "new", {}),
+        ("dwell", "end", {}),
+        ("camera", "dark", {"data": {"seconds": 3.0}}),
+        ("zone", "new", {"time": "0001-01-01T00:00:00+14:00"}),
+        ("a/b", "new", {}),
+    ):
+        data = {"kind": kind, "event": f"e-{rule}", "top_score": 1.5}
+        event = {"type": f"vedette.{rule}.{kind}", "time": "2033-05-18T03:33:20Z", "data": data, **more}
+        batch.add(json.dumps(event).encode())
+    metrics = CameraMetrics(DOOR)
+    metrics.take(CameraMessage(DOOR, "batch"), batch.finish(), 2e9)
+    alarms = {name: each.value for name, each in metrics.current.items() if name.endswith("Alarm")}
+    assert alarms["Rules/dwell/Alarm"] is False
+    assert alarms["Rules/yard.left/Alarm"] is True
+    assert not any("a/b" in name for name in metrics.current)
+    assert metrics.take(CameraMessage(DOOR, "batch"), b"\x1f\x8b nonsense", 2e9) == []
 
 
 def test_texts_are_cut() -> None:

@@ -142,6 +142,7 @@ def test_an_event_that_comes_late_changes_nothing_that_holds_now() -> None:
     [
         ("vedette/v1/plant/hall/line1/box/state/door", DOOR),
         ("vedette/v1/plant/hall/line1/box/evt/door/presence", DOOR),
+        ("vedette/v1/plant/hall/line1/box/batch/door", DOOR),
         ("vedette/v1/plant/hall/line1/box/evt/door", None),
         ("vedette/v1/plant/hall/line1/box/res/fleet/3", None),
         ("vedette/v1/plant/hall/li:ne/box/state/door", None),

@@ -53,6 +53,17 @@ def test_all_events_of_the_recording_are_counted(
     assert found["seconds"] == pytest.approx(3.0)
 
 
+def test_events_in_batches_are_counted_as_such(daemon_process, line_images, run_vedette):
+    """The recording lasts 3 s, so events that wait for 10 s go in one message, until it is full."""
+    daemon_process.configure(f"file:{line_images}", "mqtt://127.0.0.1:1")
+    daemon_process.amend("broker", "batch = { seconds = 10.0 }")
+    found = measure_traffic(run_vedette, daemon_process, line_images)
+    assert found["events"] == 20
+    assert found["messages"] <= 2
+    assert found["largest"] <= 2048
+    assert found["event_bytes"] < 20 * 200, "one alone has more than 600"
+
+
 def test_uploads_are_counted_but_not_sent(daemon_process, line_images, run_vedette):
     daemon_process.configure(f"file:{line_images}", "mqtt://127.0.0.1:1")
     daemon_process.append('[evidence]\nthumbnail = "jpeg"\nclip_seconds = 1.0\nurl = "http://127.0.0.1:1/b"')

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 from published import make_context, make_event, publish
 
+from vedette.runtime.errors import ConfigProblem
 from vedette.runtime.events.sinks import Command
 from vedette.runtime.integrations.home_assistant import HomeAssistant
 from vedette.runtime.integrations.home_assistant_entities import make_device_id, make_slug
@@ -49,6 +50,12 @@ def test_discovery_is_one_retained_message_of_the_camera(tmp_path):
     assert body["avty"][0]["t"] == f"{root}/availability/door"
     assert body["cmps"]["event_late"]["stat_t"] == f"{root}/evt/door/late"
     assert body["cmps"]["rule_late"]["stat_t"] == f"{root}/state/door"
+
+
+def test_batches_are_refused(tmp_path):
+    """Nothing would go to the topics that the entities of events read."""
+    with pytest.raises(ConfigProblem, match="cannot read events in batches"):
+        HomeAssistant(make_context(tmp_path, f"{TABLE}[broker.batch]\nseconds = 1.0\n"))
 
 
 def test_identifiers_are_the_ones_that_users_have():

@@ -96,6 +96,16 @@ def test_replayed_events_are_not_shown(context):
     assert len(inner.take()) == 1
 
 
+def test_each_event_of_a_batch_is_shown_before_it(context):
+    sink, inner = make_sink(context)
+    inner.take()
+    new, fault = make_message(make_event(), context.topics), make_message(make_fault(), context.topics, 2)
+    again = Message(new.topic, new.payload, sequence=3, replayed=True)
+    batch = Message(context.topics.batch("door"), b"...", sequence=3, parts=(new, fault, again))
+    sink.send(batch)
+    assert topics_of(inner.take()) == ["echo/presence/new", "echo/camera/dark", batch.topic]
+
+
 def test_messages_on_subscribed_topics_go_to_integrations_and_others_on(context):
     sink, inner = make_sink(context)
     inner.take()
