@@ -104,6 +104,33 @@ class CameraRecovered(_Facts, frozen=True):
     """The fault: the last level of its type."""
 
 
+class MovedView(_Facts, frozen=True):
+    """The camera was moved by little: its privacy zones follow."""
+
+    right: float
+    """By how much the middle of the picture moved, as a share of the picture's longer side."""
+    down: float
+    angle: float
+    """Degrees, clockwise."""
+    scale: float
+    """Above 1: the picture shows things larger than before."""
+
+
+class LostView(_Facts, frozen=True):
+    """The view of the privacy zones is lost: no picture is shown."""
+
+    reason: str
+
+
+class RecoveredView(_Facts, frozen=True):
+    """The privacy zones lie where they should again."""
+
+    seconds: float
+    """For how long they did not."""
+    from_: Literal["view_moved", "view_lost"] = msgspec.field(name="from")
+    """The last level of the type of the event before."""
+
+
 class AcceptedRelease(_Facts, frozen=True):
     """An installed release kept to its probation."""
 
@@ -209,6 +236,9 @@ SYSTEM_EVENTS: dict[str, type[msgspec.Struct]] = {
     "camera.blurred": CameraFault,
     "camera.moved": CameraFault,
     "camera.recovered": CameraRecovered,
+    "camera.view_moved": MovedView,
+    "camera.view_lost": LostView,
+    "camera.view_back": RecoveredView,
     "model.accepted": AcceptedRelease,
     "model.rolled_back": RolledBackRelease,
     "model.drift": ScoreDrift,

@@ -62,6 +62,9 @@ def _camera(kind: str, facts: dict[str, Any], _: Translation) -> str | None:
         "camera.bright": _("The picture is too bright."),
         "camera.blurred": _("The picture is out of focus."),
         "camera.moved": _("The camera was moved, or something covers it."),
+        "camera.view_moved": _("The camera was moved a little; its privacy masks follow."),
+        "camera.view_lost": _("The view of the privacy masks is lost, so no picture is shown."),
+        "camera.view_back": _("The privacy masks lie where they should again."),
     }
     return texts.get(kind)
 
