@@ -56,7 +56,18 @@ def measure_growth(matcher: ViewMatcher, motion: ViewMotion) -> float:
     places = matcher.levels[-1].to_places(matcher.edges)
     spread = float(measure_spread(motion.covariance, places).max()) * matcher.levels[-1].half
     models = matcher.measure_shift(motion.matrix, motion.simple)
-    return float(_GROWTH + _PER_SHIFT * matcher.measure_shift(motion.matrix) + _PER_SPREAD * spread + models)
+    return _GROWTH + growth_beyond(matcher.measure_shift(motion.matrix), spread, models)
+
+
+def growth_beyond(shift: float, spread: float, models: float) -> float:
+    """What is added to the least growth, in pixels.
+
+    Args:
+        shift: of the zones, pixels
+        spread: standard deviation of the motion at their edges, pixels; of neighboring pixels as if independent
+        models: how far apart a similarity and a homography put the zones, pixels
+    """
+    return _PER_SHIFT * shift + _PER_SPREAD * spread + models
 
 
 def describe_motion(motion: ViewMotion) -> dict[str, float]:

@@ -127,7 +127,7 @@ class ViewGuard:
         try:
             matcher = self._find_matcher(gray)
         except MachineProblem as problem:
-            self._lose(problem.message)
+            self._lose(f"{problem.message}; {problem.hint}")
             return
         if matcher is None:
             return
