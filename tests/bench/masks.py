@@ -5,8 +5,8 @@
 Each argument is a group: a video of a fixed camera, a folder of short clips, or a folder of images. Two questions:
 
 1. Watch: does a view that nobody moved count as moved? Each video, a picture every two seconds against its first one,
-   as it is and in each kind of weather (weather.py; `night` is gray, dark, of low contrast, brightest in the middle as an
-   infrared lamp makes it, and noisy). Cameras of recordings do move at times; the bench tells where.
+   as it is and in each kind of weather (weather.py; `night` is gray, dark, noisy, of low contrast, and brightest in the
+   middle, as an infrared lamp makes it). Cameras of recordings do move at times; the rows tell by how much.
 2. Moves: what happens if it was moved? The reference is a picture, the moved one the picture a second later (in a short
    clip five frames, of an image the image itself) under a known motion: shifted in a random direction, panned as a
    camera of 60 degrees does it (a homography), turned, or zoomed. The picture's edge is mirrored. A zone of random
@@ -222,7 +222,10 @@ def masks(groups: tuple[Path, ...], model: Path | None, out: Path) -> None:
     outcomes = Counter((row["group"], row["kind"], row["outcome"]) for row in watched)
     result: dict[str, Any] = {"watch": [[*key, count] for key, count in sorted(outcomes.items())]}
     click.echo(json.dumps(result["watch"]))
-    rows = [row for group in groups for row in try_moves(group, rng)]
+    rows: list[dict[str, Any]] = []
+    for group in groups:
+        rows += try_moves(group, rng)
+        click.echo(f"{group.name}: {len(rows)} moves so far", err=True)
     result |= {"moves": summarize(rows), "left_out": leave_one_out(rows)}
     if model is not None:
         result["time"] = compare_time(next(each for each in groups if each.is_file()), model)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -49,6 +50,11 @@ def change_light(pixels: Any, kind: str, rng: Any) -> Any:
         lit = (40 + 0.25 * (gray - gray.mean())) * (np.exp(-(right**2) - down**2) + 0.4)
         noisy = np.clip(lit + rng.normal(0, 8, lit.shape), 0, 255).astype(np.uint8)
         return noisy[..., None].repeat(3, axis=2)
-    weather = Weather(int(rng.integers(10**6)), height, width, (kind,))
+    return make_weather(kind, height, width).change(pixels, float(rng.uniform(0, 60)))
+
+
+@lru_cache(maxsize=8)
+def make_weather(kind: str, height: int, width: int) -> Weather:
+    weather = Weather(0, height, width, (kind,))
     getattr(weather, kind)[:] = STRENGTHS[kind]
-    return weather.change(pixels, 20.0)
+    return weather
