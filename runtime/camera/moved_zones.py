@@ -15,6 +15,7 @@ from .outline_fit import measure_spread
 from .view_matcher import SIDE, ViewMatcher, ViewMotion
 
 FOLLOW_SHARE = 0.6  # of the cells that must look alike before zones follow
+FAINT = 0.5  # pixels of SIDE from which zones follow; below, a motion is not told from noise
 MAX_SHIFT = 0.15 * SIDE  # pixels
 MAX_GROWTH = 0.05 * SIDE  # pixels
 _GROWTH, _PER_SHIFT, _PER_SPREAD = 2.5, 0.25, 10.0  # pixels; per pixel of the shift; per standard deviation

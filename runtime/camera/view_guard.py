@@ -3,7 +3,7 @@
 The zones lie at fixed places of the picture. If the camera is turned or knocked, they lie over something else. So the
 guard compares pictures with the stored view for which the zones were drawn (stored_view.py, view_matcher.py):
 
-    still     the zones lie where they should
+    still     the zones lie where they should, or next to it: then they are black there, too, and nothing is told
     moved     by little, and surely: the zones are black where they lie now, too (moved_zones.py)
     lost      by more, or it cannot be told: no picture may be shown, until the view is back or a person confirms it
 
@@ -28,7 +28,7 @@ from ..config.polygon import Polygon
 from ..errors import MachineProblem
 from .capture.privacy_mask import rasterize_zones
 from .frame import Frame
-from .moved_zones import FOLLOW_SHARE, MovedZones, describe_motion, follow_zones
+from .moved_zones import FAINT, FOLLOW_SHARE, MovedZones, describe_motion, follow_zones
 from .stored_view import StoredView
 from .view_matcher import STILL, ViewMatcher, ViewMotion, shrink
 
@@ -138,8 +138,9 @@ class ViewGuard:
         self.motion = matcher.locate(gray, before)
         if self.motion is None:
             self._lose("the picture shows something else, or too little to tell")
-        elif matcher.measure_shift(self.motion.matrix) <= STILL:
+        elif (shift := matcher.measure_shift(self.motion.matrix)) <= STILL:
             self.position = "still"
+            self.moved_zones = follow_zones(matcher, self.motion) if shift > FAINT else None
         elif (followed := follow_zones(matcher, self.motion)) is not None:
             self.position, self.moved_zones = "moved", followed
         else:

@@ -10,6 +10,7 @@ from typing import Literal
 
 import msgspec
 
+from .camera_events import CameraFault, CameraRecovered, LostView, MovedView, RecoveredView
 from .event import Attachment
 from .golden_parts import GoldenPartResult
 from .part_verdict import PartVerdict
@@ -85,50 +86,6 @@ class RefusedBySink(RefusedEvent, frozen=True, kw_only=True):
 
 class DuplicateIdentity(_Facts, frozen=True):
     """Another client seems to have the same name at the broker."""
-
-
-class CameraFault(_Facts, frozen=True):
-    """The camera shows no usable picture."""
-
-    seconds: float
-    """For how long so far."""
-    reason: str | msgspec.UnsetType = msgspec.UNSET
-
-
-class CameraRecovered(_Facts, frozen=True):
-    """A fault of the camera is over."""
-
-    seconds: float
-    """For how long it lasted."""
-    from_: str = msgspec.field(name="from")
-    """The fault: the last level of its type."""
-
-
-class MovedView(_Facts, frozen=True):
-    """The camera was moved by little: its privacy zones follow."""
-
-    right: float
-    """By how much the middle of the picture moved, as a share of the picture's longer side."""
-    down: float
-    angle: float
-    """Degrees, clockwise."""
-    scale: float
-    """Above 1: the picture shows things larger than before."""
-
-
-class LostView(_Facts, frozen=True):
-    """The view of the privacy zones is lost: no picture is shown."""
-
-    reason: str
-
-
-class RecoveredView(_Facts, frozen=True):
-    """The privacy zones lie where they should again."""
-
-    seconds: float
-    """For how long they did not."""
-    from_: Literal["view_moved", "view_lost"] = msgspec.field(name="from")
-    """The last level of the type of the event before."""
 
 
 class AcceptedRelease(_Facts, frozen=True):

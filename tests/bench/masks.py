@@ -33,7 +33,7 @@ from view_motions import KINDS, change_light, list_motions
 from vedette.runtime.camera import moved_zones
 from vedette.runtime.camera.capture.privacy_mask import PrivacyMask, rasterize_zones
 from vedette.runtime.camera.image_files import filter_images
-from vedette.runtime.camera.moved_zones import follow_zones
+from vedette.runtime.camera.moved_zones import FAINT, follow_zones
 from vedette.runtime.camera.outline_fit import measure_spread
 from vedette.runtime.camera.view_matcher import SIDE, STILL, ViewMatcher, shrink
 from vedette.runtime.evaluation.metrics import wilson_interval
@@ -68,8 +68,8 @@ def judge(matcher: ViewMatcher, pixels: Any) -> tuple[str, Any, Any]:
     motion = matcher.locate(shrink(pixels))
     if motion is None:
         return "lost", None, None
-    if matcher.measure_shift(motion.matrix) <= STILL:
-        return "still", motion, None
+    if (shift := matcher.measure_shift(motion.matrix)) <= STILL:
+        return "still", motion, follow_zones(matcher, motion) if shift > FAINT else None
     zones = follow_zones(matcher, motion)
     return "lost" if zones is None else "moved", motion, zones
 

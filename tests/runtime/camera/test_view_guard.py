@@ -88,6 +88,17 @@ def test_guard_follows_and_tells_how_far(tmp_path):
     assert watched.guard.faults() == {MOVED_FAULT: True, LOST_FAULT: False}
 
 
+def test_zones_follow_a_faint_move_untold(tmp_path):
+    watched = Watched(tmp_path)
+    watched.settle(view())
+    frame = watched.show(view(1, np.float32([[1, 0, 1.2], [0, 1, 0]])), CHECK_SECONDS)
+    assert not frame.hidden
+    assert watched.guard.position == "still"
+    beside = frame.pixels[80:140, 176:179]  # right of the zone
+    assert not beside.any()
+    assert not watched.guard.faults()[MOVED_FAULT]
+
+
 def test_view_outlasts_a_restart_and_a_person_confirms_another(tmp_path):
     Watched(tmp_path).settle(view())
     restarted = Watched(tmp_path)
