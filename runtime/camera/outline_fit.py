@@ -86,6 +86,8 @@ class Outlines:
             step = np.linalg.solve(information, weighted.T @ error)
             matrix = matrix @ np.linalg.inv(_as_matrix(step))
             matrix = matrix / matrix[2, 2]
+            if not np.isfinite(matrix).all():
+                return None
             if np.abs(step).max() < _SETTLED:
                 break
         return Fit(matrix, scale**2 * np.linalg.inv(information))

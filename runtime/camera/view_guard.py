@@ -7,8 +7,9 @@ guard compares pictures with the stored view for which the zones were drawn (sto
     moved     by little, and surely: the zones are black where they lie now, too (moved_zones.py)
     lost      by more, or it cannot be told: no picture may be shown, until the view is back or a person confirms it
 
-A picture is examined if the last one was so two seconds ago, or if much of it differs from that one: a knock is noticed
-in the first picture that shows it. Until a stored view exists, pictures are hidden, too: that takes two seconds.
+A picture is examined if the last one was so two seconds ago, or if some of it differs from that one: so most knocks are
+noticed in the first picture that shows them. Until a stored view exists, pictures are hidden, too: that takes two
+seconds.
 """
 
 from __future__ import annotations
@@ -35,11 +36,11 @@ from .view_matcher import STILL, ViewMatcher, ViewMotion, shrink
 log = logging.getLogger(__name__)
 
 CHECK_SECONDS = 2.0
-UNSETTLED_SECONDS = 0.5  # between pictures that are examined while the view is moved, lost or not stored
+UNSETTLED_SECONDS = 0.5  # between pictures that are examined while the view is moved, lost or not stored and not told
 TELL_SECONDS = 10.0  # for which the view must be moved or lost before it is told: something may pass close by
 _AGREEING = 3  # pictures that must show the same view before it is stored
 _GLANCE = (80, 45)  # width and height of the picture in which sudden changes are looked for
-_CHANGED_LEVEL, _CHANGED_SHARE = 20, 0.1
+_CHANGED_LEVEL, _CHANGED_SHARE = 12, 0.05
 
 Position = Literal["still", "moved", "lost"]
 MOVED_FAULT = "the camera was moved: its privacy zones follow"
@@ -75,10 +76,14 @@ class ViewGuard:
     def look(self, frame: Frame) -> Frame:
         """The frame with the privacy zones where they lie now, or with a mark that it must not be shown."""
         glance = _glance_at(frame.pixels)
-        interval = CHECK_SECONDS if self.position == "still" else UNSETTLED_SECONDS
-        if not 0 <= frame.moment - self.examined < interval or self._differs(glance):
+        interval = CHECK_SECONDS if self.position in ("still", self.told) else UNSETTLED_SECONDS
+        is_due = not 0 <= frame.moment - self.examined < interval
+        if is_due or (self.position != "lost" and self._differs(glance)):
             self.examined, self.glance = frame.moment, glance
-            self._examine(frame.pixels)
+            try:
+                self._examine(frame.pixels)
+            except (cv2.error, ValueError) as error:  # a strip of a few pixels, for example
+                self._lose(f"it cannot be compared: {error}")
         if self.position == "lost":
             return msgspec.structs.replace(frame, hidden=True)
         if self.moved_zones is not None:
@@ -116,7 +121,7 @@ class ViewGuard:
         return {MOVED_FAULT: self.told == "moved", LOST_FAULT: self.told == "lost"}
 
     def _differs(self, glance: NDArray[Any]) -> bool:
-        """Whether much of a frame differs from the one that was examined last, beside the light."""
+        """Whether some of a frame differs from the one that was examined last, beside the light."""
         if glance.shape != self.glance.shape:
             return True
         difference = glance - self.glance

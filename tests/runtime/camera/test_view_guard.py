@@ -67,7 +67,7 @@ def test_guard_hides_until_the_view_is_stored_and_then_from_the_first_picture_of
     assert watched.tell() == [("view_lost", {"reason": watched.guard.reason})]
     assert watched.guard.faults() == {MOVED_FAULT: False, LOST_FAULT: True}
 
-    assert not watched.show(view(3), UNSETTLED_SECONDS).hidden, "the view is back"
+    assert not watched.show(view(3), CHECK_SECONDS).hidden, "the view is back"
     ((kind, facts),) = watched.tell()
     assert (kind, facts["from"]) == ("view_back", "view_lost")
     assert watched.guard.faults() == {MOVED_FAULT: False, LOST_FAULT: False}
@@ -137,6 +137,7 @@ def test_what_cannot_be_watched_is_hidden(tmp_path):
     file.write_text("")
     closed = Watched(file)
     assert closed.settle(view()).hidden, "the state folder cannot be written"
+    assert Watched(tmp_path / "strip").settle(view()[:1]).hidden, "one row of a line scan camera"
     other_shape = Watched(tmp_path / "shape")
     other_shape.settle(view())
     assert other_shape.show(view()[:180], CHECK_SECONDS).hidden
