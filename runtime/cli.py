@@ -31,6 +31,7 @@ DEVICE_COMMANDS = {
     "keys": "list, trust, limit and revoke the keys that sign bundles",
     "doctor": "check the hardware, the back ends, the broker and the cameras",
     "status": "print the status of the daemons",
+    "masks": "confirm the view for which the privacy masks of a camera hold",
     "golden-part": "check the inspection of a line with reference parts; acknowledge a failure",
     "page": "show this device in a browser: live picture, events and health",
     "metrics": "print or serve the status as Prometheus metrics",

@@ -10,6 +10,7 @@ from math import isnan, nan
 from typing import Any
 
 import msgspec
+import numpy as np
 from numpy.typing import NDArray
 
 _STEP_SECONDS = 0.5  # a smaller change of the difference between wall time and moment is no step of the clock
@@ -50,9 +51,17 @@ class Frame(msgspec.Struct, frozen=True, eq=False):
     monotonic clock of the machine; a recording has its own time. Not given: `taken`.
     """
 
+    hidden: bool = False
+    """True: nobody may see the picture, because its privacy zones may not lie where they should (view_guard.py)."""
+
     def __post_init__(self) -> None:
         if isnan(self.moment):
             msgspec.structs.force_setattr(self, "moment", self.taken)
+
+    @property
+    def shown(self) -> NDArray[Any]:
+        """The pixels that people may see, H x W x 3, uint8; black if the picture is hidden."""
+        return np.zeros_like(self.pixels) if self.hidden else self.pixels
 
     @property
     def time(self) -> FrameTime:

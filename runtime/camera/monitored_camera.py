@@ -12,6 +12,7 @@ from .frame import Frame
 from .health import CameraHealth
 from .sources import FrameCounts, SourceAddress, load_source
 from .sources.live_camera import LiveCamera
+from .view_guard import ViewGuard
 
 
 class MonitoredCamera:
@@ -24,6 +25,10 @@ class MonitoredCamera:
     def __init__(self, settings: Config) -> None:
         self.source = load_source(SourceAddress.from_config(settings))
         self.health = CameraHealth(settings.health)
+        self.view: ViewGuard | None = None
+        """What hides pictures if the camera was moved; None: it has no privacy zones, or is a recording."""
+        if settings.privacy.zones and settings.privacy.moved == "hide" and self.frame_counts is not None:
+            self.view = ViewGuard(settings.privacy.zones, settings.state_folder)
 
     @property
     def frame_counts(self) -> FrameCounts | None:
@@ -36,7 +41,8 @@ class MonitoredCamera:
         Raises:
             MachineProblem: nothing can be read.
         """
-        return self.source.frames(stop)
+        for frame in self.source.frames(stop):
+            yield frame if frame is None or self.view is None else self.view.look(frame)
 
     def check_health(self, frame: Frame | None) -> Iterator[tuple[str, dict[str, Any]]]:
         """The system events of what became wrong or well with the camera: kind and facts.
@@ -47,10 +53,13 @@ class MonitoredCamera:
         if self.frame_counts is not None:
             waits = isinstance(self.source, LiveCamera) and self.source.waits
             yield from self.health.update(frame, time.monotonic(), self.frame_counts.trouble, waits)
+        if self.view is not None:
+            yield from self.view.tell(time.monotonic())
 
     def faults(self) -> dict[str, bool]:
         """The present faults, in words. Any thread may call it."""
-        return {f"the camera is {name}": True for name in self.health.active_faults()}
+        found = {f"the camera is {name}": True for name in self.health.active_faults()}
+        return found if self.view is None else found | self.view.faults()
 
     def slow_down(self, factor: float) -> None:
         """Takes frames so many times less often than usual; a recording is read at its own rate."""

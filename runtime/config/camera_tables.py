@@ -52,6 +52,9 @@ class PrivacySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     faces: Literal["auto", "hide", "show"] = "auto"
     """Whether evidence may show faces; `auto`: not if the bundle has the label `person`, or is about behaviour."""
 
+    moved: Literal["hide", "ignore"] = "hide"
+    """If the camera was moved: `hide` lets zones follow, or shows no picture; `ignore` leaves them where they are."""
+
     def __post_init__(self) -> None:
         for number, zone in enumerate(self.zones):
             if error := describe_polygon_error(zone):

@@ -10,6 +10,7 @@ from typing import Literal
 
 import msgspec
 
+from .camera_events import CameraFault, CameraRecovered, LostView, MovedView, RecoveredView
 from .event import Attachment
 from .golden_parts import GoldenPartResult
 from .part_verdict import PartVerdict
@@ -85,23 +86,6 @@ class RefusedBySink(RefusedEvent, frozen=True, kw_only=True):
 
 class DuplicateIdentity(_Facts, frozen=True):
     """Another client seems to have the same name at the broker."""
-
-
-class CameraFault(_Facts, frozen=True):
-    """The camera shows no usable picture."""
-
-    seconds: float
-    """For how long so far."""
-    reason: str | msgspec.UnsetType = msgspec.UNSET
-
-
-class CameraRecovered(_Facts, frozen=True):
-    """A fault of the camera is over."""
-
-    seconds: float
-    """For how long it lasted."""
-    from_: str = msgspec.field(name="from")
-    """The fault: the last level of its type."""
 
 
 class AcceptedRelease(_Facts, frozen=True):
@@ -209,6 +193,9 @@ SYSTEM_EVENTS: dict[str, type[msgspec.Struct]] = {
     "camera.blurred": CameraFault,
     "camera.moved": CameraFault,
     "camera.recovered": CameraRecovered,
+    "camera.view_moved": MovedView,
+    "camera.view_lost": LostView,
+    "camera.view_back": RecoveredView,
     "model.accepted": AcceptedRelease,
     "model.rolled_back": RolledBackRelease,
     "model.drift": ScoreDrift,

@@ -100,7 +100,7 @@ class EvidenceRecorder:
         for event, end in [each for each in self.pending_clips if each[1] <= frame.moment]:
             self._write_clip(event, end)
         if self.settings.clip_seconds and self.ring.is_due(frame.moment):
-            self.ring.add(frame.moment, anonymize(frame.pixels, predictions, self.settings.blur))
+            self.ring.add(frame.moment, anonymize(frame.shown, predictions, self.settings.blur))
         if time.monotonic() - self.last_expiry > _EXPIRE_SECONDS:
             self.last_expiry = time.monotonic()
             self.store.expire()
@@ -112,10 +112,10 @@ class EvidenceRecorder:
         settings = self.settings
         if settings.clip_seconds:
             self.pending_clips.append((event, self.frame.moment + settings.clip_seconds / 2))
-        if not settings.thumbnail:
+        if not settings.thumbnail or self.frame.hidden:
             return event
         visible = event.predictions if settings.blur == "surroundings" else self.predictions
-        pixels = anonymize(self.frame.pixels, visible, settings.blur)
+        pixels = anonymize(self.frame.shown, visible, settings.blur)
         boxes = () if settings.whole_frame else event.predictions
         stored = self._store_picture(event.id, crop_to_boxes(pixels, boxes, settings.margin))
         if stored is not None:
@@ -132,12 +132,12 @@ class EvidenceRecorder:
             frame: the picture
             predictions: for it
         """
-        if not event or self.store is None or not self.settings.thumbnail:
+        if not event or self.store is None or not self.settings.thumbnail or frame.hidden:
             return
         explanation = self._explain(frame)
 
         def write() -> None:
-            pixels = anonymize(frame.pixels, predictions, self.settings.blur)
+            pixels = anonymize(frame.shown, predictions, self.settings.blur)
             if self._store_picture(event, pixels) is not None:
                 self._store_explanation(event, explanation, ())
 

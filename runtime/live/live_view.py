@@ -97,7 +97,8 @@ class LiveView:
             region=self.region,
         )
         height, width = frame.pixels.shape[:2]
-        self.frames.write(details, frame.pixels, self.pipeline.heat_map((height, width)))
+        heat_map = None if frame.hidden else self.pipeline.heat_map((height, width))
+        self.frames.write(details, frame.shown, heat_map)
 
     def check(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """Yields kind and facts of a system event about the model if drift began or is over."""

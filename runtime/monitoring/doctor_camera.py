@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..camera import sources
+from ..camera.view_guard import LOST_FAULT, MOVED_FAULT
 from ..config.configuration import Config
 from ..errors import Problem
 from ..redaction import redact
@@ -20,6 +21,7 @@ from .status import StatusReport, request_status
 _FIRST_FRAME_SECONDS = 10.0
 _TROUBLE_SECONDS = 2.0
 """Once the reason is known, a camera gets a second try, not more."""
+_VIEW_REMEDY = "turn the camera back; or see docs/privacy.md, If the camera was moved"
 
 
 def check_camera(settings: Config, on_frame: Callable[[Any], None] | None = None) -> Check:
@@ -67,7 +69,11 @@ def ask_daemon(settings: Config) -> Check | None:
         return None
     if report.pictures.trouble:
         return Check(settings.camera, False, f"the daemon has no frames: {report.pictures.trouble}", "check the camera")
-    return Check(settings.camera, True, f"the daemon gets {report.frames_per_second:.1f} frames a second from it")
+    text = f"the daemon gets {report.frames_per_second:.1f} frames a second from it"
+    for fault in (LOST_FAULT, MOVED_FAULT):
+        if fault in report.faults:
+            return Check(settings.camera, False if fault == LOST_FAULT else None, f"{text}; {fault}", _VIEW_REMEDY)
+    return Check(settings.camera, True, text)
 
 
 def _request(settings: Config) -> StatusReport | None:

@@ -8,7 +8,10 @@ from ..events.event import SystemEvent
 from .health_words import Level, format_seconds
 from .translation import Translation
 
-_GOOD = {"camera.recovered", "model.accepted", "device.cool", "golden_part.passed", "fleet.installed", "config.applied"}
+_GOOD = {
+    *("camera.recovered", "camera.view_back", "model.accepted", "device.cool"),
+    *("golden_part.passed", "fleet.installed", "config.applied"),
+}
 _NEUTRAL = {"fleet.accepted", "golden_part.begun", "golden_part.acknowledged"}
 
 
@@ -62,6 +65,9 @@ def _camera(kind: str, facts: dict[str, Any], _: Translation) -> str | None:
         "camera.bright": _("The picture is too bright."),
         "camera.blurred": _("The picture is out of focus."),
         "camera.moved": _("The camera was moved, or something covers it."),
+        "camera.view_moved": _("The camera was moved a little; its privacy masks follow."),
+        "camera.view_lost": _("The camera looks elsewhere than its privacy masks need, so no picture is shown."),
+        "camera.view_back": _("The privacy masks lie where they should again."),
     }
     return texts.get(kind)
 

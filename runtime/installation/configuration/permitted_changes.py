@@ -20,6 +20,8 @@ from .change_requests import MAX_BYTES
 PERMITTED = ("rules", "tracker", "gate", "privacy", "health", "threshold", "thresholds", "region", "masks")
 """Keys of a camera's file that a request may change; `bundle` as well, to an installed product."""
 BUNDLE = "bundle"
+_ROOTS = ("faces", "moved")
+"""Keys of `[privacy]` that are root's to decide, though zones are not."""
 _HEADER = re.compile(r"^[ \t]*\[")
 _KEY = re.compile(r"""^[ \t]*\[{0,2}[ \t]*["']?([A-Za-z0-9_-]+)""")
 
@@ -55,8 +57,7 @@ def check_permitted(present: dict[str, Any], new: dict[str, Any], what: str) -> 
         for key in changed
         if key not in PERMITTED and not _is_installed(key, new) and not _differs_in_thresholds(key, present, new)
     ]
-    if _differ(_faces(present), _faces(new)):
-        refused.append("privacy.faces")
+    refused += [f"privacy.{key}" for key in _ROOTS if _differ(_find_privacy(present, key), _find_privacy(new, key))]
     if refused:
         hint = "root changes them at the box: vedette configure, or vedette setup"
         raise ConfigProblem(f"{what}: a request may not change {', '.join(refused)[:200]}", hint)
@@ -117,10 +118,10 @@ def _without_threshold(content: Any) -> Any:
     )
 
 
-def _faces(content: dict[str, Any]) -> Any:
-    """Whether pictures may show faces, which is root's to decide, though zones are not."""
+def _find_privacy(content: dict[str, Any], key: str) -> Any:
+    """The value of a key of `[privacy]`; None: it is not there."""
     privacy = content.get("privacy")
-    return privacy.get("faces") if isinstance(privacy, dict) else None
+    return privacy.get(key) if isinstance(privacy, dict) else None
 
 
 def _is_installed(key: str, content: dict[str, Any]) -> bool:

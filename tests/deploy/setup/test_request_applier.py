@@ -104,6 +104,7 @@ def test_a_request_changes_rules_and_its_result_says_so(box):
         (CAMERA.replace('source = "file:none"\n', ""), "may not change source"),
         (CAMERA + '[privacy]\nfaces = "show"\n', "may not change privacy.faces"),
         (CAMERA + '[trigger]\nsource = "mqtt:"\n', "may not change trigger"),
+        (CAMERA + '[privacy]\nmoved = "ignore"\n', "may not change privacy.moved"),
         ("source = " + "[" * 30_000, "not TOML"),
         ("a = " + "{a=" * 20_000, "not TOML"),
         ("\x00", "not TOML"),
