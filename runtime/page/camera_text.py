@@ -86,31 +86,29 @@ def set_part_threshold(text: str, threshold: float, product: int | None) -> str:
         what = "table [trigger]" if product is None else f"product with the index {product}"
         raise ConfigProblem(f"the camera has no {what}", "docs/line.md shows one")
     tables[number]["threshold"] = threshold
-    edited = "".join(_edit_table(text, name, number, _format_key("threshold", threshold)))
+    edited = "".join(_edit_table(text, name, number, "threshold", threshold))
     try:
         return edited if tomllib.loads(edited) == wanted else tomli_w.dumps(wanted)
     except UNREADABLE:
         return tomli_w.dumps(wanted)
 
 
-def _edit_table(text: str, name: str, wanted: int, line: str) -> Iterator[str]:
-    """The text with a line in place of that of the same key in the table of a name and a number, or as its last one."""
-    key = (KEY_PATTERN.match(line) or ["", ""])[1]
-    number, is_inside = -1, False
+def _edit_table(text: str, name: str, wanted: int, key: str, value: float) -> Iterator[str]:
+    """The text with a value for a key of the table of this name and number, in its place or as the last one."""
+    line, number, is_inside = _format_key(key, value), -1, False
     statements, rest = split_statements(text)
     for each in statements:
         if each.lines[0].lstrip().startswith("["):
             if is_inside:
                 yield line
-                line = ""
             header = HEADER_PATTERN.match(each.lines[0])
             is_table = header is not None and header[2] == name and not header[3]
             number += is_table
-            is_inside = is_table and number == wanted and bool(line)
+            is_inside = is_table and number == wanted
         yield from each.above
         if is_inside and (KEY_PATTERN.match(each.lines[0]) or ["", ""])[1] == key:
             yield from rewrite_statement(line, each.lines)
-            is_inside, line = False, ""
+            is_inside = False
         else:
             yield from each.lines
     if is_inside:

@@ -83,7 +83,7 @@ def _read(config: Config, product: Config) -> _Known:
         scores = scores.of_model(workshop.model)
     elif len(scores):
         scores = scores.of_model(scores.models[int(scores.model[-1])])
-    return _Known(workshop, scores, None if config.products else _find_presence(config), product)
+    return _Known(workshop, scores, _find_rule(config), product)
 
 
 async def show_threshold(request: Request) -> Response:
@@ -145,13 +145,14 @@ async def change_threshold(request: Request) -> Response:
 
 
 def _set_threshold(text: str, threshold: float, config: Config, product: Config) -> str:
-    if product.trigger is None or (not config.products and _find_presence(config) is not None):
+    if product.trigger is None or _find_rule(config) is not None:
         return set_threshold(text, threshold)
     return set_part_threshold(text, threshold, product_index(product) if config.products else None)
 
 
-def _find_presence(config: Config) -> dict[str, Any] | None:
-    return next((rule for rule in config.rules if rule.get("use") == PRESENCE), None)
+def _find_rule(config: Config) -> dict[str, Any] | None:
+    """The first rule `presence`; None: there is none, or each product has a threshold of its own."""
+    return None if config.products else next((rule for rule in config.rules if rule.get("use") == PRESENCE), None)
 
 
 def _describe_threshold(known: _Known, threshold: float, _: Translation) -> dict[str, str]:

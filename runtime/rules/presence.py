@@ -99,7 +99,7 @@ class PresenceRule:
         self.last = (frame, best)
         top = max(opened.top_score, best.score)
         reported = Reported((best,), top)
-        if self.interval.is_due(frame.moment, reported):
+        if self.interval.is_due(frame.moment, lambda: reported):
             self.interval.restart(frame.moment, reported)
             self.open = self._event("update", frame, best, opened.event, top)
             return [self.open]

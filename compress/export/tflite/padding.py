@@ -35,7 +35,7 @@ def write_pad(writer: SubgraphWriter, node: QuantizedNode) -> None:
         )
         writer.add_operator("PADV2", [source, pads, filling], [padded], schema.PadV2OptionsT())
         return
-    if mode not in ("reflect", "edge") or (mode == "edge" and max(amounts) > 1):
+    if mode != "reflect" and (mode != "edge" or any(amounts)):
         raise_unsupported(node, f"mode {mode} is not supported, or not for this width")
     options = schema.MirrorPadOptionsT()
     options.mode = schema.MirrorPadMode.REFLECT

@@ -76,7 +76,7 @@ class EventLifecycle:
         """True if the zones changed since the last message, or the update interval says so."""
         last = self.last_state
         moved = last is not None and last.zones != self.state.zones
-        return moved or self.interval.is_due(self.time.moment, self._reported())
+        return moved or self.interval.is_due(self.time.moment, self._reported)
 
     def _reported(self) -> Reported:
         """What a message would say now."""

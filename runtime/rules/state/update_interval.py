@@ -11,6 +11,7 @@ What only runs on (the seconds, the number of the frame) and the score of a sing
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated
 
 import msgspec
@@ -62,14 +63,19 @@ class UpdateInterval:
         """Notes that a message was sent."""
         self.sent, self.reported = moment, reported
 
-    def is_due(self, moment: float, now: Reported) -> bool:
-        """True if the interval has passed, and there is something to say."""
+    def is_due(self, moment: float, report: Callable[[], Reported]) -> bool:
+        """True if the interval has passed, and there is something to say.
+
+        Args:
+            moment: of the present frame
+            report: tells what a message would say now; it is not asked for each frame
+        """
         silent, settings = moment - self.sent + SLACK, self.settings
         if not settings.update or silent < settings.update:
             return False
         if not settings.change or self.reported is None or silent >= settings.alive:
             return True
-        return has_changed(self.reported, now, settings.change)
+        return has_changed(self.reported, report(), settings.change)
 
 
 def has_changed(before: Reported, now: Reported, limit: float) -> bool:
