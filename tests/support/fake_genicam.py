@@ -22,12 +22,18 @@ needs_fake_camera = pytest.mark.skipif(
 )
 
 
+def lock_control_port() -> IO[str]:
+    """Waits until no other test has a camera in software; closing what it returns lets the next one begin."""
+    lock = (Path(tempfile.gettempdir()) / "vedette-fake-genicam.lock").open("w")
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    return lock
+
+
 class FakeGenicamCamera:
     """The camera; one at a time, because its port is fixed."""
 
     def __init__(self) -> None:
-        self.lock: IO[str] = (Path(tempfile.gettempdir()) / "vedette-fake-genicam.lock").open("w")
-        fcntl.flock(self.lock, fcntl.LOCK_EX)
+        self.lock: IO[str] = lock_control_port()
         self.process: subprocess.Popen[bytes] | None = None
         self.switch_on()
 
