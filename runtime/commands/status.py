@@ -122,6 +122,7 @@ def _print_report(name: str, report: StatusReport | None) -> None:
         click.echo(f"  evidence    {counts}{f'; {fault}' if fault else ''}")
     if (frames := report.pictures) is not None:
         counts = f"{frames.dropped} dropped, {frames.late} late, {frames.restarts} restarts"
+        counts += f", {frames.unstamped} without a time of exposure" if frames.unstamped else ""
         click.echo(f"  camera      {counts}{f'; {frames.trouble}' if frames.trouble else ''}")
     slow = f", frame interval x {report.slowness:g} to limit heat" if report.slowness > 1 else ""
     flags = "unknown" if report.throttled is None else ", ".join(report.throttled) or "none"

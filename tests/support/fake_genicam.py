@@ -6,13 +6,18 @@ import fcntl
 import shutil
 import subprocess
 import tempfile
+import threading
 import time
 from pathlib import Path
 from typing import IO
 
 import pytest
 
+from vedette.runtime.camera import sources
 from vedette.runtime.camera.capture.aravis import Aravis, AravisError
+from vedette.runtime.camera.frame import Frame
+from vedette.runtime.camera.sources import SourceAddress
+from vedette.runtime.camera.sources.live_camera import LiveCamera
 
 PROGRAM = "arv-fake-gv-camera-0.8"
 ADDRESS = "127.0.0.1"
@@ -59,3 +64,29 @@ class FakeGenicamCamera:
     def close(self) -> None:
         self.switch_off()
         self.lock.close()
+
+
+class Watch:
+    """The frames of a source, taken in a thread."""
+
+    def __init__(self, url: str) -> None:
+        source = sources.load_source(SourceAddress("door", url, Path("/"), max_silence=3.0))
+        assert isinstance(source, LiveCamera)
+        self.source: LiveCamera = source
+        self.stop: threading.Event = threading.Event()
+        self.frames: list[Frame] = []
+        self.thread: threading.Thread = threading.Thread(target=self._take)
+        self.thread.start()
+
+    def _take(self) -> None:
+        for frame in self.source.frames(self.stop):
+            if frame is not None:
+                self.frames.append(frame)
+
+    @property
+    def trouble(self) -> str:
+        return self.source.frame_counts.trouble
+
+    def close(self) -> None:
+        self.stop.set()
+        self.thread.join()

@@ -1,8 +1,8 @@
 """A GigE Vision camera in software, on the loopback interface, whose pictures carry chunk data.
 
-aravis' own camera in software sends none. This one speaks the two protocols of GigE Vision: GVCP, which reads and writes
-its registers, and GVSP, which carries its pictures. It describes itself as each GenICam camera does
-(gige_camera_features.py). Numbers are those of GigE Vision 2.0: registers of the bootstrap, commands, types of packets.
+aravis' own camera in software sends none. This one speaks the two protocols of GigE Vision: GVCP, which reads and
+writes its registers, and GVSP, which carries its pictures. It describes itself as each GenICam camera does
+(gige_camera_features.py). Numbers of registers, commands and packets are those of GigE Vision.
 """
 
 from __future__ import annotations
@@ -14,12 +14,26 @@ import threading
 import time
 from typing import Literal
 
+import numpy as np
+import pytest
 from fake_genicam import ADDRESS, lock_control_port
-from gige_camera_features import ACQUISITION, CHUNK_ENABLE, CHUNK_MODE, FEATURES_AT, PAYLOAD_SIZE, PIXEL_FORMAT, describe
+from gige_camera_features import (
+    ACQUISITION,
+    CHUNK_ENABLE,
+    CHUNK_MODE,
+    FEATURES_AT,
+    PAYLOAD_SIZE,
+    PIXEL_FORMAT,
+    TIMESTAMP_CHUNK,
+    describe,
+)
+from numpy.typing import NDArray
+
+from vedette.runtime.camera.capture.aravis import LIBRARY, Aravis
 
 SIDE = 64
 """Width and height of its pictures, which have 8 bits of gray."""
-IMAGE, CHUNK_DATA, EXTENDED_CHUNK_DATA, IMAGE_WITH_CHUNKS = 0x0001, 0x0004, 0x0005, 0x4001
+IMAGE, CHUNK_DATA, IMAGE_WITH_CHUNKS = 0x0001, 0x0004, 0x4001
 """Types of payload."""
 _CONTROL_PORT = 3956
 _TICK_HIGH, _TICK_LOW, _HEARTBEAT, _PRIVILEGE = 0x093C, 0x0940, 0x0938, 0x0A00
@@ -30,10 +44,28 @@ _DISCOVERY_BYTES = 0xF8
 _DENIED = 0x8006
 _LEADER, _TRAILER, _PAYLOAD = 1, 2, 3
 _HEADERS = 20 + 8 + 8  # of IP, UDP and GVSP, which a packet's size includes
-_IMAGE_CHUNK, TIMESTAMP_CHUNK, _OTHER_CHUNK = 0x1000, 0x1001, 0x1002
+_IMAGE_CHUNK, _OTHER_CHUNK = 0x1000, 0x1002
 _MONO8 = 0x01080001
 
+DELAYS = 0.30, 0.33
+"""By how many seconds the time in a picture's header is later than its exposure, in turn."""
 Fault = Literal["", "no chunk data", "no time", "short", "broken", "old", "far"]
+"""What may be wrong with the chunk data of a picture."""
+
+
+def _has_aravis() -> bool:
+    try:
+        return bool(Aravis())
+    except RuntimeError:
+        return False
+
+
+needs_aravis = pytest.mark.skipif(not _has_aravis(), reason=f"needs {LIBRARY}: apt install libaravis-0.8-0")
+
+
+def read_number(pixels: NDArray[np.uint8]) -> int:
+    """The number of a picture, which its first pixels have."""
+    return int.from_bytes(pixels[0, :4, 0].tobytes(), "big")
 
 
 class GigeCamera:
@@ -50,12 +82,10 @@ class GigeCamera:
     ) -> None:
         self.lock = lock_control_port()
         self.payload_type, self.tick_frequency = payload_type, tick_frequency
-        self.fault: Fault = ""
-        """What is wrong with the chunk data of its next pictures."""
+        self.faults: dict[int, Fault] = {}
+        """What is wrong with the chunk data of a picture, by its number."""
         self.exposed: list[float] = []
         """When each picture was exposed, `time.monotonic`."""
-        self.delays: tuple[float, ...] = (0.2, 0.4)
-        """By how many seconds the time in a picture's header is later than its exposure, in turn."""
         self.started_at = time.monotonic() - 1000.0
         self.memory = bytearray(_XML_AT)
         xml = describe(has_chunks).encode()
@@ -79,6 +109,11 @@ class GigeCamera:
         self.thread = threading.Thread(target=self._run, daemon=True)
         self.thread.start()
 
+    def switch_chunks_on(self) -> None:
+        """As another program did before."""
+        self._set(CHUNK_MODE, 1)
+        self._set(CHUNK_ENABLE, 1)
+
     def close(self) -> None:
         self.is_closed.set()
         self.thread.join()
@@ -93,12 +128,12 @@ class GigeCamera:
             with contextlib.suppress(TimeoutError, ConnectionError):
                 packet, sender = self.socket.recvfrom(65536)
                 self._answer(packet, sender)
-            if time.monotonic() - self.controlled_at > self._get(_HEARTBEAT) / 1e3:
+            if time.monotonic() - self.controlled_at > self.read(_HEARTBEAT) / 1e3:
                 self._set(_PRIVILEGE, 0)
-            if not self._get(_PRIVILEGE):
+            if not self.read(_PRIVILEGE):
                 self.controller = None
                 self._set(ACQUISITION, 0)
-            if self._get(ACQUISITION) and time.monotonic() >= next_picture:
+            if self.read(ACQUISITION) and time.monotonic() >= next_picture:
                 self._send_picture()
                 next_picture = time.monotonic() + 0.05
 
@@ -133,56 +168,55 @@ class GigeCamera:
 
     def _refresh(self, address: int) -> None:
         if address == PAYLOAD_SIZE:
-            self._set(PAYLOAD_SIZE, len(self._make_payload(0)))
+            self._set(PAYLOAD_SIZE, len(self._make_payload(0, 0, "")))
 
     # GVSP
 
     def _send_picture(self) -> None:
-        delay = self.delays[len(self.exposed) % len(self.delays)]
+        number = len(self.exposed)
+        fault, delay = self.faults.get(number, ""), DELAYS[number % 2]
         exposed = time.monotonic() - delay
         self.exposed.append(exposed)
-        payload = self._make_payload(self._count_ticks(exposed))
-        has_chunks = self._sends_chunks and self.fault != "no chunk data"
-        kind = self.payload_type if has_chunks else IMAGE
+        payload = self._make_payload(number, self._count_ticks(exposed), fault)
+        kind = self.payload_type if self._sends_chunks and fault != "no chunk data" else IMAGE
         infos = b"" if kind == CHUNK_DATA else struct.pack(">IIIIIHH", _MONO8, SIDE, SIDE, 0, 0, 0, 0)
         self._send(_LEADER, 0, struct.pack(">HHQ", 0, kind, self._count_ticks(exposed + delay)) + infos)
-        size = (self._get(_PACKET_SIZE) & 0xFFFF) - _HEADERS
+        size = (self.read(_PACKET_SIZE) & 0xFFFF) - _HEADERS
         parts = [payload[start : start + size] for start in range(0, len(payload), size)]
-        for number, part in enumerate(parts, 1):
-            self._send(_PAYLOAD, number, part)
+        for place, part in enumerate(parts, 1):
+            self._send(_PAYLOAD, place, part)
         self._send(_TRAILER, len(parts) + 1, struct.pack(">HHI", 0, kind, SIDE))
 
-    def _send(self, kind: int, number: int, content: bytes) -> None:
+    def _send(self, kind: int, place: int, content: bytes) -> None:
         picture = (len(self.exposed) - 1) % 65535 + 1  # 0 is none
-        target = socket.inet_ntoa(self.memory[_STREAM_ADDRESS : _STREAM_ADDRESS + 4]), self._get(_STREAM_PORT)
-        self.stream.sendto(struct.pack(">HHI", 0, picture, kind << 24 | number) + content, target)
+        target = socket.inet_ntoa(self.memory[_STREAM_ADDRESS : _STREAM_ADDRESS + 4]), self.read(_STREAM_PORT)
+        self.stream.sendto(struct.pack(">HHI", 0, picture, kind << 24 | place) + content, target)
 
-    def _make_payload(self, ticks: int) -> bytes:
+    def _make_payload(self, number: int, ticks: int, fault: Fault) -> bytes:
         """The picture, with chunks behind it; each has its number and length at its end."""
-        image = bytes((len(self.exposed) % 256,)) * SIDE * SIDE
-        if not self._sends_chunks or self.fault == "no chunk data":
+        image = number.to_bytes(4, "big") + bytes(SIDE * SIDE - 4)
+        if not self._sends_chunks or fault == "no chunk data":
             return image
-        stamp = struct.pack(">Q", ticks)
-        if self.fault == "old":
-            stamp = struct.pack(">Q", self._count_ticks(self.exposed[-2]))
-        elif self.fault == "far":
-            stamp = struct.pack(">Q", ticks + 3600 * self.tick_frequency)
-        elif self.fault == "short":
-            stamp = stamp[4:]
-        number = _OTHER_CHUNK if self.fault == "no time" else TIMESTAMP_CHUNK
-        chunks = _make_chunk(_IMAGE_CHUNK, image) + _make_chunk(number, stamp)
-        return chunks[:-8] + b"\xff" * 8 if self.fault == "broken" else chunks
+        if fault == "old":
+            ticks = self._count_ticks(self.exposed[0])
+        elif fault == "far":
+            ticks += 3600 * self.tick_frequency
+        stamp = struct.pack(">Q", ticks)[4 if fault == "short" else 0 :]
+        kind = _OTHER_CHUNK if fault == "no time" else TIMESTAMP_CHUNK
+        chunks = _make_chunk(_IMAGE_CHUNK, image) + _make_chunk(kind, stamp)
+        return chunks[:-8] + b"\xff" * 8 if fault == "broken" else chunks
 
     @property
     def _sends_chunks(self) -> bool:
-        return bool(self._get(CHUNK_MODE) and self._get(CHUNK_ENABLE))
+        return bool(self.read(CHUNK_MODE) and self.read(CHUNK_ENABLE))
 
     def _count_ticks(self, at: float) -> int:
         return int((at - self.started_at) * self.tick_frequency)
 
     # Registers
 
-    def _get(self, address: int) -> int:
+    def read(self, address: int) -> int:
+        """The value of a register."""
         return int.from_bytes(self.memory[address : address + 4], "big")
 
     def _set(self, address: int, value: int) -> None:

@@ -13,6 +13,7 @@ _ADDRESSES = {name: FEATURES_AT + 4 * number for number, name in enumerate(_REGI
 PAYLOAD_SIZE, PIXEL_FORMAT, ACQUISITION = (
     _ADDRESSES[name] for name in ("PayloadSize", "PixelFormatRegister", "AcquisitionRegister")
 )
+TIMESTAMP_CHUNK = 0x1001
 CHUNK_MODE, CHUNK_ENABLE = _ADDRESSES["ChunkModeRegister"], _ADDRESSES["ChunkEnableRegister"]
 
 _ENUMERATIONS = {
@@ -38,7 +39,7 @@ def describe(has_chunks: bool) -> str:
     if has_chunks:
         nodes += [_describe_switch("ChunkModeActive", "ChunkModeRegister")]
         nodes += [_describe_switch("ChunkEnable", "ChunkEnableRegister")]
-        nodes += ['<Port Name="TimestampPort"><ChunkID>1001</ChunkID></Port>']
+        nodes += [f'<Port Name="TimestampPort"><ChunkID>{TIMESTAMP_CHUNK:x}</ChunkID></Port>']
         nodes += [_describe_register("ChunkTimestamp", 0, size=8, port="TimestampPort", access="RO")]
     features = "".join(f"<pFeature>{name}</pFeature>" for name in (*_REGISTERS[:5], *enumerations, *_COMMANDS))
     versions = "".join(f'{which}="1" ' for which in ("MajorVersion", "MinorVersion", "SubMinorVersion"))

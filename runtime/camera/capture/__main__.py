@@ -2,8 +2,9 @@
 
 Its standard input is one line of JSON, so that no password appears in the list of processes. It writes one line for
 each frame to a pipe, `{"slot": 1, "number": 7, "at": 12.5, "shape": [480, 640, 3]}`, and after a failure a last line,
-`{"error": "…"}`. `at` is CLOCK_MONOTONIC, which all processes share. A camera that waits for its trigger and answers
-gives a line `{"waits": true}` every second.
+`{"error": "…"}`. `at` is CLOCK_MONOTONIC, which all processes share; `unstamped` says why it is not the time of
+exposure that the camera was asked for. A camera that waits for its trigger and answers gives a line `{"waits": true}`
+every second.
 """
 
 from __future__ import annotations
@@ -65,7 +66,7 @@ def _capture_frames(spec: dict[str, Any]) -> NoReturn:
         if not pacer.takes(at, buffer.interval):
             continue
         slot, shape = buffer.write_frame(retrieve)
-        _send_message(spec, slot=slot, number=number, at=at, shape=shape)
+        _send_message(spec, slot=slot, number=number, at=at, shape=shape, unstamped=getattr(reader, "unstamped", ""))
         number += 1
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-from ctypes import POINTER, byref, c_char_p, c_double, c_int, c_size_t, c_uint, c_uint32, c_uint64, c_void_p
+from ctypes import POINTER, byref, c_char_p, c_double, c_int, c_int64, c_size_t, c_uint, c_uint32, c_uint64, c_void_p
 from typing import Any
 
 LIBRARY = "libaravis-0.8.so.0"
@@ -18,6 +18,8 @@ SUCCESS, TIMEOUT_STATUS, MISSING_PACKETS, WRONG_PACKET_ID, SIZE_MISMATCH = 0, 2,
 """Some of ArvBufferStatus."""
 CONTINUOUS = 0
 """ArvAcquisitionMode."""
+CHUNK_DATA = 4
+"""ArvBufferPayloadType of a picture whose header has no size and no format."""
 _BUFFER_AS_LARGE_AS_A_PICTURE = 1
 """ArvGvStreamSocketBuffer."""
 
@@ -36,6 +38,9 @@ _WITH_ERROR: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "arv_camera_get_pixel_format_as_string": (c_char_p, (c_void_p,)),
     "arv_camera_dup_available_pixel_formats_as_strings": (POINTER(c_char_p), (c_void_p, POINTER(c_uint))),
     "arv_camera_dup_available_trigger_sources": (POINTER(c_char_p), (c_void_p, POINTER(c_uint))),
+    "arv_camera_dup_available_enumerations_as_strings": (POINTER(c_char_p), (c_void_p, c_char_p, POINTER(c_uint))),
+    "arv_camera_get_pixel_format": (c_uint32, (c_void_p,)),
+    "arv_camera_get_region": (None, (c_void_p, *4 * (POINTER(c_int),))),
     "arv_camera_set_pixel_format_from_string": (None, (c_void_p, c_char_p)),
     "arv_camera_set_region": (None, (c_void_p, c_int, c_int, c_int, c_int)),
     "arv_camera_set_acquisition_mode": (None, (c_void_p, c_int)),
@@ -47,10 +52,14 @@ _WITH_ERROR: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "arv_camera_set_trigger": (None, (c_void_p, c_char_p)),
     "arv_camera_clear_triggers": (None, (c_void_p,)),
     "arv_camera_software_trigger": (None, (c_void_p,)),
+    "arv_camera_set_chunk_mode": (None, (c_void_p, c_int)),
+    "arv_camera_set_chunk_state": (None, (c_void_p, c_char_p, c_int)),
     "arv_camera_set_string": (None, (c_void_p, c_char_p, c_char_p)),
     "arv_camera_is_feature_available": (c_int, (c_void_p, c_char_p)),
     "arv_camera_start_acquisition": (None, (c_void_p,)),
+    "arv_chunk_parser_get_integer_value": (c_int64, (c_void_p, c_void_p, c_char_p)),
     "arv_device_read_register": (c_int, (c_void_p, c_uint64, POINTER(c_uint32))),
+    "arv_gv_device_get_timestamp_tick_frequency": (c_uint64, (c_void_p,)),
 }
 _WITHOUT_ERROR: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "arv_update_device_list": (None, ()),
@@ -60,12 +69,15 @@ _WITHOUT_ERROR: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "arv_get_device_model": (c_char_p, (c_uint,)),
     "arv_camera_get_device": (c_void_p, (c_void_p,)),
     "arv_camera_is_gv_device": (c_int, (c_void_p,)),
+    "arv_camera_create_chunk_parser": (c_void_p, (c_void_p,)),
     "arv_gv_device_is_controller": (c_int, (c_void_p,)),
     "arv_buffer_new_allocate": (c_void_p, (c_size_t,)),
     "arv_stream_push_buffer": (None, (c_void_p, c_void_p)),
     "arv_stream_try_pop_buffer": (c_void_p, (c_void_p,)),
     "arv_stream_timeout_pop_buffer": (c_void_p, (c_void_p, c_uint64)),
     "arv_buffer_get_status": (c_int, (c_void_p,)),
+    "arv_buffer_get_payload_type": (c_int, (c_void_p,)),
+    "arv_buffer_has_chunks": (c_int, (c_void_p,)),
     "arv_buffer_get_image_width": (c_int, (c_void_p,)),
     "arv_buffer_get_image_height": (c_int, (c_void_p,)),
     "arv_buffer_get_image_pixel_format": (c_uint32, (c_void_p,)),
@@ -120,11 +132,13 @@ class Aravis:
             raise AravisError((error.contents.message or b"").decode(errors="replace"))
         return result
 
-    def list_texts(self, name: str, camera: Any) -> list[str]:
-        """What a function that lists texts of a camera says; nothing if the camera does not know."""
+    def list_texts(self, name: str, camera: Any, *of: bytes) -> list[str]:
+        """What a function that lists texts of a camera, or `of` one of its features, says; nothing if the camera does
+        not know.
+        """
         count = c_uint()
         try:
-            found = self.call(name, camera, byref(count))
+            found = self.call(name, camera, *of, byref(count))
         except AravisError:
             return []
         return sorted(found[number].decode() for number in range(count.value)) if found else []

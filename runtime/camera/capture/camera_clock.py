@@ -21,12 +21,13 @@ class CameraClock:
         """Arrival, and by how much it is later than the stamp; the differences rise."""
         self.last_stamp = 0.0
 
-    def find_time(self, stamp: float, arrival: float) -> float:
+    def find_time(self, stamp: float, arrival: float, exposed: float | None = None) -> float:
         """When a picture was taken, by the clock of this machine, never later than it arrived.
 
         Args:
             stamp: of the camera, seconds; one that is 0 or does not rise is none
             arrival: seconds, by the clock of this machine
+            exposed: of the camera, seconds, where it says so apart from the stamp
         """
         if stamp <= self.last_stamp:
             self.differences.clear()  # the camera was started anew, or has no clock
@@ -39,4 +40,4 @@ class CameraClock:
         self.differences.append((arrival, difference))
         while self.differences[0][0] < arrival - WINDOW_SECONDS:
             self.differences.popleft()
-        return min(arrival, stamp + self.differences[0][1])
+        return min(arrival, (stamp if exposed is None else exposed) + self.differences[0][1])

@@ -16,6 +16,7 @@ import numpy as np
 from . import aravis
 from .aravis import Aravis, AravisError
 from .camera_clock import CameraClock
+from .exposure_chunk import ExposureChunk
 from .genicam_pixels import FORMATS, decode_pixels
 
 _BUFFERS = 8
@@ -36,6 +37,8 @@ class GenicamReader:
 
     exposed: float | None = None
     """When the grabbed frame was taken, `time.monotonic`."""
+    unstamped = ""
+    """With `timestamps` of chunk data: why that time is only that of the frame's header."""
 
     def __init__(self, spec: dict[str, Any]) -> None:
         self.spec, self.aravis, self.clock = spec, Aravis(), CameraClock()
@@ -45,6 +48,8 @@ class GenicamReader:
         if self.is_network and not self._call("gv_device_is_controller", self.device):
             raise RuntimeError("another program controls it: end that, or wait some seconds after its end")
         self._configure()
+        wants_chunk = spec["timestamps"] == "chunk"
+        self.chunk = ExposureChunk(self.aravis, self.camera, self.is_network) if wants_chunk else None
         payload = self._call("camera_get_payload", self.camera)
         if payload > 6 * spec["max_pixels"]:
             raise RuntimeError(f"its pictures have {payload} bytes; max_pixels allows {spec['max_pixels']} pixels")
@@ -57,13 +62,14 @@ class GenicamReader:
             self._call("stream_push_buffer", self.stream, self._call("buffer_new_allocate", payload))
         self._call("camera_start_acquisition", self.camera)
         self.buffer: Any = None
+        self.configured: tuple[int, int, int] | None = None
         self.broken = 0
 
     def pixel_count(self) -> int:
         """The pixels of a frame; 0: not known yet."""
         if self.buffer is None:
             return 0
-        width, height = self._size()
+        width, height, _ = self._describe_picture()
         return width * height
 
     def grab(self) -> bool:
@@ -97,7 +103,7 @@ class GenicamReader:
         size = ctypes.c_size_t()
         address = self._call("buffer_get_data", self.buffer, ctypes.byref(size))
         content = np.ctypeslib.as_array((ctypes.c_uint8 * size.value).from_address(address))
-        return decode_pixels(content, *self._size(), self._call("buffer_get_image_pixel_format", self.buffer))
+        return decode_pixels(content, *self._describe_picture())
 
     def _open(self, name: str) -> Any:
         try:
@@ -179,11 +185,26 @@ class GenicamReader:
         arrival = now - age if 0 <= age < 10 * _WAIT_SECONDS else now  # the wall clock may have been set
         if self.spec["timestamps"] == "host":
             return arrival
-        return self.clock.find_time(self._call("buffer_get_timestamp", self.buffer) / 1e9, arrival)
+        header = self._call("buffer_get_timestamp", self.buffer) / 1e9
+        if self.chunk is None:
+            return self.clock.find_time(header, arrival)
+        exposed = self.chunk.find_stamp(self.buffer, header)
+        self.unstamped = self.chunk.fault
+        return self.clock.find_time(header or exposed or 0.0, arrival, exposed)
 
-    def _size(self) -> tuple[int, int]:
-        width, height = (self._call(f"buffer_get_image_{side}", self.buffer) for side in ("width", "height"))
-        return int(width), int(height)
+    def _describe_picture(self) -> tuple[int, int, int]:
+        """Width, height and number of the pixel format."""
+        if self._call("buffer_get_payload_type", self.buffer) == aravis.CHUNK_DATA:  # only the camera says so
+            self.configured = self.configured or self._read_configured()
+            return self.configured
+        kinds = ("width", "height", "pixel_format")
+        width, height, number = (self._call(f"buffer_get_image_{kind}", self.buffer) for kind in kinds)
+        return int(width), int(height), int(number)
+
+    def _read_configured(self) -> tuple[int, int, int]:
+        region = [ctypes.c_int() for _ in range(4)]
+        self._call("camera_get_region", self.camera, *map(ctypes.byref, region))
+        return region[2].value, region[3].value, int(self._call("camera_get_pixel_format", self.camera))
 
     def _give_back(self) -> None:
         if self.buffer is not None:

@@ -70,6 +70,8 @@ class FrameCounts(msgspec.Struct):
     """Frames that a newer one replaced before they were processed."""
     late: int = 0
     """Frames that were too old to be processed."""
+    unstamped: int = 0
+    """Frames without the time of exposure that the camera was asked for; the time in their header counts instead."""
     restarts: int = 0
     """Starts of the capture process after the first."""
     trouble: str = ""

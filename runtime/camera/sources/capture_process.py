@@ -42,6 +42,8 @@ class CapturedImage(msgspec.Struct, frozen=True):
     """CLOCK_MONOTONIC, seconds."""
     shape: tuple[int, ...] = ()
     error: str = ""
+    unstamped: str = ""
+    """Why `at` is not the time of exposure that the camera was asked for."""
     waits: bool = False
     """No frame: the camera answers, and waits for its trigger."""
 

@@ -44,8 +44,9 @@ class GenicamOptions(msgspec.Struct, forbid_unknown_fields=True):
     """Without a trigger."""
     timeout: TimeoutSeconds = 5.0
     """Seconds within which a frame must come, without a trigger."""
-    timestamps: Literal["camera", "host"] = "camera"
-    """Whose clock says when a picture was taken."""
+    timestamps: Literal["camera", "chunk", "host"] = "camera"
+    """What says when a picture was taken: the camera's clock, in the picture's header or in its chunk data, or the
+    clock of this machine."""
 
 
 class GenicamSource(LiveCamera):

@@ -110,6 +110,7 @@ class LiveCamera:
                 if previous is not None:
                     self._update_interval((image.at - previous.at) / (image.number - previous.number))
                 self.frame_counts.dropped += image.number - expected
+                self._count_unstamped(image.unstamped)
                 previous, expected, limit = image, image.number + 1, self.max_silence
                 last = time.monotonic()
                 if last - image.at > LATE_SECONDS:
@@ -126,6 +127,11 @@ class LiveCamera:
     def _update_interval(self, seconds: float) -> None:
         if self.slow_down_factor == 1:
             self.usual_interval = seconds if self.usual_interval == 0 else 0.95 * self.usual_interval + 0.05 * seconds
+
+    def _count_unstamped(self, reason: str) -> None:
+        self.frame_counts.unstamped += bool(reason)
+        if reason and self.frame_counts.unstamped.bit_count() == 1:  # the first, second, fourth, eighth …
+            log.warning("frames without a time of exposure: %d; %s", self.frame_counts.unstamped, redact(reason))
 
     def _set_trouble(self, reason: str) -> None:
         reason = redact(reason)

@@ -7,7 +7,6 @@ import ctypes
 import json
 import re
 import sqlite3
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,17 +16,15 @@ import cv2
 import numpy as np
 import pytest
 from daemon_process import NO_BROKER, DaemonProcess
-from fake_genicam import ADDRESS, FakeGenicamCamera, needs_fake_camera
+from fake_genicam import ADDRESS, FakeGenicamCamera, Watch, needs_fake_camera
 
 from vedette.runtime.camera import sources
 from vedette.runtime.camera.capture import aravis
 from vedette.runtime.camera.capture.camera_clock import CameraClock
 from vedette.runtime.camera.capture.genicam import GenicamReader
 from vedette.runtime.camera.capture.genicam_pixels import decode_pixels
-from vedette.runtime.camera.frame import Frame
 from vedette.runtime.camera.health import CameraHealth
 from vedette.runtime.camera.sources import SourceAddress
-from vedette.runtime.camera.sources.live_camera import LiveCamera
 from vedette.runtime.config.camera_tables import HealthSettings
 from vedette.runtime.errors import ConfigProblem
 
@@ -79,6 +76,15 @@ def test_camera_clock_leaves_the_delay_of_the_network_out() -> None:
         assert abs(found - (taken + 0.002)) < 0.004, "half a minute of the clocks' difference, and no delay"
 
 
+def test_camera_clock_takes_the_exposure_where_it_is_told() -> None:
+    """The stamp relates the two clocks, here 1000 s apart; the pictures were exposed up to 0.3 s before it."""
+    clock = CameraClock()
+    assert clock.find_time(1010.0, 10.02, 1009.7) == pytest.approx(9.72)
+    assert clock.find_time(1011.0, 11.01, 1010.9) == pytest.approx(10.91)
+    assert clock.find_time(1012.0, 12.50, 1011.7) == pytest.approx(11.71), "not late, though its packets were"
+    assert clock.find_time(1013.0, 13.02, 1019.0) == 13.02, "never later than it arrived"
+
+
 def test_camera_clock_without_a_use_is_the_arrival() -> None:
     clock = CameraClock()
     assert [clock.find_time(0.0, arrival) for arrival in (1.0, 2.0, 3.5)] == [1.0, 2.0, 3.5]
@@ -93,6 +99,7 @@ def test_camera_clock_without_a_use_is_the_arrival() -> None:
         ("genicam://host/name", "no name of a camera"),
         ("genicam:?exposure=0", "exposure"),
         ("genicam:?activation=up", "activation"),
+        ("genicam:?timestamps=chunks", "timestamps"),
         ("genicam:?width=640", "width and height go together"),
         ("genicam:?trigger=Line1&fps=5", "exclude each other"),
     ],
@@ -113,32 +120,6 @@ def test_camera_that_waits_for_its_trigger_is_not_stalled() -> None:
     assert [each for second in range(60) for each in health.update(None, float(second), waits=True)] == []
     late = [kind for second in range(60, 66) for kind, _ in health.update(None, float(second))]
     assert late == ["stalled"]
-
-
-class Watch:
-    """The frames of a source, taken in a thread."""
-
-    def __init__(self, url: str) -> None:
-        source = sources.load_source(SourceAddress("door", url, Path("/"), max_silence=3.0))
-        assert isinstance(source, LiveCamera)
-        self.source: LiveCamera = source
-        self.stop: threading.Event = threading.Event()
-        self.frames: list[Frame] = []
-        self.thread: threading.Thread = threading.Thread(target=self._take)
-        self.thread.start()
-
-    def _take(self) -> None:
-        for frame in self.source.frames(self.stop):
-            if frame is not None:
-                self.frames.append(frame)
-
-    @property
-    def trouble(self) -> str:
-        return self.source.frame_counts.trouble
-
-    def close(self) -> None:
-        self.stop.set()
-        self.thread.join()
 
 
 @pytest.fixture
