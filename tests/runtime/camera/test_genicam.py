@@ -169,6 +169,7 @@ def test_frames_of_a_camera_with_their_settings(
     ("options", "said"),
     [
         ("?trigger=Line9", r"does not support trigger = Line9 .*it has Line0, Software"),
+        ("?timestamps=chunk", r"does not support timestamps = chunk .*write timestamps=camera"),
         ("?format=Mono12p", r"does not support format = Mono12p .*it has BayerBG8, .*Mono8"),
     ],
 )
