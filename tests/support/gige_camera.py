@@ -94,7 +94,7 @@ class GigeCamera:
         self._put_text(0x00D8, 16, "7")
         self._put_text(_XML_URL, 512, f"Local:camera.xml;{_XML_AT:x};{len(xml):x}")
         self.memory += xml + bytes(-len(xml) % 4 + 512)
-        registers = {0x0000: 0x00020000, 0x0600: 1, 0x0904: 1, _HEARTBEAT: 3000, _PACKET_SIZE: 1500}
+        registers = {0x0000: 0x00020000, 0x0600: 1, 0x0904: 1, _HEARTBEAT: 6000, _PACKET_SIZE: 1500}
         registers |= {_TICK_HIGH: tick_frequency >> 32, _TICK_LOW: tick_frequency & 0xFFFFFFFF, PIXEL_FORMAT: _MONO8}
         registers |= {FEATURES_AT: SIDE, FEATURES_AT + 4: SIDE, 0x0024: 0x7F000001}
         for address, value in registers.items():

@@ -15,9 +15,11 @@ from datetime import datetime
 import msgspec
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from published import make_report
 
+from vedette.runtime.camera.sources import FrameCounts
 from vedette.runtime.clock import Clock
-from vedette.runtime.commands.status import request_statuses
+from vedette.runtime.commands.status import _print_report, request_statuses
 from vedette.runtime.errors import ConfigProblem
 from vedette.runtime.events.topics import Topics
 from vedette.runtime.monitoring.status import DaemonState, StatusReport
@@ -153,6 +155,12 @@ def test_retained_topics_include_time_correlation(running, call_vedette):
     assert status_messages.pending_messages() == []
     status_messages.reset()
     assert len(status_messages.pending_messages()) == 3
+
+
+@pytest.mark.parametrize(("unstamped", "shown"), [(0, ""), (3, ", 3 without a time of exposure")])
+def test_status_counts_frames_without_their_time(unstamped, shown, capsys):
+    _print_report("door", make_report(pictures=FrameCounts(dropped=1, unstamped=unstamped)))
+    assert f"  camera      1 dropped, 0 late, 0 restarts{shown}\n" in capsys.readouterr().out
 
 
 def test_status_without_cameras_names_the_folder(tmp_path, call_vedette):
