@@ -469,7 +469,7 @@ def test_interleaved_slices_share_one_transposition(seed, each, size, hands, div
     graph.add_operator("Concat", taken, axis=1)
     assert max_difference(graph) == 0
     kinds = list_operators(write_tflite(onnx.shape_inference.infer_shapes(graph.build_model())))
-    assert kinds.count("TRANSPOSE") == 2  # the second one restores the layout of the output
+    assert kinds.count("TRANSPOSE") <= 1
     assert "STRIDED_SLICE" not in kinds
 
 
