@@ -125,6 +125,8 @@ def write_padding(
                 node.outputs[0].shape[2:], stride, kernel, image.shape[2:], (top, left), strict=True
             )
         )
+        if (top, left, bottom, right) == (0, 0, 0, 0):
+            return source, schema.Padding.VALID
 
     amounts = np.array([[0, 0], [top, bottom], [left, right], [0, 0]], np.int32)
     batch, rows, columns, channels = permute_axes(image.shape, default_order(4))
