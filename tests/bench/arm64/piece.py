@@ -79,7 +79,7 @@ class Piece(Network):
 
     def picked(self, *numbers: int) -> None:
         """Some channels, each taken alone where channels are the last axis."""
-        channels, height, width = self.shape
+        _, height, width = self.shape
         last = self.operator("Transpose", [self.x], self.shape, perm=[0, 2, 3, 1])
         shape, parts = self.constant([1, 1, height, width], np.int64), []
         for number in numbers:
