@@ -128,15 +128,12 @@ def _write_strided_slice(
     place = order.index(axis)
     if slices and place == len(order) - 1:
         deinterleaved = _deinterleave_last_axis(writer, image, order, slices)
-        _write_hand(
-            writer, result, deinterleaved, len(writer.subgraph.tensors[deinterleaved].shape) - 2, first[place], target
-        )
+        _write_hand(writer, result, deinterleaved, -2, first[place], target)
     elif set(steps) == {1}:
         write_contiguous_slice(writer, result.name, source, target, first)
     elif slices:
-        split = writer.add_intermediate(
-            image, f"{result.name}/parted", (*shape[: place + 1], slices, *shape[place + 1 :])
-        )
+        split_shape = (*shape[: place + 1], slices, *shape[place + 1 :])
+        split = writer.add_intermediate(image, f"{result.name}/parted", split_shape)
         writer.add_reshape(source, split)
         _write_hand(writer, result, split, place + 1, first[place], target)
     else:

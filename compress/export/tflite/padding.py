@@ -133,7 +133,7 @@ def write_padding(
     padded = writer.add_intermediate(
         image, f"{node.name}/padded", (batch, rows + top + bottom, columns + left + right, channels)
     )
-    if filling is not None and amounts.max() == 1:
+    if filling is not None and amounts.max() == 1 < min(kernel):
         _write_edges(writer, node, image, source, padded, amounts)
         return padded, schema.Padding.VALID
     inputs = [source, writer.add_constant(f"{node.name}/pads", amounts)]
