@@ -80,7 +80,8 @@ class LayoutTracker:
                 required, produced = _onnx_layout(source), _onnx_layout(result)
         elif node.op_type in _LAYOUT_AGNOSTIC:
             in_onnx_layout = [order for order in layouts if order == _onnx_layout(order)]
-            required = in_onnx_layout[0] if self.backend == "onnx" and in_onnx_layout else layouts[0]
+            first = self._slice_layout(node, result) if node.op_type in SLICING_OPERATORS else layouts[0]
+            required = in_onnx_layout[0] if self.backend == "onnx" and in_onnx_layout else first
             produced = required
             if len(result) < len(required):  # Gather removes an axis
                 shape = list(self.shapes[inputs[0]])
@@ -103,18 +104,30 @@ class LayoutTracker:
         """The copy for each output of a Split, Slice or Gather, after the transpose that makes its runs contiguous."""
         name, source = node.input[0], self.shapes[node.input[0]]
         for result in (self.shapes[output] for output in node.output):
-            axis = read_attributes(node).get("axis", 0) % len(source)
-            if node.op_type == "Slice":
-                pairs = enumerate(zip(source, result, strict=True))
-                sliced_axes = [index for index, (before, after) in pairs if before != after]
-                axis = sliced_axes[0] if sliced_axes else 0
-            order = self.source_layout(name)
-            taken = prod(result) * source[axis] // max(prod(source), 1)
+            axis, taken = self._sliced_axis(node, result)
+            order = self._slice_layout(node, result)
             inner_axes = order[order.index(axis) + 1 :]
             if self.backend == "tflite" and order[-1] == axis and taken == 1 < source[axis]:
                 yield from self._count_deinterleaving(name, precision)
                 inner_axes = order[-2:-1]
             yield count_copy("split", precision, prod(result), taken * prod(source[inner] for inner in inner_axes))
+
+    def _sliced_axis(self, node: onnx.NodeProto, result: Shape) -> tuple[int, int]:
+        """The axis of a Split, Slice or Gather with the output shape `result`, and how many elements it takes there."""
+        source = self.shapes[node.input[0]]
+        axis = read_attributes(node).get("axis", 0) % len(source)
+        if node.op_type == "Slice":
+            pairs = enumerate(zip(source, result, strict=True))
+            axis = next((index for index, (before, after) in pairs if before != after), 0)
+        return axis, prod(result) * source[axis] // max(prod(source), 1)
+
+    def _slice_layout(self, node: onnx.NodeProto, result: Shape) -> AxisOrder:
+        """The layout in which a Split, Slice or Gather takes elements of its input."""
+        source, order = self.shapes[node.input[0]], self.source_layout(node.input[0])
+        axis, taken = self._sliced_axis(node, result)
+        if self.backend == "tflite" and order[-1] == axis and taken == 1 < source[axis]:
+            return layout.order_for_interleaved_slices(source, order)
+        return order
 
     def _count_deinterleaving(self, name: str, precision: Precision) -> Iterator[OperatorCount]:
         """LiteRT gathers no single bytes: it transposes the last two axes, once for all slices of a tensor."""
@@ -170,7 +183,7 @@ def count_copy(operator_class: OperatorClass, precision: Precision, elements: in
     return OperatorCount(operator_class, precision, elements // max(run, 1), run, reads=elements)
 
 
-def count_pool_padding(node: onnx.NodeProto, shape: Shape, precision: Precision) -> list[OperatorCount]:
+def count_pool_padding(node: onnx.NodeProto, shape: Shape, result: Shape, precision: Precision) -> list[OperatorCount]:
     """The explicit padding before a pool in LiteRT, whose pools support only SAME padding.
 
     Padding before a convolution is fused and costs nothing.
@@ -178,20 +191,24 @@ def count_pool_padding(node: onnx.NodeProto, shape: Shape, precision: Precision)
     Args:
         node: the pool
         shape: shape of its input, N x C x H x W
+        result: shape of its output
         precision: precision of the elements
     """
     attributes = read_attributes(node)
     pads, strides = attributes.get("pads", [0] * 4), attributes.get("strides", [1, 1])
     if len(shape) != 4 or not any(pads):
         return []
-    same = []
-    for extent, size, step in zip(shape[2:], attributes.get("kernel_shape", []), strides, strict=True):
+    same, padded = [], []
+    for extent, outputs, size, step, before in zip(
+        shape[2:], result[2:], attributes.get("kernel_shape", []), strides, pads[:2], strict=True
+    ):
         needed = max((-(-extent // step) - 1) * step + size - extent, 0)
         same.append((needed // 2, needed - needed // 2))
+        padded.append(max((outputs - 1) * step + size, extent + before))
     top, left, bottom, right = pads
-    if same == [(top, bottom), (left, right)]:
+    if same == [(top, bottom), (left, right)] or tuple(padded) == shape[2:]:
         return []
-    height, width = shape[2] + top + bottom, shape[3] + left + right
+    height, width = padded
     return [OperatorCount("pad", precision, height, width * shape[1], reads=prod(shape))]
 
 

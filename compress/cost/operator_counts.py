@@ -142,7 +142,8 @@ class _GraphCounter:
         if operator is None:
             return
         if self.backend == "tflite" and node.op_type == "MaxPool":
-            yield from layout_transforms.count_pool_padding(node, self.shapes[node.input[0]], operator.precision)
+            source, result = (self.shapes[name] for name in (node.input[0], node.output[0]))
+            yield from layout_transforms.count_pool_padding(node, source, result, operator.precision)
         if node.op_type in layout_transforms.SLICING_OPERATORS:
             yield from self.layouts.count_slices(node, operator.precision)
         else:
@@ -150,7 +151,7 @@ class _GraphCounter:
 
     def _count_kernel(self, node: onnx.NodeProto, inputs: list[str]) -> OperatorCount | None:
         """The kernel of a node; None if the node costs nothing."""
-        if node.op_type in _FREE or (node.op_type in _FUSED_ACTIVATIONS and self._is_fused_activation(node)):
+        if node.op_type in _FREE or self._is_fused_activation(node):
             return None
         if node.op_type in _QUANTIZATION_OPERATORS:
             if self.all_integer or self._is_fused_conversion(node):
@@ -227,8 +228,16 @@ class _GraphCounter:
         return [name for name in node.input if name and name not in self.constants]
 
     def _is_fused_activation(self, node: onnx.NodeProto) -> bool:
-        producer = self.producers.get(node.input[0])
-        only_reader = len(self.consumers[node.input[0]]) == 1
+        """Whether an activation is computed by the operator before it."""
+        name = node.input[0]
+        producer = self.producers.get(name)
+        only_reader = len(self.consumers[name]) == 1
+        if self.all_integer and classify_weightless(node, [name]) == "rectify":
+            while producer is not None and producer.op_type in _QUANTIZATION_OPERATORS:
+                name = producer.input[0]
+                producer, only_reader = self.producers.get(name), only_reader and len(self.consumers[name]) == 1
+        elif node.op_type not in _FUSED_ACTIVATIONS:
+            return False
         return only_reader and producer is not None and producer.op_type in ("Conv", "Add", "Gemm")
 
 

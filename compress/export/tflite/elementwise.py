@@ -55,8 +55,13 @@ def write_leaky_relu(writer: SubgraphWriter, node: QuantizedNode) -> None:
 
 
 def write_relu(writer: SubgraphWriter, node: QuantizedNode) -> None:
-    """Relu as RELU."""
-    _write_unary(writer, node, "RELU")
+    """Relu as a part of the operator before it, or as RELU, which computes number by number."""
+    image, result = require_tensor(node.inputs[0]), node.outputs[0]
+    same_steps = image.scale == result.scale and image.zero_point == result.zero_point
+    if same_steps and writer.fuse_relu(image):
+        writer.alias_tensor(result, image, writer.current_order(image))
+    else:
+        _write_unary(writer, node, "RELU")
 
 
 def write_softmax(writer: SubgraphWriter, node: QuantizedNode) -> None:

@@ -61,6 +61,16 @@ def reshape_order(before: Shape, order: AxisOrder, after: Shape) -> AxisOrder | 
     return (*(axis for axis in range(len(after)) if axis not in new_axes), *new_axes)
 
 
+def order_for_interleaved_slices(shape: Shape, order: AxisOrder) -> AxisOrder:
+    """The order in which to take every n-th element, or a single one, of the last axis in `order`.
+
+    A channel shuffle takes every other channel. In the order of ONNX a channel is one run of bytes, and a transposition
+    of two axes is fast; where channels are last, single bytes would change places.
+    """
+    in_onnx = tuple(range(len(shape)))
+    return in_onnx if prod(shape[order[-1] + 1 :]) > 1 else order
+
+
 def _axes_without_ones(shape: Shape, order: AxisOrder) -> list[int]:
     """The axes of more than one element, in `order`."""
     return [axis for axis in order if shape[axis] != 1]

@@ -6,6 +6,7 @@ Runtime; the tests check that for every function on random shapes and parameters
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 
 import numpy as np
@@ -65,7 +66,8 @@ def write_tflite(model: onnx.ModelProto) -> bytes:
         UnsupportedOperator: an operator has no integer equivalent in TFLite; the message names the node
     """
     graph = read_qdq_graph(model)
-    writer = SubgraphWriter()
+    read = [tensor for node in graph.nodes for tensor in node.inputs if tensor is not None]
+    writer = SubgraphWriter(Counter(tensor.name for tensor in (*read, *graph.outputs)))
     for tensor in graph.inputs:  # the input is N x H x W x C in ONNX already
         writer.add_activation(tensor, tuple(range(len(tensor.shape))))
     for node in graph.nodes:

@@ -47,7 +47,8 @@ def _write_edges(
 ) -> None:
     """Repeats the first and the last slice of an axis as the table says, the last axis first.
 
-    MIRROR_PAD gives the same integers, but LiteRT copies them one by one.
+    MIRROR_PAD gives the same integers, but LiteRT copies them one by one. So does PADV2, and before a maximum it can be
+    replaced by this: each window that reaches one pixel beyond the edge contains the pixel at the edge.
     """
     axes = [int(axis) for axis in reversed(np.flatnonzero(table.any(axis=1)))]
     for axis in axes:
@@ -100,7 +101,7 @@ def write_padding(
         kernel: height and width of the kernel
         stride: vertical and horizontal
         dilation: vertical and horizontal
-        filling: integer of the padding; None: the integer for 0
+        filling: the lowest integer as padding, as a maximum needs it; None: the integer for 0
         extra: additional rows and columns at the bottom and right
 
     Returns:
@@ -117,12 +118,24 @@ def write_padding(
         same.append((needed // 2, needed - needed // 2))
     if same == [(top, bottom), (left, right)]:
         return source, schema.Padding.SAME
+    if filling is not None:  # a PAD fused with a convolution costs nothing; here each row and column is copied
+        bottom, right = (
+            max((extent - 1) * step + size - before - first, 0)
+            for extent, step, size, before, first in zip(
+                node.outputs[0].shape[2:], stride, kernel, image.shape[2:], (top, left), strict=True
+            )
+        )
+        if (top, left, bottom, right) == (0, 0, 0, 0):
+            return source, schema.Padding.VALID
 
     amounts = np.array([[0, 0], [top, bottom], [left, right], [0, 0]], np.int32)
     batch, rows, columns, channels = permute_axes(image.shape, default_order(4))
     padded = writer.add_intermediate(
         image, f"{node.name}/padded", (batch, rows + top + bottom, columns + left + right, channels)
     )
+    if filling is not None and amounts.max() == 1 < min(kernel):
+        _write_edges(writer, node, image, source, padded, amounts)
+        return padded, schema.Padding.VALID
     inputs = [source, writer.add_constant(f"{node.name}/pads", amounts)]
     if filling is None:
         writer.add_operator("PAD", inputs, [padded], schema.PadOptionsT())

@@ -5,6 +5,7 @@ The FlatBuffers classes are those that ship with LiteRT, generated from TensorFl
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import flatbuffers
@@ -46,6 +47,7 @@ _OPERATOR_VERSIONS = {
 """Operator version that the options written here need; tflite-runtime 2.14 supports all of them."""
 _TENSOR_TYPES = {np.dtype(np.int8): schema.TensorType.INT8, np.dtype(np.int32): schema.TensorType.INT32}
 _ALIGNMENT = 16
+_ACTIVATING_OPERATORS = ("ADD", "CONV_2D", "DEPTHWISE_CONV_2D")
 
 
 class AlignedBuffer(schema.BufferT):  # type: ignore[misc]
@@ -69,9 +71,13 @@ class SubgraphWriter:
     """Collects the tensors and operators of one subgraph.
 
     Indices are TFLite's: positions in the lists of tensors, buffers and operator codes.
+
+    Args:
+        readers: how often each activation is read, as an output of the graph, too
     """
 
-    def __init__(self) -> None:
+    def __init__(self, readers: Counter[str]) -> None:
+        self.readers = readers
         self.subgraph = schema.SubGraphT()
         self.subgraph.tensors = []
         self.subgraph.operators = []
@@ -107,6 +113,22 @@ class SubgraphWriter:
         """Let `tensor` in `order` share the bytes of `source`; the operator between them is not written."""
         self.orders[tensor.name] = order
         self.indices[tensor.name, order] = self.add_activation(source, self.current_order(source))
+
+    def fuse_relu(self, tensor: qdq.QuantizedTensor) -> bool:
+        """Let the operator that computes `tensor` set what is negative to zero.
+
+        Returns:
+            Whether it can: it has such an option, and nobody else reads what it computes without.
+        """
+        index = self.indices.get((tensor.name, self.current_order(tensor)))
+        makers = [op for op in self.subgraph.operators if index in op.outputs]
+        fusing = [self.codes[code] for code in _ACTIVATING_OPERATORS if code in self.codes]
+        if not makers or makers[0].opcodeIndex not in fusing or self.readers[tensor.name] != 1:
+            return False
+        if self.subgraph.tensors[index].name != tensor.name:  # others read the same bytes by other names
+            return False
+        makers[0].builtinOptions.fusedActivationFunction = schema.ActivationFunctionType.RELU
+        return True
 
     def add_reshape(self, source: int, result: int) -> None:
         """Add a RESHAPE from tensor `source` to tensor `result`."""

@@ -77,6 +77,16 @@ class Piece(Network):
         first, second = (self.operator("Gather", [whole, self.constant(n, np.int64)], half, axis=2) for n in (0, 1))
         self._other(first, second, half, bend)
 
+    def picked(self, *numbers: int) -> None:
+        """Some channels, each taken alone where channels are the last axis."""
+        _, height, width = self.shape
+        last = self.operator("Transpose", [self.x], self.shape, perm=[0, 2, 3, 1])
+        shape, parts = self.constant([1, 1, height, width], np.int64), []
+        for number in numbers:
+            taken = self.operator("Gather", [last, self.constant(number, np.int64)], self.shape, axis=3)
+            parts.append(self.operator("Reshape", [taken, shape], (1, height, width)))
+        self.operator("Concat", parts, (len(parts), height, width), axis=1)
+
     def turned(self, bend: Bend) -> None:
         """A channel shuffle that is a transposition."""
         channels, height, width = self.shape

@@ -119,6 +119,25 @@ def heads(network: Piece, channels: int, *widths: int) -> list[str]:
     return network.outputs(*widths)
 
 
+def skips(network: Piece, channels: int, count: int) -> list[str]:
+    """Rectified on one way and not on the other, so that nothing can be fused."""
+    network.stem(16)
+    network.convolution(channels, 1)
+    for _ in range(count):
+        before, shape = network.x, network.shape
+        network.rectify()
+        network.convolution(channels, 1)
+        network.operator("Add", [before, network.x], shape)
+    return network.outputs(8)
+
+
+def picks(network: Piece, channels: int, *numbers: int) -> list[str]:
+    network.stem(16)
+    network.joint(channels, Piece.rectify)
+    network.picked(*numbers)
+    return network.outputs(8)
+
+
 # The side of the image, the channels, how many times, and the kernel of the stem.
 GATED = [(48, 16, 1, 3), (96, 16, 2, 6), (160, 24, 1, 6), (64, 48, 2, 6)]
 GATED += [(64, 96, 1, 3), (32, 128, 2, 3), (192, 16, 0, 6), (128, 8, 2, 6)]
@@ -144,6 +163,8 @@ PIECES: list[tuple[Callable[..., list[str]], list[tuple[Any, ...]]]] = [
     (ragged, [(96, 58, 3, 2), (64, 116, 3, 2), (48, 236, 3, 1), (128, 20, 3, 1), (128, 58, 3, 0), (96, 100, 3, 0)]),
     (ragged, [(64, 60, 5, 2), (96, 36, 5, 1)]),
     (heads, [(64, 32, 4, 80), (96, 24, 32, 20), (160, 16, 4, 80), (32, 64, 80, 4)]),
+    (skips, [(96, 48, 2), (64, 96, 3), (160, 24, 1)]),
+    (picks, [(192, 48, 0, 2), (96, 96, 0, 5), (64, 116, 1, 7, 9), (160, 24, 2, 3)]),
 ]
 
 

@@ -23,8 +23,8 @@ MODELS = SHARED / "models"
 SIDE = 16
 # Counts on their int8 models, in million instructions on a Cortex-A76: ONNX Runtime, LiteRT.
 COUNTED = {
-    "fastestdet/FastestDet_352.onnx": (47.9, 48.3),
-    "nanodet/nanodet_m_320.onnx": (103.3, 65.1),
+    "fastestdet/FastestDet_352.onnx": (47.9, 32.9),
+    "nanodet/nanodet_m_320.onnx": (103.3, 59.5),
     "yolox_nano/yolox_nano_416_coco.onnx": (192.9, 100.2),
 }
 
@@ -117,19 +117,21 @@ def test_counted_movements_agree_with_the_tflite_file(text):
     ):
         kinds = Counter(each.operator_class for each in works)
         assert kinds["transpose"] + kinds["deal"] == found[schema.BuiltinOperator.TRANSPOSE]
-        assert kinds["split"] == found[schema.BuiltinOperator.SLICE]
-        assert kinds["pad"] == found[schema.BuiltinOperator.PADV2]
+        # The pool needs one row above and one column on the left.
+        assert kinds["split"] + 2 * kinds["pad"] == found[schema.BuiltinOperator.SLICE]
+        assert kinds["pad"] == (text is POOL)
+        assert not found[schema.BuiltinOperator.PADV2]
 
 
 def test_contiguous_runs_are_copied_at_once():
-    """Every second channel: LiteRT copies position by position after a transpose, ONNX Runtime map by map."""
-    for backend, run in (("tflite", 8), ("onnx", SIDE * SIDE)):
+    """Every second channel: both back ends copy map by map."""
+    for backend in ("tflite", "onnx"):
         cuts = [
             each
             for each in operator_counts.count_operators(graph(DEINTERLEAVED), backend, "int8")
             if each.operator_class == "split"
         ]
-        assert [each.output_channels for each in cuts] == [run, run]
+        assert [each.output_channels for each in cuts] == [SIDE * SIDE] * 2
         assert {each.output_elements for each in cuts} == {SIDE * SIDE * 8}
 
 
