@@ -18,6 +18,7 @@ from emulated_system import EmulatedSystem, why_not_here
 from mosquitto import BINARY, Mosquitto
 from paths import ROOT, TESTS
 from products import texture_image, write_goal_for
+from shared_build import made_once
 from subscriber import Subscriber
 from waiting import wait_for
 
@@ -35,6 +36,8 @@ pytestmark = [
     ),
     pytest.mark.skipif(BINARY is None, reason="needs mosquitto: apt-get install mosquitto"),
 ]
+RELEASES = [pytest.param(release, marks=pytest.mark.xdist_group(release)) for release in packages.RELEASES]
+"""Side by side where there are several processes; the tests of one system follow each other."""
 DATE = 1_767_225_600
 V1 = TESTS / "bundles" / "v1"
 DETECTORS = ("student", "padim", "patchcore", "golden", "discriminative")
@@ -57,23 +60,23 @@ except OSError as error:
 """
 
 
-def build_debs(folder: Path, *suffixes: str) -> list[Path]:
-    """The package, once for each suffix of its version."""
+def build_deb_of(folder: Path, suffix: str = "") -> Path:
+    """The package, with a suffix of its version."""
     (package,) = packages.plan_packages(packages.FLAVORS["full"], ("arm64",), DATE)
     wheel = wheels.build_wheel(ROOT, folder / "wheel", DATE)
-    versions = [msgspec.structs.replace(package, version=package.version + suffix) for suffix in suffixes]
-    return [build_deb.build_package(each, wheel, ROOT / "build" / "deb-cache", folder / "deb") for each in versions]
+    package = msgspec.structs.replace(package, version=package.version + suffix)
+    return build_deb.build_package(package, wheel, ROOT / "build" / "deb-cache", folder / "deb")
 
 
 @pytest.fixture(scope="module")
 def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build_debs(tmp_path_factory.mktemp("arm64"), "")[0]
+    return made_once(tmp_path_factory, "arm64", build_deb_of)
 
 
 @pytest.fixture(scope="module")
 def later(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same with a higher version."""
-    return build_debs(tmp_path_factory.mktemp("later"), "+later")[0]
+    return made_once(tmp_path_factory, "arm64-later", lambda folder: build_deb_of(folder, "+later"))
 
 
 @pytest.fixture(scope="module")
@@ -87,18 +90,21 @@ def bundles(
     behaviour_build: BuildResult,
 ) -> Path:
     """A folder with a key, a bundle of each task, and for anomalies one of each detector."""
-    folder = tmp_path_factory.mktemp("bundles")
-    shutil.copy(key_folder / "vedette.pub", folder)
-    for detector in DETECTORS:
-        place = tmp_path_factory.mktemp(detector)
-        goal = write_goal_for(anomaly_images, place, ("[model]", f'[model]\ndetector = "{detector}"'))
-        shutil.copy(build_bundle(goal, place / "out").bundle, folder / f"{detector}.vedette")
-    for task, built in (("classify", class_build), ("detect", detection_build), ("behaviour", behaviour_build)):
-        shutil.copy(built.bundle, folder / f"{task}.vedette")
-    return folder
+
+    def collect(folder: Path) -> Path:
+        shutil.copy(key_folder / "vedette.pub", folder)
+        for detector in DETECTORS:
+            place = tmp_path_factory.mktemp(detector)
+            goal = write_goal_for(anomaly_images, place, ("[model]", f'[model]\ndetector = "{detector}"'))
+            shutil.copy(build_bundle(goal, place / "out").bundle, folder / f"{detector}.vedette")
+        for task, built in (("classify", class_build), ("detect", detection_build), ("behaviour", behaviour_build)):
+            shutil.copy(built.bundle, folder / f"{task}.vedette")
+        return folder
+
+    return made_once(tmp_path_factory, "arm64-bundles", collect)
 
 
-@pytest.fixture(scope="module", params=list(packages.RELEASES))
+@pytest.fixture(scope="module", params=RELEASES)
 def system(
     request: pytest.FixtureRequest, package: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[EmulatedSystem]:
