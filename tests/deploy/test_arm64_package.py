@@ -148,7 +148,12 @@ class PackageTests:
     def test_first_boot_takes_the_seed_and_an_event_reaches_a_broker(
         self, system: EmulatedSystem, tmp_path: Path
     ) -> None:
-        """The unit's commands, for systemd does not run here: the set-up from the seed, then the camera's daemon."""
+        """The unit's commands, for systemd does not run here: the set-up from the seed, then the camera's daemon.
+
+        The two systems share this machine's network for the broker, and with it the locks of state folders: the
+        camera has the name of the release.
+        """
+        name = system.release
         firmware, line = system.root / "boot/firmware", system.root / "opt/line"
         firmware.mkdir(parents=True)
         line.mkdir()
@@ -158,7 +163,7 @@ class PackageTests:
         broker = Mosquitto(tmp_path / "broker")
         broker.start()
         subscriber = Subscriber(broker.port)
-        camera = SeedCamera(name="door", source="file:/opt/line?fps=2&loop=true", bundle="weave.vedette")
+        camera = SeedCamera(name=name, source="file:/opt/line?fps=2&loop=true", bundle="weave.vedette")
         login = SeedBroker(url=f"mqtt://127.0.0.1:{broker.port}", username="box7", password=PASSWORD)
         seed = Seed(
             instance="box7-1",
@@ -173,8 +178,10 @@ class PackageTests:
             said = system.run("vedette setup --seed /boot/firmware/vedette.seed --consume")
             assert not (firmware / "vedette.seed").exists(), said
             result = (firmware / "vedette.seed.result").read_text()
-            assert result == "ok: instance box7-1, device box7, cameras door\n"
-            daemon = system.start("exec setpriv --reuid=vedette --regid=vedette --init-groups vedette run door", False)
+            assert result == f"ok: instance box7-1, device box7, cameras {name}\n"
+            daemon = system.start(
+                f"exec setpriv --reuid=vedette --regid=vedette --init-groups vedette run {name}", False
+            )
             arrived = "the first event of an emulated daemon"
             wait_for(lambda: subscriber.events or daemon.poll() is not None, arrived, 180)
             assert subscriber.events, daemon.communicate()[0]
@@ -185,7 +192,7 @@ class PackageTests:
             subscriber.client.loop_stop()
             broker.kill()
         topics = [message.topic for message in subscriber.messages if "/evt/" in message.topic]
-        assert topics[0].startswith("vedette/v1/plant/area/line/box7/evt/door/")
+        assert topics[0].startswith(f"vedette/v1/plant/area/line/box7/evt/{name}/")
         assert json.loads(subscriber.latest("info") or b"{}"), "the box said what it is"
 
     def test_it_is_upgraded_removed_and_purged(self, system: EmulatedSystem, later: Path) -> None:
