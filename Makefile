@@ -47,10 +47,10 @@ test-slow: .venv/dev
 	tests/servers
 	.venv/bin/python -m pytest -m slow
 
-# The arm64 package installed and run under emulation, on bookworm and trixie; needs root, Linux 6.7 and: apt-get install
-# mmdebstrap binutils iproute2 qemu-user-static mosquitto
+# The arm64 package installed and run under emulation, on bookworm and trixie side by side; needs root, Linux 6.7 and:
+# apt-get install mmdebstrap binutils iproute2 qemu-user-static mosquitto
 test-arm64: .venv/dev
-	.venv/bin/python -m pytest -m slow tests/deploy/test_arm64_package.py
+	.venv/bin/python -m pytest --numprocesses 2 --dist loadscope -m slow tests/deploy/test_arm64_package.py
 
 # Inputs that nobody would send, to everything that reads what comes from outside (docs/security.md); about 20 minutes.
 FUZZ_ARGS ?=
