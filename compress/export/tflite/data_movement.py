@@ -128,14 +128,14 @@ def _write_strided_slice(
     place = order.index(axis)
     if slices and place == len(order) - 1:
         deinterleaved = _deinterleave_last_axis(writer, image, order, slices)
-        _write_hand(writer, result, deinterleaved, -2, first[place], target)
+        _write_one_slice(writer, result, deinterleaved, -2, first[place], target)
     elif set(steps) == {1}:
         write_contiguous_slice(writer, result.name, source, target, first)
     elif slices:
         split_shape = (*shape[: place + 1], slices, *shape[place + 1 :])
         split = writer.add_intermediate(image, f"{result.name}/parted", split_shape)
         writer.add_reshape(source, split)
-        _write_hand(writer, result, split, place + 1, first[place], target)
+        _write_one_slice(writer, result, split, place + 1, first[place], target)
     else:
         end = np.array(first, np.int32) + (np.array(shape, np.int32) - 1) * np.array(steps, np.int32) + 1
         bounds = {"begin": np.array(first, np.int32), "end": end, "stride": np.array(steps, np.int32)}
@@ -143,7 +143,7 @@ def _write_strided_slice(
         writer.add_operator("STRIDED_SLICE", [source, *constants], [target], schema.StridedSliceOptionsT())
 
 
-def _write_hand(
+def _write_one_slice(
     writer: SubgraphWriter, result: QuantizedTensor, source: int, axis: int, number: int, target: int
 ) -> None:
     """Element `number` of an axis of the tensor `source`, as the tensor `target`."""
