@@ -10,7 +10,7 @@ import gc
 import os
 import sys
 import types
-from functools import cache
+from functools import cache, partial
 from itertools import islice
 from pathlib import Path
 
@@ -46,13 +46,13 @@ def skip(_title, call):
 
 @cache
 def track(people, kind):
-    """The frames of a scene that is not drawn, with the tracked predictions. The tracker is counted in the second run."""
+    """The frames of a scene that is not drawn, with the tracked predictions. Its second run is counted."""
     for measure in (skip, count):
         tracker, tracked = Tracker(TrackerSettings(), CONTEXT.threshold), []
         tidy()
         for frame, seen in film(kind, people):
             title = f"tracker|{people}" if kind == "run" else f"tracker, falling|{people}"
-            tracked.append((frame, measure(title, lambda frame=frame, seen=seen: tracker.update(frame, seen))))
+            tracked.append((frame, measure(title, partial(tracker.update, frame, seen))))
     return tracked
 
 
@@ -62,7 +62,7 @@ def play(name, frames, title, measure):
     told = 0
     tidy()
     for frame, predictions in frames:
-        told += len(measure(title(frame), lambda frame=frame, seen=predictions: rule.observe(frame, seen)))
+        told += len(measure(title(frame), partial(rule.observe, frame, predictions)))
     return told
 
 
@@ -72,23 +72,32 @@ def tidy():
     gc.freeze()
 
 
+def name_case(name, people, size=None):
+    """The title of a frame: the rule, for drawn frames with their size and whether it learns, and how many people."""
+
+    def title(frame):
+        if size is None:
+            return f"{name}|{people}"
+        learning = ", learning" if frame.taken - START <= LEARN else ""
+        return f"{name} {size[1]} x {size[0]}{learning}|{people}"
+
+    return title
+
+
+def count_case(name, frames, people, size=None):
+    told = play(name, frames, name_case(name, people, size), count)
+    os.write(2, f"{name}, {people}: {told} events\n".encode())
+
+
 cv2.setNumThreads(1)
 for name in sys.argv[1:] or RULE_SCENES:
     kind = RULE_SCENES[name][0]
-    if kind not in BAG_SPANS:
-        for people in PEOPLE:
-            frames = track(people, kind)
-            play(name, frames, str, skip)
-            told = play(name, frames, lambda _frame, people=people: f"{name}|{people}", count)
-            os.write(2, f"{name}, {people}: {told} events\n".encode())
+    if kind in BAG_SPANS:
+        play(name, islice(film(kind, 1), 10), str, skip)
+        for people, size in [*((each, SIZES[0]) for each in PEOPLE), (PEOPLE[1], SIZES[1])]:
+            count_case(name, film(kind, people, size), people, size)
         continue
-    play(name, islice(film(kind, 1), 10), str, skip)
-    for height, width in SIZES:
-        for people in PEOPLE if height == SIZES[0][0] else PEOPLE[1:2]:
-
-            def title(frame, people=people, width=width, height=height):
-                learning = ", learning" if frame.taken - START <= LEARN else ""
-                return f"{name} {width} x {height}{learning}|{people}"
-
-            told = play(name, film(kind, people, (height, width)), title, count)
-            os.write(2, f"{name}, {people}: {told} events\n".encode())
+    for people in PEOPLE:
+        frames = track(people, kind)
+        play(name, frames, str, skip)
+        count_case(name, frames, people)
