@@ -32,7 +32,17 @@ from numpy.typing import NDArray
 
 from ...camera.frame import Frame
 from ...inference.prediction import Box
-from .gray_image import GrayImage, Mask, boxes_to_mask, compare_edges, downscale, find_area, find_median, find_share
+from .gray_image import (
+    GrayImage,
+    Mask,
+    boxes_to_mask,
+    compare_edges,
+    downscale,
+    find_area,
+    find_known_median,
+    find_median,
+    find_share,
+)
 from .light_matching import match_light
 
 _FAST_SECONDS, _LATE_SECONDS, _SLOW_SECONDS = 0.5, 3.0, 60.0  # in which the averages take up 63 % of a change
@@ -228,7 +238,7 @@ class BackgroundModel:
             samples = np.stack([match_light(each, self.fast, np.isnan(each)) for each in self.samples[1:]])
             self.unknown = np.asarray(np.isnan(samples).all(axis=0))
             samples[0] = np.where(self.unknown, self.fast, samples[0])
-            self.slow = np.nanmedian(samples, axis=0)
+            self.slow = find_known_median(samples)
             self.samples = []
 
 

@@ -56,6 +56,14 @@ def find_median(values: GrayImage) -> np.float32:
     return np.float32((parted[middle[0]] + parted[middle[1]]) / 2)
 
 
+def find_known_median(images: NDArray[np.float32]) -> GrayImage:
+    """The same as np.nanmedian of N images, N x H x W, at each pixel, faster. No pixel is NaN in all of them."""
+    ordered = np.sort(images, axis=0)  # NaN comes last
+    known = np.count_nonzero(~np.isnan(images), axis=0)[None]
+    low, high = (np.take_along_axis(ordered, middle, axis=0)[0] for middle in ((known - 1) // 2, known // 2))
+    return np.asarray((low + high) / 2, np.float32)
+
+
 def find_area(blob: Mask, margin: int) -> Area:
     """The rows and columns of a blob, with so many pixels around it."""
     left, top, wide, high = cv2.boundingRect(blob.view(np.uint8))

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from vedette.runtime.rules.state.gray_image import WIDTH, compare_edges, downscale, find_median
+from vedette.runtime.rules.state.gray_image import WIDTH, compare_edges, downscale, find_known_median, find_median
 
 
 @pytest.mark.parametrize("size", [(480, 640), (1080, 1920), (720, 1280), (576, 704), (90, 160), (160, 240)])
@@ -29,6 +29,14 @@ def test_large_frames_are_shrunk_as_at_once(size):
 def test_the_median_is_that_of_numpy(count):
     values = np.random.default_rng(count).normal(0, 9, count).astype(np.float32)
     assert find_median(values) == np.median(values)
+
+
+def test_the_median_of_images_leaves_out_what_is_not_known():
+    rng = np.random.default_rng(1)
+    images = rng.normal(0, 9, (8, 9, 16)).astype(np.float32)
+    images[rng.random(images.shape) < 0.4] = np.nan
+    images[0] = np.where(np.isnan(images).all(axis=0), 1, images[0])
+    assert np.array_equal(find_known_median(images), np.nanmedian(images, axis=0))
 
 
 def test_edges_at_the_border_of_the_frame():
