@@ -13,7 +13,7 @@ TORCH = $(if $(findstring index-url,$(PIP_ARGS)),torch==2.13.0,--requirement req
 
 .PHONY: demo test test-fast test-slow test-arm64 coverage docs screenshots fuzz sbom card wheel deb bench-accuracy bench-generality bench-alignment bench-resolution bench-light bench-augment \
   bench-contamination bench-few bench-golden bench-choice bench-student bench-parts bench-known bench-search bench-losses bench-behaviour bench-quantise bench-review bench-build bench-compressors \
-  bench-curves bench-learning bench-splits bench-peers bench-runtime bench-live bench-line bench-memory bench-page bench-scene bench-false-alarms bench-static-objects bench-fights bench-scene-figures bench-traffic bench-own-classes bench-detector-sizes bench-faces bench-masks bench-fleet count-arm64 count-looks count-line count-alignment fit-costs clean
+  bench-curves bench-learning bench-splits bench-peers bench-runtime bench-live bench-line bench-memory bench-page bench-scene bench-false-alarms bench-static-objects bench-fights bench-scene-figures bench-traffic bench-own-classes bench-detector-sizes bench-faces bench-masks bench-fleet count-arm64 count-looks count-line count-rules count-alignment fit-costs clean
 
 demo:
 	@test -e .venv/demo || echo "the first time: installing 1.7 GB of packages takes some minutes; the demonstration then says how long it takes"
@@ -252,6 +252,10 @@ count-looks: .venv/dev $(ARM64)/counter.so $(ARM64)/looks/ready
 count-line: .venv/dev $(ARM64)/counter.so $(ARM64)/looks/ready
 	for core in cortex-a72 cortex-a76; do echo $$core; $(call COUNT_ON,$$core) tests/bench/arm64/line_parts.py 2>&1 | .venv/bin/python tests/bench/arm64/line_medians.py || exit 1; done
 
+# Instructions of a frame in each rule about scenes and in the tracker, on emulated Cortex-A72 and A76; RULES="fall zone" counts these alone.
+count-rules: .venv/dev $(ARM64)/counter.so $(ARM64)/looks/lap
+	for core in cortex-a72 cortex-a76; do echo $$core; $(call COUNT_ON,$$core) tests/bench/arm64/rule_frames.py $(RULES) 2>&1 | .venv/bin/python tests/bench/arm64/rule_medians.py || exit 1; done
+
 count-alignment: .venv/dev $(ARM64)/counter.so $(ARM64)/looks/ready
 	$(COUNT_SCRIPT) tests/bench/arm64/alignments.py
 
@@ -260,10 +264,13 @@ COUNT_ON = env -i PATH=/usr/bin:/bin PYTHONPATH=$(CURDIR)/$(ARM64)/looks:$(CURDI
   $(ARM64)/$(1)/usr/bin/python3.11
 COUNT_SCRIPT = $(call COUNT_ON,cortex-a72)
 
+WHEELS = --no-deps --python-version 3.11 --only-binary=:all: --platform manylinux_2_28_aarch64 --platform manylinux2014_aarch64
 $(ARM64)/looks/ready: | $(ARM64)/counter.so
-	$(PIP) --target $(@D) --no-deps --python-version 3.11 --only-binary=:all: --platform manylinux_2_28_aarch64 \
-	  --platform manylinux2014_aarch64 opencv-python-headless==5.0.0.93 msgspec
+	$(PIP) --target $(@D) $(WHEELS) opencv-python-headless==5.0.0.93 msgspec
 	touch $@
+
+$(ARM64)/looks/lap: | $(ARM64)/looks/ready
+	$(PIP) --target $(@D) $(WHEELS) lap==0.5.13
 
 $(ARM64)/counter.so: tests/bench/arm64/setup tests/bench/arm64/counter.c | .venv/dev
 	PYTHON=$(CURDIR)/.venv/bin/python tests/bench/arm64/setup $(ARM64)

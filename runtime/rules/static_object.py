@@ -29,7 +29,7 @@ from . import RuleContext
 from .conditions.label_filter import select_labels
 from .rule_base import AreaRuleSettings, RuleBase
 from .state.background_model import BackgroundModel
-from .state.light_matching import Mask
+from .state.gray_image import Mask
 from .state.recent_boxes import RecentBoxes
 
 _LEAST_MEMORY = 60.0  # seconds for which boxes of ignored labels are remembered
@@ -167,6 +167,8 @@ class RemovedObjectRule(_StaticObjectRule):
 
 def find_blobs(mask: Mask, min_area: float) -> Iterator[tuple[Mask, Box]]:
     """Each connected patch that covers at least the fraction `min_area` of the frame, with its box."""
+    if not mask.any():
+        return
     closed = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((3, 3)))
     count, numbers, stats, _ = cv2.connectedComponentsWithStats(closed)
     height, width = mask.shape

@@ -24,8 +24,7 @@ without texture, and for objects narrower than a few pixels of the small image.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from math import ceil, exp, floor
-from typing import Any
+from math import exp
 
 import cv2
 import numpy as np
@@ -33,9 +32,19 @@ from numpy.typing import NDArray
 
 from ...camera.frame import Frame
 from ...inference.prediction import Box
-from .light_matching import GrayImage, Mask, match_light
+from .gray_image import (
+    GrayImage,
+    Mask,
+    boxes_to_mask,
+    compare_edges,
+    downscale,
+    find_area,
+    find_known_median,
+    find_median,
+    find_share,
+)
+from .light_matching import match_light
 
-WIDTH = 160  # pixels of the small image
 _FAST_SECONDS, _LATE_SECONDS, _SLOW_SECONDS = 0.5, 3.0, 60.0  # in which the averages take up 63 % of a change
 _DRIFT_SECONDS = 10.0  # the same for the background where it changes slowly
 _SAMPLES = 25  # frames of the first median
@@ -45,7 +54,6 @@ _SHARED_ONSET = 0.3  # of the frame; a change at once of more is one of light
 _NOISE_FACTOR = 4.0  # standard deviations of the noise that are no change
 _COUNTDOWN_FACTOR = 4.0  # seconds run down so many times faster than they count up
 _BOX_SECONDS = 1.0  # for which a box still counts as ignored: detectors miss somebody in single frames
-_BOX_MARGIN = 0.1  # fraction of its size by which an ignored box grows: detectors cut off shoes
 _MANY_CHANGED = 0.15  # of the frame; the light is not known well enough then to learn it behind an object
 _RESTART_SECONDS = 5.0  # for which more than half of the frame must have changed
 _HYSTERESIS = 0.6  # of the contrast, from which a change that counts already is none any longer
@@ -85,7 +93,7 @@ class BackgroundModel:
         """Pixels that have changed slowly since then: who passes there leaves nothing behind that counts."""
         self.static_seconds: GrayImage
         """Seconds for which each pixel has been changed and static, up to a limit."""
-        self.total_seconds: GrayImage
+        self.total_seconds: NDArray[np.float64]
         """Those seconds without the limit; they decide about `absorb`."""
         self.box_seconds: GrayImage
         """Seconds for which each pixel still counts as ignored."""
@@ -103,23 +111,23 @@ class BackgroundModel:
         Pixels within `ignored_boxes` are neither learned nor counted.
         """
         gray = downscale(frame.pixels)
-        boxes = _boxes_to_mask(ignored_boxes, gray.shape)
+        boxes = boxes_to_mask(ignored_boxes, gray.shape)
         if self.last_moment is None or frame.moment < self.last_moment or gray.shape != self.slow.shape:
             self._start(gray, frame.moment)
         seconds, self.last_moment = frame.moment - (self.last_moment or 0.0), frame.moment
         self._follow(gray, seconds)
-        self.box_seconds = np.where(boxes, np.float32(_BOX_SECONDS), self.box_seconds - np.float32(seconds))
+        self.box_seconds -= np.float32(seconds)
+        self.box_seconds[boxes] = _BOX_SECONDS
         ignored = self.box_seconds > 0
         if self.samples:
             self._learn(np.where(ignored, np.nan, gray), frame.moment)
             return self.static_seconds >= self.seconds
-        self.slow = np.where(self.unknown & ~ignored, gray, self.slow)
-        self.unknown &= ignored
+        if self.unknown.any():
+            np.copyto(self.slow, gray, where=self.unknown & ~ignored)
+            self.unknown &= ignored
         self.matched = match_light(self.slow, gray, ignored)
-        limit = max(self.contrast, _NOISE_FACTOR * self.noise)
-        changed = np.abs(gray - self.matched) > np.where(self.static_seconds > 0, _HYSTERESIS * limit, limit)
-        self.changed = changed
-        self.strange_seconds = self.strange_seconds + seconds if (changed & ~ignored).mean() > 0.5 else 0.0
+        changed = self.changed = self._find_changes(gray)
+        self.strange_seconds = self.strange_seconds + seconds if find_share(changed & ~ignored) > 0.5 else 0.0
         if self.strange_seconds > 0:
             if self.strange_seconds > _RESTART_SECONDS:
                 self._start(gray, frame.moment)
@@ -132,14 +140,13 @@ class BackgroundModel:
             steady & ~changed,
             steady & changed & ~self.came_at_once,
         )
-        target = self.matched if changed.mean() < _MANY_CHANGED else self.slow
-        self.slow += _average_weight(seconds, _SLOW_SECONDS) * (np.where(unchanged, gray, target) - self.slow)
-        self.slow += _average_weight(seconds, _DRIFT_SECONDS) * (gray - self.slow) * drifting
+        target = (self.matched if find_share(changed) < _MANY_CHANGED else self.slow).copy()
+        cv2.copyTo(gray, unchanged.view(np.uint8), target)
+        self.slow += _average_weight(seconds, _SLOW_SECONDS) * (target - self.slow)
+        if drifting.any():
+            self.slow[drifting] += _average_weight(seconds, _DRIFT_SECONDS) * (gray[drifting] - self.slow[drifting])
         self.drifted = (self.drifted | drifting) & ~unchanged
-        seconds = min(seconds, self.seconds / 4)  # a frame after a long gap counts no more than this
-        self.static_seconds += seconds * static - _COUNTDOWN_FACTOR * seconds * unchanged
-        np.clip(self.static_seconds, 0, self.seconds + _HOLD_SECONDS * _COUNTDOWN_FACTOR, out=self.static_seconds)
-        self.total_seconds = (self.total_seconds + seconds * static) * (self.static_seconds > 0)
+        self._count_seconds(min(seconds, self.seconds / 4), static, unchanged)  # a long gap counts no more than this
         self._take_in(self.total_seconds >= self.absorb)
         return self.static_seconds >= self.seconds
 
@@ -150,10 +157,7 @@ class BackgroundModel:
 
     def edge_ratio(self, blob: Mask) -> float:
         """1: the outline of the pixels `blob` is an edge now and was none in the background; 0: the reverse."""
-        shape = blob.astype(np.uint8)
-        band = (cv2.dilate(shape, np.ones((5, 5))) - cv2.erode(shape, np.ones((3, 3)))).astype(bool)
-        now, before = (float(_gradient_magnitude(gray)[band].mean()) for gray in (self.fast, self.matched))
-        return now / max(now + before, 1e-6)
+        return compare_edges(blob, self.fast, self.matched)
 
     def is_over(self, blob: Mask) -> bool:
         """True if most of the pixels `blob` are like the background again: what counts is about to run down."""
@@ -161,11 +165,7 @@ class BackgroundModel:
 
     def take_in_light(self, blob: Mask) -> bool:
         """True if the pixels `blob` show what they showed before, in another light; it is then learned at once."""
-        rows, columns = (np.flatnonzero(blob.any(axis=axis)) for axis in (1, 0))
-        area = tuple(
-            slice(max(int(some[0]) - _STRUCTURE_MARGIN, 0), int(some[-1]) + 1 + _STRUCTURE_MARGIN)
-            for some in (rows, columns)
-        )
+        area = find_area(blob, _STRUCTURE_MARGIN)
         now, before = (gray[area] - gray[area].mean() for gray in (self.fast, self.matched))
         strong, weak = max(now.std(), before.std()), min(now.std(), before.std())
         same = weak > _LEAST_STRUCTURE * strong and (now * before).mean() > _SAME_STRUCTURE * strong * weak
@@ -177,29 +177,52 @@ class BackgroundModel:
         """Moves the averages of what is seen, and measures the noise: the median frame against the fast average."""
         difference = gray - self.fast
         if seconds > 0:
-            off = np.abs(difference[::2, ::2] - np.median(difference[::2, ::2]))
-            self.noise += _average_weight(seconds, _LATE_SECONDS) * (1.4826 * float(np.median(off)) - self.noise)
+            some = difference[::2, ::2].copy()
+            off = np.abs(some - find_median(some))
+            self.noise += _average_weight(seconds, _LATE_SECONDS) * (1.4826 * float(find_median(off)) - self.noise)
         self.fast += np.float32(_average_weight(seconds, _FAST_SECONDS)) * difference
         self.late += np.float32(_average_weight(seconds, _LATE_SECONDS)) * (gray - self.late)
+
+    def _find_changes(self, gray: GrayImage) -> Mask:
+        """The pixels that differ from the background; those that count already need a smaller difference."""
+        limit = np.float64(max(self.contrast, _NOISE_FACTOR * self.noise))
+        difference = np.abs(gray - self.matched)
+        changed = np.asarray(difference > limit)
+        if (counting := self.static_seconds > 0).any():
+            changed |= counting & (difference > _HYSTERESIS * limit)
+        return changed
+
+    def _count_seconds(self, seconds: float, static: Mask, unchanged: Mask) -> None:
+        """Counts up where the picture is `static`, and down where it is `unchanged`; most pixels are at 0 and stay."""
+        pixels = static | (self.static_seconds > 0)
+        if not pixels.any():
+            return
+        up, down, passed = static[pixels], unchanged[pixels], self.static_seconds[pixels]
+        passed += seconds * up - _COUNTDOWN_FACTOR * seconds * down
+        np.clip(passed, 0, self.seconds + _HOLD_SECONDS * _COUNTDOWN_FACTOR, out=passed)
+        self.static_seconds[pixels] = passed
+        self.total_seconds[pixels] = (self.total_seconds[pixels] + seconds * up) * (passed > 0)
 
     def _note_onsets(self, changed: Mask, ignored: Mask) -> None:
         """Notes where the picture has changed at once, unless that is so in much of it."""
         step = self.fast - self.late
-        step -= np.median(step[::2, ::2])
+        step -= find_median(step[::2, ::2])
         onset = np.abs(step) > max(_ONSET * self.contrast, _NOISE_FACTOR / 2 * self.noise)
         onset |= ignored
-        if (onset & ~ignored).mean() <= _SHARED_ONSET:
+        if find_share(onset & ~ignored) <= _SHARED_ONSET:
             self.came_at_once |= onset & ~self.drifted
         self.came_at_once &= changed | ignored | (self.static_seconds > 0)
 
     def _take_in(self, pixels: Mask) -> None:
         """Makes these pixels part of the background as they are now."""
+        if not pixels.any():
+            return
         self.slow[pixels], self.static_seconds[pixels], self.total_seconds[pixels] = self.fast[pixels], 0, 0
         self.came_at_once[pixels] = False
 
     def _start(self, gray: GrayImage, moment: float) -> None:
         self.fast, self.late, self.slow, self.matched = (gray.copy() for _ in range(4))
-        self.static_seconds, self.total_seconds = np.zeros_like(gray), np.zeros_like(gray)
+        self.static_seconds, self.total_seconds = np.zeros_like(gray), np.zeros_like(gray, np.float64)
         self.came_at_once, self.drifted = np.zeros_like(gray, bool), np.zeros_like(gray, bool)
         self.strange_seconds = 0.0
         self.changed = np.zeros_like(gray, bool)
@@ -215,33 +238,10 @@ class BackgroundModel:
             samples = np.stack([match_light(each, self.fast, np.isnan(each)) for each in self.samples[1:]])
             self.unknown = np.asarray(np.isnan(samples).all(axis=0))
             samples[0] = np.where(self.unknown, self.fast, samples[0])
-            self.slow = np.nanmedian(samples, axis=0)
+            self.slow = find_known_median(samples)
             self.samples = []
-
-
-def downscale(pixels: NDArray[Any]) -> GrayImage:
-    """The frame in gray levels, WIDTH pixels wide, slightly blurred against noise."""
-    height, width = pixels.shape[:2]
-    size = (WIDTH, max(round(WIDTH * height / width), 1))
-    gray = cv2.cvtColor(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), cv2.COLOR_BGR2GRAY)
-    return np.asarray(cv2.GaussianBlur(gray, (3, 3), 0), np.float32)
-
-
-def _boxes_to_mask(boxes: Iterable[Box], shape: tuple[int, ...]) -> Mask:
-    mask = np.zeros(shape, bool)
-    height, width = shape
-    for box in boxes:
-        aside, above = _BOX_MARGIN * (box.right - box.left), _BOX_MARGIN * (box.bottom - box.top)
-        top, bottom = max(floor((box.top - above) * height), 0), max(ceil((box.bottom + above) * height), 0)
-        left, right = max(floor((box.left - aside) * width), 0), max(ceil((box.right + aside) * width), 0)
-        mask[top:bottom, left:right] = True
-    return mask
 
 
 def _average_weight(seconds: float, lag: float) -> float:
     """Fraction of a change that a running average takes up in so many seconds."""
     return 1 - exp(-seconds / lag)
-
-
-def _gradient_magnitude(gray: GrayImage) -> GrayImage:
-    return np.hypot(cv2.Sobel(gray, cv2.CV_32F, 1, 0), cv2.Sobel(gray, cv2.CV_32F, 0, 1))

@@ -10,10 +10,8 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-GrayImage = NDArray[np.float32]
-Mask = NDArray[np.bool_]
+from .gray_image import GrayImage, Mask, find_median, find_share
 
 _STEP = 2  # every second pixel of both directions is looked at
 _CELL = 8  # of those pixels: a cell of the grid has 16 x 16 pixels of the small image
@@ -34,12 +32,12 @@ def match_light(background: GrayImage, gray: GrayImage, ignored: Mask | None = N
     usable = np.isfinite(before)
     if ignored is not None:
         seen = usable & ~ignored[::_STEP, ::_STEP]
-        usable = seen if seen.mean() > _LEAST_SEEN else usable
+        usable = seen if find_share(seen) > _LEAST_SEEN else usable
     exposed = usable & (now < _SATURATED)
-    fitting = exposed if exposed.mean() > _LEAST_SEEN else usable
-    if not fitting.any():
+    fitting = np.flatnonzero(exposed if find_share(exposed) > _LEAST_SEEN else usable)[::_STEP]
+    if not fitting.size:
         return background
-    gain, offset = _fit_gain(before[fitting][::_STEP], now[fitting][::_STEP])
+    gain, offset = _fit_gain(before.ravel()[fitting], now.ravel()[fitting])
     matched = np.clip(background * np.float32(gain) + np.float32(offset), 0, 255)
     ratio = (now + _DARKEST) / (matched[::_STEP, ::_STEP] + _DARKEST)
     ratio[~usable] = 1.0
@@ -52,13 +50,13 @@ def _fit_gain(before: GrayImage, now: GrayImage) -> tuple[float, float]:
 
     On a plain floor nothing tells them apart, and a lamp or the exposure is a gain.
     """
-    median = float(np.median(before)) + _DARKEST
-    ratio = min(max((float(np.median(now)) + _DARKEST) / median, 1 / _MAX_GAIN), _MAX_GAIN)
+    median = float(find_median(before)) + _DARKEST
+    ratio = min(max((float(find_median(now)) + _DARKEST) / median, 1 / _MAX_GAIN), _MAX_GAIN)
     by_gain = (ratio, _DARKEST * (ratio - 1))
-    by_offset = (1.0, float(np.median(now - before)))
+    by_offset = (1.0, float(find_median(now - before)))
     others = (by_offset, _refine(before, now, *by_gain), _refine(before, now, *by_offset))
-    best = min(others, key=lambda fit: _misfit(before, now, fit))
-    return best if _misfit(before, now, best) < _CLEARLY * _misfit(before, now, by_gain) else by_gain
+    misfit, best = min(((_misfit(before, now, fit), fit) for fit in others), key=lambda each: each[0])
+    return best if misfit < _CLEARLY * _misfit(before, now, by_gain) else by_gain
 
 
 def _misfit(before: GrayImage, now: GrayImage, fit: tuple[float, float]) -> float:
@@ -69,13 +67,16 @@ def _refine(before: GrayImage, now: GrayImage, gain: float, offset: float) -> tu
     """The least squares of the pixels that fit, a few times."""
     for _ in range(_FIT_ROUNDS):
         off = np.abs(now - gain * before - offset)
-        kept = off <= 2.5 * np.median(off) + 1
-        some, then = before[kept], now[kept]
-        if not some.size or (variance := float(some.var())) < _LEAST_VARIANCE:
+        kept = np.flatnonzero(off <= 2.5 * find_median(off) + 1)
+        if not kept.size:
             break
-        slope = float(((some - some.mean()) * (then - then.mean())).mean()) / variance
+        some, then = before[kept], now[kept]
+        deviation = some - some.mean()
+        if (variance := float((deviation * deviation).mean())) < _LEAST_VARIANCE:
+            break
+        slope = float((deviation * (then - then.mean())).mean()) / variance
         gain = min(max(slope, 1 / _MAX_GAIN), _MAX_GAIN)
-        offset = float(np.median(then - gain * some))
+        offset = float(find_median(then - gain * some))
     return gain, offset
 
 
@@ -84,5 +85,7 @@ def _smooth_gain(ratio: GrayImage) -> GrayImage:
     rows, columns = (max(round(each / _CELL), 1) for each in ratio.shape)
     even = cv2.resize(ratio, (columns * _CELL, rows * _CELL), interpolation=cv2.INTER_NEAREST)
     cells = even.reshape(rows, _CELL, columns, _CELL).swapaxes(1, 2).reshape(rows, columns, -1)
-    medians = np.median(cells, axis=2).astype(np.float32)
+    middle = cells.shape[2] // 2
+    parted = np.partition(cells, (middle - 1, middle), axis=2)
+    medians = (parted[..., middle - 1] + parted[..., middle]) / 2
     return np.asarray(np.clip(cv2.medianBlur(medians, 3), 1 / _MAX_LOCAL_GAIN, _MAX_LOCAL_GAIN), np.float32)
