@@ -75,6 +75,14 @@ def _folder(write: Callable[[Path], object]) -> Callable[[Path], Path]:
     return make
 
 
+@pytest.fixture(autouse=True)
+def signal_mask() -> Iterator[None]:
+    """Commands block signals in the process that they get; tests that run or look up commands share one."""
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    yield
+    signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+
+
 @pytest.fixture(scope="session")
 def key_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made_once(tmp_path_factory, "keys", _folder(keys.generate_key_pair))
@@ -295,7 +303,7 @@ def call_vedette() -> Callable[..., subprocess.CompletedProcess[str]]:
 
     def call(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
         log, code = logging.getLogger("vedette"), 0
-        handlers, level, blocked = log.handlers, log.level, signal.pthread_sigmask(signal.SIG_BLOCK, ())
+        handlers, level = log.handlers, log.level
         with CliRunner().isolation(env=environment) as (stdout, stderr, _):
             try:
                 cli.main(list(map(str, arguments)))
@@ -304,7 +312,6 @@ def call_vedette() -> Callable[..., subprocess.CompletedProcess[str]]:
             finally:
                 log.handlers = handlers
                 log.setLevel(level)
-                signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
             sys.stdout.flush()
             sys.stderr.flush()
             return subprocess.CompletedProcess(arguments, code, stdout.getvalue().decode(), stderr.getvalue().decode())
