@@ -80,7 +80,7 @@ class LayoutTracker:
                 required, produced = _onnx_layout(source), _onnx_layout(result)
         elif node.op_type in _LAYOUT_AGNOSTIC:
             in_onnx_layout = [order for order in layouts if order == _onnx_layout(order)]
-            first = self._slice_layout(node, result) if node.op_type in SLICING_OPERATORS else layouts[0]
+            first = self._describe_slice(node, result)[2] if node.op_type in SLICING_OPERATORS else layouts[0]
             required = in_onnx_layout[0] if self.backend == "onnx" and in_onnx_layout else first
             produced = required
             if len(result) < len(required):  # Gather removes an axis
@@ -104,30 +104,26 @@ class LayoutTracker:
         """The copy for each output of a Split, Slice or Gather, after the transpose that makes its runs contiguous."""
         name, source = node.input[0], self.shapes[node.input[0]]
         for result in (self.shapes[output] for output in node.output):
-            axis, taken = self._sliced_axis(node, result)
-            order = self._slice_layout(node, result)
+            axis, taken, order = self._describe_slice(node, result)
             inner_axes = order[order.index(axis) + 1 :]
             if self.backend == "tflite" and order[-1] == axis and taken == 1 < source[axis]:
                 yield from self._count_deinterleaving(name, precision)
                 inner_axes = order[-2:-1]
             yield count_copy("split", precision, prod(result), taken * prod(source[inner] for inner in inner_axes))
 
-    def _sliced_axis(self, node: onnx.NodeProto, result: Shape) -> tuple[int, int]:
-        """The axis of a Split, Slice or Gather with the output shape `result`, and how many elements it takes there."""
-        source = self.shapes[node.input[0]]
+    def _describe_slice(self, node: onnx.NodeProto, result: Shape) -> tuple[int, int, AxisOrder]:
+        """The axis of a Split, Slice or Gather with the output shape `result`, how many elements it takes there, and
+        the layout in which it takes them.
+        """
+        source, order = self.shapes[node.input[0]], self.source_layout(node.input[0])
         axis = read_attributes(node).get("axis", 0) % len(source)
         if node.op_type == "Slice":
             pairs = enumerate(zip(source, result, strict=True))
             axis = next((index for index, (before, after) in pairs if before != after), 0)
-        return axis, prod(result) * source[axis] // max(prod(source), 1)
-
-    def _slice_layout(self, node: onnx.NodeProto, result: Shape) -> AxisOrder:
-        """The layout in which a Split, Slice or Gather takes elements of its input."""
-        source, order = self.shapes[node.input[0]], self.source_layout(node.input[0])
-        axis, taken = self._sliced_axis(node, result)
+        taken = prod(result) * source[axis] // max(prod(source), 1)
         if self.backend == "tflite" and order[-1] == axis and taken == 1 < source[axis]:
-            return layout.order_for_interleaved_slices(source, order)
-        return order
+            order = layout.order_for_interleaved_slices(source, order)
+        return axis, taken, order
 
     def _count_deinterleaving(self, name: str, precision: Precision) -> Iterator[OperatorCount]:
         """LiteRT gathers no single bytes: it transposes the last two axes, once for all slices of a tensor."""

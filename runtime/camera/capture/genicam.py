@@ -37,8 +37,6 @@ class GenicamReader:
 
     exposed: float | None = None
     """When the grabbed frame was taken, `time.monotonic`."""
-    unstamped = ""
-    """With `timestamps` of chunk data: why that time is only that of the frame's header."""
 
     def __init__(self, spec: dict[str, Any]) -> None:
         self.spec, self.aravis, self.clock = spec, Aravis(), CameraClock()
@@ -64,6 +62,11 @@ class GenicamReader:
         self.buffer: Any = None
         self.configured: tuple[int, int, int] | None = None
         self.broken = 0
+
+    @property
+    def unstamped(self) -> str:
+        """With `timestamps` of chunk data: why `exposed` is only the time in the frame's header."""
+        return "" if self.chunk is None else self.chunk.fault
 
     def pixel_count(self) -> int:
         """The pixels of a frame; 0: not known yet."""
@@ -189,7 +192,6 @@ class GenicamReader:
         if self.chunk is None:
             return self.clock.find_time(header, arrival)
         exposed = self.chunk.find_stamp(self.buffer, header)
-        self.unstamped = self.chunk.fault
         return self.clock.find_time(header or exposed or 0.0, arrival, exposed)
 
     def _describe_picture(self) -> tuple[int, int, int]:
