@@ -12,8 +12,10 @@ the model in the daemon's loop. A part without an accepted, rejected or warning 
     page        the page runs at the priority of its unit, and two viewers look at the line
     disk        a second process writes and syncs to the same disk all the time
     busy        two more processes compute all the time, at the usual priority
-    busy+fifo   the same, and the daemon has SCHED_FIFO, as docs/line.md sets it (needs root or CAP_SYS_NICE)
-    busy+core   the same as busy+fifo, and the daemon has the last core alone, but for the kernel's own work
+
+With `+fifo` behind a case, as in `page+fifo`, the daemon has SCHED_FIFO, as docs/line.md sets it (needs root or
+CAP_SYS_NICE); with `+core` it also has the last core alone, but for the kernel's own work. In these cases and in `busy`
+the controller has a real-time priority, too, for it stands for another machine.
 
 Figures go to build/line.json.
 """
@@ -124,17 +126,15 @@ def close_page(page: subprocess.Popen[str]) -> float:
 
 
 def start_others(case: str, folder: Path, cores: list[int]) -> list[subprocess.Popen[bytes]]:
-    """The processes that stand in the way: one that writes, or two that compute."""
-    if case == "disk":
-        return [subprocess.Popen([sys.executable, "-c", WRITER, folder / "noise"])]
-    if not case.startswith("busy"):
-        return []
-    left = ",".join(map(str, cores[:-1] if case == "busy+core" else cores))
-    return [subprocess.Popen(["taskset", "--cpu-list", left, sys.executable, "-c", BUSY]) for _ in range(2)]
+    """The processes that stand in the way: one that writes, or two that compute, on these cores."""
+    commands = {"disk": [[WRITER, str(folder / "noise")]], "busy": [[BUSY], [BUSY]]}.get(case, [])
+    pinned = ["taskset", "--cpu-list", ",".join(map(str, cores)), sys.executable, "-c"]
+    return [subprocess.Popen([*pinned, *command]) for command in commands]
 
 
-def measure(case: str, demo: Path, parts: int, rate: float, deadline: float) -> dict[str, Any]:
+def measure(row: str, demo: Path, parts: int, rate: float, deadline: float) -> dict[str, Any]:
     """One case, in a folder of its own."""
+    case, _, priority = row.partition("+")
     with tempfile.TemporaryDirectory(dir=ROOT / "build") as temporary:
         folder, port = Path(temporary), free_port()
         (folder / "cameras").mkdir()
@@ -145,10 +145,10 @@ def measure(case: str, demo: Path, parts: int, rate: float, deadline: float) -> 
         (folder / "cameras" / "line.toml").write_text(CAMERA.format(**facts, port=port, evidence=evidence))
         command = [sys.executable, "-m", "vedette.runtime.cli", "run", "line", "--config", str(folder)]
         cores = sorted(os.sched_getaffinity(0))
-        if case.startswith("busy+"):
+        if priority:
             command = [*FIFO, *command]
-        if case == "busy+core":
-            command = ["taskset", "--cpu-list", str(cores[-1]), *command]
+        if priority == "core":
+            command = ["taskset", "--cpu-list", str(cores.pop()), *command]
         with (folder / "log").open("wb") as log:
             daemon = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=log)
         others = start_others(case, folder, cores)
@@ -158,7 +158,7 @@ def measure(case: str, demo: Path, parts: int, rate: float, deadline: float) -> 
         asker = threading.Thread(target=ask_status, args=(state, stop, case == "evidence", duties))
         asker.start()
         controller = LineController(port, [1 + number / rate for number in range(parts)])
-        if case.startswith("busy"):  # a real controller is another machine
+        if priority or case == "busy":  # a real controller is another machine
             os.sched_setscheduler(0, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, os.sched_param(50))
         controller.run(patience=deadline + 10)
         os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
@@ -181,7 +181,7 @@ def measure(case: str, demo: Path, parts: int, rate: float, deadline: float) -> 
             reasons[each["reason"]] = reasons.get(each["reason"], 0) + 1
     orders = [result.part for result in controller.results]
     return {
-        "case": case,
+        "case": row,
         "triggered": len(controller.triggered),
         "verdicts": len(verdicts),
         "results": len(orders),
