@@ -301,7 +301,7 @@ bench-compressors: .venv/dev
 # Quantisers side by side, each in an environment of its own (8 GB together); an hour, and it goes on where it stopped.
 # onnx2tf and TensorFlow need a Python of their own: where there is none, their rows say so.
 PYTHON312 ?= python3.12
-PEERS = onnxruntime nncf nncf-torch openvino olive litert onnx2tf tensorflow
+PEERS = onnxruntime nncf nncf-torch openvino olive aimet litert onnx2tf tensorflow mnn executorch
 bench-peers: .venv/dev $(PEERS:%=build/bench/%-venv/ready)
 	OMP_NUM_THREADS=1 nice -n 5 .venv/bin/python tests/bench/peers.py $(BENCH_ARGS)
 
@@ -311,12 +311,17 @@ WANTS_nncf = nncf==3.4.0 onnxruntime==1.32.0 onnx==1.23.2
 WANTS_nncf-torch = nncf==3.4.0 torchao==0.18.0 --editable .[compress]
 WANTS_openvino = nncf==3.4.0 openvino==2026.4.1
 WANTS_olive = olive-ai==0.13.0 requests onnxruntime==1.32.0 onnx==1.23.2
-WANTS_litert = ai-edge-quantizer==0.10.0 ai-edge-litert==2.3.0
+WANTS_aimet = aimet-onnx==2.42.0 onnxruntime==1.32.0 onnx==1.23.2
+WANTS_litert = litert-quantizer==0.11.0 ai-edge-litert==2.3.0
+WANTS_mnn = MNN==3.6.1 opencv-python-headless==5.0.0.93
+WANTS_executorch = executorch==1.5.1 --editable .[compress]
 WANTS_onnx2tf = onnx2tf==2.6.9
 WANTS_tensorflow = onnx2tf==2.6.9 tensorflow-cpu==2.21.0 tf_keras==2.21.0
-# Olive asks for a torch, so it gets ours first.
+# These ask for a torch, so they get ours first.
 FIRST_olive = torch==2.13.0
 FIRST_nncf-torch = torch==2.13.0
+FIRST_aimet = torch==2.13.0
+FIRST_executorch = torch==2.13.0
 PYTHON_onnx2tf = $(PYTHON312)
 PYTHON_tensorflow = $(PYTHON312)
 

@@ -3,8 +3,9 @@
 YOLOX-nano is built from coco128 with `min_speedup = 5` and `max_drop = 0.02` for a Raspberry Pi 5, with time to search.
 32 of the 128 images are the test, which nothing else sees. Reported are the sizes that the search measured on the 96
 others, and, of the build, mAP50 of float and of both int8 files on the test images, the loss with the 95 % interval of
-the difference (bootstrap over images, paired), the greatest difference of the two int8 files in integers, and the
-instructions on the cores of the profiles, predicted from counts. The float file at its own size is the reference.
+the difference (bootstrap over images, paired), the greatest difference of the two int8 files in integers, the
+instructions on the cores of the profiles, predicted from counts, and the processor time of an image here, in turn, with
+preprocessing: at a held rate the processor is busy for so long. The float file at its own size is the reference.
 
 With --distil 320 it measures instead what the float network at its own size teaches one of so many pixels, and with
 --prune 0.125 what it teaches one of its own size without this share of its inner channels (pruned_channels.py): mAP50
@@ -41,6 +42,7 @@ from vedette.compress.quantization.qat import normalize_images
 from vedette.compress.search import search_setup
 from vedette.compress.training import detector_distillation
 from vedette.runtime.bundle.manifest import ONNX
+from vedette.runtime.camera import image_files
 from vedette.runtime.evaluation import coco_map
 from vedette.runtime.progress import no_progress
 
@@ -128,7 +130,27 @@ def measure_build(goal: Any, task: Any, data: Any, folder: Path, seconds: float)
         figures[f"loss_interval_{model}"] = difference_interval(truth, found[FLOAT], found[model], labels)
     figures["parity_steps"] = measure_parity(models, data.images.test).max_steps
     figures["instructions"] = {name: count(name, made.float_model, made.int8_model) for name in PROFILES}
+    figures["processor_time"] = measure_processor_time(models.runners, data.images.test)
     return figures
+
+
+def measure_processor_time(runners: Any, paths: Any) -> dict[str, dict[str, float]]:
+    """Of each file: milliseconds of processor time, median over the images, and their share of the float file's with
+    the range of 80 % of the images.
+    """
+    taken: dict[str, list[float]] = {name: [] for name in runners}
+    for path in [paths[0], *paths]:
+        image = image_files.read_image(path)
+        for name, runner in runners.items():
+            began = time.process_time()
+            runner(image)
+            taken[name].append(1e3 * (time.process_time() - began))
+    exact = np.array(taken[FLOAT][1:])  # the first image warms the caches
+    found = {}
+    for name, each in taken.items():
+        low, share, high = np.quantile(np.array(each[1:]) / exact, (0.1, 0.5, 0.9))
+        found[name] = {"ms": float(np.median(each[1:])), "share": float(share), "low": float(low), "high": float(high)}
+    return found
 
 
 def measure_distillation(data: Any, student: Any) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""An ONNX, TFLite or OpenVINO file of any maker, run on one thread, real numbers out.
+"""A file of any maker, run on one thread, real numbers out: ONNX, TFLite, OpenVINO, MNN or ExecuTorch.
 
 Quantisers end their files as they like: pixels or normalised numbers, channels first or last, float or integer outputs.
 `File` takes pixels whatever the file wants, and hands back each output in the layout of the float ONNX file, known by
@@ -6,8 +6,8 @@ how many numbers it has (no two outputs of one subject have as many). What one f
 compared apart: FastestDet's 85 channels are objectness, box and classes.
 
 `files.py FILE ABOUT` is the process that `turns.py` times: the model alone, on an input of the type that it takes. With
-a third argument, OUT.npz, it runs the held-out images and leaves what came of each output. Both work in the environment
-of OpenVINO, too, where there is no vedette.
+a third argument, OUT.npz, it runs the held-out images and leaves what came of each output. Both also work in the
+environments of the other runtimes, where there is no vedette.
 """
 
 from __future__ import annotations
@@ -30,13 +30,19 @@ class File:
     """A loaded model.
 
     Args:
-        path: .onnx, .tflite or .xml
+        path: .onnx, .tflite, .xml (OpenVINO), .mnn or .pte (ExecuTorch)
         about: `mean` and `std` of a pixel
     """
 
     def __init__(self, path: Path, about: dict[str, Any]) -> None:
         self.mean, self.std = about["mean"], about["std"]
-        load = {".onnx": self._onnx, ".tflite": self._tflite, ".xml": self._openvino}[path.suffix]
+        load = {
+            ".onnx": self._onnx,
+            ".tflite": self._tflite,
+            ".xml": self._openvino,
+            ".mnn": self._mnn,
+            ".pte": self._executorch,
+        }[path.suffix]
         self.enter: Callable[[Array], Array]
         self.run: Callable[[Array], list[Array]]
         self.real: list[Callable[[Array], Array]]
@@ -65,7 +71,7 @@ class File:
                 _affine(float(e.scale[0]), int(e.zero_point[0])) for e in qdq.read_qdq_graph(onnx.load(path)).outputs
             ]
         else:
-            self.enter = lambda pixels: self._normalised(pixels).transpose(0, 3, 1, 2).copy()
+            self.enter = self._channels_first
             self.real = [_same for _ in session.get_outputs()]
         self.run = lambda tensor: session.run(None, {image.name: tensor})
 
@@ -107,8 +113,49 @@ class File:
             request.infer([tensor], share_inputs=True)
             return [request.get_output_tensor(each).data.copy() for each in outputs]
 
-        self.enter = lambda pixels: self._normalised(pixels).transpose(0, 3, 1, 2).copy()
+        self.enter = self._channels_first
         self.run, self.real = run, [_same for _ in outputs]
+
+    def _mnn(self, path: Path) -> None:
+        import MNN
+
+        interpreter = MNN.Interpreter(str(path))
+        session = interpreter.createSession({"backend": "CPU", "numThread": 1})
+        image = interpreter.getSessionInput(session)
+        outputs = interpreter.getSessionOutputAll(session)
+
+        def run(tensor: Array) -> list[Array]:
+            given = MNN.Tensor(tensor.shape, MNN.Halide_Type_Float, tensor, MNN.Tensor_DimensionType_Caffe)
+            image.copyFrom(given)
+            interpreter.runSession(session)
+            found = []
+            for each in outputs.values():
+                shape = each.getShape()
+                like = np.zeros(shape, np.float32)
+                copy = MNN.Tensor(shape, MNN.Halide_Type_Float, like, MNN.Tensor_DimensionType_Caffe)
+                each.copyToHostTensor(copy)
+                found.append(copy.getNumpyData().reshape(shape).copy())
+            return found
+
+        self.enter = self._channels_first
+        self.run, self.real = run, [_same for _ in outputs]
+
+    def _executorch(self, path: Path) -> None:
+        import torch
+        from executorch.extension.pybindings.portable_lib import _unsafe_reset_threadpool
+        from executorch.runtime import Runtime
+
+        _unsafe_reset_threadpool(1)
+        method = Runtime.get().load_program(path).load_method("forward")
+
+        def run(tensor: Array) -> list[Array]:
+            return [each.numpy() for each in method.execute([torch.from_numpy(tensor)])]
+
+        self.enter = self._channels_first
+        self.run, self.real = run, [_same] * method.metadata.num_outputs()
+
+    def _channels_first(self, pixels: Array) -> Array:
+        return self._normalised(pixels).transpose(0, 3, 1, 2).copy()
 
     def _normalised(self, pixels: Array) -> Array:
         return (pixels.astype(np.float32) - np.float32(self.mean)) / np.float32(self.std)

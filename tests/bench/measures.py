@@ -23,12 +23,15 @@ from vedette.runtime.evaluation.metrics import auroc
 HERE = Path(__file__).parent
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
 CORES = {"cortex-a72": "pi4", "cortex-a76": "pi5"}
+ELSEWHERE = {".xml": "openvino", ".mnn": "mnn", ".pte": "executorch"}
+"""Files that run in an environment of their own."""
 sys.path.insert(0, str(HERE / "arm64"))
 
 
 def python(path: Path, out: Path) -> Path:
-    """What runs a file: this environment, or that of OpenVINO."""
-    return out / "openvino-venv" / "bin" / "python" if path.suffix == ".xml" else Path(sys.executable)
+    """What runs a file: this environment, or that of its own runtime."""
+    venv = ELSEWHERE.get(path.suffix)
+    return out / f"{venv}-venv" / "bin" / "python" if venv else Path(sys.executable)
 
 
 def figures(
@@ -41,7 +44,7 @@ def figures(
     """
     own = path.with_suffix(".npy")
     searched = own.is_file()
-    if path.suffix == ".xml":
+    if path.suffix in ELSEWHERE:
         given = _elsewhere(path, about, interpreter)
     else:
         file = File(path, about)

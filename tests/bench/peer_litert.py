@@ -1,4 +1,4 @@
-"""ai-edge-quantizer on the float TFLite file that onnx2tf made: its recipe for integers of 8 bits throughout.
+"""litert-quantizer (once ai-edge-quantizer) on onnx2tf's float TFLite file: its recipe for 8-bit integers throughout.
 
 static    static_wi8_ai8: s8 activations, s8 weights with a scale per channel
 """
@@ -9,7 +9,7 @@ from typing import Any
 
 import job
 from ai_edge_litert.interpreter import Interpreter
-from ai_edge_quantizer import quantizer, recipe
+from litert_quantizer import quantizer, recipe
 
 
 def quantise(told: dict[str, Any]) -> None:
@@ -24,4 +24,4 @@ def quantise(told: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    job.run(quantise, "ai-edge-quantizer", "ai-edge-litert")
+    job.run(quantise, "litert-quantizer", "ai-edge-litert")

@@ -1,6 +1,6 @@
 """onnx2tf, ONNX to TFLite without TensorFlow (its back end `flatbuffer_direct`), or with it.
 
-float          no quantisation: what ai-edge-quantizer starts from
+float          no quantisation: what litert-quantizer starts from
 per-channel    integers throughout, weights with a scale per channel
 per-tensor     the same with one per tensor
 """

@@ -2,8 +2,8 @@
 
 Every tool gets the same float ONNX file and the same calibration images (`subjects.py`), and runs in an environment of
 its own (build/bench/NAME-venv, made by the Makefile) through a small script (`peer_NAME.py`). What each wrote is then
-run by the same back ends, ONNX Runtime or LiteRT, on one thread; OpenVINO's files run in its own, in its environment,
-and are there for reference:
+run by the same back ends, ONNX Runtime or LiteRT, on one thread; files of OpenVINO, MNN and ExecuTorch run in their
+own, in its environment, and are there for reference:
 
 - cosine: between its outputs and the float model's, of each held-out image, several outputs counting alike; mean and
   least.
@@ -62,6 +62,8 @@ class Way(NamedTuple):
 
 
 OURS = (".onnx", ".tflite")
+TORCH = ("nncf_torch", "executorch")
+"""Scripts that start from a torch module."""
 NOTHING = "–"
 CAUSE = re.compile(r"^(?:\w+\.)*(\w*(?:Error|Exception|Problem|UnsupportedOperator)\b.*)", re.MULTILINE)
 WAYS = (
@@ -79,10 +81,18 @@ WAYS = (
     Way("NNCF, torch path", "nncf_torch", "performance", "performance preset", venv="nncf-torch"),
     Way("NNCF, torch path", "nncf_torch", "mixed", "mixed preset", venv="nncf-torch"),
     Way("Olive", "olive", "static", "static, u8/s8 per channel"),
-    Way("ai-edge-quantizer", "litert", "static", "static_wi8_ai8", (".tflite",)),
+    Way("AIMET", "aimet", "minmax", "per channel, minmax"),
+    Way("AIMET", "aimet", "adaround", "AdaRound, 1,000 steps"),
+    Way("litert-quantizer", "litert", "static", "static_wi8_ai8", (".tflite",)),
     Way("onnx2tf", "onnx2tf", "per-channel", "integers, per channel", (".tflite",)),
     Way("onnx2tf", "onnx2tf", "per-tensor", "integers, per tensor", (".tflite",)),
     Way("TensorFlow", "onnx2tf", "tensorflow", "TFLiteConverter, per channel", (".tflite",), "tensorflow"),
+    Way("MNN", "mnn", "float", "float", (".mnn",)),
+    Way("MNN", "mnn", "kl", "KL divergence", (".mnn",)),
+    Way("MNN", "mnn", "ema", "moving average", (".mnn",)),
+    Way("ExecuTorch, XNNPACK", "executorch", "float", "float", (".pte",)),
+    Way("ExecuTorch, XNNPACK", "executorch", "per-tensor", "PT2E, weights per tensor", (".pte",)),
+    Way("ExecuTorch, XNNPACK", "executorch", "per-channel", "PT2E, weights per channel", (".pte",)),
     Way("OpenVINO", "openvino", "float", "float", (".xml",)),
     Way("OpenVINO", "openvino", "bfloat16", "float, in bfloat16 where the processor can", (".xml",)),
     Way("OpenVINO, NNCF", "openvino", "performance", "performance preset", (".xml",)),
@@ -133,7 +143,7 @@ def compare(name: str, about: dict[str, Any], folder: Path, options: Any) -> dic
     timed(alive, folder, about, held, options.out)
     for core in CORES:
         for file, count in counted(
-            [folder / each for each in alive if not each.endswith(".xml")], core, options.out.parent / "arm64", folder
+            [folder / each for each in alive if Path(each).suffix in OURS], core, options.out.parent / "arm64", folder
         ).items():
             alive[file][core] = count
     if not about.get("own"):
@@ -146,7 +156,7 @@ def quantised(each: Way, about: dict[str, Any], folder: Path, options: Any) -> l
     venv = ROOT / ".venv" if each.script == "vedette" else options.out / f"{each.venv or each.script}-venv"
     interpreter, out = venv / "bin" / "python", folder / f"{each.script}-{each.way}"
     row: dict[str, Any] = {"tool": each.tool, "way": each.shown}
-    if each.script == "nncf_torch" and "module" not in about:
+    if each.script in TORCH and "module" not in about:
         return [row | {"failed": "not run: there is no torch module of it, only the ONNX file"}]
     told, log = Path(f"{out}.json"), Path(f"{out}.log")
     if not told.is_file():
