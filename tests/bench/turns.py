@@ -79,10 +79,11 @@ def take(commands: dict[str, list[str]], environment: dict[str, str]) -> dict[st
 
 
 def _read(name: str, process: subprocess.Popen[str]) -> str:
-    line = process.stdout.readline()
-    if not line:
-        raise RuntimeError(f"{name}: the process ended with code {process.wait()}")
-    return line
+    """The next line of ours: some runtimes write to the same stream."""
+    for line in process.stdout:
+        if line.startswith(("ready", "{")):
+            return line
+    raise RuntimeError(f"{name}: the process ended with code {process.wait()}")
 
 
 def peak_bytes() -> int:
