@@ -23,7 +23,6 @@ from vedette.compress.goal.goal_tables import DataSettings, DeviceTable, Goal, T
 from vedette.compress.report.verdict import judge
 from vedette.devices.cost_model import CostPrediction
 from vedette.runtime.bundle import keys
-from vedette.runtime.bundle.bundle import GOLDEN_FOLDER
 from vedette.runtime.bundle.manifest import ONNX
 from vedette.runtime.errors import ConfigProblem, MachineProblem
 from vedette.runtime.evaluation.interleaved_timing import Timing
@@ -245,11 +244,9 @@ def test_models_are_measured_over_ssh(device, anomaly_bundle, key_folder, tmp_pa
     url, programs = device
     install(programs)
     remote_benchmark.check_device(url)
-    models = {name: anomaly_bundle.members[name] for name in anomaly_bundle.manifest.models.values()}
-    golden = {name: data for name, data in anomaly_bundle.members.items() if name.startswith(GOLDEN_FOLDER)}
-    profile = remote_benchmark.run_remote_benchmark(
-        url, anomaly_bundle.manifest, {**models, **golden}, keys.read_private_key(key_folder / "vedette.key")
-    )
+    members = {name: anomaly_bundle.members[name] for name in anomaly_bundle.manifest.files}
+    key = keys.read_private_key(key_folder / "vedette.key")
+    profile = remote_benchmark.run_remote_benchmark(url, anomaly_bundle.manifest, members, key)
     assert {each.backend for each in profile.measured} == {"onnx", "tflite"}
     assert {each.model for each in profile.measured} == {anomaly_bundle.manifest.model_id}
     assert not list(tmp_path.glob("tmp.*")), "nothing is left there"
