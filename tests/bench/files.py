@@ -43,7 +43,7 @@ class File:
             ".mnn": self._mnn,
             ".pte": self._executorch,
         }[path.suffix]
-        self.enter: Callable[[Array], Array]
+        self.enter: Callable[[Array], Array] = self._channels_first
         self.run: Callable[[Array], list[Array]]
         self.real: list[Callable[[Array], Array]]
         load(path)
@@ -71,7 +71,6 @@ class File:
                 _affine(float(e.scale[0]), int(e.zero_point[0])) for e in qdq.read_qdq_graph(onnx.load(path)).outputs
             ]
         else:
-            self.enter = self._channels_first
             self.real = [_same for _ in session.get_outputs()]
         self.run = lambda tensor: session.run(None, {image.name: tensor})
 
@@ -113,7 +112,6 @@ class File:
             request.infer([tensor], share_inputs=True)
             return [request.get_output_tensor(each).data.copy() for each in outputs]
 
-        self.enter = self._channels_first
         self.run, self.real = run, [_same for _ in outputs]
 
     def _mnn(self, path: Path) -> None:
@@ -137,7 +135,6 @@ class File:
                 found.append(copy.getNumpyData().reshape(shape).copy())
             return found
 
-        self.enter = self._channels_first
         self.run, self.real = run, [_same for _ in outputs]
 
     def _executorch(self, path: Path) -> None:
@@ -151,8 +148,7 @@ class File:
         def run(tensor: Array) -> list[Array]:
             return [each.numpy() for each in method.execute([torch.from_numpy(tensor)])]
 
-        self.enter = self._channels_first
-        self.run, self.real = run, [_same] * method.metadata.num_outputs()
+        self.run, self.real = run, [_same for _ in range(method.metadata.num_outputs())]
 
     def _channels_first(self, pixels: Array) -> Array:
         return self._normalised(pixels).transpose(0, 3, 1, 2).copy()

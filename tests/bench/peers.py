@@ -39,7 +39,7 @@ import numpy as np
 import sets
 import subjects
 from files import File, parts
-from measures import CORES, ENVIRONMENT, counted, figures, predict, python, timed
+from measures import CORES, ELSEWHERE, ENVIRONMENT, counted, figures, predict, python, timed
 
 from vedette.devices import read_host_profile
 from vedette.runtime.bundle.bundle import Bundle
@@ -143,7 +143,10 @@ def compare(name: str, about: dict[str, Any], folder: Path, options: Any) -> dic
     timed(alive, folder, about, held, options.out)
     for core in CORES:
         for file, count in counted(
-            [folder / each for each in alive if Path(each).suffix in OURS], core, options.out.parent / "arm64", folder
+            [folder / each for each in alive if Path(each).suffix not in ELSEWHERE],
+            core,
+            options.out.parent / "arm64",
+            folder,
         ).items():
             alive[file][core] = count
     if not about.get("own"):

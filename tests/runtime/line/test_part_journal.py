@@ -17,10 +17,16 @@ def verdict_of(number: int) -> SystemEvent:
     return SystemEvent(f"event-{number}", "door", "part", "verdict", float(number), {"label": "x" * 1000})
 
 
-def let_pass(journal: PartJournal, first: int, last: int) -> int:
+def reopen(journal: PartJournal) -> PartJournal:
+    """The journal as the next process finds it."""
+    journal.close()
+    return PartJournal(journal.path.parent)
+
+
+def let_pass(journal: PartJournal, parts: int) -> int:
     """Parts with a verdict and an event that is in the outbox; returns the largest size of the file."""
     largest = 0
-    for number in range(first, last + 1):
+    for number in range(1, parts + 1):
         journal.write_trigger(JournalLine(number, float(number)))
         journal.write_verdict(number, verdict_of(number))
         journal.write_stored(number)
@@ -30,17 +36,13 @@ def let_pass(journal: PartJournal, first: int, last: int) -> int:
 
 def test_file_stays_small_and_numbers_go_on(tmp_path: Path) -> None:
     journal = PartJournal(tmp_path)
-    assert let_pass(journal, 1, PARTS) <= LARGEST
-    journal.close()
-
-    journal = PartJournal(tmp_path)
+    assert let_pass(journal, PARTS) <= LARGEST
+    journal = reopen(journal)
     assert (journal.last_number, journal.undecided, journal.unstored) == (PARTS, {}, {})
     journal.write_trigger(JournalLine(PARTS + 1, 5.0))
     journal.write_verdict(PARTS + 1, verdict_of(PARTS + 1))
     journal.write_trigger(JournalLine(PARTS + 2, 6.0))
-    journal.close()
-
-    journal = PartJournal(tmp_path)
+    journal = reopen(journal)
     assert journal.last_number == PARTS + 2
     assert list(journal.undecided) == [PARTS + 2]
     assert journal.unstored == {PARTS + 1: verdict_of(PARTS + 1)}
@@ -49,14 +51,12 @@ def test_file_stays_small_and_numbers_go_on(tmp_path: Path) -> None:
 
 def test_file_with_a_part_in_flight_keeps_it(tmp_path: Path) -> None:
     journal = PartJournal(tmp_path)
-    let_pass(journal, 1, 900)
+    let_pass(journal, 900)
     journal.write_trigger(JournalLine(5000, 1.0))
     for number in range(901, PARTS + 1):  # stored late: the limit is passed while a later part is in flight
         journal.write_verdict(number, verdict_of(number))
         journal.write_stored(number)
-    journal.close()
-
-    journal = PartJournal(tmp_path)
+    journal = reopen(journal)
     assert list(journal.undecided) == [5000]
     journal.close()
 
@@ -64,7 +64,7 @@ def test_file_with_a_part_in_flight_keeps_it(tmp_path: Path) -> None:
 def test_process_that_ends_while_the_file_is_made_shorter_loses_and_doubles_nothing(tmp_path: Path) -> None:
     """The first bytes are written over, and the rest is not cut off yet."""
     journal = PartJournal(tmp_path)
-    let_pass(journal, 1, 20)
+    let_pass(journal, 20)
     journal.close()
     line = msgspec.json.encode(JournalLine(20, stored=True)) + b"\n"
     text = journal.path.read_bytes()
@@ -73,8 +73,7 @@ def test_process_that_ends_while_the_file_is_made_shorter_loses_and_doubles_noth
     journal = PartJournal(tmp_path)
     assert (journal.last_number, journal.undecided, journal.unstored) == (20, {}, {})
     journal.write_trigger(JournalLine(21, 1.0))
-    journal.close()
-    journal = PartJournal(tmp_path)
+    journal = reopen(journal)
     assert list(journal.undecided) == [21]
     journal.close()
 
@@ -87,7 +86,6 @@ def test_line_that_a_process_did_not_finish_harms_no_other(tmp_path: Path) -> No
 
     journal = PartJournal(tmp_path)
     journal.write_trigger(JournalLine(3, 3.0))
-    journal.close()
-    journal = PartJournal(tmp_path)
+    journal = reopen(journal)
     assert list(journal.undecided) == [1, 3]
     journal.close()
