@@ -13,7 +13,7 @@ TORCH = $(if $(findstring index-url,$(PIP_ARGS)),torch==2.13.0,--requirement req
 
 .PHONY: demo test test-fast test-slow test-arm64 coverage docs screenshots fuzz sbom card wheel deb bench-accuracy bench-generality bench-alignment bench-resolution bench-light bench-augment \
   bench-contamination bench-few bench-golden bench-choice bench-student bench-parts bench-known bench-search bench-losses bench-behaviour bench-quantise bench-review bench-build bench-compressors \
-  bench-curves bench-learning bench-splits bench-peers bench-runtime bench-live bench-line bench-memory bench-page bench-scene bench-false-alarms bench-static-objects bench-fights bench-scene-figures bench-traffic bench-own-classes bench-detector-sizes bench-faces bench-masks bench-fleet count-arm64 count-looks count-line count-rules count-alignment fit-costs clean
+  bench-curves bench-learning bench-splits bench-peers bench-runtime bench-live bench-line bench-memory bench-page bench-scene bench-false-alarms bench-static-objects bench-fights bench-scene-figures bench-traffic bench-own-classes bench-detector-sizes bench-faces bench-plates bench-masks bench-fleet count-arm64 count-looks count-line count-rules count-alignment fit-costs clean
 
 demo:
 	@test -e .venv/demo || echo "the first time: installing 1.7 GB of packages takes some minutes; the demonstration then says how long it takes"
@@ -231,6 +231,10 @@ bench-traffic: .venv/dev
 # Faces that stay visible in evidence, of those that a slower search finds; see tests/bench/faces.py.
 bench-faces: .venv/dev
 	.venv/bin/python tests/bench/faces.py $(BENCH_ARGS)
+
+# Number plates that can be read in evidence, and vehicles that are not hidden; see tests/bench/plates.py.
+bench-plates: .venv/dev
+	.venv/bin/python tests/bench/plates.py $(BENCH_ARGS)
 
 bench-masks: .venv/dev
 	OMP_NUM_THREADS=1 .venv/bin/python tests/bench/masks.py $(BENCH_ARGS)

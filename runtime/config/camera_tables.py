@@ -45,12 +45,14 @@ class MotionGateSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True
 
 
 class PrivacySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`[privacy]`: zones that are blacked out before any code, the model included, reads the frame, and faces."""
+    """`[privacy]`: zones that are blacked out before any code, the model included, reads the frame, faces, plates."""
 
     zones: tuple[Polygon, ...] = ()
     """Polygons; points are [x, y], fractions 0…1 of the frame's width and height, from the top left."""
     faces: Literal["auto", "hide", "show"] = "auto"
     """Whether evidence may show faces; `auto`: not if the bundle has the label `person`, or is about behaviour."""
+    number_plates: Literal["auto", "hide", "show"] = "auto"
+    """Whether evidence may show number plates; `auto`: not if the bundle has the label of a vehicle."""
 
     moved: Literal["hide", "ignore"] = "hide"
     """If the camera was moved: `hide` lets zones follow, or shows no picture; `ignore` leaves them where they are."""

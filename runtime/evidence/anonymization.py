@@ -1,7 +1,8 @@
 """Anonymization of evidence: people or surroundings are pixelated, each cell with the mean of its pixels.
 
 A soft blur can be reversed; the mean over an eighth of a box cannot. Only detected people are hidden; a person whom the
-model missed stays visible. If a person has no box, the whole frame is pixelated. face_guard.py hides faces besides.
+model missed stays visible. If a person has no box, the whole frame is pixelated. face_guard.py hides faces besides, and
+private_boxes.py heads and number plates.
 """
 
 from __future__ import annotations
@@ -31,14 +32,14 @@ def anonymize(pixels: Any, predictions: Sequence[Prediction], mode: str) -> Any:
     if mode == "people":
         people = [each for each in predictions if each.label == PERSON_LABEL]
         if any(each.box is None for each in people):
-            return _pixelate(pixels, _FRAME_CELLS)
+            return pixelate(pixels, _FRAME_CELLS, _FRAME_CELLS)
         if people:
             pixels = pixels.copy()
         for each in people:
             assert each.box is not None
             pixelate_box(pixels, each.box, _BOX_MARGIN, _BOX_CELLS)
     elif mode == "surroundings":
-        sharp, pixels = pixels, _pixelate(pixels, _FRAME_CELLS)
+        sharp, pixels = pixels, pixelate(pixels, _FRAME_CELLS, _FRAME_CELLS)
         for each in predictions:
             if each.box is not None:
                 box_slices = _box_slices(sharp, each.box, 0.0)
@@ -49,12 +50,13 @@ def anonymize(pixels: Any, predictions: Sequence[Prediction], mode: str) -> Any:
 def pixelate_box(pixels: Any, box: Box, margin: float, cells: int) -> None:
     """Replaces a box, with a margin in fractions of its size, by the means of `cells` columns and rows, in place."""
     box_slices = _box_slices(pixels, box, margin)
-    pixels[box_slices] = _pixelate(pixels[box_slices], cells)
+    pixels[box_slices] = pixelate(pixels[box_slices], cells, cells)
 
 
-def _pixelate(pixels: Any, cells: int) -> Any:
+def pixelate(pixels: Any, columns: int, rows: int) -> Any:
+    """An image, H x W x 3, uint8, replaced by the means of its cells; no cell is smaller than a pixel."""
     height, width = pixels.shape[:2]
-    size = (min(cells, width), min(cells, height))
+    size = (min(columns, width), min(rows, height))
     small = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
     return cv2.resize(small, (width, height), interpolation=cv2.INTER_NEAREST)
 

@@ -35,6 +35,7 @@ from .clips import CLIP_SUFFIX, ClipEncoder, FrameRing
 from .explanation_files import encode_explanation
 from .face_guard import FaceGuard, open_face_guard
 from .part_pictures import PartPictures
+from .private_boxes import PrivateBox, PrivateBoxes, cover_boxes, open_private_boxes
 from .store import EvidenceCounts, EvidenceStore
 from .thumbnail import crop_to_boxes, encode_picture, file_suffix
 from .upload import MEDIA_TYPES, Uploader, public_object_url
@@ -50,11 +51,11 @@ class EvidenceRecorder:
     Args:
         config: of the camera
         outbox: takes the events about clips
-        manifest: of its bundle, which says whether it is about people; None: faces are shown
+        manifest: of its bundle, which says whether it is about people or vehicles; None: faces and plates are shown
         predictor: explains the frames; None: nothing does
 
     Raises:
-        ConfigProblem: the secret of the remote store cannot be read.
+        ConfigProblem: the secret of the remote store cannot be read, or number plates cannot be hidden.
     """
 
     def __init__(
@@ -64,11 +65,14 @@ class EvidenceRecorder:
         self.camera, self.outbox, self.predictor = config.camera, outbox, predictor
         self.frame: Frame | None = None
         self.predictions: Sequence[Prediction] = ()
+        self.hidden: Sequence[PrivateBox] = ()
+        """What of the frame is not shown."""
         self.pending_clips: list[tuple[Event, float]] = []
         """Events whose clip is not complete yet, with the time (`Frame.moment`) at which it is."""
         self.last_expiry = float("-inf")
         self.guard: FaceGuard | None = None
         """What hides faces; None: they are shown."""
+        self.private = PrivateBoxes()
         self.store: EvidenceStore | None = None
         self.uploader: Uploader | None = None
         if not settings.is_enabled:
@@ -76,7 +80,9 @@ class EvidenceRecorder:
         folder = settings.store_folder(self.camera, config.state_folder)
         uploads = bool(settings.url)
         self.store = EvidenceStore(folder, settings.quota, settings.days, uploads, config.outbox.min_free)
-        self.guard = None if manifest is None else open_face_guard(config, manifest)
+        if manifest is not None:
+            self.guard = open_face_guard(config, manifest)
+            self.private = open_private_boxes(config, manifest, hides_faces=self.guard is not None)
         self.ring = FrameRing(settings.clip_seconds, settings.clip_memory)
         self.clips, self.parts = ClipEncoder(self._store_clip, self.guard), PartPictures()
         if uploads:
@@ -96,11 +102,12 @@ class EvidenceRecorder:
         if self.store is None:
             return
         self.frame, self.predictions = frame, predictions
+        self.hidden = self.private.find(frame.moment, predictions, frame.pixels.shape)
         # Before the ring buffer drops their frames.
         for event, end in [each for each in self.pending_clips if each[1] <= frame.moment]:
             self._write_clip(event, end)
         if self.settings.clip_seconds and self.ring.is_due(frame.moment):
-            self.ring.add(frame.moment, anonymize(frame.shown, predictions, self.settings.blur))
+            self.ring.add(frame.moment, self._hide(frame, predictions, self.hidden))
         if time.monotonic() - self.last_expiry > _EXPIRE_SECONDS:
             self.last_expiry = time.monotonic()
             self.store.expire()
@@ -115,7 +122,7 @@ class EvidenceRecorder:
         if not settings.thumbnail or self.frame.hidden:
             return event
         visible = event.predictions if settings.blur == "surroundings" else self.predictions
-        pixels = anonymize(self.frame.shown, visible, settings.blur)
+        pixels = self._hide(self.frame, visible, self.hidden)
         boxes = () if settings.whole_frame else event.predictions
         stored = self._store_picture(event.id, crop_to_boxes(pixels, boxes, settings.margin))
         if stored is not None:
@@ -135,13 +142,18 @@ class EvidenceRecorder:
         if not event or self.store is None or not self.settings.thumbnail or frame.hidden:
             return
         explanation = self._explain(frame)
+        hidden = self.private.find_in_frame(predictions, frame.pixels.shape)
 
         def write() -> None:
-            pixels = anonymize(frame.shown, predictions, self.settings.blur)
+            pixels = self._hide(frame, predictions, hidden)
             if self._store_picture(event, pixels) is not None:
                 self._store_explanation(event, explanation, ())
 
         self.parts.enqueue(write)
+
+    def _hide(self, frame: Frame, predictions: Sequence[Prediction], hidden: Sequence[PrivateBox]) -> Any:
+        """The picture of a frame as it may be shown, but for faces that the face detector has to find."""
+        return anonymize(cover_boxes(frame.shown, hidden), predictions, self.settings.blur)
 
     def _enqueue_explanation(self, event: str, explanation: Explanation | None, boxes: Sequence[Prediction]) -> None:
         if explanation is not None:
@@ -162,7 +174,7 @@ class EvidenceRecorder:
         if explanation is None:
             return
         # A picture of the workshop has no boxes, so what is hidden here cannot be hidden in it.
-        shows_good = self.guard is None and not self.settings.blur
+        shows_good = self.guard is None and not self.private.hides_plates and not self.settings.blur
         files = encode_explanation(explanation, boxes, self.settings.margin, shows_good)
         for suffix, data in files.items():
             self._store_file(f"{event}{suffix}", data)

@@ -1,8 +1,8 @@
 """Pictures of rejected parts for a report: those that the evidence rules of the camera allow now, small, or why not.
 
 A report leaves the device. So a picture is left out if the camera's file forbids it today: evidence is off, the
-picture is older than it may be, or it is older than the file, which hides parts of pictures or faces. A picture of the
-workshop is left out where pictures are blurred or faces hidden, as the recorder does it.
+picture is older than it may be, or it is older than the file, which hides parts of pictures, faces or plates. A picture
+of the workshop is left out where pictures are blurred, or faces or plates hidden, as the recorder does it.
 """
 
 from __future__ import annotations
@@ -54,9 +54,10 @@ class PictureRules:
         self.folder = self.evidence.store_folder(settings.camera, settings.state_folder)
         self.oldest = (time.time() if now is None else now) - _DAY_SECONDS * self.evidence.days
         privacy = settings.privacy
-        self.hides = bool(privacy.zones or self.evidence.blur or privacy.faces == "hide")
+        hides = bool(self.evidence.blur or privacy.faces == "hide" or privacy.number_plates == "hide")
+        self.hides = hides or bool(privacy.zones)
         self.changed = settings.camera_file.stat().st_mtime
-        self.shows_good = not self.evidence.blur and privacy.faces != "hide"
+        self.shows_good = not hides
 
     def read_pictures(self, event: str) -> RejectPictures:
         """The pictures of a rejected part, by the id of its event."""
@@ -99,7 +100,8 @@ class PictureRules:
 
     def _why_no_good(self) -> str:
         if not self.shows_good:
-            return "good part beside it: pictures are blurred or faces hidden, and in it that cannot be done"
+            hidden = "pictures are blurred, faces hidden or plates hidden"
+            return f"good part beside it: {hidden}, and in it that cannot be done"
         return "good part beside it: the bundle has no pictures of good parts, or it was not stored"
 
 

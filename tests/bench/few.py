@@ -11,6 +11,8 @@ counted. With `--peer PYTHON`, anomalib's PaDiM and PatchCore are fitted to the 
 (`make build/bench/anomalib-venv/ready` makes that Python). It leaves `few.json`, `few.md` and `few.svg` in the folder,
 and prints the tables.
 
+`few.json` has the excesses as well, from which few_prior.py fits what is typical of other products.
+
 Options: --data ROOT (or VEDETTE_BENCH_DATA), --sets a,b, --good N, --defective N, --seeds 0,1, --peer PYTHON,
 --out FOLDER.
 """
@@ -86,7 +88,7 @@ def draw(images: ImageSet, seed: int) -> dict[str, list[int]]:
     }
 
 
-def measure(images: ImageSet, drawn: dict[str, list[int]], count: int) -> dict[str, float]:
+def measure(images: ImageSet, drawn: dict[str, list[int]], count: int) -> dict[str, Any]:
     """AUROC of each model of the first `count` images, and alarms at the threshold of the product."""
     few = drawn["few"][:count]
     test = [level[drawn["good"]] for level in images.good], [level[drawn["defective"]] for level in images.defective]
@@ -98,7 +100,7 @@ def measure(images: ImageSet, drawn: dict[str, list[int]], count: int) -> dict[s
     both = [torch.cat(pair) for pair in zip(plain, extract(varied), strict=True)]
     sources = np.r_[np.arange(count), np.repeat(np.arange(count), copies)]
 
-    figures: dict[str, float] = {}
+    figures: dict[str, Any] = {}
     scores = {}
     for detector, (label, features) in itertools.product(("patchcore", "padim"), (("", plain), (", variations", both))):
         if detector == "padim" and len(features[0]) < 2:
@@ -115,10 +117,15 @@ def measure(images: ImageSet, drawn: dict[str, list[int]], count: int) -> dict[s
     model, (good, defective) = scores[f"{detector}, variations"]
     new = extract(new_variations(pixels, None))
     excesses = cross_validate(detector, both, sources, new)
+    known = score(model, new)
+    level = log_scores(np.maximum(known, STEP)).mean()
+    figures["excesses"] = {
+        "cross-validated": excesses.tolist(),
+        "good": (log_scores(good) - level).tolist(),
+        "defective": (log_scores(defective) - level).tolist(),
+    }
     for target in TARGETS:
-        threshold = choose_few_images_threshold(
-            score(model, new), excesses, count, count, STEP, target, PRIORS[detector]
-        ).score
+        threshold = choose_few_images_threshold(known, excesses, count, count, STEP, target, PRIORS[detector]).score
         figures[f"alarms {target}"] = float((good >= threshold).mean())
         figures[f"detected {target}"] = float((defective >= threshold).mean())
         figures[f"possible {target}"] = float((defective >= np.quantile(good, 1 - target)).mean())

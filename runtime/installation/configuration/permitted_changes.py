@@ -20,7 +20,7 @@ from .change_requests import MAX_BYTES
 PERMITTED = ("rules", "tracker", "gate", "privacy", "health", "threshold", "thresholds", "region", "masks")
 """Keys of a camera's file that a request may change; `bundle` as well, to an installed product."""
 BUNDLE = "bundle"
-_ROOTS = ("faces", "moved")
+_ROOTS = ("faces", "moved", "number_plates")
 """Keys of `[privacy]` that are root's to decide, though zones are not."""
 _HEADER = re.compile(r"^[ \t]*\[")
 _KEY = re.compile(r"""^[ \t]*\[{0,2}[ \t]*["']?([A-Za-z0-9_-]+)""")

@@ -1,0 +1,128 @@
+"""Parts of a frame that are pixelated in evidence because of what the model found there: heads, and vehicles.
+
+A person's head is hidden where the box says that it is, whatever the face detector finds (face_guard.py): faces that
+are turned away, covered or small escape it. There is no detector of number plates: a plate of any country lies
+somewhere in the box of its vehicle, so the whole vehicle becomes so coarse that a plate is a few cells.
+
+Because a model misses something now and then, what was found stays hidden for a moment where it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from ..bundle.manifest import Manifest
+from ..config.configuration import Config
+from ..errors import ConfigProblem
+from ..inference.prediction import Box, Prediction
+from .anonymization import PERSON_LABEL, pixelate
+from .thumbnail import pixel_slice
+
+VEHICLE_LABELS = {"bus", "car", "lorry", "moped", "motorbike", "motorcycle", "scooter", "taxi", "tractor", "trailer"}
+VEHICLE_LABELS |= {"truck", "van", "vehicle"}
+"""Labels of what carries a plate, in COCO, VOC and common sets of vehicles; compared in lower case."""
+VEHICLE_CELLS = 16
+"""Of the longer side of a vehicle. Of a car from the front a cell is 11 cm wide, a character of its plate 5 cm."""
+HEAD_CELLS = 4
+"""Of the height of the part of a person's box in which the head is."""
+_MARGIN = 0.1  # fraction of its size by which a box grows, because boxes are never exact
+_HEAD_HEIGHT, _HEAD_WIDTH = 0.25, 0.6
+"""The head is in the upper quarter of a person's box, or in 0.6 of its width if that is more, as in a portrait."""
+_SECONDS = 0.5
+_WHOLE = Box(0.0, 0.0, 1.0, 1.0)
+
+
+class PrivateBox(NamedTuple):
+    """Pixels that are hidden, and how coarsely."""
+
+    rows: slice
+    columns: slice
+    cell: float
+    """Side of the square that becomes one color, in pixels."""
+
+
+def open_private_boxes(settings: Config, manifest: Manifest, hides_faces: bool) -> PrivateBoxes:
+    """What is hidden in the evidence of a camera.
+
+    `[privacy] number_plates` says whether plates are; by default they are if the bundle knows vehicles.
+
+    Args:
+        settings: of the camera
+        manifest: of its bundle
+        hides_faces: whether heads are hidden
+
+    Raises:
+        ConfigProblem: plates have to be hidden, and the bundle knows no vehicles.
+    """
+    asked, knows_vehicles = settings.privacy.number_plates, any(map(_is_vehicle, manifest.labels))
+    if asked == "hide" and not knows_vehicles:
+        raise ConfigProblem(
+            f'{settings.camera_file}: number_plates = "hide", but the bundle knows no vehicles, so none can be hidden',
+            hint=f"use a bundle with one of the labels {', '.join(sorted(VEHICLE_LABELS))}, or a privacy zone",
+        )
+    return PrivateBoxes(hides_faces, hides_plates=knows_vehicles and asked != "show")
+
+
+class PrivateBoxes:
+    """What is hidden in the frames of one camera, in the order of their time."""
+
+    def __init__(self, hides_faces: bool = False, hides_plates: bool = False) -> None:
+        self.hides_faces, self.hides_plates = hides_faces, hides_plates
+        self.seen: list[tuple[float, PrivateBox]] = []
+
+    def find(self, moment: float, predictions: Sequence[Prediction], size: tuple[int, ...]) -> list[PrivateBox]:
+        """What is hidden in a frame, what was hidden half a second before it included.
+
+        Args:
+            moment: of the frame, in seconds (`Frame.moment`)
+            predictions: all predictions for it
+            size: height and width of the frame in pixels
+        """
+        self.seen = [each for each in self.seen if moment - each[0] <= _SECONDS]
+        self.seen += [(moment, each) for each in self.find_in_frame(predictions, size)]
+        return [each for _, each in self.seen]
+
+    def find_in_frame(self, predictions: Sequence[Prediction], size: tuple[int, ...]) -> list[PrivateBox]:
+        """What is hidden in a frame because of its own predictions; arguments of `find`."""
+        found = []
+        for each in predictions:
+            if self.hides_faces and each.label == PERSON_LABEL and each.box is not None:
+                found.append(_place_head(each.box, size))
+            if self.hides_plates and _is_vehicle(each.label):
+                found.append(_place_vehicle(each.box or _WHOLE, size))
+        return found
+
+
+def cover_boxes(pixels: Any, boxes: Sequence[PrivateBox]) -> Any:
+    """A picture, H x W x 3, uint8, with these boxes pixelated; the same array if there are none."""
+    if boxes:
+        pixels = pixels.copy()
+    for rows, columns, cell in boxes:
+        part = pixels[rows, columns]
+        height, width = part.shape[:2]
+        pixels[rows, columns] = pixelate(part, max(1, round(width / cell)), max(1, round(height / cell)))
+    return pixels
+
+
+def _is_vehicle(label: str) -> bool:
+    return label.lower() in VEHICLE_LABELS
+
+
+def _place_vehicle(box: Box, size: tuple[int, ...]) -> PrivateBox:
+    rows, columns = _place(box, size)
+    return PrivateBox(rows, columns, max(rows.stop - rows.start, columns.stop - columns.start) / VEHICLE_CELLS)
+
+
+def _place_head(box: Box, size: tuple[int, ...]) -> PrivateBox:
+    height, width = size[:2]
+    high, wide = (box.bottom - box.top) * height, (box.right - box.left) * width
+    part = min(max(_HEAD_HEIGHT * high, _HEAD_WIDTH * wide), high) / height
+    rows, columns = _place(Box(box.left, box.top, box.right, box.top + part), size)
+    return PrivateBox(rows, columns, max(part * height / HEAD_CELLS, 1.0))
+
+
+def _place(box: Box, size: tuple[int, ...]) -> tuple[slice, slice]:
+    x_margin, y_margin = _MARGIN * (box.right - box.left), _MARGIN * (box.bottom - box.top)
+    rows = pixel_slice(box.top - y_margin, box.bottom + y_margin, size[0])
+    return rows, pixel_slice(box.left - x_margin, box.right + x_margin, size[1])

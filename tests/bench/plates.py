@@ -1,0 +1,224 @@
+"""Whether number plates are legible in evidence, and how many vehicles are hidden at all.
+
+    make bench-plates BENCH_ARGS="DIR/images --labels DIR/labels --bundle road.vedette --keys keys"
+
+**Legible?** On each labeled vehicle of at least `LEAST_PIXELS`, enlarged to `SIDE` pixels, a plate with seven random
+characters is drawn, 0.29 of its longer side wide: that of a car that fills its box from the front, the largest that is
+possible. Light, noise and JPEG are added. Two readers try, with the place of the plate given to them:
+
+- Tesseract, if it is installed, on the plate enlarged four times;
+- one that knows the font and the cells: of `CANDIDATES` plates, the right one among them, it draws each, pixelates it
+  in the same way at nine places around, and takes the one whose cells correlate best; from one frame, and from ten in
+  which the box lies elsewhere each time.
+
+**Hidden?** With `--bundle`, of the labeled vehicles whose longer side has at least `LEAST_PIXELS`: how many have
+`COVERED` of their area or more in what is pixelated. In smaller ones a character of the largest plate has at most four
+pixels.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+import cv2
+import msgspec
+import numpy as np
+from faces import open_pipeline
+
+from vedette.runtime.evidence.private_boxes import VEHICLE_CELLS, PrivateBox, PrivateBoxes, cover_boxes
+from vedette.runtime.evidence.thumbnail import pixel_slice
+from vedette.runtime.inference.pipeline import InferencePipeline
+from vedette.runtime.inference.prediction import Box
+
+LEAST_PIXELS, SIDE, COVERED, CANDIDATES, FRAMES = 96, 640, 0.8, 200, 10
+KINDS = {2: "car", 3: "motorcycle", 5: "bus", 7: "truck"}
+"""Vehicles of COCO by their class."""
+CHARACTERS = "ABCDEFGHJKLMNPRSTUVWXYZ0123456789"
+PLATE_SHARE, PLATE_ASPECT = 0.29, 520 / 110
+COUNTS = (0, 8, 12, 16, 24, 32, 48)
+"""Cells of the longer side that are tried; 0: nothing is hidden."""
+SHIFTS = [(x, y) for x in (-0.02, 0, 0.02) for y in (-0.02, 0, 0.02)]
+"""Errors of the reader about the place, in fractions of the width of the plate."""
+WHITE, BLACK = 215, 30
+
+
+def draw_plate(text: str, width: int) -> Any:
+    """A plate with a text, H x W, uint8."""
+    plate = np.full((110, 520), WHITE, np.uint8)
+    cv2.rectangle(plate, (3, 3), (516, 106), BLACK, 3)
+    (wide, high), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_DUPLEX, 3.0, 7)
+    cv2.putText(
+        plate, text, ((520 - wide) // 2, (110 + high) // 2), cv2.FONT_HERSHEY_DUPLEX, 3.0, BLACK, 7, cv2.LINE_AA
+    )
+    return cv2.resize(plate, (width, round(width / PLATE_ASPECT)), interpolation=cv2.INTER_AREA)
+
+
+def draw_text(rng: np.random.Generator) -> str:
+    return "".join(rng.choice(list(CHARACTERS), 7))
+
+
+def paste_plate(vehicle: Any, text: str, rng: np.random.Generator) -> tuple[Any, tuple[int, int, int]]:
+    """A vehicle with a plate in the middle of its lower half, and left, top and width of the plate."""
+    height, width = vehicle.shape[:2]
+    wide = round(PLATE_SHARE * max(height, width))
+    plate = draw_plate(text, wide)
+    left, top = (width - wide) // 2, round(height * 0.7) - plate.shape[0] // 2
+    shown = vehicle.astype(np.float32)
+    shown[top : top + plate.shape[0], left : left + wide] = plate[..., None] * rng.uniform(0.5, 1.0)
+    shown += rng.normal(0, 4, shown.shape)
+    _, encoded = cv2.imencode(".jpg", shown.clip(0, 255).astype(np.uint8), [cv2.IMWRITE_JPEG_QUALITY, 85])
+    return cv2.imdecode(encoded, cv2.IMREAD_COLOR), (left, top, wide)
+
+
+def read_by_tesseract(pixels: Any, place: tuple[int, int, int]) -> str:
+    """What Tesseract reads at a place."""
+    left, top, wide = place
+    high, edge = round(wide / PLATE_ASPECT), wide // 20
+    part = pixels[max(top - edge, 0) : top + high + edge, max(left - edge, 0) : left + wide + edge]
+    part = cv2.resize(cv2.cvtColor(part, cv2.COLOR_BGR2GRAY), None, fx=4, fy=4, interpolation=cv2.INTER_CUBIC)
+    _, encoded = cv2.imencode(".png", part)
+    options = ["--psm", "7", "-c", f"tessedit_char_whitelist={CHARACTERS}"]
+    done = subprocess.run(["tesseract", "-", "-", *options], input=encoded.tobytes(), capture_output=True, check=True)
+    return done.stdout.decode().strip().replace(" ", "")
+
+
+def correlate(pixels: Any, place: tuple[int, int, int], box: Box, texts: list[str], cells: int) -> Any:
+    """How well the cells of a picture correlate with those of each text, at the best of some places around."""
+    left, top, wide = place
+    high = round(wide / PLATE_ASPECT)
+    observed = cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY).astype(np.float32)
+    found = np.full(len(texts), -1.0)
+    plates = [draw_plate(text, wide) for text in texts]
+    for x, y in SHIFTS:
+        at = left + round(x * wide), top + round(y * wide)
+        region = slice(max(at[1], 0), at[1] + high), slice(max(at[0], 0), at[0] + wide)
+        seen = observed[region].ravel() - observed[region].mean()
+        for number, plate in enumerate(plates):
+            canvas = np.full((*observed.shape, 3), 120, np.uint8)
+            canvas[at[1] : at[1] + high, at[0] : at[0] + wide] = plate[..., None]
+            expected = cover_vehicle(canvas, box, cells)[region][..., 0].astype(np.float32).ravel()
+            expected -= expected.mean()
+            size = float(np.linalg.norm(seen) * np.linalg.norm(expected))
+            found[number] = max(found[number], float(seen @ expected) / size if size else -1.0)
+    return found
+
+
+def cover_vehicle(pixels: Any, box: Box, cells: int) -> Any:
+    """A picture with a vehicle pixelated, its longer side to some cells."""
+    rows, columns = box_slices(pixels, box)
+    longer = max(rows.stop - rows.start, columns.stop - columns.start)
+    return cover_boxes(pixels, [PrivateBox(rows, columns, longer / cells)])
+
+
+def box_slices(pixels: Any, box: Box) -> tuple[slice, slice]:
+    height, width = pixels.shape[:2]
+    return pixel_slice(box.top, box.bottom, height), pixel_slice(box.left, box.right, width)
+
+
+def jitter(rng: np.random.Generator) -> Box:
+    """The box of a vehicle that fills the picture, as a detector finds it."""
+    return Box(*map(float, np.array([0, 0, 1, 1]) + rng.uniform(-0.03, 0.03, 4)))
+
+
+def read_vehicles(images: Path, labels: Path) -> Iterator[tuple[Path, Any, list[Box]]]:
+    """Pictures with their labeled vehicles of at least `LEAST_PIXELS`."""
+    for path in sorted(images.rglob("*.jpg")):
+        label = labels / f"{path.stem}.txt"
+        rows = [list(map(float, line.split())) for line in label.read_text().splitlines()] if label.exists() else []
+        pixels = cv2.imread(str(path))
+        height, width = pixels.shape[:2]
+        boxes = [
+            Box(x - w / 2, y - h / 2, x + w / 2, y + h / 2)
+            for kind, x, y, w, h in rows
+            if int(kind) in KINDS and max(w * width, h * height) >= LEAST_PIXELS
+        ]
+        if boxes:
+            yield path, pixels, boxes
+
+
+def measure_legibility(vehicles: list[Any], candidates: int) -> dict[str, Any]:
+    """Plates that each reader reads, by the number of cells."""
+    result: dict[str, Any] = {"plates": len(vehicles), "candidates": candidates, "cells": {}}
+    for cells in COUNTS:
+        rng = np.random.default_rng(0)
+        rows = []
+        for vehicle in vehicles:
+            texts = [draw_text(rng) for _ in range(candidates)]
+            row: dict[str, Any] = {}
+            total = np.zeros(candidates)
+            for frame in range(FRAMES if cells else 1):
+                shown, place = paste_plate(vehicle, texts[0], rng)
+                box = jitter(rng)
+                hidden = cover_vehicle(shown, box, cells) if cells else shown
+                if frame == 0 and shutil.which("tesseract"):
+                    read = read_by_tesseract(hidden, place)
+                    row["characters"] = sum(a == b for a, b in zip(read, texts[0], strict=False))
+                    row["tesseract"] = read == texts[0]
+                if cells:
+                    total += correlate(hidden, place, box, texts, cells)
+                    if frame in (0, FRAMES - 1):
+                        row[f"known font, {frame + 1} frames"] = bool(total.argmax() == 0)
+            rows.append(row)
+        result["cells"][cells] = {key: float(np.mean([row[key] for row in rows])) for key in rows[0]}
+        click.echo(f"{cells} cells: {result['cells'][cells]}", err=True)
+    return result
+
+
+def measure_recall(pipeline: InferencePipeline, pictures: list[tuple[Path, Any, list[Box]]]) -> dict[str, Any]:
+    """Labeled vehicles that are hidden with a bundle."""
+    private, rows = PrivateBoxes(hides_plates=True), []
+    for number, (path, pixels, boxes) in enumerate(pictures):
+        height, width = pixels.shape[:2]
+        mask = np.zeros((height, width), bool)
+        for rows_hidden, columns, _ in private.find_in_frame(pipeline.predict(float(number), pixels) or (), mask.shape):
+            mask[rows_hidden, columns] = True
+        for box in boxes:
+            place = box_slices(pixels, box)
+            side = max((box.right - box.left) * width, (box.bottom - box.top) * height)
+            rows.append({"image": path.name, "pixels": round(side), "hidden": bool(mask[place].mean() >= COVERED)})
+    result: dict[str, Any] = {"rows": rows}
+    for low, high in ((LEAST_PIXELS, 160), (160, 320), (320, 1 << 20), (LEAST_PIXELS, 1 << 20)):
+        hits = [row["hidden"] for row in rows if low <= row["pixels"] < high]
+        result[f"{low} to {high} pixels"] = [sum(hits), len(hits)]
+    return result
+
+
+@click.command()
+@click.argument("images", type=click.Path(path_type=Path, exists=True))
+@click.option("--labels", type=click.Path(path_type=Path, exists=True), required=True)
+@click.option("--bundle", "bundle_file", type=click.Path(path_type=Path, exists=True), help="measure hidden vehicles")
+@click.option("--keys", type=click.Path(path_type=Path, exists=True))
+@click.option("--candidates", default=CANDIDATES, show_default=True)
+@click.option("--vehicles", "most", default=20, show_default=True, help="most vehicles that get a plate")
+@click.option("--out", type=click.Path(path_type=Path), default=Path("build/plates.json"), show_default=True)
+def plates(
+    images: Path, labels: Path, bundle_file: Path | None, keys: Path | None, candidates: int, most: int, out: Path
+) -> None:
+    """Measure whether number plates can be read in IMAGES."""
+    pictures = list(read_vehicles(images, labels))
+    result: dict[str, Any] = {"cells_in_use": VEHICLE_CELLS}
+    if bundle_file is not None and keys is not None:
+        result["recall"] = measure_recall(open_pipeline(bundle_file, keys), pictures)
+        click.echo(json.dumps({key: each for key, each in result["recall"].items() if key != "rows"}, indent=1))
+    cut = []
+    for _, pixels, boxes in pictures:
+        for box in boxes:
+            part = pixels[box_slices(pixels, box)]
+            scale = SIDE / max(part.shape[:2])
+            part = cv2.resize(part, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
+            if part.shape[1] >= 1.2 * PLATE_SHARE * SIDE and part.shape[0] >= SIDE / 4:
+                cut.append(part)
+    result["legibility"] = measure_legibility(cut[:most], candidates)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_bytes(msgspec.json.encode(result))
+    click.echo(json.dumps(result["legibility"], indent=1))
+
+
+if __name__ == "__main__":
+    plates()

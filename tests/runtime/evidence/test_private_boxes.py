@@ -1,0 +1,138 @@
+"""What is private in stored pictures because of what the model found: heads, and vehicles with their plates."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import cv2
+import msgspec
+import numpy as np
+import pytest
+from events import make_event
+
+from vedette.runtime.camera.frame import Frame
+from vedette.runtime.config.camera_tables import PrivacySettings
+from vedette.runtime.config.evidence_table import EvidenceSettings
+from vedette.runtime.errors import ConfigProblem
+from vedette.runtime.evidence.private_boxes import PrivateBoxes, cover_boxes, open_private_boxes
+from vedette.runtime.evidence.recorder import EvidenceRecorder
+from vedette.runtime.inference.prediction import Box, Prediction
+
+ROAD, PARTS = (SimpleNamespace(labels=labels, task="detect") for labels in (("dog", "Car"), ("scratch",)))
+CAR, DOG = Box(0.25, 0.5, 0.5, 0.75), Box(0.7, 0.1, 0.9, 0.3)
+NOISE = np.random.default_rng(3).integers(0, 256, (240, 320, 3)).astype(np.uint8)
+PICTURE = cv2.resize(NOISE[:60, :80], (320, 240), interpolation=cv2.INTER_NEAREST)
+CAR_PLACE, DOG_PLACE = ((slice(120, 180), slice(80, 160)), (slice(24, 72), slice(224, 288)))
+
+
+def seen(label, box):
+    return Prediction(label=label, score=0.9, box=box)
+
+
+def settings_with(plates, tmp_path=None, **evidence):
+    return SimpleNamespace(
+        privacy=PrivacySettings(number_plates=plates),
+        evidence=EvidenceSettings(**evidence),
+        camera="gate",
+        camera_file="gate.toml",
+        state_folder=tmp_path,
+        outbox=SimpleNamespace(min_free=0),
+    )
+
+
+def hide(prediction, size=(240, 320), **kinds):
+    """Noise with what is hidden because of one prediction, and where it differs from the noise."""
+    noise = np.random.default_rng(4).integers(0, 256, (*size, 3)).astype(np.uint8)
+    hidden = cover_boxes(noise, PrivateBoxes(**kinds).find_in_frame([prediction], size))
+    return hidden, (hidden != noise).any(axis=2)
+
+
+def difference(picture, place):
+    return np.abs(picture.astype(int)[place] - PICTURE.astype(int)[place]).mean()
+
+
+@pytest.mark.parametrize(
+    ("mode", "manifest", "hides"),
+    [("auto", ROAD, True), ("auto", PARTS, False), ("hide", ROAD, True), ("show", ROAD, False), ("show", PARTS, False)],
+)
+def test_plates_are_hidden_by_default_where_the_bundle_knows_vehicles(mode, manifest, hides):
+    assert open_private_boxes(settings_with(mode), manifest, hides_faces=False).hides_plates == hides
+
+
+def test_plates_cannot_be_hidden_by_a_bundle_without_vehicles():
+    with pytest.raises(ConfigProblem, match=r"gate\.toml: .*knows no vehicles") as caught:
+        open_private_boxes(settings_with("hide"), PARTS, hides_faces=False)
+    assert "motorcycle" in caught.value.hint
+
+
+def test_cells_of_a_vehicle_are_square_whatever_its_shape():
+    hidden, changed = hide(seen("car", Box(0.1, 0.45, 0.9, 0.55)), hides_plates=True)
+    rows, columns = np.flatnonzero(changed.any(axis=1)), np.flatnonzero(changed.any(axis=0))
+    inside = hidden[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    assert inside.shape[1] > 8 * inside.shape[0]
+    across, down = len(np.unique(inside[0], axis=0)), len(np.unique(inside[:, 0], axis=0))
+    assert across == 16
+    assert down == 2
+
+
+def test_nothing_is_hidden_without_a_vehicle():
+    assert not hide(seen("dog", CAR), hides_plates=True)[1].any()
+    assert cover_boxes(NOISE, []) is NOISE
+
+
+@pytest.mark.parametrize(
+    ("box", "head"),
+    [
+        (Box(0.4, 0.2, 0.6, 0.9), Box(0.4, 0.2, 0.6, 0.375)),  # stands
+        (Box(0.2, 0.1, 0.8, 0.9), Box(0.2, 0.1, 0.8, 0.46)),  # portrait: the head takes half of the box
+        (Box(-0.1, 0.95, 0.1, 1.2), Box(0.0, 0.95, 0.1, 1.0)),  # at the edge of the frame
+    ],
+)
+def test_head_of_a_person_is_hidden_and_the_rest_is_unchanged(box, head):
+    hidden, changed = hide(seen("person", box), (300, 300), hides_faces=True)
+    place = (
+        slice(round(head.top * 300), round(head.bottom * 300)),
+        slice(round(head.left * 300), round(head.right * 300)),
+    )
+    assert changed[place].mean() > 0.95
+    assert len(np.unique(hidden[place].reshape(-1, 3), axis=0)) <= 64
+    assert changed.sum() < 1.6 * changed[place].sum()
+    assert not hide(seen("person", box), hides_plates=True)[1].any()
+
+
+def test_what_is_missed_for_a_moment_stays_hidden():
+    boxes = PrivateBoxes(hides_plates=True)
+    car = boxes.find(10.0, [seen("car", CAR), seen("dog", DOG)], NOISE.shape)
+    assert len(car) == 1
+    assert boxes.find(10.4, [], NOISE.shape) == car
+    assert boxes.find(10.6, [], NOISE.shape) == []
+
+
+def test_vehicle_without_a_box_hides_the_whole_frame():
+    assert hide(seen("truck", None), hides_plates=True)[1].mean() > 0.99
+
+
+@pytest.mark.parametrize("blur", ["", "surroundings", "people"])
+@pytest.mark.parametrize("subject", ["car", "dog"])
+def test_stored_thumbnail_and_clip_show_no_plate(subject, blur, tmp_path):
+    found = [seen("car", CAR), seen("dog", DOG)]
+    config = settings_with(
+        "auto", tmp_path, thumbnail="jpeg", whole_frame=True, max_bytes=200_000, clip_seconds=1.0, blur=blur
+    )
+    recorder = EvidenceRecorder(config, SimpleNamespace(put_system_event=lambda *_: None), ROAD)
+    recorder.start()
+    for number in range(6):
+        event = msgspec.structs.replace(
+            make_event(number), predictions=tuple(each for each in found if each.label == subject)
+        )
+        recorder.add_frame(Frame("gate", event.frame, event.taken, PICTURE, number / 5), found)
+        recorder.attach(event)
+    recorder.close()
+    folder = config.evidence.store_folder("gate", tmp_path)
+    thumbnails, clips = sorted(folder.rglob("*.jpg")), sorted(folder.rglob("*.mp4"))
+    assert len(thumbnails) == 6
+    assert clips
+    shown = [cv2.imread(str(thumbnails[0])), cv2.VideoCapture(str(clips[0])).read()[1]]
+    for picture in (cv2.resize(each, (320, 240), interpolation=cv2.INTER_AREA) for each in shown):
+        assert difference(picture, CAR_PLACE) > 40
+        assert difference(picture, DOG_PLACE) < 25 or (blur == "surroundings" and subject == "car")
