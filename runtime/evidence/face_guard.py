@@ -14,7 +14,7 @@ from typing import Any
 from ..bundle.manifest import Manifest
 from ..config.configuration import Config
 from ..errors import MachineProblem, Problem
-from ..inference.prediction import Box, Prediction
+from ..inference.prediction import Box
 from .anonymization import PERSON_LABEL, pixelate_box
 from .faces import FaceFinder
 
@@ -46,21 +46,21 @@ class FaceGuard:
         except Problem as problem:
             self._close(problem.message)
 
-    def find(self, pixels: Any, predictions: Sequence[Prediction] = (), closely: bool = True) -> list[Box] | None:
+    def find(self, pixels: Any, closely: bool = True) -> list[Box] | None:
         """The faces of a picture, H x W x 3, uint8; None: the detector does not work, so the picture must not be
         stored.
         """
         if self.finder is None:
             return None
         try:
-            return self.finder.find(pixels, predictions, closely)
+            return self.finder.find(pixels, closely)
         except (RuntimeError, ValueError, TypeError) as error:
             self._close(str(error))
             return None
 
-    def hide(self, pixels: Any, predictions: Sequence[Prediction] = ()) -> Any | None:
+    def hide(self, pixels: Any) -> Any | None:
         """A picture without faces; the same array if there are none; None: it must not be stored."""
-        faces = self.find(pixels, predictions)
+        faces = self.find(pixels)
         return None if faces is None else cover_faces(pixels, faces)
 
     def hide_in_clip(self, frames: Sequence[Any]) -> list[Any]:

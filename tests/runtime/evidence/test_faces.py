@@ -17,7 +17,7 @@ from vedette.runtime.errors import MachineProblem
 from vedette.runtime.evidence import faces
 from vedette.runtime.evidence.clips import FrameRing, encode_clip
 from vedette.runtime.evidence.face_guard import FaceGuard, cover_faces, open_face_guard
-from vedette.runtime.evidence.faces import FaceFinder, heads_of, squares_of
+from vedette.runtime.evidence.faces import FaceFinder, squares_of
 from vedette.runtime.evidence.recorder import EvidenceRecorder
 from vedette.runtime.inference.prediction import Box
 
@@ -129,9 +129,9 @@ def test_clip_shows_no_face_even_if_a_frame_is_missed(monkeypatch):
         ring.add(number / 10, FACE)
     find, asked = FaceFinder.find, []
 
-    def miss_some(self, pixels, predictions=(), closely=True):
+    def miss_some(self, pixels, closely=True):
         asked.append(closely)
-        return [] if len(asked) in (3, 7) else find(self, pixels, predictions, closely)
+        return [] if len(asked) in (3, 7) else find(self, pixels, closely)
 
     monkeypatch.setattr(FaceFinder, "find", miss_some)
     hidden = FaceGuard().hide_in_clip([FACE] * 9)
@@ -147,13 +147,6 @@ def test_squares_cover_the_frame():
             assert 0 <= top < bottom <= height
             seen[top:bottom, left:right] = True
         assert seen.all()
-
-
-def test_heads_lie_in_the_frame():
-    boxes = [Box(-0.1, -0.1, 0.1, 0.5), Box(0.9, 0.8, 1.2, 1.3), Box(0.5, 0.5, 0.5, 0.5)]
-    for left, top, right, bottom in heads_of(boxes, 640, 480):
-        assert 0 <= left < right <= 640
-        assert 0 <= top < bottom <= 480
 
 
 def test_faces_at_the_edge_are_covered():
