@@ -22,8 +22,8 @@ from .thumbnail import pixel_slice
 VEHICLE_LABELS = {"bus", "car", "lorry", "moped", "motorbike", "motorcycle", "scooter", "taxi", "tractor", "trailer"}
 VEHICLE_LABELS |= {"truck", "van", "vehicle"}
 """Labels of what carries a plate, in COCO, VOC and common sets of vehicles; compared in lower case."""
-VEHICLE_CELLS = 16
-"""Of the longer side of a vehicle. Of a car from the front a cell is 11 cm wide, a character of its plate 5 cm."""
+VEHICLE_CELLS = 12
+"""Of the longer side of a vehicle. Of a car from the front a cell is 15 cm wide, a character of its plate 5 cm."""
 HEAD_CELLS = 4
 """Of the height of the part of a person's box in which the head is."""
 _MARGIN = 0.1  # fraction of its size by which a box grows, because boxes are never exact
