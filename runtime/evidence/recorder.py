@@ -65,8 +65,8 @@ class EvidenceRecorder:
         self.camera, self.outbox, self.predictor = config.camera, outbox, predictor
         self.frame: Frame | None = None
         self.predictions: Sequence[Prediction] = ()
-        self.hidden: Sequence[PrivateBox] = ()
-        """What of the frame is not shown."""
+        self.covered: Sequence[PrivateBox] = ()
+        """What of the frame is pixelated."""
         self.pending_clips: list[tuple[Event, float]] = []
         """Events whose clip is not complete yet, with the time (`Frame.moment`) at which it is."""
         self.last_expiry = float("-inf")
@@ -102,12 +102,12 @@ class EvidenceRecorder:
         if self.store is None:
             return
         self.frame, self.predictions = frame, predictions
-        self.hidden = self.private.find(frame.moment, predictions, frame.pixels.shape)
+        self.covered = self.private.find(frame.moment, predictions, frame.pixels.shape)
         # Before the ring buffer drops their frames.
         for event, end in [each for each in self.pending_clips if each[1] <= frame.moment]:
             self._write_clip(event, end)
         if self.settings.clip_seconds and self.ring.is_due(frame.moment):
-            self.ring.add(frame.moment, self._hide(frame, predictions, self.hidden))
+            self.ring.add(frame.moment, self._hide(frame, predictions, self.covered))
         if time.monotonic() - self.last_expiry > _EXPIRE_SECONDS:
             self.last_expiry = time.monotonic()
             self.store.expire()
@@ -122,7 +122,7 @@ class EvidenceRecorder:
         if not settings.thumbnail or self.frame.hidden:
             return event
         visible = event.predictions if settings.blur == "surroundings" else self.predictions
-        pixels = self._hide(self.frame, visible, self.hidden)
+        pixels = self._hide(self.frame, visible, self.covered)
         boxes = () if settings.whole_frame else event.predictions
         stored = self._store_picture(event.id, crop_to_boxes(pixels, boxes, settings.margin))
         if stored is not None:
@@ -142,18 +142,18 @@ class EvidenceRecorder:
         if not event or self.store is None or not self.settings.thumbnail or frame.hidden:
             return
         explanation = self._explain(frame)
-        hidden = self.private.find_in_frame(predictions, frame.pixels.shape)
+        covered = self.private.find_in_frame(predictions, frame.pixels.shape)
 
         def write() -> None:
-            pixels = self._hide(frame, predictions, hidden)
+            pixels = self._hide(frame, predictions, covered)
             if self._store_picture(event, pixels) is not None:
                 self._store_explanation(event, explanation, ())
 
         self.parts.enqueue(write)
 
-    def _hide(self, frame: Frame, predictions: Sequence[Prediction], hidden: Sequence[PrivateBox]) -> Any:
+    def _hide(self, frame: Frame, predictions: Sequence[Prediction], covered: Sequence[PrivateBox]) -> Any:
         """The picture of a frame as it may be shown, but for faces that the face detector has to find."""
-        return anonymize(cover_boxes(frame.shown, hidden), predictions, self.settings.blur)
+        return anonymize(cover_boxes(frame.shown, covered), predictions, self.settings.blur)
 
     def _enqueue_explanation(self, event: str, explanation: Explanation | None, boxes: Sequence[Prediction]) -> None:
         if explanation is not None:
