@@ -1,7 +1,7 @@
 """What is typical of other products, for the threshold of few images: fitted to all sets but one, tried on that one.
 
     make bench-few BENCH_ARGS="--seeds 0,1,2 --out build/few"
-    .venv/bin/python tests/bench/few_prior.py build/few/few.json
+    make bench-few-prior BENCH_ARGS=build/few/few.json
 
 For each anomaly model that the product takes of few images, the four numbers of `ExcessPrior` are those under which the
 good test images of the other sets are most likely: the mean logarithm of the density, where each set, number of images
