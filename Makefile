@@ -13,7 +13,7 @@ TORCH = $(if $(findstring index-url,$(PIP_ARGS)),torch==2.13.0,--requirement req
 
 .PHONY: demo test test-fast test-slow test-arm64 coverage docs screenshots fuzz sbom card wheel deb bench-accuracy bench-generality bench-alignment bench-resolution bench-light bench-augment \
   bench-contamination bench-few bench-few-prior bench-golden bench-choice bench-student bench-parts bench-known bench-search bench-losses bench-behaviour bench-quantise bench-review bench-build bench-compressors \
-  bench-curves bench-learning bench-splits bench-peers bench-runtime bench-live bench-line bench-memory bench-page bench-scene bench-false-alarms bench-static-objects bench-fights bench-scene-figures bench-traffic bench-own-classes bench-detector-sizes bench-faces bench-plates bench-masks bench-fleet count-arm64 count-looks count-line count-rules count-alignment fit-costs clean
+  bench-curves bench-learning bench-splits bench-peers bench-runtime bench-live bench-line bench-memory bench-page bench-scene bench-false-alarms bench-static-objects bench-fights bench-scene-figures bench-cars bench-traffic bench-own-classes bench-detector-sizes bench-faces bench-plates bench-masks bench-fleet count-arm64 count-looks count-line count-rules count-alignment fit-costs clean
 
 demo:
 	@test -e .venv/demo || echo "the first time: installing 1.7 GB of packages takes some minutes; the demonstration then says how long it takes"
@@ -227,6 +227,10 @@ bench-static-objects: .venv/dev
 # Bytes of messages and counted cars, on what bench-false-alarms has stored; see tests/bench/scene_figures.py.
 bench-scene-figures: .venv/dev
 	.venv/bin/python tests/bench/scene_figures.py $(BENCH_ARGS)
+
+# Cars counted by detectors that were taught with the view, each car by one that never saw it; see tests/bench/cars.py.
+bench-cars: .venv/dev
+	OMP_NUM_THREADS=1 .venv/bin/python tests/bench/cars.py $(BENCH_ARGS)
 
 # Bytes of events of a recording by kind and field, and in batches of several kinds; see tests/bench/traffic.py.
 bench-traffic: .venv/dev
