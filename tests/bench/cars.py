@@ -4,10 +4,10 @@
 
 Four cars pass the camera of `car-detection.mp4`, seen from above, which no network of COCO knows. The road is plain and
 the camera still, so the difference from the median picture marks each car. For each car a detector is built
-(`use = "train"`, nothing else stated) from the frames of the other three, one class. Then the frames of the car that was
-left out are looped at five frames a second in changing weather (weather.py), and the rule `crossing` counts on a line
-across the middle, with the defaults of the product. Where two cars are in view, the half of the other one is painted
-with the empty road. It is the same camera, so the figure is that of a detector for one place.
+(`use = "train"`, nothing else stated) from the frames of the other three, one class. Then the frames of the car that
+was left out are looped at five frames a second in changing weather (weather.py), and the rule `crossing` counts on a
+line across the middle, with the defaults of the product. Where two cars are in view, the half of the other one is
+painted with the empty road. It is the same camera, so the figure is that of a detector for one place.
 """
 
 from __future__ import annotations
