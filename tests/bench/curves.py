@@ -6,7 +6,7 @@
     few            AUROC by the number of good images                                      few.py
     light          AUROC and false alarms by the strength of a change of the picture       light.py
 
-Frames with pasted objects take part in `choice` alone. Each bench runs once for each set, in a folder of its own,
+Frames with pasted objects take part in `choice` and `few` alone. Each bench runs once for each set, in a folder of its own,
 BENCH/SET below `--out`; a set that has its JSON file there is not measured again, so that the command goes on where it
 stopped. The benches get the arguments of ARGUMENTS. Bars are the spread that a bench has: 1.96 standard errors over
 folds and draws (known), the standard deviation of the draws (few).
@@ -54,7 +54,7 @@ Found = dict[str, Any]
 def main() -> None:
     options = _options()
     for bench, name in itertools.product(options.benches, options.sets):
-        if name in pasted_objects.CLIPS and bench != "choice":
+        if name in pasted_objects.CLIPS and bench not in ("choice", "few"):
             continue
         if not options.render and not measured(options.out / bench / name, bench):
             measure(bench, name, options)
