@@ -6,10 +6,10 @@
     few            AUROC by the number of good images                                      few.py
     light          AUROC and false alarms by the strength of a change of the picture       light.py
 
-Frames with pasted objects take part in `choice` and `few` alone. Each bench runs once for each set, in a folder of its own,
-BENCH/SET below `--out`; a set that has its JSON file there is not measured again, so that the command goes on where it
-stopped. The benches get the arguments of ARGUMENTS. Bars are the spread that a bench has: 1.96 standard errors over
-folds and draws (known), the standard deviation of the draws (few).
+Frames with pasted objects take part in `choice` and `few` alone. Each bench runs once for each set, in a folder of its
+own, BENCH/SET below `--out`; a set that has its JSON file there is not measured again, so that the command goes on
+where it stopped. The benches get the arguments of ARGUMENTS. Bars are the spread that a bench has: 1.96 standard errors
+over folds and draws (known), the standard deviation of the draws (few).
 
 Options: --data ROOT (or VEDETTE_BENCH_DATA), --sets a,b, --benches a,b, --out FOLDER, --images FOLDER, --render, which
 measures nothing and draws what is there.
