@@ -69,7 +69,7 @@ class PrivateBoxes:
 
     def __init__(self, hides_faces: bool = False, hides_plates: bool = False) -> None:
         self.hides_faces, self.hides_plates = hides_faces, hides_plates
-        self.seen: list[tuple[float, PrivateBox]] = []
+        self.seen: list[tuple[float, Prediction]] = []
 
     def find(self, moment: float, predictions: Sequence[Prediction], size: tuple[int, ...]) -> list[PrivateBox]:
         """What is hidden in a frame, what was hidden half a second before it included.
@@ -80,18 +80,21 @@ class PrivateBoxes:
             size: height and width of the frame in pixels
         """
         self.seen = [each for each in self.seen if moment - each[0] <= _SECONDS]
-        self.seen += [(moment, each) for each in self.find_in_frame(predictions, size)]
-        return [each for _, each in self.seen]
+        self.seen += [(moment, each) for each in predictions if self._is_private(each)]
+        return self.find_in_frame([each for _, each in self.seen], size)
 
     def find_in_frame(self, predictions: Sequence[Prediction], size: tuple[int, ...]) -> list[PrivateBox]:
         """What is hidden in a frame because of its own predictions; arguments of `find`."""
         found = []
-        for each in predictions:
-            if self.hides_faces and each.label == PERSON_LABEL and each.box is not None:
-                found.append(_place_head(each.box, size))
-            if self.hides_plates and _is_vehicle(each.label):
-                found.append(_place_vehicle(each.box or _WHOLE, size))
+        for each in filter(self._is_private, predictions):
+            place = _place_vehicle if _is_vehicle(each.label) else _place_head
+            found.append(place(each.box or _WHOLE, size))
         return found
+
+    def _is_private(self, seen: Prediction) -> bool:
+        if self.hides_faces and seen.label == PERSON_LABEL:
+            return seen.box is not None
+        return self.hides_plates and _is_vehicle(seen.label)
 
 
 def cover_boxes(pixels: Any, boxes: Sequence[PrivateBox]) -> Any:

@@ -108,6 +108,14 @@ def test_what_is_missed_for_a_moment_stays_hidden():
     assert boxes.find(10.6, [], NOISE.shape) == []
 
 
+def test_frame_may_change_its_size():
+    boxes = PrivateBoxes(hides_plates=True)
+    boxes.find(10.0, [seen("car", Box(0.7, 0.7, 1.0, 1.0))], (480, 640))
+    small = NOISE[:120, :160]
+    hidden = cover_boxes(small, boxes.find(10.1, [], small.shape))
+    assert (hidden != small)[90:, 120:].mean() > 0.9
+
+
 def test_vehicle_without_a_box_hides_the_whole_frame():
     assert hide(seen("truck", None), hides_plates=True)[1].mean() > 0.99
 
