@@ -136,7 +136,7 @@ bench-parts: .venv/dev
 bench-known: .venv/dev
 	OMP_NUM_THREADS=1 nice -n 5 .venv/bin/python tests/bench/known.py $(BENCH_ARGS)
 
-# The curves of docs/accuracy.md, in docs/images: hours, and it goes on where it stopped. BENCH_ARGS="--render" draws what is there.
+# The curves of docs/accuracy.md, in docs/images: an hour or more, and it goes on where it stopped. BENCH_ARGS="--render" draws what is there.
 bench-curves: .venv/dev
 	OMP_NUM_THREADS=1 nice -n 5 .venv/bin/python tests/bench/curves.py $(BENCH_ARGS)
 
