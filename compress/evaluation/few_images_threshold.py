@@ -25,7 +25,7 @@ from vedette.runtime.calibration.independent_threshold import RISK, place_betwee
 from vedette.runtime.progress import no_progress
 
 from ..data import split
-from ..data.few_images import MIN_SPLIT_IMAGES
+from ..data.few_images import MIN_PADIM_IMAGES, MIN_SPLIT_IMAGES
 from ..data.split import Split
 from ..goal.goal_tables import Goal
 from ..models.design import Design
@@ -33,6 +33,11 @@ from ..models.efficientnet_lite import backbone_input_spec
 from ..training.cross_validation import cross_validated_excesses, log_scores, new_variations
 from .built_models import FLOAT, INT8_ONNX, BuiltModels
 from .conformal_threshold import AnomalyThreshold, format_percent
+
+_HIGH = (
+    f"With fewer than {MIN_PADIM_IMAGES} images the threshold has to be high, and most defects may be missed: "
+    "add images, or set it from good pictures of the device with vedette recalibrate."
+)
 
 
 class ExcessPrior(msgspec.Struct, frozen=True):
@@ -91,6 +96,7 @@ class FewImagesThreshold(AnomalyThreshold, frozen=True):
                 f"The goal is that at most {target} of good parts raise an alarm.",
                 f"{'One image proves' if one else f'{self.images} images prove'} no false-alarm rate: it may be any.",
                 f"If good parts vary as expected, about {expected} of them raise an alarm.",
+                *([] if self.images >= MIN_PADIM_IMAGES else [_HIGH]),
                 f"The goal could be proven with {self.required_images} independent good images that nothing else uses.",
                 f"From {MIN_SPLIT_IMAGES} good images on, a build keeps some for the threshold and states a bound.",
             )
