@@ -24,12 +24,12 @@ _CELLS = 4
 _MARGIN = 0.25  # fraction of its size by which a face's box grows: it ends at the brow and the chin
 
 
-def open_face_guard(settings: Config, manifest: Manifest) -> FaceGuard | None:
+def open_face_guard(settings: Config, manifests: Sequence[Manifest]) -> FaceGuard | None:
     """What hides faces in the evidence of a camera; None: there is no evidence, or it may show them.
 
-    `[privacy] faces` says so; by default they are hidden if the bundle is about people.
+    `[privacy] faces` says so; by default they are hidden if one of the bundles is about people.
     """
-    is_about_people = PERSON_LABEL in manifest.labels or manifest.task == "behaviour"
+    is_about_people = any(PERSON_LABEL in each.labels or each.task == "behaviour" for each in manifests)
     hides = settings.privacy.faces == "hide" or (settings.privacy.faces == "auto" and is_about_people)
     return FaceGuard() if settings.evidence.is_enabled and hides else None
 

@@ -19,17 +19,23 @@ from ..inference.prediction import Box, Prediction
 from .anonymization import PERSON_LABEL, pixelate
 from .thumbnail import pixel_slice
 
-VEHICLE_LABELS = {"bus", "car", "lorry", "moped", "motorbike", "motorcycle", "scooter", "taxi", "tractor", "trailer"}
-VEHICLE_LABELS |= {"truck", "van", "vehicle"}
-"""Labels of what carries a plate, in COCO, VOC and common sets of vehicles; compared in lower case."""
+VEHICLE_LABELS = {"ambulance", "automobile", "bus", "car", "lorry", "minibus", "moped", "motorbike", "motorcycle"}
+VEHICLE_LABELS |= {"pickup", "scooter", "suv", "taxi", "tractor", "trailer", "truck", "van", "vehicle"}
+PLATE_LABELS = {"licence plate", "license plate", "number plate"}
+"""Labels of what carries a plate, in COCO, VOC and common sets of vehicles, and of plates; compared in lower case, with
+spaces for `_` and `-`."""
 VEHICLE_CELLS = 12
 """Of the longer side of a vehicle. Of a car from the front a cell is 15 cm wide, a character of its plate 5 cm."""
+CUT_VEHICLE_CELLS = 5
+"""The same where the box ends at the edge of the frame, so that part of the vehicle is not in view."""
+PLATE_CELLS = 2
 HEAD_CELLS = 4
 """Of the height of the part of a person's box in which the head is."""
 _MARGIN = 0.1  # fraction of its size by which a box grows, because boxes are never exact
 _HEAD_HEIGHT, _HEAD_WIDTH = 0.25, 0.6
 """The head is in the upper quarter of a person's box, or in 0.6 of its width if that is more, as in a portrait."""
 _SECONDS = 0.5
+_EDGE = 0.01  # fraction of the frame within which a box ends at its edge
 _WHOLE = Box(0.0, 0.0, 1.0, 1.0)
 
 
@@ -42,20 +48,21 @@ class PrivateBox(NamedTuple):
     """Side of the square that becomes one color, in pixels."""
 
 
-def open_private_boxes(settings: Config, manifest: Manifest, hides_faces: bool) -> PrivateBoxes:
+def open_private_boxes(settings: Config, manifests: Sequence[Manifest], hides_faces: bool) -> PrivateBoxes:
     """What is hidden in the evidence of a camera.
 
-    `[privacy] number_plates` says whether plates are; by default they are if the bundle knows vehicles.
+    `[privacy] number_plates` says whether plates are; by default they are if one of the bundles knows vehicles.
 
     Args:
         settings: of the camera
-        manifest: of its bundle
+        manifests: of its bundles, one for each product
         hides_faces: whether heads are hidden
 
     Raises:
-        ConfigProblem: plates have to be hidden, and the bundle knows no vehicles.
+        ConfigProblem: plates have to be hidden, and no bundle knows vehicles.
     """
-    asked, knows_vehicles = settings.privacy.number_plates, any(map(_is_vehicle, manifest.labels))
+    asked, labels = settings.privacy.number_plates, {label for each in manifests for label in each.labels}
+    knows_vehicles = any(_is_vehicle(label) or _is_plate(label) for label in labels)
     if asked == "hide" and not knows_vehicles:
         raise ConfigProblem(
             f'{settings.camera_file}: number_plates = "hide", but the bundle knows no vehicles, so none can be hidden',
@@ -76,10 +83,10 @@ class PrivateBoxes:
 
         Args:
             moment: of the frame, in seconds (`Frame.moment`)
-            predictions: all predictions for it
+            predictions: all that the model found in it
             size: height and width of the frame in pixels
         """
-        self.seen = [each for each in self.seen if moment - each[0] <= _SECONDS]
+        self.seen = [each for each in self.seen if 0 <= moment - each[0] <= _SECONDS]
         self.seen += [(moment, each) for each in predictions if self._is_private(each)]
         return self.find_in_frame([each for _, each in self.seen], size)
 
@@ -87,14 +94,17 @@ class PrivateBoxes:
         """What is hidden in a frame because of its own predictions; arguments of `find`."""
         found = []
         for each in filter(self._is_private, predictions):
-            place = _place_vehicle if _is_vehicle(each.label) else _place_head
-            found.append(place(each.box or _WHOLE, size))
+            box = each.box or _WHOLE
+            if _is_person(each.label):
+                found.append(_place_head(box, size))
+            else:
+                found.append(_place_coarsely(box, size, PLATE_CELLS if _is_plate(each.label) else _count_cells(box)))
         return found
 
     def _is_private(self, seen: Prediction) -> bool:
-        if self.hides_faces and seen.label == PERSON_LABEL:
-            return seen.box is not None
-        return self.hides_plates and _is_vehicle(seen.label)
+        if _is_person(seen.label):
+            return self.hides_faces and seen.box is not None
+        return self.hides_plates and (_is_vehicle(seen.label) or _is_plate(seen.label))
 
 
 def cover_boxes(pixels: Any, boxes: Sequence[PrivateBox]) -> Any:
@@ -108,13 +118,26 @@ def cover_boxes(pixels: Any, boxes: Sequence[PrivateBox]) -> Any:
     return pixels
 
 
+def _is_person(label: str) -> bool:
+    return label.lower() == PERSON_LABEL
+
+
 def _is_vehicle(label: str) -> bool:
     return label.lower() in VEHICLE_LABELS
 
 
-def _place_vehicle(box: Box, size: tuple[int, ...]) -> PrivateBox:
+def _is_plate(label: str) -> bool:
+    return label.lower().replace("_", " ").replace("-", " ") in PLATE_LABELS
+
+
+def _count_cells(vehicle: Box) -> int:
+    is_cut = min(vehicle.left, vehicle.top) < _EDGE or max(vehicle.right, vehicle.bottom) > 1 - _EDGE
+    return CUT_VEHICLE_CELLS if is_cut else VEHICLE_CELLS
+
+
+def _place_coarsely(box: Box, size: tuple[int, ...], cells: int) -> PrivateBox:
     rows, columns = _place(box, size)
-    return PrivateBox(rows, columns, max(rows.stop - rows.start, columns.stop - columns.start) / VEHICLE_CELLS)
+    return PrivateBox(rows, columns, max(rows.stop - rows.start, columns.stop - columns.start) / cells)
 
 
 def _place_head(box: Box, size: tuple[int, ...]) -> PrivateBox:
@@ -122,7 +145,7 @@ def _place_head(box: Box, size: tuple[int, ...]) -> PrivateBox:
     high, wide = (box.bottom - box.top) * height, (box.right - box.left) * width
     part = min(max(_HEAD_HEIGHT * high, _HEAD_WIDTH * wide), high) / height
     rows, columns = _place(Box(box.left, box.top, box.right, box.top + part), size)
-    return PrivateBox(rows, columns, max(part * height / HEAD_CELLS, 1.0))
+    return PrivateBox(rows, columns, max((1 + 2 * _MARGIN) * part * height / HEAD_CELLS, 1.0))
 
 
 def _place(box: Box, size: tuple[int, ...]) -> tuple[slice, slice]:

@@ -51,20 +51,21 @@ class EvidenceRecorder:
     Args:
         config: of the camera
         outbox: takes the events about clips
-        manifest: of its bundle, which says whether it is about people or vehicles; None: faces and plates are shown
-        predictor: explains the frames; None: nothing does
+        manifests: of its bundles, which say whether they are about people or vehicles; empty: all may be shown
+        predictor: says what else is in the frames, and explains them; None: nothing does
 
     Raises:
         ConfigProblem: the secret of the remote store cannot be read, or number plates cannot be hidden.
     """
 
     def __init__(
-        self, config: Config, outbox: Outbox, manifest: Manifest | None = None, predictor: Predictor | None = None
+        self, config: Config, outbox: Outbox, manifests: Sequence[Manifest] = (), predictor: Predictor | None = None
     ) -> None:
         settings = self.settings = config.evidence
         self.camera, self.outbox, self.predictor = config.camera, outbox, predictor
         self.frame: Frame | None = None
-        self.predictions: Sequence[Prediction] = ()
+        self.found: Sequence[Prediction] = ()
+        """All that the model found in the frame."""
         self.covered: Sequence[PrivateBox] = ()
         """What of the frame is pixelated."""
         self.pending_clips: list[tuple[Event, float]] = []
@@ -80,9 +81,9 @@ class EvidenceRecorder:
         folder = settings.store_folder(self.camera, config.state_folder)
         uploads = bool(settings.url)
         self.store = EvidenceStore(folder, settings.quota, settings.days, uploads, config.outbox.min_free)
-        if manifest is not None:
-            self.guard = open_face_guard(config, manifest)
-            self.private = open_private_boxes(config, manifest, hides_faces=self.guard is not None)
+        if manifests:
+            self.guard = open_face_guard(config, manifests)
+            self.private = open_private_boxes(config, manifests, hides_faces=self.guard is not None)
         self.ring = FrameRing(settings.clip_seconds, settings.clip_memory)
         self.clips, self.parts = ClipEncoder(self._store_clip, self.guard), PartPictures()
         if uploads:
@@ -101,13 +102,13 @@ class EvidenceRecorder:
         """Takes the frame that the rules get next, with its predictions."""
         if self.store is None:
             return
-        self.frame, self.predictions = frame, predictions
-        self.covered = self.private.find(frame.moment, predictions, frame.pixels.shape)
+        self.frame, self.found = frame, self._find_all(predictions)
+        self.covered = self.private.find(frame.moment, self.found, frame.pixels.shape)
         # Before the ring buffer drops their frames.
         for event, end in [each for each in self.pending_clips if each[1] <= frame.moment]:
             self._write_clip(event, end)
         if self.settings.clip_seconds and self.ring.is_due(frame.moment):
-            self.ring.add(frame.moment, self._hide(frame, predictions, self.covered))
+            self.ring.add(frame.moment, self._hide(frame, predictions, self.found, self.covered))
         if time.monotonic() - self.last_expiry > _EXPIRE_SECONDS:
             self.last_expiry = time.monotonic()
             self.store.expire()
@@ -121,8 +122,7 @@ class EvidenceRecorder:
             self.pending_clips.append((event, self.frame.moment + settings.clip_seconds / 2))
         if not settings.thumbnail or self.frame.hidden:
             return event
-        visible = event.predictions if settings.blur == "surroundings" else self.predictions
-        pixels = self._hide(self.frame, visible, self.covered)
+        pixels = self._hide(self.frame, event.predictions, self.found, self.covered)
         boxes = () if settings.whole_frame else event.predictions
         stored = self._store_picture(event.id, crop_to_boxes(pixels, boxes, settings.margin))
         if stored is not None:
@@ -142,18 +142,37 @@ class EvidenceRecorder:
         if not event or self.store is None or not self.settings.thumbnail or frame.hidden:
             return
         explanation = self._explain(frame)
-        covered = self.private.find_in_frame(predictions, frame.pixels.shape)
+        found = self._find_all(predictions)
+        covered = self.private.find_in_frame(found, frame.pixels.shape)
 
         def write() -> None:
-            pixels = self._hide(frame, predictions, covered)
+            pixels = self._hide(frame, predictions, found, covered)
             if self._store_picture(event, pixels) is not None:
                 self._store_explanation(event, explanation, ())
 
         self.parts.enqueue(write)
 
-    def _hide(self, frame: Frame, predictions: Sequence[Prediction], covered: Sequence[PrivateBox]) -> Any:
-        """The picture of a frame as it may be shown, but for faces that the face detector has to find."""
-        return anonymize(cover_boxes(frame.shown, covered), predictions, self.settings.blur)
+    def _find_all(self, predictions: Sequence[Prediction]) -> Sequence[Prediction]:
+        """What the model found in the last frame, also outside the region of interest."""
+        return predictions if self.predictor is None else self.predictor.found
+
+    def _hide(
+        self,
+        frame: Frame,
+        shown: Sequence[Prediction],
+        found: Sequence[Prediction],
+        covered: Sequence[PrivateBox],
+    ) -> Any:
+        """The picture of a frame as it may be shown, but for faces that the face detector has to find.
+
+        Args:
+            frame: the frame
+            shown: what stays visible if the surroundings are hidden
+            found: all that the model found in it
+            covered: what is hidden in any case
+        """
+        blur = self.settings.blur
+        return anonymize(cover_boxes(frame.shown, covered), shown if blur == "surroundings" else found, blur)
 
     def _enqueue_explanation(self, event: str, explanation: Explanation | None, boxes: Sequence[Prediction]) -> None:
         if explanation is not None:

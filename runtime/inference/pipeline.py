@@ -65,6 +65,8 @@ class InferencePipeline:
         self.good_pictures = GoodPictures(bundle)
         self.view: NDArray[Any] | None = None
         """What the model saw of the last frame, 1 x H x W x 3, uint8."""
+        self.found: tuple[Prediction, ...] = ()
+        """All that the model found in the last frame, outside the region of interest too."""
         self.top_score: float | None = None
         self.placement: Placement | None = None
         """Where what the model saw of the last frame lies in it; None: it saw nothing."""
@@ -81,6 +83,7 @@ class InferencePipeline:
             return None
         tensor, placement = self.preprocess.inspect(image)
         self.view, self.placement = tensor, placement if placement.found else None
+        self.found = ()
         if not placement.found:
             return (Prediction(PART_NOT_FOUND, round(self.highest_score, 4)),)
         outputs = self.window(moment, self.backend.run(tensor))
@@ -88,7 +91,7 @@ class InferencePipeline:
             return None
         if self.region is not None and isinstance(self.head, AnomalyHead):
             self.head.count_only(self.region.cells_at(placement))
-        predictions = self._map_boxes(self.head(outputs, pixels.shape[:2]), placement)
+        predictions = self.found = self._map_boxes(self.head(outputs, pixels.shape[:2]), placement)
         if self.region is not None and not isinstance(self.head, AnomalyHead):
             predictions = tuple(each for each in predictions if self.region.contains(each.box))
         if predictions:

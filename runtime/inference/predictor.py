@@ -19,6 +19,10 @@ class Predictor(Protocol):
     def drift(self) -> DriftMonitor | None:
         """The scores of this device beside those of the build; None: they cannot be compared."""
 
+    @property
+    def found(self) -> tuple[Prediction, ...]:
+        """See InferencePipeline."""
+
     def predict(self, moment: float, pixels: NDArray[Any], /) -> tuple[Prediction, ...] | None:
         """See InferencePipeline."""
 

@@ -202,6 +202,11 @@ class SelectedProduct:
         """See Predictor."""
         return self._models.main.pipeline.drift
 
+    @property
+    def found(self) -> tuple[Prediction, ...]:
+        """See InferencePipeline."""
+        return self._models.current.pipeline.found
+
     def predict(self, moment: float, pixels: NDArray[Any]) -> tuple[Prediction, ...] | None:
         """See InferencePipeline."""
         return self._models.current.pipeline.predict(moment, pixels)

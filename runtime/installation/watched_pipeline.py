@@ -33,6 +33,11 @@ class WatchedPipeline:
         """See Predictor."""
         return self._pipeline.drift
 
+    @property
+    def found(self) -> tuple[Prediction, ...]:
+        """See InferencePipeline."""
+        return self._pipeline.found
+
     def predict(self, moment: float, pixels: NDArray[Any]) -> tuple[Prediction, ...] | None:
         """See InferencePipeline."""
         return self._predict(moment, pixels, self._pipeline)

@@ -9,7 +9,7 @@ mirrored, at a score of 0.6. A face is counted if two models find it, or one mod
 in the upper half of a labeled person who is not much narrower; most of the rest are dishes, wheels and clocks. A face
 that all of these miss does not count: the recall is one relative to this search. A face is hidden if at least `COVERED`
 of it lie in what the guard pixelates. With `--bundle`, the heads of the people that its model finds are hidden
-besides, as in the daemon. The other figure is the share of the area of pictures without a person that is pixelated for
+besides. The other figure is the share of the area of pictures without a person that is pixelated for
 nothing.
 """
 

@@ -70,16 +70,16 @@ def test_small_face_in_a_wide_frame_is_found():
 )
 def test_faces_are_hidden_by_default_where_the_bundle_is_about_people(mode, manifest, hides):
     config = SimpleNamespace(privacy=PrivacySettings(faces=mode), evidence=EvidenceSettings(thumbnail="jpeg"))
-    assert (open_face_guard(config, manifest) is not None) == hides
+    assert (open_face_guard(config, [THINGS, manifest]) is not None) == hides
     config.evidence = EvidenceSettings()
-    assert open_face_guard(config, manifest) is None
+    assert open_face_guard(config, [THINGS, manifest]) is None
 
 
 def record(tmp_path, settings, frames=1):
     """The recorder after some frames with a face, each with an event, and the events that it returned."""
     config = SimpleNamespace(evidence=settings, privacy=PrivacySettings(), camera="door", state_folder=tmp_path)
     config.outbox = SimpleNamespace(min_free=0)
-    recorder, sent = EvidenceRecorder(config, SimpleNamespace(put_system_event=lambda *_: None), PEOPLE), []
+    recorder, sent = EvidenceRecorder(config, SimpleNamespace(put_system_event=lambda *_: None), [PEOPLE]), []
     recorder.start()
     for number in range(frames):
         event = make_event(number)

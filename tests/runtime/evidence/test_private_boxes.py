@@ -56,12 +56,12 @@ def difference(picture, place):
     [("auto", ROAD, True), ("auto", PARTS, False), ("hide", ROAD, True), ("show", ROAD, False), ("show", PARTS, False)],
 )
 def test_plates_are_hidden_by_default_where_the_bundle_knows_vehicles(mode, manifest, hides):
-    assert open_private_boxes(settings_with(mode), manifest, hides_faces=False).hides_plates == hides
+    assert open_private_boxes(settings_with(mode), [PARTS, manifest], hides_faces=False).hides_plates == hides
 
 
 def test_plates_cannot_be_hidden_by_a_bundle_without_vehicles():
     with pytest.raises(ConfigProblem, match=r"gate\.toml: .*knows no vehicles") as caught:
-        open_private_boxes(settings_with("hide"), PARTS, hides_faces=False)
+        open_private_boxes(settings_with("hide"), [PARTS], hides_faces=False)
     assert "motorcycle" in caught.value.hint
 
 
@@ -73,6 +73,28 @@ def test_cells_of_a_vehicle_are_square_whatever_its_shape():
     across, down = len(np.unique(inside[0], axis=0)), len(np.unique(inside[:, 0], axis=0))
     assert across == 12
     assert down == 1
+
+
+@pytest.mark.parametrize("seen_part", [1.0, 0.6, 0.4])
+def test_plate_of_a_car_that_is_partly_in_view_has_few_cells(seen_part):
+    """The plate is 0.29 of the car's width of 300 pixels, as of one that is seen from the front."""
+    size, left = (300, 600), 600 - round(300 * seen_part)
+    left = 150 if seen_part == 1.0 else left
+    box = Box(left / 600, 0.3, (left + 300 * seen_part) / 600, 0.6)
+    (place,) = PrivateBoxes(hides_plates=True).find_in_frame([seen("car", box)], size)
+    assert 0.29 * 300 / place.cell < 4.5
+
+
+@pytest.mark.parametrize("label", ["License_Plate", "number-plate"])
+def test_plate_that_the_model_knows_is_two_cells_wide(label):
+    (place,) = PrivateBoxes(hides_plates=True).find_in_frame([seen(label, Box(0.4, 0.5, 0.6, 0.55))], NOISE.shape)
+    assert place.cell >= 0.1 * 320
+
+
+def test_time_that_goes_back_forgets_what_was_seen():
+    boxes = PrivateBoxes(hides_plates=True)
+    boxes.find(10.0, [seen("car", CAR)], NOISE.shape)
+    assert boxes.find(2.0, [], NOISE.shape) == []
 
 
 def test_nothing_is_hidden_without_a_vehicle():
@@ -120,6 +142,28 @@ def test_vehicle_without_a_box_hides_the_whole_frame():
     assert hide(seen("truck", None), hides_plates=True)[1].mean() > 0.99
 
 
+@pytest.mark.parametrize("blur", ["", "people"])
+def test_what_the_rules_do_not_see_is_hidden_too(blur, tmp_path):
+    """A region of interest keeps it from the rules."""
+    outside = (seen("car", CAR), seen("person", Box(0.6, 0.5, 0.9, 0.9)))
+    config = settings_with("auto", tmp_path, thumbnail="jpeg", whole_frame=True, max_bytes=200_000, blur=blur)
+    predictor = SimpleNamespace(found=outside, explain=lambda _: None)
+    recorder = EvidenceRecorder(config, SimpleNamespace(put_system_event=lambda *_: None), [ROAD], predictor)
+    recorder.start()
+    event = msgspec.structs.replace(make_event(), predictions=(seen("dog", DOG),))
+    recorder.add_frame(Frame("gate", event.frame, event.taken, PICTURE, 0.0), event.predictions)
+    recorder.attach(event)
+    recorder.keep_part("01890a5d-ac96-774b-bcce-b302099a8057", Frame("gate", 1, 1.0, PICTURE, 1.0), event.predictions)
+    recorder.close()
+    pictures = sorted(config.evidence.store_folder("gate", tmp_path).rglob("*.jpg"))
+    assert len(pictures) == 2
+    for path in pictures:
+        picture = cv2.resize(cv2.imread(str(path)), (320, 240), interpolation=cv2.INTER_AREA)
+        assert difference(picture, CAR_PLACE) > 40
+        assert (difference(picture, (slice(130, 210), slice(200, 280))) > 40) == (blur == "people")
+        assert difference(picture, DOG_PLACE) < 25
+
+
 @pytest.mark.parametrize("blur", ["", "surroundings", "people"])
 @pytest.mark.parametrize("subject", ["car", "dog"])
 def test_stored_thumbnail_and_clip_show_no_plate(subject, blur, tmp_path):
@@ -127,7 +171,7 @@ def test_stored_thumbnail_and_clip_show_no_plate(subject, blur, tmp_path):
     config = settings_with(
         "auto", tmp_path, thumbnail="jpeg", whole_frame=True, max_bytes=200_000, clip_seconds=1.0, blur=blur
     )
-    recorder = EvidenceRecorder(config, SimpleNamespace(put_system_event=lambda *_: None), ROAD)
+    recorder = EvidenceRecorder(config, SimpleNamespace(put_system_event=lambda *_: None), [ROAD])
     recorder.start()
     for number in range(6):
         event = msgspec.structs.replace(

@@ -113,6 +113,7 @@ def test_detections_outside_of_the_region_go_no_further() -> None:
     detector = InferencePipeline(bundle, ConstantBackend(outputs), lambda *_: (outside, inside), LEFT)
     detector.drift = None
     assert detector.predict(0.0, FRAME) == (inside,)
+    assert detector.found == (outside, inside), "what is hidden in pictures lies outside, too"
 
 
 def test_what_cannot_have_a_region_is_refused(tmp_path: Path) -> None:
