@@ -91,8 +91,7 @@ class Daemon:
             session = make_mqtt_session_settings(settings, manifest, main.backend.version, topics)
             sink = open_integrated_sink(open_sink, lambda: self.settings, session, manifest)
         outbox = Outbox.from_config(settings)
-        manifests = [each.manifest for each in self.models.loaded.values()]
-        self.evidence = EvidenceRecorder(settings, outbox, manifests, self.pipeline)
+        self.evidence = EvidenceRecorder(settings, outbox, self.models.list_manifests(), self.pipeline)
         status_messages = StatusMessages.from_config(settings, self.make_state, self.make_report, topics, outbox)
         commands = CommandHandlers(OrderDesk(settings, session, outbox, sink))
         parts = (status_messages, commands, load_receivers(settings, outbox), settings.broker)

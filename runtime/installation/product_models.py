@@ -15,6 +15,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from ..bundle.manifest import Manifest
 from ..bundle.release_memory import open_bundle_to_run
 from ..calibration.drift import DriftMonitor
 from ..calibration.drift_watch import ProductDrift
@@ -163,6 +164,10 @@ class ProductModels:
                 if (current := _find_release(each.settings)) != each.release and current is not None:
                     hint = "start it again; the service does so by itself"
                     raise RestartRequested(f"release {current} of {each.settings.installed} is installed", hint=hint)
+
+    def list_manifests(self) -> list[Manifest]:
+        """The manifest of each product that is loaded."""
+        return [model.manifest for model in self.loaded.values()]
 
     def list_drifts(self) -> list[ProductDrift]:
         """The scores of each product that is loaded, in the order of the file."""
