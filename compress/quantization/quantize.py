@@ -46,6 +46,7 @@ from .qdq_writer import quantize_with_ranges
 from .scales.activation_ranges import Range, measure_ranges
 from .scales.fine_scales import widen_fine_ranges
 from .scales.residual_scales import share_residual_ranges
+from .scales.shared_scales import find_copied_tensors
 from .step_log import QuantizationStep, StepLog
 
 MAX_CALIBRATION_BATCH = 64  # for images of 224 x 224, which take 1 GB; fewer if they are larger
@@ -219,9 +220,9 @@ def _choose_ranges(
         ]
         ranges |= dict.fromkeys((output, *maximum_inputs), (max(low, lower_bound), high))
     for node in model.graph.node:
-        if node.op_type == "Concat":  # all inputs of a Concat need the same scale
+        if node.op_type == "Concat":  # all inputs of a Concat need the same scale, and so do those that they copy
             shared = compute_bounds(model, node.output[0])[node.output[0]]
-            ranges |= dict.fromkeys((*node.input, *node.output), shared)
+            ranges |= dict.fromkeys(find_copied_tensors(model.graph, node), shared)
     return ranges
 
 

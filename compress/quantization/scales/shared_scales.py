@@ -44,6 +44,20 @@ def find_scale_groups(graph: onnx.GraphProto) -> dict[str, frozenset[str]]:
     return {name: frozenset(members) for name, members in groups.items()}
 
 
+def find_copied_tensors(graph: onnx.GraphProto, concat: onnx.NodeProto) -> set[str]:
+    """The output of a Concat, and all tensors from which its values are copied unchanged."""
+    producers, found, waiting = map_producers(graph), set(concat.output), list(concat.input)
+    while waiting:
+        name = waiting.pop()
+        found.add(name)
+        node = producers.get(name)
+        if node is not None and node.op_type in COPYING_OPERATORS:
+            waiting.append(node.input[0])
+        elif node is not None and node.op_type == "Concat":
+            waiting += node.input
+    return found
+
+
 def insert_rescale_convs(graph: onnx.GraphProto) -> None:
     """Inserts the convolutions with weight one where the scales of two tensors conflict."""
     constants = {value.name for value in graph.initializer}

@@ -52,6 +52,12 @@ def test_files_of_any_design_agree(seed, design):
     assert parity.max_steps <= MAX_STEPS
 
 
+def test_copied_tensors_share_the_scale_of_the_concat_behind_them():
+    """The mean of 96 squares of at most 16 is a little less than 16, because 1/96 is rounded."""
+    parity = compare_files(*build_design(Design("student", (4, 10), 64, 96, 1.0)))
+    assert parity.holds, parity.reason
+
+
 @pytest.mark.slow
 def test_files_of_many_designs_agree(record_proof):
     steps, wrong = Counter[int](), []
