@@ -13,7 +13,7 @@ from typing import Any
 import cv2
 
 from ..inference.prediction import Box, Prediction
-from .thumbnail import pixel_slice
+from .thumbnail import box_slices
 
 PERSON_LABEL = "person"
 _BOX_CELLS = 8  # columns and rows of a box
@@ -42,15 +42,15 @@ def anonymize(pixels: Any, predictions: Sequence[Prediction], mode: str) -> Any:
         sharp, pixels = pixels, pixelate(pixels, _FRAME_CELLS, _FRAME_CELLS)
         for each in predictions:
             if each.box is not None:
-                box_slices = _box_slices(sharp, each.box, 0.0)
-                pixels[box_slices] = sharp[box_slices]
+                place = box_slices(each.box, sharp.shape)
+                pixels[place] = sharp[place]
     return pixels
 
 
 def pixelate_box(pixels: Any, box: Box, margin: float, cells: int) -> None:
     """Replaces a box, with a margin in fractions of its size, by the means of `cells` columns and rows, in place."""
-    box_slices = _box_slices(pixels, box, margin)
-    pixels[box_slices] = pixelate(pixels[box_slices], cells, cells)
+    place = box_slices(box, pixels.shape, margin)
+    pixels[place] = pixelate(pixels[place], cells, cells)
 
 
 def pixelate(pixels: Any, columns: int, rows: int) -> Any:
@@ -59,10 +59,3 @@ def pixelate(pixels: Any, columns: int, rows: int) -> Any:
     size = (min(columns, width), min(rows, height))
     small = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
     return cv2.resize(small, (width, height), interpolation=cv2.INTER_NEAREST)
-
-
-def _box_slices(pixels: Any, box: Box, margin: float) -> tuple[slice, slice]:
-    height, width = pixels.shape[:2]
-    x_margin, y_margin = margin * (box.right - box.left), margin * (box.bottom - box.top)
-    rows = pixel_slice(box.top - y_margin, box.bottom + y_margin, height)
-    return rows, pixel_slice(box.left - x_margin, box.right + x_margin, width)

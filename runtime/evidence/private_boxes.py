@@ -17,7 +17,7 @@ from ..config.configuration import Config
 from ..errors import ConfigProblem
 from ..inference.prediction import Box, Prediction
 from .anonymization import PERSON_LABEL, pixelate
-from .thumbnail import pixel_slice
+from .thumbnail import box_slices
 
 VEHICLE_LABELS = {"ambulance", "automobile", "bus", "car", "lorry", "minibus", "moped", "motorbike", "motorcycle"}
 VEHICLE_LABELS |= {"pickup", "scooter", "suv", "taxi", "tractor", "trailer", "truck", "van", "vehicle"}
@@ -78,20 +78,26 @@ class PrivateBoxes:
         self.hides_faces, self.hides_plates = hides_faces, hides_plates
         self.seen: list[tuple[float, Prediction]] = []
 
-    def find(self, moment: float, predictions: Sequence[Prediction], size: tuple[int, ...]) -> list[PrivateBox]:
-        """What is hidden in a frame, what was hidden half a second before it included.
+    def see(self, moment: float, predictions: Sequence[Prediction]) -> None:
+        """Takes the next frame.
 
         Args:
             moment: of the frame, in seconds (`Frame.moment`)
             predictions: all that the model found in it
-            size: height and width of the frame in pixels
         """
         self.seen = [each for each in self.seen if 0 <= moment - each[0] <= _SECONDS]
         self.seen += [(moment, each) for each in predictions if self._is_private(each)]
+
+    def find(self, size: tuple[int, ...]) -> list[PrivateBox]:
+        """What is hidden in the last frame, what was hidden half a second before it included.
+
+        Args:
+            size: height and width of the frame in pixels
+        """
         return self.find_in_frame([each for _, each in self.seen], size)
 
     def find_in_frame(self, predictions: Sequence[Prediction], size: tuple[int, ...]) -> list[PrivateBox]:
-        """What is hidden in a frame because of its own predictions; arguments of `find`."""
+        """What is hidden in a frame, of this size in pixels, because of its own predictions."""
         found = []
         for each in filter(self._is_private, predictions):
             box = each.box or _WHOLE
@@ -136,7 +142,7 @@ def _count_cells(vehicle: Box) -> int:
 
 
 def _place_coarsely(box: Box, size: tuple[int, ...], cells: int) -> PrivateBox:
-    rows, columns = _place(box, size)
+    rows, columns = box_slices(box, size, _MARGIN)
     return PrivateBox(rows, columns, max(rows.stop - rows.start, columns.stop - columns.start) / cells)
 
 
@@ -144,11 +150,5 @@ def _place_head(box: Box, size: tuple[int, ...]) -> PrivateBox:
     height, width = size[:2]
     high, wide = (box.bottom - box.top) * height, (box.right - box.left) * width
     part = min(max(_HEAD_HEIGHT * high, _HEAD_WIDTH * wide), high) / height
-    rows, columns = _place(Box(box.left, box.top, box.right, box.top + part), size)
+    rows, columns = box_slices(Box(box.left, box.top, box.right, box.top + part), size, _MARGIN)
     return PrivateBox(rows, columns, max((1 + 2 * _MARGIN) * part * height / HEAD_CELLS, 1.0))
-
-
-def _place(box: Box, size: tuple[int, ...]) -> tuple[slice, slice]:
-    x_margin, y_margin = _MARGIN * (box.right - box.left), _MARGIN * (box.bottom - box.top)
-    rows = pixel_slice(box.top - y_margin, box.bottom + y_margin, size[0])
-    return rows, pixel_slice(box.left - x_margin, box.right + x_margin, size[1])

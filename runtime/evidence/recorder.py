@@ -66,8 +66,6 @@ class EvidenceRecorder:
         self.frame: Frame | None = None
         self.found: Sequence[Prediction] = ()
         """All that the model found in the frame."""
-        self.covered: Sequence[PrivateBox] = ()
-        """What of the frame is pixelated."""
         self.pending_clips: list[tuple[Event, float]] = []
         """Events whose clip is not complete yet, with the time (`Frame.moment`) at which it is."""
         self.last_expiry = float("-inf")
@@ -103,12 +101,12 @@ class EvidenceRecorder:
         if self.store is None:
             return
         self.frame, self.found = frame, self._find_all(predictions)
-        self.covered = self.private.find(frame.moment, self.found, frame.pixels.shape)
+        self.private.see(frame.moment, self.found)
         # Before the ring buffer drops their frames.
         for event, end in [each for each in self.pending_clips if each[1] <= frame.moment]:
             self._write_clip(event, end)
         if self.settings.clip_seconds and self.ring.is_due(frame.moment):
-            self.ring.add(frame.moment, self._hide(frame, predictions, self.found, self.covered))
+            self.ring.add(frame.moment, self._hide_in_last_frame(frame, predictions))
         if time.monotonic() - self.last_expiry > _EXPIRE_SECONDS:
             self.last_expiry = time.monotonic()
             self.store.expire()
@@ -122,7 +120,7 @@ class EvidenceRecorder:
             self.pending_clips.append((event, self.frame.moment + settings.clip_seconds / 2))
         if not settings.thumbnail or self.frame.hidden:
             return event
-        pixels = self._hide(self.frame, event.predictions, self.found, self.covered)
+        pixels = self._hide_in_last_frame(self.frame, event.predictions)
         boxes = () if settings.whole_frame else event.predictions
         stored = self._store_picture(event.id, crop_to_boxes(pixels, boxes, settings.margin))
         if stored is not None:
@@ -155,6 +153,9 @@ class EvidenceRecorder:
     def _find_all(self, predictions: Sequence[Prediction]) -> Sequence[Prediction]:
         """What the model found in the last frame, also outside the region of interest."""
         return predictions if self.predictor is None else self.predictor.found
+
+    def _hide_in_last_frame(self, frame: Frame, shown: Sequence[Prediction]) -> Any:
+        return self._hide(frame, shown, self.found, self.private.find(frame.pixels.shape))
 
     def _hide(
         self,

@@ -11,7 +11,7 @@ from typing import Any
 
 import cv2
 
-from ..inference.prediction import Prediction
+from ..inference.prediction import Box, Prediction
 
 MAX_SIDE = 640  # pixels
 _QUALITIES = (85, 70, 55, 40)
@@ -55,15 +55,24 @@ def crop_to_boxes(pixels: Any, predictions: Sequence[Prediction], margin: float)
     boxes = [each.box for each in predictions if each.box is not None]
     if not boxes:
         return pixels
-    height, width = pixels.shape[:2]
     left, right = min(each.left for each in boxes), max(each.right for each in boxes)
     top, bottom = min(each.top for each in boxes), max(each.bottom for each in boxes)
-    x_margin, y_margin = margin * (right - left), margin * (bottom - top)
-    rows = pixel_slice(top - y_margin, bottom + y_margin, height)
-    return pixels[rows, pixel_slice(left - x_margin, right + x_margin, width)]
+    return pixels[box_slices(Box(left, top, right, bottom), pixels.shape, margin)]
 
 
-def pixel_slice(low: float, high: float, size: int) -> slice:
-    """The pixels between two fractions of `size`, clipped to the image, at least one."""
+def box_slices(box: Box, size: tuple[int, ...], margin: float = 0.0) -> tuple[slice, slice]:
+    """The rows and columns of a box, clipped to the image, at least one of each.
+
+    Args:
+        box: the box
+        size: height and width of the image in pixels
+        margin: by which it grows on each side, as a fraction of its width and height
+    """
+    x_margin, y_margin = margin * (box.right - box.left), margin * (box.bottom - box.top)
+    rows = _pixel_slice(box.top - y_margin, box.bottom + y_margin, size[0])
+    return rows, _pixel_slice(box.left - x_margin, box.right + x_margin, size[1])
+
+
+def _pixel_slice(low: float, high: float, size: int) -> slice:
     first = min(max(math.floor(low * size), 0), size - 1)
     return slice(first, max(first + 1, min(math.ceil(high * size), size)))

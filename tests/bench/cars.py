@@ -22,20 +22,19 @@ from typing import Any, NamedTuple
 import click
 import cv2
 import numpy as np
+from false_alarms import FPS, GAP, SMALL, SeenFrame
+from scene_figures import play
 from weather import Weather
 
 from vedette.runtime.bundle.bundle import Bundle
 from vedette.runtime.bundle.keys import Keyring
-from vedette.runtime.camera.frame import Frame
-from vedette.runtime.config.tracker_table import TrackerSettings
 from vedette.runtime.inference.golden_outputs import select_backend
 from vedette.runtime.inference.heads import load_head
 from vedette.runtime.inference.pipeline import InferencePipeline
-from vedette.runtime.rules import RuleContext, load_rule
-from vedette.runtime.tracking.tracker import Tracker
+from vedette.runtime.rules import RuleContext
 
 LINE = {"use": "crossing", "line": [[0.0, 0.5], [1.0, 0.5]], "labels": ["car"]}
-FPS, GAP, LOOPS_OF_A_WEATHER = 5.0, 5.0, 20
+LOOPS_OF_A_WEATHER = 20
 SIZE = (512, 288)
 DIFFERENT, SMALLEST = 34.0, 2500  # gray levels; pixels of a car
 MIDDLE = 258  # column between the two cars that pass at once
@@ -147,21 +146,18 @@ def count_crossings(bundle: Bundle, frames: list[Any], rate: float, loops: int) 
     pipeline = InferencePipeline(bundle, select_backend(bundle, "auto", 1), load_head(manifest))
     labels, normal = manifest.labels, (*manifest.normal, "unknown")
     context = RuleContext("road", manifest.model_id, manifest.decision_threshold, labels, normal)
-    rule, tracker = load_rule(LINE, context), Tracker(TrackerSettings(), context.threshold)
-    counted, moment, number = Counter[str](), 0.0, 0
+    seen, moment, unused = [], 0.0, bytes(SMALL)
     small = [cv2.resize(frame, SIZE) for frame in frames]
     for loop in range(loops):
         if loop % LOOPS_OF_A_WEATHER == 0:
             weather, began = Weather(loop, SIZE[1], SIZE[0]), moment
         for place in np.arange(0, len(small), rate / FPS).astype(int):
             pixels = weather.change(small[place], moment - began)
-            frame = Frame("road", number, 1.7e9 + moment, pixels, moment)
-            tracked = tracker.update(frame, pipeline.predict(moment, pixels) or ())
-            told = [event for event in rule.observe(frame, tracked) if event.kind == "new" and event.after is not None]
-            counted.update(str(event.after.direction) for event in told if event.after is not None)
-            moment, number = moment + 1 / FPS, number + 1
+            seen.append(SeenFrame(moment, unused, pipeline.predict(moment, pixels) or ()))
+            moment += 1 / FPS
         moment += GAP
-    return counted
+    told = [event.after for event in play(seen, [LINE], context) if event.kind == "new" and event.after is not None]
+    return Counter(str(after.direction) for after in told)
 
 
 @click.command()

@@ -16,7 +16,7 @@ nothing.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ from vedette.runtime.bundle.keys import Keyring
 from vedette.runtime.evidence.face_guard import FaceGuard, cover_faces
 from vedette.runtime.evidence.faces import Region
 from vedette.runtime.evidence.private_boxes import PrivateBoxes
-from vedette.runtime.evidence.thumbnail import pixel_slice
+from vedette.runtime.evidence.thumbnail import box_slices
 from vedette.runtime.inference.backends.tflite import load_interpreter
 from vedette.runtime.inference.golden_outputs import select_backend
 from vedette.runtime.inference.heads import load_head
@@ -40,6 +40,8 @@ from vedette.runtime.inference.prediction import Box
 from vedette.runtime.tracking.assignment import box_array, iou_matrix
 
 COVERED, SCORE, LEAST_PIXELS = 0.8, 0.6, 10
+PEOPLE = {0}
+"""The class of COCO that is a person."""
 HEAD_SHARE = 0.5  # upper part of a person's box in which the face is
 MODELS = {
     "face_detection_full_range": (192, (4,), 1),
@@ -166,10 +168,10 @@ def open_pipeline(bundle_file: Path, keys: Path) -> InferencePipeline:
     return InferencePipeline(bundle, select_backend(bundle, "auto", 1), load_head(bundle.manifest, None))
 
 
-def read_people(path: Path) -> list[Box]:
-    """Boxes of the class 0, person, of a label file of YOLO."""
+def read_boxes(path: Path, kinds: Container[int]) -> list[Box]:
+    """Boxes of some classes of a label file of YOLO; none if there is no file."""
     rows = [list(map(float, line.split())) for line in path.read_text().splitlines()] if path.exists() else []
-    return [Box(x - w / 2, y - h / 2, x + w / 2, y + h / 2) for kind, x, y, w, h in rows if kind == 0]
+    return [Box(x - w / 2, y - h / 2, x + w / 2, y + h / 2) for kind, x, y, w, h in rows if int(kind) in kinds]
 
 
 @click.command()
@@ -186,17 +188,18 @@ def faces(images: Path, labels: Path, folder: Path, bundle_file: Path | None, ke
     rows: list[dict[str, Any]] = []
     wasted = []
     for path in sorted(images.rglob("*.jpg")):
-        pixels, people = cv2.imread(str(path)), read_people(labels / f"{path.stem}.txt")
+        pixels, people = cv2.imread(str(path)), read_boxes(labels / f"{path.stem}.txt", PEOPLE)
         height, width = pixels.shape[:2]
         found = {"thumbnail": guard.find(pixels), "clip": guard.find(pixels, closely=False)}
         masks = {way: cover_mask(height, width, boxes or []) for way, boxes in found.items()}
         if pipeline is not None:
-            masks |= {f"{way} and heads": mask | heads_mask(pipeline, pixels) for way, mask in masks.items()}
+            heads = heads_mask(pipeline, pixels)
+            masks |= {f"{way} and heads": mask | heads for way, mask in masks.items()}
         if not people:
             wasted.append({way: float(mask.mean()) for way, mask in masks.items()})
             continue
         for box in (each for each in find_reference(models, pixels, people) if belongs_to(each, people)):
-            place = pixel_slice(box.top, box.bottom, height), pixel_slice(box.left, box.right, width)
+            place = box_slices(box, pixels.shape)
             if (size := (box.bottom - box.top) * height) >= LEAST_PIXELS:
                 hidden = {way: bool(mask[place].mean() >= COVERED) for way, mask in masks.items()}
                 rows.append({"image": path.name, "pixels": round(size, 1), "box": box, **hidden})

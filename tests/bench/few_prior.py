@@ -57,11 +57,10 @@ def alarms(prior: ExcessPrior, row: dict[str, Any], target: float) -> tuple[floa
     return float(good), float(defective)
 
 
-def mean_by_set(rows: list[dict[str, Any]], priors: dict[str, ExcessPrior], target: float) -> tuple[list[str], Any]:
-    """False alarms and detection by set, with the numbers of each set; sets, 2."""
-    names = list(priors)
-    values = [[alarms(priors[name], row, target) for row in rows if row["set"] == name] for name in names]
-    return names, np.array([np.mean(each, axis=0) for each in values])
+def mean_by_set(rows: list[dict[str, Any]], priors: dict[str, ExcessPrior], target: float) -> Any:
+    """False alarms and detection with the numbers for each set; sets in the order of `priors`, 2."""
+    values = [[alarms(prior, row, target) for row in rows if row["set"] == name] for name, prior in priors.items()]
+    return np.array([np.mean(each, axis=0) for each in values])
 
 
 @click.command()
@@ -82,9 +81,9 @@ def few_prior(path: Path) -> None:
         choices["all"] = dict.fromkeys(names, fitted)
         counts = sorted({row["images"] for row in mine})
         for (choice, priors), target, count in itertools.product(choices.items(), TARGETS, counts):
-            found, values = mean_by_set([row for row in mine if row["images"] == count], priors, target)
+            values = mean_by_set([row for row in mine if row["images"] == count], priors, target)
             worst = int(values[:, 0].argmax())
-            cells = [float(values[:, 0].mean()), f"{values[worst, 0]:.3f} ({found[worst]})", float(values[:, 1].mean())]
+            cells = [float(values[:, 0].mean()), f"{values[worst, 0]:.3f} ({names[worst]})", float(values[:, 1].mean())]
             table.append([detector, choice, f"{target:.0%}", str(count), *cells])
     heads = ["model", "numbers from", "asked", "images", "false alarms", "worst set", "detected"]
     click.echo(markdown_table(heads, table))

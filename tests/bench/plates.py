@@ -30,17 +30,17 @@ import click
 import cv2
 import msgspec
 import numpy as np
-from faces import open_pipeline
+from faces import open_pipeline, read_boxes
 
 from vedette.runtime.evidence.private_boxes import VEHICLE_CELLS, PrivateBox, PrivateBoxes, cover_boxes
-from vedette.runtime.evidence.thumbnail import pixel_slice
+from vedette.runtime.evidence.thumbnail import box_slices
 from vedette.runtime.inference.pipeline import InferencePipeline
 from vedette.runtime.inference.prediction import Box
 
 LEAST_PIXELS, SIDE, COVERED, CANDIDATES, FRAMES = 96, 640, 0.8, 200, 10
 COVERED_CELL = 0.3  # of a cell, from which the reader compares it
-KINDS = {2: "car", 3: "motorcycle", 5: "bus", 7: "truck"}
-"""Vehicles of COCO by their class."""
+VEHICLES = {2, 3, 5, 7}
+"""Classes of COCO: car, motorcycle, bus, truck."""
 CHARACTERS = "ABCDEFGHJKLMNPRSTUVWXYZ0123456789"
 PLATE_SHARE, PLATE_ASPECT = 0.29, 520 / 110
 COUNTS = (0, 8, 12, 16, 24, 32, 48)
@@ -94,7 +94,7 @@ def read_by_tesseract(pixels: Any, place: tuple[int, int, int]) -> str:
 def correlate(pixels: Any, place: tuple[int, int, int], box: Box, texts: list[str], cells: int) -> Any:
     """How well the cells of a picture correlate with those of each text, at the best of some places around."""
     left, top, wide = place
-    rows, columns = box_slices(pixels, box)
+    rows, columns = box_slices(box, pixels.shape)
     part = cv2.cvtColor(pixels[rows, columns], cv2.COLOR_BGR2GRAY)
     height, width = part.shape
     cell = max(height, width) / cells
@@ -128,14 +128,9 @@ def cell_weights(size: int, cells: int) -> Any:
 
 def cover_vehicle(pixels: Any, box: Box, cells: int) -> Any:
     """A picture with a vehicle pixelated, its longer side to some cells."""
-    rows, columns = box_slices(pixels, box)
+    rows, columns = box_slices(box, pixels.shape)
     longer = max(rows.stop - rows.start, columns.stop - columns.start)
     return cover_boxes(pixels, [PrivateBox(rows, columns, longer / cells)])
-
-
-def box_slices(pixels: Any, box: Box) -> tuple[slice, slice]:
-    height, width = pixels.shape[:2]
-    return pixel_slice(box.top, box.bottom, height), pixel_slice(box.left, box.right, width)
 
 
 def jitter(rng: np.random.Generator) -> Box:
@@ -146,14 +141,12 @@ def jitter(rng: np.random.Generator) -> Box:
 def read_vehicles(images: Path, labels: Path) -> Iterator[tuple[Path, Any, list[Box]]]:
     """Pictures with their labeled vehicles of at least `LEAST_PIXELS`."""
     for path in sorted(images.rglob("*.jpg")):
-        label = labels / f"{path.stem}.txt"
-        rows = [list(map(float, line.split())) for line in label.read_text().splitlines()] if label.exists() else []
         pixels = cv2.imread(str(path))
         height, width = pixels.shape[:2]
         boxes = [
-            Box(x - w / 2, y - h / 2, x + w / 2, y + h / 2)
-            for kind, x, y, w, h in rows
-            if int(kind) in KINDS and max(w * width, h * height) >= LEAST_PIXELS
+            box
+            for box in read_boxes(labels / f"{path.stem}.txt", VEHICLES)
+            if max((box.right - box.left) * width, (box.bottom - box.top) * height) >= LEAST_PIXELS
         ]
         if boxes:
             yield path, pixels, boxes
@@ -196,7 +189,7 @@ def measure_recall(pipeline: InferencePipeline, pictures: list[tuple[Path, Any, 
         for rows_hidden, columns, _ in private.find_in_frame(pipeline.predict(float(number), pixels) or (), mask.shape):
             mask[rows_hidden, columns] = True
         for box in boxes:
-            place = box_slices(pixels, box)
+            place = box_slices(box, pixels.shape)
             side = max((box.right - box.left) * width, (box.bottom - box.top) * height)
             rows.append({"image": path.name, "pixels": round(side), "hidden": bool(mask[place].mean() >= COVERED)})
     result: dict[str, Any] = {"rows": rows}
@@ -226,7 +219,7 @@ def plates(
     cut = []
     for _, pixels, boxes in pictures:
         for box in boxes:
-            part = pixels[box_slices(pixels, box)]
+            part = pixels[box_slices(box, pixels.shape)]
             scale = SIDE / max(part.shape[:2])
             part = cv2.resize(part, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
             if part.shape[1] >= 1.2 * PLATE_SHARE * SIDE and part.shape[0] >= SIDE / 4:

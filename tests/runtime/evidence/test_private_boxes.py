@@ -47,6 +47,12 @@ def hide(prediction, size=(240, 320), **kinds):
     return hidden, (hidden != noise).any(axis=2)
 
 
+def find(boxes, moment, predictions, size=NOISE.shape):
+    """What is hidden in the next frame."""
+    boxes.see(moment, predictions)
+    return boxes.find(size)
+
+
 def difference(picture, place):
     return np.abs(picture.astype(int)[place] - PICTURE.astype(int)[place]).mean()
 
@@ -93,8 +99,8 @@ def test_plate_that_the_model_knows_is_two_cells_wide(label):
 
 def test_time_that_goes_back_forgets_what_was_seen():
     boxes = PrivateBoxes(hides_plates=True)
-    boxes.find(10.0, [seen("car", CAR)], NOISE.shape)
-    assert boxes.find(2.0, [], NOISE.shape) == []
+    find(boxes, 10.0, [seen("car", CAR)])
+    assert find(boxes, 2.0, []) == []
 
 
 def test_nothing_is_hidden_without_a_vehicle():
@@ -124,17 +130,17 @@ def test_head_of_a_person_is_hidden_and_the_rest_is_unchanged(box, head):
 
 def test_what_is_missed_for_a_moment_stays_hidden():
     boxes = PrivateBoxes(hides_plates=True)
-    car = boxes.find(10.0, [seen("car", CAR), seen("dog", DOG)], NOISE.shape)
+    car = find(boxes, 10.0, [seen("car", CAR), seen("dog", DOG)])
     assert len(car) == 1
-    assert boxes.find(10.4, [], NOISE.shape) == car
-    assert boxes.find(10.6, [], NOISE.shape) == []
+    assert find(boxes, 10.4, []) == car
+    assert find(boxes, 10.6, []) == []
 
 
 def test_frame_may_change_its_size():
     boxes = PrivateBoxes(hides_plates=True)
-    boxes.find(10.0, [seen("car", Box(0.7, 0.7, 1.0, 1.0))], (480, 640))
+    find(boxes, 10.0, [seen("car", Box(0.7, 0.7, 1.0, 1.0))], (480, 640))
     small = NOISE[:120, :160]
-    hidden = cover_boxes(small, boxes.find(10.1, [], small.shape))
+    hidden = cover_boxes(small, find(boxes, 10.1, [], small.shape))
     assert (hidden != small)[90:, 120:].mean() > 0.9
 
 
