@@ -146,7 +146,7 @@ def count_crossings(bundle: Bundle, frames: list[Any], rate: float, loops: int) 
     pipeline = InferencePipeline(bundle, select_backend(bundle, "auto", 1), load_head(manifest))
     labels, normal = manifest.labels, (*manifest.normal, "unknown")
     context = RuleContext("road", manifest.model_id, manifest.decision_threshold, labels, normal)
-    seen, moment, unused = [], 0.0, bytes(SMALL)
+    seen, moment, unused = [], 0.0, bytes(SMALL * round(SMALL * SIZE[1] / SIZE[0]))  # its size tells the shape
     small = [cv2.resize(frame, SIZE) for frame in frames]
     for loop in range(loops):
         if loop % LOOPS_OF_A_WEATHER == 0:
