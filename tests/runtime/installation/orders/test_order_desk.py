@@ -117,7 +117,7 @@ def test_a_flood_of_orders_delays_no_event_while_one_hangs(desk, mosquitto, subs
     subscriber = subscribe(mosquitto.port)
     assert subscriber.subscribed.wait(30)
     commander = Commander(subscriber, desk, read_private_key(key_folder / "vedette.key"))
-    wait_until(lambda: desk.thread is not None, "the connection")
+    wait_until(lambda: b"configuration" in (subscriber.latest("info") or b""), "the desk")  # it has subscribed by then
     digest = {"sha256": "a" * 64, "bytes": 10, "source": "mqtt"}
     order = commander.order("install", release=2, **digest)
     assert hanging.wait(30)
