@@ -35,6 +35,15 @@ def settings(tmp_path, key_folder, mosquitto):
 
 
 @pytest.fixture
+def store(settings, key_folder, tmp_path):
+    """With the release that the camera runs."""
+    store = ModelStore(settings.state)
+    store.add("weave", 1, sign_altered(tmp_path / "one.vedette", key_folder, release=1).read_bytes())
+    store.switch("weave", 1)
+    return store
+
+
+@pytest.fixture
 def desk(settings):
     """A desk with its forwarder, without a camera."""
     desk, forwarder = make_desk(settings)
@@ -49,8 +58,8 @@ def desk(settings):
 class Commander:
     """Publishes commands, and sends the pieces that the box asks for."""
 
-    def __init__(self, subscriber, desk, key, bundle=b""):
-        self.subscriber, self.topics, self.key, self.bundle = subscriber, desk.topics, key, bundle
+    def __init__(self, subscriber, desk, key):
+        self.subscriber, self.topics, self.key, self.bundle = subscriber, desk.topics, key, b""
         self.answered = 0
 
     def publish(self, payload, name="install"):
@@ -77,18 +86,20 @@ class Commander:
         return [report["state"] for report in self.reports()]
 
 
-def test_a_release_comes_in_pieces_and_is_left_again(
-    desk, settings, mosquitto, subscribe, key_folder, tmp_path, wait_until
-):
-    """The bundle travels over MQTT, `vedette install` tries and stores it, and a second order leaves it."""
-    bundle = sign_altered(tmp_path / "two.vedette", key_folder, release=2).read_bytes()
-    store = ModelStore(settings.state)
-    store.add("weave", 1, sign_altered(tmp_path / "one.vedette", key_folder, release=1).read_bytes())
-    store.switch("weave", 1)
+@pytest.fixture
+def commander(desk, mosquitto, subscribe, key_folder, wait_until):
+    """Gives orders to the desk, which tells its configuration once it has subscribed to them."""
     subscriber = subscribe(mosquitto.port)
     assert subscriber.subscribed.wait(30)
-    commander = Commander(subscriber, desk, read_private_key(key_folder / "vedette.key"), bundle)
-    wait_until(lambda: b"products" in (subscriber.latest("info") or b""), "the desk")
+    wait_until(lambda: b"configuration" in (subscriber.latest("info") or b""), "the desk")
+    return Commander(subscriber, desk, read_private_key(key_folder / "vedette.key"))
+
+
+def test_a_release_comes_in_pieces_and_is_left_again(store, commander, key_folder, tmp_path, wait_until):
+    """The bundle travels over MQTT, `vedette install` tries and stores it, and a second order leaves it."""
+    bundle = commander.bundle = sign_altered(tmp_path / "two.vedette", key_folder, release=2).read_bytes()
+    subscriber = commander.subscriber
+    wait_until(lambda: b"products" in (subscriber.latest("info") or b""), "the product")
     digest = hashlib.sha256(bundle).hexdigest()
     commander.order("install", release=2, sha256=digest, bytes=len(bundle), source="mqtt", minutes=3)
     wait_until(lambda: commander.states()[-1:] in (["installed"], ["failed"]), "the installation", seconds=60)
@@ -104,7 +115,7 @@ def test_a_release_comes_in_pieces_and_is_left_again(
     assert kinds == ["accepted", "installed", "accepted", "rolled_back"]
 
 
-def test_a_flood_of_orders_delays_no_event_while_one_hangs(desk, mosquitto, subscribe, key_folder, wait_until):
+def test_a_flood_of_orders_delays_no_event_while_one_hangs(desk, commander, wait_until):
     """An order hangs in its execution, and hundreds of payloads arrive: live events are delivered all the same."""
     hanging, go_on = threading.Event(), threading.Event()
 
@@ -114,10 +125,7 @@ def test_a_flood_of_orders_delays_no_event_while_one_hangs(desk, mosquitto, subs
         return ""
 
     desk.handler.executor.execute = execute
-    subscriber = subscribe(mosquitto.port)
-    assert subscriber.subscribed.wait(30)
-    commander = Commander(subscriber, desk, read_private_key(key_folder / "vedette.key"))
-    wait_until(lambda: b"configuration" in (subscriber.latest("info") or b""), "the desk")  # it has subscribed by then
+    subscriber = commander.subscriber
     digest = {"sha256": "a" * 64, "bytes": 10, "source": "mqtt"}
     order = commander.order("install", release=2, **digest)
     assert hanging.wait(30)
@@ -139,18 +147,10 @@ def test_a_flood_of_orders_delays_no_event_while_one_hangs(desk, mosquitto, subs
     assert desk.handler.memory.find(order.nonce).outcome == "installed"
 
 
-def test_an_order_for_a_configuration_is_carried_out_and_told(
-    desk, settings, mosquitto, subscribe, key_folder, tmp_path, wait_until
-):
+@pytest.mark.usefixtures("store")
+def test_an_order_for_a_configuration_is_carried_out_and_told(settings, commander, wait_until):
     """The order asks for a change; the program of root, here of this user, makes it; one that root refuses fails."""
-    store = ModelStore(settings.state)
-    store.add("weave", 1, sign_altered(tmp_path / "one.vedette", key_folder, release=1).read_bytes())
-    store.switch("weave", 1)
-    subscriber = subscribe(mosquitto.port)
-    assert subscriber.subscribed.wait(30)
-    commander = Commander(subscriber, desk, read_private_key(key_folder / "vedette.key"))
-    before = settings.camera_file.read_text()
-    wait_until(lambda: b"configuration" in (subscriber.latest("info") or b""), "the desk")
+    subscriber, before = commander.subscriber, settings.camera_file.read_text()
     digest = hashlib.sha256(before.encode()).hexdigest()
     assert json.loads(subscriber.latest("info"))["configuration"] == digest
 
