@@ -300,7 +300,7 @@ fit-costs: .venv/dev $(ARM64)/counter.so
 bench-search: .venv/dev
 	OMP_NUM_THREADS=1 nice -n 5 .venv/bin/python tests/bench/search_gain.py $(BENCH_ARGS)
 
-# What smaller inputs and fewer blocks lose on real defects, and what synthetic defects say about it; half an hour.
+# What smaller inputs and fewer blocks lose on real defects, and what synthetic defects say about it; ten minutes.
 bench-losses: .venv/dev
 	OMP_NUM_THREADS=1 nice -n 5 .venv/bin/python tests/bench/design_losses.py $(BENCH_ARGS)
 

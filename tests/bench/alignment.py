@@ -83,7 +83,7 @@ def compare(good: Sequence[Path], defective: Sequence[Path], folds: NDArray[Any]
     return {
         "whole": float(np.mean(whole)),
         "auto": float(np.mean(found)),
-        "decisions": max(set(decisions), key=decisions.count),
+        "decisions": max(sorted(set(decisions)), key=decisions.count),
     }
 
 

@@ -155,9 +155,9 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="What cheaper designs lose.")
     parser.add_argument("--data", type=Path, default=os.environ.get("VEDETTE_BENCH_DATA", ""))
     parser.add_argument("--sets", type=lambda text: text.split(","), default=list(sets.SETS[:6]))
-    parser.add_argument("--seeds", type=lambda text: [int(each) for each in text.split(",")], default=[0, 1])
-    parser.add_argument("--good", type=int, default=160)
-    parser.add_argument("--defective", type=int, default=80)
+    parser.add_argument("--seeds", type=lambda text: [int(each) for each in text.split(",")], default=[0, 1, 2])
+    parser.add_argument("--good", type=int, default=450)
+    parser.add_argument("--defective", type=int, default=260)
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "bench" / "design-losses")
     return parser.parse_args()
 

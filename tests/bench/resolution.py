@@ -9,13 +9,17 @@ in generality.py. Compared are
     tiles      2 x 2 tiles of 224 pixels that overlap by an eighth; each has statistics of its own, and the score reads
                the cells of all tiles: the cost of a square of 448 pixels
 
-It prints a table, and leaves `resolution.json` and `resolution.md` in the folder. Options: as generality.py, and the
+A rectangle is told with its gain over a square with as many pixels, interpolated between the squares. Whether a set
+should take squares or rectangles is chosen on all other sets and told with its regret.
+
+It prints the tables, and leaves `resolution.json` and `resolution.md` in the folder. Options: as generality.py, and the
 nuisance `large` of alignment.py.
 """
 
 from __future__ import annotations
 
 import itertools
+import math
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -25,6 +29,7 @@ import alignment
 import click
 import cv2
 import generality
+import image_sets
 import numpy as np
 import sets
 import torch
@@ -39,6 +44,9 @@ from vedette.runtime.evaluation.metrics import auroc
 from vedette.runtime.inference.preprocess import Preprocess
 
 BLOCKS, SIDES, SIDE, OVERLAP = (4, 10), (192, 224, 256, 320, 448), 224, 0.125
+DRAWS = 2
+SHAPED = (224, 256, 320)  # sides of the squares beside which rectangles are told
+LETTERBOX, TILES = f"letterbox {SIDE}", f"2 x 2 tiles of {SIDE}"
 View = Callable[[NDArray[Any]], list[NDArray[Any]]]
 """An image -> the tensors that the model sees of it, 1 x H x W x 3 each."""
 
@@ -48,29 +56,24 @@ def main() -> None:
         "Squares, rectangles, letterboxes and tiles.", "resolution", 180, 120, [*generality.NUISANCES, "large"]
     )
     rows = generality.measure_disturbed_sets(options, "resolution", measure)
-    text = "\n".join(render_row(name, row) for name, row in rows.items()) + "\n"
+    text = f"{table(rows)}\n{choices(rows)}\n"
     (options.out / "resolution.md").write_text(text)
     click.echo(text)
 
 
 def measure(name: str, nuisance: str, options: Any) -> dict[str, float]:
-    """Mean AUROC over the folds of each way to show the images of a set to the model."""
+    """Mean AUROC over the draws and folds of each way to show the images of a set to the model."""
     rng = np.random.default_rng(options.seed)
     good, defective, groups = sets.list_images(name, options, options.seed, rng)
     images = [alignment.disturb(image_files.read_image(path), nuisance, rng) for path in (*good, *defective)]
     ratio = float(np.median([image.shape[1] / image.shape[0] for image in images]))
     found: dict[str, float] = {}
+    draws = [generality.assign_folds(groups, options.seed + draw) for draw in range(DRAWS)]
     for label, size, view in list_views(ratio):
         if label not in found:
             levels = extract(images, view)
-            found[label] = float(
-                np.mean(
-                    [
-                        score(levels, size, generality.assign_folds(groups, options.seed), fold)
-                        for fold in range(generality.FOLDS)
-                    ]
-                )
-            )
+            aurocs = [score(levels, size, folds, fold) for folds in draws for fold in range(generality.FOLDS)]
+            found[label] = float(np.mean(aurocs))
     return found
 
 
@@ -83,7 +86,7 @@ def list_views(ratio: float) -> list[tuple[str, ImageSize, View]]:
         views.append((f"rectangle {describe(size)}", size, scaled(efficientnet_lite.backbone_input_spec(size))))
     spec = efficientnet_lite.backbone_input_spec(SIDE)
     letterbox = ModelInput(spec.name, SIDE, SIDE, spec.mean, spec.std, spec.scale, spec.zero_point, "letterbox")
-    return [*views, (f"letterbox {SIDE}", SIDE, scaled(letterbox)), (f"2 x 2 tiles of {SIDE}", SIDE, cut_tiles)]
+    return [*views, (LETTERBOX, SIDE, scaled(letterbox)), (TILES, SIDE, cut_tiles)]
 
 
 def scaled(spec: ModelInput) -> View:
@@ -123,10 +126,52 @@ def score(tiles: list[list[torch.Tensor]], size: ImageSize, folds: torch.Tensor,
     return auroc(scores[:good], scores[good:])
 
 
-def render_row(name: str, row: dict[str, float]) -> str:
-    """The results of a set as lines of a Markdown table."""
-    lines = [f"| {name} | AUROC |", "| --- | --- |", *(f"| {label} | {value:.3f} |" for label, value in row.items())]
-    return "\n".join(lines) + "\n"
+def table(rows: dict[str, dict[str, float]]) -> str:
+    """A row for each set, as a Markdown table."""
+    heads = ["set", *map(str, SIDES), *(f"about {side}² pixels" for side in SHAPED), LETTERBOX, TILES]
+    lines: list[list[Any]] = []
+    for name, row in rows.items():
+        rectangles = [
+            f"{label}: {row[name_of(label)]:.3f} ({gain:+.3f})" if label else "" for label, gain in shapes(row)
+        ]
+        lines.append([name, *(row[f"square {side}"] for side in SIDES), *rectangles, row[LETTERBOX], row[TILES]])
+    return image_sets.markdown_table(heads, lines)
+
+
+def name_of(size: str) -> str:
+    """The label of a rectangle of this size."""
+    return f"rectangle {size}"
+
+
+def shapes(row: dict[str, float]) -> list[tuple[str, float]]:
+    """For each of SHAPED, the rectangle of about as many pixels ("": a square) and its gain over such a square."""
+    sizes = {label.removeprefix("rectangle "): label for label in row if label.startswith("rectangle ")}
+    pixels = {size: math.prod(int(side) for side in size.split(" x ")) for size in sizes if " x " in size}
+    found = []
+    for side in SHAPED:
+        size = min(pixels, key=lambda size: abs(math.log(pixels[size] / side**2)), default="")
+        gain = 0.0
+        if size:
+            squares = [row[f"square {each}"] for each in SIDES]
+            gain = row[sizes[size]] - float(
+                np.interp(math.log(pixels[size]), [2 * math.log(each) for each in SIDES], squares)
+            )
+        found.append((size, gain))
+    return found
+
+
+def choices(rows: dict[str, dict[str, float]]) -> str:
+    """Squares or rectangles, chosen on the other sets that have rectangles, and the regret, as a Markdown table."""
+    gains = {name: [gain for _, gain in shapes(row)] for name, row in rows.items() if shapes(row)[0][0]}
+    lines: list[list[Any]] = []
+    for name, own in gains.items():
+        cells = []
+        for position, gain in enumerate(own):
+            others = [each[position] for other, each in gains.items() if other != name]
+            takes = bool(others) and float(np.mean(others)) > 0
+            cells.append(f"{'rectangle' if takes else 'square'}, {max(0.0, -gain if takes else gain):.3f}")
+        lines.append([name, *cells])
+    return image_sets.markdown_table(["set", *(f"about {side}² pixels: chosen, regret" for side in SHAPED)], lines)
 
 
 if __name__ == "__main__":

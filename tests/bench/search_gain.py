@@ -7,7 +7,7 @@ from counts (docs/devices.md); the speedup is against the float reference of `mi
 It leaves `search_gain.json` in the folder, and prints a table.
 
 Options: --data ROOT (or VEDETTE_BENCH_DATA), --sets a,b, --seeds 0,1, --good N, --defective N, --asked pi4=7,pi5=10
-(0: as cheap as the search likes), --time 10m, --out FOLDER.
+(0: as cheap as the search likes), --time 150s, --out FOLDER.
 """
 
 from __future__ import annotations
@@ -136,10 +136,10 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, default=os.environ.get("VEDETTE_BENCH_DATA", ""))
     parser.add_argument("--sets", type=lambda text: text.split(","), default=list(sets.SETS))
     parser.add_argument("--seeds", type=lambda text: [int(each) for each in text.split(",")], default=[0])
-    parser.add_argument("--good", type=int, default=150)
-    parser.add_argument("--defective", type=int, default=80)
+    parser.add_argument("--good", type=int, default=450)
+    parser.add_argument("--defective", type=int, default=260)
     parser.add_argument("--asked", type=_asked, default={"pi4": 7.0, "pi5": 10.0})
-    parser.add_argument("--time", default="10m")
+    parser.add_argument("--time", default="150s")
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "bench" / "search")
     return parser.parse_args()
 

@@ -5,11 +5,11 @@ to fitting, calibration, threshold and test; all defective images are tested. It
 folder, and goes on where it stopped. The table has the AUROC of the int8 ONNX file by seed, the mean, the standard
 deviation over the seeds, and what is missing to the target.
 
-With --detector NAME every build takes this detector instead of the one that `auto` chooses; it needs a folder of its
-own.
+With --detector NAME every build takes this detector instead of the one that `auto` chooses; with --classify the good
+and the defective images are two classes to learn, and the table has the accuracy. Both need a folder of their own.
 
-Options: --data ROOT (or VEDETTE_BENCH_DATA), --sets a,b, --seeds 0,1, --detector NAME, --out FOLDER, --render. It
-leaves `splits.md` in the folder; `--render` only writes the table of the builds that are there.
+Options: --data ROOT (or VEDETTE_BENCH_DATA), --sets a,b, --seeds 0,1, --detector NAME or --classify, --out FOLDER,
+--render. It leaves `splits.md` in the folder; `--render` only writes the table of the builds that are there.
 """
 
 from __future__ import annotations
@@ -39,18 +39,9 @@ TARGETS = {
     "elpv-poly": 0.89,
     "magnetic_tile": 0.90,
 }
-KEPT = [
-    "auroc_int8_onnx",
-    "auroc_int8_tflite",
-    "auroc_fp32",
-    "auroc_interval_int8_onnx",
-    "false_alarm_rate",
-    "detection_rate",
-    "detector",
-    "blocks",
-    "parity_max_steps",
-    "images",
-]
+KEPT = ["false_alarm_rate", "detection_rate", "detector", "blocks", "parity_max_steps", "images"]
+IN_CLASSIFY = {'"anomaly"': '"classify"', "min_auroc": "min_accuracy", "false_alarm_rate": "error_rate"}
+BY_FILE = ["{}_int8_onnx", "{}_int8_tflite", "{}_fp32", "{}_interval_int8_onnx"]
 
 
 def main() -> None:
@@ -62,7 +53,7 @@ def main() -> None:
                 build(name, seed, options)
             except sets.Absent as reason:
                 click.echo(f"{name}: skipped, {reason}", err=True)
-    text = table(read(options))
+    text = table(read(options), options)
     (options.out / "splits.md").write_text(text)
     click.echo(text)
 
@@ -76,6 +67,11 @@ def build(name: str, seed: int, options: Any) -> None:
     if not key_folder.exists():
         keys.generate_key_pair(key_folder)
     goal, _ = sets.prepare(name, options.data, folder, seed)
+    if options.classify:
+        text = goal.read_text()
+        for key, value in IN_CLASSIFY.items():
+            text = text.replace(key, value)
+        goal.write_text(text)
     if options.detector:
         goal.write_text(f'{goal.read_text()}\n[model]\ndetector = "{options.detector}"\n')
     command = [Path(sys.executable).with_name("vedette"), "build", goal, "--out", folder / "out", "--json"]
@@ -90,9 +86,15 @@ def build(name: str, seed: int, options: Any) -> None:
     if done.returncode not in (0, 1):  # 1: the goal is missed, which is no matter here
         raise SystemExit(f"vedette build {goal} ended with code {done.returncode}:\n{done.stderr[-2000:]}")
     facts = json.loads(done.stdout)
-    figures = {key: facts.get(key) for key in KEPT} | {"seconds": time.monotonic() - start}
+    keys_kept = [*(key.format(metric(options)) for key in BY_FILE), *KEPT]
+    figures = {key: facts.get(key) for key in keys_kept} | {"seconds": time.monotonic() - start}
     kept.write_text(json.dumps(figures, indent=1) + "\n")
-    click.echo(f"[{time.strftime('%H:%M:%S')}] {name}, seed {seed}: {figures['auroc_int8_onnx']:.4f}", err=True)
+    click.echo(f"[{time.strftime('%H:%M:%S')}] {name}, seed {seed}: {figures[keys_kept[0]]:.4f}", err=True)
+
+
+def metric(options: Any) -> str:
+    """What the builds are judged by."""
+    return "accuracy" if options.classify else "auroc"
 
 
 def read(options: Any) -> dict[str, dict[int, dict[str, Any]]]:
@@ -105,18 +107,19 @@ def read(options: Any) -> dict[str, dict[int, dict[str, Any]]]:
     return found
 
 
-def table(found: dict[str, dict[int, dict[str, Any]]]) -> str:
-    """AUROC of the int8 ONNX file by seed, mean and spread, as Markdown."""
+def table(found: dict[str, dict[int, dict[str, Any]]], options: Any) -> str:
+    """AUROC or accuracy of the int8 ONNX file by seed, mean and spread, as Markdown."""
+    measured, targets = metric(options), {} if options.classify else TARGETS
     seeds = sorted({seed for each in found.values() for seed in each})
     lines = []
     for name, by_seed in found.items():
-        values = [row["auroc_int8_onnx"] for row in by_seed.values()]
-        cells = [f"{by_seed[seed]['auroc_int8_onnx']:.3f}" if seed in by_seed else "" for seed in seeds]
+        values = [row[f"{measured}_int8_onnx"] for row in by_seed.values()]
+        cells = [f"{by_seed[seed][f'{measured}_int8_onnx']:.3f}" if seed in by_seed else "" for seed in seeds]
         spread = f"{np.std(values, ddof=1):.3f}" if len(values) > 1 else ""
-        target = TARGETS.get(name)
+        target = targets.get(name)
         wanted = [f"{target:.3f}", f"{max(target - float(np.mean(values)), 0):.3f}"] if target else ["", ""]
-        floats = [row["auroc_fp32"] for row in by_seed.values()]
-        chosen = ", ".join(sorted({row["detector"] for row in by_seed.values()}))
+        floats = [row[f"{measured}_fp32"] for row in by_seed.values()]
+        chosen = ", ".join(sorted({row["detector"] or "" for row in by_seed.values()}))
         lines.append([name, *cells, float(np.mean(values)), spread, *wanted, float(np.mean(floats)), chosen])
     heads = ["set", *(f"seed {seed}" for seed in seeds), "mean", "spread", "target", "missing", "float, mean", "chosen"]
     return markdown_table(heads, lines)
@@ -126,7 +129,9 @@ def _options() -> Any:
     parser = bench_options.make_parser("The default build on several divisions of each set.", "splits")
     parser.set_defaults(sets=list(TARGETS))
     parser.add_argument("--seeds", type=bench_options.numbers, default=list(range(5)))
-    parser.add_argument("--detector")
+    kind = parser.add_mutually_exclusive_group()
+    kind.add_argument("--detector")
+    kind.add_argument("--classify", action="store_true")
     parser.add_argument("--render", action="store_true")
     return bench_options.parse(parser)
 

@@ -1,0 +1,1 @@
+cd /work/main && git pull -q --ff-only /tmp/v/merge HEAD
