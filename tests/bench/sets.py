@@ -2,8 +2,8 @@
 
 cookies, aliens and ballscrew lie below a data root and have their goals in `tests/goals`. The solar cells come from the
 PyPI package `elpv-dataset`: defect probability 0 is good, 1 is defective, and blocks of 60 in file order stay together,
-as in `compress/demo/solar_cells.py`. One magnetic tile is in up to six pictures with neighbouring numbers: blocks of 40
-neighbouring files stay together. The scenes are made by `pasted_objects.py`.
+as in `compress/demo/solar_cells.py`; `elpv-all` has both kinds. One magnetic tile is in up to six pictures with
+neighbouring numbers: blocks of 40 neighbouring files stay together. The scenes are made by `pasted_objects.py`.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ def _write_tile_groups(good: Path, groups: Path) -> None:
 
 
 def _cells(kind: str, folder: Path) -> Path:
-    """The cells of one kind as PNG files; those that are there already stay."""
+    """The cells of one kind, or all, as PNG files; those that are there already stay."""
     if not (folder / "complete").exists():
         try:
             from elpv_dataset.utils import load_dataset
@@ -121,7 +121,7 @@ def _cells(kind: str, folder: Path) -> Path:
         for label in ("good", "defect"):
             (folder / label).mkdir(parents=True, exist_ok=True)
         for index, (cell, probability, type_) in enumerate(zip(*load_dataset(), strict=True)):
-            if type_ == kind and probability in (0.0, 1.0):
+            if kind in (type_, "all") and probability in (0.0, 1.0):
                 label = "defect" if probability else "good"
                 cv2.imwrite(str(folder / label / f"block{index // BLOCK:02d}-cell{index:04d}.png"), cell)
         (folder / "complete").touch()

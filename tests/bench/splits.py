@@ -133,7 +133,7 @@ def _options() -> Any:
     kind.add_argument("--detector")
     kind.add_argument("--classify", action="store_true")
     parser.add_argument("--render", action="store_true")
-    return bench_options.parse(parser)
+    return bench_options.parse(parser, (*sets.SETS, "elpv-all"))
 
 
 if __name__ == "__main__":
