@@ -20,8 +20,9 @@ half of `test`, by group; fewer where a set has fewer), mean of 5 draws. Ways to
 
 It also tells how uniform the p-values of good test images are.
 
-Options: --data ROOT (or VEDETTE_BENCH_DATA), --sets a,b, --images N of each kind that are tested, --seed N, --out
-FOLDER. A set that is built already is not built again. It leaves `light.json` and `light.md` in the folder.
+Options: --data ROOT (or VEDETTE_BENCH_DATA), --sets a,b, --images N of each kind that are tested, --seed N, --unvaried
+(the builds vary no image; in a folder of their own), --out FOLDER. A set that is built already is not built again. It
+leaves `light.json` and `light.md` in the folder.
 """
 
 from __future__ import annotations
@@ -84,6 +85,7 @@ def _shift(share: float) -> Change:
     return move
 
 
+UNVARIED = "[augment]\nshift = 0\nrotate = 0\nlight = 0\nblur = 0\nnoise = 0\n"
 CHANGES: dict[tuple[str, int], list[Change]] = {("none", 0): [lambda image: image]}
 """Kind and strength -> the changes of that strength, in both directions where there are two."""
 for _strength, (_low, _high, _red, _sigma, _share) in enumerate(
@@ -119,7 +121,7 @@ def built(name: str, options: Any) -> tuple[Bundle, dict[str, list[Path]], dict[
     if not key_folder.exists():
         keys.generate_key_pair(key_folder)
     goal, _ = sets.prepare(name, options.data, folder, options.seed)
-    goal.write_text(goal.read_text() + '[model]\ndetector = "padim"\n')
+    goal.write_text(f'{goal.read_text()}[model]\ndetector = "padim"\n{UNVARIED if options.unvaried else ""}')
     settings = goal_reader.read_goal(goal)
     path = folder / "out" / f"{settings.name}.vedette"
     if not path.exists():
@@ -244,6 +246,7 @@ def read_options(description: str, **counts: int) -> Any:
     parser = bench_options.make_parser(description, "light")
     for name, count in ({"images": 80, "seed": 0} | counts).items():
         parser.add_argument(f"--{name}", type=int, default=count)
+    parser.add_argument("--unvaried", action="store_true")
     return bench_options.parse(parser)
 
 
