@@ -8,7 +8,8 @@ most MAX_LOSS of the AUROC on real defects against it. What synthetic defects sa
                          HALVING_LOSS for each halving, because with few images chance hides the loss
     at the same input    the defects are the same: the loss counts, beyond what chance makes of equal designs
     fewer channels       all of the loss counts
-    fewer stages         real defects lose STAGE_LOSS more for each stage of the backbone that is left out
+    fewer stages         real defects lose STAGE_LOSS more for each stage of the backbone that is left out, and
+                         EARLY_STAGE_LOSS for that of block 4 and earlier ones
 
 So a search makes the input smaller only as far as the limits ask: how large the defects of a product are is not in its
 good images. docs/accuracy.md has the figures.
@@ -38,6 +39,8 @@ MAX_LOSS = 0.005  # AUROC
 SIZE_WEIGHT = 0.5
 HALVING_LOSS = 0.02
 STAGE_LOSS = 0.01
+EARLY_STAGE_LOSS = 0.03
+LAST_EARLY_STAGE = stage_of_block(4)
 LIMITED_MARGIN = 0.002  # AUROC above the smallest expected loss, if the limits allow no design within MAX_LOSS
 NEXT_COST = 1.1  # each design that is tried next costs so many times the last one
 
@@ -100,9 +103,10 @@ class ExpectedLosses:
 
     def at_same_size(self, design: Design) -> float:
         """The expected loss of an unpruned design against the default design at the same input size."""
-        stages = stage_of_block(self.default.blocks[-1]) - stage_of_block(design.blocks[-1])
+        left_out = range(stage_of_block(design.blocks[-1]) + 1, stage_of_block(self.default.blocks[-1]) + 1)
+        stage_losses = [STAGE_LOSS if stage > LAST_EARLY_STAGE else EARLY_STAGE_LOSS for stage in left_out]
         difference = self._default_utility(design.input) - self.utilities[design]
-        return max(0.0, difference - selection.EQUIVALENCE_MARGIN) + STAGE_LOSS * max(0, stages)
+        return max(0.0, difference - selection.EQUIVALENCE_MARGIN) + sum(stage_losses)
 
     def _default_utility(self, size: ImageSize) -> float:
         """The utility of the default design at an input size; if it was not tried there, at its own."""

@@ -50,6 +50,11 @@ def test_loss_by_a_smaller_input_counts_half_and_by_other_blocks_in_full():
     assert list(losses.values()) == pytest.approx([0, at_160, at_160 + 0.06 - 0.01, at_160 + 0.02])
 
 
+def test_leaving_out_early_stages_counts_more_than_late_ones():
+    losses = losses_of(trial(0.9), trial(0.9, (4, 7)), trial(0.9, (4,)), trial(0.9, (2,)), trial(0.9, (4, 10, 14)))
+    assert list(losses.values()) == pytest.approx([0, 0.01, 0.02, 0.05, 0])
+
+
 def test_loss_of_a_size_at_which_the_default_design_was_not_tried_counts_in_full():
     losses = losses_of(trial(0.9), trial(0.86, (4, 8), 160))
     assert list(losses.values()) == pytest.approx([0, 0.02 * math.log2(1.4) + 0.04 - 0.01])
