@@ -1,1 +1,0 @@
-cd /work/main && git pull -q --ff-only /tmp/v/merge HEAD
