@@ -13,15 +13,13 @@ Options: --data ROOT (or VEDETTE_BENCH_DATA), --sets a,b, --seeds 0,1, --good N,
 
 from __future__ import annotations
 
-import argparse
 import json
-import os
 import time
 from collections.abc import Sequence
 from functools import cache
-from pathlib import Path
 from typing import Any, NamedTuple
 
+import bench_options
 import click
 import image_sets
 import numpy as np
@@ -38,7 +36,6 @@ from vedette.runtime.camera import image_files
 from vedette.runtime.evaluation.metrics import auroc
 from vedette.runtime.inference.preprocess import Preprocess
 
-ROOT = Path(__file__).parents[2]
 DEFAULT = Design("padim", (4, 10))
 BLOCKS = {224: ((4, 10), (4, 7)), 192: ((4, 10),), 160: ((4, 10), (4, 9), (4, 8), (4, 7))}
 BLOCKS |= {128: BLOCKS[160], 96: ((4, 10), (4, 9), (4, 8))}
@@ -78,7 +75,7 @@ def main() -> None:
     click.echo(design_table(losses) + "\n" + margin_table(losses))
 
 
-def measure(name: str, seed: int, options: argparse.Namespace) -> dict[Design, Loss]:
+def measure(name: str, seed: int, options: Any) -> dict[Design, Loss]:
     """The losses of all designs on one set."""
     rng = np.random.default_rng(seed)
     images = sets.list_images(name, options, seed, rng)
@@ -151,15 +148,13 @@ def margin_table(losses: Losses) -> str:
     return image_sets.markdown_table(["set", "margin by the others", "real loss", "A76", "A72"], rows)
 
 
-def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="What cheaper designs lose.")
-    parser.add_argument("--data", type=Path, default=os.environ.get("VEDETTE_BENCH_DATA", ""))
-    parser.add_argument("--sets", type=lambda text: text.split(","), default=list(sets.SETS[:6]))
-    parser.add_argument("--seeds", type=lambda text: [int(each) for each in text.split(",")], default=[0, 1, 2])
+def _options() -> Any:
+    parser = bench_options.make_parser("What cheaper designs lose.", "design-losses")
+    parser.set_defaults(sets=list(sets.SETS[:6]))
+    parser.add_argument("--seeds", type=bench_options.numbers, default=[0, 1, 2])
     parser.add_argument("--good", type=int, default=450)
     parser.add_argument("--defective", type=int, default=260)
-    parser.add_argument("--out", type=Path, default=ROOT / "build" / "bench" / "design-losses")
-    return parser.parse_args()
+    return bench_options.parse(parser)
 
 
 if __name__ == "__main__":

@@ -46,7 +46,7 @@ from vedette.runtime.inference.preprocess import Preprocess
 BLOCKS, SIDES, SIDE, OVERLAP = (4, 10), (192, 224, 256, 320, 448), 224, 0.125
 DRAWS = 2
 SHAPED = (224, 256, 320)  # sides of the squares beside which rectangles are told
-LETTERBOX, TILES = f"letterbox {SIDE}", f"2 x 2 tiles of {SIDE}"
+RECTANGLE, LETTERBOX, TILES = "rectangle ", f"letterbox {SIDE}", f"2 x 2 tiles of {SIDE}"
 View = Callable[[NDArray[Any]], list[NDArray[Any]]]
 """An image -> the tensors that the model sees of it, 1 x H x W x 3 each."""
 
@@ -83,7 +83,7 @@ def list_views(ratio: float) -> list[tuple[str, ImageSize, View]]:
     for side in SIDES:
         size = fit_aspect_ratio(side, ratio)
         views.append((f"square {side}", side, scaled(efficientnet_lite.backbone_input_spec(side))))
-        views.append((f"rectangle {describe(size)}", size, scaled(efficientnet_lite.backbone_input_spec(size))))
+        views.append((f"{RECTANGLE}{describe(size)}", size, scaled(efficientnet_lite.backbone_input_spec(size))))
     spec = efficientnet_lite.backbone_input_spec(SIDE)
     letterbox = ModelInput(spec.name, SIDE, SIDE, spec.mean, spec.std, spec.scale, spec.zero_point, "letterbox")
     return [*views, (LETTERBOX, SIDE, scaled(letterbox)), (TILES, SIDE, cut_tiles)]
@@ -131,44 +131,38 @@ def table(rows: dict[str, dict[str, float]]) -> str:
     heads = ["set", *map(str, SIDES), *(f"about {side}² pixels" for side in SHAPED), LETTERBOX, TILES]
     lines: list[list[Any]] = []
     for name, row in rows.items():
-        rectangles = [
-            f"{label}: {row[name_of(label)]:.3f} ({gain:+.3f})" if label else "" for label, gain in shapes(row)
-        ]
-        lines.append([name, *(row[f"square {side}"] for side in SIDES), *rectangles, row[LETTERBOX], row[TILES]])
+        gains = rectangle_gains(row)
+        cells = [f"{label.removeprefix(RECTANGLE)}: {row[label]:.3f} ({gain:+.3f})" for label, gain in gains]
+        squares = [row[f"square {side}"] for side in SIDES]
+        lines.append([name, *squares, *(cells or [""] * len(SHAPED)), row[LETTERBOX], row[TILES]])
     return image_sets.markdown_table(heads, lines)
 
 
-def name_of(size: str) -> str:
-    """The label of a rectangle of this size."""
-    return f"rectangle {size}"
-
-
-def shapes(row: dict[str, float]) -> list[tuple[str, float]]:
-    """For each of SHAPED, the rectangle of about as many pixels ("": a square) and its gain over such a square."""
-    sizes = {label.removeprefix("rectangle "): label for label in row if label.startswith("rectangle ")}
-    pixels = {size: math.prod(int(side) for side in size.split(" x ")) for size in sizes if " x " in size}
-    found = []
-    for side in SHAPED:
-        size = min(pixels, key=lambda size: abs(math.log(pixels[size] / side**2)), default="")
-        gain = 0.0
-        if size:
-            squares = [row[f"square {each}"] for each in SIDES]
-            gain = row[sizes[size]] - float(
-                np.interp(math.log(pixels[size]), [2 * math.log(each) for each in SIDES], squares)
-            )
-        found.append((size, gain))
-    return found
+def rectangle_gains(row: dict[str, float]) -> list[tuple[str, float]]:
+    """For each of SHAPED, the rectangle of about as many pixels and its gain over such a square; none for squares."""
+    sides = {label: label.removeprefix(RECTANGLE).split(" x ") for label in row if label.startswith(RECTANGLE)}
+    log_pixels = {label: sum(math.log(int(side)) for side in pair) for label, pair in sides.items() if len(pair) == 2}
+    if not log_pixels:
+        return []
+    squares = [row[f"square {side}"] for side in SIDES]
+    nearest = [min(log_pixels, key=lambda label: abs(log_pixels[label] - 2 * math.log(side))) for side in SHAPED]
+    return [
+        (label, row[label] - float(np.interp(log_pixels[label], [2 * math.log(side) for side in SIDES], squares)))
+        for label in nearest
+    ]
 
 
 def choices(rows: dict[str, dict[str, float]]) -> str:
     """Squares or rectangles, chosen on the other sets that have rectangles, and the regret, as a Markdown table."""
-    gains = {name: [gain for _, gain in shapes(row)] for name, row in rows.items() if shapes(row)[0][0]}
+    gains = {name: [gain for _, gain in rectangle_gains(row)] for name, row in rows.items()}
+    gains = {name: own for name, own in gains.items() if own}
+    set_of = {name: name.split(", ")[0] for name in gains}
     lines: list[list[Any]] = []
     for name, own in gains.items():
+        others = [each for other, each in gains.items() if set_of[other] != set_of[name]]
         cells = []
         for position, gain in enumerate(own):
-            others = [each[position] for other, each in gains.items() if other != name]
-            takes = bool(others) and float(np.mean(others)) > 0
+            takes = bool(others) and float(np.mean([each[position] for each in others])) > 0
             cells.append(f"{'rectangle' if takes else 'square'}, {max(0.0, -gain if takes else gain):.3f}")
         lines.append([name, *cells])
     return image_sets.markdown_table(["set", *(f"about {side}² pixels: chosen, regret" for side in SHAPED)], lines)

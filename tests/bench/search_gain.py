@@ -12,15 +12,14 @@ Options: --data ROOT (or VEDETTE_BENCH_DATA), --sets a,b, --seeds 0,1, --good N,
 
 from __future__ import annotations
 
-import argparse
 import csv
 import json
-import os
 import shutil
 import time
 from pathlib import Path
 from typing import Any
 
+import bench_options
 import click
 import image_sets
 import numpy as np
@@ -30,7 +29,6 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from vedette.compress import build
 from vedette.compress.goal.duration import parse_duration
 
-ROOT = Path(__file__).parents[2]
 GOAL = """\
 name = "{name}"
 task = "anomaly"
@@ -65,7 +63,7 @@ def main() -> None:
     click.echo(table(rows))
 
 
-def write_images(name: str, options: argparse.Namespace, seed: int, folder: Path) -> None:
+def write_images(name: str, options: Any, seed: int, folder: Path) -> None:
     """At most `--good` and `--defective` images of a set with their groups, as a folder of its own."""
     images = sets.list_images(name, options, seed, np.random.default_rng(seed))
     for label, paths in (("good", images.good), ("defect", images.defective)):
@@ -80,9 +78,7 @@ def write_images(name: str, options: argparse.Namespace, seed: int, folder: Path
             writer.writerow([f"good/{number:04d}{path.suffix}", group])
 
 
-def search(
-    name: str, seed: int, profile: str, speedup: float, folder: Path, options: argparse.Namespace
-) -> dict[str, Any]:
+def search(name: str, seed: int, profile: str, speedup: float, folder: Path, options: Any) -> dict[str, Any]:
     """The figures of one search."""
     goal = folder / f"{profile}.toml"
     wish = f"min_speedup = {speedup}" if speedup else ""
@@ -131,17 +127,14 @@ def table(rows: list[dict[str, Any]]) -> str:
     return image_sets.markdown_table(heads, lines)
 
 
-def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="A search against the build without it.")
-    parser.add_argument("--data", type=Path, default=os.environ.get("VEDETTE_BENCH_DATA", ""))
-    parser.add_argument("--sets", type=lambda text: text.split(","), default=list(sets.SETS))
-    parser.add_argument("--seeds", type=lambda text: [int(each) for each in text.split(",")], default=[0])
+def _options() -> Any:
+    parser = bench_options.make_parser("A search against the build without it.", "search")
+    parser.add_argument("--seeds", type=bench_options.numbers, default=[0])
     parser.add_argument("--good", type=int, default=450)
     parser.add_argument("--defective", type=int, default=260)
     parser.add_argument("--asked", type=_asked, default={"pi4": 7.0, "pi5": 10.0})
     parser.add_argument("--time", default="150s")
-    parser.add_argument("--out", type=Path, default=ROOT / "build" / "bench" / "search")
-    return parser.parse_args()
+    return bench_options.parse(parser)
 
 
 def _asked(text: str) -> dict[str, float]:
