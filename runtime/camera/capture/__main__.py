@@ -19,8 +19,6 @@ from typing import Any, NoReturn
 from ... import process_limits
 from . import DECODER_MEMORY, DECODER_MEMORY_PER_PIXEL
 from .frame_pacer import FramePacer
-from .privacy_mask import PrivacyMask
-from .shared_buffer import BufferWriter
 
 READERS = {
     "stream": ".stream:OpenCvStreamReader",
@@ -46,9 +44,13 @@ def main() -> int:
 
 
 def _capture_frames(spec: dict[str, Any]) -> NoReturn:
-    buffer = BufferWriter(spec["memory"])
     module, _, name = READERS[spec["reader"]].partition(":")
     reader_class = getattr(import_module(module, __package__), name)
+    # After the reader: where its library is missing, the system's Python may lack numpy too, and the reader's is named.
+    from .privacy_mask import PrivacyMask
+    from .shared_buffer import BufferWriter
+
+    buffer = BufferWriter(spec["memory"])
     if spec["reader"] in NETWORK_READERS:
         process_limits.limit_memory(DECODER_MEMORY + DECODER_MEMORY_PER_PIXEL * spec["max_pixels"])
     reader = reader_class(spec)
